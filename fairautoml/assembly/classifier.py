@@ -1,0 +1,95 @@
+"""The classifier that is deployed: models, rule, and how to read new rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.columns import TableSchema
+from fairautoml.data.groups import GroupSchema
+from fairautoml.mitigators import ScoreModel
+from fairautoml.trials import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FairClassifier:
+    """Scores of the models, decided by the rule; the same row always gets the same decision.
+
+    Parameters
+    ----------
+    models : ScoreModel
+        What scores a row.
+    rule : Rule
+        What decides on a score.
+    schema : TableSchema
+        How a table is read.
+    groups : GroupSchema or None
+        How sensitive values are read.
+    classes : ndarray of shape (2,)
+        The user's labels for refusal and acceptance.
+    needs_sensitive : bool
+        Whether models or rule read the groups.
+    salt : int
+        Seed of the draws of a randomised rule.
+    """
+
+    models: ScoreModel
+    rule: Rule
+    schema: TableSchema
+    groups: GroupSchema | None
+    classes: NDArray[Any]
+    needs_sensitive: bool
+    salt: int
+
+    def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return P(y = 1) of encoded rows, shape (n_rows,)."""
+        return self.models.scores(X, cells).astype(np.float64)
+
+    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return 0 or 1 for encoded rows, shape (n_rows,).
+
+        A randomised rule draws by the content of the row, so a row is never decided twice in
+        different ways and nobody can try again.
+        """
+        # The rule was fitted on float32 scores.
+        accepted = self.rule.decide(self.models.scores(X, cells), cells)
+        if not self.rule.randomized:
+            return (accepted >= 0.5).astype(np.int64)
+        return (row_draws(X, self.salt) < accepted).astype(np.int64)
+
+    def acceptance(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the probability of acceptance under the rule, shape (n_rows,)."""
+        return self.rule.decide(self.models.scores(X, cells), cells)
+
+
+def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
+    """Return one number in [0, 1) per row, from the row's content and the salt alone.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded rows.
+    salt : int
+        Other salts give independent draws.
+    """
+    rng = np.random.default_rng(salt)
+    if isinstance(X, np.ndarray):
+        clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
+        bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
+        odd = rng.integers(0, 2**63, size=X.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
+            1
+        )
+        mixed = _scrambled(bits * odd).sum(axis=1, dtype=np.uint64)
+    else:
+        projected = np.asarray(X @ rng.standard_normal(X.shape[1])).ravel()
+        mixed = projected.astype(np.float64).view(np.uint64)
+    drawn: NDArray[np.float64] = (_scrambled(mixed) >> np.uint64(11)) * 2.0**-53
+    return drawn
+
+
+def _scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix bits by the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

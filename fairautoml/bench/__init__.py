@@ -1,0 +1,1 @@
+"""Sweeps: many tasks, many seeds, one tidy table."""

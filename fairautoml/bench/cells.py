@@ -1,0 +1,204 @@
+"""One cell of a sweep: a task with a seed, run in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fairautoml.bench.tasks import Task
+
+FINISHED_CODES = frozenset({0, 4, 9})
+"""Exit codes of a fit that came to its end: done, nothing feasible, not certified."""
+GRACE_SECONDS = 300.0
+GRACE_FACTOR = 3.0
+"""A fit that takes longer than factor x budget + grace hangs and is ended."""
+TRIAL_SECONDS = 600.0
+"""Time that one trial may take at most, when the budget is a number of trials."""
+REASON_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A task with a seed."""
+
+    task: Task
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of its files."""
+        return f"{self.task.name}-s{self.seed}"
+
+    @property
+    def limit_seconds(self) -> float:
+        """Wall-clock limit after which the process is ended."""
+        seconds = self.task.seconds
+        if seconds is None:
+            seconds = TRIAL_SECONDS * (self.task.n_trials or 1)
+        return GRACE_FACTOR * seconds + GRACE_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """What came of a cell; kept as one JSON file.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    seed : int
+        Seed.
+    arguments : tuple of str
+        What the fit was called with; a record of other arguments is not reused.
+    outcome : str
+        ``"done"`` or ``"failed"``.
+    reason : str
+        Why it failed, else empty.
+    exit_code : int or None
+        Of the process; None when it was ended.
+    wall_seconds : float
+        From its start to its end.
+    result : mapping
+        The JSON that it printed; empty when it failed.
+    """
+
+    task: str
+    seed: int
+    arguments: tuple[str, ...]
+    outcome: str
+    reason: str
+    exit_code: int | None
+    wall_seconds: float
+    result: Mapping[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of the tidy table; nested results are flattened with dots."""
+        own = {
+            "task": self.task,
+            "seed": self.seed,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "wall_seconds": self.wall_seconds,
+        }
+        return own | {k: v for k, v in flatten(self.result).items() if k not in own}
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``; lists become JSON."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            flat |= flatten(item, f"{name}.")
+        else:
+            flat[name] = json.dumps(item) if isinstance(item, list) else item
+    return flat
+
+
+def run_cell(cell: Cell, command: Sequence[str], folder: Path) -> CellRecord:
+    """Run a cell to its end and keep its record and its log.
+
+    Parameters
+    ----------
+    cell : Cell
+        What to run.
+    command : sequence of str
+        Program and first arguments, to which the cell's own are added.
+    folder : Path
+        Where ``<key>.json`` and ``<key>.log`` (its standard error) are written.
+    """
+    arguments = cell.task.arguments(cell.seed)
+    log = folder / f"{cell.key}.log"
+    start = time.monotonic()
+    code, printed = _run([*command, *arguments], log, cell.limit_seconds)
+    seconds = round(time.monotonic() - start, 3)
+    result = _result(printed)
+    reason = _reason(code, result, log, cell.limit_seconds)
+    record = CellRecord(
+        task=cell.task.name,
+        seed=cell.seed,
+        arguments=arguments,
+        outcome="failed" if reason else "done",
+        reason=reason,
+        exit_code=code,
+        wall_seconds=seconds,
+        result={} if reason or result is None else result,
+    )
+    write_text(folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
+    return record
+
+
+def read_record(path: Path) -> CellRecord | None:
+    """Return a kept record; None when there is none or it is damaged, so that it is run again."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return CellRecord(**{**kept, "arguments": tuple(kept["arguments"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], log: Path, limit: float) -> tuple[int | None, str]:
+    """Return exit code and standard output; on any way out the process group is gone."""
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            printed, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            return None, ""
+        finally:
+            if process.poll() is None:
+                _kill(process)
+    return process.returncode, printed.decode("utf-8", errors="replace")
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+
+
+def _result(printed: str) -> dict[str, Any] | None:
+    try:
+        result = json.loads(printed)
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) else None
+
+
+def _reason(code: int | None, result: object, log: Path, limit: float) -> str:
+    if code is None:
+        return f"ended after {limit:g} s"
+    if code in FINISHED_CODES and result is not None:
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = lines[-1] if lines else "nothing on standard error"
+    what = (
+        f"exit code {code}" if code not in FINISHED_CODES else "no JSON object on standard output"
+    )
+    return f"{what}: {said}"[:REASON_LENGTH]

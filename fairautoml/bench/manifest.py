@@ -1,0 +1,90 @@
+"""What a sweep was run with: versions, machine, data."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import fairautoml
+from fairautoml.bench.tasks import Sweep
+from fairautoml.data.loaders import checksum
+from fairautoml.exceptions import InputError, UnknownNameError
+
+PACKAGES = (
+    "fairautoml", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "xgboost", "optuna",
+    "flaml", "joblib", "catboost", "interpret-core", "fairlearn",
+)  # fmt: skip
+GIT_SECONDS = 10
+
+
+def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, Any]:
+    """Return all that is needed to judge and to repeat a sweep.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        What is run.
+    source : Path
+        Its YAML file.
+    command : sequence of str
+        Program and first arguments; of the program only its name is kept.
+    """
+    return {
+        "sweep": sweep.name,
+        "sweep_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(command[0]).name, *command[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "cpu_count": os.cpu_count(),
+        "cpu_model": _cpu_model(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed": _git("status", "--porcelain") not in ("", None),
+        "data": {name: _data(name) for name in sorted({t.dataset for t in sweep.tasks})},
+    }
+
+
+def _data(name: str) -> str:
+    """Return the checksum; a dataset that is not here fails its own cells, not the sweep."""
+    try:
+        return checksum(name)
+    except (UnknownNameError, InputError) as error:
+        return f"unavailable: {error}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of this package's checkout; None outside one."""
+    folder = Path(fairautoml.__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,98 @@
+"""From the records of a sweep to its tables: cells, and mean and spread over seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fairautoml.bench.cells import CellRecord, write_text
+from fairautoml.data.files import write_csv
+
+SHOWN = (
+    "holdout.accuracy", "holdout.gap", "search.score", "search.gap", "search.n_trials",
+    "search.overhead_fraction", "wall_seconds",
+)  # fmt: skip
+"""Columns of the page, of those that the fits have printed."""
+NOT_MEASURED = ("seed", "exit_code")
+
+
+def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
+    """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
+
+    Parameters
+    ----------
+    records : sequence of CellRecord
+        In the order of the sweep, at least one.
+    folder : Path
+        Where to.
+    """
+    cells = pd.DataFrame([record.row() for record in records])
+    summary = summarize(cells)
+    write_csv(cells, folder / "cells.csv")
+    write_csv(summary, folder / "summary.csv")
+    write_text(folder / "summary.md", page(cells, summary))
+
+
+def summarize(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per task: counts, and mean and standard deviation over its seeds.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        One row per cell, with ``task``, ``outcome`` and what the fits printed.
+
+    Returns
+    -------
+    DataFrame
+        ``task``, ``cells``, ``failed``, ``feasible`` (counts), then ``<column>.mean`` and
+        ``<column>.sd`` (divisor n - 1; missing with one seed) over the cells that are done.
+    """
+    numbers = cells.select_dtypes("number").columns.difference(list(NOT_MEASURED), sort=False)
+    status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
+    by_task = cells["task"]
+    counts = {
+        "cells": cells.groupby(by_task, sort=False).size(),
+        "failed": (cells["outcome"] == "failed").groupby(by_task, sort=False).sum(),
+        "feasible": (status == "feasible").groupby(by_task, sort=False).sum(),
+    }
+    done = cells["outcome"] == "done"
+    groups = cells.loc[done, numbers].groupby(by_task[done], sort=False)
+    mean, spread = groups.mean(), groups.std()
+    measured = {f"{name}.mean": mean[name] for name in numbers}
+    measured |= {f"{name}.sd": spread[name] for name in numbers}
+    order = [f"{name}.{part}" for name in numbers for part in ("mean", "sd")]
+    table = pd.DataFrame(counts).join(pd.DataFrame(measured)[order])
+    return table.rename_axis("task").reset_index()
+
+
+def page(cells: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """Return the summary and the failures as Markdown."""
+    shown = [name for name in SHOWN if f"{name}.mean" in summary]
+    header = ["task", "cells", "failed", "feasible", *shown]
+    rows = [
+        [str(row[name]) for name in header[:4]]
+        + [_spread(row[f"{name}.mean"], row[f"{name}.sd"]) for name in shown]
+        for _, row in summary.iterrows()
+    ]
+    text = "Mean and standard deviation over seeds.\n\n" + _markdown(header, rows)
+    failed = cells[cells["outcome"] == "failed"]
+    if failed.empty:
+        return text
+    reasons = failed[["task", "seed", "reason"]].astype(str).to_numpy().tolist()
+    return text + "\nFailed cells:\n\n" + _markdown(["task", "seed", "reason"], reasons)
+
+
+def _spread(mean: float, sd: float) -> str:
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.4g}" if pd.isna(sd) else f"{mean:.4g} ± {sd:.2g}"
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
+    return " ".join(safe.split())

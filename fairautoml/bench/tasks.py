@@ -1,0 +1,187 @@
+"""What a sweep runs: tasks and seeds, read from a YAML file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import yaml
+
+from fairautoml.data.derive import parse_derive, parse_keep
+from fairautoml.exceptions import InputError
+
+SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
+"""Names that become file names."""
+LISTS = ("sensitive", "constraints", "derive", "keep", "seeds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One question to the library, asked once per seed.
+
+    Parameters
+    ----------
+    name : str
+        At most 64 letters, digits, ``.``, ``_``, ``-``; unique in its sweep.
+    dataset : str
+        Name of a dataset, or a file.
+    sensitive : tuple of str
+        Group columns, derived ones among them.
+    constraints : tuple of str
+        For example ``"equalized_odds_difference<=0.05"``; none = plain AutoML.
+    derive : tuple of str
+        Derived columns, as ``fairautoml.data.derive.parse_derive`` reads them.
+    keep : tuple of str
+        Choices of rows, as ``parse_keep`` reads them.
+    seconds : float or None
+        Time budget of one fit.
+    n_trials : int or None
+        Budget in trials; exactly one of the two is given.
+    seeds : tuple of int
+        One cell each.
+    holdout : float
+        Share of the rows that the fit does not see, in (0, 1).
+
+    Raises
+    ------
+    InputError
+        A field is not what it should be.
+    """
+
+    name: str
+    dataset: str
+    sensitive: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    derive: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    seconds: float | None = None
+    n_trials: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    holdout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not SLUG.match(self.name):
+            msg = f"name is {self.name!r}; use at most 64 letters, digits, '.', '_' and '-'"
+            raise InputError(msg)
+        if (self.seconds is None) == (self.n_trials is None):
+            raise InputError(f"task {self.name!r}: give either seconds or n_trials")
+        budget = self.n_trials if self.seconds is None else self.seconds
+        if not _is_number(budget) or budget <= 0:
+            raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
+        if not _is_number(self.holdout) or not 0 < self.holdout < 1:
+            msg = f"task {self.name!r}: holdout is {self.holdout!r}; it must be in (0, 1)"
+            raise InputError(msg)
+        self._check_seeds()
+        for text in self.derive:
+            parse_derive(text)
+        for text in self.keep:
+            parse_keep(text)
+
+    def _check_seeds(self) -> None:
+        whole = all(type(seed) is int and seed >= 0 for seed in self.seeds)
+        if not self.seeds or not whole or len(set(self.seeds)) < len(self.seeds):
+            msg = f"task {self.name!r}: seeds is {list(self.seeds)}; give a count, or different "
+            raise InputError(msg + "whole numbers of at least 0")
+
+    def arguments(self, seed: int) -> tuple[str, ...]:
+        """Return the arguments of ``fairautoml fit`` for one seed."""
+        parts = [self.dataset]
+        for option, values in (
+            ("--sensitive", self.sensitive),
+            ("--constraint", self.constraints),
+            ("--derive", self.derive),
+            ("--keep", self.keep),
+        ):
+            for value in values:
+                parts += [option, value]
+        if self.seconds is not None:
+            parts += ["--time", f"{self.seconds:g}"]
+        if self.n_trials is not None:
+            parts += ["--trials", str(self.n_trials)]
+        return (*parts, "--holdout", f"{self.holdout:g}", "--seed", str(seed), "--json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """A named list of tasks.
+
+    Parameters
+    ----------
+    name : str
+        Name of the sweep.
+    tasks : tuple of Task
+        In the order they are run.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a sweep.
+
+    The file has ``tasks``, a list of the fields of ``Task``, and optionally ``defaults``, fields
+    that tasks without them get. ``seeds: 5`` means the seeds 0 to 4.
+
+    Parameters
+    ----------
+    path : Path
+        YAML file; its name without ending is the name of the sweep.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is not a sweep; the message names file and task.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"sweep {path} cannot be read: {error}") from None
+    if not isinstance(content, dict) or not set(content) <= {"defaults", "tasks"}:
+        raise InputError(f"sweep {path} must have the keys 'tasks' and, if wanted, 'defaults'")
+    defaults, tasks = content.get("defaults", {}), content.get("tasks")
+    if not isinstance(defaults, dict) or not isinstance(tasks, list) or not tasks:
+        raise InputError(f"sweep {path}: 'tasks' must be a list of tasks, 'defaults' a mapping")
+    read = tuple(_task(task, defaults, path) for task in tasks)
+    names = [task.name for task in read]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InputError(f"sweep {path} has two tasks called {', '.join(doubled)}; rename one")
+    return Sweep(name=path.stem, tasks=read)
+
+
+def _task(entry: object, defaults: Mapping[str, Any], path: Path) -> Task:
+    if not isinstance(entry, dict):
+        raise InputError(f"sweep {path}: the task {entry!r} must be a mapping of its fields")
+    given = {**defaults, **entry}
+    allowed = [field.name for field in fields(Task)]
+    where = f"sweep {path}, task {given.get('name')!r}"
+    unknown = sorted(str(key) for key in given if key not in allowed)
+    if unknown:
+        msg = f"{where}: unknown field {', '.join(unknown)}; allowed: {', '.join(allowed)}"
+        raise InputError(msg)
+    missing = [key for key in ("name", "dataset", "sensitive") if key not in given]
+    if missing:
+        raise InputError(f"{where} lacks {', '.join(missing)}")
+    for key in LISTS:
+        if key in given:
+            given[key] = _listed(given[key], key, where)
+    try:
+        return Task(**given)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _listed(value: object, key: str, where: str) -> tuple[Any, ...]:
+    if key == "seeds" and type(value) is int:
+        return tuple(range(value))
+    items = value if isinstance(value, list) else [value]
+    kind: type = int if key == "seeds" else str
+    if not all(isinstance(item, kind) for item in items):
+        raise InputError(f"{where}: {key} is {value!r}; give a list of {kind.__name__}")
+    return tuple(items)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,18 @@
+"""Tables: checked once at the border, encoded once, then trusted."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fairautoml.data.loaders import available as available
+    from fairautoml.data.loaders import load as load
+
+__all__ = ["available", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy (PEP 562): importing this package must not import pandas.
+    if name in __all__:
+        from fairautoml.data import loaders
+
+        return getattr(loaders, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

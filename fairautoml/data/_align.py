@@ -1,0 +1,112 @@
+"""Rows that belong together: the index rule for pandas inputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from fairautoml.exceptions import InputError
+
+Align = Literal["error", "index"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the user gave, row by row in one order once `align_inputs` is through."""
+
+    X: Any
+    y: Any
+    sensitive: Any = None
+    sample_weight: Any = None
+
+
+def align_inputs(inputs: Inputs, align: Align) -> Inputs:
+    """Check that pandas inputs speak of the same rows, or bring them into the order of ``X``.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Anything; only pandas objects have an index.
+    align : {"error", "index"}
+        Different indices are refused, or ``y``, ``sensitive`` and ``sample_weight`` are reordered
+        by the index of ``X``.
+
+    Raises
+    ------
+    InputError
+        Indices differ (``"error"``), or an index has duplicates or lacks rows (``"index"``).
+    """
+    indices = _indices(inputs)
+    if len(indices) < 2:
+        return inputs
+    first, reference = next(iter(indices.items()))
+    if all(index.equals(reference) for index in indices.values()):
+        return inputs
+    if align == "index":
+        return _reindexed(inputs, reference, indices)
+    if all(_is_default(index) for index in indices.values()):
+        return inputs
+    other = next(name for name, index in indices.items() if not index.equals(reference))
+    msg = (
+        f"{first} and {other} have different pandas indices ({_shown(reference)} and "
+        f"{_shown(indices[other])}), so it is not clear which rows belong together. Use "
+        "reset_index(drop=True) if they are in the same order, or align='index' to match them by "
+        "index."
+    )
+    raise InputError(msg)
+
+
+def _indices(inputs: Inputs) -> dict[str, "pd.Index[Any]"]:
+    given: dict[str, Any] = {"X": inputs.X, "y": inputs.y}
+    if isinstance(inputs.sensitive, Mapping):
+        given.update({f"sensitive[{key!r}]": value for key, value in inputs.sensitive.items()})
+    else:
+        given["sensitive"] = inputs.sensitive
+    given["sample_weight"] = inputs.sample_weight
+    return {
+        name: value.index
+        for name, value in given.items()
+        if isinstance(value, pd.DataFrame | pd.Series)
+    }
+
+
+def _is_default(index: "pd.Index[Any]") -> bool:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+
+
+def _shown(index: "pd.Index[Any]") -> str:
+    first = ", ".join(repr(label) for label in index[:3].tolist())
+    return f"{len(index)} rows from {first}, ..."
+
+
+def _reindexed(
+    inputs: Inputs, reference: "pd.Index[Any]", indices: dict[str, "pd.Index[Any]"]
+) -> Inputs:
+    for name, index in indices.items():
+        if not index.is_unique:
+            msg = (
+                f"align='index': the index of {name} has duplicates, so rows cannot be matched; "
+                "make it unique or use reset_index(drop=True)."
+            )
+            raise InputError(msg)
+        lacking = reference.difference(index, sort=False)
+        if len(lacking):
+            msg = (
+                f"align='index': {name} lacks {len(lacking)} row(s) of the index of "
+                f"{next(iter(indices))}, for example {lacking[0]!r}. Give it a value for every "
+                "row."
+            )
+            raise InputError(msg)
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: take(column) for name, column in value.items()}
+        return value.loc[reference] if isinstance(value, pd.DataFrame | pd.Series) else value
+
+    return Inputs(
+        X=take(inputs.X),
+        y=take(inputs.y),
+        sensitive=take(inputs.sensitive),
+        sample_weight=take(inputs.sample_weight),
+    )

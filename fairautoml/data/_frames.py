@@ -1,0 +1,268 @@
+"""Any table of the user's as pandas columns or as one array, without changing a byte of it.
+
+polars and pyarrow are optional: they are recognised by the name of their module and never
+imported, and polars is read without pyarrow.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of the user's, read but not yet encoded; exactly one of the two forms is there.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Column names; ``x0``, ``x1``, ... where the user gave none.
+    named : bool
+        Whether the names are the user's.
+    n_rows : int
+        Number of rows.
+    columns : tuple of pandas.Series or None
+        The columns, in order.
+    matrix : ndarray or CSR matrix or None
+        The whole table, when all of it is plain numbers without names.
+    """
+
+    names: tuple[str, ...]
+    named: bool
+    n_rows: int
+    columns: "tuple[pd.Series[Any], ...] | None" = None
+    matrix: Any = None
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the table is a sparse matrix."""
+        return bool(sp.issparse(self.matrix))
+
+
+_FOREIGN_FRAMES = frozenset({"DataFrame", "LazyFrame", "Table", "RecordBatch"})
+
+
+def library_of(value: object) -> str:
+    """Return the top-level package of the type of ``value``, for example ``"polars"``."""
+    return type(value).__module__.partition(".")[0]
+
+
+def is_frame(value: object) -> bool:
+    """Whether ``value`` is a table of pandas, polars or arrow."""
+    return isinstance(value, pd.DataFrame) or (
+        library_of(value) in {"polars", "pyarrow"} and type(value).__name__ in _FOREIGN_FRAMES
+    )
+
+
+def frame_columns(frame: Any, argument: str) -> "dict[str, pd.Series[Any]]":
+    """Return the columns of a pandas, polars or arrow table by name, in order.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, polars.DataFrame, polars.LazyFrame or pyarrow.Table
+        The table.
+    argument : str
+        Name of the user's argument, for messages.
+
+    Raises
+    ------
+    InputError
+        Two columns have one name, also when the names are written as text.
+    """
+    if isinstance(frame, pd.DataFrame):
+        names = [str(name) for name in frame.columns]
+        columns = [frame.iloc[:, at] for at in range(frame.shape[1])]
+    elif library_of(frame) == "polars":
+        table = frame.collect() if hasattr(frame, "collect") else frame
+        names = list(table.columns)
+        columns = [pd.Series(column.to_numpy()) for column in table.iter_columns()]
+    else:
+        names = list(frame.column_names)
+        columns = [column.to_pandas() for column in frame.columns]
+    _check_unique(names, argument)
+    return dict(zip(names, columns, strict=True))
+
+
+def _check_unique(names: list[str], argument: str) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        msg = (
+            f"{argument} has several columns of one name: {_few(twice)}; names are compared as "
+            f"text (1 and '1' are the same). Rename the columns so that each name occurs once."
+        )
+        raise InputError(msg)
+
+
+def _few(names: list[str], most: int = 10) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"
+
+
+def object_array(values: Any, argument: str) -> NDArray[Any]:
+    """Return a list (of lists) as an array that keeps the Python type of every value.
+
+    ``numpy.asarray(["a", nan])`` would turn the missing value into the text ``"nan"``.
+
+    Raises
+    ------
+    InputError
+        The inner lists have different lengths.
+    """
+    try:
+        array = np.array(values, dtype=object)
+    except ValueError as error:
+        msg = f"{argument} cannot be read as a table: {error}. Give rows of equal length."
+        raise InputError(msg) from error
+    nested = (list, tuple, np.ndarray)
+    if array.ndim == 1 and array.size and any(isinstance(value, nested) for value in array):
+        msg = f"{argument} has rows of different lengths; give every row the same length."
+        raise InputError(msg)
+    return array
+
+
+def as_array(values: Any, argument: str) -> NDArray[Any]:
+    """Return an array or a list as an array; no copy of an array is made."""
+    if isinstance(values, np.ndarray):
+        return np.asarray(values)
+    if hasattr(values, "__array__"):
+        return np.asarray(values)
+    if not hasattr(values, "__len__") or isinstance(values, str | bytes | dict):
+        msg = (
+            f"{argument} must be a table or an array, found {type(values).__name__}; "
+            "give a DataFrame, a NumPy array or a list."
+        )
+        raise InputError(msg)
+    return object_array(values, argument)
+
+
+def as_series(values: Any, argument: str) -> "pd.Series[Any]":
+    """Return one column of the user's as a Series; ``.name`` is the user's name or None.
+
+    Parameters
+    ----------
+    values : pandas, polars or arrow column, 1-D array or list
+        The column.
+    argument : str
+        Name of the user's argument, for messages.
+
+    Raises
+    ------
+    InputError
+        It is not one-dimensional.
+    """
+    if isinstance(values, pd.Series):
+        return values
+    if isinstance(values, pd.Categorical | pd.Index | pd.api.extensions.ExtensionArray):
+        return pd.Series(values)
+    library = library_of(values)
+    if library == "polars" and hasattr(values, "to_numpy"):
+        return pd.Series(values.to_numpy(), name=values.name or None)
+    if library == "pyarrow" and hasattr(values, "to_pandas"):
+        converted: pd.Series[Any] = values.to_pandas()
+        return converted
+    array = as_array(values, argument)
+    if array.ndim != 1:
+        msg = f"{argument} should be a 1d array, got an array of shape {array.shape} instead."
+        raise InputError(msg)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    # pandas cannot hold halves of all operations nor long doubles; float64 holds both kinds.
+    if array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    return pd.Series(array)
+
+
+def read_table(X: Any) -> Table:
+    """Read features in any accepted form and check their shape.
+
+    Parameters
+    ----------
+    X : DataFrame, arrow Table, array, sparse matrix or list of lists, shape (n_rows, n_features)
+        The features.
+
+    Raises
+    ------
+    InputError
+        Not two-dimensional, no rows, no columns, complex numbers or duplicate names.
+    """
+    if sp.issparse(X):
+        table = _read_sparse(X)
+    elif is_frame(X):
+        columns = frame_columns(X, "X")
+        n_rows = len(next(iter(columns.values()))) if columns else len(X)
+        table = Table(
+            names=tuple(columns), named=True, n_rows=n_rows, columns=tuple(columns.values())
+        )
+    else:
+        table = _read_array(X)
+    _check_not_empty(table)
+    return table
+
+
+def _read_sparse(X: Any) -> Table:
+    _refuse_complex(X.dtype)
+    if X.dtype.kind not in "biuf":
+        msg = f"X is a sparse matrix of {X.dtype}; only numbers and booleans can be sparse."
+        raise InputError(msg)
+    return Table(names=_positional(X.shape[1]), named=False, n_rows=X.shape[0], matrix=X)
+
+
+def _read_array(X: Any) -> Table:
+    if X is None:
+        msg = "X is None; give the features as a table of shape (n_rows, n_features)."
+        raise InputError(msg)
+    array = as_array(_unwrapped(X), "X")
+    _refuse_complex(array.dtype)
+    if array.ndim != 2:
+        msg = (
+            f"Expected 2D array for X, got {array.ndim}D array of shape {array.shape} instead. "
+            "Reshape your data either using array.reshape(-1, 1) if your data has a single "
+            "feature or array.reshape(1, -1) if it contains a single sample."
+        )
+        raise InputError(msg)
+    n_rows, n_columns = array.shape
+    names = _positional(n_columns)
+    if array.dtype.kind in "biuf":
+        return Table(names=names, named=False, n_rows=n_rows, matrix=array)
+    columns = tuple(pd.Series(array[:, at]) for at in range(n_columns))
+    return Table(names=names, named=False, n_rows=n_rows, columns=columns)
+
+
+def _unwrapped(X: Any) -> Any:
+    """Return a column given where a table belongs as an array, so that its shape is told."""
+    if isinstance(X, pd.Series) or (library_of(X) in {"polars", "pyarrow"}):
+        return as_series(X, "X").to_numpy()
+    return X
+
+
+def _refuse_complex(dtype: Any) -> None:
+    if dtype.kind == "c":
+        msg = f"Complex data not supported: X has dtype {dtype}. Give real numbers."
+        raise InputError(msg)
+
+
+def _positional(n_columns: int) -> tuple[str, ...]:
+    return tuple(f"x{at}" for at in range(n_columns))
+
+
+def _check_not_empty(table: Table) -> None:
+    shape = (table.n_rows, len(table.names))
+    if not table.names:
+        msg = (
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required. "
+            "Give X at least one column."
+        )
+        raise InputError(msg)
+    if table.n_rows == 0:
+        msg = (
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required. "
+            "Give X at least one row."
+        )
+        raise InputError(msg)

@@ -1,0 +1,140 @@
+"""The accepted forms of ``sensitive`` as named columns, and the names of groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, library_of
+from fairautoml.data._keys import Key
+from fairautoml.exceptions import InputError
+
+DEFAULT_NAME = "sensitive"
+MISSING: Key = ("missing", None)
+MISSING_LABEL = "(missing)"
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveColumns:
+    """Sensitive columns by name; ``named`` is False when the user gave no names."""
+
+    columns: "dict[str, pd.Series[Any]]"
+    named: bool
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of the first column."""
+        return len(next(iter(self.columns.values())))
+
+
+def read_sensitive(sensitive: Any) -> SensitiveColumns:
+    """Read the sensitive columns.
+
+    Parameters
+    ----------
+    sensitive : 1-D or 2-D array, list, column, DataFrame, arrow Table or dict of name -> column
+        One or several sensitive attributes.
+
+    Raises
+    ------
+    InputError
+        No column, more than two dimensions, or two columns of one name or unequal length.
+    """
+    if isinstance(sensitive, Mapping):
+        named = {str(name): as_series(column, str(name)) for name, column in sensitive.items()}
+        found = SensitiveColumns(named, named=True)
+    elif is_frame(sensitive):
+        found = SensitiveColumns(frame_columns(sensitive, "sensitive"), named=True)
+    elif _is_column(sensitive):
+        column = as_series(sensitive, "sensitive")
+        name = DEFAULT_NAME if column.name is None else str(column.name)
+        found = SensitiveColumns({name: column}, named=column.name is not None)
+    else:
+        found = _read_array(sensitive)
+    _check_columns(found)
+    return found
+
+
+def _is_column(sensitive: Any) -> bool:
+    kinds = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
+    return isinstance(sensitive, kinds) or library_of(sensitive) in {"polars", "pyarrow"}
+
+
+def _read_array(sensitive: Any) -> SensitiveColumns:
+    array = as_array(sensitive, "sensitive")
+    if array.ndim == 1:
+        return SensitiveColumns({DEFAULT_NAME: as_series(sensitive, "sensitive")}, named=False)
+    if array.ndim != 2:
+        msg = (
+            f"sensitive must have one or two dimensions, found shape {array.shape}; give one "
+            "column per sensitive attribute."
+        )
+        raise InputError(msg)
+    columns = {
+        f"{DEFAULT_NAME}_{at}": as_series(array[:, at], "sensitive")
+        for at in range(array.shape[1])
+    }
+    return SensitiveColumns(columns, named=False)
+
+
+def _check_columns(found: SensitiveColumns) -> None:
+    if not found.columns:
+        msg = "sensitive has no column; give at least one, or sensitive=None."
+        raise InputError(msg)
+    lengths = {name: len(column) for name, column in found.columns.items()}
+    if len(set(lengths.values())) > 1:
+        msg = f"the columns of sensitive differ in length: {lengths}; give one value per row."
+        raise InputError(msg)
+
+
+def level_labels(keys: tuple[Key, ...]) -> tuple[str, ...]:
+    """Return a display name per group of one column, all different.
+
+    Values whose text is the same (1 and "1") are written as Python literals, 1 and '1'.
+    """
+    plain = tuple(_text(key) for key in keys)
+    if len(set(plain)) == len(plain):
+        return plain
+    return tuple(_literal(key) for key in keys)
+
+
+def _text(key: Key) -> str:
+    return MISSING_LABEL if key == MISSING else str(key[1])
+
+
+def _literal(key: Key) -> str:
+    kind, value = key
+    if key == MISSING:
+        return MISSING_LABEL
+    return repr(value) if kind in {"str", "int", "bool"} else f"{kind}({value!r})"
+
+
+def join_labels(parts: tuple[str, ...]) -> str:
+    r"""Return ``"Female & Black"``; ``&`` and ``\`` inside a part get a backslash.
+
+    So two different combinations never share a label.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return " & ".join(part.replace("\\", "\\\\").replace("&", "\\&") for part in parts)
+
+
+def row_ids(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number per distinct row, 0, 1, ... in lexical order of the rows.
+
+    Column by column, renumbered after each, in int64: products of many codes never overflow.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (n_rows, n_columns)
+        Codes, at least -2.
+    """
+    ids = np.zeros(len(codes), dtype=np.int64)
+    for column in codes.T:
+        width = int(column.max(initial=0)) + 3
+        _, inverse = np.unique(ids * width + (column + 2), return_inverse=True)
+        ids = inverse.reshape(-1).astype(np.int64)
+    return ids

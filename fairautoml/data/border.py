@@ -1,0 +1,331 @@
+"""The border: what the user gives becomes a `Dataset` here and nowhere else."""
+
+import difflib
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from warnings import warn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data._align import Align, Inputs, align_inputs
+from fairautoml.data._frames import Table, as_series, read_table
+from fairautoml.data._numbers import OnNonfinite
+from fairautoml.data._proxies import same_partition
+from fairautoml.data.columns import TableSchema, fit_columns
+from fairautoml.data.dataset import Dataset
+from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups
+from fairautoml.data.target import encode_target
+from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
+
+MIN_CLASS_ROWS = 2
+"""Fewest rows of a class: one to learn from and one to judge by."""
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "sensitive_missing": ("error", "own_group", "exclude"),
+    "sensitive_in_X": ("warn", "drop", "allow"),
+    "on_nonfinite": ("error", "impute"),
+    "align": ("error", "index"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorderOptions:
+    """How strictly input is read.
+
+    Parameters
+    ----------
+    pos_label : label or None
+        The positive class; None = the label that is sorted last.
+    sensitive_missing : {"error", "own_group", "exclude"}
+        Missing sensitive values are refused, a group of their own, or outside the constraint.
+    sensitive_in_X : {"warn", "drop", "allow"}
+        What to do with features that are the sensitive attribute, or give it away.
+    max_groups : int
+        Most groups of one sensitive column, at least 1.
+    on_nonfinite : {"error", "impute"}
+        Infinities and numbers beyond float32 are refused, or treated as missing.
+    align : {"error", "index"}
+        Different pandas indices are refused, or rows are matched by index.
+
+    Raises
+    ------
+    InputError
+        An option has a value that does not exist.
+    """
+
+    pos_label: Any = None
+    sensitive_missing: MissingPolicy = "error"
+    sensitive_in_X: Literal["warn", "drop", "allow"] = "warn"
+    max_groups: int = 50
+    on_nonfinite: OnNonfinite = "error"
+    align: Align = "error"
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            found = getattr(self, name)
+            if not isinstance(found, str) or found not in allowed:
+                msg = f"{name} must be one of {', '.join(map(repr, allowed))}, found {found!r}."
+                raise InputError(msg)
+        whole = isinstance(self.max_groups, int | np.integer)
+        if not whole or isinstance(self.max_groups, bool) or self.max_groups < 1:
+            msg = f"max_groups must be a whole number of at least 1, found {self.max_groups!r}."
+            raise InputError(msg)
+
+
+_DEFAULTS = BorderOptions()
+
+
+def build_dataset(
+    X: Any,
+    y: Any,
+    sensitive: Any = None,
+    sample_weight: Any = None,
+    *,
+    options: BorderOptions = _DEFAULTS,
+) -> Dataset:
+    """Check and encode everything that ``fit`` is given.
+
+    Parameters
+    ----------
+    X : DataFrame, arrow Table, array, sparse matrix or list of lists
+        Features, shape (n_rows, n_features). No input is modified.
+    y : array, list or column, shape (n_rows,)
+        Labels of two classes.
+    sensitive : array, list, column, DataFrame, dict, or name(s) of columns of X, optional
+        Sensitive attributes.
+    sample_weight : array or list, shape (n_rows,), optional
+        Weights, at least 0; 1 each by default.
+    options : BorderOptions
+        How strictly input is read.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        Something cannot be used; the message names the argument and the way out.
+    DegenerateGroupError
+        All rows of a group have weight 0.
+
+    Warns
+    -----
+    DegradedWarning
+        A feature equals the target, equals or gives away a sensitive attribute, or has no value.
+    """
+    if y is None:
+        encode_target(y)
+    inputs = align_inputs(
+        Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
+    )
+    table = read_table(inputs.X)
+    labels, classes = _target(inputs.y, table, options)
+    groups, cells = _groups(inputs.sensitive, table, options)
+    weight = _weights(inputs.sample_weight, labels, classes)
+    _check_group_weights(weight, groups, cells)
+    taken = () if groups is None else groups.sensitive_from_X
+    drop = taken if options.sensitive_in_X == "drop" else ()
+    schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
+    if groups is not None and not taken:
+        schema, matrix = _without_proxies(schema, matrix, groups, cells, options)
+    _warn_about_target(schema, matrix, labels)
+    return Dataset(
+        X=matrix,
+        y=labels,
+        weight=weight,
+        cells=cells,
+        classes=classes,
+        schema=schema,
+        groups=groups,
+        notes=(*schema.notes, *_group_notes(groups, options)),
+    )
+
+
+def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[np.int8], NDArray[Any]]:
+    _check_length(table.n_rows, y, "y")
+    if table.n_rows == 1:
+        msg = (
+            "X has 1 sample (n_samples = 1); at least "
+            f"{2 * MIN_CLASS_ROWS} are required, {MIN_CLASS_ROWS} of each class. Give more rows."
+        )
+        raise InputError(msg)
+    labels, classes = encode_target(y, pos_label=options.pos_label)
+    for label, count in zip(classes.tolist(), np.bincount(labels, minlength=2), strict=True):
+        if count < MIN_CLASS_ROWS:
+            msg = (
+                f"y has {count} row of class {label!r}; at least {MIN_CLASS_ROWS} rows of each "
+                "class are required. Give more rows of it."
+            )
+            raise InputError(msg)
+    return labels, classes
+
+
+def _check_length(n_rows: int, values: Any, argument: str) -> None:
+    found = _length(values)
+    if found != n_rows:
+        msg = (
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, {found}]: X "
+            f"has {n_rows} rows and {argument} has {found}. Give one value per row of X."
+        )
+        raise InputError(msg)
+
+
+def _length(values: Any) -> int:
+    shape = getattr(values, "shape", None)
+    if shape is not None and len(shape) > 0:
+        return int(shape[0])
+    if not hasattr(values, "__len__") or shape == ():
+        return 1
+    return len(values)
+
+
+def _groups(
+    sensitive: Any, table: Table, options: BorderOptions
+) -> tuple[GroupSchema | None, NDArray[np.int32]]:
+    if sensitive is None:
+        return None, np.zeros(table.n_rows, dtype=np.int32)
+    names = _names_of_columns(sensitive, table)
+    if names and table.columns is not None:
+        at = {name: position for position, name in enumerate(table.names)}
+        sensitive = {name: table.columns[at[name]] for name in names}
+    schema, cells = fit_groups(
+        sensitive,
+        n_rows=table.n_rows,
+        missing=options.sensitive_missing,
+        max_groups=options.max_groups,
+    )
+    return replace(schema, sensitive_from_X=names), cells
+
+
+def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
+    """Return the columns of X that ``sensitive`` names, empty when it holds the values itself."""
+    if isinstance(sensitive, str):
+        names: tuple[str, ...] = (sensitive,)
+    elif _looks_like_names(sensitive, table):
+        names = tuple(sensitive)
+    else:
+        return ()
+    known = table.names if table.named else ()
+    unknown = [name for name in names if name not in known]
+    if unknown or len(set(names)) < len(names):
+        near = difflib.get_close_matches(names[0] if not unknown else unknown[0], known, n=3)
+        shown = near if near else list(known[:20])
+        msg = (
+            f"sensitive={sensitive!r} must name columns of X, each once; X has "
+            f"{shown if known else 'no column names'}. Give such names, or one value per row "
+            f"({table.n_rows})."
+        )
+        raise InputError(msg)
+    return names
+
+
+def _looks_like_names(sensitive: Any, table: Table) -> bool:
+    return (
+        isinstance(sensitive, list | tuple)
+        and 0 < len(sensitive) != table.n_rows
+        and all(isinstance(name, str) for name in sensitive)
+        and any(name in table.names for name in sensitive)
+    )
+
+
+def _weights(
+    sample_weight: Any, labels: NDArray[np.int8], classes: NDArray[Any]
+) -> NDArray[np.float64]:
+    if sample_weight is None:
+        return np.ones(len(labels))
+    values = as_series(sample_weight, "sample_weight")
+    _check_length(len(labels), values, "sample_weight")
+    try:
+        weight = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        msg = f"sample_weight must hold numbers: {error}. Give one number >= 0 per row."
+        raise InputError(msg) from error
+    bad = int((~np.isfinite(weight) | (weight < 0)).sum())
+    if bad:
+        msg = (
+            f"sample_weight has {bad} value(s) that are NaN, infinite or negative; weights must "
+            "be finite numbers of at least 0. Give such rows weight 0 to leave them out."
+        )
+        raise InputError(msg)
+    mass = np.bincount(labels, weights=weight, minlength=2)
+    if not mass.any():
+        msg = "sample_weight: every weight is zero. Give at least some rows a positive weight."
+        raise InputError(msg)
+    if not mass.all():
+        label = classes.tolist()[int(mass.argmin())]
+        msg = (
+            f"sample_weight is zero for all rows of class {label!r}, which leaves 1 class; give "
+            "rows of both classes a positive weight."
+        )
+        raise InputError(msg)
+    return weight
+
+
+def _check_group_weights(
+    weight: NDArray[np.float64], groups: GroupSchema | None, cells: NDArray[np.int32]
+) -> None:
+    if groups is None:
+        return
+    by_cell = np.bincount(cells, weights=weight, minlength=groups.n_cells)
+    for system in groups.systems:
+        inside = system.of_cell >= 0
+        mass = np.bincount(
+            system.of_cell[inside], weights=by_cell[inside], minlength=system.n_groups
+        )
+        empty = [system.labels[at] for at in np.flatnonzero(mass == 0).tolist()]
+        if empty:
+            msg = (
+                f"sample_weight is zero for all rows of group(s) {', '.join(map(repr, empty))} of "
+                f"{system.name!r}, so nothing can be said about them. Give them a positive weight "
+                "or leave their rows out."
+            )
+            raise DegenerateGroupError(msg)
+
+
+def _without_proxies(
+    schema: TableSchema,
+    matrix: Any,
+    groups: GroupSchema,
+    cells: NDArray[np.int32],
+    options: BorderOptions,
+) -> tuple[TableSchema, Any]:
+    """Find features that are a sensitive column, and warn about them or leave them out."""
+    if options.sensitive_in_X == "allow":
+        return schema, matrix
+    for system in groups.systems[: len(groups.columns)]:
+        names = same_partition(matrix, schema, system.of_cell[cells], pure=True)
+        if not names:
+            continue
+        if options.sensitive_in_X == "drop":
+            kept = [at for at, name in enumerate(schema.names) if name not in names]
+            schema = schema.without(names, f"it gives away sensitive {system.name!r}")
+            matrix = matrix[:, kept]
+        else:
+            msg = (
+                f"feature(s) {', '.join(map(repr, names))} of X give away sensitive "
+                f"{system.name!r}. Keep them with sensitive_in_X='allow' or leave them out with "
+                "sensitive_in_X='drop'."
+            )
+            warn(msg, DegradedWarning, stacklevel=3)
+    return schema, matrix
+
+
+def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[np.int8]) -> None:
+    names = same_partition(matrix, schema, labels, pure=False)
+    if names:
+        msg = (
+            f"feature(s) {', '.join(map(repr, names))} of X are identical to y; if they are not "
+            "known when decisions are made, remove them from X."
+        )
+        warn(msg, DegradedWarning, stacklevel=3)
+
+
+def _group_notes(groups: GroupSchema | None, options: BorderOptions) -> tuple[str, ...]:
+    if groups is None:
+        return ()
+    if groups.sensitive_from_X and options.sensitive_in_X != "drop":
+        names = ", ".join(map(repr, groups.sensitive_from_X))
+        return (*groups.notes, f"sensitive column(s) {names} of X are also features")
+    return groups.notes

@@ -1,0 +1,343 @@
+"""Features: any table to one float32 matrix, the same way at fit and for every later table.
+
+Category codes are made here, once, from sorted typed values; no learner ever infers categories
+from the rows at hand (trained on {a..f} and asked about {b, f} only, some number them anew).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data._column import Column, encode_column, fit_column
+from fairautoml.data._frames import Table, read_table
+from fairautoml.data._numbers import OnNonfinite, sparse_float32, to_float32
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.exceptions import DegradedWarning, InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSchema:
+    """How a table becomes the float32 matrix that the learners see; plain data.
+
+    Parameters
+    ----------
+    columns : tuple of Column
+        The kept features, in the order of the matrix.
+    names_in : tuple of str
+        All columns of the table given to ``fit``.
+    named : bool
+        Whether those names are the user's own.
+    sparse : bool
+        The table was a sparse matrix.
+    on_nonfinite : {"error", "impute"}
+        Infinities and numbers beyond float32 are refused, or treated as missing.
+    notes : tuple of str
+        Which columns were dropped, and why.
+    """
+
+    columns: tuple[Column, ...]
+    names_in: tuple[str, ...]
+    named: bool
+    sparse: bool = False
+    on_nonfinite: OnNonfinite = "error"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Original names of the kept features."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Original names of the features that are not used."""
+        kept = set(self.names)
+        return tuple(name for name in self.names_in if name not in kept)
+
+    @property
+    def layout(self) -> FeatureLayout:
+        """What a learner must know about the columns of the matrix."""
+        categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
+        return FeatureLayout(
+            n_features=len(self.columns),
+            categorical=categorical,
+            cardinalities=tuple(len(self.columns[at].levels) for at in categorical),
+            sparse=self.sparse,
+        )
+
+    def without(self, names: Collection[str], reason: str) -> "TableSchema":
+        """Return the schema without the features called ``names``, and a note that says why.
+
+        Raises
+        ------
+        InputError
+            No feature would be left.
+        """
+        columns = tuple(column for column in self.columns if column.name not in names)
+        notes = tuple(_dropped(c.name, reason) for c in self.columns if c.name in names)
+        if not columns:
+            raise InputError(_nothing_left((*self.notes, *notes)))
+        return replace(self, columns=columns, notes=(*self.notes, *notes))
+
+    def transform(self, X: Any) -> Any:
+        """Return a new table as the matrix that the learners were trained on.
+
+        Columns are found by name; a table without names is read by position. A category that
+        was not seen at ``fit`` is missing.
+
+        Parameters
+        ----------
+        X : DataFrame, arrow Table, array, sparse matrix or list of lists
+            The table, shape (n_rows, n_features). It is not modified.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_rows, n_kept), or CSR matrix
+
+        Raises
+        ------
+        InputError
+            Columns are missing, their number differs, or a column holds something else than at
+            ``fit``.
+
+        Warns
+        -----
+        DegradedWarning
+            The columns had to be reordered, some were ignored, or names are on one side only.
+        """
+        table = read_table(X)
+        positions = _locate(self, table)
+        if table.sparse and not self.sparse:
+            msg = (
+                "X is a sparse matrix but was a dense table at fit; a sparse matrix is never made "
+                "dense silently. Give X.toarray()."
+            )
+            raise InputError(msg)
+        if self.sparse:
+            return _sparse_matrix(self, table, positions)
+        if table.columns is None:
+            return _from_matrix(self, table.matrix, positions)
+        result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
+        for at, (column, position) in enumerate(zip(self.columns, positions, strict=True)):
+            result[:, at] = encode_column(column, table.columns[position], self.on_nonfinite)
+        return result
+
+
+def fit_schema(
+    X: Any, *, drop: Collection[str] = (), on_nonfinite: OnNonfinite = "error"
+) -> TableSchema:
+    """Learn how to encode tables like ``X``.
+
+    Parameters
+    ----------
+    X : DataFrame, arrow Table, array, sparse matrix or list of lists
+        The features, shape (n_rows, n_features). It is not modified.
+    drop : collection of str
+        Names of columns that are no features.
+    on_nonfinite : {"error", "impute"}
+        Infinities and numbers beyond float32 are refused, or treated as missing.
+
+    Raises
+    ------
+    InputError
+        The table cannot be used: see `fit_columns`.
+    """
+    return fit_columns(read_table(X), drop=drop, on_nonfinite=on_nonfinite)[0]
+
+
+def fit_columns(
+    table: Table, *, drop: Collection[str], on_nonfinite: OnNonfinite
+) -> tuple[TableSchema, Any]:
+    """Learn the encoding of a table and apply it, in one pass.
+
+    All-missing columns are dropped, with a warning; in tables with names constant columns too
+    (an array is taken as it is, as scikit-learn does).
+
+    Parameters
+    ----------
+    table : Table
+        The features.
+    drop : collection of str
+        Names of columns that are no features.
+    on_nonfinite : {"error", "impute"}
+        Infinities and numbers beyond float32 are refused, or treated as missing.
+
+    Returns
+    -------
+    schema : TableSchema
+    matrix : ndarray of float32, shape (n_rows, n_kept), or CSR matrix
+
+    Raises
+    ------
+    InputError
+        A name in ``drop`` does not exist, or no usable column is left.
+    """
+    _check_drop(table, drop)
+    schema = TableSchema(
+        columns=(),
+        names_in=table.names,
+        named=table.named,
+        sparse=table.sparse,
+        on_nonfinite=on_nonfinite,
+        notes=tuple(_dropped(name, "asked for") for name in table.names if name in drop),
+    )
+    wanted = [at for at, name in enumerate(table.names) if name not in drop]
+    if not wanted:
+        raise InputError(_nothing_left(schema.notes))
+    if table.columns is None:
+        return _fit_matrix(schema, table, wanted)
+    return _fit_series(schema, table.columns, wanted)
+
+
+def _check_drop(table: Table, drop: Collection[str]) -> None:
+    unknown = sorted(set(drop) - set(table.names))
+    if unknown:
+        msg = (
+            f"drop names columns that X does not have: {unknown}; X has "
+            f"{', '.join(map(repr, table.names[:20]))}."
+        )
+        raise InputError(msg)
+
+
+def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[TableSchema, Any]:
+    columns = tuple(Column(name=table.names[at], position=at, kind="number") for at in wanted)
+    schema = replace(schema, columns=columns)
+    if table.sparse:
+        return schema, _sparse_matrix(schema, table, wanted)
+    matrix = _from_matrix(schema, table.matrix, wanted)
+    empty = np.isnan(matrix).all(axis=0)
+    return _keep(schema, matrix, dict.fromkeys(np.flatnonzero(empty).tolist(), _EMPTY))
+
+
+def _fit_series(
+    schema: TableSchema, series: "tuple[pd.Series[Any], ...]", wanted: list[int]
+) -> tuple[TableSchema, NDArray[np.float32]]:
+    columns: list[Column] = []
+    reasons: dict[int, str] = {}
+    matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
+    for at, position in enumerate(wanted):
+        name = schema.names_in[position]
+        column, values = fit_column(name, position, series[position], schema.on_nonfinite)
+        reason = _useless(values, constant=schema.named)
+        if reason:
+            reasons[at] = reason
+        columns.append(column)
+        matrix[:, at] = values
+    return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
+
+
+_EMPTY = "all values are missing"
+_CONSTANT = "all values are equal"
+
+
+def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
+    missing = np.isnan(values)
+    if missing.all():
+        return _EMPTY
+    if constant and not missing.any() and values.min() == values.max():
+        return _CONSTANT
+    return ""
+
+
+def _keep(
+    schema: TableSchema, matrix: NDArray[np.float32], reasons: dict[int, str]
+) -> tuple[TableSchema, NDArray[np.float32]]:
+    """Leave out the columns at the positions in ``reasons``."""
+    if not reasons:
+        return schema, matrix
+    names = schema.names
+    notes = tuple(_dropped(names[at], reason) for at, reason in sorted(reasons.items()))
+    kept = [at for at in range(len(names)) if at not in reasons]
+    schema = replace(
+        schema,
+        columns=tuple(schema.columns[at] for at in kept),
+        notes=(*schema.notes, *notes),
+    )
+    if not kept:
+        raise InputError(_nothing_left(schema.notes))
+    empty = [names[at] for at, reason in reasons.items() if reason == _EMPTY]
+    if empty:
+        msg = f"columns of X without any value are not used: {', '.join(map(repr, empty))}"
+        warn(msg, DegradedWarning, stacklevel=2)
+    return schema, np.ascontiguousarray(matrix[:, kept])
+
+
+def _dropped(name: str, reason: str) -> str:
+    return f"column {name!r} of X is not used: {reason}"
+
+
+def _nothing_left(notes: tuple[str, ...]) -> str:
+    shown = "; ".join(notes[:10])
+    return f"X has no usable column left: {shown}. Give at least one column that varies."
+
+
+def _from_matrix(
+    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
+) -> NDArray[np.float32]:
+    if any(column.kind not in ("number", "empty") for column in schema.columns):
+        return _from_mixed(schema, matrix, positions)
+    taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
+    return to_float32(taken, schema.names, schema.on_nonfinite)
+
+
+def _from_mixed(
+    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
+) -> NDArray[np.float32]:
+    """Encode a plain array where the schema has categories of numbers or booleans."""
+    result = np.empty((len(matrix), len(positions)), dtype=np.float32)
+    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
+        result[:, at] = encode_column(column, pd.Series(matrix[:, position]), schema.on_nonfinite)
+    return result
+
+
+def _sparse_matrix(schema: TableSchema, table: Table, positions: list[int]) -> Any:
+    if table.columns is not None:
+        columns = zip(schema.columns, positions, strict=True)
+        dense = [encode_column(c, table.columns[at], schema.on_nonfinite) for c, at in columns]
+        return sparse_float32(np.column_stack(dense), schema.names, schema.on_nonfinite)
+    matrix = table.matrix
+    if positions != list(range(len(table.names))):
+        matrix = (matrix.tocsc() if table.sparse else matrix)[:, positions]
+    return sparse_float32(matrix, schema.names, schema.on_nonfinite)
+
+
+def _locate(schema: TableSchema, table: Table) -> list[int]:
+    """Return the position in ``table`` of each kept feature."""
+    if schema.named and table.named:
+        return _locate_by_name(schema, table)
+    if len(table.names) != len(schema.names_in):
+        msg = (
+            f"X has {len(table.names)} features, but FairAutoML is expecting "
+            f"{len(schema.names_in)} features as input; give the columns that fit was given."
+        )
+        raise InputError(msg)
+    if schema.named != table.named:
+        then, now = ("names", "none") if schema.named else ("no names", "names")
+        msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
+        warn(msg, DegradedWarning, stacklevel=3)
+    return [column.position for column in schema.columns]
+
+
+def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
+    at = {name: position for position, name in enumerate(table.names)}
+    missing = [name for name in schema.names if name not in at]
+    if missing:
+        msg = (
+            f"X lacks {len(missing)} column(s) that fit was given: {missing[:20]}; it has "
+            f"{list(table.names[:20])}. Give X with all columns of fit, in any order."
+        )
+        raise InputError(msg)
+    known = set(schema.names_in)
+    extra = [name for name in table.names if name not in known]
+    if extra:
+        msg = f"columns of X that were not there at fit are ignored: {extra[:20]}"
+        warn(msg, DegradedWarning, stacklevel=4)
+    positions = [at[name] for name in schema.names]
+    if positions != sorted(positions):
+        msg = "the columns of X are in another order than at fit; they are reordered by name"
+        warn(msg, DegradedWarning, stacklevel=4)
+    return positions

@@ -1,0 +1,260 @@
+"""Group columns made from others, and the choice of rows: ``--derive`` and ``--keep``.
+
+Three forms, all one line of text::
+
+    age_group=age<=25        two groups, named by the comparison: "age<=25" and "age>25"
+    age_band=age:25,60       bands between cuts: "age<=25", "25<age<=60", "age>60"
+    race=African-American,Caucasian        (keep) rows whose race is one of these
+"""
+
+import difflib
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairautoml.exceptions import InputError
+
+OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
+"""Comparisons, two-letter ones first so that they are recognised first."""
+COMPARISON = re.compile(
+    rf"^(?P<source>.+?)\s*(?P<operator>{'|'.join(OPPOSITES)})\s*(?P<value>.+)$"
+)
+DERIVE_HELP = "write name=column<=number, name=column==text or name=column:cut,cut"
+KEEP_HELP = "write column=value,value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two groups by comparing a column with a value.
+
+    Parameters
+    ----------
+    name : str
+        Column to make.
+    source : str
+        Column it is made from.
+    operator : {"<=", ">=", "<", ">", "==", "!="}
+        Comparison; the first four are of numbers.
+    value : str
+        What is compared with, as written.
+    """
+
+    name: str
+    source: str
+    operator: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bands:
+    """Groups of a numeric column between cuts; a cut belongs to the band below it.
+
+    Parameters
+    ----------
+    name : str
+        Column to make.
+    source : str
+        Column it is made from.
+    cuts : tuple of float
+        Increasing.
+    """
+
+    name: str
+    source: str
+    cuts: tuple[float, ...]
+
+
+Derivation = Comparison | Bands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Rows to keep: those where a column has one of some values.
+
+    Parameters
+    ----------
+    source : str
+        The column.
+    values : tuple of str
+        Values as text; a number matches its digits.
+    """
+
+    source: str
+    values: tuple[str, ...]
+
+
+def parse_derive(text: str) -> Derivation:
+    """Read a derivation.
+
+    Parameters
+    ----------
+    text : str
+        ``"age_group=age<=25"`` or ``"age_band=age:25,60"``.
+
+    Raises
+    ------
+    InputError
+        The text has another form, or the cuts do not increase.
+    """
+    name, sign, rule = text.partition("=")
+    name, rule = name.strip(), rule.strip()
+    if not name or not sign or not rule or rule.startswith("=") or name[-1] in "<>!":
+        raise InputError(f"derive is {text!r}; {DERIVE_HELP}")
+    found = COMPARISON.match(rule)
+    if found is None:
+        return _parse_bands(name, rule, text)
+    made = Comparison(name=name, **found.groupdict())
+    if made.operator not in ("==", "!="):
+        _number(made.value, text)
+    return made
+
+
+def _parse_bands(name: str, rule: str, text: str) -> Bands:
+    source, sign, cuts = rule.rpartition(":")
+    if not source or not sign:
+        raise InputError(f"derive is {text!r}; {DERIVE_HELP}")
+    numbers = tuple(_number(cut, text) for cut in cuts.split(","))
+    if any(low >= high for low, high in itertools.pairwise(numbers)):
+        raise InputError(f"derive is {text!r}; its cuts must increase")
+    return Bands(name=name, source=source.strip(), cuts=numbers)
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise InputError(f"derive is {whole!r}; {text!r} is not a number; {DERIVE_HELP}")
+    return number
+
+
+def apply_derive(frame: pd.DataFrame, derivation: Derivation) -> pd.DataFrame:
+    """Return the table with the derived column of text; missing stays missing.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Table with the source column; not modified.
+    derivation : Comparison or Bands
+        From ``parse_derive``.
+
+    Raises
+    ------
+    InputError
+        No such column, the new name exists, or a column of text is to be compared as numbers.
+    """
+    _check_column(frame, derivation.source, "derive")
+    if derivation.name in frame.columns:
+        msg = f"derive makes the column {derivation.name!r}, which exists; choose another name"
+        raise InputError(msg)
+    groups = (
+        _banded(frame, derivation) if isinstance(derivation, Bands) else _split(frame, derivation)
+    )
+    known = frame[derivation.source].notna()
+    return frame.assign(**{derivation.name: groups.where(known)})
+
+
+def _split(frame: pd.DataFrame, rule: Comparison) -> pd.Series:
+    if rule.operator in ("==", "!="):
+        texts = _texts(frame[rule.source])
+        _check_values(texts, (rule.value,), rule.source, "derive")
+        chosen = (texts == rule.value) == (rule.operator == "==")
+    else:
+        compare = {"<=": "le", ">=": "ge", "<": "lt", ">": "gt"}[rule.operator]
+        chosen = getattr(_numeric(frame, rule.source), compare)(float(rule.value))
+    yes = f"{rule.source}{rule.operator}{rule.value}"
+    no = f"{rule.source}{OPPOSITES[rule.operator]}{rule.value}"
+    return pd.Series(np.where(chosen, yes, no), index=frame.index, dtype=object)
+
+
+def _banded(frame: pd.DataFrame, rule: Bands) -> pd.Series:
+    cuts = [f"{cut:g}" for cut in rule.cuts]
+    between = [f"{low}<{rule.source}<={high}" for low, high in itertools.pairwise(cuts)]
+    labels = [f"{rule.source}<={cuts[0]}", *between, f"{rule.source}>{cuts[-1]}"]
+    at = np.searchsorted(np.array(rule.cuts), _numeric(frame, rule.source), side="left")
+    # Missing sorts above all cuts; it is taken out by the caller.
+    return pd.Series(np.array(labels, dtype=object)[at], index=frame.index, dtype=object)
+
+
+def parse_keep(text: str) -> Keep:
+    """Read a choice of rows.
+
+    Parameters
+    ----------
+    text : str
+        ``"race=African-American,Caucasian"``.
+
+    Raises
+    ------
+    InputError
+        The text has another form.
+    """
+    source, _, values = text.partition("=")
+    chosen = tuple(value.strip() for value in values.split(","))
+    if not source.strip() or not all(chosen):
+        raise InputError(f"keep is {text!r}; {KEEP_HELP}")
+    return Keep(source=source.strip(), values=chosen)
+
+
+def apply_keep(frame: pd.DataFrame, keep: Keep) -> pd.DataFrame:
+    """Return the chosen rows, numbered anew.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Table with the column; not modified.
+    keep : Keep
+        From ``parse_keep``.
+
+    Raises
+    ------
+    InputError
+        No such column, or a value that no row has; the message lists the near ones.
+    """
+    _check_column(frame, keep.source, "keep")
+    texts = _texts(frame[keep.source])
+    _check_values(texts, keep.values, keep.source, "keep")
+    return frame[texts.isin(keep.values)].reset_index(drop=True)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Return values as text: 1 and 1.0 are "1"; missing is None."""
+
+    def text(value: Any) -> str:
+        whole = isinstance(value, float) and value.is_integer()
+        return str(int(value)) if whole else str(value)
+
+    written = [
+        None if missing else text(value)
+        for value, missing in zip(column.tolist(), column.isna(), strict=True)
+    ]
+    return pd.Series(written, index=column.index, dtype=object)
+
+
+def _numeric(frame: pd.DataFrame, source: str) -> pd.Series:
+    if not pd.api.types.is_numeric_dtype(frame[source]):
+        msg = f"derive compares {source!r} with numbers, but it holds text; use == or !="
+        raise InputError(msg)
+    return frame[source].astype(np.float64)
+
+
+def _check_column(frame: pd.DataFrame, source: str, argument: str) -> None:
+    if source not in frame.columns:
+        names = [str(name) for name in frame.columns]
+        near = difflib.get_close_matches(source, names, n=3) or names
+        msg = f"{argument} names the column {source!r}; the table has: {', '.join(near)}"
+        raise InputError(msg)
+
+
+def _check_values(texts: pd.Series, values: tuple[str, ...], source: str, argument: str) -> None:
+    known = sorted(set(texts.dropna()))
+    unknown = [value for value in values if value not in known]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=5, cutoff=0.4) or known[:10]
+        msg = f"{argument}: no row has {source}={unknown[0]!r}; near values: {', '.join(near)}"
+        raise InputError(msg)

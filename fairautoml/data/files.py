@@ -1,0 +1,203 @@
+"""Reading the table a user gives (CSV, TSV, Parquet, Feather) and writing CSV that is safe."""
+
+import csv
+import difflib
+import gzip
+import importlib.util
+import io
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from fairautoml.exceptions import InputError, MissingExtraError
+
+MISSING = (
+    "", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND",
+    "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Texts that mean a missing value: those of pandas, and "?"."""
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_LINES = 50
+"""Lines that the delimiter is guessed from."""
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather")
+FORMULA = re.compile(r"^[=+\-@\t\r\x00]")
+"""First characters by which a spreadsheet takes a text for a formula (CWE-1236)."""
+NUMBER = re.compile(r"^-?(0|[1-9]\d*)(\.\d+)?$")
+"""Numbers as people write them: not "007", which is a code, and not "nan"."""
+
+
+def read_table(path: str | os.PathLike[str], *, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table from a file.
+
+    CSV is read whatever its delimiter (comma, semicolon, tab, bar), line ends, byte order mark
+    and compression; as UTF-8, else as Latin-1. Usual markers of missing values and "?" become
+    missing.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A ``.csv``, ``.tsv`` (both also ``.gz``), ``.parquet`` or ``.feather`` file.
+    text_columns : sequence of str
+        Columns of labels and groups: there "NA", "None" and the like are names, only empty cells
+        are missing, and codes such as "007" keep their zeros. A name that the file does not have
+        is ignored.
+
+    Raises
+    ------
+    InputError
+        No such file (near names are listed), unknown kind, empty, ragged (with the line number),
+        doubled column names, or damaged.
+    MissingExtraError
+        A Parquet or Feather file, and pyarrow is not installed.
+    """
+    file = Path(path)
+    suffix = next((s for s in SUFFIXES if file.name.lower().endswith(s)), None)
+    if suffix is None:
+        msg = f"path is {str(file)!r}; files of these kinds can be read: {', '.join(SUFFIXES)}"
+        raise InputError(msg)
+    if not file.is_file():
+        raise InputError(_not_found(file))
+    if suffix in (".parquet", ".feather"):
+        return _read_arrow(file, suffix)
+    return _parse(_text(file, suffix), file, tuple(text_columns))
+
+
+def write_csv(frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO) -> None:
+    """Write CSV that no spreadsheet runs: texts that look like formulas get a leading ``'``.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Written without its index; numbers stay numbers, not modified.
+    target : path or text stream
+        A file is written whole or not at all.
+    """
+    text = _escaped(frame).to_csv(index=False, lineterminator="\n")
+    if not isinstance(target, str | os.PathLike):
+        target.write(text)
+        return
+    path = Path(target)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
+    safe = frame.copy()
+    for at, dtype in enumerate(frame.dtypes):
+        if not pd.api.types.is_numeric_dtype(dtype):
+            safe.isetitem(at, [_safe(cell) for cell in frame.iloc[:, at]])
+    safe.columns = pd.Index([_safe(name) for name in frame.columns])
+    return safe
+
+
+def _safe(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def _not_found(file: Path) -> str:
+    folder = file.parent
+    names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
+    near = difflib.get_close_matches(file.name, names, n=3)
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    return f"path is {str(file)!r}; there is no such file{hint}"
+
+
+def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
+    if importlib.util.find_spec("pyarrow") is None:
+        msg = f"{file.name} needs pyarrow: pip install 'fairautoml[arrow]', or give a .csv file"
+        raise MissingExtraError(msg)
+    try:
+        frame = pd.read_parquet(file) if suffix == ".parquet" else pd.read_feather(file)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file} cannot be read as {suffix}: {error}") from None
+    if frame.empty:
+        raise InputError(f"{file} holds no rows")
+    return frame
+
+
+def _text(file: Path, suffix: str) -> str:
+    try:
+        raw = gzip.decompress(file.read_bytes()) if suffix.endswith(".gz") else file.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file} cannot be read: {error}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _parse(text: str, file: Path, text_columns: tuple[str, ...]) -> pd.DataFrame:
+    if not text.strip():
+        raise InputError(f"{file} is empty; it must have a line of column names and rows")
+    delimiter = _delimiter(text)
+    header = _checked_header(text, delimiter, file)
+    present = [name for name in text_columns if name in header]
+    usual = list(MISSING)
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=delimiter,
+            header=0,
+            names=header,
+            index_col=False,
+            skipinitialspace=True,
+            keep_default_na=False,
+            na_values={name: [""] if name in present else usual for name in header},
+            dtype=dict.fromkeys(present, str),
+        )
+    except pd.errors.ParserError as error:
+        raise InputError(f"{file} cannot be read as CSV: {error}") from None
+    return frame.assign(**{name: _numbers_if_all(frame[name]) for name in present})
+
+
+def _numbers_if_all(column: pd.Series) -> pd.Series:
+    """Return a column of labels as numbers when every label is one, so that ages can be cut."""
+    values = column.dropna()
+    if len(values) == 0 or not values.map(lambda text: bool(NUMBER.match(text))).all():
+        return column
+    return pd.to_numeric(column)
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter that cuts the first lines into the most columns, evenly if any does."""
+    lines = text.split("\n", SAMPLE_LINES)[:SAMPLE_LINES]
+
+    def quality(delimiter: str) -> tuple[bool, int]:
+        rows = csv.reader((line.rstrip("\r") for line in lines), delimiter=delimiter)
+        try:
+            widths = [len(row) for row in rows if row] or [0]
+        except csv.Error:
+            return False, 0  # the check of the whole file will say what is wrong, and where
+        return widths[0] > 1 and len(set(widths)) == 1, widths[0]
+
+    return max(DELIMITERS, key=quality)
+
+
+def _checked_header(text: str, delimiter: str, file: Path) -> list[str]:
+    """Return the column names; every row must have as many cells."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        header = next(row for row in reader if row)
+        n_rows = 0
+        for row in reader:
+            n_rows += bool(row)
+            if row and len(row) != len(header):
+                msg = f"{file}, line {reader.line_num}: {len(row)} cells, not {len(header)}"
+                raise InputError(f"{msg} as in the first line; correct or quote that line")
+    except csv.Error as error:
+        raise InputError(f"{file}, line {reader.line_num}: {error}") from None
+    if n_rows == 0:
+        raise InputError(f"{file} holds column names and no rows")
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise InputError(f"{file} names a column twice: {', '.join(doubled)}; rename one")
+    return header

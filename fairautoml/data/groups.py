@@ -1,0 +1,346 @@
+"""Sensitive columns to group cells: learned once, applied in the same way to new rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data._keys import Key, key_of, level_arrays, recode, sort_levels, types_of
+from fairautoml.data._sensitive import (
+    MISSING,
+    SensitiveColumns,
+    join_labels,
+    level_labels,
+    read_sensitive,
+    row_ids,
+)
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.exceptions import InputError
+
+MissingPolicy = Literal["error", "own_group", "exclude"]
+UnseenPolicy = Literal["error", "base_model"]
+
+_UNSEEN = -2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupSchema:
+    """How sensitive values become group cells; plain data.
+
+    A group is a typed value: 1, "1" and True are three groups, NumPy and pandas scalars are the
+    Python values they hold, and a float without fraction is the whole number it is (pandas stores
+    whole numbers as floats when one is missing).
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Names of the sensitive columns.
+    systems : tuple of GroupSystem
+        One per column, then, with two columns or more, the intersection of all of them.
+    levels : tuple of tuple of (str, value)
+        For each column the groups as (type name, value); the last may be the missing one.
+    cell_codes : tuple of tuple of int
+        For each cell the position in ``levels`` of its group in each column.
+    cell_labels : tuple of str
+        Display name of each cell.
+    missing : {"error", "own_group", "exclude"}
+        What becomes of missing values.
+    named : bool
+        Whether the column names are the user's own.
+    sensitive_from_X : tuple of str
+        Columns of X that the groups are taken from, empty when they are given separately.
+    notes : tuple of str
+        Declared categories that do not occur.
+    """
+
+    columns: tuple[str, ...]
+    systems: tuple[GroupSystem, ...]
+    levels: tuple[tuple[Key, ...], ...]
+    cell_codes: tuple[tuple[int, ...], ...]
+    cell_labels: tuple[str, ...]
+    missing: MissingPolicy = "error"
+    named: bool = True
+    sensitive_from_X: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_cells(self) -> int:
+        """Number of finest cells: combinations of groups that occur together."""
+        return len(self.cell_codes)
+
+    def encode(self, sensitive: Any, *, unseen: UnseenPolicy = "error") -> NDArray[np.int32]:
+        """Return the cell of each new row.
+
+        Tables are read by column name and may hold other columns, so the features themselves can
+        be given when the groups were taken from them; arrays are read by position.
+
+        Parameters
+        ----------
+        sensitive : array, column, DataFrame, arrow Table or dict, n_rows rows
+            The sensitive columns.
+        unseen : {"error", "base_model"}
+            A group, or a combination of groups, that did not occur at ``fit`` is refused, or gets
+            cell -1.
+
+        Returns
+        -------
+        ndarray of int32, shape (n_rows,)
+
+        Raises
+        ------
+        InputError
+            A column is missing or of another type than at ``fit``, or a group is unseen.
+        """
+        _check_choice("unseen", unseen, ("error", "base_model"))
+        columns = _matching(self, read_sensitive(sensitive))
+        encoded = [
+            self._encode_column(at, name, columns[name], unseen)
+            for at, name in enumerate(self.columns)
+        ]
+        cells = self._cells_of(np.column_stack(encoded))
+        if unseen == "error" and (cells < 0).any():
+            raise InputError(self._unseen_combination(encoded, cells))
+        return cells
+
+    def _encode_column(
+        self, at: int, name: str, values: "pd.Series[Any]", unseen: UnseenPolicy
+    ) -> NDArray[np.int64]:
+        known = self.levels[at]
+        raw, levels = level_arrays(values, f"sensitive {name!r}")
+        keys = tuple(key_of(value) for value in levels)
+        _check_types(name, known, keys)
+        codes = recode(raw, keys, known, unknown=_UNSEEN)
+        absent = codes == -1
+        if unseen == "error":
+            if self.missing == "error":
+                _refuse_missing(name, int(absent.sum()))
+            _refuse_unseen(name, raw[codes == _UNSEEN], keys, known)
+        codes[absent] = known.index(MISSING) if MISSING in known else _UNSEEN
+        return codes
+
+    def _cells_of(self, codes: NDArray[np.int64]) -> NDArray[np.int32]:
+        seen = np.array(self.cell_codes, dtype=np.int64).reshape(self.n_cells, -1)
+        ids = row_ids(np.concatenate([seen, codes]))
+        cell_of = np.full(int(ids.max()) + 1, -1, dtype=np.int32)
+        cell_of[ids[: self.n_cells]] = np.arange(self.n_cells)
+        return cell_of[ids[self.n_cells :]]
+
+    def _unseen_combination(
+        self, encoded: list[NDArray[np.int64]], cells: NDArray[np.int32]
+    ) -> str:
+        rows = np.flatnonzero(cells < 0)
+        parts = []
+        for known, codes in zip(self.levels, encoded, strict=True):
+            code = int(codes[rows[0]])
+            parts.append("(missing)" if code < 0 else level_labels(known)[code])
+        return (
+            f"sensitive: {len(rows)} row(s) have a combination of {' & '.join(self.columns)} that "
+            f"did not occur at fit, for example {join_labels(tuple(parts))!r}. Leave those rows "
+            "out, or let them be decided without their group by unseen='base_model'."
+        )
+
+
+def fit_groups(
+    sensitive: Any, *, n_rows: int, missing: MissingPolicy = "error", max_groups: int = 50
+) -> tuple[GroupSchema, NDArray[np.int32]]:
+    """Learn the groups of the sensitive columns.
+
+    Parameters
+    ----------
+    sensitive : 1-D or 2-D array, list, column, DataFrame, arrow Table or dict of name -> column
+        One or several sensitive attributes, ``n_rows`` values each. Columns without a name are
+        called ``sensitive``, or ``sensitive_0``, ``sensitive_1``, ...
+    n_rows : int
+        Number of rows of the features.
+    missing : {"error", "own_group", "exclude"}
+        Missing values are refused, are the group "(missing)", or leave their row outside the
+        constraint in every system that uses the column.
+    max_groups : int
+        Most groups of one column; intersections may have more.
+
+    Returns
+    -------
+    schema : GroupSchema
+    cells : ndarray of int32, shape (n_rows,)
+        Finest cell of each row.
+
+    Raises
+    ------
+    InputError
+        Wrong length, missing values, a continuous column or one of too many groups.
+    """
+    _check_choice("sensitive_missing", missing, ("error", "own_group", "exclude"))
+    found = read_sensitive(sensitive)
+    if found.n_rows != n_rows:
+        msg = (
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
+            f"{found.n_rows}]: sensitive has {found.n_rows} rows and X has {n_rows}. Give one "
+            "group per row of X."
+        )
+        raise InputError(msg)
+    encoded: list[NDArray[np.int64]] = []
+    levels: list[tuple[Key, ...]] = []
+    for name, values in found.columns.items():
+        codes, keys = _fit_column(name, values, missing, max_groups)
+        encoded.append(codes)
+        levels.append(keys)
+    codes = np.column_stack(encoded)
+    ids = row_ids(codes)
+    first = np.unique(ids, return_index=True)[1]
+    table = codes[first]
+    schema = GroupSchema(
+        columns=tuple(found.columns),
+        systems=_systems(tuple(found.columns), table, levels, missing),
+        levels=tuple(levels),
+        cell_codes=tuple(tuple(row) for row in table.tolist()),
+        cell_labels=_cell_labels(table, levels),
+        missing=missing,
+        named=found.named,
+        notes=tuple(note for item in found.columns.items() for note in _declared(*item)),
+    )
+    return schema, ids.astype(np.int32)
+
+
+def _check_choice(argument: str, found: object, allowed: tuple[str, ...]) -> None:
+    if found not in allowed:
+        msg = f"{argument} must be one of {', '.join(map(repr, allowed))}, found {found!r}."
+        raise InputError(msg)
+
+
+def _fit_column(
+    name: str, values: "pd.Series[Any]", missing: MissingPolicy, max_groups: int
+) -> tuple[NDArray[np.int64], tuple[Key, ...]]:
+    raw, found = level_arrays(values, f"sensitive {name!r}")
+    if len(found) > max_groups:
+        raise InputError(_too_many(name, f"{len(found)} different values", max_groups))
+    codes, keys = sort_levels(raw, found)
+    if "float" in types_of(keys):
+        raise InputError(_too_many(name, "numbers with fractions", max_groups))
+    absent = codes < 0
+    if absent.any():
+        if missing == "error":
+            _refuse_missing(name, int(absent.sum()))
+        codes[absent] = len(keys)
+        keys = (*keys, MISSING)
+    return codes, keys
+
+
+def _too_many(name: str, found: str, max_groups: int) -> str:
+    return (
+        f"sensitive {name!r} holds {found}; a group is a category, at most max_groups="
+        f"{max_groups} of them. Cut a continuous attribute into bins first, for example "
+        f"pandas.cut(values, bins=4), or raise max_groups."
+    )
+
+
+def _refuse_missing(name: str, count: int) -> None:
+    if count:
+        msg = (
+            f"sensitive {name!r} has {count} missing value(s). Choose what becomes of them: "
+            "sensitive_missing='error' (this), 'own_group' (a group called '(missing)') or "
+            "'exclude' (rows outside the constraint). New rows may also be decided without their "
+            "group by unseen='base_model'."
+        )
+        raise InputError(msg)
+
+
+def _check_types(name: str, known: tuple[Key, ...], keys: tuple[Key, ...]) -> None:
+    then = types_of(known) - {MISSING[0]}
+    now = types_of(keys)
+    if then and now - then:
+        msg = (
+            f"sensitive {name!r} held groups of type {' and '.join(sorted(then))} at fit and "
+            f"holds type {' and '.join(sorted(now))} now; convert it to what it was at fit."
+        )
+        raise InputError(msg)
+
+
+def _refuse_unseen(
+    name: str, codes: NDArray[np.int64], keys: tuple[Key, ...], known: tuple[Key, ...]
+) -> None:
+    if not codes.size:
+        return
+    labels = sorted({str(keys[code][1]) for code in np.unique(codes).tolist()})
+    msg = (
+        f"sensitive {name!r} has {codes.size} row(s) of group(s) that did not occur at fit: "
+        f"{', '.join(map(repr, labels[:10]))}; fit knew "
+        f"{', '.join(map(repr, level_labels(known)[:20]))}. Correct the values, or let such rows "
+        "be decided without their group by unseen='base_model'."
+    )
+    raise InputError(msg)
+
+
+def _matching(schema: GroupSchema, found: SensitiveColumns) -> "Mapping[str, pd.Series[Any]]":
+    """Return the new columns under the names of fit."""
+    if schema.named and found.named:
+        lacking = [name for name in schema.columns if name not in found.columns]
+        if lacking:
+            msg = (
+                f"sensitive lacks the column(s) {lacking} that fit was given; it has "
+                f"{list(found.columns)[:20]}. Give the same columns, in any order."
+            )
+            raise InputError(msg)
+        return found.columns
+    if len(found.columns) != len(schema.columns):
+        msg = (
+            f"sensitive has {len(found.columns)} column(s) and had {len(schema.columns)} at fit: "
+            f"{list(schema.columns)}. Give the same columns, in the same order."
+        )
+        raise InputError(msg)
+    return dict(zip(schema.columns, found.columns.values(), strict=True))
+
+
+def _systems(
+    names: tuple[str, ...],
+    table: NDArray[np.int64],
+    levels: list[tuple[Key, ...]],
+    missing: MissingPolicy,
+) -> tuple[GroupSystem, ...]:
+    known = np.ones(table.shape, dtype=bool)
+    if missing == "exclude":
+        missing_code = [keys.index(MISSING) if MISSING in keys else -1 for keys in levels]
+        known = table != np.array(missing_code)
+    systems = [
+        _column_system(name, table[:, at], known[:, at], keys)
+        for at, (name, keys) in enumerate(zip(names, levels, strict=True))
+    ]
+    if len(names) > 1:
+        labels = np.array(_cell_labels(table, levels), dtype=object)
+        inside = known.all(axis=1)
+        of_cell = np.where(inside, np.cumsum(inside) - 1, -1).astype(np.int32)
+        system = GroupSystem(
+            name=join_labels(names), labels=tuple(labels[inside]), of_cell=of_cell
+        )
+        systems.append(system)
+    return tuple(systems)
+
+
+def _column_system(
+    name: str, codes: NDArray[np.int64], known: NDArray[np.bool_], keys: tuple[Key, ...]
+) -> GroupSystem:
+    labels = level_labels(keys)
+    if not known.all():
+        # The missing level is the last one, so the other codes stay as they are.
+        labels = labels[:-1]
+    return GroupSystem(
+        name=name, labels=labels, of_cell=np.where(known, codes, -1).astype(np.int32)
+    )
+
+
+def _cell_labels(table: NDArray[np.int64], levels: list[tuple[Key, ...]]) -> tuple[str, ...]:
+    labels = [level_labels(keys) for keys in levels]
+    return tuple(
+        join_labels(tuple(names[code] for names, code in zip(labels, row, strict=True)))
+        for row in table.tolist()
+    )
+
+
+def _declared(name: str, values: "pd.Series[Any]") -> list[str]:
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return []
+    used = set(values.cat.codes.unique().tolist())
+    unused = [level for code, level in enumerate(values.cat.categories) if code not in used]
+    return [f"sensitive {name!r}: group {str(level)!r} declared, n=0" for level in unused]

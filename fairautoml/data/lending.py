@@ -1,0 +1,368 @@
+"""``lending``: an invented population of loan applicants with known truth.
+
+Nothing here is real. The population is a structural model that says how sex, age, region and
+creditworthiness make features and labels, so any number of people can be drawn by seed and the
+true group rates of any classifier can be computed to any precision.
+
+The model, for one person::
+
+    z                        creditworthiness, standard normal in every sex
+    repaid                   z > quantile(1 - base_rate[sex]): base rates hold exactly
+    repaid (recorded)        a repaid loan of the minority is recorded as not repaid with
+                             probability label_bias
+    signal_k                 z + noise * e_k, e_k independent standard normal, scaled; noise is
+                             minority_noise times larger for the minority, and the signal lies
+                             feature_shift lower: income, savings, credit score, ...
+    age, region              cuts of normal variables that correlate with z, not with sex
+    occupation               one of 40, from a blurred signal, order of names without meaning
+    missing values           credit score and savings, more often for the minority
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from fairautoml.data.named import NamedTable, TableFacts
+from fairautoml.data.true_rates import Decide, decisions_of, group_counts, group_rates
+from fairautoml.exceptions import InputError
+
+TARGET = "repaid"
+POSITIVE = "yes"
+SENSITIVE = ("sex", "region", "age_band")
+OCCUPATIONS = 40
+CHUNK_ROWS = 50_000
+"""Rows that are in memory at a time while true rates are counted."""
+
+EDUCATION = ("primary", "secondary", "college", "university")
+EDUCATION_SHARES = (0.15, 0.45, 0.25, 0.15)
+REGIONS = ("islands", "south", "north")
+PURPOSES = ("car", "education", "furniture", "home", "medical")
+AGES = (18, 78)
+AGE_CORRELATION, REGION_CORRELATION = 0.25, 0.15
+OCCUPATION_BLUR = 1.5
+
+Gap = Literal[
+    "demographic_parity_difference",
+    "equal_opportunity_difference",
+    "predictive_equality_difference",
+    "equalized_odds_difference",
+    "accuracy_difference",
+]
+RATES_OF_GAP: dict[str, tuple[str, ...]] = {
+    "demographic_parity_difference": ("selection",),
+    "equal_opportunity_difference": ("tpr",),
+    "predictive_equality_difference": ("fpr",),
+    "equalized_odds_difference": ("tpr", "fpr"),
+    "accuracy_difference": ("accuracy",),
+}
+FACTS = TableFacts(
+    target=TARGET,
+    positive_label=POSITIVE,
+    sensitive=SENSITIVE,
+    notes="Invented people, drawn from the structural population LendingPopulation(): not real.",
+    licence="Apache-2.0, as this package",
+    citation="fairautoml, embedded population 'lending' (synthetic)",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LendingPopulation:
+    """A synthetic population of loan applicants; the module's text has the model.
+
+    Parameters
+    ----------
+    minority_share : float
+        Share of the sex ``"female"``, in (0, 1).
+    base_rate : tuple of two floats
+        True P(repaid) of ``"male"`` and ``"female"``, each in (0, 1).
+    label_bias : float
+        Probability in [0, 1) that a repaid loan of the minority is recorded as not repaid.
+    feature_shift : float
+        Standard deviations by which the signals of the minority lie below those of an equally
+        creditworthy majority.
+    noise : float
+        Standard deviation of the noise of each signal, positive; more makes the task harder.
+    minority_noise : float
+        How many times as noisy the signals of the minority are, positive: less is known of it.
+    region_shares : tuple of three floats
+        Shares of ``"islands"``, ``"south"``, ``"north"``; positive, sum 1.
+    missing_share : float
+        Share of missing credit scores and savings in the majority, in [0, 0.5); the minority has
+        one and a half times as many.
+
+    Raises
+    ------
+    InputError
+        A number is outside its range.
+
+    Examples
+    --------
+    >>> people = LendingPopulation(minority_share=0.1).draw(1000, seed=0)
+    >>> sorted(people["sex"].unique())
+    ['female', 'male']
+    """
+
+    minority_share: float = 0.3
+    base_rate: tuple[float, float] = (0.38, 0.23)
+    label_bias: float = 0.05
+    feature_shift: float = 0.3
+    noise: float = 1.3
+    minority_noise: float = 1.2
+    region_shares: tuple[float, float, float] = (0.12, 0.33, 0.55)
+    missing_share: float = 0.06
+
+    def __post_init__(self) -> None:
+        _inside("minority_share", self.minority_share, 0, 1)
+        if len(self.base_rate) != 2:
+            msg = f"base_rate has {len(self.base_rate)} numbers; give two: male, female"
+            raise InputError(msg)
+        for rate in self.base_rate:
+            _inside("base_rate", rate, 0, 1)
+        _inside("label_bias", self.label_bias, 0, 1, closed=True)
+        _inside("feature_shift", self.feature_shift, -5, 5)
+        _inside("noise", self.noise, 0, 100)
+        _inside("minority_noise", self.minority_noise, 0, 100)
+        _inside("missing_share", self.missing_share, 0, 0.5, closed=True)
+        self._check_regions()
+
+    def _check_regions(self) -> None:
+        shares = self.region_shares
+        if len(shares) != len(REGIONS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+            msg = (
+                f"region_shares is {shares}; give three positive shares that sum to 1, "
+                f"for {', '.join(REGIONS)}"
+            )
+            raise InputError(msg)
+
+    def draw(self, n_rows: int, seed: int) -> pd.DataFrame:
+        """Draw people; the same seed gives the same rows.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many, at least 1.
+        seed : int
+            Seed of a PCG64 generator, non-negative.
+
+        Returns
+        -------
+        DataFrame, shape (n_rows, 16)
+            Features (among them the sensitive columns) and the recorded label ``repaid``.
+
+        Raises
+        ------
+        InputError
+            ``n_rows`` is below 1 or ``seed`` is negative.
+        """
+        _at_least("n_rows", n_rows, 1)
+        _at_least("seed", seed, 0)
+        return self._people(n_rows, np.random.Generator(np.random.PCG64(seed)))[0]
+
+    def true_rates(
+        self,
+        decide: Decide,
+        *,
+        sensitive: str | Sequence[str],
+        n_rows: int = 200_000,
+        seed: int = 0,
+        labels: Literal["recorded", "true"] = "recorded",
+    ) -> pd.DataFrame:
+        """Return the group rates of any classifier in the population, with standard errors.
+
+        Parameters
+        ----------
+        decide : callable
+            Takes a DataFrame of people without the label and returns their decisions, shape
+            (n,): 0 or 1, or the probability of acceptance.
+        sensitive : str or sequence of str
+            Group column, or several for the groups of their intersection ("female & north").
+        n_rows : int
+            People drawn; the standard error of a rate falls with its square root. They are drawn
+            and forgotten in chunks, so memory does not grow.
+        seed : int
+            Seed of these people; they are others than those that ``draw`` gives for any seed.
+        labels : {"recorded", "true"}
+            What ``tpr``, ``fpr`` and ``accuracy`` compare with: the biased or the true label.
+
+        Returns
+        -------
+        DataFrame, one row per group
+            ``selection``, ``tpr``, ``fpr``, ``accuracy`` in [0, 1] (NaN where a group has no such
+            rows), their standard errors ``selection_se``, ..., and the count ``rows``.
+
+        Raises
+        ------
+        InputError
+            Unknown column, or decisions of a wrong shape or outside [0, 1].
+        """
+        _at_least("n_rows", n_rows, 1)
+        _at_least("seed", seed, 0)
+        columns = _group_columns(sensitive)
+        if labels not in ("recorded", "true"):
+            raise InputError(f"labels is {labels!r}; it can be 'recorded' or 'true'")
+        total: pd.DataFrame | None = None
+        for number, start in enumerate(range(0, n_rows, CHUNK_ROWS)):
+            source = np.random.PCG64(np.random.SeedSequence([seed, number]))
+            size = min(CHUNK_ROWS, n_rows - start)
+            people, truth = self._people(size, np.random.Generator(source))
+            recorded = (people[TARGET] == POSITIVE).to_numpy()
+            y = recorded if labels == "recorded" else truth
+            people = people.drop(columns=TARGET)
+            groups = _joined(people, columns)
+            counts = group_counts(groups, y, decisions_of(decide, people))
+            total = counts if total is None else total.add(counts, fill_value=0.0)
+        return group_rates(pd.DataFrame(total))
+
+    def true_gap(
+        self,
+        decide: Decide,
+        metric: Gap,
+        *,
+        sensitive: str | Sequence[str],
+        n_rows: int = 200_000,
+        seed: int = 0,
+    ) -> float:
+        """Return the true value of a fairness metric of any classifier.
+
+        Parameters
+        ----------
+        decide, sensitive, n_rows, seed
+            As for ``true_rates``; recorded labels.
+        metric : str
+            A metric of the form largest minus smallest group rate; for
+            ``equalized_odds_difference`` the larger of those of ``tpr`` and ``fpr``.
+
+        Raises
+        ------
+        InputError
+            Unknown metric, or a group in which a rate is undefined.
+        """
+        if metric not in RATES_OF_GAP:
+            known = ", ".join(get_args(Gap))
+            raise InputError(f"metric is {metric!r}; true gaps are known for: {known}")
+        rates = self.true_rates(decide, sensitive=sensitive, n_rows=n_rows, seed=seed)
+        needed = rates[list(RATES_OF_GAP[metric])]
+        if needed.isna().to_numpy().any():
+            empty = ", ".join(map(str, needed.index[needed.isna().any(axis=1)]))
+            msg = f"{metric} is undefined: no rows to compute it on in {empty}; raise n_rows"
+            raise InputError(msg)
+        return float((needed.max() - needed.min()).max())
+
+    def _people(
+        self, n_rows: int, rng: np.random.Generator
+    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        """Return people with recorded labels, and the true labels."""
+        minority = rng.random(n_rows) < self.minority_share
+        z = rng.standard_normal(n_rows)
+        truth = z > ndtri(1 - np.where(minority, self.base_rate[1], self.base_rate[0]))
+        forgotten = minority & (rng.random(n_rows) < self.label_bias)
+        columns = self._groups(z, minority, rng)
+        columns |= self._signals(z, minority, rng)
+        columns |= _circumstances(n_rows, rng)
+        columns[TARGET] = np.where(truth & ~forgotten, POSITIVE, "no")
+        return pd.DataFrame(columns), truth
+
+    def _groups(
+        self, z: NDArray[np.float64], minority: NDArray[np.bool_], rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        place = ndtr(_correlated(z, AGE_CORRELATION, rng))
+        age = (AGES[0] + (AGES[1] - AGES[0]) * place).astype(np.int64)
+        region = ndtr(_correlated(z, REGION_CORRELATION, rng))
+        bands = np.array(["under_25", "25_to_59", "60_plus"], dtype=object)
+        return {
+            "sex": np.where(minority, "female", "male").astype(object),
+            "region": _cut(region, self.region_shares, REGIONS),
+            "age": age,
+            "age_band": bands[np.digitize(age, [25, 60])],
+        }
+
+    def _signals(
+        self, z: NDArray[np.float64], minority: NDArray[np.bool_], rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        noise = self.noise * np.where(minority, self.minority_noise, 1.0)
+        spread = np.hypot(1.0, noise)
+
+        def signal() -> NDArray[np.float64]:
+            measured = z + noise * rng.standard_normal(len(z))
+            return np.asarray(measured / spread - self.feature_shift * minority)
+
+        blurred = (signal() + OCCUPATION_BLUR * rng.standard_normal(len(z))) / OCCUPATION_BLUR
+        job = np.minimum(ndtr(blurred) * OCCUPATIONS, OCCUPATIONS - 1).astype(np.int64)
+        often = self.missing_share * np.where(minority, 1.5, 1.0)
+        score = np.round(600 + 60 * signal())
+        savings = np.round(np.exp(7.0 + 0.9 * signal()))
+        return {
+            "education": _cut(ndtr(signal()), EDUCATION_SHARES, EDUCATION),
+            # Steps of 7 through 40 names: neighbours in pay do not become neighbours in name.
+            "occupation": _names("occupation", OCCUPATIONS)[(7 * job + 3) % OCCUPATIONS],
+            "income": np.round(np.exp(7.8 + 0.45 * signal())),
+            "years_employed": np.round(np.exp(1.5 + 0.7 * signal())),
+            "credit_score": np.where(rng.random(len(z)) < often, np.nan, score),
+            "savings": np.where(rng.random(len(z)) < often, np.nan, savings),
+            "late_payments": rng.poisson(np.exp(0.2 - 0.6 * signal())),
+        }
+
+
+def lending_table() -> NamedTable:
+    """Return the embedded demo table: 20,000 people of the default population, seed 0."""
+    return FACTS.table("lending", LendingPopulation().draw(20_000, seed=0))
+
+
+def _circumstances(n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Columns that say nothing about creditworthiness."""
+    return {
+        "purpose": np.array(PURPOSES, dtype=object)[rng.integers(len(PURPOSES), size=n_rows)],
+        "loan_amount": np.round(np.exp(8.5 + 0.6 * rng.standard_normal(n_rows))),
+        "months": rng.choice([12, 24, 36, 48, 60], size=n_rows),
+        "existing_loans": rng.poisson(0.8, size=n_rows),
+    }
+
+
+def _correlated(
+    z: NDArray[np.float64], correlation: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    own = rng.standard_normal(len(z))
+    return np.asarray(correlation * z + np.sqrt(1 - correlation**2) * own)
+
+
+def _cut(
+    place: NDArray[np.float64], shares: tuple[float, ...], names: tuple[str, ...]
+) -> NDArray[Any]:
+    """Return the name of the slice of [0, 1] that each place falls into."""
+    return np.array(names, dtype=object)[np.digitize(place, np.cumsum(shares)[:-1])]
+
+
+def _names(stem: str, count: int) -> NDArray[Any]:
+    return np.array([f"{stem}_{number:02d}" for number in range(count)], dtype=object)
+
+
+def _group_columns(sensitive: str | Sequence[str]) -> list[str]:
+    columns = [sensitive] if isinstance(sensitive, str) else list(sensitive)
+    unknown = [column for column in columns if column not in SENSITIVE]
+    if unknown or not columns:
+        found = ", ".join(map(repr, unknown)) if unknown else "empty"
+        raise InputError(f"sensitive is {found}; the population has: {', '.join(SENSITIVE)}")
+    return columns
+
+
+def _joined(people: pd.DataFrame, columns: list[str]) -> pd.Series:
+    first, *others = (people[column] for column in columns)
+    return reduce(lambda left, right: left + " & " + right, others, first)
+
+
+def _inside(name: str, value: float, low: float, high: float, *, closed: bool = False) -> None:
+    if low < value < high or (closed and value == low):
+        return
+    bracket = "[" if closed else "("
+    raise InputError(f"{name} is {value!r}; it must be in {bracket}{low}, {high})")
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise InputError(f"{name} is {value!r}; it must be at least {low}")

@@ -1,0 +1,107 @@
+"""A table with a name: what its columns mean, and where it comes from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NamedTable:
+    """A loaded dataset and all that is needed to learn from it.
+
+    Parameters
+    ----------
+    name : str
+        The name it was loaded by.
+    frame : DataFrame
+        Features, target and sensitive columns; missing values as missing.
+    target : str
+        Column of the labels.
+    positive_label : str, int or None
+        The label whose probability is modelled; None for tables that are not binary.
+    sensitive : tuple of str
+        Columns that say something about groups of people.
+    drop : tuple of str
+        Columns that are no features: identifiers, weights, what leaks the outcome.
+    categorical : tuple of str
+        Columns of coded numbers that are categories; they are of dtype ``category`` in ``frame``.
+    weight : str or None
+        Column of survey weights, also listed in ``drop``.
+    task : str
+        ``"binary"``, ``"multiclass"``, ``"regression"`` or ``"binary_score"``.
+    notes, licence, citation : str
+        What to know, what is allowed, whom to cite.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    target: str
+    positive_label: str | int | None
+    sensitive: tuple[str, ...]
+    drop: tuple[str, ...]
+    categorical: tuple[str, ...]
+    weight: str | None
+    task: str
+    notes: str
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFacts:
+    """The fields of a ``NamedTable`` that do not need the rows; see there."""
+
+    target: str
+    positive_label: str | int | None
+    sensitive: tuple[str, ...]
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    weight: str | None = None
+    task: str = "binary"
+    notes: str = ""
+    licence: str = ""
+    citation: str = ""
+
+    def table(self, name: str, frame: pd.DataFrame) -> NamedTable:
+        """Return the table of these facts; the weight is dropped, codes become categories.
+
+        Parameters
+        ----------
+        name : str
+            Name of the table.
+        frame : DataFrame
+            Its rows; not modified.
+        """
+        weight = () if self.weight is None else (self.weight,)
+        return NamedTable(
+            name=name,
+            frame=_with_categories(frame, self.categorical),
+            target=self.target,
+            positive_label=self.positive_label,
+            sensitive=self.sensitive,
+            drop=tuple(dict.fromkeys((*self.drop, *weight))),
+            categorical=self.categorical,
+            weight=self.weight,
+            task=self.task,
+            notes=self.notes,
+            licence=self.licence,
+            citation=self.citation,
+        )
+
+
+def _with_categories(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return the frame with the given columns as categories of text; missing stays missing."""
+    return frame.assign(**{column: _category(frame[column]) for column in columns})
+
+
+def _category(column: pd.Series) -> pd.Series:
+    codes, values = pd.factorize(column, sort=True)
+    texts = pd.Index([_code_text(value) for value in values], dtype=object)
+    return pd.Series(pd.Categorical.from_codes(codes, texts), index=column.index)
+
+
+def _code_text(value: Any) -> str:
+    """Write 1.0 as "1": a missing value elsewhere has made the column of codes a float one."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)

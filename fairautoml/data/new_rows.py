@@ -1,0 +1,87 @@
+"""New rows at predict: the same encoding as at fit, and their group cells."""
+
+import difflib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data._frames import read_table
+from fairautoml.data.columns import TableSchema
+from fairautoml.data.groups import GroupSchema, UnseenPolicy
+from fairautoml.exceptions import InputError, MissingSensitiveError
+
+
+def read_new_rows(
+    X: Any,
+    sensitive: Any,
+    *,
+    schema: TableSchema,
+    groups: GroupSchema | None,
+    unseen: UnseenPolicy,
+) -> tuple[Any, NDArray[np.int32]]:
+    """Return the encoded matrix and the finest cells of new rows.
+
+    Parameters
+    ----------
+    X : table as in ``fit``
+        Features.
+    sensitive : values, name(s) of columns of X, or None
+        Read when ``groups`` is given; None = the columns of ``X`` that ``fit`` was told of.
+    schema : TableSchema
+        How features are read.
+    groups : GroupSchema or None
+        How sensitive values are read; None = nobody needs them, all cells are 0.
+    unseen : {"error", "base_model"}
+        What a group means that ``fit`` has not seen.
+
+    Raises
+    ------
+    MissingSensitiveError
+        The groups are needed and not given.
+    InputError
+        Columns are missing, lengths differ, or a group is new.
+    """
+    matrix = schema.transform(X)
+    if groups is None:
+        return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
+    named = _names(sensitive, groups)
+    values = _columns(X, named) if named else sensitive
+    if values is None:
+        wanted = ", ".join(map(repr, groups.columns))
+        msg = (
+            f"predict needs the sensitive column(s) {wanted}, because the chosen classifier reads "
+            "them: predict(X, sensitive). For a classifier that does not, fit with "
+            "FairAutoML(sensitive_at_predict=False)."
+        )
+        raise MissingSensitiveError(msg)
+    cells = groups.encode(values, unseen=unseen)
+    if len(cells) != matrix.shape[0]:
+        msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
+        raise InputError(msg)
+    return matrix, cells
+
+
+def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
+    """Return the columns of X to take the groups from, none when values are given."""
+    if sensitive is None:
+        return groups.sensitive_from_X
+    if isinstance(sensitive, str):
+        return (sensitive,)
+    named = isinstance(sensitive, list | tuple) and tuple(sensitive) == groups.sensitive_from_X
+    return groups.sensitive_from_X if named else ()
+
+
+def _columns(X: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    table = read_table(X)
+    at = {name: position for position, name in enumerate(table.names)}
+    missing = [name for name in names if not table.named or name not in at]
+    if missing or table.columns is None:
+        near = difflib.get_close_matches(missing[0], table.names, n=3) if missing else []
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        msg = (
+            f"X has no column(s) {', '.join(map(repr, names))} to read the groups from{hint} "
+            "Give predict(X, sensitive), one value per row."
+        )
+        raise MissingSensitiveError(msg)
+    return {name: table.columns[at[name]] for name in names}

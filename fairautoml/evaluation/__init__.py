@@ -1,0 +1,1 @@
+"""From a candidate to fitted folds, out-of-fold scores and scored rules."""

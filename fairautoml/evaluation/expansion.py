@@ -1,0 +1,141 @@
+"""Train once, mitigate many: from one score column to leaderboard entries.
+
+Every post-processor is fitted for every tolerance on the other folds and scored on this one
+(cross-fitted); the rule that would be deployed is fitted on all rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.evaluation.problem import Problem
+from fairautoml.metrics import GroupCounts, Undefined
+from fairautoml.mitigators import Mitigator, ScoreRows
+from fairautoml.trials import Entry, Measure, Rule, TrialResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """A deployed rule with the cross-fitted counts of its decisions."""
+
+    mitigator: str
+    tolerance: float | None
+    rule: Rule
+    counts: GroupCounts
+
+
+def expand(
+    result: TrialResult, scores: NDArray[np.float32], problem: Problem
+) -> tuple[Entry, ...]:
+    """Return the leaderboard entries of a successful trial.
+
+    Parameters
+    ----------
+    result : TrialResult
+        Status SUCCESS.
+    scores : ndarray of float32, shape (n_rows,)
+        Its out-of-fold scores.
+    problem : Problem
+        Labels, groups, constraints, post-processors.
+    """
+    data = problem.dataset
+    rows = ScoreRows(
+        scores=np.asarray(scores),
+        y=data.y,
+        weight=data.weight,
+        cells=data.cells,
+        n_cells=1 if data.groups is None else data.groups.n_cells,
+    )
+    entries: list[Entry] = []
+    for mitigator in problem.mitigators:
+        for scored in _cross_fitted(mitigator, rows, problem):
+            entry = _entry(scored, result, rows, problem)
+            if entry is not None:
+                entries.append(entry)
+    return tuple(entries)
+
+
+def _cross_fitted(mitigator: Mitigator, rows: ScoreRows, problem: Problem) -> list[_Scored]:
+    fit: Any = mitigator.fit_rules
+    deployed = fit(rows, problem.goal, problem.tolerances)
+    tables = [np.zeros((rows.n_cells, 2, 2)) for _ in deployed]
+    alive = [rule is not None for _, rule in deployed]
+    for fold in range(int(problem.folds.max()) + 1):
+        here = problem.folds == fold
+        held_out = rows.take(here)
+        fitted = fit(rows.take(~here), problem.goal, problem.tolerances)
+        for at, (_, rule) in enumerate(fitted):
+            alive[at] = alive[at] and rule is not None
+            if alive[at]:
+                tables[at] += _counts(rule, held_out).table
+    found: list[_Scored] = []
+    for at, (tolerance, rule) in enumerate(deployed):
+        if alive[at] and (not found or found[-1].rule != rule):
+            counts = GroupCounts(tables[at])
+            found.append(
+                _Scored(mitigator=mitigator.name, tolerance=tolerance, rule=rule, counts=counts)
+            )
+    return found
+
+
+def _counts(rule: Rule, rows: ScoreRows) -> GroupCounts:
+    decision = rule.decide(rows.scores, rows.cells)
+    return GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
+
+
+def _entry(
+    scored: _Scored, result: TrialResult, rows: ScoreRows, problem: Problem
+) -> Entry | None:
+    metric = problem.objective
+    if metric.on == "decisions":
+        score = metric.value(scored.counts)
+    else:
+        score = metric.value(rows.y, rows.scores, rows.weight)
+    if isinstance(score, Undefined):
+        return None
+    accepted = scored.counts.table[:, :, 1].sum()
+    total = scored.counts.table.sum()
+    return Entry(
+        trial_key=result.trial.key,
+        trial_number=result.trial.number,
+        candidate=result.trial.candidate,
+        mitigator=scored.mitigator,
+        tolerance=scored.tolerance,
+        rule=scored.rule,
+        score=score,
+        value=score if metric.greater_is_better else -score,
+        measures=measure(scored.counts, problem),
+        counts=scored.counts.table,
+        constant=bool(accepted == 0 or np.isclose(accepted, total, rtol=1e-12)),
+        seconds=result.seconds,
+    )
+
+
+def measure(counts: GroupCounts, problem: Problem) -> tuple[Measure, ...]:
+    """Return every constraint's metric on every group system that it speaks about.
+
+    Parameters
+    ----------
+    counts : GroupCounts
+        Over the finest cells.
+    problem : Problem
+        Names the constraints.
+    """
+    found = []
+    for target in problem.goal.targets:
+        merged = counts.merged(target.system.of_cell, target.system.n_groups)
+        value = target.metric.value(merged)
+        undefined = isinstance(value, Undefined)
+        found.append(
+            Measure(
+                metric=target.metric.name,
+                system=target.system.name,
+                value=None if undefined else value,
+                gap=np.inf if undefined else target.metric.gap(value),
+                limit=target.limit,
+                reason=value.reason if undefined else "",
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,125 @@
+"""Train one candidate on given rows: encoding, training-time mitigation, learner."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.encoding import Encoder, fit_encoding
+from fairautoml.learners import LEARNERS, Learner
+from fairautoml.mitigators import MITIGATORS, ScoreModel, TrainRows
+from fairautoml.trials import Candidate
+
+
+class NonFiniteScoresError(ArithmeticError):
+    """A model predicted NaN, infinity or something that is no probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerModel:
+    """A fitted scikit-learn style classifier as a score model."""
+
+    estimator: Any
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1), shape (n_rows,).
+
+        Raises
+        ------
+        NonFiniteScoresError
+            The classifier returned something else than probabilities.
+        """
+        del cells
+        proba = np.asarray(self.estimator.predict_proba(X))
+        if proba.shape != (X.shape[0], 2):
+            msg = f"predict_proba returned shape {proba.shape}, expected ({X.shape[0]}, 2)"
+            raise NonFiniteScoresError(msg)
+        return checked_scores(proba[:, 1])
+
+
+def checked_scores(scores: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return float32 scores in [0, 1].
+
+    Raises
+    ------
+    NonFiniteScoresError
+        A score is NaN, infinite or outside [0, 1] by more than rounding.
+    """
+    wrong = ~(np.isfinite(scores) & (scores >= -1e-6) & (scores <= 1 + 1e-6))
+    if wrong.any():
+        msg = f"{int(wrong.sum())} of {len(scores)} scores are not probabilities"
+        raise NonFiniteScoresError(msg)
+    return np.clip(scores, 0.0, 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedModel:
+    """Encoder and model of one fold."""
+
+    encoder: Encoder
+    model: ScoreModel
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1) of rows of the encoded matrix, shape (n_rows,)."""
+        return checked_scores(self.model.scores(self.encoder.transform(X), cells))
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """The mean score of the fold models: what is deployed."""
+
+    models: tuple[FittedModel, ...]
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the mean P(y = 1) over the models, shape (n_rows,)."""
+        total = np.zeros(X.shape[0])
+        for model in self.models:
+            total += model.scores(X, cells)
+        return (total / len(self.models)).astype(np.float32)
+
+
+def fit_candidate(candidate: Candidate, rows: Dataset, seed: int) -> FittedModel:
+    """Train a candidate.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        Learner, parameters, encoding, training-time mitigation.
+    rows : Dataset
+        Training rows.
+    seed : int
+        Seed of everything random in it.
+    """
+    learner = LEARNERS.get(candidate.learner)
+    X, layout, encoder = fit_encoding(candidate.encoding, rows.X, rows.y, rows.layout, seed)
+    train = TrainRows(
+        X=X, y=rows.y, weight=rows.weight, cells=rows.cells, systems=rows.systems, layout=layout
+    )
+
+    def fit_base(changed: TrainRows) -> ScoreModel:
+        return _fit_learner(learner, candidate, changed, seed)
+
+    if candidate.mitigation == "none":
+        return FittedModel(encoder, fit_base(train))
+    mitigator = MITIGATORS.get(candidate.mitigation)
+    if mitigator.train is None:
+        msg = f"mitigator {mitigator.name!r} has stage {mitigator.stage!r}; it cannot train"
+        raise TypeError(msg)
+    model = mitigator.train(train, fit_base, candidate.mitigation_params, seed)
+    return FittedModel(encoder, model)
+
+
+def _fit_learner(
+    learner: Learner, candidate: Candidate, rows: TrainRows, seed: int
+) -> LearnerModel:
+    estimator = learner.build(candidate.params, rows.layout, seed)
+    if (rows.weight == rows.weight[0]).all():
+        estimator.fit(rows.X, rows.y)
+    elif learner.handles_weights:
+        estimator.fit(rows.X, rows.y, sample_weight=rows.weight)
+    else:
+        msg = f"learner {learner.name!r} cannot use sample weights"
+        raise TypeError(msg)
+    return LearnerModel(estimator)

@@ -1,0 +1,91 @@
+"""What is to be solved: the rows' labels and groups, the constraints, the objective."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset, GroupSystem
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, Metric
+from fairautoml.mitigators import Goal, Mitigator, Target
+
+TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
+"""Gaps that every trial is expanded to, next to the user's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Everything that scoring a rule needs, fixed for the whole run.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The search rows.
+    folds : ndarray of int, shape (n_rows,)
+        Fold of each row; rules are cross-fitted along the same folds.
+    objective : Metric
+        Performance metric.
+    goal : Goal
+        Constraints on group systems, as post-processors see them.
+    mitigators : tuple of Mitigator
+        Post-processors that can serve the goal.
+    tolerances : tuple of float
+        Gaps on the first target that rules are fitted for, rising.
+    """
+
+    dataset: Dataset
+    folds: NDArray[np.integer]
+    objective: Metric
+    goal: Goal
+    mitigators: tuple[Mitigator, ...]
+    tolerances: tuple[float, ...]
+
+
+def targets_of(
+    constraints: Sequence[Constraint], systems: Sequence[GroupSystem]
+) -> tuple[Target, ...]:
+    """Return one target per constraint and group system that it speaks about.
+
+    Parameters
+    ----------
+    constraints : sequence of Constraint
+        As the user wrote them; one without a system speaks about all of them.
+    systems : sequence of GroupSystem
+        Group systems of the data.
+
+    Raises
+    ------
+    InputError
+        A constraint names a group system that the data does not have.
+    """
+    names = [system.name for system in systems]
+    for constraint in constraints:
+        if constraint.system is not None and constraint.system not in names:
+            msg = (
+                f"constraint={constraint.label!r} speaks about the groups "
+                f"{constraint.system!r}; known are {', '.join(map(repr, names))}. "
+                "Name one of these in the brackets, or leave the brackets out."
+            )
+            raise InputError(msg)
+    # Finest first: the tolerance of a front is the gap on the first target.
+    return tuple(
+        Target(metric=constraint.metric, system=system, limit=constraint.limit)
+        for constraint in constraints
+        for system in reversed(systems)
+        if constraint.system is None or constraint.system == system.name
+    )
+
+
+def tolerance_grid(targets: Sequence[Target]) -> tuple[float, ...]:
+    """Return the tolerances of the front: the standard grid and the user's own limit.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        Constraints; the first one's limit is the user's own.
+    """
+    if not targets:
+        return ()
+    return tuple(sorted({*TOLERANCES, targets[0].limit}))

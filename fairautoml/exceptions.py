@@ -1,0 +1,99 @@
+"""The error tree.
+
+::
+
+    FairAutoMLError
+    +-- InputError (ValueError)          what the user gave cannot be used
+    |   +-- MissingSensitiveError        groups are needed and were not given
+    |   +-- DegenerateGroupError         a group cannot carry the constraint
+    |   +-- DatasetUnavailableError      a named dataset cannot be had
+    +-- SpaceError (ValueError)          a search-space file is wrong: file, line, key
+    +-- UnknownNameError (LookupError)   no such learner, mitigator, metric, ...
+    +-- MissingExtraError (ImportError)  an optional library is not installed
+    +-- NoFeasibleModelError (RuntimeError)   only with ``strict=True``
+    +-- NoModelError (RuntimeError)      not a single trial gave a model
+    +-- RunFolderError (OSError)         the run folder cannot be used
+        +-- RunFolderExistsError         it exists and ``overwrite`` was not asked for
+        +-- RunFolderLockedError         another process holds it
+        +-- StorageFullError             the disk is full
+        +-- ModelCorruptError            a stored file is not what its manifest says
+
+    FairAutoMLWarning (UserWarning)
+    +-- NoFeasibleModelWarning           the constraint was not met; the least unfair model is kept
+    +-- DegradedWarning                  the run goes on with less than was asked for
+
+All but ``NoFeasibleModelError``, ``NoModelError`` and the storage ones are raised before the first
+trial.
+"""
+
+
+class FairAutoMLError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class InputError(FairAutoMLError, ValueError):
+    """What the user gave cannot be used; the message names the argument and the way out."""
+
+
+class MissingSensitiveError(InputError):
+    """A constraint or a rule needs the sensitive column and it was not given."""
+
+
+class DegenerateGroupError(InputError):
+    """A group cannot carry the constraint (for example it has no rows or no weight)."""
+
+
+class DatasetUnavailableError(InputError):
+    """A named dataset is neither on this machine nor to be had from its source."""
+
+
+class SpaceError(FairAutoMLError, ValueError):
+    """A search-space file is wrong; the message names file, line and key."""
+
+
+class UnknownNameError(FairAutoMLError, LookupError):
+    """No plug-in of that name; the message lists the nearest names."""
+
+
+class MissingExtraError(FairAutoMLError, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+
+class NoFeasibleModelError(FairAutoMLError, RuntimeError):
+    """With ``strict=True``: no model met the constraint."""
+
+
+class NoModelError(FairAutoMLError, RuntimeError):
+    """Not a single trial gave a model; the message holds the failures."""
+
+
+class RunFolderError(FairAutoMLError, OSError):
+    """The run folder cannot be used."""
+
+
+class RunFolderExistsError(RunFolderError):
+    """The run folder holds something and ``overwrite`` was not asked for."""
+
+
+class RunFolderLockedError(RunFolderError):
+    """Another process holds the run folder."""
+
+
+class StorageFullError(RunFolderError):
+    """The disk that holds the run folder is full."""
+
+
+class ModelCorruptError(RunFolderError):
+    """A stored file is not what its manifest says."""
+
+
+class FairAutoMLWarning(UserWarning):
+    """Base of every warning of this library."""
+
+
+class NoFeasibleModelWarning(FairAutoMLWarning):
+    """No model met the constraint; the least unfair one is kept."""
+
+
+class DegradedWarning(FairAutoMLWarning):
+    """The run goes on with less than was asked for; the message says what and why."""

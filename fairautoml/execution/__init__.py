@@ -1,0 +1,32 @@
+"""Where trials run: one file per executor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fairautoml.registry import Registry
+from fairautoml.trials import Executor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the executor enforces.
+
+    Parameters
+    ----------
+    n_workers : int
+        Trials at the same time, at least 1.
+    deadline : float or None
+        ``time.monotonic()`` at which every trial must have ended.
+    """
+
+    n_workers: int = 1
+    deadline: float | None = None
+
+
+MakeExecutor = Callable[[Limits], Executor]
+
+EXECUTORS: Registry[MakeExecutor] = Registry(
+    "fairautoml.execution", constant="EXECUTOR", kind="executor"
+)
+
+__all__ = ["EXECUTORS", "Limits", "MakeExecutor"]

@@ -1,0 +1,60 @@
+"""Trials in this process, one after the other; for tests, tiny budgets and debugging.
+
+Limits are kept between folds only: a fold that runs is not interrupted.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+
+from fairautoml.execution import Limits
+from fairautoml.trials import Budget, Trial, TrialResult
+
+
+class SerialExecutor:
+    """Runs a trial when it is submitted.
+
+    Parameters
+    ----------
+    limits : Limits
+        Only the deadline is used.
+    """
+
+    n_workers = 1
+    queued = 0
+
+    def __init__(self, limits: Limits) -> None:
+        self._deadline = limits.deadline
+
+    def submit(
+        self, objective: Callable[[Trial], TrialResult], trial: Trial
+    ) -> "Future[TrialResult]":
+        """Run the trial and return the finished future."""
+        future: Future[TrialResult] = Future()
+        allowed = replace(trial, budget=seconds_until(trial.budget, self._deadline))
+        result = objective(allowed)
+        future.set_result(replace(result, trial=trial))
+        return future
+
+    def shutdown(self) -> None:
+        """Nothing runs."""
+
+
+def seconds_until(budget: Budget, deadline: float | None) -> Budget:
+    """Return the budget, with no more seconds than are left before the deadline.
+
+    Parameters
+    ----------
+    budget : Budget
+        What the trial may spend.
+    deadline : float or None
+        ``time.monotonic()`` of the end of the run.
+    """
+    if deadline is None:
+        return budget
+    left = max(0.0, deadline - time.monotonic())
+    return replace(budget, seconds=left if budget.seconds is None else min(left, budget.seconds))
+
+
+EXECUTOR = SerialExecutor

@@ -1,0 +1,134 @@
+"""All entries of a run, best first, as objects and as a table."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.leaderboard.choice import order, pareto_front, select
+from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics._interval import bootstrap_interval
+from fairautoml.trials import Entry, Measure
+
+INTERVAL_LEVEL = 0.95
+"""Level of the bootstrap interval of the gap; for display, it is no certificate."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Entries in order.
+
+    Parameters
+    ----------
+    entries : tuple of Entry
+        Any order.
+    systems : tuple of GroupSystem
+        Group systems of the data, for intervals and group rates.
+    objective : str
+        Name of the performance metric.
+    n_rows : ndarray of float64, shape (n_cells,)
+        Effective number of rows of each finest cell, for intervals.
+    """
+
+    entries: tuple[Entry, ...]
+    systems: tuple[GroupSystem, ...]
+    objective: str
+    n_rows: NDArray[np.float64]
+
+    @cached_property
+    def ordered(self) -> tuple[Entry, ...]:
+        """Entries, best first."""
+        return tuple(order(self.entries))
+
+    def pareto_front(self) -> tuple[Entry, ...]:
+        """Return the non-dominated entries, fairest first."""
+        return tuple(pareto_front(self.entries))
+
+    def select(
+        self, *, max_gap: float | None, min_score: float | None, trials: Collection[str]
+    ) -> Entry | None:
+        """Return the best entry of the given trials under other wishes, None when none fits."""
+        kept = [entry for entry in self.entries if entry.trial_key in trials]
+        return select(kept, max_gap=max_gap, min_score=min_score)
+
+    def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
+        """Return one row per entry, best first.
+
+        Parameters
+        ----------
+        entries : sequence of Entry, optional
+            Which ones; all by default.
+
+        Returns
+        -------
+        DataFrame
+            ``rank``, ``feasible``, the objective, ``gap`` with ``gap_low`` and ``gap_high`` (95 %
+            bootstrap interval of the largest gap, for display), ``learner``, ``encoding``,
+            ``mitigation``, ``mitigator``, ``tolerance``, ``needs_sensitive``, ``constant``,
+            ``trial``, ``seconds``, one column per constrained metric and group system, and
+            ``rule``. Undefined values are missing.
+        """
+        place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
+        shown = self.ordered if entries is None else entries
+        return pd.DataFrame([self._row(entry, place[id(entry)]) for entry in shown])
+
+    def _row(self, entry: Entry, rank: int) -> dict[str, object]:
+        low, high = self.gap_interval(entry)
+        return {
+            "rank": rank,
+            "feasible": entry.feasible,
+            self.objective: entry.score,
+            "gap": _finite(entry.gap),
+            "gap_low": low,
+            "gap_high": high,
+            "learner": entry.candidate.learner,
+            "encoding": entry.candidate.encoding,
+            "mitigation": entry.candidate.mitigation,
+            "mitigator": entry.mitigator,
+            "tolerance": entry.tolerance,
+            "needs_sensitive": entry.rule.needs_sensitive,
+            "constant": entry.constant,
+            "trial": entry.trial_number,
+            "seconds": round(entry.seconds, 3),
+            **{f"{m.metric}[{m.system}]": m.value for m in entry.measures},
+            "rule": entry.rule.describe(),
+        }
+
+    def gap_interval(self, entry: Entry) -> tuple[float | None, float | None]:
+        """Return the 95 % bootstrap interval of the entry's largest gap, None when undefined.
+
+        Parameters
+        ----------
+        entry : Entry
+            A leaderboard row.
+        """
+        if not entry.measures:
+            return None, None
+        worst = max(entry.measures, key=lambda measure: measure.gap)
+        if worst.value is None:
+            return None, None
+        system = next(s for s in self.systems if s.name == worst.system)
+        return self._interval(entry, worst, system)
+
+    def _interval(
+        self, entry: Entry, worst: Measure, system: GroupSystem
+    ) -> tuple[float | None, float | None]:
+        metric = METRICS.get(worst.metric)
+        merged = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups)
+        inside = system.of_cell >= 0
+        rows = np.bincount(
+            system.of_cell[inside], weights=self.n_rows[inside], minlength=system.n_groups
+        )
+        interval = bootstrap_interval(metric, merged.table, n_rows=rows, level=INTERVAL_LEVEL)
+        if interval is None:
+            return None, None
+        low, high = sorted((metric.gap(interval[0]), metric.gap(interval[1])))
+        return low, high
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,65 @@
+"""CatBoost: gradient boosted symmetric trees with ordered target statistics."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._extras import missing_extra
+
+
+class CatBoostBinary(BinaryClassifier):
+    """CatBoost on codes as integers, -1 for missing."""
+
+    def _frame(self, X: NDArray[np.floating]) -> pd.DataFrame:
+        # CatBoost takes category columns only as integers or strings.
+        categorical = frozenset(self.layout.categorical)
+        return pd.DataFrame(
+            {
+                at: np.nan_to_num(X[:, at], nan=-1.0).astype(np.int32)
+                if at in categorical
+                else X[:, at]
+                for at in range(X.shape[1])
+            }
+        )
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
+        catboost = importlib.import_module("catboost")
+        model = catboost.CatBoostClassifier(
+            **self.params,
+            cat_features=list(self.layout.categorical),
+            thread_count=1,
+            random_seed=self.seed,
+            logging_level="Silent",
+            allow_writing_files=False,
+        )
+        return model.fit(self._frame(X), y, sample_weight=weight)
+
+    def _positive(self, X: Any) -> NDArray[np.floating]:
+        proba = self.model_.predict_proba(self._frame(X), thread_count=1)
+        scores: NDArray[np.floating] = proba[:, 1]
+        return scores
+
+
+def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> CatBoostBinary:
+    """Return an unfitted CatBoost classifier; ``params`` in CatBoost's own names.
+
+    Raises
+    ------
+    MissingExtraError
+        CatBoost is not installed.
+    """
+    try:
+        importlib.import_module("catboost")
+    except ImportError as error:
+        raise missing_extra("catboost", "catboost", "catboost") from error
+    return CatBoostBinary(params, layout, seed)
+
+
+LEARNER = Learner(name="catboost", build=build, extra="catboost")

@@ -1,0 +1,56 @@
+"""Explainable boosting machine: a sum of one- and two-feature curves that can be read."""
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._empty import EmptyColumns
+from fairautoml.learners._extras import missing_extra
+
+
+class ExplainableBoostingBinary(BinaryClassifier):
+    """InterpretML's explainable boosting machine on codes."""
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
+        glassbox = importlib.import_module("interpret.glassbox")
+        categorical = frozenset(self.layout.categorical)
+        kinds = ["nominal" if at in categorical else "continuous" for at in range(X.shape[1])]
+        model = glassbox.ExplainableBoostingClassifier(
+            **self.params, feature_types=kinds, n_jobs=1, random_state=self.seed
+        )
+        self.empty_ = EmptyColumns(X)
+        with warnings.catch_warnings():
+            # It is about interpret's own plots.
+            warnings.filterwarnings("ignore", "Missing values detected", UserWarning)
+            return model.fit(self.empty_.fill(X), y, sample_weight=weight)
+
+    def _positive(self, X: Any) -> NDArray[np.floating]:
+        scores: NDArray[np.floating] = self.model_.predict_proba(self.empty_.fill(X))[:, 1]
+        return scores
+
+
+def build(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> ExplainableBoostingBinary:
+    """Return an unfitted explainable boosting machine; ``params`` in interpret's own names.
+
+    Raises
+    ------
+    MissingExtraError
+        interpret is not installed.
+    """
+    try:
+        importlib.import_module("interpret.glassbox")
+    except ImportError as error:
+        raise missing_extra("explainable_boosting", "interpret-core", "ebm") from error
+    return ExplainableBoostingBinary(params, layout, seed)
+
+
+LEARNER = Learner(name="explainable_boosting", build=build, extra="ebm")

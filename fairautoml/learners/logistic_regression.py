@@ -1,0 +1,76 @@
+"""Logistic regression on one-hot categories and scaled or bent numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
+
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._piecewise import PiecewiseLinearEncoder
+from fairautoml.learners._sklearn import SklearnClassifier
+
+MAX_CATEGORIES = 200
+"""One-hot columns per category column; the rarest categories share one beyond that."""
+
+
+def _numbers(numeric: ParamValue) -> Pipeline:
+    scaled = StandardScaler()
+    steps = {
+        "scaled": scaled,
+        "piecewise": FeatureUnion([("scaled", scaled), ("bent", PiecewiseLinearEncoder())]),
+    }
+    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return Pipeline([("fill", fill), ("numbers", steps[str(numeric)])])
+
+
+def _categories(min_frequency: ParamValue) -> OneHotEncoder:
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        min_frequency=min_frequency,
+        max_categories=MAX_CATEGORIES,
+    )
+
+
+class LogisticRegressionBinary(SklearnClassifier):
+    """L2-regularised logistic regression; NaN is a category of its own, or median and flag."""
+
+    def _estimator(self, n_rows: int) -> Pipeline:
+        model = LogisticRegression(
+            C=self.params.get("C", 1.0), max_iter=self.params.get("max_iter", 200)
+        )
+        return Pipeline([("columns", self._columns()), ("model", model)])
+
+    def _columns(self) -> Any:
+        if self.layout.sparse:
+            # Centring would fill the matrix.
+            return MaxAbsScaler()
+        categorical = list(self.layout.categorical)
+        numeric = [at for at in range(self.layout.n_features) if at not in set(categorical)]
+        encoders = [
+            ("numbers", _numbers(self.params.get("numeric", "scaled")), numeric),
+            ("categories", _categories(self.params.get("min_frequency", 10)), categorical),
+        ]
+        return ColumnTransformer([encoder for encoder in encoders if encoder[2]])
+
+    def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
+        return {"model__sample_weight": weight}
+
+
+def build(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> LogisticRegressionBinary:
+    """Return an unfitted pipeline.
+
+    ``params`` are ``C``, ``max_iter``, ``min_frequency`` (rows below which a category is rare)
+    and ``numeric`` (``"scaled"`` or ``"piecewise"``).
+    """
+    return LogisticRegressionBinary(params, layout, seed)
+
+
+LEARNER = Learner(name="logistic_regression", build=build, handles_sparse=True)

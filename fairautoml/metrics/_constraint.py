@@ -1,0 +1,184 @@
+"""What the user asks for: a bound on a fairness metric."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fairautoml.exceptions import InputError
+from fairautoml.metrics._base import Metric
+from fairautoml.metrics._registry import METRICS
+
+EXAMPLES = "'equalized_odds_difference <= 0.05' or 'demographic_parity_ratio[sex] >= 0.8'"
+FORMAT = re.compile(
+    r"\s*(?P<name>[^\s\[\]<>=]+)"
+    r"\s*(?:\[\s*(?P<system>\S|\S.*\S)\s*\])?"
+    r"\s*(?P<operator>[<>=]+)"
+    r"\s*(?P<bound>[^\s<>=]+)\s*"
+)
+OPERATOR = {"difference": "<=", "ratio": ">="}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A bound on a fairness metric.
+
+    Parameters
+    ----------
+    metric : Metric
+        Fairness metric on decisions.
+    bound : float
+        In [0, 1]: the largest difference allowed, or the smallest ratio.
+    system : str or None
+        Name of the one group system it speaks about, such as ``"sex"`` or ``"sex & race"``;
+        None = all.
+
+    Raises
+    ------
+    InputError
+        The metric is not a fairness metric on decisions, or the bound is outside [0, 1].
+
+    Examples
+    --------
+    >>> constraint = Constraint.parse("demographic_parity_ratio[sex]>=.8")
+    >>> constraint.label
+    'demographic_parity_ratio[sex] >= 0.8'
+    >>> constraint.system
+    'sex'
+    """
+
+    metric: Metric
+    bound: float
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric.kind != "fairness" or self.metric.on != "decisions":
+            msg = (
+                f"constraint: {self.metric.name!r} is a {self.metric.kind} metric on "
+                f"{self.metric.on}; a constraint needs a fairness metric on decisions: "
+                f"{', '.join(_fairness_names())}. Performance is chosen with objective=."
+            )
+            raise InputError(msg)
+        if not 0 <= self.bound <= 1:
+            msg = (
+                f"constraint: the bound of {self.metric.name!r} is {self.bound}; it must be a "
+                f"number in [0, 1], for example {EXAMPLES}"
+            )
+            raise InputError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> "Constraint":
+        """Read ``metric <= bound``, ``metric >= bound`` or ``metric[system] <= bound``.
+
+        Parameters
+        ----------
+        text : str
+            A difference takes ``<=``, a ratio ``>=``.
+
+        Raises
+        ------
+        InputError
+            The text has another form, the metric is unknown or not a fairness metric, the
+            operator is the wrong way round, or the bound is outside [0, 1].
+        """
+        found = FORMAT.fullmatch(text)
+        if found is None:
+            msg = f"constraint={text!r} is not 'metric <= bound'; write for example {EXAMPLES}"
+            raise InputError(msg)
+        metric = _metric(found["name"], text)
+        constraint = cls(metric=metric, bound=_bound(found["bound"], text), system=found["system"])
+        operator = OPERATOR[metric.form]
+        if found["operator"] != operator:
+            msg = (
+                f"constraint={text!r} has {found['operator']!r}; {metric.name!r} is a "
+                f"{metric.form} and is bounded by {operator!r}: {constraint.label!r}"
+            )
+            raise InputError(msg)
+        return constraint
+
+    @property
+    def limit(self) -> float:
+        """Largest gap allowed, in [0, 1]: the bound of a difference, one minus that of a ratio."""
+        return self.metric.gap(self.bound)
+
+    @property
+    def label(self) -> str:
+        """The text that ``parse`` reads back as this constraint."""
+        system = "" if self.system is None else f"[{self.system}]"
+        return f"{self.metric.name}{system} {OPERATOR[self.metric.form]} {self.bound}"
+
+    def gap(self, value: float) -> float:
+        """Return the distance from parity of a value of the metric, to compare with ``limit``."""
+        return self.metric.gap(value)
+
+
+def parse_constraints(
+    value: str | Constraint | Sequence[str | Constraint] | None,
+) -> tuple[Constraint, ...]:
+    """Return the constraints that a user's ``constraint=`` stands for.
+
+    Parameters
+    ----------
+    value : str, Constraint, sequence of those, or None
+        None and an empty sequence mean no constraint.
+
+    Raises
+    ------
+    InputError
+        One of them cannot be used, or two bound the same metric on the same groups.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str | Constraint):
+        return (_constraint(value),)
+    if not isinstance(value, Sequence):
+        raise InputError(_wrong_type(value))
+    constraints = tuple(_constraint(item) for item in value)
+    seen: set[tuple[str, str | None]] = set()
+    for constraint in constraints:
+        key = (constraint.metric.name, constraint.system)
+        if key in seen:
+            groups = "all groups" if key[1] is None else f"groups {key[1]!r}"
+            msg = (
+                f"constraint: {key[0]!r} is bounded twice on {groups}, the second time by "
+                f"{constraint.label!r}; keep one of the two"
+            )
+            raise InputError(msg)
+        seen.add(key)
+    return constraints
+
+
+def _constraint(item: object) -> Constraint:
+    if isinstance(item, Constraint):
+        return item
+    if isinstance(item, str):
+        return Constraint.parse(item)
+    raise InputError(_wrong_type(item))
+
+
+def _wrong_type(found: object) -> str:
+    return (
+        f"constraint={found!r} is of type {type(found).__name__}; allowed are text such as "
+        f"{EXAMPLES}, a Constraint, a list of those, or None"
+    )
+
+
+def _bound(number: str, text: str) -> float:
+    try:
+        return float(number)
+    except ValueError:
+        msg = f"constraint={text!r}: {number!r} is not a number; write for example {EXAMPLES}"
+        raise InputError(msg) from None
+
+
+def _metric(name: str, text: str) -> Metric:
+    if name in METRICS.names():
+        return METRICS.get(name)
+    known = _fairness_names()
+    near = difflib.get_close_matches(name, known, n=3) or known
+    msg = f"constraint={text!r}: no metric is called {name!r}; use for example {', '.join(near)}"
+    raise InputError(msg)
+
+
+def _fairness_names() -> tuple[str, ...]:
+    return tuple(name for name in METRICS.names() if METRICS.get(name).kind == "fairness")

@@ -1,0 +1,109 @@
+"""How far a metric may be off by chance: intervals for display."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import InputError
+from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._disparity import worst
+
+
+def bootstrap_interval(
+    metric: Metric,
+    table: NDArray[np.float64],
+    *,
+    n_rows: NDArray[np.floating] | None = None,
+    level: float = 0.95,
+    draws: int = 400,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Return a percentile interval of a metric on decisions, for display only.
+
+    Each group's table is drawn anew from a multinomial distribution with the group's own shares
+    (parametric bootstrap, group sizes fixed). Never a certificate: the classifier was chosen on
+    these very rows, coverage is only asymptotic, a group without errors gets no width, and a gap
+    of near 0 has an interval above 0 because redrawn gaps are rarely 0.
+
+    Parameters
+    ----------
+    metric : Metric
+        On decisions.
+    table : ndarray of float64, shape (n_groups, 2, 2)
+        Weight by group, label and decision.
+    n_rows : ndarray of float, shape (n_groups,), optional
+        Effective number of rows of each group, ``sum(w)**2 / sum(w**2)`` with weights ``w``; by
+        default the weight itself, right for unit weights. Rounded, at least 1.
+    level : float
+        Share of the draws inside, in (0, 1).
+    draws : int
+        Number of draws, at least 1. Those in which the metric is undefined are left out.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    tuple of float or None
+        Lower and upper end; None when the metric is undefined on the table itself or in every
+        draw.
+
+    Raises
+    ------
+    InputError
+        The metric is on scores, or ``level`` is outside (0, 1).
+
+    References
+    ----------
+    Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, sections 6.5 and 13.3.
+    """
+    if metric.on != "decisions":
+        msg = (
+            f"metric={metric.name!r} is on scores; intervals are drawn from counts of decisions, "
+            "so use a metric on decisions"
+        )
+        raise InputError(msg)
+    if not 0 < level < 1:
+        msg = f"level={level} must be between 0 and 1, for example 0.95"
+        raise InputError(msg)
+    if isinstance(metric.value(GroupCounts(table)), Undefined):
+        return None
+    tables = _redraw(table, n_rows, draws, np.random.default_rng(seed))
+    values = _rate_values(metric, tables) if metric.rates else _call_values(metric, tables)
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return None
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _redraw(
+    table: NDArray[np.float64],
+    n_rows: NDArray[np.floating] | None,
+    draws: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return redrawn tables, shape (draws, n_groups, 2, 2), each group at its own weight."""
+    flat = table.reshape(-1, 4)
+    mass = flat.sum(axis=1)
+    kept = mass > 0
+    # Without weight there is no effective number of rows either: 0/0 in the caller's n_rows.
+    wanted = np.where(kept, mass if n_rows is None else n_rows, 0.0)
+    size = np.maximum(np.rint(wanted).astype(np.int64), kept)
+    # A group without weight is drawn 0 times; any shares that add up to 1 will do.
+    shares = np.full(flat.shape, 0.25)
+    np.divide(flat, mass[:, None], out=shares, where=kept[:, None])
+    counts = rng.multinomial(size, shares, size=(draws, len(flat)))
+    weight_of_one = np.divide(mass, size, out=np.zeros(len(mass)), where=kept)
+    tables: NDArray[np.float64] = counts * weight_of_one[:, None]
+    return tables.reshape(draws, -1, 2, 2)
+
+
+def _rate_values(metric: Metric, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Evaluate all draws at once: to ``GroupCounts`` they are just more groups."""
+    counts = GroupCounts(tables.reshape(-1, 2, 2))
+    by_rate = np.stack([counts.rates(rate).reshape(tables.shape[:2]) for rate in metric.rates])
+    return worst(by_rate, metric.form)
+
+
+def _call_values(metric: Metric, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = (metric.value(GroupCounts(table)) for table in tables)
+    return np.array([np.nan if isinstance(value, Undefined) else value for value in found])

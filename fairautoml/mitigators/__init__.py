@@ -1,0 +1,10 @@
+"""Fairness interventions; one file each, the stage is a field."""
+
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreModel, ScoreRows, Target, TrainRows
+from fairautoml.registry import Registry
+
+MITIGATORS: Registry[Mitigator] = Registry(
+    "fairautoml.mitigators", constant="MITIGATOR", kind="mitigator"
+)
+
+__all__ = ["MITIGATORS", "Goal", "Mitigator", "ScoreModel", "ScoreRows", "Target", "TrainRows"]

@@ -1,0 +1,181 @@
+"""What a mitigator is, at each of the three stages."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.metrics import Metric
+from fairautoml.trials import ParamValue, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRows:
+    """Training rows as a training-time mitigator sees them.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded features.
+    y : ndarray of int8, shape (n_rows,)
+        Labels 0 or 1.
+    weight : ndarray of float64, shape (n_rows,)
+        Sample weights.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest group cell.
+    systems : tuple of GroupSystem
+        The group systems over those cells.
+    layout : FeatureLayout
+        What the columns are.
+    """
+
+    X: Any
+    y: NDArray[np.int8]
+    weight: NDArray[np.float64]
+    cells: NDArray[np.int32]
+    systems: tuple[GroupSystem, ...]
+    layout: FeatureLayout
+
+
+class ScoreModel(Protocol):
+    """A fitted model: probability of the positive class."""
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1) for each row, shape (n_rows,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One constraint on one group system.
+
+    Parameters
+    ----------
+    metric : Metric
+        Fairness metric; its ``rates`` and ``form`` say what must be equal.
+    system : GroupSystem
+        Which groups.
+    limit : float
+        Largest gap (``metric.gap``) allowed.
+    """
+
+    metric: Metric
+    system: GroupSystem
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What a post-processor shall reach.
+
+    Parameters
+    ----------
+    targets : tuple of Target
+        All must hold; limits are the user's own.
+    objective : str
+        Registered performance metric to be as good as possible.
+    randomized : bool
+        Whether the rule may decide at random.
+    """
+
+    targets: tuple[Target, ...]
+    objective: str = "accuracy"
+    randomized: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRows:
+    """Scored rows that a rule is fitted on.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (n_rows,)
+        P(y = 1) by a model that did not see the row.
+    y, weight, cells : ndarray, shape (n_rows,)
+        Labels 0 or 1, sample weights, finest group cells.
+    n_cells : int
+        Number of finest cells.
+    """
+
+    scores: NDArray[np.floating]
+    y: NDArray[Any]
+    weight: NDArray[np.float64]
+    cells: NDArray[np.int32]
+    n_cells: int
+
+    def take(self, rows: NDArray[Any]) -> "ScoreRows":
+        """Return the given rows (positions or a mask)."""
+        return ScoreRows(
+            scores=self.scores[rows],
+            y=self.y[rows],
+            weight=self.weight[rows],
+            cells=self.cells[rows],
+            n_cells=self.n_cells,
+        )
+
+
+FitBase = Callable[[TrainRows], ScoreModel]
+Train = Callable[[TrainRows, FitBase, Mapping[str, ParamValue], int], ScoreModel]
+FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mitigator:
+    """A fairness intervention.
+
+    Parameters
+    ----------
+    name : str
+        Registered name; also the name of its search-space file, if it has parameters.
+    stage : {"pre", "in", "post"}
+        Before, during or after training.
+    needs_sensitive_at_predict : bool
+        Whether decisions read the groups of new rows.
+    serves : frozenset of str or None
+        Fairness metrics it can work for; None = all.
+    cost : {"free", "cheap", "costly"}
+        Milliseconds on stored scores; about one training; many trainings.
+    train : callable, optional
+        ``train(rows, fit_base, params, seed)`` for ``pre`` and ``in``: changes the rows and calls
+        ``fit_base`` once or many times (``fit_base`` trains the candidate's own learner), or
+        trains by itself; returns a ``ScoreModel``.
+    fit_rules : callable, optional
+        ``fit_rules(rows, goal, tolerances)`` for ``post``: pairs of tolerance and rule, None
+        where there is no rule. How many pairs and for which tolerances depends on goal and
+        tolerances only, never on the rows. A tolerance is the gap asked for on the first target;
+        the limits of the other targets scale alike (``scales``).
+    space : str
+        YAML text of the search space, for a plug-in that comes as a single file.
+    """
+
+    name: str
+    stage: Literal["pre", "in", "post"]
+    needs_sensitive_at_predict: bool
+    serves: frozenset[str] | None = None
+    cost: Literal["free", "cheap", "costly"] = "free"
+    train: Train | None = None
+    fit_rules: FitRules | None = None
+    space: str = ""
+
+    def can_serve(self, goal: Goal) -> bool:
+        """Whether every constraint of the goal is one that this mitigator works for."""
+        return self.serves is None or all(t.metric.name in self.serves for t in goal.targets)
+
+
+def scales(targets: Sequence[Target]) -> tuple[float, ...]:
+    """Return what each target's limit is per unit of tolerance on the first target.
+
+    The limits keep their proportion; when the first one is 0 all targets are asked alike.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        At least one.
+    """
+    first = targets[0].limit
+    if first == 0:
+        return tuple(1.0 for _ in targets)
+    return tuple(target.limit / first for target in targets)

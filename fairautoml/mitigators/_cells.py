@@ -1,0 +1,190 @@
+"""Sufficient statistics of a score column: cut points, cumulated counts, rates, gains.
+
+Every deterministic threshold of a group is one cut; everything a solver needs to know about the
+cut is here, so solving takes milliseconds and does not depend on the number of rows.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics._base import Rate
+from fairautoml.mitigators._base import Goal, ScoreRows, Target
+
+MAX_CUTS = 400
+"""Cut points per group; the steps of both label rates then add up to at most 2/400."""
+
+SHRINKAGE_ROWS = 2000.0
+"""n0 of the label shrinkage alpha = n / (n + n0)."""
+
+ENOUGH_ROWS = 20_000
+"""From this many rows in every group-label cell on, real labels alone are better."""
+
+FEW_ROWS = 1000
+"""Below this many rows labels are shrunk for demographic parity too."""
+
+MONOTONE: frozenset[Rate] = frozenset({"selection", "tpr", "fpr"})
+"""Rates that grow as the threshold falls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cuts:
+    """The thresholds of one group, from "nobody" to "everybody".
+
+    Parameters
+    ----------
+    thresholds : ndarray of float64, shape (n_cuts,)
+        Falling from +inf to -inf; accept when score >= threshold.
+    accepted : ndarray of float64, shape (n_cuts, 2)
+        Weight accepted at each cut, of label 0 and of label 1.
+    """
+
+    thresholds: NDArray[np.float64]
+    accepted: NDArray[np.float64]
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Weight of label 0 and label 1 in the group."""
+        last: NDArray[np.float64] = self.accepted[-1]
+        return last
+
+    def mass(self, rate: Rate) -> float:
+        """Return the denominator of a rate in this group."""
+        zero, one = self.totals
+        return float({"tpr": one, "fpr": zero}.get(rate, zero + one))
+
+    def rate(self, rate: Rate) -> NDArray[np.float64]:
+        """Return a group rate at every cut, shape (n_cuts,); 0 where its denominator is empty."""
+        zero, one = self.accepted.T
+        right = one + self.totals[0] - zero
+        top = {
+            "selection": zero + one,
+            "tpr": one,
+            "fpr": zero,
+            "accuracy": right,
+            "error": self.totals.sum() - right,
+        }[rate]
+        mass = self.mass(rate)
+        return top / mass if mass > 0 else np.zeros(len(top))
+
+
+def build_cuts(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Cuts, ...]:
+    """Return the cuts of every group.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Scores, labels (possibly shrunk, in [0, 1]) and weights.
+    groups : ndarray of int, shape (n_rows,)
+        Group of each row; -1 is left out.
+    n_groups : int
+        Number of groups.
+    """
+    order = np.lexsort((-rows.scores, groups))
+    edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
+    return tuple(_cuts_of(rows, order[start:end]) for start, end in itertools.pairwise(edges))
+
+
+def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> Cuts:
+    """Cumulate from the highest score down; ties stay on one side of every cut."""
+    score = rows.scores[order].astype(np.float64)
+    weight, y = rows.weight[order], rows.y[order]
+    both = np.stack([weight * (1 - y), weight * y], axis=1)
+    cumulated = np.vstack([np.zeros((1, 2)), np.cumsum(both, axis=0)])
+    last_of_score = np.flatnonzero(score[:-1] > score[1:]) + 1
+    if len(last_of_score) > MAX_CUTS:
+        # Equal steps in the sum of both label rates: rare labels get as fine a grid as others.
+        share = cumulated / np.maximum(cumulated[-1], np.finfo(float).tiny)
+        mass = share[last_of_score].sum(axis=1)
+        steps = np.linspace(0, mass[-1], MAX_CUTS + 2)[1:-1]
+        last_of_score = last_of_score[np.unique(np.searchsorted(mass, steps))]
+    at = np.concatenate([[0], last_of_score, [len(score)]])
+    middle = (score[last_of_score - 1] + score[last_of_score]) / 2
+    thresholds = np.concatenate([[np.inf], middle, [-np.inf]])
+    return Cuts(thresholds=thresholds, accepted=cumulated[at])
+
+
+def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: int) -> ScoreRows:
+    """Return the rows with labels pulled towards the scores, where that makes rules better.
+
+    ``y~ = alpha y + (1 - alpha) score`` with ``alpha = n / (n + 2000)`` and n the effective rows
+    of the group: a rule fitted on few labels follows their noise, one fitted on these does not.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Real labels.
+    goal : Goal
+        Says whether label rates are constrained.
+    groups : ndarray of int, shape (n_rows,)
+        Group of each row, -1 = none.
+    n_groups : int
+        Number of groups.
+    """
+    by_label = any(set(target.metric.rates) - {"selection"} for target in goal.targets)
+    known = groups >= 0
+    cell = groups[known].astype(np.int64) * 2 + rows.y[known]
+    smallest = np.bincount(cell, minlength=2 * n_groups).min(initial=0)
+    if smallest >= ENOUGH_ROWS or (not by_label and len(rows.y) >= FEW_ROWS):
+        return rows
+    slot = np.where(known, groups, n_groups)
+    total = np.bincount(slot, weights=rows.weight, minlength=n_groups + 1)
+    squares = np.bincount(slot, weights=rows.weight**2, minlength=n_groups + 1)
+    effective = np.divide(total**2, squares, out=np.zeros(n_groups + 1), where=squares > 0)
+    alpha = (effective / (effective + SHRINKAGE_ROWS))[slot]
+    labels = alpha * rows.y + (1 - alpha) * rows.scores
+    return ScoreRows(
+        scores=rows.scores, y=labels, weight=rows.weight, cells=rows.cells, n_cells=rows.n_cells
+    )
+
+
+def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
+    """Return what a true and a false acceptance are worth: ``(c1, -c0)`` as ``(c1, c0)``.
+
+    Accepting x gains ``c1 P(y=1|x) - c0 P(y=0|x)``; the best unconstrained threshold is
+    ``c0 / (c0 + c1)``. Accuracy: 1 and 1. Balanced accuracy: each label by its share. F1: the
+    linear form that has the same maximum at the unconstrained optimum v (Dinkelbach 1967):
+    ``2 - v`` and ``v``. Metrics of the scores alone do not depend on decisions: as accuracy.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Real labels.
+    objective : str
+        Registered performance metric.
+    """
+    if objective not in {"balanced_accuracy", "f1"}:
+        return 1.0, 1.0
+    one = float(rows.weight @ rows.y)
+    zero = float(rows.weight.sum()) - one
+    if one == 0 or zero == 0:
+        return 1.0, 1.0
+    if objective == "balanced_accuracy":
+        return zero / (one + zero) * 2, one / (one + zero) * 2
+    (cuts,) = build_cuts(rows, np.zeros(len(rows.y), dtype=np.int64), 1)
+    false, true = cuts.accepted.T
+    best = float((2 * true / (true + false + one)).max())
+    return 2.0 - best, best
+
+
+def limits_by_rate(
+    targets: Sequence[Target], scale: Sequence[float]
+) -> tuple[tuple[Rate, str, float], ...]:
+    """Return ``(rate, form, scale)`` of all constrained rates, the tightest scale for each.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        Targets on one and the same group system.
+    scale : sequence of float
+        Limit of each target per unit of tolerance.
+    """
+    found: dict[tuple[Rate, str], float] = {}
+    for target, factor in zip(targets, scale, strict=True):
+        for rate in target.metric.rates:
+            key = (rate, target.metric.form)
+            found[key] = min(factor, found.get(key, np.inf))
+    return tuple((rate, form, factor) for (rate, form), factor in found.items())

@@ -1,0 +1,212 @@
+"""The deterministic program: the best threshold per group so that rates lie within a tolerance.
+
+Two groups: all pairs of cuts are looked at, so the answer is the optimum over cuts. More groups:
+for a given lower corner ``u`` of the window in which all rates must lie, groups decide
+independently, each by a range maximum over its cuts; so the search is over ``u`` only. With one
+constrained rate every ``u`` that can be optimal is tried and the answer is again the optimum;
+with two or three (equalized odds, or several metrics) a coarse grid is followed by scans along
+one rate at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics._base import Rate
+from fairautoml.mitigators._cells import Cuts
+
+SLACK = 1e-12
+COARSE = {2: 40, 3: 14}
+"""Grid points per rate of the coarse search over the corner of the window."""
+
+MOST_CORNERS = 800
+"""Corners tried per scan when more than one rate is constrained."""
+
+Limit = tuple[Rate, str, float]
+
+
+def solve_pairs(
+    cuts: Sequence[Cuts],
+    limits: Sequence[Limit],
+    gain: tuple[float, float],
+    tolerances: Sequence[float],
+) -> list[tuple[int, ...] | None]:
+    """Return the best pair of cuts of two groups for each tolerance, None where there is none.
+
+    Parameters
+    ----------
+    cuts : sequence of two Cuts
+        The groups.
+    limits : sequence of (rate, form, scale)
+        A gap may be at most ``scale * tolerance``.
+    gain : (float, float)
+        Worth of a true acceptance, price of a false one.
+    tolerances : sequence of float
+        Gaps asked for.
+    """
+    first, second = (_gains(cut, gain) for cut in cuts)
+    value = first[:, None] + second[None, :]
+    gap = np.zeros_like(value)
+    for rate, form, scale in limits:
+        a, b = cuts[0].rate(rate)[:, None], cuts[1].rate(rate)[None, :]
+        apart = _gap(np.minimum(a, b), np.maximum(a, b), form)
+        np.maximum(gap, _per_unit(apart, scale), out=gap)
+    found: list[tuple[int, ...] | None] = []
+    for tolerance in tolerances:
+        allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
+        best = int(allowed.argmax())
+        pair = divmod(best, value.shape[1])
+        found.append(pair if allowed.flat[best] > -np.inf else None)
+    return found
+
+
+def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDArray[np.float64]:
+    if form == "difference":
+        return high - low
+    ratio = np.divide(low, high, out=np.ones_like(high), where=high > 0)
+    # A ratio of 0/0 is undefined, so "nobody" is no solution.
+    return np.where(high > 0, 1.0 - ratio, np.inf)
+
+
+def _per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    if scale > 0:
+        return gap / scale
+    return np.where(gap <= SLACK, 0.0, np.inf)
+
+
+def _gains(cut: Cuts, gain: tuple[float, float]) -> NDArray[np.float64]:
+    value: NDArray[np.float64] = cut.accepted @ np.array([-gain[1], gain[0]])
+    return value
+
+
+class Windows:
+    """Several groups, rates that grow as the threshold falls: search over the window's corner.
+
+    Parameters
+    ----------
+    cuts : sequence of Cuts
+        The groups.
+    limits : sequence of (rate, form, scale)
+        Monotone rates only.
+    gain : (float, float)
+        Worth of a true acceptance, price of a false one.
+    """
+
+    def __init__(
+        self, cuts: Sequence[Cuts], limits: Sequence[Limit], gain: tuple[float, float]
+    ) -> None:
+        self.groups = [_Group.of(cut, limits, gain) for cut in cuts]
+        self.limits = limits
+        # The lowest rate of an optimal solution is the rate of some group at some cut.
+        all_corners = [
+            np.unique(np.concatenate([group.rates[k] for group in self.groups]))
+            for k in range(len(limits))
+        ]
+        one = len(limits) == 1
+        self.corners = all_corners if one else [_thin(c, MOST_CORNERS) for c in all_corners]
+
+    def solve(self, tolerance: float) -> tuple[int, ...] | None:
+        """Return one cut per group, or None when no window holds all groups."""
+        if len(self.limits) == 1:
+            corner = self._scan([np.zeros(1)], 0, tolerance)[1]
+        else:
+            corner = self._climb(tolerance)
+        value, chosen = self._evaluate([np.array([c]) for c in corner], tolerance)
+        return None if value[0] == -np.inf else tuple(int(at[0]) for at in chosen)
+
+    def _climb(self, tolerance: float) -> list[float]:
+        """Coarse grid over the corner, then scans along one rate until nothing improves."""
+        points = [_thin(axis, COARSE[len(self.limits)]) for axis in self.corners]
+        grid = [axis.ravel() for axis in np.meshgrid(*points, indexing="ij")]
+        value, _ = self._evaluate(grid, tolerance)
+        best = int(value.argmax())
+        corner, reached = [float(axis[best]) for axis in grid], float(value[best])
+        improved = True
+        while improved:
+            improved = False
+            for k in range(len(self.limits)):
+                found, moved = self._scan([np.array([c]) for c in corner], k, tolerance)
+                if found > reached:
+                    corner, reached, improved = moved, found, True
+        return corner
+
+    def _scan(
+        self, corner: list[NDArray[np.float64]], k: int, tolerance: float
+    ) -> tuple[float, list[float]]:
+        """Try every corner along rate ``k``; return the best value and its corner."""
+        axis = self.corners[k]
+        tried = [axis if j == k else np.full(len(axis), c[0]) for j, c in enumerate(corner)]
+        value, _ = self._evaluate(tried, tolerance)
+        best = int(value.argmax())
+        return float(value[best]), [float(c[best]) for c in tried]
+
+    def _evaluate(
+        self, corner: Sequence[NDArray[np.float64]], tolerance: float
+    ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+        """Return the total gain for each corner, and the chosen cut of each group."""
+        ends = [
+            low + scale * tolerance
+            if form == "difference"
+            else low / max(1.0 - scale * tolerance, SLACK)
+            for low, (_, form, scale) in zip(corner, self.limits, strict=True)
+        ]
+        total = np.zeros(len(corner[0]))
+        chosen = []
+        for group in self.groups:
+            value, at = group.best_within(corner, ends)
+            total += value
+            chosen.append(at)
+        for low, (_, form, _) in zip(corner, self.limits, strict=True):
+            if form == "ratio":
+                total = np.where(low > 0, total, -np.inf)
+        return total, chosen
+
+
+def _thin(axis: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    at = np.unique(np.linspace(0, len(axis) - 1, n).round().astype(int))
+    kept: NDArray[np.float64] = axis[at]
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    rates: list[NDArray[np.float64]]
+    gains: NDArray[np.float64]
+    table: list[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, cut: Cuts, limits: Sequence[Limit], gain: tuple[float, float]) -> "_Group":
+        gains = _gains(cut, gain)
+        return cls([cut.rate(rate) for rate, _, _ in limits], gains, _range_maxima(gains))
+
+    def best_within(
+        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the best gain and its cut among the cuts whose rates lie in each window."""
+        start = np.zeros(len(low[0]), dtype=np.int64)
+        stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
+        for rate, least, most in zip(self.rates, low, high, strict=True):
+            start = np.maximum(start, np.searchsorted(rate, least - SLACK, side="left"))
+            stop = np.minimum(stop, np.searchsorted(rate, most + SLACK, side="right"))
+        empty = start >= stop
+        start = np.where(empty, 0, start)
+        width = np.where(empty, 1, stop - start)
+        level = np.log2(width).astype(np.int64)
+        table = np.stack(self.table)
+        left, right = table[level, start], table[level, start + width - (1 << level)]
+        at = np.where(self.gains[left] >= self.gains[right], left, right)
+        return np.where(empty, -np.inf, self.gains[at]), at
+
+
+def _range_maxima(gains: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Sparse table: row ``j`` holds where the maximum of ``gains[i : i + 2**j]`` is."""
+    rows = [np.arange(len(gains))]
+    width = 1
+    while 2 * width <= len(gains):
+        last = rows[-1]
+        left, right = last, np.concatenate([last[width:], last[-1:].repeat(width)])
+        rows.append(np.where(gains[left] >= gains[right], left, right))
+        width *= 2
+    return rows

@@ -1,0 +1,220 @@
+"""The linear program over threshold mixtures, and its rounding to one threshold per cell.
+
+Variables are the shares of the cut points of every finest cell; every group rate of every group
+system is linear in them. The solution is the randomised optimum (Hardt, Price, Srebro 2016; Cruz,
+Hardt, arXiv 2306.07261); a basic solution mixes in at most as many cells as constraints bind. It
+serves constraints on several group systems at once and rates that are not monotone in the
+threshold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.sparse import csr_matrix
+
+from fairautoml.metrics._base import Rate
+from fairautoml.mitigators._base import Target
+from fairautoml.mitigators._cells import Cuts
+
+SLACK = 1e-9
+ROUNDS = 20
+"""Passes of coordinate descent; it ends earlier when nothing moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """One rate that all groups of one system must share within a tolerance."""
+
+    rate: Rate
+    form: str
+    scale: float
+    weights: NDArray[np.float64]  # (n_groups, n_cells): the cell's part of the group's rate
+
+    def width(self, tolerance: float) -> float:
+        return self.scale * tolerance
+
+
+class Program:
+    """Thresholds of all finest cells under constraints on any group systems.
+
+    Parameters
+    ----------
+    cuts : sequence of Cuts
+        One per finest cell.
+    targets : sequence of Target
+        The constraints.
+    scale : sequence of float
+        Limit of each target per unit of tolerance.
+    gain : (float, float)
+        Worth of a true acceptance, price of a false one.
+    """
+
+    def __init__(
+        self,
+        cuts: Sequence[Cuts],
+        targets: Sequence[Target],
+        scale: Sequence[float],
+        gain: tuple[float, float],
+    ) -> None:
+        self.cuts = cuts
+        self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
+        self.vertices = [_hull(cut) for cut in cuts]
+        self.bands = [
+            _Band(rate, t.metric.form, factor, _parts(cuts, t, rate))
+            for t, factor in zip(targets, scale, strict=True)
+            for rate in t.metric.rates
+        ]
+
+    def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
+        """Return per cell the cuts and their shares of the optimum, None when infeasible."""
+        sizes = [len(v) for v in self.vertices]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        n, k = int(starts[-1]), len(self.bands)
+        upper, right = self._band_rows(starts, tolerance)
+        cell_of = np.repeat(np.arange(len(sizes)), sizes)
+        one_each = csr_matrix((np.ones(n), (cell_of, np.arange(n))), shape=(len(sizes), n + k))
+        cost = np.concatenate([-g[v] for g, v in zip(self.gains, self.vertices, strict=True)])
+        solved = linprog(
+            np.concatenate([cost / max(np.abs(cost).max(), 1.0), np.zeros(k)]),
+            A_ub=upper,
+            b_ub=right,
+            A_eq=one_each,
+            b_eq=np.ones(len(sizes)),
+            bounds=(0, 1),
+            method="highs",
+        )
+        if solved.status != 0:
+            return None
+        return [
+            _shares(vertices, solved.x[a:b])
+            for vertices, a, b in zip(self.vertices, starts[:-1], starts[1:], strict=True)
+        ]
+
+    def _band_rows(
+        self, starts: NDArray[np.int64], tolerance: float
+    ) -> tuple[csr_matrix, NDArray[np.float64]]:
+        """Rows ``u - rate <= 0`` and ``rate - u <= width`` (ratio: ``rate (1-w) - u <= 0``)."""
+        n, k = int(starts[-1]), len(self.bands)
+        rows, right = [], []
+        for j, band in enumerate(self.bands):
+            values = np.concatenate(
+                [c.rate(band.rate)[v] for c, v in zip(self.cuts, self.vertices, strict=True)]
+            )
+            rates = np.repeat(band.weights, np.diff(starts), axis=1) * values
+            low = np.zeros((len(rates), k))
+            low[:, j] = 1.0
+            width = band.width(tolerance)
+            ratio = band.form == "ratio"
+            factor = max(1.0 - width, 0.0) if ratio else 1.0
+            rows += [np.hstack([-rates, low]), np.hstack([factor * rates, -low])]
+            right += [np.zeros(len(rates)), np.full(len(rates), 0.0 if ratio else width)]
+        if not rows:
+            return csr_matrix((0, n + k)), np.zeros(0)
+        return csr_matrix(np.vstack(rows)), np.concatenate(right)
+
+    def rounded(self, tolerance: float) -> tuple[int, ...] | None:
+        """Return one cut per cell near the randomised optimum, None where none is found."""
+        asked = tolerance
+        for _ in range(4):
+            mixture = self.mixture(asked)
+            if mixture is None:
+                return None
+            at = self._descend(
+                [_nearest(m, len(c.thresholds)) for m, c in zip(mixture, self.cuts, strict=True)],
+                tolerance,
+            )
+            missed = self._worst(at) - tolerance
+            if missed <= SLACK:
+                return tuple(at)
+            asked = max(0.0, asked - missed)
+        return None
+
+    def _worst(self, at: Sequence[int]) -> float:
+        """Largest gap per unit of tolerance over all bands."""
+        worst = 0.0
+        for band in self.bands:
+            now = np.array([c.rate(band.rate)[i] for c, i in zip(self.cuts, at, strict=True)])
+            rates = band.weights @ now
+            worst = max(worst, float(_gaps(rates.min(), rates.max(), band)))
+        return worst
+
+    def _descend(self, at: list[int], tolerance: float) -> list[int]:
+        """Move one cell at a time: first towards the tolerance, then towards the gain."""
+        for _ in range(ROUNDS):
+            before = list(at)
+            for cell in range(len(self.cuts)):
+                at[cell] = self._best_move(at, cell, tolerance)
+            if at == before:
+                break
+        return at
+
+    def _best_move(self, at: list[int], cell: int, tolerance: float) -> int:
+        n_cuts = len(self.cuts[cell].thresholds)
+        worst = np.zeros(n_cuts)
+        for band in self.bands:
+            now = np.array([c.rate(band.rate)[i] for c, i in zip(self.cuts, at, strict=True)])
+            rates = (band.weights @ now)[:, None] + band.weights[:, cell][:, None] * (
+                self.cuts[cell].rate(band.rate) - now[cell]
+            )
+            np.maximum(worst, _gaps(rates.min(axis=0), rates.max(axis=0), band), out=worst)
+        over = np.maximum(worst - tolerance - SLACK, 0.0)
+        best = np.flatnonzero(over <= over.min() + SLACK)
+        gains = self.gains[cell][best]
+        if at[cell] in best and self.gains[cell][at[cell]] >= gains.max():
+            return at[cell]
+        return int(best[gains.argmax()])
+
+
+def _gaps(low: NDArray[np.float64], high: NDArray[np.float64], band: _Band) -> NDArray[np.float64]:
+    low, high = np.asarray(low), np.asarray(high)
+    gap = high - low
+    if band.form == "ratio":
+        gap = np.where(high > 0, 1.0 - low / np.where(high > 0, high, 1.0), np.inf)
+    if band.scale > 0:
+        return gap / band.scale
+    return np.where(gap <= SLACK, 0.0, np.inf)
+
+
+def _parts(cuts: Sequence[Cuts], target: Target, rate: Rate) -> NDArray[np.float64]:
+    """Weights that turn cell rates into group rates; groups without such rows are left out."""
+    mass = np.array([cut.mass(rate) for cut in cuts])
+    member = target.system.of_cell[None, :] == np.arange(target.system.n_groups)[:, None]
+    parts = member * mass
+    total = parts.sum(axis=1, keepdims=True)
+    filled = total[:, 0] > 0
+    weights: NDArray[np.float64] = parts[filled] / total[filled]
+    return weights
+
+
+def _hull(cut: Cuts) -> NDArray[np.int64]:
+    """Return the cuts on the upper or lower convex hull in the plane of both label rates."""
+    points = cut.accepted / np.maximum(cut.totals, np.finfo(float).tiny)
+    upper = _chain(points, 1.0)
+    lower = _chain(points, -1.0)
+    return np.union1d(upper, lower)
+
+
+def _chain(points: NDArray[np.float64], sign: float) -> list[int]:
+    kept: list[int] = []
+    for i, (x, y) in enumerate(points):
+        while len(kept) >= 2:
+            (x0, y0), (x1, y1) = points[kept[-2]], points[kept[-1]]
+            if sign * ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) < 0:
+                break
+            kept.pop()
+        kept.append(i)
+    return kept
+
+
+def _shares(vertices: NDArray[np.int64], x: NDArray[np.float64]) -> list[tuple[int, float]]:
+    kept = np.flatnonzero(x > SLACK)
+    total = float(x[kept].sum())
+    return [(int(vertices[i]), float(x[i]) / total) for i in kept]
+
+
+def _nearest(mixture: list[tuple[int, float]], n_cuts: int) -> int:
+    mean = sum(cut * share for cut, share in mixture)
+    return min(n_cuts - 1, round(mean))

@@ -1,0 +1,233 @@
+"""What the user asked for, checked: everything that does not depend on the data."""
+
+import math
+import numbers
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairautoml.allocation import ALLOCATORS
+from fairautoml.exceptions import InputError
+from fairautoml.execution import EXECUTORS
+from fairautoml.learners import LEARNERS
+from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
+from fairautoml.mitigators import MITIGATORS
+from fairautoml.registry import Registry
+from fairautoml.search.strategies import STRATEGIES
+
+DEFAULT_SECONDS = 60.0
+"""Time budget when neither seconds nor trials are given."""
+
+LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
+"""A longer budget is taken for a slip of the pen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """Parameters of the estimator after checking.
+
+    Parameters
+    ----------
+    constraints : tuple of Constraint
+        None = plain AutoML.
+    objective : Metric
+        Performance metric.
+    time_budget : float or None
+        Seconds.
+    n_trials : int or None
+        Trials.
+    learners, mitigators : tuple of str or None
+        Registered names; None = all that fit.
+    strategy, allocator, executor : str
+        Registered names; ``"auto"`` is resolved later.
+    n_workers : int
+        Trials at the same time.
+    n_folds : int
+        Cross-validation folds wanted, at least 2.
+    seed : int
+        Root seed.
+    """
+
+    constraints: tuple[Constraint, ...]
+    objective: Metric
+    time_budget: float | None
+    n_trials: int | None
+    learners: tuple[str, ...] | None
+    mitigators: tuple[str, ...] | None
+    strategy: str
+    allocator: str
+    executor: str
+    n_workers: int
+    n_folds: int
+    seed: int
+
+
+def check_objective(name: Any) -> Metric:
+    """Return the performance metric called ``name``.
+
+    Raises
+    ------
+    InputError
+        It is no performance metric.
+    UnknownNameError
+        No metric is called so.
+    """
+    metric = METRICS.get(name) if isinstance(name, str) else None
+    if metric is None or metric.kind != "performance":
+        known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
+        msg = f"objective={name!r} is no performance metric; choose one of {', '.join(known)}"
+        raise InputError(msg)
+    return metric
+
+
+def check_constraints(value: Any) -> tuple[Constraint, ...]:
+    """Return the constraints that a user wrote, none for None."""
+    return parse_constraints(value)
+
+
+def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | None]:
+    """Return seconds and trials; 60 seconds when neither is given.
+
+    Raises
+    ------
+    InputError
+        A budget is not positive, not finite or not a number.
+    """
+    if time_budget is None and n_trials is None:
+        return DEFAULT_SECONDS, None
+    if time_budget is not None:
+        number = isinstance(time_budget, numbers.Real) and not isinstance(time_budget, bool)
+        if not number or not 0 < float(time_budget) <= LONGEST_BUDGET_SECONDS:
+            msg = (
+                f"time_budget={time_budget!r} must be a positive, finite number of seconds; "
+                "give for example 60, or None and n_trials"
+            )
+            raise InputError(msg)
+        time_budget = float(time_budget)
+    if n_trials is not None:
+        n_trials = check_count("n_trials", n_trials, least=1)
+    return time_budget, n_trials
+
+
+def check_count(name: str, value: Any, *, least: int) -> int:
+    """Return a whole number of at least ``least``.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or int(value) < least:
+        msg = f"{name}={value!r} must be a whole number of at least {least}"
+        raise InputError(msg)
+    return int(value)
+
+
+def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:
+    """Return registered names, None for None.
+
+    Raises
+    ------
+    InputError
+        The list is empty or no list of names.
+    UnknownNameError
+        A name is not registered.
+    """
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else value
+    listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    if not listed or not names:
+        msg = (
+            f"{argument}={value!r} must be None or a list of names out of "
+            f"{', '.join(registry.names())}"
+        )
+        raise InputError(msg)
+    for name in names:
+        registry.get(name)
+    return tuple(dict.fromkeys(names))
+
+
+def check_name(argument: str, value: Any, registry: Registry[Any]) -> str:
+    """Return a registered name or ``"auto"``.
+
+    Raises
+    ------
+    InputError
+        It is no text.
+    UnknownNameError
+        It is not registered.
+    """
+    if not isinstance(value, str):
+        msg = f"{argument}={value!r} must be 'auto' or one of {', '.join(registry.names())}"
+        raise InputError(msg)
+    if value != "auto":
+        registry.get(value)
+    return value
+
+
+def check_workers(n_jobs: Any) -> int:
+    """Return the number of workers; -1 = one per core that this process may use.
+
+    Raises
+    ------
+    InputError
+        It is neither -1 nor a positive whole number.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if n_jobs is None:
+        return 1
+    if isinstance(n_jobs, numbers.Integral) and int(n_jobs) == -1:
+        return cores if cores is not None else 1
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or int(n_jobs) < 1:
+        msg = f"n_jobs={n_jobs!r} must be a positive whole number, or -1 for all {cores} cores"
+        raise InputError(msg)
+    return int(n_jobs)
+
+
+def check_seed(random_state: Any) -> int:
+    """Return the root seed; None draws one, which is recorded.
+
+    Raises
+    ------
+    InputError
+        It is no seed.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(0, 2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(0, 2**31 - 1))
+    return check_count("random_state", random_state, least=0)
+
+
+def check_share(name: str, value: Any) -> float | None:
+    """Return a number in [0, 1], None for None.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(float(value)) or not 0 <= float(value) <= 1:
+        msg = f"{name}={value!r} must be a number in [0, 1]"
+        raise InputError(msg)
+    return float(value)
+
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "learners": LEARNERS,
+    "mitigators": MITIGATORS,
+    "strategy": STRATEGIES,
+    "allocator": ALLOCATORS,
+    "executor": EXECUTORS,
+}
+"""Which registry each parameter of the estimator names plug-ins of."""

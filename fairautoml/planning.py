@@ -1,0 +1,202 @@
+"""From wishes and rows to a plan: what may be searched, in which order, for which goal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fairautoml.data.dataset import Dataset
+from fairautoml.data.splits import fold_count, stratified_folds
+from fairautoml.evaluation.encoding import has_high_cardinality
+from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.exceptions import InputError, MissingSensitiveError
+from fairautoml.learners import LEARNERS
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
+from fairautoml.options import Wishes
+from fairautoml.spaces import (
+    ParamSpace,
+    SearchSpace,
+    find_portfolio,
+    load_space,
+    read_portfolio,
+)
+from fairautoml.trials import Candidate
+
+BASELINE = Candidate(learner="prior")
+"""Needs no training, so there is a model from the first moment."""
+
+PORTFOLIO = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is allowed besides the wishes.
+
+    Parameters
+    ----------
+    sensitive_at_predict : bool
+        Whether the winner may read the sensitive column of new rows.
+    randomized : bool
+        Whether rules may decide at random.
+    """
+
+    sensitive_at_predict: bool
+    randomized: bool
+
+
+def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
+    """Return the problem: goal, post-processors that serve it, folds.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Search rows.
+    wishes : Wishes
+        Constraints, objective, post-processors by name.
+    setting : Setting
+        What is allowed.
+
+    Raises
+    ------
+    MissingSensitiveError
+        A constraint without groups.
+    InputError
+        A constraint on groups that do not exist, fewer than two groups, or no post-processor left.
+    """
+    if wishes.constraints and dataset.groups is None:
+        msg = (
+            f"constraint={wishes.constraints[0].label!r} needs the groups: "
+            "fit(X, y, sensitive), one label per row, or the name of a column of X. "
+            "For a search without fairness use FairAutoML(constraint=None)."
+        )
+        raise MissingSensitiveError(msg)
+    goal = Goal(
+        targets=targets_of(wishes.constraints, dataset.systems),
+        objective=wishes.objective.name,
+        randomized=setting.randomized,
+    )
+    _check_several_groups(goal)
+    return Problem(
+        dataset=dataset,
+        folds=stratified_folds(
+            dataset.y, dataset.cells, fold_count(dataset.y, wishes.n_folds), wishes.seed
+        ),
+        objective=wishes.objective,
+        goal=goal,
+        mitigators=_post_processors(wishes.mitigators, goal, setting),
+        tolerances=tolerance_grid(goal.targets),
+    )
+
+
+def _check_several_groups(goal: Goal) -> None:
+    for target in goal.targets:
+        if target.system.n_groups < 2:
+            found = ", ".join(map(repr, target.system.labels))
+            msg = (
+                f"sensitive: {target.system.name!r} has a single group ({found}), so "
+                f"{target.metric.name} does not apply; give rows of two groups or more, or use "
+                "FairAutoML(constraint=None)"
+            )
+            raise InputError(msg)
+
+
+def _post_processors(
+    names: Sequence[str] | None, goal: Goal, setting: Setting
+) -> tuple[Mitigator, ...]:
+    chosen = MITIGATORS.names() if names is None else ("none", *names)
+    found = []
+    for name in dict.fromkeys(chosen):
+        mitigator = MITIGATORS.get(name)
+        reason = _unfit(mitigator, goal, setting)
+        if mitigator.stage == "post" and reason == "":
+            found.append(mitigator)
+        if names is not None and reason:
+            raise InputError(f"mitigators: {name!r} {reason}; leave it out of the list")
+    return tuple(found)
+
+
+def _unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
+    """Why a mitigator cannot be used, empty when it can."""
+    if not mitigator.can_serve(goal):
+        metrics = sorted({t.metric.name for t in goal.targets} - set(mitigator.serves or ()))
+        return f"cannot serve {', '.join(metrics)}"
+    if mitigator.needs_sensitive_at_predict and not setting.sensitive_at_predict:
+        return "needs the sensitive column at predict, and sensitive_at_predict=False"
+    return ""
+
+
+def make_space(dataset: Dataset, wishes: Wishes, goal: Goal, setting: Setting) -> SearchSpace:
+    """Return the space: learners that can read the rows, encodings, training-time mitigations.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Search rows.
+    wishes : Wishes
+        Learners and mitigators by name.
+    goal : Goal
+        Constraints.
+    setting : Setting
+        What is allowed.
+
+    Raises
+    ------
+    InputError
+        No learner can be used, or a named one cannot.
+    """
+    return SearchSpace(
+        learners=_learner_spaces(dataset, wishes.learners),
+        encodings=("codes", "target") if has_high_cardinality(dataset.layout) else ("codes",),
+        mitigations=_mitigation_spaces(wishes.mitigators, goal, setting),
+    )
+
+
+def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
+    weighted = bool((dataset.weight != dataset.weight[0]).any())
+    found: dict[str, ParamSpace] = {}
+    for name in LEARNERS.names() if names is None else names:
+        learner = LEARNERS.get(name)
+        reason = ""
+        if dataset.layout.sparse and not learner.handles_sparse:
+            reason = "cannot read a sparse X"
+        elif weighted and not learner.handles_weights:
+            reason = "cannot use sample_weight"
+        if reason and names is not None:
+            raise InputError(f"learners: {name!r} {reason}; leave it out of the list")
+        # Unasked, only what is installed anyway and learns something is searched.
+        if not reason and (names is not None or (not learner.extra and name != BASELINE.learner)):
+            found[name] = load_space("learners", name, learner.space)
+    return found
+
+
+def _mitigation_spaces(
+    names: Sequence[str] | None, goal: Goal, setting: Setting
+) -> dict[str, ParamSpace]:
+    spaces = {"none": ParamSpace(name="none")}
+    if not goal.targets:
+        return spaces
+    for name in MITIGATORS.names() if names is None else names:
+        mitigator = MITIGATORS.get(name)
+        if mitigator.stage != "post" and not _unfit(mitigator, goal, setting):
+            spaces[name] = load_space("mitigators", name, mitigator.space)
+    return spaces
+
+
+def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
+    """Return the portfolio members that lie in the space, then the other learners' defaults.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be searched.
+    """
+    found: Any = find_portfolio(PORTFOLIO)
+    text, origin = found
+    members = [
+        Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
+        for m in read_portfolio(text, origin, space)
+    ]
+    listed = {candidate.learner for candidate in members}
+    for name, part in space.learners.items():
+        if name not in listed:
+            members.append(Candidate(learner=name, params=part.defaults()))
+    return tuple(members)

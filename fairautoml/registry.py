@@ -1,0 +1,89 @@
+"""Name -> plug-in: the folder is the registry, entry points add third parties.
+
+A module of a plug-in package whose name has no leading underscore is a plug-in; it holds one
+constant (``LEARNER``, ``MITIGATOR``, ...). Listing imports nothing; a module is imported when its
+name is asked for, so a missing optional library hurts only who asks for it.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from fairautoml.exceptions import FairAutoMLError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """All plug-ins of one kind.
+
+    Parameters
+    ----------
+    package : str
+        The package whose modules are the plug-ins; also the entry-point group of third parties.
+    constant : str
+        Name of the constant that a plug-in module holds.
+    kind : str
+        The field's noun for such a plug-in, for messages.
+
+    Examples
+    --------
+    >>> from fairautoml.metrics import METRICS
+    >>> "accuracy" in METRICS.names()
+    True
+    """
+
+    def __init__(self, package: str, *, constant: str, kind: str) -> None:
+        self.package = package
+        self.constant = constant
+        self.kind = kind
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        path = importlib.import_module(self.package).__path__
+        found = (module.name for module in pkgutil.iter_modules(path))
+        return frozenset(name for name in found if not name.startswith("_"))
+
+    @cached_property
+    def _foreign(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        for point in entry_points(group=self.package):
+            known = found.get(point.name)
+            if point.name in self._own or (known is not None and known.value != point.value):
+                other = f"{self.package}.{point.name}" if known is None else known.value
+                msg = f"{self.kind} {point.name!r} exists twice: in {other} and in {point.value}"
+                raise FairAutoMLError(msg)
+            found[point.name] = point
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names, sorted; nothing is imported."""
+        return tuple(sorted(self._own | set(self._foreign)))
+
+    def get(self, name: str) -> T:
+        """Return the plug-in called ``name``.
+
+        Raises
+        ------
+        UnknownNameError
+            No plug-in has that name; the message lists the nearest ones.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> T:
+        if name in self._own:
+            module = importlib.import_module(f"{self.package}.{name}")
+            plugin: T = getattr(module, self.constant)
+            return plugin
+        if name in self._foreign:
+            loaded: T = self._foreign[name].load()
+            return loaded
+        near = difflib.get_close_matches(name, self.names(), n=3) or self.names()
+        msg = f"no {self.kind} is called {name!r}; known: {', '.join(near)}"
+        raise UnknownNameError(msg)

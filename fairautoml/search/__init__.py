@@ -1,0 +1,1 @@
+"""The loop that asks, runs and tells, and the strategies that decide what to try."""

@@ -1,0 +1,40 @@
+"""Random search (Bergstra and Bengio 2012): independent draws, nothing learned."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fairautoml.search.proposal import propose
+from fairautoml.spaces import SearchSpace
+from fairautoml.trials import Candidate, Told
+
+
+class RandomSearch:
+    """First the given candidates, then independent draws from the space.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be chosen.
+    seed : int
+        Seed of the draws.
+    first : sequence of Candidate
+        Proposed first, in order.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._waiting = list(first)
+
+    def ask(self) -> Candidate:
+        """Return the next candidate."""
+        if self._waiting:
+            return self._waiting.pop(0)
+        return propose(self._space, lambda _, allowed: allowed.sample(self._rng))
+
+    def tell(self, told: Told) -> None:
+        """Learn nothing."""
+
+
+STRATEGY = RandomSearch

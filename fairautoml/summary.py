@@ -1,0 +1,126 @@
+"""Figures of a run for people and files: plain values only."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from fairautoml.run import History, RunPlan
+from fairautoml.trials import Entry, Status, TrialResult
+
+
+def describe_candidate(result: TrialResult) -> dict[str, Any]:
+    """Return one line about a trial: what was tried, what came of it.
+
+    Parameters
+    ----------
+    result : TrialResult
+        Any status.
+    """
+    candidate = result.trial.candidate
+    return {
+        "trial": result.trial.number,
+        "status": str(result.status),
+        "learner": candidate.learner,
+        "encoding": candidate.encoding,
+        "mitigation": candidate.mitigation,
+        "params": dict(candidate.params),
+        "mitigation_params": dict(candidate.mitigation_params),
+        "key": candidate.key,
+        "log_loss": result.log_loss,
+        "seconds": round(result.seconds, 4),
+        "peak_memory_mb": round(result.peak_memory_mb, 1),
+        "error": result.error,
+    }
+
+
+def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
+    """Return the served entry as plain values; undefined ones are None.
+
+    Parameters
+    ----------
+    entry : Entry
+        A leaderboard row.
+    objective : str
+        Name of the performance metric.
+    """
+    return {
+        "trial": entry.trial_number,
+        "learner": entry.candidate.learner,
+        "encoding": entry.candidate.encoding,
+        "mitigation": entry.candidate.mitigation,
+        "mitigator": entry.mitigator,
+        "tolerance": entry.tolerance,
+        "rule": entry.rule.describe(),
+        "needs_sensitive": entry.rule.needs_sensitive,
+        "objective": objective,
+        "score": entry.score,
+        "gap": _finite(entry.gap),
+        "feasible": entry.feasible,
+        "constant": entry.constant,
+        "measures": [
+            {
+                "metric": m.metric,
+                "groups": m.system,
+                "value": m.value,
+                "limit": m.limit,
+                "reason": m.reason,
+            }
+            for m in entry.measures
+        ],
+    }
+
+
+def trials_frame(history: History) -> pd.DataFrame:
+    """Return one row per trial, failures included.
+
+    Parameters
+    ----------
+    history : History
+        What a search has seen.
+    """
+    rows = sorted(history.results, key=lambda result: result.trial.number)
+    return pd.DataFrame([describe_candidate(result) for result in rows])
+
+
+def run_summary(history: History, plan: RunPlan, best: Entry, seconds: float) -> dict[str, Any]:
+    """Return the figures of a run.
+
+    Parameters
+    ----------
+    history : History
+        What the search has seen.
+    plan : RunPlan
+        What was searched.
+    best : Entry
+        The chosen entry.
+    seconds : float
+        Wall-clock seconds of ``fit``.
+
+    Returns
+    -------
+    dict
+        ``overhead_fraction`` is the share of worker time in which nothing was trained or scored.
+    """
+    statuses = [result.status for result in history.results]
+    training = sum(result.seconds for result in history.results)
+    available = seconds * plan.n_workers
+    return {
+        "n_trials": len(statuses),
+        "n_failed": sum(status is not Status.SUCCESS for status in statuses),
+        "n_entries": len(history.entries),
+        "seconds": round(seconds, 3),
+        "training_seconds": round(training, 3),
+        "expansion_seconds": round(history.expand_seconds, 3),
+        "overhead_fraction": round(max(0.0, 1.0 - training / available), 4),
+        "n_workers": plan.n_workers,
+        "strategy": plan.strategy,
+        "allocator": plan.allocator,
+        "executor": plan.executor,
+        "seed": plan.seed,
+        "best": describe_entry(best, plan.problem.objective.name),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,122 @@
+"""One leaderboard row, and the fitted rule behind it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.trials.records import Candidate
+
+
+class Rule(Protocol):
+    """A fitted post-processing: scores (and groups) to decisions."""
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """Whether ``decide`` reads the cells."""
+        ...
+
+    @property
+    def randomized(self) -> bool:
+        """Whether acceptance probabilities other than 0 and 1 occur."""
+        ...
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance of each row, shape (n_rows,)."""
+        ...
+
+    def describe(self) -> str:
+        """Return one line for people, for example the thresholds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A fairness metric on one group system, as measured for one entry.
+
+    Parameters
+    ----------
+    metric : str
+        Registered name.
+    system : str
+        Group system.
+    value : float or None
+        The metric, None when undefined.
+    gap : float
+        Distance from parity, ``inf`` when undefined.
+    limit : float
+        Largest gap allowed.
+    reason : str
+        Why it is undefined, else empty.
+    """
+
+    metric: str
+    system: str
+    value: float | None
+    gap: float
+    limit: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """One classifier on the leaderboard: a trial's scores under one rule.
+
+    Parameters
+    ----------
+    trial_key : str
+        Whose fold models and scores.
+    trial_number : int
+        Its turn.
+    candidate : Candidate
+        What was trained.
+    mitigator : str
+        Post-processor that made the rule.
+    tolerance : float or None
+        Gap it was asked for, None for none.
+    rule : Rule
+        The rule fitted on all search rows: what is deployed.
+    score : float
+        Objective, cross-fitted, in its natural direction.
+    value : float
+        The same with greater = better.
+    measures : tuple of Measure
+        One per constraint and group system, cross-fitted.
+    counts : ndarray of float64, shape (n_cells, 2, 2)
+        Cross-fitted weight by finest cell, label and decision.
+    constant : bool
+        Everybody gets the same decision.
+    seconds : float
+        Training seconds of the trial.
+    """
+
+    trial_key: str
+    trial_number: int
+    candidate: Candidate
+    mitigator: str
+    tolerance: float | None
+    rule: Rule
+    score: float
+    value: float
+    measures: tuple[Measure, ...]
+    counts: NDArray[np.float64]
+    constant: bool
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """Largest gap over constraints and group systems; 0 without constraints."""
+        return max((measure.gap for measure in self.measures), default=0.0)
+
+    @property
+    def excess(self) -> float:
+        """Largest gap minus limit; at most 0 when every constraint is met."""
+        return max((measure.gap - measure.limit for measure in self.measures), default=0.0)
+
+    @property
+    def feasible(self) -> bool:
+        """Every constraint is met on the search rows, and not by one decision for all."""
+        return self.excess <= 0 and (not self.constant or not self.measures)

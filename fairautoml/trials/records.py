@@ -1,0 +1,169 @@
+"""Candidate, budget, trial and result: frozen, hashable by content, free of models."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+ParamValue = bool | int | float | str
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    MEMOUT = "memout"
+    CRASHED = "crashed"
+    LOST = "lost"
+    STOPPED = "stopped"
+
+
+def _plain(value: object) -> object:
+    """Write a value with its type, so that 1, 1.0 and True are three things."""
+    return [type(value).__name__, value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Learner, hyperparameters, encoding and training-time mitigation.
+
+    Parameters
+    ----------
+    learner : str
+        Registered name.
+    params : mapping of str to bool, int, float or str
+        Hyperparameters of the learner, plain Python values.
+    encoding : str
+        How categories reach the learner: ``"codes"`` or ``"target"``.
+    mitigation : str
+        Training-time (``pre`` or ``in``) mitigator, ``"none"`` without.
+    mitigation_params : mapping
+        Its parameters.
+    """
+
+    learner: str
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    encoding: str = "codes"
+    mitigation: str = "none"
+    mitigation_params: Mapping[str, ParamValue] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Return the stable hash of the content, 16 hexadecimal digits."""
+        content = {
+            "learner": self.learner,
+            "params": {k: _plain(v) for k, v in sorted(self.params.items())},
+            "encoding": self.encoding,
+            "mitigation": self.mitigation,
+            "mitigation_params": {k: _plain(v) for k, v in sorted(self.mitigation_params.items())},
+        }
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def seed_of(root_seed: int, candidate: Candidate) -> int:
+    """Return the candidate's seed: from the root seed and its content, never from its turn.
+
+    Parameters
+    ----------
+    root_seed : int
+        Seed of the run, non-negative.
+    candidate : Candidate
+        What is seeded.
+    """
+    sequence = np.random.SeedSequence([root_seed, int(candidate.key, 16)])
+    return int(sequence.generate_state(1, np.uint32)[0] >> 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a trial may spend.
+
+    Parameters
+    ----------
+    seconds : float or None
+        Wall-clock limit of the trial; None = no limit.
+    sample_fraction : float
+        Share of the training rows of each fold that is trained on, in (0, 1].
+    folds : int
+        Number of cross-validation folds, at least 2.
+    """
+
+    seconds: float | None = None
+    sample_fraction: float = 1.0
+    folds: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A candidate with a budget and its number in the order asked."""
+
+    number: int
+    candidate: Candidate
+    budget: Budget
+
+    @property
+    def key(self) -> str:
+        """Return the name of this trial's files: number and candidate."""
+        return f"{self.number:05d}-{self.candidate.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """What came of a trial; its scores and models lie in the artifacts under ``trial.key``.
+
+    Parameters
+    ----------
+    trial : Trial
+        What was tried.
+    status : Status
+        How it ended.
+    log_loss : float or None
+        Out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS.
+    fold_log_loss : tuple of float
+        The same per fold, in fold order.
+    seconds : float
+        Wall-clock seconds of training and scoring.
+    peak_memory_mb : float
+        Peak resident memory of the process that ran it, MiB.
+    error : str
+        Why it failed, empty on success.
+    """
+
+    trial: Trial
+    status: Status
+    log_loss: float | None = None
+    fold_log_loss: tuple[float, ...] = ()
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a strategy learns of a trial: one number to raise, and the constraints.
+
+    Parameters
+    ----------
+    trial : Trial
+        What was tried.
+    status : Status
+        How it ended; anything but SUCCESS has no value.
+    value : float or None
+        Objective after the best cheap mitigation, greater is better.
+    violations : tuple of float
+        One per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown.
+    seconds : float
+        What the trial cost.
+    """
+
+    trial: Trial
+    status: Status
+    value: float | None
+    violations: tuple[float, ...]
+    seconds: float

@@ -1,0 +1,341 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fairautoml.bench import cells as cells_module
+from fairautoml.bench.cells import Cell, CellRecord, flatten, read_record
+from fairautoml.bench.sweep import SweepOutcome, run_sweep
+from fairautoml.bench.tables import page, summarize
+from fairautoml.bench.tasks import Task, read_sweep
+from fairautoml.data.derive import parse_derive, parse_keep
+from fairautoml.exceptions import (
+    InputError,
+    RunFolderError,
+    RunFolderExistsError,
+    RunFolderLockedError,
+)
+
+SWEEP = """
+defaults: {holdout: 0.25, seconds: 2}
+tasks:
+  - {name: one, dataset: lending, sensitive: [sex, region], constraints: "dp<=0.05", seeds: 3}
+  - name: two
+    dataset: lending
+    sensitive: age_group
+    derive: age_group=age<=25
+    keep: [region=north]
+    seeds: [7]
+"""
+FAKE = """
+import json, os, pathlib, sys, time
+calls = pathlib.Path({calls!r})
+calls.write_text((calls.read_text() if calls.exists() else "") + "x")
+given = sys.argv[1:]
+seed = int(given[given.index("--seed") + 1])
+mode = os.environ.get("FAKE_MODE", "")
+print("working", file=sys.stderr)
+if mode == "fail" and seed == 1:
+    print("Traceback\\nInputError: no | such <column>", file=sys.stderr)
+    sys.exit(2)
+if mode == "talk":
+    print("hello")
+    sys.exit(0)
+if mode == "hang":
+    time.sleep(600)
+result = {{"status": "feasible" if seed != 2 else "no_feasible", "seed": seed,
+          "holdout": {{"accuracy": 0.8 + seed / 100, "gaps": {{"dp sex": 0.01}}}},
+          "entry": {{"learner": "=tree", "thresholds": [0.4, 0.6]}}}}
+print(json.dumps(result))
+sys.exit(0 if seed != 2 else 4)
+"""
+
+
+class Bench:
+    def __init__(self, folder):
+        self.calls = folder / "calls"
+        self.out = folder / "out"
+        self.source = folder / "quick.yaml"
+        self.source.write_text(SWEEP)
+        script = folder / "fake.py"
+        script.write_text(FAKE.format(calls=str(self.calls)))
+        self.command = (sys.executable, str(script))
+        self.lines = []
+
+    def run(self, *, resume=False):
+        return run_sweep(
+            self.source,
+            self.out,
+            resume=resume,
+            command=self.command,
+            on_line=self.lines.append,
+        )
+
+    @property
+    def n_calls(self):
+        return len(self.calls.read_text())
+
+    @property
+    def cells(self):
+        return pd.read_csv(self.out / "cells.csv")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_every_task_with_every_seed_is_one_row(bench):
+    outcome = bench.run()
+    assert outcome == SweepOutcome(folder=bench.out, n_cells=4, n_failed=0, n_reused=0)
+    assert outcome.exit_code == 0
+    found = bench.cells
+    assert list(zip(found["task"], found["seed"], strict=True)) == [
+        ("one", 0), ("one", 1), ("one", 2), ("two", 7),
+    ]  # fmt: skip
+    assert found["holdout.gaps.dp sex"].eq(0.01).all()
+    assert found["status"].tolist() == ["feasible", "feasible", "no_feasible", "feasible"]
+
+
+def test_the_command_line_of_a_cell_says_all_of_its_task(bench):
+    bench.run()
+    record = read_record(bench.out / "cells" / "two-s7.json")
+    assert " ".join(record.arguments) == (
+        "lending --sensitive age_group --derive age_group=age<=25 --keep region=north "
+        "--time 2 --holdout 0.25 --seed 7 --json"
+    )
+
+
+def test_several_columns_and_a_budget_of_trials_are_passed_on():
+    task = Task(
+        name="a", dataset="d.csv", sensitive=("x", "y"), constraints=("p", "q"), n_trials=9
+    )
+    assert " ".join(task.arguments(0)) == (
+        "d.csv --sensitive x --sensitive y --constraint p --constraint q --trials 9 "
+        "--holdout 0.3 --seed 0 --json"
+    )
+
+
+def test_the_summary_has_mean_and_spread_over_seeds(bench):
+    bench.run()
+    found = pd.read_csv(bench.out / "summary.csv").set_index("task")
+    assert found.loc["one", "holdout.accuracy.mean"] == pytest.approx(0.81)
+    assert found.loc["one", "holdout.accuracy.sd"] == pytest.approx(0.01)
+    assert found.loc["one", ["cells", "failed", "feasible"]].tolist() == [3, 0, 2]
+    assert pd.isna(found.loc["two", "holdout.accuracy.sd"])
+    assert "| one | 3 | 0 | 2 | 0.81 ± 0.01 |" in (bench.out / "summary.md").read_text()
+
+
+def test_the_manifest_says_what_was_run_and_where(bench):
+    bench.run()
+    kept = json.loads((bench.out / "manifest.json").read_text())
+    assert kept["sweep"] == "quick"
+    assert kept["command"] == [Path(sys.executable).name, bench.command[1]]
+    assert kept["packages"]["pandas"] == pd.__version__
+    assert kept["cpu_count"] >= 1
+    assert kept["data"]["lending"].startswith("content:")
+
+
+def test_a_dataset_that_is_not_here_does_not_stop_the_others(bench):
+    bench.source.write_text(SWEEP.replace("lending", "nowhere", 1))
+    assert bench.run().n_cells == 4
+    kept = json.loads((bench.out / "manifest.json").read_text())
+    assert kept["data"]["nowhere"].startswith("unavailable: no dataset is called 'nowhere'")
+
+
+def test_a_command_that_cannot_be_started_is_refused(bench):
+    with pytest.raises(RunFolderError, match="cannot go on"):
+        run_sweep(bench.source, bench.out, command=("/nowhere/program",))
+
+
+def test_a_failed_cell_is_a_row_with_a_reason_and_the_others_are_run(bench, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "fail")
+    outcome = bench.run()
+    assert (outcome.n_failed, outcome.exit_code) == (1, 6)
+    found = bench.cells
+    assert found["outcome"].tolist() == ["done", "failed", "done", "done"]
+    assert found["reason"].iloc[1] == "exit code 2: InputError: no | such <column>"
+    assert (
+        "| one | 1 | exit code 2: InputError: no &#124; such &lt;column> |"
+        in (bench.out / "summary.md").read_text()
+    )
+
+
+def test_resuming_repeats_failed_cells_only(bench, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "fail")
+    bench.run()
+    monkeypatch.delenv("FAKE_MODE")
+    outcome = bench.run(resume=True)
+    assert (outcome.n_failed, outcome.n_reused, bench.n_calls) == (0, 3, 5)
+    assert bench.cells["outcome"].eq("done").all()
+
+
+def test_resuming_repeats_cells_whose_task_has_changed(bench):
+    bench.run()
+    bench.source.write_text(SWEEP.replace("dp<=0.05", "dp<=0.01"))
+    assert bench.run(resume=True).n_reused == 1
+    assert bench.n_calls == 4 + 3
+
+
+def test_a_damaged_record_is_run_again(bench):
+    bench.run()
+    (bench.out / "cells" / "one-s0.json").write_text("{")
+    assert bench.run(resume=True).n_reused == 3
+
+
+def test_resuming_a_finished_sweep_gives_the_same_tables(bench):
+    bench.run()
+    before = {name: (bench.out / name).read_bytes() for name in ("cells.csv", "summary.csv")}
+    assert bench.run(resume=True).n_reused == 4
+    assert before == {name: (bench.out / name).read_bytes() for name in before}
+
+
+def test_an_interrupted_sweep_keeps_its_finished_cells(bench):
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(bench.source, bench.out, command=bench.command, on_line=stop)
+    assert len(bench.cells) == 1
+    assert bench.run(resume=True).n_reused == 1
+
+
+def test_a_folder_that_holds_a_sweep_is_not_overwritten(bench):
+    bench.run()
+    with pytest.raises(RunFolderExistsError, match="holds a sweep; resume it or choose another"):
+        bench.run()
+
+
+def test_a_cell_that_prints_no_json_has_failed(bench, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "talk")
+    assert bench.run().n_failed == 4
+    assert bench.cells["reason"].eq("no JSON object on standard output: working").all()
+
+
+def test_a_cell_that_hangs_is_ended(bench, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "hang")
+    monkeypatch.setattr(cells_module, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(cells_module, "GRACE_FACTOR", 0.0)
+    bench.source.write_text(SWEEP.replace("seeds: 3", "seeds: 1"))
+    assert bench.run().n_failed == 2
+    assert bench.cells["reason"].eq("ended after 0.3 s").all()
+
+
+def test_formulas_in_results_are_made_harmless(bench):
+    bench.run()
+    assert bench.cells["entry.learner"].eq("'=tree").all()
+
+
+def test_each_cell_gives_a_line_with_the_time_left(bench):
+    bench.run()
+    assert len(bench.lines) == 4
+    assert bench.lines[0].startswith("[1/4] one-s0 done in")
+    assert bench.lines[0].endswith(" min left\n")
+
+
+def test_a_folder_in_use_is_refused_with_the_process_that_holds_it(bench, tmp_path):
+    ready = tmp_path / "ready"
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from fairautoml.bench.sweep import _locked\n"
+        f"with _locked(Path({str(bench.out / '.lock')!r})):\n"
+        f"    Path({str(ready)!r}).touch(); time.sleep(600)\n"
+    )
+    bench.out.mkdir()
+    holder = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        while not ready.exists() and holder.poll() is None:
+            time.sleep(0.05)
+        with pytest.raises(RunFolderLockedError, match=f"in use by process {holder.pid};"):
+            bench.run()
+    finally:
+        holder.kill()
+        holder.wait()
+    assert bench.run().n_failed == 0
+
+
+def test_a_folder_that_cannot_be_made_is_found_before_the_first_fit(bench):
+    bench.out.write_text("a file")
+    with pytest.raises(RunFolderError, match="cannot go on"):
+        bench.run()
+    assert not bench.calls.exists()
+
+
+def test_nested_results_become_columns_with_dots():
+    nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": None}
+    assert flatten(nested) == {"a.b.c": 1, "a.d": "[1, 2]", "e": None}
+
+
+def test_the_limit_of_a_cell_is_far_above_its_budget():
+    timed = Task(name="a", dataset="d", sensitive=("x",), seconds=10)
+    counted = Task(name="a", dataset="d", sensitive=("x",), n_trials=2)
+    assert Cell(task=timed, seed=0).limit_seconds == 330
+    assert Cell(task=counted, seed=0).limit_seconds == 3900
+
+
+def test_a_sweep_in_which_all_failed_has_a_page():
+    record = CellRecord(
+        task="a", seed=0, arguments=(), outcome="failed", reason="r", exit_code=2,
+        wall_seconds=1.0, result={},
+    )  # fmt: skip
+    cells = pd.DataFrame([record.row()])
+    text = page(cells, summarize(cells))
+    assert "| a | 1 | 1 | 0 | - |" in text
+    assert "| a | 0 | r |" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("seconds: 2", "seconds: 2, n_trials: 3"), "either seconds or n_trials"),
+        (("seconds: 2", "seconds: 0"), "budget is 0; it must be positive"),
+        (("seconds: 2", "seconds: soon"), "budget is 'soon'"),
+        (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
+        (("seeds: [7]", "seeds: [7, 7]"), "seeds is"),
+        (("seeds: [7]", "seeds: 0"), "give a count"),
+        (("seeds: [7]", "seeds: [a]"), "give a list of int"),
+        (("seeds: [7]", "seads: [7]"), "unknown field seads; allowed: name"),
+        (("name: two", "name: one"), "two tasks called one"),
+        (("name: two", "name: ../two"), "name is '../two'"),
+        (("dataset: lending\n    sens", "sens"), "lacks dataset"),
+        (("age<=25", "age"), "write name=column"),
+        (("[region=north]", "[north]"), "write column=value"),
+        (("tasks:", "task:"), "must have the keys 'tasks'"),
+        (("tasks:", "tasks: ["), "cannot be read"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_with_its_file_before_anything_is_run(bench, change, said):
+    assert change[0] in SWEEP
+    bench.source.write_text(SWEEP.replace(*change))
+    with pytest.raises(InputError, match=said) as caught:
+        bench.run()
+    assert "quick.yaml" in str(caught.value)
+    assert not bench.out.exists()
+
+
+@pytest.mark.parametrize("text", ["", "tasks: []", "tasks: 3", "tasks: [3]", "[]"])
+def test_a_file_that_is_no_sweep_is_refused(tmp_path, text):
+    path = tmp_path / "empty.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"empty\.yaml"):
+        read_sweep(path)
+
+
+def test_a_sweep_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_sweep(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml")),
+    ids=lambda p: p.stem,
+)
+def test_every_sweep_of_the_repository_is_readable(path):
+    for task in read_sweep(path).tasks:
+        assert all(parse_derive(text) for text in task.derive)
+        assert all(parse_keep(text) for text in task.keep)

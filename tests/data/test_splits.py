@@ -1,0 +1,112 @@
+"""Splits keep every label and every group in every part."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairautoml.data.splits import fold_count, holdout_split, stratified_folds
+from fairautoml.exceptions import DegradedWarning, InputError
+
+rows = st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 5)), min_size=4, max_size=120).map(
+    lambda pairs: tuple(np.array(pairs, dtype=np.int8).T)
+)
+
+
+def spread(folds, n_folds):
+    counts = np.bincount(folds, minlength=n_folds)
+    return counts.max() - counts.min()
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=rows, n_folds=st.integers(2, 10), seed=st.integers(0, 2**31))
+def test_folds_differ_by_at_most_one_row_in_all_per_label_and_per_stratum(data, n_folds, seed):
+    y, cells = data
+    folds = stratified_folds(y, cells, n_folds, seed)
+    assert folds.shape == y.shape
+    assert folds.min() >= 0
+    assert folds.max() < n_folds
+    assert spread(folds, n_folds) <= 1
+    for label in np.unique(y):
+        assert spread(folds[y == label], n_folds) <= 1
+        for cell in np.unique(cells):
+            assert spread(folds[(y == label) & (cells == cell)], n_folds) <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=rows, seed=st.integers(0, 2**31))
+def test_the_same_seed_gives_the_same_folds(data, seed):
+    first, second = (stratified_folds(*data, 3, seed) for _ in range(2))
+    assert first.tolist() == second.tolist()
+
+
+def test_another_seed_gives_other_folds():
+    y, cells = np.tile([0, 1], 50), np.zeros(100, dtype=np.int32)
+    assert stratified_folds(y, cells, 5, 0).tolist() != stratified_folds(y, cells, 5, 1).tolist()
+
+
+def test_no_fold_is_favoured_with_the_surplus_rows():
+    y, cells = np.array([0, 0, 1]), np.zeros(3, dtype=np.int32)
+    larger = {int(np.bincount(stratified_folds(y, cells, 2, s)).argmax()) for s in range(20)}
+    assert larger == {0, 1}
+
+
+def test_less_than_two_folds_are_refused():
+    y = np.array([0, 1])
+    with pytest.raises(InputError, match="n_folds must be at least 2, found 1"):
+        stratified_folds(y, y, 1, 0)
+    with pytest.raises(InputError, match="the number of folds must be at least 2, found 0"):
+        fold_count(y, 0)
+
+
+def test_the_fold_count_is_what_was_wanted_when_every_class_has_enough_rows():
+    assert fold_count(np.repeat([0, 1], 5), 5) == 5
+
+
+def test_the_fold_count_is_reduced_to_the_smaller_class_with_a_warning():
+    with pytest.warns(DegradedWarning, match=r"has 3 row\(s\): 3 folds are used instead of 5"):
+        assert fold_count(np.array([0] * 9 + [1] * 3), 5) == 3
+
+
+def test_the_fold_count_is_never_less_than_two():
+    with pytest.warns(DegradedWarning, match=r"has 1 row\(s\): 2 folds are used instead of 5"):
+        assert fold_count(np.array([0, 0, 1]), 5) == 2
+    assert fold_count(np.array([0, 0, 1]), 2) == 2
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=rows, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 2**31))
+def test_a_holdout_takes_its_share_of_every_label_and_group(data, fraction, seed):
+    y, cells = data
+    train, test = holdout_split(y, cells, fraction, seed)
+    assert sorted([*train.tolist(), *test.tolist()]) == list(range(len(y)))
+    for label in np.unique(y):
+        of_label = y == label
+        taken = of_label[test].sum()
+        size = of_label.sum()
+        assert abs(taken - size * fraction) <= 1
+        if size > 1:
+            assert 1 <= taken <= size - 1
+        for cell in np.unique(cells):
+            here = of_label & (cells == cell)
+            assert abs(here[test].sum() - here.sum() * taken / size) < 1 + 1e-9
+
+
+def test_the_same_seed_gives_the_same_holdout_and_another_another():
+    y, cells = np.tile([0, 1], 50), np.zeros(100, dtype=np.int32)
+    first = holdout_split(y, cells, 0.3, 7)[1].tolist()
+    assert first == holdout_split(y, cells, 0.3, 7)[1].tolist()
+    assert first != holdout_split(y, cells, 0.3, 8)[1].tolist()
+
+
+def test_a_group_of_one_row_is_on_either_side_by_chance():
+    y, cells = np.zeros(20, dtype=np.int8), np.array([0] * 10 + [1] + [2] * 9)
+    sides = {bool((holdout_split(y, cells, 0.3, seed)[1] == 10).any()) for seed in range(40)}
+    assert sides == {True, False}
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_share_outside_zero_and_one_is_refused(fraction):
+    y = np.array([0, 1])
+    with pytest.raises(InputError, match="fraction must lie strictly between 0 and 1"):
+        holdout_split(y, y, fraction, 0)

@@ -1,0 +1,116 @@
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.evaluation.encoding import Codes, fit_encoding, has_high_cardinality
+from fairautoml.exceptions import UnknownNameError
+
+LAYOUT = FeatureLayout(n_features=3, categorical=(0, 2), cardinalities=(40, 3))
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    X = np.column_stack(
+        (rng.integers(39, size=400), rng.normal(size=400), rng.integers(3, size=400))
+    ).astype(np.float32)
+    X[:20, 0] = np.nan
+    y = (rng.uniform(size=400) < np.where(X[:, 0] < 20, 0.8, 0.2)).astype(np.int8)
+    return X, y
+
+
+def test_codes_leave_everything_as_it_is(table):
+    X, y = table
+    encoded, layout, encoder = fit_encoding("codes", X, y, LAYOUT, 0)
+    assert encoded is X
+    assert layout is LAYOUT
+    assert encoder.transform(X) is X
+
+
+def test_target_appends_one_column_per_column_of_many_categories(table):
+    X, y = table
+    before = X.tobytes()
+    encoded, layout, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    assert np.array_equal(encoded[:, :3], X, equal_nan=True)
+    assert encoded.dtype == np.float32
+    assert encoded.flags.c_contiguous
+    assert layout == FeatureLayout(n_features=4, categorical=(0, 2), cardinalities=(40, 3))
+    new = encoder.transform(X[:7])
+    assert new.shape == (7, 4)
+    assert np.array_equal(new[:, :3], X[:7], equal_nan=True)
+    assert X.tobytes() == before
+
+
+def test_the_added_column_tells_the_categories_apart(table):
+    X, y = table
+    encoded, _, _ = fit_encoding("target", X, y, LAYOUT, 0)
+    assert np.corrcoef(encoded[20:, 3], X[20:, 0] < 20)[0, 1] > 0.8
+
+
+def test_the_training_encoding_of_a_unique_column_does_not_leak_the_label():
+    # Encoded with its own label, each row of a column of unique values would show it.
+    n = 500
+    X = np.arange(n, dtype=np.float32)[:, None]
+    y = np.random.default_rng(0).integers(2, size=n).astype(np.int8)
+    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(n,))
+    encoded, _, _ = fit_encoding("target", X, y, layout, 0)
+    rates = [y[encoded[:, 1] == value].mean() for value in np.unique(encoded[:, 1])]
+    assert np.ptp(rates) < 0.05
+    assert np.ptp(encoded[:, 1]) < 0.05
+
+
+def test_an_unseen_category_gets_the_overall_mean(table):
+    X, y = table
+    _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    unseen = np.array([[39.0, 0.0, 0.0]], dtype=np.float32)
+    assert encoder.transform(unseen)[0, 3] == pytest.approx(y.mean(), abs=1e-6)
+
+
+def test_missing_is_a_category_of_its_own(table):
+    X, y = table
+    y = y.copy()
+    y[:20] = 1
+    _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    assert encoder.transform(X[:1])[0, 3] > 0.9
+
+
+def test_the_same_seed_gives_the_same_encoding_and_it_survives_pickling(table):
+    X, y = table
+    first, _, encoder = fit_encoding("target", X, y, LAYOUT, 3)
+    second, _, _ = fit_encoding("target", X, y, LAYOUT, 3)
+    other, _, _ = fit_encoding("target", X, y, LAYOUT, 4)
+    assert np.array_equal(first, second, equal_nan=True)
+    assert not np.array_equal(first, other, equal_nan=True)
+    again = pickle.loads(pickle.dumps(encoder))
+    assert np.array_equal(again.transform(X), encoder.transform(X), equal_nan=True)
+
+
+@pytest.mark.parametrize(("n_positive", "width"), [(0, 3), (1, 3), (2, 4), (4, 4), (5, 4)])
+def test_few_rows_of_a_class_mean_fewer_inner_folds_or_none(table, n_positive, width):
+    X, _ = table
+    y = (np.arange(30) < n_positive).astype(np.int8)
+    encoded, layout, encoder = fit_encoding("target", X[:30], y, LAYOUT, 0)
+    assert encoded.shape[1] == layout.n_features == encoder.transform(X).shape[1] == width
+
+
+def test_a_sparse_table_has_nothing_to_encode():
+    X = sparse.csr_matrix(np.eye(4, dtype=np.float32))
+    layout = FeatureLayout(n_features=4, sparse=True)
+    encoded, _, encoder = fit_encoding("target", X, np.array([0, 1, 0, 1]), layout, 0)
+    assert encoded is X
+    assert isinstance(encoder, Codes)
+
+
+@pytest.mark.parametrize(("cardinality", "expected"), [(20, False), (21, True)])
+def test_more_than_twenty_categories_are_many(cardinality, expected):
+    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(cardinality,))
+    assert has_high_cardinality(layout) is expected
+
+
+def test_an_unknown_encoding_is_refused_with_the_known_ones(table):
+    X, y = table
+    with pytest.raises(UnknownNameError, match="called 'onehot'; known: codes, target"):
+        fit_encoding("onehot", X, y, LAYOUT, 0)

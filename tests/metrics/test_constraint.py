@@ -1,0 +1,162 @@
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import METRICS, Constraint, parse_constraints
+
+FAIRNESS = [name for name in METRICS.names() if METRICS.get(name).kind == "fairness"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "system", "bound"),
+    [
+        ("equalized_odds_difference <= 0.05", "equalized_odds_difference", None, 0.05),
+        ("demographic_parity_ratio>=0.8", "demographic_parity_ratio", None, 0.8),
+        ("demographic_parity_difference[sex] <= 0.1", "demographic_parity_difference", "sex", 0.1),
+        (
+            "equal_opportunity_difference[sex & race]<=.1",
+            "equal_opportunity_difference",
+            "sex & race",
+            0.1,
+        ),
+        (
+            "  error_rate_ratio [ age [years] <= 40 ] >= 1 ",
+            "error_rate_ratio",
+            "age [years] <= 40",
+            1.0,
+        ),
+        ("equalized_odds_difference<=0", "equalized_odds_difference", None, 0.0),
+        ("equalized_odds_difference <= 5e-2", "equalized_odds_difference", None, 0.05),
+    ],
+)
+def test_a_constraint_is_read_from_text(text, name, system, bound):
+    found = Constraint.parse(text)
+    assert found == Constraint(metric=METRICS.get(name), bound=bound, system=system)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", r"='' is not 'metric <= bound'; write for example 'equalized_odds"),
+        ("equalized_odds_difference", "is not 'metric <= bound'"),
+        ("equalized_odds_difference 0.05", "is not 'metric <= bound'"),
+        ("equalized_odds_difference <=", "is not 'metric <= bound'"),
+        ("<= 0.05", "is not 'metric <= bound'"),
+        ("0.05 >= equalized_odds_difference", "no metric is called '0.05'"),
+        ("equalized_odds_difference[] <= 0.05", "is not 'metric <= bound'"),
+        ("equalized_odds_difference[sex <= 0.05", "is not 'metric <= bound'"),
+        ("equalized_odds_difference <= 0.05, error_rate_ratio >= 0.8", "is not 'metric <="),
+        ("equalized_odds_difference <= 5%", "'5%' is not a number; write for example"),
+        ("equalised_odds_difference <= 0.1", "called 'equalised.*example equalized_odds_diff"),
+        ("eo <= 0.1", "no metric is called 'eo'; use for example accuracy_parity_difference, d"),
+        ("accuracy >= 0.8", "'accuracy' is a performance metric.*equal_opportunity.*objective="),
+        ("roc_auc >= 0.8", "'roc_auc' is a performance metric on scores; a constraint needs"),
+        ("equalized_odds_difference >= 0.05", "is a difference and is bounded by '<=': 'equal"),
+        ("demographic_parity_ratio <= 0.8", "is a ratio and is bounded by '>=': 'demographic_"),
+        ("equalized_odds_difference < 0.05", "has '<'; .* bounded by '<='"),
+        ("equalized_odds_difference == 0.05", "has '=='; .* bounded by '<='"),
+        ("equalized_odds_difference => 0.05", "has '=>'; .* bounded by '<='"),
+        ("equalized_odds_difference <= 1.5", r"is 1\.5; it must be a number in \[0, 1\]"),
+        ("equalized_odds_difference <= 5", r"is 5\.0; it must be a number in \[0, 1\]"),
+        ("equalized_odds_difference <= -0.1", r"is -0\.1; it must be a number in \[0, 1\]"),
+        ("equalized_odds_difference <= nan", r"is nan; it must be a number in \[0, 1\]"),
+        ("demographic_parity_ratio >= inf", r"is inf; it must be a number in \[0, 1\]"),
+    ],
+)
+def test_text_that_cannot_be_used_is_refused_with_the_way_out(text, match):
+    with pytest.raises(InputError, match=f"^constraint.*{match}"):
+        Constraint.parse(text)
+
+
+@pytest.mark.parametrize("bound", [-0.01, 1.01, float("nan")])
+def test_a_bound_outside_0_to_1_is_refused_without_parsing_too(bound):
+    with pytest.raises(InputError, match=r"must be a number in \[0, 1\]"):
+        Constraint(metric=METRICS.get("error_rate_ratio"), bound=bound)
+
+
+def test_a_performance_metric_is_refused_without_parsing_too():
+    with pytest.raises(InputError, match="'f1' is a performance metric on decisions"):
+        Constraint(metric=METRICS.get("f1"), bound=0.5)
+
+
+@given(
+    name=st.sampled_from(FAIRNESS),
+    bound=st.floats(0, 1),
+    system=st.none() | st.sampled_from(["sex", "sex & race", "a]b", "x >= 3", "Größe"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_label_is_read_back_as_the_same_constraint(name, bound, system):
+    constraint = Constraint(metric=METRICS.get(name), bound=bound, system=system)
+    assert Constraint.parse(constraint.label) == constraint
+
+
+def test_the_label_is_canonical():
+    assert Constraint.parse("error_rate_ratio[sex]>=.80").label == "error_rate_ratio[sex] >= 0.8"
+
+
+def test_the_limit_of_a_difference_is_its_bound():
+    assert Constraint.parse("equalized_odds_difference <= 0.05").limit == 0.05
+
+
+def test_the_limit_of_a_ratio_is_one_minus_its_bound():
+    assert Constraint.parse("demographic_parity_ratio >= 0.75").limit == 0.25
+
+
+@given(name=st.sampled_from(FAIRNESS), bound=st.floats(0, 1), value=st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_value_that_meets_the_bound_has_a_gap_within_the_limit(name, bound, value):
+    constraint = Constraint(metric=METRICS.get(name), bound=bound)
+    meets = value <= bound if constraint.metric.form == "difference" else value >= bound
+    if meets:
+        assert constraint.gap(value) <= constraint.limit
+    else:
+        # a ratio within a rounding error of its bound has the same distance from 1
+        assert constraint.gap(value) >= constraint.limit
+
+
+def test_a_constraint_survives_pickling():
+    constraint = Constraint.parse("demographic_parity_ratio[sex] >= 0.8")
+    assert pickle.loads(pickle.dumps(constraint)) == constraint
+
+
+def test_no_constraint_is_an_empty_tuple():
+    assert parse_constraints(None) == ()
+    assert parse_constraints([]) == ()
+
+
+def test_one_or_many_constraints_are_read_in_their_order():
+    first, second = "error_rate_ratio >= 0.5", "equalized_odds_difference <= 0.1"
+    expected = (Constraint.parse(first), Constraint.parse(second))
+    assert parse_constraints(first) == expected[:1]
+    assert parse_constraints(expected[0]) == expected[:1]
+    assert parse_constraints([first, expected[1]]) == expected
+    assert parse_constraints((second, first)) == expected[::-1]
+
+
+def test_the_same_metric_may_be_bounded_on_different_groups():
+    texts = ["error_rate_ratio[sex] >= 0.5", "error_rate_ratio[race] >= 0.4"]
+    assert [found.system for found in parse_constraints(texts)] == ["sex", "race"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "match"),
+    [
+        (["error_rate_ratio >= 0.5"] * 2, "'error_rate_ratio' is bounded twice on all groups"),
+        (
+            ["error_rate_ratio[sex] >= 0.5", "error_rate_ratio[sex]>=0.6"],
+            r"twice on groups 'sex', the second time by 'error_rate_ratio\[sex\] >= 0\.6'; keep",
+        ),
+    ],
+)
+def test_a_metric_bounded_twice_on_the_same_groups_is_refused(texts, match):
+    with pytest.raises(InputError, match=f"^constraint: .*{match}"):
+        parse_constraints(texts)
+
+
+@pytest.mark.parametrize("value", [0.05, {"dp": 0.1}, [0.05], [None]])
+def test_anything_but_text_and_constraints_is_refused(value):
+    with pytest.raises(InputError, match=r"^constraint=.* is of type .*; allowed are text such"):
+        parse_constraints(value)
