@@ -4,36 +4,34 @@ Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
 import copy
-import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.files import write_csv
 from fairautoml.data.new_rows import read_new_rows
-from fairautoml.evaluation.problem import Problem
+from fairautoml.data.target import known_labels
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
     NoFeasibleModelError,
     NoFeasibleModelWarning,
-    NoModelError,
 )
+from fairautoml.judging import judge
 from fairautoml.options import (
     REGISTRIES,
     Wishes,
     check_budget,
+    check_choice,
     check_constraints,
     check_count,
     check_name,
@@ -43,19 +41,12 @@ from fairautoml.options import (
     check_share,
     check_workers,
 )
-from fairautoml.outcome import make_pool
-from fairautoml.planning import BASELINE, Setting, first_candidates, make_problem, make_space
-from fairautoml.run import SHORT_BUDGET_SECONDS, History, OnProgress, RunPlan, run_search
+from fairautoml.outcome import Outcome, conduct
+from fairautoml.planning import BASELINE, Setting, make_plan, make_problem
+from fairautoml.run import OnProgress, RunPlan
 from fairautoml.store import RunFolder
-from fairautoml.summary import describe_candidate, describe_entry, run_summary, trials_frame
-from fairautoml.trials import Artifacts, Entry, TrialResult
-
-logger = logging.getLogger(__name__)
-
-RESERVE_SHARE = 0.03
-"""Share of a time budget kept for what follows the search."""
-
-MOST_RESERVE_SECONDS = 5.0
+from fairautoml.summary import run_summary, trials_frame
+from fairautoml.trials import Entry
 
 
 class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -233,15 +224,16 @@ class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             With ``strict=True``: no model met the constraint.
         """
         start = time.monotonic()
-        wishes, setting = self._wishes(), self._setting()
+        wishes, setting = self.check_parameters(), self._setting()
         dataset = build_dataset(X, y, sensitive, sample_weight, options=self._border(sensitive))
         self._remember_names(X)
         problem = make_problem(dataset, wishes, setting)
-        plan = self._plan(problem, wishes, setting, start)
+        plan = make_plan(problem, wishes, setting, start)
         folder = self._open_folder(wishes)
         try:
-            history = self._search(plan, folder)
-            self._finish(history, plan, folder, start)
+            outcome = conduct(plan, folder, retrain=self.refit, on_progress=self.on_progress)
+            self._finish(outcome, plan, start)
+            self._keep(folder)
         finally:
             if folder is not None:
                 folder.close()
@@ -299,6 +291,38 @@ class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return np.column_stack([1.0 - one, one])
 
+    def evaluate(
+        self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Judge the decisions on rows with known labels.
+
+        Parameters
+        ----------
+        X, y, sensitive, sample_weight
+            As in ``fit``; groups are judged when ``fit`` was given groups.
+
+        Returns
+        -------
+        dict
+            ``accuracy`` and others, ``gap``, ``gaps`` by metric and group system, ``rates`` by
+            group; rows of a group unknown to ``fit`` are counted in ``n_unknown_group`` and are
+            in no gap. Undefined values are None.
+        """
+        check_is_fitted(self)
+        chosen = np.asarray(self.predict(X, sensitive) == self.classes_[1]).astype(np.int64)
+        groups = self.pool_.groups
+        _, cells = read_new_rows(
+            X, sensitive, schema=self.pool_.schema, groups=groups, unseen="base_model"
+        )
+        return judge(
+            known_labels(y, self.classes_),
+            chosen,
+            cells,
+            groups=groups,
+            constraints=check_constraints(self.constraint),
+            weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
+        )
+
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that serves another point of the front; nothing is trained.
 
@@ -323,7 +347,16 @@ class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         other._serve(self.pool_.select(max_gap=max_gap, min_score=min_score))
         return other
 
-    def _wishes(self) -> Wishes:
+    def check_parameters(self) -> Wishes:
+        """Return the parameters as the search will read them; nothing is fitted.
+
+        Raises
+        ------
+        ParameterError
+            One of them is wrong.
+        UnknownNameError
+            A metric, learner, mitigator, strategy, allocator or executor does not exist.
+        """
         seconds, trials = check_budget(self.time_budget, self.n_trials)
         return Wishes(
             constraints=check_constraints(self.constraint),
@@ -341,9 +374,7 @@ class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _setting(self) -> Setting:
-        if self.unseen_group not in {"error", "base_model"}:
-            msg = f"unseen_group={self.unseen_group!r} must be 'error' or 'base_model'"
-            raise InputError(msg)
+        check_choice("unseen_group", self.unseen_group, ("error", "base_model"))
         return Setting(sensitive_at_predict=self.sensitive_at_predict, randomized=self.randomized)
 
     def _border(self, sensitive: Any) -> BorderOptions:
@@ -365,30 +396,6 @@ class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             warnings.simplefilter("ignore", FutureWarning)
             validate_data(self, X=X, skip_check_array=True)
 
-    def _plan(self, problem: Problem, wishes: Wishes, setting: Setting, start: float) -> RunPlan:
-        deadline = None
-        if wishes.time_budget is not None:
-            reserve = min(MOST_RESERVE_SECONDS, RESERVE_SHARE * wishes.time_budget)
-            deadline = start + wishes.time_budget - reserve
-        space = make_space(problem.dataset, wishes, problem.goal, setting)
-        long = wishes.time_budget is not None and wishes.time_budget >= SHORT_BUDGET_SECONDS
-        isolated = long or wishes.n_workers > 1
-        return RunPlan(
-            problem=problem,
-            space=space,
-            baseline=BASELINE,
-            first=first_candidates(space),
-            strategy="optuna" if wishes.strategy == "auto" else wishes.strategy,
-            allocator="flat" if wishes.allocator == "auto" else wishes.allocator,
-            executor=("local" if isolated else "serial")
-            if wishes.executor == "auto"
-            else wishes.executor,
-            n_workers=wishes.n_workers,
-            n_trials=wishes.n_trials,
-            deadline=deadline,
-            seed=wishes.seed,
-        )
-
     def _open_folder(self, wishes: Wishes) -> RunFolder | None:
         if self.run_dir is None:
             return None
@@ -402,58 +409,31 @@ class FairAutoML(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folder.write_json("config.json", {**plain, "constraint": constraints, "seed": wishes.seed})
         return folder
 
-    def _search(self, plan: RunPlan, folder: RunFolder | None) -> History:
-        """Run the search; fold models lie in a folder meanwhile, those worth keeping are kept."""
-        with ExitStack() as stack:
-            if folder is None:
-                made = stack.enter_context(tempfile.TemporaryDirectory(prefix="fairautoml-"))
-                artifacts = Artifacts(Path(made))
-                artifacts.prepare()
-            else:
-                artifacts = folder.artifacts
-
-            def keep(result: TrialResult, best: Entry | None) -> None:
-                if folder is not None:
-                    shown = None if best is None else describe_entry(best, self.objective)
-                    folder.append_trial({**describe_candidate(result), "best": shown})
-
-            history, finished = run_search(
-                plan, artifacts, keep=keep, on_progress=self.on_progress
-            )
-            self.interrupted_ = not finished
-            if history.best is None:
-                failed = trials_frame(history).get(["learner", "status", "error"])
-                raise NoModelError(f"no trial gave a model:\n{failed}")
-            self.pool_ = make_pool(
-                tuple(history.entries), history.best, plan, artifacts, retrain=self.refit
-            )
-        return history
-
-    def _finish(
-        self, history: History, plan: RunPlan, folder: RunFolder | None, start: float
-    ) -> None:
-        board = self.pool_.board
-        self.classes_ = self.pool_.classes
+    def _finish(self, outcome: Outcome, plan: RunPlan, start: float) -> None:
+        """Set what ``fit`` leaves; training rows are let go."""
+        self.pool_ = outcome.pool
+        self.interrupted_ = outcome.interrupted
+        self.classes_ = outcome.pool.classes
         self.seed_ = plan.seed
         self.notes_ = plan.problem.dataset.notes
-        self._serve(self.pool_.best)
-        self.trials_ = trials_frame(history)
-        self.leaderboard_ = board.frame()
-        front = {id(entry) for entry in board.pareto_front()}
-        on_front = [id(entry) in front for entry in board.ordered]
-        self.pareto_front_ = self.leaderboard_[on_front].sort_values("gap", ignore_index=True)
-        self.summary_ = run_summary(history, plan, self.best_entry_, time.monotonic() - start)
-        if folder is not None:
-            table = self.leaderboard_
-            folder.write("leaderboard.csv", lambda path: table.to_csv(path, index=False))
-            folder.write("leaderboard.json", lambda path: table.to_json(path, orient="records"))
-            folder.write_json("summary.json", self.summary_)
-            folder.write_model(self._without_callback(), {"best": self.summary_["best"]})
+        self._serve(outcome.pool.best)
+        self.trials_ = trials_frame(outcome.history)
+        self.leaderboard_ = outcome.pool.board.frame()
+        self.pareto_front_ = outcome.pool.board.front_of(self.leaderboard_)
+        seconds = time.monotonic() - start
+        self.summary_ = run_summary(outcome.history, plan, self.best_entry_, seconds)
 
-    def _without_callback(self) -> Self:
+    def _keep(self, folder: RunFolder | None) -> None:
+        """Write what a run folder keeps; the model last."""
+        if folder is None:
+            return
+        table = self.leaderboard_
+        folder.write("leaderboard.csv", lambda path: write_csv(table, path))
+        folder.write("leaderboard.json", lambda path: table.to_json(path, orient="records"))
+        folder.write_json("summary.json", self.summary_)
         stored = copy.copy(self)
         stored.on_progress = None
-        return stored
+        folder.write_model(stored, {"best": self.summary_["best"]})
 
     def _say_how_it_went(self, wishes: Wishes) -> None:
         entry = self.best_entry_

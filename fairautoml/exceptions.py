@@ -4,6 +4,7 @@
 
     FairAutoMLError
     +-- InputError (ValueError)          what the user gave cannot be used
+    |   +-- ParameterError               a parameter, not the data, is wrong
     |   +-- MissingSensitiveError        groups are needed and were not given
     |   +-- DegenerateGroupError         a group cannot carry the constraint
     |   +-- DatasetUnavailableError      a named dataset cannot be had
@@ -33,6 +34,10 @@ class FairAutoMLError(Exception):
 
 class InputError(FairAutoMLError, ValueError):
     """What the user gave cannot be used; the message names the argument and the way out."""
+
+
+class ParameterError(InputError):
+    """A parameter of the estimator or an argument of a command is wrong, whatever the data."""
 
 
 class MissingSensitiveError(InputError):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fairautoml.allocation import ALLOCATORS
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
@@ -70,7 +70,7 @@ def check_objective(name: Any) -> Metric:
 
     Raises
     ------
-    InputError
+    ParameterError
         It is no performance metric.
     UnknownNameError
         No metric is called so.
@@ -79,13 +79,22 @@ def check_objective(name: Any) -> Metric:
     if metric is None or metric.kind != "performance":
         known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
         msg = f"objective={name!r} is no performance metric; choose one of {', '.join(known)}"
-        raise InputError(msg)
+        raise ParameterError(msg)
     return metric
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:
-    """Return the constraints that a user wrote, none for None."""
-    return parse_constraints(value)
+    """Return the constraints that a user wrote, none for None.
+
+    Raises
+    ------
+    ParameterError
+        The text is no constraint, or the metric cannot be one.
+    """
+    try:
+        return parse_constraints(value)
+    except InputError as exc:
+        raise ParameterError(str(exc)) from exc
 
 
 def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | None]:
@@ -93,7 +102,7 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
 
     Raises
     ------
-    InputError
+    ParameterError
         A budget is not positive, not finite or not a number.
     """
     if time_budget is None and n_trials is None:
@@ -105,7 +114,7 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
                 f"time_budget={time_budget!r} must be a positive, finite number of seconds; "
                 "give for example 60, or None and n_trials"
             )
-            raise InputError(msg)
+            raise ParameterError(msg)
         time_budget = float(time_budget)
     if n_trials is not None:
         n_trials = check_count("n_trials", n_trials, least=1)
@@ -117,13 +126,13 @@ def check_count(name: str, value: Any, *, least: int) -> int:
 
     Raises
     ------
-    InputError
+    ParameterError
         It is something else.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or int(value) < least:
         msg = f"{name}={value!r} must be a whole number of at least {least}"
-        raise InputError(msg)
+        raise ParameterError(msg)
     return int(value)
 
 
@@ -132,7 +141,7 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
 
     Raises
     ------
-    InputError
+    ParameterError
         The list is empty or no list of names.
     UnknownNameError
         A name is not registered.
@@ -146,7 +155,7 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
             f"{argument}={value!r} must be None or a list of names out of "
             f"{', '.join(registry.names())}"
         )
-        raise InputError(msg)
+        raise ParameterError(msg)
     for name in names:
         registry.get(name)
     return tuple(dict.fromkeys(names))
@@ -157,16 +166,30 @@ def check_name(argument: str, value: Any, registry: Registry[Any]) -> str:
 
     Raises
     ------
-    InputError
+    ParameterError
         It is no text.
     UnknownNameError
         It is not registered.
     """
     if not isinstance(value, str):
         msg = f"{argument}={value!r} must be 'auto' or one of {', '.join(registry.names())}"
-        raise InputError(msg)
+        raise ParameterError(msg)
     if value != "auto":
         registry.get(value)
+    return value
+
+
+def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return one of a few words.
+
+    Raises
+    ------
+    ParameterError
+        It is none of them.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        msg = f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
+        raise ParameterError(msg)
     return value
 
 
@@ -175,7 +198,7 @@ def check_workers(n_jobs: Any) -> int:
 
     Raises
     ------
-    InputError
+    ParameterError
         It is neither -1 nor a positive whole number.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -185,7 +208,7 @@ def check_workers(n_jobs: Any) -> int:
         return cores if cores is not None else 1
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or int(n_jobs) < 1:
         msg = f"n_jobs={n_jobs!r} must be a positive whole number, or -1 for all {cores} cores"
-        raise InputError(msg)
+        raise ParameterError(msg)
     return int(n_jobs)
 
 
@@ -194,7 +217,7 @@ def check_seed(random_state: Any) -> int:
 
     Raises
     ------
-    InputError
+    ParameterError
         It is no seed.
     """
     if random_state is None:
@@ -211,7 +234,7 @@ def check_share(name: str, value: Any) -> float | None:
 
     Raises
     ------
-    InputError
+    ParameterError
         It is something else.
     """
     if value is None:
@@ -219,7 +242,7 @@ def check_share(name: str, value: Any) -> float | None:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not math.isfinite(float(value)) or not 0 <= float(value) <= 1:
         msg = f"{name}={value!r} must be a number in [0, 1]"
-        raise InputError(msg)
+        raise ParameterError(msg)
     return float(value)
 
 

@@ -1,7 +1,10 @@
 """What a search leaves: the leaderboard and the models that entries are served from."""
 
+import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,13 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import refit
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.run import RunPlan, effective_rows
-from fairautoml.trials import Artifacts, Entry
+from fairautoml.run import History, OnProgress, RunPlan, effective_rows, run_search
+from fairautoml.store import RunFolder
+from fairautoml.summary import describe_candidate, describe_entry
+from fairautoml.trials import Artifacts, Entry, TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,78 @@ class Pool:
             )
             raise InputError(msg)
         return entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What ``conduct`` returns.
+
+    Parameters
+    ----------
+    history : History
+        Everything the search saw.
+    pool : Pool
+        What can be served.
+    interrupted : bool
+        Whether the user ended the search.
+    """
+
+    history: History
+    pool: Pool
+    interrupted: bool
+
+
+def conduct(
+    plan: RunPlan,
+    folder: RunFolder | None,
+    *,
+    retrain: bool,
+    on_progress: OnProgress | None,
+) -> Outcome:
+    """Run the search and load what can be served.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to search.
+    folder : RunFolder or None
+        Keeps every trial as it ends; without one nothing stays on the disk.
+    retrain : bool
+        Train the chosen candidate once on all rows instead of serving its fold models.
+    on_progress : callable or None
+        Called with a ``Progress`` after each trial.
+
+    Raises
+    ------
+    NoModelError
+        Not a single trial gave a model.
+    """
+    with ExitStack() as stack:
+        artifacts = _temporary(stack) if folder is None else folder.artifacts
+
+        def keep(result: TrialResult, best: Entry | None) -> None:
+            if folder is not None:
+                shown = None
+                if best is not None:
+                    shown = describe_entry(best, plan.problem.objective.name)
+                folder.append_trial({**describe_candidate(result), "best": shown})
+
+        history, finished = run_search(plan, artifacts, keep=keep, on_progress=on_progress)
+        if history.best is None:
+            failures = [
+                f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in history.results
+            ]
+            raise NoModelError("no trial gave a model; " + "; ".join(failures))
+        entries = tuple(history.entries)
+        pool = make_pool(entries, history.best, plan, artifacts, retrain=retrain)
+    return Outcome(history=history, pool=pool, interrupted=not finished)
+
+
+def _temporary(stack: ExitStack) -> Artifacts:
+    made = stack.enter_context(tempfile.TemporaryDirectory(prefix="fairautoml-"))
+    artifacts = Artifacts(Path(made))
+    artifacts.prepare()
+    return artifacts
 
 
 def make_pool(

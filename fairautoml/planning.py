@@ -12,6 +12,7 @@ from fairautoml.exceptions import InputError, MissingSensitiveError
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.options import Wishes
+from fairautoml.run import RunPlan
 from fairautoml.spaces import (
     ParamSpace,
     SearchSpace,
@@ -25,6 +26,16 @@ BASELINE = Candidate(learner="prior")
 """Needs no training, so there is a model from the first moment."""
 
 PORTFOLIO = "default"
+AUTO_STRATEGY = "optuna"
+AUTO_ALLOCATOR = "flat"
+
+SHORT_BUDGET_SECONDS = 10.0
+"""Below this budget starting child processes costs more than it protects."""
+
+RESERVE_SHARE = 0.03
+"""Share of a time budget kept for what follows the search."""
+
+MOST_RESERVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +176,8 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
         # Unasked, only what is installed anyway and learns something is searched.
         if not reason and (names is not None or (not learner.extra and name != BASELINE.learner)):
             found[name] = load_space("learners", name, learner.space)
+    if not found:
+        raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
     return found
 
 
@@ -200,3 +213,40 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
         if name not in listed:
             members.append(Candidate(learner=name, params=part.defaults()))
     return tuple(members)
+
+
+def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) -> RunPlan:
+    """Return the plan of the search, ``"auto"`` resolved.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to solve.
+    wishes : Wishes
+        Budget, names, seed.
+    setting : Setting
+        What is allowed.
+    start : float
+        ``time.monotonic()`` at which ``fit`` began; the budget counts from there.
+    """
+    deadline = None
+    if wishes.time_budget is not None:
+        reserve = min(MOST_RESERVE_SECONDS, RESERVE_SHARE * wishes.time_budget)
+        deadline = start + wishes.time_budget - reserve
+    space = make_space(problem.dataset, wishes, problem.goal, setting)
+    long = wishes.time_budget is not None and wishes.time_budget >= SHORT_BUDGET_SECONDS
+    isolated = long or wishes.n_workers > 1
+    auto_executor = "local" if isolated else "serial"
+    return RunPlan(
+        problem=problem,
+        space=space,
+        baseline=BASELINE,
+        first=first_candidates(space),
+        strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
+        allocator=AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator,
+        executor=auto_executor if wishes.executor == "auto" else wishes.executor,
+        n_workers=wishes.n_workers,
+        n_trials=wishes.n_trials,
+        deadline=deadline,
+        seed=wishes.seed,
+    )

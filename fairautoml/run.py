@@ -21,6 +21,7 @@ from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import Search, Stop
+from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import (
@@ -38,9 +39,6 @@ logger = logging.getLogger(__name__)
 
 MOST_TRAIN_ROWS = 100_000
 """Rows that a fold trains on at the most; all rows are scored."""
-
-SHORT_BUDGET_SECONDS = 10.0
-"""Below this budget starting child processes costs more than it protects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +168,7 @@ def run_search(
             )
         return _told(result, best, plan.problem)
 
+    strategy = STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first)
     with ExitStack() as stack:
         executor: Executor = EXECUTORS.get(plan.executor)(
             Limits(n_workers=plan.n_workers, deadline=plan.deadline)
@@ -177,14 +176,13 @@ def run_search(
         search = Search(
             objective=_objective(plan, artifacts, stack),
             settle=settle,
-            strategy=BaselineFirst(
-                plan.baseline, STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first)
-            ),
+            strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
             allocator=ALLOCATORS.get(plan.allocator)(_full_budget(plan.problem)),
             executor=executor,
             stop=stop,
         )
         finished = search.run()
+        artifacts.drop_partials()
     return history, finished
 
 
@@ -211,7 +209,8 @@ def _full_budget(problem: Problem) -> Budget:
 
 def _told(result: TrialResult, best: Entry | None, problem: Problem) -> Told:
     violations = tuple(np.inf for _ in problem.goal.targets)
-    if best is not None:
+    # One decision for everybody is never feasible, though it meets most constraints.
+    if best is not None and not best.constant:
         violations = tuple(measure.gap - measure.limit for measure in best.measures)
     return Told(
         trial=result.trial,

@@ -127,6 +127,7 @@ def _facts(entry: Mapping[str, Any]) -> TableFacts:
         sensitive=tuple(entry.get("sensitive", ())),
         drop=tuple(entry.get("drop_columns", ())),
         categorical=tuple(entry.get("categorical_columns", ())),
+        features=tuple(entry.get("recommended_features", ())),
         weight=entry.get("weight_column"),
         task=entry.get("task", "binary"),
         notes=entry.get("notes", ""),

@@ -50,13 +50,18 @@ class NamedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
-    """The fields of a ``NamedTable`` that do not need the rows; see there."""
+    """The fields of a ``NamedTable`` that do not need the rows; see there.
+
+    ``features`` names the columns that are known when decisions are made; empty = all that are not
+    dropped.
+    """
 
     target: str
     positive_label: str | int | None
     sensitive: tuple[str, ...]
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
     weight: str | None = None
     task: str = "binary"
     notes: str = ""
@@ -80,7 +85,7 @@ class TableFacts:
             target=self.target,
             positive_label=self.positive_label,
             sensitive=self.sensitive,
-            drop=tuple(dict.fromkeys((*self.drop, *weight))),
+            drop=tuple(dict.fromkeys((*self.drop, *weight, *self._no_features(frame)))),
             categorical=self.categorical,
             weight=self.weight,
             task=self.task,
@@ -88,6 +93,10 @@ class TableFacts:
             licence=self.licence,
             citation=self.citation,
         )
+
+    def _no_features(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        kept = {*self.features, *self.sensitive, self.target}
+        return tuple(str(c) for c in frame.columns if c not in kept) if self.features else ()
 
 
 def _with_categories(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

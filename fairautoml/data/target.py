@@ -64,6 +64,35 @@ def encode_target(y: Any, *, pos_label: Any = None) -> tuple[NDArray[np.int8], N
     return codes.astype(np.int8), classes
 
 
+def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
+    """Return labels of known classes as 0 and 1.
+
+    Parameters
+    ----------
+    y : array, list, pandas, polars or arrow column, shape (n_rows,)
+        Labels; one class may be absent.
+    classes : ndarray, shape (2,)
+        The labels of 0 and 1, as ``encode_target`` returned them.
+
+    Raises
+    ------
+    InputError
+        A label is missing or is neither class.
+    """
+    values = _one_column(y)
+    _check_complete(values)
+    found = values.to_numpy(dtype=object)
+    codes = np.where(found == classes[1], 1, np.where(found == classes[0], 0, -1))
+    unknown = int((codes < 0).sum())
+    if unknown:
+        msg = (
+            f"y has {unknown} label(s) that are neither {classes[0]!r} nor {classes[1]!r}, the "
+            "classes of fit; give labels of the same type"
+        )
+        raise InputError(msg)
+    return codes.astype(np.int8)
+
+
 def _one_column(y: Any) -> "pd.Series[Any]":
     if is_frame(y):
         columns = list(frame_columns(y, "y").values())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.problem import Problem
 from fairautoml.metrics import GroupCounts, Undefined
-from fairautoml.mitigators import Mitigator, ScoreRows
+from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.trials import Entry, Measure, Rule, TrialResult
 
 
@@ -123,19 +123,24 @@ def measure(counts: GroupCounts, problem: Problem) -> tuple[Measure, ...]:
     problem : Problem
         Names the constraints.
     """
-    found = []
+    found: list[Measure] = []
     for target in problem.goal.targets:
         merged = counts.merged(target.system.of_cell, target.system.n_groups)
-        value = target.metric.value(merged)
-        undefined = isinstance(value, Undefined)
-        found.append(
-            Measure(
-                metric=target.metric.name,
-                system=target.system.name,
-                value=None if undefined else value,
-                gap=np.inf if undefined else target.metric.gap(value),
-                limit=target.limit,
-                reason=value.reason if undefined else "",
-            )
-        )
+        found.append(_measured(target, target.metric.value(merged)))
     return tuple(found)
+
+
+def _measured(target: Target, value: float | Undefined) -> Measure:
+    metric, system, limit = target.metric, target.system.name, target.limit
+    if isinstance(value, Undefined):
+        return Measure(
+            metric=metric.name,
+            system=system,
+            value=None,
+            gap=np.inf,
+            limit=limit,
+            reason=value.reason,
+        )
+    return Measure(
+        metric=metric.name, system=system, value=value, gap=metric.gap(value), limit=limit
+    )

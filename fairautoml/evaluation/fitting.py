@@ -51,7 +51,8 @@ def checked_scores(scores: NDArray[np.floating]) -> NDArray[np.float32]:
     if wrong.any():
         msg = f"{int(wrong.sum())} of {len(scores)} scores are not probabilities"
         raise NonFiniteScoresError(msg)
-    return np.clip(scores, 0.0, 1.0).astype(np.float32)
+    inside: NDArray[np.float32] = np.clip(scores, 0.0, 1.0).astype(np.float32)
+    return inside
 
 
 @dataclass(frozen=True, slots=True)

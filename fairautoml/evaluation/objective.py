@@ -76,7 +76,7 @@ class Objective:
             result = TrialResult(trial=trial, status=Status.TIMEOUT, error=str(exc))
         except MemoryError as exc:
             result = TrialResult(trial=trial, status=Status.MEMOUT, error=repr(exc))
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             error = repr(exc)[:LONGEST_ERROR]
             result = TrialResult(trial=trial, status=Status.FAILED, error=error)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -108,7 +108,7 @@ class Objective:
         )
 
     def _fit_fold(self, trial: Trial, fold: int, seed: int) -> FittedModel:
-        rows = np.flatnonzero(self.folds != fold)
+        rows: NDArray[np.integer] = np.flatnonzero(self.folds != fold)
         fraction = trial.budget.sample_fraction
         if fraction < 1.0:
             rows = self._sample(rows, fraction, seed)

@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import pickle
+import resource
 import signal
 import sys
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from fairautoml.exceptions import InputError
 from fairautoml.trials import Trial, TrialResult
 
 PRELOAD = (
@@ -28,21 +31,64 @@ _DIE_WITH_PARENT = 1
 _start = threading.Lock()
 
 
-def serve(connection: Connection, objective: Callable[[Trial], TrialResult]) -> None:
+def pack(objective: Callable[[Trial], TrialResult]) -> bytes:
+    """Return the objective as it is sent to a child.
+
+    Parameters
+    ----------
+    objective : callable
+        Runs a trial.
+
+    Raises
+    ------
+    InputError
+        It cannot be pickled.
+    """
+    try:
+        return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as exc:
+        raise InputError(unsendable(str(exc))) from exc
+
+
+def unsendable(reason: str) -> str:
+    """Return the message for an objective that does not reach a child.
+
+    Parameters
+    ----------
+    reason : str
+        What pickle said.
+    """
+    return (
+        f"executor='local' cannot send the objective to a child process: {reason}; define "
+        "learners, mitigators and functions in a module that can be imported, not in a script, "
+        "a notebook or another function, or use executor='serial'"
+    )
+
+
+def serve(connection: Connection, packed: bytes) -> None:
     """Run trials until the other end closes; the entry point of a worker process.
 
     Parameters
     ----------
     connection : Connection
-        Trials come in, results go out.
-    objective : callable
-        Runs a trial.
+        Trials come in, results go out; a string instead of a result says why there is none.
+    packed : bytes
+        What ``pack`` returned. Unpacked after the environment is set, as libraries read it when
+        they are loaded and the fork server may have been started by somebody else.
     """
     os.setsid()
+    os.environ.update(THREADS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     with contextlib.suppress(EOFError, BrokenPipeError):
+        try:
+            objective = pickle.loads(packed)
+        except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
+            connection.send(unsendable(str(exc)))
+            connection.recv()  # The trial that is on its way: the pipe stays open until then.
+            return
         while True:
             connection.send(objective(connection.recv()))
 
@@ -52,15 +98,16 @@ class Worker:
 
     Parameters
     ----------
-    objective : callable
-        Runs a trial; sent to the child once.
+    packed : bytes
+        The objective, by ``pack``; sent to the child once.
     """
 
-    def __init__(self, objective: Callable[[Trial], TrialResult]) -> None:
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOAD))
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, objective), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, packed), daemon=True)
         with _start, _environment(THREADS), _hidden_main():
             self.process.start()
         theirs.close()

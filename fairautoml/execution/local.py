@@ -4,6 +4,7 @@ One child per worker, started from a fork server that has the libraries loaded; 
 crashes or is killed costs its own trial only and is replaced.
 """
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.connection import wait
 
+from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
-from fairautoml.execution._worker import Worker
+from fairautoml.execution._worker import Worker, pack
 from fairautoml.execution.serial import seconds_until
 from fairautoml.trials import Status, Trial, TrialResult
 
@@ -37,12 +39,22 @@ class LocalExecutor:
         self._idle: list[Worker] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._objective: Callable[[Trial], TrialResult] | None = None
+        self._packed = b""
 
     def submit(
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
-        """Queue the trial; it starts when a worker is free."""
-        return self._threads.submit(self._supervise, objective, trial)
+        """Queue the trial; it starts when a worker is free.
+
+        Raises
+        ------
+        InputError
+            The objective cannot be pickled.
+        """
+        if self._objective is not objective:
+            self._packed, self._objective = pack(objective), objective
+        return self._threads.submit(self._supervise, self._packed, trial)
 
     def shutdown(self) -> None:
         """Kill what runs; every pending future still gets a result."""
@@ -52,12 +64,12 @@ class LocalExecutor:
             while self._idle:
                 self._idle.pop().kill()
 
-    def _supervise(self, objective: Callable[[Trial], TrialResult], trial: Trial) -> TrialResult:
+    def _supervise(self, packed: bytes, trial: Trial) -> TrialResult:
         start = time.monotonic()
         budget = seconds_until(trial.budget, self._deadline)
         if self._closing.is_set() or (budget.seconds is not None and budget.seconds <= 0):
             return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
-        worker = self._worker(objective)
+        worker = self._worker(packed)
         result = self._run(worker, trial, replace(trial, budget=budget), start)
         if result is not None:
             with self._lock:
@@ -69,11 +81,14 @@ class LocalExecutor:
             trial=trial, status=status, error=error, seconds=time.monotonic() - start
         )
 
-    def _worker(self, objective: Callable[[Trial], TrialResult]) -> Worker:
+    def _worker(self, packed: bytes) -> Worker:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return Worker(objective)
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.packed is packed and worker.process.is_alive():
+                    return worker
+                worker.kill()
+        return Worker(packed)
 
     def _run(
         self, worker: Worker, trial: Trial, allowed: Trial, start: float
@@ -89,13 +104,20 @@ class LocalExecutor:
                     return None
                 ready = wait([worker.connection, worker.process.sentinel], timeout=left)
                 if worker.connection in ready:
-                    result: TrialResult = worker.connection.recv()
-                    return result
+                    return self._received(worker)
                 if ready:
                     return None
         except (EOFError, OSError):
             return None
         return None
+
+    @staticmethod
+    def _received(worker: Worker) -> TrialResult:
+        result: TrialResult | str = worker.connection.recv()
+        if isinstance(result, str):
+            worker.kill()
+            raise InputError(result)
+        return result
 
     def _death(self, worker: Worker, limit: float | None, used: float) -> tuple[Status, str]:
         if self._closing.is_set():
@@ -103,6 +125,8 @@ class LocalExecutor:
         if limit is not None and used >= limit:
             return Status.TIMEOUT, f"killed after {used:.1f} s; the limit was {limit:.1f} s"
         code = worker.process.exitcode
+        if code == -signal.SIGKILL:
+            return Status.LOST, "the worker process was killed from outside (out of memory?)"
         return Status.CRASHED, f"the worker process died (exit code {code})"
 
 

@@ -53,7 +53,9 @@ class Leaderboard:
     ) -> Entry | None:
         """Return the best entry of the given trials under other wishes, None when none fits."""
         kept = [entry for entry in self.entries if entry.trial_key in trials]
-        return select(kept, max_gap=max_gap, min_score=min_score)
+        rises = METRICS.get(self.objective).greater_is_better
+        least = min_score if min_score is None or rises else -min_score
+        return select(kept, max_gap=max_gap, min_value=least)
 
     def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
         """Return one row per entry, best first.
@@ -75,6 +77,19 @@ class Leaderboard:
         place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
         shown = self.ordered if entries is None else entries
         return pd.DataFrame([self._row(entry, place[id(entry)]) for entry in shown])
+
+    def front_of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the whole table that lie on the Pareto front, fairest first.
+
+        Parameters
+        ----------
+        table : DataFrame
+            What ``frame()`` returned.
+        """
+        rank = {id(entry): rank for rank, entry in enumerate(self.ordered)}
+        return table.iloc[[rank[id(entry)] for entry in self.pareto_front()]].reset_index(
+            drop=True
+        )
 
     def _row(self, entry: Entry, rank: int) -> dict[str, object]:
         low, high = self.gap_interval(entry)
@@ -120,9 +135,8 @@ class Leaderboard:
         metric = METRICS.get(worst.metric)
         merged = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups)
         inside = system.of_cell >= 0
-        rows = np.bincount(
-            system.of_cell[inside], weights=self.n_rows[inside], minlength=system.n_groups
-        )
+        rows = np.zeros(system.n_groups)
+        np.add.at(rows, system.of_cell[inside], self.n_rows[inside])
         interval = bootstrap_interval(metric, merged.table, n_rows=rows, level=INTERVAL_LEVEL)
         if interval is None:
             return None, None

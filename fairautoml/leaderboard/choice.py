@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from fairautoml.trials import Entry
 
 
-def rank_key(entry: Entry) -> tuple[float, ...]:
+def rank_key(entry: Entry) -> tuple[float | str, ...]:
     """Return a key that sorts better entries first.
 
     Feasible entries come first, the best objective first; then the others, the smallest excess
     over the limits first. One decision for everybody comes last: it meets most constraints and
-    helps nobody. Ties go to the smaller gap, then to the earlier trial.
+    helps nobody. Ties go to the smaller gap, then to the earlier trial, then to the mitigator's
+    name and the smaller tolerance, so that no order depends on where an entry came from.
 
     Parameters
     ----------
@@ -18,10 +19,15 @@ def rank_key(entry: Entry) -> tuple[float, ...]:
         A leaderboard row.
     """
     if entry.feasible:
-        return (0.0, -entry.value, entry.gap, entry.trial_number)
+        return (0.0, -entry.value, entry.gap, *_tie(entry))
     if entry.constant and entry.measures:
-        return (2.0, -entry.value, entry.gap, entry.trial_number)
-    return (1.0, entry.excess, -entry.value, entry.trial_number)
+        return (2.0, -entry.value, entry.gap, *_tie(entry))
+    return (1.0, entry.excess, -entry.value, *_tie(entry))
+
+
+def _tie(entry: Entry) -> tuple[int, str, float]:
+    tolerance = -1.0 if entry.tolerance is None else entry.tolerance
+    return (entry.trial_number, entry.mitigator, tolerance)
 
 
 def order(entries: Iterable[Entry]) -> list[Entry]:
@@ -58,14 +64,14 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
         What to choose from.
     """
     front: list[Entry] = []
-    for entry in sorted(entries, key=lambda e: (e.excess, -e.value, e.trial_number)):
+    for entry in sorted(entries, key=lambda e: (e.excess, -e.value, *_tie(e))):
         if not front or entry.value > front[-1].value:
             front.append(entry)
     return front
 
 
 def select(
-    entries: Sequence[Entry], *, max_gap: float | None, min_score: float | None
+    entries: Sequence[Entry], *, max_gap: float | None, min_value: float | None
 ) -> Entry | None:
     """Return the best entry under other wishes than those of the search.
 
@@ -75,9 +81,9 @@ def select(
         What to choose from.
     max_gap : float or None
         Largest gap over all constraints and group systems; None = no limit.
-    min_score : float or None
-        Least objective, in its natural direction; the fairest such entry is returned unless
-        ``max_gap`` is given too.
+    min_value : float or None
+        Least objective, greater = better (``Entry.value``); the fairest such entry is returned
+        unless ``max_gap`` is given too.
 
     Returns
     -------
@@ -88,15 +94,10 @@ def select(
         entry
         for entry in entries
         if (max_gap is None or entry.gap <= max_gap)
-        and (min_score is None or _reaches(entry, min_score))
+        and (min_value is None or entry.value >= min_value)
     ]
     varied = [entry for entry in fitting if not entry.constant]
     chosen = varied if varied else fitting
-    if max_gap is None and min_score is not None:
-        return min(chosen, key=lambda e: (e.gap, -e.value, e.trial_number), default=None)
-    return min(chosen, key=lambda e: (-e.value, e.gap, e.trial_number), default=None)
-
-
-def _reaches(entry: Entry, min_score: float) -> bool:
-    wanted = min_score if entry.value == entry.score else -min_score
-    return entry.value >= wanted
+    if max_gap is None and min_value is not None:
+        return min(chosen, key=lambda e: (e.gap, -e.value, *_tie(e)), default=None)
+    return min(chosen, key=lambda e: (-e.value, e.gap, *_tie(e)), default=None)

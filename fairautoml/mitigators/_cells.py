@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._base import Goal, ScoreRows, Target
 
+SLACK = 1e-12
+"""Gaps that differ by rounding only are equal."""
+
 MAX_CUTS = 400
 """Cut points per group; the steps of both label rates then add up to at most 2/400."""
 
@@ -51,6 +54,11 @@ class Cuts:
         last: NDArray[np.float64] = self.accepted[-1]
         return last
 
+    @property
+    def empty(self) -> bool:
+        """Whether the group has no rows of positive weight."""
+        return not self.totals.any()
+
     def mass(self, rate: Rate) -> float:
         """Return the denominator of a rate in this group."""
         zero, one = self.totals
@@ -83,7 +91,11 @@ def build_cuts(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> t
     n_groups : int
         Number of groups.
     """
-    order = np.lexsort((-rows.scores, groups))
+    order = np.argsort(-rows.scores)
+    if n_groups > 1 or (groups != 0).any():
+        # Small integers take the radix sort: three times as fast as sorting by both keys.
+        small = groups[order].astype(np.min_scalar_type(-n_groups))
+        order = order[np.argsort(small, kind="stable")]
     edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
     return tuple(_cuts_of(rows, order[start:end]) for start, end in itertools.pairwise(edges))
 
@@ -92,17 +104,21 @@ def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> Cuts:
     """Cumulate from the highest score down; ties stay on one side of every cut."""
     score = rows.scores[order].astype(np.float64)
     weight, y = rows.weight[order], rows.y[order]
-    both = np.stack([weight * (1 - y), weight * y], axis=1)
-    cumulated = np.vstack([np.zeros((1, 2)), np.cumsum(both, axis=0)])
+    cumulated = np.zeros((len(score) + 1, 2))
+    np.cumsum(weight * (1 - y), out=cumulated[1:, 0])
+    np.cumsum(weight * y, out=cumulated[1:, 1])
     last_of_score = np.flatnonzero(score[:-1] > score[1:]) + 1
     if len(last_of_score) > MAX_CUTS:
         # Equal steps in the sum of both label rates: rare labels get as fine a grid as others.
-        share = cumulated / np.maximum(cumulated[-1], np.finfo(float).tiny)
-        mass = share[last_of_score].sum(axis=1)
+        totals = np.maximum(cumulated[-1], np.finfo(float).tiny)
+        mass = cumulated[last_of_score] @ (1 / totals)
         steps = np.linspace(0, mass[-1], MAX_CUTS + 2)[1:-1]
         last_of_score = last_of_score[np.unique(np.searchsorted(mass, steps))]
     at = np.concatenate([[0], last_of_score, [len(score)]])
-    middle = (score[last_of_score - 1] + score[last_of_score]) / 2
+    above, below = score[last_of_score - 1], score[last_of_score]
+    middle = (above + below) / 2
+    # Between two neighbouring floats there is no number: the middle may round down to the lower.
+    middle = np.where(middle > below, middle, above)
     thresholds = np.concatenate([[np.inf], middle, [-np.inf]])
     return Cuts(thresholds=thresholds, accepted=cumulated[at])
 
@@ -127,7 +143,7 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     by_label = any(set(target.metric.rates) - {"selection"} for target in goal.targets)
     known = groups >= 0
     cell = groups[known].astype(np.int64) * 2 + rows.y[known]
-    smallest = np.bincount(cell, minlength=2 * n_groups).min(initial=0)
+    smallest = np.bincount(cell, minlength=2 * n_groups).min()
     if smallest >= ENOUGH_ROWS or (not by_label and len(rows.y) >= FEW_ROWS):
         return rows
     slot = np.where(known, groups, n_groups)
@@ -168,6 +184,21 @@ def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
     false, true = cuts.accepted.T
     best = float((2 * true / (true + false + one)).max())
     return 2.0 - best, best
+
+
+def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """Return gaps per unit of tolerance; where nothing is allowed, 0 at parity and inf else.
+
+    Parameters
+    ----------
+    gap : ndarray of float64
+        Distances from parity.
+    scale : float
+        The limit per unit of tolerance, at least 0.
+    """
+    if scale > 0:
+        return gap / scale
+    return np.where(gap <= SLACK, 0.0, np.inf)
 
 
 def limits_by_rate(

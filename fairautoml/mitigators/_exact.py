@@ -4,10 +4,14 @@ Two groups: all pairs of cuts are looked at, so the answer is the optimum over c
 for a given lower corner ``u`` of the window in which all rates must lie, groups decide
 independently, each by a range maximum over its cuts; so the search is over ``u`` only. With one
 constrained rate every ``u`` that can be optimal is tried and the answer is again the optimum;
-with two or three (equalized odds, or several metrics) a coarse grid is followed by scans along
-one rate at a time.
+with more (equalized odds, or several metrics), or with very many groups, a coarse grid is followed
+by scans along one rate at a time.
+
+A group without rows of the kind that a rate is a share of (no label 1 for the true positive rate)
+has no such rate: it is left out of that constraint, like in the linear program.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._base import Rate
-from fairautoml.mitigators._cells import Cuts
+from fairautoml.mitigators._cells import SLACK, Cuts, per_unit
 
-SLACK = 1e-12
-COARSE = {2: 40, 3: 14}
-"""Grid points per rate of the coarse search over the corner of the window."""
+CORNERS = 2500
+"""Corners of the window that are tried at once; if there are no more, the answer is exact."""
 
-MOST_CORNERS = 800
-"""Corners tried per scan when more than one rate is constrained."""
+NEAR = 60
+"""Corners on either side that a scan along one rate tries, ..."""
+
+SCAN = 400
+"""... besides so many over the whole range."""
 
 Limit = tuple[Rate, str, float]
 
@@ -49,10 +55,10 @@ def solve_pairs(
     first, second = (_gains(cut, gain) for cut in cuts)
     value = first[:, None] + second[None, :]
     gap = np.zeros_like(value)
-    for rate, form, scale in limits:
+    for rate, form, scale in _comparable(cuts, limits):
         a, b = cuts[0].rate(rate)[:, None], cuts[1].rate(rate)[None, :]
         apart = _gap(np.minimum(a, b), np.maximum(a, b), form)
-        np.maximum(gap, _per_unit(apart, scale), out=gap)
+        np.maximum(gap, per_unit(apart, scale), out=gap)
     found: list[tuple[int, ...] | None] = []
     for tolerance in tolerances:
         allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
@@ -62,18 +68,17 @@ def solve_pairs(
     return found
 
 
+def _comparable(cuts: Sequence[Cuts], limits: Sequence[Limit]) -> list[Limit]:
+    """Return the limits whose rate exists in at least two groups."""
+    return [limit for limit in limits if sum(cut.mass(limit[0]) > 0 for cut in cuts) >= 2]
+
+
 def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDArray[np.float64]:
     if form == "difference":
         return high - low
     ratio = np.divide(low, high, out=np.ones_like(high), where=high > 0)
     # A ratio of 0/0 is undefined, so "nobody" is no solution.
     return np.where(high > 0, 1.0 - ratio, np.inf)
-
-
-def _per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    if scale > 0:
-        return gap / scale
-    return np.where(gap <= SLACK, 0.0, np.inf)
 
 
 def _gains(cut: Cuts, gain: tuple[float, float]) -> NDArray[np.float64]:
@@ -97,47 +102,49 @@ class Windows:
     def __init__(
         self, cuts: Sequence[Cuts], limits: Sequence[Limit], gain: tuple[float, float]
     ) -> None:
-        self.groups = [_Group.of(cut, limits, gain) for cut in cuts]
-        self.limits = limits
+        self.limits = _comparable(cuts, limits)
+        self.groups = [_Group.of(cut, self.limits, gain) for cut in cuts]
         # The lowest rate of an optimal solution is the rate of some group at some cut.
-        all_corners = [
-            np.unique(np.concatenate([group.rates[k] for group in self.groups]))
-            for k in range(len(limits))
+        self.corners = [
+            np.unique(np.concatenate([r for g in self.groups if (r := g.rates[k]) is not None]))
+            for k in range(len(self.limits))
         ]
-        one = len(limits) == 1
-        self.corners = all_corners if one else [_thin(c, MOST_CORNERS) for c in all_corners]
 
     def solve(self, tolerance: float) -> tuple[int, ...] | None:
         """Return one cut per group, or None when no window holds all groups."""
-        if len(self.limits) == 1:
-            corner = self._scan([np.zeros(1)], 0, tolerance)[1]
-        else:
-            corner = self._climb(tolerance)
+        if not self.limits:
+            return tuple(int(group.gains.argmax()) for group in self.groups)
+        corner = self._climb(tolerance)
         value, chosen = self._evaluate([np.array([c]) for c in corner], tolerance)
         return None if value[0] == -np.inf else tuple(int(at[0]) for at in chosen)
 
+    def value(self, chosen: Sequence[int]) -> float:
+        """Return the total gain of one cut per group."""
+        return float(sum(g.gains[at] for g, at in zip(self.groups, chosen, strict=True)))
+
     def _climb(self, tolerance: float) -> list[float]:
-        """Coarse grid over the corner, then scans along one rate until nothing improves."""
-        points = [_thin(axis, COARSE[len(self.limits)]) for axis in self.corners]
+        """Grid over the corner; when it is coarse, scans along one rate until nothing improves."""
+        points = _grid(self.corners)
         grid = [axis.ravel() for axis in np.meshgrid(*points, indexing="ij")]
         value, _ = self._evaluate(grid, tolerance)
         best = int(value.argmax())
         corner, reached = [float(axis[best]) for axis in grid], float(value[best])
-        improved = True
+        improved = len(grid[0]) < math.prod(len(axis) for axis in self.corners)
         while improved:
             improved = False
             for k in range(len(self.limits)):
-                found, moved = self._scan([np.array([c]) for c in corner], k, tolerance)
+                found, moved = self._scan(corner, k, tolerance)
                 if found > reached:
                     corner, reached, improved = moved, found, True
         return corner
 
-    def _scan(
-        self, corner: list[NDArray[np.float64]], k: int, tolerance: float
-    ) -> tuple[float, list[float]]:
-        """Try every corner along rate ``k``; return the best value and its corner."""
+    def _scan(self, corner: list[float], k: int, tolerance: float) -> tuple[float, list[float]]:
+        """Try corners along rate ``k``, all the near ones; return the best one with its value."""
         axis = self.corners[k]
-        tried = [axis if j == k else np.full(len(axis), c[0]) for j, c in enumerate(corner)]
+        here = int(np.searchsorted(axis, corner[k]))
+        near = axis[max(0, here - NEAR) : here + NEAR + 1]
+        line = np.concatenate([near, _thin(axis, SCAN)])
+        tried = [line if j == k else np.full(len(line), c) for j, c in enumerate(corner)]
         value, _ = self._evaluate(tried, tolerance)
         best = int(value.argmax())
         return float(value[best]), [float(c[best]) for c in tried]
@@ -147,9 +154,7 @@ class Windows:
     ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
         """Return the total gain for each corner, and the chosen cut of each group."""
         ends = [
-            low + scale * tolerance
-            if form == "difference"
-            else low / max(1.0 - scale * tolerance, SLACK)
+            _end(low, form, scale * tolerance)
             for low, (_, form, scale) in zip(corner, self.limits, strict=True)
         ]
         total = np.zeros(len(corner[0]))
@@ -158,10 +163,35 @@ class Windows:
             value, at = group.best_within(corner, ends)
             total += value
             chosen.append(at)
-        for low, (_, form, _) in zip(corner, self.limits, strict=True):
+        for k, (_, form, _) in enumerate(self.limits):
             if form == "ratio":
-                total = np.where(low > 0, total, -np.inf)
+                total = np.where(self._somebody(k, chosen), total, -np.inf)
         return total, chosen
+
+    def _somebody(self, k: int, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+        """Whether rate ``k`` is positive in some group: a ratio of 0/0 is no solution."""
+        rates = [
+            rate[at]
+            for group, at in zip(self.groups, chosen, strict=True)
+            if (rate := group.rates[k]) is not None
+        ]
+        positive: NDArray[np.bool_] = np.max(rates, axis=0) > 0
+        return positive
+
+
+def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float64]:
+    """Return the upper end of the windows that begin at ``low``."""
+    if form == "difference":
+        return low + width
+    return low / (1.0 - width) if width < 1 else np.full_like(low, np.inf)
+
+
+def _grid(axes: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Return the axes, thinned alike when their product is too large."""
+    if math.prod(len(axis) for axis in axes) <= CORNERS:
+        return list(axes)
+    per_axis = max(2, int(CORNERS ** (1 / len(axes))))
+    return [_thin(axis, per_axis) for axis in axes]
 
 
 def _thin(axis: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -172,14 +202,15 @@ def _thin(axis: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    rates: list[NDArray[np.float64]]
+    rates: list[NDArray[np.float64] | None]  # None where the group has no such rate
     gains: NDArray[np.float64]
-    table: list[NDArray[np.int64]]
+    table: NDArray[np.int64]
 
     @classmethod
     def of(cls, cut: Cuts, limits: Sequence[Limit], gain: tuple[float, float]) -> "_Group":
         gains = _gains(cut, gain)
-        return cls([cut.rate(rate) for rate, _, _ in limits], gains, _range_maxima(gains))
+        rates = [cut.rate(rate) if cut.mass(rate) > 0 else None for rate, _, _ in limits]
+        return cls(rates, gains, _range_maxima(gains))
 
     def best_within(
         self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
@@ -188,19 +219,20 @@ class _Group:
         start = np.zeros(len(low[0]), dtype=np.int64)
         stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
         for rate, least, most in zip(self.rates, low, high, strict=True):
+            if rate is None:
+                continue
             start = np.maximum(start, np.searchsorted(rate, least - SLACK, side="left"))
             stop = np.minimum(stop, np.searchsorted(rate, most + SLACK, side="right"))
         empty = start >= stop
         start = np.where(empty, 0, start)
         width = np.where(empty, 1, stop - start)
         level = np.log2(width).astype(np.int64)
-        table = np.stack(self.table)
-        left, right = table[level, start], table[level, start + width - (1 << level)]
+        left, right = self.table[level, start], self.table[level, start + width - (1 << level)]
         at = np.where(self.gains[left] >= self.gains[right], left, right)
         return np.where(empty, -np.inf, self.gains[at]), at
 
 
-def _range_maxima(gains: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
     """Sparse table: row ``j`` holds where the maximum of ``gains[i : i + 2**j]`` is."""
     rows = [np.arange(len(gains))]
     width = 1
@@ -209,4 +241,4 @@ def _range_maxima(gains: NDArray[np.float64]) -> list[NDArray[np.int64]]:
         left, right = last, np.concatenate([last[width:], last[-1:].repeat(width)])
         rows.append(np.where(gains[left] >= gains[right], left, right))
         width *= 2
-    return rows
+    return np.stack(rows)

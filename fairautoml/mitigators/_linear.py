@@ -20,6 +20,9 @@ from fairautoml.mitigators._base import Target
 from fairautoml.mitigators._cells import Cuts
 
 SLACK = 1e-9
+STRICTER = 4
+"""Times that the linear program is solved, each time for less, until its rounding is feasible."""
+
 ROUNDS = 20
 """Passes of coordinate descent; it ends earlier when nothing moves."""
 
@@ -62,11 +65,13 @@ class Program:
         self.cuts = cuts
         self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
         self.vertices = [_hull(cut) for cut in cuts]
-        self.bands = [
+        bands = [
             _Band(rate, t.metric.form, factor, _parts(cuts, t, rate))
             for t, factor in zip(targets, scale, strict=True)
             for rate in t.metric.rates
         ]
+        # Fewer than two groups that have the rate: nothing to compare.
+        self.bands = [band for band in bands if len(band.weights) >= 2]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
         """Return per cell the cuts and their shares of the optimum, None when infeasible."""
@@ -78,7 +83,7 @@ class Program:
         one_each = csr_matrix((np.ones(n), (cell_of, np.arange(n))), shape=(len(sizes), n + k))
         cost = np.concatenate([-g[v] for g, v in zip(self.gains, self.vertices, strict=True)])
         solved = linprog(
-            np.concatenate([cost / max(np.abs(cost).max(), 1.0), np.zeros(k)]),
+            np.concatenate([cost / max(np.abs(cost).max(), np.finfo(float).tiny), np.zeros(k)]),
             A_ub=upper,
             b_ub=right,
             A_eq=one_each,
@@ -118,10 +123,10 @@ class Program:
     def rounded(self, tolerance: float) -> tuple[int, ...] | None:
         """Return one cut per cell near the randomised optimum, None where none is found."""
         asked = tolerance
-        for _ in range(4):
+        for _ in range(STRICTER):
             mixture = self.mixture(asked)
             if mixture is None:
-                return None
+                break
             at = self._descend(
                 [_nearest(m, len(c.thresholds)) for m, c in zip(mixture, self.cuts, strict=True)],
                 tolerance,
@@ -130,7 +135,18 @@ class Program:
             if missed <= SLACK:
                 return tuple(at)
             asked = max(0.0, asked - missed)
-        return None
+        return self._from_constants(tolerance)
+
+    def value(self, chosen: Sequence[int]) -> float:
+        """Return the total gain of one cut per cell."""
+        return float(sum(g[at] for g, at in zip(self.gains, chosen, strict=True)))
+
+    def _from_constants(self, tolerance: float) -> tuple[int, ...] | None:
+        """Descend from "nobody" and from "everybody", which are at parity for most rates."""
+        ends = ([0] * len(self.cuts), [len(cut.thresholds) - 1 for cut in self.cuts])
+        found = [tuple(self._descend(end, tolerance)) for end in ends]
+        kept = [at for at in found if self._worst(at) <= tolerance + SLACK]
+        return max(kept, key=self.value, default=None)
 
     def _worst(self, at: Sequence[int]) -> float:
         """Largest gap per unit of tolerance over all bands."""

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import GroupCounts, Undefined
+from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.metrics._disparity import worst as worst_of
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
-from fairautoml.mitigators._cells import Cuts, build_cuts, gain_weights
+from fairautoml.mitigators._cells import SLACK, Cuts, build_cuts, gain_weights, per_unit
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.trials import Rule
 
@@ -23,7 +24,22 @@ TUNABLE = frozenset({"balanced_accuracy", "f1"})
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the best common threshold for every tolerance, or the best of all without any."""
+    """Return the best common threshold for every tolerance, or the best of all without any.
+
+    A group that lacks the rows of a rate (no label 1 for the true positive rate, no rows at all)
+    is left out of that rate, and with fewer than two groups left the rate constrains nothing. A
+    threshold at which a rate has no value (precision where a group has nobody accepted, a ratio
+    where nobody is) is not chosen.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Scores of a model that did not see the rows.
+    goal : Goal
+        Constraints and objective; neither constraints nor an objective to tune for gives no rule.
+    tolerances : sequence of float
+        Gaps asked for on the first target.
+    """
     if not goal.targets and goal.objective not in TUNABLE:
         return []
     everybody = np.zeros(len(rows.y), dtype=np.int64)
@@ -33,7 +49,7 @@ def fit_rules(
     if not goal.targets:
         return [(None, CommonRule(threshold=float(cuts.thresholds[value.argmax()])))]
     gap = _gaps(rows, cuts, goal.targets)
-    return [(t, _best(cuts, np.where(gap <= t, value, -np.inf))) for t in tolerances]
+    return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
 
 
 def _best(cuts: Cuts, value: NDArray[np.float64]) -> Rule | None:
@@ -43,24 +59,63 @@ def _best(cuts: Cuts, value: NDArray[np.float64]) -> Rule | None:
 
 def _gaps(rows: ScoreRows, cuts: Cuts, targets: Sequence[Target]) -> NDArray[np.float64]:
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
-    # Number of cuts that accept the row: the last k cuts do.
-    rank = np.searchsorted(-cuts.thresholds, -rows.scores.astype(np.float64), side="left")
-    n_cuts = len(cuts.thresholds)
-    slot = (rows.cells.astype(np.int64) * 2 + rows.y) * n_cuts + np.minimum(rank, n_cuts - 1)
-    size = rows.n_cells * 2 * n_cuts
-    mass = np.bincount(slot, weights=rows.weight, minlength=size)
-    accepted = mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
-    refused = accepted[:, :, -1:] - accepted
-    tables = np.stack([refused, accepted], axis=2)
-    worst = np.zeros(n_cuts)
+    accepted = _accepted(rows, cuts)
+    worst = np.zeros(len(cuts.thresholds))
     for target, scale in zip(targets, scales(targets), strict=True):
-        for at in range(n_cuts):
-            counts = GroupCounts(tables[:, :, :, at])
-            merged = counts.merged(target.system.of_cell, target.system.n_groups)
-            value = target.metric.value(merged)
-            gap = np.inf if isinstance(value, Undefined) else target.metric.gap(value)
-            worst[at] = max(worst[at], gap / scale if scale > 0 else gap)
+        tables = _tables(accepted, target)
+        gap = (
+            _by_rates(tables, target.metric)
+            if target.metric.rates
+            else _one_by_one(tables, target.metric)
+        )
+        np.maximum(worst, per_unit(gap, scale), out=worst)
     return worst
+
+
+def _accepted(rows: ScoreRows, cuts: Cuts) -> NDArray[np.float64]:
+    """Return the weight accepted by cell, label and cut, shape (n_cells, 2, n_cuts)."""
+    known = rows.cells >= 0
+    if not known.all():
+        rows = rows.take(known)
+    # In falling order of the scores each cut accepts the rows up to some place.
+    order = np.argsort(-rows.scores)
+    falling = -rows.scores[order].astype(np.float64)
+    up_to = np.searchsorted(falling, -cuts.thresholds, side="right")
+    n_cuts = len(up_to)
+    first_cut = np.repeat(np.arange(n_cuts), np.diff(up_to, prepend=0))
+    slot = (rows.cells[order].astype(np.int64) * 2 + rows.y[order]) * n_cuts + first_cut
+    mass = np.bincount(slot, weights=rows.weight[order], minlength=rows.n_cells * 2 * n_cuts)
+    total: NDArray[np.float64] = mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
+    return total
+
+
+def _tables(accepted: NDArray[np.float64], target: Target) -> NDArray[np.float64]:
+    """Return the group counts at every cut, shape (n_cuts, n_groups, 2, 2)."""
+    system = target.system
+    member = (system.of_cell == np.arange(system.n_groups)[:, None]).astype(np.float64)
+    yes = np.tensordot(member, accepted, axes=1)
+    return np.moveaxis(np.stack([yes[:, :, -1:] - yes, yes], axis=2), 3, 0)
+
+
+def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return the gap at every cut from the rates that the metric compares."""
+    n_cuts, n_groups = tables.shape[:2]
+    flat = GroupCounts(tables.reshape(-1, 2, 2))
+    gap = np.zeros(n_cuts)
+    for rate in metric.rates:
+        rates = flat.rates(rate).reshape(n_cuts, n_groups)
+        rates = rates[:, ~np.isnan(rates).all(axis=0)]
+        if rates.shape[1] >= 2:
+            found = worst_of(rates[None], metric.form)
+            apart = found if metric.form == "difference" else 1.0 - found
+            np.maximum(gap, np.where(np.isnan(apart), np.inf, apart), out=gap)
+    return gap
+
+
+def _one_by_one(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return the gap at every cut of a metric that does not say what it compares."""
+    values = [metric.value(GroupCounts(table)) for table in tables]
+    return np.array([np.inf if isinstance(v, Undefined) else metric.gap(v) for v in values])
 
 
 MITIGATOR = Mitigator(

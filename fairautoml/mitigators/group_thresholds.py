@@ -7,9 +7,10 @@ thresholds P(y = 1 | x) per group (up to ties). Fitted on score cuts with labels
 scores; deterministic, unless the goal allows mixtures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
@@ -72,6 +73,11 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best threshold rule for every tolerance.
 
+    What is degenerate: a group that lacks the rows of a rate (no label 1 for the true positive
+    rate, no rows at all) is left out of that constraint, and when fewer than two groups have the
+    rate it constrains nothing. A group without rows gets the neutral threshold, as do rows of no
+    group. A group of one row, or of equal scores, is accepted or refused as a whole.
+
     Parameters
     ----------
     rows : ScoreRows
@@ -90,7 +96,7 @@ def fit_rules(
     neutral = gain[1] / (gain[0] + gain[1])
     one_system = len({target.system.name for target in targets}) == 1
     system = targets[0].system if one_system else _finest(rows.n_cells)
-    groups = system.of_cell[rows.cells]
+    groups = _groups_of(rows, system)
     cuts = build_cuts(shrunk(rows, goal, groups, system.n_groups), groups, system.n_groups)
     if one_system:
         targets = tuple(
@@ -101,6 +107,12 @@ def fit_rules(
         (tolerance, None if pick is None else _rule(cuts, pick, system, neutral))
         for tolerance, pick in zip(tolerances, picks, strict=True)
     ]
+
+
+def _groups_of(rows: ScoreRows, system: GroupSystem) -> NDArray[np.int32]:
+    """Return the group of each row; a row of cell -1 has none."""
+    found: NDArray[np.int32] = np.append(system.of_cell, np.int32(-1))[rows.cells]
+    return found
 
 
 def _finest(n_cells: int) -> GroupSystem:
@@ -130,11 +142,30 @@ def _solve(
         return [_sure(at) for at in solve_pairs(cuts, limits, gain, tolerances)]
     if one_system and not randomized and all(rate in MONOTONE for rate, _, _ in limits):
         windows = Windows(cuts, limits, gain)
-        return [_sure(windows.solve(tolerance)) for tolerance in tolerances]
+        return _never_falling(windows.solve, windows.value, tolerances)
     program = Program(cuts, targets, scale, gain)
     if randomized:
         return [program.mixture(tolerance) for tolerance in tolerances]
-    return [_sure(program.rounded(tolerance)) for tolerance in tolerances]
+    return _never_falling(program.rounded, program.value, tolerances)
+
+
+def _never_falling(
+    solve: Callable[[float], tuple[int, ...] | None],
+    value: Callable[[Sequence[int]], float],
+    tolerances: Sequence[float],
+) -> list[Picks | None]:
+    """Solve from the tightest tolerance on; a tighter solution that is better is kept.
+
+    Searches that are not exact may find less where more is allowed.
+    """
+    best: tuple[int, ...] | None = None
+    found: dict[float, tuple[int, ...] | None] = {}
+    for tolerance in sorted(set(tolerances)):
+        now = solve(tolerance)
+        if best is None or (now is not None and value(now) > value(best)):
+            best = now
+        found[tolerance] = best
+    return [_sure(found[tolerance]) for tolerance in tolerances]
 
 
 def _sure(at: Sequence[int] | None) -> Picks | None:
@@ -144,9 +175,12 @@ def _sure(at: Sequence[int] | None) -> Picks | None:
 def _rule(
     cuts: Sequence[Cuts], picks: Picks, system: GroupSystem, neutral: float
 ) -> ThresholdRule:
+    # A group without rows has no best threshold: it is decided like rows without a group.
     return ThresholdRule(
         steps=tuple(
-            tuple(Step(threshold=float(c.thresholds[at]), share=share) for at, share in pick)
+            (Step(threshold=neutral),)
+            if c.empty
+            else tuple(Step(threshold=float(c.thresholds[at]), share=share) for at, share in pick)
             for c, pick in zip(cuts, picks, strict=True)
         ),
         labels=system.labels,

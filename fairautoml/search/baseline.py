@@ -16,7 +16,7 @@ class BaselineFirst:
 
     def __init__(self, baseline: Candidate, strategy: SearchStrategy) -> None:
         self._baseline: Candidate | None = baseline
-        self._key = baseline.key
+        self._key: str | None = baseline.key
         self._strategy = strategy
 
     def ask(self) -> Candidate | None:
@@ -27,8 +27,8 @@ class BaselineFirst:
         return self._strategy.ask()
 
     def tell(self, told: Told) -> None:
-        """Pass on everything but the baseline."""
-        if told.trial.candidate.key != self._key:
+        """Pass on everything but the first result of the baseline."""
+        if told.trial.candidate.key == self._key:
+            self._key = None
+        else:
             self._strategy.tell(told)
-
-

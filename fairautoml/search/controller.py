@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 LAG = 8
 """Under ``n_trials``, candidate i is asked for when exactly the results up to i - LAG are told.
 
-So an adaptive strategy sees the same history whatever the number of workers, and up to LAG workers
-are kept busy.
+So an adaptive strategy sees the same history whatever the number of workers; more than LAG workers
+find nothing to do. A time budget has no such limit.
 """
 
 POLL_SECONDS = 0.5
@@ -109,7 +109,7 @@ class Search:
     @property
     def _window(self) -> int:
         """Trials asked for and not yet told."""
-        return self._depth if self.stop.deadline is not None else max(LAG, self._depth)
+        return LAG if self.stop.deadline is None else self._depth
 
     def _refill(self) -> None:
         while self._asked - self._told < self._window and not self.stop.reached(self._asked):

@@ -4,17 +4,18 @@ Every file is written whole or not at all, except ``trials.jsonl``, to which lin
 torn last line is ignored by readers and cut off before the next append.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
-from io import BufferedWriter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import joblib
 
@@ -29,6 +30,22 @@ from fairautoml.trials import Artifacts
 
 FORMAT = 1
 """Version of the layout of a run folder."""
+
+OWN_FILES = frozenset(
+    {
+        "config.json",
+        "leaderboard.csv",
+        "leaderboard.json",
+        "model.joblib",
+        "model.json",
+        "models",
+        "run.lock",
+        "scores",
+        "summary.json",
+        "trials.jsonl",
+    }
+)
+"""What ``overwrite`` may replace; nothing else in a folder is ever touched."""
 
 LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
@@ -55,29 +72,42 @@ class RunFolder:
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path = path
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(f"run_dir={str(path)!r} is a file; name a folder")
-        existed = path.is_dir() and any(path.iterdir())
+        self.artifacts = Artifacts(path)
         try:
+            if path.exists() and not path.is_dir():
+                raise RunFolderError(f"run_dir={str(path)!r} is a file; name a folder")
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = {item.name for item in path.iterdir()}
+            self._refuse_foreign(found, overwrite=overwrite)
             self._lock = self._locked()
-        except RunFolderLockedError:
+            self._clear(found, overwrite=overwrite)
+            self.artifacts.prepare()
+        except RunFolderError:
             raise
         except OSError as exc:
             msg = (
                 f"run_dir={str(path)!r} cannot be written to: {exc.strerror}; name another folder"
             )
             raise RunFolderError(msg) from exc
-        if existed:
-            self._clear(overwrite=overwrite)
-        self.artifacts = Artifacts(path)
-        self.artifacts.prepare()
 
-    def _locked(self) -> BufferedWriter:
+    def _refuse_foreign(self, found: set[str], *, overwrite: bool) -> None:
+        """Leave a folder alone that no run was ever in, before anything is written into it."""
+        if not found or "run.lock" in found:
+            return
+        way_out = "name a new folder"
+        if overwrite:
+            way_out = f"overwrite=True replaces an earlier run only; {way_out}"
+        msg = (
+            f"run_dir={str(self.path)!r} holds files that are no run of fairautoml "
+            f"(for example {min(found)!r}); {way_out}"
+        )
+        raise RunFolderExistsError(msg)
+
+    def _locked(self) -> IO[bytes]:
         stream = (self.path / "run.lock").open("ab+")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+        except BlockingIOError as exc:
             stream.seek(0)
             pid = stream.read().decode(errors="replace").strip()
             stream.close()
@@ -91,25 +121,17 @@ class RunFolder:
         stream.flush()
         return stream
 
-    def _clear(self, *, overwrite: bool) -> None:
-        if not overwrite:
+    def _clear(self, found: set[str], *, overwrite: bool) -> None:
+        if found and not overwrite:
             self.close()
             msg = (
-                f"run_dir={str(self.path)!r} is not empty; name a new folder, "
-                "or pass overwrite=True (--overwrite) to replace what is there"
+                f"run_dir={str(self.path)!r} holds an earlier run; name a new folder, "
+                "or pass overwrite=True (--overwrite) to replace it"
             )
             raise RunFolderExistsError(msg)
-        if not (self.path / "config.json").exists():
-            self.close()
-            msg = (
-                f"run_dir={str(self.path)!r} holds files that are no run of fairautoml; "
-                "name a new folder"
-            )
-            raise RunFolderExistsError(msg)
-        for item in self.path.iterdir():
-            if item.name == "run.lock":
-                continue
-            if item.is_dir():
+        for name in (found & OWN_FILES) - {"run.lock"}:
+            item = self.path / name
+            if item.is_dir() and not item.is_symlink():
                 shutil.rmtree(item)
             else:
                 item.unlink()
@@ -134,23 +156,27 @@ class RunFolder:
         target = self.path / name
         partial = target.with_name(f".{name}.tmp")
         try:
-            write(partial)
-            with partial.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            partial.replace(target)
-        except OSError as exc:
-            if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
-                msg = f"no space left for {str(target)!r}; free some and run again"
-                raise StorageFullError(msg) from exc
-            raise
+            with _full_disk_named(target):
+                write(partial)
+                with partial.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
 
     def append_trial(self, line: Mapping[str, object]) -> None:
-        """Add one line to ``trials.jsonl``, on the disk before it returns."""
+        """Add one line to ``trials.jsonl``, on the disk before it returns.
+
+        Raises
+        ------
+        StorageFullError
+            The disk is full; what half a line there is goes with the next append.
+        """
         text = json.dumps(dict(line), sort_keys=True, allow_nan=False)
-        with (self.path / "trials.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+        path = self.path / "trials.jsonl"
+        with _full_disk_named(path), path.open("ab+") as stream:
+            _cut_torn_line(stream)
+            stream.write(text.encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -166,6 +192,24 @@ class RunFolder:
                 "versions": {name: version(name) for name in LIBRARIES},
             },
         )
+
+
+@contextlib.contextmanager
+def _full_disk_named(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        msg = f"no space left for {str(target)!r}; free some and run again"
+        raise StorageFullError(msg) from exc
+
+
+def _cut_torn_line(stream: IO[bytes]) -> None:
+    """Cut what stands after the last end of line; a whole line always has one."""
+    stream.seek(0)
+    content = stream.read()
+    stream.truncate(content.rfind(b"\n") + 1)
 
 
 def file_hash(path: Path) -> str:
@@ -203,16 +247,26 @@ def read_model(folder: Path) -> Any:
     Raises
     ------
     RunFolderError
-        No finished run.
+        No finished run, or one of another format.
     ModelCorruptError
         The file is not the one that ``model.json`` describes.
     """
     about = read_json(folder, "model.json")
     path = folder / "model.joblib"
-    if not path.is_file() or file_hash(path) != about.get("sha256"):
+    if not isinstance(about, dict):
+        raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no JSON object")
+    if about.get("format") != FORMAT:
+        msg = (
+            f"{str(folder)!r} has format {about.get('format')!r} and this version of fairautoml "
+            f"reads {FORMAT}; use the version that wrote it, or fit again"
+        )
+        raise RunFolderError(msg)
+    content = path.read_bytes() if path.is_file() else b""
+    # What is checked is what is loaded: the file is read once.
+    if hashlib.sha256(content).hexdigest() != about.get("sha256"):
         msg = (
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
             "it is damaged or was exchanged: fit again"
         )
         raise ModelCorruptError(msg)
-    return joblib.load(path)
+    return joblib.load(io.BytesIO(content))

@@ -1,6 +1,7 @@
 """Files of a trial: its out-of-fold scores and the models of its folds."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,13 @@ class Artifacts:
         """Forget the fold models of a trial that can no longer be chosen."""
         (self.folder / "models" / f"{key}.joblib").unlink(missing_ok=True)
 
+    def drop_partials(self) -> None:
+        """Remove what killed trials left half written; only when no trial runs."""
+        for partial in self.folder.glob("*/.*.tmp"):
+            partial.unlink(missing_ok=True)
+
     @staticmethod
-    def _replace(path: Path, write: Any) -> None:
+    def _replace(path: Path, write: Callable[[Path], object]) -> None:
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             write(partial)

@@ -8,6 +8,7 @@ never leave this file.
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import optuna
 
@@ -85,8 +86,7 @@ def _suggest(trial: optuna.Trial, name: str, allowed: Range) -> ParamValue:
         return trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
     if isinstance(allowed, Integer):
         return trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)
-    chosen: ParamValue = trial.suggest_categorical(name, list(allowed.values))
-    return chosen
+    return cast(ParamValue, trial.suggest_categorical(name, list(allowed.values)))
 
 
 STRATEGY = OptunaTPE

@@ -1,0 +1,8 @@
+"""``python -m fairautoml`` is the command ``fairautoml``."""
+
+import sys
+
+from fairautoml.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,415 @@
+"""The command ``fairautoml``: results on stdout, progress and errors on stderr.
+
+The only module that prints and that sets up logging. Heavy libraries are imported by the command
+that needs them, so ``fairautoml --help`` answers at once.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fairautoml.automl import FairAutoML
+    from fairautoml.run import Progress
+    from fairautoml.sources import Source
+
+OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
+INTERRUPTED, TERMINATED = 130, 143
+
+DEMO_SENSITIVE = "sex"
+DEMO_CONSTRAINT = "equalized_odds_difference <= 0.05"
+DEMO_TRUTH_ROWS = 200_000
+TOP_ROWS = 10
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    warnings.showwarning = _show_warning
+    terminated: list[int] = []
+
+    def on_term(number: int, _: object) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), on_term)
+    try:
+        code: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fairautoml", description="AutoML that meets a fairness constraint."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _fit_parser(commands.add_parser("fit", help="search for a fair model of a table"))
+    _demo_parser(commands.add_parser("demo", help="a run on an embedded population"))
+    board = commands.add_parser("leaderboard", help="show the leaderboard of a run")
+    board.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
+    board.add_argument("--format", choices=["table", "json", "csv"], default="table")
+    board.add_argument("--json", action="store_const", const="json", dest="format")
+    board.add_argument("--top", type=_count, help="show this many rows")
+    board.set_defaults(run=_guarded(_leaderboard))
+    predict = commands.add_parser("predict", help="decide the rows of a table")
+    predict.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
+    predict.add_argument("data", metavar="DATA", help="CSV, TSV or parquet file")
+    predict.add_argument("--out", metavar="FILE", help="CSV to write instead of stdout")
+    predict.add_argument("--proba", action="store_true", help="add the model's probability")
+    predict.set_defaults(run=_guarded(_predict))
+    bench = commands.add_parser("bench", help="run a sweep of fits")
+    bench.add_argument("sweep", metavar="SWEEP.yaml", help="tasks, seeds, budgets")
+    bench.add_argument("--out", metavar="FOLDER", required=True, help="where results go")
+    bench.add_argument("--resume", action="store_true", help="redo only what is missing")
+    bench.set_defaults(run=_guarded(_bench))
+    return parser
+
+
+def _fit_parser(fit: argparse.ArgumentParser) -> None:
+    add = fit.add_argument
+    add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
+    add("--target", help="column of the labels")
+    add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
+    add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
+    add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
+    add("--weight", help="column of sample weights")
+    add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
+    add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
+    add("--positive", help="label of the positive class")
+    add("--holdout", type=_share, help="share of rows set aside and judged at the end")
+    add("--learner", action="append", help="search these learners only; may be repeated")
+    add("--mitigator", action="append", help="use these mitigators only; may be repeated")
+    add("--blind", action="store_true", help="the winner must not need the sensitive column")
+    add("--randomized", action="store_true", help="allow rules that decide at random")
+    add("--refit", action="store_true", help="serve one model trained on all rows")
+    add("--strict", action="store_true", help="no model at all when none is feasible")
+    _run_arguments(fit, seconds=None)
+    fit.set_defaults(run=_guarded(_fit))
+
+
+def _demo_parser(demo: argparse.ArgumentParser) -> None:
+    _run_arguments(demo, seconds=30.0)
+    demo.set_defaults(run=_guarded(_demo))
+
+
+def _run_arguments(parser: argparse.ArgumentParser, *, seconds: float | None) -> None:
+    add = parser.add_argument
+    add("--objective", default="accuracy", help="performance metric (default: accuracy)")
+    add("--time", type=_seconds, default=seconds, metavar="S", help="seconds in all")
+    add("--trials", type=_count, metavar="N", help="number of trials; reproducible")
+    add("--jobs", type=int, default=1, metavar="N", help="trials at a time; -1 = all cores")
+    add("--strategy", default="auto", help="how the next trial is chosen")
+    add("--seed", type=int, default=0, help="root seed (default: 0)")
+    add("--out", metavar="RUN", help="folder that keeps the run")
+    add("--overwrite", action="store_true", help="replace an earlier run in RUN")
+    add("--json", action="store_true", help="result as JSON")
+
+
+def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Turn the library's errors into one line on stderr and an exit code."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        from fairautoml import exceptions as known
+
+        codes = (
+            ((known.ParameterError, known.UnknownNameError, known.SpaceError), USAGE),
+            ((known.InputError, known.MissingExtraError), DATA),
+            ((known.NoFeasibleModelError,), NOT_FEASIBLE),
+            ((known.NoModelError,), NO_MODEL),
+            ((known.RunFolderLockedError,), LOCKED),
+            ((known.RunFolderExistsError,), USAGE),
+            ((known.RunFolderError,), STORAGE),
+        )
+        try:
+            return command(arguments)
+        except known.FairAutoMLError as error:
+            _say(f"fairautoml: error: {error}")
+            return next(code for kinds, code in codes if isinstance(error, kinds))
+
+    return run
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from fairautoml.exceptions import ParameterError
+    from fairautoml.sources import Roles, open_source
+
+    if arguments.constraint and not arguments.sensitive:
+        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
+    model = _estimator(arguments, arguments.constraint)
+    model.set_params(
+        learners=arguments.learner,
+        mitigators=arguments.mitigator,
+        sensitive_at_predict=not arguments.blind,
+        randomized=arguments.randomized,
+        refit=arguments.refit,
+        strict=arguments.strict,
+    )
+    model.check_parameters()
+    roles = Roles(
+        target=arguments.target,
+        sensitive=tuple(dict.fromkeys(arguments.sensitive)),
+        drop=tuple(arguments.drop),
+        weight=arguments.weight,
+        derive=tuple(arguments.derive),
+        keep=tuple(arguments.keep),
+    )
+    source, held = open_source(arguments.data, roles), None
+    model.set_params(pos_label=_positive(arguments.positive, source))
+    if arguments.holdout is not None:
+        source, held = source.split(arguments.holdout, arguments.seed)
+    _run_fit(model, source)
+    result = {"dataset": source.name, **_result(model)}
+    if held is not None:
+        groups = list(held.sensitive) if held.sensitive else None
+        result["holdout"] = _lenient(model).evaluate(held.X, held.y, groups, held.weight)
+    _show_result(result, model, as_json=arguments.json)
+    return _exit_code(model)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from fairautoml.data.lending import LendingPopulation
+    from fairautoml.sources import Roles, open_source
+
+    model = _estimator(arguments, [DEMO_CONSTRAINT])
+    model.check_parameters()
+    source = open_source("lending", Roles(target=None, sensitive=(DEMO_SENSITIVE,)))
+    model.set_params(pos_label=source.positive_label)
+    _say(
+        f"lending: {len(source.y):,} rows of an embedded, synthetic population; "
+        f"{DEMO_CONSTRAINT} between groups of {DEMO_SENSITIVE!r}"
+    )
+    _run_fit(model, source)
+
+    def decide(people: "pd.DataFrame") -> Any:
+        return (model.predict(people[source.X.columns]) == model.classes_[1]).astype(int)
+
+    rates = LendingPopulation().true_rates(
+        decide, sensitive=DEMO_SENSITIVE, n_rows=DEMO_TRUTH_ROWS
+    )
+    result = {
+        "dataset": "lending",
+        **_result(model),
+        "population": {
+            "n_rows": DEMO_TRUTH_ROWS,
+            "rates": json.loads(rates.to_json(orient="index")),
+            "true_gap": {
+                name: float(rates[list(columns)].agg(lambda r: r.max() - r.min()).max())
+                for name, columns in (
+                    ("demographic_parity_difference", ("selection",)),
+                    ("equalized_odds_difference", ("tpr", "fpr")),
+                )
+            },
+        },
+    }
+    _show_result(result, model, as_json=arguments.json)
+    return _exit_code(model)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.store.run_folder import read_json
+
+    rows = read_json(Path(arguments.run_dir), "leaderboard.json")
+    if arguments.top is not None:
+        rows = rows[: arguments.top]
+    if arguments.format == "json":
+        print(json.dumps(rows, allow_nan=False))
+        return OK
+    import pandas as pd
+
+    from fairautoml.data.files import write_csv
+
+    table = pd.DataFrame(rows)
+    if arguments.format == "csv":
+        write_csv(table, sys.stdout)
+    else:
+        print(table.to_string(index=False))
+    return OK
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.data.files import read_table, write_csv
+    from fairautoml.store.run_folder import read_model
+
+    model: FairAutoML = read_model(Path(arguments.run_dir))
+    groups = model.pool_.groups
+    table = read_table(arguments.data, text_columns=() if groups is None else groups.columns)
+    answer = table.assign(prediction=model.predict(table))[["prediction"]]
+    if arguments.proba:
+        answer["probability"] = model.predict_proba(table)[:, 1]
+    write_csv(answer, sys.stdout if arguments.out is None else arguments.out)
+    return OK
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from fairautoml.bench.sweep import run_sweep
+
+    return run_sweep(arguments.sweep, arguments.out, resume=arguments.resume).exit_code
+
+
+def _estimator(arguments: argparse.Namespace, constraint: list[str] | None) -> "FairAutoML":
+    from fairautoml.automl import FairAutoML
+
+    return FairAutoML(
+        constraint=constraint,
+        objective=arguments.objective,
+        time_budget=arguments.time,
+        n_trials=arguments.trials,
+        strategy=arguments.strategy,
+        n_jobs=arguments.jobs,
+        run_dir=arguments.out,
+        overwrite=arguments.overwrite,
+        random_state=arguments.seed,
+        on_progress=_progress_line(),
+    )
+
+
+def _run_fit(model: "FairAutoML", source: "Source") -> None:
+    for_groups = list(source.sensitive) if source.sensitive else None
+    model.fit(source.X, source.y, for_groups, source.weight)
+    if sys.stderr.isatty():
+        _say("")
+
+
+def _positive(text: str | None, source: "Source") -> Any:
+    """Return the label that the user wrote, in the type of the column."""
+    if text is None:
+        return source.positive_label
+    from fairautoml.exceptions import ParameterError
+
+    labels = {str(label): label for label in source.y.dropna().unique()}
+    if text not in labels:
+        raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
+    return labels[text]
+
+
+def _lenient(model: "FairAutoML") -> "FairAutoML":
+    """Judge held-out rows of groups that the search has not seen by the common threshold."""
+    import copy
+
+    return copy.copy(model).set_params(unseen_group="base_model")
+
+
+def _result(model: "FairAutoML") -> dict[str, Any]:
+    best = model.summary_["best"]
+    return {
+        "constraint": model.constraint,
+        "seed": model.seed_,
+        "status": "feasible" if model.feasible_ else "no_feasible",
+        "interrupted": model.interrupted_,
+        "search": {
+            **{k: v for k, v in model.summary_.items() if k != "best"},
+            "score": best["score"],
+            "gap": best["gap"],
+        },
+        "entry": best,
+        "notes": list(model.notes_),
+        "run_dir": None if model.run_dir is None else str(model.run_dir),
+    }
+
+
+def _exit_code(model: "FairAutoML") -> int:
+    if model.interrupted_:
+        return INTERRUPTED
+    return OK if model.feasible_ or not model.constraint else NOT_FEASIBLE
+
+
+def _show_result(result: dict[str, Any], model: "FairAutoML", *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, allow_nan=False, default=str))
+        return
+    from fairautoml.text import result_text
+
+    print(result_text(result, model.leaderboard_.head(TOP_ROWS)))
+
+
+def _progress_line() -> "Callable[[Progress], None]":
+    """Return a callback that keeps one line up to date, or prints improvements only."""
+    live = sys.stderr.isatty()
+    best: list[Any] = []
+    start = time.monotonic()
+
+    def show(progress: "Progress") -> None:
+        entry = progress.best
+        left = progress.seconds_left
+        remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
+        found = "no model yet"
+        if entry is not None:
+            word = "feasible" if entry.feasible else "not feasible"
+            found = f"best {entry.score:.4f} at gap {entry.gap:.4f} ({word})"
+        line = f"{progress.n_trials} trials, {found}{remaining}"
+        if live:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+        elif entry is not None and (not best or best[-1] is not entry):
+            best.append(entry)
+            _say(f"[{time.monotonic() - start:6.1f} s] {line}")
+
+    return show
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _say(f"warning: {message}")
+
+
+def _version() -> str:
+    from fairautoml import __version__
+
+    return __version__
+
+
+def _seconds(text: str) -> float:
+    return _number(text, float, "a positive number of seconds, such as 60")
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, "a positive whole number"))
+
+
+def _share(text: str) -> float:
+    value = _number(text, float, "a share between 0 and 1, such as 0.3")
+    return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
+
+
+def _number(text: str, kind: Callable[[str], float], wanted: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        _refuse(text, wanted)
+    return value if 0 < value < float("inf") else _refuse(text, wanted)
+
+
+def _refuse(text: str, wanted: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
