@@ -5,21 +5,18 @@ that needs them, so ``fairautoml --help`` answers at once.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from fairautoml.automl import FairAutoML
-    from fairautoml.run import Progress
     from fairautoml.sources import Source
 
 OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
@@ -41,18 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    warnings.showwarning = _show_warning
-    terminated: list[int] = []
-
-    def on_term(number: int, _: object) -> None:
-        terminated.append(number)
-        raise KeyboardInterrupt
-
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), on_term)
     try:
-        code: int = arguments.run(arguments)
+        with _own_warnings(), _termination() as terminated:
+            code: int = arguments.run(arguments)
     except KeyboardInterrupt:
         _say("interrupted")
         code = INTERRUPTED
@@ -60,6 +48,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+@contextlib.contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Show the library's warnings as one line each, unless the user set filters with ``-W``."""
+    from fairautoml.exceptions import FairAutoMLWarning
+
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", FairAutoMLWarning)
+        yield
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[list[int]]:
+    """Treat a request to end like Ctrl-C, and remember it."""
+    received: list[int] = []
+
+    def on_signal(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), on_signal) for name in names}
+    try:
+        yield received
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
     predict.add_argument("data", metavar="DATA", help="CSV, TSV or parquet file")
     predict.add_argument("--out", metavar="FILE", help="CSV to write instead of stdout")
+    derive = "columns made as at fit: 'group=age<=25'; may be repeated"
+    predict.add_argument("--derive", action="append", default=[], help=derive)
     predict.add_argument("--proba", action="store_true", help="add the model's probability")
     predict.set_defaults(run=_guarded(_predict))
     bench = commands.add_parser("bench", help="run a sweep of fits")
@@ -107,7 +128,7 @@ def _fit_parser(fit: argparse.ArgumentParser) -> None:
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
     add("--randomized", action="store_true", help="allow rules that decide at random")
     add("--refit", action="store_true", help="serve one model trained on all rows")
-    add("--strict", action="store_true", help="no model at all when none is feasible")
+    add("--strict", action="store_true", help="an error when no model is feasible")
     _run_arguments(fit, seconds=None)
     fit.set_defaults(run=_guarded(_fit))
 
@@ -122,9 +143,9 @@ def _run_arguments(parser: argparse.ArgumentParser, *, seconds: float | None) ->
     add("--objective", default="accuracy", help="performance metric (default: accuracy)")
     add("--time", type=_seconds, default=seconds, metavar="S", help="seconds in all")
     add("--trials", type=_count, metavar="N", help="number of trials; reproducible")
-    add("--jobs", type=int, default=1, metavar="N", help="trials at a time; -1 = all cores")
+    add("--jobs", type=_jobs, default=1, metavar="N", help="trials at a time; -1 = all cores")
     add("--strategy", default="auto", help="how the next trial is chosen")
-    add("--seed", type=int, default=0, help="root seed (default: 0)")
+    add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that keeps the run")
     add("--overwrite", action="store_true", help="replace an earlier run in RUN")
     add("--json", action="store_true", help="result as JSON")
@@ -150,6 +171,11 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
         except known.FairAutoMLError as error:
             _say(f"fairautoml: error: {error}")
             return next(code for kinds, code in codes if isinstance(error, kinds))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _say(f"fairautoml: error: {error}")
+            return STORAGE
 
     return run
 
@@ -157,6 +183,7 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
 def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.exceptions import ParameterError
     from fairautoml.sources import Roles, open_source
+    from fairautoml.text import result_of
 
     if arguments.constraint and not arguments.sensitive:
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
@@ -183,7 +210,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     if arguments.holdout is not None:
         source, held = source.split(arguments.holdout, arguments.seed)
     _run_fit(model, source)
-    result = {"dataset": source.name, **_result(model)}
+    result = {"dataset": source.name, **result_of(model)}
     if held is not None:
         groups = list(held.sensitive) if held.sensitive else None
         result["holdout"] = _lenient(model).evaluate(held.X, held.y, groups, held.weight)
@@ -192,8 +219,8 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from fairautoml.data.lending import LendingPopulation
-    from fairautoml.sources import Roles, open_source
+    from fairautoml.sources import Roles, lending_truth, open_source
+    from fairautoml.text import result_of
 
     model = _estimator(arguments, [DEMO_CONSTRAINT])
     model.check_parameters()
@@ -205,27 +232,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     )
     _run_fit(model, source)
 
-    def decide(people: "pd.DataFrame") -> Any:
-        return (model.predict(people[source.X.columns]) == model.classes_[1]).astype(int)
-
-    rates = LendingPopulation().true_rates(
-        decide, sensitive=DEMO_SENSITIVE, n_rows=DEMO_TRUTH_ROWS
-    )
-    result = {
-        "dataset": "lending",
-        **_result(model),
-        "population": {
-            "n_rows": DEMO_TRUTH_ROWS,
-            "rates": json.loads(rates.to_json(orient="index")),
-            "true_gap": {
-                name: float(rates[list(columns)].agg(lambda r: r.max() - r.min()).max())
-                for name, columns in (
-                    ("demographic_parity_difference", ("selection",)),
-                    ("equalized_odds_difference", ("tpr", "fpr")),
-                )
-            },
-        },
-    }
+    _say(f"counting the true rates on {DEMO_TRUTH_ROWS:,} new people")
+    truth = lending_truth(model, list(source.X.columns), DEMO_SENSITIVE, DEMO_TRUTH_ROWS)
+    result = {"dataset": "lending", **result_of(model), "population": truth}
     _show_result(result, model, as_json=arguments.json)
     return _exit_code(model)
 
@@ -249,20 +258,28 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
     else:
-        print(table.to_string(index=False))
+        from fairautoml.text import board_text
+
+        objective = read_json(Path(arguments.run_dir), "summary.json")["best"]["objective"]
+        print(board_text(table, objective))
     return OK
 
 
 def _predict(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
+    import pandas as pd
+
+    from fairautoml.data.derive import apply_derive, parse_derive
     from fairautoml.data.files import read_table, write_csv
     from fairautoml.store.run_folder import read_model
 
     model: FairAutoML = read_model(Path(arguments.run_dir))
-    groups = model.pool_.groups
+    groups = None if model.pool_ is None else model.pool_.groups
     table = read_table(arguments.data, text_columns=() if groups is None else groups.columns)
-    answer = table.assign(prediction=model.predict(table))[["prediction"]]
+    for text in arguments.derive:
+        table = apply_derive(table, parse_derive(text))
+    answer = pd.DataFrame({"prediction": model.predict(table)})
     if arguments.proba:
         answer["probability"] = model.predict_proba(table)[:, 1]
     write_csv(answer, sys.stdout if arguments.out is None else arguments.out)
@@ -288,15 +305,16 @@ def _estimator(arguments: argparse.Namespace, constraint: list[str] | None) -> "
         run_dir=arguments.out,
         overwrite=arguments.overwrite,
         random_state=arguments.seed,
-        on_progress=_progress_line(),
     )
 
 
 def _run_fit(model: "FairAutoML", source: "Source") -> None:
+    from fairautoml.text import progress_line
+
     for_groups = list(source.sensitive) if source.sensitive else None
-    model.fit(source.X, source.y, for_groups, source.weight)
-    if sys.stderr.isatty():
-        _say("")
+    with progress_line(sys.stderr) as on_progress:
+        model.set_params(on_progress=on_progress)
+        model.fit(source.X, source.y, for_groups, source.weight)
 
 
 def _positive(text: str | None, source: "Source") -> Any:
@@ -315,25 +333,9 @@ def _lenient(model: "FairAutoML") -> "FairAutoML":
     """Judge held-out rows of groups that the search has not seen by the common threshold."""
     import copy
 
-    return copy.copy(model).set_params(unseen_group="base_model")
-
-
-def _result(model: "FairAutoML") -> dict[str, Any]:
-    best = model.summary_["best"]
-    return {
-        "constraint": model.constraint,
-        "seed": model.seed_,
-        "status": "feasible" if model.feasible_ else "no_feasible",
-        "interrupted": model.interrupted_,
-        "search": {
-            **{k: v for k, v in model.summary_.items() if k != "best"},
-            "score": best["score"],
-            "gap": best["gap"],
-        },
-        "entry": best,
-        "notes": list(model.notes_),
-        "run_dir": None if model.run_dir is None else str(model.run_dir),
-    }
+    other = copy.copy(model)
+    other.set_params(unseen_group="base_model")
+    return other
 
 
 def _exit_code(model: "FairAutoML") -> int:
@@ -348,32 +350,7 @@ def _show_result(result: dict[str, Any], model: "FairAutoML", *, as_json: bool) 
         return
     from fairautoml.text import result_text
 
-    print(result_text(result, model.leaderboard_.head(TOP_ROWS)))
-
-
-def _progress_line() -> "Callable[[Progress], None]":
-    """Return a callback that keeps one line up to date, or prints improvements only."""
-    live = sys.stderr.isatty()
-    best: list[Any] = []
-    start = time.monotonic()
-
-    def show(progress: "Progress") -> None:
-        entry = progress.best
-        left = progress.seconds_left
-        remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
-        found = "no model yet"
-        if entry is not None:
-            word = "feasible" if entry.feasible else "not feasible"
-            found = f"best {entry.score:.4f} at gap {entry.gap:.4f} ({word})"
-        line = f"{progress.n_trials} trials, {found}{remaining}"
-        if live:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-        elif entry is not None and (not best or best[-1] is not entry):
-            best.append(entry)
-            _say(f"[{time.monotonic() - start:6.1f} s] {line}")
-
-    return show
+    print(result_text(result, model.leaderboard_, TOP_ROWS))
 
 
 def _say(line: str) -> None:
@@ -392,6 +369,14 @@ def _version() -> str:
 
 def _seconds(text: str) -> float:
     return _number(text, float, "a positive number of seconds, such as 60")
+
+
+def _jobs(text: str) -> int:
+    return -1 if text == "-1" else int(_number(text, int, "a positive whole number, or -1"))
+
+
+def _seed(text: str) -> int:
+    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 0"))
 
 
 def _count(text: str) -> int:

@@ -5,7 +5,7 @@ import numbers
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,31 @@ LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
 """A longer budget is taken for a slip of the pen."""
 
 
+FLAGS = ("sensitive_at_predict", "randomized", "refit", "strict", "overwrite")
+"""Parameters that are true or false."""
+
+
+class Asked(Protocol):
+    """The estimator's parameters as the user gave them, unchecked."""
+
+    constraint: Any
+    objective: Any
+    time_budget: Any
+    n_trials: Any
+    learners: Any
+    mitigators: Any
+    strategy: Any
+    allocator: Any
+    executor: Any
+    n_jobs: Any
+    n_folds: Any
+    unseen_group: Any
+    on_degenerate: Any
+    run_dir: Any
+    on_progress: Any
+    random_state: Any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """Parameters of the estimator after checking.
@@ -32,7 +57,7 @@ class Wishes:
     Parameters
     ----------
     constraints : tuple of Constraint
-        None = plain AutoML.
+        Empty = plain AutoML.
     objective : Metric
         Performance metric.
     time_budget : float or None
@@ -63,6 +88,55 @@ class Wishes:
     n_workers: int
     n_folds: int
     seed: int
+
+
+def check_wishes(asked: Asked) -> Wishes:
+    """Return the parameters as the search will read them.
+
+    Parameters
+    ----------
+    asked : Asked
+        The estimator.
+
+    Raises
+    ------
+    ParameterError
+        One of them is wrong.
+    UnknownNameError
+        A metric or a plug-in does not exist.
+    """
+    _check_plain(asked)
+    seconds, trials = check_budget(asked.time_budget, asked.n_trials)
+    return Wishes(
+        constraints=check_constraints(asked.constraint),
+        objective=check_objective(asked.objective),
+        time_budget=seconds,
+        n_trials=trials,
+        learners=check_names("learners", asked.learners, LEARNERS),
+        mitigators=check_names("mitigators", asked.mitigators, MITIGATORS),
+        strategy=check_name("strategy", asked.strategy, STRATEGIES),
+        allocator=check_name("allocator", asked.allocator, ALLOCATORS),
+        executor=check_name("executor", asked.executor, EXECUTORS),
+        n_workers=check_workers(asked.n_jobs),
+        n_folds=check_count("n_folds", asked.n_folds, least=2),
+        seed=check_seed(asked.random_state),
+    )
+
+
+def _check_plain(asked: Asked) -> None:
+    check_choice("unseen_group", asked.unseen_group, ("error", "base_model"))
+    check_choice("on_degenerate", asked.on_degenerate, ("error", "constant"))
+    for name in FLAGS:
+        value = getattr(asked, name)
+        # A text such as "False" counts as true, and nobody would notice.
+        if not isinstance(value, bool | np.bool_):
+            raise ParameterError(f"{name}={value!r} must be True or False")
+    if asked.on_progress is not None and not callable(asked.on_progress):
+        msg = f"on_progress={asked.on_progress!r} must be None or a function of one argument"
+        raise ParameterError(msg)
+    if not isinstance(asked.run_dir, str | os.PathLike | None):
+        msg = f"run_dir={asked.run_dir!r} must be None or the path of a folder"
+        raise ParameterError(msg)
 
 
 def check_objective(name: Any) -> Metric:
@@ -244,13 +318,3 @@ def check_share(name: str, value: Any) -> float | None:
         msg = f"{name}={value!r} must be a number in [0, 1]"
         raise ParameterError(msg)
     return float(value)
-
-
-REGISTRIES: dict[str, Registry[Any]] = {
-    "learners": LEARNERS,
-    "mitigators": MITIGATORS,
-    "strategy": STRATEGIES,
-    "allocator": ALLOCATORS,
-    "executor": EXECUTORS,
-}
-"""Which registry each parameter of the estimator names plug-ins of."""

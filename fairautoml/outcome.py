@@ -1,18 +1,23 @@
-"""What a search leaves: the leaderboard and the models that entries are served from."""
+"""What a search leaves: the leaderboard, the models that entries are served from, the files."""
 
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.assembly import FairClassifier
-from fairautoml.data.columns import TableSchema
+from fairautoml.data._frames import as_array, read_table
+from fairautoml.data._numbers import OnNonfinite
+from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset
+from fairautoml.data.files import write_csv
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import refit
@@ -139,6 +144,8 @@ def conduct(
     ------
     NoModelError
         Not a single trial gave a model.
+    KeyboardInterrupt
+        The user ended the search before the first model.
     """
     with ExitStack() as stack:
         artifacts = _temporary(stack) if folder is None else folder.artifacts
@@ -151,13 +158,23 @@ def conduct(
                 folder.append_trial({**describe_candidate(result), "best": shown})
 
         history, finished = run_search(plan, artifacts, keep=keep, on_progress=on_progress)
+        if history.best is None and not finished:
+            raise KeyboardInterrupt
         if history.best is None:
             failures = [
                 f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in history.results
             ]
-            raise NoModelError("no trial gave a model; " + "; ".join(failures))
+            msg = (
+                f"no trial of {len(failures)} gave a model ({'; '.join(failures)}); "
+                "give a larger time_budget or other learners"
+            )
+            raise NoModelError(msg)
         entries = tuple(history.entries)
         pool = make_pool(entries, history.best, plan, artifacts, retrain=retrain)
+        for result in history.results:
+            # Forests are large, and nothing off the front can be chosen any more.
+            if result.trial.key not in pool.bags:
+                artifacts.drop_models(result.trial.key)
     return Outcome(history=history, pool=pool, interrupted=not finished)
 
 
@@ -206,6 +223,106 @@ def make_pool(
         classes=dataset.classes,
         seed=plan.seed,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantClassifier:
+    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        How a table is read: new rows are checked as ever.
+    classes : ndarray of shape (1,)
+        The user's label.
+    """
+
+    schema: TableSchema
+    classes: NDArray[Any]
+    groups: None = None
+    needs_sensitive: bool = False
+
+    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the position of the class for encoded rows, shape (n_rows,)."""
+        return np.zeros(len(cells), dtype=np.int64)
+
+
+def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantClassifier | None:
+    """Return the model of a target with one class; None when it has several or is faulty.
+
+    Parameters
+    ----------
+    X, y
+        As in ``fit``.
+    on_nonfinite : {"error", "impute"}
+        As in ``fit``.
+    """
+    table, labels = read_table(X), as_array(y, "y")
+    if labels.ndim != 1 or len(labels) != table.n_rows or pd.isna(labels).any():
+        return None
+    if len(set(labels.tolist())) != 1:
+        return None
+    schema, _ = fit_columns(table, drop=(), on_nonfinite=on_nonfinite)
+    return ConstantClassifier(schema=schema, classes=labels[:1].copy())
+
+
+def open_run_folder(
+    path: str | PathLike[str] | None,
+    parameters: Mapping[str, Any],
+    *,
+    seed: int,
+    overwrite: bool,
+) -> RunFolder | None:
+    """Return the folder that keeps the run, its configuration written; None for no path.
+
+    Parameters
+    ----------
+    path : path or None
+        Where.
+    parameters : mapping
+        Of the estimator; what is no plain value is left out of the configuration.
+    seed : int
+        Root seed.
+    overwrite : bool
+        Whether an earlier run may be replaced.
+
+    Raises
+    ------
+    RunFolderError
+        The folder cannot be used.
+    """
+    if path is None:
+        return None
+    folder = RunFolder(Path(path), overwrite=overwrite)
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in parameters.items()
+        if isinstance(value, str | int | float | bool | list | tuple | None)
+    }
+    folder.write_json("config.json", {**plain, "run_dir": str(path), "seed": seed})
+    return folder
+
+
+def keep_run(
+    folder: RunFolder, model: Any, board: pd.DataFrame, summary: Mapping[str, Any]
+) -> None:
+    """Write what a finished run keeps; the model last.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Where.
+    model : FairAutoML
+        The fitted estimator.
+    board : DataFrame
+        The leaderboard.
+    summary : mapping
+        Figures of the run.
+    """
+    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
+    folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
+    folder.write_json("summary.json", dict(summary))
+    folder.write_model(model, {"best": summary["best"]})
 
 
 def _rows_by_cell(dataset: Dataset) -> NDArray[np.float64]:

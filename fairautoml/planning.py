@@ -1,16 +1,18 @@
 """From wishes and rows to a plan: what may be searched, in which order, for which goal."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from fairautoml.data.border import BorderOptions
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.splits import fold_count, stratified_folds
 from fairautoml.evaluation.encoding import has_high_cardinality
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
-from fairautoml.exceptions import InputError, MissingSensitiveError
+from fairautoml.exceptions import DegradedWarning, InputError, MissingSensitiveError
 from fairautoml.learners import LEARNERS
-from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
 from fairautoml.options import Wishes
 from fairautoml.run import RunPlan
 from fairautoml.spaces import (
@@ -54,6 +56,49 @@ class Setting:
     randomized: bool
 
 
+class Strictness(Protocol):
+    """The estimator's parameters on how strictly input is read; the border checks them."""
+
+    sensitive_at_predict: Any
+    pos_label: Any
+    sensitive_missing: Any
+    sensitive_in_X: Any
+    max_groups: Any
+    on_nonfinite: Any
+    align: Any
+
+
+def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
+    """Return how the border shall read what ``fit`` was given.
+
+    Parameters
+    ----------
+    asked : Strictness
+        The estimator.
+    sensitive : values or name(s) of columns of X
+        As given to ``fit``.
+
+    Raises
+    ------
+    InputError
+        An option has a value that does not exist.
+    """
+    named = isinstance(sensitive, str) or (
+        isinstance(sensitive, list | tuple) and all(isinstance(name, str) for name in sensitive)
+    )
+    given = BorderOptions(
+        pos_label=asked.pos_label,
+        sensitive_missing=asked.sensitive_missing,
+        sensitive_in_X=asked.sensitive_in_X,
+        max_groups=asked.max_groups,
+        on_nonfinite=asked.on_nonfinite,
+        align=asked.align,
+    )
+    # A winner that must not need the sensitive column must not have it as a feature either.
+    blind = named and not asked.sensitive_at_predict
+    return replace(given, sensitive_in_X="drop") if blind else given
+
+
 def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
     """Return the problem: goal, post-processors that serve it, folds.
 
@@ -71,7 +116,12 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
     MissingSensitiveError
         A constraint without groups.
     InputError
-        A constraint on groups that do not exist, fewer than two groups, or no post-processor left.
+        A constraint on groups that do not exist, or a post-processor that cannot serve it.
+
+    Warns
+    -----
+    DegradedWarning
+        A sensitive column has a single group, so that no constraint applies to it.
     """
     if wishes.constraints and dataset.groups is None:
         msg = (
@@ -80,14 +130,14 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
             "For a search without fairness use FairAutoML(constraint=None)."
         )
         raise MissingSensitiveError(msg)
+    targets, notes = _applicable(targets_of(wishes.constraints, dataset.systems))
     goal = Goal(
-        targets=targets_of(wishes.constraints, dataset.systems),
+        targets=targets,
         objective=wishes.objective.name,
         randomized=setting.randomized,
     )
-    _check_several_groups(goal)
     return Problem(
-        dataset=dataset,
+        dataset=replace(dataset, notes=(*dataset.notes, *notes)),
         folds=stratified_folds(
             dataset.y, dataset.cells, fold_count(dataset.y, wishes.n_folds), wishes.seed
         ),
@@ -98,16 +148,23 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
     )
 
 
-def _check_several_groups(goal: Goal) -> None:
-    for target in goal.targets:
+def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """Return the targets that compare two groups or more, and a note about each other one."""
+    notes = []
+    for target in targets:
         if target.system.n_groups < 2:
             found = ", ".join(map(repr, target.system.labels))
-            msg = (
+            note = (
                 f"sensitive: {target.system.name!r} has a single group ({found}), so "
-                f"{target.metric.name} does not apply; give rows of two groups or more, or use "
-                "FairAutoML(constraint=None)"
+                f"{target.metric.name} does not apply to it (NOT_APPLICABLE)"
             )
-            raise InputError(msg)
+            warnings.warn(
+                f"{note}; give rows of two groups or more, or use FairAutoML(constraint=None)",
+                DegradedWarning,
+                stacklevel=4,
+            )
+            notes.append(note)
+    return tuple(t for t in targets if t.system.n_groups >= 2), tuple(notes)
 
 
 def _post_processors(

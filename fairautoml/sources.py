@@ -1,6 +1,7 @@
 """Tables for the command line: a file or a named dataset, its columns sorted into roles."""
 
 import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.derive import apply_derive, apply_keep, parse_derive, parse_keep
 from fairautoml.data.files import read_table
+from fairautoml.data.lending import LendingPopulation
 from fairautoml.data.loaders import load
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, ParameterError
@@ -137,6 +139,45 @@ def open_source(name: str, roles: Roles) -> Source:
     if target is None:
         raise ParameterError(f"--target is missing: name the column of the labels in {name}")
     return _sorted(name, frame, target, roles, drop=drop, positive=positive)
+
+
+def lending_truth(
+    model: Any, columns: Sequence[str], sensitive: str, n_rows: int
+) -> dict[str, Any]:
+    """Return the rates and gaps of a model on new people of the embedded population.
+
+    Parameters
+    ----------
+    model : FairAutoML
+        Fitted on ``columns`` of the population's table.
+    columns : sequence of str
+        Its features.
+    sensitive : str
+        The groups.
+    n_rows : int
+        People to draw.
+
+    Returns
+    -------
+    dict
+        ``rates`` by group, ``true_gap`` by metric.
+    """
+
+    def decide(people: pd.DataFrame) -> NDArray[np.int64]:
+        accepted: NDArray[np.bool_] = model.predict(people[list(columns)]) == model.classes_[1]
+        return accepted.astype(np.int64)
+
+    rates = LendingPopulation().true_rates(decide, sensitive=sensitive, n_rows=n_rows)
+    spread = rates.max() - rates.min()
+    return {
+        "n_rows": n_rows,
+        "sensitive": sensitive,
+        "rates": json.loads(rates.to_json(orient="index")),
+        "true_gap": {
+            "equalized_odds_difference": float(max(spread["tpr"], spread["fpr"])),
+            "demographic_parity_difference": float(spread["selection"]),
+        },
+    }
 
 
 def _sorted(

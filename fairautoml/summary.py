@@ -1,6 +1,7 @@
 """Figures of a run for people and files: plain values only."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -83,7 +84,18 @@ def trials_frame(history: History) -> pd.DataFrame:
     return pd.DataFrame([describe_candidate(result) for result in rows])
 
 
-def run_summary(history: History, plan: RunPlan, best: Entry, seconds: float) -> dict[str, Any]:
+CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT})
+"""How trials end that the clock or the user ended, not a fault."""
+
+
+def run_summary(
+    history: History,
+    plan: RunPlan,
+    best: Entry,
+    *,
+    seconds: float,
+    time_budget: float | None,
+) -> dict[str, Any]:
     """Return the figures of a run.
 
     Parameters
@@ -96,10 +108,14 @@ def run_summary(history: History, plan: RunPlan, best: Entry, seconds: float) ->
         The chosen entry.
     seconds : float
         Wall-clock seconds of ``fit``.
+    time_budget : float or None
+        Seconds that it was allowed.
 
     Returns
     -------
     dict
+        ``n_trials`` counts all trials; ``n_failed`` of them went wrong and ``n_cut_off`` were
+        ended by the clock or the user. ``max_trials`` and ``time_budget`` are what was allowed.
         ``overhead_fraction`` is the share of worker time in which nothing was trained or scored.
     """
     statuses = [result.status for result in history.results]
@@ -107,7 +123,10 @@ def run_summary(history: History, plan: RunPlan, best: Entry, seconds: float) ->
     available = seconds * plan.n_workers
     return {
         "n_trials": len(statuses),
-        "n_failed": sum(status is not Status.SUCCESS for status in statuses),
+        "n_failed": sum(s is not Status.SUCCESS and s not in CUT_OFF for s in statuses),
+        "n_cut_off": sum(status in CUT_OFF for status in statuses),
+        "max_trials": plan.n_trials,
+        "time_budget": time_budget,
         "n_entries": len(history.entries),
         "seconds": round(seconds, 3),
         "training_seconds": round(training, 3),
@@ -120,6 +139,34 @@ def run_summary(history: History, plan: RunPlan, best: Entry, seconds: float) ->
         "seed": plan.seed,
         "best": describe_entry(best, plan.problem.objective.name),
     }
+
+
+def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
+    """Say that no model meets the constraints, how far the served one is, and what may help.
+
+    Parameters
+    ----------
+    entry : Entry
+        What is served instead.
+    constraints : sequence of str
+        What was asked for.
+    """
+    wanted = " and ".join(constraints)
+    if not entry.measures:
+        return (
+            f"constraint={wanted!r} does not apply: there is a single group, so no model can be "
+            "said to meet it; give rows of two groups or more, or use FairAutoML(constraint=None)"
+        )
+    kept = "the least unfair one is kept"
+    if entry.constant:
+        kept = "the one that is kept decides alike for everybody (constant_predictor)"
+    worst = max(entry.measures, key=lambda m: m.gap - m.limit)
+    found = worst.reason if worst.value is None else f"{worst.value:.4f}"
+    return (
+        f"no model meets constraint={wanted!r} on the search rows; {kept}: {worst.metric} on "
+        f"{worst.system!r} is {found}. Give more time or rows, a looser bound, or fewer groups; "
+        "leaderboard_ has the front"
+    )
 
 
 def _finite(value: float) -> float | None:

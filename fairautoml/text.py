@@ -1,14 +1,79 @@
-"""The result of a run as text for a terminal."""
+"""The result of a run: as plain values for JSON, and as text for a terminal."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 
-COLUMNS = ("rank", "feasible", "gap", "gap_low", "gap_high", "learner", "mitigator", "tolerance")
+if TYPE_CHECKING:
+    from fairautoml.automl import FairAutoML
+    from fairautoml.run import Progress
+
+COLUMNS = (
+    "rank", "feasible", "gap", "gap_low", "gap_high", "learner", "mitigation", "mitigator",
+    "tolerance", "trial", "seconds",
+)  # fmt: skip
+"""Columns of the leaderboard that a terminal has room for, besides the objective."""
+
+MOST_GROUPS = 12
+"""Groups of one system that are shown."""
 
 
-def result_text(result: Mapping[str, Any], board: pd.DataFrame) -> str:
+def result_of(model: "FairAutoML") -> dict[str, Any]:
+    """Return what a fit found, as plain values.
+
+    Parameters
+    ----------
+    model : FairAutoML
+        Fitted.
+
+    Returns
+    -------
+    dict
+        ``entry`` is the chosen one; ``most_accurate`` is the other end of the Pareto front, which
+        shows the price of the constraint; ``search`` says what was spent.
+    """
+    best = model.summary_["best"]
+    front = model.pareto_front_.iloc[-1]
+    return {
+        "constraint": model.constraint,
+        "seed": model.seed_,
+        "status": "feasible" if model.feasible_ else "no_feasible",
+        "interrupted": model.interrupted_,
+        "search": {
+            **{k: v for k, v in model.summary_.items() if k != "best"},
+            "score": best["score"],
+            "gap": best["gap"],
+        },
+        "entry": best,
+        "most_accurate": {
+            "learner": str(front["learner"]),
+            "score": float(front[best["objective"]]),
+            "gap": None if pd.isna(front["gap"]) else float(front["gap"]),
+        },
+        "notes": list(model.notes_),
+        "run_dir": None if model.run_dir is None else str(model.run_dir),
+    }
+
+
+def board_text(board: pd.DataFrame, objective: str) -> str:
+    """Return a leaderboard as a table of text.
+
+    Parameters
+    ----------
+    board : DataFrame
+        Rows to show.
+    objective : str
+        Its column of the performance metric.
+    """
+    shown = [name for name in (*COLUMNS[:2], objective, *COLUMNS[2:]) if name in board]
+    if "mitigation" in shown and (board["mitigation"] == "none").all():
+        shown.remove("mitigation")
+    return board[shown].to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-")
+
+
+def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> str:
     """Return leaderboard, chosen model, held-out or true rates, and what the run cost.
 
     Parameters
@@ -16,65 +81,168 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame) -> str:
     result : mapping
         What ``fairautoml fit --json`` prints.
     board : DataFrame
-        Rows of the leaderboard to show.
+        The leaderboard.
+    n_rows : int
+        Rows of it to show.
     """
-    entry = result["entry"]
     search = result["search"]
-    wanted = (*COLUMNS[:2], entry["objective"], *COLUMNS[2:])
-    shown = [column for column in wanted if column in board]
+    cut_off = f", {search['n_cut_off']} of them cut off at the end" if search["n_cut_off"] else ""
     lines = [
-        board[shown].to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-"),
+        f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
+        board_text(board.head(n_rows), result["entry"]["objective"]),
         "",
-        _verdict(result),
-        f"rule: {entry['rule']}",
-        *(f"note: {note}" for note in result["notes"]),
-        *_held_out(result.get("holdout")),
-        *_population(result.get("population")),
-        f"{search['n_trials']} trials ({search['n_failed']} failed), {search['seconds']:.1f} s, "
-        f"of which {100 * search['overhead_fraction']:.1f} % not training "
-        f"({search['n_workers']} worker(s), strategy {search['strategy']}, seed {result['seed']})",
+        *_chosen(result),
+        *(f"  note: {note}" for note in result["notes"]),
+        *_held_out(result.get("holdout"), result["entry"]),
+        *_population(result.get("population"), result["entry"]),
+        "",
+        f"{search['n_trials']} trials{cut_off}, {search['n_failed']} failed; "
+        f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
+        f"training ({search['n_workers']} worker(s), strategy {search['strategy']}, "
+        f"seed {result['seed']})",
+        *_next_step(result),
     ]
-    if result["run_dir"] is not None:
-        lines.append(f"kept in {result['run_dir']}")
     return "\n".join(lines)
 
 
-def _verdict(result: Mapping[str, Any]) -> str:
+def _chosen(result: Mapping[str, Any]) -> list[str]:
     entry = result["entry"]
-    model = f"{entry['learner']} with {entry['mitigator']}"
-    if entry["mitigation"] != "none":
-        model = f"{entry['learner']}, {entry['mitigation']}, with {entry['mitigator']}"
-    score = f"{entry['objective']} {entry['score']:.4f}"
+    parts = [entry["learner"], entry["mitigation"], entry["mitigator"]]
+    model = " with ".join([parts[0], *(part for part in parts[1:] if part != "none")])
+    lines = [f"Chosen: {model}, {entry['objective']} {entry['score']:.4f} (cross-fitted)"]
     if not entry["measures"]:
-        return f"chosen: {model}, {score} (cross-fitted)"
-    gaps = ", ".join(
-        f"{m['metric']} on {m['groups']} "
-        + (f"undefined ({m['reason']})" if m["value"] is None else f"{m['value']:.4f}")
-        for m in entry["measures"]
+        return lines
+    word = "meets" if result["status"] == "feasible" else "DOES NOT MEET"
+    lines.append(f"  {word} the constraint on the search rows (cross-fitted):")
+    for measure in entry["measures"]:
+        found = measure["reason"] if measure["value"] is None else f"{measure['value']:.4f}"
+        lines.append(f"    {measure['metric']}[{measure['groups']}] {found}")
+    lines.append(f"  rule: {entry['rule']}")
+    most = result["most_accurate"]
+    gap = "undefined" if most["gap"] is None else f"{most['gap']:.4f}"
+    lines.append(
+        f"  price: without the constraint the best is {most['learner']}, "
+        f"{entry['objective']} {most['score']:.4f} at gap {gap}"
     )
-    word = "meets the constraint" if entry["feasible"] else "DOES NOT MEET the constraint"
-    return f"chosen: {model}, {word} on the search rows (cross-fitted): {score}; {gaps}"
+    return lines
 
 
-def _held_out(found: Mapping[str, Any] | None) -> list[str]:
+def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:
     if found is None:
         return []
-    gaps = ", ".join(
-        f"{name} " + ("undefined" if gap is None else f"{gap:.4f}")
-        for name, gap in found.get("gaps", {}).items()
+    lines = ["", f"On {found['n_rows']:,} held-out rows: accuracy {found['accuracy']:.4f}"]
+    if found["n_unknown_group"]:
+        lines.append(f"  {found['n_unknown_group']} rows of unknown groups are in no gap")
+    lines += _gap_lines(found.get("gaps", {}), entry)
+    for system, groups in found.get("rates", {}).items():
+        rates = pd.DataFrame(groups).T.rename_axis(system)
+        lines.append(_rates_text(rates))
+    return lines
+
+
+def _gap_lines(gaps: Mapping[str, float | None], entry: Mapping[str, Any]) -> list[str]:
+    limits = {f"{m['metric']}[{m['groups']}]": m["limit"] for m in entry["measures"]}
+    lines = []
+    for name, gap in gaps.items():
+        limit = limits.get(name)
+        word = ""
+        if gap is not None and limit is not None:
+            word = f" ({'within' if gap <= limit else 'over'} the bound {limit:g})"
+        lines.append(f"  {name} {'undefined' if gap is None else f'{gap:.4f}'}{word}")
+    return lines
+
+
+def _rates_text(rates: pd.DataFrame) -> str:
+    shown = [name for name in rates if not str(name).endswith("_se")]
+    text = (
+        rates[shown]
+        .head(MOST_GROUPS)
+        .to_string(float_format=lambda v: f"{v:.4f}" if v <= 1 else f"{v:,.0f}", na_rep="-")
     )
-    return [f"on {found['n_rows']} held-out rows: accuracy {found['accuracy']:.4f}; {gaps}"]
+    more = len(rates) - MOST_GROUPS
+    return f"{text}\n  ... and {more} more groups" if more > 0 else text
 
 
-def _population(found: Mapping[str, Any] | None) -> list[str]:
+def _population(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:
     if found is None:
         return []
-    rates = pd.DataFrame(found["rates"]).T
-    gaps = ", ".join(f"{name} {gap:.4f}" for name, gap in found["true_gap"].items())
+    gaps = {f"{name}[{found['sensitive']}]": gap for name, gap in found["true_gap"].items()}
     return [
         "",
-        f"true rates on {found['n_rows']:,} new people of the population:",
-        rates.to_string(float_format=lambda v: f"{v:.4f}"),
-        f"true gaps: {gaps}",
-        "",
+        f"The truth, counted on {found['n_rows']:,} new people of the population:",
+        *_gap_lines(gaps, entry),
+        _rates_text(pd.DataFrame(found["rates"]).T.rename_axis(found["sensitive"])),
     ]
+
+
+def _next_step(result: Mapping[str, Any]) -> list[str]:
+    if result.get("population") is not None:
+        return [
+            "",
+            "Next, the same on a table of your own:",
+            "  fairautoml fit people.csv --target LABEL --sensitive GROUP \\",
+            f"    --constraint '{result['constraint'][0]}' --time 60 --holdout 0.3 --out run",
+        ]
+    if result["run_dir"] is None:
+        return ["Nothing was kept; give --out RUN to keep the model for fairautoml predict."]
+    return [f"Kept in {result['run_dir']}; next: fairautoml predict {result['run_dir']} NEW.csv"]
+
+
+def progress_text(progress: "Progress") -> str:
+    """Return one line about a search that runs.
+
+    Parameters
+    ----------
+    progress : Progress
+        What a progress callback is told.
+    """
+    found = "no model yet"
+    entry = progress.best
+    if entry is not None:
+        found = f"best {entry.score:.4f}"
+        if entry.measures:
+            word = "feasible" if entry.feasible else "not feasible"
+            found = f"{found} at gap {entry.gap:.4f} ({word})"
+    left = progress.seconds_left
+    remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
+    plural = "" if progress.n_trials == 1 else "s"
+    return f"{progress.n_trials} trial{plural}, {found}{remaining}"
+
+
+@contextmanager
+def progress_line(stream: TextIO) -> "Iterator[Callable[[Progress], None]]":
+    """Give a progress callback: one live line on a terminal, else a line per improvement.
+
+    Parameters
+    ----------
+    stream : text stream
+        Standard error.
+    """
+    if not stream.isatty():
+        yield _improvements(stream)
+        return
+    try:
+        from rich.console import Console
+    except ImportError:
+        yield lambda progress: _rewrite(stream, progress_text(progress))
+        _rewrite(stream, "")
+        return
+    with Console(file=stream).status("first trial") as status:
+        yield lambda progress: status.update(progress_text(progress))
+
+
+def _rewrite(stream: TextIO, line: str) -> None:
+    stream.write(f"\r\x1b[K{line}")
+    stream.flush()
+
+
+def _improvements(stream: TextIO) -> "Callable[[Progress], None]":
+    shown: list[Any] = []
+
+    def show(progress: "Progress") -> None:
+        if progress.best is not None and (not shown or shown[-1] is not progress.best):
+            shown.append(progress.best)
+            stream.write(f"{progress_text(progress)}\n")
+            stream.flush()
+
+    return show

@@ -84,8 +84,8 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
     else:
         projected = np.asarray(X @ rng.standard_normal(X.shape[1])).ravel()
         mixed = projected.astype(np.float64).view(np.uint64)
-    drawn: NDArray[np.float64] = (_scrambled(mixed) >> np.uint64(11)) * 2.0**-53
-    return drawn
+    share: NDArray[np.float64] = np.multiply(_scrambled(mixed) >> np.uint64(11), 2.0**-53)
+    return share
 
 
 def _scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

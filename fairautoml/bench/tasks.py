@@ -13,7 +13,7 @@ from fairautoml.exceptions import InputError
 
 SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""
-LISTS = ("sensitive", "constraints", "derive", "keep", "seeds")
+LISTS = ("sensitive", "constraints", "derive", "keep", "options", "seeds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class Task:
         Derived columns, as ``fairautoml.data.derive.parse_derive`` reads them.
     keep : tuple of str
         Choices of rows, as ``parse_keep`` reads them.
+    options : tuple of str
+        Further options of ``fairautoml fit``, such as ``"--refit"`` or ``"--jobs=2"``.
     seconds : float or None
         Time budget of one fit.
     n_trials : int or None
@@ -55,6 +57,7 @@ class Task:
     constraints: tuple[str, ...] = ()
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     seconds: float | None = None
     n_trials: int | None = None
     seeds: tuple[int, ...] = (0,)
@@ -71,6 +74,9 @@ class Task:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
         if not _is_number(self.holdout) or not 0 < self.holdout < 1:
             msg = f"task {self.name!r}: holdout is {self.holdout!r}; it must be in (0, 1)"
+            raise InputError(msg)
+        if not all(option.startswith("--") for option in self.options):
+            msg = f"task {self.name!r}: options is {list(self.options)}; each must begin with --"
             raise InputError(msg)
         self._check_seeds()
         for text in self.derive:
@@ -99,6 +105,7 @@ class Task:
             parts += ["--time", f"{self.seconds:g}"]
         if self.n_trials is not None:
             parts += ["--trials", str(self.n_trials)]
+        parts += self.options
         return (*parts, "--holdout", f"{self.holdout:g}", "--seed", str(seed), "--json")
 
 

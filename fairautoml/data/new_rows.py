@@ -1,4 +1,4 @@
-"""New rows at predict: the same encoding as at fit, and their group cells."""
+"""New rows at predict: the same encoding as at fit, and their group cells; bare arrays."""
 
 import difflib
 from typing import Any
@@ -60,6 +60,18 @@ def read_new_rows(
         msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
         raise InputError(msg)
     return matrix, cells
+
+
+def with_length(values: Any) -> Any:
+    """Return what only knows how to become an array (``__array__``) as that array.
+
+    Parameters
+    ----------
+    values : any
+        Returned as it is when it has a length.
+    """
+    bare = hasattr(values, "__array__") and not hasattr(values, "__len__")
+    return np.asarray(values) if bare else values
 
 
 def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:

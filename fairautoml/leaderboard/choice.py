@@ -1,5 +1,6 @@
 """Which entry is better: the one order that everything uses."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from fairautoml.trials import Entry
@@ -56,15 +57,18 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
     """Return the entries that no other beats in objective and excess over the limits.
 
     From the fairest to the best objective. An entry is dominated by another that is at least as
-    good in both and better in one; of equals the earlier trial stays.
+    good in both and better in one; of equals the earlier trial stays. One decision for everybody
+    and undefined gaps are no choice, so they are left out unless there is nothing else.
 
     Parameters
     ----------
     entries : iterable of Entry
         What to choose from.
     """
+    every = list(entries)
+    real = [e for e in every if math.isfinite(e.excess) and not (e.constant and e.measures)]
     front: list[Entry] = []
-    for entry in sorted(entries, key=lambda e: (e.excess, -e.value, *_tie(e))):
+    for entry in sorted(real if real else every, key=lambda e: (e.excess, -e.value, *_tie(e))):
         if not front or entry.value > front[-1].value:
             front.append(entry)
     return front

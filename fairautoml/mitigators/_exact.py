@@ -14,6 +14,7 @@ has no such rate: it is left out of that constraint, like in the linear program.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,11 @@ from numpy.typing import NDArray
 from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._cells import SLACK, Cuts, per_unit
 
-CORNERS = 2500
+CORNERS = 4096
 """Corners of the window that are tried at once; if there are no more, the answer is exact."""
+
+FIRST = 300
+"""So many of them differ in the first rate, when several are constrained."""
 
 NEAR = 60
 """Corners on either side that a scan along one rate tries, ..."""
@@ -31,6 +35,7 @@ SCAN = 400
 """... besides so many over the whole range."""
 
 Limit = tuple[Rate, str, float]
+Span = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def solve_pairs(
@@ -124,8 +129,7 @@ class Windows:
 
     def _climb(self, tolerance: float) -> list[float]:
         """Grid over the corner; when it is coarse, scans along one rate until nothing improves."""
-        points = _grid(self.corners)
-        grid = [axis.ravel() for axis in np.meshgrid(*points, indexing="ij")]
+        grid = self._starts(tolerance)
         value, _ = self._evaluate(grid, tolerance)
         best = int(value.argmax())
         corner, reached = [float(axis[best]) for axis in grid], float(value[best])
@@ -137,6 +141,41 @@ class Windows:
                 if found > reached:
                     corner, reached, improved = moved, found, True
         return corner
+
+    def _starts(self, tolerance: float) -> list[NDArray[np.float64]]:
+        """Return all corners, or the first rate's with some of the others that go with each."""
+        if math.prod(len(axis) for axis in self.corners) <= CORNERS:
+            return [axis.ravel() for axis in np.meshgrid(*self.corners, indexing="ij")]
+        first, others = self.corners[0], range(1, len(self.limits))
+        _, form, scale = self.limits[0]
+        spans = [g.span([first], [_end(first, form, scale * tolerance)]) for g in self.groups]
+        ends = [self._range_of(k, spans, tolerance) for k in others]
+        fits = np.all([start < stop for start, stop in spans], axis=0)
+        for low, high in ends:
+            fits &= low <= high
+        per_rate = max(2, math.floor((CORNERS / FIRST) ** (1 / max(1, len(ends)))))
+        kept = _thin(np.flatnonzero(fits), CORNERS // per_rate ** len(ends))
+        steps = np.meshgrid(*[np.linspace(0, 1, per_rate) for _ in ends], indexing="ij")
+        grid = [first[kept].repeat(per_rate ** len(ends))]
+        for (low, high), step in zip(ends, steps, strict=True):
+            at = low[kept, None] + (high - low)[kept, None] * step.ravel()
+            grid.append(at.ravel())
+        return grid
+
+    def _range_of(
+        self, k: int, spans: Sequence[Span], tolerance: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where the corner along rate ``k`` can lie when each group keeps to its span."""
+        _, form, scale = self.limits[k]
+        both = [
+            (rate[np.minimum(start, len(rate) - 1)], rate[np.maximum(stop - 1, 0)])
+            for group, (start, stop) in zip(self.groups, spans, strict=True)
+            if (rate := group.rates[k]) is not None
+        ]
+        lowest = np.max([low for low, _ in both], axis=0)
+        width = scale * tolerance
+        begin = lowest - width if form == "difference" else lowest * (1.0 - width)
+        return np.maximum(begin, 0.0), np.min([high for _, high in both], axis=0)
 
     def _scan(self, corner: list[float], k: int, tolerance: float) -> tuple[float, list[float]]:
         """Try corners along rate ``k``, all the near ones; return the best one with its value."""
@@ -186,17 +225,9 @@ def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float6
     return low / (1.0 - width) if width < 1 else np.full_like(low, np.inf)
 
 
-def _grid(axes: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Return the axes, thinned alike when their product is too large."""
-    if math.prod(len(axis) for axis in axes) <= CORNERS:
-        return list(axes)
-    per_axis = max(2, int(CORNERS ** (1 / len(axes))))
-    return [_thin(axis, per_axis) for axis in axes]
-
-
-def _thin(axis: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
     at = np.unique(np.linspace(0, len(axis) - 1, n).round().astype(int))
-    kept: NDArray[np.float64] = axis[at]
+    kept: NDArray[Any] = axis[at]
     return kept
 
 
@@ -216,13 +247,7 @@ class _Group:
         self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the best gain and its cut among the cuts whose rates lie in each window."""
-        start = np.zeros(len(low[0]), dtype=np.int64)
-        stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
-        for rate, least, most in zip(self.rates, low, high, strict=True):
-            if rate is None:
-                continue
-            start = np.maximum(start, np.searchsorted(rate, least - SLACK, side="left"))
-            stop = np.minimum(stop, np.searchsorted(rate, most + SLACK, side="right"))
+        start, stop = self.span(low, high)
         empty = start >= stop
         start = np.where(empty, 0, start)
         width = np.where(empty, 1, stop - start)
@@ -230,6 +255,22 @@ class _Group:
         left, right = self.table[level, start], self.table[level, start + width - (1 << level)]
         at = np.where(self.gains[left] >= self.gains[right], left, right)
         return np.where(empty, -np.inf, self.gains[at]), at
+
+    def span(
+        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
+    ) -> Span:
+        """Return the first and one past the last cut whose rates lie in each window.
+
+        Windows of the first rates alone do not ask for the others.
+        """
+        start = np.zeros(len(low[0]), dtype=np.int64)
+        stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
+        for rate, least, most in zip(self.rates, low, high, strict=False):
+            if rate is None:
+                continue
+            start = np.maximum(start, np.searchsorted(rate, least - SLACK, side="left"))
+            stop = np.minimum(stop, np.searchsorted(rate, most + SLACK, side="right"))
+        return start, stop
 
 
 def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:

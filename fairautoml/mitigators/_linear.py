@@ -72,6 +72,7 @@ class Program:
         ]
         # Fewer than two groups that have the rate: nothing to compare.
         self.bands = [band for band in bands if len(band.weights) >= 2]
+        self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
         """Return per cell the cuts and their shares of the optimum, None when infeasible."""
@@ -151,36 +152,43 @@ class Program:
     def _worst(self, at: Sequence[int]) -> float:
         """Largest gap per unit of tolerance over all bands."""
         worst = 0.0
-        for band in self.bands:
-            now = np.array([c.rate(band.rate)[i] for c, i in zip(self.cuts, at, strict=True)])
-            rates = band.weights @ now
+        for band, known in zip(self.bands, self._now(at), strict=True):
+            rates = band.weights @ known
             worst = max(worst, float(_gaps(rates.min(), rates.max(), band)))
         return worst
 
+    def _now(self, at: Sequence[int]) -> list[NDArray[np.float64]]:
+        """Return the rates of all cells at the given cuts, for every band."""
+        return [
+            np.array([rate[i] for rate, i in zip(rates, at, strict=True)]) for rates in self.rates
+        ]
+
     def _descend(self, at: list[int], tolerance: float) -> list[int]:
         """Move one cell at a time: first towards the tolerance, then towards the gain."""
+        now = self._now(at)
         for _ in range(ROUNDS):
             before = list(at)
             for cell in range(len(self.cuts)):
-                at[cell] = self._best_move(at, cell, tolerance)
+                at[cell] = self._best_move(at[cell], now, cell, tolerance)
+                for known, rates in zip(now, self.rates, strict=True):
+                    known[cell] = rates[cell][at[cell]]
             if at == before:
                 break
         return at
 
-    def _best_move(self, at: list[int], cell: int, tolerance: float) -> int:
-        n_cuts = len(self.cuts[cell].thresholds)
-        worst = np.zeros(n_cuts)
-        for band in self.bands:
-            now = np.array([c.rate(band.rate)[i] for c, i in zip(self.cuts, at, strict=True)])
-            rates = (band.weights @ now)[:, None] + band.weights[:, cell][:, None] * (
-                self.cuts[cell].rate(band.rate) - now[cell]
-            )
+    def _best_move(
+        self, here: int, now: Sequence[NDArray[np.float64]], cell: int, tolerance: float
+    ) -> int:
+        worst = np.zeros(len(self.cuts[cell].thresholds))
+        for band, known, rate in zip(self.bands, now, self.rates, strict=True):
+            moved = rate[cell] - known[cell]
+            rates = (band.weights @ known)[:, None] + band.weights[:, [cell]] * moved
             np.maximum(worst, _gaps(rates.min(axis=0), rates.max(axis=0), band), out=worst)
         over = np.maximum(worst - tolerance - SLACK, 0.0)
         best = np.flatnonzero(over <= over.min() + SLACK)
         gains = self.gains[cell][best]
-        if at[cell] in best and self.gains[cell][at[cell]] >= gains.max():
-            return at[cell]
+        if here in best and self.gains[cell][here] >= gains.max():
+            return here
         return int(best[gains.argmax()])
 
 

@@ -207,9 +207,12 @@ def _full_disk_named(target: Path) -> Iterator[None]:
 
 def _cut_torn_line(stream: IO[bytes]) -> None:
     """Cut what stands after the last end of line; a whole line always has one."""
-    stream.seek(0)
-    content = stream.read()
-    stream.truncate(content.rfind(b"\n") + 1)
+    if stream.seek(0, io.SEEK_END) == 0:
+        return
+    stream.seek(-1, io.SEEK_END)
+    if stream.read(1) != b"\n":
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def file_hash(path: Path) -> str:

@@ -120,6 +120,13 @@ def test_several_columns_and_a_budget_of_trials_are_passed_on():
     )
 
 
+def test_further_options_are_passed_on_and_nothing_else():
+    task = Task(name="a", dataset="d", sensitive=("x",), n_trials=1, options=("--refit",))
+    assert "--refit" in task.arguments(0)
+    with pytest.raises(InputError, match="must begin with --"):
+        Task(name="a", dataset="d", sensitive=("x",), n_trials=1, options=("rm",))
+
+
 def test_the_summary_has_mean_and_spread_over_seeds(bench):
     bench.run()
     found = pd.read_csv(bench.out / "summary.csv").set_index("task")

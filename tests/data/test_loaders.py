@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import zipfile
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,9 +16,6 @@ from fairautoml.data.loaders import available, checksum, load
 from fairautoml.data.named import TableFacts
 from fairautoml.data.sources import SOURCES, PublicSource, content_hash, member
 from fairautoml.exceptions import DatasetUnavailableError, UnknownNameError
-
-HOME = os.environ.get("FAIRAUTOML_DATA_HOME", "")
-needs_data = pytest.mark.skipif(not HOME, reason="FAIRAUTOML_DATA_HOME is not set")
 
 # SHA-256 of the raw files as published by others for the UCI files.
 ADULT_DATA = "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d"
@@ -34,7 +30,7 @@ def alone(monkeypatch, tmp_path):
     return tmp_path
 
 
-def data_home(folder, monkeypatch, **changes):
+def toy_home(folder, monkeypatch, **changes):
     text = "y,sex,code,w\n1,NA,10,2.5\n0,b,,1\n1,b,20,1\n"
     (folder / "toy.csv").write_text(text)
     entry = {
@@ -133,7 +129,7 @@ def test_the_demo_table_needs_nothing(alone):
 
 
 def test_a_table_of_the_data_folder_says_what_its_columns_mean(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     table = load("toy")
     assert (table.name, table.target, table.positive_label) == ("toy", "y", 1)
     assert (table.sensitive, table.weight, table.drop) == (("sex",), "w", ("code", "w"))
@@ -142,14 +138,14 @@ def test_a_table_of_the_data_folder_says_what_its_columns_mean(tmp_path, monkeyp
 
 
 def test_coded_numbers_become_categories_and_missing_stays_missing(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     code = load("toy").frame["code"]
     assert list(code.cat.categories) == ["10", "20"]
     assert code.isna().tolist() == [False, True, False]
 
 
 def test_the_names_of_the_data_folder_are_available(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     assert set(available()) == {"lending", "toy", *SOURCES}
 
 
@@ -158,7 +154,7 @@ def test_names_without_a_data_folder_are_the_embedded_and_the_public_ones(alone)
 
 
 def test_an_unknown_name_is_refused_with_near_names(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     with pytest.raises(UnknownNameError, match=r"no dataset is called 'toi'; known: toy$"):
         load("toi")
 
@@ -169,21 +165,21 @@ def test_an_unknown_name_without_a_data_folder_says_so(alone):
 
 
 def test_a_changed_file_is_refused(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     (tmp_path / "toy.csv").write_text("y,sex\n1,a\n")
     with pytest.raises(DatasetUnavailableError, match="is not the file of its index"):
         load("toy")
 
 
 def test_a_file_that_is_gone_is_refused_with_the_ways_out(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     (tmp_path / "toy.csv").unlink()
     with pytest.raises(DatasetUnavailableError, match=r"Set FAIRAUTOML_DATA_HOME .*be online"):
         load("toy")
 
 
 def test_an_entry_without_a_target_is_refused(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch, target=None)
+    toy_home(tmp_path, monkeypatch, target=None)
     with pytest.raises(DatasetUnavailableError, match=r"'toy' in .* lacks target"):
         load("toy")
 
@@ -316,19 +312,18 @@ def test_a_file_that_unpacks_too_large_is_refused(monkeypatch):
         member(zipped(a__csv=b"four"), "a.csv")
 
 
-@needs_data
+@pytest.mark.usefixtures("data_home")
 def test_the_local_adult_is_the_published_file_to_the_byte():
     data, test = raw_adult()
     assert hashlib.sha256(data.encode()).hexdigest() == ADULT_DATA
     assert hashlib.sha256(test.encode()).hexdigest() == ADULT_TEST
 
 
-@needs_data
 @pytest.mark.parametrize("name", ["adult", "bank_marketing_full", "german_credit"])
 def test_the_public_source_gives_the_same_table_as_the_data_folder(
-    name, alone, server, monkeypatch
+    name, data_home, alone, server, monkeypatch
 ):
-    monkeypatch.setenv("FAIRAUTOML_DATA_HOME", HOME)
+    monkeypatch.setenv("FAIRAUTOML_DATA_HOME", str(data_home))
     local = load(name)
     raw = {
         "adult": lambda: zipped(
@@ -348,9 +343,8 @@ def test_the_public_source_gives_the_same_table_as_the_data_folder(
         assert getattr(public, field) == getattr(local, field)
 
 
-@needs_data
-def test_every_table_of_the_data_folder_has_its_columns():
-    names = json.loads((Path(HOME) / "index.json").read_text())
+def test_every_table_of_the_data_folder_has_its_columns(data_home):
+    names = json.loads((data_home / "index.json").read_text())
     for name in sorted(names, key=lambda n: names[n]["size_bytes"])[:16]:
         table = load(name)
         columns = set(table.frame.columns)
@@ -359,7 +353,7 @@ def test_every_table_of_the_data_folder_has_its_columns():
 
 
 def test_checksums_say_what_they_pin(tmp_path, monkeypatch):
-    data_home(tmp_path, monkeypatch)
+    toy_home(tmp_path, monkeypatch)
     file = hashlib.sha256((tmp_path / "toy.csv").read_bytes()).hexdigest()
     assert checksum("toy") == checksum(str(tmp_path / "toy.csv")) == f"sha256:{file}"
     assert checksum("adult") == f"content:{SOURCES['adult'].content}"

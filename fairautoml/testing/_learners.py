@@ -1,0 +1,102 @@
+"""The contract of a learner."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.learners import Learner
+from fairautoml.spaces import ParamValue, load_space
+from fairautoml.testing._spaces import N_POINTS, points
+from fairautoml.testing._tables import mixed_table
+
+
+def check_learner(learner: Learner) -> None:
+    """Check that a learner keeps the contract of ``fairautoml.learners``.
+
+    Probabilities are valid at the defaults and at sampled points of its space. It is
+    deterministic under a seed, never modifies its input, forgets at a second fit, survives
+    pickling, scores a row alike whatever rows come with it, takes missing values and categories
+    that the training rows lack, honours weights, and takes CSR matrices if it says so.
+
+    Parameters
+    ----------
+    learner : Learner
+        The learner to check; its space is looked up like the search does.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+    """
+    space = load_space("learners", learner.name, learner.space)
+    X, y, layout = mixed_table(seed=0)
+    for params in points(space, n=N_POINTS):
+        model = learner.build(params, layout, 0).fit(X, y)
+        _check_proba(learner, model.predict_proba(X), f"trained with {params}")
+    _check_repeatable(learner, space.defaults())
+    _check_new_rows(learner, space.defaults())
+    if learner.handles_weights:
+        _check_weights(learner, space.defaults())
+    if learner.handles_sparse:
+        rows = sparse.csr_matrix(np.where(np.nan_to_num(X) > 0, np.nan_to_num(X), 0))
+        flat = FeatureLayout(n_features=X.shape[1], sparse=True)
+        model = learner.build(space.defaults(), flat, 0).fit(rows, y)
+        _check_proba(learner, model.predict_proba(rows), "trained on a CSR matrix")
+
+
+def _check_proba(learner: Learner, proba: NDArray[Any], case: str, n_rows: int = 60) -> None:
+    valid = proba.shape == (n_rows, 2) and bool(np.all((proba >= 0) & (proba <= 1)))
+    if not valid or not np.allclose(proba.sum(axis=1), 1.0):
+        msg = f"{learner.name}: predict_proba is not ({n_rows}, 2) in [0, 1] with sums 1, {case}"
+        raise AssertionError(msg)
+
+
+def _check_repeatable(learner: Learner, params: Mapping[str, ParamValue]) -> None:
+    X, y, layout = mixed_table(seed=0)
+    before = X.tobytes(), y.tobytes(), dict(params)
+    model = learner.build(params, layout, 7).fit(X, y)
+    expected = model.predict_proba(X)
+    if (X.tobytes(), y.tobytes(), dict(params)) != before:
+        raise AssertionError(f"{learner.name}: fit or predict_proba modifies its input")
+    again = learner.build(params, layout, 7).fit(X, y).predict_proba(X)
+    _same(learner, again, expected, "when trained again with the same seed")
+    stored = io.BytesIO()
+    joblib.dump(model, stored)
+    stored.seek(0)
+    _same(learner, joblib.load(stored).predict_proba(X), expected, "after pickling")
+    other, other_y, _ = mixed_table(seed=1)
+    refitted = learner.build(params, layout, 7).fit(other, 1 - other_y).fit(X, y)
+    _same(learner, refitted.predict_proba(X), expected, "when fitted before to other rows")
+
+
+def _check_new_rows(learner: Learner, params: Mapping[str, ParamValue]) -> None:
+    X, y, layout = mixed_table(seed=0)
+    model = learner.build(params, layout, 0).fit(X, y)
+    few = np.array([41, 3, 17])
+    _same(learner, model.predict_proba(X[few]), model.predict_proba(X)[few], "for fewer rows")
+    strange = np.full((2, 4), np.nan, dtype=np.float32)
+    strange[1, 3] = 5.0
+    case = "for rows of missing values and of a category not trained on"
+    _check_proba(learner, model.predict_proba(strange), case, n_rows=2)
+
+
+def _check_weights(learner: Learner, params: Mapping[str, ParamValue]) -> None:
+    X, y, layout = mixed_table(seed=0)
+    means = [
+        learner.build(params, layout, 0).fit(X, y, sample_weight=w).predict_proba(X)[:, 1].mean()
+        for w in (np.where(y == 1, 20.0, 1.0), np.where(y == 1, 1.0, 20.0))
+    ]
+    if not means[0] > means[1]:
+        raise AssertionError(f"{learner.name}: more weight on class 1 does not raise its scores")
+
+
+def _same(learner: Learner, found: NDArray[Any], expected: NDArray[Any], case: str) -> None:
+    if not np.array_equal(found, expected):
+        gap = float(np.abs(found - expected).max())
+        raise AssertionError(f"{learner.name}: predictions differ by up to {gap} {case}")

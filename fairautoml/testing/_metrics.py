@@ -1,0 +1,174 @@
+"""The contract of a metric."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics import GroupCounts, Metric, Undefined
+
+TOLERANCE = 1e-9
+"""Sums of weights in another order differ by rounding, not by more than this."""
+
+N_ROWS = 240
+"""Rows of the examples: every group, label and decision occurs."""
+
+N_GROUPS = 3
+
+
+def check_metric(metric: Metric) -> None:
+    """Check that a metric keeps the contract of ``fairautoml.metrics``.
+
+    Every metric ignores the order of rows, counts weight 2 like a row twice, never modifies what
+    it is given, and returns a finite float or ``Undefined``. A metric on decisions ignores what
+    the groups are called. A fairness metric is at parity (0, or 1 for a ratio) on equal groups,
+    is ``Undefined`` when a group has no rows or there is only one, and is the disparity of the
+    rates that it states. A performance metric prefers right decisions to wrong ones.
+
+    Parameters
+    ----------
+    metric : Metric
+        The metric to check.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+
+    Examples
+    --------
+    >>> from fairautoml.metrics import METRICS
+    >>> check_metric(METRICS.get("accuracy"))
+    """
+    if metric.kind == "fairness" and metric.on == "scores":
+        raise AssertionError(f"{metric.name}: a fairness metric needs groups, so on='decisions'")
+    value = _on_scores(metric) if metric.on == "scores" else _on_decisions(metric)
+    _check_rows(metric, value)
+    _check_unmodified(metric)
+    if metric.kind == "performance":
+        _check_direction(metric, value)
+    else:
+        _check_parity(metric)
+        _check_empty_groups(metric)
+        _check_stated_rates(metric)
+
+
+Rows = dict[str, NDArray[np.float64]]
+Evaluate = Callable[[Rows], float]
+
+
+def _example(seed: int = 0) -> Rows:
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(size=N_ROWS).round(2)
+    return {
+        "groups": rng.integers(N_GROUPS, size=N_ROWS).astype(np.float64),
+        "y": (rng.uniform(size=N_ROWS) < (1 + scores) / 3).astype(np.float64),
+        "scores": scores,
+        "weight": rng.integers(1, 4, size=N_ROWS).astype(np.float64),
+    }
+
+
+def _counts(rows: Rows) -> GroupCounts:
+    groups, y = rows["groups"].astype(np.int64), rows["y"].astype(np.int8)
+    decision = (rows["scores"] > 0.5).astype(np.float64)
+    return GroupCounts.from_rows(groups, y, decision, rows["weight"], n_groups=N_GROUPS)
+
+
+def _on_decisions(metric: Metric) -> Evaluate:
+    return lambda rows: _defined(metric, metric.value(_counts(rows)))
+
+
+def _on_scores(metric: Metric) -> Evaluate:
+    return lambda rows: _defined(
+        metric, metric.value(rows["y"].astype(np.int8), rows["scores"], rows["weight"])
+    )
+
+
+def _check_rows(metric: Metric, value: Evaluate) -> None:
+    rows = _example()
+    expected = value(rows)
+    order = np.random.default_rng(1).permutation(N_ROWS)
+    _equal(metric, value(_take(rows, order)), expected, "the rows are in another order")
+    twice = _take(rows, np.repeat(np.arange(N_ROWS), rows["weight"].astype(np.int64)))
+    twice["weight"] = np.ones(len(twice["y"]))
+    _equal(metric, value(twice), expected, "a row of weight k is given k times")
+    renamed = {**rows, "groups": (rows["groups"] + 1) % N_GROUPS}
+    _equal(metric, value(renamed), expected, "the groups are renamed")
+
+
+def _check_unmodified(metric: Metric) -> None:
+    rows = _example()
+    table, y = _counts(rows).table, rows["y"].astype(np.int8)
+    given: list[NDArray[Any]] = (
+        [table] if metric.on == "decisions" else [y, rows["scores"], rows["weight"]]
+    )
+    before = [array.copy() for array in given]
+    if metric.on == "decisions":
+        metric.value(GroupCounts(table))
+    else:
+        metric.value(y, rows["scores"], rows["weight"])
+    if not all(np.array_equal(old, new) for old, new in zip(before, given, strict=True)):
+        raise AssertionError(f"{metric.name}: value() modifies its input")
+
+
+def _check_direction(metric: Metric, value: Evaluate) -> None:
+    rows = _example()
+    right, wrong = ({**rows, "scores": np.abs(rows["y"] - off)} for off in (0.1, 0.9))
+    better = value(right) > value(wrong)
+    if better != metric.greater_is_better:
+        msg = (
+            f"{metric.name}: greater_is_better={metric.greater_is_better}, but right decisions "
+            f"have the value {value(right)} and wrong ones {value(wrong)}"
+        )
+        raise AssertionError(msg)
+
+
+def _check_parity(metric: Metric) -> None:
+    one = np.array([[30.0, 10.0], [5.0, 15.0]])
+    # Powers of two keep the rates of the groups equal to the last bit.
+    counts = GroupCounts(np.stack([one, 2 * one, 16 * one]))
+    parity = 0.0 if metric.form == "difference" else 1.0
+    _equal(metric, _defined(metric, metric.value(counts)), parity, "all groups are equal")
+
+
+def _check_empty_groups(metric: Metric) -> None:
+    table = _counts(_example()).table
+    empty = table.copy()
+    empty[1] = 0.0
+    for case, broken in (("a group has no rows", empty), ("there is one group", table[:1])):
+        found = metric.value(GroupCounts(broken))
+        if not isinstance(found, Undefined):
+            raise AssertionError(f"{metric.name}: value is {found}, not Undefined, when {case}")
+        if not found.reason:
+            raise AssertionError(f"{metric.name}: Undefined without a reason when {case}")
+
+
+def _check_stated_rates(metric: Metric) -> None:
+    if not metric.rates:
+        return
+    counts = _counts(_example())
+    ends = [(rate.min(), rate.max()) for rate in map(counts.rates, metric.rates)]
+    if metric.form == "difference":
+        expected = max(high - low for low, high in ends)
+    else:
+        expected = min(low / high for low, high in ends)
+    found = _defined(metric, metric.value(counts))
+    _equal(metric, found, float(expected), f"computed from its rates {metric.rates}")
+
+
+def _take(rows: Rows, at: NDArray[np.integer]) -> Rows:
+    return {name: column[at] for name, column in rows.items()}
+
+
+def _defined(metric: Metric, found: float | Undefined) -> float:
+    if isinstance(found, Undefined):
+        raise AssertionError(f"{metric.name}: {found} on an example that has a value")
+    if not isinstance(found, float) or not np.isfinite(found):
+        raise AssertionError(f"{metric.name}: value is {found!r}, not a finite float")
+    return found
+
+
+def _equal(metric: Metric, found: float, expected: float, case: str) -> None:
+    if abs(found - expected) > TOLERANCE:
+        raise AssertionError(f"{metric.name}: {found}, not {expected}, when {case}")

@@ -1,0 +1,258 @@
+"""The contract of a mitigator, at each of the three stages."""
+
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.evaluation.fitting import LearnerModel
+from fairautoml.learners import LEARNERS
+from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, Target, TrainRows
+from fairautoml.spaces import ParamValue, load_space
+from fairautoml.testing._spaces import points
+from fairautoml.testing._tables import mixed_table
+from fairautoml.trials import Rule
+
+PARITY = "demographic_parity_difference"
+TOLERANCES = (0.0, 0.05, 0.2)
+N_CELLS = 3
+N_ROWS = 1200
+"""From a thousand rows on, post-processors of ours fit demographic parity on real labels."""
+
+SAME = 1e-6
+"""Decisions that differ by less are the same: a linear program is solved to this precision."""
+
+SYSTEM = GroupSystem(
+    name="group",
+    labels=tuple(f"group {cell}" for cell in range(N_CELLS)),
+    of_cell=np.arange(N_CELLS, dtype=np.int32),
+)
+Pairs = Sequence[tuple[float | None, Rule | None]]
+
+
+def check_mitigator(mitigator: Mitigator) -> None:
+    """Check that a mitigator keeps the contract of ``fairautoml.mitigators``.
+
+    All are repeatable, never modify what they are given, and read the groups of new rows only if
+    they say so. A post-processor returns pairs whose number and tolerances do not depend on the
+    rows; its rules pickle, describe themselves, decide with probabilities, and depend neither on
+    the order of the rows nor on the numbers of the cells; if it serves demographic parity, the
+    gap of the rows that a rule was fitted on is within the tolerance up to one row per group. A
+    mitigator of the other stages trains a model, by itself or with the learner it is handed,
+    whose scores are probabilities, alike for a row whatever rows come with it, also after
+    pickling, for every point of its space.
+
+    Parameters
+    ----------
+    mitigator : Mitigator
+        The mitigator to check; its space is looked up like the search does.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+
+    Examples
+    --------
+    >>> from fairautoml.mitigators import MITIGATORS
+    >>> check_mitigator(MITIGATORS.get("none"))
+    """
+    needed = "fit_rules" if mitigator.stage == "post" else "train"
+    if getattr(mitigator, needed) is None:
+        raise AssertionError(f"{mitigator.name}: stage {mitigator.stage!r} needs {needed}")
+    if mitigator.stage == "post":
+        _check_post(mitigator)
+    else:
+        _check_training(mitigator)
+
+
+def _require(kept: bool, mitigator: Mitigator, broken: str) -> None:
+    if not kept:
+        raise AssertionError(f"{mitigator.name}: {broken}")
+
+
+# ------------------------------------------------------------------------------ post-processors
+
+
+def _check_post(mitigator: Mitigator) -> None:
+    metric = PARITY
+    if mitigator.serves is not None and PARITY not in mitigator.serves:
+        metric = min(mitigator.serves)
+    goal = Goal(targets=(Target(metric=METRICS.get(metric), system=SYSTEM, limit=0.05),))
+    _fit(mitigator, _scored(seed=0), Goal(targets=()), ())
+    rows = _scored(seed=0)
+    pairs = _fit(mitigator, rows, goal)
+    _check_pairs(mitigator, pairs, _fit(mitigator, _scored(seed=1, n_rows=300), goal))
+    for _, rule in pairs:
+        if rule is not None:
+            _check_rule(mitigator, rule, rows)
+    _check_same_people(mitigator, rows, goal, pairs)
+    if metric == PARITY:
+        _check_guarantee(mitigator, rows, pairs)
+
+
+def _scored(seed: int, n_rows: int = N_ROWS) -> ScoreRows:
+    """Return rows of three unequal groups; weights have no ties, so the best rule is unique."""
+    rng = np.random.default_rng(seed)
+    cells = rng.choice(N_CELLS, size=n_rows, p=[0.5, 0.3, 0.2]).astype(np.int32)
+    scores = rng.beta(1.5 + cells, 2.0)
+    return ScoreRows(
+        scores=scores.astype(np.float32),
+        y=(rng.uniform(size=n_rows) < scores).astype(np.int8),
+        weight=rng.uniform(0.9, 1.1, size=n_rows),
+        cells=cells,
+        n_cells=N_CELLS,
+    )
+
+
+def _fit(
+    mitigator: Mitigator, rows: ScoreRows, goal: Goal, tolerances: Sequence[float] = TOLERANCES
+) -> Pairs:
+    """Fit twice on the same arrays: they must stay as they are, and the decisions too."""
+    fit: Any = mitigator.fit_rules
+    before = pickle.dumps(rows)
+    pairs: Pairs = list(fit(rows, goal, tolerances))
+    _require(pickle.dumps(rows) == before, mitigator, "fit_rules modifies its input")
+    again = list(fit(rows, goal, tolerances))
+    _same_decisions(mitigator, pairs, again, (rows, rows), "when fitted again to the same rows")
+    return pairs
+
+
+def _check_pairs(mitigator: Mitigator, pairs: Pairs, other: Pairs) -> None:
+    asked, elsewhere = ([tolerance for tolerance, _ in found] for found in (pairs, other))
+    broken = f"the tolerances are {asked} or {elsewhere}, depending on the rows"
+    _require(asked == elsewhere, mitigator, broken)
+
+
+def _check_rule(mitigator: Mitigator, rule: Rule, rows: ScoreRows) -> None:
+    decision = rule.decide(rows.scores, rows.cells)
+    _check_decisions(mitigator, rule, decision)
+    _check_decisions(mitigator, rule, rule.decide(rows.scores, np.full_like(rows.cells, -1)))
+    stored: Rule = pickle.loads(pickle.dumps(rule))
+    same = np.array_equal(stored.decide(rows.scores, rows.cells), decision)
+    _require(same, mitigator, "a rule decides otherwise after pickling")
+    _require(bool(rule.describe().strip()), mitigator, "a rule describes itself by nothing")
+    honest = mitigator.needs_sensitive_at_predict or not rule.needs_sensitive
+    _require(honest, mitigator, "needs_sensitive_at_predict=False, but a rule needs the groups")
+    others = rule.decide(rows.scores, (rows.cells + 1) % N_CELLS)
+    blind = rule.needs_sensitive or np.array_equal(others, decision)
+    _require(blind, mitigator, "needs_sensitive=False, but decisions depend on the groups")
+
+
+def _check_decisions(mitigator: Mitigator, rule: Rule, decision: NDArray[np.floating]) -> None:
+    valid = decision.shape == (N_ROWS,) and bool(np.all((decision >= 0) & (decision <= 1)))
+    _require(valid, mitigator, f"decisions are not ({N_ROWS},) in [0, 1]")
+    sure = rule.randomized or bool(np.isin(decision, (0.0, 1.0)).all())
+    _require(sure, mitigator, "randomized=False, but a decision is neither 0 nor 1")
+
+
+def _check_same_people(mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs: Pairs) -> None:
+    order = np.random.default_rng(2).permutation(N_ROWS)
+    mixed = _fit(mitigator, rows.take(order), goal)
+    _same_decisions(mitigator, pairs, mixed, (rows, rows), "when the rows are in another order")
+    renamed = replace(rows, cells=(rows.cells + 1) % N_CELLS)
+    found = _fit(mitigator, renamed, goal)
+    _same_decisions(mitigator, pairs, found, (rows, renamed), "when the cells are renumbered")
+
+
+def _same_decisions(
+    mitigator: Mitigator, pairs: Pairs, others: Pairs, both: tuple[ScoreRows, ScoreRows], case: str
+) -> None:
+    _require(len(pairs) == len(others), mitigator, f"another number of rules {case}")
+    for (_, rule), (_, other) in zip(pairs, others, strict=True):
+        _require((rule is None) == (other is None), mitigator, f"a rule comes or goes {case}")
+        if rule is not None and other is not None:
+            first, second = (
+                r.decide(rows.scores, rows.cells)
+                for r, rows in zip((rule, other), both, strict=True)
+            )
+            apart = float(np.abs(first - second).max())
+            _require(apart <= SAME, mitigator, f"decisions differ by up to {apart} {case}")
+
+
+def _check_guarantee(mitigator: Mitigator, rows: ScoreRows, pairs: Pairs) -> None:
+    mass = np.bincount(rows.cells, weights=rows.weight)
+    # One row more in one group and one less in another.
+    one_row = 2 * rows.weight.max() / mass.min()
+    for tolerance, rule in pairs:
+        if tolerance is None or rule is None:
+            continue
+        decision = rule.decide(rows.scores, rows.cells)
+        counts = GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=N_CELLS)
+        rates = counts.rates("selection")
+        gap = float(rates.max() - rates.min())
+        broken = f"gap {gap} on the rows it was fitted on, asked for {tolerance}"
+        _require(gap <= tolerance + one_row, mitigator, broken)
+
+
+# ---------------------------------------------------------------------- before and in training
+
+
+def _check_training(mitigator: Mitigator) -> None:
+    space = load_space("mitigators", mitigator.name, mitigator.space)
+    _check_repeatable(mitigator, space.defaults())
+    _check_new_rows(mitigator, space.defaults())
+    rows = _training_rows()
+    for params in points(space, n=2):
+        model = _train(mitigator, rows, params)
+        _check_scores(mitigator, model.scores(rows.X, rows.cells), f"trained with {params}")
+
+
+def _training_rows() -> TrainRows:
+    X, y, layout = mixed_table(seed=0)
+    cells = np.random.default_rng(1).integers(N_CELLS, size=len(y)).astype(np.int32)
+    weight = np.random.default_rng(2).uniform(0.5, 2.0, size=len(y))
+    return TrainRows(X=X, y=y, weight=weight, cells=cells, systems=(SYSTEM,), layout=layout)
+
+
+def _fit_base(rows: TrainRows) -> ScoreModel:
+    learner = LEARNERS.get("logistic_regression").build({}, rows.layout, 0)
+    return LearnerModel(learner.fit(rows.X, rows.y, sample_weight=rows.weight))
+
+
+def _train(mitigator: Mitigator, rows: TrainRows, params: Mapping[str, ParamValue]) -> ScoreModel:
+    train: Any = mitigator.train
+    model: ScoreModel = train(rows, _fit_base, params, 7)
+    return model
+
+
+def _check_scores(mitigator: Mitigator, scores: NDArray[Any], case: str) -> None:
+    n_rows = len(_training_rows().y)
+    valid = scores.shape == (n_rows,) and bool(np.all((scores >= 0) & (scores <= 1)))
+    _require(valid, mitigator, f"scores are not ({n_rows},) in [0, 1], {case}")
+
+
+def _check_repeatable(mitigator: Mitigator, params: Mapping[str, ParamValue]) -> None:
+    rows = _training_rows()
+    before = pickle.dumps((rows, dict(params)))
+    model = _train(mitigator, rows, params)
+    expected = model.scores(rows.X, rows.cells)
+    untouched = pickle.dumps((rows, dict(params))) == before
+    _require(untouched, mitigator, "train or scores modifies its input")
+    again = _train(mitigator, rows, params).scores(rows.X, rows.cells)
+    same = np.array_equal(again, expected)
+    _require(same, mitigator, "scores differ when trained again with the same seed")
+    stored = io.BytesIO()
+    joblib.dump(model, stored)
+    stored.seek(0)
+    same = np.array_equal(joblib.load(stored).scores(rows.X, rows.cells), expected)
+    _require(same, mitigator, "scores differ after pickling")
+
+
+def _check_new_rows(mitigator: Mitigator, params: Mapping[str, ParamValue]) -> None:
+    rows = _training_rows()
+    model = _train(mitigator, rows, params)
+    expected = model.scores(rows.X, rows.cells)
+    few = np.array([41, 3, 17])
+    close = np.allclose(model.scores(rows.X[few], rows.cells[few]), expected[few], atol=SAME)
+    _require(close, mitigator, "a row is scored otherwise when other rows come with it")
+    others = model.scores(rows.X, (rows.cells + 1) % N_CELLS)
+    blind = mitigator.needs_sensitive_at_predict or np.array_equal(others, expected)
+    _require(blind, mitigator, "needs_sensitive_at_predict=False, but scores depend on the groups")

@@ -1,0 +1,27 @@
+"""Real tables: where they are, and what it means that they are not there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+HOME = "FAIRAUTOML_DATA_HOME"
+REQUIRED = "FAIRAUTOML_REQUIRE_DATA"
+
+
+@pytest.fixture(scope="session")
+def data_home():
+    """Folder of the real tables; the test is skipped where there is none."""
+    home = os.environ.get(HOME, "")
+    if not home:
+        pytest.skip(f"{HOME} is not set: name a folder with the real tables and their index.json")
+    return Path(home)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and os.environ.get(REQUIRED) == "1" and HOME in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRED}=1, and yet skipped: {report.longrepr}"
+    return report

@@ -1,0 +1,44 @@
+import pytest
+
+from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+
+
+def objective(trial):
+    turn = trial.candidate.params["turn"]
+    if turn % 3 == 1:
+        return TrialResult(trial=trial, status=Status.FAILED, error="it is a third one")
+    return TrialResult(trial=trial, status=Status.SUCCESS, log_loss=turn / 7)
+
+
+TRIALS = [
+    Trial(
+        number=n,
+        candidate=Candidate(learner="fake", params={"turn": n}),
+        budget=Budget(folds=2, seconds=None if n % 2 else 30.0),
+    )
+    for n in range(7)
+]
+
+
+@pytest.fixture(params=EXECUTORS.names())
+def executor(request):
+    made = EXECUTORS.get(request.param)(Limits(n_workers=2))
+    yield made
+    made.shutdown()
+
+
+def test_every_executor_returns_what_the_objective_returned(executor):
+    futures = [executor.submit(objective, trial) for trial in TRIALS]
+    assert [f.result(timeout=60) for f in futures] == [objective(trial) for trial in TRIALS]
+
+
+def test_every_executor_says_how_many_trials_it_can_hold(executor):
+    assert executor.n_workers >= 1
+    assert executor.queued >= 0
+
+
+def test_every_executor_can_be_shut_down_twice(executor):
+    executor.submit(objective, TRIALS[0]).result(timeout=60)
+    executor.shutdown()
+    executor.shutdown()

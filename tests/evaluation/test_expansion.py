@@ -1,0 +1,218 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from fairautoml.data.border import build_dataset
+from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation.expansion import expand, measure
+from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import METRICS, Constraint, GroupCounts
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
+from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+
+N_ROWS = 400
+RESULT = TrialResult(
+    trial=Trial(number=2, candidate=Candidate(learner="fake"), budget=Budget(folds=4)),
+    status=Status.SUCCESS,
+    seconds=1.5,
+)
+
+
+@pytest.fixture
+def dataset():
+    rng = np.random.default_rng(0)
+    sex = rng.choice(["f", "m"], size=N_ROWS)
+    X = rng.normal(size=(N_ROWS, 2)) + 0.5 * (sex == "m")[:, None]
+    y = (X[:, 0] + rng.normal(size=N_ROWS) > 0.3).astype(int)
+    return build_dataset(X, y, {"sex": sex}, rng.uniform(0.5, 2.0, size=N_ROWS))
+
+
+def scores_of(dataset):
+    return (1 / (1 + np.exp(-dataset.X[:, 0]))).astype(np.float32)
+
+
+def problem_of(dataset, constraint, mitigators, objective="accuracy"):
+    constraints = () if constraint is None else (Constraint.parse(constraint),)
+    targets = targets_of(constraints, dataset.systems)
+    return Problem(
+        dataset=dataset,
+        folds=stratified_folds(dataset.y, dataset.cells, 4, 0),
+        objective=METRICS.get(objective),
+        goal=Goal(targets=targets, objective=objective),
+        mitigators=tuple(MITIGATORS.get(m) if isinstance(m, str) else m for m in mitigators),
+        tolerances=tolerance_grid(targets),
+    )
+
+
+POST = [n for n in MITIGATORS.names() if MITIGATORS.get(n).stage == "post"]
+
+
+@dataclass(frozen=True)
+class Remembers:
+    """Decides by the mean score of the rows it was fitted on."""
+
+    mean: float
+    needs_sensitive = False
+    randomized = False
+
+    def decide(self, scores, cells):
+        return (scores >= self.mean).astype(float)
+
+    def describe(self):
+        return f"score >= {self.mean}"
+
+
+def remembering(seen):
+    def fit_rules(rows, goal, tolerances):
+        seen.append(rows)
+        return [(None, Remembers(float(rows.scores.mean())))]
+
+    return Mitigator(
+        name="remembering",
+        stage="post",
+        needs_sensitive_at_predict=False,
+        fit_rules=fit_rules,
+    )
+
+
+def test_the_rule_of_a_fold_is_fitted_on_the_other_folds_only(dataset):
+    seen = []
+    problem = problem_of(dataset, None, [remembering(seen)])
+    scores = scores_of(dataset)
+    (entry,) = expand(RESULT, scores, problem)
+    assert np.array_equal(seen[0].scores, scores)
+    counts = np.zeros((dataset.groups.n_cells, 2, 2))
+    for fold in range(4):
+        here = problem.folds == fold
+        assert np.array_equal(seen[1 + fold].scores, scores[~here])
+        accepted = scores[here] >= scores[~here].mean()
+        counts += GroupCounts.from_rows(
+            dataset.cells[here],
+            dataset.y[here],
+            accepted.astype(float),
+            dataset.weight[here],
+            n_groups=dataset.groups.n_cells,
+        ).table
+    assert np.allclose(entry.counts, counts)
+    assert entry.rule == Remembers(float(scores.mean()))
+
+
+@pytest.mark.parametrize("name", POST)
+def test_the_counts_of_every_entry_add_up_to_the_weight_of_each_cell_and_label(dataset, name):
+    problem = problem_of(dataset, "equalized_odds_difference<=0.05", [name])
+    entries = expand(RESULT, scores_of(dataset), problem)
+    expected = np.zeros((dataset.groups.n_cells, 2))
+    np.add.at(expected, (dataset.cells, dataset.y), dataset.weight)
+    assert entries
+    for entry in entries:
+        assert np.allclose(entry.counts.sum(axis=2), expected)
+        assert (entry.counts >= -1e-9).all()
+
+
+def test_an_entry_says_what_was_trained_and_how_it_decides(dataset):
+    problem = problem_of(dataset, "demographic_parity_difference<=0.05", POST)
+    entries = expand(RESULT, scores_of(dataset), problem)
+    assert {entry.mitigator for entry in entries} == set(POST)
+    for entry in entries:
+        assert entry.trial_key == RESULT.trial.key
+        assert (entry.trial_number, entry.seconds) == (2, 1.5)
+        assert entry.candidate == RESULT.trial.candidate
+        assert entry.value == entry.score
+        assert [(m.metric, m.system, m.limit) for m in entry.measures] == [
+            ("demographic_parity_difference", "sex", 0.05)
+        ]
+
+
+def test_score_and_gap_are_those_of_the_cross_fitted_decisions(dataset):
+    problem = problem_of(dataset, "demographic_parity_difference<=0.05", ["none"])
+    scores = scores_of(dataset)
+    (entry,) = expand(RESULT, scores, problem)
+    accepted = scores >= 0.5
+    right = np.average(accepted == dataset.y, weights=dataset.weight)
+    rates = [
+        np.average(accepted[dataset.cells == c], weights=dataset.weight[dataset.cells == c])
+        for c in range(2)
+    ]
+    assert entry.score == pytest.approx(right)
+    assert entry.gap == pytest.approx(abs(rates[0] - rates[1]))
+
+
+def test_the_users_own_limit_is_among_the_tolerances(dataset):
+    problem = problem_of(dataset, "demographic_parity_difference<=0.033", ["group_thresholds"])
+    entries = expand(RESULT, scores_of(dataset), problem)
+    assert 0.033 in problem.tolerances
+    assert len({entry.tolerance for entry in entries}) == len(entries) > 3
+
+
+def test_without_constraints_only_the_plain_model_is_an_entry_for_accuracy(dataset):
+    problem = problem_of(dataset, None, POST)
+    (entry,) = expand(RESULT, scores_of(dataset), problem)
+    assert (entry.mitigator, entry.tolerance, entry.measures) == ("none", None, ())
+    assert entry.feasible
+
+
+def test_where_less_is_better_the_value_is_the_negative_score(dataset):
+    problem = problem_of(dataset, None, ["none"], objective="log_loss")
+    (entry,) = expand(RESULT, scores_of(dataset), problem)
+    assert entry.score > 0
+    assert entry.value == -entry.score
+
+
+@pytest.mark.parametrize("score", [0.1, 0.9])
+def test_one_decision_for_everybody_is_flagged_and_not_feasible(dataset, score):
+    problem = problem_of(dataset, "demographic_parity_difference<=0.05", ["none"])
+    (entry,) = expand(RESULT, np.full(N_ROWS, score, dtype=np.float32), problem)
+    assert entry.constant
+    assert entry.gap == 0
+    assert not entry.feasible
+
+
+def test_an_undefined_metric_has_no_value_a_reason_and_an_infinite_gap(dataset):
+    # Nobody of the second group has label 1, so its true positive rate does not exist.
+    y = np.where(dataset.cells == 1, 0, dataset.y).astype(np.int8)
+    problem = problem_of(replace(dataset, y=y), "equal_opportunity_difference<=0.05", ["none"])
+    (entry,) = expand(RESULT, scores_of(dataset), problem)
+    (found,) = entry.measures
+    assert found.value is None
+    assert found.reason != ""
+    assert (found.gap, entry.gap, entry.excess) == (np.inf, np.inf, np.inf)
+    assert not entry.feasible
+
+
+def test_an_undefined_objective_gives_no_entry(dataset):
+    one_class = replace(dataset, y=np.zeros_like(dataset.y))
+    problem = problem_of(one_class, None, ["none"], objective="roc_auc")
+    assert expand(RESULT, scores_of(dataset), problem) == ()
+
+
+def test_every_constraint_is_measured_on_every_group_system():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 2))
+    groups = {"sex": rng.choice(["f", "m"], 200), "age": rng.choice(["old", "young"], 200)}
+    data = build_dataset(X, (X[:, 0] > 0).astype(int), groups)
+    problem = problem_of(data, "demographic_parity_difference<=0.05", ["none"])
+    counts = GroupCounts(rng.uniform(1, 9, size=(data.groups.n_cells, 2, 2)))
+    found = measure(counts, problem)
+    assert sorted(m.system for m in found) == sorted(s.name for s in data.systems)
+    assert len(found) == 3
+    for one in found:
+        system = next(s for s in data.systems if s.name == one.system)
+        rates = counts.merged(system.of_cell, system.n_groups).rates("selection")
+        assert one.value == pytest.approx(rates.max() - rates.min())
+
+
+def test_a_constraint_on_one_group_system_speaks_about_that_one_only(dataset):
+    constraint = Constraint.parse("demographic_parity_difference[sex]<=0.05")
+    assert [t.system.name for t in targets_of((constraint,), dataset.systems)] == ["sex"]
+
+
+def test_a_constraint_on_groups_that_do_not_exist_is_refused(dataset):
+    constraint = Constraint.parse("demographic_parity_difference[race]<=0.05")
+    with pytest.raises(InputError, match="speaks about the groups 'race'; known are 'sex'"):
+        targets_of((constraint,), dataset.systems)
+
+
+def test_without_constraints_there_are_no_tolerances():
+    assert tolerance_grid(()) == ()

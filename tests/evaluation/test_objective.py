@@ -1,0 +1,283 @@
+import time
+from dataclasses import replace
+from typing import ClassVar
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import log_loss
+
+from fairautoml.data.border import build_dataset
+from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.objective import LONGEST_ERROR, Objective, refit
+from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.learners import LEARNERS, Learner
+from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
+
+FOREST = Candidate(
+    learner="extra_trees",
+    params={
+        "n_estimators": 20,
+        "max_features": 0.5,
+        "min_samples_leaf": 1,
+        "max_leaf_nodes": 2048,
+        "criterion": "gini",
+    },
+)
+LINEAR = Candidate(
+    learner="logistic_regression", params={"C": 1.0, "numeric": "scaled", "min_frequency": 10}
+)
+N_ROWS = 90
+
+
+@pytest.fixture
+def dataset():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N_ROWS, 4))
+    y = (X[:, 0] + rng.normal(size=N_ROWS) > 0).astype(int)
+    return build_dataset(X, y, np.where(X[:, 1] > 0, "a", "b"))
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    made = Artifacts(tmp_path / "artifacts")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def objective(dataset, artifacts):
+    folds = stratified_folds(dataset.y, dataset.cells, 3, 0)
+    return Objective(data=dataset, folds=folds, artifacts=artifacts, root_seed=7)
+
+
+class Seen(DummyClassifier):
+    """Writes down what it is given."""
+
+    rows: ClassVar = []
+    weights: ClassVar = []
+
+    def fit(self, X, y, sample_weight=None):
+        self.rows.append(np.asarray(X).copy())
+        self.weights.append(sample_weight)
+        return super().fit(X, y)
+
+
+class Raises(DummyClassifier):
+    error = None
+
+    def fit(self, X, y, sample_weight=None):
+        raise self.error
+
+
+class Predicts(DummyClassifier):
+    answer = None
+
+    def predict_proba(self, X):
+        return self.answer(len(X))
+
+
+class Slow(DummyClassifier):
+    def fit(self, X, y, sample_weight=None):
+        time.sleep(0.12)
+        return super().fit(X, y)
+
+
+@pytest.fixture
+def learners(monkeypatch):
+    """Learners that misbehave, in this process only."""
+    Seen.rows.clear()
+    Seen.weights.clear()
+    made = {"seen": Seen, "raises": Raises, "predicts": Predicts, "slow": Slow}
+    known = {
+        name: Learner(name=name, build=lambda params, layout, seed, cls=cls: cls())
+        for name, cls in made.items()
+    }
+    known["weightless"] = replace(known["seen"], handles_weights=False)
+    monkeypatch.setattr(LEARNERS, "_loaded", known | LEARNERS._loaded)
+
+
+def trial_of(candidate, **budget):
+    if isinstance(candidate, str):
+        candidate = Candidate(learner=candidate)
+    return Trial(number=3, candidate=candidate, budget=Budget(**{"folds": 3, **budget}))
+
+
+def test_out_of_fold_scores_are_those_of_models_that_did_not_see_the_row(objective, dataset):
+    trial = trial_of(FOREST)
+    result = objective(trial)
+    assert (result.status, result.error) == (Status.SUCCESS, "")
+    scores = objective.artifacts.scores(trial.key)
+    models = objective.artifacts.models(trial.key)
+    assert len(models) == 3
+    for fold, model in enumerate(models):
+        held_out = objective.folds == fold
+        part = dataset.X[held_out], dataset.cells[held_out]
+        assert np.array_equal(scores[held_out], model.scores(*part))
+        # Twenty trees that are grown to the end know their own rows by heart.
+        own = model.scores(dataset.X[~held_out], dataset.cells[~held_out])
+        assert np.array_equal(own >= 0.5, dataset.y[~held_out] == 1)
+    assert not np.array_equal(scores >= 0.5, dataset.y == 1)
+
+
+def test_the_log_loss_is_that_of_the_out_of_fold_scores(objective, dataset):
+    trial = trial_of(LINEAR)
+    result = objective(trial)
+    scores = objective.artifacts.scores(trial.key).astype(float)
+    assert result.log_loss == pytest.approx(log_loss(dataset.y, scores), rel=1e-9)
+    per_fold = [
+        log_loss(dataset.y[objective.folds == k], scores[objective.folds == k]) for k in range(3)
+    ]
+    assert result.fold_log_loss == pytest.approx(per_fold, rel=1e-9)
+
+
+def test_the_same_trial_gives_the_same_bits_whatever_its_number(objective):
+    one, other = trial_of(FOREST), replace(trial_of(FOREST), number=8)
+    assert objective(one).log_loss == objective(other).log_loss
+    assert np.array_equal(
+        objective.artifacts.scores(one.key), objective.artifacts.scores(other.key)
+    )
+
+
+def test_another_root_seed_gives_another_model(objective):
+    trial = trial_of(FOREST)
+    first = objective(trial).log_loss
+    assert replace(objective, root_seed=8)(trial).log_loss != first
+
+
+@pytest.mark.parametrize("candidate", [FOREST, LINEAR], ids=["extra_trees", "logistic_regression"])
+def test_a_trial_gives_the_same_bits_here_and_in_a_child(objective, tmp_path, candidate):
+    trial = trial_of(candidate)
+    file = tmp_path / "data.joblib"
+    joblib.dump(objective.data, file)
+    found = []
+    for name in ("serial", "local"):
+        executor = EXECUTORS.get(name)(Limits())
+        data = objective.data if name == "serial" else file
+        result = executor.submit(replace(objective, data=data), trial).result(timeout=60)
+        executor.shutdown()
+        found.append((result.log_loss, objective.artifacts.scores(trial.key).tobytes()))
+        assert result.status is Status.SUCCESS
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("no luck " * 1000), Status.FAILED),
+        (MemoryError("too large"), Status.MEMOUT),
+        (SystemExit(3), Status.FAILED),
+        (RecursionError("too deep"), Status.FAILED),
+    ],
+)
+def test_a_learner_that_raises_is_a_result_with_the_reason(
+    objective, learners, monkeypatch, error, status
+):
+    monkeypatch.setattr(Raises, "error", error)
+    result = objective(trial_of("raises"))
+    assert result.status is status
+    assert result.error == repr(error)[:LONGEST_ERROR]
+    assert result.log_loss is None
+    assert list((objective.artifacts.folder / "scores").iterdir()) == []
+
+
+def test_an_interrupt_is_no_result(objective, learners, monkeypatch):
+    monkeypatch.setattr(Raises, "error", KeyboardInterrupt("the user"))
+    with pytest.raises(KeyboardInterrupt, match="the user"):
+        objective(trial_of("raises"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda n: np.full((n, 2), np.nan), "30 of 30 scores are not probabilities"),
+        (lambda n: np.full((n, 2), np.inf), "scores are not probabilities"),
+        (lambda n: np.full((n, 2), 1.5), "scores are not probabilities"),
+        (lambda n: np.full((n, 1), 0.5), r"shape (30, 1), expected (30, 2)"),
+        (lambda n: np.full((n - 1, 2), 0.5), r"shape (29, 2), expected (30, 2)"),
+        (lambda n: np.full(n, 0.5), r"shape (30,), expected (30, 2)"),
+    ],
+)
+def test_scores_that_are_no_probabilities_fail_the_trial(
+    objective, learners, monkeypatch, answer, reason
+):
+    monkeypatch.setattr(Predicts, "answer", staticmethod(answer))
+    result = objective(trial_of("predicts"))
+    assert result.status is Status.FAILED
+    assert reason in result.error
+
+
+def test_an_unknown_learner_fails_the_trial_with_the_known_ones(objective):
+    result = objective(trial_of("lightgmb"))
+    assert result.status is Status.FAILED
+    assert "no learner is called 'lightgmb'; known: lightgbm" in result.error
+
+
+def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(objective, learners):
+    result = objective(trial_of("slow", seconds=0.2))
+    assert result.status is Status.TIMEOUT
+    assert "1 of 3 folds took" in result.error
+    assert 0.12 <= result.seconds < 0.36
+
+
+def test_a_trial_without_any_time_does_not_start(objective, learners):
+    assert objective(trial_of("seen", seconds=0.0)).status is Status.TIMEOUT
+    assert Seen.rows == []
+
+
+def test_the_sample_fraction_is_the_share_of_rows_trained_on(objective, learners):
+    assert objective(trial_of("seen", sample_fraction=0.5)).status is Status.SUCCESS
+    assert [len(rows) for rows in Seen.rows] == [30, 30, 30]
+    # All rows are scored all the same.
+    assert not np.isnan(objective.artifacts.scores(trial_of("seen").key)).any()
+
+
+def test_weights_reach_the_learner_and_the_log_loss(objective, dataset, learners):
+    weight = np.arange(1.0, N_ROWS + 1)
+    weighted = replace(objective, data=replace(dataset, weight=weight))
+    trial = trial_of("seen")
+    result = weighted(trial)
+    for fold, seen in enumerate(Seen.weights):
+        assert np.array_equal(seen, weight[objective.folds != fold])
+    scores = objective.artifacts.scores(trial.key).astype(float)
+    expected = log_loss(dataset.y, scores, sample_weight=weight)
+    assert result.log_loss == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_learner_without_weights_fails_on_weighted_rows_and_not_on_equal_ones(
+    objective, dataset, learners
+):
+    assert objective(trial_of("weightless")).status is Status.SUCCESS
+    weight = np.arange(1.0, N_ROWS + 1)
+    result = replace(objective, data=replace(dataset, weight=weight))(trial_of("weightless"))
+    assert result.status is Status.FAILED
+    assert "cannot use sample weights" in result.error
+
+
+def test_the_rows_are_not_modified(objective, dataset):
+    before = dataset.X.tobytes(), dataset.y.tobytes()
+    objective(trial_of(FOREST))
+    assert (dataset.X.tobytes(), dataset.y.tobytes()) == before
+
+
+def test_refit_trains_one_model_on_all_rows_with_the_seed_of_the_search(dataset, learners):
+    (model,) = refit(FOREST, dataset, 7)
+    (again,) = refit(FOREST, dataset, 7)
+    (other,) = refit(FOREST, dataset, 8)
+    new = np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32)
+    cells = np.zeros(40, dtype=np.int32)
+    assert np.array_equal(model.scores(new, cells), again.scores(new, cells))
+    assert not np.array_equal(model.scores(new, cells), other.scores(new, cells))
+    refit(Candidate(learner="seen"), dataset, 7)
+    assert [len(rows) for rows in Seen.rows] == [N_ROWS]
+
+
+def test_a_bag_scores_with_the_mean_of_its_models(objective, dataset):
+    trial = trial_of(FOREST)
+    objective(trial)
+    models = objective.artifacts.models(trial.key)
+    parts = [model.scores(dataset.X, dataset.cells) for model in models]
+    mean = np.mean(parts, axis=0, dtype=float).astype(np.float32)
+    assert np.allclose(Bag(models).scores(dataset.X, dataset.cells), mean, rtol=1e-6)

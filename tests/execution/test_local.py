@@ -1,0 +1,199 @@
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fairautoml.exceptions import InputError
+from fairautoml.execution import Limits
+from fairautoml.execution.local import LocalExecutor
+from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+
+
+def trial_of(action, *, number=0, seconds=None, **params):
+    return Trial(
+        number=number,
+        candidate=Candidate(learner=action, params=params),
+        budget=Budget(folds=2, seconds=seconds),
+    )
+
+
+def act(trial):
+    """Runs in the child: does what the candidate's name says."""
+    ACTIONS[trial.candidate.learner](trial.candidate.params)
+    return TrialResult(trial=trial, status=Status.SUCCESS, error=str(os.getpid()))
+
+
+def _hang(params):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "file" in params:
+        Path(params["file"]).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def _hang_with_grandchild(params):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        Path(params["file"]).write_text(str(child.pid))
+        time.sleep(60)
+
+
+def _show_environment(params):
+    names = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    Path(params["file"]).write_text(" ".join(os.environ.get(name, "-") for name in names))
+
+
+ACTIONS = {
+    "nothing": lambda _: None,
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "abort": lambda _: os.abort(),
+    "exit": lambda _: sys.exit(3),
+    "segfault": lambda _: ctypes.string_at(0),
+    "hang": _hang,
+    "grandchild": _hang_with_grandchild,
+    "environment": _show_environment,
+}
+
+
+@pytest.fixture
+def local():
+    executor = LocalExecutor(Limits(n_workers=2))
+    yield executor
+    executor.shutdown()
+
+
+def is_alive(pid):
+    """Whether a process runs; a dead one that nobody has collected yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until(condition):
+    for _ in range(200):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "reason"),
+    [
+        ("kill", Status.LOST, "killed from outside"),
+        ("abort", Status.CRASHED, "exit code -6"),
+        ("exit", Status.CRASHED, "exit code 3"),
+        ("segfault", Status.CRASHED, "exit code -11"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_own_trial_only(local, action, status, reason):
+    trials = [trial_of("nothing", number=n) for n in range(5)]
+    trials.insert(2, trial_of(action, number=9))
+    futures = [local.submit(act, trial) for trial in trials]
+    results = [future.result(timeout=30) for future in futures]
+    assert results[2].status is status
+    assert reason in results[2].error
+    assert [r.status for r in results if r.trial.number != 9] == [Status.SUCCESS] * 5
+    assert [r.trial for r in results] == trials
+
+
+def test_a_trial_over_its_time_is_killed_though_it_ignores_sigterm(local):
+    result = local.submit(act, trial_of("hang", seconds=0.6)).result(timeout=30)
+    assert result.status is Status.TIMEOUT
+    assert "the limit was 0.6 s" in result.error
+    assert 0.6 <= result.seconds < 1.6
+    assert local.submit(act, trial_of("nothing")).result(timeout=30).status is Status.SUCCESS
+
+
+def test_the_deadline_of_the_run_limits_a_trial_without_one():
+    executor = LocalExecutor(Limits(n_workers=1, deadline=time.monotonic() + 0.6))
+    futures = [executor.submit(act, trial_of("hang", number=n)) for n in range(2)]
+    results = [future.result(timeout=30) for future in futures]
+    executor.shutdown()
+    assert [result.status for result in results] == [Status.TIMEOUT, Status.STOPPED]
+    assert all(result.trial.budget.seconds is None for result in results)
+
+
+def test_grandchildren_are_killed_with_their_trial(local, tmp_path):
+    file = tmp_path / "pid"
+    future = local.submit(act, trial_of("grandchild", file=str(file)))
+    assert wait_until(lambda: file.exists() and file.read_text())
+    pid = int(file.read_text())
+    assert is_alive(pid)
+    local.shutdown()
+    assert future.result(timeout=5).status is Status.STOPPED
+    assert wait_until(lambda: not is_alive(pid))
+
+
+def test_shutdown_answers_every_future_and_leaves_no_worker(tmp_path):
+    executor = LocalExecutor(Limits(n_workers=2))
+    idle = int(executor.submit(act, trial_of("nothing")).result(timeout=30).error)
+    files = [tmp_path / str(n) for n in range(2)]
+    futures = [
+        executor.submit(act, trial_of("hang", number=n, file=str(f))) for n, f in enumerate(files)
+    ]
+    futures.append(executor.submit(act, trial_of("nothing", number=3)))
+    assert wait_until(lambda: all(f.exists() and f.read_text() for f in files))
+    executor.shutdown()
+    assert [future.result(timeout=5).status for future in futures] == [Status.STOPPED] * 3
+    pids = [idle, *(int(f.read_text()) for f in files)]
+    assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def test_a_worker_is_used_again_for_the_next_trial(local):
+    pids = {local.submit(act, trial_of("nothing")).result(timeout=30).error for _ in range(3)}
+    assert len(pids) == 1
+    assert str(os.getpid()) not in pids
+
+
+def test_an_idle_worker_that_died_is_replaced(local):
+    pid = int(local.submit(act, trial_of("nothing")).result(timeout=30).error)
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(pid))
+    result = local.submit(act, trial_of("nothing")).result(timeout=30)
+    assert result.status in {Status.SUCCESS, Status.LOST}
+    again = local.submit(act, trial_of("nothing")).result(timeout=30)
+    assert again.status is Status.SUCCESS
+    assert again.error != str(pid)
+
+
+def test_a_child_waits_passively_and_the_environment_here_stays(local, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    file = tmp_path / "environment"
+    local.submit(act, trial_of("environment", file=str(file))).result(timeout=30)
+    assert file.read_text() == "PASSIVE 1 1"
+    assert dict(os.environ) == before
+
+
+def test_an_objective_that_cannot_be_pickled_is_refused_with_the_way_out(local):
+    with pytest.raises(InputError, match=r"cannot send the objective .* use executor='serial'"):
+        local.submit(lambda trial: trial, trial_of("nothing"))
+
+
+def test_the_main_module_is_whole_again_after_a_worker_started(local):
+    main = sys.modules["__main__"]
+    before = (main.__spec__, getattr(main, "__file__", None))
+    local.submit(act, trial_of("nothing")).result(timeout=30)
+    assert (main.__spec__, getattr(main, "__file__", None)) == before
+
+
+def _report(pipe):
+    pipe.send(os.environ.get("OMP_WAIT_POLICY", "-"))
+
+
+def test_a_fork_server_of_the_user_is_left_as_it_is(local):
+    local.submit(act, trial_of("nothing")).result(timeout=30)
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("forkserver").Process(target=_report, args=(there,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert here.poll(5)

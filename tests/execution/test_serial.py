@@ -1,0 +1,44 @@
+import time
+
+from fairautoml.execution import Limits
+from fairautoml.execution.serial import SerialExecutor, seconds_until
+from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+
+TRIAL = Trial(number=4, candidate=Candidate(learner="fake"), budget=Budget(folds=2))
+
+
+def test_a_trial_has_run_when_submit_returns():
+    executor = SerialExecutor(Limits())
+    ran = []
+
+    def objective(trial):
+        ran.append(trial)
+        return TrialResult(trial=trial, status=Status.SUCCESS)
+
+    future = executor.submit(objective, TRIAL)
+    assert ran == [TRIAL]
+    assert future.done()
+
+
+def test_the_trial_gets_no_more_seconds_than_are_left_and_its_result_keeps_its_own_budget():
+    executor = SerialExecutor(Limits(deadline=time.monotonic() + 60))
+    seen = []
+
+    def objective(trial):
+        seen.append(trial.budget.seconds)
+        return TrialResult(trial=trial, status=Status.SUCCESS)
+
+    result = executor.submit(objective, TRIAL).result()
+    assert 0 < seen[0] <= 60
+    assert result.trial == TRIAL
+
+
+def test_without_a_deadline_the_budget_is_untouched():
+    assert seconds_until(Budget(folds=2), None) == Budget(folds=2)
+
+
+def test_the_smaller_of_limit_and_time_left_counts_and_neither_is_negative():
+    later = time.monotonic() + 100
+    assert seconds_until(Budget(folds=2, seconds=5.0), later).seconds == 5.0
+    assert 5 < seconds_until(Budget(folds=2, seconds=500.0), later).seconds <= 100
+    assert seconds_until(Budget(folds=2), time.monotonic() - 1).seconds == 0.0

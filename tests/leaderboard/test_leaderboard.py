@@ -1,0 +1,216 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.leaderboard import Leaderboard, best_of, order, pareto_front
+from fairautoml.mitigators._rules import CommonRule
+from fairautoml.trials import Candidate, Entry, Measure
+
+SEX = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
+COUNTS = np.array([[[40.0, 10.0], [20.0, 30.0]], [[30.0, 20.0], [10.0, 40.0]]])
+
+
+def entry(score=0.8, gap=0.02, *, limit=0.05, number=0, rises=True, **other):
+    measure = Measure(
+        metric="demographic_parity_difference",
+        system="sex",
+        value=None if np.isinf(gap) else gap,
+        gap=gap,
+        limit=limit,
+        reason="a group has no rows" if np.isinf(gap) else "",
+    )
+    fields = {
+        "trial_key": f"{number:05d}-x",
+        "trial_number": number,
+        "candidate": Candidate(learner="lightgbm"),
+        "mitigator": "common_threshold",
+        "tolerance": 0.05,
+        "rule": CommonRule(threshold=0.5),
+        "score": score,
+        "value": score if rises else -score,
+        "measures": (measure,),
+        "counts": COUNTS,
+        "constant": False,
+        "seconds": 1.0,
+    }
+    return Entry(**{**fields, **other})
+
+
+def board(*entries, objective="accuracy"):
+    return Leaderboard(
+        entries=entries, systems=(SEX,), objective=objective, n_rows=np.array([100.0, 100.0])
+    )
+
+
+def test_feasible_entries_come_first_and_one_decision_for_all_comes_last():
+    best = entry(0.8, 0.01)
+    second = entry(0.7, 0.05)
+    nearly = entry(0.9, 0.06)
+    far = entry(0.95, 0.3)
+    unknown = entry(0.99, np.inf)
+    constant = entry(0.97, 0.0, constant=True)
+    found = order([constant, unknown, far, nearly, second, best])
+    assert [id(e) for e in found] == [
+        id(e) for e in (best, second, nearly, far, unknown, constant)
+    ]
+
+
+def test_an_undefined_metric_is_never_feasible():
+    assert not entry(0.99, np.inf).feasible
+    assert best_of([entry(0.99, np.inf), entry(0.5, 0.04)]).score == 0.5
+
+
+def test_without_constraints_one_decision_for_all_counts_like_any_other():
+    everybody = entry(0.9, constant=True, measures=())
+    assert everybody.feasible
+    assert best_of([entry(0.8, measures=()), everybody]) is everybody
+
+
+def test_nothing_has_no_best_entry():
+    assert best_of([]) is None
+
+
+ENTRIES = st.lists(
+    st.builds(
+        entry,
+        st.sampled_from([0.5, 0.6, 0.7, 0.8]),
+        st.sampled_from([0.0, 0.01, 0.05, 0.1, np.inf]),
+        number=st.integers(0, 3),
+        constant=st.booleans(),
+        mitigator=st.sampled_from(["none", "common_threshold"]),
+        tolerance=st.sampled_from([None, 0.0, 0.1]),
+    ),
+    max_size=12,
+)
+
+
+def what(entries):
+    return [
+        (e.value, e.gap, e.constant, e.trial_number, e.mitigator, e.tolerance) for e in entries
+    ]
+
+
+@given(entries=ENTRIES, seed=st.integers(0, 99))
+def test_no_order_depends_on_the_order_of_the_entries(entries, seed):
+    shuffled = [entries[i] for i in np.random.default_rng(seed).permutation(len(entries))]
+    assert what(order(shuffled)) == what(order(entries))
+    assert what(pareto_front(shuffled)) == what(pareto_front(entries))
+
+
+def dominates(one, other):
+    at_least = one.value >= other.value and one.excess <= other.excess
+    return at_least and (one.value > other.value or one.excess < other.excess)
+
+
+def is_a_choice(entry):
+    return math.isfinite(entry.excess) and not (entry.constant and entry.measures)
+
+
+@given(entries=ENTRIES)
+def test_the_pareto_front_holds_exactly_the_choices_that_no_other_dominates(entries):
+    front = pareto_front(entries)
+    points = {(e.excess, e.value) for e in front}
+    real = [e for e in entries if is_a_choice(e)] or entries
+    expected = {(e.excess, e.value) for e in real if not any(dominates(o, e) for o in real)}
+    assert points == expected
+    assert len(front) == len(points)
+
+
+@given(entries=ENTRIES)
+def test_the_pareto_front_goes_from_the_fairest_to_the_best_objective(entries):
+    front = pareto_front(entries)
+    assert [e.excess for e in front] == sorted(e.excess for e in front)
+    assert [e.value for e in front] == sorted(e.value for e in front)
+
+
+KEPT = {"00000-x", "00001-x"}
+FAIR, GOOD, ELSEWHERE = entry(0.7, 0.01), entry(0.9, 0.2, number=1), entry(0.99, 0.0, number=2)
+CONSTANT = entry(0.75, 0.0, constant=True)
+
+
+@pytest.mark.parametrize(
+    ("max_gap", "min_score", "expected"),
+    [
+        (0.05, None, FAIR),
+        (0.2, None, GOOD),
+        (None, None, GOOD),
+        (None, 0.6, FAIR),
+        (None, 0.8, GOOD),
+        (0.05, 0.65, FAIR),
+        (0.05, 0.8, None),
+        (0.0, None, CONSTANT),
+        (None, 0.95, None),
+    ],
+)
+def test_select_serves_other_wishes_from_the_trials_that_are_kept(max_gap, min_score, expected):
+    shown = board(FAIR, GOOD, ELSEWHERE, CONSTANT)
+    assert shown.select(max_gap=max_gap, min_score=min_score, trials=KEPT) is expected
+
+
+@pytest.mark.parametrize("perfect", [0.0, 0.2])
+def test_the_least_score_is_a_largest_one_where_less_is_better(perfect):
+    good, bad = entry(perfect, 0.03, rises=False), entry(0.6, 0.01, rises=False, number=1)
+    shown = board(good, bad, objective="log_loss")
+    assert shown.select(max_gap=None, min_score=0.5, trials=KEPT) is good
+    assert shown.select(max_gap=None, min_score=0.7, trials=KEPT) is bad
+
+
+def test_the_table_has_a_row_per_entry_in_order():
+    table = board(entry(0.7, 0.2), entry(0.8, 0.01, number=1)).frame()
+    assert table.columns.tolist() == [
+        "rank",
+        "feasible",
+        "accuracy",
+        "gap",
+        "gap_low",
+        "gap_high",
+        "learner",
+        "encoding",
+        "mitigation",
+        "mitigator",
+        "tolerance",
+        "needs_sensitive",
+        "constant",
+        "trial",
+        "seconds",
+        "demographic_parity_difference[sex]",
+        "rule",
+    ]
+    assert table["rank"].tolist() == [0, 1]
+    assert table["feasible"].tolist() == [True, False]
+    assert table["trial"].tolist() == [1, 0]
+
+
+def test_the_table_of_some_entries_keeps_their_ranks():
+    shown = board(entry(0.7, 0.2), entry(0.8, 0.01, number=1), entry(0.9, 0.02, number=2))
+    assert shown.frame(shown.ordered[1:])["rank"].tolist() == [1, 2]
+    assert shown.front_of(shown.frame())["trial"].tolist() == [1, 2]
+
+
+def test_undefined_values_are_missing_in_the_table():
+    table = board(entry(0.7, np.inf)).frame()
+    columns = ["gap", "gap_low", "gap_high", "demographic_parity_difference[sex]"]
+    assert table[columns].isna().all(axis=None)
+
+
+def test_the_interval_holds_the_gap_and_shrinks_with_more_rows():
+    # Selection rates of COUNTS are 0.4 and 0.6.
+    measured = entry(0.7, 0.2)
+    few = board(measured)
+    many = Leaderboard(
+        entries=(measured,), systems=(SEX,), objective="accuracy", n_rows=np.full(2, 1e5)
+    )
+    low, high = few.gap_interval(measured)
+    assert 0 <= low < 0.2 < high <= 1
+    closer = many.gap_interval(measured)
+    assert low < closer[0] < 0.2 < closer[1] < high
+
+
+def test_without_constraints_there_is_no_gap_to_bound():
+    free = entry(0.7, measures=())
+    assert board(free).gap_interval(free) == (None, None)
+    assert board(free).frame()["gap"].tolist() == [0.0]

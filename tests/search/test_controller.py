@@ -1,0 +1,259 @@
+import random
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from fairautoml.allocation.flat import Flat
+from fairautoml.search import controller
+from fairautoml.search.controller import LAG, Search, Stop
+from fairautoml.trials import Budget, Candidate, Status, Told, TrialResult
+
+
+class Shuffled:
+    """Runs trials in threads that take a random time, so they end in any order."""
+
+    def __init__(self, n_workers, queued=1):
+        self.n_workers = n_workers
+        self.queued = queued
+        self.shutdowns = 0
+        self._threads = ThreadPoolExecutor(n_workers)
+        self._random = random.Random(n_workers)
+
+    def submit(self, objective, trial):
+        return self._threads.submit(self._run, objective, trial, self._random.random() / 500)
+
+    def _run(self, objective, trial, seconds):
+        time.sleep(seconds)
+        return objective(trial)
+
+    def shutdown(self):
+        self.shutdowns += 1
+        self._threads.shutdown(wait=True)
+
+
+class Immediate:
+    n_workers = 1
+    queued = 0
+
+    def __init__(self):
+        self.shutdowns = 0
+        self.submitted = []
+
+    def submit(self, objective, trial):
+        self.submitted.append(trial.number)
+        future = Future()
+        future.set_result(objective(trial))
+        return future
+
+    def shutdown(self):
+        self.shutdowns += 1
+
+
+class Stubborn(Immediate):
+    """Never ends a trial before it is shut down."""
+
+    def submit(self, objective, trial):
+        self.pending = Future()
+        self.trial = trial
+        return self.pending
+
+    def shutdown(self):
+        if self.shutdowns == 0:
+            self.pending.set_result(TrialResult(trial=self.trial, status=Status.STOPPED))
+        self.shutdowns += 1
+
+
+class Recorder:
+    """Proposes what depends on all it was told so far, and writes down every call."""
+
+    def __init__(self, limit=None):
+        self.calls = []
+        self._limit = limit
+        self._asked = 0
+        self._total = 0
+
+    def ask(self):
+        if self._asked == self._limit:
+            return None
+        candidate = Candidate(learner="fake", params={"turn": self._asked, "seen": self._total})
+        self._asked += 1
+        self.calls.append(("ask", candidate.key))
+        return candidate
+
+    def tell(self, told):
+        self._total += told.trial.candidate.params["turn"] ** 2
+        self.calls.append(("tell", told.trial.candidate.key))
+
+
+def succeed(trial):
+    return TrialResult(trial=trial, status=Status.SUCCESS)
+
+
+def told_of(result):
+    return Told(trial=result.trial, status=result.status, value=0.5, violations=(), seconds=0.0)
+
+
+def make_search(strategy, executor, *, objective=succeed, settle=told_of, **stop):
+    return Search(
+        objective=objective,
+        settle=settle,
+        strategy=strategy,
+        allocator=Flat(Budget(folds=2)),
+        executor=executor,
+        stop=Stop(**stop),
+    )
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 5, LAG, 12])
+def test_ask_and_tell_come_in_one_order_whatever_the_number_of_workers(n_workers):
+    expected = Recorder()
+    assert make_search(expected, Immediate(), n_trials=30).run()
+    found = Recorder()
+    assert make_search(found, Shuffled(n_workers), n_trials=30).run()
+    assert found.calls == expected.calls
+
+
+def test_candidate_i_is_asked_for_when_the_results_up_to_i_minus_lag_are_told():
+    strategy = Recorder()
+    make_search(strategy, Shuffled(3), n_trials=20).run()
+    kinds = [kind for kind, _ in strategy.calls]
+    assert kinds[:LAG] == ["ask"] * LAG
+    assert kinds[LAG:] == ["tell", "ask"] * (20 - LAG) + ["tell"] * LAG
+
+
+@pytest.mark.parametrize("stop", [{"n_trials": 25}, {"n_trials": 25, "deadline": 1e12}])
+def test_every_trial_is_asked_run_settled_and_told_once(stop):
+    settled = []
+
+    def settle(result):
+        settled.append(result.trial.number)
+        return told_of(result)
+
+    strategy = Recorder()
+    make_search(strategy, Shuffled(4), settle=settle, **stop).run()
+    asked = [key for kind, key in strategy.calls if kind == "ask"]
+    told = [key for kind, key in strategy.calls if kind == "tell"]
+    assert sorted(settled) == list(range(25))
+    assert len(set(asked)) == 25
+    assert sorted(told) == sorted(asked)
+
+
+def test_a_failing_candidate_is_told_and_the_search_goes_on():
+    statuses = []
+
+    def fail_some(trial):
+        status = Status.FAILED if trial.number % 2 else Status.SUCCESS
+        return TrialResult(trial=trial, status=status)
+
+    def settle(result):
+        statuses.append(result.status)
+        return told_of(result)
+
+    strategy = Recorder()
+    make_search(strategy, Immediate(), objective=fail_some, settle=settle, n_trials=6).run()
+    assert statuses == [Status.SUCCESS, Status.FAILED] * 3
+    assert [kind for kind, _ in strategy.calls].count("tell") == 6
+
+
+@pytest.mark.parametrize("where", ["objective", "settle"])
+def test_an_interrupt_keeps_what_was_settled_and_shuts_the_executor_down(where):
+    settled = []
+
+    def objective(trial):
+        if where == "objective" and trial.number == 3:
+            raise KeyboardInterrupt
+        return succeed(trial)
+
+    def settle(result):
+        if where == "settle" and result.trial.number == 3:
+            raise KeyboardInterrupt
+        settled.append(result.trial.number)
+        return told_of(result)
+
+    executor = Immediate()
+    search = make_search(Recorder(), executor, objective=objective, settle=settle, n_trials=9)
+    assert search.run() is False
+    assert settled == [0, 1, 2]
+    assert executor.shutdowns == 1
+
+
+@pytest.mark.parametrize("method", ["ask", "tell"])
+def test_an_error_of_the_strategy_reaches_the_caller_after_the_executor_is_shut_down(method):
+    def broken(*_):
+        raise ZeroDivisionError("the strategy is broken")
+
+    strategy = Recorder()
+    setattr(strategy, method, broken)
+    executor = Immediate()
+    with pytest.raises(ZeroDivisionError, match="the strategy is broken"):
+        make_search(strategy, executor, n_trials=3).run()
+    assert executor.shutdowns == 1
+
+
+def test_an_error_inside_settle_reaches_the_caller_after_the_executor_is_shut_down():
+    def broken(_):
+        raise OSError("no space left")
+
+    executor = Immediate()
+    with pytest.raises(OSError, match="no space left"):
+        make_search(Recorder(), executor, settle=broken, n_trials=3).run()
+    assert executor.shutdowns == 1
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+def test_nothing_is_asked_for_or_started_after_the_deadline(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(controller, "time", clock)
+
+    def take_two_seconds(trial):
+        clock.now += 2.0
+        return succeed(trial)
+
+    strategy, executor = Recorder(), Immediate()
+    search = make_search(strategy, executor, objective=take_two_seconds, deadline=107.0)
+    assert search.run()
+    # Trials start at 100, 102, 104 and 106; the one that ends at 108 is the last.
+    assert executor.submitted == [0, 1, 2, 3]
+    assert [kind for kind, _ in strategy.calls] == ["ask", "tell"] * 4
+
+
+def test_an_executor_that_overruns_the_deadline_is_shut_down(monkeypatch):
+    monkeypatch.setattr(controller, "POLL_SECONDS", 0.01)
+    strategy, executor = Recorder(), Stubborn()
+    search = make_search(strategy, executor, deadline=time.monotonic() + 0.05)
+    assert search.run()
+    assert executor.shutdowns >= 1
+    assert [kind for kind, _ in strategy.calls] == ["ask", "tell"]
+
+
+def test_a_strategy_without_ideas_ends_the_search_when_all_results_are_told():
+    strategy = Recorder(limit=3)
+    assert make_search(strategy, Shuffled(2), n_trials=50).run()
+    assert [kind for kind, _ in strategy.calls].count("tell") == 3
+
+
+def test_a_strategy_that_waits_for_results_is_asked_again_after_each():
+    class OneAtATime(Recorder):
+        busy = False
+
+        def ask(self):
+            if self.busy:
+                return None
+            self.busy = True
+            return super().ask()
+
+        def tell(self, told):
+            self.busy = False
+            super().tell(told)
+
+    strategy = OneAtATime()
+    make_search(strategy, Shuffled(2), n_trials=5).run()
+    assert [kind for kind, _ in strategy.calls] == ["ask", "tell"] * 5

@@ -1,0 +1,177 @@
+import math
+
+import optuna
+import pytest
+
+from fairautoml.search.proposal import flat, propose
+from fairautoml.search.strategies import STRATEGIES
+from fairautoml.search.strategies.optuna import OptunaTPE
+from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
+from fairautoml.trials import Budget, Candidate, Status, Told, Trial
+
+TREES = ParamSpace(
+    name="trees",
+    ranges={
+        "kind": Choice(values=("plain", "dart"), default="plain"),
+        "rate": Real(low=1e-3, high=1.0, log=True, default=0.1),
+        "leaves": Integer(low=2, high=512, log=True, default=31),
+        "drop": Real(low=0.0, high=0.5, default=0.1),
+        "deep": Choice(values=(True, False), default=False),
+    },
+    conditions={"drop": Condition(param="kind", values=("dart",))},
+)
+LINEAR = ParamSpace(name="linear", ranges={"c": Real(low=1e-4, high=1e4, log=True, default=1.0)})
+MITIGATIONS = {
+    "none": ParamSpace(name="none"),
+    "reweighing": ParamSpace(
+        name="reweighing", ranges={"strength": Real(low=0.0, high=1.0, default=1.0)}
+    ),
+}
+SPACE = SearchSpace(
+    learners={"trees": TREES, "linear": LINEAR},
+    encodings=("codes", "target"),
+    mitigations=MITIGATIONS,
+)
+TOY = SearchSpace(learners={"trees": TREES, "linear": LINEAR})
+PORTFOLIO = (
+    Candidate(
+        learner="trees",
+        params={"kind": "dart", "rate": 0.07, "leaves": 31, "drop": 0.25, "deep": True},
+        encoding="target",
+    ),
+    Candidate(learner="linear", params={"c": 0.123456789}),
+    Candidate(
+        learner="linear",
+        params={"c": 2.0},
+        mitigation="reweighing",
+        mitigation_params={"strength": 0.5},
+    ),
+)
+
+
+def told(candidate, value=0.8, violations=(0.0,), status=Status.SUCCESS, number=0):
+    trial = Trial(number=number, candidate=candidate, budget=Budget(folds=2))
+    return Told(trial=trial, status=status, value=value, violations=violations, seconds=0.1)
+
+
+def failed(candidate, status=Status.FAILED):
+    return told(candidate, value=None, violations=(float("inf"),), status=status)
+
+
+def trials_of(strategy, state):
+    return strategy._study.get_trials(states=(state,))
+
+
+@pytest.mark.parametrize("name", ["optuna", "random"])
+def test_the_portfolio_comes_first_and_verbatim(name):
+    strategy = STRATEGIES.get(name)(SPACE, 0, PORTFOLIO)
+    found = [strategy.ask() for _ in PORTFOLIO]
+    assert [c.key for c in found] == [c.key for c in PORTFOLIO]
+
+
+@pytest.mark.parametrize("name", ["optuna", "random"])
+def test_other_seeds_give_other_proposals(name):
+    one, other = (STRATEGIES.get(name)(SPACE, seed, ()) for seed in (1, 2))
+    assert [one.ask().key for _ in range(5)] != [other.ask().key for _ in range(5)]
+
+
+def test_every_completed_trial_carries_every_constraint():
+    strategy = OptunaTPE(SPACE, 0, PORTFOLIO)
+    for number in range(20):
+        candidate = strategy.ask()
+        if number % 4 == 3:
+            strategy.tell(failed(candidate))
+        else:
+            strategy.tell(told(candidate, violations=(0.1 - number / 100, -0.2)))
+    complete = trials_of(strategy, optuna.trial.TrialState.COMPLETE)
+    assert len(complete) == 15
+    assert all(set(trial.constraints) == {"constraint_0", "constraint_1"} for trial in complete)
+
+
+def test_a_trial_without_success_ends_as_fail_and_keeps_no_value():
+    strategy = OptunaTPE(SPACE, 0, ())
+    statuses = [status for status in Status if status is not Status.SUCCESS]
+    for status in statuses:
+        strategy.tell(failed(strategy.ask(), status))
+    strategy.tell(told(strategy.ask(), value=None))
+    fails = trials_of(strategy, optuna.trial.TrialState.FAIL)
+    assert len(fails) == len(statuses) + 1
+    assert all(trial.values is None for trial in fails)
+
+
+def test_an_infinite_violation_is_taken_and_counts_as_infeasible():
+    strategy = OptunaTPE(SPACE, 0, ())
+    strategy.tell(told(strategy.ask(), value=0.9, violations=(float("inf"),)))
+    strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
+    assert strategy._study.best_value == 0.7
+
+
+def test_the_same_candidate_asked_for_twice_is_closed_by_two_results():
+    only = SearchSpace(learners={"none": ParamSpace(name="none")})
+    strategy = OptunaTPE(only, 0, ())
+    first, second = strategy.ask(), strategy.ask()
+    assert first == second
+    strategy.tell(told(first))
+    strategy.tell(told(second))
+    assert len(trials_of(strategy, optuna.trial.TrialState.COMPLETE)) == 2
+    assert trials_of(strategy, optuna.trial.TrialState.RUNNING) == []
+
+
+def test_a_result_that_was_not_asked_for_changes_nothing():
+    strategy = OptunaTPE(SPACE, 0, ())
+    strategy.tell(told(PORTFOLIO[0]))
+    assert strategy._study.trials == []
+
+
+def test_making_a_strategy_leaves_the_log_level_of_optuna_alone(capsys):
+    level = optuna.logging.get_verbosity()
+    strategy = OptunaTPE(SPACE, 0, PORTFOLIO)
+    strategy.tell(told(strategy.ask()))
+    assert optuna.logging.get_verbosity() == level
+    assert capsys.readouterr() == ("", "")
+
+
+def toy_told(candidate):
+    """More leaves are better and less fair: at most 64 are allowed; the best rate is 0.05."""
+    if candidate.learner != "trees":
+        return told(candidate, value=0.2)
+    leaves = math.log2(candidate.params["leaves"])
+    rate = math.log10(candidate.params["rate"] / 0.05)
+    dart = candidate.params["kind"] == "dart"
+    value = leaves / 6 - rate**2 - 0.5 * dart
+    return told(candidate, value=value, violations=(leaves - 6,))
+
+
+def best_feasible(name, seed):
+    first = [Candidate(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
+    strategy = STRATEGIES.get(name)(TOY, seed, first)
+    outcomes = []
+    for _ in range(60):
+        outcomes.append(toy_told(strategy.ask()))
+        strategy.tell(outcomes[-1])
+    return max(outcome.value for outcome in outcomes if outcome.violations[0] <= 0)
+
+
+def test_optuna_comes_nearer_to_a_constrained_optimum_than_random_search():
+    regret = {
+        name: sum(1.0 - best_feasible(name, seed) for seed in range(5))
+        for name in ("optuna", "random")
+    }
+    assert 0 <= regret["optuna"] < 0.5 * regret["random"]
+
+
+def test_a_candidate_written_flat_is_proposed_again_from_its_answers():
+    for candidate in PORTFOLIO:
+        answers = flat(candidate)
+        assert propose(SPACE, lambda name, _, answers=answers: answers[name]) == candidate
+
+
+def test_a_choice_with_one_value_is_not_asked_for():
+    asked = []
+
+    def suggest(name, allowed):
+        asked.append(name)
+        return allowed.default
+
+    propose(SearchSpace(learners={"linear": LINEAR}), suggest)
+    assert asked == ["linear.c"]

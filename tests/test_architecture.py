@@ -1,0 +1,95 @@
+import ast
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LINT = """
+import sys
+from importlinter.cli import lint_imports
+sys.exit(lint_imports(no_cache=True, no_logo=True))
+"""
+LONGEST_FILE = 400
+
+PLANTED = {
+    "spaces/_planted.py": ("import optuna", "One foreign library, one place"),
+    "metrics/_planted.py": ("import fairlearn", "One foreign library, one place"),
+    "evaluation/_planted.py": ("import lightgbm", "One foreign library, one place"),
+    "search/_planted.py": ("from fairautoml.learners import LEARNERS", "never sees a model"),
+    "search/strategies/_planted.py": ("from fairautoml.data import border", "never sees a model"),
+    "allocation/_planted.py": ("import sklearn", "never sees a model"),
+    "store/_planted.py": ("import fairautoml.leaderboard", "One direction"),
+    "data/_planted.py": ("import fairautoml.evaluation", "One direction"),
+    "undeclared.py": ("import json", "One direction"),
+}
+
+
+def lint(folder):
+    return subprocess.run(
+        [sys.executable, "-c", LINT], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def python_files():
+    return sorted((ROOT / "fairautoml").rglob("*.py"))
+
+
+def test_every_import_keeps_the_contracts():
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkout")
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "fairautoml", folder / "fairautoml", ignore=skip)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+@pytest.mark.parametrize("place", PLANTED)
+def test_an_import_against_the_rules_breaks_a_contract(place, copy):
+    line, contract = PLANTED[place]
+    file = copy / "fairautoml" / place
+    file.write_text(f"{line}\n", encoding="utf-8")
+    done = lint(copy)
+    file.unlink()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(rf"{contract}.* BROKEN", done.stdout)
+    assert file.stem in done.stdout
+
+
+def test_no_file_is_longer_than_a_reader_bears():
+    lengths = {f.name: len(f.read_text(encoding="utf-8").splitlines()) for f in python_files()}
+    assert len(lengths) > 50
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+
+
+def test_every_foreign_package_that_is_imported_is_declared():
+    project = PROJECT["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {re.split(r"[<>=~\[ ]", line)[0].lower() for line in wanted}
+    roots = set(chain(*map(imported, python_files())))
+    foreign = roots - set(sys.stdlib_module_names) - {"fairautoml"}
+    assert {"numpy", "optuna", "sklearn"} <= foreign
+    owners = importlib.metadata.packages_distributions()
+    missing = {n for n in foreign if not {o.lower() for o in owners.get(n, ())} & declared}
+    assert missing == set()
