@@ -38,7 +38,7 @@ from fairautoml.run import OnProgress, RunPlan
 from fairautoml.serving import Served, own_settings
 from fairautoml.store import RunFolder
 from fairautoml.summary import run_summary, shortfall, trials_frame
-from fairautoml.trials import Entry
+from fairautoml.trials import Entry, Status
 
 
 class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -130,8 +130,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> model = FairAutoML(
     ...     constraint="demographic_parity_difference <= 0.1", n_trials=2, random_state=0
     ... )
-    >>> model = model.fit(table.drop(columns="approved"), table["approved"], "sex")
-    >>> model.predict(table.drop(columns="approved")).shape
+    >>> model = model.fit(table.drop(columns="repaid"), table["repaid"], "sex")
+    >>> model.predict(table.drop(columns="repaid")).shape
     (600,)
     """
 
@@ -310,9 +310,10 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed_ = wishes.seed
         self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
         self.summary_ = {"n_trials": 0, "best": None}
+        label = model.classes.tolist()[0]
         note = (
-            f"y has only 1 class: {model.classes[0]!r}; predict always answers with it, and no "
-            "constraint can be judged (NOT_APPLICABLE)"
+            f"y has only 1 class: {label!r}; predict always answers with it, and no constraint "
+            "can be judged (NOT_APPLICABLE)"
         )
         self.notes_ = (*model.schema.notes, note)
         folder = self._open_folder(wishes)
@@ -325,9 +326,12 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _say_how_it_went(self, best: Entry, wishes: Wishes) -> None:
         if best.candidate == BASELINE:
+            others = (self.trials_["status"] == Status.SUCCESS).sum() > 1
+            found = "no trial beats" if others else "of all trials only"
+            end = "" if others else " finished"
             msg = (
-                "only the baseline (everybody gets the class share) finished; "
-                "give a larger time_budget or look at trials_"
+                f"{found} the baseline (one score for everybody){end}; give a larger budget, or "
+                "an objective such as 'balanced_accuracy', and look at trials_"
             )
             warnings.warn(msg, DegradedWarning, stacklevel=4)
         if self.feasible_ or not wishes.constraints:

@@ -25,6 +25,7 @@ INTERRUPTED, TERMINATED = 130, 143
 DEMO_SENSITIVE = "sex"
 DEMO_CONSTRAINT = "equalized_odds_difference <= 0.05"
 DEMO_TRUTH_ROWS = 200_000
+DEMO_SECONDS = 30.0
 TOP_ROWS = 10
 
 
@@ -38,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    terminated: list[int] = []
     try:
-        with _own_warnings(), _termination() as terminated:
+        with _own_warnings(), _ended_like_ctrl_c(terminated):
             code: int = arguments.run(arguments)
     except KeyboardInterrupt:
         _say("interrupted")
@@ -64,9 +66,8 @@ def _own_warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[list[int]]:
-    """Treat a request to end like Ctrl-C, and remember it."""
-    received: list[int] = []
+def _ended_like_ctrl_c(received: list[int]) -> Iterator[None]:
+    """Treat a request to end like Ctrl-C; the signals are appended to ``received``."""
 
     def on_signal(number: int, _: object) -> None:
         received.append(number)
@@ -75,7 +76,7 @@ def _termination() -> Iterator[list[int]]:
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), on_signal) for name in names}
     try:
-        yield received
+        yield
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
@@ -129,19 +130,19 @@ def _fit_parser(fit: argparse.ArgumentParser) -> None:
     add("--randomized", action="store_true", help="allow rules that decide at random")
     add("--refit", action="store_true", help="serve one model trained on all rows")
     add("--strict", action="store_true", help="an error when no model is feasible")
-    _run_arguments(fit, seconds=None)
+    _run_arguments(fit)
     fit.set_defaults(run=_guarded(_fit))
 
 
 def _demo_parser(demo: argparse.ArgumentParser) -> None:
-    _run_arguments(demo, seconds=30.0)
+    _run_arguments(demo)
     demo.set_defaults(run=_guarded(_demo))
 
 
-def _run_arguments(parser: argparse.ArgumentParser, *, seconds: float | None) -> None:
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--objective", default="accuracy", help="performance metric (default: accuracy)")
-    add("--time", type=_seconds, default=seconds, metavar="S", help="seconds in all")
+    add("--time", type=_seconds, metavar="S", help="seconds in all (default: fit 60, demo 30)")
     add("--trials", type=_count, metavar="N", help="number of trials; reproducible")
     add("--jobs", type=_jobs, default=1, metavar="N", help="trials at a time; -1 = all cores")
     add("--strategy", default="auto", help="how the next trial is chosen")
@@ -206,7 +207,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         keep=tuple(arguments.keep),
     )
     source, held = open_source(arguments.data, roles), None
-    model.set_params(pos_label=_positive(arguments.positive, source))
+    model.set_params(pos_label=source.label(arguments.positive))
     if arguments.holdout is not None:
         source, held = source.split(arguments.holdout, arguments.seed)
     _run_fit(model, source)
@@ -222,6 +223,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     from fairautoml.sources import Roles, lending_truth, open_source
     from fairautoml.text import result_of
 
+    if arguments.time is None and arguments.trials is None:
+        arguments.time = DEMO_SECONDS
     model = _estimator(arguments, [DEMO_CONSTRAINT])
     model.check_parameters()
     source = open_source("lending", Roles(target=None, sensitive=(DEMO_SENSITIVE,)))
@@ -287,9 +290,12 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from fairautoml.bench.sweep import run_sweep
 
-    return run_sweep(arguments.sweep, arguments.out, resume=arguments.resume).exit_code
+    sweep, out = Path(arguments.sweep), Path(arguments.out)
+    return run_sweep(sweep, out, resume=arguments.resume).exit_code
 
 
 def _estimator(arguments: argparse.Namespace, constraint: list[str] | None) -> "FairAutoML":
@@ -315,18 +321,6 @@ def _run_fit(model: "FairAutoML", source: "Source") -> None:
     with progress_line(sys.stderr) as on_progress:
         model.set_params(on_progress=on_progress)
         model.fit(source.X, source.y, for_groups, source.weight)
-
-
-def _positive(text: str | None, source: "Source") -> Any:
-    """Return the label that the user wrote, in the type of the column."""
-    if text is None:
-        return source.positive_label
-    from fairautoml.exceptions import ParameterError
-
-    labels = {str(label): label for label in source.y.dropna().unique()}
-    if text not in labels:
-        raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
-    return labels[text]
 
 
 def _lenient(model: "FairAutoML") -> "FairAutoML":

@@ -218,6 +218,7 @@ def _told(result: TrialResult, best: Entry | None, problem: Problem) -> Told:
         value=None if best is None else best.value,
         violations=violations,
         seconds=result.seconds,
+        limits=tuple(target.limit for target in problem.goal.targets),
     )
 
 

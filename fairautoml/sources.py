@@ -83,6 +83,26 @@ class Source:
             positive_label=self.positive_label,
         )
 
+    def label(self, text: str | None) -> Any:
+        """Return the positive label that the user wrote, in the type of the column.
+
+        Parameters
+        ----------
+        text : str or None
+            As on the command line; None = the known one.
+
+        Raises
+        ------
+        ParameterError
+            No row has that label.
+        """
+        if text is None:
+            return self.positive_label
+        labels = {str(label): label for label in self.y.dropna().unique()}
+        if text not in labels:
+            raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
+        return labels[text]
+
     def split(self, fraction: float, seed: int) -> "tuple[Source, Source]":
         """Set rows aside, the same share of every label and group.
 

@@ -16,6 +16,8 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of the leaderboard that a terminal has room for, besides the objective."""
 
+GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
+
 MOST_GROUPS = 12
 """Groups of one system that are shown."""
 
@@ -89,6 +91,7 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
     cut_off = f", {search['n_cut_off']} of them cut off at the end" if search["n_cut_off"] else ""
     lines = [
         f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
+        *([GAP_LEGEND] if result["entry"]["measures"] else []),
         board_text(board.head(n_rows), result["entry"]["objective"]),
         "",
         *_chosen(result),
@@ -121,8 +124,8 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
     most = result["most_accurate"]
     gap = "undefined" if most["gap"] is None else f"{most['gap']:.4f}"
     lines.append(
-        f"  price: without the constraint the best is {most['learner']}, "
-        f"{entry['objective']} {most['score']:.4f} at gap {gap}"
+        f"  price: the best {entry['objective']} found, fair or not, is {most['score']:.4f} "
+        f"({most['learner']}) at gap {gap}"
     )
     return lines
 
@@ -135,7 +138,7 @@ def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list
         lines.append(f"  {found['n_unknown_group']} rows of unknown groups are in no gap")
     lines += _gap_lines(found.get("gaps", {}), entry)
     for system, groups in found.get("rates", {}).items():
-        rates = pd.DataFrame(groups).T.rename_axis(system)
+        rates = pd.DataFrame(groups).T.rename_axis(columns=system)
         lines.append(_rates_text(rates))
     return lines
 
@@ -171,7 +174,7 @@ def _population(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> li
         "",
         f"The truth, counted on {found['n_rows']:,} new people of the population:",
         *_gap_lines(gaps, entry),
-        _rates_text(pd.DataFrame(found["rates"]).T.rename_axis(found["sensitive"])),
+        _rates_text(pd.DataFrame(found["rates"]).T.rename_axis(columns=found["sensitive"])),
     ]
 
 

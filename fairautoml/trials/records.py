@@ -160,6 +160,8 @@ class Told:
         One per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown.
     seconds : float
         What the trial cost.
+    limits : tuple of float
+        Limit of each constraint, in the order of ``violations``; empty when not given.
     """
 
     trial: Trial
@@ -167,3 +169,4 @@ class Told:
     value: float | None
     violations: tuple[float, ...]
     seconds: float
+    limits: tuple[float, ...] = ()

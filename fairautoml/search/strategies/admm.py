@@ -1,0 +1,167 @@
+"""Operator splitting (ADMM) under constraints: numbers, integers and arms, each in their turn.
+
+Liu, Ram et al., "An ADMM Based Framework for AutoML Pipeline Configuration", AAAI 2020, arXiv
+1905.00424; constraints as in Ram et al., arXiv 2006.09635. Ours: gaps in units of their limits
+with a penalty of their own, the slack in closed form, one modest sampler for theta-min, several
+starts that share one log. It is a local method; the answer of a run is the best feasible
+evaluation of the log, never the last iterate.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fairautoml.search.strategies._admm_cube import Arms, Cube, Reading
+from fairautoml.search.strategies._admm_math import normalised
+from fairautoml.search.strategies._admm_solvers import Bandit, HalfLocal
+from fairautoml.search.strategies._admm_start import Outcome, Splitting, Start
+from fairautoml.spaces import SearchSpace
+from fairautoml.trials import Candidate, Status, Told
+
+PATIENCE = 128
+"""Known points that one ``ask`` passes over before it repeats itself."""
+
+SHORT_RUNS = Splitting()
+
+
+class ADMM:
+    """Ask and tell over one or more starts of the splitting.
+
+    Points that the log knows are answered from it, so a bandit that pulls an arm again costs
+    nothing. The seconds of a trial are in no rule: the allocator looks after them.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be chosen.
+    seed : int
+        Seed of sampler and bandit.
+    first : sequence of Candidate
+        Proposed first, in order; starts begin at the first one of their learner.
+    splitting : Splitting
+        Penalties and budgets.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        first: Sequence[Candidate],
+        splitting: Splitting = SHORT_RUNS,
+    ) -> None:
+        self._cube = Cube(space)
+        self._waiting = list(first)
+        self._open: defaultdict[str, list[tuple[Start | None, Reading | None]]] = defaultdict(list)
+        self._known: dict[str, Outcome | None] = {}
+        self._log: list[Outcome] = []
+        origins = origins_of(self._cube, first)[: splitting.starts]
+        children = np.random.SeedSequence(seed).spawn(len(origins))
+        self._starts = [
+            self._begin(origin, splitting, np.random.default_rng(child))
+            for origin, child in zip(origins, children, strict=True)
+        ]
+
+    def _begin(self, origin: Reading, splitting: Splitting, rng: np.random.Generator) -> Start:
+        bandit = Bandit(self._cube.modules, rng, splitting.bound)
+        return Start(self._cube, splitting, origin, self._log, HalfLocal(rng), bandit)
+
+    def ask(self) -> Candidate | None:
+        """Return the next candidate; None while every start waits for results."""
+        if self._waiting:
+            candidate = self._waiting.pop(0)
+            self._open[candidate.key].append((None, self._cube.locate(candidate)))
+            return candidate
+        for _ in range(PATIENCE):
+            turn = self._next()
+            if turn is None:
+                return None
+            start, reading = turn
+            if reading.candidate.key not in self._known:
+                return self._handed_out(start, reading)
+            known = self._known[reading.candidate.key]
+            start.accept(reading, None if known is None else replace(known, reading=reading))
+        turn = self._next()
+        return None if turn is None else self._handed_out(*turn)
+
+    def _next(self) -> tuple[Start, Reading] | None:
+        """Return the next point of the start that is furthest behind and not waiting."""
+        for start in sorted(self._starts, key=lambda one: one.iteration):
+            reading = start.propose()
+            if reading is not None:
+                return start, reading
+        return None
+
+    def _handed_out(self, start: Start, reading: Reading) -> Candidate:
+        self._open[reading.candidate.key].append((start, reading))
+        return reading.candidate
+
+    def tell(self, told: Told) -> None:
+        """Put the result into the log and go on where it was waited for."""
+        key = told.trial.candidate.key
+        asked = self._open.get(key)
+        if not asked:
+            return
+        start, reading = asked.pop(0)
+        outcome = None if reading is None else outcome_of(told, reading)
+        # A worker that was killed from outside says nothing about the candidate.
+        if told.status is not Status.LOST:
+            self._known[key] = outcome
+        if outcome is not None:
+            self._log.append(outcome)
+            for other in self._starts:
+                if other is not start:
+                    other.offer(outcome)
+        if start is not None and reading is not None:
+            start.accept(reading, outcome)
+
+
+def origins_of(cube: Cube, first: Sequence[Candidate]) -> list[Reading]:
+    """Return one start per learner: those of the first candidates in that order, then the others.
+
+    A portfolio is sorted by value per second, so cheap learners come first; measured seconds would
+    make a run depend on the load of the machine.
+
+    Parameters
+    ----------
+    cube : Cube
+        The space.
+    first : sequence of Candidate
+        First candidates; each learner begins at its first one, without one at its defaults.
+    """
+    found: dict[str, Reading] = {}
+    for reading in map(cube.locate, first):
+        if reading is not None and reading.arms.learner not in found:
+            found[reading.arms.learner] = reading
+    learners, encodings, mitigations = cube.modules
+    point = cube.middle()
+    for reading in found.values():
+        point = np.where(reading.present, reading.point, point)
+    arms = {name: reading.arms for name, reading in found.items()}
+    for name in learners:
+        arms.setdefault(name, Arms(name, encodings[0], mitigations[0]))
+    return [cube.read(one, point) for one in arms.values()]
+
+
+def outcome_of(told: Told, reading: Reading) -> Outcome | None:
+    """Return what was measured, None when the trial failed or a gap is unknown.
+
+    Parameters
+    ----------
+    told : Told
+        The result; without ``limits`` a violation is taken as a gap whose limit is 0.
+    reading : Reading
+        What was evaluated.
+    """
+    violations = np.array(told.violations, dtype=float)
+    if told.status is not Status.SUCCESS or told.value is None:
+        return None
+    if not np.isfinite(told.value) or not np.isfinite(violations).all():
+        return None
+    limits = np.array(told.limits, dtype=float) if told.limits else np.zeros_like(violations)
+    gap, limit = normalised(np.maximum(violations + limits, 0.0), limits)
+    return Outcome(reading=reading, loss=1.0 - told.value, gap=gap, limit=limit)
+
+
+STRATEGY = ADMM

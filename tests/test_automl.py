@@ -1,0 +1,257 @@
+import logging
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.data import load
+from fairautoml.evaluation import objective
+from fairautoml.exceptions import DegradedWarning, NoModelError, RunFolderExistsError
+from fairautoml.store.run_folder import read_json, read_model
+
+CONSTRAINT = "demographic_parity_difference <= 0.1"
+
+
+@pytest.fixture(scope="module")
+def people():
+    table = load("lending").frame.head(800)
+    return table.drop(columns="repaid"), table["repaid"]
+
+
+def quick(constraint=CONSTRAINT, **parameters):
+    settings = {
+        "n_trials": 3,
+        "n_folds": 3,
+        "learners": ["logistic_regression", "lightgbm"],
+        "random_state": 0,
+    }
+    return FairAutoML(constraint, **{**settings, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted(people):
+    return quick().fit(*people, "sex")
+
+
+def no_seconds(board):
+    return board.drop(columns="seconds")
+
+
+def test_fit_leaves_what_the_documentation_promises(fitted):
+    assert fitted.feasible_
+    assert not fitted.interrupted_
+    assert fitted.seed_ == 0
+    assert len(fitted.trials_) == 3
+    assert fitted.leaderboard_["rank"].is_monotonic_increasing
+    assert fitted.best_entry_.gap <= 0.1
+    assert fitted.leaderboard_.iloc[0]["accuracy"] == fitted.best_entry_.score
+
+
+def test_the_front_rises_in_accuracy_and_in_gap(fitted):
+    front = fitted.pareto_front_
+    assert front["accuracy"].is_monotonic_increasing
+    assert front["gap"].is_monotonic_increasing
+    assert len(front) > 2
+
+
+def test_the_baseline_runs_first(fitted):
+    first = fitted.trials_.iloc[0]
+    assert (first["learner"], first["trial"]) == ("prior", 0)
+
+
+def test_without_a_constraint_nothing_is_measured_on_groups(people):
+    free = quick(None).fit(*people)
+    assert free.best_entry_.measures == ()
+    assert free.feasible_
+    assert not free.leaderboard_["needs_sensitive"].any()
+
+
+def test_the_budget_that_was_used_is_in_the_summary(people):
+    given = quick(time_budget=50).fit(*people, "sex").summary_
+    assert (given["time_budget"], given["max_trials"]) == (50.0, 3)
+    assert FairAutoML().check_parameters().time_budget == 60.0
+    assert FairAutoML(n_trials=5).check_parameters().time_budget is None
+
+
+def test_the_summary_counts_what_happened(fitted):
+    summary = fitted.summary_
+    assert (summary["n_trials"], summary["n_failed"], summary["n_cut_off"]) == (3, 0, 0)
+    assert summary["n_entries"] == len(fitted.leaderboard_)
+    assert 0 <= summary["overhead_fraction"] <= 1
+    assert summary["best"]["score"] == fitted.best_entry_.score
+
+
+def test_another_point_of_the_front_needs_no_training(people, fitted, monkeypatch):
+    def train(*_, **__):
+        raise AssertionError("something is trained")
+
+    monkeypatch.setattr("fairautoml.evaluation.fitting.fit_candidate", train)
+    X, _ = people
+    before = fitted.predict(X)
+    fairer = fitted.select(max_gap=0.03)
+    assert fairer.best_entry_.gap <= 0.03 < fitted.best_entry_.gap
+    assert (fairer.predict(X) != before).any()
+    assert (fitted.predict(X) == before).all()
+
+
+def test_the_least_unfair_model_of_a_quality_can_be_chosen(fitted):
+    least = fitted.best_entry_.score
+    chosen = fitted.select(min_score=least)
+    assert chosen.best_entry_.score >= least
+    assert chosen.best_entry_.gap <= fitted.best_entry_.gap
+
+
+def test_evaluate_judges_the_decisions(people, fitted):
+    X, y = people
+    found = fitted.evaluate(X, y)
+    assert found["accuracy"] == (fitted.predict(X) == y).mean()
+    rates = found["rates"]["sex"]
+    gap = abs(rates["female"]["selection"] - rates["male"]["selection"])
+    assert found["gap"] == pytest.approx(gap)
+    assert found["gaps"] == {"demographic_parity_difference[sex]": pytest.approx(gap)}
+
+
+def test_evaluate_counts_people_of_unknown_groups(people, fitted):
+    X, y = people
+    lenient = FairAutoML.__new__(FairAutoML)
+    lenient.__dict__.update(fitted.__dict__, unseen_group="base_model")
+    found = lenient.evaluate(X.assign(sex=X["sex"].where(X.index > 9, "other")), y)
+    assert found["n_unknown_group"] == 10
+
+
+def test_several_columns_are_met_together_with_their_intersection(people):
+    model = quick(n_trials=2).fit(*people, ["sex", "age_band"])
+    systems = {measure.system for measure in model.best_entry_.measures}
+    assert systems == {"sex", "age_band", "sex & age_band"}
+
+
+def test_a_refitted_winner_is_one_model(people):
+    model = quick(refit=True).fit(*people, "sex")
+    assert not hasattr(model.pool_.bags[model.best_entry_.trial_key].models, "models")
+    assert model.evaluate(*people)["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_run_folder_holds_the_run_and_a_model_that_decides_alike(people, tmp_path, refit):
+    X, _ = people
+    model = quick(run_dir=tmp_path / "run", refit=refit).fit(*people, "sex")
+    kept = read_model(tmp_path / "run")
+    assert (kept.predict(X) == model.predict(X)).all()
+    assert kept.on_progress is None
+    assert read_json(tmp_path / "run", "config.json")["seed"] == 0
+    assert read_json(tmp_path / "run", "summary.json")["n_trials"] == 3
+    rows = read_json(tmp_path / "run", "leaderboard.json")
+    assert len(rows) == len(model.leaderboard_)
+    assert len(pd.read_csv(tmp_path / "run" / "leaderboard.csv")) == len(rows)
+
+
+def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path):
+    model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*people, "sex")
+    stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
+    assert stored == set(model.pool_.bags)
+    assert len(stored) < 5
+    assert len(list((tmp_path / "run" / "scores").iterdir())) == 5
+
+
+def test_a_folder_is_not_used_twice_unasked(people, tmp_path):
+    quick(n_trials=2, run_dir=tmp_path / "run").fit(*people, "sex")
+    with pytest.raises(RunFolderExistsError, match="overwrite=True"):
+        quick(n_trials=2, run_dir=tmp_path / "run").fit(*people, "sex")
+    quick(n_trials=2, run_dir=tmp_path / "run", overwrite=True).fit(*people, "sex")
+
+
+def test_without_a_folder_nothing_stays_on_the_disk(people, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    quick(n_trials=2).fit(*people, "sex")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_told_after_each_trial(people):
+    seen = []
+    quick(on_progress=seen.append).fit(*people, "sex")
+    assert [progress.n_trials for progress in seen] == [1, 2, 3]
+    assert all(progress.seconds_left is None for progress in seen)
+
+
+def test_an_interrupted_fit_keeps_the_best_model_so_far(people, tmp_path):
+    def interrupt(progress):
+        if progress.n_trials == 2:
+            raise KeyboardInterrupt
+
+    model = quick(n_trials=50, on_progress=interrupt, run_dir=tmp_path / "run")
+    model.fit(*people, "sex")
+    assert model.interrupted_
+    assert len(model.trials_) == 2
+    assert model.best_entry_.trial_number == 1
+    assert read_model(tmp_path / "run").interrupted_
+    assert model.evaluate(*people)["accuracy"] > 0.7
+
+
+def test_an_interrupt_before_the_first_model_goes_on(people, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fairautoml.evaluation.objective.Objective.__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        quick().fit(*people, "sex")
+
+
+def test_no_model_at_all_is_an_error_with_the_failures(people, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fail)
+    message = r"no trial of 2 gave a model \(prior: failed RuntimeError.*no luck.*give a larger"
+    with pytest.raises(NoModelError, match=message):
+        quick(n_trials=2).fit(*people, "sex")
+
+
+def test_a_failing_learner_costs_its_own_trial_only(people, monkeypatch):
+    real = objective.fit_candidate
+
+    def fail(candidate, *rest):
+        if candidate.learner == "lightgbm":
+            raise RuntimeError("no luck")
+        return real(candidate, *rest)
+
+    monkeypatch.setattr(objective, "fit_candidate", fail)
+    model = quick(n_trials=6).fit(*people, "sex")
+    assert model.best_entry_.candidate.learner == "logistic_regression"
+    failed = model.trials_[model.trials_["status"] == "failed"]
+    assert set(failed["learner"]) == {"lightgbm"}
+    assert failed["error"].str.contains("no luck").all()
+    assert model.summary_["n_failed"] == len(failed) > 0
+
+
+def test_only_the_baseline_is_said(people):
+    with pytest.warns(DegradedWarning, match="of all trials only the baseline"):
+        quick(None, n_trials=1).fit(*people)
+
+
+def test_the_worker_count_does_not_change_the_leaderboard(people):
+    one = quick(n_trials=4, n_jobs=1).fit(*people, "sex")
+    two = quick(n_trials=4, n_jobs=2).fit(*people, "sex")
+    pd.testing.assert_frame_equal(no_seconds(one.leaderboard_), no_seconds(two.leaderboard_))
+
+
+def test_renamed_groups_and_a_longer_row_order_change_no_decision(people):
+    X, y = people
+    sex = X["sex"].to_numpy()
+    plain = X.drop(columns="sex")
+    renamed = np.where(sex == "male", "m", "f")
+    one, two = (quick(n_trials=2).fit(plain, y, group) for group in (sex, renamed))
+    assert (one.predict(plain, sex) == two.predict(plain, renamed)).all()
+
+
+def test_the_model_survives_joblib(people, fitted, tmp_path):
+    joblib.dump(fitted, tmp_path / "m")
+    assert (joblib.load(tmp_path / "m").predict(people[0]) == fitted.predict(people[0])).all()
+
+
+def test_nothing_is_printed_or_logged(people, capfd, caplog):
+    with caplog.at_level(logging.WARNING):
+        quick().fit(*people, "sex")
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []

@@ -1,0 +1,283 @@
+"""Input that cannot be used is refused before any training, or the run says what it did."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
+
+from fairautoml import FairAutoML
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    ParameterError,
+    UnknownNameError,
+)
+
+CONSTRAINT = "demographic_parity_difference <= 0.2"
+N_ROWS = 240
+
+
+def quick(constraint=CONSTRAINT, **parameters):
+    settings = {
+        "n_trials": 2,
+        "n_folds": 2,
+        "learners": ["logistic_regression"],
+        "random_state": 0,
+    }
+    return FairAutoML(constraint, **{**settings, **parameters})
+
+
+@pytest.fixture
+def people():
+    rng = np.random.default_rng(1)
+    group = rng.choice(["a", "b"], N_ROWS)
+    shift = np.where(group == "a", 0.3, -0.3)
+    X = pd.DataFrame({"x": rng.normal(size=N_ROWS) + shift, "z": rng.normal(size=N_ROWS)})
+    y = np.where(X["x"] + 0.3 * rng.normal(size=N_ROWS) > 0, 1, 0)
+    return X, y, group
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"time_budget": 0}, "time_budget=0 must be a positive, finite number of seconds; give"),
+        ({"time_budget": float("nan")}, "time_budget=nan must be a positive, finite"),
+        ({"time_budget": float("inf")}, "time_budget=inf must be a positive, finite"),
+        ({"time_budget": "60"}, "time_budget='60' must be a positive, finite"),
+        ({"n_trials": 0}, "n_trials=0 must be a whole number of at least 1"),
+        ({"n_trials": 2.5}, r"n_trials=2\.5 must be a whole number"),
+        ({"n_trials": True}, "n_trials=True must be a whole number"),
+        ({"n_folds": 1}, "n_folds=1 must be a whole number of at least 2"),
+        ({"n_jobs": 0}, "n_jobs=0 must be a positive whole number, or -1"),
+        ({"random_state": -1}, "random_state=-1 must be a whole number of at least 0"),
+        ({"random_state": "x"}, "random_state='x' must be a whole number"),
+        ({"objective": "demographic_parity_difference"}, "is no performance metric; choose one"),
+        ({"learners": []}, r"learners=\[\] must be None or a list of names out of"),
+        ({"learners": 3}, "learners=3 must be None or a list of names"),
+        ({"strategy": None}, "strategy=None must be 'auto' or one of"),
+        ({"unseen_group": "guess"}, "unseen_group='guess' must be one of 'error', 'base_model'"),
+        ({"on_degenerate": "x"}, "on_degenerate='x' must be one of 'error', 'constant'"),
+        ({"sensitive_at_predict": "False"}, "sensitive_at_predict='False' must be True or False"),
+        ({"strict": 1}, "strict=1 must be True or False"),
+        ({"on_progress": 5}, "on_progress=5 must be None or a function"),
+        ({"run_dir": 5}, "run_dir=5 must be None or the path of a folder"),
+        ({"constraint": "accuracy <= 0.1"}, "constraint needs a fairness metric"),
+        ({"constraint": "demographic_parity_difference = 0.1"}, "constraint"),
+        ({"constraint": 0.05}, "constraint"),
+        ({"constraint": "demographic_parity_difference <= 1.5"}, r"\[0, 1\]"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(people, parameters, message):
+    with pytest.raises(ParameterError, match=message):
+        quick(**parameters).fit(*people)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"objective": "acuracy"}, "'acuracy'; known: accuracy"),
+        ({"learners": ["lightgmb"]}, "'lightgmb'; known: lightgbm"),
+        ({"mitigators": ["group_threshold"]}, "'group_threshold'; known: group_thresholds"),
+        ({"strategy": "optunna"}, "'optunna'; known: optuna"),
+        ({"constraint": "demographic_parity_diff <= 0.1"}, "demographic_parity_difference"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_nearest(people, parameters, message):
+    with pytest.raises((UnknownNameError, ParameterError), match=message):
+        quick(**parameters).fit(*people)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("sensitive_missing", "sensitive_missing must be one of 'error', 'own_group', 'exclude'"),
+        ("sensitive_in_X", "sensitive_in_X must be one of 'warn', 'drop', 'allow'"),
+        ("on_nonfinite", "on_nonfinite must be one of 'error', 'impute'"),
+        ("align", "align must be one of 'error', 'index'"),
+        ("max_groups", "max_groups must be a whole number"),
+    ],
+)
+def test_a_wrong_option_of_the_border_is_refused(people, option, message):
+    with pytest.raises(InputError, match=message):
+        quick(**{option: "guess"}).fit(*people)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X: X.assign(x=np.inf), "x"),
+        (lambda X: X.assign(x=1e300), "x"),
+        (lambda X: X.set_axis(["x", "x"], axis=1), "x"),
+        (lambda X: X.astype(complex).to_numpy(), "Complex data not supported"),
+        (lambda X: X.iloc[:0], "0 sample"),
+        (lambda X: X.iloc[:, :0], "0 feature"),
+        (lambda X: X.assign(x=1.0, z=2.0), "constant|no usable"),
+        (lambda X: X.iloc[:-1], "inconsistent numbers of samples"),
+        (lambda X: X.set_axis([1, "1"], axis=1), "1"),
+    ],
+)
+def test_features_that_cannot_be_used_are_refused(people, change, message):
+    X, y, group = people
+    with pytest.raises(InputError, match=message):
+        quick().fit(change(X), y, group)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: np.zeros(N_ROWS), "y has only 1 class"),
+        (lambda y: np.arange(N_ROWS) % 3, "Only binary classification is supported"),
+        (lambda y: np.linspace(0, 1, N_ROWS), "continuous"),
+        (lambda y: np.where(y == 1, np.nan, 0.0), "Input y contains NaN"),
+        (lambda y: np.column_stack([y, y]), "y should be a 1d array"),
+        (lambda y: y[:-1], "inconsistent numbers of samples"),
+        (lambda y: None, "y cannot be None|y is None|requires y"),
+    ],
+)
+def test_targets_that_cannot_be_used_are_refused(people, change, message):
+    X, y, group = people
+    with pytest.raises(InputError, match=message):
+        quick().fit(X, change(y), group)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s[:-1], "sensitive"),
+        (lambda s: np.where(np.arange(N_ROWS) < 3, None, s), "missing"),
+        (lambda s: np.linspace(0, 1, N_ROWS), "bin"),
+        (lambda s: np.arange(N_ROWS), "max_groups|bin"),
+        (lambda s: "sexx", "sensitive='sexx' must name columns of X"),
+        (lambda s: [[]], "sensitive"),
+    ],
+)
+def test_groups_that_cannot_be_used_are_refused(people, change, message):
+    X, y, group = people
+    with pytest.raises(InputError, match=message):
+        quick().fit(X, y, change(group))
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.full(N_ROWS, np.nan), "sample_weight"),
+        (-np.ones(N_ROWS), "sample_weight"),
+        (np.zeros(N_ROWS), "sample_weight: every weight is zero"),
+        (np.ones(3), "sample_weight has 3"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(people, weight, message):
+    with pytest.raises(InputError, match=message):
+        quick().fit(*people, sample_weight=weight)
+
+
+def test_a_group_without_weight_is_refused_by_name(people):
+    X, y, group = people
+    with pytest.raises(InputError, match=r"zero for all rows of group\(s\) 'a'"):
+        quick().fit(X, y, group, np.where(group == "a", 0.0, 1.0))
+
+
+def test_shuffled_indices_are_refused_unless_asked_for(people):
+    X, y, group = people
+    shuffled = pd.Series(group, name="sex").sample(frac=1, random_state=0)
+    with pytest.raises(InputError, match="align='index'"):
+        quick().fit(X, pd.Series(y), shuffled)
+    by_index = quick(align="index").fit(X, pd.Series(y), shuffled)
+    straight = quick().fit(X, y, group)
+    assert by_index.best_entry_.score == straight.best_entry_.score
+
+
+def test_a_constraint_without_groups_is_refused_with_both_ways_out(people):
+    X, y, _ = people
+    with pytest.raises(MissingSensitiveError, match=r"needs the groups: fit.*constraint=None"):
+        quick().fit(X, y)
+
+
+def test_a_constraint_on_groups_that_do_not_exist_is_refused(people):
+    with pytest.raises(InputError, match="speaks about the groups 'race'; known are 'sensitive'"):
+        quick("demographic_parity_difference[race] <= 0.1").fit(*people)
+
+
+def test_names_with_any_character_are_kept(people):
+    X, y, group = people
+    odd = X.set_axis(['[<{"x": é,}>]', "=cmd|' /C calc'!A0"], axis=1)
+    model = quick(learners=["lightgbm", "xgboost"], n_trials=4).fit(odd, y, group)
+    assert set(model.trials_["status"]) == {"success"}
+    assert list(model.feature_names_in_) == list(odd.columns)
+    plain = quick(learners=["lightgbm", "xgboost"], n_trials=4).fit(X, y, group)
+    assert (model.predict(odd, group) == plain.predict(X, group)).all()
+
+
+def test_names_of_two_types_become_text(people):
+    X, y, group = people
+    model = quick().fit(X.set_axis([0, "z"], axis=1), y, group)
+    assert list(model.feature_names_in_) == ["0", "z"]
+
+
+@pytest.mark.parametrize(
+    "labels", [(1, 2), (-1, 1), ("n", "y"), (False, True), (0.0, 1.0), ("z", "a")]
+)
+def test_labels_of_any_type_come_back(people, labels):
+    X, y, group = people
+    own = np.array(labels, dtype=object)[y] if isinstance(labels[0], str) else np.array(labels)[y]
+    model = quick(pos_label=labels[1]).fit(X, own, group)
+    assert model.classes_.tolist() == list(labels)
+    assert (model.predict(X, group) == own).mean() > 0.8
+
+
+def test_a_column_vector_is_ravelled_with_the_warning_of_scikit_learn(people):
+    X, y, group = people
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        model = quick(on_degenerate="constant").fit(X, y.reshape(-1, 1), group)
+    assert len(model.classes_) == 2
+
+
+@pytest.mark.parametrize("kind", ["polars", "nullable", "categories", "sparse", "float16"])
+def test_tables_of_every_kind_are_fitted(people, kind):
+    X, y, group = people
+    tables = {
+        "polars": lambda: pl.from_pandas(X),
+        "nullable": lambda: X.astype("Float64").where(X["x"] < 2, pd.NA),
+        "categories": lambda: X.assign(town=pd.Categorical(group, categories=["b", "c", "a"])),
+        "sparse": lambda: sparse.csr_matrix(X.to_numpy()),
+        "float16": lambda: np.asfortranarray(X.to_numpy(dtype=np.float16)),
+    }
+    table = tables[kind]()
+    model = quick(sensitive_in_X="allow").fit(table, y, group)
+    assert (model.predict(table, group) == y).mean() > 0.7
+
+
+def test_few_rows_of_a_class_reduce_the_folds_with_a_warning(people):
+    X, _, group = people
+    y = np.zeros(N_ROWS, dtype=int)
+    y[::60] = 1
+    with (
+        pytest.warns(DegradedWarning, match="4 folds are used instead of 5"),
+        pytest.warns(DegradedWarning, match="no trial beats the baseline"),
+    ):
+        model = quick(None, n_folds=5).fit(X, y, group)
+    assert len(model.pool_.bags[model.best_entry_.trial_key].models) == 4
+
+
+def test_a_feature_that_is_the_target_is_named(people):
+    X, y, group = people
+    with pytest.warns(DegradedWarning, match="'leak' of X are identical to y"):
+        quick().fit(X.assign(leak=y), y, group)
+
+
+def test_a_feature_that_gives_the_group_away_is_named(people):
+    X, y, group = people
+    with pytest.warns(DegradedWarning, match="'proxy' of X give away sensitive"):
+        quick().fit(X.assign(proxy=group == "a"), y, group)
+
+
+def test_rows_of_missing_groups_can_be_left_out_of_the_constraint(people):
+    X, y, group = people
+    gaps = group.astype(object)
+    gaps[:10] = None
+    model = quick(sensitive_missing="exclude").fit(X, y, gaps)
+    assert set(model.pool_.groups.systems[0].labels) == {"a", "b"}
+    assert model.predict(X, gaps).shape == (N_ROWS,)

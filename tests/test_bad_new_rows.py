@@ -1,0 +1,180 @@
+"""New rows that cannot be decided are refused, and the ones that can are never misread."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    NoFeasibleModelWarning,
+    ParameterError,
+)
+
+CONSTRAINT = "demographic_parity_difference <= 0.2"
+N_ROWS = 240
+
+
+def quick(constraint=CONSTRAINT, **parameters):
+    settings = {
+        "n_trials": 2,
+        "n_folds": 2,
+        "learners": ["logistic_regression"],
+        "random_state": 0,
+    }
+    return FairAutoML(constraint, **{**settings, **parameters})
+
+
+@pytest.fixture
+def people():
+    rng = np.random.default_rng(1)
+    group = rng.choice(["a", "b"], N_ROWS)
+    shift = np.where(group == "a", 0.3, -0.3)
+    X = pd.DataFrame({"x": rng.normal(size=N_ROWS) + shift, "z": rng.normal(size=N_ROWS)})
+    y = np.where(X["x"] + 0.3 * rng.normal(size=N_ROWS) > 0, 1, 0)
+    return X, y, group
+
+
+@pytest.fixture
+def fitted(people):
+    X, y, group = people
+    model = quick(mitigators=["group_thresholds"]).fit(X, y, group)
+    assert model.best_entry_.rule.needs_sensitive
+    return model, X, group
+
+
+def test_a_group_that_was_not_seen_is_refused(fitted):
+    model, X, group = fitted
+    new = np.where(np.arange(N_ROWS) < 5, "c", group)
+    with pytest.raises(InputError, match=r"'c'"):
+        model.predict(X, new)
+
+
+def test_a_group_that_was_not_seen_can_get_the_common_threshold(people):
+    X, y, group = people
+    model = quick(mitigators=["group_thresholds"], unseen_group="base_model").fit(X, y, group)
+    new = np.where(np.arange(N_ROWS) < 5, "c", group)
+    old = model.predict(X, group)
+    assert (model.predict(X, new)[5:] == old[5:]).all()
+
+
+def test_groups_of_another_type_are_refused(people):
+    X, y, group = people
+    numbers = np.where(group == "a", 0, 1)
+    model = quick(mitigators=["group_thresholds"]).fit(X, y, numbers)
+    with pytest.raises(InputError, match="type"):
+        model.predict(X, numbers.astype(str))
+    assert (model.predict(X, numbers.astype(np.int8)) == model.predict(X, numbers)).all()
+
+
+def test_missing_groups_are_refused_with_the_way_out(fitted):
+    model, X, _ = fitted
+    with pytest.raises(MissingSensitiveError, match="sensitive_at_predict=False"):
+        model.predict(X)
+
+
+def test_groups_of_another_length_are_refused(fitted):
+    model, X, group = fitted
+    with pytest.raises(InputError, match=f"sensitive has {N_ROWS - 1} rows and X has {N_ROWS}"):
+        model.predict(X, group[:-1])
+
+
+def test_a_column_of_groups_that_is_gone_is_refused(people):
+    X, y, group = people
+    table = X.assign(sex=group)
+    model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(table, y, "sex")
+    assert (model.predict(table) == model.predict(X, group)).all()
+    with pytest.raises(MissingSensitiveError, match=r"no column\(s\) 'sex'"):
+        model.predict(X)
+
+
+def test_without_groups_at_predict_the_winner_does_not_read_them(people):
+    X, y, group = people
+    model = quick(sensitive_at_predict=False).fit(X.assign(sex=group), y, "sex")
+    assert not model.leaderboard_["needs_sensitive"].any()
+    assert model.predict(X).shape == (N_ROWS,)
+
+
+def test_a_mitigator_that_reads_groups_is_refused_when_they_are_not_there(people):
+    model = quick(mitigators=["group_thresholds"], sensitive_at_predict=False)
+    with pytest.raises(InputError, match=r"needs the sensitive column at predict.*leave it out"):
+        model.fit(*people)
+
+
+def test_permuted_columns_are_reordered_by_name(fitted):
+    model, X, group = fitted
+    with pytest.warns(DegradedWarning, match="order"):
+        permuted = model.predict(X[["z", "x"]], group)
+    assert (permuted == model.predict(X, group)).all()
+
+
+def test_missing_columns_are_refused_by_name(fitted):
+    model, X, group = fitted
+    with pytest.raises(InputError, match="'z'"):
+        model.predict(X[["x"]], group)
+
+
+def test_extra_columns_are_ignored_with_a_warning(fitted):
+    model, X, group = fitted
+    with pytest.warns(DegradedWarning, match="extra"):
+        extra = model.predict(X.assign(extra=0), group)
+    assert (extra == model.predict(X, group)).all()
+
+
+def test_an_array_after_a_table_is_read_by_position_with_a_warning(fitted):
+    model, X, group = fitted
+    with pytest.warns(DegradedWarning, match="position"):
+        by_position = model.predict(X.to_numpy(), group)
+    assert (by_position == model.predict(X, group)).all()
+
+
+def test_an_array_of_another_width_is_refused(fitted):
+    model, _, group = fitted
+    with pytest.raises(InputError, match="feature"):
+        model.predict(np.ones((N_ROWS, 3)), group)
+
+
+def test_a_randomised_rule_decides_a_row_once_and_for_all(people):
+    X, y, group = people
+    model = quick(
+        "equalized_odds_difference <= 0.001", randomized=True, mitigators=["group_thresholds"]
+    )
+    with pytest.warns(NoFeasibleModelWarning, match="no model meets"):
+        model.fit(X, y, group)
+    assert model.best_entry_.rule.randomized
+    once = model.predict(X, group)
+    backwards = model.predict(X[::-1].reset_index(drop=True), group[::-1])
+    assert (model.predict(X, group) == once).all()
+    assert (backwards[::-1] == once).all()
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, float("nan"), "0.1", True])
+def test_select_refuses_a_gap_that_is_none(fitted, wrong):
+    with pytest.raises(ParameterError, match=r"max_gap=.* must be a number in"):
+        fitted[0].select(max_gap=wrong)
+
+
+def test_select_needs_a_wish(fitted):
+    with pytest.raises(InputError, match="select needs max_gap=, min_score= or both"):
+        fitted[0].select()
+
+
+def test_select_says_how_far_the_front_reaches(fitted):
+    with pytest.raises(InputError, match="no entry fits; the front goes from accuracy"):
+        fitted[0].select(min_score=1.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["0"] * N_ROWS, "neither .*0.* nor .*1"),
+        ([0.5] * N_ROWS, "neither .*0.* nor .*1"),
+        ([np.nan] * N_ROWS, "contains NaN"),
+    ],
+)
+def test_labels_of_another_type_are_not_judged(fitted, labels, message):
+    model, X, group = fitted
+    with pytest.raises(InputError, match=message):
+        model.evaluate(X, labels, group)

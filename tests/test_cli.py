@@ -1,0 +1,353 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml.cli import main
+from fairautoml.data import load
+from fairautoml.store import RunFolder
+from fairautoml.store.run_folder import read_model
+
+CONSTRAINT = "demographic_parity_difference<=0.1"
+QUICK = ("--trials", "3", "--learner", "logistic_regression", "--seed", "1")
+FIT = ("--target", "repaid", "--sensitive", "sex", "--constraint", CONSTRAINT, *QUICK)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A CSV and a parquet file of 800 people, the first 800 of the embedded population."""
+    folder = tmp_path_factory.mktemp("people")
+    table = load("lending").frame.head(800)
+    table.to_csv(folder / "people.csv", index=False)
+    table.to_parquet(folder / "people.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kept(people):
+    """A finished run, with its table."""
+    csv = people / "people.csv"
+    assert main(["fit", str(csv), *FIT, "--out", str(people / "run")]) == 0
+    return people / "run", csv
+
+
+def test_help_imports_no_heavy_library():
+    code = (
+        "import sys\n"
+        "from fairautoml.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'numpy', 'pandas', 'sklearn', 'optuna', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "demo" in found.stdout
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "fairautoml", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.returncode, found.stdout.strip()) == (0, "0.1.0")
+
+
+@pytest.mark.parametrize("name", ["people.csv", "people.parquet"])
+def test_a_file_is_fitted_and_the_result_is_on_stdout(people, capsys, name):
+    assert main(["fit", str(people / name), *FIT]) == 0
+    shown = capsys.readouterr()
+    assert "Chosen: logistic_regression" in shown.out
+    assert "meets the constraint" in shown.out
+    assert "--out RUN" in shown.out
+    assert "trials" in shown.err
+    assert "s left" not in shown.out
+
+
+def test_a_named_dataset_is_fitted_with_rows_held_out(capsys):
+    command = ["fit", "lending", "--sensitive", "sex", "--constraint", CONSTRAINT, *QUICK]
+    assert main([*command, "--holdout", "0.9", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["holdout"]["n_rows"] == 18_000
+    assert set(result["holdout"]["rates"]["sex"]) == {"female", "male"}
+    assert result["holdout"]["gap"] < 0.2
+
+
+def test_held_out_rows_are_shown_against_the_bound(people, capsys):
+    assert main(["fit", str(people / "people.csv"), *FIT, "--holdout", "0.3"]) == 0
+    shown = capsys.readouterr().out
+    assert "On 240 held-out rows" in shown
+    assert "the bound 0.1)" in shown
+
+
+def test_json_is_one_object_without_nan_and_nothing_else(people, capsys):
+    assert main(["fit", str(people / "people.csv"), *FIT, "--json"]) == 0
+
+    def refuse(text):
+        raise AssertionError(f"{text} is no JSON")
+
+    result = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert result["status"] == "feasible"
+    assert result["entry"]["measures"][0]["value"] <= 0.1
+    assert result["search"]["n_trials"] == 3
+    assert result["most_accurate"]["score"] >= result["entry"]["score"]
+
+
+def test_a_search_without_constraint_needs_no_groups(people, capsys):
+    assert main(["fit", str(people / "people.csv"), "--target", "repaid", *QUICK]) == 0
+    assert "constraint" not in capsys.readouterr().out
+
+
+def test_predict_gives_a_decision_for_every_row_in_order(kept, capsys):
+    run, csv = kept
+    assert main(["predict", str(run), str(csv), "--proba"]) == 0
+    table = pd.read_csv(csv)
+    found = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert list(found.columns) == ["prediction", "probability"]
+    assert len(found) == len(table)
+    assert (found["prediction"] == table["repaid"]).mean() > 0.7
+    model = read_model(run)
+    assert found["prediction"].tolist() == model.predict(table.drop(columns="repaid")).tolist()
+
+
+def test_predict_writes_a_file(kept, tmp_path, capsys):
+    run, csv = kept
+    out = tmp_path / "decided.csv"
+    assert main(["predict", str(run), str(csv), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    assert len(pd.read_csv(out)) == 800
+
+
+def test_predict_makes_the_derived_columns_again(people, tmp_path, capsys):
+    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+    derived = ["--derive", "young=age<=30"]
+    groups = ["--target", "repaid", "--sensitive", "young", "--constraint", CONSTRAINT]
+    assert main(["fit", csv, *derived, *groups, *QUICK, "--out", run]) in {0, 4}
+    assert main(["predict", run, csv, *derived]) == 0
+    assert main(["predict", run, csv]) == 3
+    assert "'young'" in capsys.readouterr().err
+
+
+def test_the_leaderboard_is_shown_as_a_table(kept, capsys):
+    assert main(["leaderboard", str(kept[0]), "--top", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy" in shown
+    assert len(shown.strip().splitlines()) == 3
+
+
+@pytest.mark.parametrize("flag", [["--format", "json"], ["--json"]])
+def test_the_leaderboard_is_shown_as_json(kept, capsys, flag):
+    assert main(["leaderboard", str(kept[0]), *flag]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["rank"] for row in rows] == sorted(row["rank"] for row in rows)
+
+
+def test_the_leaderboard_is_shown_as_csv(kept, capsys):
+    assert main(["leaderboard", str(kept[0]), "--format", "csv"]) == 0
+    table = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert {"accuracy", "gap", "learner", "rule"} <= set(table.columns)
+
+
+def test_a_run_folder_keeps_no_models_off_the_front(kept):
+    stored = {path.stem for path in (kept[0] / "models").iterdir()}
+    assert stored == set(read_model(kept[0]).pool_.bags)
+
+
+def test_the_demo_shows_the_truth_and_the_next_command(capsys):
+    assert main(["demo", "--trials", "3"]) == 0
+    shown = capsys.readouterr()
+    assert "meets the constraint" in shown.out
+    assert "new people of the population" in shown.out
+    assert "the bound 0.05" in shown.out
+    assert "fairautoml fit people.csv --target LABEL" in shown.out
+    assert "embedded, synthetic population" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--time", "5x"], "'5x' is not a positive number of seconds"),
+        (["--time", "-1"], "is not a positive number of seconds"),
+        (["--time", "inf"], "is not a positive number of seconds"),
+        (["--trials", "0"], "'0' is not a positive whole number"),
+        (["--jobs", "0"], "'0' is not a positive whole number, or -1"),
+        (["--jobs", "-2"], "is not a positive whole number, or -1"),
+        (["--seed", "-1"], "is not a whole number of at least 0"),
+        (["--holdout", "1"], "'1' is not a share between 0 and 1"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", str(people / "people.csv"), *FIT, *arguments])
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--target", "repayd"], 2, "did you mean repaid?"),
+        (["--sensitive", "sexx"], 2, "did you mean sex?"),
+        (["--drop", "agee"], 2, "did you mean age?"),
+        (["--weight", "w"], 2, "--weight: no column 'w'"),
+        (["--sensitive", "repaid"], 2, "'repaid' is the target"),
+        (["--constraint", "demographic_parity_diff<=0.1"], 2, "demographic_parity_difference"),
+        (["--constraint", "demographic_parity_difference<=-1"], 2, "[0, 1]"),
+        (["--objective", "acc"], 2, "accuracy"),
+        (["--learner", "lightgmb"], 2, "lightgbm"),
+        (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
+        (["--target", "income"], 3, "Only binary classification"),
+    ],
+)
+def test_a_wrong_value_has_an_exit_code_and_a_hint(people, capsys, arguments, code, said):
+    assert main(["fit", str(people / "people.csv"), *FIT, *arguments]) == code
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.out == ""
+
+
+def test_a_constraint_without_groups_is_a_usage_error(people, capsys):
+    command = ["fit", str(people / "people.csv"), "--target", "repaid"]
+    assert main([*command, "--constraint", CONSTRAINT]) == 2
+    assert "--sensitive is missing" in capsys.readouterr().err
+
+
+def test_a_file_without_a_named_target_is_a_usage_error(people, capsys):
+    assert main(["fit", str(people / "people.csv")]) == 2
+    assert "--target is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "is empty"), ("a,b\n1,2\n3\n", "line 3"), ("a,b\n", "no rows")],
+)
+def test_a_file_that_cannot_be_read_is_a_data_error(tmp_path, capsys, content, said):
+    (tmp_path / "bad.csv").write_text(content)
+    assert main(["fit", str(tmp_path / "bad.csv"), "--target", "a"]) == 3
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_file_is_a_data_error_with_near_names(people, capsys):
+    assert main(["fit", str(people / "peple.csv"), "--target", "a"]) == 3
+    assert "people.csv" in capsys.readouterr().err
+
+
+def test_nothing_feasible_is_said_and_has_its_own_code(people, capsys):
+    tight = ["--constraint", "demographic_parity_difference<=0", "--mitigator", "none"]
+    command = ["fit", str(people / "people.csv"), "--target", "repaid", "--sensitive", "sex"]
+    assert main([*command, *tight, *QUICK]) == 4
+    shown = capsys.readouterr()
+    assert "DOES NOT MEET the constraint" in shown.out
+    assert "warning: no model meets" in shown.err
+    assert main([*command, *tight, *QUICK, "--strict"]) == 4
+    assert "error: no model meets" in capsys.readouterr().err
+
+
+def test_no_model_at_all_has_its_own_code(people, capsys, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fail)
+    assert main(["fit", str(people / "people.csv"), *FIT]) == 5
+    assert "no trial of 3 gave a model" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_the_first_model_has_the_code_of_an_interrupt(
+    people, capsys, monkeypatch
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", interrupt)
+    assert main(["fit", str(people / "people.csv"), *FIT]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_earlier_run_is_not_replaced_unasked(kept, capsys):
+    run, csv = kept
+    before = (run / "model.json").read_bytes()
+    assert main(["fit", str(csv), *FIT, "--out", str(run)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (run / "model.json").read_bytes() == before
+
+
+def test_an_earlier_run_is_replaced_on_request(people, tmp_path):
+    command = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_a_folder_in_use_is_refused_with_the_holder(people, tmp_path, capsys):
+    holder = RunFolder(tmp_path / "run")
+    try:
+        command = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
+        assert main([*command, "--overwrite"]) == 7
+    finally:
+        holder.close()
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_a_storage_error(people, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    command = ["fit", str(people / "people.csv"), *FIT]
+    assert main([*command, "--out", str(tmp_path / "file")]) == 8
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
+    assert main(["leaderboard", str(tmp_path)]) == 8
+    assert "is no finished run" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_a_storage_error(people, tmp_path, capsys):
+    run, csv = tmp_path / "run", str(people / "people.csv")
+    assert main(["fit", csv, *FIT, "--out", str(run)]) == 0
+    (run / "model.joblib").write_bytes(b"something else")
+    assert main(["predict", str(run), csv]) == 8
+    assert "SHA-256 differs" in capsys.readouterr().err
+
+
+def test_predictions_into_a_missing_folder_are_a_storage_error(kept, tmp_path, capsys):
+    run, csv = kept
+    assert main(["predict", str(run), str(csv), "--out", str(tmp_path / "no" / "p.csv")]) == 8
+    assert "error" in capsys.readouterr().err
+
+
+def test_a_group_called_na_is_a_group(tmp_path, capsys):
+    table = load("lending").frame.head(600).assign(region="None")
+    table.loc[::2, "region"] = "NA"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), "--target", "repaid", "--sensitive", "region"]
+    run = ["--out", str(tmp_path / "run")]
+    assert main([*command, "--constraint", CONSTRAINT, *QUICK, *run, "--json"]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
+    model = read_model(tmp_path / "run")
+    assert set(model.pool_.groups.systems[0].labels) == {"NA", "None"}
+
+
+def test_hostile_names_and_labels_stay_harmless(tmp_path, capsys):
+    table = load("lending").frame.head(600)
+    table["repaid"] = np.where(pd.factorize(table["repaid"])[0] == 0, "=1+1", "@SUM(A1)")
+    table = table.rename(columns={"sex": "=cmd|' /C calc'!A0", "age": '<b>"age"</b>,{[:]}'})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), "--target", "repaid", "--constraint", CONSTRAINT]
+    groups = ["--sensitive", "=cmd|' /C calc'!A0", "--out", str(tmp_path / "run")]
+    assert main([*command, *groups, *QUICK]) == 0
+    board = (tmp_path / "run" / "leaderboard.csv").read_text()
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
+    decided = capsys.readouterr().out.splitlines()
+    assert set(decided[1:]) == {"'=1+1", "'@SUM(A1)"}
+    assert not any(cell.startswith(("=", "@")) for cell in board.replace("\n", ",").split(","))
+
+
+def test_warnings_and_handlers_are_put_back(kept, capsys):
+    shown, handler = warnings.showwarning, signal.getsignal(signal.SIGTERM)
+    assert main(["leaderboard", str(kept[0])]) == 0
+    assert warnings.showwarning is shown
+    assert signal.getsignal(signal.SIGTERM) is handler

@@ -1,0 +1,155 @@
+"""Labels, groups and constraints for which there is no good answer: the run says so."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    NoFeasibleModelError,
+    NoFeasibleModelWarning,
+)
+
+CONSTRAINT = "demographic_parity_difference <= 0.2"
+N_ROWS = 240
+
+
+def quick(constraint=CONSTRAINT, **parameters):
+    settings = {
+        "n_trials": 2,
+        "n_folds": 2,
+        "learners": ["logistic_regression"],
+        "random_state": 0,
+    }
+    return FairAutoML(constraint, **{**settings, **parameters})
+
+
+@pytest.fixture
+def people():
+    rng = np.random.default_rng(1)
+    group = rng.choice(["a", "b"], N_ROWS)
+    shift = np.where(group == "a", 0.3, -0.3)
+    X = pd.DataFrame({"x": rng.normal(size=N_ROWS) + shift, "z": rng.normal(size=N_ROWS)})
+    y = np.where(X["x"] + 0.3 * rng.normal(size=N_ROWS) > 0, 1, 0)
+    return X, y, group
+
+
+def test_one_class_can_give_a_constant_model(people):
+    X, _, group = people
+    with pytest.warns(DegradedWarning, match=r"only 1 class: 'yes'.*NOT_APPLICABLE"):
+        model = quick(on_degenerate="constant").fit(X, ["yes"] * N_ROWS, group)
+    assert model.predict(X).tolist() == ["yes"] * N_ROWS
+    assert model.predict_proba(X).tolist() == [[1.0]] * N_ROWS
+    assert model.classes_.tolist() == ["yes"]
+    assert not model.feasible_
+    assert "NOT_APPLICABLE" in model.notes_[-1]
+
+
+def test_a_constant_model_still_checks_new_rows(people):
+    X, _, group = people
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model = quick(on_degenerate="constant").fit(X, np.ones(N_ROWS), group)
+    with pytest.raises(InputError, match="'z'"):
+        model.predict(X[["x"]])
+    with pytest.raises(InputError, match="nothing to judge or to select"):
+        model.select(max_gap=0.1)
+    with pytest.raises(InputError, match="fit with rows of both classes"):
+        model.evaluate(X, np.ones(N_ROWS), group)
+
+
+def test_a_constant_model_is_refused_when_strict(people):
+    X, _, group = people
+    model = quick(on_degenerate="constant", strict=True)
+    with pytest.raises(NoFeasibleModelError, match="give rows of both classes"):
+        model.fit(X, np.ones(N_ROWS), group)
+
+
+def test_a_constant_model_is_forgotten_by_the_next_fit(people):
+    X, y, group = people
+    model = quick(on_degenerate="constant")
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model.fit(X, np.ones(N_ROWS), group)
+    model.fit(X, y, group)
+    assert len(set(model.predict(X, group))) == 2
+
+
+def test_a_single_group_is_no_pass(people):
+    X, y, _ = people
+    one = np.repeat("a", N_ROWS)
+    with (
+        pytest.warns(DegradedWarning, match=r"single group \('a'\).*does not apply"),
+        pytest.warns(NoFeasibleModelWarning, match="does not apply: there is a single group"),
+    ):
+        model = quick().fit(X, y, one)
+    assert not model.feasible_
+    assert "NOT_APPLICABLE" in model.notes_[-1]
+    assert (model.predict(X) == y).mean() > 0.7
+
+
+@pytest.mark.filterwarnings("ignore:sensitive:fairautoml.exceptions.DegradedWarning")
+def test_a_single_group_is_an_error_when_strict(people):
+    X, y, _ = people
+    with pytest.raises(NoFeasibleModelError, match="give rows of two groups or more"):
+        quick(strict=True).fit(X, y, np.repeat("a", N_ROWS))
+
+
+def test_a_column_with_a_single_group_does_not_hide_the_other(people):
+    X, y, group = people
+    columns = pd.DataFrame({"sex": group, "country": "x"})
+    with pytest.warns(DegradedWarning, match="'country' has a single group"):
+        model = quick().fit(X, y, columns)
+    assert {m.system for m in model.best_entry_.measures} == {"sex", "sex & country"}
+
+
+def test_an_infeasible_constraint_keeps_the_least_unfair_model_and_says_so(people):
+    X, y, group = people
+    model = quick("demographic_parity_difference <= 0.001", mitigators=["none"])
+    with pytest.warns(NoFeasibleModelWarning, match=r"no model meets.*least unfair.*Give more"):
+        model.fit(X, y, group)
+    assert not model.feasible_
+    varied = model.leaderboard_[~model.leaderboard_["constant"]]
+    assert model.best_entry_.gap == varied["gap"].min()
+    assert model.predict(X).shape == (N_ROWS,)
+
+
+def test_an_infeasible_constraint_is_an_error_when_strict(people):
+    model = quick("demographic_parity_difference <= 0.001", mitigators=["none"], strict=True)
+    with pytest.raises(NoFeasibleModelError, match=r"demographic_parity_difference on 'sens"):
+        model.fit(*people)
+
+
+def test_one_decision_for_everybody_is_never_feasible(people):
+    X, y, group = people
+    with (
+        pytest.warns(DegradedWarning, match="of all trials only the baseline"),
+        pytest.warns(NoFeasibleModelWarning, match="decides alike for everybody"),
+    ):
+        model = quick(n_trials=1, mitigators=["none"]).fit(X, y, group)
+    assert model.best_entry_.constant
+    assert not model.feasible_
+
+
+@pytest.mark.filterwarnings("ignore:no model meets:fairautoml.exceptions.NoFeasibleModelWarning")
+@pytest.mark.filterwarnings(
+    "ignore:of all trials only the baseline:fairautoml.exceptions.DegradedWarning"
+)
+def test_a_ratio_of_nothing_is_undefined(people):
+    X, _, group = people
+    y = np.zeros(N_ROWS, dtype=int)
+    y[::10] = 1
+    model = quick("demographic_parity_ratio >= 0.8", n_trials=1, mitigators=["none"])
+    model.fit(X, y, group)
+    measure = model.best_entry_.measures[0]
+    assert measure.value is None
+    assert measure.reason != ""
+    assert model.leaderboard_["gap"].isna().all()
+
+
+def test_a_group_without_positives_is_undefined_and_not_perfect(people):
+    X, y, group = people
+    y = ((group == "b") & (X["x"] > -0.8)).astype(int)
+    with pytest.warns(NoFeasibleModelWarning, match="no model meets"):
+        model = quick("equal_opportunity_difference <= 0.1", mitigators=["none"]).fit(X, y, group)
+    assert model.best_entry_.measures[0].value is None

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import fairautoml
+from fairautoml import data, exceptions
+
+
+@pytest.mark.parametrize("module", [fairautoml, data])
+def test_every_public_name_can_be_imported(module):
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+def test_the_public_names_are_listed():
+    assert dir(fairautoml) == sorted(fairautoml.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'FairAutoMl'"):
+        fairautoml.FairAutoMl  # noqa: B018
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert fairautoml.__version__ == version("fairautoml")
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    code = (
+        "import sys, fairautoml\n"
+        "heavy = {'numpy', 'pandas', 'sklearn', 'optuna', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_estimator_imports_no_library_that_was_not_asked_for():
+    code = (
+        "import sys\nfrom fairautoml import FairAutoML\nFairAutoML().check_parameters()\n"
+        "heavy = {'flaml', 'fairlearn', 'shap', 'catboost', 'interpret'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_every_error_is_of_one_tree():
+    errors = [v for v in vars(exceptions).values() if isinstance(v, type)]
+    for error in errors:
+        root = exceptions.FairAutoMLWarning if error.__name__.endswith("Warning") else None
+        assert issubclass(error, exceptions.FairAutoMLError if root is None else root)
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"),
+    [
+        ("InputError", ValueError),
+        ("UnknownNameError", LookupError),
+        ("MissingExtraError", ImportError),
+        ("NoFeasibleModelError", RuntimeError),
+        ("RunFolderError", OSError),
+    ],
+)
+def test_an_error_can_be_caught_as_a_builtin_one(error, builtin):
+    assert issubclass(getattr(exceptions, error), builtin)
+
+
+def test_every_parameter_of_the_estimator_is_documented():
+    described = fairautoml.FairAutoML.__doc__.split("Attributes\n")[0]
+    for name in fairautoml.FairAutoML().get_params():
+        assert name in described
