@@ -251,7 +251,9 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _search(self, dataset: Dataset, wishes: Wishes, start: float) -> None:
         setting = Setting(
-            sensitive_at_predict=self.sensitive_at_predict, randomized=self.randomized
+            sensitive_at_predict=self.sensitive_at_predict,
+            randomized=self.randomized,
+            refit=self.refit,
         )
         plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, start)
         folder = self._open_folder(wishes)

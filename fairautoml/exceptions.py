@@ -22,6 +22,7 @@
     FairAutoMLWarning (UserWarning)
     +-- NoFeasibleModelWarning           the constraint was not met; the least unfair model is kept
     +-- DegradedWarning                  the run goes on with less than was asked for
+        +-- SmallGroupWarning            a constrained group has too few rows to say much
 
 All but ``NoFeasibleModelError``, ``NoModelError`` and the storage ones are raised before the first
 trial.
@@ -102,3 +103,7 @@ class NoFeasibleModelWarning(FairAutoMLWarning):
 
 class DegradedWarning(FairAutoMLWarning):
     """The run goes on with less than was asked for; the message says what and why."""
+
+
+class SmallGroupWarning(DegradedWarning):
+    """A constrained group has so few rows that its measured rates are mostly chance."""

@@ -9,8 +9,14 @@ from fairautoml.data.border import BorderOptions
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.splits import fold_count, stratified_folds
 from fairautoml.evaluation.encoding import has_high_cardinality
+from fairautoml.evaluation.evidence import FEWEST_ROWS, thin_groups
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
-from fairautoml.exceptions import DegradedWarning, InputError, MissingSensitiveError
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    SmallGroupWarning,
+)
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
 from fairautoml.options import Wishes
@@ -34,8 +40,14 @@ AUTO_ALLOCATOR = "flat"
 SHORT_BUDGET_SECONDS = 10.0
 """Below this budget starting child processes costs more than it protects."""
 
+MOST_NAMED = 5
+"""Small groups that a warning lists."""
+
 RESERVE_SHARE = 0.03
 """Share of a time budget kept for what follows the search."""
+
+REFIT_RESERVE_SHARE = 0.15
+"""The same when the winner is trained once more."""
 
 MOST_RESERVE_SECONDS = 5.0
 
@@ -50,10 +62,13 @@ class Setting:
         Whether the winner may read the sensitive column of new rows.
     randomized : bool
         Whether rules may decide at random.
+    refit : bool
+        Whether the winner is trained once more after the search.
     """
 
     sensitive_at_predict: bool
     randomized: bool
+    refit: bool = False
 
 
 class Strictness(Protocol):
@@ -122,6 +137,8 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
     -----
     DegradedWarning
         A sensitive column has a single group, so that no constraint applies to it.
+    SmallGroupWarning
+        A constrained group has fewer than 20 rows behind a rate.
     """
     if wishes.constraints and dataset.groups is None:
         msg = (
@@ -131,6 +148,7 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
         )
         raise MissingSensitiveError(msg)
     targets, notes = _applicable(targets_of(wishes.constraints, dataset.systems))
+    notes += _small_groups(dataset, targets)
     goal = Goal(
         targets=targets,
         objective=wishes.objective.name,
@@ -165,6 +183,21 @@ def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[st
             )
             notes.append(note)
     return tuple(t for t in targets if t.system.n_groups >= 2), tuple(notes)
+
+
+def _small_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Warn about groups whose rates are mostly chance, and return the note."""
+    thin = thin_groups(dataset, targets)
+    if not thin:
+        return ()
+    more = "" if len(thin) <= MOST_NAMED else f"; and {len(thin) - MOST_NAMED} more"
+    note = (
+        f"insufficient evidence: fewer than {FEWEST_ROWS} rows are behind a rate of "
+        f"{'; '.join(thin[:MOST_NAMED])}{more}. A gap measured on them is mostly chance: merge "
+        "such groups or give more rows"
+    )
+    warnings.warn(note, SmallGroupWarning, stacklevel=4)
+    return (note,)
 
 
 def _post_processors(
@@ -289,6 +322,8 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
     deadline = None
     if wishes.time_budget is not None:
         reserve = min(MOST_RESERVE_SECONDS, RESERVE_SHARE * wishes.time_budget)
+        if setting.refit:
+            reserve = REFIT_RESERVE_SHARE * wishes.time_budget
         deadline = start + wishes.time_budget - reserve
     space = make_space(problem.dataset, wishes, problem.goal, setting)
     long = wishes.time_budget is not None and wishes.time_budget >= SHORT_BUDGET_SECONDS

@@ -174,10 +174,10 @@ def _check_length(n_rows: int, values: Any, argument: str) -> None:
 
 def _length(values: Any) -> int:
     shape = getattr(values, "shape", None)
-    if shape is not None and len(shape) > 0:
-        return int(shape[0])
-    if not hasattr(values, "__len__") or shape == ():
-        return 1
+    if shape is None and not hasattr(values, "__len__"):
+        shape = np.asarray(values).shape
+    if shape is not None:
+        return int(shape[0]) if len(shape) > 0 else 1
     return len(values)
 
 

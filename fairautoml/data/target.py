@@ -84,9 +84,10 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
     found = values.to_numpy(dtype=object)
     codes = np.where(found == classes[1], 1, np.where(found == classes[0], 0, -1))
     unknown = int((codes < 0).sum())
+    no, yes = classes.tolist()
     if unknown:
         msg = (
-            f"y has {unknown} label(s) that are neither {classes[0]!r} nor {classes[1]!r}, the "
+            f"y has {unknown} label(s) that are neither {no!r} nor {yes!r}, the "
             "classes of fit; give labels of the same type"
         )
         raise InputError(msg)

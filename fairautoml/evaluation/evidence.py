@@ -32,7 +32,7 @@ def thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
             inside = (group >= 0) & ((dataset.y == label) | (label < 0))
             counts = np.bincount(group[inside], minlength=target.system.n_groups)
             for at in np.flatnonzero(counts < FEWEST_ROWS):
-                kind = "" if label < 0 else f" of class {dataset.classes[label]!r}"
+                kind = "" if label < 0 else f" of class {dataset.classes.tolist()[label]!r}"
                 name = f"{target.system.labels[at]!r} of {target.system.name!r}"
                 found[f"{name}: {counts[at]} rows{kind}"] = None
     return tuple(found)

@@ -94,7 +94,7 @@ class Leaderboard:
     def _row(self, entry: Entry, rank: int) -> dict[str, object]:
         low, high = self.gap_interval(entry)
         return {
-            "rank": rank,
+            "rank": rank + 1,
             "feasible": entry.feasible,
             self.objective: entry.score,
             "gap": _finite(entry.gap),

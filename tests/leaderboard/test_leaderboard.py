@@ -180,14 +180,14 @@ def test_the_table_has_a_row_per_entry_in_order():
         "demographic_parity_difference[sex]",
         "rule",
     ]
-    assert table["rank"].tolist() == [0, 1]
+    assert table["rank"].tolist() == [1, 2]
     assert table["feasible"].tolist() == [True, False]
     assert table["trial"].tolist() == [1, 0]
 
 
 def test_the_table_of_some_entries_keeps_their_ranks():
     shown = board(entry(0.7, 0.2), entry(0.8, 0.01, number=1), entry(0.9, 0.02, number=2))
-    assert shown.frame(shown.ordered[1:])["rank"].tolist() == [1, 2]
+    assert shown.frame(shown.ordered[1:])["rank"].tolist() == [2, 3]
     assert shown.front_of(shown.frame())["trial"].tolist() == [1, 2]
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fairautoml import FairAutoML
 from fairautoml.exceptions import ParameterError
+from fairautoml.planning import AUTO_STRATEGY
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._admm_cube import Arms, Cube, from_unit, to_unit
@@ -239,6 +241,13 @@ def test_values_that_are_equal_but_of_another_type_keep_their_own_coordinates():
     assert [(type(value), value) for value in found] == [(int, 0), (bool, True), (int, 1)]
 
 
+def test_the_middle_of_the_cube_is_read_as_the_defaults_to_the_last_digit():
+    cube = Cube(SPACE)
+    found = cube.read(Arms("gbm", "codes", "reweighing"), cube.middle()).candidate
+    assert found.params == GBM.defaults()
+    assert found.mitigation_params == {"strength": 1.0}
+
+
 def test_a_located_candidate_is_read_back_to_the_last_digit():
     cube = Cube(SPACE)
     for member in MEMBERS:
@@ -269,7 +278,11 @@ def test_a_candidate_outside_the_space_has_no_place_in_the_cube(outside):
 # Small discrete problem: three algorithms with five levels each; (1, 4) is the optimum
 
 LOSS = np.array(
-    [[0.14, 0.13, 0.12, 0.11, 0.12], [0.18, 0.17, 0.16, 0.15, 0.14], [0.25, 0.28, 0.31, 0.34, 0.37]]
+    [
+        [0.14, 0.13, 0.12, 0.11, 0.12],
+        [0.18, 0.17, 0.16, 0.15, 0.14],
+        [0.25, 0.28, 0.31, 0.34, 0.37],
+    ]
 )
 GAP = np.array(
     [[0.28, 0.33, 0.38, 0.43, 0.48], [0.28, 0.23, 0.18, 0.13, 0.08], [0.03, 0.0, 0.0, 0.0, 0.0]]
@@ -454,9 +467,7 @@ def toy_runs(seeds, splitting, *, constrained=True, iterations=15):
     for seed in range(seeds):
         rng = np.random.default_rng([seed, 1])
         theta = [{"theta": float(rng.random()), "n": int(rng.integers(1, 7))} for _ in range(2)]
-        first = Candidate(
-            learner="0", params=theta[0], mitigation="0", mitigation_params=theta[1]
-        )
+        first = Candidate(learner="0", params=theta[0], mitigation="0", mitigation_params=theta[1])
         strategy = ADMM(TOY, seed, (first,), splitting)
         losses = []
         while strategy._starts[0].iteration < iterations:
@@ -473,3 +484,315 @@ def toy_runs(seeds, splitting, *, constrained=True, iterations=15):
 
 
 LONG = Splitting(evaluations=16, growth=0, pulls=16, starts=1)
+
+
+def test_the_constraint_steers_the_search_and_too_large_a_penalty_is_worse():
+    share, best = toy_runs(20, LONG)
+    free_share, _ = toy_runs(20, LONG, constrained=False)
+    _, stiff = toy_runs(20, replace(LONG, rho_gap=50.0))
+    assert share >= 8 * free_share
+    assert max(best) < math.inf
+    assert np.mean(best) < 0.60
+    assert np.mean(stiff) > np.mean(best) + 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rho_gap", "worst"), [(0.01, 0.60), (0.05, 0.60), (0.1, 0.60), (0.5, 0.60), (5.0, 0.61)]
+)
+def test_fitting_the_slack_again_changes_the_loss_of_the_toy_hardly(rho_gap, worst):
+    once = toy_runs(100, replace(LONG, rho_gap=rho_gap))[1]
+    again = toy_runs(100, replace(LONG, rho_gap=rho_gap, refit_slack=True))[1]
+    assert max(once + again) < math.inf
+    assert np.mean(once) < worst
+    assert abs(np.mean(once) - np.mean(again)) <= 0.002
+
+
+def toy_best(make, seed, n_trials):
+    """Return the best feasible loss of a run in which no candidate is tried twice."""
+    strategy = WithoutRepeats(make(TOY, seed, []))
+    losses = [0.8]
+    for _ in range(n_trials):
+        candidate = strategy.ask()
+        loss, gap = toy(candidate)
+        losses.append(loss if gap <= TOY_LIMIT else 0.8)
+        strategy.tell(told(candidate, 1 - loss, (gap,), (TOY_LIMIT,)))
+    return min(losses)
+
+
+def test_sixty_trials_with_the_short_budgets_do_better_than_random_search():
+    mean = {
+        name: np.mean([toy_best(STRATEGIES.get(name), seed, 60) for seed in range(15)])
+        for name in ("admm", "random")
+    }
+    assert mean["admm"] < mean["random"] - 0.03
+
+
+# The strategy: phases, failures, repeats
+
+
+def ask_all(strategy):
+    """Ask until the strategy waits."""
+    found = []
+    while (candidate := strategy.ask()) is not None:
+        found.append(candidate)
+    return found
+
+
+ONE_START = Splitting(evaluations=6, growth=3, most=10, pulls=4, starts=1)
+
+
+def test_the_first_candidates_come_first_and_verbatim_also_one_outside_the_space():
+    first = (*MEMBERS, Candidate(learner="unknown"))
+    strategy = ADMM(SPACE, 0, first)
+    assert [strategy.ask().key for _ in first] == [one.key for one in first]
+    strategy.tell(told(first[-1]))
+    assert strategy.ask().learner in SPACE.learners
+
+
+def test_starts_follow_the_first_candidates_then_the_order_of_the_space():
+    cube = Cube(SPACE)
+    origins = origins_of(cube, MEMBERS)
+    assert [one.arms for one in origins] == [
+        Arms("ridge", "target", "none"),
+        Arms("gbm", "codes", "reweighing"),
+        Arms("fixed", "codes", "none"),
+    ]
+    assert [one.candidate.key for one in origins[:2]] == [MEMBERS[0].key, MEMBERS[1].key]
+    assert [one.arms.learner for one in origins_of(cube, ())] == ["gbm", "ridge", "fixed"]
+
+
+def test_the_rest_of_a_phase_may_be_asked_for_and_the_next_phase_waits_for_its_results():
+    strategy = ADMM(SPACE, 0, (), ONE_START)
+    phase = ask_all(strategy)
+    assert len(phase) == 6
+    assert {one.learner for one in phase} == {"gbm"}
+    assert phase[0].params == GBM.defaults()
+    for candidate in phase[1:]:
+        strategy.tell(told(candidate, gap=(0.1,), limit=(0.05,)))
+        assert strategy.ask() is None
+    strategy.tell(told(phase[0], gap=(0.1,), limit=(0.05,)))
+    assert strategy.ask() is not None
+
+
+def test_theta_min_grows_by_its_increment_up_to_the_most():
+    strategy = ADMM(SearchSpace(learners={"ridge": RIDGE}), 0, (), ONE_START)
+    sizes = []
+    for _ in range(4):
+        phase = ask_all(strategy)
+        sizes.append(len(phase))
+        for candidate in phase:
+            strategy.tell(told(candidate))
+    # With a single learner the pulls of z-min are all known, so each ask is a whole theta-min.
+    assert sizes == [6, 9, 10, 10]
+
+
+def test_another_start_goes_on_while_the_first_one_waits():
+    strategy = ADMM(SPACE, 0, (), replace(ONE_START, starts=2))
+    assert Counter(one.learner for one in ask_all(strategy)) == {"gbm": 6, "ridge": 6}
+
+
+def test_the_order_in_which_a_phase_is_told_does_not_matter():
+    spaces = SearchSpace(learners={"ridge": RIDGE})
+    found = []
+    for order in (1, -1):
+        strategy = ADMM(spaces, 0, (), ONE_START)
+        for candidate in ask_all(strategy)[::order]:
+            strategy.tell(told(candidate, 1 / (1 + candidate.params["c"])))
+        found.append([one.key for one in ask_all(strategy)])
+    assert found[0] == found[1]
+
+
+def test_a_phase_of_failures_changes_neither_the_point_nor_the_duals():
+    strategy = ADMM(SPACE, 0, (), ONE_START)
+    start = strategy._starts[0]
+    arms, point = start.arms, start.point
+    statuses = [status for status in Status if status is not Status.SUCCESS]
+    for number in range(40):
+        strategy.tell(failed(strategy.ask(), statuses[number % len(statuses)]))
+    assert start.iteration >= 2
+    assert (start.arms, start.mu.tolist()) == (arms, 0.0)
+    assert start.point is point
+    assert start._bandit._wins[0].sum() == 0
+
+
+def test_one_success_among_failures_is_where_theta_min_goes():
+    strategy = ADMM(SearchSpace(learners={"ridge": RIDGE}), 0, (), ONE_START)
+    phase = ask_all(strategy)
+    for candidate in phase:
+        good = candidate is phase[3]
+        strategy.tell(told(candidate, 0.1, (0.3,), (0.1,)) if good else failed(candidate))
+    start = strategy._starts[0]
+    assert strategy._cube.read(start.arms, start.point).candidate.key == phase[3].key
+
+
+def test_a_known_point_is_answered_from_the_log():
+    strategy = ADMM(SPACE, 0, MEMBERS)
+    seen = set()
+    for _ in range(80):
+        candidate = strategy.ask()
+        assert candidate.key not in seen
+        seen.add(candidate.key)
+        strategy.tell(told(candidate, 0.7, (0.1,), (0.05,)))
+
+
+def test_a_lost_trial_may_be_asked_for_again_and_a_failed_one_not():
+    space = SearchSpace(
+        learners={"a": ParamSpace(name="a", ranges={"n": Integer(low=1, high=3, default=2)})}
+    )
+    for status, again in ((Status.LOST, True), (Status.CRASHED, False)):
+        strategy = ADMM(space, 0, ())
+        first = strategy.ask()
+        strategy.tell(failed(first, status))
+        later = []
+        for _ in range(2):
+            later.append(strategy.ask())
+            strategy.tell(told(later[-1]))
+        assert (first in later) is again
+
+
+def test_a_space_with_nothing_new_left_is_repeated_not_searched_forever():
+    strategy = ADMM(SearchSpace(learners={"fixed": FIXED}), 0, ())
+    for _ in range(3):
+        candidate = strategy.ask()
+        assert candidate == Candidate(learner="fixed")
+        strategy.tell(told(candidate))
+
+
+def test_a_start_that_finds_nothing_new_begins_elsewhere_and_the_search_goes_on():
+    space = SearchSpace(learners={"fixed": FIXED, "ridge": RIDGE})
+    strategy = WithoutRepeats(ADMM(space, 0, ()))
+    tried = Counter()
+    for _ in range(60):
+        candidate = strategy.ask()
+        tried[candidate.learner] += 1
+        strategy.tell(told(candidate, 0.9 if candidate.learner == "fixed" else 0.2))
+    assert tried == {"fixed": 1, "ridge": 59}
+
+
+def test_a_small_space_is_searched_to_its_last_candidate():
+    strategy = WithoutRepeats(ADMM(TINY, 0, ()))
+    seen = set()
+    while (candidate := strategy.ask()) is not None:
+        seen.add(place(candidate))
+        strategy.tell(told(candidate, 1 - LOSS[place(candidate)]))
+    assert len(seen) == 15
+
+
+def test_a_result_that_was_not_asked_for_changes_nothing():
+    strategy = ADMM(SPACE, 0, ())
+    strategy.tell(told(MEMBERS[0]))
+    assert strategy._log == []
+
+
+def test_every_start_hears_of_the_results_that_others_asked_for():
+    cube = Cube(SPACE)
+    heard = []
+
+    class Spy(HalfLocal):
+        def point(self, current, incumbent):
+            heard.append(incumbent)
+            return super().point(current, incumbent)
+
+    rng = np.random.default_rng(0)
+    arms = Arms("ridge", "codes", "none")
+    bandit = Bandit(cube.modules, rng, 0.7)
+    start = Start(cube, ONE_START, cube.read(arms, cube.middle()), [], Spy(rng), bandit)
+    elsewhere = cube.locate(Candidate(learner="ridge", params={"c": 55.0}))
+    foreign = cube.locate(MEMBERS[1])
+    for reading, value in ((foreign, 0.9), (elsewhere, 0.8)):
+        start.offer(outcome_of(told(reading.candidate, value), reading))
+    start.propose()
+    assert heard[0] == pytest.approx(start._at_rest(elsewhere))
+
+
+def test_an_outcome_is_measured_in_units_of_the_limits():
+    reading = Cube(SPACE).locate(MEMBERS[0])
+    found = outcome_of(told(MEMBERS[0], 0.8, (0.43, 0.0), (0.1, 0.05)), reading)
+    assert found.loss == pytest.approx(0.2)
+    assert found.gap == pytest.approx([4.3, 0.0])
+    assert found.limit.tolist() == [1.0, 1.0]
+
+
+def test_without_limits_a_violation_counts_as_a_gap_that_must_vanish():
+    reading = Cube(SPACE).locate(MEMBERS[0])
+    result = replace(told(MEMBERS[0]), violations=(0.03, -0.2))
+    found = outcome_of(result, reading)
+    assert found.gap == pytest.approx([3.0, 0.0])
+    assert found.limit.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": Status.TIMEOUT},
+        {"value": None},
+        {"value": math.nan},
+        {"violations": (math.inf,)},
+    ],
+)
+def test_a_failure_or_an_unknown_gap_is_no_outcome(changes):
+    result = replace(told(MEMBERS[0], 0.8, (0.1,), (0.05,)), **changes)
+    assert outcome_of(result, Cube(SPACE).locate(MEMBERS[0])) is None
+
+
+def test_a_loss_above_the_bound_raises_it_so_that_arms_can_be_told_apart():
+    strategy = ADMM(SPACE, 0, (), ONE_START)
+    for number in range(40):
+        strategy.tell(told(strategy.ask(), -1.0 - number / 100))
+    assert 2.0 < strategy._starts[0]._bandit.bound < 2.4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rho": 0.0}, "rho must be more than 0; found 0.0; leave it out for 1.0"),
+        ({"rho_gap": -1.0}, "rho_gap must be more than 0; found -1.0; leave it out for 0.1"),
+        ({"bound": 0.0}, "bound must be more than 0; found 0.0; leave it out for 0.7"),
+        ({"evaluations": 0}, "evaluations must be at least 1; found 0; leave it out for 4"),
+        ({"pulls": 0}, "pulls must be at least 1; found 0; leave it out for 6"),
+        ({"starts": 0}, "starts must be at least 1; found 0; leave it out for 2"),
+        ({"growth": -1}, "growth must be at least 0; found -1; leave it out for 2"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused(change, message):
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        Splitting(**change)
+
+
+def test_the_budgets_of_the_paper_are_kept_under_their_name():
+    assert (PAPER.evaluations, PAPER.growth, PAPER.most, PAPER.pulls) == (16, 8, 128, 16)
+    assert (PAPER.rho, PAPER.bound) == (1.0, 0.7)
+
+
+def test_a_whole_run_with_admm_is_told_the_limits_and_gives_a_model(monkeypatch):
+    heard = []
+    tell = ADMM.tell
+
+    def spy(self, result):
+        heard.append(result)
+        tell(self, result)
+
+    monkeypatch.setattr(ADMM, "tell", spy)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    sensitive = rng.choice(["a", "b"], size=400)
+    y = (X[:, 0] + 0.8 * (sensitive == "a") + rng.normal(size=400) > 0).astype(int)
+    model = FairAutoML(
+        constraint="demographic_parity_difference <= 0.1",
+        learners=["logistic_regression", "extra_trees"],
+        strategy="admm",
+        n_trials=12,
+        time_budget=None,
+        n_jobs=1,
+        random_state=0,
+    )
+    model.fit(X, y, sensitive=sensitive)
+    assert set(model.predict(X[:20], sensitive=sensitive[:20])) <= {0, 1}
+    assert len(heard) >= 11
+    # The limit of the search may be tighter than the user's: it leaves room for new rows.
+    assert all(len(one.limits) == 1 and 0 < one.limits[0] <= 0.1 for one in heard)
+
+
+def test_auto_never_chooses_admm():
+    assert AUTO_STRATEGY != "admm"

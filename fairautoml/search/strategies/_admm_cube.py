@@ -114,7 +114,10 @@ class Cube:
         self._ranges: list[Range] = []
         self._learners = {name: self._place(part) for name, part in space.learners.items()}
         self._mitigations = {name: self._place(part) for name, part in space.mitigations.items()}
-        self._exact: dict[tuple[int, float], ParamValue] = {}
+        self._exact: dict[tuple[int, float], ParamValue] = {
+            (at, to_unit(allowed, allowed.default)): allowed.default
+            for at, allowed in enumerate(self._ranges)
+        }
         self.relaxed: NDArray[np.bool_] = np.array(
             [not isinstance(allowed, Real) for allowed in self._ranges], dtype=bool
         )

@@ -53,10 +53,10 @@ class Splitting:
     rho: float = 1.0
     rho_gap: float = 0.1
     bound: float = 0.7
-    evaluations: int = 6
+    evaluations: int = 4
     growth: int = 2
     most: int = 128
-    pulls: int = 4
+    pulls: int = 6
     starts: int = 2
     refit_slack: bool = False
 

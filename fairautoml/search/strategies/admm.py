@@ -3,7 +3,7 @@
 Liu, Ram et al., "An ADMM Based Framework for AutoML Pipeline Configuration", AAAI 2020, arXiv
 1905.00424; constraints as in Ram et al., arXiv 2006.09635. Ours: gaps in units of their limits
 with a penalty of their own, the slack in closed form, one modest sampler for theta-min, several
-starts that share one log. It is a local method; the answer of a run is the best feasible
+starts that share one log, and another start where one finds nothing new. It is a local method; the answer of a run is the best feasible
 evaluation of the log, never the last iterate.
 """
 
@@ -20,8 +20,8 @@ from fairautoml.search.strategies._admm_start import Outcome, Splitting, Start
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import Candidate, Status, Told
 
-PATIENCE = 128
-"""Known points that one ``ask`` passes over before it repeats itself."""
+PATIENCE = 64
+"""Known points that one ``ask`` passes over before it begins anew somewhere else."""
 
 SHORT_RUNS = Splitting()
 
@@ -56,16 +56,18 @@ class ADMM:
         self._open: defaultdict[str, list[tuple[Start | None, Reading | None]]] = defaultdict(list)
         self._known: dict[str, Outcome | None] = {}
         self._log: list[Outcome] = []
+        self._splitting = splitting
+        self._rng = np.random.default_rng(seed)
         origins = origins_of(self._cube, first)[: splitting.starts]
         children = np.random.SeedSequence(seed).spawn(len(origins))
         self._starts = [
-            self._begin(origin, splitting, np.random.default_rng(child))
+            self._begin(origin, np.random.default_rng(child))
             for origin, child in zip(origins, children, strict=True)
         ]
 
-    def _begin(self, origin: Reading, splitting: Splitting, rng: np.random.Generator) -> Start:
-        bandit = Bandit(self._cube.modules, rng, splitting.bound)
-        return Start(self._cube, splitting, origin, self._log, HalfLocal(rng), bandit)
+    def _begin(self, origin: Reading, rng: np.random.Generator) -> Start:
+        bandit = Bandit(self._cube.modules, rng, self._splitting.bound)
+        return Start(self._cube, self._splitting, origin, self._log, HalfLocal(rng), bandit)
 
     def ask(self) -> Candidate | None:
         """Return the next candidate; None while every start waits for results."""
@@ -82,8 +84,18 @@ class ADMM:
                 return self._handed_out(start, reading)
             known = self._known[reading.candidate.key]
             start.accept(reading, None if known is None else replace(known, reading=reading))
+        self._restart(start)
         turn = self._next()
         return None if turn is None else self._handed_out(*turn)
+
+    def _restart(self, stuck: Start) -> None:
+        """Put a start at a random place for one that finds nothing new; the log stays."""
+        learner, encoding, mitigation = (
+            arms[int(self._rng.integers(len(arms)))] for arms in self._cube.modules
+        )
+        arms = Arms(learner, encoding, mitigation)
+        origin = self._cube.read(arms, self._rng.random(self._cube.size))
+        self._starts[self._starts.index(stuck)] = self._begin(origin, self._rng.spawn(1)[0])
 
     def _next(self) -> tuple[Start, Reading] | None:
         """Return the next point of the start that is furthest behind and not waiting."""
