@@ -58,7 +58,6 @@ def quick(**parameters):
 @parametrize_with_checks(
     [FairAutoML(constraint=None, n_trials=2, random_state=0)],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
-    xfail_strict=True,
 )
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)

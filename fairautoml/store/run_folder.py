@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
@@ -189,7 +189,7 @@ class RunFolder:
                 **about,
                 "format": FORMAT,
                 "sha256": file_hash(self.path / "model.joblib"),
-                "versions": {name: version(name) for name in LIBRARIES},
+                "versions": {name: _version(name) for name in LIBRARIES},
             },
         )
 
@@ -213,6 +213,14 @@ def _cut_torn_line(stream: IO[bytes]) -> None:
     if stream.read(1) != b"\n":
         stream.seek(0)
         stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def _version(name: str) -> str:
+    """Return the version of a distribution; a plain checkout of this library is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def file_hash(path: Path) -> str:
