@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 
+from fairautoml.metrics import METRICS
+
 if TYPE_CHECKING:
     from fairautoml.automl import FairAutoML
     from fairautoml.run import Progress
@@ -133,7 +135,9 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
 def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:
     if found is None:
         return []
-    lines = ["", f"On {found['n_rows']:,} held-out rows: accuracy {found['accuracy']:.4f}"]
+    shown = dict.fromkeys(("accuracy", entry["objective"]))
+    scores = [f"{name} {found[name]:.4f}" for name in shown if found.get(name) is not None]
+    lines = ["", f"On {found['n_rows']:,} held-out rows: {', '.join(scores)}"]
     if found["n_unknown_group"]:
         lines.append(f"  {found['n_unknown_group']} rows of unknown groups are in no gap")
     lines += _gap_lines(found.get("gaps", {}), entry)
@@ -145,14 +149,20 @@ def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list
 
 def _gap_lines(gaps: Mapping[str, float | None], entry: Mapping[str, Any]) -> list[str]:
     limits = {f"{m['metric']}[{m['groups']}]": m["limit"] for m in entry["measures"]}
-    lines = []
-    for name, gap in gaps.items():
-        limit = limits.get(name)
-        word = ""
-        if gap is not None and limit is not None:
-            word = f" ({'within' if gap <= limit else 'over'} the bound {limit:g})"
-        lines.append(f"  {name} {'undefined' if gap is None else f'{gap:.4f}'}{word}")
-    return lines
+    return [f"  {name} {_gap_text(name, gap, limits.get(name))}" for name, gap in gaps.items()]
+
+
+def _gap_text(name: str, gap: float | None, limit: float | None) -> str:
+    """Return the metric's own value: a ratio is one minus its distance from parity."""
+    if gap is None:
+        return "undefined"
+    ratio = METRICS.get(name.split("[")[0]).form == "ratio"
+    value = 1.0 - gap if ratio else gap
+    if limit is None:
+        return f"{value:.4f}"
+    bound = 1.0 - limit if ratio else limit
+    missed = "below" if ratio else "over"
+    return f"{value:.4f} ({'within' if gap <= limit else missed} the bound {bound:g})"
 
 
 def _rates_text(rates: pd.DataFrame) -> str:

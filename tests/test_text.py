@@ -8,6 +8,8 @@ from fairautoml.run import Progress
 from fairautoml.text import progress_line, progress_text, result_text
 from fairautoml.trials import Budget, Candidate, Entry, Measure, Status, Trial, TrialResult
 
+METRIC = "equal_opportunity_difference"
+
 
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
@@ -89,7 +91,7 @@ def test_rich_is_used_when_it_is_there():
 
 @pytest.fixture
 def result():
-    measure = {"metric": "m", "groups": "sex", "value": 0.02, "limit": 0.05, "reason": ""}
+    measure = {"metric": METRIC, "groups": "sex", "value": 0.02, "limit": 0.05, "reason": ""}
     return {
         "constraint": ["m <= 0.05"],
         "seed": 3,
@@ -127,7 +129,7 @@ def test_the_result_says_what_was_chosen_and_what_it_costs(result):
     text = result_text(result, board(), 1)
     assert "the best 1 of 2 classifiers" in text
     assert "Chosen: lightgbm with group_thresholds, accuracy 0.8000 (cross-fitted)" in text
-    assert "m[sex] 0.0200" in text
+    assert f"{METRIC}[sex] 0.0200" in text
     assert "best accuracy found, fair or not, is 0.9000 (xgboost) at gap undefined" in text
     assert "note: something was dropped" in text
     assert "7 trials, 1 failed; 9.0 s" in text
@@ -139,7 +141,17 @@ def test_an_undefined_measure_is_shown_with_its_reason(result):
     result["status"] = "no_feasible"
     text = result_text(result, board(), 2)
     assert "DOES NOT MEET the constraint" in text
-    assert "m[sex] group 'a' has no positives" in text
+    assert f"{METRIC}[sex] group 'a' has no positives" in text
+
+
+def test_a_held_out_ratio_is_shown_as_the_ratio(result):
+    name = "demographic_parity_ratio"
+    result["entry"]["measures"][0] |= {"metric": name, "limit": 0.2}
+    held = {"n_rows": 10, "n_unknown_group": 0, "accuracy": 0.7, "rates": {}}
+    result["holdout"] = {**held, "gaps": {f"{name}[sex]": 0.25}}
+    assert f"{name}[sex] 0.7500 (below the bound 0.8)" in result_text(result, board(), 1)
+    result["holdout"] = {**held, "gaps": {f"{name}[sex]": None}}
+    assert f"{name}[sex] undefined" in result_text(result, board(), 1)
 
 
 def test_held_out_gaps_are_compared_with_their_bounds(result):
@@ -148,12 +160,12 @@ def test_held_out_gaps_are_compared_with_their_bounds(result):
         "n_rows": 1400,
         "n_unknown_group": 2,
         "accuracy": 0.7,
-        "gaps": {"m[sex]": 0.06, "m[race]": None},
+        "gaps": {f"{METRIC}[sex]": 0.06, "m[race]": None},
         "rates": {"sex": rates},
     }
     text = result_text(result, board(), 2)
     assert "On 1,400 held-out rows: accuracy 0.7000" in text
-    assert "m[sex] 0.0600 (over the bound 0.05)" in text
+    assert f"{METRIC}[sex] 0.0600 (over the bound 0.05)" in text
     assert "m[race] undefined" in text
     assert "2 rows of unknown groups are in no gap" in text
     assert "... and 2 more groups" in text
