@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.exceptions import ParameterError
 from fairautoml.search.strategies import _admm_math as math_of
@@ -172,13 +171,7 @@ class Start:
             return self._cube.read(self._bandit.pull(), self.point)
         best = phase.best
         incumbent = None if best is None else self._at_rest(best.reading)
-        reading = self._cube.read(self.arms, self._points.point(self.point, incumbent))
-        return Reading(
-            arms=reading.arms,
-            point=self._at_rest(reading),
-            present=reading.present,
-            candidate=reading.candidate,
-        )
+        return self._cube.read(self.arms, self._points.point(self.point, incumbent))
 
     def offer(self, outcome: Outcome) -> None:
         """Hear of an evaluation that another start or nobody asked for."""
@@ -242,9 +235,10 @@ class Start:
             self.arms = best.reading.arms
             slack = self._slack_at(best)
             self.mu = math_of.next_mu(best.gap, best.limit, slack, self.mu, how.rho_gap)
-        copy, dual = math_of.next_copy(self.point, self.dual, how.rho, self._cube.nearest)
-        self.copy = np.where(self._cube.relaxed, copy, self.copy)
-        self.dual = np.where(self._cube.relaxed, dual, self.dual)
+        # On real-valued coordinates the copy is the point itself and the dual stays 0.
+        self.copy, self.dual = math_of.next_copy(
+            self.point, self.dual, how.rho, self._cube.nearest
+        )
         self.iteration += 1
         self._budget = min(self._budget + how.growth, how.most)
         logger.debug("iteration %d: arms %s, mu %s", self.iteration, self.arms, self.mu)
@@ -256,11 +250,9 @@ class Start:
         return [self._z_value(outcome) for outcome in self._log]
 
     def _at_rest(self, reading: Reading) -> Floats:
-        """Return the point with absent coordinates where they stay: relaxed ones at clip(b)."""
-        pulled = np.clip(math_of.anchor(self.copy, self.dual, self._how.rho), 0.0, 1.0)
-        resting = np.where(self._cube.relaxed, pulled, self.point)
-        present: NDArray[np.bool_] = reading.present
-        return np.where(present, reading.point, resting)
+        """Return the point with absent coordinates where they stay, at ``clip(b)``."""
+        resting = np.clip(math_of.anchor(self.copy, self.dual, self._how.rho), 0.0, 1.0)
+        return np.where(reading.present, reading.point, resting)
 
     def _theta_value(self, outcome: Outcome) -> float:
         rho, relaxed = self._how.rho_gap, self._cube.relaxed

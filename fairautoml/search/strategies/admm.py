@@ -3,8 +3,8 @@
 Liu, Ram et al., "An ADMM Based Framework for AutoML Pipeline Configuration", AAAI 2020, arXiv
 1905.00424; constraints as in Ram et al., arXiv 2006.09635. Ours: gaps in units of their limits
 with a penalty of their own, the slack in closed form, one modest sampler for theta-min, several
-starts that share one log, and another start where one finds nothing new. It is a local method; the answer of a run is the best feasible
-evaluation of the log, never the last iterate.
+starts that share one log, and another start where one finds nothing new. It is a local method;
+the answer of a run is the best feasible evaluation of the log, never the last iterate.
 """
 
 from collections import defaultdict

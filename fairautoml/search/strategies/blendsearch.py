@@ -1,0 +1,62 @@
+"""BlendSearch by FLAML: a global Parzen estimator that founds local random searches.
+
+Wang, Wu, Huang and Saied, "Economical hyperparameter optimization with blended search strategy",
+ICLR 2021. A global proposal is taken only inside the box that the local searches have reached, to
+stay cheap, so short runs over many parameters are mostly local. Which thread is next depends on
+measured seconds, so the load of the machine has a say.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairautoml.search.strategies._flaml import (
+    LOSS,
+    SECONDS,
+    Begin,
+    FlamlBlendSearch,
+    FlamlSearch,
+)
+from fairautoml.search.strategies._optuna import quiet
+from fairautoml.spaces import SearchSpace
+from fairautoml.trials import Candidate
+
+
+class BlendSearch(FlamlSearch):
+    """FLAML's BlendSearch over the whole space.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be chosen.
+    seed : int
+        Seed of both searches.
+    first : sequence of Candidate
+        Proposed first, in order; the good ones found local searches.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+        super().__init__(space, seed, first, make_blendsearch)
+
+
+def make_blendsearch(begin: Begin) -> Any:
+    """Return FLAML's BlendSearch, told where to begin.
+
+    Parameters
+    ----------
+    begin : Begin
+        Domains, low-cost start and known points.
+    """
+    with quiet():
+        return FlamlBlendSearch(
+            metric=LOSS,
+            mode="min",
+            space=dict(begin.domains),
+            low_cost_partial_config=begin.low_cost,
+            points_to_evaluate=begin.points,
+            evaluated_rewards=begin.losses,
+            seed=begin.seed,
+            cost_attr=SECONDS,
+        )
+
+
+STRATEGY = BlendSearch

@@ -1,0 +1,53 @@
+"""Cost-frugal search by FLAML: one local random search at a time, from the best known start.
+
+Wu, Wang and Huang, "Frugal optimization for cost-related hyperparameters", AAAI 2021, arXiv
+2005.01571. A converged search is begun anew near the low-cost start. The seconds of a trial do not
+change what is proposed, so the same results give the same search.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairautoml.search.strategies._flaml import LOSS, SECONDS, Begin, FlamlCFO, FlamlSearch
+from fairautoml.spaces import SearchSpace
+from fairautoml.trials import Candidate
+
+
+class CFO(FlamlSearch):
+    """FLAML's CFO over the whole space; the learner is a coordinate like any other.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be chosen.
+    seed : int
+        Seed of the directions.
+    first : sequence of Candidate
+        Proposed first, in order; the local search starts at the best of them.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+        super().__init__(space, seed, first, make_cfo)
+
+
+def make_cfo(begin: Begin) -> Any:
+    """Return FLAML's CFO, told where to begin.
+
+    Parameters
+    ----------
+    begin : Begin
+        Domains, low-cost start and known points.
+    """
+    return FlamlCFO(
+        metric=LOSS,
+        mode="min",
+        space=dict(begin.domains),
+        low_cost_partial_config=begin.low_cost,
+        points_to_evaluate=begin.points,
+        evaluated_rewards=begin.losses,
+        seed=begin.seed,
+        cost_attr=SECONDS,
+    )
+
+
+STRATEGY = CFO

@@ -1,0 +1,129 @@
+"""A small conditional space with a constrained optimum, and results for strategies under test."""
+
+import math
+
+from fairautoml.search.strategies import STRATEGIES
+from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
+from fairautoml.trials import Budget, Candidate, Status, Told, Trial
+
+TREES = ParamSpace(
+    name="trees",
+    ranges={
+        "kind": Choice(values=("plain", "dart"), default="plain"),
+        "rate": Real(low=1e-3, high=1.0, log=True, default=0.1),
+        "leaves": Integer(low=2, high=512, log=True, default=31),
+        "drop": Real(low=0.0, high=0.5, default=0.1),
+        "rows": Integer(low=1, high=9, default=5),
+        "mixed": Choice(values=(1, 1.0, True), default=1.0),
+    },
+    conditions={"drop": Condition(param="kind", values=("dart",))},
+)
+LINEAR = ParamSpace(name="linear", ranges={"c": Real(low=1e-4, high=1e4, log=True, default=1.0)})
+FIXED = ParamSpace(name="fixed")
+MITIGATIONS = {
+    "none": ParamSpace(name="none"),
+    "reweighing": ParamSpace(
+        name="reweighing", ranges={"strength": Real(low=0.0, high=1.0, default=1.0)}
+    ),
+}
+SPACE = SearchSpace(
+    learners={"trees": TREES, "linear": LINEAR, "fixed": FIXED},
+    encodings=("codes", "target"),
+    mitigations=MITIGATIONS,
+)
+TOY = SearchSpace(learners={"trees": TREES, "linear": LINEAR})
+PORTFOLIO = (
+    Candidate(
+        learner="trees",
+        params={
+            "kind": "dart",
+            "rate": 0.07,
+            "leaves": 31,
+            "drop": 0.25,
+            "rows": 3,
+            "mixed": True,
+        },
+        encoding="target",
+    ),
+    Candidate(learner="linear", params={"c": 0.123456789}),
+    Candidate(
+        learner="linear",
+        params={"c": 2.0},
+        mitigation="reweighing",
+        mitigation_params={"strength": 0.5},
+    ),
+)
+
+
+def told(
+    candidate, value=0.8, violations=(0.0,), status=Status.SUCCESS, seconds=0.1, fraction=1.0
+):
+    budget = Budget(folds=2, sample_fraction=fraction)
+    trial = Trial(number=0, candidate=candidate, budget=budget)
+    return Told(trial=trial, status=status, value=value, violations=violations, seconds=seconds)
+
+
+def failed(candidate, status=Status.FAILED, seconds=0.1):
+    infinite = (float("inf"),)
+    return told(candidate, value=None, violations=infinite, status=status, seconds=seconds)
+
+
+def toy_told(candidate):
+    """More leaves are better and less fair: at most 64 are allowed; the best rate is 0.05."""
+    if candidate.learner != "trees":
+        return told(candidate, value=0.2)
+    leaves = math.log2(candidate.params["leaves"])
+    rate = math.log10(candidate.params["rate"] / 0.05)
+    dart = candidate.params["kind"] == "dart"
+    value = leaves / 6 - rate**2 - 0.5 * dart
+    return told(candidate, value=value, violations=(leaves - 6,))
+
+
+def mean_regret(name, n_seeds=5, n_asks=60):
+    """How far the best feasible of 60 candidates is from the constrained optimum, on average."""
+    first = [Candidate(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
+    found = []
+    for seed in range(n_seeds):
+        strategy = STRATEGIES.get(name)(TOY, seed, first)
+        outcomes = []
+        for _ in range(n_asks):
+            outcomes.append(toy_told(strategy.ask()))
+            strategy.tell(outcomes[-1])
+        found.append(max(one.value for one in outcomes if one.violations[0] <= 0))
+    return 1.0 - sum(found) / n_seeds
+
+
+def lies_in(space, candidate):
+    return (
+        candidate.learner in space.learners
+        and space.learners[candidate.learner].contains(candidate.params)
+        and candidate.encoding in space.encodings
+        and candidate.mitigation in space.mitigations
+        and space.mitigations[candidate.mitigation].contains(candidate.mitigation_params)
+    )
+
+
+def rough_run(strategy, n_asks=120, batch=7):
+    """Many asks before a tell, every third result a failure, every fifth infinitely far off."""
+    proposed, open_ = [], []
+    for turn in range(n_asks):
+        candidate = strategy.ask()
+        if candidate is not None:
+            proposed.append(candidate)
+            open_.append(candidate)
+        while open_ and (candidate is None or len(open_) >= batch):
+            done, number = open_.pop(0), len(proposed)
+            if number % 3 == 0:
+                strategy.tell(failed(done))
+            else:
+                far = (float("inf"), 0.1) if number % 5 == 0 else (0.3 - number / 200, -0.1)
+                strategy.tell(told(done, value=0.5 + (turn % 11) / 50, violations=far))
+            candidate = done
+    return proposed
+
+
+def all_first_then_space(name, seed=0):
+    """Run roughly; return what was proposed after the portfolio, which must come first."""
+    proposed = rough_run(STRATEGIES.get(name)(SPACE, seed, PORTFOLIO))
+    assert proposed[: len(PORTFOLIO)] == list(PORTFOLIO)
+    return proposed[len(PORTFOLIO) :]

@@ -1,0 +1,99 @@
+import math
+
+import optuna
+import pytest
+from strategy_cases import (
+    SPACE,
+    TOY,
+    all_first_then_space,
+    failed,
+    lies_in,
+    mean_regret,
+    told,
+)
+
+from fairautoml.search.strategies._signal import PENALTY, bounded, penalised_loss
+from fairautoml.search.strategies.optuna_motpe import OptunaMOTPE
+from fairautoml.spaces import SearchSpace
+from fairautoml.trials import Status
+
+
+def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():
+    later = all_first_then_space("optuna_motpe")
+    assert later
+    assert all(lies_in(SPACE, candidate) for candidate in later)
+    assert later == all_first_then_space("optuna_motpe")
+
+
+def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
+    assert mean_regret("optuna_motpe") < 0.8 * mean_regret("random")
+
+
+def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_told():
+    strategy = OptunaMOTPE(SPACE, 0, ())
+    strategy.tell(told(strategy.ask(), value=0.75, violations=(-0.5, 1.0)))
+    (trial,) = strategy._study.trials
+    assert trial.values == [0.75, 0.5]
+    assert trial.constraints == {"constraint_0": -0.5, "constraint_1": 1.0}
+    assert strategy._study.directions == [
+        optuna.study.StudyDirection.MAXIMIZE,
+        optuna.study.StudyDirection.MINIMIZE,
+    ]
+
+
+def test_a_failed_trial_keeps_no_value_and_an_unknown_gap_is_infeasible():
+    strategy = OptunaMOTPE(TOY, 0, ())
+    strategy.tell(failed(strategy.ask()))
+    strategy.tell(told(strategy.ask(), value=0.9, violations=(math.inf,)))
+    strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
+    states = [trial.state for trial in strategy._study.trials]
+    assert states[0] is optuna.trial.TrialState.FAIL
+    assert [trial.values[0] for trial in strategy._study.best_trials] == [0.7]
+
+
+def test_a_search_without_constraints_has_a_constant_second_objective():
+    strategy = OptunaMOTPE(TOY, 0, ())
+    for value in (0.5, 0.6):
+        strategy.tell(told(strategy.ask(), value=value, violations=()))
+    assert [trial.values for trial in strategy._study.trials] == [[0.5, -1.0], [0.6, -1.0]]
+
+
+@pytest.mark.parametrize(
+    ("violation", "expected"), [(0.0, 0.0), (1.0, 0.5), (-1.0, -0.5), (math.inf, 1.0)]
+)
+def test_a_violation_is_squeezed_into_one_unit(violation, expected):
+    assert bounded(violation) == expected
+
+
+def test_a_larger_violation_is_a_larger_loss_and_infinity_is_the_largest():
+    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    losses = [
+        penalised_loss(told(candidate, value=0.8, violations=(violation,)))
+        for violation in (-0.1, 0.0, 0.01, 0.1, 10.0, math.inf)
+    ]
+    assert losses[0] == losses[1] == pytest.approx(0.2)
+    assert losses[1:] == sorted(losses[1:])
+    assert losses[-1] == pytest.approx(0.2 + PENALTY)
+
+
+def test_among_candidates_that_miss_the_limit_alike_the_better_value_has_the_smaller_loss():
+    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    low, high = (told(candidate, value=v, violations=(math.inf,)) for v in (0.6, 0.7))
+    assert penalised_loss(high) < penalised_loss(low)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, -math.inf])
+def test_a_trial_without_a_finite_value_has_no_loss(value):
+    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    assert penalised_loss(told(candidate, value=value)) is None
+
+
+def test_a_trial_that_did_not_succeed_has_no_loss():
+    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    assert penalised_loss(told(candidate, value=0.8, status=Status.TIMEOUT)) is None
+
+
+def test_a_space_with_one_candidate_is_asked_for_it_again_and_again():
+    only = SearchSpace(learners={"fixed": SPACE.learners["fixed"]})
+    strategy = OptunaMOTPE(only, 0, ())
+    assert {strategy.ask().learner for _ in range(4)} == {"fixed"}
