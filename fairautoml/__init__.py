@@ -8,14 +8,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fairautoml.automl import FairAutoML
 
 __version__ = "0.1.0"
-__all__ = ["FairAutoML", "__version__"]
+__all__ = ["FairAutoML", "load_run", "__version__"]
 
 _HOME = {"FairAutoML": "fairautoml.automl"}
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def load_run(path: "str | Path") -> "FairAutoML":
+    """Return the fitted estimator of a run folder (``run_dir=``, ``fairautoml fit --out``).
+
+    A run folder holds a pickle, and loading a pickle runs what is in it: load only runs that you
+    made yourself or trust as you would trust a program. The hash in the folder guards against
+    damage, not against whoever could write the folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+
+    Raises
+    ------
+    RunFolderError
+        No finished run, or one of another format.
+    ModelCorruptError
+        The stored model is not the one that was written.
+    """
+    from pathlib import Path
+
+    from fairautoml.store.run_folder import read_model
+
+    model: FairAutoML = read_model(Path(path))
+    return model
 
 
 def __getattr__(name: str) -> Any:

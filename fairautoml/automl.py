@@ -37,8 +37,7 @@ from fairautoml.planning import BASELINE, Setting, border_options, make_plan, ma
 from fairautoml.run import OnProgress, RunPlan
 from fairautoml.serving import Served, own_settings
 from fairautoml.store import RunFolder
-from fairautoml.summary import run_summary, shortfall, trials_frame
-from fairautoml.trials import Entry, Status
+from fairautoml.summary import bad_news, run_summary, shortfall, trials_frame
 
 
 class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -119,6 +118,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Whether it meets the constraint on the search rows (cross-fitted).
     interrupted_ : bool
         Whether the user ended the search.
+    positive_class_ : label or None
+        The class that ``pos_label`` names; None when ``fit`` has seen one class only.
     classes_, n_features_in_, feature_names_in_, seed_
         As in scikit-learn; the root seed.
 
@@ -265,7 +266,7 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         finally:
             if folder is not None:
                 folder.close()
-        self._say_how_it_went(outcome.pool.best, wishes)
+        self._say_how_it_went(outcome, wishes)
 
     def _open_folder(self, wishes: Wishes) -> RunFolder | None:
         constraints = [constraint.label for constraint in wishes.constraints]
@@ -280,7 +281,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Set what ``fit`` leaves; training rows are let go."""
         self.pool_ = outcome.pool
         self.interrupted_ = outcome.interrupted
-        self.classes_ = outcome.pool.classes
+        self.classes_ = np.sort(outcome.pool.classes)
+        self.positive_class_ = outcome.pool.classes[1]
         self.seed_ = plan.seed
         self.notes_ = plan.problem.dataset.notes
         self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
@@ -308,6 +310,7 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.pool_, self.best_entry_ = None, None
         self.model_ = model
         self.classes_ = model.classes
+        self.positive_class_ = None
         self.feasible_ = self.interrupted_ = False
         self.seed_ = wishes.seed
         self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
@@ -326,15 +329,9 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise NoFeasibleModelError(f"{note}; give rows of both classes")
         warnings.warn(note, DegradedWarning, stacklevel=3)
 
-    def _say_how_it_went(self, best: Entry, wishes: Wishes) -> None:
-        if best.candidate == BASELINE:
-            others = (self.trials_["status"] == Status.SUCCESS).sum() > 1
-            found = "no trial beats" if others else "of all trials only"
-            end = "" if others else " finished"
-            msg = (
-                f"{found} the baseline (one score for everybody){end}; give a larger budget, or "
-                "an objective such as 'balanced_accuracy', and look at trials_"
-            )
+    def _say_how_it_went(self, outcome: Outcome, wishes: Wishes) -> None:
+        best = outcome.pool.best
+        for msg in bad_news(outcome.history, best, BASELINE):
             warnings.warn(msg, DegradedWarning, stacklevel=4)
         if self.feasible_ or not wishes.constraints:
             return

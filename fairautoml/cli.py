@@ -100,8 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
     predict.add_argument("data", metavar="DATA", help="CSV, TSV or parquet file")
     predict.add_argument("--out", metavar="FILE", help="CSV to write instead of stdout")
-    derive = "columns made as at fit: 'group=age<=25'; may be repeated"
+    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
     predict.add_argument("--derive", action="append", default=[], help=derive)
+    predict.add_argument("--raw", action="store_true", help="labels such as '+1' as they are")
     predict.add_argument("--proba", action="store_true", help="add the model's probability")
     predict.set_defaults(run=_guarded(_predict))
     bench = commands.add_parser("bench", help="run a sweep of fits")
@@ -126,6 +127,11 @@ def _fit_parser(fit: argparse.ArgumentParser) -> None:
     add("--holdout", type=_share, help="share of rows set aside and judged at the end")
     add("--learner", action="append", help="search these learners only; may be repeated")
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
+    policy = "missing sensitive values: refused (default), a group, or in no group"
+    add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
+    unseen = "groups new at predict: refused (default), or decided by the common threshold"
+    add("--unseen-group", choices=["error", "base_model"], help=unseen)
+    fit.set_defaults(sensitive_missing="error", unseen_group="error")
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
     add("--randomized", action="store_true", help="allow rules that decide at random")
     add("--refit", action="store_true", help="serve one model trained on all rows")
@@ -192,6 +198,8 @@ def _fit(arguments: argparse.Namespace) -> int:
     model.set_params(
         learners=arguments.learner,
         mitigators=arguments.mitigator,
+        sensitive_missing=arguments.sensitive_missing,
+        unseen_group=arguments.unseen_group,
         sensitive_at_predict=not arguments.blind,
         randomized=arguments.randomized,
         refit=arguments.refit,
@@ -213,8 +221,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     _run_fit(model, source)
     result = {"dataset": source.name, **result_of(model)}
     if held is not None:
-        groups = list(held.sensitive) if held.sensitive else None
-        result["holdout"] = _lenient(model).evaluate(held.X, held.y, groups, held.weight)
+        result["holdout"] = held.judge(model)
     _show_result(result, model, as_json=arguments.json)
     return _exit_code(model)
 
@@ -273,19 +280,19 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     import pandas as pd
 
-    from fairautoml.data.derive import apply_derive, parse_derive
-    from fairautoml.data.files import read_table, write_csv
-    from fairautoml.store.run_folder import read_model
+    from fairautoml import load_run
+    from fairautoml.data.files import write_csv
+    from fairautoml.sources import check_out, read_new
 
-    model: FairAutoML = read_model(Path(arguments.run_dir))
-    groups = None if model.pool_ is None else model.pool_.groups
-    table = read_table(arguments.data, text_columns=() if groups is None else groups.columns)
-    for text in arguments.derive:
-        table = apply_derive(table, parse_derive(text))
-    answer = pd.DataFrame({"prediction": model.predict(table)})
+    check_out(arguments.out)
+    model = load_run(arguments.run_dir)
+    table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
+    answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:
-        answer["probability"] = model.predict_proba(table)[:, 1]
-    write_csv(answer, sys.stdout if arguments.out is None else arguments.out)
+        answer["probability"] = model.predict_proba(table, groups)[:, 1]
+    target = sys.stdout if arguments.out is None else arguments.out
+    if write_csv(answer, target, raw=arguments.raw):
+        _say("warning: labels that spreadsheets take for formulas got a leading '; see --raw")
     return OK
 
 
@@ -315,21 +322,23 @@ def _estimator(arguments: argparse.Namespace, constraint: list[str] | None) -> "
 
 
 def _run_fit(model: "FairAutoML", source: "Source") -> None:
+    from pathlib import Path
+
+    from fairautoml.exceptions import NoFeasibleModelError
     from fairautoml.text import progress_line
 
-    for_groups = list(source.sensitive) if source.sensitive else None
-    with progress_line(sys.stderr) as on_progress:
-        model.set_params(on_progress=on_progress)
-        model.fit(source.X, source.y, for_groups, source.weight)
-
-
-def _lenient(model: "FairAutoML") -> "FairAutoML":
-    """Judge held-out rows of groups that the search has not seen by the common threshold."""
-    import copy
-
-    other = copy.copy(model)
-    other.set_params(unseen_group="base_model")
-    return other
+    fitted = False
+    try:
+        with progress_line(sys.stderr) as on_progress:
+            model.set_params(on_progress=on_progress)
+            model.fit(source.X, source.y, source.sensitive, source.weight)
+        fitted = True
+    except NoFeasibleModelError:
+        fitted = True  # strict: the model was kept before the error
+        raise
+    finally:
+        if fitted and model.run_dir is not None:
+            source.roles.write(Path(model.run_dir))
 
 
 def _exit_code(model: "FairAutoML") -> int:

@@ -1,5 +1,6 @@
 """From wishes and rows to a plan: what may be searched, in which order, for which goal."""
 
+import multiprocessing
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from typing import Any, Protocol
 
 from fairautoml.data.border import BorderOptions
 from fairautoml.data.dataset import Dataset
+from fairautoml.data.draws import row_draws
 from fairautoml.data.splits import fold_count, stratified_folds
 from fairautoml.evaluation.encoding import has_high_cardinality
 from fairautoml.evaluation.evidence import FEWEST_ROWS, thin_groups
@@ -38,7 +40,10 @@ AUTO_STRATEGY = "optuna"
 AUTO_ALLOCATOR = "flat"
 
 SHORT_BUDGET_SECONDS = 10.0
-"""Below this budget starting child processes costs more than it protects."""
+"""Below this budget starting child processes costs more than it protects ..."""
+
+LARGE_TABLE_ROWS, SHORTEST_ISOLATED_SECONDS = 5000, 3.0
+"""... unless the table is so large that a single fold may overrun the budget."""
 
 MOST_NAMED = 5
 """Small groups that a warning lists."""
@@ -110,7 +115,7 @@ def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
         align=asked.align,
     )
     # A winner that must not need the sensitive column must not have it as a feature either.
-    blind = named and not asked.sensitive_at_predict
+    blind = not asked.sensitive_at_predict and (named or given.sensitive_in_X == "warn")
     return replace(given, sensitive_in_X="drop") if blind else given
 
 
@@ -163,6 +168,7 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
         goal=goal,
         mitigators=_post_processors(wishes.mitigators, goal, setting),
         tolerances=tolerance_grid(goal.targets),
+        draws=row_draws(dataset.X, wishes.seed) if setting.randomized else None,
     )
 
 
@@ -326,9 +332,7 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
             reserve = REFIT_RESERVE_SHARE * wishes.time_budget
         deadline = start + wishes.time_budget - reserve
     space = make_space(problem.dataset, wishes, problem.goal, setting)
-    long = wishes.time_budget is not None and wishes.time_budget >= SHORT_BUDGET_SECONDS
-    isolated = long or wishes.n_workers > 1
-    auto_executor = "local" if isolated else "serial"
+    executor = _executor(wishes, problem.dataset.n_rows)
     return RunPlan(
         problem=problem,
         space=space,
@@ -336,9 +340,28 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         first=first_candidates(space),
         strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
         allocator=AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator,
-        executor=auto_executor if wishes.executor == "auto" else wishes.executor,
-        n_workers=wishes.n_workers,
+        executor=executor,
+        n_workers=1 if executor == "serial" else wishes.n_workers,
         n_trials=wishes.n_trials,
         deadline=deadline,
         seed=wishes.seed,
     )
+
+
+def _executor(wishes: Wishes, n_rows: int) -> str:
+    """Return where trials run: in child processes when a deadline or more workers need them."""
+    if wishes.executor != "auto":
+        return wishes.executor
+    seconds = wishes.time_budget
+    large = n_rows > LARGE_TABLE_ROWS
+    least = SHORTEST_ISOLATED_SECONDS if large else SHORT_BUDGET_SECONDS
+    if wishes.n_workers == 1 and (seconds is None or seconds < least):
+        return "serial"
+    if multiprocessing.current_process().daemon:
+        msg = (
+            "this process is a daemon (a worker of a pool) and may not start processes: trials "
+            "run one after the other, and a trial is stopped between folds only"
+        )
+        warnings.warn(msg, DegradedWarning, stacklevel=4)
+        return "serial"
+    return "local"

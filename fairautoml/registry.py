@@ -8,6 +8,7 @@ name is asked for, so a missing optional library hurts only who asks for it.
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Collection
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
@@ -70,7 +71,7 @@ class Registry(Generic[T]):
         Raises
         ------
         UnknownNameError
-            No plug-in has that name; the message lists the nearest ones.
+            No plug-in has that name; the message lists the nearest ones and all.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
@@ -84,6 +85,22 @@ class Registry(Generic[T]):
         if name in self._foreign:
             loaded: T = self._foreign[name].load()
             return loaded
-        near = difflib.get_close_matches(name, self.names(), n=3) or self.names()
-        msg = f"no {self.kind} is called {name!r}; known: {', '.join(near)}"
-        raise UnknownNameError(msg)
+        raise UnknownNameError(unknown_name(self.kind, name, self.names()))
+
+
+def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
+    """Return the message about a name that does not exist: the nearest names, then all.
+
+    Parameters
+    ----------
+    kind : str
+        The field's noun for what was asked for.
+    name : str
+        What was asked for.
+    known : collection of str
+        All names there are, in the order they are shown.
+    """
+    near = difflib.get_close_matches(name, known, n=3)
+    listed = ", ".join(known)
+    way_out = f"did you mean {' or '.join(near)}? all: {listed}" if near else f"known: {listed}"
+    return f"no {kind} is called {name!r}; {way_out}"

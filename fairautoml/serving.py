@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.assembly import FairClassifier
-from fairautoml.data.new_rows import read_new_rows
-from fairautoml.data.target import known_labels
+from fairautoml.data._align import Inputs, align_inputs
+from fairautoml.data._per_row import check_length, read_weights
+from fairautoml.data.new_rows import read_new_rows, with_length
+from fairautoml.data.target import check_given, known_labels, plain_labels
 from fairautoml.exceptions import InputError
 from fairautoml.judging import judge
 from fairautoml.options import check_constraints, check_share
 from fairautoml.outcome import ConstantClassifier, Pool
+from fairautoml.summary import describe_entry
 from fairautoml.trials import Entry
 
 
@@ -34,14 +37,20 @@ def own_settings() -> AbstractContextManager[None]:
 class Served:
     """The part of the estimator that reads what ``fit`` has left and trains nothing."""
 
+    __metadata_request__predict = {"sensitive": True}  # noqa: RUF012
+    __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
+    __metadata_request__score = {"sensitive": True}  # noqa: RUF012
+
     constraint: Any
     unseen_group: Any
+    align: Any
 
     pool_: Pool | None
     model_: FairClassifier | ConstantClassifier
     best_entry_: Entry | None
     feasible_: bool
     classes_: NDArray[Any]
+    summary_: dict[str, Any]
     _applies: bool
 
     def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
@@ -64,12 +73,11 @@ class Served:
         MissingSensitiveError
             The groups are needed and not given.
         InputError
-            Columns are missing, or a group was not seen at ``fit``.
+            Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
+            and ``sensitive`` differ and ``align="error"``.
         """
         check_is_fitted(self)
-        matrix, cells = self._read(X, sensitive)
-        with own_settings():
-            chosen: NDArray[Any] = self.classes_[self.model_.decisions(matrix, cells)]
+        chosen: NDArray[Any] = self.model_.classes[self._decide(self._matched(X, sensitive))]
         return chosen
 
     def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
@@ -88,7 +96,7 @@ class Served:
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        matrix, cells = self._read(X, sensitive)
+        matrix, cells = self._read(self._matched(X, sensitive))
         if isinstance(self.model_, ConstantClassifier):
             return np.ones((len(cells), 1))
         with own_settings():
@@ -97,7 +105,40 @@ class Served:
                 if self.model_.rule.randomized
                 else self.model_.scores(matrix, cells)
             )
-        return np.column_stack([1.0 - one, one])
+        columns = [1.0 - one, one]
+        positive_is_last = bool(self.classes_[1] == self.model_.classes[1])
+        return np.column_stack(columns if positive_is_last else columns[::-1])
+
+    def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean accuracy of the decisions, as scikit-learn's classifiers do.
+
+        Parameters
+        ----------
+        X, y, sensitive, sample_weight
+            As in ``evaluate``; ``sensitive`` as in ``predict``.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+
+        Raises
+        ------
+        MissingSensitiveError
+            The groups are needed and not given.
+        InputError
+            As in ``evaluate``.
+        """
+        check_is_fitted(self)
+        rows = self._matched(X, sensitive, with_length(y), sample_weight)
+        chosen = self._decide(rows)
+        weight = _checked(rows, len(chosen))
+        classes = self.model_.classes
+        if len(classes) == 1:
+            right = np.asarray(plain_labels(rows.y) == classes[0])
+        else:
+            right = known_labels(rows.y, classes) == chosen
+        return float(np.average(right, weights=weight))
 
     def evaluate(
         self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None
@@ -115,19 +156,29 @@ class Served:
             ``accuracy`` and others, ``gap``, ``gaps`` by metric and group system, ``rates`` by
             group; rows of a group unknown to ``fit`` are counted in ``n_unknown_group`` and are
             in no gap. Undefined values are None.
+
+        Raises
+        ------
+        MissingSensitiveError
+            The groups are needed and not given.
+        InputError
+            As in ``predict``; or a label is missing or new, a length differs, or a weight is
+            negative or not finite.
         """
-        groups = self._searched().groups
-        chosen = np.asarray(self.predict(X, sensitive) == self.classes_[1]).astype(np.int64)
+        pool = self._searched()
+        rows = self._matched(X, sensitive, with_length(y), sample_weight)
+        chosen = self._decide(rows)
+        weight = _checked(rows, len(chosen))
         _, cells = read_new_rows(
-            X, sensitive, schema=self.model_.schema, groups=groups, unseen="base_model"
+            rows.X, rows.sensitive, schema=pool.schema, groups=pool.groups, unseen="base_model"
         )
         return judge(
-            known_labels(y, self.classes_),
+            known_labels(rows.y, pool.classes),
             chosen,
             cells,
-            groups=groups,
+            groups=pool.groups,
             constraints=check_constraints(self.constraint),
-            weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
+            weight=weight,
         )
 
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
@@ -144,14 +195,24 @@ class Served:
         Raises
         ------
         InputError
-            Neither is given, or no entry fits; the message says how far the front reaches.
+            Neither is given, ``max_gap`` is given and no gap was measured, or no entry fits; the
+            message says how far the front reaches.
         """
         pool = self._searched()
         if max_gap is None and min_score is None:
             raise InputError("select needs max_gap=, min_score= or both")
         check_share("max_gap", max_gap)
+        if max_gap is not None and not pool.best.measures:
+            msg = (
+                f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
+                "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
+                "two groups or more"
+            )
+            raise InputError(msg)
+        entry = pool.select(max_gap=max_gap, min_score=min_score)
         other = copy.copy(self)
-        other._serve(pool, pool.select(max_gap=max_gap, min_score=min_score))
+        other._serve(pool, entry)
+        other.summary_ = {**self.summary_, "best": describe_entry(entry, pool.board.objective)}
         return other
 
     def _searched(self) -> Pool:
@@ -169,12 +230,29 @@ class Served:
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
 
-    def _read(self, X: Any, sensitive: Any) -> tuple[Any, NDArray[np.int32]]:
+    def _matched(self, X: Any, sensitive: Any, y: Any = None, sample_weight: Any = None) -> Inputs:
+        given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)
+        return align_inputs(given, self.align)
+
+    def _decide(self, rows: Inputs) -> NDArray[np.int64]:
+        """Return the position of each decision in the classes of the model, negative first."""
+        matrix, cells = self._read(rows)
+        with own_settings():
+            return np.asarray(self.model_.decisions(matrix, cells), dtype=np.int64)
+
+    def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
         model = self.model_
         return read_new_rows(
-            X,
-            sensitive,
+            rows.X,
+            rows.sensitive,
             schema=model.schema,
             groups=model.groups if model.needs_sensitive else None,
             unseen=self.unseen_group,
         )
+
+
+def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
+    """Check that there is one label per row, and return the weights."""
+    check_given(rows.y)
+    check_length(n_rows, rows.y, "y")
+    return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)

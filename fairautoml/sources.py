@@ -3,9 +3,10 @@
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,19 @@ from fairautoml.data.files import read_table
 from fairautoml.data.lending import LendingPopulation
 from fairautoml.data.loaders import load
 from fairautoml.data.splits import holdout_split
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import (
+    InputError,
+    MissingSensitiveError,
+    ModelCorruptError,
+    ParameterError,
+)
+from fairautoml.store.run_folder import read_json
+
+if TYPE_CHECKING:
+    from fairautoml.automl import FairAutoML
+
+SOURCE_FILE = "source.json"
+"""What a run folder keeps of the table's roles, for later tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +48,8 @@ class Roles:
         Column of sample weights.
     derive, keep : tuple of str
         Derived columns and row filters, as in ``fairautoml.data.derive``.
+    text : tuple of str
+        Columns that held text in the table as it was read.
     """
 
     target: str | None
@@ -43,6 +58,12 @@ class Roles:
     weight: str | None = None
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Keep the roles in a run folder, so that later tables are read in the same way."""
+        text = json.dumps(asdict(self), indent=1, sort_keys=True)
+        (folder / SOURCE_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,33 +75,43 @@ class Source:
     name : str
         File or dataset.
     X : DataFrame, shape (n_rows, n_features)
-        Features; sensitive columns stay among them.
+        Features; sensitive columns stay among them unless they are dropped.
     y : Series, shape (n_rows,)
         Labels.
-    sensitive : tuple of str
-        Sensitive columns, all among the features.
+    groups : DataFrame, shape (n_rows, n_sensitive)
+        The sensitive columns.
     weight : ndarray of float64, shape (n_rows,), or None
         Sample weights.
     positive_label : label or None
         The positive class, if known.
+    roles : Roles
+        What the columns were sorted by, all of it spelled out.
     """
 
     name: str
     X: pd.DataFrame
     y: "pd.Series[Any]"
-    sensitive: tuple[str, ...]
+    groups: pd.DataFrame
     weight: NDArray[np.float64] | None
     positive_label: Any
+    roles: Roles
+
+    @property
+    def sensitive(self) -> list[str] | pd.DataFrame | None:
+        """What ``fit`` is told: names of features, or values when one of them is no feature."""
+        names = list(self.groups.columns)
+        if not names:
+            return None
+        return names if set(names) <= set(self.X.columns) else self.groups
 
     def take(self, rows: NDArray[np.int64]) -> "Source":
         """Return the given rows with a fresh index."""
-        return Source(
-            name=self.name,
+        return replace(
+            self,
             X=self.X.iloc[rows].reset_index(drop=True),
             y=self.y.iloc[rows].reset_index(drop=True),
-            sensitive=self.sensitive,
+            groups=self.groups.iloc[rows].reset_index(drop=True),
             weight=None if self.weight is None else self.weight[rows],
-            positive_label=self.positive_label,
         )
 
     def label(self, text: str | None) -> Any:
@@ -115,11 +146,20 @@ class Source:
         """
         labels = pd.factorize(self.y, use_na_sentinel=False)[0]
         cells = np.zeros(len(labels), dtype=np.int64)
-        for name in self.sensitive:
-            codes, levels = pd.factorize(self.X[name], use_na_sentinel=False)
+        for name in self.groups:
+            codes, levels = pd.factorize(self.groups[name], use_na_sentinel=False)
             cells = cells * len(levels) + codes
         kept, held = holdout_split(labels, cells, fraction, seed)
         return self.take(kept), self.take(held)
+
+    def judge(self, model: "FairAutoML") -> dict[str, Any]:
+        """Return what ``evaluate`` says of a model on these rows.
+
+        Groups that the search has not seen are decided by the common threshold.
+        """
+        lenient = copy(model)
+        lenient.set_params(unseen_group="base_model")
+        return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
 
 
 def open_source(name: str, roles: Roles) -> Source:
@@ -161,6 +201,129 @@ def open_source(name: str, roles: Roles) -> Source:
     return _sorted(name, frame, target, roles, drop=drop, positive=positive)
 
 
+def read_new(
+    path: str, model: "FairAutoML", folder: Path, derive: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Read a table to be decided as the table of the fit was read.
+
+    Columns that held text then are text now, whatever these rows hold, and derived columns are
+    made again unless the table has them.
+
+    Parameters
+    ----------
+    path : str
+        CSV, TSV or parquet file.
+    model : FairAutoML
+        Fitted.
+    folder : Path
+        Its run folder.
+    derive : sequence of str
+        Derivations to use instead of those of the fit; empty = those of the fit.
+
+    Returns
+    -------
+    X : DataFrame
+        The table without what is known to be no feature.
+    sensitive : DataFrame or None
+        Values of the groups, when the model reads them and they are no features.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a column is missing.
+    """
+    roles = _kept_roles(folder)
+    schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
+    of_groups = () if groups is None else groups.columns
+    strings = {column.name for column in schema.columns if _only_text(column.levels)}
+    for name, levels in zip(of_groups, () if groups is None else groups.levels, strict=True):
+        strings |= {name} if _only_text(levels) else set()
+    table = read_table(path, text_columns=of_groups, strings=[*strings, *roles.text])
+    table = _with_dates(table, [c.name for c in schema.columns if c.kind == "datetime"])
+    apart = groups is not None and model.model_.needs_sensitive and not groups.sensitive_from_X
+    needed = {*schema.names, *(of_groups if model.model_.needs_sensitive else ())}
+    again = derive or _derivations_for(needed - {*table.columns}, roles.derive)
+    for text in again:
+        table = apply_derive(table, parse_derive(text), new_rows=True)
+    lacking = [name for name in of_groups if apart and name not in table.columns]
+    if lacking:
+        msg = (
+            f"{path} has no column(s) {', '.join(map(repr, lacking))}, from which the model reads "
+            "the groups; add them, or fit with --blind for a model that does not need them"
+        )
+        raise MissingSensitiveError(msg)
+    known = {roles.target, roles.weight, *roles.drop, *roles.sensitive} - {*schema.names_in}
+    X = table.drop(columns=[name for name in table.columns if name in known])
+    return X, table[list(of_groups)] if apart else None
+
+
+def check_out(out: str | None) -> None:
+    """Refuse a file to write before work is done for it.
+
+    Raises
+    ------
+    ParameterError
+        Its folder does not exist, or it is a folder itself.
+    """
+    if out is None:
+        return
+    if Path(out).is_dir():
+        raise ParameterError(f"--out {out!r} is a folder; name a file in it")
+    if not Path(out).parent.is_dir():
+        folder = str(Path(out).parent)
+        msg = f"--out {out!r}: there is no folder {folder!r}; make it first or name another"
+        raise ParameterError(msg)
+
+
+def _kept_roles(folder: Path) -> Roles:
+    """Return the roles of a run; a run that Python code made has none."""
+    if not (folder / SOURCE_FILE).is_file():
+        return Roles(target=None, sensitive=())
+    found = read_json(folder, SOURCE_FILE)
+    try:
+        lists = ("sensitive", "drop", "derive", "keep", "text")
+        return Roles(
+            target=found["target"],
+            weight=found["weight"],
+            **{name: tuple(map(str, found[name])) for name in lists},
+        )
+    except (KeyError, TypeError) as error:
+        msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
+        raise ModelCorruptError(msg) from error
+
+
+def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
+    return {kind for kind, value in levels if value is not None} == {"str"}
+
+
+def _with_dates(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the table with dates for their texts: CSV has no dates, parquet has."""
+    for name in names:
+        if name in table.columns and not _is_date_or_number(table[name]):
+            try:
+                table = table.assign(**{name: pd.to_datetime(table[name], format="ISO8601")})
+            except ValueError as error:
+                msg = f"column {name!r} held dates at fit; write them as 2026-01-31: {error}"
+                raise InputError(msg) from error
+    return table
+
+
+def _is_date_or_number(column: "pd.Series[Any]") -> bool:
+    types = pd.api.types
+    return types.is_datetime64_any_dtype(column) or types.is_numeric_dtype(column)
+
+
+def _derivations_for(wanted: set[str], derive: Sequence[str]) -> list[str]:
+    """Return those derivations, in order, by which the wanted columns come to be."""
+    chosen: list[str] = []
+    for text in reversed(derive):
+        rule = parse_derive(text)
+        if rule.name in wanted:
+            wanted = wanted | {rule.source}
+            chosen.insert(0, text)
+    return chosen
+
+
 def lending_truth(
     model: Any, columns: Sequence[str], sensitive: str, n_rows: int
 ) -> dict[str, Any]:
@@ -184,7 +347,7 @@ def lending_truth(
     """
 
     def decide(people: pd.DataFrame) -> NDArray[np.int64]:
-        accepted: NDArray[np.bool_] = model.predict(people[list(columns)]) == model.classes_[1]
+        accepted: NDArray[np.bool_] = model.predict(people[list(columns)]) == model.positive_class_
         return accepted.astype(np.int64)
 
     rates = LendingPopulation().true_rates(decide, sensitive=sensitive, n_rows=n_rows)
@@ -209,10 +372,11 @@ def _sorted(
     drop: tuple[str, ...],
     positive: Any,
 ) -> Source:
-    for text in roles.keep:
-        frame = apply_keep(frame, parse_keep(text))
-    for text in roles.derive:
-        frame = apply_derive(frame, parse_derive(text))
+    text = tuple(c for c in frame.columns if pd.api.types.is_string_dtype(frame[c].dtype))
+    for rule in roles.keep:
+        frame = apply_keep(frame, parse_keep(rule))
+    for rule in roles.derive:
+        frame = apply_derive(frame, parse_derive(rule))
     weight = () if roles.weight is None else (roles.weight,)
     _check_columns(frame, "--target", (target,))
     _check_columns(frame, "--sensitive", roles.sensitive)
@@ -221,15 +385,24 @@ def _sorted(
     if target in roles.sensitive:
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
-    away = {*drop, *weight, target} - set(roles.sensitive)
+    away = {*drop, *weight, target}
     return Source(
         name=name,
         X=frame.drop(columns=[c for c in frame.columns if c in away]),
         y=frame[target],
-        sensitive=roles.sensitive,
-        weight=None if roles.weight is None else frame[roles.weight].to_numpy(dtype=np.float64),
+        groups=frame[list(roles.sensitive)],
+        weight=None if roles.weight is None else _weights(frame[roles.weight]),
         positive_label=positive,
+        roles=replace(roles, target=target, drop=drop, text=text),
     )
+
+
+def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    if not pd.api.types.is_numeric_dtype(column):
+        example = next(iter(column.dropna().tolist()), None)
+        msg = f"--weight: column {column.name!r} holds {example!r}; name a column of numbers"
+        raise InputError(msg)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> None:

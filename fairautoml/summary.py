@@ -7,7 +7,10 @@ from typing import Any
 import pandas as pd
 
 from fairautoml.run import History, RunPlan
-from fairautoml.trials import Entry, Status, TrialResult
+from fairautoml.trials import Candidate, Entry, Status, TrialResult
+
+BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST})
+"""Ends of a trial that are nobody's wish."""
 
 
 def describe_candidate(result: TrialResult) -> dict[str, Any]:
@@ -56,8 +59,8 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
         "needs_sensitive": entry.rule.needs_sensitive,
         "objective": objective,
         "score": entry.score,
-        "gap": _finite(entry.gap),
-        "feasible": entry.feasible,
+        "gap": _finite(entry.gap) if entry.measures else None,
+        "feasible": entry.feasible if entry.measures else None,
         "constant": entry.constant,
         "measures": [
             {
@@ -157,15 +160,72 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
             f"constraint={wanted!r} does not apply: there is a single group, so no model can be "
             "said to meet it; give rows of two groups or more, or use FairAutoML(constraint=None)"
         )
-    kept = "the least unfair one is kept"
     if entry.constant:
-        kept = "the one that is kept decides alike for everybody (constant_predictor)"
+        return (
+            f"no model that tells people apart meets constraint={wanted!r} on the search rows; "
+            "the one that is kept decides alike for everybody (constant_predictor). Give more "
+            "time or rows; leaderboard_ has the front"
+        )
     worst = max(entry.measures, key=lambda m: m.gap - m.limit)
-    found = worst.reason if worst.value is None else f"{worst.value:.4f}"
+    found = f"undefined ({worst.reason})" if worst.value is None else f"{worst.value:.4f}"
     return (
-        f"no model meets constraint={wanted!r} on the search rows; {kept}: {worst.metric} on "
-        f"{worst.system!r} is {found}. Give more time or rows, a looser bound, or fewer groups; "
-        "leaderboard_ has the front"
+        f"no model meets constraint={wanted!r} on the search rows; the least unfair one is kept: "
+        f"{worst.metric} on {worst.system!r} is {found}. Give more time or rows, a looser bound, "
+        "or fewer groups; leaderboard_ has the front"
+    )
+
+
+def bad_news(history: History, best: Entry, baseline: Candidate) -> list[str]:
+    """Return what the user should know of a run besides its constraint, mostly nothing.
+
+    Parameters
+    ----------
+    history : History
+        What the search saw.
+    best : Entry
+        What is served.
+    baseline : Candidate
+        The one that needs no training.
+    """
+    served_baseline = best.candidate == baseline
+    news = [
+        _only_baseline(history.results) if served_baseline else "",
+        _worse_than_alike(history.entries, best),
+    ]
+    return [msg for msg in news if msg]
+
+
+def _only_baseline(results: Sequence[TrialResult]) -> str:
+    others = [r for r in results if r.status is Status.SUCCESS and r.trial.number > 0]
+    failed = [r for r in results if r.status in BROKEN]
+    if others:
+        return (
+            "no trial beats the baseline (one score for everybody); give a larger budget, or an "
+            "objective such as 'balanced_accuracy', and look at trials_"
+        )
+    if failed:
+        first = failed[0]
+        return (
+            f"only the baseline (one score for everybody) is left: {len(failed)} of "
+            f"{len(results)} trials failed, the first ({first.trial.candidate.learner}) with "
+            f"{first.error}; look at trials_"
+        )
+    return (
+        "of all trials only the baseline (one score for everybody) finished; give a larger "
+        "budget, and look at trials_"
+    )
+
+
+def _worse_than_alike(entries: Sequence[Entry], best: Entry) -> str:
+    """Say that one decision for everybody would beat the feasible winner, or nothing."""
+    alike = [e for e in entries if e.constant and e.measures and e.excess <= 0]
+    better = max(alike, key=lambda e: e.value, default=None)
+    if better is None or not best.feasible or better.value <= best.value:
+        return ""
+    return (
+        f"the best model that meets the constraint (score {best.score:.4f}) is worse than "
+        f"deciding alike for everybody (score {better.score:.4f}, no gap); give a looser bound "
+        "or fewer groups"
     )
 
 

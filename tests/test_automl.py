@@ -1,3 +1,4 @@
+import copy
 import logging
 
 import joblib
@@ -8,7 +9,12 @@ import pytest
 from fairautoml import FairAutoML
 from fairautoml.data import load
 from fairautoml.evaluation import objective
-from fairautoml.exceptions import DegradedWarning, NoModelError, RunFolderExistsError
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    NoModelError,
+    RunFolderExistsError,
+)
 from fairautoml.store.run_folder import read_json, read_model
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
@@ -255,3 +261,30 @@ def test_nothing_is_printed_or_logged(people, capfd, caplog):
         quick().fit(*people, "sex")
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
+
+
+def test_another_point_of_the_front_describes_itself(fitted):
+    before = copy.deepcopy(fitted.summary_)
+    fairer = fitted.select(max_gap=0.03)
+    assert fairer.summary_["best"]["gap"] == fairer.best_entry_.gap
+    assert fairer.summary_["best"]["rule"] == fairer.best_entry_.rule.describe()
+    assert fairer.summary_["best"] != before["best"]
+    assert fairer.summary_["n_trials"] == before["n_trials"]
+    assert fitted.summary_ == before
+
+
+def test_no_gap_can_be_chosen_where_none_was_measured(people):
+    free = quick(None, n_trials=2).fit(*people)
+    with pytest.raises(InputError, match=r"no gap was measured.*use min_score="):
+        free.select(max_gap=0.1)
+    with pytest.raises(InputError, match="no gap was measured"):
+        free.select(max_gap=0.1, min_score=0.5)
+    assert free.select(min_score=0.5).best_entry_.score >= 0.5
+
+
+def test_a_model_of_one_class_scores_the_share_of_that_class(people):
+    X, y = people
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model = quick(on_degenerate="constant").fit(X, ["yes"] * len(y), "sex")
+    assert model.positive_class_ is None
+    assert model.score(X, y) == pytest.approx((y == "yes").mean())

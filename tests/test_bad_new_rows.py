@@ -86,8 +86,22 @@ def test_a_column_of_groups_that_is_gone_is_refused(people):
     table = X.assign(sex=group)
     model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(table, y, "sex")
     assert (model.predict(table) == model.predict(X, group)).all()
-    with pytest.raises(MissingSensitiveError, match=r"no column\(s\) 'sex'"):
+    with pytest.raises(
+        MissingSensitiveError, match=r"no column\(s\) 'sex' .* from\. Give predict"
+    ):
         model.predict(X)
+    near = r"from; did you mean 'Sex'\? Give predict"
+    renamed = table.rename(columns={"sex": "Sex"})
+    with (
+        pytest.warns(DegradedWarning, match="not there at fit"),
+        pytest.raises(MissingSensitiveError, match=near),
+    ):
+        model.predict(renamed)
+    with (
+        pytest.warns(DegradedWarning, match="position"),
+        pytest.raises(MissingSensitiveError, match=r"read the groups from\. Give predict"),
+    ):
+        model.predict(X.assign(sex=0).to_numpy())
 
 
 def test_without_groups_at_predict_the_winner_does_not_read_them(people):
@@ -178,3 +192,85 @@ def test_labels_of_another_type_are_not_judged(fitted, labels, message):
     model, X, group = fitted
     with pytest.raises(InputError, match=message):
         model.evaluate(X, labels, group)
+
+
+ANSWERS = {
+    "predict": lambda model, X, y, group: model.predict(X, group),
+    "predict_proba": lambda model, X, y, group: model.predict_proba(X, group),
+    "evaluate": lambda model, X, y, group: model.evaluate(X, y, group)["accuracy"],
+    "score": lambda model, X, y, group: model.score(X, y, group),
+}
+JUDGES = [FairAutoML.evaluate, FairAutoML.score]
+BY_JUDGE = pytest.mark.parametrize("judged", JUDGES, ids=lambda judged: judged.__name__)
+
+
+@pytest.fixture
+def shuffled(people):
+    _, y, group = people
+    order = np.random.default_rng(2).permutation(N_ROWS)
+    return pd.Series(y)[order], pd.Series(group)[order], pd.Series(np.arange(N_ROWS) + 1.0)[order]
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+def test_groups_in_another_order_than_the_rows_are_refused(fitted, people, shuffled, answer):
+    model, X, _ = fitted
+    with pytest.raises(InputError, match="X and sensitive have different pandas indices"):
+        answer(model, X, people[1], shuffled[1])
+
+
+@BY_JUDGE
+def test_labels_and_weights_in_another_order_are_refused(fitted, people, shuffled, judged):
+    model, X, group = fitted
+    _, y, _ = people
+    with pytest.raises(InputError, match="X and y have different pandas indices"):
+        judged(model, X, shuffled[0], group)
+    with pytest.raises(InputError, match="X and sample_weight have different pandas indices"):
+        judged(model, X, y, group, shuffled[2])
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+def test_rows_in_another_order_are_matched_by_index_on_request(people, shuffled, answer):
+    X, y, group = people
+    model = quick(mitigators=["group_thresholds"], align="index").fit(X, y, group)
+    found = answer(model, X, shuffled[0], shuffled[1])
+    assert np.array_equal(found, answer(model, X, y, group))
+
+
+@BY_JUDGE
+def test_weights_are_matched_by_index_on_request(people, shuffled, judged):
+    X, y, group = people
+    model = quick(align="index").fit(X, y, group)
+    found = judged(model, X, y, group, shuffled[2])
+    assert found == judged(model, X, y, group, np.arange(N_ROWS) + 1.0)
+
+
+@BY_JUDGE
+def test_labels_of_another_length_are_not_judged(fitted, people, judged):
+    model, X, group = fitted
+    with pytest.raises(InputError, match=f"X has {N_ROWS} rows and y has {N_ROWS - 1}"):
+        judged(model, X, people[1][:-1], group)
+
+
+@BY_JUDGE
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(N_ROWS - 1), f"X has {N_ROWS} rows and sample_weight has {N_ROWS - 1}"),
+        (-np.ones(N_ROWS), f"sample_weight has {N_ROWS} value.*at least 0"),
+        ([np.nan] + [1.0] * (N_ROWS - 1), r"sample_weight has 1 value.*NaN"),
+        (["heavy"] * N_ROWS, "sample_weight must hold numbers"),
+        (np.zeros(N_ROWS), "every weight is zero"),
+        (np.ones((N_ROWS, 2)), "sample_weight should be a 1d array"),
+    ],
+)
+def test_weights_that_fit_refuses_are_not_judged_by(fitted, people, judged, weight, message):
+    model, X, group = fitted
+    with pytest.raises(InputError, match=message):
+        judged(model, X, people[1], group, weight)
+
+
+@BY_JUDGE
+def test_no_labels_are_not_judged(fitted, judged):
+    model, X, group = fitted
+    with pytest.raises(InputError, match="the target y is None"):
+        judged(model, X, None, group)

@@ -236,3 +236,92 @@ def test_a_named_column_of_x_needs_no_routing(people):
     X, y, group = people
     model = quick().fit(X.assign(sex=group), y, "sex")
     assert model.predict(X.assign(sex=group)).shape == (300,)
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), (1, 2), (False, True), (-1.0, 1.0)])
+@pytest.mark.parametrize("positive", [0, 1])
+def test_the_positive_class_turns_no_scorer_around(people, labels, positive):
+    X, y, _ = people
+    own = np.array(labels)[(y == "yes").astype(int)]
+    model = quick(constraint=None, pos_label=labels[positive])
+    found = cross_validate(
+        model,
+        X,
+        own,
+        cv=2,
+        scoring=["roc_auc", "neg_log_loss", "accuracy"],
+        return_estimator=True,
+        error_score="raise",
+    )
+    assert found["test_roc_auc"].min() > 0.9
+    assert found["test_neg_log_loss"].min() > -0.6
+    assert found["test_accuracy"].min() > 0.85
+    for fitted in found["estimator"]:
+        assert fitted.classes_.tolist() == list(labels)
+        assert fitted.positive_class_ == labels[positive]
+        assert fitted.evaluate(X, own)["accuracy"] == fitted.score(X, own)
+
+
+def test_rates_are_of_the_positive_class(people):
+    X, y, group = people
+    model = quick(pos_label="no").fit(X, y, group)
+    rates = model.evaluate(X, y, group)["rates"]["sensitive"]
+    refused = model.predict(X, group) == "no"
+    for name in ("a", "b"):
+        assert rates[name]["selection"] == pytest.approx(refused[group == name].mean())
+
+
+def test_the_score_is_weighted(people):
+    X, y, group = people
+    model = quick().fit(X, y, group)
+    weight = np.linspace(0, 3, len(y))
+    expected = accuracy_score(y, model.predict(X), sample_weight=weight)
+    assert model.score(X, y, sample_weight=weight) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def unequal():
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], 300)
+    X = pd.DataFrame({"x": rng.normal(size=300) + (group == "a"), "z": rng.normal(size=300)})
+    y = np.where(X["x"] + 0.3 * rng.normal(size=300) > 0.5, "yes", "no")
+    return X, y, group
+
+
+def group_aware():
+    constraint = "demographic_parity_difference <= 0.1"
+    return FairAutoML(constraint, n_trials=2, learners=["logistic_regression"], random_state=0)
+
+
+def test_cross_validate_scores_winners_that_read_the_groups(unequal, routing):
+    X, y, group = unequal
+    found = cross_validate(
+        group_aware(),
+        X,
+        y,
+        params={"sensitive": group},
+        cv=2,
+        return_estimator=True,
+        error_score="raise",
+    )
+    assert all(model.model_.needs_sensitive for model in found["estimator"])
+    assert found["test_score"].min() > 0.7
+
+
+def test_a_grid_search_scores_winners_that_read_the_groups(unequal, routing):
+    X, y, group = unequal
+    search = GridSearchCV(group_aware(), {"n_folds": [2, 3]}, cv=2, error_score="raise")
+    search.fit(X, y, sensitive=group)
+    assert search.best_estimator_.model_.needs_sensitive
+    assert search.best_score_ > 0.7
+    decided = search.best_estimator_.predict(X, group)
+    assert search.score(X, y, sensitive=group) == accuracy_score(y, decided)
+
+
+def test_a_pipeline_hands_the_groups_on_to_every_answer(unequal, routing):
+    X, y, group = unequal
+    pipe = make_pipeline(StandardScaler(), group_aware()).fit(X, y, sensitive=group)
+    assert pipe[-1].model_.needs_sensitive
+    decided = pipe.predict(X, sensitive=group)
+    assert pipe.score(X, y, sensitive=group) == accuracy_score(y, decided)
+    assert pipe.predict_proba(X, sensitive=group).shape == (len(y), 2)

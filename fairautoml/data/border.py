@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data._align import Align, Inputs, align_inputs
-from fairautoml.data._frames import Table, as_series, read_table
+from fairautoml.data._frames import Table, read_table
 from fairautoml.data._numbers import OnNonfinite
+from fairautoml.data._per_row import check_length, read_weights
 from fairautoml.data._proxies import same_partition
 from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset
@@ -123,7 +124,9 @@ def build_dataset(
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)
+    # To learners the scale of weights matters (least weight in a leaf), to people it does not.
     weight = _weights(inputs.sample_weight, labels, classes)
+    weight /= weight.mean()
     _check_group_weights(weight, groups, cells)
     taken = () if groups is None else groups.sensitive_from_X
     drop = taken if options.sensitive_in_X == "drop" else ()
@@ -144,7 +147,7 @@ def build_dataset(
 
 
 def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[np.int8], NDArray[Any]]:
-    _check_length(table.n_rows, y, "y")
+    check_length(table.n_rows, y, "y")
     if table.n_rows == 1:
         msg = (
             "X has 1 sample (n_samples = 1); at least "
@@ -160,25 +163,6 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[np.in
             )
             raise InputError(msg)
     return labels, classes
-
-
-def _check_length(n_rows: int, values: Any, argument: str) -> None:
-    found = _length(values)
-    if found != n_rows:
-        msg = (
-            f"Found input variables with inconsistent numbers of samples: [{n_rows}, {found}]: X "
-            f"has {n_rows} rows and {argument} has {found}. Give one value per row of X."
-        )
-        raise InputError(msg)
-
-
-def _length(values: Any) -> int:
-    shape = getattr(values, "shape", None)
-    if shape is None and not hasattr(values, "__len__"):
-        shape = np.asarray(values).shape
-    if shape is not None:
-        return int(shape[0]) if len(shape) > 0 else 1
-    return len(values)
 
 
 def _groups(
@@ -235,24 +219,8 @@ def _weights(
 ) -> NDArray[np.float64]:
     if sample_weight is None:
         return np.ones(len(labels))
-    values = as_series(sample_weight, "sample_weight")
-    _check_length(len(labels), values, "sample_weight")
-    try:
-        weight = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
-    except (TypeError, ValueError) as error:
-        msg = f"sample_weight must hold numbers: {error}. Give one number >= 0 per row."
-        raise InputError(msg) from error
-    bad = int((~np.isfinite(weight) | (weight < 0)).sum())
-    if bad:
-        msg = (
-            f"sample_weight has {bad} value(s) that are NaN, infinite or negative; weights must "
-            "be finite numbers of at least 0. Give such rows weight 0 to leave them out."
-        )
-        raise InputError(msg)
+    weight = read_weights(sample_weight, len(labels))
     mass = np.bincount(labels, weights=weight, minlength=2)
-    if not mass.any():
-        msg = "sample_weight: every weight is zero. Give at least some rows a positive weight."
-        raise InputError(msg)
     if not mass.all():
         label = classes.tolist()[int(mass.argmin())]
         msg = (

@@ -133,7 +133,9 @@ def _number(text: str, whole: str) -> float:
     return number
 
 
-def apply_derive(frame: pd.DataFrame, derivation: Derivation) -> pd.DataFrame:
+def apply_derive(
+    frame: pd.DataFrame, derivation: Derivation, *, new_rows: bool = False
+) -> pd.DataFrame:
     """Return the table with the derived column of text; missing stays missing.
 
     Parameters
@@ -142,27 +144,33 @@ def apply_derive(frame: pd.DataFrame, derivation: Derivation) -> pd.DataFrame:
         Table with the source column; not modified.
     derivation : Comparison or Bands
         From ``parse_derive``.
+    new_rows : bool
+        The rows are new ones, of which none has to hold the value that is compared with.
 
     Raises
     ------
     InputError
-        No such column, the new name exists, or a column of text is to be compared as numbers.
+        No such column, the new name exists, no row has a value that is compared with, or a column
+        of text is to be compared as numbers.
     """
     _check_column(frame, derivation.source, "derive")
     if derivation.name in frame.columns:
         msg = f"derive makes the column {derivation.name!r}, which exists; choose another name"
         raise InputError(msg)
     groups = (
-        _banded(frame, derivation) if isinstance(derivation, Bands) else _split(frame, derivation)
+        _banded(frame, derivation)
+        if isinstance(derivation, Bands)
+        else _split(frame, derivation, new_rows=new_rows)
     )
     known = frame[derivation.source].notna()
     return frame.assign(**{derivation.name: groups.where(known)})
 
 
-def _split(frame: pd.DataFrame, rule: Comparison) -> pd.Series:
+def _split(frame: pd.DataFrame, rule: Comparison, *, new_rows: bool) -> pd.Series:
     if rule.operator in ("==", "!="):
         texts = _texts(frame[rule.source])
-        _check_values(texts, (rule.value,), rule.source, "derive")
+        if not new_rows:
+            _check_values(texts, (rule.value,), rule.source, "derive")
         chosen = (texts == rule.value) == (rule.operator == "==")
     else:
         compare = {"<=": "le", ">=": "ge", "<": "lt", ">": "gt"}[rule.operator]

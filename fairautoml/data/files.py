@@ -31,7 +31,9 @@ NUMBER = re.compile(r"^-?(0|[1-9]\d*)(\.\d+)?$")
 """Numbers as people write them: not "007", which is a code, and not "nan"."""
 
 
-def read_table(path: str | os.PathLike[str], *, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: str | os.PathLike[str], *, text_columns: Sequence[str] = (), strings: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a table from a file.
 
     CSV is read whatever its delimiter (comma, semicolon, tab, bar), line ends, byte order mark
@@ -46,6 +48,9 @@ def read_table(path: str | os.PathLike[str], *, text_columns: Sequence[str] = ()
         Columns of labels and groups: there "NA", "None" and the like are names, only empty cells
         are missing, and codes such as "007" keep their zeros. A name that the file does not have
         is ignored.
+    strings : sequence of str
+        Columns whose values stay text even when all of them are numbers: what a model has learned
+        as text must be text in every later CSV. A name that the file does not have is ignored.
 
     Raises
     ------
@@ -64,10 +69,12 @@ def read_table(path: str | os.PathLike[str], *, text_columns: Sequence[str] = ()
         raise InputError(_not_found(file))
     if suffix in (".parquet", ".feather"):
         return _read_arrow(file, suffix)
-    return _parse(_text(file, suffix), file, tuple(text_columns))
+    return _parse(_text(file, suffix), file, frozenset(text_columns), frozenset(strings))
 
 
-def write_csv(frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO) -> None:
+def write_csv(
+    frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO, *, raw: bool = False
+) -> int:
     """Write CSV that no spreadsheet runs: texts that look like formulas get a leading ``'``.
 
     Parameters
@@ -76,18 +83,48 @@ def write_csv(frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO) -> N
         Written without its index; numbers stay numbers, not modified.
     target : path or text stream
         A file is written whole or not at all.
+    raw : bool
+        Write texts as they are, for readers that are no spreadsheets.
+
+    Returns
+    -------
+    int
+        Number of texts, names of columns included, that got a ``'``.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; the error names ``target``.
     """
-    text = _escaped(frame).to_csv(index=False, lineterminator="\n")
-    if not isinstance(target, str | os.PathLike):
+    shown = frame if raw else _escaped(frame)
+    text = shown.to_csv(index=False, lineterminator="\n")
+    if isinstance(target, str | os.PathLike):
+        _write_whole(text, Path(target))
+    else:
         target.write(text)
-        return
-    path = Path(target)
+    return 0 if raw else _n_formulas(frame)
+
+
+def _write_whole(text: str, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         partial.write_text(text, encoding="utf-8", newline="")
         partial.replace(path)
+    except OSError as error:
+        # The user knows the file that was asked for, not the one beside it.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _n_formulas(frame: pd.DataFrame) -> int:
+    texts = [
+        cell
+        for at, dtype in enumerate(frame.dtypes)
+        if not pd.api.types.is_numeric_dtype(dtype)
+        for cell in frame.iloc[:, at]
+    ]
+    return sum(_safe(text) is not text for text in (*texts, *frame.columns))
 
 
 def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
@@ -135,7 +172,9 @@ def _text(file: Path, suffix: str) -> str:
         return raw.decode("latin-1")
 
 
-def _parse(text: str, file: Path, text_columns: tuple[str, ...]) -> pd.DataFrame:
+def _parse(
+    text: str, file: Path, text_columns: frozenset[str], strings: frozenset[str]
+) -> pd.DataFrame:
     if not text.strip():
         raise InputError(f"{file} is empty; it must have a line of column names and rows")
     delimiter = _delimiter(text)
@@ -152,11 +191,12 @@ def _parse(text: str, file: Path, text_columns: tuple[str, ...]) -> pd.DataFrame
             skipinitialspace=True,
             keep_default_na=False,
             na_values={name: [""] if name in present else usual for name in header},
-            dtype=dict.fromkeys(present, str),
+            dtype={name: str for name in header if name in text_columns | strings},
         )
     except pd.errors.ParserError as error:
         raise InputError(f"{file} cannot be read as CSV: {error}") from None
-    return frame.assign(**{name: _numbers_if_all(frame[name]) for name in present})
+    guessed = [name for name in present if name not in strings]
+    return frame.assign(**{name: _numbers_if_all(frame[name]) for name in guessed})
 
 
 def _numbers_if_all(column: pd.Series) -> pd.Series:

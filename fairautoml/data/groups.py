@@ -139,7 +139,8 @@ class GroupSchema:
         return (
             f"sensitive: {len(rows)} row(s) have a combination of {' & '.join(self.columns)} that "
             f"did not occur at fit, for example {join_labels(tuple(parts))!r}. Leave those rows "
-            "out, or let them be decided without their group by unseen_group='base_model'."
+            "out, or let them be decided without their group by fitting with "
+            "unseen_group='base_model' (--unseen-group base_model)."
         )
 
 
@@ -239,10 +240,10 @@ def _too_many(name: str, found: str, max_groups: int) -> str:
 def _refuse_missing(name: str, count: int) -> None:
     if count:
         msg = (
-            f"sensitive {name!r} has {count} missing value(s). Choose what becomes of them: "
-            "sensitive_missing='error' (this), 'own_group' (a group called '(missing)') or "
-            "'exclude' (rows outside the constraint). New rows may also be decided without their "
-            "group by unseen_group='base_model'."
+            f"sensitive {name!r} has {count} missing value(s). Choose at fit what becomes of "
+            "them: sensitive_missing (--sensitive-missing) 'error' (this), 'own_group' (a group "
+            "called '(missing)') or 'exclude' (rows outside the constraint). New rows may also be "
+            "decided without their group by unseen_group (--unseen-group) 'base_model'."
         )
         raise InputError(msg)
 
@@ -268,7 +269,8 @@ def _refuse_unseen(
         f"sensitive {name!r} has {codes.size} row(s) of group(s) that did not occur at fit: "
         f"{', '.join(map(repr, labels[:10]))}; fit knew "
         f"{', '.join(map(repr, level_labels(known)[:20]))}. Correct the values, or let such rows "
-        "be decided without their group by unseen_group='base_model'."
+        "be decided without their group by fitting with unseen_group='base_model' "
+        "(--unseen-group base_model)."
     )
     raise InputError(msg)
 

@@ -6,7 +6,6 @@
 3. the public source (``fairautoml.data.sources``), pinned by content, kept in a cache folder.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -203,6 +202,5 @@ def checksum(name: str) -> str:
 
 def _unknown(name: str, index: Mapping[str, Any]) -> UnknownNameError:
     known = sorted({EMBEDDED, *index, *SOURCES})
-    near = difflib.get_close_matches(name, known, n=3) or known
     hint = "" if _home() is not None else f"; {HOME} is not set, so no folder was searched"
-    return UnknownNameError(f"no dataset is called {name!r}; known: {', '.join(near)}{hint}")
+    return UnknownNameError(f"{unknown_name('dataset', name, known)}{hint}")

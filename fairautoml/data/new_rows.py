@@ -90,9 +90,9 @@ def _columns(X: Any, names: tuple[str, ...]) -> dict[str, Any]:
     missing = [name for name in names if not table.named or name not in at]
     if missing or table.columns is None:
         near = difflib.get_close_matches(missing[0], table.names, n=3) if missing else []
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
         msg = (
-            f"X has no column(s) {', '.join(map(repr, names))} to read the groups from{hint} "
+            f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from{end} "
             "Give predict(X, sensitive), one value per row."
         )
         raise MissingSensitiveError(msg)

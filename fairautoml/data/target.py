@@ -47,12 +47,7 @@ def encode_target(y: Any, *, pos_label: Any = None) -> tuple[NDArray[np.int8], N
     >>> codes.tolist(), classes.tolist()
     ([0, 1, 0], ['no', 'yes'])
     """
-    if y is None:
-        msg = (
-            "FairAutoML requires y to be passed, but the target y is None. Give one label per "
-            "row of X."
-        )
-        raise InputError(msg)
+    check_given(y)
     values = _one_column(y)
     _check_complete(values)
     codes, keys = encode_levels(values, "y")
@@ -62,6 +57,27 @@ def encode_target(y: Any, *, pos_label: Any = None) -> tuple[NDArray[np.int8], N
     if positive == 0:
         codes, classes = 1 - codes, classes[::-1].copy()
     return codes.astype(np.int8), classes
+
+
+def check_given(y: Any) -> None:
+    """Refuse a target that is None.
+
+    Parameters
+    ----------
+    y : any
+        The target.
+
+    Raises
+    ------
+    InputError
+        It is None.
+    """
+    if y is None:
+        msg = (
+            "FairAutoML requires y to be passed, but the target y is None. Give one label per "
+            "row of X."
+        )
+        raise InputError(msg)
 
 
 def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
@@ -79,9 +95,7 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
     InputError
         A label is missing or is neither class.
     """
-    values = _one_column(y)
-    _check_complete(values)
-    found = values.to_numpy(dtype=object)
+    found = plain_labels(y)
     codes = np.where(found == classes[1], 1, np.where(found == classes[0], 0, -1))
     unknown = int((codes < 0).sum())
     no, yes = classes.tolist()
@@ -92,6 +106,28 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
         )
         raise InputError(msg)
     return codes.astype(np.int8)
+
+
+def plain_labels(y: Any) -> NDArray[Any]:
+    """Return labels as they are, of any number of classes.
+
+    Parameters
+    ----------
+    y : array, list, pandas, polars or arrow column, shape (n_rows,)
+        Labels.
+
+    Returns
+    -------
+    ndarray of object, shape (n_rows,)
+
+    Raises
+    ------
+    InputError
+        A label is missing.
+    """
+    values = _one_column(y)
+    _check_complete(values)
+    return values.to_numpy(dtype=object)
 
 
 def _one_column(y: Any) -> "pd.Series[Any]":

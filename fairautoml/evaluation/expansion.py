@@ -4,6 +4,7 @@ Every post-processor is fitted for every tolerance on the other folds and scored
 (cross-fitted); the rule that would be deployed is fitted on all rows.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +66,12 @@ def _cross_fitted(mitigator: Mitigator, rows: ScoreRows, problem: Problem) -> li
     for fold in range(int(problem.folds.max()) + 1):
         here = problem.folds == fold
         held_out = rows.take(here)
+        draws = None if problem.draws is None else problem.draws[here]
         fitted = fit(rows.take(~here), problem.goal, problem.tolerances)
         for at, (_, rule) in enumerate(fitted):
             alive[at] = alive[at] and rule is not None
             if alive[at]:
-                tables[at] += _counts(rule, held_out).table
+                tables[at] += _counts(rule, held_out, draws).table
     found: list[_Scored] = []
     for at, (tolerance, rule) in enumerate(deployed):
         if alive[at] and (not found or found[-1].rule != rule):
@@ -80,8 +82,11 @@ def _cross_fitted(mitigator: Mitigator, rows: ScoreRows, problem: Problem) -> li
     return found
 
 
-def _counts(rule: Rule, rows: ScoreRows) -> GroupCounts:
+def _counts(rule: Rule, rows: ScoreRows, draws: NDArray[np.float64] | None) -> GroupCounts:
     decision = rule.decide(rows.scores, rows.cells)
+    if rule.randomized and draws is not None:
+        # As deployed: with few distinct rows the draws may be far from the stated shares.
+        decision = (draws < decision).astype(np.float64)
     return GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
 
@@ -139,8 +144,14 @@ def _measured(target: Target, value: float | Undefined) -> Measure:
             value=None,
             gap=np.inf,
             limit=limit,
-            reason=value.reason,
+            reason=_with_labels(value.reason, target),
         )
     return Measure(
         metric=metric.name, system=system, value=value, gap=metric.gap(value), limit=limit
     )
+
+
+def _with_labels(reason: str, target: Target) -> str:
+    """Name groups by their labels: a metric knows their numbers only."""
+    labels = target.system.labels
+    return re.sub(r"\bgroup (\d+)\b", lambda m: f"group {labels[int(m[1])]!r}", reason)

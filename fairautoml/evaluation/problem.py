@@ -33,6 +33,9 @@ class Problem:
         Post-processors that can serve the goal.
     tolerances : tuple of float
         Gaps on the first target that rules are fitted for, rising.
+    draws : ndarray of float64, shape (n_rows,), or None
+        The rows' own draws, by which randomised rules are judged as they will decide; None when
+        rules may not decide at random.
     """
 
     dataset: Dataset
@@ -41,6 +44,7 @@ class Problem:
     goal: Goal
     mitigators: tuple[Mitigator, ...]
     tolerances: tuple[float, ...]
+    draws: NDArray[np.float64] | None = None
 
 
 def targets_of(

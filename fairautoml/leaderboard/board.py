@@ -72,7 +72,8 @@ class Leaderboard:
             bootstrap interval of the largest gap, for display), ``learner``, ``encoding``,
             ``mitigation``, ``mitigator``, ``tolerance``, ``needs_sensitive``, ``constant``,
             ``trial``, ``seconds``, one column per constrained metric and group system, and
-            ``rule``. Undefined values are missing.
+            ``rule``. Undefined values are missing, and so are ``feasible`` and the gaps when
+            nothing is constrained.
         """
         place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
         shown = self.ordered if entries is None else entries
@@ -95,9 +96,9 @@ class Leaderboard:
         low, high = self.gap_interval(entry)
         return {
             "rank": rank + 1,
-            "feasible": entry.feasible,
+            "feasible": entry.feasible if entry.measures else None,
             self.objective: entry.score,
-            "gap": _finite(entry.gap),
+            "gap": _finite(entry.gap) if entry.measures else None,
             "gap_low": low,
             "gap_high": high,
             "learner": entry.candidate.learner,

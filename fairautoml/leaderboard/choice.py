@@ -1,6 +1,5 @@
 """Which entry is better: the one order that everything uses."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 from fairautoml.trials import Entry
@@ -9,10 +8,12 @@ from fairautoml.trials import Entry
 def rank_key(entry: Entry) -> tuple[float | str, ...]:
     """Return a key that sorts better entries first.
 
-    Feasible entries come first, the best objective first; then the others, the smallest excess
-    over the limits first. One decision for everybody comes last: it meets most constraints and
-    helps nobody. Ties go to the smaller gap, then to the earlier trial, then to the mitigator's
-    name and the smaller tolerance, so that no order depends on where an entry came from.
+    Feasible entries come first, the best objective first; then the others, those with the fewest
+    undefined gaps and of them the smallest excess over the limits first. One decision for
+    everybody comes last: it meets most constraints and helps nobody. Ties go to the better
+    accuracy (objectives on scores are the same for all rules of a trial), the smaller gap, the
+    earlier trial, then to the mitigator's name and the smaller tolerance, so that no order
+    depends on where an entry came from.
 
     Parameters
     ----------
@@ -20,10 +21,11 @@ def rank_key(entry: Entry) -> tuple[float | str, ...]:
         A leaderboard row.
     """
     if entry.feasible:
-        return (0.0, -entry.value, entry.gap, *_tie(entry))
+        return (0.0, -entry.value, -entry.accuracy, entry.gap, *_tie(entry))
     if entry.constant and entry.measures:
         return (2.0, -entry.value, entry.gap, *_tie(entry))
-    return (1.0, entry.excess, -entry.value, *_tie(entry))
+    missed = max(0.0, entry.known_excess)
+    return (1.0, entry.n_undefined, missed, -entry.value, *_tie(entry))
 
 
 def _tie(entry: Entry) -> tuple[int, str, float]:
@@ -58,7 +60,8 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
 
     From the fairest to the best objective. An entry is dominated by another that is at least as
     good in both and better in one; of equals the earlier trial stays. One decision for everybody
-    and undefined gaps are no choice, so they are left out unless there is nothing else.
+    is no choice and left out unless there is nothing else, and so is an entry with more undefined
+    gaps than another.
 
     Parameters
     ----------
@@ -66,9 +69,12 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
         What to choose from.
     """
     every = list(entries)
-    real = [e for e in every if math.isfinite(e.excess) and not (e.constant and e.measures)]
+    varied = [e for e in every if not (e.constant and e.measures)]
+    choices = varied if varied else every
+    fewest = min((e.n_undefined for e in choices), default=0)
+    real = [e for e in choices if e.n_undefined == fewest]
     front: list[Entry] = []
-    for entry in sorted(real if real else every, key=lambda e: (e.excess, -e.value, *_tie(e))):
+    for entry in sorted(real, key=lambda e: (e.known_excess, -e.value, *_tie(e))):
         if not front or entry.value > front[-1].value:
             front.append(entry)
     return front

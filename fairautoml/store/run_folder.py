@@ -41,6 +41,7 @@ OWN_FILES = frozenset(
         "models",
         "run.lock",
         "scores",
+        "source.json",
         "summary.json",
         "trials.jsonl",
     }

@@ -117,6 +117,23 @@ class Entry:
         return max((measure.gap - measure.limit for measure in self.measures), default=0.0)
 
     @property
+    def n_undefined(self) -> int:
+        """Number of constraints and group systems without a value."""
+        return sum(measure.value is None for measure in self.measures)
+
+    @property
+    def known_excess(self) -> float:
+        """Largest gap minus limit among the measures that have a value, 0 without any."""
+        known = [m.gap - m.limit for m in self.measures if m.value is not None]
+        return max(known, default=0.0)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of weight decided right, cross-fitted, whatever the objective is."""
+        right = self.counts[:, 0, 0].sum() + self.counts[:, 1, 1].sum()
+        return float(right / self.counts.sum())
+
+    @property
     def feasible(self) -> bool:
         """Every constraint is met on the search rows, and not by one decision for all."""
         return self.excess <= 0 and (not self.constant or not self.measures)

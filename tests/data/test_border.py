@@ -460,8 +460,15 @@ def test_zero_weights_are_accepted_for_some_rows():
     weight = np.ones(N)
     weight[3] = 0
     data = build_dataset(features(), target(), sexes(), weight)
-    assert data.weight.tolist() == weight.tolist()
+    assert data.weight == pytest.approx(weight / weight.mean())
     assert not np.shares_memory(data.weight, weight)
+
+
+def test_the_scale_of_weights_does_not_matter():
+    weight = np.arange(1.0, N + 1)
+    small, large = (build_dataset(features(), target(), None, weight * s) for s in (1e-9, 1e6))
+    assert small.weight == pytest.approx(large.weight)
+    assert small.weight.mean() == pytest.approx(1.0)
 
 
 def test_weights_that_are_all_zero_are_refused():

@@ -1,0 +1,159 @@
+"""What is said of a run must be what was measured, also where that is unwelcome."""
+
+import multiprocessing
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
+from fairautoml.learners import LEARNERS, Learner
+from fairautoml.mitigators._rules import CommonRule
+from fairautoml.options import check_wishes
+from fairautoml.planning import BASELINE, _executor
+from fairautoml.run import History
+from fairautoml.summary import bad_news
+from fairautoml.trials import Candidate, Entry, Measure
+
+QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}
+
+
+def few_distinct_rows(n_rows=2000):
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], n_rows)
+    X = pd.DataFrame({"f": rng.integers(0, 2, n_rows), "h": rng.integers(0, 3, n_rows)})
+    logit = X["f"] * 1.5 + X["h"] * 0.7 - 1.5 + 1.2 * (group == "a")
+    y = (rng.random(n_rows) < 1 / (1 + np.exp(-logit))).astype(int)
+    return X, y, group
+
+
+def ordinary(n_rows=600):
+    rng = np.random.default_rng(1)
+    group = rng.choice(["a", "b"], n_rows)
+    X = pd.DataFrame({"x": rng.normal(size=n_rows), "z": rng.normal(size=n_rows)})
+    y = (X["x"] + 0.5 * (group == "a") + 0.7 * rng.normal(size=n_rows) > 0).astype(int)
+    return X, y.to_numpy(), group
+
+
+@pytest.mark.filterwarnings("ignore::fairautoml.exceptions.NoFeasibleModelWarning")
+def test_a_randomised_rule_is_judged_by_the_draws_that_it_will_make():
+    X, y, group = few_distinct_rows()
+    model = FairAutoML(
+        "demographic_parity_difference <= 0.02",
+        n_trials=2,
+        randomized=True,
+        mitigators=["group_thresholds"],
+        **QUICK,
+    ).fit(X, y, group)
+    measured = model.evaluate(X, y, group)["gap"]
+    # Six distinct rows in each group: equal rows get one draw, so shares cannot be realised.
+    assert model.best_entry_.gap == pytest.approx(measured, abs=0.05)
+    if model.feasible_:
+        assert measured <= 0.02 + 0.05
+
+
+def test_the_least_unfair_model_is_found_beside_a_group_without_positives():
+    X, y, group = ordinary()
+    other = np.where(np.arange(len(y)) < 8, "rare", "common")
+    y = np.where(other == "rare", 0, y)
+    sensitive = pd.DataFrame({"group": group, "other": other})
+    with pytest.warns(NoFeasibleModelWarning, match=r"group '.*rare' has no rows with label 1"):
+        model = FairAutoML(["equal_opportunity_difference <= 0.05"], n_trials=3, **QUICK).fit(
+            X, y, sensitive
+        )
+    known = [m.gap for m in model.best_entry_.measures if m.value is not None]
+    assert max(known) <= 0.05
+
+
+def test_a_blind_winner_has_no_feature_that_is_the_sensitive_column():
+    X, y, group = ordinary()
+    X = X.assign(g=group)
+    model = FairAutoML(
+        "demographic_parity_difference <= 0.3", n_trials=2, sensitive_at_predict=False, **QUICK
+    ).fit(X, y, X["g"])
+    assert "g" not in model.model_.schema.names
+    assert len(model.predict(X.drop(columns="g"))) == len(X)
+
+
+def test_the_scale_of_weights_changes_nothing():
+    X, y, _ = ordinary()
+    weight = np.random.default_rng(2).exponential(size=len(y)) + 0.1
+    losses = [
+        FairAutoML(n_trials=2, learners=["xgboost"], n_folds=2, random_state=0)
+        .fit(X, y, sample_weight=weight * scale)
+        .trials_["log_loss"][1]
+        for scale in (1.0, 1.0 / weight.sum(), 1000.0)
+    ]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_nothing_is_called_feasible_when_no_gap_was_measured():
+    X, y, group = ordinary()
+    model = FairAutoML(n_trials=2, **QUICK).fit(X, y, group)
+    assert model.leaderboard_[["gap", "feasible"]].isna().all(axis=None)
+    assert model.summary_["best"]["gap"] is None
+
+
+def entry(value, gap, *, constant):
+    measure = Measure(
+        metric="demographic_parity_ratio", system="g", value=1 - gap, gap=gap, limit=0.2
+    )
+    return Entry(
+        trial_key="00001-x",
+        trial_number=1,
+        candidate=Candidate(learner="lightgbm"),
+        mitigator="none",
+        tolerance=None,
+        rule=CommonRule(threshold=0.5),
+        score=value,
+        value=value,
+        measures=(measure,),
+        counts=np.ones((2, 2, 2)),
+        constant=constant,
+        seconds=1.0,
+    )
+
+
+def test_a_feasible_model_worse_than_one_decision_for_all_is_called_so():
+    poor, good = entry(0.43, 0.1, constant=False), entry(0.8, 0.1, constant=False)
+    history = History(entries=[poor, entry(0.76, 0.0, constant=True)])
+    (news,) = bad_news(history, poor, BASELINE)
+    assert "score 0.4300) is worse than deciding alike for everybody (score 0.7600" in news
+    assert bad_news(history, good, BASELINE) == []
+
+
+def test_the_reason_of_a_failure_is_told_when_only_the_baseline_is_left(monkeypatch):
+    class Broken:
+        def fit(self, X, y, sample_weight=None):
+            raise ValueError("boom")
+
+    learner = Learner(name="logistic_regression", build=lambda *_: Broken())
+    monkeypatch.setitem(LEARNERS._loaded, "logistic_regression", learner)
+    X, y, _ = ordinary()
+    with pytest.warns(DegradedWarning, match=r"1 of 2 trials failed.*ValueError\('boom'\)"):
+        FairAutoML(n_trials=2, **QUICK).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("budget", "n_rows", "n_jobs", "expected"),
+    [
+        ({"n_trials": 5}, 100_000, 1, "serial"),
+        ({"time_budget": 5}, 500, 1, "serial"),
+        ({"time_budget": 5}, 50_000, 1, "local"),
+        ({"time_budget": 1}, 50_000, 1, "serial"),
+        ({"time_budget": 60}, 500, 1, "local"),
+        ({"n_trials": 5}, 500, 2, "local"),
+    ],
+)
+def test_a_deadline_or_several_workers_need_child_processes(budget, n_rows, n_jobs, expected):
+    wishes = check_wishes(FairAutoML(**budget, n_jobs=n_jobs))
+    assert _executor(wishes, n_rows) == expected
+
+
+def test_a_worker_of_a_pool_runs_its_trials_itself(monkeypatch):
+    process = multiprocessing.current_process()
+    monkeypatch.setitem(process._config, "daemon", True)
+    with pytest.warns(DegradedWarning, match="this process is a daemon"):
+        found = _executor(check_wishes(FairAutoML(n_trials=2, n_jobs=2)), 500)
+    assert found == "serial"
