@@ -284,12 +284,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     from fairautoml.data.files import write_csv
     from fairautoml.sources import check_out, read_new
 
-    check_out(arguments.out)
+    if arguments.out is not None:
+        check_out(arguments.out)
     model = load_run(arguments.run_dir)
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:
-        answer["probability"] = model.predict_proba(table, groups)[:, 1]
+        positive = model.classes_.tolist().index(model.positive_class_)
+        answer["probability"] = model.predict_proba(table, groups)[:, positive]
     target = sys.stdout if arguments.out is None else arguments.out
     if write_csv(answer, target, raw=arguments.raw):
         _say("warning: labels that spreadsheets take for formulas got a leading '; see --raw")
@@ -322,23 +324,11 @@ def _estimator(arguments: argparse.Namespace, constraint: list[str] | None) -> "
 
 
 def _run_fit(model: "FairAutoML", source: "Source") -> None:
-    from pathlib import Path
-
-    from fairautoml.exceptions import NoFeasibleModelError
     from fairautoml.text import progress_line
 
-    fitted = False
-    try:
-        with progress_line(sys.stderr) as on_progress:
-            model.set_params(on_progress=on_progress)
-            model.fit(source.X, source.y, source.sensitive, source.weight)
-        fitted = True
-    except NoFeasibleModelError:
-        fitted = True  # strict: the model was kept before the error
-        raise
-    finally:
-        if fitted and model.run_dir is not None:
-            source.roles.write(Path(model.run_dir))
+    with progress_line(sys.stderr) as on_progress:
+        model.set_params(on_progress=on_progress)
+        source.fit(model)
 
 
 def _exit_code(model: "FairAutoML") -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.derive import apply_derive, apply_keep, parse_derive, parse_keep
 from fairautoml.data.files import read_table
+from fairautoml.data.later import read_later
 from fairautoml.data.lending import LendingPopulation
 from fairautoml.data.loaders import load
 from fairautoml.data.splits import holdout_split
@@ -21,6 +22,7 @@ from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
     ModelCorruptError,
+    NoFeasibleModelError,
     ParameterError,
 )
 from fairautoml.store.run_folder import read_json
@@ -59,11 +61,6 @@ class Roles:
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
-
-    def write(self, folder: Path) -> None:
-        """Keep the roles in a run folder, so that later tables are read in the same way."""
-        text = json.dumps(asdict(self), indent=1, sort_keys=True)
-        (folder / SOURCE_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,6 +149,20 @@ class Source:
         kept, held = holdout_split(labels, cells, fraction, seed)
         return self.take(kept), self.take(held)
 
+    def fit(self, model: "FairAutoML") -> None:
+        """Fit a model, and keep the roles in its run folder for later tables."""
+        try:
+            model.fit(self.X, self.y, self.sensitive, self.weight)
+        except NoFeasibleModelError:
+            self._keep_roles(model.run_dir)  # the run was kept before the error
+            raise
+        self._keep_roles(model.run_dir)
+
+    def _keep_roles(self, folder: str | Path | None) -> None:
+        if folder is not None:
+            text = json.dumps(asdict(self.roles), indent=1, sort_keys=True)
+            (Path(folder) / SOURCE_FILE).write_text(f"{text}\n", encoding="utf-8")
+
     def judge(self, model: "FairAutoML") -> dict[str, Any]:
         """Return what ``evaluate`` says of a model on these rows.
 
@@ -234,16 +245,11 @@ def read_new(
     """
     roles = _kept_roles(folder)
     schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
+    table = read_later(path, schema=schema, groups=groups, text=roles.text)
     of_groups = () if groups is None else groups.columns
-    strings = {column.name for column in schema.columns if _only_text(column.levels)}
-    for name, levels in zip(of_groups, () if groups is None else groups.levels, strict=True):
-        strings |= {name} if _only_text(levels) else set()
-    table = read_table(path, text_columns=of_groups, strings=[*strings, *roles.text])
-    table = _with_dates(table, [c.name for c in schema.columns if c.kind == "datetime"])
     apart = groups is not None and model.model_.needs_sensitive and not groups.sensitive_from_X
     needed = {*schema.names, *(of_groups if model.model_.needs_sensitive else ())}
-    again = derive or _derivations_for(needed - {*table.columns}, roles.derive)
-    for text in again:
+    for text in derive or _derivations_for(needed, {*table.columns}, roles.derive):
         table = apply_derive(table, parse_derive(text), new_rows=True)
     lacking = [name for name in of_groups if apart and name not in table.columns]
     if lacking:
@@ -257,7 +263,7 @@ def read_new(
     return X, table[list(of_groups)] if apart else None
 
 
-def check_out(out: str | None) -> None:
+def check_out(out: str) -> None:
     """Refuse a file to write before work is done for it.
 
     Raises
@@ -265,14 +271,11 @@ def check_out(out: str | None) -> None:
     ParameterError
         Its folder does not exist, or it is a folder itself.
     """
-    if out is None:
-        return
     if Path(out).is_dir():
         raise ParameterError(f"--out {out!r} is a folder; name a file in it")
     if not Path(out).parent.is_dir():
-        folder = str(Path(out).parent)
-        msg = f"--out {out!r}: there is no folder {folder!r}; make it first or name another"
-        raise ParameterError(msg)
+        missing = f"there is no folder {str(Path(out).parent)!r}"
+        raise ParameterError(f"--out {out!r}: {missing}; make it first or name another")
 
 
 def _kept_roles(folder: Path) -> Roles:
@@ -292,33 +295,12 @@ def _kept_roles(folder: Path) -> Roles:
         raise ModelCorruptError(msg) from error
 
 
-def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
-    return {kind for kind, value in levels if value is not None} == {"str"}
-
-
-def _with_dates(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Return the table with dates for their texts: CSV has no dates, parquet has."""
-    for name in names:
-        if name in table.columns and not _is_date_or_number(table[name]):
-            try:
-                table = table.assign(**{name: pd.to_datetime(table[name], format="ISO8601")})
-            except ValueError as error:
-                msg = f"column {name!r} held dates at fit; write them as 2026-01-31: {error}"
-                raise InputError(msg) from error
-    return table
-
-
-def _is_date_or_number(column: "pd.Series[Any]") -> bool:
-    types = pd.api.types
-    return types.is_datetime64_any_dtype(column) or types.is_numeric_dtype(column)
-
-
-def _derivations_for(wanted: set[str], derive: Sequence[str]) -> list[str]:
+def _derivations_for(wanted: set[str], present: set[str], derive: Sequence[str]) -> list[str]:
     """Return those derivations, in order, by which the wanted columns come to be."""
     chosen: list[str] = []
     for text in reversed(derive):
         rule = parse_derive(text)
-        if rule.name in wanted:
+        if rule.name in wanted - present:
             wanted = wanted | {rule.source}
             chosen.insert(0, text)
     return chosen
@@ -372,7 +354,8 @@ def _sorted(
     drop: tuple[str, ...],
     positive: Any,
 ) -> Source:
-    text = tuple(c for c in frame.columns if pd.api.types.is_string_dtype(frame[c].dtype))
+    infer = pd.api.types.infer_dtype
+    text = tuple(c for c in frame.columns if infer(frame[c], skipna=True) == "string")
     for rule in roles.keep:
         frame = apply_keep(frame, parse_keep(rule))
     for rule in roles.derive:

@@ -43,7 +43,7 @@ def result_of(model: "FairAutoML") -> dict[str, Any]:
     return {
         "constraint": model.constraint,
         "seed": model.seed_,
-        "status": "feasible" if model.feasible_ else "no_feasible",
+        "status": _status(model),
         "interrupted": model.interrupted_,
         "search": {
             **{k: v for k, v in model.summary_.items() if k != "best"},
@@ -59,6 +59,13 @@ def result_of(model: "FairAutoML") -> dict[str, Any]:
         "notes": list(model.notes_),
         "run_dir": None if model.run_dir is None else str(model.run_dir),
     }
+
+
+def _status(model: "FairAutoML") -> str:
+    """Return what the run can say: nothing is feasible where nothing is constrained."""
+    if not model.constraint:
+        return "no_constraint"
+    return "feasible" if model.feasible_ else "no_feasible"
 
 
 def board_text(board: pd.DataFrame, objective: str) -> str:

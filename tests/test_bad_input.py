@@ -78,10 +78,10 @@ def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(people, parame
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"objective": "acuracy"}, "'acuracy'; known: accuracy"),
-        ({"learners": ["lightgmb"]}, "'lightgmb'; known: lightgbm"),
-        ({"mitigators": ["group_threshold"]}, "'group_threshold'; known: group_thresholds"),
-        ({"strategy": "optunna"}, "'optunna'; known: optuna"),
+        ({"objective": "acuracy"}, "'acuracy'; did you mean accuracy"),
+        ({"learners": ["lightgmb"]}, "'lightgmb'; did you mean lightgbm"),
+        ({"mitigators": ["group_threshold"]}, "'group_threshold'; did you mean group_thresholds"),
+        ({"strategy": "optunna"}, "'optunna'; did you mean optuna"),
         ({"constraint": "demographic_parity_diff <= 0.1"}, "demographic_parity_difference"),
     ],
 )

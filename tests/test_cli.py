@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairautoml import load_run
 from fairautoml.cli import main
 from fairautoml.data import load
 from fairautoml.store import RunFolder
@@ -127,9 +129,179 @@ def test_predict_makes_the_derived_columns_again(people, tmp_path, capsys):
     derived = ["--derive", "young=age<=30"]
     groups = ["--target", "repaid", "--sensitive", "young", "--constraint", CONSTRAINT]
     assert main(["fit", csv, *derived, *groups, *QUICK, "--out", run]) in {0, 4}
+    capsys.readouterr()
     assert main(["predict", run, csv, *derived]) == 0
-    assert main(["predict", run, csv]) == 3
-    assert "'young'" in capsys.readouterr().err
+    told = capsys.readouterr().out
+    assert main(["predict", run, csv]) == 0
+    assert capsys.readouterr().out == told
+    assert main(["predict", run, csv, "--derive", "young=agee<=30"]) == 3
+    assert "'agee'; the table has: age" in capsys.readouterr().err
+
+
+def test_predict_needs_no_row_of_the_value_that_groups_were_derived_by(people, tmp_path, capsys):
+    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+    derived = ["--derive", "woman=sex==female", "--drop", "sex"]
+    groups = ["--target", "repaid", "--sensitive", "woman", "--constraint", CONSTRAINT]
+    assert main(["fit", csv, *derived, *groups, *QUICK, "--out", run]) in {0, 4}
+    men = load("lending").frame.head(200).query("sex == 'male'")
+    men.to_csv(tmp_path / "men.csv", index=False)
+    capsys.readouterr()
+    assert main(["predict", run, str(tmp_path / "men.csv")]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == len(men) + 1
+    assert shown.err == ""
+
+
+def test_a_dropped_sensitive_column_gives_the_groups_and_is_no_feature(people, tmp_path, capsys):
+    csv, run = people / "people.csv", tmp_path / "run"
+    fair = ["--drop", "sex", "--mitigator", "group_thresholds", "--holdout", "0.3", "--json"]
+    assert main(["fit", str(csv), *FIT, *fair, "--out", str(run)]) in {0, 4}
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["holdout"]["rates"]["sex"]) == {"female", "male"}
+    model = read_model(run)
+    assert "sex" not in model.feature_names_in_
+    assert model.model_.needs_sensitive
+    assert main(["predict", str(run), str(csv)]) == 0
+    table = pd.read_csv(csv)
+    found = pd.read_csv(StringIO(capsys.readouterr().out))["prediction"].tolist()
+    features = table[list(model.feature_names_in_)]
+    assert found == model.predict(features, table[["sex"]]).tolist()
+    table.drop(columns="sex").to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(run), str(tmp_path / "new.csv")]) == 3
+    assert "has no column(s) 'sex', from which the model reads" in capsys.readouterr().err
+
+
+def test_derived_columns_that_a_table_has_are_taken_as_they_are(people, tmp_path, capsys):
+    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+    derived = ["--derive", "young=age<=30", "--derive", "youth=young==age<=30"]
+    groups = ["--target", "repaid", "--sensitive", "youth", "--constraint", CONSTRAINT]
+    dropped = ["--drop", "age", "--drop", "young"]
+    assert main(["fit", csv, *derived, *dropped, *groups, *QUICK, "--out", run]) in {0, 4}
+    capsys.readouterr()
+    assert main(["predict", run, csv]) == 0
+    told = capsys.readouterr().out
+    table = pd.read_csv(csv)
+    table["young"] = np.where(table["age"] <= 30, "age<=30", "age>30")
+    table.drop(columns="age").to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", run, str(tmp_path / "new.csv")]) == 0
+    assert capsys.readouterr().out == told
+
+
+def test_true_and_false_with_a_gap_are_read_alike_at_fit_and_at_predict(tmp_path, capsys):
+    table = load("lending").frame.head(600).assign(member=True)
+    table.loc[::2, "member"] = False
+    table["member"] = table["member"].astype(object).where(table.index % 7 > 0)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    run, csv = str(tmp_path / "run"), str(tmp_path / "t.csv")
+    assert main(["fit", csv, "--target", "repaid", *QUICK, "--out", run]) == 0
+    capsys.readouterr()
+    assert main(["predict", run, csv]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_predict_reads_codes_as_the_text_that_they_were_at_fit(tmp_path, capsys, kind):
+    table = load("lending").frame.head(600)
+    table["icd"] = [str(at % 9) if at % 50 else "V1" for at in range(len(table))]
+    table["site"] = [("1", "2", "007")[at % 3] for at in range(len(table))]
+    if kind == "csv":
+        table.to_csv(tmp_path / "t.csv", index=False)
+    else:
+        table.to_parquet(tmp_path / "t.parquet")
+    run = str(tmp_path / "run")
+    roles = ["--target", "repaid", "--sensitive", "site", "--constraint", CONSTRAINT]
+    command = ["fit", str(tmp_path / f"t.{kind}"), *roles, *QUICK]
+    assert main([*command, "--mitigator", "group_thresholds", "--out", run]) in {0, 4}
+    new = table[(table["icd"] != "V1") & (table["site"] != "007")]
+    new.to_csv(tmp_path / "new.csv", index=False)
+    capsys.readouterr()
+    assert main(["predict", run, str(tmp_path / "new.csv")]) == 0
+    found = pd.read_csv(StringIO(capsys.readouterr().out))["prediction"].tolist()
+    features = new.drop(columns="repaid").reset_index(drop=True)
+    assert found == load_run(run).predict(features).tolist()
+
+
+def test_dates_of_a_parquet_file_are_read_from_a_csv_file(tmp_path, capsys):
+    table = load("lending").frame.head(600)
+    table["since"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(table["age"], unit="D")
+    table.to_parquet(tmp_path / "t.parquet")
+    run = str(tmp_path / "run")
+    command = ["fit", str(tmp_path / "t.parquet"), "--target", "repaid", *QUICK]
+    assert main([*command, "--out", run]) == 0
+    table.to_csv(tmp_path / "new.csv", index=False)
+    capsys.readouterr()
+    assert main(["predict", run, str(tmp_path / "new.csv")]) == 0
+    found = pd.read_csv(StringIO(capsys.readouterr().out))["prediction"].tolist()
+    assert found == load_run(run).predict(table.drop(columns="repaid")).tolist()
+    table.assign(since="soon").to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", run, str(tmp_path / "new.csv")]) == 3
+    assert "column 'since' held dates at fit" in capsys.readouterr().err
+
+
+def test_a_weight_of_text_is_a_data_error(tmp_path, capsys):
+    load("lending").frame.head(300).assign(w="north").to_csv(tmp_path / "t.csv", index=False)
+    assert main(["fit", str(tmp_path / "t.csv"), *FIT, "--weight", "w"]) == 3
+    shown = capsys.readouterr().err
+    assert "--weight: column 'w' holds 'north'; name a column of numbers" in shown
+
+
+def test_a_dataset_is_suggested_for_a_name_nearly_right(capsys):
+    assert main(["fit", "lendin", *FIT]) == 2
+    shown = capsys.readouterr().err
+    assert "no dataset is called 'lendin'; did you mean lending? all: " in shown
+
+
+def test_missing_groups_are_handled_as_the_flags_say(tmp_path, capsys):
+    table = load("lending").frame.head(600)
+    table.loc[::10, "sex"] = None
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), *FIT, "--mitigator", "group_thresholds"]
+    assert main(command) == 3
+    assert "(--sensitive-missing) 'error' (this), 'own_group'" in capsys.readouterr().err
+    run = str(tmp_path / "run")
+    policies = ["--sensitive-missing", "own_group", "--unseen-group", "base_model"]
+    assert main([*command, *policies, "--out", run]) in {0, 4}
+    model = load_run(run)
+    assert "(missing)" in model.pool_.groups.systems[0].labels
+    table.assign(sex="other").to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", run, str(tmp_path / "new.csv")]) == 0
+
+
+def test_labels_like_formulas_are_made_safe_with_a_word_or_left_raw(tmp_path, capsys):
+    table = load("lending").frame.head(600)
+    table["repaid"] = np.where(table["repaid"] == "yes", "+", "-")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    run, csv = str(tmp_path / "run"), str(tmp_path / "t.csv")
+    assert main(["fit", csv, "--target", "repaid", *QUICK, "--out", run]) == 0
+    capsys.readouterr()
+    assert main(["predict", run, csv]) == 0
+    shown = capsys.readouterr()
+    assert set(shown.out.split()[1:]) == {"'+", "'-"}
+    assert shown.err.count("--raw") == 1
+    assert main(["predict", run, csv, "--raw"]) == 0
+    shown = capsys.readouterr()
+    assert set(shown.out.split()[1:]) == {"+", "-"}
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "is damaged"), ("[]", "is damaged"), ('{"target": "repaid"}', "is damaged")],
+)
+def test_a_damaged_record_of_the_columns_is_a_storage_error(kept, tmp_path, capsys, content, said):
+    run = tmp_path / "run"
+    shutil.copytree(kept[0], run)
+    (run / "source.json").write_text(content)
+    assert main(["predict", str(run), str(kept[1])]) == 8
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_without_a_record_of_the_columns_still_predicts(kept, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(kept[0], run)
+    (run / "source.json").unlink()
+    assert main(["predict", str(run), str(kept[1])]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 801
 
 
 def test_the_leaderboard_is_shown_as_a_table(kept, capsys):
@@ -311,10 +483,13 @@ def test_a_damaged_model_is_a_storage_error(people, tmp_path, capsys):
     assert "SHA-256 differs" in capsys.readouterr().err
 
 
-def test_predictions_into_a_missing_folder_are_a_storage_error(kept, tmp_path, capsys):
-    run, csv = kept
-    assert main(["predict", str(run), str(csv), "--out", str(tmp_path / "no" / "p.csv")]) == 8
-    assert "error" in capsys.readouterr().err
+def test_predictions_into_a_missing_folder_are_a_usage_error(kept, tmp_path, capsys):
+    out = str(tmp_path / "no" / "p.csv")
+    assert main(["predict", str(kept[0]), "not read", "--out", out]) == 2
+    shown = capsys.readouterr().err
+    assert f"--out {out!r}: there is no folder {str(tmp_path / 'no')!r}" in shown
+    assert main(["predict", str(kept[0]), "not read", "--out", str(tmp_path)]) == 2
+    assert "is a folder; name a file in it" in capsys.readouterr().err
 
 
 def test_a_group_called_na_is_a_group(tmp_path, capsys):

@@ -1,11 +1,13 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 import fairautoml
 from fairautoml import data, exceptions
+from fairautoml.data import load
 
 
 @pytest.mark.parametrize("module", [fairautoml, data])
@@ -45,6 +47,21 @@ def test_the_estimator_imports_no_library_that_was_not_asked_for():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_run_folder_is_loaded_by_its_path(tmp_path, kind):
+    table = load("lending").frame.head(300)
+    X, y = table.drop(columns="repaid"), table["repaid"]
+    model = fairautoml.FairAutoML(n_trials=2, random_state=0, run_dir=tmp_path / "run")
+    decided = model.fit(X, y).predict(X)
+    loaded = fairautoml.load_run(kind(tmp_path / "run"))
+    assert loaded.predict(X).tolist() == decided.tolist()
+
+
+def test_a_folder_without_a_run_is_not_loaded(tmp_path):
+    with pytest.raises(exceptions.RunFolderError, match="is no finished run"):
+        fairautoml.load_run(str(tmp_path))
 
 
 def test_every_error_is_of_one_tree():

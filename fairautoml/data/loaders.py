@@ -20,6 +20,7 @@ from fairautoml.data.lending import lending_table
 from fairautoml.data.named import NamedTable, TableFacts
 from fairautoml.data.sources import MAX_BYTES, SOURCES, PublicSource, content_hash
 from fairautoml.exceptions import DatasetUnavailableError, InputError, UnknownNameError
+from fairautoml.registry import unknown_name
 
 HOME = "FAIRAUTOML_DATA_HOME"
 EMBEDDED = "lending"

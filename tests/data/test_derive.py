@@ -139,3 +139,11 @@ def test_a_value_that_no_row_has_is_refused_with_the_known_ones():
         apply_keep(PEOPLE, parse_keep("race=a,z"))
     with pytest.raises(InputError, match="no row has race='z'"):
         apply_derive(PEOPLE, parse_derive("g=race==z"))
+
+
+def test_new_rows_need_not_hold_the_value_that_is_compared_with():
+    frame = pd.DataFrame({"race": ["B", "C"]})
+    rule = parse_derive("a=race==A")
+    with pytest.raises(InputError, match="no row has race='A'"):
+        apply_derive(frame, rule)
+    assert apply_derive(frame, rule, new_rows=True)["a"].tolist() == ["race!=A", "race!=A"]

@@ -169,3 +169,26 @@ def test_writing_leaves_the_frame_and_the_folder_clean(tmp_path):
     assert frame["a"].tolist() == ["=1"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert (tmp_path / "out.csv").read_text() == "a,b\n'=1,'+x\n"
+
+
+def test_columns_that_are_strings_stay_text_when_all_are_numbers(tmp_path):
+    path = saved(tmp_path, "icd,site,n\n1,2,3\nNA,NA,4\n")
+    found = read_table(path, text_columns=["site"], strings=["icd", "site", "not there"])
+    assert found["icd"].tolist()[0] == "1"
+    assert found["icd"].isna().tolist() == [False, True]
+    assert found["site"].tolist() == ["2", "NA"]
+    assert found["n"].tolist() == [3, 4]
+
+
+def test_the_number_of_texts_made_safe_is_returned_and_raw_changes_none(tmp_path):
+    frame = pd.DataFrame({"=a": ["+", "b", None], "n": [-1, 2, 3]})
+    assert write_csv(frame, tmp_path / "safe.csv") == 2
+    assert write_csv(frame, tmp_path / "raw.csv", raw=True) == 0
+    assert (tmp_path / "safe.csv").read_text() == "'=a,n\n'+,-1\nb,2\n,3\n"
+    assert (tmp_path / "raw.csv").read_text() == "=a,n\n+,-1\nb,2\n,3\n"
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    target = tmp_path / "no" / "p.csv"
+    with pytest.raises(FileNotFoundError, match=r"no/p\.csv'$"):
+        write_csv(EXPECTED, target)

@@ -155,7 +155,7 @@ def test_names_without_a_data_folder_are_the_embedded_and_the_public_ones(alone)
 
 def test_an_unknown_name_is_refused_with_near_names(tmp_path, monkeypatch):
     toy_home(tmp_path, monkeypatch)
-    with pytest.raises(UnknownNameError, match=r"no dataset is called 'toi'; known: toy$"):
+    with pytest.raises(UnknownNameError, match=r"'toi'; did you mean toy\? all: .*lending, .*toy"):
         load("toi")
 
 

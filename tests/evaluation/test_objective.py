@@ -212,7 +212,7 @@ def test_scores_that_are_no_probabilities_fail_the_trial(
 def test_an_unknown_learner_fails_the_trial_with_the_known_ones(objective):
     result = objective(trial_of("lightgmb"))
     assert result.status is Status.FAILED
-    assert "no learner is called 'lightgmb'; known: lightgbm" in result.error
+    assert "no learner is called 'lightgmb'; did you mean lightgbm" in result.error
 
 
 def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(objective, learners):

@@ -1,0 +1,64 @@
+"""A file of later rows, read as the table of the fit was: CSV says nothing about types."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from fairautoml.data.columns import TableSchema
+from fairautoml.data.files import read_table
+from fairautoml.data.groups import GroupSchema
+from fairautoml.exceptions import InputError
+
+
+def read_later(
+    path: str | os.PathLike[str],
+    *,
+    schema: TableSchema,
+    groups: GroupSchema | None,
+    text: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Read a table whose columns held text or dates at fit as text and dates.
+
+    Codes such as "0", "1", "V1" are text at fit; in a later file without "V1" they would be read
+    as numbers, which are other categories.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As in ``read_table``.
+    schema : TableSchema
+        Features at fit.
+    groups : GroupSchema or None
+        Groups at fit.
+    text : sequence of str
+        Further columns that held text.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds no dates where there were dates at fit.
+    """
+    levels = {column.name: column.levels for column in schema.columns}
+    if groups is not None:
+        levels |= dict(zip(groups.columns, groups.levels, strict=True))
+    strings = [name for name, keys in levels.items() if _only_text(keys)]
+    of_groups = () if groups is None else groups.columns
+    table = read_table(path, text_columns=of_groups, strings=[*strings, *text])
+    dates = [column.name for column in schema.columns if column.kind == "datetime"]
+    return table.assign(**{n: _as_dates(table[n]) for n in dates if n in table.columns})
+
+
+def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
+    return {kind for kind, value in levels if value is not None} == {"str"}
+
+
+def _as_dates(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if not pd.api.types.is_string_dtype(column.dtype):
+        return column
+    try:
+        return pd.to_datetime(column, format="ISO8601")
+    except ValueError as error:
+        msg = f"column {column.name!r} held dates at fit; write dates as 2026-01-31: {error}"
+        raise InputError(msg) from error
