@@ -116,6 +116,25 @@ def test_predict_gives_a_decision_for_every_row_in_order(kept, capsys):
     assert found["prediction"].tolist() == model.predict(table.drop(columns="repaid")).tolist()
 
 
+@pytest.mark.parametrize("positive", ["no", "yes"])
+def test_the_probability_is_that_of_the_positive_class(people, tmp_path, capsys, positive):
+    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+    asked = ["--target", "repaid", "--positive", positive, *QUICK, "--out", run]
+    assert main(["fit", csv, *asked]) == 0
+    capsys.readouterr()
+    assert main(["predict", run, csv, "--proba"]) == 0
+    found = pd.read_csv(StringIO(capsys.readouterr().out))
+    accepted = found["prediction"] == positive
+    assert found.loc[accepted, "probability"].min() > found.loc[~accepted, "probability"].max()
+
+
+def test_a_search_without_constraint_calls_nothing_feasible(people, capsys):
+    assert main(["fit", str(people / "people.csv"), "--target", "repaid", *QUICK, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["status"] == "no_constraint"
+    assert result["entry"]["feasible"] is None
+
+
 def test_predict_writes_a_file(kept, tmp_path, capsys):
     run, csv = kept
     out = tmp_path / "decided.csv"
