@@ -4,36 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
     NoFeasibleModelError,
     NoFeasibleModelWarning,
 )
-
-CONSTRAINT = "demographic_parity_difference <= 0.2"
-N_ROWS = 240
-
-
-def quick(constraint=CONSTRAINT, **parameters):
-    settings = {
-        "n_trials": 2,
-        "n_folds": 2,
-        "learners": ["logistic_regression"],
-        "random_state": 0,
-    }
-    return FairAutoML(constraint, **{**settings, **parameters})
+from quick_fits import N_ROWS, few_people, quick
 
 
 @pytest.fixture
 def people():
-    rng = np.random.default_rng(1)
-    group = rng.choice(["a", "b"], N_ROWS)
-    shift = np.where(group == "a", 0.3, -0.3)
-    X = pd.DataFrame({"x": rng.normal(size=N_ROWS) + shift, "z": rng.normal(size=N_ROWS)})
-    y = np.where(X["x"] + 0.3 * rng.normal(size=N_ROWS) > 0, 1, 0)
-    return X, y, group
+    return few_people()
 
 
 def test_one_class_can_give_a_constant_model(people):
