@@ -34,7 +34,7 @@ with warnings.catch_warnings():
     from flaml.tune.searcher.blendsearch import CFO as FlamlCFO
     from flaml.tune.searcher.blendsearch import BlendSearch as FlamlBlendSearch
 
-__all__ = ["LOSS", "SECONDS", "Begin", "FlamlBlendSearch", "FlamlCFO", "FlamlSearch"]
+__all__ = ["Begin", "FlamlBlendSearch", "FlamlCFO", "FlamlSearch", "started"]
 
 LOSS, SECONDS = "loss", "seconds"
 """Names under which FLAML is told the result; a cost ``time_total_s`` makes it read the clock."""
@@ -205,6 +205,28 @@ class FlamlSearch:
     def _read(self, point: Mapping[str, float | int]) -> Candidate:
         values = {name: decoded(one, point[name]) for name, one in self._coordinates.items()}
         return candidate_of(self._space, values)
+
+
+def started(kind: Any, begin: Begin) -> Any:
+    """Return one of FLAML's searchers, told where to begin.
+
+    Parameters
+    ----------
+    kind : class
+        ``FlamlCFO`` or ``FlamlBlendSearch``.
+    begin : Begin
+        Domains, low-cost start and known points.
+    """
+    return kind(
+        metric=LOSS,
+        mode="min",
+        space=dict(begin.domains),
+        low_cost_partial_config=begin.low_cost,
+        points_to_evaluate=begin.points,
+        evaluated_rewards=begin.losses,
+        seed=begin.seed,
+        cost_attr=SECONDS,
+    )
 
 
 def _starts_of_the_others(space: SearchSpace, first: Sequence[Candidate]) -> list[Candidate]:

@@ -9,13 +9,7 @@ measured seconds, so the load of the machine has a say.
 from collections.abc import Sequence
 from typing import Any
 
-from fairautoml.search.strategies._flaml import (
-    LOSS,
-    SECONDS,
-    Begin,
-    FlamlBlendSearch,
-    FlamlSearch,
-)
+from fairautoml.search.strategies._flaml import Begin, FlamlBlendSearch, FlamlSearch, started
 from fairautoml.search.strategies._optuna import quiet
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import Candidate
@@ -47,16 +41,7 @@ def make_blendsearch(begin: Begin) -> Any:
         Domains, low-cost start and known points.
     """
     with quiet():
-        return FlamlBlendSearch(
-            metric=LOSS,
-            mode="min",
-            space=dict(begin.domains),
-            low_cost_partial_config=begin.low_cost,
-            points_to_evaluate=begin.points,
-            evaluated_rewards=begin.losses,
-            seed=begin.seed,
-            cost_attr=SECONDS,
-        )
+        return started(FlamlBlendSearch, begin)
 
 
 STRATEGY = BlendSearch

@@ -8,7 +8,7 @@ change what is proposed, so the same results give the same search.
 from collections.abc import Sequence
 from typing import Any
 
-from fairautoml.search.strategies._flaml import LOSS, SECONDS, Begin, FlamlCFO, FlamlSearch
+from fairautoml.search.strategies._flaml import Begin, FlamlCFO, FlamlSearch, started
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import Candidate
 
@@ -38,16 +38,7 @@ def make_cfo(begin: Begin) -> Any:
     begin : Begin
         Domains, low-cost start and known points.
     """
-    return FlamlCFO(
-        metric=LOSS,
-        mode="min",
-        space=dict(begin.domains),
-        low_cost_partial_config=begin.low_cost,
-        points_to_evaluate=begin.points,
-        evaluated_rewards=begin.losses,
-        seed=begin.seed,
-        cost_attr=SECONDS,
-    )
+    return started(FlamlCFO, begin)
 
 
 STRATEGY = CFO
