@@ -1,61 +1,12 @@
-import math
-
 import optuna
 import pytest
+from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, told
 
 from fairautoml.search.proposal import flat, propose
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies.optuna import OptunaTPE
-from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.trials import Budget, Candidate, Status, Told, Trial
-
-TREES = ParamSpace(
-    name="trees",
-    ranges={
-        "kind": Choice(values=("plain", "dart"), default="plain"),
-        "rate": Real(low=1e-3, high=1.0, log=True, default=0.1),
-        "leaves": Integer(low=2, high=512, log=True, default=31),
-        "drop": Real(low=0.0, high=0.5, default=0.1),
-        "deep": Choice(values=(True, False), default=False),
-    },
-    conditions={"drop": Condition(param="kind", values=("dart",))},
-)
-LINEAR = ParamSpace(name="linear", ranges={"c": Real(low=1e-4, high=1e4, log=True, default=1.0)})
-MITIGATIONS = {
-    "none": ParamSpace(name="none"),
-    "reweighing": ParamSpace(
-        name="reweighing", ranges={"strength": Real(low=0.0, high=1.0, default=1.0)}
-    ),
-}
-SPACE = SearchSpace(
-    learners={"trees": TREES, "linear": LINEAR},
-    encodings=("codes", "target"),
-    mitigations=MITIGATIONS,
-)
-TOY = SearchSpace(learners={"trees": TREES, "linear": LINEAR})
-PORTFOLIO = (
-    Candidate(
-        learner="trees",
-        params={"kind": "dart", "rate": 0.07, "leaves": 31, "drop": 0.25, "deep": True},
-        encoding="target",
-    ),
-    Candidate(learner="linear", params={"c": 0.123456789}),
-    Candidate(
-        learner="linear",
-        params={"c": 2.0},
-        mitigation="reweighing",
-        mitigation_params={"strength": 0.5},
-    ),
-)
-
-
-def told(candidate, value=0.8, violations=(0.0,), status=Status.SUCCESS, number=0):
-    trial = Trial(number=number, candidate=candidate, budget=Budget(folds=2))
-    return Told(trial=trial, status=status, value=value, violations=violations, seconds=0.1)
-
-
-def failed(candidate, status=Status.FAILED):
-    return told(candidate, value=None, violations=(float("inf"),), status=status)
+from fairautoml.spaces import ParamSpace, SearchSpace
+from fairautoml.trials import Status
 
 
 def trials_of(strategy, state):
@@ -131,32 +82,8 @@ def test_making_a_strategy_leaves_the_log_level_of_optuna_alone(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def toy_told(candidate):
-    """More leaves are better and less fair: at most 64 are allowed; the best rate is 0.05."""
-    if candidate.learner != "trees":
-        return told(candidate, value=0.2)
-    leaves = math.log2(candidate.params["leaves"])
-    rate = math.log10(candidate.params["rate"] / 0.05)
-    dart = candidate.params["kind"] == "dart"
-    value = leaves / 6 - rate**2 - 0.5 * dart
-    return told(candidate, value=value, violations=(leaves - 6,))
-
-
-def best_feasible(name, seed):
-    first = [Candidate(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
-    strategy = STRATEGIES.get(name)(TOY, seed, first)
-    outcomes = []
-    for _ in range(60):
-        outcomes.append(toy_told(strategy.ask()))
-        strategy.tell(outcomes[-1])
-    return max(outcome.value for outcome in outcomes if outcome.violations[0] <= 0)
-
-
 def test_optuna_comes_nearer_to_a_constrained_optimum_than_random_search():
-    regret = {
-        name: sum(1.0 - best_feasible(name, seed) for seed in range(5))
-        for name in ("optuna", "random")
-    }
+    regret = {name: mean_regret(name) for name in ("optuna", "random")}
     assert 0 <= regret["optuna"] < 0.5 * regret["random"]
 
 
