@@ -18,7 +18,6 @@ from sklearn.utils import Tags
 from fairautoml.data.border import build_dataset
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.new_rows import with_length
 from fairautoml.exceptions import (
     DegradedWarning,
     NoFeasibleModelError,
@@ -225,7 +224,6 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         start = time.monotonic()
         wishes, options = self.check_parameters(), border_options(self, sensitive)
-        y = with_length(y)
         constant = None
         if self.on_degenerate == "constant":
             constant = constant_classifier(X, y, options.on_nonfinite)

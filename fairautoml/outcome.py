@@ -23,8 +23,9 @@ from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import refit
 from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.leaderboard import Leaderboard
+from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.run import History, OnProgress, RunPlan, effective_rows, run_search
+from fairautoml.run import History, OnProgress, RunPlan, run_search
 from fairautoml.store import RunFolder
 from fairautoml.summary import describe_candidate, describe_entry
 from fairautoml.trials import Artifacts, Entry, TrialResult

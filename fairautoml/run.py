@@ -10,7 +10,6 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
@@ -225,22 +224,3 @@ def _told(result: TrialResult, best: Entry | None, problem: Problem) -> Told:
 def _broken(status: Status) -> Status:
     """Call a trial failed that trained but has no entry (an undefined objective)."""
     return Status.FAILED if status is Status.SUCCESS else status
-
-
-def effective_rows(
-    cells: NDArray[np.integer], weight: NDArray[np.float64], n_cells: int
-) -> NDArray[np.float64]:
-    """Return (sum w)^2 / sum w^2 of each cell: what weighted rows are worth as a sample.
-
-    Parameters
-    ----------
-    cells : ndarray of int, shape (n_rows,)
-        Finest cell of each row.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights.
-    n_cells : int
-        Number of cells.
-    """
-    total = np.bincount(cells, weights=weight, minlength=n_cells)
-    squares = np.bincount(cells, weights=weight**2, minlength=n_cells)
-    return np.divide(total**2, squares, out=np.zeros(n_cells), where=squares > 0)

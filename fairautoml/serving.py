@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from fairautoml.assembly import FairClassifier
 from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data._per_row import check_length, read_weights
-from fairautoml.data.new_rows import read_new_rows, with_length
+from fairautoml.data.new_rows import read_new_rows
 from fairautoml.data.target import check_given, known_labels, plain_labels
 from fairautoml.exceptions import InputError
 from fairautoml.judging import judge
@@ -130,7 +130,7 @@ class Served:
             As in ``evaluate``.
         """
         check_is_fitted(self)
-        rows = self._matched(X, sensitive, with_length(y), sample_weight)
+        rows = self._matched(X, sensitive, y, sample_weight)
         chosen = self._decide(rows)
         weight = _checked(rows, len(chosen))
         classes = self.model_.classes
@@ -166,7 +166,7 @@ class Served:
             negative or not finite.
         """
         pool = self._searched()
-        rows = self._matched(X, sensitive, with_length(y), sample_weight)
+        rows = self._matched(X, sensitive, y, sample_weight)
         chosen = self._decide(rows)
         weight = _checked(rows, len(chosen))
         _, cells = read_new_rows(

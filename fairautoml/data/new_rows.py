@@ -62,18 +62,6 @@ def read_new_rows(
     return matrix, cells
 
 
-def with_length(values: Any) -> Any:
-    """Return what only knows how to become an array (``__array__``) as that array.
-
-    Parameters
-    ----------
-    values : any
-        Returned as it is when it has a length.
-    """
-    bare = hasattr(values, "__array__") and not hasattr(values, "__len__")
-    return np.asarray(values) if bare else values
-
-
 def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
     """Return the columns of X to take the groups from, none when values are given."""
     if sensitive is None:

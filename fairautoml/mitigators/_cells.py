@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._base import Rate
+from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators._base import Goal, ScoreRows, Target
 
 SLACK = 1e-12
@@ -147,9 +148,7 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     if smallest >= ENOUGH_ROWS or (not by_label and len(rows.y) >= FEW_ROWS):
         return rows
     slot = np.where(known, groups, n_groups)
-    total = np.bincount(slot, weights=rows.weight, minlength=n_groups + 1)
-    squares = np.bincount(slot, weights=rows.weight**2, minlength=n_groups + 1)
-    effective = np.divide(total**2, squares, out=np.zeros(n_groups + 1), where=squares > 0)
+    effective = effective_rows(slot, rows.weight, n_groups + 1)
     alpha = (effective / (effective + SHRINKAGE_ROWS))[slot]
     labels = alpha * rows.y + (1 - alpha) * rows.scores
     return ScoreRows(
