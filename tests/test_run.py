@@ -2,7 +2,6 @@ import os
 import tempfile
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from fairautoml.data.border import build_dataset
@@ -11,7 +10,7 @@ from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.run import RunPlan, effective_rows, run_search
+from fairautoml.run import RunPlan, run_search
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
 from fairautoml.trials import Artifacts, Candidate, Status
 
@@ -155,12 +154,6 @@ def test_the_rows_of_workers_and_half_written_files_are_gone_afterwards(
     run_search(small(plan, executor="local", n_trials=1), artifacts)
     assert list(temporary.glob("fairautoml-*")) == []
     assert [p.suffix for p in (artifacts.folder / "scores").iterdir()] == [".npy"]
-
-
-def test_weighted_rows_are_worth_fewer_when_weights_differ():
-    cells = np.array([0, 0, 0, 0, 1, 1])
-    weight = np.array([1.0, 1.0, 1.0, 1.0, 3.0, 1.0])
-    assert effective_rows(cells, weight, 3).tolist() == [4.0, 1.6, 0.0]
 
 
 def test_the_environment_of_the_caller_is_untouched(plan, artifacts):
