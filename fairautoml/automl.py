@@ -32,7 +32,8 @@ from fairautoml.outcome import (
     keep_run,
     open_run_folder,
 )
-from fairautoml.planning import BASELINE, Setting, border_options, make_plan, make_problem
+from fairautoml.planning import BASELINE, make_plan
+from fairautoml.posing import Setting, border_options, make_problem
 from fairautoml.run import OnProgress, RunPlan
 from fairautoml.serving import Served, own_settings
 from fairautoml.store import RunFolder
@@ -70,6 +71,11 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raise ``NoFeasibleModelError`` when no model meets the constraint.
     strategy, allocator, executor : str, default="auto"
         Registered names.
+    scheduler : str or None, default=None
+        Address of a cluster's scheduler, for ``executor="dask"``.
+    memory_limit : float or None, default=None
+        Memory that one trial may take, MiB, besides the table itself; None = a fair share of what
+        the machine has to give.
     n_jobs : int or None, default=None
         Trials at the same time, one thread each; -1 = one per core.
     n_folds : int, default=5
@@ -153,6 +159,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         strategy: str = "auto",
         allocator: str = "auto",
         executor: str = "auto",
+        scheduler: str | None = None,
+        memory_limit: float | None = None,
         n_jobs: int | None = None,
         n_folds: int = 5,
         pos_label: Any = None,
@@ -181,6 +189,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.strategy = strategy
         self.allocator = allocator
         self.executor = executor
+        self.scheduler = scheduler
+        self.memory_limit = memory_limit
         self.n_jobs = n_jobs
         self.n_folds = n_folds
         self.pos_label = pos_label

@@ -41,6 +41,8 @@ class Asked(Protocol):
     strategy: Any
     allocator: Any
     executor: Any
+    scheduler: Any
+    memory_limit: Any
     n_jobs: Any
     n_folds: Any
     unseen_group: Any
@@ -68,6 +70,10 @@ class Wishes:
         Registered names; None = all that fit.
     strategy, allocator, executor : str
         Registered names; ``"auto"`` is resolved later.
+    scheduler : str or None
+        Address of a cluster's scheduler.
+    memory_mb : float or None
+        Memory of one trial, MiB.
     n_workers : int
         Trials at the same time.
     n_folds : int
@@ -85,6 +91,8 @@ class Wishes:
     strategy: str
     allocator: str
     executor: str
+    scheduler: str | None
+    memory_mb: float | None
     n_workers: int
     n_folds: int
     seed: int
@@ -117,6 +125,8 @@ def check_wishes(asked: Asked) -> Wishes:
         strategy=check_name("strategy", asked.strategy, STRATEGIES),
         allocator=check_name("allocator", asked.allocator, ALLOCATORS),
         executor=check_name("executor", asked.executor, EXECUTORS),
+        scheduler=asked.scheduler,
+        memory_mb=check_memory(asked.memory_limit),
         n_workers=check_workers(asked.n_jobs),
         n_folds=check_count("n_folds", asked.n_folds, least=2),
         seed=check_seed(asked.random_state),
@@ -133,6 +143,11 @@ def _check_plain(asked: Asked) -> None:
             raise ParameterError(f"{name}={value!r} must be True or False")
     if asked.on_progress is not None and not callable(asked.on_progress):
         msg = f"on_progress={asked.on_progress!r} must be None or a function of one argument"
+        raise ParameterError(msg)
+    if not isinstance(asked.scheduler, str | None):
+        msg = (
+            f"scheduler={asked.scheduler!r} must be None or an address, such as 'tcp://host:8786'"
+        )
         raise ParameterError(msg)
     if not isinstance(asked.run_dir, str | os.PathLike | None):
         msg = f"run_dir={asked.run_dir!r} must be None or the path of a folder"
@@ -284,6 +299,23 @@ def check_workers(n_jobs: Any) -> int:
         msg = f"n_jobs={n_jobs!r} must be a positive whole number, or -1 for all {cores} cores"
         raise ParameterError(msg)
     return int(n_jobs)
+
+
+def check_memory(value: Any) -> float | None:
+    """Return MiB, None for None.
+
+    Raises
+    ------
+    ParameterError
+        It is no positive, finite number.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 < float(value) < math.inf:
+        msg = f"memory_limit={value!r} must be None or a positive number of MiB for one trial"
+        raise ParameterError(msg)
+    return float(value)
 
 
 def check_seed(random_state: Any) -> int:

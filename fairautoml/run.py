@@ -19,7 +19,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
-from fairautoml.search.controller import Search, Stop
+from fairautoml.search.controller import Overhead, Search, Stop
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
@@ -27,9 +27,11 @@ from fairautoml.trials import (
     Artifacts,
     Budget,
     Candidate,
+    Costly,
     Entry,
     Executor,
     Status,
+    Terms,
     Told,
     TrialResult,
 )
@@ -54,14 +56,16 @@ class RunPlan:
         Runs before everything else and needs no training, so that there is always a model.
     first : tuple of Candidate
         The portfolio: proposed before the strategy's own ideas.
+    mitigations : tuple of Costly
+        Costly training-time mitigations that the allocator may spend on.
     strategy, allocator, executor : str
         Registered names.
-    n_workers : int
-        Trials at the same time.
+    limits : Limits
+        Of the executor: workers, memory, deadline.
     n_trials : int or None
         Trials to run at the most.
-    deadline : float or None
-        ``time.monotonic()`` at which the search must have ended.
+    start : float
+        ``time.monotonic()`` at which the budget began.
     seed : int
         Root seed.
     """
@@ -70,12 +74,13 @@ class RunPlan:
     space: SearchSpace
     baseline: Candidate
     first: tuple[Candidate, ...]
+    mitigations: tuple[Costly, ...]
     strategy: str
     allocator: str
     executor: str
-    n_workers: int
+    limits: Limits
     n_trials: int | None
-    deadline: float | None
+    start: float
     seed: int
 
 
@@ -101,6 +106,31 @@ class Progress:
     seconds_left: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Improvement:
+    """A moment at which the best entry changed.
+
+    Parameters
+    ----------
+    seconds : float
+        Since the budget began.
+    trial : int
+        Number of the trial that brought it.
+    score : float
+        Objective of the new best entry, cross-fitted.
+    gap : float
+        Its largest gap, ``inf`` when undefined.
+    feasible : bool
+        Whether it meets the constraints.
+    """
+
+    seconds: float
+    trial: int
+    score: float
+    gap: float
+    feasible: bool
+
+
 @dataclass(slots=True)
 class History:
     """All that a search has seen so far."""
@@ -108,15 +138,31 @@ class History:
     results: list[TrialResult] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     best: Entry | None = None
-    expand_seconds: float = 0.0
+    improvements: list[Improvement] = field(default_factory=list)
+    n_feasible: int = 0
+    settle_seconds: float = 0.0
+    overhead: Overhead = field(default_factory=Overhead)
 
-    def add(self, result: TrialResult, entries: Sequence[Entry]) -> None:
-        """Take in a result with its entries."""
+    def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
+        """Take in a result with its entries, known after ``seconds`` of the budget."""
         self.results.append(result)
         self.entries.extend(entries)
         best = best_of(entries)
-        if best is not None:
-            self.best = best if self.best is None else best_of([self.best, best])
+        if best is None:
+            return
+        self.n_feasible += best.feasible
+        winner = best if self.best is None else best_of([self.best, best])
+        if winner is best:
+            self.best = best
+            self.improvements.append(
+                Improvement(
+                    seconds=seconds,
+                    trial=result.trial.number,
+                    score=best.score,
+                    gap=best.gap,
+                    feasible=best.feasible,
+                )
+            )
 
 
 OnProgress = Callable[[Progress], None]
@@ -144,41 +190,40 @@ def run_search(
         Called with a ``Progress`` after each result.
     """
     history = History()
-    stop = Stop(n_trials=plan.n_trials, deadline=plan.deadline)
+    stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
+    executor: Executor = EXECUTORS.get(plan.executor)(plan.limits)
 
     def settle(result: TrialResult) -> Told:
-        start = time.monotonic()
+        start = time.perf_counter()
         entries: tuple[Entry, ...] = ()
         if result.status is Status.SUCCESS:
             entries = expand(result, artifacts.scores(result.trial.key), plan.problem)
         best = best_of(entries)
         if keep is not None:
             keep(result, best)
-        history.add(result, entries)
-        history.expand_seconds += time.monotonic() - start
+        history.add(result, entries, executor.now() - plan.start)
+        history.settle_seconds += time.perf_counter() - start
         if on_progress is not None:
             on_progress(
                 Progress(
                     result=result,
                     best=history.best,
                     n_trials=len(history.results),
-                    seconds_left=stop.seconds_left(),
+                    seconds_left=stop.seconds_left(executor.now()),
                 )
             )
-        return _told(result, best, plan.problem)
+        return _told(result, entries, plan.problem)
 
     strategy = STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first)
     with ExitStack() as stack:
-        executor: Executor = EXECUTORS.get(plan.executor)(
-            Limits(n_workers=plan.n_workers, deadline=plan.deadline)
-        )
         search = Search(
             objective=_objective(plan, artifacts, stack),
             settle=settle,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
-            allocator=ALLOCATORS.get(plan.allocator)(_full_budget(plan.problem)),
+            allocator=ALLOCATORS.get(plan.allocator)(terms_of(plan)),
             executor=executor,
             stop=stop,
+            overhead=history.overhead,
         )
         finished = search.run()
         artifacts.drop_partials()
@@ -197,28 +242,48 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
         folds=np.asarray(plan.problem.folds),
         artifacts=artifacts,
         root_seed=plan.seed,
+        targets=plan.problem.goal.targets,
     )
 
 
-def _full_budget(problem: Problem) -> Budget:
-    folds = int(problem.folds.max()) + 1
-    train_rows = problem.dataset.n_rows * (folds - 1) / folds
-    return Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows))
+def terms_of(plan: RunPlan) -> Terms:
+    """Return what the allocator of a run may spend.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    """
+    folds = int(plan.problem.folds.max()) + 1
+    train_rows = plan.problem.dataset.n_rows * (folds - 1) // folds
+    return Terms(
+        budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
+        n_train_rows=train_rows,
+        mitigations=plan.mitigations,
+    )
 
 
-def _told(result: TrialResult, best: Entry | None, problem: Problem) -> Told:
-    violations = tuple(np.inf for _ in problem.goal.targets)
-    # One decision for everybody is never feasible, though it meets most constraints.
-    if best is not None and not best.constant:
-        violations = tuple(measure.gap - measure.limit for measure in best.measures)
+def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:
+    best = best_of(entries)
+    plain = next((entry for entry in entries if entry.mitigator == "none"), None)
     return Told(
         trial=result.trial,
         status=result.status if best is not None else _broken(result.status),
         value=None if best is None else best.value,
-        violations=violations,
+        violations=_violations(best, problem),
         seconds=result.seconds,
         limits=tuple(target.limit for target in problem.goal.targets),
+        plain_value=None if plain is None else plain.value,
+        plain_violations=_violations(plain, problem),
+        log_loss=result.log_loss,
     )
+
+
+def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
+    # One decision for everybody is never feasible, though it meets most constraints.
+    if entry is None or entry.constant:
+        return tuple(np.inf for _ in problem.goal.targets)
+    return tuple(measure.gap - measure.limit for measure in entry.measures)
 
 
 def _broken(status: Status) -> Status:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from fairautoml.run import History, RunPlan
-from fairautoml.trials import Candidate, Entry, Status, TrialResult
+from fairautoml.run import History, Improvement, RunPlan
+from fairautoml.trials import Candidate, Entry, Origin, Status, TrialResult
 
 BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST})
 """Ends of a trial that are nobody's wish."""
@@ -28,6 +28,8 @@ def describe_candidate(result: TrialResult) -> dict[str, Any]:
         "learner": candidate.learner,
         "encoding": candidate.encoding,
         "mitigation": candidate.mitigation,
+        "origin": str(result.trial.origin),
+        "sample_fraction": round(result.trial.budget.sample_fraction, 6),
         "params": dict(candidate.params),
         "mitigation_params": dict(candidate.mitigation_params),
         "key": candidate.key,
@@ -87,8 +89,8 @@ def trials_frame(history: History) -> pd.DataFrame:
     return pd.DataFrame([describe_candidate(result) for result in rows])
 
 
-CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT})
-"""How trials end that the clock or the user ended, not a fault."""
+CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT, Status.PRUNED})
+"""How trials end that the clock, the user or a better rival ended, not a fault."""
 
 
 def run_summary(
@@ -118,12 +120,17 @@ def run_summary(
     -------
     dict
         ``n_trials`` counts all trials; ``n_failed`` of them went wrong and ``n_cut_off`` were
-        ended by the clock or the user. ``max_trials`` and ``time_budget`` are what was allowed.
-        ``overhead_fraction`` is the share of worker time in which nothing was trained or scored.
+        ended by the clock, the user or a better rival. ``max_trials`` and ``time_budget`` are
+        what was allowed. ``overhead_fraction`` is the share of worker time in which nothing was
+        trained or scored; ``overhead_ms`` are the controller's milliseconds per trial: to ask,
+        to tell, and to settle a result (post-processing and storage). ``n_feasible`` trials met
+        the constraints; ``seconds_to_best`` after the start the best entry was known, and
+        ``improvements`` are the moments at which the best one changed.
     """
     statuses = [result.status for result in history.results]
     training = sum(result.seconds for result in history.results)
-    available = seconds * plan.n_workers
+    available = seconds * plan.limits.n_workers
+    moments = history.improvements
     return {
         "n_trials": len(statuses),
         "n_failed": sum(s is not Status.SUCCESS and s not in CUT_OFF for s in statuses),
@@ -133,14 +140,51 @@ def run_summary(
         "n_entries": len(history.entries),
         "seconds": round(seconds, 3),
         "training_seconds": round(training, 3),
-        "expansion_seconds": round(history.expand_seconds, 3),
         "overhead_fraction": round(max(0.0, 1.0 - training / available), 4),
-        "n_workers": plan.n_workers,
+        "overhead_ms": {
+            "ask": _per_trial(history.overhead.ask, statuses),
+            "tell": _per_trial(history.overhead.tell, statuses),
+            "settle": _per_trial(history.settle_seconds, statuses),
+        },
+        "n_feasible": history.n_feasible,
+        "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
+        "improvements": [describe_improvement(moment) for moment in moments],
+        "seconds_by_origin": _by_origin(history.results),
+        "n_workers": plan.limits.n_workers,
         "strategy": plan.strategy,
         "allocator": plan.allocator,
         "executor": plan.executor,
         "seed": plan.seed,
         "best": describe_entry(best, plan.problem.objective.name),
+    }
+
+
+def describe_improvement(moment: Improvement) -> dict[str, Any]:
+    """Return a change of the best entry as plain values.
+
+    Parameters
+    ----------
+    moment : Improvement
+        When, by which trial, and how good.
+    """
+    return {
+        "seconds": round(moment.seconds, 3),
+        "trial": moment.trial,
+        "score": moment.score,
+        "gap": _finite(moment.gap),
+        "feasible": moment.feasible,
+    }
+
+
+def _per_trial(seconds: float, trials: Sequence[Status]) -> float:
+    return round(1000.0 * seconds / max(1, len(trials)), 3)
+
+
+def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
+    """Return the training seconds by who wanted the trials."""
+    return {
+        str(origin): round(sum(r.seconds for r in results if r.trial.origin is origin), 3)
+        for origin in Origin
     }
 
 

@@ -1,5 +1,6 @@
 import os
 import tempfile
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from fairautoml.data.border import build_dataset
 from fairautoml.data.lending import lending_table
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.execution import Limits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.run import RunPlan, run_search
@@ -40,12 +42,13 @@ def plan():
         space=space,
         baseline=Candidate(learner="prior"),
         first=tuple(first),
-        strategy="optuna",
+        strategy="optuna_tpe",
         allocator="flat",
+        mitigations=(),
         executor="serial",
-        n_workers=1,
+        limits=Limits(n_workers=1),
         n_trials=6,
-        deadline=None,
+        start=time.monotonic(),
         seed=5,
     )
 
@@ -84,7 +87,7 @@ def test_the_same_entries_come_out_whatever_runs_the_trials(plan, tmp_path):
         artifacts = Artifacts(tmp_path / f"{executor}{n_workers}")
         artifacts.prepare()
         history, finished = run_search(
-            replace(plan, executor=executor, n_workers=n_workers), artifacts
+            replace(plan, executor=executor, limits=Limits(n_workers=n_workers)), artifacts
         )
         assert finished
         assert {result.status for result in history.results} == {Status.SUCCESS}

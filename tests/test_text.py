@@ -103,7 +103,7 @@ def result():
             "seconds": 9.0,
             "overhead_fraction": 0.1,
             "n_workers": 1,
-            "strategy": "optuna",
+            "strategy": "optuna_tpe",
         },
         "entry": {
             "learner": "lightgbm",

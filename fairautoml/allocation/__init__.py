@@ -1,12 +1,20 @@
 """Who may spend what: one file per allocator."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 from fairautoml.registry import Registry
-from fairautoml.trials import Allocator, Budget
+from fairautoml.trials import Allocator, Terms
 
-MakeAllocator = Callable[[Budget], Allocator]
-"""``make(budget)``: ``budget`` is what a full trial may spend."""
+
+class MakeAllocator(Protocol):
+    """A class of allocators: what it is made from, and whether it decides on mitigations."""
+
+    mitigates: bool
+
+    def __call__(self, terms: Terms) -> Allocator:
+        """Return a new allocator."""
+        ...
+
 
 ALLOCATORS: Registry[MakeAllocator] = Registry(
     "fairautoml.allocation", constant="ALLOCATOR", kind="allocator"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fairautoml.trials import Budget, Candidate, Told, Trial
+from fairautoml.trials import Candidate, Terms, Told, Trial
 
 
 class Flat:
@@ -10,12 +10,14 @@ class Flat:
 
     Parameters
     ----------
-    budget : Budget
+    terms : Terms
         What a trial may spend.
     """
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    mitigates = False
+
+    def __init__(self, terms: Terms) -> None:
+        self._budget = terms.budget
 
     def next_trial(
         self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None

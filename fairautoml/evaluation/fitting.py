@@ -1,5 +1,6 @@
 """Train one candidate on given rows: encoding, training-time mitigation, learner."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.encoding import Encoder, fit_encoding
 from fairautoml.learners import LEARNERS, Learner
-from fairautoml.mitigators import MITIGATORS, ScoreModel, TrainRows
+from fairautoml.mitigators import MITIGATORS, ScoreModel, Target, TrainRows
 from fairautoml.trials import Candidate
 
 
@@ -81,7 +82,41 @@ class Bag:
         return (total / len(self.models)).astype(np.float32)
 
 
-def fit_candidate(candidate: Candidate, rows: Dataset, seed: int) -> FittedModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFit:
+    """Trains the candidate's own learner on rows that a mitigator may have changed.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        Whose learner.
+    seed : int
+        Seed of the training.
+    deadline : float or None
+        ``time.monotonic()`` at which the fold should be done.
+    """
+
+    candidate: Candidate
+    seed: int
+    deadline: float | None
+
+    def __call__(self, rows: TrainRows) -> ScoreModel:
+        """Return the model of the given rows."""
+        return _fit_learner(LEARNERS.get(self.candidate.learner), self.candidate, rows, self.seed)
+
+    def seconds_left(self) -> float | None:
+        """Return what is left for this fold, None without a limit."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+
+def fit_candidate(
+    candidate: Candidate,
+    rows: Dataset,
+    seed: int,
+    *,
+    targets: tuple[Target, ...] = (),
+    deadline: float | None = None,
+) -> FittedModel:
     """Train a candidate.
 
     Parameters
@@ -92,16 +127,23 @@ def fit_candidate(candidate: Candidate, rows: Dataset, seed: int) -> FittedModel
         Training rows.
     seed : int
         Seed of everything random in it.
+    targets : tuple of Target
+        What the user wants equal, for training-time mitigations.
+    deadline : float or None
+        ``time.monotonic()`` at which it should be done; only mitigations that train many times
+        look at it.
     """
-    learner = LEARNERS.get(candidate.learner)
     X, layout, encoder = fit_encoding(candidate.encoding, rows.X, rows.y, rows.layout, seed)
     train = TrainRows(
-        X=X, y=rows.y, weight=rows.weight, cells=rows.cells, systems=rows.systems, layout=layout
+        X=X,
+        y=rows.y,
+        weight=rows.weight,
+        cells=rows.cells,
+        systems=rows.systems,
+        layout=layout,
+        targets=targets,
     )
-
-    def fit_base(changed: TrainRows) -> ScoreModel:
-        return _fit_learner(learner, candidate, changed, seed)
-
+    fit_base = BaseFit(candidate=candidate, seed=seed, deadline=deadline)
     if candidate.mitigation == "none":
         return FittedModel(encoder, fit_base(train))
     mitigator = MITIGATORS.get(candidate.mitigation)

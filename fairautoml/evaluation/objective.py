@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.fitting import FittedModel, fit_candidate
+from fairautoml.mitigators import Target
 from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, seed_of
 
 LONGEST_ERROR = 2000
@@ -44,12 +45,15 @@ class Objective:
         Where scores and models go.
     root_seed : int
         Seed of the run.
+    targets : tuple of Target
+        What the user wants equal, for training-time mitigations.
     """
 
     data: Dataset | Path
     folds: NDArray[np.integer]
     artifacts: Artifacts
     root_seed: int
+    targets: tuple[Target, ...] = ()
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -89,7 +93,7 @@ class Objective:
         for fold in range(trial.budget.folds):
             _check_time(trial, start, done=fold)
             held_out = np.flatnonzero(self.folds == fold)
-            model = self._fit_fold(trial, fold, seed)
+            model = self._fit_fold(trial, fold, seed, _fold_deadline(trial, start, done=fold))
             part = self.dataset.take(held_out)
             scores[held_out] = model.scores(part.X, part.cells)
             models.append(model)
@@ -107,12 +111,18 @@ class Objective:
             ),
         )
 
-    def _fit_fold(self, trial: Trial, fold: int, seed: int) -> FittedModel:
+    def _fit_fold(self, trial: Trial, fold: int, seed: int, deadline: float | None) -> FittedModel:
         rows: NDArray[np.integer] = np.flatnonzero(self.folds != fold)
         fraction = trial.budget.sample_fraction
         if fraction < 1.0:
             rows = self._sample(rows, fraction, seed)
-        return fit_candidate(trial.candidate, self.dataset.take(rows), seed + fold)
+        return fit_candidate(
+            trial.candidate,
+            self.dataset.take(rows),
+            seed + fold,
+            targets=self.targets,
+            deadline=deadline,
+        )
 
     def _sample(
         self, rows: NDArray[np.integer], fraction: float, seed: int
@@ -153,6 +163,15 @@ def _check_time(trial: Trial, start: float, *, done: int) -> None:
     if used + expected > seconds:
         msg = f"{done} of {trial.budget.folds} folds took {used:.1f} s of {seconds:.1f} s"
         raise OutOfTimeError(msg)
+
+
+def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
+    """Return when this fold should be done, if those left share the time that is left."""
+    seconds = trial.budget.seconds
+    if seconds is None:
+        return None
+    now = time.monotonic()
+    return now + max(0.0, start + seconds - now) / (trial.budget.folds - done)
 
 
 def _row_losses(y: NDArray[np.integer], scores: NDArray[np.floating]) -> NDArray[np.float64]:

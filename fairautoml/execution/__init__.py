@@ -17,10 +17,17 @@ class Limits:
         Trials at the same time, at least 1.
     deadline : float or None
         ``time.monotonic()`` at which every trial must have ended.
+    memory_mb : float or None
+        Memory that one trial may take, MiB, besides the mapped rows; None = a fair share of what
+        the machine has to give.
+    scheduler : str or None
+        Address of the cluster's scheduler, for an executor that has one.
     """
 
     n_workers: int = 1
     deadline: float | None = None
+    memory_mb: float | None = None
+    scheduler: str | None = None
 
 
 MakeExecutor = Callable[[Limits], Executor]

@@ -7,10 +7,10 @@ crashes or is killed costs its own trial only and is replaced.
 import signal
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Set
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from multiprocessing.connection import wait
+from multiprocessing.connection import wait as wait_for_pipe
 
 from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
@@ -55,6 +55,16 @@ class LocalExecutor:
         if self._objective is not objective:
             self._packed, self._objective = pack(objective), objective
         return self._threads.submit(self._supervise, self._packed, trial)
+
+    def now(self) -> float:
+        """Return ``time.monotonic()``."""
+        return time.monotonic()
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Return the futures that have ended, at the latest after ``seconds``."""
+        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
         """Kill what runs; every pending future still gets a result."""
@@ -102,7 +112,7 @@ class LocalExecutor:
                     left = min(left, allowed.budget.seconds - (time.monotonic() - start))
                 if left <= 0:
                     return None
-                ready = wait([worker.connection, worker.process.sentinel], timeout=left)
+                ready = wait_for_pipe([worker.connection, worker.process.sentinel], timeout=left)
                 if worker.connection in ready:
                     return self._received(worker)
                 if ready:

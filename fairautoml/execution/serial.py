@@ -4,8 +4,8 @@ Limits are kept between folds only: a fold that runs is not interrupted.
 """
 
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Set
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import Limits
@@ -36,6 +36,16 @@ class SerialExecutor:
         result = objective(allowed)
         future.set_result(replace(result, trial=trial))
         return future
+
+    def now(self) -> float:
+        """Return ``time.monotonic()``."""
+        return time.monotonic()
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Return the futures that have ended, at the latest after ``seconds``."""
+        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
         """Nothing runs."""

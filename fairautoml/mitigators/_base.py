@@ -13,6 +13,25 @@ from fairautoml.trials import ParamValue, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One constraint on one group system.
+
+    Parameters
+    ----------
+    metric : Metric
+        Fairness metric; its ``rates`` and ``form`` say what must be equal.
+    system : GroupSystem
+        Which groups.
+    limit : float
+        Largest gap (``metric.gap``) allowed.
+    """
+
+    metric: Metric
+    system: GroupSystem
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRows:
     """Training rows as a training-time mitigator sees them.
 
@@ -30,6 +49,8 @@ class TrainRows:
         The group systems over those cells.
     layout : FeatureLayout
         What the columns are.
+    targets : tuple of Target
+        What the user wants equal; a method that is made for a constraint reads it here.
     """
 
     X: Any
@@ -38,6 +59,7 @@ class TrainRows:
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
     layout: FeatureLayout
+    targets: tuple[Target, ...] = ()
 
 
 class ScoreModel(Protocol):
@@ -46,25 +68,6 @@ class ScoreModel(Protocol):
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return P(y = 1) for each row, shape (n_rows,)."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One constraint on one group system.
-
-    Parameters
-    ----------
-    metric : Metric
-        Fairness metric; its ``rates`` and ``form`` say what must be equal.
-    system : GroupSystem
-        Which groups.
-    limit : float
-        Largest gap (``metric.gap``) allowed.
-    """
-
-    metric: Metric
-    system: GroupSystem
-    limit: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,18 @@ class ScoreRows:
         )
 
 
-FitBase = Callable[[TrainRows], ScoreModel]
+class FitBase(Protocol):
+    """Trains the candidate's own learner."""
+
+    def __call__(self, rows: TrainRows) -> ScoreModel:
+        """Return the model of the given rows, whose labels and weights may be changed ones."""
+        ...
+
+    def seconds_left(self) -> float | None:
+        """Return what is left of the trial's time for this fold, None without a limit."""
+        ...
+
+
 Train = Callable[[TrainRows, FitBase, Mapping[str, ParamValue], int], ScoreModel]
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
@@ -137,7 +151,12 @@ class Mitigator:
     serves : frozenset of str or None
         Fairness metrics it can work for; None = all.
     cost : {"free", "cheap", "costly"}
-        Milliseconds on stored scores; about one training; many trainings.
+        Milliseconds on stored scores; about one training; many trainings. A costly one is tried
+        when an allocator finds it worth its time, or when the user names it.
+    ratio : float
+        Expected seconds of a mitigated training over those of the plain one, until measured.
+    extra : str
+        Optional extra of this package that it needs; empty when it needs none.
     train : callable, optional
         ``train(rows, fit_base, params, seed)`` for ``pre`` and ``in``: changes the rows and calls
         ``fit_base`` once or many times (``fit_base`` trains the candidate's own learner), or
@@ -156,6 +175,8 @@ class Mitigator:
     needs_sensitive_at_predict: bool
     serves: frozenset[str] | None = None
     cost: Literal["free", "cheap", "costly"] = "free"
+    ratio: float = 1.0
+    extra: str = ""
     train: Train | None = None
     fit_rules: FitRules | None = None
     space: str = ""

@@ -7,10 +7,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 
-from fairautoml.trials import Allocator, Executor, SearchStrategy, Told, Trial, TrialResult
+from fairautoml.trials import (
+    Allocator,
+    Executor,
+    Origin,
+    SearchStrategy,
+    Status,
+    Told,
+    Trial,
+    TrialResult,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,29 +36,68 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """When the search ends; the clock is monotonic.
+    """When the search ends.
 
     Parameters
     ----------
     n_trials : int or None
         Trials to run at the most.
     deadline : float or None
-        ``time.monotonic()`` at which nothing may run any more.
+        Time on the executor's clock at which nothing may run any more.
     """
 
     n_trials: int | None = None
     deadline: float | None = None
 
-    def seconds_left(self) -> float | None:
+    def seconds_left(self, now: float) -> float | None:
         """Return the seconds until the deadline, None without one."""
-        return None if self.deadline is None else self.deadline - time.monotonic()
+        return None if self.deadline is None else self.deadline - now
 
-    def reached(self, n_asked: int) -> bool:
+    def reached(self, n_asked: int, now: float) -> bool:
         """Whether no further trial may be asked for."""
-        left = self.seconds_left()
+        left = self.seconds_left(now)
         return (self.n_trials is not None and n_asked >= self.n_trials) or (
             left is not None and left <= 0
         )
+
+
+@dataclass(slots=True)
+class Rivals:
+    """The trial that others must come near: the lowest log loss over all folds and rows.
+
+    A plain search trial whose first folds are far behind it cannot become the answer. What an
+    allocator made is never compared: fewer rows, or a mitigation, change the log loss.
+    """
+
+    key: str = ""
+    _log_loss: float = float("inf")
+    _fraction: float = 0.0
+
+    def learn(self, told: Told) -> None:
+        """Take in a result."""
+        trial, loss = told.trial, told.log_loss
+        if told.status is not Status.SUCCESS or loss is None:
+            return
+        fraction = trial.budget.sample_fraction
+        if fraction > self._fraction or (fraction == self._fraction and loss < self._log_loss):
+            self.key, self._log_loss, self._fraction = trial.key, loss, fraction
+
+    def against(self, trial: Trial) -> Trial:
+        """Return the trial, with a rival when it may be compared with one."""
+        comparable = (
+            trial.origin is Origin.SEARCH
+            and trial.candidate.mitigation == "none"
+            and trial.budget.sample_fraction >= self._fraction
+        )
+        return replace(trial, rival=self.key) if comparable else trial
+
+
+@dataclass(slots=True)
+class Overhead:
+    """Seconds that the loop itself took, on the machine's clock."""
+
+    ask: float = 0.0
+    tell: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,11 +111,11 @@ class Search:
     settle : callable
         Turns a result into what the strategy is told; keeps everything worth keeping.
     strategy : SearchStrategy
-        What to try.
+        What to try; told of what it proposed.
     allocator : Allocator
-        Who may spend what.
+        Who may spend what; told of everything.
     executor : Executor
-        Where trials run.
+        Where trials run, and the clock.
     stop : Stop
         When it ends.
     """
@@ -78,11 +126,13 @@ class Search:
     allocator: Allocator
     executor: Executor
     stop: Stop
+    overhead: Overhead = field(default_factory=Overhead)
     _asked: int = 0
     _told: int = 0
     _queue: deque[Trial] = field(default_factory=deque)
     _running: "set[Future[TrialResult]]" = field(default_factory=set)
     _settled: dict[int, Told] = field(default_factory=dict)
+    _rivals: Rivals = field(default_factory=Rivals)
 
     def run(self) -> bool:
         """Search until the budget is spent; returns False when the user interrupted it.
@@ -112,19 +162,29 @@ class Search:
         return LAG if self.stop.deadline is None else self._depth
 
     def _refill(self) -> None:
-        while self._asked - self._told < self._window and not self.stop.reached(self._asked):
-            trial = self.allocator.next_trial(
-                self.strategy.ask, number=self._asked, seconds_left=self.stop.seconds_left()
-            )
-            if trial is None:
-                return
-            self._asked += 1
-            self._queue.append(trial)
+        start = time.perf_counter()
+        while self._asked - self._told < self._window and self._ask():
+            pass
+        self.overhead.ask += time.perf_counter() - start
+
+    def _ask(self) -> bool:
+        """Queue one more trial; False when there is none now."""
+        now = self.executor.now()
+        if self.stop.reached(self._asked, now):
+            return False
+        trial = self.allocator.next_trial(
+            self.strategy.ask, number=self._asked, seconds_left=self.stop.seconds_left(now)
+        )
+        if trial is None:
+            return False
+        self._asked += 1
+        self._queue.append(self._rivals.against(trial))
+        return True
 
     def _submit(self) -> bool:
         """Hand over waiting trials; False when nothing runs and nothing waits."""
         while self._queue and len(self._running) < self._depth:
-            left = self.stop.seconds_left()
+            left = self.stop.seconds_left(self.executor.now())
             if left is not None and left <= 0:
                 self._queue.clear()
                 break
@@ -134,13 +194,12 @@ class Search:
     def _collect(self) -> None:
         done: set[Future[TrialResult]] = set()
         while not done:
-            left = self.stop.seconds_left()
-            done, self._running = wait(
-                self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED
-            )
+            left = self.stop.seconds_left(self.executor.now())
+            done = self.executor.wait(self._running, POLL_SECONDS)
             if not done and left is not None and left <= 0:
                 # Workers enforce the deadline themselves; this is for one that does not.
                 self.executor.shutdown()
+        self._running -= done
         for future in sorted(done, key=lambda f: f.result().trial.number):
             told = self.settle(future.result())
             self._settled[told.trial.number] = told
@@ -152,8 +211,12 @@ class Search:
             number = self._told if in_order else min(self._settled)
             if number not in self._settled:
                 return
+            start = time.perf_counter()
             told = self._settled.pop(number)
             self.allocator.record(told)
-            self.strategy.tell(told)
+            self._rivals.learn(told)
+            if told.trial.origin is Origin.SEARCH:
+                self.strategy.tell(told)
             self._told += 1
+            self.overhead.tell += time.perf_counter() - start
             self._refill()

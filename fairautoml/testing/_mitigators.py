@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
-from fairautoml.evaluation.fitting import LearnerModel
-from fairautoml.learners import LEARNERS
+from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, Target, TrainRows
 from fairautoml.spaces import ParamValue, load_space
 from fairautoml.testing._spaces import points
 from fairautoml.testing._tables import mixed_table
-from fairautoml.trials import Rule
+from fairautoml.trials import Candidate, Rule
 
 PARITY = "demographic_parity_difference"
 TOLERANCES = (0.0, 0.05, 0.2)
@@ -212,14 +211,12 @@ def _training_rows() -> TrainRows:
     return TrainRows(X=X, y=y, weight=weight, cells=cells, systems=(SYSTEM,), layout=layout)
 
 
-def _fit_base(rows: TrainRows) -> ScoreModel:
-    learner = LEARNERS.get("logistic_regression").build({}, rows.layout, 0)
-    return LearnerModel(learner.fit(rows.X, rows.y, sample_weight=rows.weight))
+BASE = BaseFit(candidate=Candidate(learner="logistic_regression"), seed=0, deadline=None)
 
 
 def _train(mitigator: Mitigator, rows: TrainRows, params: Mapping[str, ParamValue]) -> ScoreModel:
     train: Any = mitigator.train
-    model: ScoreModel = train(rows, _fit_base, params, 7)
+    model: ScoreModel = train(rows, BASE, params, 7)
     return model
 
 

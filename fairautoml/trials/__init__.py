@@ -5,6 +5,7 @@ from fairautoml.trials.entry import Entry, Measure, Rule
 from fairautoml.trials.records import (
     Budget,
     Candidate,
+    Origin,
     ParamValue,
     Status,
     Told,
@@ -12,20 +13,23 @@ from fairautoml.trials.records import (
     TrialResult,
     seed_of,
 )
-from fairautoml.trials.roles import Allocator, Executor, SearchStrategy
+from fairautoml.trials.roles import Allocator, Costly, Executor, SearchStrategy, Terms
 
 __all__ = [
     "Allocator",
     "Artifacts",
     "Budget",
     "Candidate",
+    "Costly",
     "Entry",
     "Executor",
     "Measure",
+    "Origin",
     "ParamValue",
     "Rule",
     "SearchStrategy",
     "Status",
+    "Terms",
     "Told",
     "Trial",
     "TrialResult",

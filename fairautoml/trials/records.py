@@ -21,6 +21,15 @@ class Status(StrEnum):
     CRASHED = "crashed"
     LOST = "lost"
     STOPPED = "stopped"
+    PRUNED = "pruned"
+
+
+class Origin(StrEnum):
+    """Who wanted a trial."""
+
+    SEARCH = "search"
+    ROWS = "rows"
+    MITIGATION = "mitigation"
 
 
 def _plain(value: object) -> object:
@@ -101,11 +110,29 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A candidate with a budget and its number in the order asked."""
+    """A candidate with a budget and its number in the order asked.
+
+    Parameters
+    ----------
+    number : int
+        Turn in the order asked, from 0.
+    candidate : Candidate
+        What is tried.
+    budget : Budget
+        What it may spend.
+    origin : Origin
+        SEARCH when the strategy proposed it, which alone is told of it; ROWS or MITIGATION when
+        the allocator wanted a known candidate on more rows or under a training-time mitigation.
+    rival : str
+        Key of the trial whose scores it must come near, fold by fold, or be stopped (PRUNED);
+        empty = all folds are run.
+    """
 
     number: int
     candidate: Candidate
     budget: Budget
+    origin: Origin = Origin.SEARCH
+    rival: str = ""
 
     @property
     def key(self) -> str:
@@ -162,6 +189,13 @@ class Told:
         What the trial cost.
     limits : tuple of float
         Limit of each constraint, in the order of ``violations``; empty when not given.
+    plain_value : float or None
+        Objective of the bare scores at their usual threshold, without any post-processing;
+        greater is better, None when unknown.
+    plain_violations : tuple of float
+        The violations of the same decisions; empty when unknown.
+    log_loss : float or None
+        Out-of-fold log loss, None unless SUCCESS.
     """
 
     trial: Trial
@@ -170,3 +204,6 @@ class Told:
     violations: tuple[float, ...]
     seconds: float
     limits: tuple[float, ...] = ()
+    plain_value: float | None = None
+    plain_violations: tuple[float, ...] = ()
+    log_loss: float | None = None

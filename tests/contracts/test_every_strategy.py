@@ -10,4 +10,4 @@ def test_every_strategy_keeps_the_contract(name):
 
 
 def test_random_and_optuna_are_listed():
-    assert set(STRATEGIES.names()) >= {"optuna", "random"}
+    assert set(STRATEGIES.names()) >= {"optuna_tpe", "random"}

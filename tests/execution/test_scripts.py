@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import numpy as np
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
+from fairautoml.execution import Limits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.run import RunPlan, run_search
@@ -50,10 +52,11 @@ def search(*names):
         first=tuple(Candidate(learner=name) for name in names),
         strategy="random",
         allocator="flat",
+        mitigations=(),
         executor="local",
-        n_workers=2,
+        limits=Limits(n_workers=2),
         n_trials=1 + len(names),
-        deadline=None,
+        start=time.monotonic(),
         seed=0,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -1,13 +1,13 @@
 import random
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import pytest
 
 from fairautoml.allocation.flat import Flat
 from fairautoml.search import controller
 from fairautoml.search.controller import LAG, Search, Stop
-from fairautoml.trials import Budget, Candidate, Status, Told, TrialResult
+from fairautoml.trials import Budget, Candidate, Status, Terms, Told, TrialResult
 
 
 class Shuffled:
@@ -19,6 +19,12 @@ class Shuffled:
         self.shutdowns = 0
         self._threads = ThreadPoolExecutor(n_workers)
         self._random = random.Random(n_workers)
+
+    def now(self):
+        return time.monotonic()
+
+    def wait(self, running, seconds):
+        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def submit(self, objective, trial):
         return self._threads.submit(self._run, objective, trial, self._random.random() / 500)
@@ -35,6 +41,13 @@ class Shuffled:
 class Immediate:
     n_workers = 1
     queued = 0
+    clock = staticmethod(time.monotonic)
+
+    def now(self):
+        return self.clock()
+
+    def wait(self, running, seconds):
+        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def __init__(self):
         self.shutdowns = 0
@@ -99,7 +112,7 @@ def make_search(strategy, executor, *, objective=succeed, settle=told_of, **stop
         objective=objective,
         settle=settle,
         strategy=strategy,
-        allocator=Flat(Budget(folds=2)),
+        allocator=Flat(Terms(budget=Budget(folds=2), n_train_rows=100)),
         executor=executor,
         stop=Stop(**stop),
     )
@@ -201,23 +214,15 @@ def test_an_error_inside_settle_reaches_the_caller_after_the_executor_is_shut_do
     assert executor.shutdowns == 1
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
-
-
-def test_nothing_is_asked_for_or_started_after_the_deadline(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(controller, "time", clock)
+def test_nothing_is_asked_for_or_started_after_the_deadline():
+    strategy, executor = Recorder(), Immediate()
+    clock = [100.0]
+    executor.clock = lambda: clock[0]
 
     def take_two_seconds(trial):
-        clock.now += 2.0
+        clock[0] += 2.0
         return succeed(trial)
 
-    strategy, executor = Recorder(), Immediate()
     search = make_search(strategy, executor, objective=take_two_seconds, deadline=107.0)
     assert search.run()
     # Trials start at 100, 102, 104 and 106; the one that ends at 108 is the last.

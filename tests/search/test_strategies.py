@@ -4,7 +4,7 @@ from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, told
 
 from fairautoml.search.proposal import flat, propose
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.search.strategies.optuna import OptunaTPE
+from fairautoml.search.strategies.optuna_tpe import OptunaTPE
 from fairautoml.spaces import ParamSpace, SearchSpace
 from fairautoml.trials import Status
 
@@ -13,14 +13,14 @@ def trials_of(strategy, state):
     return strategy._study.get_trials(states=(state,))
 
 
-@pytest.mark.parametrize("name", ["optuna", "random"])
+@pytest.mark.parametrize("name", ["optuna_tpe", "random"])
 def test_the_portfolio_comes_first_and_verbatim(name):
     strategy = STRATEGIES.get(name)(SPACE, 0, PORTFOLIO)
     found = [strategy.ask() for _ in PORTFOLIO]
     assert [c.key for c in found] == [c.key for c in PORTFOLIO]
 
 
-@pytest.mark.parametrize("name", ["optuna", "random"])
+@pytest.mark.parametrize("name", ["optuna_tpe", "random"])
 def test_other_seeds_give_other_proposals(name):
     one, other = (STRATEGIES.get(name)(SPACE, seed, ()) for seed in (1, 2))
     assert [one.ask().key for _ in range(5)] != [other.ask().key for _ in range(5)]
@@ -83,8 +83,8 @@ def test_making_a_strategy_leaves_the_log_level_of_optuna_alone(capsys):
 
 
 def test_optuna_comes_nearer_to_a_constrained_optimum_than_random_search():
-    regret = {name: mean_regret(name) for name in ("optuna", "random")}
-    assert 0 <= regret["optuna"] < 0.5 * regret["random"]
+    regret = {name: mean_regret(name) for name in ("optuna_tpe", "random")}
+    assert 0 <= regret["optuna_tpe"] < 0.5 * regret["random"]
 
 
 def test_a_candidate_written_flat_is_proposed_again_from_its_answers():

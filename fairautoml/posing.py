@@ -1,0 +1,208 @@
+"""From wishes and rows to a problem: the goal, what serves it, and the folds."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from fairautoml.data.border import BorderOptions
+from fairautoml.data.dataset import Dataset
+from fairautoml.data.draws import row_draws
+from fairautoml.data.splits import fold_count, stratified_folds
+from fairautoml.evaluation.evidence import FEWEST_ROWS, thin_groups
+from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    SmallGroupWarning,
+)
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
+from fairautoml.options import Wishes
+
+MOST_NAMED = 5
+"""Small groups that a warning lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is allowed besides the wishes.
+
+    Parameters
+    ----------
+    sensitive_at_predict : bool
+        Whether the winner may read the sensitive column of new rows.
+    randomized : bool
+        Whether rules may decide at random.
+    refit : bool
+        Whether the winner is trained once more after the search.
+    """
+
+    sensitive_at_predict: bool
+    randomized: bool
+    refit: bool = False
+
+
+class Strictness(Protocol):
+    """The estimator's parameters on how strictly input is read; the border checks them."""
+
+    sensitive_at_predict: Any
+    pos_label: Any
+    sensitive_missing: Any
+    sensitive_in_X: Any
+    max_groups: Any
+    on_nonfinite: Any
+    align: Any
+
+
+def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
+    """Return how the border shall read what ``fit`` was given.
+
+    Parameters
+    ----------
+    asked : Strictness
+        The estimator.
+    sensitive : values or name(s) of columns of X
+        As given to ``fit``.
+
+    Raises
+    ------
+    InputError
+        An option has a value that does not exist.
+    """
+    named = isinstance(sensitive, str) or (
+        isinstance(sensitive, list | tuple) and all(isinstance(name, str) for name in sensitive)
+    )
+    given = BorderOptions(
+        pos_label=asked.pos_label,
+        sensitive_missing=asked.sensitive_missing,
+        sensitive_in_X=asked.sensitive_in_X,
+        max_groups=asked.max_groups,
+        on_nonfinite=asked.on_nonfinite,
+        align=asked.align,
+    )
+    # A winner that must not need the sensitive column must not have it as a feature either.
+    blind = not asked.sensitive_at_predict and (named or given.sensitive_in_X == "warn")
+    return replace(given, sensitive_in_X="drop") if blind else given
+
+
+def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
+    """Return the problem: goal, post-processors that serve it, folds.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Search rows.
+    wishes : Wishes
+        Constraints, objective, post-processors by name.
+    setting : Setting
+        What is allowed.
+
+    Raises
+    ------
+    MissingSensitiveError
+        A constraint without groups.
+    InputError
+        A constraint on groups that do not exist, or a post-processor that cannot serve it.
+
+    Warns
+    -----
+    DegradedWarning
+        A sensitive column has a single group, so that no constraint applies to it.
+    SmallGroupWarning
+        A constrained group has fewer than 20 rows behind a rate.
+    """
+    if wishes.constraints and dataset.groups is None:
+        msg = (
+            f"constraint={wishes.constraints[0].label!r} needs the groups: "
+            "fit(X, y, sensitive), one label per row, or the name of a column of X. "
+            "For a search without fairness use FairAutoML(constraint=None)."
+        )
+        raise MissingSensitiveError(msg)
+    targets, notes = _applicable(targets_of(wishes.constraints, dataset.systems))
+    notes += _small_groups(dataset, targets)
+    goal = Goal(
+        targets=targets,
+        objective=wishes.objective.name,
+        randomized=setting.randomized,
+    )
+    return Problem(
+        dataset=replace(dataset, notes=(*dataset.notes, *notes)),
+        folds=stratified_folds(
+            dataset.y, dataset.cells, fold_count(dataset.y, wishes.n_folds), wishes.seed
+        ),
+        objective=wishes.objective,
+        goal=goal,
+        mitigators=_post_processors(wishes.mitigators, goal, setting),
+        tolerances=tolerance_grid(goal.targets),
+        draws=row_draws(dataset.X, wishes.seed) if setting.randomized else None,
+    )
+
+
+def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """Return the targets that compare two groups or more, and a note about each other one."""
+    notes = []
+    for target in targets:
+        if target.system.n_groups < 2:
+            found = ", ".join(map(repr, target.system.labels))
+            note = (
+                f"sensitive: {target.system.name!r} has a single group ({found}), so "
+                f"{target.metric.name} does not apply to it (NOT_APPLICABLE)"
+            )
+            warnings.warn(
+                f"{note}; give rows of two groups or more, or use FairAutoML(constraint=None)",
+                DegradedWarning,
+                stacklevel=4,
+            )
+            notes.append(note)
+    return tuple(t for t in targets if t.system.n_groups >= 2), tuple(notes)
+
+
+def _small_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Warn about groups whose rates are mostly chance, and return the note."""
+    thin = thin_groups(dataset, targets)
+    if not thin:
+        return ()
+    more = "" if len(thin) <= MOST_NAMED else f"; and {len(thin) - MOST_NAMED} more"
+    note = (
+        f"insufficient evidence: fewer than {FEWEST_ROWS} rows are behind a rate of "
+        f"{'; '.join(thin[:MOST_NAMED])}{more}. A gap measured on them is mostly chance: merge "
+        "such groups or give more rows"
+    )
+    warnings.warn(note, SmallGroupWarning, stacklevel=4)
+    return (note,)
+
+
+def _post_processors(
+    names: Sequence[str] | None, goal: Goal, setting: Setting
+) -> tuple[Mitigator, ...]:
+    chosen = MITIGATORS.names() if names is None else ("none", *names)
+    found = []
+    for name in dict.fromkeys(chosen):
+        mitigator = MITIGATORS.get(name)
+        reason = unfit(mitigator, goal, setting)
+        if mitigator.stage == "post" and reason == "":
+            found.append(mitigator)
+        if names is not None and reason:
+            raise InputError(f"mitigators: {name!r} {reason}; leave it out of the list")
+    return tuple(found)
+
+
+def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
+    """Why a mitigator cannot be used, empty when it can.
+
+    Parameters
+    ----------
+    mitigator : Mitigator
+        Which.
+    goal : Goal
+        What it would work for.
+    setting : Setting
+        What is allowed.
+    """
+    if not mitigator.can_serve(goal):
+        metrics = sorted({t.metric.name for t in goal.targets} - set(mitigator.serves or ()))
+        return f"cannot serve {', '.join(metrics)}"
+    if mitigator.needs_sensitive_at_predict and not setting.sensitive_at_predict:
+        return "needs the sensitive column at predict, and sensitive_at_predict=False"
+    return ""
