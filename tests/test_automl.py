@@ -182,7 +182,7 @@ def test_progress_is_told_after_each_trial(people):
 
 
 def test_an_interrupted_fit_keeps_the_best_model_so_far(people, tmp_path):
-    def interrupt(progress, **_):
+    def interrupt(progress):
         if progress.n_trials == 2:
             raise KeyboardInterrupt
 
@@ -196,7 +196,7 @@ def test_an_interrupted_fit_keeps_the_best_model_so_far(people, tmp_path):
 
 
 def test_an_interrupt_before_the_first_model_goes_on(people, monkeypatch):
-    def interrupt(*_, **_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fairautoml.evaluation.objective.Objective.__call__", interrupt)
@@ -205,7 +205,7 @@ def test_an_interrupt_before_the_first_model_goes_on(people, monkeypatch):
 
 
 def test_no_model_at_all_is_an_error_with_the_failures(people, monkeypatch):
-    def fail(*_, **_):
+    def fail(*_, **__):
         raise RuntimeError("no luck")
 
     monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fail)
@@ -217,10 +217,10 @@ def test_no_model_at_all_is_an_error_with_the_failures(people, monkeypatch):
 def test_a_failing_learner_costs_its_own_trial_only(people, monkeypatch):
     real = objective.fit_candidate
 
-    def fail(candidate, *rest, **_):
+    def fail(candidate, *rest, **named):
         if candidate.learner == "lightgbm":
             raise RuntimeError("no luck")
-        return real(candidate, *rest)
+        return real(candidate, *rest, **named)
 
     monkeypatch.setattr(objective, "fit_candidate", fail)
     model = quick(n_trials=6).fit(*people, "sex")

@@ -439,7 +439,7 @@ def test_nothing_feasible_is_said_and_has_its_own_code(people, capsys):
 
 
 def test_no_model_at_all_has_its_own_code(people, capsys, monkeypatch):
-    def fail(*_, **_):
+    def fail(*_, **__):
         raise RuntimeError("no luck")
 
     monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fail)
@@ -450,7 +450,7 @@ def test_no_model_at_all_has_its_own_code(people, capsys, monkeypatch):
 def test_an_interrupt_before_the_first_model_has_the_code_of_an_interrupt(
     people, capsys, monkeypatch
 ):
-    def interrupt(*_, **_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", interrupt)
