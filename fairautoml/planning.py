@@ -123,7 +123,7 @@ def _trained(names: Sequence[str] | None, goal: Goal, setting: Setting) -> list[
         for mitigator in found
         if mitigator.stage != "post"
         and not unfit(mitigator, goal, setting)
-        and (names is not None or not mitigator.extra)
+        and (names is not None or not (mitigator.extra or mitigator.opt_in))
     ]
 
 

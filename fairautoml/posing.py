@@ -181,7 +181,8 @@ def _post_processors(
     for name in dict.fromkeys(chosen):
         mitigator = MITIGATORS.get(name)
         reason = unfit(mitigator, goal, setting)
-        if mitigator.stage == "post" and reason == "":
+        wanted = names is not None or not (mitigator.extra or mitigator.opt_in)
+        if mitigator.stage == "post" and wanted and reason == "":
             found.append(mitigator)
         if names is not None and reason:
             raise InputError(f"mitigators: {name!r} {reason}; leave it out of the list")

@@ -153,6 +153,8 @@ class Mitigator:
     cost : {"free", "cheap", "costly"}
         Milliseconds on stored scores; about one training; many trainings. A costly one is tried
         when an allocator finds it worth its time, or when the user names it.
+    opt_in : bool
+        Whether it is used only when the user names it.
     ratio : float
         Expected seconds of a mitigated training over those of the plain one, until measured.
     extra : str
@@ -175,6 +177,7 @@ class Mitigator:
     needs_sensitive_at_predict: bool
     serves: frozenset[str] | None = None
     cost: Literal["free", "cheap", "costly"] = "free"
+    opt_in: bool = False
     ratio: float = 1.0
     extra: str = ""
     train: Train | None = None
