@@ -1,16 +1,19 @@
+from collections import Counter
+
 import optuna
 import pytest
 from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, told
 
 from fairautoml.search.proposal import flat, propose
-from fairautoml.search.strategies import STRATEGIES
+from fairautoml.search.strategies import STRATEGIES, _optuna
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
 from fairautoml.spaces import ParamSpace, SearchSpace
 from fairautoml.trials import Status
 
 
 def trials_of(strategy, state):
-    return strategy._study.get_trials(states=(state,))
+    """Trials of the study that chooses learner, encoding and mitigation."""
+    return strategy._studies[""].get_trials(states=(state,))
 
 
 @pytest.mark.parametrize("name", ["optuna_tpe", "random"])
@@ -41,7 +44,7 @@ def test_every_completed_trial_carries_every_constraint():
 
 def test_a_trial_without_success_ends_as_fail_and_keeps_no_value():
     strategy = OptunaTPE(SPACE, 0, ())
-    statuses = [status for status in Status if status is not Status.SUCCESS]
+    statuses = [s for s in Status if s not in {Status.SUCCESS, Status.PRUNED}]
     for status in statuses:
         strategy.tell(failed(strategy.ask(), status))
     strategy.tell(told(strategy.ask(), value=None))
@@ -50,11 +53,42 @@ def test_a_trial_without_success_ends_as_fail_and_keeps_no_value():
     assert all(trial.values is None for trial in fails)
 
 
+def test_a_pruned_trial_is_known_to_be_worse_than_every_other():
+    strategy = OptunaTPE(SPACE, 0, ())
+    strategy.tell(failed(strategy.ask(), Status.PRUNED))
+    assert len(trials_of(strategy, optuna.trial.TrialState.PRUNED)) == 1
+
+
+@pytest.mark.parametrize("name", ["optuna_tpe", "optuna_motpe"])
+def test_a_long_search_keeps_its_best_and_its_newest_results(name, monkeypatch):
+    monkeypatch.setattr(_optuna, "MOST_REMEMBERED", 20)
+    monkeypatch.setattr(_optuna, "KEPT_OF_EACH", 5)
+    strategy = STRATEGIES.get(name)(SPACE, 0, ())
+    for number in range(60):
+        value = 0.99 if number == 3 else 0.5 + number / 1000
+        strategy.tell(told(strategy.ask(), value=value, violations=(-0.01,)))
+    values = [trial.values[0] for trial in trials_of(strategy, optuna.trial.TrialState.COMPLETE)]
+    assert len(values) <= 20
+    assert {0.99, 0.5 + 59 / 1000} <= set(values)
+
+
+def test_the_study_of_a_learner_holds_its_own_trials_only():
+    strategy = OptunaTPE(SPACE, 0, ())
+    counts = Counter()
+    for _ in range(12):
+        candidate = strategy.ask()
+        counts[candidate.learner] += 1
+        strategy.tell(told(candidate))
+    for learner, study in strategy._studies.items():
+        if learner in counts:
+            assert len(study.trials) == counts[learner]
+
+
 def test_an_infinite_violation_is_taken_and_counts_as_infeasible():
     strategy = OptunaTPE(SPACE, 0, ())
     strategy.tell(told(strategy.ask(), value=0.9, violations=(float("inf"),)))
     strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
-    assert strategy._study.best_value == 0.7
+    assert strategy._studies[""].best_value == 0.7
 
 
 def test_the_same_candidate_asked_for_twice_is_closed_by_two_results():
@@ -71,7 +105,7 @@ def test_the_same_candidate_asked_for_twice_is_closed_by_two_results():
 def test_a_result_that_was_not_asked_for_changes_nothing():
     strategy = OptunaTPE(SPACE, 0, ())
     strategy.tell(told(PORTFOLIO[0]))
-    assert strategy._study.trials == []
+    assert strategy._studies == {}
 
 
 def test_making_a_strategy_leaves_the_log_level_of_optuna_alone(capsys):

@@ -1,5 +1,6 @@
 """What all strategies over an Optuna study share; Optuna's trial objects never leave this file."""
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from typing import Literal, cast
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from fairautoml.search.proposal import flat, propose
 from fairautoml.search.strategies._coordinates import coordinates
@@ -17,12 +19,27 @@ from fairautoml.trials import Candidate, ParamValue, Status, Told
 STARTUP_TRIALS = 12
 """Draws at random (and portfolio members) before the Parzen estimator takes over."""
 
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+MOST_REMEMBERED = 1000
+"""Results that a sampler works with; its time per proposal grows with them."""
+
+KEPT_OF_EACH = 250
+"""Best and newest results that it keeps when it has to forget."""
+
+MakeStudy = Callable[[int], optuna.Study]
+"""``make(number)``: a fresh study, the one with this number of the strategy's studies."""
+
 Objectives = Callable[[float, Told], Sequence[float]]
 """Value and result to the numbers that Optuna is told, one per direction."""
 
 
 class StudyStrategy:
-    """Ask and tell over an in-memory Optuna study with constraints.
+    """Ask and tell over in-memory Optuna studies with constraints.
+
+    One study chooses learner, encoding and mitigation; each of them has a study of its own for its
+    parameters, which learns from the trials of that learner alone. A sampler that had all
+    parameters of all learners in one study would model those of every learner for each proposal.
 
     Parameters
     ----------
@@ -30,39 +47,51 @@ class StudyStrategy:
         What may be chosen.
     first : sequence of Candidate
         Proposed first, in order.
-    study : optuna.Study
-        A fresh study.
+    make_study : callable
+        Makes a fresh study, also whenever one has to forget, which a single one never does:
+        samplers of that kind count generations, and their cost does not grow.
     objectives : callable
         What a successful trial is told as.
-    every_name : bool
-        Whether Optuna is asked for the parameters that are absent from a candidate as well; for
-        samplers that learn only of parameters that all trials have.
+    one_study : bool
+        Whether all lies in a single study, in which Optuna is asked for the parameters that are
+        absent from a candidate as well; for samplers that learn only of parameters that all
+        trials have.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         first: Sequence[Candidate],
-        study: optuna.Study,
+        make_study: MakeStudy,
         *,
         objectives: Objectives,
-        every_name: bool = False,
+        one_study: bool = False,
     ) -> None:
         self._space = space
-        self._study = study
+        self._make_study = make_study
         self._objectives = objectives
-        self._resting = coordinates(space) if every_name else {}
-        self._open: defaultdict[str, list[optuna.Trial]] = defaultdict(list)
+        self._one_study = one_study
+        self._resting = coordinates(space) if one_study else {}
+        self._made = 0
+        self._studies: dict[str, optuna.Study] = {}
+        self._open: defaultdict[str, list[dict[str, optuna.Trial]]] = defaultdict(list)
         for candidate in first:
-            self._study.enqueue_trial(flat(candidate))
+            self._enqueue(candidate)
 
     def ask(self) -> Candidate:
         """Return the next candidate."""
-        trial = self._study.ask()
-        candidate = propose(self._space, lambda name, allowed: _suggest(trial, name, allowed))
+        trials = {"": self._study("").ask()}
+
+        def suggest(name: str, allowed: Range) -> ParamValue:
+            owner = self._owner(name)
+            if owner not in trials:
+                trials[owner] = self._study(owner).ask()
+            return _suggest(trials[owner], name, allowed)
+
+        candidate = propose(self._space, suggest)
         for name, allowed in self._resting.items():
-            _suggest(trial, name, allowed)
-        self._open[candidate.key].append(trial)
+            suggest(name, allowed)
+        self._open[candidate.key].append(trials)
         return candidate
 
     def tell(self, told: Told) -> None:
@@ -70,14 +99,64 @@ class StudyStrategy:
         asked = self._open.get(told.trial.candidate.key)
         if not asked:
             return
-        trial = asked.pop(0)
-        if told.status is not Status.SUCCESS or told.value is None:
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            return
+        for owner, trial in asked.pop(0).items():
+            self._tell(owner, trial, told)
+
+    def _owner(self, name: str) -> str:
+        """Return whose study a parameter lies in, the empty name for the choice of arms."""
+        owner, dot, _ = name.partition(".")
+        return owner if dot and not self._one_study else ""
+
+    def _study(self, owner: str) -> optuna.Study:
+        if owner not in self._studies:
+            self._studies[owner] = self._fresh()
+        return self._studies[owner]
+
+    def _fresh(self) -> optuna.Study:
+        self._made += 1
+        return self._make_study(self._made - 1)
+
+    def _enqueue(self, candidate: Candidate) -> None:
+        parts: defaultdict[str, dict[str, ParamValue]] = defaultdict(dict)
+        for name, value in flat(candidate).items():
+            parts[self._owner(name)][name] = value
+        for owner, values in parts.items():
+            self._study(owner).enqueue_trial(values)
+
+    def _tell(self, owner: str, trial: optuna.Trial, told: Told) -> None:
         # A trial without constraints counts as feasible, so all are always set, and only here.
         for at, violation in enumerate(told.violations):
             trial.set_constraint(f"constraint_{at}", violation)
-        self._study.tell(trial, self._objectives(told.value, told))
+        frozen = self._settled(trial, told)
+        if frozen.state is TrialState.FAIL or self._one_study:
+            return
+        study = self._studies[owner]
+        if trial.study is not study:
+            study.add_trial(frozen)
+        done = study.get_trials(deepcopy=False, states=FINISHED)
+        if len(done) > MOST_REMEMBERED:
+            self._forget(owner, done)
+
+    def _settled(self, trial: optuna.Trial, told: Told) -> FrozenTrial:
+        """Tell the study in which the trial was asked for."""
+        if told.status is Status.SUCCESS and told.value is not None:
+            return trial.study.tell(trial, self._objectives(told.value, told))
+        # Optuna cannot prune with several objectives.
+        prunes = told.status is Status.PRUNED and len(trial.study.directions) == 1
+        return trial.study.tell(trial, state=TrialState.PRUNED if prunes else TrialState.FAIL)
+
+    def _forget(self, owner: str, done: Sequence[FrozenTrial]) -> None:
+        """Begin a new study with the best and the newest results."""
+        best = sorted(done, key=_merit, reverse=True)[:KEPT_OF_EACH]
+        kept = {trial.number: trial for trial in (*best, *done[-KEPT_OF_EACH:])}
+        study = self._studies[owner] = self._fresh()
+        study.add_trials(kept[number] for number in sorted(kept))
+
+
+def _merit(trial: FrozenTrial) -> tuple[float, float]:
+    """Less violation first, then more value; both objectives of ours begin with the value."""
+    missed = sum(max(0.0, value) for value in trial.constraints.values())
+    return -missed, trial.values[0] if trial.values else -math.inf
 
 
 def value_only(value: float, told: Told) -> Sequence[float]:

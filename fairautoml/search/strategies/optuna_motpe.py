@@ -6,6 +6,8 @@ constraints are told as well, so what meets them is preferred to all that does n
 
 from collections.abc import Sequence
 
+import optuna
+
 from fairautoml.search.strategies._optuna import (
     StudyStrategy,
     new_study,
@@ -30,9 +32,11 @@ class OptunaMOTPE(StudyStrategy):
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
-        # Optuna leaves "multivariate" off for two objectives, which is three times as slow.
-        study = new_study(parzen(seed), "maximize", "minimize")
-        super().__init__(space, first, study, objectives=value_and_violation)
+        def make_study(number: int) -> optuna.Study:
+            # Optuna leaves "multivariate" off for two objectives, which is three times as slow.
+            return new_study(parzen(seed + number), "maximize", "minimize")
+
+        super().__init__(space, first, make_study, objectives=value_and_violation)
 
 
 STRATEGY = OptunaMOTPE

@@ -6,6 +6,8 @@ makes conditional spaces work, ``constant_liar`` concurrent trials.
 
 from collections.abc import Sequence
 
+import optuna
+
 from fairautoml.search.strategies._optuna import StudyStrategy, new_study, parzen, value_only
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import Candidate
@@ -25,8 +27,10 @@ class OptunaTPE(StudyStrategy):
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
-        study = new_study(parzen(seed), "maximize")
-        super().__init__(space, first, study, objectives=value_only)
+        def make_study(number: int) -> optuna.Study:
+            return new_study(parzen(seed + number), "maximize")
+
+        super().__init__(space, first, make_study, objectives=value_only)
 
 
 STRATEGY = OptunaTPE
