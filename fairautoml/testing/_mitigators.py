@@ -81,10 +81,8 @@ def _require(kept: bool, mitigator: Mitigator, broken: str) -> None:
 
 
 def _check_post(mitigator: Mitigator) -> None:
-    metric = PARITY
-    if mitigator.serves is not None and PARITY not in mitigator.serves:
-        metric = min(mitigator.serves)
-    goal = Goal(targets=(Target(metric=METRICS.get(metric), system=SYSTEM, limit=0.05),))
+    target = _target(mitigator)
+    goal = Goal(targets=(target,))
     _fit(mitigator, _scored(seed=0), Goal(targets=()), ())
     rows = _scored(seed=0)
     pairs = _fit(mitigator, rows, goal)
@@ -93,8 +91,15 @@ def _check_post(mitigator: Mitigator) -> None:
         if rule is not None:
             _check_rule(mitigator, rule, rows)
     _check_same_people(mitigator, rows, goal, pairs)
-    if metric == PARITY:
+    if target.metric.name == PARITY:
         _check_guarantee(mitigator, rows, pairs)
+
+
+def _target(mitigator: Mitigator) -> Target:
+    """Return demographic parity within 0.05, or another metric if it does not serve that."""
+    served = mitigator.serves is None or PARITY in mitigator.serves
+    metric = METRICS.get(PARITY if served else min(mitigator.serves or ()))
+    return Target(metric=metric, system=SYSTEM, limit=0.05)
 
 
 def _scored(seed: int, n_rows: int = N_ROWS) -> ScoreRows:
@@ -198,17 +203,25 @@ def _check_training(mitigator: Mitigator) -> None:
     space = load_space("mitigators", mitigator.name, mitigator.space)
     _check_repeatable(mitigator, space.defaults())
     _check_new_rows(mitigator, space.defaults())
-    rows = _training_rows()
+    rows = _training_rows(mitigator)
     for params in points(space, n=2):
         model = _train(mitigator, rows, params)
         _check_scores(mitigator, model.scores(rows.X, rows.cells), f"trained with {params}")
 
 
-def _training_rows() -> TrainRows:
+def _training_rows(mitigator: Mitigator) -> TrainRows:
     X, y, layout = mixed_table(seed=0)
     cells = np.random.default_rng(1).integers(N_CELLS, size=len(y)).astype(np.int32)
     weight = np.random.default_rng(2).uniform(0.5, 2.0, size=len(y))
-    return TrainRows(X=X, y=y, weight=weight, cells=cells, systems=(SYSTEM,), layout=layout)
+    return TrainRows(
+        X=X,
+        y=y,
+        weight=weight,
+        cells=cells,
+        systems=(SYSTEM,),
+        layout=layout,
+        targets=(_target(mitigator),),
+    )
 
 
 BASE = BaseFit(candidate=Candidate(learner="logistic_regression"), seed=0, deadline=None)
@@ -221,13 +234,13 @@ def _train(mitigator: Mitigator, rows: TrainRows, params: Mapping[str, ParamValu
 
 
 def _check_scores(mitigator: Mitigator, scores: NDArray[Any], case: str) -> None:
-    n_rows = len(_training_rows().y)
+    n_rows = len(_training_rows(mitigator).y)
     valid = scores.shape == (n_rows,) and bool(np.all((scores >= 0) & (scores <= 1)))
     _require(valid, mitigator, f"scores are not ({n_rows},) in [0, 1], {case}")
 
 
 def _check_repeatable(mitigator: Mitigator, params: Mapping[str, ParamValue]) -> None:
-    rows = _training_rows()
+    rows = _training_rows(mitigator)
     before = pickle.dumps((rows, dict(params)))
     model = _train(mitigator, rows, params)
     expected = model.scores(rows.X, rows.cells)
@@ -244,7 +257,7 @@ def _check_repeatable(mitigator: Mitigator, params: Mapping[str, ParamValue]) ->
 
 
 def _check_new_rows(mitigator: Mitigator, params: Mapping[str, ParamValue]) -> None:
-    rows = _training_rows()
+    rows = _training_rows(mitigator)
     model = _train(mitigator, rows, params)
     expected = model.scores(rows.X, rows.cells)
     few = np.array([41, 3, 17])

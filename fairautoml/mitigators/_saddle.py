@@ -1,0 +1,188 @@
+"""The saddle point between a learner and the prices of its violations.
+
+Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
+Classification*, ICML 2018, arXiv 1803.02453, algorithm 1. Step sizes, the stopping rule and the
+linear program over all members are those of fairlearn 0.15.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from fairautoml.mitigators._base import ScoreModel
+from fairautoml.mitigators._reductions import PRECISION, Members
+
+SCALES = (1.0, 2.0, 5.0, 10.0)
+"""Multiples of the multipliers under which a better response is looked for."""
+
+LEAST_ROUNDS = 5
+"""The gap is not trusted in the first rounds."""
+
+FIRST_CHECK, CHECK_GROWTH, SHRINK = 5, 1.6, 0.8
+"""When the step size is reconsidered; it shrinks unless the gap fell to 0.8 of what it was."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pace:
+    """The step size."""
+
+    eta: float
+    best: float = np.inf
+    checked: int = FIRST_CHECK
+    at_check: float = np.inf
+
+    def step(self, t: int, gap: float) -> float:
+        """Return the step size after round ``t``, whose averaged play had that gap."""
+        self.best = min(self.best, gap)
+        if t >= self.checked * CHECK_GROWTH:
+            if self.best > self.at_check * SHRINK:
+                self.eta *= SHRINK
+            self.checked, self.at_check = t, self.best
+        return self.eta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """A mixture and how far it is from the saddle point.
+
+    Parameters
+    ----------
+    shares : ndarray of float64, shape (n_members at that time,)
+        Probability of each member.
+    gap : float
+        Largest gain by which either player could still improve.
+    """
+
+    shares: NDArray[np.float64]
+    gap: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Game:
+    """The learner against the prices of its violations.
+
+    Parameters
+    ----------
+    members : Members
+        Trains responses.
+    bound : ndarray of float64, shape (2 * n_moments,)
+        Largest distance of a group's rate from the rate of all.
+    price : float
+        Largest sum of the multipliers (B in the paper), positive.
+    max_iter : int
+        Rounds, at least 1.
+    eta : float
+        First step size in units of 1 / ``price``, positive.
+    """
+
+    members: Members
+    bound: NDArray[np.float64]
+    price: float
+    max_iter: int
+    eta: float
+    _nu: float = 0.0
+    _solved: tuple[int, Play] | None = None
+
+    def run(self) -> NDArray[np.float64]:
+        """Play until the gap is below chance, the rounds or the time are used up.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_members,)
+            Probability of each member in the best mixture.
+        """
+        theta = np.zeros(len(self.bound))
+        total = np.zeros(len(self.bound))
+        turns: list[int] = []
+        plays: list[Play] = []
+        pace = _Pace(eta=self.eta / self.price)
+        for t in range(self.max_iter):
+            multipliers = self._multipliers(theta)
+            total += multipliers
+            turns.append(self.members.respond(multipliers))
+            if t == 0:
+                self._nu = self._statistical_error()
+            averaged = self._judged(self._counted(turns), total / (t + 1))
+            plays.append(self._best_of_both(averaged, t))
+            if self.members.out_of_time:
+                return self._program()[0]
+            if plays[-1].gap < self._nu and t >= LEAST_ROUNDS:
+                break
+            theta += pace.step(t, averaged.gap) * (self.members.gammas[turns[-1]] - self.bound)
+        least = min(play.gap for play in plays) + PRECISION
+        shares = [play.shares for play in plays if play.gap <= least][-1]
+        return np.pad(shares, (0, len(self.members.models) - len(shares)))
+
+    def deterministic(self) -> ScoreModel:
+        """Return the best single member: its error plus its largest excess at full price."""
+        excess = (np.array(self.members.gammas) - self.bound).max(axis=1).clip(min=0)
+        values = np.array(self.members.errors) + self.price * excess
+        return self.members.models[int(values.argmin())]
+
+    def _multipliers(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the prices, in all at most ``price``."""
+        top = max(float(theta.max()), 0.0)
+        grown = np.exp(theta - top)
+        found: NDArray[np.float64] = self.price * grown / (np.exp(-top) + grown.sum())
+        return found
+
+    def _statistical_error(self) -> float:
+        """Return half the standard error of the first member's error."""
+        error = self.members.errors[0]
+        n = self.members.moments.n_effective
+        return 0.5 * float(np.sqrt(error * (1 - error) / max(n - 1, 1.0)))
+
+    def _counted(self, turns: list[int]) -> NDArray[np.float64]:
+        """Return how often each member was played, as shares."""
+        count = np.bincount(turns, minlength=len(self.members.models))
+        return count / len(turns)
+
+    def _judged(self, shares: NDArray[np.float64], multipliers: NDArray[np.float64]) -> Play:
+        """Return a mixture with its gap; looking for a better response may add members."""
+        fair = self.members.moments.projected(multipliers)
+        error, gamma = self._cost(shares)
+        value = error + fair @ (gamma - self.bound)
+        highest = error + self.price * max(float((gamma - self.bound).max()), 0.0)
+        lowest = value
+        for scale in SCALES:
+            at = self.members.respond(scale * multipliers)
+            other = self.members.errors[at] + fair @ (self.members.gammas[at] - self.bound)
+            lowest = min(lowest, other)
+            gap = float(max(value - lowest, highest - value))
+            if gap > self._nu + PRECISION:
+                break
+        return Play(shares=shares, gap=gap)
+
+    def _cost(self, shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return error and violations of a mixture of the first ``len(shares)`` members."""
+        n = len(shares)
+        gamma: NDArray[np.float64] = shares @ np.array(self.members.gammas[:n])
+        return float(shares @ np.array(self.members.errors[:n])), gamma
+
+    def _best_of_both(self, averaged: Play, t: int) -> Play:
+        """Return the averaged play or the program's, whichever has the smaller gap."""
+        if t == 0:
+            return averaged
+        n = len(self.members.models)
+        if self._solved is None or self._solved[0] != n:
+            self._solved = (n, self._judged(*self._program()))
+        solved = self._solved[1]
+        return averaged if averaged.gap < solved.gap else solved
+
+    def _program(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the best mixture of the members and the multipliers that prove it.
+
+        Least error plus ``price`` times the largest excess; the multipliers are the dual values.
+        """
+        excess = (np.array(self.members.gammas) - self.bound).T
+        found = linprog(
+            np.append(self.members.errors, self.price),
+            A_ub=np.column_stack([excess, -np.ones(len(self.bound))]),
+            b_ub=np.zeros(len(self.bound)),
+            A_eq=np.append(np.ones(excess.shape[1]), 0.0)[None],
+            b_eq=np.ones(1),
+            method="highs-ds",
+        )
+        return found.x[:-1], -found.ineqlin.marginals
