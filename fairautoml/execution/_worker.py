@@ -2,18 +2,23 @@
 
 import contextlib
 import ctypes
+import fcntl
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import IO, Any, cast
 
 from fairautoml.exceptions import InputError
+from fairautoml.execution._processes import Family, held_mb
 from fairautoml.trials import Trial, TrialResult
 
 PRELOAD = (
@@ -27,7 +32,17 @@ PRELOAD = (
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """One thread per trial, and none that waits by spinning: 7 to 30 times slower on shared cores."""
 
+GRACE_SECONDS = 0.2
+"""Between SIGTERM and SIGKILL, for a trial whose time is up."""
+
+MOST_NOISE = 1024**2
+"""Bytes of its standard error that are kept of a worker; then they are thrown away."""
+
+LONGEST_WORDS = 500
+"""Characters of the last line on standard error that go into a message."""
+
 _DIE_WITH_PARENT = 1
+_ADOPT_ORPHANS = 36
 _start = threading.Lock()
 
 
@@ -65,7 +80,20 @@ def unsendable(reason: str) -> str:
     )
 
 
-def serve(connection: Connection, packed: bytes) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A worker's first message: it has the objective and waits for trials.
+
+    Parameters
+    ----------
+    held_mb : float
+        Memory that it holds with nothing to do, MiB; 0 where it cannot be seen.
+    """
+
+    held_mb: float
+
+
+def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
     """Run trials until the other end closes; the entry point of a worker process.
 
     Parameters
@@ -75,13 +103,11 @@ def serve(connection: Connection, packed: bytes) -> None:
     packed : bytes
         What ``pack`` returned. Unpacked after the environment is set, as libraries read it when
         they are loaded and the fork server may have been started by somebody else.
+    errors : Connection
+        Around the file for standard error; standard output is thrown away.
     """
-    os.setsid()
-    os.environ.update(THREADS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    _isolate(errors)
+    myself = os.getpid()
     with contextlib.suppress(EOFError, BrokenPipeError):
         try:
             objective = pickle.loads(packed)
@@ -89,38 +115,130 @@ def serve(connection: Connection, packed: bytes) -> None:
             connection.send(unsendable(str(exc)))
             connection.recv()  # The trial that is on its way: the pipe stays open until then.
             return
+        connection.send(Ready(held_mb=held_mb(os.getpid()) or 0.0))
         while True:
-            connection.send(objective(connection.recv()))
+            result = objective(connection.recv())
+            if os.getpid() != myself:
+                os._exit(1)  # A learner forked and both came back: only one of them answers.
+            connection.send(result)
+
+
+def _isolate(errors: Connection) -> None:
+    """Leave the terminal, signals and process group of the user alone."""
+    os.setsid()
+    os.environ.update(THREADS)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    os.dup2(errors.fileno(), 2)
+    errors.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        control = ctypes.CDLL(None).prctl
+        control(_DIE_WITH_PARENT, signal.SIGKILL)
+        control(_ADOPT_ORPHANS, 1)
+    _let_go_of_fork_server()
+
+
+def _let_go_of_fork_server() -> None:
+    """Close the pipe that keeps the fork server alive, so that a hanging trial does not.
+
+    The server ends when the last process that holds the pipe has ended, and its children are
+    killed with it. Each child holds the pipe too, to have children of its own: a trial that hangs
+    would outlive a killed controller for ever.
+    """
+    server: Any = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 class Worker:
-    """One child process and the pipe to it.
+    """One child process, the pipe to it, and what it writes on standard error.
+
+    ``floor_mb`` is what it holds when idle, MiB; None before its first message.
 
     Parameters
     ----------
     packed : bytes
         The objective, by ``pack``; sent to the child once.
+
+    Raises
+    ------
+    OSError, EOFError
+        The fork server is gone.
     """
 
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
+        self.floor_mb: float | None = None
+        self.errors = _nameless_log()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOAD))
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, packed), daemon=True)
+        # Multiprocessing hands file descriptors over inside connections only.
+        errors = Connection(os.dup(self.errors.fileno()), readable=False)
+        arguments = (theirs, packed, errors)
+        self.process = context.Process(target=serve, args=arguments, daemon=True)
         with _start, _environment(THREADS), _hidden_main():
             self.process.start()
         theirs.close()
+        errors.close()
+        self.family = Family(cast(int, self.process.pid))
 
-    def kill(self) -> None:
-        """End the process and everything that it started; returns when it is gone."""
-        pid = self.process.pid
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-            self.process.kill()
+    def reusable(self, most_mb: float | None) -> bool:
+        """Whether the next trial finds a clean worker: nothing still runs, little is held.
+
+        Parameters
+        ----------
+        most_mb : float or None
+            Memory that it may hold before a trial, MiB; None = any.
+        """
+        if not self.process.is_alive() or not self.family.alone():
+            return False
+        return most_mb is None or self.family.held_mb() <= most_mb
+
+    def hush(self, most: int = MOST_NOISE) -> None:
+        """Throw away what is on standard error when it is more than ``most`` bytes."""
+        if os.fstat(self.errors.fileno()).st_size > most:
+            os.ftruncate(self.errors.fileno(), 0)
+
+    def last_words(self) -> str:
+        """Return the last line on standard error, cut short; empty without one."""
+        descriptor = self.errors.fileno()
+        tail = max(0, os.fstat(descriptor).st_size - LONGEST_WORDS)
+        text = os.pread(descriptor, LONGEST_WORDS, tail).decode(errors="replace")
+        return text.strip().rpartition("\n")[2]
+
+    def kill(self, grace: float = 0.0) -> None:
+        """End the process and everything that it started; returns when it is gone.
+
+        A second call does nothing.
+
+        Parameters
+        ----------
+        grace : float
+            Seconds between SIGTERM and SIGKILL; 0 = SIGKILL at once.
+        """
+        if self.connection.closed:
+            return
+        if grace > 0:
+            self.family.ask_to_end()
+            self.process.join(grace)
+        self.family.kill()
+        # A child that was killed before it had a group of its own is not in the family's.
+        self.process.kill()
         self.process.join()
         self.connection.close()
+        self.errors.close()
+
+
+def _nameless_log() -> IO[bytes]:
+    """Return a file that is gone with its last user, and that is always written at its end."""
+    log = tempfile.TemporaryFile()  # noqa: SIM115
+    fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
+    return log
 
 
 @contextlib.contextmanager

@@ -1,33 +1,41 @@
-"""Trials in child processes of this machine, killed at their deadline.
+"""Trials in child processes of this machine, killed at their deadline or memory limit.
 
 One child per worker, started from a fork server that has the libraries loaded; a child that
-crashes or is killed costs its own trial only and is replaced.
+crashes or is killed costs its own trial only and is replaced. What a learner prints is thrown
+away; ``executor="serial"`` shows it.
 """
 
-import signal
+import logging
 import threading
 import time
 from collections.abc import Callable, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from multiprocessing.connection import wait as wait_for_pipe
 
-from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
+from fairautoml.execution._hiring import Hiring
+from fairautoml.execution._memory import fair_share_mb
+from fairautoml.execution._supervisor import Cap, Supervisor, less
 from fairautoml.execution._worker import Worker, pack
 from fairautoml.execution.serial import seconds_until
-from fairautoml.trials import Status, Trial, TrialResult
+from fairautoml.trials import Budget, Status, Trial, TrialResult
 
-POLL_SECONDS = 0.2
+logger = logging.getLogger(__name__)
+
+KEPT_MEMORY = 0.5
+"""A worker that holds more than this share of its limit after a trial is replaced."""
 
 
 class LocalExecutor:
     """One supervising thread and one child process per worker.
 
+    A trial whose worker was killed from outside is run once more on a new worker, in the time it
+    has left; no other failure is tried again, as it would fail again.
+
     Parameters
     ----------
     limits : Limits
-        Number of workers; deadline of the run.
+        Number of workers; deadline of the run; memory of a trial.
     """
 
     queued = 1
@@ -35,6 +43,7 @@ class LocalExecutor:
     def __init__(self, limits: Limits) -> None:
         self.n_workers = limits.n_workers
         self._deadline = limits.deadline
+        self._cap = _cap(limits)
         self._threads = ThreadPoolExecutor(limits.n_workers, thread_name_prefix="fairautoml")
         self._idle: list[Worker] = []
         self._lock = threading.Lock()
@@ -54,7 +63,7 @@ class LocalExecutor:
         """
         if self._objective is not objective:
             self._packed, self._objective = pack(objective), objective
-        return self._threads.submit(self._supervise, self._packed, trial)
+        return self._threads.submit(self._run, self._packed, trial)
 
     def now(self) -> float:
         """Return ``time.monotonic()``."""
@@ -74,70 +83,68 @@ class LocalExecutor:
             while self._idle:
                 self._idle.pop().kill()
 
-    def _supervise(self, packed: bytes, trial: Trial) -> TrialResult:
+    def _run(self, packed: bytes, trial: Trial) -> TrialResult:
         start = time.monotonic()
         budget = seconds_until(trial.budget, self._deadline)
-        if self._closing.is_set() or (budget.seconds is not None and budget.seconds <= 0):
+        if self._closing.is_set() or _is_spent(budget):
             return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
-        worker = self._worker(packed)
-        result = self._run(worker, trial, replace(trial, budget=budget), start)
-        if result is not None:
-            with self._lock:
-                self._idle.append(worker)
-            return replace(result, trial=trial)
-        worker.kill()
-        status, error = self._death(worker, budget.seconds, time.monotonic() - start)
-        return TrialResult(
-            trial=trial, status=status, error=error, seconds=time.monotonic() - start
-        )
+        result = self._attempt(packed, replace(trial, budget=budget), self._idle_worker(packed))
+        if result.status is Status.LOST:
+            budget = less(budget, time.monotonic() - start)
+            if not self._closing.is_set() and not _is_spent(budget):
+                logger.info("trial %d is run again: %s", trial.number, result.error)
+                result = self._attempt(packed, replace(trial, budget=budget), None)
+        return replace(result, trial=trial)
 
-    def _worker(self, packed: bytes) -> Worker:
+    def _attempt(self, packed: bytes, trial: Trial, worker: Worker | None) -> TrialResult:
+        """Run the trial on the worker, on a new one without."""
+        start = time.monotonic()
+        if worker is None:
+            try:
+                worker = Hiring(packed).result(trial.budget.seconds, self._closing)
+            except (OSError, EOFError) as exc:
+                error = f"no worker process could be started: {exc!r}"
+                return TrialResult(trial=trial, status=Status.LOST, error=error)
+        if worker is None:
+            return self._without_worker(trial, time.monotonic() - start)
+        result = Supervisor(worker, self._cap, self._closing, start).run(trial)
+        self._dismiss(worker)
+        return result
+
+    def _without_worker(self, trial: Trial, used: float) -> TrialResult:
+        if self._closing.is_set():
+            return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
+        error = f"no worker process was ready within {used:.1f} s"
+        return TrialResult(trial=trial, status=Status.TIMEOUT, error=error, seconds=used)
+
+    def _idle_worker(self, packed: bytes) -> Worker | None:
+        """Return an idle worker with this objective, None when there is none."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
                 if worker.packed is packed and worker.process.is_alive():
                     return worker
                 worker.kill()
-        return Worker(packed)
-
-    def _run(
-        self, worker: Worker, trial: Trial, allowed: Trial, start: float
-    ) -> TrialResult | None:
-        """Send the trial and wait; None when the child died or its time is up."""
-        try:
-            worker.connection.send(allowed)
-            while not self._closing.is_set():
-                left = POLL_SECONDS
-                if allowed.budget.seconds is not None:
-                    left = min(left, allowed.budget.seconds - (time.monotonic() - start))
-                if left <= 0:
-                    return None
-                ready = wait_for_pipe([worker.connection, worker.process.sentinel], timeout=left)
-                if worker.connection in ready:
-                    return self._received(worker)
-                if ready:
-                    return None
-        except (EOFError, OSError):
-            return None
         return None
 
-    @staticmethod
-    def _received(worker: Worker) -> TrialResult:
-        result: TrialResult | str = worker.connection.recv()
-        if isinstance(result, str):
+    def _dismiss(self, worker: Worker) -> None:
+        """Keep the worker for the next trial, if that cannot be hurt by the last one."""
+        if not worker.reusable(None if self._cap is None else KEPT_MEMORY * self._cap.megabytes):
             worker.kill()
-            raise InputError(result)
-        return result
+            return
+        with self._lock:
+            self._idle.append(worker)
 
-    def _death(self, worker: Worker, limit: float | None, used: float) -> tuple[Status, str]:
-        if self._closing.is_set():
-            return Status.STOPPED, "the search ended"
-        if limit is not None and used >= limit:
-            return Status.TIMEOUT, f"killed after {used:.1f} s; the limit was {limit:.1f} s"
-        code = worker.process.exitcode
-        if code == -signal.SIGKILL:
-            return Status.LOST, "the worker process was killed from outside (out of memory?)"
-        return Status.CRASHED, f"the worker process died (exit code {code})"
+
+def _cap(limits: Limits) -> Cap | None:
+    if limits.memory_mb is not None:
+        return Cap(megabytes=limits.memory_mb, asked=True)
+    share = fair_share_mb(limits.n_workers)
+    return None if share is None else Cap(megabytes=share, asked=False)
+
+
+def _is_spent(budget: Budget) -> bool:
+    return budget.seconds is not None and budget.seconds <= 0
 
 
 EXECUTOR = LocalExecutor

@@ -1,10 +1,44 @@
 import pytest
 
 from fairautoml.allocation import ALLOCATORS
-from fairautoml.trials import Budget, Candidate, Status, Terms, Told
+from fairautoml.trials import Budget, Candidate, Costly, Origin, Status, Terms, Told
 
 FULL = Budget(seconds=60.0, folds=5)
 TERMS = Terms(budget=FULL, n_train_rows=1000)
+COSTLY = tuple(Costly(name=f"costly{ratio}", ratio=float(ratio)) for ratio in (2, 5))
+
+
+def play(name, outcome, *, n=60, n_train_rows=1000, n_open=1):
+    """Return the trials of a run with 100 s, and the candidates that were asked for.
+
+    ``outcome(trial)`` gives what is told besides the trial; trials take 1 s, ``n_open`` at a time.
+    """
+    terms = Terms(budget=FULL, n_train_rows=n_train_rows, mitigations=COSTLY)
+    allocator = ALLOCATORS.get(name)(terms)
+    asked, trials, told = [], [], 0
+
+    def ask():
+        asked.append(Candidate(learner="fake", params={"turn": len(asked)}))
+        return asked[-1]
+
+    for number in range(n):
+        left = 100.0 - told
+        trial = allocator.next_trial(ask, number=number, seconds_left=left)
+        if trial is not None:
+            trials.append(trial)
+        if told < len(trials) and (trial is None or number >= n_open):
+            allocator.record(Told(trial=trials[told], seconds=1.0, **outcome(trials[told])))
+            told += 1
+    return trials, asked
+
+
+def varied(trial):
+    turn = trial.candidate.params["turn"]
+    if turn % 7 == 3:
+        return {"status": Status.FAILED, "value": None, "violations": ()}
+    fair = trial.candidate.mitigation != "none" and turn % 3 != 0
+    value = 0.7 + (turn * 37 % 101) / 1000
+    return {"status": Status.SUCCESS, "value": value, "violations": (-0.01 if fair else 0.02,)}
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
@@ -36,3 +70,47 @@ def test_no_allocator_asks_when_the_time_is_up(name):
         raise AssertionError("asked after the deadline")
 
     assert ALLOCATORS.get(name)(TERMS).next_trial(ask, number=0, seconds_left=0.0) is None
+
+
+@pytest.mark.parametrize("n_open", [1, 4])
+@pytest.mark.parametrize("n_train_rows", [1000, 200_000])
+@pytest.mark.parametrize("name", ALLOCATORS.names())
+def test_no_allocator_runs_the_same_twice_at_the_same_size(name, n_train_rows, n_open):
+    trials, _ = play(name, varied, n_train_rows=n_train_rows, n_open=n_open)
+    keys = [(trial.candidate.key, trial.budget.sample_fraction) for trial in trials]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("n_train_rows", [1000, 200_000])
+@pytest.mark.parametrize("name", ALLOCATORS.names())
+def test_every_allocator_says_whose_idea_a_trial_is(name, n_train_rows):
+    trials, asked = play(name, varied, n_train_rows=n_train_rows)
+    of_search = [trial for trial in trials if trial.origin is Origin.SEARCH]
+    known = [candidate.params["turn"] for candidate in asked]
+    assert [trial.candidate.params["turn"] for trial in of_search] == known
+    for trial in trials:
+        assert 0 < trial.budget.sample_fraction <= FULL.sample_fraction
+        if trial.origin is Origin.MITIGATION:
+            assert trial.candidate.mitigation != "none"
+            assert trial.budget == FULL
+        if trial.origin is Origin.ROWS:
+            assert trial.candidate.mitigation == "none"
+
+
+@pytest.mark.parametrize("name", ALLOCATORS.names())
+def test_an_allocator_that_does_not_mitigate_leaves_candidates_as_they_are(name):
+    trials, asked = play(name, varied)
+    mitigated = [t for t in trials if t.candidate.mitigation != "none"]
+    assert not mitigated or ALLOCATORS.get(name).mitigates
+    assert all(trial.candidate.learner == "fake" for trial in trials)
+    assert trials[0].candidate == asked[0]
+
+
+@pytest.mark.parametrize("name", ALLOCATORS.names())
+@pytest.mark.parametrize("status", [Status.FAILED, Status.TIMEOUT, Status.PRUNED, Status.LOST])
+def test_every_allocator_goes_on_when_everything_breaks(name, status):
+    def broken(trial):
+        return {"status": status, "value": None, "violations": (float("inf"),)}
+
+    trials, asked = play(name, broken, n=40)
+    assert len(trials) == len(asked) == 40

@@ -23,6 +23,8 @@ TRIALS = [
 
 @pytest.fixture(params=EXECUTORS.names())
 def executor(request):
+    if request.param == "dask":
+        request.getfixturevalue("open_dask_client")
     made = EXECUTORS.get(request.param)(Limits(n_workers=2))
     yield made
     made.shutdown()

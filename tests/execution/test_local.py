@@ -1,6 +1,7 @@
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,43 @@ def _show_environment(params):
     Path(params["file"]).write_text(" ".join(os.environ.get(name, "-") for name in names))
 
 
+def _count(params):
+    with Path(params["file"]).open("a") as stream:
+        stream.write("run\n")
+    if "then" in params:
+        ACTIONS[params["then"]]({})
+
+
+def _kill_once(params):
+    _count(params)
+    if runs(Path(params["file"])) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_then_hang(params):
+    _count(params)
+    time.sleep(1.0)
+    if runs(Path(params["file"])) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def _hog(params):
+    held = []
+    while True:
+        held.append(bytearray(b"x" * 5 * 2**20))
+
+
+def _keep(params):
+    ACTIONS["kept"] = b"x" * (150 * 2**20)
+
+
+def _complain(params):
+    os.write(1, b"out\n")
+    os.write(2, b"first\nit was too much\n")
+    os.abort()
+
+
 ACTIONS = {
     "nothing": lambda _: None,
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
@@ -56,6 +94,13 @@ ACTIONS = {
     "hang": _hang,
     "grandchild": _hang_with_grandchild,
     "environment": _show_environment,
+    "count": _count,
+    "kill_once": _kill_once,
+    "kill_then_hang": _kill_then_hang,
+    "hog": _hog,
+    "keep": _keep,
+    "rest": lambda _: time.sleep(0.5),
+    "complain": _complain,
 }
 
 
@@ -87,9 +132,9 @@ def wait_until(condition):
     ("action", "status", "reason"),
     [
         ("kill", Status.LOST, "killed from outside"),
-        ("abort", Status.CRASHED, "exit code -6"),
-        ("exit", Status.CRASHED, "exit code 3"),
-        ("segfault", Status.CRASHED, "exit code -11"),
+        ("abort", Status.CRASHED, "died of SIGABRT (exit code -6)"),
+        ("exit", Status.CRASHED, "died (exit code 3)"),
+        ("segfault", Status.CRASHED, "died of SIGSEGV (exit code -11)"),
     ],
 )
 def test_a_worker_that_dies_costs_its_own_trial_only(local, action, status, reason):
@@ -157,10 +202,86 @@ def test_an_idle_worker_that_died_is_replaced(local):
     os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not is_alive(pid))
     result = local.submit(act, trial_of("nothing")).result(timeout=30)
-    assert result.status in {Status.SUCCESS, Status.LOST}
-    again = local.submit(act, trial_of("nothing")).result(timeout=30)
-    assert again.status is Status.SUCCESS
-    assert again.error != str(pid)
+    assert result.status is Status.SUCCESS
+    assert result.error != str(pid)
+
+
+def runs(file):
+    return len(file.read_text().split()) if file.exists() else 0
+
+
+def test_a_trial_whose_worker_was_killed_is_run_again_in_a_new_one(local, tmp_path):
+    file = tmp_path / "runs"
+    result = local.submit(act, trial_of("kill_once", file=str(file))).result(timeout=30)
+    assert result.status is Status.SUCCESS
+    assert runs(file) == 2
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "times"),
+    [
+        ("kill", Status.LOST, 2),
+        ("abort", Status.CRASHED, 1),
+        ("exit", Status.CRASHED, 1),
+        ("hang", Status.TIMEOUT, 1),
+    ],
+)
+def test_only_a_kill_from_outside_is_tried_again_and_once(local, tmp_path, action, status, times):
+    file = tmp_path / "runs"
+    trial = trial_of("count", file=str(file), then=action, seconds=3.0)
+    assert local.submit(act, trial).result(timeout=30).status is status
+    assert runs(file) == times
+
+
+def test_the_second_run_has_what_the_first_one_left_of_the_time(local, tmp_path):
+    file = tmp_path / "runs"
+    trial = trial_of("kill_then_hang", file=str(file), seconds=6.0)
+    result = local.submit(act, trial).result(timeout=30)
+    assert runs(file) == 2
+    assert result.status is Status.TIMEOUT
+    assert result.trial == trial
+    assert result.seconds < 5.5  # A second was used up before the kill.
+
+
+def test_a_limit_below_what_an_idle_worker_holds_is_refused():
+    executor = LocalExecutor(Limits(n_workers=1, memory_mb=3.0))
+    future = executor.submit(act, trial_of("nothing"))
+    with pytest.raises(InputError, match=r"memory_limit=3 is below the \d+ MiB floor"):
+        future.result(timeout=30)
+    executor.shutdown()
+
+
+def test_a_fair_share_that_is_too_small_for_a_worker_is_not_enforced(monkeypatch):
+    monkeypatch.setattr("fairautoml.execution.local.fair_share_mb", lambda _: 1.0)
+    executor = LocalExecutor(Limits(n_workers=1))
+    result = executor.submit(act, trial_of("rest")).result(timeout=30)
+    executor.shutdown()
+    assert result.status is Status.SUCCESS
+
+
+def test_a_trial_over_its_memory_is_killed_and_says_how_much_it_took():
+    executor = LocalExecutor(Limits(n_workers=1, memory_mb=300.0))
+    result = executor.submit(act, trial_of("hog", seconds=30.0)).result(timeout=30)
+    executor.shutdown()
+    assert result.status is Status.MEMOUT
+    assert re.fullmatch(r"killed at \d+ MiB; the limit was 300 MiB", result.error)
+    assert 300 < result.peak_memory_mb < 500
+
+
+def test_a_worker_that_kept_most_of_its_memory_is_not_used_again():
+    executor = LocalExecutor(Limits(n_workers=1, memory_mb=400.0))
+    first = executor.submit(act, trial_of("keep")).result(timeout=30)
+    second = executor.submit(act, trial_of("nothing", number=1)).result(timeout=30)
+    executor.shutdown()
+    assert [first.status, second.status] == [Status.SUCCESS] * 2
+    assert first.error != second.error
+
+
+def test_the_last_line_on_standard_error_is_in_the_message_and_not_on_the_terminal(local, capfd):
+    result = local.submit(act, trial_of("complain")).result(timeout=30)
+    assert result.status is Status.CRASHED
+    assert result.error.endswith("died of SIGABRT (exit code -6): it was too much")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_child_waits_passively_and_the_environment_here_stays(local, tmp_path, monkeypatch):

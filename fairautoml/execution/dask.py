@@ -1,0 +1,329 @@
+"""Trials on a Dask cluster: rows are sent once, score columns and models come back.
+
+Workers never see the run folder. Each trial runs in a child process of a Dask worker, where its
+time and memory are enforced; a trial whose worker died is run once more elsewhere.
+
+The cluster needs this package, in the same version, on its scheduler and its workers; nothing has
+to be configured.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Set
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+from fairautoml.exceptions import InputError, MissingExtraError
+from fairautoml.execution import Limits
+from fairautoml.execution.serial import seconds_until
+from fairautoml.trials import Status, Trial, TrialResult
+
+try:
+    import dask.config
+    import distributed
+
+    from fairautoml.execution._remote import (
+        Answer,
+        Cargo,
+        Column,
+        is_on_files,
+        pack_objective,
+        rows_of,
+        run_trial,
+    )
+except ImportError as exc:
+    msg = (
+        "executor='dask' needs distributed, not installed; install it with: "
+        'pip install "fairautoml[dask]"'
+    )
+    raise MissingExtraError(msg) from exc
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = "fairautoml"
+POLL_SECONDS = 0.2
+
+ATTEMPTS = 2
+"""A trial whose worker died is run once more."""
+
+GRACE_SECONDS = 1.0
+"""What a worker gets after the deadline of the run to say how its trial ended."""
+
+CONNECT_SECONDS = 10.0
+"""How long a scheduler may take to answer at all."""
+
+PATIENCE_SECONDS = 60.0
+"""How long the first worker may take: a cluster that grows on demand has to start a machine."""
+
+Objective = Callable[[Trial], TrialResult]
+
+
+class DaskExecutor:
+    """One supervising thread here for each trial that the cluster has.
+
+    Parameters
+    ----------
+    limits : Limits
+        Workers: trials at the same time; with 1, as many as the cluster has threads now. Deadline
+        of the run. Memory of a trial; None = a thread's share of its worker's limit. Address of
+        the scheduler; None = the one of Dask's configuration (``scheduler-address``), or that of
+        the client that is open in this process.
+
+    Raises
+    ------
+    InputError
+        No scheduler is known, none answers, or its workers cannot run this version.
+    """
+
+    queued = 1
+
+    def __init__(self, limits: Limits) -> None:
+        self._client = connect(limits.scheduler)
+        threads = sum(self._client.nthreads().values())
+        self.n_workers = limits.n_workers if limits.n_workers > 1 else max(1, threads)
+        self._deadline = limits.deadline
+        self._memory_mb = limits.memory_mb
+        self._threads = ThreadPoolExecutor(
+            self.n_workers + self.queued, thread_name_prefix="fairautoml-dask"
+        )
+        self._closing = threading.Event()
+        self._freight: Freight | None = None
+
+    def submit(self, objective: Objective, trial: Trial) -> "Future[TrialResult]":
+        """Queue the trial on the cluster.
+
+        Raises
+        ------
+        InputError
+            The objective cannot be pickled.
+        """
+        if self._freight is None or self._freight.objective is not objective:
+            self._freight = Freight(self._client, objective)
+        return self._threads.submit(self._supervise, self._freight, trial)
+
+    def now(self) -> float:
+        """Return ``time.monotonic()``."""
+        return time.monotonic()
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Return the futures that have ended, at the latest after ``seconds``."""
+        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
+
+    def shutdown(self) -> None:
+        """Cancel what runs, let the workers forget the run, and leave the cluster as it was.
+
+        Every pending future still gets a result. Workers kill a cancelled trial when they next
+        look, a moment later.
+        """
+        self._closing.set()
+        self._threads.shutdown(wait=True)
+        self._freight = None
+        self._client.close()
+
+    def _supervise(self, freight: "Freight", trial: Trial) -> TrialResult:
+        reason = ""
+        for attempt in range(ATTEMPTS):
+            budget = seconds_until(trial.budget, self._deadline)
+            if self._closing.is_set() or (budget.seconds is not None and budget.seconds <= 0):
+                return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
+            answer, reason = self._attempt(freight, replace(trial, budget=budget))
+            if answer is not None:
+                freight.unload(answer)
+                return replace(answer.result, trial=trial)
+            logger.info("trial %d, attempt %d: %s", trial.number, attempt + 1, reason)
+        return TrialResult(trial=trial, status=Status.LOST, error=f"{reason}, {ATTEMPTS} times")
+
+    def _attempt(self, freight: "Freight", trial: Trial) -> "tuple[Answer | None, str]":
+        """Run the trial on the cluster; without an answer there is the reason why."""
+        key = f"{PACKAGE}-{trial.key}-{uuid.uuid4().hex}"
+        try:
+            task = self._client.submit(
+                run_trial, *freight.load(trial), trial, self._memory_mb, key=key, pure=False
+            )
+            ended = _ended(task)
+            while not ended.wait(POLL_SECONDS):
+                if self._over():
+                    task.cancel()
+                    break
+            answer = _answer_of(task)
+            distributed.Event(key, client=self._client).clear()
+        except (OSError, CancelledError, distributed.client.ClosedClientError) as exc:
+            # Without a scheduler each attempt fails at once: do not turn the search into a spin.
+            self._closing.wait(POLL_SECONDS)
+            return None, f"no answer from the cluster: {exc}"
+        if answer is None or (answer.result.status is Status.STOPPED and not self._over()):
+            return None, "the Dask worker died"
+        return answer, ""
+
+    def _over(self) -> bool:
+        if self._closing.is_set():
+            return True
+        return self._deadline is not None and time.monotonic() > self._deadline + GRACE_SECONDS
+
+
+class Freight:
+    """An objective and what its trials need, as it lies on the workers.
+
+    Parameters
+    ----------
+    client : Client
+        Connection to the cluster.
+    objective : callable
+        Runs a trial.
+    """
+
+    def __init__(self, client: Any, objective: Objective) -> None:
+        self.objective = objective
+        self._client = client
+        self._packed = pack_objective(objective)
+        self._lock = threading.Lock()
+        self._sent: dict[str, Any] = {}
+
+    def load(self, trial: Trial) -> tuple[Any, Any]:
+        """Return what a trial needs, on the workers: the cargo, and its rival's scores or None.
+
+        It is sent once to all workers, and again only when all that had it died.
+        """
+        with self._lock:
+            cargo = self._scattered("cargo", self._cargo)
+            rival = None
+            if trial.rival and is_on_files(self.objective):
+                for old in self._sent.keys() - {"cargo", trial.rival}:
+                    del self._sent[old]
+                rival = self._scattered(trial.rival, lambda: self._column(trial.rival))
+        return cargo, rival
+
+    def unload(self, answer: Answer) -> None:
+        """Keep the files of a trial."""
+        if is_on_files(self.objective):
+            for sent in answer.files:
+                sent.keep(self.objective.artifacts)
+
+    def _scattered(self, name: str, make: Callable[[], Any]) -> Any:
+        known = self._sent.get(name)
+        if known is None or known.status != "finished":
+            known = self._client.scatter(make(), broadcast=True, hash=False)
+            self._sent[name] = known
+        return known
+
+    def _cargo(self) -> Cargo:
+        return Cargo(self._packed, rows_of(self.objective))
+
+    def _column(self, key: str) -> Column | None:
+        if not is_on_files(self.objective):
+            return None
+        path = self.objective.artifacts.folder / "scores" / f"{key}.npy"
+        return Column(name=path.name, content=path.read_bytes()) if path.exists() else None
+
+
+def connect(scheduler: str | None) -> Any:
+    """Return our own client of the cluster, when a worker of it can run this version.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Address; None = where Dask's configuration or the open client points.
+
+    Raises
+    ------
+    InputError
+        No scheduler is known, none answers, or its workers cannot run this version.
+    """
+    address, security = _address(scheduler)
+    try:
+        client = distributed.Client(
+            address,
+            security=security,
+            set_as_default=False,
+            timeout=CONNECT_SECONDS,
+            name=PACKAGE,
+        )
+    except (OSError, ValueError, ImportError) as exc:
+        msg = (
+            f"scheduler={address!r} does not answer ({exc}); give the address that `dask "
+            "scheduler` printed, such as 'tcp://host:8786', or use executor='local'"
+        )
+        raise InputError(msg) from exc
+    reason = _unfit(client)
+    if reason:
+        client.close()
+        msg = (
+            f"the cluster at scheduler={address!r} cannot run {PACKAGE} {version(PACKAGE)}: "
+            f"{reason}; start workers, with the same version installed as here"
+        )
+        raise InputError(msg)
+    return client
+
+
+def _address(scheduler: str | None) -> tuple[str, Any]:
+    """Return the scheduler's address and, if a client is open, how it proves who it is."""
+    if scheduler is not None:
+        return scheduler, None
+    configured = dask.config.get("scheduler-address", default=None)
+    if configured is not None:
+        return str(configured), None
+    try:
+        client = distributed.default_client()
+    except ValueError as exc:
+        msg = (
+            "executor='dask' does not know its cluster: scheduler=None, Dask's configuration has "
+            "no 'scheduler-address', and no dask.distributed.Client is open; give scheduler= the "
+            "address that `dask scheduler` printed, such as 'tcp://host:8786'"
+        )
+        raise InputError(msg) from exc
+    return str(client.scheduler.address), client.security
+
+
+def _unfit(client: Any) -> str:
+    """Return why the workers cannot run trials, empty when they can."""
+    here = version(PACKAGE)
+    asked = client.submit(installed, key=f"{PACKAGE}-{uuid.uuid4().hex}", pure=False)
+    if not _ended(asked).wait(PATIENCE_SECONDS):
+        return f"no worker answered within {PATIENCE_SECONDS:.0f} s"
+    if asked.status != "finished":
+        return repr(asked.exception())
+    found = client.run(installed)
+    others = [f"{where} has {what}" for where, what in found.items() if what != here]
+    return ", ".join(others[:3])
+
+
+def installed() -> str:
+    """Return the version of this package where it is called."""
+    return version(PACKAGE)
+
+
+def _ended(task: Any) -> threading.Event:
+    """Return what is set when the task has ended; ``distributed.wait`` needs a default client."""
+    ended = threading.Event()
+    task.add_done_callback(lambda _: ended.set())
+    return ended
+
+
+def _answer_of(task: Any) -> Answer | None:
+    """Return the answer, None when there is none because a worker died.
+
+    Raises
+    ------
+    InputError
+        The worker cannot read the objective, or cannot run any trial.
+    """
+    if task.status == "error":
+        error = task.exception()
+        if isinstance(error, InputError):
+            raise error
+        if isinstance(error, distributed.KilledWorker):
+            return None
+        raise OSError(repr(error)) from error
+    if task.status != "finished":
+        return None
+    answer: Answer | None = task.result()
+    return answer
+
+
+EXECUTOR = DaskExecutor

@@ -1,0 +1,76 @@
+"""Trials on a simulated clock: hours of budget in seconds, to compare allocators and strategies.
+
+The objective runs at once, and its trial ends on the clock of the simulation after the seconds
+that its result claims. What the objective really took does not count.
+"""
+
+from collections.abc import Callable, Set
+from concurrent.futures import Future
+from dataclasses import replace
+
+from fairautoml.execution import Limits
+from fairautoml.trials import Status, Trial, TrialResult
+
+
+class VirtualExecutor:
+    """Workers side by side on a clock that begins at 0 and moves from one end to the next.
+
+    Parameters
+    ----------
+    limits : Limits
+        Number of workers; the deadline is a time on the simulated clock.
+    """
+
+    queued = 0
+
+    def __init__(self, limits: Limits) -> None:
+        self.n_workers = limits.n_workers
+        self._deadline = limits.deadline
+        self._clock = 0.0
+        self._free = [0.0] * limits.n_workers
+        self._ends: dict[Future[TrialResult], float] = {}
+
+    def submit(
+        self, objective: Callable[[Trial], TrialResult], trial: Trial
+    ) -> "Future[TrialResult]":
+        """Run the trial and set its end, on the worker that is free first."""
+        worker = min(range(self.n_workers), key=self._free.__getitem__)
+        start = max(self._clock, self._free[worker])
+        seconds = self._allowed(trial, start)
+        result = objective(replace(trial, budget=replace(trial.budget, seconds=seconds)))
+        result = replace(result, trial=trial)
+        if seconds is not None and result.seconds > seconds:
+            error = f"ended after {seconds:.1f} s; it would take {result.seconds:.1f} s"
+            result = TrialResult(trial=trial, status=Status.TIMEOUT, seconds=seconds, error=error)
+        future: Future[TrialResult] = Future()
+        future.set_result(result)
+        self._free[worker] = self._ends[future] = start + result.seconds
+        return future
+
+    def now(self) -> float:
+        """Return the simulated seconds since the executor was made."""
+        return self._clock
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Move the clock to the first end among ``running`` and return that future alone.
+
+        It returns at once, so ``seconds``, which are seconds of the machine, never pass.
+        """
+        first = min(running, key=lambda future: (self._ends[future], future.result().trial.number))
+        self._clock = max(self._clock, self._ends.pop(first))
+        return {first}
+
+    def shutdown(self) -> None:
+        """Nothing runs."""
+
+    def _allowed(self, trial: Trial, start: float) -> float | None:
+        """Return the seconds that the trial may take when it begins at ``start``."""
+        limits = [] if trial.budget.seconds is None else [trial.budget.seconds]
+        if self._deadline is not None:
+            limits.append(max(0.0, self._deadline - start))
+        return min(limits, default=None)
+
+
+EXECUTOR = VirtualExecutor

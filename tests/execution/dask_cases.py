@@ -1,0 +1,51 @@
+"""Objectives for Dask workers; apart from the tests, as every worker imports this."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+
+
+def trial_of(action, *, number=0, seconds=None, rival="", **params):
+    return Trial(
+        number=number,
+        candidate=Candidate(learner=action, params=params),
+        budget=Budget(folds=2, seconds=seconds),
+        rival=rival,
+    )
+
+
+def act(trial):
+    """Runs in the child: does what the candidate's name says."""
+    file = trial.candidate.params.get("file")
+    if file is not None:
+        with Path(file).open("a") as stream:
+            stream.write(f"{os.getpid()}\n")
+    if trial.candidate.learner == "hang":
+        time.sleep(120)
+    if trial.candidate.learner == "abort":
+        os.abort()
+    return TrialResult(trial=trial, status=Status.SUCCESS, error=str(os.getppid()))
+
+
+@dataclass(frozen=True)
+class AddRows:
+    """Scores are the rows, plus those of the rival: reads and writes as the real one does."""
+
+    data: object
+    artifacts: Artifacts
+
+    def __call__(self, trial):
+        scores = np.array(joblib.load(self.data, mmap_mode="r"))
+        if trial.rival:
+            scores += self.artifacts.scores(trial.rival)
+        if "file" in trial.candidate.params:
+            act(trial)
+        self.artifacts.write_models(trial.key, ("a model", trial.number))
+        self.artifacts.write_scores(trial.key, scores)
+        return TrialResult(trial=trial, status=Status.SUCCESS, error=str(self.artifacts.folder))

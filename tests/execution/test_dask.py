@@ -1,0 +1,319 @@
+import contextlib
+import importlib
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dask
+import joblib
+import numpy as np
+import pytest
+from dask_cases import AddRows, act, trial_of
+from dask_cluster import Cluster
+
+from fairautoml import FairAutoML
+from fairautoml.data import load
+from fairautoml.exceptions import InputError, MissingExtraError
+from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.execution import dask as module
+from fairautoml.execution.dask import DaskExecutor
+from fairautoml.registry import Registry
+from fairautoml.trials import Artifacts, Status
+
+pytestmark = pytest.mark.xdist_group("dask")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """One worker of its own, and one under a nanny, which is a daemon."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"), workers=1)
+    made.add("nanny", nanny=True)
+    made.client.wait_for_workers(2, timeout=60)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_cluster(tmp_path):
+    """Two workers to kill."""
+    made = Cluster(tmp_path, workers=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def remote(cluster):
+    executor = DaskExecutor(Limits(scheduler=cluster.address))
+    yield executor
+    executor.shutdown()
+
+
+@pytest.fixture
+def add_rows(tmp_path):
+    artifacts = Artifacts(tmp_path / "artifacts")
+    artifacts.prepare()
+    data = tmp_path / "rows.joblib"
+    joblib.dump(np.arange(5, dtype=np.float32), data)
+    return AddRows(data, artifacts)
+
+
+def wait_until(condition):
+    for _ in range(400):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def lines(file):
+    return file.read_text().split() if file.exists() else []
+
+
+def is_alive(pid):
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def is_daemon():
+    return multiprocessing.current_process().daemon
+
+
+def worker_of(cluster):
+    """Name of the only worker that runs a task."""
+    [(address, _)] = [(a, t) for a, t in cluster.client.processing().items() if t]
+    return cluster.client.scheduler_info(n_workers=-1)["workers"][address]["name"]
+
+
+def test_there_are_as_many_workers_as_the_cluster_has_threads_unless_asked_otherwise(
+    cluster, remote
+):
+    assert remote.n_workers == 2
+    asked = DaskExecutor(Limits(scheduler=cluster.address, n_workers=5))
+    asked.shutdown()
+    assert asked.n_workers == 5
+
+
+def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote):
+    before = cluster.client.run(is_daemon)
+    assert set(before.values()) == {True, False}
+    futures = [remote.submit(act, trial_of("nothing", number=n)) for n in range(8)]
+    results = [future.result(timeout=60) for future in futures]
+    assert {result.status for result in results} == {Status.SUCCESS}
+    assert not {int(r.error) for r in results} & {*cluster.client.run(os.getpid).values()}
+    assert cluster.client.run(is_daemon) == before
+
+
+@pytest.mark.slow
+def test_a_trial_over_its_time_is_killed_and_frees_its_worker(remote, tmp_path):
+    for number in range(3):
+        trial = trial_of("hang", number=number, seconds=4.0, file=str(tmp_path / "pid"))
+        result = remote.submit(act, trial).result(timeout=60)
+        assert result.status is Status.TIMEOUT
+        assert result.trial == trial
+    pids = lines(tmp_path / "pid")
+    assert len(pids) == 3
+    assert not any(is_alive(pid) for pid in pids)
+    assert remote.submit(act, trial_of("nothing")).result(timeout=60).status is Status.SUCCESS
+
+
+def test_a_child_that_crashes_costs_its_own_trial_only(remote):
+    actions = ["nothing", "abort", "nothing", "nothing"]
+    futures = [remote.submit(act, trial_of(a, number=n)) for n, a in enumerate(actions)]
+    statuses = [future.result(timeout=60).status for future in futures]
+    assert statuses == [Status.SUCCESS, Status.CRASHED, Status.SUCCESS, Status.SUCCESS]
+
+
+@pytest.mark.slow
+def test_the_deadline_of_the_run_limits_a_trial_without_one(cluster, tmp_path):
+    file = tmp_path / "pid"
+    limits = Limits(scheduler=cluster.address, n_workers=2, deadline=time.monotonic() + 4)
+    executor = DaskExecutor(limits)
+    futures = [executor.submit(act, trial_of("hang", number=n, file=str(file))) for n in range(4)]
+    results = [future.result(timeout=30) for future in futures]
+    executor.shutdown()
+    assert {r.status for r in results} <= {Status.TIMEOUT, Status.STOPPED}
+    assert wait_until(lambda: not any(is_alive(pid) for pid in lines(file)))
+    assert all(result.trial.budget.seconds is None for result in results)
+
+
+def test_scores_and_models_come_back_and_nothing_stays_on_the_workers(cluster, remote, add_rows):
+    trials = [trial_of("add", number=n) for n in range(4)]
+    results = [f.result(timeout=60) for f in [remote.submit(add_rows, t) for t in trials]]
+    for trial in trials:
+        np.testing.assert_array_equal(add_rows.artifacts.scores(trial.key), np.arange(5.0))
+        assert add_rows.artifacts.models(trial.key) == ("a model", trial.number)
+    folders = {Path(result.error) for result in results}
+    assert add_rows.artifacts.folder not in folders
+    assert all(folder.is_relative_to(cluster.folder) for folder in folders)
+    assert not [*add_rows.artifacts.folder.glob("*/.*")]
+    remote.shutdown()
+    assert wait_until(lambda: not any(folder.exists() for folder in folders))
+
+
+def test_rows_that_are_no_file_yet_are_sent_too(remote, add_rows):
+    given = AddRows(np.arange(3.0), add_rows.artifacts)
+    remote.submit(given, trial_of("add")).result(timeout=60)
+    scores = add_rows.artifacts.scores(trial_of("add").key)
+    np.testing.assert_array_equal(scores, np.arange(3.0))
+
+
+def test_the_scores_of_a_rival_are_where_the_trial_runs(remote, add_rows):
+    first = trial_of("add", number=0)
+    assert remote.submit(add_rows, first).result(timeout=60).status is Status.SUCCESS
+    later = [trial_of("add", number=n, rival=first.key) for n in range(1, 5)]
+    later.append(trial_of("add", number=5, rival=later[0].key))
+    for trial in later:
+        assert remote.submit(add_rows, trial).result(timeout=60).status is Status.SUCCESS
+    found = [add_rows.artifacts.scores(trial.key)[1] for trial in later]
+    assert found == [2, 2, 2, 2, 3]
+
+
+def test_shutdown_answers_every_future_kills_the_trials_and_leaves_the_cluster(cluster, tmp_path):
+    executor = DaskExecutor(Limits(scheduler=cluster.address, n_workers=2))
+    files = [tmp_path / str(n) for n in range(2)]
+    futures = [
+        executor.submit(act, trial_of("hang", number=n, file=str(f))) for n, f in enumerate(files)
+    ]
+    futures.append(executor.submit(act, trial_of("nothing", number=2)))
+    assert wait_until(lambda: all(lines(file) for file in files))
+    executor.shutdown()
+    assert [future.result(timeout=5).status for future in futures] == [Status.STOPPED] * 3
+    pids = [pid for file in files for pid in lines(file)]
+    assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    assert cluster.client.submit(sum, [1, 2], pure=False).result(timeout=30) == 3
+
+
+@pytest.mark.slow
+def test_trials_end_when_the_program_that_wanted_them_is_killed(cluster, tmp_path):
+    file = tmp_path / "pid"
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from dask_cases import act, trial_of\n"
+        "from fairautoml.execution import EXECUTORS, Limits\n"
+        f"executor = EXECUTORS.get('dask')(Limits(scheduler={cluster.address!r}))\n"
+        f"executor.submit(act, trial_of('hang', file={str(file)!r})).result()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen([sys.executable, str(program)], env=environment) as process:
+        assert wait_until(lambda: lines(file))
+        process.send_signal(signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(lines(file)[0]))
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_dead_worker_is_run_once_more_and_no_oftener(own_cluster, tmp_path):
+    file = tmp_path / "starts"
+    executor = DaskExecutor(Limits(scheduler=own_cluster.address))
+    future = executor.submit(act, trial_of("hang", file=str(file)))
+    own_cluster.add("third")
+    for turn in (1, 2):
+        assert wait_until(lambda turn=turn: len(lines(file)) == turn)
+        own_cluster.kill(worker_of(own_cluster))
+    result = future.result(timeout=60)
+    last = executor.submit(act, trial_of("nothing")).result(timeout=60)
+    executor.shutdown()
+    assert result.status is Status.LOST
+    assert "worker died" in result.error
+    assert last.status is Status.SUCCESS
+    pids = lines(file)
+    assert len(pids) == 2
+    assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+@pytest.mark.slow
+def test_rows_are_sent_again_when_every_worker_that_had_them_died(own_cluster, add_rows):
+    executor = DaskExecutor(Limits(scheduler=own_cluster.address))
+    assert executor.submit(add_rows, trial_of("add")).result(timeout=60).status is Status.SUCCESS
+    for name in ("worker0", "worker1"):
+        own_cluster.kill(name)
+    own_cluster.add("new")
+    result = executor.submit(add_rows, trial_of("add", number=1)).result(timeout=60)
+    executor.shutdown()
+    assert result.status is Status.SUCCESS
+
+
+@pytest.mark.slow
+def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_does(own_cluster):
+    table = load("lending").frame.head(2000)
+    X, y = table.drop(columns="repaid"), table["repaid"]
+    wishes = {
+        "constraint": "demographic_parity_difference <= 0.1",
+        "n_trials": 8,
+        "random_state": 0,
+    }
+    serial = FairAutoML(executor="serial", **wishes).fit(X, y, "sex")
+
+    def kill_one(progress):
+        if progress.n_trials == 2:
+            own_cluster.kill("worker0")
+
+    there = {"executor": "dask", "scheduler": own_cluster.address, "on_progress": kill_one}
+    clustered = FairAutoML(**there, **wishes).fit(X, y, "sex")
+    assert "worker0" not in own_cluster.processes
+    assert clustered.trials_["status"].tolist() == ["success"] * 8
+    timeless = [c for c in serial.leaderboard_.columns if "seconds" not in c]
+    assert serial.leaderboard_[timeless].equals(clustered.leaderboard_[timeless])
+    np.testing.assert_array_equal(serial.predict_proba(X), clustered.predict_proba(X))
+
+
+def test_the_scheduler_may_come_from_the_configuration_of_dask(cluster):
+    with dask.config.set({"scheduler-address": cluster.address}):
+        executor = EXECUTORS.get("dask")(Limits())
+    result = executor.submit(act, trial_of("nothing")).result(timeout=60)
+    executor.shutdown()
+    assert result.status is Status.SUCCESS
+
+
+def test_the_client_that_is_open_shows_the_scheduler_and_stays_open(cluster):
+    with cluster.client.as_current():
+        executor = DaskExecutor(Limits())
+    executor.shutdown()
+    assert cluster.client.status == "running"
+
+
+def test_without_any_scheduler_the_error_says_what_to_give():
+    with pytest.raises(InputError, match=r"scheduler=None.*no 'scheduler-address'.* 'tcp://host"):
+        DaskExecutor(Limits())
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(InputError, match=r"scheduler='tcp://127.0.0.1:9' does not answer"):
+        DaskExecutor(Limits(scheduler="tcp://127.0.0.1:9"))
+
+
+def test_a_cluster_without_workers_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    empty = Cluster(tmp_path)
+    with pytest.raises(InputError, match=r"no worker answered within .*; start workers"):
+        DaskExecutor(Limits(scheduler=empty.address))
+    empty.close()
+
+
+def test_an_objective_that_cannot_be_pickled_is_refused_with_the_way_out(remote):
+    with pytest.raises(InputError, match=r"executor='dask' cannot send .* executor='local'"):
+        remote.submit(lambda trial: trial, trial_of("nothing"))
+
+
+def test_an_objective_that_workers_cannot_import_is_refused_with_the_way_out(
+    remote, tmp_path, monkeypatch
+):
+    (tmp_path / "only_here.py").write_text("def objective(trial):\n    return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    objective = importlib.import_module("only_here").objective
+    with pytest.raises(InputError, match=r"cannot send .*only_here.* installed on every worker"):
+        remote.submit(objective, trial_of("nothing")).result(timeout=60)
+
+
+def test_without_distributed_the_error_names_the_extra(monkeypatch):
+    monkeypatch.delitem(sys.modules, "fairautoml.execution.dask")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    fresh = Registry("fairautoml.execution", constant="EXECUTOR", kind="executor")
+    with pytest.raises(MissingExtraError, match=re.escape('pip install "fairautoml[dask]"')):
+        fresh.get("dask")

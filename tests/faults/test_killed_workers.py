@@ -1,0 +1,119 @@
+"""Workers are killed at random during a search; nothing that was completed is lost."""
+
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bystanders import is_alive, soon, workers
+
+from fairautoml.data.border import build_dataset
+from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation.problem import Problem
+from fairautoml.execution import Limits
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.run import RunPlan, run_search
+from fairautoml.spaces import SearchSpace, load_space
+from fairautoml.trials import Artifacts, Candidate, Status
+
+logger = logging.getLogger(__name__)
+
+KILLS = int(os.environ.get("FAIRAUTOML_FAULTS", "10"))
+NAMES = ("logistic_regression", "lightgbm")
+N_ROWS = 400
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc"),
+]
+
+
+def plan_of(seconds):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N_ROWS, 4))
+    data = build_dataset(X, (X[:, 0] + rng.normal(size=N_ROWS) > 0).astype(int))
+    problem = Problem(
+        dataset=data,
+        folds=stratified_folds(data.y, data.cells, 2, 0),
+        objective=METRICS.get("accuracy"),
+        goal=Goal(targets=()),
+        mitigators=(MITIGATORS.get("none"),),
+        tolerances=(),
+    )
+    start = time.monotonic()
+    return RunPlan(
+        problem=problem,
+        space=SearchSpace(learners={name: load_space("learners", name) for name in NAMES}),
+        baseline=Candidate(learner="prior"),
+        first=(),
+        strategy="random",
+        allocator="flat",
+        mitigations=(),
+        executor="local",
+        limits=Limits(n_workers=2, deadline=start + seconds),
+        n_trials=None,
+        start=start,
+        seed=0,
+    )
+
+
+class Killer(threading.Thread):
+    """Sends SIGKILL to a worker now and then."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.killed = set()
+        self.over = threading.Event()
+
+    def run(self):
+        rng = random.Random(0)
+        while len(self.killed) < KILLS and not self.over.wait(rng.uniform(0.2, 0.6)):
+            alive = workers()
+            if alive:
+                pid = rng.choice(alive)
+                os.kill(pid, signal.SIGKILL)
+                self.killed.add(pid)
+
+
+def test_workers_killed_at_random_lose_no_completed_trial_and_leave_no_process(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    artifacts = Artifacts(tmp_path)
+    artifacts.prepare()
+    seen, killer = set(), Killer()
+
+    def on_progress(progress):
+        if progress.n_trials == 1:
+            killer.start()
+        seen.update(workers())
+
+    plan = plan_of(10.0 + 0.6 * KILLS)
+    history, finished = run_search(plan, artifacts, on_progress=on_progress)
+    ended = time.monotonic()
+    killer.over.set()
+    killer.join()
+    assert finished
+    assert len(killer.killed) == KILLS
+    assert ended - plan.limits.deadline < 3.0
+    numbers = [result.trial.number for result in history.results]
+    assert sorted(numbers) == list(range(len(numbers)))
+    statuses = Counter(result.status for result in history.results)
+    logger.info("%d kills, %d trials: %s", KILLS, len(numbers), dict(statuses))
+    # A trial is lost when both of its workers were hit; at the end what runs is cut off.
+    assert set(statuses) <= {Status.SUCCESS, Status.LOST, Status.TIMEOUT, Status.STOPPED}
+    assert statuses[Status.LOST] <= KILLS // 2
+    assert statuses[Status.TIMEOUT] + statuses[Status.STOPPED] <= 4
+    again = [line for line in caplog.messages if "is run again" in line]
+    assert len(again) + statuses[Status.LOST] <= KILLS
+    for result in history.results:
+        if result.status is Status.SUCCESS:
+            assert np.isfinite(artifacts.scores(result.trial.key)).all()
+            assert len(artifacts.models(result.trial.key)) == 2
+    assert soon(lambda: workers() == [])
+    assert not any(is_alive(pid) for pid in seen | killer.killed)
