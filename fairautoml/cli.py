@@ -13,11 +13,26 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from fairautoml.arguments import (
+    bench_arguments,
+    fit_arguments,
+    leaderboard_arguments,
+    predict_arguments,
+    resume_arguments,
+    run_arguments,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fairautoml.asked import TableRequest
     from fairautoml.automl import FairAutoML
     from fairautoml.sources import Source
+
+_Command = Callable[[argparse.Namespace], int]
+_AddArguments = Callable[[argparse.ArgumentParser], None]
 
 OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
 INTERRUPTED, TERMINATED = 130, 143
@@ -88,77 +103,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _fit_parser(commands.add_parser("fit", help="search for a fair model of a table"))
-    _demo_parser(commands.add_parser("demo", help="a run on an embedded population"))
-    board = commands.add_parser("leaderboard", help="show the leaderboard of a run")
-    board.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
-    board.add_argument("--format", choices=["table", "json", "csv"], default="table")
-    board.add_argument("--json", action="store_const", const="json", dest="format")
-    board.add_argument("--top", type=_count, help="show this many rows")
-    board.set_defaults(run=_guarded(_leaderboard))
-    predict = commands.add_parser("predict", help="decide the rows of a table")
-    predict.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
-    predict.add_argument("data", metavar="DATA", help="CSV, TSV or parquet file")
-    predict.add_argument("--out", metavar="FILE", help="CSV to write instead of stdout")
-    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
-    predict.add_argument("--derive", action="append", default=[], help=derive)
-    predict.add_argument("--raw", action="store_true", help="labels such as '+1' as they are")
-    predict.add_argument("--proba", action="store_true", help="add the model's probability")
-    predict.set_defaults(run=_guarded(_predict))
-    bench = commands.add_parser("bench", help="run a sweep of fits")
-    bench.add_argument("sweep", metavar="SWEEP.yaml", help="tasks, seeds, budgets")
-    bench.add_argument("--out", metavar="FOLDER", required=True, help="where results go")
-    bench.add_argument("--resume", action="store_true", help="redo only what is missing")
-    bench.set_defaults(run=_guarded(_bench))
+    known: tuple[tuple[str, _AddArguments, _Command, str], ...] = (
+        ("fit", fit_arguments, _fit, "search for a fair model of a table"),
+        ("resume", resume_arguments, _resume, "go on with a fit that was ended early"),
+        ("demo", run_arguments, _demo, "a run on an embedded population"),
+        ("leaderboard", leaderboard_arguments, _leaderboard, "show the leaderboard of a run"),
+        ("predict", predict_arguments, _predict, "decide the rows of a table"),
+        ("bench", bench_arguments, _bench, "run a sweep of fits, or a simulation"),
+    )
+    for name, add_arguments, command, about in known:
+        own = commands.add_parser(name, help=about)
+        add_arguments(own)
+        own.set_defaults(run=_guarded(command))
     return parser
 
 
-def _fit_parser(fit: argparse.ArgumentParser) -> None:
-    add = fit.add_argument
-    add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
-    add("--target", help="column of the labels")
-    add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
-    add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
-    add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
-    add("--weight", help="column of sample weights")
-    add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
-    add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
-    add("--positive", help="label of the positive class")
-    add("--holdout", type=_share, help="share of rows set aside and judged at the end")
-    add("--learner", action="append", help="search these learners only; may be repeated")
-    add("--mitigator", action="append", help="use these mitigators only; may be repeated")
-    policy = "missing sensitive values: refused (default), a group, or in no group"
-    add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
-    unseen = "groups new at predict: refused (default), or decided by the common threshold"
-    add("--unseen-group", choices=["error", "base_model"], help=unseen)
-    fit.set_defaults(sensitive_missing="error", unseen_group="error")
-    add("--blind", action="store_true", help="the winner must not need the sensitive column")
-    add("--randomized", action="store_true", help="allow rules that decide at random")
-    add("--refit", action="store_true", help="serve one model trained on all rows")
-    add("--strict", action="store_true", help="an error when no model is feasible")
-    _run_arguments(fit)
-    fit.set_defaults(run=_guarded(_fit))
-
-
-def _demo_parser(demo: argparse.ArgumentParser) -> None:
-    _run_arguments(demo)
-    demo.set_defaults(run=_guarded(_demo))
-
-
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--objective", default="accuracy", help="performance metric (default: accuracy)")
-    add("--time", type=_seconds, metavar="S", help="seconds in all (default: fit 60, demo 30)")
-    add("--trials", type=_count, metavar="N", help="number of trials; reproducible")
-    add("--jobs", type=_jobs, default=1, metavar="N", help="trials at a time; -1 = all cores")
-    add("--strategy", default="auto", help="how the next trial is chosen")
-    add("--seed", type=_seed, default=0, help="root seed (default: 0)")
-    add("--out", metavar="RUN", help="folder that keeps the run")
-    add("--overwrite", action="store_true", help="replace an earlier run in RUN")
-    add("--json", action="store_true", help="result as JSON")
-
-
-def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+def _guarded(command: _Command) -> _Command:
     """Turn the library's errors into one line on stderr and an exit code."""
 
     def run(arguments: argparse.Namespace) -> int:
@@ -188,59 +148,52 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
 
 
 def _fit(arguments: argparse.Namespace) -> int:
-    from fairautoml.exceptions import ParameterError
-    from fairautoml.sources import Roles, open_source
+    from fairautoml.asked import fit_estimator_of, request_of
+
+    model = fit_estimator_of(arguments)
+    return _fit_and_show(model, request_of(arguments), as_json=arguments.json)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.asked import read_request, resumed_estimator_of
+
+    request = read_request(Path(arguments.run_dir))
+    return _fit_and_show(resumed_estimator_of(arguments), request, as_json=arguments.json)
+
+
+def _fit_and_show(model: "FairAutoML", request: "TableRequest", *, as_json: bool) -> int:
     from fairautoml.text import result_of
 
-    if arguments.constraint and not arguments.sensitive:
-        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
-    model = _estimator(arguments, arguments.constraint)
-    model.set_params(
-        learners=arguments.learner,
-        mitigators=arguments.mitigator,
-        sensitive_missing=arguments.sensitive_missing,
-        unseen_group=arguments.unseen_group,
-        sensitive_at_predict=not arguments.blind,
-        randomized=arguments.randomized,
-        refit=arguments.refit,
-        strict=arguments.strict,
-    )
-    model.check_parameters()
-    roles = Roles(
-        target=arguments.target,
-        sensitive=tuple(dict.fromkeys(arguments.sensitive)),
-        drop=tuple(arguments.drop),
-        weight=arguments.weight,
-        derive=tuple(arguments.derive),
-        keep=tuple(arguments.keep),
-    )
-    source, held = open_source(arguments.data, roles), None
-    model.set_params(pos_label=source.label(arguments.positive))
-    if arguments.holdout is not None:
-        source, held = source.split(arguments.holdout, arguments.seed)
-    _run_fit(model, source)
-    result = {"dataset": source.name, **result_of(model)}
-    if held is not None:
-        result["holdout"] = held.judge(model)
-    _show_result(result, model, as_json=arguments.json)
+    tables = request.open()
+    model.set_params(pos_label=tables.positive)
+    _run_fit(model, request, tables.search)
+    result = {"dataset": request.data, **result_of(model)}
+    if tables.held is not None:
+        result["holdout"] = tables.held.judge(model)
+    _show_result(result, model, as_json=as_json)
     return _exit_code(model)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from fairautoml.sources import Roles, lending_truth, open_source
+    from fairautoml.asked import TableRequest, estimator_of
+    from fairautoml.sources import Roles, lending_truth
     from fairautoml.text import result_of
 
     if arguments.time is None and arguments.trials is None:
         arguments.time = DEMO_SECONDS
-    model = _estimator(arguments, [DEMO_CONSTRAINT])
+    model = estimator_of(arguments, [DEMO_CONSTRAINT])
     model.check_parameters()
-    source = open_source("lending", Roles(target=None, sensitive=(DEMO_SENSITIVE,)))
+    roles = Roles(target=None, sensitive=(DEMO_SENSITIVE,))
+    request = TableRequest(data="lending", roles=roles, seed=arguments.seed)
+    source = request.open().search
     model.set_params(pos_label=source.positive_label)
     _say(
         f"lending: {len(source.y):,} rows of an embedded, synthetic population; "
         f"{DEMO_CONSTRAINT} between groups of {DEMO_SENSITIVE!r}"
     )
-    _run_fit(model, source)
+    _run_fit(model, request, source)
 
     _say(f"counting the true rates on {DEMO_TRUTH_ROWS:,} new people")
     truth = lending_truth(model, list(source.X.columns), DEMO_SENSITIVE, DEMO_TRUTH_ROWS)
@@ -282,10 +235,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     from fairautoml import load_run
     from fairautoml.data.files import write_csv
-    from fairautoml.sources import check_out, read_new
+    from fairautoml.sources import read_new
 
     if arguments.out is not None:
-        check_out(arguments.out)
+        _check_out(Path(arguments.out))
     model = load_run(arguments.run_dir)
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
@@ -298,37 +251,31 @@ def _predict(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _check_out(out: "Path") -> None:
+    """Refuse a file to write before work is done for it."""
+    from fairautoml.exceptions import ParameterError
+
+    if out.is_dir():
+        raise ParameterError(f"--out {str(out)!r} is a folder; name a file in it")
+    if not out.parent.is_dir():
+        missing = f"there is no folder {str(out.parent)!r}"
+        raise ParameterError(f"--out {str(out)!r}: {missing}; make it first or name another")
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.bench.sweep import run_sweep
+    from fairautoml.bench.dispatch import run_any
 
     sweep, out = Path(arguments.sweep), Path(arguments.out)
-    return run_sweep(sweep, out, resume=arguments.resume).exit_code
+    return run_any(sweep, out, resume=arguments.resume, n_jobs=arguments.jobs)
 
 
-def _estimator(arguments: argparse.Namespace, constraint: list[str] | None) -> "FairAutoML":
-    from fairautoml.automl import FairAutoML
-
-    return FairAutoML(
-        constraint=constraint,
-        objective=arguments.objective,
-        time_budget=arguments.time,
-        n_trials=arguments.trials,
-        strategy=arguments.strategy,
-        n_jobs=arguments.jobs,
-        run_dir=arguments.out,
-        overwrite=arguments.overwrite,
-        random_state=arguments.seed,
-    )
-
-
-def _run_fit(model: "FairAutoML", source: "Source") -> None:
+def _run_fit(model: "FairAutoML", request: "TableRequest", source: "Source") -> None:
     from fairautoml.text import progress_line
 
     with progress_line(sys.stderr) as on_progress:
-        model.set_params(on_progress=on_progress)
-        source.fit(model)
+        request.fit(model, source, on_progress)
 
 
 def _exit_code(model: "FairAutoML") -> int:
@@ -358,36 +305,3 @@ def _version() -> str:
     from fairautoml import __version__
 
     return __version__
-
-
-def _seconds(text: str) -> float:
-    return _number(text, float, "a positive number of seconds, such as 60")
-
-
-def _jobs(text: str) -> int:
-    return -1 if text == "-1" else int(_number(text, int, "a positive whole number, or -1"))
-
-
-def _seed(text: str) -> int:
-    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 0"))
-
-
-def _count(text: str) -> int:
-    return int(_number(text, int, "a positive whole number"))
-
-
-def _share(text: str) -> float:
-    value = _number(text, float, "a share between 0 and 1, such as 0.3")
-    return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
-
-
-def _number(text: str, kind: Callable[[str], float], wanted: str) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        _refuse(text, wanted)
-    return value if 0 < value < float("inf") else _refuse(text, wanted)
-
-
-def _refuse(text: str, wanted: str) -> NoReturn:
-    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")

@@ -1,5 +1,6 @@
 """How decisions fare on rows with known labels: accuracy, constraints, rates by group."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,17 @@ def judge(
     Returns
     -------
     dict
-        ``accuracy``, ``balanced_accuracy``, ``f1``; ``gap``, the largest over all constraints;
-        ``gaps`` by metric and group system; ``rates`` by group system, group and rate.
+        ``accuracy``, ``balanced_accuracy``, ``f1``; ``majority``, the accuracy of giving
+        everybody the commoner label; ``gap``, the largest over all constraints, and ``excess``,
+        the largest gap minus limit, at most 0 when every constraint is met; ``gaps`` by metric
+        and group system; ``rates`` by group system, group and rate.
     """
     everybody = np.zeros(len(y), dtype=np.int64)
     pooled = GroupCounts.from_rows(everybody, y, decisions, weight, n_groups=1)
     found: dict[str, Any] = {
         "n_rows": len(y),
         "n_unknown_group": int((cells < 0).sum()),
+        "majority": _majority(pooled),
         **{
             name: _plain(METRICS.get(name).value(pooled))
             for name in ("accuracy", "balanced_accuracy", "f1")
@@ -57,21 +61,31 @@ def judge(
         return found
     counts = GroupCounts.from_rows(cells, y, decisions, weight, n_groups=groups.n_cells)
     gaps: dict[str, float | None] = {}
+    excess: list[float | None] = []
     for target in targets_of(constraints, groups.systems):
         merged = counts.merged(target.system.of_cell, target.system.n_groups)
         value = target.metric.value(merged)
         gap = value if isinstance(value, Undefined) else target.metric.gap(value)
-        gaps[f"{target.metric.name}[{target.system.name}]"] = _plain(gap)
-    known = list(gaps.values())
-    found["gap"] = (
-        None if None in known else max((g for g in known if g is not None), default=None)
-    )
+        plain = gaps[f"{target.metric.name}[{target.system.name}]"] = _plain(gap)
+        excess.append(None if plain is None else plain - target.limit)
+    found["gap"], found["excess"] = _largest(list(gaps.values())), _largest(excess)
     found["gaps"] = gaps
     found["rates"] = {
         system.name: _rates(counts.merged(system.of_cell, system.n_groups), system.labels)
         for system in groups.systems
     }
     return found
+
+
+def _majority(counts: GroupCounts) -> float | None:
+    by_label = counts.table.sum(axis=(0, 2))
+    return float(by_label.max() / by_label.sum()) if by_label.sum() > 0 else None
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    """Return the largest, None when one of them is undefined or there is none."""
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
 
 
 def _plain(value: float | Undefined) -> float | None:

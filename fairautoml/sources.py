@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
     ModelCorruptError,
-    NoFeasibleModelError,
     ParameterError,
 )
 from fairautoml.store.run_folder import read_json
@@ -149,19 +148,20 @@ class Source:
         kept, held = holdout_split(labels, cells, fraction, seed)
         return self.take(kept), self.take(held)
 
-    def fit(self, model: "FairAutoML") -> None:
-        """Fit a model, and keep the roles in its run folder for later tables."""
-        try:
-            model.fit(self.X, self.y, self.sensitive, self.weight)
-        except NoFeasibleModelError:
-            self._keep_roles(model.run_dir)  # the run was kept before the error
-            raise
-        self._keep_roles(model.run_dir)
+    def draw(self, n_rows: int, seed: int) -> "Source":
+        """Return that many rows, drawn without replacement, in the order of the table.
 
-    def _keep_roles(self, folder: str | Path | None) -> None:
-        if folder is not None:
-            text = json.dumps(asdict(self.roles), indent=1, sort_keys=True)
-            (Path(folder) / SOURCE_FILE).write_text(f"{text}\n", encoding="utf-8")
+        Parameters
+        ----------
+        n_rows : int
+            At least 1; all rows when there are not more.
+        seed : int
+            Seed of the draw.
+        """
+        if n_rows >= len(self.y):
+            return self
+        rng = np.random.default_rng(seed)
+        return self.take(np.sort(rng.choice(len(self.y), n_rows, replace=False)))
 
     def judge(self, model: "FairAutoML") -> dict[str, Any]:
         """Return what ``evaluate`` says of a model on these rows.
@@ -243,7 +243,7 @@ def read_new(
     InputError
         The file cannot be read, or a column is missing.
     """
-    roles = _kept_roles(folder)
+    roles = kept_roles(folder)
     schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
     table = read_later(path, schema=schema, groups=groups, text=roles.text)
     of_groups = () if groups is None else groups.columns
@@ -263,23 +263,19 @@ def read_new(
     return X, table[list(of_groups)] if apart else None
 
 
-def check_out(out: str) -> None:
-    """Refuse a file to write before work is done for it.
+def kept_roles(folder: Path) -> Roles:
+    """Return the roles of a run; a run that Python code made has none.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
 
     Raises
     ------
-    ParameterError
-        Its folder does not exist, or it is a folder itself.
+    ModelCorruptError
+        What the folder says of them is damaged.
     """
-    if Path(out).is_dir():
-        raise ParameterError(f"--out {out!r} is a folder; name a file in it")
-    if not Path(out).parent.is_dir():
-        missing = f"there is no folder {str(Path(out).parent)!r}"
-        raise ParameterError(f"--out {out!r}: {missing}; make it first or name another")
-
-
-def _kept_roles(folder: Path) -> Roles:
-    """Return the roles of a run; a run that Python code made has none."""
     if not (folder / SOURCE_FILE).is_file():
         return Roles(target=None, sensitive=())
     found = read_json(folder, SOURCE_FILE)

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from fairautoml import load_run
-from fairautoml.cli import main
+from fairautoml.asked import fit_estimator_of, request_of
+from fairautoml.cli import _parser, main
 from fairautoml.data import load
 from fairautoml.store import RunFolder
 from fairautoml.store.run_folder import read_model
@@ -368,6 +369,8 @@ def test_the_demo_shows_the_truth_and_the_next_command(capsys):
         (["--jobs", "0"], "'0' is not a positive whole number, or -1"),
         (["--jobs", "-2"], "is not a positive whole number, or -1"),
         (["--seed", "-1"], "is not a whole number of at least 0"),
+        (["--memory", "-5"], "'-5' is not a positive number of MiB"),
+        (["--rows", "0"], "'0' is not a positive whole number"),
         (["--holdout", "1"], "'1' is not a share between 0 and 1"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
@@ -545,3 +548,115 @@ def test_warnings_and_handlers_are_put_back(kept, capsys):
     assert main(["leaderboard", str(kept[0])]) == 0
     assert warnings.showwarning is shown
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_how_trials_are_run_is_passed_on():
+    options = ["--allocator", "flat", "--executor", "dask", "--scheduler", "tcp://host:8786"]
+    limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2"]
+    model = fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options[:2], *limits]))
+    assert (model.allocator, model.strategy, model.memory_limit) == ("flat", "random", 1500.0)
+    given = _parser().parse_args(["demo", *options, "--storage", "postgresql://host/db"])
+    assert (given.executor, given.scheduler) == ("dask", "tcp://host:8786")
+    assert given.storage == "postgresql://host/db"
+
+
+def test_an_unknown_allocator_is_a_usage_error_with_the_nearest_name(people, capsys):
+    assert main(["fit", str(people / "people.csv"), *FIT, "--allocator", "flatt"]) == 2
+    assert "did you mean flat" in capsys.readouterr().err
+
+
+def test_rows_are_drawn_by_the_seed_before_some_are_held_out(people, capsys):
+    command = ["fit", str(people / "people.csv"), *FIT, "--rows", "300", "--holdout", "0.2"]
+    request = request_of(_parser().parse_args(command))
+    tables = request.open()
+    held = tables.held
+    assert (len(tables.search.y), len(held.y)) == (240, 60)
+    again = request.open().held
+    pd.testing.assert_frame_equal(held.X, again.X)
+    other = request_of(_parser().parse_args([*command, "--seed", "2"])).open().held
+    assert not held.X.equals(other.X)
+
+
+def test_more_rows_than_there_are_is_all_of_them(people):
+    command = ["fit", str(people / "people.csv"), *FIT, "--rows", "900"]
+    assert len(request_of(_parser().parse_args(command)).open().search.y) == 800
+
+
+def test_the_held_out_part_says_what_the_majority_is_worth_and_how_far_the_limit_is(
+    people, capsys
+):
+    command = ["fit", str(people / "people.csv"), *FIT, "--holdout", "0.3", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)["holdout"]
+    held = request_of(_parser().parse_args(command)).open().held
+    assert found["majority"] == pytest.approx(held.y.value_counts(normalize=True).max())
+    assert found["excess"] == pytest.approx(found["gap"] - 0.1)
+
+
+def test_a_run_is_resumed_with_its_own_table_and_more_trials(people, tmp_path, capsys):
+    run = tmp_path / "run"
+    table = ["--derive", "old=age>50", "--keep", "region=north,south", "--holdout", "0.25"]
+    fit = ["fit", str(people / "people.csv"), *FIT, *table, "--rows", "500", "--json"]
+    assert main([*fit, "--out", str(run)]) in {0, 4}
+    before = json.loads(capsys.readouterr().out)
+    assert main(["resume", str(run), "--trials", "5", "--json"]) in {0, 4}
+    after = json.loads(capsys.readouterr().out)
+    assert (before["search"]["n_trials"], after["search"]["n_trials"]) == (3, 5)
+    assert after["holdout"]["n_rows"] == before["holdout"]["n_rows"]
+    straight = [argument if argument != "3" else "5" for argument in fit]
+    assert main(straight) in {0, 4}
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["entry"] == after["entry"]
+    assert whole["holdout"] == after["holdout"]
+
+
+def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypatch):
+    run, seen = tmp_path / "run", []
+
+    def stop(*_):
+        seen.append((run / "source.json").is_file())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fairautoml.text._improvements", lambda stream: stop)
+    main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)])
+    assert seen[0]
+
+
+def test_resuming_another_table_is_a_data_error_and_changes_nothing(people, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    shutil.copy(people / "people.csv", table)
+    run = tmp_path / "run"
+    assert main(["fit", str(table), *FIT, "--out", str(run)]) in {0, 4}
+    before = (run / "model.json").read_bytes(), (run / "source.json").read_bytes()
+    load("lending").frame.tail(700).to_csv(table, index=False)
+    assert main(["resume", str(run), "--trials", "5"]) == 3
+    assert "error: " in capsys.readouterr().err
+    assert ((run / "model.json").read_bytes(), (run / "source.json").read_bytes()) == before
+
+
+def test_a_folder_without_a_table_cannot_be_resumed(kept, tmp_path, capsys):
+    assert main(["resume", str(tmp_path / "none")]) == 8
+    assert "does not say which table" in capsys.readouterr().err
+    run = tmp_path / "run"
+    shutil.copytree(kept[0], run)
+    (run / "source.json").write_text('{"target": "repaid"}')
+    assert main(["resume", str(run)]) == 8
+    assert "is damaged" in capsys.readouterr().err
+    shutil.copy(kept[0] / "source.json", run)
+    (run / "config.json").write_text("[]")
+    assert main(["resume", str(run)]) == 8
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_sweep_is_run_with_several_fits_at_a_time(tmp_path, capsys):
+    (tmp_path / "s.yaml").write_text(
+        "defaults: {n_trials: 3, dataset: lending, sensitive: [sex], options: [--rows=300],\n"
+        "           constraints: [demographic_parity_difference<=0.2]}\n"
+        "tasks: [{name: one}]\n"
+        "variants: [{name: plain}, {name: other, system: flaml_metric_constraints}]\n"
+    )
+    out = tmp_path / "out"
+    assert main(["bench", str(tmp_path / "s.yaml"), "--out", str(out), "--jobs", "2"]) == 0
+    assert set(pd.read_csv(out / "ranks.csv")["variant"]) == {"plain", "other"}
+    assert pd.read_csv(out / "cells.csv")["holdout.majority"].between(0.5, 1).all()
+    assert capsys.readouterr().err.count(" done in ") == 2

@@ -1,16 +1,18 @@
 """One cell of a sweep: a task with a seed, run in a process of its own."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fairautoml.bench.tasks import Task
+from fairautoml.bench.tasks import OURS, Task
 
 FINISHED_CODES = frozenset({0, 4, 9})
 """Exit codes of a fit that came to its end: done, nothing feasible, not certified."""
@@ -20,6 +22,8 @@ GRACE_FACTOR = 3.0
 TRIAL_SECONDS = 600.0
 """Time that one trial may take at most, when the budget is a number of trials."""
 REASON_LENGTH = 500
+POLL_SECONDS = 0.5
+"""How soon a cell that is to be stopped is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class CellRecord:
         ``"done"`` or ``"failed"``.
     reason : str
         Why it failed, else empty.
+    system, question, variant : str
+        Of the task.
     exit_code : int or None
         Of the process; None when it was ended.
     wall_seconds : float
@@ -75,18 +81,49 @@ class CellRecord:
     exit_code: int | None
     wall_seconds: float
     result: Mapping[str, Any]
+    system: str = OURS
+    question: str = ""
+    variant: str = ""
 
     def row(self) -> dict[str, Any]:
         """Return the row of the tidy table; nested results are flattened with dots."""
         own = {
             "task": self.task,
+            **({"question": self.question, "variant": self.variant} if self.variant else {}),
             "seed": self.seed,
             "outcome": self.outcome,
             "reason": self.reason,
             "exit_code": self.exit_code,
             "wall_seconds": self.wall_seconds,
         }
+        own |= budget_of(self.result)
         return own | {k: v for k, v in flatten(self.result).items() if k not in own}
+
+
+def budget_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return how a fit kept its budget of seconds; nothing when it had none.
+
+    Parameters
+    ----------
+    result : mapping
+        The JSON that a fit printed.
+
+    Returns
+    -------
+    dict
+        ``budget.overrun``, seconds over the budget, negative when it ended early;
+        ``budget.used``, its share of the budget; ``budget.usable``, 1 when the model that is
+        served tells people apart, else 0.
+    """
+    search, entry = result.get("search", {}), result.get("entry", {})
+    budget, seconds = search.get("time_budget"), search.get("seconds")
+    if budget is None or seconds is None:
+        return {}
+    return {
+        "budget.overrun": round(seconds - budget, 3),
+        "budget.used": round(seconds / budget, 4),
+        "budget.usable": float(not entry.get("constant", True)),
+    }
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -101,8 +138,10 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def run_cell(cell: Cell, command: Sequence[str], folder: Path) -> CellRecord:
-    """Run a cell to its end and keep its record and its log.
+def run_cell(
+    cell: Cell, command: Sequence[str], folder: Path, stop: threading.Event
+) -> CellRecord | None:
+    """Run a cell to its end and keep its record and its log; None when it was stopped.
 
     Parameters
     ----------
@@ -112,16 +151,24 @@ def run_cell(cell: Cell, command: Sequence[str], folder: Path) -> CellRecord:
         Program and first arguments, to which the cell's own are added.
     folder : Path
         Where ``<key>.json`` and ``<key>.log`` (its standard error) are written.
+    stop : Event
+        Once set, the cell is ended and leaves no record.
     """
-    arguments = cell.task.arguments(cell.seed)
+    task = cell.task
+    arguments = task.arguments(cell.seed)
     log = folder / f"{cell.key}.log"
     start = time.monotonic()
-    code, printed = _run([*command, *arguments], log, cell.limit_seconds)
+    code, printed = _run([*command, *arguments], log, cell.limit_seconds, stop)
+    if stop.is_set():
+        return None
     seconds = round(time.monotonic() - start, 3)
     result = _result(printed)
     reason = _reason(code, result, log, cell.limit_seconds)
     record = CellRecord(
-        task=cell.task.name,
+        task=task.name,
+        question=task.question,
+        variant=task.variant,
+        system=task.system,
         seed=cell.seed,
         arguments=arguments,
         outcome="failed" if reason else "done",
@@ -153,7 +200,9 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _run(command: Sequence[str], log: Path, limit: float) -> tuple[int | None, str]:
+def _run(
+    command: Sequence[str], log: Path, limit: float, stop: threading.Event
+) -> tuple[int | None, str]:
     """Return exit code and standard output; on any way out the process group is gone."""
     with (
         log.open("wb") as errors,
@@ -166,13 +215,26 @@ def _run(command: Sequence[str], log: Path, limit: float) -> tuple[int | None, s
         ) as process,
     ):
         try:
-            printed, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            return None, ""
+            printed = _printed(process, time.monotonic() + limit, stop)
         finally:
             if process.poll() is None:
                 _kill(process)
+    if printed is None:
+        return None, ""
     return process.returncode, printed.decode("utf-8", errors="replace")
+
+
+def _printed(
+    process: "subprocess.Popen[bytes]", deadline: float, stop: threading.Event
+) -> bytes | None:
+    """Return the standard output of a process; None when it was stopped or out of time."""
+    while not stop.is_set():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=min(left, POLL_SECONDS))[0]
+    return None
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

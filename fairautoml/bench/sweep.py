@@ -4,15 +4,17 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairautoml.bench.cells import Cell, CellRecord, read_record, run_cell, write_text
 from fairautoml.bench.manifest import manifest
 from fairautoml.bench.tables import write_tables
-from fairautoml.bench.tasks import Sweep, read_sweep
+from fairautoml.bench.tasks import OURS, Sweep, read_sweep
 from fairautoml.exceptions import (
     RunFolderError,
     RunFolderExistsError,
@@ -26,6 +28,8 @@ else:
     import fcntl
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
+PEER = (sys.executable, "-m", "fairautoml.bench.peers")
+"""Called with the name of the system before the arguments of a fit."""
 PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
 USUAL_SECONDS = 60.0
@@ -60,24 +64,30 @@ def run_sweep(
     folder: Path,
     *,
     resume: bool = False,
+    n_jobs: int = 1,
     command: Sequence[str] = FIT,
     on_line: Callable[[str], object] = sys.stderr.write,
 ) -> SweepOutcome:
-    """Run every cell of a sweep, one after the other, and write its tables after each.
+    """Run every cell of a sweep and write its tables after each.
 
-    Finished cells are durable: an interrupted sweep goes on with ``resume=True``. A cell that
-    fails is a row with a reason, and the others are run.
+    All tasks are run with their first seed, then all with their second, and so on, so that an
+    interrupted sweep is balanced. Finished cells are durable: it goes on with ``resume=True``. A
+    cell that fails is a row with a reason, and the others are run.
 
     Parameters
     ----------
     source : Path
         YAML file of the sweep.
     folder : Path
-        Gets ``manifest.json``, ``cells.csv``, ``summary.csv``, ``summary.md`` and ``cells/``.
+        Gets ``manifest.json``, ``cells.csv``, ``summary.csv``, ``summary.md``, ``cells/`` and,
+        with variants, ``ranks.csv``.
     resume : bool
         Keep the finished cells in the folder, run missing, failed and changed ones.
+    n_jobs : int
+        Cells at the same time, at least 1. They share the cores, so figures of time are only to
+        be compared within one sweep.
     command : sequence of str
-        What is run for each cell, before the arguments of the cell.
+        What is run for each cell of this library, before the arguments of the cell.
     on_line : callable
         Gets one line of progress per cell; standard error by default.
 
@@ -102,9 +112,10 @@ def run_sweep(
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with _locked(folder / ".lock"):
-            about = json.dumps(manifest(sweep, source, command), indent=1)
-            write_text(folder / "manifest.json", about + "\n")
-            return _run_cells(sweep, folder, command, on_line)
+            about = {**manifest(sweep, source, command), "jobs": n_jobs}
+            write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
+            run = _Run(folder=folder, command=command, n_jobs=n_jobs, on_line=on_line)
+            return run.all_cells(sweep)
     except RunFolderError:
         raise
     except OSError as error:
@@ -119,7 +130,8 @@ class _Clock:
 
     planned: float = 0.0
     taken: float = 0.0
-    left: float = field(default=0.0)
+    left: float = 0.0
+    n_jobs: int = 1
 
     @staticmethod
     def plan(cell: Cell) -> float:
@@ -132,30 +144,79 @@ class _Clock:
         self.left -= self.plan(cell)
 
     def seconds_left(self) -> float:
-        return self.left * self.taken / self.planned
+        return self.left * self.taken / self.planned / self.n_jobs
 
 
-def _run_cells(
-    sweep: Sweep, folder: Path, command: Sequence[str], on_line: Callable[[str], object]
-) -> SweepOutcome:
-    cells = [Cell(task=task, seed=seed) for task in sweep.tasks for seed in task.seeds]
-    records = {cell.key: found for cell in cells if (found := _finished(cell, folder))}
-    n_reused = len(records)
-    todo = [cell for cell in cells if cell.key not in records]
-    clock = _Clock(left=sum(map(_Clock.plan, todo)))
-    for cell in todo:
-        record = run_cell(cell, command, folder / "cells")
-        records[cell.key] = record
-        clock.record(cell, record.wall_seconds)
-        _write(cells, records, folder)
-        on_line(
-            f"[{len(records)}/{len(cells)}] {cell.key} {record.outcome} in "
-            f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}{record.reason}; "
-            f"about {clock.seconds_left() / 60:.0f} min left\n"
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """The cells of a sweep being run, some at the same time."""
+
+    folder: Path
+    command: Sequence[str]
+    n_jobs: int
+    on_line: Callable[[str], object]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def all_cells(self, sweep: Sweep) -> SweepOutcome:
+        """Run what is missing; however it ends, no process is left behind."""
+        cells = [Cell(task=task, seed=seed) for task in sweep.tasks for seed in task.seeds]
+        records = {c.key: found for c in cells if (found := _finished(c, self.folder))}
+        n_reused = len(records)
+        todo = [cell for cell in in_turns(sweep) if cell.key not in records]
+        clock = _Clock(left=sum(map(_Clock.plan, todo)), n_jobs=self.n_jobs)
+        with closing(self._records(todo)) as ended:
+            for cell, record in ended:
+                records[cell.key] = record
+                clock.record(cell, record.wall_seconds)
+                _write(cells, records, self.folder)
+                self.on_line(
+                    f"[{len(records)}/{len(cells)}] {cell.key} {record.outcome} in "
+                    f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}{record.reason}; "
+                    f"about {clock.seconds_left() / 60:.0f} min left\n"
+                )
+        _write(cells, records, self.folder)
+        failed = sum(record.outcome == "failed" for record in records.values())
+        return SweepOutcome(
+            folder=self.folder, n_cells=len(cells), n_failed=failed, n_reused=n_reused
         )
-    _write(cells, records, folder)
-    n_failed = sum(record.outcome == "failed" for record in records.values())
-    return SweepOutcome(folder=folder, n_cells=len(cells), n_failed=n_failed, n_reused=n_reused)
+
+    def _records(self, todo: Sequence[Cell]) -> Generator[tuple[Cell, CellRecord], None, None]:
+        """Yield records as cells end; a cell starts when the one before it is written down."""
+        waiting, running = list(todo), dict[Future[CellRecord | None], Cell]()
+        with ThreadPoolExecutor(self.n_jobs, thread_name_prefix="cell") as threads:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < self.n_jobs:
+                        cell = waiting.pop(0)
+                        running[threads.submit(self._one, cell)] = cell
+                    done = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
+                    cell, record = running.pop(done), done.result()
+                    if record is not None:
+                        yield cell, record
+            finally:
+                self.stop.set()
+
+    def _one(self, cell: Cell) -> CellRecord | None:
+        system = cell.task.system
+        command = self.command if system == OURS else (*PEER, system)
+        return run_cell(cell, command, self.folder / "cells", self.stop)
+
+
+def in_turns(sweep: Sweep) -> list[Cell]:
+    """Return all cells: every task with its first seed, then every task with its second, ...
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Tasks and their seeds.
+    """
+    most = max(len(task.seeds) for task in sweep.tasks)
+    return [
+        Cell(task=task, seed=task.seeds[turn])
+        for turn in range(most)
+        for task in sweep.tasks
+        if turn < len(task.seeds)
+    ]
 
 
 def _finished(cell: Cell, folder: Path) -> CellRecord | None:
@@ -163,7 +224,8 @@ def _finished(cell: Cell, folder: Path) -> CellRecord | None:
     record = read_record(folder / "cells" / f"{cell.key}.json")
     if record is None or record.outcome != "done":
         return None
-    return record if record.arguments == cell.task.arguments(cell.seed) else None
+    asked = (cell.task.system, cell.task.arguments(cell.seed))
+    return record if (record.system, record.arguments) == asked else None
 
 
 def _write(cells: Sequence[Cell], records: dict[str, CellRecord], folder: Path) -> None:

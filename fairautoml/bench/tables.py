@@ -1,16 +1,18 @@
-"""From the records of a sweep to its tables: cells, and mean and spread over seeds."""
+"""From the records of a sweep to its tables: cells, spread over seeds, ranks of variants."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fairautoml.bench.cells import CellRecord, write_text
+from fairautoml.bench.ranks import MEANS, ranks
 from fairautoml.data.files import write_csv
 
 SHOWN = (
     "holdout.accuracy", "holdout.gap", "search.score", "search.gap", "search.n_trials",
-    "search.overhead_fraction", "wall_seconds",
+    "search.overhead_fraction", "budget.overrun", "budget.used", "budget.usable", "wall_seconds",
 )  # fmt: skip
 """Columns of the page, of those that the fits have printed."""
 NOT_MEASURED = ("seed", "exit_code")
@@ -18,6 +20,8 @@ NOT_MEASURED = ("seed", "exit_code")
 
 def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
+
+    With variants there is ``ranks.csv`` too.
 
     Parameters
     ----------
@@ -30,7 +34,12 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     summary = summarize(cells)
     write_csv(cells, folder / "cells.csv")
     write_csv(summary, folder / "summary.csv")
-    write_text(folder / "summary.md", page(cells, summary))
+    text = page(cells, summary)
+    if "variant" in cells:
+        table = ranks(cells)
+        write_csv(table, folder / "ranks.csv")
+        text = ranks_page(table) + "\n" + text
+    write_text(folder / "summary.md", text)
 
 
 def summarize(cells: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +89,37 @@ def page(cells: pd.DataFrame, summary: pd.DataFrame) -> str:
         return text
     reasons = failed[["task", "seed", "reason"]].astype(str).to_numpy().tolist()
     return text + "\nFailed cells:\n\n" + _markdown(["task", "seed", "reason"], reasons)
+
+
+def ranks_page(table: pd.DataFrame) -> str:
+    """Return the variants against each other as Markdown.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As ``fairautoml.bench.ranks.ranks`` returns it.
+    """
+    shown = ["cells", "failed", *MEANS]
+    rows = [
+        [
+            str(row["variant"]),
+            _rank(row),
+            *("-" if pd.isna(row[name]) else f"{row[name]:.4g}" for name in shown),
+        ]
+        for _, row in table.iterrows()
+    ]
+    blocks = int(table["blocks"].max())
+    return (
+        f"Variants by their mean rank in strict fair accuracy over {blocks} blocks of task and "
+        "seed, with its 95 % bootstrap interval; means over tasks.\n\n"
+        + _markdown(["variant", "rank", *shown], rows)
+    )
+
+
+def _rank(row: "pd.Series[Any]") -> str:
+    if pd.isna(row["rank"]):
+        return "-"
+    return f"{row['rank']:.2f} [{row['rank_low']:.2f}, {row['rank_high']:.2f}]"
 
 
 def _spread(mean: float, sd: float) -> str:

@@ -1,19 +1,23 @@
-"""What a sweep runs: tasks and seeds, read from a YAML file."""
+"""What a sweep runs: tasks, variants and seeds, read from a YAML file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import yaml
 
+from fairautoml.bench.peers import PEERS
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError
+from fairautoml.registry import unknown_name
 
 SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""
 LISTS = ("sensitive", "constraints", "derive", "keep", "options", "seeds")
+OURS = "fairautoml"
+KEYS = ("defaults", "tasks", "variants")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,13 @@ class Task:
         Budget in trials; exactly one of the two is given.
     seeds : tuple of int
         One cell each.
-    holdout : float
-        Share of the rows that the fit does not see, in (0, 1).
+    holdout : float or None
+        Share of the rows that the fit does not see, in (0, 1); None = nothing is set aside.
+    system : str
+        ``"fairautoml"``, or the name of another system of ``fairautoml.bench.peers``.
+    variant : str
+        One of several ways to answer the same question; empty when there is one only. The name
+        of the task ends with it.
 
     Raises
     ------
@@ -61,7 +70,9 @@ class Task:
     seconds: float | None = None
     n_trials: int | None = None
     seeds: tuple[int, ...] = (0,)
-    holdout: float = 0.3
+    holdout: float | None = 0.3
+    system: str = OURS
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if not SLUG.match(self.name):
@@ -72,9 +83,10 @@ class Task:
         budget = self.n_trials if self.seconds is None else self.seconds
         if not _is_number(budget) or budget <= 0:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
-        if not _is_number(self.holdout) or not 0 < self.holdout < 1:
-            msg = f"task {self.name!r}: holdout is {self.holdout!r}; it must be in (0, 1)"
-            raise InputError(msg)
+        self._check_holdout()
+        if self.system != OURS and self.system not in PEERS.names():
+            known = (OURS, *PEERS.names())
+            raise InputError(f"task {self.name!r}: {unknown_name('system', self.system, known)}")
         if not all(option.startswith("--") for option in self.options):
             msg = f"task {self.name!r}: options is {list(self.options)}; each must begin with --"
             raise InputError(msg)
@@ -83,6 +95,17 @@ class Task:
             parse_derive(text)
         for text in self.keep:
             parse_keep(text)
+
+    @property
+    def question(self) -> str:
+        """Name that all variants share."""
+        return self.name.removesuffix(f"-{self.variant}") if self.variant else self.name
+
+    def _check_holdout(self) -> None:
+        share = self.holdout
+        if share is not None and (not _is_number(share) or not 0 < share < 1):
+            msg = f"task {self.name!r}: holdout is {share!r}; it must be in (0, 1), or null"
+            raise InputError(msg)
 
     def _check_seeds(self) -> None:
         whole = all(type(seed) is int and seed >= 0 for seed in self.seeds)
@@ -106,7 +129,9 @@ class Task:
         if self.n_trials is not None:
             parts += ["--trials", str(self.n_trials)]
         parts += self.options
-        return (*parts, "--holdout", f"{self.holdout:g}", "--seed", str(seed), "--json")
+        if self.holdout is not None:
+            parts += ["--holdout", f"{self.holdout:g}"]
+        return (*parts, "--seed", str(seed), "--json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +154,10 @@ def read_sweep(path: Path) -> Sweep:
     """Read a sweep.
 
     The file has ``tasks``, a list of the fields of ``Task``, and optionally ``defaults``, fields
-    that tasks without them get. ``seeds: 5`` means the seeds 0 to 4.
+    that tasks without them get. ``seeds: 5`` means the seeds 0 to 4. With ``variants``, a list of
+    further fields with a name each, every task is run in every variant: the fields of a variant
+    replace those of the task, its options are added, and the task is called
+    ``<task>-<variant>``. Lists in a list of texts are laid out flat, so that anchors can be used.
 
     Parameters
     ----------
@@ -145,12 +173,8 @@ def read_sweep(path: Path) -> Sweep:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"sweep {path} cannot be read: {error}") from None
-    if not isinstance(content, dict) or not set(content) <= {"defaults", "tasks"}:
-        raise InputError(f"sweep {path} must have the keys 'tasks' and, if wanted, 'defaults'")
-    defaults, tasks = content.get("defaults", {}), content.get("tasks")
-    if not isinstance(defaults, dict) or not isinstance(tasks, list) or not tasks:
-        raise InputError(f"sweep {path}: 'tasks' must be a list of tasks, 'defaults' a mapping")
-    read = tuple(_task(task, defaults, path) for task in tasks)
+    defaults, tasks, variants = _parts(content, path)
+    read = tuple(_task(fields, path) for fields in _crossed(defaults, tasks, variants, path))
     names = [task.name for task in read]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
@@ -158,10 +182,40 @@ def read_sweep(path: Path) -> Sweep:
     return Sweep(name=path.stem, tasks=read)
 
 
-def _task(entry: object, defaults: Mapping[str, Any], path: Path) -> Task:
-    if not isinstance(entry, dict):
-        raise InputError(f"sweep {path}: the task {entry!r} must be a mapping of its fields")
-    given = {**defaults, **entry}
+def _parts(content: object, path: Path) -> tuple[dict[str, Any], list[Any], list[Any]]:
+    if not isinstance(content, dict) or not set(content) <= set(KEYS):
+        msg = f"sweep {path} must have the keys 'tasks' and, if wanted, 'defaults' and 'variants'"
+        raise InputError(msg)
+    defaults, tasks = content.get("defaults", {}), content.get("tasks")
+    variants = content.get("variants", [{"name": ""}])
+    listed = all(isinstance(part, list) and part for part in (tasks, variants))
+    if not isinstance(defaults, dict) or not isinstance(tasks, list) or not listed:
+        msg = f"sweep {path}: 'tasks' and 'variants' must be lists, 'defaults' a mapping"
+        raise InputError(msg)
+    return defaults, tasks, variants
+
+
+def _crossed(
+    defaults: Mapping[str, Any], tasks: list[Any], variants: list[Any], path: Path
+) -> Iterator[dict[str, Any]]:
+    """Yield the fields of every task in every variant."""
+    for task in tasks:
+        for variant in variants:
+            if not isinstance(task, dict) or not isinstance(variant, dict):
+                wrong = variant if isinstance(task, dict) else task
+                msg = f"sweep {path}: {wrong!r} must be a mapping of the fields of a task"
+                raise InputError(msg)
+            given = {**defaults, **task}
+            name = variant.get("name")
+            if name == "":
+                yield given
+                continue
+            options = [given.get("options", []), variant.get("options", [])]
+            joined = {"name": f"{given.get('name')}-{name}", "variant": name, "options": options}
+            yield {**given, **variant, **joined}
+
+
+def _task(given: dict[str, Any], path: Path) -> Task:
     allowed = [field.name for field in fields(Task)]
     where = f"sweep {path}, task {given.get('name')!r}"
     unknown = sorted(str(key) for key in given if key not in allowed)
@@ -183,11 +237,19 @@ def _task(entry: object, defaults: Mapping[str, Any], path: Path) -> Task:
 def _listed(value: object, key: str, where: str) -> tuple[Any, ...]:
     if key == "seeds" and type(value) is int:
         return tuple(range(value))
-    items = value if isinstance(value, list) else [value]
+    items = list(_flat(value))
     kind: type = int if key == "seeds" else str
     if not all(isinstance(item, kind) for item in items):
         raise InputError(f"{where}: {key} is {value!r}; give a list of {kind.__name__}")
     return tuple(items)
+
+
+def _flat(value: object) -> Iterator[object]:
+    if not isinstance(value, list):
+        yield value
+        return
+    for item in value:
+        yield from _flat(item)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

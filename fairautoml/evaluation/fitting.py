@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.encoding import Encoder, fit_encoding
+from fairautoml.evaluation.kept import memory_of, writable
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS, ScoreModel, Target, TrainRows
 from fairautoml.trials import Candidate
@@ -33,7 +34,8 @@ class LearnerModel:
             The classifier returned something else than probabilities.
         """
         del cells
-        proba = np.asarray(self.estimator.predict_proba(X))
+        # Some of scikit-learn's estimators refuse read-only rows that hold NaN.
+        proba = np.asarray(self.estimator.predict_proba(writable(X)))
         if proba.shape != (X.shape[0], 2):
             msg = f"predict_proba returned shape {proba.shape}, expected ({X.shape[0]}, 2)"
             raise NonFiniteScoresError(msg)
@@ -64,8 +66,12 @@ class FittedModel:
     model: ScoreModel
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1) of rows of the encoded matrix, shape (n_rows,)."""
-        return checked_scores(self.model.scores(self.encoder.transform(X), cells))
+        """Return P(y = 1) of rows of the dataset's matrix, shape (n_rows,)."""
+        return self.scores_encoded(self.encoder.transform(X), cells)
+
+    def scores_encoded(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1) of rows that ``encoder`` has transformed, shape (n_rows,)."""
+        return checked_scores(self.model.scores(X, cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +115,45 @@ class BaseFit:
         return None if self.deadline is None else self.deadline - time.monotonic()
 
 
-def fit_candidate(
-    candidate: Candidate,
-    rows: Dataset,
-    seed: int,
-    *,
-    targets: tuple[Target, ...] = (),
-    deadline: float | None = None,
-) -> FittedModel:
-    """Train a candidate.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoded:
+    """Encoded training rows, and how new rows are encoded alike.
 
     Parameters
     ----------
-    candidate : Candidate
-        Learner, parameters, encoding, training-time mitigation.
+    train : TrainRows
+        The rows.
+    encoder : Encoder
+        Fitted on them.
+    """
+
+    train: TrainRows
+    encoder: Encoder
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of the rows."""
+        rows = self.train
+        return memory_of(rows.X) + rows.y.nbytes + rows.weight.nbytes + rows.cells.nbytes
+
+
+def encode(
+    encoding: str, rows: Dataset, seed: int, *, targets: tuple[Target, ...] = ()
+) -> Encoded:
+    """Fit an encoding on training rows and encode them.
+
+    Parameters
+    ----------
+    encoding : str
+        How categories reach the learner.
     rows : Dataset
         Training rows.
     seed : int
         Seed of everything random in it.
     targets : tuple of Target
         What the user wants equal, for training-time mitigations.
-    deadline : float or None
-        ``time.monotonic()`` at which it should be done; only mitigations that train many times
-        look at it.
     """
-    X, layout, encoder = fit_encoding(candidate.encoding, rows.X, rows.y, rows.layout, seed)
+    X, layout, encoder = fit_encoding(encoding, rows.X, rows.y, rows.layout, seed)
     train = TrainRows(
         X=X,
         y=rows.y,
@@ -143,25 +163,46 @@ def fit_candidate(
         layout=layout,
         targets=targets,
     )
+    return Encoded(train=train, encoder=encoder)
+
+
+def fit_candidate(
+    candidate: Candidate, rows: Encoded, seed: int, *, deadline: float | None = None
+) -> FittedModel:
+    """Train a candidate.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        Learner, parameters, training-time mitigation.
+    rows : Encoded
+        Training rows in the candidate's encoding.
+    seed : int
+        Seed of everything random in it.
+    deadline : float or None
+        ``time.monotonic()`` at which it should be done; only mitigations that train many times
+        look at it.
+    """
     fit_base = BaseFit(candidate=candidate, seed=seed, deadline=deadline)
     if candidate.mitigation == "none":
-        return FittedModel(encoder, fit_base(train))
+        return FittedModel(rows.encoder, fit_base(rows.train))
     mitigator = MITIGATORS.get(candidate.mitigation)
     if mitigator.train is None:
         msg = f"mitigator {mitigator.name!r} has stage {mitigator.stage!r}; it cannot train"
         raise TypeError(msg)
-    model = mitigator.train(train, fit_base, candidate.mitigation_params, seed)
-    return FittedModel(encoder, model)
+    model = mitigator.train(rows.train, fit_base, candidate.mitigation_params, seed)
+    return FittedModel(rows.encoder, model)
 
 
 def _fit_learner(
     learner: Learner, candidate: Candidate, rows: TrainRows, seed: int
 ) -> LearnerModel:
     estimator = learner.build(candidate.params, rows.layout, seed)
+    X, y = (rows.X, rows.y) if learner.shares_rows else (writable(rows.X), writable(rows.y))
     if (rows.weight == rows.weight[0]).all():
-        estimator.fit(rows.X, rows.y)
+        estimator.fit(X, y)
     elif learner.handles_weights:
-        estimator.fit(rows.X, rows.y, sample_weight=rows.weight)
+        estimator.fit(X, y, sample_weight=writable(rows.weight))
     else:
         msg = f"learner {learner.name!r} cannot use sample weights"
         raise TypeError(msg)

@@ -15,16 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fitting import FittedModel, fit_candidate
+from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
+from fairautoml.evaluation.fold_rows import FoldRows
+from fairautoml.evaluation.rivalry import FEWEST_FOLDS, row_losses, too_far
 from fairautoml.mitigators import Target
 from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, seed_of
 
 LONGEST_ERROR = 2000
 """Characters kept of a learner's error message."""
-
-SMALLEST_PROBABILITY = 1e-7
-"""Scores are clipped to [1e-7, 1 - 1e-7] inside the log loss."""
 
 
 class OutOfTimeError(TimeoutError):
@@ -63,6 +61,16 @@ class Objective:
         loaded: Dataset = joblib.load(self.data, mmap_mode="r")
         return loaded
 
+    @cached_property
+    def rows(self) -> FoldRows:
+        """The rows of the folds, kept from trial to trial."""
+        return FoldRows(
+            dataset=self.dataset,
+            folds=self.folds,
+            root_seed=self.root_seed,
+            targets=self.targets,
+        )
+
     def __call__(self, trial: Trial) -> TrialResult:
         """Return the result of a trial, whatever happens inside it.
 
@@ -87,56 +95,81 @@ class Objective:
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=peak)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
-        seed = seed_of(self.root_seed, trial.candidate)
         scores = np.full(self.dataset.n_rows, np.nan, dtype=np.float32)
+        losses = np.full(self.dataset.n_rows, np.nan)
+        rival = self._rival(trial)
         models: list[FittedModel] = []
         for fold in range(trial.budget.folds):
             _check_time(trial, start, done=fold)
-            held_out = np.flatnonzero(self.folds == fold)
-            model = self._fit_fold(trial, fold, seed, _fold_deadline(trial, start, done=fold))
-            part = self.dataset.take(held_out)
-            scores[held_out] = model.scores(part.X, part.cells)
+            model, held_out, found = self._score_fold(trial, fold, start)
+            scores[held_out], losses[held_out] = found, row_losses(self.dataset.y[held_out], found)
             models.append(model)
+            reason = "" if rival is None else self._too_far(losses, rival, trial, done=fold + 1)
+            if reason:
+                return TrialResult(
+                    trial=trial,
+                    status=Status.PRUNED,
+                    fold_log_loss=self._fold_losses(losses, fold + 1),
+                    error=reason,
+                )
         self.artifacts.write_models(trial.key, tuple(models))
         self.artifacts.write_scores(trial.key, scores)
-        losses = _row_losses(self.dataset.y, scores)
-        weight = self.dataset.weight
         return TrialResult(
             trial=trial,
             status=Status.SUCCESS,
-            log_loss=float(np.average(losses, weights=weight)),
-            fold_log_loss=tuple(
-                float(np.average(losses[self.folds == k], weights=weight[self.folds == k]))
-                for k in range(trial.budget.folds)
-            ),
+            log_loss=float(np.average(losses, weights=self.dataset.weight)),
+            fold_log_loss=self._fold_losses(losses, trial.budget.folds),
         )
 
-    def _fit_fold(self, trial: Trial, fold: int, seed: int, deadline: float | None) -> FittedModel:
-        rows: NDArray[np.integer] = np.flatnonzero(self.folds != fold)
-        fraction = trial.budget.sample_fraction
-        if fraction < 1.0:
-            rows = self._sample(rows, fraction, seed)
-        return fit_candidate(
-            trial.candidate,
-            self.dataset.take(rows),
-            seed + fold,
-            targets=self.targets,
-            deadline=deadline,
+    def _score_fold(
+        self, trial: Trial, fold: int, start: float
+    ) -> tuple[FittedModel, NDArray[np.int64], NDArray[np.float32]]:
+        """Return the model of a fold, the rows that it did not see, and their scores."""
+        candidate, fraction = trial.candidate, trial.budget.sample_fraction
+        model = fit_candidate(
+            candidate,
+            self.rows.train(fold, fraction, candidate.encoding),
+            seed_of(self.root_seed, candidate) + fold,
+            deadline=_fold_deadline(trial, start, done=fold),
+        )
+        held_out = self.rows.held_out(fold, fraction, candidate.encoding)
+        return model, held_out.rows, model.scores_encoded(held_out.X, held_out.cells)
+
+    def _fold_losses(self, losses: NDArray[np.float64], done: int) -> tuple[float, ...]:
+        weight = self.dataset.weight
+        return tuple(
+            float(np.average(losses[self.folds == k], weights=weight[self.folds == k]))
+            for k in range(done)
         )
 
-    def _sample(
-        self, rows: NDArray[np.integer], fraction: float, seed: int
-    ) -> NDArray[np.integer]:
-        """Return a share of the rows, stratified by label and cell."""
-        parts = max(2, round(1.0 / fraction))
-        part = self.dataset.take(rows)
-        dealt = stratified_folds(part.y, part.cells, parts, seed)
-        kept = max(1, round(fraction * parts))
-        sampled: NDArray[np.integer] = rows[dealt < kept]
-        return sampled
+    def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
+        """Return the log loss of each row by the trial's rival, None when it is not at hand."""
+        if not trial.rival:
+            return None
+        try:
+            return row_losses(self.dataset.y, self.artifacts.scores(trial.rival))
+        except FileNotFoundError:
+            return None
+
+    def _too_far(
+        self,
+        losses: NDArray[np.float64],
+        rival: NDArray[np.float64],
+        trial: Trial,
+        *,
+        done: int,
+    ) -> str:
+        """Return why the trial goes no further after these folds, empty when it does."""
+        if done < FEWEST_FOLDS or done == trial.budget.folds:
+            return ""
+        rows = self.folds < done
+        reason = too_far(losses[rows], rival[rows], self.dataset.weight[rows])
+        return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
 
 
-def refit(candidate: Candidate, dataset: Dataset, root_seed: int) -> tuple[FittedModel, ...]:
+def refit(
+    candidate: Candidate, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
+) -> tuple[FittedModel, ...]:
     """Train the candidate once on all rows, with the seed it had in the search.
 
     Parameters
@@ -147,10 +180,14 @@ def refit(candidate: Candidate, dataset: Dataset, root_seed: int) -> tuple[Fitte
         All search rows.
     root_seed : int
         Seed of the run.
+    targets : tuple of Target
+        What the user wants equal, for training-time mitigations.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return (fit_candidate(candidate, dataset, seed_of(root_seed, candidate)),)
+        seed = seed_of(root_seed, candidate)
+        rows = encode(candidate.encoding, dataset, seed, targets=targets)
+        return (fit_candidate(candidate, rows, seed),)
 
 
 def _check_time(trial: Trial, start: float, *, done: int) -> None:
@@ -172,8 +209,3 @@ def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
         return None
     now = time.monotonic()
     return now + max(0.0, start + seconds - now) / (trial.budget.folds - done)
-
-
-def _row_losses(y: NDArray[np.integer], scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    p = np.clip(scores.astype(np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-    return -np.where(y == 1, np.log(p), np.log1p(-p))

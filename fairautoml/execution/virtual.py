@@ -4,6 +4,7 @@ The objective runs at once, and its trial ends on the clock of the simulation af
 that its result claims. What the objective really took does not count.
 """
 
+import time
 from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,21 +14,23 @@ from fairautoml.trials import Status, Trial, TrialResult
 
 
 class VirtualExecutor:
-    """Workers side by side on a clock that begins at 0 and moves from one end to the next.
+    """Workers side by side on a clock that moves from the end of one trial to the next.
 
     Parameters
     ----------
     limits : Limits
         Number of workers; the deadline is a time on the simulated clock.
+    start : float
+        Time on that clock at the beginning, seconds.
     """
 
     queued = 0
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, start: float = 0.0) -> None:
         self.n_workers = limits.n_workers
         self._deadline = limits.deadline
-        self._clock = 0.0
-        self._free = [0.0] * limits.n_workers
+        self._clock = start
+        self._free = [start] * limits.n_workers
         self._ends: dict[Future[TrialResult], float] = {}
 
     def submit(
@@ -48,7 +51,7 @@ class VirtualExecutor:
         return future
 
     def now(self) -> float:
-        """Return the simulated seconds since the executor was made."""
+        """Return the time on the simulated clock."""
         return self._clock
 
     def wait(
@@ -73,4 +76,15 @@ class VirtualExecutor:
         return min(limits, default=None)
 
 
-EXECUTOR = VirtualExecutor
+def beginning_now(limits: Limits) -> VirtualExecutor:
+    """Return an executor whose clock begins at ``time.monotonic()``, as deadlines of runs count.
+
+    Parameters
+    ----------
+    limits : Limits
+        Number of workers, deadline.
+    """
+    return VirtualExecutor(limits, start=time.monotonic())
+
+
+EXECUTOR = beginning_now

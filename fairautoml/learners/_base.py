@@ -28,6 +28,9 @@ class Learner:
         Kinds of target it can learn.
     handles_weights, handles_sparse : bool
         Whether ``fit`` honours ``sample_weight`` and takes CSR matrices.
+    shares_rows : bool
+        Whether ``fit`` takes the read-only matrix that other candidates train on too, to make use
+        of what it knows of it; else it is given a writable copy.
     extra : str
         Optional extra of this package that brings the library; empty when it is a core one.
     space : str
@@ -40,5 +43,6 @@ class Learner:
     tasks: frozenset[str] = frozenset({"binary"})
     handles_weights: bool = True
     handles_sparse: bool = False
+    shares_rows: bool = False
     extra: str = ""
     space: str = ""

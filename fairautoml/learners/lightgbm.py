@@ -9,7 +9,50 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._binned import Binned
 from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._stopping import STOPPING, stopping_parts
+
+_BINNED: Binned[lightgbm.Dataset] = Binned()
+
+_BINS = {
+    # Else features are dropped that this min_data_in_leaf cannot split and a smaller one can.
+    "feature_pre_filter": False,
+    # Else it follows the seed, and every candidate would draw other rows for its bins.
+    "data_random_seed": 1,
+}
+
+_ROUNDS = frozenset({"n_estimators", STOPPING})
+
+_TREES = frozenset(
+    {
+        "bagging_fraction",
+        "bagging_freq",
+        "boosting",
+        "cat_l2",
+        "cat_smooth",
+        "data_sample_strategy",
+        "extra_trees",
+        "feature_fraction",
+        "feature_fraction_bynode",
+        "lambda_l1",
+        "lambda_l2",
+        "learning_rate",
+        "max_cat_threshold",
+        "max_cat_to_onehot",
+        "max_depth",
+        "min_data_in_leaf",
+        "min_data_per_group",
+        "min_gain_to_split",
+        "min_sum_hessian_in_leaf",
+        "num_leaves",
+        "other_rate",
+        "path_smooth",
+        "scale_pos_weight",
+        "top_rate",
+    }
+)
+"""Parameters that do not touch the bins; any other one makes binned rows of its own."""
 
 
 class LightGBMBinary(BinaryClassifier):
@@ -29,17 +72,38 @@ class LightGBMBinary(BinaryClassifier):
             "force_col_wise": True,
         }
         # The number of rounds is an argument; among the parameters it would draw a warning.
-        given = {key: value for key, value in self.params.items() if key != "n_estimators"}
+        given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
         rounds = int(self.params.get("n_estimators", 100))
-        rows = lightgbm.Dataset(
-            X,
-            label=y,
-            weight=weight,
-            categorical_feature=list(self.layout.categorical),
-            params=fixed,
-            free_raw_data=True,
-        )
-        return lightgbm.train({**given, **fixed}, rows, num_boost_round=rounds).free_dataset()
+        patience = int(self.params.get(STOPPING, 0))
+        rows = self._rows(X, y, weight)
+        params = {**_BINS, **given, **fixed}
+        if patience == 0:
+            return lightgbm.train(params, rows, num_boost_round=rounds)
+        learned, held = (_part(rows, part, y, weight) for part in stopping_parts(y, self.seed))
+        stop = lightgbm.early_stopping(patience, verbose=False)
+        model = lightgbm.train(params, learned, rounds, valid_sets=[held], callbacks=[stop])
+        return model.model_from_string(model.model_to_string(num_iteration=model.best_iteration))
+
+    def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Dataset:
+        """Return the binned rows with these labels and weights, binned before or now."""
+        given = {
+            key: at for key, at in self.params.items() if key not in _TREES | {"n_estimators"}
+        }
+        bins = {**_BINS, **given}
+        categorical = self.layout.categorical
+
+        def make() -> lightgbm.Dataset:
+            return lightgbm.Dataset(
+                X,
+                label=y,
+                categorical_feature=list(categorical),
+                params={**bins, "num_threads": 1, "verbosity": -1, "force_col_wise": True},
+                free_raw_data=True,
+            ).construct()
+
+        rows = _BINNED.get(X, (categorical, tuple(sorted(bins.items()))), make)
+        _set(rows, y, weight)
+        return rows
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         # The threads of prediction are not those of training.
@@ -47,9 +111,25 @@ class LightGBMBinary(BinaryClassifier):
         return scores
 
 
+def _part(
+    rows: lightgbm.Dataset, part: NDArray[np.int32], y: NDArray[Any], weight: NDArray[Any] | None
+) -> lightgbm.Dataset:
+    """Return some of the binned rows, in the same bins."""
+    some = rows.subset(part.tolist()).construct()
+    _set(some, y[part], None if weight is None else weight[part])
+    return some
+
+
+def _set(rows: lightgbm.Dataset, y: NDArray[Any], weight: NDArray[Any] | None) -> None:
+    rows.set_label(y)
+    # Not set_weight: with None or only ones it leaves the weights of the last training.
+    plain = weight is None or (weight == 1.0).all()
+    rows.set_field("weight", None if plain else weight)
+
+
 def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> LightGBMBinary:
     """Return an unfitted LightGBM classifier; ``params`` in LightGBM's own names."""
     return LightGBMBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="lightgbm", build=build, handles_sparse=True)
+LEARNER = Learner(name="lightgbm", build=build, handles_sparse=True, shares_rows=True)

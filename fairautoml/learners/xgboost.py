@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._binned import Binned
 from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._stopping import STOPPING, stopping_parts
+
+_ROUNDS = frozenset({"n_estimators", STOPPING})
+
+_BINNED: Binned[xgboost.QuantileDMatrix] = Binned()
 
 
 class XGBoostBinary(BinaryClassifier):
@@ -18,13 +24,6 @@ class XGBoostBinary(BinaryClassifier):
     The codes are ours and stable, so that a table with fewer categories than the training table
     cannot change their meaning.
     """
-
-    def _matrix(self, X: Any, **fields: Any) -> xgboost.DMatrix:
-        categorical = frozenset(self.layout.categorical)
-        types = ["c" if at in categorical else "q" for at in range(self.layout.n_features)]
-        return xgboost.DMatrix(
-            X, missing=np.nan, feature_types=types, enable_categorical=True, nthread=1, **fields
-        )
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> xgboost.Booster:
         fixed = {
@@ -35,13 +34,59 @@ class XGBoostBinary(BinaryClassifier):
             "seed": self.seed,
         }
         # The number of rounds is an argument; among the parameters it would draw a warning.
-        given = {key: value for key, value in self.params.items() if key != "n_estimators"}
+        given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
         rounds = int(self.params.get("n_estimators", 100))
-        rows = self._matrix(X, label=y, weight=weight)
-        return xgboost.train({**given, **fixed}, rows, rounds)
+        patience = int(self.params.get(STOPPING, 0))
+        params = {**given, **fixed}
+        if patience == 0:
+            return xgboost.train(params, self._rows(X, y, weight), rounds)
+        learned, held = (
+            self._matrix(X[part], y[part], None if weight is None else weight[part])
+            for part in stopping_parts(y, self.seed)
+        )
+        model = xgboost.train(
+            params,
+            learned,
+            rounds,
+            evals=[(held, "held")],
+            early_stopping_rounds=patience,
+            verbose_eval=False,
+        )
+        return model[: model.best_iteration + 1]
+
+    def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> xgboost.DMatrix:
+        """Return the rows with these labels and weights, binned before or now.
+
+        Weights move the bins, so weighted rows are binned when they are trained on.
+        """
+        if weight is not None:
+            return self._matrix(X, y, weight)
+        bins = int(self.params.get("max_bin", 256))
+        columns = self._columns()
+
+        def make() -> xgboost.QuantileDMatrix:
+            return xgboost.QuantileDMatrix(X, max_bin=bins, **columns)
+
+        rows = _BINNED.get(X, (self.layout.categorical, bins), make)
+        rows.set_info(label=y)
+        return rows
+
+    def _matrix(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> xgboost.DMatrix:
+        return xgboost.DMatrix(X, label=y, weight=weight, **self._columns())
+
+    def _columns(self) -> dict[str, Any]:
+        categorical = frozenset(self.layout.categorical)
+        return {
+            "missing": np.nan,
+            "feature_types": [
+                "c" if at in categorical else "q" for at in range(self.layout.n_features)
+            ],
+            "enable_categorical": True,
+            "nthread": 1,
+        }
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.predict(self._matrix(X))
+        scores: NDArray[np.floating] = self.model_.inplace_predict(X, missing=np.nan)
         return scores
 
 
@@ -50,4 +95,4 @@ def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) ->
     return XGBoostBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="xgboost", build=build, handles_sparse=True)
+LEARNER = Learner(name="xgboost", build=build, handles_sparse=True, shares_rows=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from fairautoml.trials import (
     Allocator,
+    Candidate,
     Executor,
     Origin,
     SearchStrategy,
@@ -63,33 +64,26 @@ class Stop:
 
 @dataclass(slots=True)
 class Rivals:
-    """The trial that others must come near: the lowest log loss over all folds and rows.
+    """The trials that others must come near: for each sample size the lowest log loss.
 
     A plain search trial whose first folds are far behind it cannot become the answer. What an
-    allocator made is never compared: fewer rows, or a mitigation, change the log loss.
+    allocator made is never compared: a mitigation changes the log loss.
     """
 
-    key: str = ""
-    _log_loss: float = float("inf")
-    _fraction: float = 0.0
+    _best: dict[float, tuple[float, str]] = field(default_factory=dict)
 
     def learn(self, told: Told) -> None:
         """Take in a result."""
-        trial, loss = told.trial, told.log_loss
-        if told.status is not Status.SUCCESS or loss is None:
-            return
-        fraction = trial.budget.sample_fraction
-        if fraction > self._fraction or (fraction == self._fraction and loss < self._log_loss):
-            self.key, self._log_loss, self._fraction = trial.key, loss, fraction
+        if told.status is Status.SUCCESS and told.log_loss is not None:
+            fraction = told.trial.budget.sample_fraction
+            found = (told.log_loss, told.trial.key)
+            self._best[fraction] = min(found, self._best.get(fraction, found))
 
     def against(self, trial: Trial) -> Trial:
         """Return the trial, with a rival when it may be compared with one."""
-        comparable = (
-            trial.origin is Origin.SEARCH
-            and trial.candidate.mitigation == "none"
-            and trial.budget.sample_fraction >= self._fraction
-        )
-        return replace(trial, rival=self.key) if comparable else trial
+        plain = trial.origin is Origin.SEARCH and trial.candidate.mitigation == "none"
+        best = self._best.get(trial.budget.sample_fraction)
+        return replace(trial, rival=best[1]) if plain and best is not None else trial
 
 
 @dataclass(slots=True)
@@ -111,7 +105,7 @@ class Search:
     settle : callable
         Turns a result into what the strategy is told; keeps everything worth keeping.
     strategy : SearchStrategy
-        What to try; told of what it proposed.
+        What to try; told of what it proposed, and of nothing else.
     allocator : Allocator
         Who may spend what; told of everything.
     executor : Executor
@@ -132,6 +126,7 @@ class Search:
     _queue: deque[Trial] = field(default_factory=deque)
     _running: "set[Future[TrialResult]]" = field(default_factory=set)
     _settled: dict[int, Told] = field(default_factory=dict)
+    _proposed: dict[int, Candidate] = field(default_factory=dict)
     _rivals: Rivals = field(default_factory=Rivals)
 
     def run(self) -> bool:
@@ -172,11 +167,21 @@ class Search:
         now = self.executor.now()
         if self.stop.reached(self._asked, now):
             return False
+        proposed: list[Candidate] = []
+
+        def ask() -> Candidate | None:
+            candidate = self.strategy.ask()
+            if candidate is not None:
+                proposed.append(candidate)
+            return candidate
+
         trial = self.allocator.next_trial(
-            self.strategy.ask, number=self._asked, seconds_left=self.stop.seconds_left(now)
+            ask, number=self._asked, seconds_left=self.stop.seconds_left(now)
         )
         if trial is None:
             return False
+        if proposed:
+            self._proposed[self._asked] = proposed[-1]
         self._asked += 1
         self._queue.append(self._rivals.against(trial))
         return True
@@ -215,8 +220,16 @@ class Search:
             told = self._settled.pop(number)
             self.allocator.record(told)
             self._rivals.learn(told)
-            if told.trial.origin is Origin.SEARCH:
-                self.strategy.tell(told)
+            self._tell_strategy(told)
             self._told += 1
             self.overhead.tell += time.perf_counter() - start
             self._refill()
+
+    def _tell_strategy(self, told: Told) -> None:
+        """Tell the strategy of its own proposals, under the candidate that it proposed.
+
+        An allocator may have put a mitigation on it, by which the strategy would not know it.
+        """
+        candidate = self._proposed.pop(told.trial.number, None)
+        if candidate is not None:
+            self.strategy.tell(replace(told, trial=replace(told.trial, candidate=candidate)))

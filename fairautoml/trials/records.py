@@ -121,8 +121,8 @@ class Trial:
     budget : Budget
         What it may spend.
     origin : Origin
-        SEARCH when the strategy proposed it, which alone is told of it; ROWS or MITIGATION when
-        the allocator wanted a known candidate on more rows or under a training-time mitigation.
+        SEARCH when the strategy proposed it, and is told of it; ROWS or MITIGATION when the
+        allocator wanted a known candidate on more rows or under a training-time mitigation.
     rival : str
         Key of the trial whose scores it must come near, fold by fold, or be stopped (PRUNED);
         empty = all folds are run.

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 
 from fairautoml.bench import cells as cells_module
-from fairautoml.bench.cells import Cell, CellRecord, flatten, read_record
-from fairautoml.bench.sweep import SweepOutcome, run_sweep
+from fairautoml.bench import sweep as sweep_module
+from fairautoml.bench.cells import Cell, CellRecord, budget_of, flatten, read_record
+from fairautoml.bench.sweep import SweepOutcome, in_turns, run_sweep
 from fairautoml.bench.tables import page, summarize
 from fairautoml.bench.tasks import Task, read_sweep
+from fairautoml.cli import _parser
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import (
     InputError,
@@ -54,6 +57,8 @@ print(json.dumps(result))
 sys.exit(0 if seed != 2 else 4)
 """
 
+ECHO = "import json, sys; print(json.dumps({'status': 'feasible', 'given': sys.argv[1:]}))"
+
 
 class Bench:
     def __init__(self, folder):
@@ -66,11 +71,12 @@ class Bench:
         self.command = (sys.executable, str(script))
         self.lines = []
 
-    def run(self, *, resume=False):
+    def run(self, *, resume=False, n_jobs=1):
         return run_sweep(
             self.source,
             self.out,
             resume=resume,
+            n_jobs=n_jobs,
             command=self.command,
             on_line=self.lines.append,
         )
@@ -302,6 +308,7 @@ def test_a_sweep_in_which_all_failed_has_a_page():
         (("seconds: 2", "seconds: 0"), "budget is 0; it must be positive"),
         (("seconds: 2", "seconds: soon"), "budget is 'soon'"),
         (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
+        (("holdout: 0.25", "system: flaml"), "no system is called 'flaml'; known: fairautoml, f"),
         (("seeds: [7]", "seeds: [7, 7]"), "seeds is"),
         (("seeds: [7]", "seeds: 0"), "give a count"),
         (("seeds: [7]", "seeds: [a]"), "give a list of int"),
@@ -337,12 +344,111 @@ def test_a_sweep_that_is_not_there_is_refused(tmp_path):
         read_sweep(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml")),
-    ids=lambda p: p.stem,
-)
+SWEEPS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+    if "\nsimulation:" not in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_of_the_repository_is_readable(path):
     for task in read_sweep(path).tasks:
         assert all(parse_derive(text) for text in task.derive)
         assert all(parse_keep(text) for text in task.keep)
+
+
+def test_every_option_of_the_sweeps_is_one_of_a_fit():
+    tasks = [task for path in SWEEPS for task in read_sweep(path).tasks]
+    assert len(tasks) > 200
+    for task in tasks:
+        assert callable(_parser().parse_args(["fit", *task.arguments(0)]).run)
+
+
+def test_all_tasks_are_run_with_one_seed_before_the_next(bench):
+    bench.run()
+    assert [line.split()[1] for line in bench.lines] == ["one-s0", "two-s7", "one-s1", "one-s2"]
+    assert len(in_turns(read_sweep(bench.source))) == 4
+
+
+def test_several_cells_run_at_the_same_time(bench, tmp_path):
+    meet = tmp_path / "meet.py"
+    # Each of the first two waits for the other, so one at a time would never end.
+    meet.write_text(
+        "import json, pathlib, sys, time\n"
+        f"here = pathlib.Path({str(tmp_path)!r})\n"
+        "seed = sys.argv[sys.argv.index('--seed') + 1]\n"
+        "(here / f'seed{seed}').touch()\n"
+        "while not ((here / 'seed0').exists() and (here / 'seed7').exists()):\n"
+        "    time.sleep(0.02)\n"
+        "print(json.dumps({'status': 'feasible'}))\n"
+    )
+    bench.command = (sys.executable, str(meet))
+    outcome = bench.run(n_jobs=2)
+    assert (outcome.n_cells, outcome.n_failed) == (4, 0)
+    assert bench.cells["task"].tolist() == ["one", "one", "one", "two"]
+    assert json.loads((bench.out / "manifest.json").read_text())["jobs"] == 2
+
+
+def test_an_interrupt_ends_the_cells_that_run_and_keeps_no_record_of_them(bench, tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import json, os, pathlib, sys, time\n"
+        "if sys.argv[sys.argv.index('--seed') + 1] == '7':\n"
+        f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        f"while not pathlib.Path({str(tmp_path / 'pid')!r}).exists(): time.sleep(0.02)\n"
+        "print(json.dumps({'status': 'feasible'}))\n"
+    )
+
+    def stop(line):
+        raise KeyboardInterrupt
+
+    command = (sys.executable, str(slow))
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(bench.source, bench.out, command=command, n_jobs=2, on_line=stop)
+    assert [path.name for path in (bench.out / "cells").glob("*.json")] == ["one-s0.json"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_another_system_is_called_by_its_name_with_the_same_arguments(bench, monkeypatch):
+    text = SWEEP.replace("name: two", "name: two\n    system: flaml_best_feasible")
+    bench.source.write_text(text)
+    monkeypatch.setattr(sweep_module, "PEER", (sys.executable, "-c", ECHO))
+    bench.run()
+    record = read_record(bench.out / "cells" / "two-s7.json")
+    assert record.result["given"] == ["flaml_best_feasible", *record.arguments]
+    assert record.system == "flaml_best_feasible"
+
+
+def test_resuming_repeats_cells_whose_system_has_changed(bench, monkeypatch):
+    bench.run()
+    text = SWEEP.replace("name: two", "name: two\n    system: flaml_best_feasible")
+    bench.source.write_text(text)
+    monkeypatch.setattr(sweep_module, "PEER", (sys.executable, "-c", ECHO))
+    assert bench.run(resume=True).n_reused == 3
+
+
+def test_a_cell_says_how_its_budget_was_kept(bench):
+    search = {"seconds": 10.5, "time_budget": 10.0}
+    found = budget_of({"search": search, "entry": {"constant": False}})
+    assert found == {"budget.overrun": 0.5, "budget.used": 1.05, "budget.usable": 1.0}
+    assert budget_of({"search": search, "entry": {"constant": True}})["budget.usable"] == 0.0
+    assert budget_of({"search": {"seconds": 3.0, "time_budget": None}}) == {}
+    assert budget_of({}) == {}
+
+
+def test_variants_of_a_sweep_are_ranked_in_its_page(bench):
+    bench.source.write_text(SWEEP + "variants: [{name: a}, {name: b, options: [--blind]}]\n")
+    assert bench.run().n_cells == 8
+    ranked = pd.read_csv(bench.out / "ranks.csv")
+    assert set(ranked["variant"]) == {"a", "b"}
+    assert bench.cells["question"].tolist() == ["one"] * 6 + ["two"] * 2
+    assert (bench.out / "summary.md").read_text().startswith("Variants by their mean rank")
+
+
+def test_a_sweep_without_variants_has_no_ranks(bench):
+    bench.run()
+    assert not (bench.out / "ranks.csv").exists()
+    assert "variant" not in bench.cells

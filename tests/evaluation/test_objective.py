@@ -281,3 +281,87 @@ def test_a_bag_scores_with_the_mean_of_its_models(objective, dataset):
     parts = [model.scores(dataset.X, dataset.cells) for model in models]
     mean = np.mean(parts, axis=0, dtype=float).astype(np.float32)
     assert np.allclose(Bag(models).scores(dataset.X, dataset.cells), mean, rtol=1e-6)
+
+
+def wrong_way(n):
+    return np.column_stack((np.full(n, 0.01), np.full(n, 0.99)))
+
+
+@pytest.fixture
+def rival(objective):
+    """The key of a good trial, and of one that is not known."""
+    trial = replace(trial_of(LINEAR), number=0)
+    assert objective(trial).status is Status.SUCCESS
+    return trial.key
+
+
+def test_a_trial_far_behind_its_rival_stops_after_two_folds(
+    objective, rival, learners, monkeypatch
+):
+    monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
+    trial = replace(trial_of("predicts"), rival=rival)
+    result = objective(trial)
+    assert result.status is Status.PRUNED
+    assert "stopped after 2 of 3 folds: its log loss" in result.error
+    assert result.log_loss is None
+    plain = objective(trial_of("predicts"))
+    assert result.fold_log_loss == plain.fold_log_loss[:2]
+
+
+def test_a_stopped_trial_writes_nothing(objective, rival, learners, monkeypatch):
+    monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
+    before = sorted(objective.artifacts.folder.rglob("*"))
+    assert objective(replace(trial_of("predicts"), rival=rival)).status is Status.PRUNED
+    assert sorted(objective.artifacts.folder.rglob("*")) == before
+
+
+def test_a_trial_near_its_rival_gives_what_it_gives_alone(objective, rival):
+    alone = objective(trial_of(LINEAR))
+    found = objective(replace(trial_of(LINEAR), rival=rival))
+    assert found.status is Status.SUCCESS
+    assert (found.log_loss, found.fold_log_loss) == (alone.log_loss, alone.fold_log_loss)
+
+
+def test_a_trial_whose_rival_has_no_scores_here_goes_on(objective, learners, monkeypatch):
+    monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
+    assert objective(replace(trial_of("predicts"), rival="gone")).status is Status.SUCCESS
+
+
+def test_two_folds_are_never_stopped_between(objective, dataset, rival, learners, monkeypatch):
+    monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
+    halves = replace(objective, folds=stratified_folds(dataset.y, dataset.cells, 2, 0))
+    result = halves(replace(trial_of("predicts", folds=2), rival=rival))
+    assert result.status is Status.SUCCESS
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost"])
+def test_what_ran_before_in_the_process_does_not_change_a_trial(objective, name):
+    def trial(number, **params):
+        candidate = Candidate(learner=name, params={"n_estimators": 10, **params})
+        return Trial(number=number, candidate=candidate, budget=Budget(folds=3))
+
+    wanted = trial(0)
+    cold = replace(objective)(wanted)
+    for other in (trial(1, max_bin=15), trial(2, learning_rate=0.5)):
+        assert objective(other).status is Status.SUCCESS
+    warm = objective(wanted)
+    assert cold.log_loss == warm.log_loss
+
+
+class Writes(DummyClassifier):
+    def fit(self, X, y, sample_weight=None):
+        X[:] = 0.0
+        y[:5] = 1
+        return super().fit(X, y)
+
+    def predict_proba(self, X):
+        X[:] = 0.0
+        return super().predict_proba(X)
+
+
+def test_a_learner_may_write_to_the_rows_that_it_is_given(objective, learners, monkeypatch):
+    before = objective(trial_of(LINEAR)).log_loss
+    writes = Learner(name="writes", build=lambda params, layout, seed: Writes())
+    monkeypatch.setitem(LEARNERS._loaded, "writes", writes)
+    assert objective(trial_of("writes")).status is Status.SUCCESS
+    assert objective(trial_of(LINEAR)).log_loss == before

@@ -1,13 +1,25 @@
 import random
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import pytest
 
 from fairautoml.allocation.flat import Flat
 from fairautoml.search import controller
-from fairautoml.search.controller import LAG, Search, Stop
-from fairautoml.trials import Budget, Candidate, Status, Terms, Told, TrialResult
+from fairautoml.search.controller import LAG, Rivals, Search, Stop
+from fairautoml.trials import (
+    Budget,
+    Candidate,
+    Origin,
+    Status,
+    Terms,
+    Told,
+    Trial,
+    TrialResult,
+)
+
+TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
 
 
 class Shuffled:
@@ -112,7 +124,7 @@ def make_search(strategy, executor, *, objective=succeed, settle=told_of, **stop
         objective=objective,
         settle=settle,
         strategy=strategy,
-        allocator=Flat(Terms(budget=Budget(folds=2), n_train_rows=100)),
+        allocator=Flat(TERMS),
         executor=executor,
         stop=Stop(**stop),
     )
@@ -262,3 +274,59 @@ def test_a_strategy_that_waits_for_results_is_asked_again_after_each():
     strategy = OneAtATime()
     make_search(strategy, Shuffled(2), n_trials=5).run()
     assert [kind for kind, _ in strategy.calls] == ["ask", "tell"] * 5
+
+
+class Mitigates(Flat):
+    """Puts a mitigation on every proposal."""
+
+    def next_trial(self, ask, *, number, seconds_left):
+        trial = super().next_trial(ask, number=number, seconds_left=seconds_left)
+        return replace(trial, candidate=replace(trial.candidate, mitigation="costly"))
+
+
+def test_a_strategy_is_told_under_the_candidate_that_it_proposed():
+    strategy = Recorder()
+    search = make_search(strategy, Immediate(), n_trials=4)
+    search.allocator = Mitigates(TERMS)
+    assert search.run()
+    asked = [key for kind, key in strategy.calls if kind == "ask"]
+    assert [key for kind, key in strategy.calls if kind == "tell"] == asked
+
+
+class Grows(Flat):
+    """Every second trial is the last proposal again, as the allocator's own."""
+
+    last = None
+
+    def next_trial(self, ask, *, number, seconds_left):
+        if number % 2:
+            return replace(self.last, number=number, origin=Origin.ROWS)
+        self.last = super().next_trial(ask, number=number, seconds_left=seconds_left)
+        return self.last
+
+
+def test_a_strategy_is_not_told_of_what_the_allocator_added():
+    strategy = Recorder()
+    search = make_search(strategy, Immediate(), n_trials=6)
+    search.allocator = Grows(TERMS)
+    assert search.run()
+    assert [kind for kind, _ in strategy.calls].count("tell") == 3
+
+
+def test_a_trial_is_compared_with_the_best_one_on_as_many_rows():
+    rivals = Rivals()
+
+    def trial(number, fraction, **more):
+        candidate = Candidate(learner="fake", params={"turn": number})
+        budget = Budget(folds=2, sample_fraction=fraction)
+        return Trial(number=number, candidate=candidate, budget=budget, **more)
+
+    for number, (fraction, loss) in enumerate([(0.1, 0.5), (0.1, 0.4), (1.0, 0.3), (0.1, 0.45)]):
+        known = told_of(succeed(trial(number, fraction)))
+        rivals.learn(replace(known, log_loss=loss))
+    assert rivals.against(trial(9, 0.1)).rival == trial(1, 0.1).key
+    assert rivals.against(trial(9, 1.0)).rival == trial(2, 1.0).key
+    assert rivals.against(trial(9, 0.5)).rival == ""
+    assert rivals.against(trial(9, 1.0, origin=Origin.ROWS)).rival == ""
+    mitigated = replace(trial(9, 1.0), candidate=Candidate(learner="fake", mitigation="costly"))
+    assert rivals.against(mitigated).rival == ""

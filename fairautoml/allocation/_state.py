@@ -1,0 +1,277 @@
+"""What an allocator remembers of a run: the search as a whole, the mitigations, the pool."""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from fairautoml.trials import Budget, Candidate, Costly, Origin, Status, Told, Trial
+
+FEWEST_SHIFTS = 5
+"""Mitigations after which the most favourable shift of the loss is estimated."""
+
+FAVOURABLE = 0.1
+"""Quantile of the shifts that counts as the most favourable."""
+
+LAST_INCUMBENTS = 10
+"""Incumbents of the search from which the share of fair ones is taken."""
+
+MEASURED = frozenset({Status.SUCCESS, Status.TIMEOUT})
+"""Ends of a mitigation that say what it costs; a failure may come at any time."""
+
+
+def fair(violations: tuple[float, ...]) -> bool:
+    """Whether every constraint is met."""
+    return all(violation <= 0 for violation in violations)
+
+
+def constant(violations: tuple[float, ...]) -> bool:
+    """Whether nothing is known of any gap: one decision for everybody, such as the baseline's."""
+    return bool(violations) and all(math.isinf(violation) for violation in violations)
+
+
+def bare(told: Told) -> tuple[float, tuple[float, ...]]:
+    """Return loss (1 - value) and violations of the scores without any post-processing.
+
+    Parameters
+    ----------
+    told : Told
+        A success. Without bare values, those after post-processing stand in.
+    """
+    value = told.value if told.plain_value is None else told.plain_value
+    violations = told.violations if told.plain_value is None else told.plain_violations
+    return (math.inf if value is None else 1.0 - value), violations
+
+
+def mitigated(candidate: Candidate, costly: Costly) -> Candidate:
+    """Return the candidate under a training-time mitigation."""
+    return replace(candidate, mitigation=costly.name, mitigation_params=costly.params)
+
+
+@dataclass(slots=True, eq=False)
+class Base:
+    """A plain unfair model, trained on all rows: what may be mitigated.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        What was trained.
+    loss : float
+        Of its bare scores.
+    seconds : float
+        What it cost.
+    """
+
+    candidate: Candidate
+    loss: float
+    seconds: float
+    tried: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class Arm:
+    """A costly mitigation, and what is known of its cost, its success and its harm.
+
+    ``shift`` is the mean change of the loss, ``best_shift`` the most favourable one to
+    be expected, at most 0; both are 0 until they are observed.
+
+    Parameters
+    ----------
+    costly : Costly
+        Name, parameters and first guess of the ratio.
+    """
+
+    costly: Costly
+    n: int = 0
+    n_fair: int = 0
+    n_open: int = 0
+    shift: float = 0.0
+    best_shift: float = 0.0
+    _shifts: list[float] = field(default_factory=list)
+    _n_measured: int = 0
+    _seconds: float = 0.0
+    _base_seconds: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Cost in units of the plain training; the guess counts as one observation."""
+        if self._base_seconds <= 0:
+            return self.costly.ratio
+        measured = self._seconds / self._base_seconds
+        return (self.costly.ratio + self._n_measured * measured) / (1 + self._n_measured)
+
+    @property
+    def odds(self) -> float:
+        """Estimated probability that a mitigated model is fair."""
+        return (1 + self.n_fair) / (2 + self.n)
+
+    def observe(self, shift: float) -> None:
+        """Take in by how much one mitigation changed the loss."""
+        self._shifts.append(shift)
+        self.shift = float(np.mean(self._shifts))
+        if len(self._shifts) >= FEWEST_SHIFTS:
+            self.best_shift = min(0.0, float(np.quantile(self._shifts, FAVOURABLE)))
+
+    def learn(self, base: Base, told: Told) -> None:
+        """Take in what came of mitigating ``base``."""
+        self.n += 1
+        if told.status in MEASURED:
+            self._n_measured += 1
+            self._seconds += told.seconds
+            self._base_seconds += base.seconds
+        if told.status is Status.SUCCESS and told.value is not None:
+            self.n_fair += fair(told.violations)
+            self.observe(1.0 - told.value - base.loss)
+
+
+class Pair(NamedTuple):
+    """A base, a mitigation, and the seconds that they are expected to take together."""
+
+    base: Base
+    arm: Arm
+    seconds: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """The search as a whole, in its own seconds; mitigations do not count.
+
+    ``found`` and ``found_before`` are the times K1 and K2 of FLAML's estimated cost for
+    improvement, ``spent`` its K0.
+    """
+
+    spent: float = 0.0
+    since: float = 0.0
+    best: float = math.inf
+    gain: float = 0.0
+    found: float = 0.0
+    found_before: float = 0.0
+    full_seconds: float = 0.0
+    _fair: deque[bool] = field(default_factory=lambda: deque(maxlen=LAST_INCUMBENTS))
+
+    @property
+    def cost_of_improvement(self) -> float:
+        """Seconds that the next improvement is expected to cost."""
+        return max(self.spent - self.found, self.found - self.found_before)
+
+    @property
+    def share_fair(self) -> float:
+        """Share of fair models among the last incumbents, 0 before the first."""
+        return sum(self._fair) / len(self._fair) if self._fair else 0.0
+
+    def pay(self, seconds: float) -> None:
+        """Count seconds of a trial, whatever came of it."""
+        self.spent += seconds
+        self.since += seconds
+
+    def learn(self, loss: float, *, is_fair: bool, full_seconds: float) -> None:
+        """Take in the loss of a trial that is paid for."""
+        if loss >= self.best:
+            return
+        self.gain = loss if math.isinf(self.best) else self.best - loss
+        self.best = loss
+        self.found_before, self.found = self.found, self.spent
+        self.full_seconds = full_seconds
+        self._fair.append(is_fair)
+
+
+class Memory:
+    """All that the rules look at.
+
+    Parameters
+    ----------
+    mitigations : tuple of Costly
+        What may be spent on.
+    full : float
+        ``sample_fraction`` of a full trial.
+    """
+
+    def __init__(self, mitigations: tuple[Costly, ...], full: float) -> None:
+        self.arms = tuple(Arm(costly) for costly in mitigations)
+        self.search = Progress()
+        self.mitigated = 0.0
+        self.best_fair = math.inf
+        self._full = full
+        self._smallest = math.inf
+        self._floor = math.inf
+        self._pool: dict[str, Base] = {}
+        self._open: dict[int, Pair] = {}
+
+    @property
+    def committed(self) -> float:
+        """Seconds spent on mitigations, and expected of those that run."""
+        return self.mitigated + sum(pair.seconds for pair in self._open.values())
+
+    @property
+    def mitigating(self) -> bool:
+        """Whether a mitigation runs."""
+        return bool(self._open)
+
+    def pairs(self, *, prune: bool = True) -> list[Pair]:
+        """Return the bases and mitigations that were not yet tried together.
+
+        Parameters
+        ----------
+        prune : bool
+            Leave out bases that even under the most favourable shift are no better than the best
+            fair loss.
+        """
+        found: list[Pair] = []
+        for arm in self.arms:
+            name, ratio = arm.costly.name, arm.ratio
+            most = min(self._floor, self.best_fair - arm.best_shift if prune else math.inf)
+            found += [
+                Pair(base, arm, base.seconds * ratio)
+                for base in self._pool.values()
+                if base.loss < most and name not in base.tried
+            ]
+        return found
+
+    def start(self, pair: Pair, number: int, budget: Budget) -> Trial:
+        """Return the trial of a mitigation; it is not tried again, whatever comes of it."""
+        pair.base.tried.add(pair.arm.costly.name)
+        pair.arm.n_open += 1
+        self._open[number] = pair
+        self.search.since = 0.0
+        return Trial(
+            number=number,
+            candidate=mitigated(pair.base.candidate, pair.arm.costly),
+            budget=budget,
+            origin=Origin.MITIGATION,
+        )
+
+    def record(self, told: Told) -> None:
+        """Take in a result of any origin."""
+        succeeded = told.status is Status.SUCCESS and told.value is not None
+        if succeeded and told.value is not None and fair(told.violations):
+            self.best_fair = min(self.best_fair, 1.0 - told.value)
+        pair = self._open.pop(told.trial.number, None)
+        if pair is not None:
+            self.mitigated += told.seconds
+            pair.arm.n_open -= 1
+            pair.arm.learn(pair.base, told)
+            return
+        self.search.pay(told.seconds)
+        if succeeded:
+            self._learn_plain(told)
+
+    def _learn_plain(self, told: Told) -> None:
+        loss, violations = bare(told)
+        if constant(violations):
+            # Whoever is no better than one decision for everybody is not worth a mitigation.
+            self._floor = min(self._floor, loss)
+            return
+        fraction = told.trial.budget.sample_fraction
+        smallest = min(self._smallest, fraction)
+        if fraction == smallest:
+            # Improvements are compared at one sample size, that of the search.
+            self._smallest = smallest
+            scaled = told.seconds * self._full / fraction
+            self.search.learn(loss, is_fair=fair(told.violations), full_seconds=scaled)
+        candidate = told.trial.candidate
+        mitigable = candidate.mitigation == "none" and not fair(violations)
+        if mitigable and fraction >= self._full:
+            base = Base(candidate, loss, told.seconds)
+            self._pool.setdefault(candidate.key, base)

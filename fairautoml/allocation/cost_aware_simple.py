@@ -1,0 +1,23 @@
+"""The simple rule: mitigate the best model when that costs no more than an improvement of it."""
+
+from fairautoml.allocation._rules import Rules
+from fairautoml.allocation.cost_aware import CostAware
+from fairautoml.trials import Terms
+
+SIMPLE_RULE = Rules(test="simple")
+
+
+class CostAwareSimple(CostAware):
+    """Compares seconds alone, where ``CostAware`` compares gain per second.
+
+    Parameters
+    ----------
+    terms : Terms
+        What may be spent, and on which mitigations.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms, SIMPLE_RULE)
+
+
+ALLOCATOR = CostAwareSimple

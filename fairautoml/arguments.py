@@ -1,0 +1,184 @@
+"""What the commands of the command line understand; text becomes numbers here.
+
+Only the standard library is imported, so that ``--help`` answers at once.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import NoReturn
+
+
+def fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything that ``fairautoml fit`` understands.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
+    _table_arguments(parser)
+    add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
+    add("--learner", action="append", help="search these learners only; may be repeated")
+    add("--mitigator", action="append", help="use these mitigators only; may be repeated")
+    policy = "missing sensitive values: refused (default), a group, or in no group"
+    add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
+    unseen = "groups new at predict: refused (default), or decided by the common threshold"
+    add("--unseen-group", choices=["error", "base_model"], help=unseen)
+    parser.set_defaults(sensitive_missing="error", unseen_group="error")
+    add("--blind", action="store_true", help="the winner must not need the sensitive column")
+    add("--randomized", action="store_true", help="allow rules that decide at random")
+    add("--refit", action="store_true", help="serve one model trained on all rows")
+    add("--strict", action="store_true", help="an error when no model is feasible")
+    run_arguments(parser)
+
+
+def _table_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--target", help="column of the labels")
+    add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
+    add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
+    add("--weight", help="column of sample weights")
+    add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
+    add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
+    add("--rows", type=_count, metavar="N", help="use N rows, drawn by the seed")
+    add("--positive", help="label of the positive class")
+    add("--holdout", type=_share, help="share of rows set aside and judged at the end")
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every search understands: objective, budget, how it is run and kept.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    add("--objective", default="accuracy", help="performance metric (default: accuracy)")
+    budget_arguments(parser, "(default: fit 60, demo 30)")
+    add("--jobs", type=_jobs, default=1, metavar="N", help="trials at a time; -1 = all cores")
+    add("--strategy", default="auto", help="how the next trial is chosen")
+    add("--allocator", default="auto", help="who decides which trial may spend what")
+    add("--executor", default="auto", help="where trials run: local, serial, dask")
+    add("--scheduler", metavar="ADDRESS", help="of a cluster, for --executor dask")
+    add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
+    add("--seed", type=_seed, default=0, help="root seed (default: 0)")
+    add("--out", metavar="RUN", help="folder that keeps the run")
+    add("--overwrite", action="store_true", help="replace an earlier run in RUN")
+    add("--json", action="store_true", help="result as JSON")
+
+
+def resume_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``fairautoml resume`` understands.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    parser.add_argument("run_dir", metavar="RUN", help="folder of a fit that was ended early")
+    budget_arguments(parser, "instead of that of the fit, what it has used included")
+    parser.add_argument("--json", action="store_true", help="result as JSON")
+
+
+def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add seconds, trials and the database of the study.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    default : str
+        What holds without them, in words.
+    """
+    add = parser.add_argument
+    add("--time", type=_seconds, metavar="S", help=f"seconds in all {default}")
+    add("--trials", type=_count, metavar="N", help="number of trials; reproducible")
+    add("--storage", metavar="URL", help="PostgreSQL database of the trials; default: in RUN")
+
+
+def bench_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``fairautoml bench`` understands.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    add("sweep", metavar="SWEEP.yaml", help="tasks, seeds, budgets")
+    add("--out", metavar="FOLDER", required=True, help="where results go")
+    add("--resume", action="store_true", help="redo only what is missing")
+    add("--jobs", type=_count, default=1, metavar="N", help="fits at a time (default: 1)")
+
+
+def leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``fairautoml leaderboard`` understands.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("--format", choices=["table", "json", "csv"], default="table")
+    add("--json", action="store_const", const="json", dest="format")
+    add("--top", type=_count, help="show this many rows")
+
+
+def predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``fairautoml predict`` understands.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("data", metavar="DATA", help="CSV, TSV or parquet file")
+    add("--out", metavar="FILE", help="CSV to write instead of stdout")
+    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
+    add("--derive", action="append", default=[], help=derive)
+    add("--raw", action="store_true", help="labels such as '+1' as they are")
+    add("--proba", action="store_true", help="add the model's probability")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, float, "a positive number of seconds, such as 60")
+
+
+def _mib(text: str) -> float:
+    return _number(text, float, "a positive number of MiB, such as 2000")
+
+
+def _jobs(text: str) -> int:
+    return -1 if text == "-1" else int(_number(text, int, "a positive whole number, or -1"))
+
+
+def _seed(text: str) -> int:
+    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 0"))
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, "a positive whole number"))
+
+
+def _share(text: str) -> float:
+    value = _number(text, float, "a share between 0 and 1, such as 0.3")
+    return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
+
+
+def _number(text: str, kind: Callable[[str], float], wanted: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        _refuse(text, wanted)
+    return value if 0 < value < float("inf") else _refuse(text, wanted)
+
+
+def _refuse(text: str, wanted: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")

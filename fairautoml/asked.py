@@ -1,0 +1,295 @@
+"""What a command line asks for: a table, cut and split, and the estimator that is fitted to it."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairautoml.automl import FairAutoML
+from fairautoml.exceptions import (
+    ModelCorruptError,
+    NoFeasibleModelError,
+    ParameterError,
+    RunFolderError,
+)
+from fairautoml.sources import SOURCE_FILE, Roles, Source, kept_roles, open_source
+from fairautoml.store.run_folder import read_json
+
+if TYPE_CHECKING:
+    from fairautoml.run import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tables:
+    """A table that was opened, and the rows that were set aside.
+
+    Parameters
+    ----------
+    search : Source
+        What is fitted.
+    held : Source or None
+        Rows to be judged at the end.
+    positive : label
+        The positive class, None = the label that is sorted last.
+    """
+
+    search: Source
+    held: Source | None
+    positive: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRequest:
+    """Which table, and what is done with its rows; the same request gives the same rows.
+
+    Parameters
+    ----------
+    data : str
+        File or name of a dataset.
+    roles : Roles
+        Which column is what.
+    rows : int or None
+        How many rows are drawn; None, or more than there are = all.
+    holdout : float or None
+        Share of the rows to set aside, in (0, 1).
+    positive : str or None
+        Label of the positive class as it was written.
+    seed : int
+        Seed of both draws.
+    """
+
+    data: str
+    roles: Roles
+    rows: int | None = None
+    holdout: float | None = None
+    positive: str | None = None
+    seed: int = 0
+
+    def open(self) -> Tables:
+        """Read the table.
+
+        Raises
+        ------
+        ParameterError
+            A column or a label does not exist.
+        InputError
+            The file cannot be read.
+        UnknownNameError
+            No such dataset.
+        """
+        source, held = open_source(self.data, self.roles), None
+        positive = source.label(self.positive)
+        if self.rows is not None:
+            source = source.draw(self.rows, self.seed)
+        if self.holdout is not None:
+            source, held = source.split(self.holdout, self.seed)
+        return Tables(search=source, held=held, positive=positive)
+
+    def fit(
+        self, model: FairAutoML, source: Source, on_progress: "Callable[[Progress], object]"
+    ) -> None:
+        """Fit, and note in the run folder where the rows came from.
+
+        The note is there from the first trial on, so that a run that is killed can be resumed.
+
+        Parameters
+        ----------
+        model : FairAutoML
+            Unfitted.
+        source : Source
+            The search rows of this request.
+        on_progress : callable
+            Called after each trial.
+        """
+        noted = False
+
+        def note_first(progress: "Progress") -> None:
+            nonlocal noted
+            if not noted:
+                self._note(model.run_dir, source)
+                noted = True
+            on_progress(progress)
+
+        model.set_params(on_progress=note_first)
+        try:
+            model.fit(source.X, source.y, source.sensitive, source.weight)
+        except NoFeasibleModelError:
+            self._note(model.run_dir, source)  # the run was kept before the error
+            raise
+        self._note(model.run_dir, source)
+
+    def _note(self, folder: str | Path | None, source: Source) -> None:
+        if folder is None:
+            return
+        file = Path(self.data)
+        content = {
+            **asdict(source.roles),
+            "data": str(file.resolve()) if file.exists() else self.data,
+            "rows": self.rows,
+            "holdout": self.holdout,
+            "positive": self.positive,
+            "seed": self.seed,
+        }
+        target = Path(folder) / SOURCE_FILE
+        partial = target.with_name(f".{SOURCE_FILE}.{os.getpid()}.tmp")
+        text = json.dumps(content, indent=1, sort_keys=True)
+        partial.write_text(f"{text}\n", encoding="utf-8")
+        partial.replace(target)
+
+
+def request_of(arguments: argparse.Namespace) -> TableRequest:
+    """Return the request that ``fairautoml fit`` was given.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        As ``fairautoml.arguments.fit_arguments`` reads them.
+    """
+    roles = Roles(
+        target=arguments.target,
+        sensitive=tuple(dict.fromkeys(arguments.sensitive)),
+        drop=tuple(arguments.drop),
+        weight=arguments.weight,
+        derive=tuple(arguments.derive),
+        keep=tuple(arguments.keep),
+    )
+    return TableRequest(
+        data=arguments.data,
+        roles=roles,
+        rows=arguments.rows,
+        holdout=arguments.holdout,
+        positive=arguments.positive,
+        seed=arguments.seed,
+    )
+
+
+def read_request(folder: Path) -> TableRequest:
+    """Return the request of an earlier fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Its run folder.
+
+    Raises
+    ------
+    RunFolderError
+        The folder does not say which table it was.
+    ModelCorruptError
+        What it says is damaged.
+    """
+    if not (folder / SOURCE_FILE).is_file():
+        msg = (
+            f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
+            "in Python or ended before its first trial; fit again, or go on in Python with "
+            "FairAutoML(run_dir=..., resume=True)"
+        )
+        raise RunFolderError(msg)
+    found = read_json(folder, SOURCE_FILE)
+    try:
+        return TableRequest(
+            data=str(found["data"]),
+            roles=kept_roles(folder),
+            rows=found["rows"],
+            holdout=found["holdout"],
+            positive=found["positive"],
+            seed=int(found["seed"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
+        raise ModelCorruptError(msg) from error
+
+
+def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> FairAutoML:
+    """Return the estimator that ``fairautoml fit`` or ``demo`` was asked for.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        As ``fairautoml.arguments.run_arguments`` reads them.
+    constraint : list of str or None
+        What is demanded.
+    """
+    return FairAutoML(
+        constraint=constraint,
+        objective=arguments.objective,
+        time_budget=arguments.time,
+        n_trials=arguments.trials,
+        strategy=arguments.strategy,
+        allocator=arguments.allocator,
+        executor=arguments.executor,
+        scheduler=arguments.scheduler,
+        memory_limit=arguments.memory,
+        n_jobs=arguments.jobs,
+        run_dir=arguments.out,
+        overwrite=arguments.overwrite,
+        storage=arguments.storage,
+        random_state=arguments.seed,
+    )
+
+
+def fit_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
+    """Return the estimator of ``fairautoml fit`` with all that only ``fit`` understands.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        As ``fairautoml.arguments.fit_arguments`` reads them.
+
+    Raises
+    ------
+    ParameterError
+        A constraint comes without groups, or a parameter is wrong.
+    """
+    if arguments.constraint and not arguments.sensitive:
+        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
+    model = estimator_of(arguments, arguments.constraint)
+    model.set_params(
+        learners=arguments.learner,
+        mitigators=arguments.mitigator,
+        sensitive_missing=arguments.sensitive_missing,
+        unseen_group=arguments.unseen_group,
+        sensitive_at_predict=not arguments.blind,
+        randomized=arguments.randomized,
+        refit=arguments.refit,
+        strict=arguments.strict,
+    )
+    model.check_parameters()
+    return model
+
+
+def resumed_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
+    """Return the estimator of an earlier run, set to go on with it.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        As ``fairautoml.arguments.resume_arguments`` reads them; a budget that is given replaces
+        that of the run.
+
+    Raises
+    ------
+    RunFolderError
+        The folder holds no run.
+    ModelCorruptError
+        Its configuration is damaged.
+    """
+    folder = Path(arguments.run_dir)
+    kept = read_json(folder, "config.json")
+    if not isinstance(kept, dict) or "seed" not in kept:
+        raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
+    model = FairAutoML()
+    known = model.get_params(deep=False)
+    model.set_params(**{name: value for name, value in kept.items() if name in known})
+    model.set_params(
+        run_dir=arguments.run_dir, resume=True, overwrite=False, random_state=kept["seed"]
+    )
+    if arguments.time is not None or arguments.trials is not None:
+        model.set_params(time_budget=arguments.time, n_trials=arguments.trials)
+    if arguments.storage is not None:
+        model.set_params(storage=arguments.storage)
+    model.check_parameters()
+    return model

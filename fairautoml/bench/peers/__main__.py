@@ -1,0 +1,131 @@
+"""Another system on a table: ``python -m fairautoml.bench.peers NAME DATA ...``."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from fairautoml.arguments import fit_arguments
+from fairautoml.asked import fit_estimator_of, request_of
+from fairautoml.bench.peers import PEERS, Answer, Question
+from fairautoml.data.border import build_dataset
+from fairautoml.data.groups import GroupSchema
+from fairautoml.exceptions import FairAutoMLError, ParameterError
+from fairautoml.posing import border_options
+from fairautoml.sources import Source
+
+OK, WRONG, NOT_FEASIBLE = 0, 2, 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask a system, judge its model on the held-out rows, print the result as JSON.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.peers")
+    parser.add_argument("system", choices=PEERS.names(), help="who is asked")
+    fit_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        with redirect_stdout(sys.stderr), threadpool_limits(1):
+            result = ask(arguments)
+    except FairAutoMLError as error:
+        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        return WRONG
+    sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
+    return OK if result["status"] == "feasible" else NOT_FEASIBLE
+
+
+def ask(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of a system in the words of ``fairautoml fit --json``.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        ``system`` and what ``fairautoml.arguments.fit_arguments`` reads.
+
+    Raises
+    ------
+    ParameterError
+        There is no constraint, or the groups are no features.
+    InputError
+        The table cannot be used.
+    """
+    model, request = fit_estimator_of(arguments), request_of(arguments)
+    wishes = model.check_parameters()
+    tables = request.open()
+    source, groups = tables.search, list(tables.search.groups.columns)
+    if not wishes.constraints or not set(groups) <= set(source.X.columns):
+        msg = (
+            f"system {arguments.system!r} needs --constraint, and --sensitive columns not dropped"
+        )
+        raise ParameterError(msg)
+    if source.weight is not None:
+        raise ParameterError(f"system {arguments.system!r} takes no --weight; leave it out")
+    model.set_params(pos_label=tables.positive)
+    start = time.monotonic()
+    dataset = build_dataset(
+        source.X, source.y, source.sensitive, options=border_options(model, source.sensitive)
+    )
+    question = Question(
+        X=source.X,
+        y=dataset.y,
+        groups=_known(dataset.groups),
+        constraints=wishes.constraints,
+        seconds=wishes.time_budget,
+        n_trials=wishes.n_trials,
+        seed=wishes.seed,
+    )
+    answer = PEERS.get(arguments.system)(question)
+    result = {
+        "dataset": request.data,
+        "system": arguments.system,
+        "constraint": arguments.constraint,
+        "seed": wishes.seed,
+        "status": "feasible" if answer.feasible else "no_feasible",
+        "search": _search(answer, time.monotonic() - start, wishes.time_budget),
+        "entry": {"learner": answer.learner, "constant": _constant(answer, source)},
+    }
+    if tables.held is not None:
+        result["holdout"] = _judged(answer, question, tables.held, dataset.classes[1])
+    return result
+
+
+def _search(answer: Answer, seconds: float, budget: float | None) -> dict[str, Any]:
+    return {
+        "n_trials": answer.n_trials,
+        "n_feasible": answer.n_feasible,
+        "time_budget": budget,
+        "seconds": round(seconds, 3),
+        "seconds_to_best": round(answer.seconds_to_best, 3),
+        "score": answer.score,
+        "gap": answer.gap,
+    }
+
+
+def _known(groups: GroupSchema | None) -> GroupSchema:
+    if groups is None:
+        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
+    return groups
+
+
+def _constant(answer: Answer, source: Source) -> bool:
+    return len(np.unique(answer.decide(source.X))) < 2
+
+
+def _judged(answer: Answer, question: Question, held: Source, positive: Any) -> dict[str, Any]:
+    y = (held.y == positive).to_numpy(dtype=np.int8)
+    return question.judge(held.X, y, answer.decide(held.X))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

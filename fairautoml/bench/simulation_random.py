@@ -1,0 +1,53 @@
+"""The baseline that decides by dice; for simulations only."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fairautoml.allocation._state import Memory
+from fairautoml.trials import Candidate, Terms, Told, Trial
+
+FIRST_SEED = 10**6
+"""Added to the seed of the world, so that its draws and these are different ones."""
+
+
+class RandomMitigation:
+    """At each step, mitigates a random unfair model with a fixed probability.
+
+    Parameters
+    ----------
+    terms : Terms
+        What may be spent.
+    probability : float
+        Of a mitigation, in [0, 1].
+    seed : int
+        Seed of the world.
+    """
+
+    mitigates = True
+
+    def __init__(self, terms: Terms, *, probability: float, seed: int) -> None:
+        self._budget = terms.budget
+        self._memory = Memory(terms.mitigations, terms.budget.sample_fraction)
+        self._probability = probability
+        self._draws = np.random.default_rng(FIRST_SEED + seed)
+
+    def next_trial(
+        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+    ) -> Trial | None:
+        """Return a full trial of the next candidate, or a mitigation of a known one."""
+        if seconds_left is not None and seconds_left <= 0:
+            return None
+        if self._draws.random() < self._probability:
+            pairs = self._memory.pairs(prune=False)
+            if pairs:
+                pair = pairs[int(self._draws.integers(len(pairs)))]
+                return self._memory.start(pair, number, self._budget)
+        candidate = ask()
+        if candidate is None:
+            return None
+        return Trial(number=number, candidate=candidate, budget=self._budget)
+
+    def record(self, told: Told) -> None:
+        """Learn which models are unfair."""
+        self._memory.record(told)

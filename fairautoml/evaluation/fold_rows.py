@@ -1,0 +1,169 @@
+"""The rows of a fold, taken and encoded once per process for all candidates.
+
+What is drawn here depends on the root seed and the fold, never on the candidate, so that all
+candidates train on the same rows and the same matrix serves them all.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.encoding import Codes
+from fairautoml.evaluation.fitting import Encoded, encode
+from fairautoml.evaluation.kept import Kept, freeze, memory_of
+from fairautoml.mitigators import Target
+
+MOST_BYTES = 256 * 2**20
+"""Bytes of encoded rows that one process keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldOut:
+    """The rows of a fold that its models are scored on.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Their positions among all rows, rising.
+    X : ndarray of float32, shape (n, n_features), or CSR matrix
+        Encoded, read-only.
+    cells : ndarray of int32, shape (n,)
+        Finest group cells.
+    """
+
+    rows: NDArray[np.int64]
+    X: Any
+    cells: NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.rows.nbytes + memory_of(self.X) + self.cells.nbytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldRows:
+    """Takes and encodes the rows of folds, and keeps what it made.
+
+    Everything that it returns is read-only.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The search rows.
+    folds : ndarray of int, shape (n_rows,)
+        Fold of each row.
+    root_seed : int
+        Seed of the run.
+    targets : tuple of Target
+        What the user wants equal, for training-time mitigations.
+    most_bytes : int
+        Bytes to keep at the most.
+    """
+
+    dataset: Dataset
+    folds: NDArray[np.integer]
+    root_seed: int
+    targets: tuple[Target, ...] = ()
+    most_bytes: int = MOST_BYTES
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What was made so far."""
+        return Kept(self.most_bytes)
+
+    def train(self, fold: int, fraction: float, encoding: str) -> Encoded:
+        """Return the training rows of a fold.
+
+        Parameters
+        ----------
+        fold : int
+            The fold that is left out.
+        fraction : float
+            Share of the rows of the other folds, in (0, 1].
+        encoding : str
+            How categories reach the learner.
+        """
+        return self.kept.get(
+            ("train", fold, fraction, encoding), lambda: self._train(fold, fraction, encoding)
+        )
+
+    def held_out(self, fold: int, fraction: float, encoding: str) -> HeldOut:
+        """Return the rows of a fold, encoded like the training rows of the same arguments."""
+        plain = self.kept.get(("held out", fold), lambda: self._held_out(fold))
+        encoder = self.train(fold, fraction, encoding).encoder
+        if isinstance(encoder, Codes):
+            return plain
+
+        def encoded() -> HeldOut:
+            X = encoder.transform(plain.X)
+            freeze(X)
+            return replace(plain, X=X)
+
+        return self.kept.get(("held out", fold, fraction, encoding), encoded)
+
+    def _train(self, fold: int, fraction: float, encoding: str) -> Encoded:
+        seed = fold_seed(self.root_seed, fold)
+        rows = np.flatnonzero(self.folds != fold)
+        if fraction < 1.0:
+            labels, cells = self.dataset.y[rows], self.dataset.cells[rows]
+            first = nested_order(labels, cells, seed)[: max(1, round(fraction * len(rows)))]
+            rows = rows[np.sort(first)]
+        made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
+        for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
+            freeze(array)
+        return made
+
+    def _held_out(self, fold: int) -> HeldOut:
+        rows = np.flatnonzero(self.folds == fold)
+        X = self.dataset.X[rows]
+        freeze(X)
+        return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])
+
+
+def fold_seed(root_seed: int, fold: int) -> int:
+    """Return the seed of what is drawn once per fold for all candidates.
+
+    Parameters
+    ----------
+    root_seed : int
+        Seed of the run, non-negative.
+    fold : int
+        Number of the fold.
+    """
+    return int(np.random.SeedSequence([root_seed, fold]).generate_state(1, np.uint32)[0] >> 1)
+
+
+def nested_order(
+    y: NDArray[np.integer], cells: NDArray[np.integer], seed: int
+) -> NDArray[np.int64]:
+    """Return an order whose every beginning is a sample stratified by label and group.
+
+    Each stratum of n rows is shuffled and spread evenly: its k-th row stands at (k + u) / n, u
+    drawn once per stratum in [0, 1). So a beginning holds every stratum's share to within one
+    row or so, and a smaller sample is part of every larger one. Each label comes once among the
+    first rows, so that a sample of two rows has both.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n_rows,)
+        Labels.
+    cells : ndarray of int, shape (n_rows,)
+        Finest group cells; -1 counts as a cell.
+    seed : int
+        Non-negative; the same seed gives the same order.
+    """
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(y))
+    order = np.lexsort((rng.random(len(y)), cells, y))
+    strata = np.flatnonzero(np.diff(y[order]) | np.diff(cells[order])) + 1
+    for stratum in np.split(order, strata):
+        place[stratum] = (np.arange(len(stratum)) + rng.random()) / len(stratum)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        place[rows[np.argmin(place[rows])]] -= 1.0
+    return np.argsort(place, kind="stable")

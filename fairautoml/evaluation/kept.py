@@ -1,0 +1,102 @@
+"""Values that are made once and kept, as long as they fit into the memory set aside."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
+
+from scipy import sparse
+
+
+class Sized(Protocol):
+    """Something that knows what it weighs."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        ...
+
+
+Value = TypeVar("Value", bound=Sized)
+
+
+class Kept:
+    """Values by key; the least recently used go first when there is too much of them.
+
+    It is empty again after pickling: what was kept here is of no use in another process.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Bytes to keep at the most; a value that is larger is made anew each time.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type["Kept"], tuple[int]]:
+        return Kept, (self.most_bytes,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept now."""
+        return sum(value.nbytes for value in self._values.values())
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of a key, made now when it is not kept.
+
+        Parameters
+        ----------
+        key : hashable
+            Names the value; the same key must always mean the same value.
+        make : callable
+            Makes it.
+        """
+        if key in self._values:
+            self._values.move_to_end(key)
+            known: Value = self._values[key]
+            return known
+        made = make()
+        if made.nbytes <= self.most_bytes:
+            self._values[key] = made
+            while self.nbytes > self.most_bytes:
+                self._values.popitem(last=False)
+        return made
+
+
+def memory_of(X: Any) -> int:
+    """Return the bytes of a dense or CSR matrix.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix
+        The matrix.
+    """
+    return sum(int(part.nbytes) for part in _parts(X))
+
+
+def freeze(X: Any) -> None:
+    """Make a dense or CSR matrix read-only, in place.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix
+        The matrix; it must own its numbers.
+    """
+    for part in _parts(X):
+        part.flags.writeable = False
+
+
+def writable(X: Any) -> Any:
+    """Return an array or CSR matrix itself, or a copy when it is read-only.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix
+        The array.
+    """
+    return X if all(part.flags.writeable for part in _parts(X)) else X.copy()
+
+
+def _parts(X: Any) -> tuple[Any, ...]:
+    return (X.data, X.indices, X.indptr) if sparse.issparse(X) else (X,)

@@ -1,0 +1,133 @@
+"""An executor that answers from the record of an earlier run, then from a real one.
+
+Strategy and allocator are built anew and hear the recorded results in their recorded order, at
+their recorded times. So they end in the state they had when the run was cut off, without a
+training.
+"""
+
+from collections.abc import Callable, Sequence, Set
+from concurrent.futures import Future
+from dataclasses import replace
+
+from fairautoml.trials import Executor, Trial, TrialResult
+
+OnStart = Callable[[Trial, float], None]
+
+
+class Replay:
+    """A real executor behind the record of the trials that have ended.
+
+    Parameters
+    ----------
+    executor : Executor
+        Runs what is not recorded.
+    past : sequence of (TrialResult, float)
+        Results in the order in which they were told, with the seconds since the budget began.
+    start : float
+        Time on the executor's clock at which the budget began, used seconds counted in.
+    on_start : callable
+        Called with every trial that really runs, and the seconds since the budget began.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        past: Sequence[tuple[TrialResult, float]],
+        *,
+        start: float,
+        on_start: OnStart,
+    ) -> None:
+        self.n_workers = executor.n_workers
+        self.queued = executor.queued
+        self._executor = executor
+        self._start = start
+        self._on_start = on_start
+        self._known = {past[turn][0].trial.number: turn for turn in range(len(past))}
+        self._past = past
+        self._open = set(range(len(past)))
+        self._taken = set(self._known)
+        self._waiting: dict[Future[TrialResult], int] = {}
+        self._names: dict[str, str] = {}
+        self._asked: dict[str, Trial] = {}
+        self._clock = 0.0
+        self._live = not past
+
+    def now(self) -> float:
+        """Return the recorded time while the record is told, then the executor's."""
+        return self._executor.now() if self._live else self._start + self._clock
+
+    def submit(
+        self, objective: Callable[[Trial], TrialResult], trial: Trial
+    ) -> "Future[TrialResult]":
+        """Promise the recorded result of a trial, or run it.
+
+        A trial that is recorded under no number gets one of its own: what was recorded is kept.
+        """
+        turn = self._turn_of(trial)
+        if turn is not None:
+            promised: Future[TrialResult] = Future()
+            self._waiting[promised] = turn
+            self._open.discard(turn)
+            self._call(trial, self._past[turn][0].trial)
+            return promised
+        mine = self._renamed(trial)
+        self._on_start(mine, self.now() - self._start)
+        return self._executor.submit(objective, mine)
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Return the recorded result that came first, and only then what the executor has."""
+        promised = [future for future in running if future in self._waiting]
+        if not promised:
+            self._live = True
+            return self._executor.wait(running, seconds)
+        first = min(promised, key=self._waiting.__getitem__)
+        result, self._clock = self._past[self._waiting.pop(first)]
+        first.set_result(result)
+        return {first}
+
+    def shutdown(self) -> None:
+        """Stop the real executor."""
+        self._executor.shutdown()
+
+    def as_asked(self, trial: Trial) -> Trial:
+        """Return the trial as the search asked for it, under the number it has there.
+
+        Parameters
+        ----------
+        trial : Trial
+            As it ran.
+        """
+        return self._asked.get(trial.key, trial) if self._asked else trial
+
+    def _turn_of(self, trial: Trial) -> int | None:
+        """Return the turn of the recorded trial: under its number, else under any other."""
+        turn = self._known.get(trial.number)
+        if turn in self._open and _same(self._past[turn][0].trial, trial):
+            return turn
+        # The search took another way than it took then, and may come by the same places.
+        return next((t for t in sorted(self._open) if _same(self._past[t][0].trial, trial)), None)
+
+    def _call(self, trial: Trial, mine: Trial) -> None:
+        """Remember which trial of the search runs, or ran, under another number."""
+        if mine.number != trial.number:
+            self._names[trial.key] = mine.key
+            self._asked[mine.key] = trial
+
+    def _renamed(self, trial: Trial) -> Trial:
+        number = trial.number if trial.number not in self._taken else max(self._taken) + 1
+        self._taken.add(number)
+        mine = replace(trial, number=number, rival=self._names.get(trial.rival, trial.rival))
+        self._call(trial, mine)
+        return mine
+
+
+def _same(recorded: Trial, trial: Trial) -> bool:
+    """Whether two trials are the same training; seconds left do not count."""
+    return (
+        recorded.candidate == trial.candidate
+        and recorded.origin is trial.origin
+        and recorded.budget.sample_fraction == trial.budget.sample_fraction
+        and recorded.budget.folds == trial.budget.folds
+    )

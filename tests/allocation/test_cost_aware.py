@@ -1,0 +1,103 @@
+import pytest
+from allocator_cases import Asking, terms, told
+
+from fairautoml.allocation._rules import Rules
+from fairautoml.allocation.cost_aware import CostAware
+from fairautoml.trials import Budget, Origin, Status
+
+GREEDY = Rules(test="greedy", early=False, cap=False)
+
+
+def run(allocator, ask, n, *, seconds=lambda trial: 1.0, left=None, **result):
+    trials = []
+    for number in range(n):
+        trial = allocator.next_trial(ask, number=number, seconds_left=left)
+        if trial is None:
+            break
+        trials.append(trial)
+        allocator.record(told(trial, seconds=seconds(trial), **result))
+    return trials
+
+
+def test_a_mitigation_is_a_full_trial_of_the_same_configuration():
+    full = Budget(folds=5, sample_fraction=0.5)
+    allocator = CostAware(terms(2.0, budget=full), GREEDY)
+    first, second = run(allocator, Asking(), 2)
+    assert second.origin is Origin.MITIGATION
+    assert second.candidate.mitigation == "costly0"
+    assert second.candidate.params == first.candidate.params
+    assert second.budget == full
+
+
+def test_with_several_workers_no_model_is_mitigated_twice():
+    allocator = CostAware(terms(0.1, 0.1), GREEDY)
+    ask = Asking()
+    first = allocator.next_trial(ask, number=0, seconds_left=None)
+    allocator.record(told(first))
+    opened = [allocator.next_trial(ask, number=n, seconds_left=None) for n in range(1, 5)]
+    assert [trial.candidate.mitigation for trial in opened] == [
+        "costly0", "costly1", "none", "none",
+    ]  # fmt: skip
+
+
+def test_the_strategy_is_not_asked_when_a_mitigation_is_due():
+    allocator, ask = CostAware(terms(2.0), GREEDY), Asking()
+    run(allocator, ask, 2)
+    assert ask.asked == 1
+
+
+def test_when_the_strategy_has_nothing_left_the_rest_of_the_time_goes_to_mitigations():
+    trials = run(CostAware(terms(1000.0)), Asking(limit=3), 10, gap=0.01)
+    kinds = [trial.origin for trial in trials]
+    assert kinds == [Origin.SEARCH] * 3 + [Origin.MITIGATION] * 3
+
+
+def test_when_the_strategy_waits_for_a_result_so_does_the_allocator():
+    allocator, ask = CostAware(terms(1000.0)), Asking(limit=2)
+    first, _ = (allocator.next_trial(ask, number=n, seconds_left=None) for n in range(2))
+    allocator.record(told(first))
+    assert allocator.next_trial(ask, number=2, seconds_left=None) is None
+
+
+def test_without_mitigations_every_trial_of_small_data_is_a_full_search_trial():
+    trials = run(CostAware(terms(n_train_rows=40_000)), Asking(), 30)
+    assert {trial.origin for trial in trials} == {Origin.SEARCH}
+    assert {trial.budget.sample_fraction for trial in trials} == {1.0}
+
+
+def test_on_many_rows_the_search_begins_with_ten_thousand():
+    first = CostAware(terms(n_train_rows=100_000)).next_trial(
+        Asking(), number=0, seconds_left=None
+    )
+    assert first.budget.sample_fraction == pytest.approx(0.1)
+
+
+def test_the_best_grows_fourfold_once_the_search_has_spent_as_much():
+    def seconds(trial):
+        return 10 * trial.budget.sample_fraction
+
+    trials = run(CostAware(terms(n_train_rows=100_000)), Asking(), 17, seconds=seconds)
+    grown = [n for n, trial in enumerate(trials) if trial.origin is Origin.ROWS]
+    # After the best, 4 trials of 1 s pay for one of 4 s; after that, 10 of 1 s for one of 10 s.
+    assert grown == [5, 16]
+    assert [trials[n].budget.sample_fraction for n in grown] == pytest.approx([0.4, 1.0])
+    assert {trials[n].candidate.key for n in grown} == {trials[0].candidate.key}
+
+
+def test_a_model_on_a_part_of_the_rows_is_not_mitigated():
+    trials = run(CostAware(terms(0.1, n_train_rows=1_000_000), GREEDY), Asking(), 4)
+    assert {trial.origin for trial in trials} == {Origin.SEARCH}
+
+
+def test_with_little_time_left_the_best_is_trained_on_all_rows_at_once():
+    allocator = CostAware(terms(n_train_rows=100_000))
+    ask = Asking()
+    run(allocator, ask, 1, left=100.0)
+    trial = allocator.next_trial(ask, number=1, seconds_left=14.0)
+    assert (trial.origin, trial.budget.sample_fraction) == (Origin.ROWS, 1.0)
+
+
+def test_failures_end_nothing():
+    trials = run(CostAware(terms(2.0)), Asking(), 20, status=Status.FAILED)
+    assert len(trials) == 20
+    assert {trial.origin for trial in trials} == {Origin.SEARCH}

@@ -1,0 +1,40 @@
+import numpy as np
+from strategy_cases import TOY
+
+from fairautoml.search.strategies import STRATEGIES
+from fairautoml.trials import Budget, Status, Told, Trial
+
+
+def proposals(name, violation):
+    strategy, found = STRATEGIES.get(name)(TOY, 0, ()), []
+    for number in range(40):
+        candidate = strategy.ask()
+        found.append(candidate)
+        digit = int(candidate.key[:4], 16)
+        strategy.tell(
+            Told(
+                trial=Trial(number=number, candidate=candidate, budget=Budget()),
+                status=Status.SUCCESS,
+                value=digit / 0xFFFF,
+                violations=(violation(digit),),
+                limits=(0.05,),
+                seconds=1.0,
+            )
+        )
+    return [candidate.key for candidate in found]
+
+
+def test_the_unconstrained_form_is_deaf_to_gaps_and_the_other_is_not():
+    tight, loose = (lambda digit: digit % 7 / 10), (lambda _: -0.05)
+    assert proposals("admm_unconstrained", tight) == proposals("admm_unconstrained", loose)
+    assert proposals("admm", tight) != proposals("admm", loose)
+
+
+def test_without_a_gap_to_mind_both_forms_are_one():
+    keys = proposals("admm", lambda _: -0.05)
+    assert keys == proposals("admm_unconstrained", lambda _: -0.05)
+
+
+def test_an_unknown_gap_is_no_failure_to_the_unconstrained_form():
+    keys = proposals("admm_unconstrained", lambda _: np.inf)
+    assert keys == proposals("admm_unconstrained", lambda _: -0.05)
