@@ -7,6 +7,8 @@ import copy
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,14 +25,20 @@ from fairautoml.exceptions import (
     NoFeasibleModelError,
     NoFeasibleModelWarning,
 )
+from fairautoml.keeping import (
+    Earlier,
+    Place,
+    begin,
+    keep_model,
+    place_of,
+    write_config,
+)
 from fairautoml.options import Wishes, check_wishes
 from fairautoml.outcome import (
     ConstantClassifier,
     Outcome,
     conduct,
     constant_classifier,
-    keep_run,
-    open_run_folder,
 )
 from fairautoml.planning import BASELINE, make_plan
 from fairautoml.posing import Setting, border_options, make_problem
@@ -77,7 +85,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Memory that one trial may take, MiB, besides the table itself; None = a fair share of what
         the machine has to give.
     n_jobs : int or None, default=None
-        Trials at the same time, one thread each; -1 = one per core.
+        Trials at the same time, one thread each; -1 = one per core; None = 1, or all threads of a
+        cluster.
     n_folds : int, default=5
         Cross-validation folds.
     pos_label : label or None, default=None
@@ -100,6 +109,12 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Folder that keeps the run; None = nothing is kept on disk.
     overwrite : bool, default=False
         Replace an earlier run in ``run_dir``.
+    resume : bool, default=False
+        Go on with the run in ``run_dir``, however it ended: data, constraint and search must be
+        the same, the budget may be larger and counts what was used before.
+    storage : str or None, default=None
+        Address of a PostgreSQL database that records the trials,
+        ``"postgresql+psycopg://user@host/database"``; None = ``study.db`` in ``run_dir``.
     on_progress : callable or None, default=None
         Called with a ``Progress`` after each trial.
     random_state : int, RandomState, Generator or None, default=None
@@ -173,6 +188,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         align: str = "error",
         run_dir: str | Path | None = None,
         overwrite: bool = False,
+        resume: bool = False,
+        storage: str | None = None,
         on_progress: OnProgress | None = None,
         random_state: Any = None,
     ) -> None:
@@ -203,6 +220,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.align = align
         self.run_dir = run_dir
         self.overwrite = overwrite
+        self.resume = resume
+        self.storage = storage
         self.on_progress = on_progress
         self.random_state = random_state
 
@@ -256,6 +275,7 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         UnknownNameError
             A metric, learner, mitigator, strategy, allocator or executor does not exist.
         """
+        self._place()
         return check_wishes(self)
 
     def _search(self, dataset: Dataset, wishes: Wishes, start: float) -> None:
@@ -264,26 +284,35 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             randomized=self.randomized,
             refit=self.refit,
         )
-        plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, start)
-        folder = self._open_folder(wishes)
-        try:
+        with ExitStack() as stack:
+            place = self._place()
+            earlier = Earlier(place) if place is not None and self.resume else None
+            if earlier is not None:
+                stack.callback(earlier.folder.close)
+                start -= earlier.past.seconds
+                if self.random_state is None:
+                    wishes = replace(wishes, seed=earlier.past.seed)
+            plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, start)
+            keeper = begin(
+                plan, earlier if earlier is not None else place, self._parameters(wishes)
+            )
+            if keeper is not None:
+                stack.callback(keeper.close)
             with own_settings():
-                outcome = conduct(plan, folder, retrain=self.refit, on_progress=self.on_progress)
+                outcome = conduct(plan, keeper, retrain=self.refit, on_progress=self.on_progress)
             self._finish(outcome, plan, wishes, start)
-            self._keep(folder)
-        finally:
-            if folder is not None:
-                folder.close()
+            if keeper is not None:
+                keeper.finish(self._stored(), self.leaderboard_, self.summary_)
         self._say_how_it_went(outcome, wishes)
 
-    def _open_folder(self, wishes: Wishes) -> RunFolder | None:
-        constraints = [constraint.label for constraint in wishes.constraints]
-        return open_run_folder(
-            self.run_dir,
-            {**self.get_params(deep=False), "constraint": constraints},
-            seed=wishes.seed,
-            overwrite=self.overwrite,
+    def _place(self) -> Place | None:
+        return place_of(
+            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
         )
+
+    def _parameters(self, wishes: Wishes) -> dict[str, Any]:
+        constraints = [constraint.label for constraint in wishes.constraints]
+        return {**self.get_params(deep=False), "constraint": constraints}
 
     def _finish(self, outcome: Outcome, plan: RunPlan, wishes: Wishes, start: float) -> None:
         """Set what ``fit`` leaves; training rows are let go."""
@@ -306,12 +335,13 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             time_budget=wishes.time_budget,
         )
 
-    def _keep(self, folder: RunFolder | None) -> None:
-        if folder is None:
-            return
+    def _stored(self) -> Self:
+        """Return what is written to the disk: no callback, no password."""
         stored = copy.copy(self)
         stored.on_progress = None
-        keep_run(folder, stored, self.leaderboard_, self.summary_)
+        place = self._place()
+        stored.storage = None if place is None else place.storage
+        return stored
 
     def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
         """Set what ``fit`` leaves when there is nothing to search."""
@@ -329,9 +359,11 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "can be judged (NOT_APPLICABLE)"
         )
         self.notes_ = (*model.schema.notes, note)
-        folder = self._open_folder(wishes)
-        if folder is not None:
-            self._keep(folder)
+        place = self._place()
+        if place is not None:
+            folder = RunFolder(place.path, overwrite=self.overwrite)
+            write_config(folder, self._parameters(wishes), place, wishes.seed)
+            keep_model(folder, self._stored(), self.leaderboard_, self.summary_)
             folder.close()
         if self.strict and wishes.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")

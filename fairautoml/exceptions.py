@@ -8,6 +8,7 @@
     |   +-- MissingSensitiveError        groups are needed and were not given
     |   +-- DegenerateGroupError         a group cannot carry the constraint
     |   +-- DatasetUnavailableError      a named dataset cannot be had
+    |   +-- ResumeMismatchError          a run is resumed with other data or another search
     +-- SpaceError (ValueError)          a search-space file is wrong: file, line, key
     +-- UnknownNameError (LookupError)   no such learner, mitigator, metric, ...
     +-- MissingExtraError (ImportError)  an optional library is not installed
@@ -17,6 +18,8 @@
         +-- RunFolderExistsError         it exists and ``overwrite`` was not asked for
         +-- RunFolderLockedError         another process holds it
         +-- StorageFullError             the disk is full
+        +-- StorageCorruptError          the record of the trials is damaged
+        +-- StorageUnavailableError      the database of the trials cannot be reached
         +-- ModelCorruptError            a stored file is not what its manifest says
 
     FairAutoMLWarning (UserWarning)
@@ -53,6 +56,10 @@ class DatasetUnavailableError(InputError):
     """A named dataset is neither on this machine nor to be had from its source."""
 
 
+class ResumeMismatchError(InputError):
+    """A run is resumed with other data, another space, constraint, seed or version."""
+
+
 class SpaceError(FairAutoMLError, ValueError):
     """A search-space file is wrong; the message names file, line and key."""
 
@@ -87,6 +94,14 @@ class RunFolderLockedError(RunFolderError):
 
 class StorageFullError(RunFolderError):
     """The disk that holds the run folder is full."""
+
+
+class StorageCorruptError(RunFolderError):
+    """The record of the trials is damaged; nothing was changed."""
+
+
+class StorageUnavailableError(RunFolderError):
+    """The database that records the trials cannot be reached or written to."""
 
 
 class ModelCorruptError(RunFolderError):

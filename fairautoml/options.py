@@ -25,7 +25,7 @@ LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
 """A longer budget is taken for a slip of the pen."""
 
 
-FLAGS = ("sensitive_at_predict", "randomized", "refit", "strict", "overwrite")
+FLAGS = ("sensitive_at_predict", "randomized", "refit", "strict", "overwrite", "resume")
 """Parameters that are true or false."""
 
 

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,16 @@ from fairautoml.data._frames import as_array, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.files import write_csv
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import refit
 from fairautoml.exceptions import InputError, NoModelError
+from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.run import History, OnProgress, RunPlan, run_search
-from fairautoml.store import RunFolder
-from fairautoml.summary import describe_candidate, describe_entry
-from fairautoml.trials import Artifacts, Entry, TrialResult
+from fairautoml.trials import Artifacts, Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +120,7 @@ class Outcome:
 
 def conduct(
     plan: RunPlan,
-    folder: RunFolder | None,
+    keeper: Keeper | None,
     *,
     retrain: bool,
     on_progress: OnProgress | None,
@@ -134,7 +131,7 @@ def conduct(
     ----------
     plan : RunPlan
         What to search.
-    folder : RunFolder or None
+    keeper : Keeper or None
         Keeps every trial as it ends; without one nothing stays on the disk.
     retrain : bool
         Train the chosen candidate once on all rows instead of serving its fold models.
@@ -149,16 +146,14 @@ def conduct(
         The user ended the search before the first model.
     """
     with ExitStack() as stack:
-        artifacts = _temporary(stack) if folder is None else folder.artifacts
-
-        def keep(result: TrialResult, best: Entry | None) -> None:
-            if folder is not None:
-                shown = None
-                if best is not None:
-                    shown = describe_entry(best, plan.problem.objective.name)
-                folder.append_trial({**describe_candidate(result), "best": shown})
-
-        history, finished = run_search(plan, artifacts, keep=keep, on_progress=on_progress)
+        artifacts = _temporary(stack) if keeper is None else keeper.artifacts
+        history, finished = run_search(
+            plan,
+            artifacts,
+            study=None if keeper is None else keeper.study,
+            keep=None if keeper is None else keeper.keep,
+            on_progress=on_progress,
+        )
         if history.best is None and not finished:
             raise KeyboardInterrupt
         if history.best is None:
@@ -214,7 +209,8 @@ def make_pool(
     keys = {entry.trial_key for entry in (*board.pareto_front(), best)}
     bags = {key: Bag(artifacts.models(key)) for key in sorted(keys)}
     if retrain:
-        bags[best.trial_key] = Bag(refit(best.candidate, dataset, plan.seed))
+        targets = plan.problem.goal.targets
+        bags[best.trial_key] = Bag(refit(best.candidate, dataset, plan.seed, targets))
     return Pool(
         board=board,
         best=best,
@@ -265,65 +261,6 @@ def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantCl
         return None
     schema, _ = fit_columns(table, drop=(), on_nonfinite=on_nonfinite)
     return ConstantClassifier(schema=schema, classes=labels[:1].copy())
-
-
-def open_run_folder(
-    path: str | PathLike[str] | None,
-    parameters: Mapping[str, Any],
-    *,
-    seed: int,
-    overwrite: bool,
-) -> RunFolder | None:
-    """Return the folder that keeps the run, its configuration written; None for no path.
-
-    Parameters
-    ----------
-    path : path or None
-        Where.
-    parameters : mapping
-        Of the estimator; what is no plain value is left out of the configuration.
-    seed : int
-        Root seed.
-    overwrite : bool
-        Whether an earlier run may be replaced.
-
-    Raises
-    ------
-    RunFolderError
-        The folder cannot be used.
-    """
-    if path is None:
-        return None
-    folder = RunFolder(Path(path), overwrite=overwrite)
-    plain = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in parameters.items()
-        if isinstance(value, str | int | float | bool | list | tuple | None)
-    }
-    folder.write_json("config.json", {**plain, "run_dir": str(path), "seed": seed})
-    return folder
-
-
-def keep_run(
-    folder: RunFolder, model: Any, board: pd.DataFrame, summary: Mapping[str, Any]
-) -> None:
-    """Write what a finished run keeps; the model last.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        Where.
-    model : FairAutoML
-        The fitted estimator.
-    board : DataFrame
-        The leaderboard.
-    summary : mapping
-        Figures of the run.
-    """
-    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
-    folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
-    folder.write_json("summary.json", dict(summary))
-    folder.write_model(model, {"best": summary["best"]})
 
 
 def _rows_by_cell(dataset: Dataset) -> NDArray[np.float64]:

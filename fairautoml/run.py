@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import joblib
@@ -17,22 +17,27 @@ from fairautoml.evaluation.expansion import expand
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.execution._first_here import FirstHere
+from fairautoml.execution._replay import Replay
+from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import Overhead, Search, Stop
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
+from fairautoml.store.fingerprint import content_hash, text_hash
+from fairautoml.store.study import Record, Study
 from fairautoml.trials import (
     Artifacts,
     Budget,
     Candidate,
     Costly,
     Entry,
-    Executor,
     Status,
     Terms,
     Told,
+    Trial,
     TrialResult,
 )
 
@@ -140,6 +145,7 @@ class History:
     best: Entry | None = None
     improvements: list[Improvement] = field(default_factory=list)
     n_feasible: int = 0
+    n_workers: int = 1
     settle_seconds: float = 0.0
     overhead: Overhead = field(default_factory=Overhead)
 
@@ -166,13 +172,14 @@ class History:
 
 
 OnProgress = Callable[[Progress], None]
-Keep = Callable[[TrialResult, Entry | None], None]
+Keep = Callable[[Record], None]
 
 
 def run_search(
     plan: RunPlan,
     artifacts: Artifacts,
     *,
+    study: Study | None = None,
     keep: Keep | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[History, bool]:
@@ -184,35 +191,42 @@ def run_search(
         What to search.
     artifacts : Artifacts
         Where scores and fold models go.
+    study : Study, optional
+        Makes a result durable before anybody hears of it. What it holds already is not run again:
+        strategy and allocator hear it as they did then.
     keep : callable, optional
-        ``keep(result, best entry of it)`` makes a result durable before it is told.
+        Called with the ``Record`` of each new result after that, before it is told.
     on_progress : callable, optional
-        Called with a ``Progress`` after each result.
+        Called with a ``Progress`` after each new result.
     """
     history = History()
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
-    executor: Executor = EXECUTORS.get(plan.executor)(plan.limits)
+    past = {} if study is None else _valid(study.past, artifacts)
+    executor = Replay(
+        FirstHere(EXECUTORS.get(plan.executor)(plan.limits), SerialExecutor(plan.limits)),
+        [(record.result, record.seconds) for record in past.values()],
+        start=plan.start,
+        on_start=_nothing if study is None else study.asked,
+    )
+    history.n_workers = executor.n_workers
+    for record in past.values():
+        history.add(record.result, record.entries, record.seconds)
 
     def settle(result: TrialResult) -> Told:
+        recorded = past.get(result.trial.number)
+        if recorded is not None and recorded.result is result:
+            return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
-        entries: tuple[Entry, ...] = ()
-        if result.status is Status.SUCCESS:
-            entries = expand(result, artifacts.scores(result.trial.key), plan.problem)
-        best = best_of(entries)
+        record = _judged(result, artifacts, plan.problem, executor.now() - plan.start)
+        if study is not None:
+            study.keep(record)
         if keep is not None:
-            keep(result, best)
-        history.add(result, entries, executor.now() - plan.start)
+            keep(record)
+        history.add(result, record.entries, record.seconds)
         history.settle_seconds += time.perf_counter() - start
         if on_progress is not None:
-            on_progress(
-                Progress(
-                    result=result,
-                    best=history.best,
-                    n_trials=len(history.results),
-                    seconds_left=stop.seconds_left(executor.now()),
-                )
-            )
-        return _told(result, entries, plan.problem)
+            on_progress(_progress(history, stop.seconds_left(executor.now())))
+        return replace(record.told, trial=executor.as_asked(result.trial))
 
     strategy = STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first)
     with ExitStack() as stack:
@@ -228,6 +242,43 @@ def run_search(
         finished = search.run()
         artifacts.drop_partials()
     return history, finished
+
+
+def _nothing(trial: Trial, seconds: float) -> None:
+    """Nobody notes that a trial runs."""
+
+
+def _valid(past: Sequence[Record], artifacts: Artifacts) -> dict[int, Record]:
+    """Return what need not be run again, by number, in the order told.
+
+    A trial that only the end of the run cut off may now have more time, and one whose scores were
+    lost gives the same scores again.
+    """
+    return {
+        record.result.trial.number: record
+        for record in past
+        if not record.cut_off
+        and (not record.entries or artifacts.has_scores(record.result.trial.key))
+    }
+
+
+def _judged(result: TrialResult, artifacts: Artifacts, problem: Problem, seconds: float) -> Record:
+    """Expand a result to its entries, and say what is told of it."""
+    entries: tuple[Entry, ...] = ()
+    if result.status is Status.SUCCESS:
+        entries = expand(result, artifacts.scores(result.trial.key), problem)
+    return Record(
+        result=result, told=_told(result, entries, problem), entries=entries, seconds=seconds
+    )
+
+
+def _progress(history: History, seconds_left: float | None) -> Progress:
+    return Progress(
+        result=history.results[-1],
+        best=history.best,
+        n_trials=len(history.results),
+        seconds_left=seconds_left,
+    )
 
 
 def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objective:
@@ -261,6 +312,39 @@ def terms_of(plan: RunPlan) -> Terms:
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
     )
+
+
+def fingerprint_of(plan: RunPlan) -> dict[str, str]:
+    """Return what must be the same for a run to be resumed: hashes, and names in clear.
+
+    Budget, executor and number of workers are free: they change how far a run comes and how fast.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    """
+    problem, data = plan.problem, plan.problem.dataset
+    hashes = {
+        "X": content_hash(data.X),
+        "y": content_hash((data.y, data.classes.tolist())),
+        "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
+        "sample_weight": content_hash(data.weight),
+        "folds": content_hash(np.asarray(problem.folds)),
+        "search space": text_hash((plan.space, plan.baseline, plan.first)),
+        "training-time mitigations": text_hash(plan.mitigations),
+        "tolerances": text_hash((problem.tolerances, problem.draws is None)),
+    }
+    constraints = [f"{t.metric.name}[{t.system.name}]: {t.limit}" for t in problem.goal.targets]
+    return {
+        **{name: f"#{value}" for name, value in hashes.items()},
+        "constraint": ", ".join(constraints),
+        "objective": problem.objective.name,
+        "mitigators": ", ".join(mitigator.name for mitigator in problem.mitigators),
+        "strategy": plan.strategy,
+        "allocator": plan.allocator,
+        "random_state": str(plan.seed),
+    }
 
 
 def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:

@@ -129,7 +129,7 @@ def run_summary(
     """
     statuses = [result.status for result in history.results]
     training = sum(result.seconds for result in history.results)
-    available = seconds * plan.limits.n_workers
+    available = seconds * history.n_workers
     moments = history.improvements
     return {
         "n_trials": len(statuses),
@@ -150,7 +150,7 @@ def run_summary(
         "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
         "improvements": [describe_improvement(moment) for moment in moments],
         "seconds_by_origin": _by_origin(history.results),
-        "n_workers": plan.limits.n_workers,
+        "n_workers": history.n_workers,
         "strategy": plan.strategy,
         "allocator": plan.allocator,
         "executor": plan.executor,

@@ -10,9 +10,11 @@ from fairautoml.data.lending import lending_table
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.execution import Limits
+from fairautoml.keeping import Earlier, Place, begin
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.run import RunPlan, run_search
+from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
 from fairautoml.trials import Artifacts, Candidate, Status
 
@@ -60,10 +62,45 @@ def artifacts(tmp_path):
     return made
 
 
+@pytest.fixture
+def keeping(plan, tmp_path):
+    """Begin or go on with a run in one folder."""
+
+    def run(changes, *, stop_after=None, resume=False):
+        place = Place(path=tmp_path / "run", overwrite=False, server=None)
+        earlier = Earlier(place) if resume else None
+        used = 0.0 if earlier is None else earlier.past.seconds
+        mine = replace(plan, start=time.monotonic() - used, **changes)
+        keeper = begin(mine, place if earlier is None else earlier, {})
+        calls = []
+
+        def on_progress(progress):
+            calls.append(progress.result.trial.number)
+            if len(calls) == stop_after:
+                raise KeyboardInterrupt
+
+        history, _ = run_search(
+            mine, keeper.artifacts, study=keeper.study, keep=keeper.keep, on_progress=on_progress
+        )
+        keeper.close()
+        return history, calls
+
+    return run
+
+
 def small(plan, **changes):
     """The plan with learners that take no time."""
     space = SearchSpace(learners={"prior": ParamSpace(name="prior")})
     return replace(plan, **{"space": space, "first": (), **changes})
+
+
+def other_candidate(strategy, plan):
+    """Extra trees of a size that nobody drew before."""
+    strategy.drawn = getattr(strategy, "drawn", 0) + 1
+    defaults = plan.space.learners["extra_trees"].defaults()
+    return Candidate(
+        learner="extra_trees", params={**defaults, "n_estimators": 20 + strategy.drawn}
+    )
 
 
 def content(history):
@@ -113,7 +150,7 @@ def test_every_result_is_kept_before_progress_tells_of_it(plan, artifacts):
     run_search(
         replace(plan, n_trials=3),
         artifacts,
-        keep=lambda result, best: calls.append(("keep", result.trial.number)),
+        keep=lambda record: calls.append(("keep", record.result.trial.number)),
         on_progress=lambda progress: calls.append(("told", progress.result.trial.number)),
     )
     assert calls == [(what, n) for n in range(3) for what in ("keep", "told")]
@@ -136,6 +173,73 @@ def test_an_interrupt_keeps_the_results_so_far(plan, artifacts):
     assert not finished
     assert len(history.results) == 2
     assert history.best is not None
+
+
+@pytest.mark.parametrize("strategy", ["optuna_tpe", "random"])
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_run_cut_off_and_resumed_finds_what_a_whole_run_finds(
+    plan, artifacts, keeping, strategy, n_workers
+):
+    changes = {"n_trials": 16, "strategy": strategy}
+    if n_workers == 2:
+        changes |= {"executor": "local", "limits": Limits(n_workers=2)}
+    whole, _ = run_search(replace(plan, **changes), artifacts)
+    keeping(changes, stop_after=13)
+    resumed, new = keeping(changes, resume=True)
+    assert content(resumed) == content(whole)
+    assert resumed.best.trial_key == whole.best.trial_key
+    assert len(new) == 3
+
+
+def test_a_finished_run_goes_on_with_a_larger_budget_as_if_it_had_been_given_at_once(
+    plan, artifacts, keeping
+):
+    whole, _ = run_search(replace(plan, n_trials=8), artifacts)
+    keeping({"n_trials": 5})
+    longer, new = keeping({"n_trials": 8}, resume=True)
+    assert new == [5, 6, 7]
+    assert content(longer) == content(whole)
+
+
+def test_with_a_smaller_budget_nothing_runs_and_nothing_is_lost(keeping):
+    first, _ = keeping({"n_trials": 5})
+    again, new = keeping({"n_trials": 2}, resume=True)
+    assert new == []
+    assert content(again) == content(first)
+
+
+def test_seconds_used_before_the_cut_count_and_moments_stay_where_they_were(keeping):
+    first, _ = keeping({"n_trials": 5})
+    again, _ = keeping({"n_trials": 6}, resume=True)
+    known = [i for i in again.improvements if i.trial < 5]
+    assert known == first.improvements
+    assert all(
+        i.seconds > first.improvements[-1].seconds for i in again.improvements[len(known) :]
+    )
+
+
+def test_another_search_than_the_recorded_one_gets_new_numbers_and_loses_nothing(
+    plan, keeping, monkeypatch
+):
+    first, _ = keeping({"n_trials": 5, "strategy": "random"})
+    # As after an update of a library that draws other numbers.
+    monkeypatch.setattr(STRATEGIES.get("random"), "ask", lambda self: other_candidate(self, plan))
+    again, new = keeping({"n_trials": 5, "strategy": "random"}, resume=True)
+    numbers = [result.trial.number for result in again.results]
+    assert numbers[:5] == [0, 1, 2, 3, 4]
+    assert new == [5, 6, 7, 8]
+    assert content(again)[: len(content(first))] == content(first)
+    _, new = keeping({"n_trials": 4, "strategy": "random"}, resume=True)
+    assert new == []
+
+
+def test_a_trial_whose_scores_are_gone_is_run_again_and_gives_the_same(keeping, tmp_path):
+    first, _ = keeping({"n_trials": 4})
+    (scores,) = (tmp_path / "run" / "scores").glob("00002-*.npy")
+    scores.unlink()
+    again, new = keeping({"n_trials": 4}, resume=True)
+    assert new == [2]
+    assert content(again) == content(first)
 
 
 def test_trials_that_fail_are_results_and_the_baseline_remains(plan, artifacts):

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,10 @@ from fairautoml.exceptions import (
     StorageFullError,
 )
 from fairautoml.trials import Artifacts
+from fairautoml.trials.artifacts import sync_folder
+
+STUDY = "study.json"
+"""Says where the trials are recorded; without it there is nothing to resume."""
 
 FORMAT = 1
 """Version of the layout of a run folder."""
@@ -42,6 +46,11 @@ OWN_FILES = frozenset(
         "run.lock",
         "scores",
         "source.json",
+        "study.db",
+        "study.db-journal",
+        "study.db-shm",
+        "study.db-wal",
+        "study.json",
         "summary.json",
         "trials.jsonl",
     }
@@ -60,20 +69,26 @@ class RunFolder:
         The folder; made when it does not exist.
     overwrite : bool
         Whether an earlier run in it may be replaced.
+    resume : bool
+        Whether an earlier run in it is to go on; then nothing is written before ``take``.
 
     Raises
     ------
     RunFolderExistsError
-        It holds something and ``overwrite`` is False.
+        It holds something and neither ``overwrite`` nor ``resume`` is true.
     RunFolderLockedError
         Another process writes into it.
     RunFolderError
         It cannot be made or written to.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
         self.artifacts = Artifacts(path)
+        if resume:
+            self._refuse_unrecorded()
+            self._lock = self._locked()
+            return
         try:
             if path.exists() and not path.is_dir():
                 raise RunFolderError(f"run_dir={str(path)!r} is a file; name a folder")
@@ -82,7 +97,7 @@ class RunFolder:
             self._refuse_foreign(found, overwrite=overwrite)
             self._lock = self._locked()
             self._clear(found, overwrite=overwrite)
-            self.artifacts.prepare()
+            self.take()
         except RunFolderError:
             raise
         except OSError as exc:
@@ -117,10 +132,24 @@ class RunFolder:
                 "wait for it or name another folder"
             )
             raise RunFolderLockedError(msg) from exc
-        stream.truncate(0)
-        stream.write(str(os.getpid()).encode())
-        stream.flush()
         return stream
+
+    def take(self) -> None:
+        """Say in the lock who holds the folder, and make what is missing in it."""
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()).encode())
+        self._lock.flush()
+        self.artifacts.prepare()
+
+    def _refuse_unrecorded(self) -> None:
+        if (self.path / STUDY).is_file() and (self.path / "run.lock").is_file():
+            return
+        found = "holds no recorded trials" if self.path.is_dir() else "does not exist"
+        msg = (
+            f"resume=True: run_dir={str(self.path)!r} {found}; start the run without resume, "
+            "or name the folder of an earlier one"
+        )
+        raise RunFolderError(msg)
 
     def _clear(self, found: set[str], *, overwrite: bool) -> None:
         if found and not overwrite:
@@ -162,11 +191,12 @@ class RunFolder:
                 with partial.open("rb+") as stream:
                     os.fsync(stream.fileno())
                 partial.replace(target)
+                sync_folder(self.path)
         finally:
             partial.unlink(missing_ok=True)
 
     def append_trial(self, line: Mapping[str, object]) -> None:
-        """Add one line to ``trials.jsonl``, on the disk before it returns.
+        """Add one line to ``trials.jsonl``, which is for people; the study is what is durable.
 
         Raises
         ------
@@ -178,8 +208,19 @@ class RunFolder:
         with _full_disk_named(path), path.open("ab+") as stream:
             _cut_torn_line(stream)
             stream.write(text.encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+
+    def write_trials(self, lines: Sequence[Mapping[str, object]]) -> None:
+        """Write ``trials.jsonl`` anew."""
+        text = "".join(
+            json.dumps(dict(line), sort_keys=True, allow_nan=False) + "\n" for line in lines
+        )
+        self.write("trials.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def logged_trials(self) -> frozenset[int]:
+        """Return the numbers of the trials that ``trials.jsonl`` speaks of, whole lines only."""
+        path = self.path / "trials.jsonl"
+        text = path.read_bytes() if path.is_file() else b""
+        return frozenset(map(_number, text[: text.rfind(b"\n") + 1].splitlines()))
 
     def write_model(self, model: Any, about: Mapping[str, object]) -> None:
         """Write ``model.joblib`` and, last, ``model.json`` with its hash and the versions."""
@@ -190,7 +231,7 @@ class RunFolder:
                 **about,
                 "format": FORMAT,
                 "sha256": file_hash(self.path / "model.joblib"),
-                "versions": {name: _version(name) for name in LIBRARIES},
+                "versions": {name: library_version(name) for name in LIBRARIES},
             },
         )
 
@@ -216,7 +257,7 @@ def _cut_torn_line(stream: IO[bytes]) -> None:
         stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
-def _version(name: str) -> str:
+def library_version(name: str) -> str:
     """Return the version of a distribution; a plain checkout of this library is none."""
     try:
         return version(name)
@@ -282,3 +323,13 @@ def read_model(folder: Path) -> Any:
         )
         raise ModelCorruptError(msg)
     return joblib.load(io.BytesIO(content))
+
+
+def _number(line: bytes) -> int:
+    """Return the trial that a line is about, -1 when it does not say."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return -1
+    number = found.get("trial") if isinstance(found, dict) else None
+    return number if isinstance(number, int) else -1

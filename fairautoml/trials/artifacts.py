@@ -54,6 +54,10 @@ class Artifacts:
         """Return the fold models of a trial; only ever called on files of the same run."""
         return joblib.load(self.folder / "models" / f"{key}.joblib")
 
+    def has_scores(self, key: str) -> bool:
+        """Whether the score column of a trial is there; models are older than scores."""
+        return (self.folder / "scores" / f"{key}.npy").is_file()
+
     def drop_models(self, key: str) -> None:
         """Forget the fold models of a trial that can no longer be chosen."""
         (self.folder / "models" / f"{key}.joblib").unlink(missing_ok=True)
@@ -71,5 +75,21 @@ class Artifacts:
             with partial.open("rb+") as stream:
                 os.fsync(stream.fileno())
             partial.replace(path)
+            sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable: without it a power cut may undo a rename.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder in which a file was made or renamed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -162,6 +162,8 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(folder, monkeypatch):
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(StorageFullError, match=r"no space left for .*config.json.*free some"):
         folder.write_json("config.json", {"seed": 2})
+    (folder.path / "trials.jsonl").unlink()
+    (folder.path / "trials.jsonl").symlink_to("/dev/full")
     with pytest.raises(StorageFullError, match=r"no space left for .*trials.jsonl"):
         folder.append_trial({"number": 1})
     assert read_json(folder.path, "config.json") == {"seed": 1}

@@ -1,0 +1,360 @@
+"""The record of a run's trials: every result is on the disk before anybody hears of it.
+
+The controller alone writes; anybody may read ``study.db`` at any time. A trial is one row, written
+in one transaction after its scores and models are durable. The column ``content`` holds pickled
+records, so a study is loaded only from a run folder or a database that is trusted like a program.
+"""
+
+import json
+import logging
+import math
+import pickle
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, inspect, select, update
+from sqlalchemy.engine import URL
+
+from fairautoml.exceptions import RunFolderError
+from fairautoml.store import fingerprint as prints
+from fairautoml.store.database import Database, corrupt
+from fairautoml.store.tables import RUNNING, SCHEMA, digest, metadata, runs, trials
+from fairautoml.trials import Entry, Status, Told, Trial, TrialResult
+
+logger = logging.getLogger(__name__)
+
+ORPHANED = "the controller died while this trial ran"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A trial that has ended, with everything that came of it.
+
+    Parameters
+    ----------
+    result : TrialResult
+        How it ended.
+    told : Told
+        What strategy and allocator learned of it.
+    entries : tuple of Entry
+        Its rows on the leaderboard.
+    seconds : float
+        On the clock of the run, since the budget began.
+    """
+
+    result: TrialResult
+    told: Told
+    entries: tuple[Entry, ...]
+    seconds: float
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether only the end of the run stopped the trial; with more time it may succeed."""
+        status, limit = self.result.status, self.result.trial.budget.seconds
+        return status is Status.STOPPED or (status is Status.TIMEOUT and limit is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A recorded run, read and checked, nothing of it unpacked.
+
+    Parameters
+    ----------
+    about : mapping
+        Its row in the table of runs.
+    rows : tuple of mapping
+        Its trials in the order of their results, those without one last.
+    """
+
+    about: Mapping[str, Any]
+    rows: tuple[Mapping[str, Any], ...]
+
+    @property
+    def seed(self) -> int:
+        """Root seed."""
+        return int(self.about["seed"])
+
+    @property
+    def seconds(self) -> float:
+        """Budget that was used."""
+        return float(self.about["seconds"])
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What the run was about."""
+        found: dict[str, str] = json.loads(self.about["fingerprint"])
+        return found
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Numbers of the trials that have a result."""
+        return frozenset(row["number"] for row in self.rows if row["content"] is not None)
+
+    def records(self) -> tuple[Record, ...]:
+        """Unpack the trials that have a result, in the order in which they were told."""
+        return tuple(
+            _unpacked(row["content"], row["ended"])
+            for row in self.rows
+            if row["content"] is not None
+        )
+
+
+def read_past(url: URL, run: str, name: str) -> Past:
+    """Read a recorded run.
+
+    Parameters
+    ----------
+    url : URL
+        Of a database that nobody writes to meanwhile; of a file, give that of a copy.
+    run : str
+        Identifier of the run.
+    name : str
+        What the database is called in messages.
+
+    Raises
+    ------
+    StorageCorruptError
+        It is damaged.
+    RunFolderError
+        It holds no such run, or one of another version of the tables.
+    """
+    database = Database(url)
+    database.name = name
+    try:
+        database.check()
+        with database.transaction() as connection:
+            about = _about(connection, run, name)
+            query = select(trials).where(trials.c.run == run).order_by(trials.c.turn)
+            rows = tuple(dict(row) for row in connection.execute(query).mappings())
+    finally:
+        database.close()
+    _check_rows(about, rows, name)
+    return Past(about=about, rows=tuple(sorted(rows, key=_turn)))
+
+
+def _about(connection: Connection, run: str, name: str) -> dict[str, Any]:
+    """Return the row of the run, after the version of the tables is looked at."""
+    if not inspect(connection).has_table(runs.name):
+        raise corrupt(name, "it is empty, and a run was recorded in it")
+    version = connection.execute(select(runs.c.schema_version).where(runs.c.run == run)).scalar()
+    if version is None:
+        raise corrupt(name, f"it does not hold the run {run}")
+    if version != SCHEMA:
+        msg = (
+            f"{name!r} has tables of version {version} and this version of fairautoml reads "
+            f"{SCHEMA}; use the version that wrote it, or a new run_dir"
+        )
+        raise RunFolderError(msg)
+    return dict(connection.execute(select(runs).where(runs.c.run == run)).mappings().one())
+
+
+def _turn(row: Mapping[str, Any]) -> tuple[bool, int]:
+    turn = row["turn"]
+    return turn is None, int(row["number"] if turn is None else turn)
+
+
+class Study:
+    """The record of one run, open for writing.
+
+    Parameters
+    ----------
+    database : Database
+        Where.
+    about : mapping
+        The row of the run, written already.
+    past : tuple of Record
+        What is in it already, in the order in which it was told.
+    """
+
+    def __init__(
+        self, database: Database, about: Mapping[str, Any], past: tuple[Record, ...] = ()
+    ) -> None:
+        self.past = past
+        self._database = database
+        self._about = about
+        self._numbers = {record.result.trial.number for record in past}
+        self._turn = 0
+        self._asked: dict[int, tuple[Trial, float]] = {}
+
+    @classmethod
+    def create(
+        cls, database: Database, run: str, *, name: str, seed: int, fingerprint: Mapping[str, str]
+    ) -> "Study":
+        """Begin the record of a run.
+
+        Parameters
+        ----------
+        database : Database
+            Where; the tables are made when they are missing.
+        run : str
+            Identifier, unique in the database.
+        name : str
+            For people.
+        seed : int
+            Root seed.
+        fingerprint : mapping of str to str
+            What the run is about.
+        """
+        about = {
+            "run": run,
+            "name": name,
+            "schema_version": SCHEMA,
+            "seed": seed,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": 0.0,
+            "results": 0,
+            "fingerprint": prints.to_text(fingerprint),
+        }
+        with database.transaction() as connection:
+            metadata.create_all(connection)
+            connection.execute(insert(runs).values({**about, "digest": digest(runs, about)}))
+        return cls(database, about)
+
+    @classmethod
+    def resume(cls, database: Database, past: Past) -> "Study":
+        """Go on with a recorded run; trials that never ended are lost and may be asked again.
+
+        Parameters
+        ----------
+        database : Database
+            Where it is recorded.
+        past : Past
+            What was read from it.
+        """
+        study = cls(database, past.about, past.records())
+        study._turn = 1 + max(
+            (row["turn"] for row in past.rows if row["turn"] is not None), default=-1
+        )
+        with database.transaction() as connection:
+            for row in past.rows:
+                if row["state"] == RUNNING:
+                    error = json.dumps({"status": str(Status.LOST), "error": ORPHANED})
+                    study._write(connection, {**row, "state": str(Status.LOST), "result": error})
+        return study
+
+    def asked(self, trial: Trial, seconds: float) -> None:
+        """Note that a trial runs; written with the next result, as it may always be asked again.
+
+        Parameters
+        ----------
+        trial : Trial
+            Which.
+        seconds : float
+            On the clock of the run.
+        """
+        self._asked[trial.number] = (trial, seconds)
+
+    def keep(self, record: Record) -> None:
+        """Make a result durable, in one transaction.
+
+        Parameters
+        ----------
+        record : Record
+            The result; it replaces what the table holds under its number.
+
+        Raises
+        ------
+        StorageFullError, StorageUnavailableError
+            It could not be kept.
+        """
+        trial = record.result.trial
+        _, asked = self._asked.pop(trial.number, (trial, record.seconds))
+        numbers = {*self._numbers, trial.number}
+        with self._database.transaction() as connection:
+            for other, since in self._asked.values():
+                self._write(connection, self._row(other, since, RUNNING))
+            self._write(
+                connection,
+                {
+                    **self._row(trial, asked, str(record.result.status)),
+                    "ended": record.seconds,
+                    "turn": self._turn,
+                    "result": _text(record.result),
+                    "told": _text(record.told),
+                    "content": _packed(record),
+                },
+            )
+            self._spend(connection, record.seconds, len(numbers))
+        self._numbers = numbers
+        self._asked.clear()
+        self._turn += 1
+
+    def close(self, seconds: float | None = None) -> None:
+        """Let go of the database.
+
+        Parameters
+        ----------
+        seconds : float or None
+            Budget used in the end; None = as of the last result.
+        """
+        try:
+            if seconds is not None:
+                with self._database.transaction() as connection:
+                    self._spend(connection, seconds, len(self._numbers))
+        finally:
+            self._database.close()
+
+    def _row(self, trial: Trial, asked: float, state: str) -> dict[str, Any]:
+        return {
+            "run": self._about["run"],
+            "number": trial.number,
+            "state": state,
+            "asked": asked,
+            "trial": _text(trial),
+        }
+
+    def _write(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        key = (trials.c.run == row["run"]) & (trials.c.number == row["number"])
+        connection.execute(delete(trials).where(key))
+        connection.execute(insert(trials).values({**row, "digest": digest(trials, row)}))
+
+    def _spend(self, connection: Connection, seconds: float, results: int) -> None:
+        about = {**self._about, "seconds": seconds, "results": results}
+        mine = runs.c.run == about["run"]
+        connection.execute(
+            update(runs)
+            .where(mine)
+            .values(seconds=seconds, results=results, digest=digest(runs, about))
+        )
+
+
+def _check_rows(about: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...], name: str) -> None:
+    """Compare everything with its hash: a flipped bit is valid SQLite."""
+    if about["digest"] != digest(runs, about):
+        raise corrupt(name, "the record of the run is not what was written")
+    for row in rows:
+        if row["digest"] != digest(trials, row):
+            raise corrupt(name, f"the record of trial {row['number']} is not what was written")
+    found = sum(row["content"] is not None for row in rows)
+    if found != about["results"]:
+        raise corrupt(name, f"it holds {found} results and {about['results']} were written")
+
+
+def _packed(record: Record) -> bytes:
+    content = (record.result, record.told, record.entries)
+    return zlib.compress(pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL), level=1)
+
+
+def _unpacked(content: bytes, seconds: float) -> Record:
+    result, told, entries = pickle.loads(zlib.decompress(content))
+    return Record(result=result, told=told, entries=entries, seconds=seconds)
+
+
+def _text(value: object) -> str:
+    """Return a record as JSON for people and other programs; what is not finite is null."""
+    return json.dumps(_plain(value), sort_keys=True, allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

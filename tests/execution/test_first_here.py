@@ -1,0 +1,43 @@
+from concurrent.futures import Future
+
+from fairautoml.execution import Limits
+from fairautoml.execution._first_here import FirstHere
+from fairautoml.execution.serial import SerialExecutor
+from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+
+
+class NeverReady:
+    """An executor whose workers do not come."""
+
+    n_workers = 2
+    queued = 1
+
+    def now(self):
+        return 0.0
+
+    def submit(self, objective, trial):
+        return Future()
+
+    def wait(self, running, seconds):
+        return {future for future in running if future.done()}
+
+    def shutdown(self):
+        pass
+
+
+def trial(number):
+    return Trial(number=number, candidate=Candidate(learner="fake"), budget=Budget(folds=2))
+
+
+def succeed(trial):
+    return TrialResult(trial=trial, status=Status.SUCCESS)
+
+
+def test_the_first_trial_ends_though_no_worker_ever_comes():
+    executor = FirstHere(NeverReady(), SerialExecutor(Limits()))
+    first = executor.submit(succeed, trial(0))
+    second = executor.submit(succeed, trial(1))
+    assert executor.wait({first, second}, 1.0) == {first}
+    assert first.result() == succeed(trial(0))
+    assert executor.wait({second}, 1.0) == set()
+    assert (executor.n_workers, executor.queued) == (2, 1)

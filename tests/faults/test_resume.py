@@ -1,0 +1,209 @@
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.exceptions import (
+    NoFeasibleModelWarning,
+    ParameterError,
+    ResumeMismatchError,
+    RunFolderError,
+    RunFolderExistsError,
+    RunFolderLockedError,
+    StorageCorruptError,
+)
+from fairautoml.store import RunFolder
+from quick_fits import few_people, quick
+
+TESTS = Path(__file__).parents[1]
+
+
+def fit(folder, rows=None, **changes):
+    X, y, group = few_people() if rows is None else rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoFeasibleModelWarning)
+        return quick(**{"n_trials": 4, "run_dir": folder, **changes}).fit(X, y, group)
+
+
+def bytes_of(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    fit(folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def other_value():
+    X, y, group = few_people()
+    X.iloc[3, 0] += 1e-3
+    return X, y, group
+
+
+def other_label():
+    X, y, group = few_people()
+    y = y.copy()
+    y[7] = 1 - y[7]
+    return X, y, group
+
+
+def other_group():
+    X, y, group = few_people()
+    group = group.copy()
+    group[5] = "b" if group[5] == "a" else "a"
+    return X, y, group
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [(other_value, "other X"), (other_label, "other .*y"), (other_group, "other .*sensitive")],
+)
+def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
+    before = bytes_of(run)
+    with pytest.raises(ResumeMismatchError, match=rf"{named}.*Nothing was changed"):
+        fit(run, rows(), resume=True)
+    assert bytes_of(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (
+            {"constraint": "demographic_parity_difference <= 0.1"},
+            r"constraint .*0\.2', now .*0\.1",
+        ),
+        ({"objective": "balanced_accuracy"}, "objective 'accuracy', now 'balanced_accuracy'"),
+        ({"strategy": "random"}, "strategy '.*', now 'random'"),
+        ({"random_state": 1}, "random_state '0', now '1'"),
+        ({"n_folds": 3}, "other folds"),
+        ({"mitigators": ["group_thresholds"]}, "mitigators "),
+        ({"learners": ["lightgbm"]}, "other search space"),
+    ],
+)
+def test_another_search_is_refused_and_the_folder_stays_as_it_is(run, changes, named):
+    before = bytes_of(run)
+    with pytest.raises(ResumeMismatchError, match=named):
+        fit(run, resume=True, **changes)
+    assert bytes_of(run) == before
+
+
+def test_a_mismatch_after_a_kill_leaves_even_the_write_ahead_log_as_it_is(tmp_path):
+    folder = tmp_path / "run"
+    script = (
+        f"import os, signal, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "from quick_fits import few_people, quick\n"
+        "def die(progress):\n"
+        "    if progress.n_trials == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"quick(n_trials=9, run_dir={str(folder)!r}, on_progress=die).fit(*few_people())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / "study.db-wal").stat().st_size > 0
+    before = bytes_of(folder)
+    with pytest.raises(ResumeMismatchError, match="random_state"):
+        fit(folder, resume=True, random_state=5)
+    assert bytes_of(folder) == before
+    model = fit(folder, resume=True)
+    assert model.summary_["n_trials"] == 4
+
+
+def test_without_a_seed_the_seed_of_the_run_goes_on(tmp_path):
+    first = fit(tmp_path / "run", n_trials=3, random_state=None)
+    again = fit(tmp_path / "run", n_trials=4, random_state=None, resume=True)
+    assert again.seed_ == first.seed_
+    assert again.summary_["n_trials"] == 4
+
+
+def test_a_folder_that_does_not_exist_cannot_be_resumed_and_is_not_made(tmp_path):
+    with pytest.raises(RunFolderError, match="does not exist; start the run without resume"):
+        fit(tmp_path / "gone", resume=True)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_folder_without_recorded_trials_cannot_be_resumed(tmp_path):
+    RunFolder(tmp_path / "run").close()
+    with pytest.raises(RunFolderError, match="holds no recorded trials; start the run without"):
+        fit(tmp_path / "run", resume=True)
+
+
+def test_a_locked_folder_cannot_be_resumed(run):
+    holder = RunFolder(run, resume=True)
+    holder.take()
+    with pytest.raises(RunFolderLockedError, match=f"in use by process {os.getpid()}"):
+        fit(run, resume=True)
+    holder.close()
+
+
+def test_a_run_is_never_resumed_unasked(run):
+    with pytest.raises(RunFolderExistsError, match="holds an earlier run"):
+        fit(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 999])
+def test_a_damaged_record_is_named_and_never_begun_anew(run, content):
+    (run / "study.db").write_bytes(content)
+    before = bytes_of(run)
+    with pytest.raises(StorageCorruptError, match=re.escape(str(run / "study.db"))):
+        fit(run, resume=True)
+    assert bytes_of(run) == before
+
+
+def test_a_record_that_lacks_logged_trials_is_damaged(run):
+    with (run / "trials.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"trial": 77}) + "\n")
+    with pytest.raises(StorageCorruptError, match=r"1 trials of trials\.jsonl .* example 77"):
+        fit(run, resume=True)
+
+
+def test_a_log_torn_at_any_byte_of_its_last_line_is_made_whole(run):
+    whole = (run / "trials.jsonl").read_bytes()
+    last = len(whole.rstrip(b"\n").rsplit(b"\n", 1)[-1])
+    folder = RunFolder(run, resume=True)
+    for cut in range(1, last + 2):
+        (run / "trials.jsonl").write_bytes(whole[:-cut])
+        assert folder.logged_trials() == {0, 1, 2}
+    folder.close()
+    fit(run, resume=True)
+    assert (run / "trials.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"resume": True}, "resume=True needs run_dir"),
+        ({"storage": "postgresql://host/name"}, "storage needs run_dir"),
+        ({"resume": True, "overwrite": True, "run_dir": "run"}, "overwrite=True replaces it"),
+        ({"resume": "yes", "run_dir": "run"}, "resume='yes' must be True or False"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(parameters, message):
+    with pytest.raises(ParameterError, match=message):
+        FairAutoML(**parameters).check_parameters()
+
+
+def test_a_time_budget_counts_what_was_used_before(tmp_path):
+    first = fit(tmp_path / "run", n_trials=None, time_budget=2.0)
+    again = fit(tmp_path / "run", n_trials=None, time_budget=2.0, resume=True)
+    assert len(again.trials_) <= len(first.trials_) + 1
+    assert again.best_entry_.trial_key == first.best_entry_.trial_key

@@ -1,0 +1,157 @@
+"""The executor that answers from a record."""
+
+from concurrent.futures import Future
+
+import pytest
+
+from fairautoml.execution._replay import Replay
+from fairautoml.trials import Budget, Candidate, Origin, Status, Trial, TrialResult
+
+
+class Clocked:
+    """An executor whose trials end when the test says so."""
+
+    n_workers = 2
+    queued = 1
+
+    def __init__(self):
+        self.clock = 100.0
+        self.started = []
+        self.closed = False
+
+    def now(self):
+        return self.clock
+
+    def submit(self, objective, trial):
+        self.started.append(trial)
+        future = Future()
+        future.set_result(objective(trial))
+        return future
+
+    def wait(self, running, seconds):
+        return set(running)
+
+    def shutdown(self):
+        self.closed = True
+
+
+def trial(number, learner="prior", **changes):
+    return Trial(
+        number=number,
+        candidate=Candidate(learner=learner, params={"x": number}),
+        budget=Budget(folds=2),
+        **changes,
+    )
+
+
+def done(tried):
+    return TrialResult(trial=tried, status=Status.SUCCESS)
+
+
+def replay(executor, numbers, started=None):
+    past = [(done(trial(number)), 10.0 * turn + 1) for turn, number in enumerate(numbers)]
+    notes = [] if started is None else started
+    return Replay(
+        executor, past, start=40.0, on_start=lambda t, seconds: notes.append((t.number, seconds))
+    )
+
+
+@pytest.fixture
+def executor():
+    return Clocked()
+
+
+def test_recorded_results_come_one_by_one_in_their_recorded_order_and_time(executor):
+    again = replay(executor, [1, 0, 2])
+    running = {again.submit(done, trial(number)) for number in range(3)}
+    seen = []
+    while running:
+        (first,) = again.wait(running, 0.5)
+        running -= {first}
+        seen.append((first.result().trial.number, again.now()))
+    assert seen == [(1, 41.0), (0, 51.0), (2, 61.0)]
+    assert executor.started == []
+
+
+def test_after_the_record_trials_run_and_the_clock_is_the_real_one(executor):
+    started = []
+    again = replay(executor, [0], started)
+    first = again.submit(done, trial(0))
+    assert again.wait({first}, 0.5) == {first}
+    assert again.now() == 41.0
+    second = again.submit(done, trial(1))
+    assert again.wait({second}, 0.5) == {second}
+    assert again.now() == 100.0
+    assert [t.number for t in executor.started] == [1]
+    assert started == [(1, 1.0)]
+
+
+def test_without_a_record_it_is_the_executor(executor):
+    again = replay(executor, [])
+    assert again.now() == 100.0
+    assert (again.n_workers, again.queued) == (2, 1)
+    again.submit(done, trial(0))
+    again.shutdown()
+    assert (executor.started, executor.closed) == ([trial(0)], True)
+
+
+def test_a_trial_without_a_result_runs_while_the_others_are_told(executor):
+    again = replay(executor, [0, 2])
+    futures = {again.submit(done, trial(number)) for number in range(3)}
+    assert [t.number for t in executor.started] == [1]
+    order = []
+    while futures:
+        ended = again.wait(futures, 0.5)
+        futures -= ended
+        order += [future.result().trial.number for future in ended]
+    assert order == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        trial(1, "tree"),
+        trial(1, origin=Origin.ROWS),
+        Trial(number=1, candidate=trial(1).candidate, budget=Budget(folds=3)),
+        Trial(number=1, candidate=trial(1).candidate, budget=Budget(folds=2, sample_fraction=0.5)),
+    ],
+)
+def test_another_trial_under_a_recorded_number_gets_a_new_number(executor, other):
+    again = replay(executor, [0, 1, 2])
+    again.submit(done, other)
+    (mine,) = executor.started
+    assert mine.number == 3
+    assert mine.candidate == other.candidate
+    assert again.as_asked(mine) == other
+    again.submit(done, trial(3))
+    assert [t.number for t in executor.started] == [3, 4]
+
+
+def test_the_seconds_that_are_left_do_not_make_another_trial(executor):
+    again = replay(executor, [0])
+    same = Trial(number=0, candidate=trial(0).candidate, budget=Budget(folds=2, seconds=3.0))
+    again.submit(done, same)
+    assert executor.started == []
+
+
+def test_a_rival_is_named_by_the_number_under_which_it_ran(executor):
+    again = replay(executor, [0, 1])
+    other = trial(1, "tree")
+    again.submit(done, other)
+    again.submit(done, trial(2, rival=other.key))
+    first, second = executor.started
+    assert (first.number, second.number) == (2, 3)
+    assert second.rival == first.key
+
+
+def test_what_ran_under_another_number_is_found_there(executor):
+    again = replay(executor, [0, 1, 2])
+    same = Trial(number=1, candidate=trial(2).candidate, budget=Budget(folds=2))
+    future = again.submit(done, same)
+    assert executor.started == []
+    again.wait({future}, 0.5)
+    assert future.result().trial == trial(2)
+    assert again.as_asked(future.result().trial) == same
+    # It is told once: the search comes to its own number with something else.
+    again.submit(done, trial(2))
+    assert [t.number for t in executor.started] == [3]
