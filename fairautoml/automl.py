@@ -275,8 +275,9 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         UnknownNameError
             A metric, learner, mitigator, strategy, allocator or executor does not exist.
         """
+        wishes = check_wishes(self)
         self._place()
-        return check_wishes(self)
+        return wishes
 
     def _search(self, dataset: Dataset, wishes: Wishes, start: float) -> None:
         setting = Setting(

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -188,6 +189,11 @@ def read_record(path: Path) -> CellRecord | None:
         return CellRecord(**{**kept, "arguments": tuple(kept["arguments"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
+
+
+def to_stderr(text: str) -> None:
+    """Write to standard error as it is now: it may have been replaced since the import."""
+    sys.stderr.write(text)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """Compare allocators on made-up worlds: read the plan, play every world, write the tables."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from fairautoml.allocation import ALLOCATORS
 from fairautoml.allocation._rules import Rules
 from fairautoml.allocation.cost_aware import CostAware
 from fairautoml.allocation.mitigate_after import MitigateAfter
-from fairautoml.bench.cells import write_text
+from fairautoml.bench.cells import to_stderr, write_text
 from fairautoml.bench.manifest import manifest
 from fairautoml.bench.simulation_plan import Contender, Guess, Simulation, read_simulation
 from fairautoml.bench.simulation_random import RandomMitigation
@@ -33,7 +32,7 @@ def run_simulation(
     folder: Path,
     *,
     resume: bool = False,
-    on_line: Callable[[str], object] = sys.stderr.write,
+    on_line: Callable[[str], object] = to_stderr,
 ) -> int:
     """Play every contender in every world and write the tables; returns the number of cells.
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairautoml.bench.cells import Cell, CellRecord, read_record, run_cell, write_text
+from fairautoml.bench.cells import Cell, CellRecord, read_record, run_cell, to_stderr, write_text
 from fairautoml.bench.manifest import manifest
 from fairautoml.bench.tables import write_tables
 from fairautoml.bench.tasks import OURS, Sweep, read_sweep
@@ -66,7 +66,7 @@ def run_sweep(
     resume: bool = False,
     n_jobs: int = 1,
     command: Sequence[str] = FIT,
-    on_line: Callable[[str], object] = sys.stderr.write,
+    on_line: Callable[[str], object] = to_stderr,
 ) -> SweepOutcome:
     """Run every cell of a sweep and write its tables after each.
 

@@ -183,7 +183,10 @@ def test_shutdown_answers_every_future_kills_the_trials_and_leaves_the_cluster(c
     futures.append(executor.submit(act, trial_of("nothing", number=2)))
     assert wait_until(lambda: all(lines(file) for file in files))
     executor.shutdown()
-    assert [future.result(timeout=5).status for future in futures] == [Status.STOPPED] * 3
+    statuses = [future.result(timeout=5).status for future in futures]
+    assert statuses[:2] == [Status.STOPPED] * 2
+    # The last one waits for a worker, and may get one before it is cancelled itself.
+    assert statuses[2] in {Status.STOPPED, Status.SUCCESS}
     pids = [pid for file in files for pid in lines(file)]
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
     assert cluster.client.submit(sum, [1, 2], pure=False).result(timeout=30) == 3
@@ -277,7 +280,12 @@ def test_the_client_that_is_open_shows_the_scheduler_and_stays_open(cluster):
     assert cluster.client.status == "running"
 
 
-def test_without_any_scheduler_the_error_says_what_to_give():
+def test_without_any_scheduler_the_error_says_what_to_give(monkeypatch):
+    def none_open():
+        raise ValueError("No clients found")
+
+    # Another test of this process may have left one open.
+    monkeypatch.setattr(module.distributed, "default_client", none_open)
     with pytest.raises(InputError, match=r"scheduler=None.*no 'scheduler-address'.* 'tcp://host"):
         DaskExecutor(Limits())
 
