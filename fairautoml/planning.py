@@ -3,6 +3,7 @@
 import multiprocessing
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from fairautoml.allocation import ALLOCATORS
@@ -143,6 +144,9 @@ def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
 def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     """Return the portfolio members that lie in the space, then the other learners' defaults.
 
+    A cheap training-time mitigation of the space is tried early on the first of them: somebody
+    asked for it by name.
+
     Parameters
     ----------
     space : SearchSpace
@@ -158,7 +162,12 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     for name, part in space.learners.items():
         if name not in listed:
             members.append(Candidate(learner=name, params=part.defaults()))
-    return tuple(members)
+    mitigated = [
+        replace(members[0], mitigation=name, mitigation_params=part.defaults())
+        for name, part in space.mitigations.items()
+        if name != "none" and MITIGATORS.get(name).cost != "costly"
+    ]
+    return (members[0], *mitigated, *members[1:])
 
 
 def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) -> RunPlan:
