@@ -206,4 +206,6 @@ def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
         return f"cannot serve {', '.join(metrics)}"
     if mitigator.needs_sensitive_at_predict and not setting.sensitive_at_predict:
         return "needs the sensitive column at predict, and sensitive_at_predict=False"
+    if mitigator.randomizes and not goal.randomized:
+        return "decides at random, and randomized=False"
     return ""

@@ -136,7 +136,7 @@ def test_an_array_of_another_width_is_refused(fitted):
 def test_a_randomised_rule_decides_a_row_once_and_for_all(people):
     X, y, group = people
     model = quick(
-        "equalized_odds_difference <= 0.001", randomized=True, mitigators=["group_thresholds"]
+        "equalized_odds_difference <= 0.001", randomized=True, mitigators=["randomized_thresholds"]
     )
     with pytest.warns(NoFeasibleModelWarning, match="no model meets"):
         model.fit(X, y, group)

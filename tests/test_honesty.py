@@ -43,7 +43,7 @@ def test_a_randomised_rule_is_judged_by_the_draws_that_it_will_make():
         "demographic_parity_difference <= 0.02",
         n_trials=2,
         randomized=True,
-        mitigators=["group_thresholds"],
+        mitigators=["randomized_thresholds"],
         **QUICK,
     ).fit(X, y, group)
     measured = model.evaluate(X, y, group)["gap"]

@@ -101,6 +101,9 @@ class ScoreRows:
         Labels 0 or 1, sample weights, finest group cells.
     n_cells : int
         Number of finest cells.
+    membership : ndarray of float32, shape (n_rows, n_cells, 2), optional
+        P(cell, y | features) by a model that did not see the row, for mitigators that say that
+        they need it.
     """
 
     scores: NDArray[np.floating]
@@ -108,6 +111,7 @@ class ScoreRows:
     weight: NDArray[np.float64]
     cells: NDArray[np.int32]
     n_cells: int
+    membership: NDArray[np.float32] | None = None
 
     def take(self, rows: NDArray[Any]) -> "ScoreRows":
         """Return the given rows (positions or a mask)."""
@@ -117,6 +121,7 @@ class ScoreRows:
             weight=self.weight[rows],
             cells=self.cells[rows],
             n_cells=self.n_cells,
+            membership=None if self.membership is None else self.membership[rows],
         )
 
 
@@ -148,6 +153,8 @@ class Mitigator:
         Before, during or after training.
     needs_sensitive_at_predict : bool
         Whether decisions read the groups of new rows.
+    needs_membership : bool
+        Whether its rules read P(cell, y | features) instead of the groups of a row.
     serves : frozenset of str or None
         Fairness metrics it can work for; None = all.
     cost : {"free", "cheap", "costly"}
@@ -159,6 +166,8 @@ class Mitigator:
         Expected seconds of a mitigated training over those of the plain one, until measured.
     extra : str
         Optional extra of this package that it needs; empty when it needs none.
+    randomizes : bool
+        Whether all it does is decide at random; then it is used only where that is allowed.
     train : callable, optional
         ``train(rows, fit_base, params, seed)`` for ``pre`` and ``in``: changes the rows and calls
         ``fit_base`` once or many times (``fit_base`` trains the candidate's own learner), or
@@ -178,8 +187,10 @@ class Mitigator:
     serves: frozenset[str] | None = None
     cost: Literal["free", "cheap", "costly"] = "free"
     opt_in: bool = False
+    needs_membership: bool = False
     ratio: float = 1.0
     extra: str = ""
+    randomizes: bool = False
     train: Train | None = None
     fit_rules: FitRules | None = None
     space: str = ""

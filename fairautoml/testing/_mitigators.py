@@ -82,7 +82,7 @@ def _require(kept: bool, mitigator: Mitigator, broken: str) -> None:
 
 def _check_post(mitigator: Mitigator) -> None:
     target = _target(mitigator)
-    goal = Goal(targets=(target,))
+    goal = Goal(targets=(target,), randomized=mitigator.randomizes)
     _fit(mitigator, _scored(seed=0), Goal(targets=()), ())
     rows = _scored(seed=0)
     pairs = _fit(mitigator, rows, goal)

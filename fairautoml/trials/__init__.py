@@ -1,7 +1,7 @@
 """Frozen records of the search: what is tried, what it may cost, what came of it."""
 
 from fairautoml.trials.artifacts import Artifacts
-from fairautoml.trials.entry import Entry, Measure, Rule
+from fairautoml.trials.entry import BlindRule, Entry, Measure, Rule, acceptance
 from fairautoml.trials.records import (
     Budget,
     Candidate,
@@ -18,6 +18,7 @@ from fairautoml.trials.roles import Allocator, Costly, Executor, SearchStrategy,
 __all__ = [
     "Allocator",
     "Artifacts",
+    "BlindRule",
     "Budget",
     "Candidate",
     "Costly",
@@ -33,5 +34,6 @@ __all__ = [
     "Told",
     "Trial",
     "TrialResult",
+    "acceptance",
     "seed_of",
 ]

@@ -1,7 +1,7 @@
 """One leaderboard row, and the fitted rule behind it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,56 @@ class Rule(Protocol):
     def describe(self) -> str:
         """Return one line for people, for example the thresholds."""
         ...
+
+
+@runtime_checkable
+class BlindRule(Protocol):
+    """A rule that reads how likely the groups of a row are, and not its group."""
+
+    def decide_by(
+        self, scores: NDArray[np.floating], membership: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance of each row, shape (n_rows,).
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_rows,)
+            P(y = 1).
+        membership : ndarray, shape (n_rows, n_cells, 2)
+            P(cell, y | features).
+        """
+        ...
+
+
+def acceptance(
+    rule: Rule,
+    scores: NDArray[np.floating],
+    cells: NDArray[np.integer],
+    membership: NDArray[np.floating] | None,
+) -> NDArray[np.float64]:
+    """Return the probability of acceptance of each row under a rule, shape (n_rows,).
+
+    Parameters
+    ----------
+    rule : Rule
+        Any; a ``BlindRule`` is given the membership instead of the cells.
+    scores : ndarray, shape (n_rows,)
+        P(y = 1).
+    cells : ndarray of int, shape (n_rows,)
+        Finest cell of each row, -1 = unknown.
+    membership : ndarray, shape (n_rows, n_cells, 2), or None
+        P(cell, y | features), where the rule is a blind one.
+
+    Raises
+    ------
+    ValueError
+        A blind rule and no membership.
+    """
+    if not isinstance(rule, BlindRule):
+        return rule.decide(scores, cells)
+    if membership is None:
+        raise ValueError("a rule that reads the membership of rows was given none")
+    return rule.decide_by(scores, membership)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

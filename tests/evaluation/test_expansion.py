@@ -36,12 +36,14 @@ def scores_of(dataset):
 def problem_of(dataset, constraint, mitigators, objective="accuracy"):
     constraints = () if constraint is None else (Constraint.parse(constraint),)
     targets = targets_of(constraints, dataset.systems)
+    chosen = tuple(MITIGATORS.get(m) if isinstance(m, str) else m for m in mitigators)
+    randomized = any(m.randomizes for m in chosen)
     return Problem(
         dataset=dataset,
         folds=stratified_folds(dataset.y, dataset.cells, 4, 0),
         objective=METRICS.get(objective),
-        goal=Goal(targets=targets, objective=objective),
-        mitigators=tuple(MITIGATORS.get(m) if isinstance(m, str) else m for m in mitigators),
+        goal=Goal(targets=targets, objective=objective, randomized=randomized),
+        mitigators=chosen,
         tolerances=tolerance_grid(targets),
     )
 

@@ -1,0 +1,279 @@
+"""What the post-processors that read groups share: the problem on groups, its solvers, the rule.
+
+A goal may speak about several group systems. Constraints that others imply are dropped; what is
+left lives on the groups of one system, or on the finest cells.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._cells import (
+    MONOTONE,
+    Cuts,
+    build_cuts,
+    gain_weights,
+    limits_by_rate,
+)
+from fairautoml.mitigators._exact import Windows, solve_pairs
+from fairautoml.mitigators._linear import Program
+from fairautoml.mitigators._rules import Step, ThresholdRule
+
+Picks = Sequence[Sequence[tuple[int, float]]]
+"""Per group the chosen cuts and their shares."""
+
+THRESHOLDS_SERVE = frozenset(
+    {
+        "accuracy_parity_difference",
+        "demographic_parity_difference",
+        "demographic_parity_ratio",
+        "equal_opportunity_difference",
+        "equalized_odds_difference",
+        "equalized_odds_ratio",
+        "error_rate_ratio",
+        "false_negative_rate_difference",
+        "false_positive_rate_difference",
+    }
+)
+"""Fairness metrics whose rates are linear in the shares of the cuts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posed:
+    """A goal over the groups that a rule tells apart.
+
+    Parameters
+    ----------
+    system : GroupSystem
+        Those groups.
+    groups : ndarray of int32, shape (n_rows,)
+        Group of each row, -1 = none.
+    targets : tuple of Target
+        Constraints that no other implies, over ``system.n_groups`` cells: group ``g`` of
+        ``system`` is cell ``g``.
+    scale : tuple of float
+        Limit of each target per unit of tolerance.
+    gain : (float, float)
+        Worth of a true acceptance, price of a false one.
+    """
+
+    system: GroupSystem
+    groups: NDArray[np.int32]
+    targets: tuple[Target, ...]
+    scale: tuple[float, ...]
+    gain: tuple[float, float]
+
+    @property
+    def neutral(self) -> float:
+        """The best threshold on true probabilities when nothing is constrained."""
+        return self.gain[1] / (self.gain[0] + self.gain[1])
+
+    def deterministic(
+        self, cuts: Sequence[Cuts], tolerances: Sequence[float]
+    ) -> list[Picks | None]:
+        """Return one cut per group for each tolerance, None where none is found.
+
+        Two groups: all pairs; more: windows; several systems, or rates that do not grow as the
+        threshold falls: the rounded linear program.
+
+        Parameters
+        ----------
+        cuts : sequence of Cuts
+            One per group.
+        tolerances : sequence of float
+            Gaps asked for on the first target.
+        """
+        if len({target.system.name for target in self.targets}) == 1:
+            limits = limits_by_rate(self.targets, self.scale)
+            if len(cuts) == 2:
+                return [_sure(at) for at in solve_pairs(cuts, limits, self.gain, tolerances)]
+            if all(rate in MONOTONE for rate, _, _ in limits):
+                windows = Windows(cuts, limits, self.gain)
+                return never_falling(windows.solve, windows.value, tolerances)
+        program = Program(cuts, self.targets, self.scale, self.gain)
+        return never_falling(program.rounded, program.value, tolerances)
+
+    def mixtures(self, cuts: Sequence[Cuts], tolerances: Sequence[float]) -> list[Picks | None]:
+        """Return the shares of the cuts of every group, the optimum over all mixtures.
+
+        Parameters
+        ----------
+        cuts : sequence of Cuts
+            One per group.
+        tolerances : sequence of float
+            Gaps asked for on the first target.
+        """
+        program = Program(cuts, self.targets, self.scale, self.gain)
+        return [program.mixture(tolerance) for tolerance in tolerances]
+
+    def rules(
+        self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
+    ) -> list[tuple[float, ThresholdRule | None]]:
+        """Return the best rule on score cuts for each tolerance, None where none is found.
+
+        Parameters
+        ----------
+        labelled : ScoreRows
+            The posed rows, with the labels to fit on (possibly shrunk, in [0, 1]).
+        tolerances : sequence of float
+            Gaps asked for on the first target.
+        randomized : bool
+            The best mixture of cuts in place of the best single ones.
+        """
+        cuts = build_cuts(labelled, self.groups, self.system.n_groups)
+        solve = self.mixtures if randomized else self.deterministic
+        return [
+            (tolerance, None if picks is None else self._rule(cuts, picks))
+            for tolerance, picks in zip(tolerances, solve(cuts, tolerances), strict=True)
+        ]
+
+    def _rule(self, cuts: Sequence[Cuts], picks: Picks) -> ThresholdRule:
+        # A group without rows has no best threshold: it is decided like rows without a group.
+        return self.thresholds(
+            [
+                [Step(threshold=self.neutral)]
+                if c.empty
+                else [Step(threshold=float(c.thresholds[at]), share=share) for at, share in pick]
+                for c, pick in zip(cuts, picks, strict=True)
+            ]
+        )
+
+    def thresholds(self, steps: Sequence[Sequence[Step]]) -> ThresholdRule:
+        """Return the rule of the given steps of each group.
+
+        Parameters
+        ----------
+        steps : sequence of sequence of Step
+            One sequence per group.
+        """
+        return ThresholdRule(
+            steps=tuple(tuple(of_group) for of_group in steps),
+            labels=self.system.labels,
+            group_of_cell=tuple(int(g) for g in self.system.of_cell),
+            neutral=self.neutral,
+        )
+
+
+def pose(rows: ScoreRows, goal: Goal) -> Posed:
+    """Return the problem on the groups that a rule has to tell apart.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Scored rows, real labels.
+    goal : Goal
+        At least one constraint.
+    """
+    factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
+    targets = needed(goal.targets)
+    scale = tuple(factor[id(target)] for target in targets)
+    one_system = len({target.system.name for target in targets}) == 1
+    system = targets[0].system if one_system else _finest(rows.n_cells)
+    if one_system:
+        itself = _itself(system)
+        targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
+    return Posed(
+        system=system,
+        groups=groups_of(rows.cells, system),
+        targets=targets,
+        scale=scale,
+        gain=gain_weights(rows, goal.objective),
+    )
+
+
+def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
+    """Return the group of each row, -1 = none; a row of cell -1 has none.
+
+    Parameters
+    ----------
+    cells : ndarray of int, shape (n_rows,)
+        Finest cells.
+    system : GroupSystem
+        Over those cells.
+    """
+    found: NDArray[np.int32] = np.append(system.of_cell, np.int32(-1))[cells]
+    return found
+
+
+def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Return the targets that no other target implies.
+
+    The rate of a group is a weighted mean of the rates of its parts, so a gap bounded on a finer
+    group system is bounded on every coarser one.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        All targets.
+    """
+    return tuple(
+        target
+        for i, target in enumerate(targets)
+        if not any(
+            _implies(other, target) and not (_implies(target, other) and i < j)
+            for j, other in enumerate(targets)
+            if j != i
+        )
+    )
+
+
+def _implies(finer: Target, coarser: Target) -> bool:
+    same = finer.metric.name == coarser.metric.name and finer.limit <= coarser.limit
+    return same and _refines(finer.system, coarser.system)
+
+
+def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
+    """Whether each group of ``finer`` lies inside one group of ``coarser``, none left out."""
+    inside = coarser.of_cell >= 0
+    if (finer.of_cell[inside] < 0).any():
+        return False
+    pairs = {(int(f), int(c)) for f, c in zip(finer.of_cell, coarser.of_cell, strict=True)}
+    parts = [f for f, _ in pairs if f >= 0]
+    return len(parts) == len(set(parts))
+
+
+def _finest(n_cells: int) -> GroupSystem:
+    cells = np.arange(n_cells, dtype=np.int32)
+    return GroupSystem(name="cells", labels=tuple(str(c) for c in cells), of_cell=cells)
+
+
+def _itself(system: GroupSystem) -> GroupSystem:
+    """Return the same groups over themselves as the cells."""
+    cells = np.arange(system.n_groups, dtype=np.int32)
+    return GroupSystem(name=system.name, labels=system.labels, of_cell=cells)
+
+
+def never_falling(
+    solve: Callable[[float], tuple[int, ...] | None],
+    value: Callable[[Sequence[int]], float],
+    tolerances: Sequence[float],
+) -> list[Picks | None]:
+    """Solve from the tightest tolerance on; a tighter solution that is better is kept.
+
+    Searches that are not exact may find less where more is allowed.
+
+    Parameters
+    ----------
+    solve : callable
+        From a tolerance to one cut per group, None where none is found.
+    value : callable
+        What such a solution is worth.
+    tolerances : sequence of float
+        In any order.
+    """
+    best: tuple[int, ...] | None = None
+    found: dict[float, tuple[int, ...] | None] = {}
+    for tolerance in sorted(set(tolerances)):
+        now = solve(tolerance)
+        if best is None or (now is not None and value(now) > value(best)):
+            best = now
+        found[tolerance] = best
+    return [_sure(found[tolerance]) for tolerance in tolerances]
+
+
+def _sure(at: Sequence[int] | None) -> Picks | None:
+    return None if at is None else [[(cut, 1.0)] for cut in at]
