@@ -18,14 +18,15 @@ from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.objective import refit
 from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
-from fairautoml.mitigators import MITIGATORS
+from fairautoml.mitigators import MITIGATORS, MembershipModel
 from fairautoml.run import History, OnProgress, RunPlan, run_search
-from fairautoml.trials import Artifacts, Entry
+from fairautoml.trials import Artifacts, BlindRule, Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ class Pool:
         How new rows are read, as in ``Dataset``.
     seed : int
         Root seed, salt of randomised rules.
+    membership : MembershipModel or None
+        For rules that read how likely groups are.
     """
 
     board: Leaderboard
@@ -53,6 +56,7 @@ class Pool:
     groups: GroupSchema | None
     classes: NDArray[Any]
     seed: int
+    membership: MembershipModel | None = None
 
     def classifier(self, entry: Entry) -> FairClassifier:
         """Return the classifier of an entry; nothing is trained.
@@ -74,6 +78,7 @@ class Pool:
             classes=self.classes,
             needs_sensitive=entry.rule.needs_sensitive or reads_groups,
             salt=self.seed,
+            membership=self.membership if isinstance(entry.rule, BlindRule) else None,
         )
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
@@ -219,6 +224,9 @@ def make_pool(
         groups=dataset.groups,
         classes=dataset.classes,
         seed=plan.seed,
+        membership=kept_membership(
+            artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
+        ),
     )
 
 

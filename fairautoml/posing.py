@@ -181,7 +181,9 @@ def _post_processors(
     for name in dict.fromkeys(chosen):
         mitigator = MITIGATORS.get(name)
         reason = unfit(mitigator, goal, setting)
-        wanted = names is not None or not (mitigator.extra or mitigator.opt_in)
+        # With the groups at hand their own thresholds are better than how likely they are.
+        aside = mitigator.needs_membership and setting.sensitive_at_predict
+        wanted = names is not None or not (mitigator.extra or mitigator.opt_in or aside)
         if mitigator.stage == "post" and wanted and reason == "":
             found.append(mitigator)
         if names is not None and reason:

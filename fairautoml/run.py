@@ -14,6 +14,7 @@ import numpy as np
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.expansion import expand
+from fairautoml.evaluation.membership import with_membership
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
@@ -22,7 +23,7 @@ from fairautoml.execution._replay import Replay
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
-from fairautoml.search.controller import Overhead, Search, Stop
+from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
@@ -34,6 +35,7 @@ from fairautoml.trials import (
     Candidate,
     Costly,
     Entry,
+    Executor,
     Status,
     Terms,
     Told,
@@ -202,8 +204,9 @@ def run_search(
     history = History()
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     past = {} if study is None else _valid(study.past, artifacts)
+    real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), SerialExecutor(plan.limits))
     executor = Replay(
-        FirstHere(EXECUTORS.get(plan.executor)(plan.limits), SerialExecutor(plan.limits)),
+        real,
         [(record.result, record.seconds) for record in past.values()],
         start=plan.start,
         on_start=_nothing if study is None else study.asked,
@@ -217,7 +220,7 @@ def run_search(
         if recorded is not None and recorded.result is result:
             return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
-        record = _judged(result, artifacts, plan.problem, executor.now() - plan.start)
+        record = _judged(result, artifacts, problem, executor.now() - plan.start)
         if study is not None:
             study.keep(record)
         if keep is not None:
@@ -230,8 +233,16 @@ def run_search(
 
     strategy = STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first)
     with ExitStack() as stack:
+        stack.callback(executor.shutdown)
+        objective = _objective(plan, artifacts, stack)
+        problem = with_membership(
+            plan.problem,
+            artifacts,
+            lambda trial: _alone(real, objective, trial),
+            stop.seconds_left(real.now()),
+        )
         search = Search(
-            objective=_objective(plan, artifacts, stack),
+            objective=objective,
             settle=settle,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
             allocator=ALLOCATORS.get(plan.allocator)(terms_of(plan)),
@@ -242,6 +253,14 @@ def run_search(
         finished = search.run()
         artifacts.drop_partials()
     return history, finished
+
+
+def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResult:
+    """Run one trial to its end, with nothing beside it."""
+    future = executor.submit(objective, trial)
+    while not executor.wait({future}, POLL_SECONDS):
+        pass
+    return future.result()
 
 
 def _nothing(trial: Trial, seconds: float) -> None:

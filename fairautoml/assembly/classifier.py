@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.draws import row_draws
 from fairautoml.data.groups import GroupSchema
-from fairautoml.mitigators import ScoreModel
-from fairautoml.trials import Rule
+from fairautoml.mitigators import MembershipModel, ScoreModel
+from fairautoml.trials import Rule, acceptance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,8 @@ class FairClassifier:
         Whether models or rule read the groups.
     salt : int
         Seed of the draws of a randomised rule.
+    membership : MembershipModel or None
+        What a rule reads that weighs how likely groups are.
     """
 
     models: ScoreModel
@@ -42,6 +44,7 @@ class FairClassifier:
     classes: NDArray[Any]
     needs_sensitive: bool
     salt: int
+    membership: MembershipModel | None = None
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return P(y = 1) of encoded rows, shape (n_rows,)."""
@@ -54,11 +57,12 @@ class FairClassifier:
         different ways and nobody can try again.
         """
         # The rule was fitted on float32 scores.
-        accepted = self.rule.decide(self.models.scores(X, cells), cells)
+        accepted = self.acceptance(X, cells)
         if not self.rule.randomized:
             return (accepted >= 0.5).astype(np.int64)
         return (row_draws(X, self.salt) < accepted).astype(np.int64)
 
     def acceptance(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the probability of acceptance under the rule, shape (n_rows,)."""
-        return self.rule.decide(self.models.scores(X, cells), cells)
+        shares = None if self.membership is None else self.membership.membership(X)
+        return acceptance(self.rule, self.models.scores(X, cells), cells, shares)

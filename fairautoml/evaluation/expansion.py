@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.problem import Problem
 from fairautoml.metrics import GroupCounts, Undefined
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
-from fairautoml.trials import Entry, Measure, Rule, TrialResult
+from fairautoml.trials import Entry, Measure, Rule, TrialResult, acceptance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,7 @@ def expand(
         weight=data.weight,
         cells=data.cells,
         n_cells=1 if data.groups is None else data.groups.n_cells,
+        membership=problem.membership,
     )
     entries: list[Entry] = []
     for mitigator in problem.mitigators:
@@ -83,7 +84,7 @@ def _cross_fitted(mitigator: Mitigator, rows: ScoreRows, problem: Problem) -> li
 
 
 def _counts(rule: Rule, rows: ScoreRows, draws: NDArray[np.float64] | None) -> GroupCounts:
-    decision = rule.decide(rows.scores, rows.cells)
+    decision = acceptance(rule, rows.scores, rows.cells, rows.membership)
     if rule.randomized and draws is not None:
         # As deployed: with few distinct rows the draws may be far from the stated shares.
         decision = (draws < decision).astype(np.float64)

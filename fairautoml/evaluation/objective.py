@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
 from fairautoml.evaluation.fold_rows import FoldRows
+from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.evaluation.rivalry import FEWEST_FOLDS, row_losses, too_far
 from fairautoml.mitigators import Target
 from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, seed_of
@@ -83,7 +84,10 @@ class Objective:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                result = self._cross_validate(trial, start)
+                if trial.candidate == MEMBERSHIP:
+                    result = self._learn_membership(trial, start)
+                else:
+                    result = self._cross_validate(trial, start)
         except OutOfTimeError as exc:
             result = TrialResult(trial=trial, status=Status.TIMEOUT, error=str(exc))
         except MemoryError as exc:
@@ -93,6 +97,13 @@ class Objective:
             result = TrialResult(trial=trial, status=Status.FAILED, error=error)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=peak)
+
+    def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
+        """Learn, instead of y, the groups and labels together."""
+        found, model = learn(self.rows, lambda done: _check_time(trial, start, done=done))
+        self.artifacts.write_models(trial.key, model)
+        self.artifacts.write_scores(trial.key, found)
+        return TrialResult(trial=trial, status=Status.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
         scores = np.full(self.dataset.n_rows, np.nan, dtype=np.float32)

@@ -36,6 +36,8 @@ class Problem:
     draws : ndarray of float64, shape (n_rows,), or None
         The rows' own draws, by which randomised rules are judged as they will decide; None when
         rules may not decide at random.
+    membership : ndarray of float32, shape (n_rows, n_cells, 2), or None
+        Cross-fitted P(cell, y | features), for post-processors that need it.
     """
 
     dataset: Dataset
@@ -45,6 +47,7 @@ class Problem:
     mitigators: tuple[Mitigator, ...]
     tolerances: tuple[float, ...]
     draws: NDArray[np.float64] | None = None
+    membership: NDArray[np.float32] | None = None
 
 
 def targets_of(

@@ -3,6 +3,7 @@
 from fairautoml.mitigators._base import (
     FitBase,
     Goal,
+    MembershipModel,
     Mitigator,
     ScoreModel,
     ScoreRows,
@@ -19,6 +20,7 @@ __all__ = [
     "MITIGATORS",
     "FitBase",
     "Goal",
+    "MembershipModel",
     "Mitigator",
     "ScoreModel",
     "ScoreRows",

@@ -70,6 +70,14 @@ class ScoreModel(Protocol):
         ...
 
 
+class MembershipModel(Protocol):
+    """A fitted model of groups and labels: how likely each is for a row."""
+
+    def membership(self, X: Any) -> NDArray[np.float32]:
+        """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """What a post-processor shall reach.

@@ -1,0 +1,197 @@
+"""How likely each group and label is for a row, from its features alone.
+
+For rules that must not read the group of a person but may weigh how groups fare: they need
+P(cell, y | features). One small booster per cell and label, cross-fitted along the folds of the
+search, normalised to one. Trained once per run, for all candidates.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel
+from fairautoml.evaluation.fold_rows import FoldRows, fold_seed
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning
+from fairautoml.mitigators import TrainRows
+from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+
+MEMBERSHIP = Candidate(learner="group_membership")
+"""Stands for the model in place of a learner; no registered one is called so."""
+
+BOOSTER = Candidate(
+    learner="lightgbm", params={"n_estimators": 60, "num_leaves": 12, "learning_rate": 0.1}
+)
+
+MOST_ROWS = 20_000
+"""Rows that one fold trains on."""
+
+MOST_CELLS = 30
+"""Cells of groups beyond which there would be too many models."""
+
+SHARE_OF_TIME = 0.25
+"""Of the time that is left, what it may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldMembership:
+    """The models of one fold.
+
+    Parameters
+    ----------
+    models : tuple of (int, FittedModel)
+        Number of the class, ``2 * cell + y``, and its model against all others.
+    n_cells : int
+        Number of finest cells.
+    """
+
+    models: tuple[tuple[int, FittedModel], ...]
+    n_cells: int
+
+    def membership(self, X: Any) -> NDArray[np.float32]:
+        """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
+        nowhere = np.full(X.shape[0], -1, dtype=np.int32)
+        found = np.zeros((X.shape[0], 2 * self.n_cells))
+        for at, model in self.models:
+            found[:, at] = model.scores(X, nowhere)
+        total = found.sum(axis=1, keepdims=True)
+        even = np.full_like(found, 1.0 / found.shape[1])
+        shares = np.divide(found, total, out=even, where=total > 0)
+        wide: NDArray[np.float32] = shares.reshape(-1, self.n_cells, 2).astype(np.float32)
+        return wide
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The mean over the models of the folds: what is deployed."""
+
+    folds: tuple[FoldMembership, ...]
+
+    def membership(self, X: Any) -> NDArray[np.float32]:
+        """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
+        mean: NDArray[np.float32] = np.mean([f.membership(X) for f in self.folds], axis=0)
+        return mean
+
+
+def learn(
+    rows: FoldRows, check_time: Callable[[int], None]
+) -> tuple[NDArray[np.float32], Membership]:
+    """Train the models of all folds.
+
+    Parameters
+    ----------
+    rows : FoldRows
+        The rows of the folds.
+    check_time : callable
+        Called with the number of folds done, before each one; ends it all by an exception.
+
+    Returns
+    -------
+    out_of_fold : ndarray of float32, shape (n_rows, n_cells, 2)
+        P(cell, y | features) by models that did not see the row.
+    model : Membership
+        For new rows.
+    """
+    data = rows.dataset
+    n_cells = 1 if data.groups is None else data.groups.n_cells
+    n_folds = int(rows.folds.max()) + 1
+    fraction = min(1.0, MOST_ROWS * n_folds / (data.n_rows * (n_folds - 1)))
+    found = np.zeros((data.n_rows, n_cells, 2), dtype=np.float32)
+    models = []
+    for fold in range(n_folds):
+        check_time(fold)
+        train = rows.train(fold, fraction, "codes")
+        model = _fit_fold(train, n_cells, fold_seed(rows.root_seed, fold))
+        held_out = rows.held_out(fold, fraction, "codes")
+        found[held_out.rows] = model.membership(held_out.X)
+        models.append(model)
+    return found, Membership(tuple(models))
+
+
+def _fit_fold(rows: Encoded, n_cells: int, seed: int) -> FoldMembership:
+    known = _in_groups(rows.train)
+    fit = BaseFit(candidate=BOOSTER, seed=seed, deadline=None)
+    label = known.cells.astype(np.int64) * 2 + known.y
+    models = [
+        (int(at), FittedModel(rows.encoder, fit(replace(known, y=(label == at).astype(np.int8)))))
+        for at in np.unique(label)
+    ]
+    return FoldMembership(tuple(models), n_cells)
+
+
+def _in_groups(rows: TrainRows) -> TrainRows:
+    """Return the rows that are in some group."""
+    known = rows.cells >= 0
+    if known.all():
+        return rows
+    at = np.flatnonzero(known)
+    return replace(rows, X=rows.X[at], y=rows.y[at], weight=rows.weight[at], cells=rows.cells[at])
+
+
+def with_membership(
+    problem: Problem,
+    artifacts: Artifacts,
+    run: Callable[[Trial], TrialResult],
+    seconds_left: float | None,
+) -> Problem:
+    """Return the problem with P(cell, y | features), if a post-processor of it needs that.
+
+    When it cannot be had, the post-processors that need it are left out, with a warning.
+
+    Parameters
+    ----------
+    problem : Problem
+        As posed.
+    artifacts : Artifacts
+        Where the models go; what a run that goes on has there is used again.
+    run : callable
+        Runs a trial where trials run.
+    seconds_left : float or None
+        Of the time budget.
+    """
+    if not any(mitigator.needs_membership for mitigator in problem.mitigators):
+        return problem
+    folds = int(problem.folds.max()) + 1
+    seconds = None if seconds_left is None else SHARE_OF_TIME * seconds_left
+    trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget(seconds=seconds, folds=folds))
+    reason = _too_many(problem)
+    if not reason and not artifacts.has_scores(trial.key):
+        result = run(trial)
+        reason = "" if result.status is Status.SUCCESS else f"{result.status}: {result.error}"
+    if not reason:
+        return replace(problem, membership=np.asarray(artifacts.scores(trial.key)))
+    without = tuple(m for m in problem.mitigators if not m.needs_membership)
+    names = ", ".join(m.name for m in problem.mitigators if m.needs_membership)
+    msg = (
+        f"{names} left out: groups could not be told from the features ({reason}); give more time"
+    )
+    warnings.warn(msg, DegradedWarning, stacklevel=4)
+    return replace(problem, mitigators=without)
+
+
+def _too_many(problem: Problem) -> str:
+    groups = problem.dataset.groups
+    if groups is None or groups.n_cells <= MOST_CELLS:
+        return ""
+    return f"{groups.n_cells} cells of groups, at most {MOST_CELLS} are learned"
+
+
+def kept_membership(artifacts: Artifacts, rules_read_it: Sequence[bool]) -> Membership | None:
+    """Return the trained models when some rule reads them.
+
+    Parameters
+    ----------
+    artifacts : Artifacts
+        Where they lie.
+    rules_read_it : sequence of bool
+        Whether each rule that may be served does.
+    """
+    if not any(rules_read_it):
+        return None
+    trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())
+    model: Membership = artifacts.models(trial.key)
+    return model

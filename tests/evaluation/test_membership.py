@@ -1,0 +1,130 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from fairautoml.data.border import build_dataset
+from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation import membership as module
+from fairautoml.evaluation.membership import kept_membership, learn, with_membership
+from fairautoml.evaluation.objective import Objective
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators import Goal, Mitigator
+from fairautoml.trials import Artifacts, Status, TrialResult
+
+READER = Mitigator(
+    name="reader", stage="post", needs_sensitive_at_predict=False, needs_membership=True
+)
+OTHER = Mitigator(name="other", stage="post", needs_sensitive_at_predict=False)
+
+
+def population(n_rows=900, seed=0):
+    """Three groups told apart by the first feature, labels by the second."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, 3, n_rows)
+    X = rng.normal(size=(n_rows, 3)).astype(np.float32)
+    X[:, 0] += 2.5 * group
+    y = (X[:, 1] + rng.normal(0, 0.3, n_rows) > 0).astype(int)
+    return X, y, group
+
+
+@pytest.fixture
+def data():
+    X, y, group = population()
+    return build_dataset(X, y, group.astype(str))
+
+
+@pytest.fixture
+def objective(data, tmp_path):
+    artifacts = Artifacts(tmp_path)
+    artifacts.prepare()
+    folds = stratified_folds(data.y, data.cells, 3, 0)
+    return Objective(data=data, folds=folds, artifacts=artifacts, root_seed=1)
+
+
+def problem_of(objective, *mitigators):
+    return Problem(
+        dataset=objective.dataset,
+        folds=objective.folds,
+        objective=METRICS.get("accuracy"),
+        goal=Goal(targets=()),
+        mitigators=mitigators,
+        tolerances=(),
+    )
+
+
+def no_check(done):
+    del done
+
+
+def test_the_shares_of_a_row_sum_to_one_and_tell_groups_and_labels(objective):
+    found, _ = learn(objective.rows, no_check)
+    data = objective.dataset
+    assert found.shape == (data.n_rows, 3, 2)
+    assert np.allclose(found.sum(axis=(1, 2)), 1.0, atol=1e-5)
+    assert (found.sum(axis=2).argmax(axis=1) == data.cells).mean() > 0.75
+    assert (found.sum(axis=1).argmax(axis=1) == data.y).mean() > 0.85
+
+
+def test_nobodys_own_label_and_group_are_in_their_shares(objective):
+    noise = np.random.default_rng(5)
+    group, y = noise.integers(0, 2, 900).astype(str), noise.integers(0, 2, 900)
+    data = build_dataset(noise.normal(size=(900, 3)), y, group)
+    blind = Objective(data=data, folds=objective.folds, artifacts=objective.artifacts, root_seed=1)
+    found, _ = learn(blind.rows, no_check)
+    guessed = found.reshape(900, 4).argmax(axis=1) == data.cells * 2 + data.y
+    assert guessed.mean() < 0.33
+
+
+def test_the_deployed_model_is_the_mean_over_the_folds_and_pickles(objective):
+    _, model = learn(objective.rows, no_check)
+    X = objective.dataset.X[:50]
+    stored = pickle.loads(pickle.dumps(model))
+    mean = np.mean([fold.membership(X) for fold in model.folds], axis=0)
+    assert np.allclose(stored.membership(X), mean)
+
+
+def test_it_is_learned_only_when_a_post_processor_needs_it(objective):
+    def fail(trial):
+        raise AssertionError("nobody needs it")
+
+    problem = problem_of(objective, OTHER)
+    assert with_membership(problem, objective.artifacts, fail, None) is problem
+
+
+def test_it_is_learned_once_and_found_again(objective):
+    ran = []
+
+    def run(trial):
+        ran.append(trial)
+        return objective(trial)
+
+    for _ in range(2):
+        found = with_membership(problem_of(objective, READER), objective.artifacts, run, 100.0)
+        assert found.membership.shape == (objective.dataset.n_rows, 3, 2)
+    assert [trial.budget.seconds for trial in ran] == [25.0]
+    assert kept_membership(objective.artifacts, [False, True]) is not None
+    assert kept_membership(objective.artifacts, [False]) is None
+
+
+def test_who_needs_it_is_left_out_with_a_warning_when_it_cannot_be_had(objective):
+    def run(trial):
+        return TrialResult(trial=trial, status=Status.TIMEOUT, error="too slow")
+
+    with pytest.warns(DegradedWarning, match=r"reader left out.*timeout: too slow.*more time"):
+        found = with_membership(
+            problem_of(objective, OTHER, READER), objective.artifacts, run, 1.0
+        )
+    assert found.mitigators == (OTHER,)
+    assert found.membership is None
+
+
+def test_too_many_cells_are_not_learned(objective, monkeypatch):
+    monkeypatch.setattr(module, "MOST_CELLS", 2)
+    with pytest.warns(DegradedWarning, match="3 cells of groups, at most 2 are learned"):
+        found = with_membership(
+            problem_of(objective, READER), objective.artifacts, objective, None
+        )
+    assert found.mitigators == ()
