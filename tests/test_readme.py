@@ -67,7 +67,7 @@ def test_every_file_that_the_readme_links_to_exists():
 
 
 def test_the_readme_stays_short():
-    assert len(README.read_text(encoding="utf-8").splitlines()) < 230
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 250
 
 
 def test_the_main_job_on_a_table_of_ones_own(tmp_path):
