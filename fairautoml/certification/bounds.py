@@ -1,0 +1,232 @@
+"""One-sided confidence bounds that hold in finite samples.
+
+``level`` is everywhere the probability that one bound errs. Wald, Wilson, Newcombe and bootstrap
+intervals are not here: at zero observed events they claim far more than the rows can show.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
+
+LARGEST_BET = 0.5
+"""Share of the capital that a bet may lose at most; the authors recommend 1/2 or 3/4."""
+
+BISECTIONS = 50
+
+
+def cp_lower(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
+    """Return the Clopper-Pearson lower bound of a binomial rate.
+
+    Parameters
+    ----------
+    x, n : array_like of int
+        Events and rows, ``0 <= x <= n``; without rows the bound is 0.
+    level : float
+        Probability that the bound lies above the true rate, in [0, 1).
+
+    Returns
+    -------
+    ndarray of float64
+        In [0, 1], in the broadcast shape of ``x`` and ``n``.
+
+    References
+    ----------
+    Clopper, Pearson, "The use of confidence or fiducial limits", Biometrika 26 (1934).
+    """
+    x, n = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    some = x > 0
+    # betaincinv wants positive shapes also where its value is thrown away.
+    low = betaincinv(np.where(some, x, 1.0), np.where(some, n - x + 1, 1.0), level)
+    lower: NDArray[np.float64] = np.where(some, low, 0.0)
+    return lower
+
+
+def cp_upper(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
+    """Return the Clopper-Pearson upper bound of a binomial rate.
+
+    Parameters
+    ----------
+    x, n : array_like of int
+        Events and rows, ``0 <= x <= n``; without rows the bound is 1.
+    level : float
+        Probability that the bound lies below the true rate, in [0, 1).
+
+    Returns
+    -------
+    ndarray of float64
+        In [0, 1], in the broadcast shape of ``x`` and ``n``.
+    """
+    upper: NDArray[np.float64] = 1.0 - cp_lower(np.asarray(n) - np.asarray(x), n, level)
+    return upper
+
+
+def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
+    """Return ``max over g != h of upper[g] - lower[h]``, in O(groups).
+
+    With one-sided bounds at ``delta / 2`` this bounds the largest gap between two groups with
+    probability ``1 - delta``, whatever the number of groups: only the pair with the largest true
+    gap has to be right (intersection-union).
+
+    Parameters
+    ----------
+    upper, lower : ndarray of float64, shape (n_groups,)
+        One bound per group; at least two groups.
+
+    References
+    ----------
+    Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24 (1982).
+    """
+    return _over_pairs(upper, lower, lambda a, b: a - b)
+
+
+def smallest_ratio(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> float:
+    """Return ``min over g != h of lower[g] / upper[h]``; the argument is that of the difference.
+
+    Parameters
+    ----------
+    lower, upper : ndarray of float64, shape (n_groups,)
+        One bound per group; at least two groups, ``upper`` positive.
+    """
+    return -_over_pairs(-lower, upper, lambda a, b: a / b, sign=-1)
+
+
+def _over_pairs(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    join: Callable[[float, float], float],
+    sign: int = 1,
+) -> float:
+    """Join the two largest of ``first`` with the two smallest (largest, sign -1) of ``second``."""
+    ahead = np.argsort(-first, kind="stable")[:2]
+    behind = np.argsort(sign * second, kind="stable")[:2]
+    return max(join(float(first[g]), float(second[h])) for g in ahead for h in behind if g != h)
+
+
+def hoeffding_margin(level: float, *n_rows: int) -> float:
+    """Return what a mean in [0, 1], or a difference of two independent ones, may be off by.
+
+    ``sqrt(ln(1 / level) / 2 * sum(1 / n))``.
+
+    Parameters
+    ----------
+    level : float
+        Probability that it is off by more in the one direction, in (0, 1).
+    *n_rows : int
+        Rows of each mean, positive.
+
+    References
+    ----------
+    Hoeffding, "Probability inequalities for sums of bounded random variables", JASA 58 (1963),
+    Theorem 2.
+    """
+    return math.sqrt(math.log(1 / level) / 2 * sum(1 / n for n in n_rows))
+
+
+def bernstein_margin(variance: float, n: int, level: float) -> float:
+    """Return what a mean in [0, 1] of known sample variance may be off by in one direction.
+
+    ``sqrt(2 V ln(2 / level) / n) + 7 ln(2 / level) / (3 (n - 1))``.
+
+    Parameters
+    ----------
+    variance : float
+        Unbiased sample variance, non-negative.
+    n : int
+        Rows; with fewer than two nothing is known and the margin is 1.
+    level : float
+        Probability that it is off by more, in (0, 1).
+
+    References
+    ----------
+    Maurer, Pontil, "Empirical Bernstein bounds and sample variance penalization", COLT 2009,
+    Theorem 4 (arXiv 0907.3740).
+    """
+    if n < 2:
+        return 1.0
+    log = math.log(2 / level)
+    return math.sqrt(2 * variance * log / n) + 7 * log / (3 * (n - 1))
+
+
+def weighted_bounds(
+    sum_wh: float, sum_w: float, n: int, largest: float, level: float
+) -> tuple[float, float]:
+    """Return lower and upper bound of ``E[w h] / E[w]`` with ``h`` in [0, 1], ``0 <= w <= W``.
+
+    Hoeffding on ``w (h - theta)``, whose range is ``W``; the sum of weights is no sample size.
+
+    Parameters
+    ----------
+    sum_wh, sum_w : float
+        Sums over the rows; ``sum_w`` positive.
+    n : int
+        Rows (or entities), positive.
+    largest : float
+        ``W``, known before the rows are seen, positive.
+    level : float
+        Probability that one of the two bounds errs, in (0, 1).
+    """
+    slack = n * largest * hoeffding_margin(level, n)
+    return max(0.0, (sum_wh - slack) / sum_w), min(1.0, (sum_wh + slack) / sum_w)
+
+
+def betting_lower(values: NDArray[np.float64], level: float) -> float:
+    """Return a lower bound of the mean of values in [0, 1] by testing by betting.
+
+    A gambler bets that the mean is above ``m``; would it be ``m`` or less, the capital
+    ``prod (1 + lambda_t (x_t - m))`` would exceed ``1 / level`` at any time with probability at
+    most ``level`` (Ville). The bound is the largest ``m`` that is ruled out so. Bets are the
+    predictable plug-in ones, at most ``LARGEST_BET / m``; capital falls as ``m`` grows, hence the
+    bisection.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        In [0, 1], in an order that does not depend on them.
+    level : float
+        Probability that the bound lies above the mean, in (0, 1).
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 without values.
+
+    References
+    ----------
+    Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86
+    (2024), equations (25)-(27) (arXiv 2010.09686).
+    """
+    n = len(values)
+    if n == 0:
+        return 0.0
+    turns = np.arange(1, n + 1)
+    means = (0.5 + np.cumsum(values)) / (turns + 1)
+    variances = (0.25 + np.cumsum((values - means) ** 2)) / (turns + 1)
+    known = np.r_[0.25, variances[:-1]]
+    bets = np.sqrt(2 * math.log(1 / level) / (n * known))
+    needed = math.log(1 / level)
+
+    def ruled_out(mean: float) -> bool:
+        stakes = np.minimum(bets, LARGEST_BET / mean)
+        return bool(np.cumsum(np.log1p(stakes * (values - mean))).max() >= needed)
+
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ruled_out(middle) else (low, middle)
+    return low
+
+
+def betting_upper(values: NDArray[np.float64], level: float) -> float:
+    """Return an upper bound of the mean of values in [0, 1]: the lower bound of what is missing.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        In [0, 1], in an order that does not depend on them.
+    level : float
+        Probability that the bound lies below the mean, in (0, 1).
+    """
+    return 1.0 - betting_lower(1.0 - values, level)

@@ -1,0 +1,240 @@
+"""What is claimed of a classifier, with what was seen of it on the certification rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.cells import Cell, Count, empty
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, GroupCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One constraint on one group system.
+
+    Parameters
+    ----------
+    label : str
+        The constraint as text, with its group system.
+    system : str
+        Name of the group system.
+    form : {"difference", "ratio"}
+        Largest difference of rates, or smallest ratio.
+    bound : float
+        Largest difference allowed, or smallest ratio, in [0, 1].
+    groups : tuple of str
+        Declared groups, also those without rows.
+    events : tuple of str
+        Rates that are compared between the groups, each for itself; empty if the metric is no
+        maximum over rates, then nothing can be certified.
+    cells : tuple of tuple of Cell
+        ``cells[event][group]``.
+    absent : tuple of str
+        Groups without any row.
+    independent : bool
+        No entity has rows in two cells.
+    """
+
+    label: str
+    system: str
+    form: Literal["difference", "ratio"]
+    bound: float
+    groups: tuple[str, ...]
+    events: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    absent: tuple[str, ...] = ()
+    independent: bool = True
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Cells in which nothing was seen, as ``event of group``."""
+        return tuple(
+            f"{event} of {group}"
+            for event, cells in zip(self.events, self.cells, strict=True)
+            for group, cell in zip(self.groups, cells, strict=True)
+            if empty(cell)
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells over all events."""
+        return len(self.events) * len(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The claim that accuracy is at least ``bound``.
+
+    Parameters
+    ----------
+    bound : float
+        In [0, 1].
+    accuracy : float
+        Share of rows decided right, or mean probability of it.
+    n : int
+        Rows (or entities), positive.
+    """
+
+    bound: float
+    accuracy: float
+    n: int
+
+    @property
+    def label(self) -> str:
+        """The claim as text."""
+        return f"accuracy >= {self.bound}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is claimed of one candidate.
+
+    Parameters
+    ----------
+    claims : tuple of Claim
+        One per constraint and group system.
+    floor : Floor, optional
+        With ``min_score``.
+    constant_target : bool
+        All rows have the same label, so that nothing about decisions can be learnt from them.
+    """
+
+    claims: tuple[Claim, ...]
+    floor: Floor | None = None
+    constant_target: bool = False
+
+    @property
+    def n_bounds(self) -> int:
+        """Number of distinct quantities: cells over all claims, and the floor.
+
+        A cell that two constraints share counts once.
+        """
+        cells = {
+            (claim.system, event, group)
+            for claim in self.claims
+            for event in claim.events
+            for group in range(len(claim.groups))
+        }
+        return len(cells) + (self.floor is not None)
+
+
+def claim_from_counts(
+    constraint: Constraint, counts: GroupCounts, groups: Sequence[str], system: str = ""
+) -> Claim:
+    """Return the claim of a rule that decides 0 or 1, from counts of unweighted rows.
+
+    Parameters
+    ----------
+    constraint : Constraint
+        What is claimed.
+    counts : GroupCounts
+        Whole numbers of independent certification rows, one group of the system each.
+    groups : sequence of str
+        Names of the groups, in the order of the table.
+    system : str
+        Name of the group system, for the label.
+
+    Raises
+    ------
+    InputError
+        Counts are not whole numbers: rows are weighted or the rule draws lots.
+    """
+    check_groups(groups, len(counts.table))
+    table = np.rint(counts.table)
+    if not np.array_equal(table, counts.table) or (table < 0).any():
+        msg = (
+            "counts: found weights or acceptance probabilities, allowed are whole numbers of "
+            "rows; the exact test does not hold for anything else. Use claim_from_rows with "
+            "weight= or with the probabilities as decision="
+        )
+        raise InputError(msg)
+    cells = tuple(
+        tuple(Count(x=int(x), n=int(n)) for x, n in zip(*_events(table, rate), strict=True))
+        for rate in constraint.metric.rates
+    )
+    return Claim(
+        label=label_of(constraint, system),
+        system=system,
+        form=constraint.metric.form,
+        bound=constraint.bound,
+        groups=tuple(groups),
+        events=tuple(constraint.metric.rates),
+        cells=cells,
+        absent=tuple(name for name, rows in zip(groups, table, strict=True) if not rows.any()),
+    )
+
+
+def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
+    """Return the accuracy floor of a rule that decides 0 or 1, from unweighted counts.
+
+    Parameters
+    ----------
+    min_score : float
+        Accuracy that is claimed, in [0, 1].
+    counts : GroupCounts
+        Whole numbers of independent certification rows, at least one.
+    """
+    pooled = counts.pooled()
+    n = int(pooled.sum())
+    if n == 0:
+        msg = "counts: no rows, so that accuracy has no value; give at least one row"
+        raise InputError(msg)
+    return Floor(bound=min_score, accuracy=float(np.trace(pooled) / n), n=n)
+
+
+def label_of(constraint: Constraint, system: str) -> str:
+    """Return the constraint as text; one that speaks of all systems gets the name of this one.
+
+    Parameters
+    ----------
+    constraint : Constraint
+        What is claimed.
+    system : str
+        Name of the group system, may be empty.
+    """
+    if constraint.system is not None or not system:
+        return constraint.label
+    return constraint.label.replace(" ", f"[{system}] ", 1)
+
+
+def _events(
+    table: NDArray[np.float64], rate: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return events and rows per group: numerator and denominator of a rate."""
+    total = table.sum(axis=(1, 2))
+    parts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
+        "selection": (table[:, :, 1].sum(axis=1), total),
+        "tpr": (table[:, 1, 1], table[:, 1].sum(axis=1)),
+        "fpr": (table[:, 0, 1], table[:, 0].sum(axis=1)),
+        "ppv": (table[:, 1, 1], table[:, :, 1].sum(axis=1)),
+        "accuracy": (table[:, 0, 0] + table[:, 1, 1], total),
+        "error": (table[:, 0, 1] + table[:, 1, 0], total),
+    }
+    return parts[rate]
+
+
+def check_groups(groups: Sequence[str], n_groups: int) -> None:
+    """Refuse names that do not name each group once.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Names in the order of the codes.
+    n_groups : int
+        Number of groups.
+
+    Raises
+    ------
+    InputError
+        Too few, too many or repeated names.
+    """
+    if len(groups) != n_groups or len(set(groups)) != n_groups:
+        msg = (
+            f"groups={list(groups)!r} must name each of the {n_groups} groups once, in the order "
+            "of their codes"
+        )
+        raise InputError(msg)

@@ -1,0 +1,302 @@
+"""Exact unconditional test that one binomial rate exceeds another by less than a margin."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.bounds import cp_lower, cp_upper
+
+SCREEN, RANGE, TAIL = 0.02, 0.02, 0.96
+"""Shares of the level: the quick screen, the range of the nuisance rate, the tail itself."""
+
+TIE = 1e-12
+"""Statistics that differ by less are equal; ties count against a certificate."""
+
+ROUNDING = 1e-12
+"""Added to every upper bound for truncated binomial tails and floating point."""
+
+MOST_EVALUATIONS = 4000
+START = 8
+"""Intervals that the range of the nuisance rate is first cut into."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairResult:
+    """What the test says of one ordered pair of cells.
+
+    Parameters
+    ----------
+    passed : bool
+        ``theta_1 - theta_2 < eps`` is shown at the level.
+    tail : float
+        Largest tail probability under the opposite, as far as the decision needed it: an upper
+        bound if passed, a lower one if not; 0 when the screen settled it.
+    """
+
+    passed: bool
+    tail: float
+
+
+def statistic(
+    x1: NDArray[np.integer] | int,
+    n1: int | NDArray[np.integer],
+    x2: NDArray[np.integer] | int,
+    n2: int | NDArray[np.integer],
+    eps: float,
+) -> NDArray[np.float64]:
+    """Return T: how many standard errors the difference of rates is above ``eps``.
+
+    One event and one non-event are added to each cell, so that no standard error is 0.
+
+    Parameters
+    ----------
+    x1, n1, x2, n2 : int or ndarray of int
+        Events and rows of the cells; they broadcast.
+    eps : float
+        Margin.
+
+    References
+    ----------
+    Agresti, Caffo, "Simple and effective confidence intervals for proportions", The American
+    Statistician 54 (2000).
+    """
+    p, q = (x1 + 1) / (n1 + 2), (x2 + 1) / (n2 + 2)
+    scale = np.sqrt(p * (1 - p) / (n1 + 2) + q * (1 - q) / (n2 + 2))
+    value: NDArray[np.float64] = (p - q - eps) / scale
+    return value
+
+
+def rejection_region(t: float, n1: int, n2: int, eps: float) -> NDArray[np.int64]:
+    """Return ``c``: outcome ``(x1, x2)`` is at least as extreme as ``t`` iff ``x2 >= c[x1]``.
+
+    ``c`` is made non-decreasing, so that the region shrinks with theta_1 and grows with theta_2
+    and its probability is largest on the border of the hypothesis (Barnard's convexity).
+    T is not monotone in ``x2`` when the first rate is below ``eps``: where ``x2 = 0`` belongs to
+    the region, everything above does; elsewhere bisection is exact.
+
+    Parameters
+    ----------
+    t : float
+        Observed statistic.
+    n1, n2 : int
+        Rows of the cells.
+    eps : float
+        Margin.
+
+    Returns
+    -------
+    ndarray of int64, shape (n1 + 1,)
+        In 0 .. n2 + 1; ``n2 + 1`` means none.
+    """
+    x1 = np.arange(n1 + 1)
+    low, high = np.zeros(n1 + 1, dtype=np.int64), np.full(n1 + 1, n2 + 1, dtype=np.int64)
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        inside = statistic(x1, n1, np.minimum(middle, n2), n2, eps) <= t + TIE
+        inside &= middle <= n2
+        high = np.where(open_ & inside, middle, high)
+        low = np.where(open_ & ~inside, middle + 1, low)
+    at_zero = statistic(x1, n1, 0, n2, eps) <= t + TIE
+    closed: NDArray[np.int64] = np.minimum.accumulate(np.where(at_zero, 0, high)[::-1])[::-1]
+    return closed
+
+
+def _binomial(n: int, p: float) -> tuple[int, NDArray[np.float64]]:
+    """Return the first outcome and the probabilities from there; all but 1e-13 of the mass.
+
+    From ratios of neighbours: differences of log-gamma lose ten digits at a million rows.
+    """
+    if p <= 0 or p >= 1:
+        return (0 if p <= 0 else n), np.ones(1)
+    reach = 8 * math.sqrt(n * p * (1 - p)) + 25
+    first, last = max(0, int(n * p - reach)), min(n, int(n * p + reach))
+    x = np.arange(first, last)
+    log = np.r_[0.0, np.cumsum(np.log((n - x) / (x + 1)) + math.log(p / (1 - p)))]
+    mass = np.exp(log - log.max())
+    return first, mass / mass.sum()
+
+
+def _tail(region: NDArray[np.int64], n2: int, p1: float, p2: float) -> float:
+    """Return the probability of a region at rates ``p1``, ``p2``."""
+    first, mass = _binomial(len(region) - 1, p1)
+    start, other = _binomial(n2, p2)
+    # at_least[i] = P(Bin(n2, p2) >= start + i), with 0 behind the end.
+    at_least = np.r_[np.cumsum(other[::-1])[::-1], 0.0]
+    at_least[0] = 1.0
+    least = region[first : first + len(mass)]
+    return float(mass @ at_least[np.clip(least - start, 0, len(other))])
+
+
+class _Largest:
+    """Largest tail on an interval of the nuisance rate, between a lower and an upper bound."""
+
+    def __init__(self, region: NDArray[np.int64], n2: int, eps: float) -> None:
+        self._region, self._n2, self._eps = region, n2, eps
+        self.lower = 0.0
+        self.n_evaluations = 0
+
+    def at(self, low: float, high: float) -> float:
+        """Return the tail at rates ``(low + eps, high)``: above all values on [low, high]."""
+        self.n_evaluations += 1
+        return _tail(self._region, self._n2, min(low + self._eps, 1.0), high)
+
+    def search(self, low: float, high: float, limit: float | None, tolerance: float) -> float:
+        """Raise ``lower`` and return the upper bound, 1.0 once ``lower`` exceeds ``limit``."""
+        ends = np.linspace(low, high, START + 1).tolist()
+        self.lower = max(self.at(q, q) for q in ends)
+        todo = list(pairwise(ends))
+        settled = self.lower
+        while todo:
+            goal = self.lower + tolerance if limit is None else limit
+            if self.lower > goal:
+                return 1.0
+            bounds = [self.at(*interval) + ROUNDING for interval in todo]
+            settled = max([settled, *(bound for bound in bounds if bound <= goal)])
+            todo = [part for part, bound in zip(todo, bounds, strict=True) if bound > goal]
+            if todo and self.n_evaluations > MOST_EVALUATIONS:
+                return max(bounds)
+            todo = [half for part in todo for half in self._halves(*part)]
+        return max(settled, self.lower)
+
+    def _halves(self, low: float, high: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        middle = (low + high) / 2
+        self.lower = max(self.lower, self.at(middle, middle))
+        return (low, middle), (middle, high)
+
+
+def largest_tail(
+    counts: tuple[int, int, int, int],
+    eps: float,
+    *,
+    range_level: float,
+    limit: float | None = None,
+    tolerance: float = 1e-6,
+) -> tuple[float, float]:
+    """Return a lower and an upper bound of the largest tail under ``theta_1 - theta_2 >= eps``.
+
+    Parameters
+    ----------
+    counts : tuple of int
+        ``(x1, n1, x2, n2)``; rows positive.
+    eps : float
+        Margin, in [0, 1].
+    range_level : float
+        Probability with which the true nuisance rate may lie outside the range that is searched;
+        0 searches all rates.
+    limit : float, optional
+        Stop as soon as it is known on which side of it the tail lies.
+    tolerance : float
+        Without a limit: how far the two bounds may be apart.
+
+    References
+    ----------
+    Berger, Boos, "P values maximized over a confidence set for the nuisance parameter", JASA 89
+    (1994).
+    """
+    x1, n1, x2, n2 = counts
+    t = float(statistic(x1, n1, x2, n2, eps))
+    if t > 0:
+        return 1.0, 1.0
+    xs, ns = np.array([x1, x2]), np.array([n1, n2])
+    l1, l2 = cp_lower(xs, ns, range_level / 4).tolist()
+    u1, u2 = cp_upper(xs, ns, range_level / 4).tolist()
+    if u1 - eps < l2:
+        return 0.0, 0.0
+    low, high = max(0.0, l2, l1 - eps), min(1 - eps, u2, u1 - eps)
+    if low > high:
+        return 1.0, 1.0
+    largest = _Largest(rejection_region(t, n1, n2, eps), n2, eps)
+    upper = largest.search(low, high, limit, tolerance)
+    return largest.lower, upper
+
+
+def screened(
+    x1: NDArray[np.integer], n1: NDArray[np.integer], eps: float, level: float
+) -> NDArray[np.bool_]:
+    """Return which ordered pairs of cells wide intervals settle, shape (n_cells, n_cells).
+
+    Parameters
+    ----------
+    x1, n1 : ndarray of int, shape (n_cells,)
+        Events and rows.
+    eps : float
+        Margin.
+    level : float
+        Of the whole test; the screen spends two hundredths of it. At the full level it would
+        break the validity of what follows.
+    """
+    upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
+    settled: NDArray[np.bool_] = upper[:, None] - lower[None, :] <= eps
+    return settled
+
+
+@lru_cache(maxsize=65536)
+def pair_test(x1: int, n1: int, x2: int, n2: int, eps: float, level: float) -> PairResult:
+    """Test ``theta_1 - theta_2 >= eps`` against ``< eps``; valid in finite samples.
+
+    The probability to pass although ``theta_1 - theta_2 >= eps`` is at most ``level``.
+
+    Parameters
+    ----------
+    x1, n1, x2, n2 : int
+        Events and rows of the two cells, ``0 <= x <= n``.
+    eps : float
+        Margin, in [0, 1].
+    level : float
+        In (0, 1).
+    """
+    if min(n1, n2) == 0:
+        return PairResult(passed=False, tail=1.0)
+    if screened(np.array([x1, x2]), np.array([n1, n2]), eps, level)[0, 1]:
+        return PairResult(passed=True, tail=0.0)
+    limit = TAIL * level
+    counts = (x1, n1, x2, n2)
+    lower, upper = largest_tail(counts, eps, range_level=RANGE * level, limit=limit)
+    passed = upper <= limit
+    return PairResult(passed=passed, tail=upper if passed else lower)
+
+
+def all_pairs_pass(
+    x: NDArray[np.integer], n: NDArray[np.integer], eps: float, level: float
+) -> PairResult:
+    """Test that no two cells differ by ``eps`` or more: every ordered pair has to pass.
+
+    No correction for the number of pairs: a false pass needs the pair with the largest true gap
+    to pass.
+
+    Parameters
+    ----------
+    x, n : ndarray of int, shape (n_cells,)
+        Events and rows.
+    eps : float
+        Margin, in [0, 1].
+    level : float
+        Probability of a false pass, in (0, 1).
+
+    Returns
+    -------
+    PairResult
+        With the largest tail of the pairs that were looked at; the first failure ends it.
+    """
+    if n.min() == 0:
+        return PairResult(passed=False, tail=1.0)
+    todo = ~screened(x, n, eps, level)
+    np.fill_diagonal(todo, val=False)
+    first, second = np.nonzero(todo)
+    pairs = np.unique(np.c_[x[first], n[first], x[second], n[second]], axis=0)
+    if len(pairs) == 0:
+        return PairResult(passed=True, tail=0.0)
+    hardest_first = np.argsort(
+        -statistic(pairs[:, 0], pairs[:, 1], pairs[:, 2], pairs[:, 3], eps), kind="stable"
+    )
+    worst = 0.0
+    for x1, n1, x2, n2 in pairs[hardest_first].tolist():
+        result = pair_test(x1, n1, x2, n2, eps, level)
+        worst = max(worst, result.tail)
+        if not result.passed:
+            return PairResult(passed=False, tail=worst)
+    return PairResult(passed=True, tail=worst)

@@ -1,0 +1,230 @@
+"""From a frozen list of candidates to a certificate: the only way to certification rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.claims import Evidence
+from fairautoml.certification.ledger import Ledger, Opening, Openings
+from fairautoml.certification.recording import (
+    claim_record,
+    counts_hash,
+    floor_record,
+    opening_record,
+    violated_level,
+)
+from fairautoml.certification.records import Certificate, Subject
+from fairautoml.certification.sequence import Procedure, Shipped, ship
+from fairautoml.certification.suppression import suppressed_groups
+from fairautoml.certification.verdicts import Judgement, Reason, Verdict
+from fairautoml.exceptions import InputError
+
+SMALLEST_CELL = 10
+"""Rows from which the counts of a cell are published."""
+
+Read = Callable[[], Sequence[Evidence]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How rows are opened and what is published; fixed before.
+
+    Parameters
+    ----------
+    delta : float
+        Error probability over all openings of the same rows, in (0, 1).
+    openings : Openings
+        How they share it.
+    procedure : Procedure
+        How the candidates share an opening.
+    fallback : int
+        Position of the candidate that is shipped when none passes.
+    smallest_cell : int
+        Rows from which the counts of a cell are published.
+    """
+
+    delta: float = 0.05
+    openings: Openings = Openings.SINGLE
+    procedure: Procedure = Procedure.FIXED_SEQUENCE
+    fallback: int = 0
+    smallest_cell: int = SMALLEST_CELL
+
+
+def certify(
+    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
+) -> Certificate:
+    """Open certification rows, judge the frozen candidates and return the certificate.
+
+    First the ledger is written, then ``read`` is called, then the verdict is noted: a crash in
+    between counts as an opening. Spent rows are not read.
+
+    Parameters
+    ----------
+    subject : Subject
+        What is certified.
+    read : callable
+        Reads the rows and returns the evidence of each candidate, in the order of
+        ``subject.models``. Nothing else may read them.
+    ledger : Ledger
+        Of the table the rows are from.
+    keys : ndarray of uint64
+        Of the rows.
+    terms : Terms
+        Fixed before.
+
+    Raises
+    ------
+    InputError
+        The evidence is about other claims or another number of candidates than the subject, or
+        the terms differ from those of an earlier opening.
+    StorageCorruptError
+        The ledger was changed.
+    """
+    if not 0 <= terms.fallback < len(subject.models):
+        msg = (
+            f"fallback={terms.fallback}: must be the position of one of the "
+            f"{len(subject.models)} candidates"
+        )
+        raise InputError(msg)
+    opening = ledger.open(keys, delta=terms.delta, mode=terms.openings, hashes=subject.hashes)
+    if opening.spent:
+        judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.ROWS_SPENT)
+        return _withheld(subject, opening, terms, judgement)
+    candidates = _checked(read(), subject)
+    shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
+    if not ledger.record(opening, shipped.judgement.verdict):
+        return _withheld(subject, opening, terms, _one_bit(shipped.judgement))
+    return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
+
+
+def publish(
+    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
+) -> Certificate:
+    """Spend rows whose ledger is open and return the last opening with its numbers.
+
+    Parameters
+    ----------
+    subject, read, ledger, keys, terms
+        Those of the last opening.
+
+    Raises
+    ------
+    InputError
+        The rows were never opened or are spent, or the subject is another one.
+    """
+    opening = ledger.close(keys, hashes=subject.hashes)
+    candidates = _checked(read(), subject)
+    shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
+    return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
+
+
+def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
+    """Return a certificate that says why none could be given, without any rows.
+
+    Parameters
+    ----------
+    reason : Reason
+        For example ``NO_CERTIFICATION_SET`` or ``REFIT_AFTER_CERTIFICATION``.
+    subject : Subject
+        What would have been certified.
+    delta : float
+        Error probability that was asked for.
+    """
+    nothing = "0" * 64
+    opening = Opening(
+        index=0,
+        level=0.0,
+        delta=delta,
+        mode=Openings.SINGLE,
+        previous=nothing,
+        entry=nothing,
+        spent=False,
+    )
+    judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=reason)
+    return _withheld(subject, opening, Terms(delta=delta), judgement)
+
+
+def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
+    """Refuse evidence that is about something else than what was hashed."""
+    for evidence in candidates:
+        labels = [claim.label for claim in evidence.claims]
+        groups = [claim.groups for claim in evidence.claims]
+        if evidence.floor is not None:
+            labels.append(evidence.floor.label)
+            groups.append(())
+        if (tuple(labels), tuple(groups)) != (subject.claims, subject.groups):
+            msg = (
+                f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} with their "
+                "groups were fixed before the rows were opened; return those"
+            )
+            raise InputError(msg)
+    if len(candidates) != len(subject.models):
+        msg = (
+            f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
+            "models were fixed before the rows were opened; return one for each, in their order"
+        )
+        raise InputError(msg)
+    return candidates
+
+
+def _one_bit(judgement: Judgement) -> Judgement:
+    """Return what may be said while the ledger is open: nothing that depends on outcomes."""
+    if judgement.verdict is Verdict.NOT_APPLICABLE or judgement.reason is Reason.GROUP_ABSENT:
+        return Judgement(verdict=judgement.verdict, reason=judgement.reason)
+    return Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.NOT_CERTIFIED)
+
+
+def _withheld(
+    subject: Subject, opening: Opening, terms: Terms, judgement: Judgement
+) -> Certificate:
+    return Certificate(
+        verdict=judgement.verdict.value,
+        reason=judgement.reason.value,
+        violated_level=None,
+        claims=(),
+        floor=None,
+        constant_target=False,
+        opening=opening_record(opening, released=False),
+        procedure=terms.procedure.value,
+        position=terms.fallback,
+        smallest_cell=terms.smallest_cell,
+        suppressed=False,
+        counts_sha256="",
+        subject=subject,
+    )
+
+
+def _published(
+    subject: Subject,
+    opening: Opening,
+    terms: Terms,
+    shipped: Shipped,
+    evidence: Evidence,
+    salt: str,
+) -> Certificate:
+    judgement = shipped.judgement
+    hidden = suppressed_groups(evidence.claims, terms.smallest_cell)
+    whole = not any(any(groups) for groups in hidden)
+    claims = tuple(
+        claim_record(claim, finding, groups, shipped, opening.level, whole=whole)
+        for claim, finding, groups in zip(
+            evidence.claims, shipped.findings(evidence), hidden, strict=False
+        )
+    )
+    return Certificate(
+        verdict=judgement.verdict.value,
+        reason=judgement.reason.value,
+        violated_level=violated_level(evidence, shipped),
+        claims=claims,
+        floor=floor_record(evidence, judgement),
+        constant_target=evidence.constant_target,
+        opening=opening_record(opening, released=True),
+        procedure=shipped.procedure.value,
+        position=shipped.position,
+        smallest_cell=terms.smallest_cell,
+        suppressed=not whole,
+        counts_sha256=counts_hash(evidence, salt),
+        subject=subject,
+    )

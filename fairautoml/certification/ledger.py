@@ -1,0 +1,306 @@
+"""The ledger: every opening of certification rows, written before they are read.
+
+It prevents accidents, not fraud: whoever deletes the file can start anew.
+"""
+
+import base64
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.chain import NO_ENTRY, Chain, Entry
+from fairautoml.certification.verdicts import Verdict
+from fairautoml.exceptions import InputError
+
+
+class Openings(StrEnum):
+    """How often the same rows may be opened; declared before the first opening."""
+
+    SINGLE = "single"
+    LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Leave to read certification rows once.
+
+    Parameters
+    ----------
+    index : int
+        1 for the first opening of these rows, or of rows that overlap with them.
+    level : float
+        Error probability that this opening may spend; 0 when the rows are spent, then nothing may
+        be certified with them.
+    delta : float
+        Error probability over all openings together.
+    mode : Openings
+        How the openings share ``delta``.
+    previous, entry : str
+        Hashes of the ledger entry before and of the one of this opening.
+    spent : bool
+        The rows were spent before; nothing was written.
+    """
+
+    index: int
+    level: float
+    delta: float
+    mode: Openings
+    previous: str
+    entry: str
+    spent: bool = False
+
+
+def level_of(index: int, delta: float, mode: Openings) -> float:
+    """Return what an opening may spend: all at once, or ``6 delta / (pi^2 j^2)``.
+
+    Parameters
+    ----------
+    index : int
+        From 1.
+    delta : float
+        In (0, 1); the levels of all openings add up to it.
+    mode : Openings
+        Alone, only the first opening has a level.
+    """
+    if mode is Openings.SINGLE:
+        return delta if index == 1 else 0.0
+    return 6 * delta / (math.pi * index) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """Openings of rows that overlap, directly or through others, with those asked for."""
+
+    openings: tuple[Entry, ...]
+    spent: bool
+
+
+def _first() -> dict[str, str | int]:
+    """Return the entry that a ledger begins with."""
+    return {"kind": "ledger", "format": 1, "salt": secrets.token_hex(16)}
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An append-only file with one JSON line per event; each names the hash of the one before.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made with the first entry, its folder must be there.
+    clock : callable
+        Returns the time of an entry.
+    """
+
+    path: Path
+    clock: Callable[[], datetime] = field(default=_utc)
+
+    @property
+    def _chain(self) -> Chain:
+        return Chain(self.path, self.clock, _first)
+
+    @property
+    def salt(self) -> str:
+        """Secret of the row keys, drawn when the ledger is made."""
+        with self._chain.locked() as (_, entries):
+            return str(entries[0].content["salt"])
+
+    def open(
+        self, keys: NDArray[np.uint64], *, delta: float, mode: Openings, hashes: Mapping[str, str]
+    ) -> Opening:
+        """Note that rows are about to be read, durably, and return with what level.
+
+        Parameters
+        ----------
+        keys : ndarray of uint64
+            Of the rows, from ``row_keys`` with this ledger's salt.
+        delta : float
+            Error probability over all openings, in (0, 1).
+        mode : Openings
+            How they share it.
+        hashes : mapping of str to str
+            What is tested: of the frozen candidates and of the claims.
+
+        Raises
+        ------
+        InputError
+            No rows, ``delta`` outside (0, 1), or other terms than at the first opening.
+        StorageCorruptError
+            An entry was changed or removed.
+        """
+        if not 0 < delta < 1 or len(keys) == 0:
+            msg = (
+                f"delta={delta}, keys={len(keys)} rows: delta must be between 0 and 1 and at "
+                "least one row must be opened; give for example delta=0.05"
+            )
+            raise InputError(msg)
+        with self._chain.locked() as (stream, entries):
+            history = _history(entries, keys)
+            _check_terms(history, delta, mode)
+            index = len(history.openings) + 1
+            previous = entries[-1].seal
+            if history.spent or (mode is Openings.SINGLE and index > 1):
+                return Opening(
+                    index=index,
+                    level=0.0,
+                    delta=delta,
+                    mode=mode,
+                    previous=previous,
+                    entry=NO_ENTRY,
+                    spent=True,
+                )
+            level = level_of(index, delta, mode)
+            entry = self._chain.append(
+                stream,
+                previous,
+                {
+                    "kind": "opening",
+                    "index": index,
+                    "level": level,
+                    "delta": delta,
+                    "mode": mode.value,
+                    "hashes": dict(hashes),
+                    "rows": base64.b64encode(keys.astype("<u8").tobytes()).decode(),
+                },
+            )
+            return Opening(
+                index=index, level=level, delta=delta, mode=mode, previous=previous, entry=entry
+            )
+
+    def record(self, opening: Opening, verdict: Verdict) -> bool:
+        """Note what came of an opening; return whether its numbers may be shown.
+
+        With a single opening they may. Else only those of a certificate, which ends the ledger
+        for these rows; anything else is one bit, "not certified", so that the next candidates
+        cannot depend on more.
+
+        Parameters
+        ----------
+        opening : Opening
+            From ``open``, not spent.
+        verdict : Verdict
+            What was found.
+        """
+        released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
+        with self._chain.locked() as (stream, entries):
+            self._chain.append(
+                stream,
+                entries[-1].seal,
+                {
+                    "kind": "verdict",
+                    "opening": opening.entry,
+                    "released": "numbers" if released else "not certified",
+                    "spent": released,
+                },
+            )
+        return released
+
+    def close(self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str]) -> Opening:
+        """Spend the rows and return their last opening, whose numbers may now be shown.
+
+        Parameters
+        ----------
+        keys : ndarray of uint64
+            Of the rows.
+        hashes : mapping of str to str
+            As at the last opening: nothing else may be looked at any more.
+
+        Raises
+        ------
+        InputError
+            They were never opened, are spent already, or the hashes are others.
+        """
+        with self._chain.locked() as (stream, entries):
+            history = _history(entries, keys)
+            if not history.openings or history.spent:
+                state = "spent already" if history.spent else "never opened"
+                msg = f"keys: these rows are {state}; only rows with an open ledger can be closed"
+                raise InputError(msg)
+            last = history.openings[-1]
+            if last.content["hashes"] != dict(hashes):
+                msg = (
+                    "hashes: the last opening of these rows was about other candidates or claims; "
+                    "give those, no others may be looked at any more"
+                )
+                raise InputError(msg)
+            self._chain.append(
+                stream,
+                entries[-1].seal,
+                {
+                    "kind": "verdict",
+                    "opening": last.seal,
+                    "released": "numbers",
+                    "spent": True,
+                },
+            )
+            return Opening(
+                index=last.content["index"],
+                level=last.content["level"],
+                delta=last.content["delta"],
+                mode=Openings(last.content["mode"]),
+                previous=last.content["previous"],
+                entry=last.seal,
+            )
+
+    def spent(self, keys: NDArray[np.uint64]) -> bool:
+        """Whether numbers of these rows, or of rows that overlap with them, were shown."""
+        with self._chain.locked() as (_, entries):
+            return _history(entries, keys).spent
+
+    def opening(self, entry: str) -> Mapping[str, Any] | None:
+        """Return the opening with this hash as it was written, None if there is none."""
+        with self._chain.locked() as (_, entries):
+            found = (e.content for e in _openings(entries) if e.seal == entry)
+            return next(found, None)
+
+
+def _keys(opening: Entry) -> NDArray[np.uint64]:
+    packed = base64.b64decode(opening.content["rows"])
+    return np.frombuffer(packed, dtype="<u8").astype(np.uint64)
+
+
+def _openings(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.content["kind"] == "opening"]
+
+
+def _history(entries: list[Entry], keys: NDArray[np.uint64]) -> _History:
+    """Return the openings that share rows with ``keys``, also through other openings."""
+    left = _openings(entries)
+    found: list[Entry] = []
+    reached = keys
+    grown = True
+    while grown:
+        touching = [e for e in left if len(np.intersect1d(_keys(e), reached)) > 0]
+        left = [e for e in left if e not in touching]
+        found += touching
+        reached = np.unique(np.concatenate([reached, *(_keys(e) for e in touching)]))
+        grown = len(touching) > 0
+    seals = {entry.seal for entry in found}
+    spent = any(e.content.get("spent") and e.content.get("opening") in seals for e in entries)
+    found.sort(key=entries.index)
+    return _History(tuple(found), spent)
+
+
+def _check_terms(history: _History, delta: float, mode: Openings) -> None:
+    """Refuse terms that change between openings: their levels would no longer add up."""
+    for entry in history.openings:
+        before = (entry.content["delta"], entry.content["mode"])
+        if before != (delta, mode.value):
+            msg = (
+                f"delta={delta}, openings={mode.value!r}: these rows were opened with "
+                f"delta={before[0]}, openings={before[1]!r}. Keep to that, or certify on rows "
+                "that were never opened"
+            )
+            raise InputError(msg)

@@ -1,0 +1,155 @@
+"""A certificate for people: one page of plain text."""
+
+import math
+from collections.abc import Iterator
+
+from fairautoml.certification.exact import TAIL
+from fairautoml.certification.records import Certificate, ClaimRecord
+from fairautoml.certification.sizes import SAFETY, rows_needed
+from fairautoml.certification.verdicts import Reason, Verdict
+
+REASONS = {
+    Reason.BOUND_ABOVE_EPS: "not shown either way: the bound is above what was asked for",
+    Reason.FLOOR_NOT_SHOWN: "not shown either way: accuracy may be below the floor",
+    Reason.NOT_CERTIFIED: "not certified; no numbers, so that later candidates stay independent",
+    Reason.TOO_FEW_ROWS: "not shown either way: too few rows, whatever they say",
+    Reason.GROUP_ABSENT: "a declared group has no rows; it is not dropped",
+    Reason.UNDEFINED_CELL: "a rate has no value because nobody it speaks about was seen",
+    Reason.ROWS_SPENT: "these rows, or some of them, were used up by an earlier certificate",
+    Reason.REFIT_AFTER_CERTIFICATION: "the model was refitted after the rows were opened",
+    Reason.NO_CERTIFICATION_SET: "no rows were set aside for a certificate",
+    Reason.SINGLE_GROUP: "there is only one group",
+    Reason.CONSTANT_TARGET: "all rows have the same label",
+    Reason.NO_EXACT_TEST: "there is no exact test for this metric",
+    Reason.NO_CLAIM: "nothing was claimed",
+    Reason.ONLY_TOGETHER: "passes alone, but claims are certified together or not at all",
+}
+
+
+def certificate_text(certificate: Certificate) -> str:
+    """Return a certificate as plain text.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        Any.
+    """
+    return "\n".join(_lines(certificate)) + "\n"
+
+
+def _lines(certificate: Certificate) -> Iterator[str]:
+    opening, subject = certificate.opening, certificate.subject
+    yield f"{certificate.verdict}{_because(certificate.reason)}"
+    yield _statement(certificate)
+    for claim in certificate.claims:
+        yield ""
+        yield from _claim_lines(claim)
+    if certificate.floor is not None:
+        floor = certificate.floor
+        yield ""
+        yield f"{floor.label}: {floor.verdict}{_because(floor.reason)}"
+        yield f"  measured {floor.accuracy:.4f} on {floor.n:,} rows; Hoeffding's bound"
+    if certificate.suppressed:
+        yield ""
+        yield (
+            f"Groups with fewer than {certificate.smallest_cell} rows in a cell are not shown, "
+            "nor numbers that would give them away."
+        )
+    yield ""
+    yield f"opening     {opening.index} ({opening.mode}), level {opening.level:.6g}"
+    yield f"            of delta {opening.delta:g}; ledger entry {opening.entry}"
+    yield (
+        f"candidate   {certificate.position + 1} of {len(subject.models)} "
+        f"({certificate.procedure}), from the fairest to the most accurate"
+    )
+    yield f"model       {certificate.model}"
+    yield f"data        {subject.data}"
+    yield (
+        f"rows        drawn with seed {subject.split_seed}, stratified by "
+        f"{subject.stratified_by or 'nothing'}"
+        + (f", whole entities of {subject.entities}" if subject.entities else "")
+    )
+    libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
+    yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")
+    yield ""
+    yield certificate.caveat
+
+
+def _because(reason: str) -> str:
+    return f" ({REASONS[Reason(reason)]})" if reason else ""
+
+
+def _statement(certificate: Certificate) -> str:
+    delta = certificate.opening.delta
+    if certificate.verdict == Verdict.CERTIFIED:
+        return (
+            "On the population these rows came from every claim below holds; the procedure errs "
+            f"with probability at most {delta:g}."
+        )
+    if certificate.verdict == Verdict.VIOLATED:
+        return (
+            "On the population these rows came from a claim below does not hold; the procedure "
+            f"errs with probability at most {delta:g}."
+        )
+    return "Nothing is said about the population these rows came from."
+
+
+def _claim_lines(claim: ClaimRecord) -> Iterator[str]:
+    detail = f": {claim.detail}" if claim.detail else ""
+    yield f"{claim.label}: {claim.verdict}{_because(claim.reason)}{detail}"
+    tail = ""
+    if claim.tail is not None and claim.limit is not None:
+        # The screen leaves no tail behind.
+        largest = f"largest tail {claim.tail:.4g}" if claim.tail > 0 else "settled by its screen"
+        tail = f"; {largest}, limit {claim.limit:.4g}"
+    yield f"  method {claim.method}{tail}"
+    if claim.shown is not None and claim.shift_radius is not None:
+        sign = "at most" if claim.form == "difference" else "at least"
+        yield f"  shown: {sign} {claim.shown:.4g}; shift radius {claim.shift_radius:.4g}"
+    if claim.fragility is not None:
+        yield f"  fragility: {claim.fragility} flipped outcomes in one cell would undo it"
+    for event, row in zip(claim.events, claim.cells or (), strict=False):
+        for group, cell in zip(claim.groups, row, strict=True):
+            yield f"  {event:<10} {group:<24} {_cell(cell)}"
+    more = _more_rows(claim)
+    if more:
+        yield f"  {more}"
+
+
+def _cell(cell: dict[str, int | float | str] | None) -> str:
+    if cell is None:
+        return "suppressed"
+    if cell["kind"] == "count":
+        x, n = int(cell["x"]), int(cell["n"])
+        return f"{x:,} of {n:,} rows" + (f" ({x / n:.4f})" if n else "")
+    known = {name: value for name, value in cell.items() if name in ("mean", "sum_wh", "sum_w")}
+    numbers = ", ".join(f"{name} {value:.6g}" for name, value in known.items())
+    return f"{cell['n']:,} rows" + (f", {numbers}" if numbers else "")
+
+
+def _more_rows(claim: ClaimRecord) -> str:
+    """Say how many rows the widest pair would take if its rates are what was seen."""
+    testable = claim.form == "difference" and claim.method.startswith("exact")
+    open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
+    if not testable or not open_ or claim.cells is None or claim.limit is None:
+        return ""
+    wanted: dict[str, float] = {}
+    for row in claim.cells:
+        seen = [
+            (int(cell["x"]) / int(cell["n"]), int(cell["n"]), group)
+            for cell, group in zip(row, claim.groups, strict=True)
+            if cell is not None
+        ]
+        if len(seen) < len(claim.groups):
+            return ""
+        low, high = min(seen), max(seen)
+        rate, gap = (low[0] + high[0]) / 2, high[0] - low[0]
+        needed = SAFETY * rows_needed(claim.bound, delta=claim.limit / TAIL, rate=rate, gap=gap)
+        for _, n, group in (low, high):
+            wanted[group] = max(wanted.get(group, 0.0), needed - n)
+    group, more = max(wanted.items(), key=lambda item: item[1])
+    if not math.isfinite(more):
+        return "at the rates seen no number of rows would be enough"
+    return (
+        f"at the rates seen about {math.ceil(max(more, 1)):,} more rows in group {group} would do"
+    )

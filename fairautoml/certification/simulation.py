@@ -1,0 +1,196 @@
+"""Certification sets as they might be drawn, and how often they would give a certificate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from fairautoml.certification.bounds import cp_lower, cp_upper, smallest_ratio
+from fairautoml.certification.exact import TAIL, pair_test, screened, statistic
+from fairautoml.certification.sizes import SAFETY, rows_needed
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint
+
+DRAWS = 400
+GROWTH, MOST_GROWTHS = 1.1, 60
+SETTLED = 1e9
+"""Taken off the statistic of a pair that the screen has settled, so that it is never hardest."""
+
+STANDARD_ERROR = 0.02
+"""Of a simulated power; so much below the wanted one counts as reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What is assumed before anything is seen; never taken from certification rows.
+
+    Parameters
+    ----------
+    rate : float
+        Rate of the events compared, in (0, 1).
+    gap : float
+        True distance from parity, in [0, 1): difference of the rates, or one minus their ratio.
+    positives : float
+        Share of label 1, in (0, 1): the rows that true positive rates are measured on.
+    """
+
+    rate: float = 0.3
+    gap: float = 0.0
+    positives: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1 and 0 < self.positives < 1 and 0 <= self.gap < 1):
+            msg = (
+                f"rate={self.rate}, positives={self.positives}, gap={self.gap}: the first two "
+                "must lie between 0 and 1, the gap in [0, 1); 0.3, 0.3 and 0 are the defaults"
+            )
+            raise InputError(msg)
+
+
+class Simulation:
+    """Certification sets under assumptions; the same seed draws for every question.
+
+    Parameters
+    ----------
+    constraint : Constraint
+        With rates to compare.
+    rows : tuple of int
+        Rows at hand of each group, positive.
+    delta : float
+        Level, in (0, 1).
+    assumed : Assumptions
+        Rates and gap.
+    seed : int
+        Of the draws.
+    """
+
+    def __init__(
+        self,
+        constraint: Constraint,
+        rows: tuple[int, ...],
+        delta: float,
+        assumed: Assumptions,
+        seed: int,
+    ) -> None:
+        self._constraint, self._delta, self._seed = constraint, delta, seed
+        self._assumed = assumed
+        shares = {"tpr": assumed.positives, "fpr": 1 - assumed.positives, "ppv": assumed.rate}
+        events = [shares.get(rate, 1.0) for rate in constraint.metric.rates]
+        self._rows = np.outer(events, rows)
+        self._smallest = np.argmin(rows)
+
+    @property
+    def _rates(self) -> NDArray[np.float64]:
+        """True rate of each group: the smallest group stands against all others."""
+        rate, gap = self._assumed.rate, self._assumed.gap
+        others = np.full(self._rows.shape[1], rate)
+        if self._constraint.metric.form == "ratio":
+            others[self._smallest] = rate * (1 - gap)
+            return others
+        others -= gap / 2
+        others[self._smallest] += gap
+        rates: NDArray[np.float64] = np.clip(others, 0.0, 1.0)
+        return rates
+
+    def cells(self, fraction: float) -> NDArray[np.int64]:
+        """Return the rows of each cell, shape (n_events, n_groups), at least one."""
+        rows: NDArray[np.int64] = np.floor(fraction * self._rows).astype(np.int64)
+        return np.maximum(rows, 1)
+
+    def _drawn(self, fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows per cell and events, shape (n_draws, n_events, n_groups)."""
+        sizes = self.cells(fraction)
+        rng = np.random.default_rng(self._seed)
+        x = rng.binomial(sizes, self._rates, size=(DRAWS, *sizes.shape)).astype(np.int64)
+        return sizes, x
+
+    def fraction_for(self, power: float) -> float:
+        """Return the share of the rows that gives the power; above 1 if there are too few."""
+        limit, gap = self._constraint.limit, self._assumed.gap
+        if gap >= limit:
+            return np.inf
+        # A ratio at rate p bounds the difference by p times its distance from one.
+        scale = self._assumed.rate if self._constraint.metric.form == "ratio" else 1.0
+        smallest = self._rows.min(axis=0)
+        first, second = np.sort(smallest)[:2]
+        wanted = rows_needed(
+            limit * scale,
+            delta=self._delta,
+            rate=self._assumed.rate,
+            gap=gap * scale,
+            power=power,
+            ratio=float(second / first),
+        )
+        fraction = float(SAFETY * wanted / first)
+        for _ in range(MOST_GROWTHS):
+            if self.power(fraction) >= power - STANDARD_ERROR:
+                break
+            fraction *= GROWTH
+        return fraction
+
+    def power(self, fraction: float) -> float:
+        """Return the share of draws that would be certified."""
+        sizes, drawn = self._drawn(fraction)
+        if self._constraint.metric.form == "ratio":
+            return float(np.mean(self._ratios(sizes, drawn) >= self._constraint.bound))
+        hardest = [self._hardest(sizes, x) for x in drawn]
+        hardest.sort()
+        passed, failed = 0, len(hardest)
+        # The harder a draw's hardest pair, the less it passes: bisection finds the border.
+        while passed < failed:
+            middle = (passed + failed) // 2
+            if pair_test(*hardest[middle][1], self._constraint.bound, self._delta).passed:
+                passed = middle + 1
+            else:
+                failed = middle
+        return passed / len(hardest)
+
+    def _hardest(
+        self, sizes: NDArray[np.int64], x: NDArray[np.int64]
+    ) -> tuple[float, tuple[int, int, int, int]]:
+        """Return the largest statistic of a draw that the screen leaves open, and its pair."""
+        found: list[tuple[float, tuple[int, int, int, int]]] = []
+        for n, events in zip(sizes, x, strict=True):
+            t = statistic(
+                events[:, None], n[:, None], events[None, :], n[None, :], self._constraint.bound
+            )
+            t[screened(events, n, self._constraint.bound, self._delta)] -= SETTLED
+            np.fill_diagonal(t, -np.inf)
+            g, h = np.unravel_index(np.argmax(t), t.shape)
+            pair = (int(events[g]), int(n[g]), int(events[h]), int(n[h]))
+            found.append((float(t[g, h]), pair))
+        return max(found)
+
+    def _ratios(self, sizes: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the bound of the ratio in each draw."""
+        lower = cp_lower(drawn, sizes, self._delta / 2)
+        upper = cp_upper(drawn, sizes, self._delta / 2)
+        return np.array(
+            [
+                min(smallest_ratio(low, up) for low, up in zip(lows, ups, strict=True))
+                for lows, ups in zip(lower, upper, strict=True)
+            ]
+        )
+
+    def bound_within_reach(self, fraction: float, power: float) -> float:
+        """Return the bound that this share of draws would show, by normal approximation."""
+        sizes, drawn = self._drawn(fraction)
+        if self._constraint.metric.form == "ratio":
+            return float(np.quantile(self._ratios(sizes, drawn), 1 - power))
+        p = (drawn + 1) / (sizes + 2)
+        variance = p * (1 - p) / (sizes + 2)
+        z = float(ndtri(1 - TAIL * self._delta)) * np.sqrt(SAFETY)
+        shown = [
+            max(_upper(rates, spread, z) for rates, spread in zip(*draw, strict=True))
+            for draw in zip(p, variance, strict=True)
+        ]
+        return min(1.0, float(np.quantile(shown, power)))
+
+
+def _upper(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:
+    """Return the largest approximate upper bound of a difference between two groups."""
+    bounds = rates[:, None] - rates[None, :]
+    bounds = bounds + z * np.sqrt(variance[:, None] + variance[None, :])
+    np.fill_diagonal(bounds, -np.inf)
+    return float(bounds.max())

@@ -1,0 +1,48 @@
+"""Small cells are not published, nor what they could be computed from."""
+
+from collections.abc import Sequence
+
+from fairautoml.certification.claims import Claim
+
+
+def suppressed_groups(claims: Sequence[Claim], smallest: int) -> tuple[tuple[bool, ...], ...]:
+    """Return which groups of each claim are not published.
+
+    A group with fewer than ``smallest`` rows in a cell loses all its cells in all claims about
+    its group system. Totals give the last hidden group back, hence at least two are hidden, with
+    at least ``smallest`` rows together. Group systems overlap in ways that sums betray: with
+    several of them, one small cell hides every cell.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        Of one candidate.
+    smallest : int
+        Rows from which a cell is published; 0 publishes all.
+
+    Returns
+    -------
+    tuple of tuple of bool
+        ``[claim][group]``.
+    """
+    systems = {(claim.system, claim.groups) for claim in claims}
+    hidden = {system: _hidden(claims, system, smallest) for system in systems}
+    if len(systems) > 1 and any(any(flags) for flags in hidden.values()):
+        return tuple((True,) * len(claim.groups) for claim in claims)
+    return tuple(hidden[(claim.system, claim.groups)] for claim in claims)
+
+
+def _hidden(
+    claims: Sequence[Claim], system: tuple[str, tuple[str, ...]], smallest: int
+) -> tuple[bool, ...]:
+    rows = [cells for c in claims if (c.system, c.groups) == system for cells in c.cells]
+    least = [min(cells[g].n for cells in rows) for g in range(len(system[1]))] if rows else []
+    by_size = sorted(range(len(least)), key=least.__getitem__)
+    hidden = [g for g in by_size if least[g] < smallest]
+    if not hidden:
+        return (False,) * len(system[1])
+    for group in by_size[len(hidden) :]:
+        if len(hidden) >= 2 and sum(least[g] for g in hidden) >= smallest:
+            break
+        hidden.append(group)
+    return tuple(g in hidden for g in range(len(system[1])))

@@ -1,0 +1,323 @@
+"""What may be said of a classifier: the verdict on each claim and on all together.
+
+All claims are tested at the full level without a correction: a false CERTIFIED needs the one
+claim, event and pair of groups that is truly violated to pass (intersection-union). VIOLATED picks
+the pair after looking, so that all bounds have to hold at once (level divided by their number).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.bounds import hoeffding_margin, largest_difference, smallest_ratio
+from fairautoml.certification.cells import Cell, Count, Mean
+from fairautoml.certification.claims import Claim, Evidence, Floor
+from fairautoml.certification.exact import TAIL, all_pairs_pass
+from fairautoml.certification.sizes import rows_without_positives
+
+
+class Verdict(StrEnum):
+    """What was shown; never more than that."""
+
+    CERTIFIED = "CERTIFIED"
+    VIOLATED = "VIOLATED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+
+class Reason(StrEnum):
+    """Why there is no more to say; empty for CERTIFIED and VIOLATED."""
+
+    NONE = ""
+    BOUND_ABOVE_EPS = "bound_above_eps"
+    FLOOR_NOT_SHOWN = "floor_not_shown"
+    NOT_CERTIFIED = "not_certified"
+    TOO_FEW_ROWS = "too_few_rows"
+    GROUP_ABSENT = "group_absent"
+    UNDEFINED_CELL = "undefined_cell"
+    ROWS_SPENT = "rows_spent"
+    REFIT_AFTER_CERTIFICATION = "refit_after_certification"
+    NO_CERTIFICATION_SET = "no_certification_set"
+    SINGLE_GROUP = "single_group"
+    CONSTANT_TARGET = "constant_target"
+    NO_EXACT_TEST = "no_exact_test"
+    NO_CLAIM = "no_claim"
+    ONLY_TOGETHER = "only_together"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The verdict on one claim.
+
+    Parameters
+    ----------
+    label : str
+        What is claimed.
+    verdict : Verdict
+        What was shown of it.
+    reason : Reason
+        Why not more.
+    detail : str
+        Groups or cells that the reason speaks of, for people.
+    tail : float or None
+        Largest tail probability of the exact test, None when that test was not needed.
+    limit : float or None
+        What the tail must not exceed.
+    """
+
+    label: str
+    verdict: Verdict
+    reason: Reason = Reason.NONE
+    detail: str = ""
+    tail: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The verdict on all claims of a candidate.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        CERTIFIED if every claim is, VIOLATED if one is; else NOT_APPLICABLE before INCONCLUSIVE.
+    reason : Reason
+        Of the claim that decided.
+    findings : tuple of Finding
+        One per claim, the floor last.
+    """
+
+    verdict: Verdict
+    reason: Reason = Reason.NONE
+    findings: tuple[Finding, ...] = ()
+
+
+def holds(evidence: Evidence, level: float) -> bool:
+    """Whether every claim passes at the level; what decides in a sequence of candidates.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What is claimed of a candidate, with its counts.
+    level : float
+        Probability of passing although some claim is false, in (0, 1).
+    """
+    return judge(evidence, level, violations=False).verdict is Verdict.CERTIFIED
+
+
+def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judgement:
+    """Return what is shown of a candidate at a level.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What is claimed, with what was seen.
+    level : float
+        Probability of an error in either direction, in (0, 1).
+    violations : bool
+        Whether to look for violations too; only for the candidate that is shipped.
+    """
+    alone = _not_applicable(evidence)
+    if alone is not None:
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=alone)
+    simultaneous = simultaneous_level(evidence, level) if violations else None
+    findings = [_judge_claim(claim, level, simultaneous) for claim in evidence.claims]
+    if evidence.floor is not None:
+        findings.append(_judge_floor(evidence.floor, level, simultaneous))
+    if any(finding.verdict is not Verdict.CERTIFIED for finding in findings):
+        findings = [_only_together(finding) for finding in findings]
+    order = (Verdict.VIOLATED, Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE, Verdict.CERTIFIED)
+    decisive = min(
+        findings, key=lambda f: (order.index(f.verdict), f.reason is Reason.ONLY_TOGETHER)
+    )
+    return Judgement(verdict=decisive.verdict, reason=decisive.reason, findings=tuple(findings))
+
+
+def simultaneous_level(evidence: Evidence, level: float) -> float:
+    """Return the level of one-sided bounds that all hold at once: ``level / (2 M)``.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        With ``M`` distinct quantities.
+    level : float
+        Of all together.
+    """
+    return level / (2 * max(1, evidence.n_bounds))
+
+
+def _only_together(finding: Finding) -> Finding:
+    """Withdraw what passed alone: the error is bounded for all claims at once, not for each."""
+    if finding.verdict is not Verdict.CERTIFIED:
+        return finding
+    return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.ONLY_TOGETHER)
+
+
+def _not_applicable(evidence: Evidence) -> Reason | None:
+    if not evidence.claims and evidence.floor is None:
+        return Reason.NO_CLAIM
+    return Reason.CONSTANT_TARGET if evidence.constant_target else None
+
+
+def _judge_claim(claim: Claim, level: float, simultaneous: float | None) -> Finding:
+    blocked = _blocked(claim)
+    if blocked is not None:
+        return blocked
+    if simultaneous is not None and _violates(claim, simultaneous):
+        return Finding(label=claim.label, verdict=Verdict.VIOLATED)
+    passed, tail = claim_passes(claim, claim.bound, level)
+    limit = None if tail is None else TAIL * level
+    if passed:
+        return Finding(label=claim.label, verdict=Verdict.CERTIFIED, tail=tail, limit=limit)
+    reason, detail = _why_not(claim, level)
+    return Finding(
+        label=claim.label,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=reason,
+        detail=detail,
+        tail=tail,
+        limit=limit,
+    )
+
+
+def _blocked(claim: Claim) -> Finding | None:
+    """Return the finding on a claim that counts alone keep from being tested.
+
+    A declared group is never dropped: without its smallest groups a claim about all of them is
+    another claim.
+    """
+    if not claim.events:
+        verdict, reason, detail = Verdict.NOT_APPLICABLE, Reason.NO_EXACT_TEST, ""
+    elif len(claim.groups) < 2:
+        verdict, reason, detail = Verdict.NOT_APPLICABLE, Reason.SINGLE_GROUP, ""
+    elif claim.absent:
+        detail = ", ".join(claim.absent)
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.GROUP_ABSENT
+    elif claim.undefined:
+        detail = ", ".join(claim.undefined)
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.UNDEFINED_CELL
+    elif claim.form == "ratio" and any(_nothing(cells) for cells in claim.cells):
+        verdict, reason, detail = Verdict.INCONCLUSIVE, Reason.UNDEFINED_CELL, "0/0"
+    else:
+        return None
+    return Finding(label=claim.label, verdict=verdict, reason=reason, detail=detail)
+
+
+def _nothing(cells: tuple[Cell, ...]) -> bool:
+    """Whether a ratio is 0/0: no event was counted in any group."""
+    return all(isinstance(cell, Count) and cell.x == 0 for cell in cells)
+
+
+def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
+    """Tell cells that could not pass whatever they showed from those that might have."""
+    testable = claim.form == "difference" and isinstance(claim.cells[0][0], Count)
+    if testable and claim.bound > 0:
+        needed = rows_without_positives(claim.bound, level)
+        small = [
+            f"{event} of {group}"
+            for event, cells in zip(claim.events, claim.cells, strict=True)
+            for group, cell in zip(claim.groups, cells, strict=True)
+            if cell.n < needed
+        ]
+        if small:
+            return Reason.TOO_FEW_ROWS, ", ".join(small)
+    return Reason.BOUND_ABOVE_EPS, ""
+
+
+def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float | None]:
+    """Return whether a claim with this bound passes, and the largest tail of the exact test.
+
+    Parameters
+    ----------
+    claim : Claim
+        All cells defined, at least two groups.
+    bound : float
+        Takes the place of the claim's own.
+    level : float
+        Probability of a false pass, in (0, 1).
+
+    Returns
+    -------
+    tuple of bool and (float or None)
+        The tail is None when one-sided bounds decide.
+    """
+    if not (claim.form == "difference" and isinstance(claim.cells[0][0], Count)):
+        reached = bound_of(claim, level)
+        return (reached <= bound if claim.form == "difference" else reached >= bound), None
+    worst = 0.0
+    for cells in claim.cells:
+        counts = [cell for cell in cells if isinstance(cell, Count)]
+        x, n = np.array([cell.x for cell in counts]), np.array([cell.n for cell in counts])
+        result = all_pairs_pass(x, n, bound, level)
+        worst = max(worst, result.tail)
+        if not result.passed:
+            return False, worst
+    return True, worst
+
+
+def bound_of(claim: Claim, level: float) -> float:
+    """Return the confidence bound of the largest difference, or of the smallest ratio.
+
+    From one-sided bounds at ``level / 2``; for plain means of independent cells from Hoeffding's
+    bound of the difference itself.
+
+    Parameters
+    ----------
+    claim : Claim
+        All cells defined, at least two groups.
+    level : float
+        Probability that the bound errs, in (0, 1).
+    """
+    if claim.form == "ratio":
+        return min(_ratio(cells, level) for cells in claim.cells)
+    return max(_difference(cells, level, claim.independent) for cells in claim.cells)
+
+
+def _difference(cells: tuple[Cell, ...], level: float, independent: bool) -> float:
+    means = [cell for cell in cells if isinstance(cell, Mean) and cell.method == "hoeffding"]
+    if independent and len(means) == len(cells):
+        return max(
+            a.mean - b.mean + hoeffding_margin(level, a.n, b.n)
+            for a in means
+            for b in means
+            if a is not b
+        )
+    return largest_difference(_each(cells, "upper", level / 2), _each(cells, "lower", level / 2))
+
+
+def _ratio(cells: tuple[Cell, ...], level: float) -> float:
+    upper = _each(cells, "upper", level / 2)
+    return smallest_ratio(_each(cells, "lower", level / 2), upper) if upper.min() > 0 else 0.0
+
+
+def _each(cells: tuple[Cell, ...], side: str, level: float) -> NDArray[np.float64]:
+    bounds: dict[str, Callable[[Cell], float]] = {
+        "lower": lambda cell: cell.lower(level),
+        "upper": lambda cell: cell.upper(level),
+    }
+    return np.array([bounds[side](cell) for cell in cells])
+
+
+def _violates(claim: Claim, level: float) -> bool:
+    """Whether bounds that all hold at once leave no room for the claim."""
+    for cells in claim.cells:
+        lower, upper = _each(cells, "lower", level), _each(cells, "upper", level)
+        if claim.form == "difference":
+            if largest_difference(lower, upper) > claim.bound:
+                return True
+        elif upper.min() < claim.bound * lower.max():
+            return True
+    return False
+
+
+def _judge_floor(floor: Floor, level: float, simultaneous: float | None) -> Finding:
+    if simultaneous is not None and (
+        floor.accuracy + hoeffding_margin(simultaneous, floor.n) < floor.bound
+    ):
+        return Finding(label=floor.label, verdict=Verdict.VIOLATED)
+    if floor.accuracy - hoeffding_margin(level, floor.n) >= floor.bound:
+        return Finding(label=floor.label, verdict=Verdict.CERTIFIED)
+    return Finding(label=floor.label, verdict=Verdict.INCONCLUSIVE, reason=Reason.FLOOR_NOT_SHOWN)

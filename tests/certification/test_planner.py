@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+
+from fairautoml.certification import (
+    Assumptions,
+    Evidence,
+    Verdict,
+    claim_from_counts,
+    eps_within_reach,
+    inner_target,
+    judge,
+    plan_certification,
+    rows_needed,
+)
+from fairautoml.certification.sizes import SAFETY, rows_without_positives
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, GroupCounts
+
+PARITY = Constraint.parse("demographic_parity_difference <= 0.05")
+
+
+@pytest.mark.parametrize(
+    ("eps", "gap", "rows"),
+    [
+        (0.2, 0.0, 92),
+        (0.1, 0.0, 365),
+        (0.05, 0.0, 1459),
+        (0.02, 0.0, 9114),
+        (0.2, 0.1, 261),
+        (0.1, 0.05, 1053),
+        (0.05, 0.025, 4218),
+    ],
+)
+def test_the_formula_gives_the_known_numbers_of_rows(eps, gap, rows):
+    assert int(np.ceil(rows_needed(eps, gap=gap))) == rows
+
+
+def test_a_gap_at_the_bound_takes_more_rows_than_there_are():
+    assert rows_needed(0.05, gap=0.05) == np.inf
+
+
+def test_rows_and_bound_within_reach_are_inverse():
+    for eps, gap in ((0.1, 0.0), (0.05, 0.02)):
+        rows = SAFETY * rows_needed(eps, gap=gap)
+        assert eps_within_reach(rows, gap=gap) == pytest.approx(eps)
+    assert eps_within_reach(0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("eps", "rows"), [(0.05, 60), (0.1, 29), (0.2, 14), (1.0, 1), (0.0, np.inf)]
+)
+def test_cells_without_events_need_the_known_rows(eps, rows):
+    assert rows_without_positives(eps, 0.05) == rows
+
+
+def test_the_inner_target_leaves_room_for_chance_and_is_never_negative():
+    loose = inner_target(0.05, (0.3, 0.28), (20_000, 20_000))
+    tight = inner_target(0.05, (0.3, 0.28), (5_000, 5_000))
+    assert 0 < tight < loose < 0.05
+    assert inner_target(0.05, (0.3, 0.28), (50, 50)) == 0.0
+
+
+def certified_share(constraint, sizes, rates, draws=150, seed=5):
+    rng = np.random.default_rng(seed)
+    names = [str(i) for i in range(len(sizes))]
+    certified = 0
+    for x in rng.binomial(sizes, rates, size=(draws, len(sizes))):
+        table = np.stack([[[n - k, k], [0, 0]] for n, k in zip(sizes, x, strict=True)])
+        claim = claim_from_counts(constraint, GroupCounts(table.astype(float)), names)
+        found = judge(Evidence(claims=(claim,)), 0.05, violations=False)
+        certified += found.verdict is Verdict.CERTIFIED
+    return certified / draws
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("demographic_parity_difference <= 0.1", {"a": 3000, "b": 9000}),
+        ("demographic_parity_difference <= 0.1", {"a": 2000, "b": 2000, "c": 4000, "d": 8000}),
+        ("demographic_parity_ratio >= 0.8", {"a": 8000, "b": 20_000}),
+    ],
+)
+def test_the_rows_that_are_set_aside_give_the_power_that_is_stated(text, rows):
+    constraint = Constraint.parse(text)
+    plan = plan_certification(constraint, rows)
+    assert plan.fraction is not None
+    assert 0.77 <= plan.power <= 0.95
+    sizes = np.array([int(plan.fraction * n) for n in rows.values()])
+    # Standard errors of both simulations together are 0.04.
+    share = certified_share(constraint, sizes, np.full(len(sizes), 0.3))
+    assert share == pytest.approx(plan.power, abs=0.12)
+
+
+def test_a_plan_that_would_not_pay_sets_no_rows_aside_and_says_what_it_would_take():
+    plan = plan_certification(PARITY, {"men": 900, "women": 700})
+    assert plan.fraction is None
+    assert plan.n_rows_needed > 700
+    assert "all rows train and the certificate will be INCONCLUSIVE" in plan.text()
+    assert "'women'" in plan.text()
+
+
+def test_a_plan_says_what_it_sets_aside():
+    text = plan_certification(PARITY, {"a": 10_000, "b": 20_000}).text()
+    assert "of the rows are set aside; power" in text
+    assert "demographic_parity_difference <= 0.05 at delta 0.05" in text
+
+
+def test_half_the_power_pays_with_all_rows_that_may_be_set_aside():
+    plan = plan_certification(PARITY, {"a": 2400, "b": 2400})
+    assert plan.fraction == 0.5
+    assert 0.5 <= plan.power < 0.8
+
+
+def test_more_rows_bring_a_stricter_bound_within_reach():
+    bounds = [
+        plan_certification(PARITY, {"a": n, "b": 3 * n}).bound_within_reach
+        for n in (1000, 4000, 16_000)
+    ]
+    assert bounds == sorted(bounds, reverse=True)
+
+
+def test_rates_among_label_1_take_more_rows_than_rates_among_all():
+    rows = {"a": 20_000, "b": 20_000}
+    all_ = plan_certification(PARITY, rows)
+    some = plan_certification(Constraint.parse("equal_opportunity_difference <= 0.05"), rows)
+    assert some.fraction > 2 * all_.fraction
+
+
+def test_an_assumed_gap_at_the_bound_cannot_be_certified():
+    plan = plan_certification(PARITY, {"a": 9000, "b": 9000}, assumptions=Assumptions(gap=0.05))
+    assert plan.fraction is None
+    assert plan.n_rows_needed is None
+    assert "no number of certification rows" in plan.text()
+
+
+def test_the_same_seed_plans_the_same():
+    rows = {"a": 5000, "b": 7000}
+    assert plan_certification(PARITY, rows) == plan_certification(PARITY, rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "terms", "message"),
+    [
+        ({"a": 100}, {}, "at least two groups"),
+        ({"a": 100, "b": 0}, {}, "at least two groups"),
+        ({"a": 100, "b": 100}, {"delta": 1.0}, "delta=1.0 must be between 0 and 1"),
+        ({"a": 100, "b": 100}, {"power": 0.0}, "power=0.0 must be between 0 and 1"),
+    ],
+)
+def test_a_plan_without_sense_is_refused(rows, terms, message):
+    with pytest.raises(InputError, match=message):
+        plan_certification(PARITY, rows, **terms)
+
+
+def test_assumptions_must_be_rates():
+    with pytest.raises(InputError, match="rate=0"):
+        Assumptions(rate=0)
