@@ -39,13 +39,14 @@ SHORT_BUDGET_SECONDS = 10.0
 LARGE_TABLE_ROWS, SHORTEST_ISOLATED_SECONDS = 5000, 3.0
 """... unless the table is so large that a single fold may overrun the budget."""
 
-RESERVE_SHARE = 0.03
-"""Share of a time budget kept for what follows the search."""
+RESERVE_SHARE = 0.08
+"""Share of a time budget kept for what follows the search: ensemble, margin, leaderboard."""
 
 REFIT_RESERVE_SHARE = 0.15
 """The same when the winner is trained once more."""
 
-MOST_RESERVE_SECONDS = 5.0
+MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
+"""So much time is kept at the most, and one second more for so many rows."""
 
 
 def make_space(
@@ -96,7 +97,8 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
         if reason and names is not None:
             raise InputError(f"learners: {name!r} {reason}; leave it out of the list")
         # Unasked, only what is installed anyway and learns something is searched.
-        if not reason and (names is not None or (not learner.extra and name != BASELINE.learner)):
+        aside = learner.extra or learner.opt_in or name == BASELINE.learner
+        if not reason and (names is not None or not aside):
             found[name] = load_space("learners", name, learner.space)
     if not found:
         raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
@@ -186,7 +188,8 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
     """
     deadline = None
     if wishes.time_budget is not None:
-        reserve = min(MOST_RESERVE_SECONDS, RESERVE_SHARE * wishes.time_budget)
+        most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
+        reserve = min(most, RESERVE_SHARE * wishes.time_budget)
         if setting.refit:
             reserve = REFIT_RESERVE_SHARE * wishes.time_budget
         deadline = start + wishes.time_budget - reserve

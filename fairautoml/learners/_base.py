@@ -33,6 +33,8 @@ class Learner:
         of what it knows of it; else it is given a writable copy.
     extra : str
         Optional extra of this package that brings the library; empty when it is a core one.
+    opt_in : bool
+        Whether it is used only when the user names it.
     space : str
         YAML text of the search space, for a plug-in that comes as a single file; a file of the
         same name in ``search_spaces/learners`` is used when this is empty.
@@ -45,4 +47,5 @@ class Learner:
     handles_sparse: bool = False
     shares_rows: bool = False
     extra: str = ""
+    opt_in: bool = False
     space: str = ""

@@ -17,6 +17,7 @@ NAMES = (
     "hist_gradient_boosting",
     "lightgbm",
     "logistic_regression",
+    "mixture_of_experts",
     "random_forest",
     "xgboost",
 )
@@ -107,6 +108,7 @@ EXACT = {
     # A leaf's rows are estimated from its hessian, so any least number of them is inexact.
     "lightgbm": {"min_data_in_leaf": 0, "min_data_in_bin": 1, "num_leaves": 8},
     "logistic_regression": {"max_iter": 2000},
+    "mixture_of_experts": {"n_experts": 1},
     "xgboost": {"max_depth": 3},
 }
 INEXACT = {

@@ -17,6 +17,7 @@ CHANGE_ROWS = (
     "correlation_remover",
     "counterfactual_augmentation",
     "disparate_impact_remover",
+    "fair_representation",
     "group_oversampling",
     "label_massaging",
     "reweighing",

@@ -1,0 +1,254 @@
+"""What a mixture of experts loses on a window of rows, and in which direction it loses less."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax
+
+from fairautoml.learners._mixture import Floats, Mixture
+
+Fairness = Literal["demographic_parity", "equalized_odds", "recourse"]
+FAIRNESS: tuple[Fairness, ...] = ("demographic_parity", "equalized_odds", "recourse")
+
+MOST_STEPS = 300
+"""Iterations of L-BFGS."""
+
+SHORTEST = 1e-6
+"""Added to an expert's squared length, so that the distance from its border is defined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """Rows to learn from.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (n_rows, n_columns)
+        The rows.
+    y : ndarray of float64, shape (n_rows,)
+        Labels 0 or 1.
+    weight : ndarray of float64, shape (n_rows,)
+        Non-negative weights, not all 0.
+    group : ndarray of int64, shape (n_rows,)
+        Group of each row, -1 where it is unknown.
+    """
+
+    matrix: Floats
+    y: Floats
+    weight: Floats
+    group: NDArray[np.int64]
+
+    def operators(self, fairness: Fairness, accepted: NDArray[np.bool_]) -> list[Floats]:
+        """Return what takes the means of the groups, over all rows that count for a notion.
+
+        Parameters
+        ----------
+        fairness : {"demographic_parity", "equalized_odds", "recourse"}
+            Means over all rows, over those of each label, or over those refused.
+        accepted : ndarray of bool, shape (n_rows,)
+            The decisions.
+
+        Returns
+        -------
+        list of ndarray of float64, shape (n_groups, n_rows)
+            One row for each group that has weight among the rows that count.
+        """
+        counted = {
+            "demographic_parity": [self.weight > 0],
+            "equalized_odds": [(self.weight > 0) & (self.y == label) for label in (0, 1)],
+            "recourse": [(self.weight > 0) & ~accepted],
+        }[fairness]
+        return [self._means(rows & (self.group >= 0)) for rows in counted]
+
+    def _means(self, counted: NDArray[np.bool_]) -> Floats:
+        member = self.group == np.unique(self.group[counted])[:, None]
+        mass = member * np.where(counted, self.weight, 0.0)
+        found: Floats = mass / mass.sum(axis=1, keepdims=True)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What is paid besides the log loss.
+
+    Parameters
+    ----------
+    fairness : {"demographic_parity", "equalized_odds", "recourse"}
+        What shall have the same mean in all groups: the probabilities, the probabilities within
+        each label, or the distance of refused rows from the border.
+    lam : float
+        Price of the squared difference of two groups, summed over all pairs; at least 0.
+    l2 : float
+        Price of half the squared coefficients, at least 0.
+    """
+
+    fairness: Fairness = "demographic_parity"
+    lam: float = 0.0
+    l2: float = 0.0
+
+
+def unfairness(mixture: Mixture, window: Window, fairness: Fairness) -> float | None:
+    """Return the largest gap between two groups, of decisions and not of probabilities.
+
+    For recourse it is that of the mean distance of refused rows from the border.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        What decides, at one half.
+    window : Window
+        For whom.
+    fairness : {"demographic_parity", "equalized_odds", "recourse"}
+        Gap of what.
+
+    Returns
+    -------
+    float or None
+        None where fewer than two groups have rows that count.
+    """
+    accepted = mixture.probability(window.matrix) >= 0.5
+    value = distances(mixture, window.matrix) if fairness == "recourse" else accepted
+    means = [operator @ value for operator in window.operators(fairness, accepted)]
+    return max((float(np.ptp(mean)) for mean in means if len(mean) > 1), default=None)
+
+
+def log_loss(mixture: Mixture, window: Window) -> float:
+    """Return the weighted mean log loss in nats."""
+    return lost(mixture, window, Price())[0]
+
+
+def distances(mixture: Mixture, matrix: Floats) -> Floats:
+    """Return the gate-weighted distance of each row from the experts' borders, shape (n_rows,)."""
+    away = np.abs(mixture.margins(matrix)) / _lengths(mixture)
+    found: Floats = (mixture.gates(matrix) * away).sum(axis=1)
+    return found
+
+
+def _lengths(mixture: Mixture) -> Floats:
+    found: Floats = np.sqrt((mixture.w**2).sum(axis=1) + SHORTEST)
+    return found
+
+
+def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture]:
+    """Return loss and price, and the gradient in the shape of a mixture.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        What is judged.
+    window : Window
+        On which rows.
+    price : Price
+        What is paid besides the log loss.
+    """
+    share = (window.weight / window.weight.sum())[:, None]
+    margins = window.matrix @ mixture.w.T + mixture.b
+    log_gates = log_softmax(window.matrix @ mixture.v.T + mixture.c, axis=1)
+    said = log_gates - np.logaddexp(0, (1 - 2 * window.y)[:, None] * margins)
+    log_likelihood = np.logaddexp.reduce(said, axis=1, keepdims=True)
+    # Responsibilities: how likely it was each expert who spoke, given the label.
+    blamed = np.exp(said - log_likelihood)
+    gates, positive = np.exp(log_gates), expit(margins)
+    by_margin = share * blamed * (positive - window.y[:, None])
+    by_gate = share * (gates - blamed)
+    value = -float((share * log_likelihood).sum())
+    value += price.l2 / 2 * float((mixture.w**2).sum() + (mixture.v**2).sum())
+    by_w = price.l2 * mixture.w
+    if price.lam > 0:
+        seen = _Seen(mixture=mixture, margins=margins, gates=gates, positive=positive)
+        paid, on_margin, on_gate, on_w = _priced(seen, window, price)
+        value, by_w = value + paid, by_w + on_w
+        by_margin, by_gate = by_margin + on_margin, by_gate + on_gate
+    return value, Mixture(
+        w=by_margin.T @ window.matrix + by_w,
+        b=by_margin.sum(axis=0),
+        v=by_gate.T @ window.matrix + price.l2 * mixture.v,
+        c=by_gate.sum(axis=0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A mixture and what it says of the rows of a window."""
+
+    mixture: Mixture
+    margins: Floats
+    gates: Floats
+    positive: Floats
+
+
+def _priced(seen: _Seen, window: Window, price: Price) -> tuple[float, Floats, Floats, Floats]:
+    """Return the price of unfairness and its gradient by margins, gate logits and lengths."""
+    probability = (seen.gates * seen.positive).sum(axis=1)
+    recourse = price.fairness == "recourse"
+    lengths = _lengths(seen.mixture)
+    by_expert = np.abs(seen.margins) / lengths if recourse else seen.positive
+    value = (seen.gates * by_expert).sum(axis=1)
+    slope = np.sign(seen.margins) / lengths if recourse else seen.positive * (1 - seen.positive)
+    paid, by_value = 0.0, np.zeros(len(value))
+    for operator in window.operators(price.fairness, probability >= 0.5):
+        mean = operator @ value
+        # Over all pairs: sum (m_a - m_b)^2 = G sum m^2 - (sum m)^2.
+        apart = len(mean) * mean - mean.sum()
+        paid += price.lam * float(mean @ apart)
+        by_value += 2 * price.lam * apart @ operator
+    felt = by_value[:, None] * seen.gates
+    by_w = np.zeros_like(seen.mixture.w)
+    if recourse:
+        # A longer expert brings every row nearer to its border.
+        by_w = -((felt * by_expert).sum(axis=0) / lengths**2)[:, None] * seen.mixture.w
+    return paid, felt * slope, felt * (by_expert - value[:, None]), by_w
+
+
+def fitted(start: Mixture, window: Window, price: Price) -> Mixture:
+    """Return the mixture of least loss that is found from a start, by L-BFGS.
+
+    Parameters
+    ----------
+    start : Mixture
+        Where to begin.
+    window : Window
+        Rows to learn from.
+    price : Price
+        What is paid besides the log loss.
+    """
+
+    def value_and_gradient(theta: Floats) -> tuple[float, Floats]:
+        value, gradient = lost(Mixture.from_flat(theta, start.n_experts), window, price)
+        return value, gradient.flat()
+
+    found = minimize(
+        value_and_gradient,
+        start.flat(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": MOST_STEPS},
+    )
+    return Mixture.from_flat(found.x, start.n_experts)
+
+
+def stepped(
+    mixture: Mixture, window: Window, price: Price, *, rate: float, n_frozen: int
+) -> Mixture:
+    """Return the mixture after one step of gradient descent.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Before.
+    window : Window
+        Rows to learn from.
+    price : Price
+        What is paid besides the log loss.
+    rate : float
+        Length of the step in gradients.
+    n_frozen : int
+        Experts, the oldest, that stay as they are; their gates move.
+    """
+    _, gradient = lost(mixture, window, price)
+    gradient.w[:n_frozen] = 0.0
+    gradient.b[:n_frozen] = 0.0
+    return Mixture.from_flat(mixture.flat() - rate * gradient.flat(), mixture.n_experts)

@@ -1,0 +1,42 @@
+"""Optimal checklist: "at least M of these N items", found by integer programming.
+
+Source: Zhang, Morris, Ustun, Ghassemi, *Learning Optimal Predictive Checklists*, NeurIPS 2021,
+arXiv 2112.01020. With limits on group gaps it is the mitigator of this name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.checklists import Checklist, LabelledRows, Shape, fit_checklist
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._classifier import BinaryClassifier
+
+
+class ChecklistBinary(BinaryClassifier):
+    """A checklist as a classifier; ``model_`` is the list, with its optimality gap."""
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Checklist:
+        rows = LabelledRows(
+            X=X, y=y, weight=np.ones(len(y)) if weight is None else weight, layout=self.layout
+        )
+        return fit_checklist(rows, Shape.from_params(self.params), seed=self.seed)
+
+    def _positive(self, X: Any) -> NDArray[np.floating]:
+        scores: NDArray[np.floating] = self.model_.scores(X)
+        return scores
+
+
+def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> ChecklistBinary:
+    """Return an unfitted checklist.
+
+    ``params`` are those of ``fairautoml.checklists.Shape``: ``most_items``, ``most_required``,
+    ``cuts``, ``complements``, ``cost`` and ``seconds``.
+    """
+    return ChecklistBinary(params, layout, seed)
+
+
+LEARNER = Learner(name="checklist", build=build, opt_in=True)

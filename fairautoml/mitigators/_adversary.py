@@ -1,0 +1,181 @@
+"""Row weights at their worst: what an unknown test distribution may do to a loss or a gap.
+
+A weighting is ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The worst one
+is a linear program with one equality and bounds, a fractional knapsack, which is solved exactly
+by filling up the coefficients of the highest loss first (Dantzig, "Discrete-variable extremum
+problems", Operations Research 1957). The class of weightings by kernels is that of Du, Xu, Wu and
+Tong, *Fairness-aware Agnostic Federated Learning*, 2020, arXiv 2010.05057; a weight per segment
+and the audit of the gap are ours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from fairautoml.exceptions import ParameterError
+
+SLACK = 1e-9
+"""Bounds that leave room for a mean of 1 up to this are taken to leave it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """A worst weighting.
+
+    Parameters
+    ----------
+    alpha : ndarray of float64, shape (n_coefficients,)
+        Its coefficients.
+    weight : ndarray of float64, shape (n_rows,)
+        Factor of each row, at least 0; its mean, weighted by the rows' mass, is 1.
+    loss : float
+        Mean loss under it.
+    """
+
+    alpha: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adversary:
+    """Who may choose the weights of rows.
+
+    Parameters
+    ----------
+    basis : ndarray of float64, shape (n_rows, n_coefficients)
+        Non-negative; the factors of the rows are ``basis @ alpha``.
+    share : ndarray of float64, shape (n_rows,)
+        Share of each row in the plain mean; 1 in total.
+    low, high : float
+        Bounds of each coefficient, ``0 <= low <= high``.
+    """
+
+    basis: NDArray[np.float64]
+    share: NDArray[np.float64]
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        least, most = (float(bound * self._mass.sum()) for bound in (self.low, self.high))
+        if not (0 <= self.low <= self.high and least <= 1 + SLACK and most >= 1 - SLACK):
+            msg = (
+                f"low={self.low}, high={self.high}: with coefficients within these bounds the "
+                f"mean weight lies between {least:.4g} and {most:.4g}, but it must be 1. "
+                "Lower low or raise high"
+            )
+            raise ParameterError(msg)
+
+    @property
+    def _mass(self) -> NDArray[np.float64]:
+        """What one unit of each coefficient adds to the mean weight."""
+        mass: NDArray[np.float64] = self.share @ self.basis
+        return mass
+
+    def worst(self, loss: NDArray[np.float64]) -> Worst:
+        """Return the weighting with the largest mean loss.
+
+        Parameters
+        ----------
+        loss : ndarray of float64, shape (n_rows,)
+            Loss of each row.
+        """
+        mass = self._mass
+        used = np.flatnonzero(mass > 0)
+        per_unit = (self.share * loss) @ self.basis[:, used] / mass[used]
+        order = used[np.argsort(-per_unit, kind="stable")]
+        room = (self.high - self.low) * mass[order]
+        before = np.cumsum(room) - room
+        added = np.clip(1 - self.low * mass.sum() - before, 0.0, room)
+        alpha = np.full(len(mass), self.low)
+        alpha[order] += added / mass[order]
+        weight = self.basis @ alpha
+        return Worst(alpha=alpha, weight=weight, loss=float((self.share * weight) @ loss))
+
+    def worst_gap(
+        self,
+        accepted: NDArray[np.bool_],
+        first: NDArray[np.bool_],
+        second: NDArray[np.bool_],
+    ) -> float | None:
+        """Return the largest difference in selection rate that the weights can make of two groups.
+
+        The mean weight of either group stays 1: who is in it may change, its size does not.
+
+        Parameters
+        ----------
+        accepted : ndarray of bool, shape (n_rows,)
+            The decisions.
+        first, second : ndarray of bool, shape (n_rows,)
+            Who is in either group.
+
+        Returns
+        -------
+        float or None
+            In [0, 1]; None when no weighting has a mean of 1 in both groups.
+        """
+        within = [self.share * group / self.share[group].sum() for group in (first, second)]
+        means = np.stack([within[0] @ self.basis, within[1] @ self.basis, self._mass])
+        rates = [(part * accepted) @ self.basis for part in within]
+        found = [
+            linprog(
+                sign * (rates[1] - rates[0]),
+                A_eq=means,
+                b_eq=np.ones(3),
+                bounds=(self.low, self.high),
+                method="highs",
+            )
+            for sign in (-1, 1)
+        ]
+        solved = [-float(one.fun) for one in found if one.status == 0]
+        return max(solved, default=None)
+
+
+def kernel_adversary(
+    distances: NDArray[np.float64], share: NDArray[np.float64], *, sigma: float, bound: float
+) -> Adversary:
+    """Return weightings that are sums of Gaussian bumps around reference points.
+
+    Parameters
+    ----------
+    distances : ndarray of float64, shape (n_rows, n_references)
+        Squared distance of each row from each reference point.
+    share : ndarray of float64, shape (n_rows,)
+        Share of each row in the plain mean.
+    sigma : float
+        Width of the bumps, positive: ``exp(-distance^2 / (2 sigma^2))``.
+    bound : float
+        Largest coefficient, ``B`` of the paper.
+
+    Raises
+    ------
+    ParameterError
+        The bound is too small for a mean weight of 1.
+    """
+    basis = np.exp(-distances / (2 * sigma**2))
+    return Adversary(basis=basis, share=share, low=0.0, high=bound)
+
+
+def segment_adversary(
+    segment: NDArray[np.integer], share: NDArray[np.float64], *, low: float, high: float
+) -> Adversary:
+    """Return weightings that are constant within each segment.
+
+    Parameters
+    ----------
+    segment : ndarray of int, shape (n_rows,)
+        Segment of each row, from 0.
+    share : ndarray of float64, shape (n_rows,)
+        Share of each row in the plain mean.
+    low, high : float
+        Bounds of a segment's weight; ``low <= 1 <= high``.
+
+    Raises
+    ------
+    ParameterError
+        The bounds do not leave room for a mean weight of 1.
+    """
+    basis = (segment[:, None] == np.arange(int(segment.max()) + 1)).astype(np.float64)
+    return Adversary(basis=basis, share=share, low=low, high=high)

@@ -1,0 +1,202 @@
+"""Training against the worst weights of rows: robust to an unknown test distribution.
+
+Source: Du, Xu, Wu and Tong, *Fairness-aware Agnostic Federated Learning*, 2020, arXiv 2010.05057:
+a learner plays against an adversary who chooses row weights from a class. Ours: any learner; the
+adversary answers exactly and its answers are averaged, for bare best responses go in circles;
+fairness by weights that make label and group independent under the adversary's weights (Kamiran
+and Calders, KAIS 2012) where the paper adds a penalty to a linear model's loss.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators._adversary import (
+    Adversary,
+    kernel_adversary,
+    segment_adversary,
+)
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._neighbourhoods import near_references, segments_of
+from fairautoml.mitigators._pre import PARITY, RowGroups, refuse_sparse, row_groups, share
+from fairautoml.mitigators._reductions import HALF, mixture_of
+from fairautoml.mitigators.reweighing import independence_factors
+from fairautoml.trials import ParamValue
+
+NAME = "agnostic_reweighting"
+
+SUREST = 1e-6
+"""Probabilities are kept this far from 0 and 1: the logarithm of 0 would be all that counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robustness:
+    """How a model stands the worst weights, on the rows it was trained on.
+
+    Parameters
+    ----------
+    mean_loss, worst_loss : float
+        Log loss in nats under the plain weights and under the adversary's worst ones.
+    gap : float
+        Difference in selection rate of the two groups that are furthest apart.
+    worst_gap : float or None
+        The same under the adversary's worst weights that have a mean of 1 in both of them, None
+        when there are none.
+    """
+
+    mean_loss: float
+    worst_loss: float
+    gap: float
+    worst_gap: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """A model and how robust it is.
+
+    Parameters
+    ----------
+    model : ScoreModel
+        The mixture over the rounds, or the last round's model.
+    robustness : Robustness
+        What it stands.
+    """
+
+    model: ScoreModel
+    robustness: Robustness
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1) of each row, shape (n_rows,)."""
+        return self.model.scores(X, cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Game:
+    rows: TrainRows
+    groups: RowGroups
+    adversary: Adversary
+    strength: float
+
+    def train(self, factor: NDArray[np.float64], fit_base: FitBase) -> ScoreModel:
+        """Train on rows weighted by the adversary, made fair under these weights."""
+        weight = self.rows.weight * factor
+        known = self.groups.of_row >= 0
+        slot = (self.groups.of_row[known], self.rows.y[known])
+        mass = np.zeros_like(self.groups.mass)
+        np.add.at(mass, slot, weight[known])
+        weight[known] *= 1 + self.strength * (independence_factors(mass)[slot] - 1)
+        return fit_base(replace(self.rows, weight=weight))
+
+    def losses(self, model: ScoreModel) -> NDArray[np.float64]:
+        """Return the log loss of each row."""
+        scores = model.scores(self.rows.X, self.rows.cells).astype(np.float64)
+        said = np.where(self.rows.y == 1, scores, 1 - scores)
+        loss: NDArray[np.float64] = -np.log(np.clip(said, SUREST, 1 - SUREST))
+        return loss
+
+    def robustness(self, model: ScoreModel) -> Robustness:
+        """Say how a model stands the worst weights."""
+        loss = self.losses(model)
+        accepted = model.scores(self.rows.X, self.rows.cells) >= HALF
+        of_row, total = self.groups.of_row, self.groups.mass.sum(axis=1)
+        taken = np.zeros_like(total)
+        np.add.at(taken, of_row[of_row >= 0], (self.rows.weight * accepted)[of_row >= 0])
+        present = self.groups.present
+        rates = taken[present] / total[present]
+        most, least = present[rates.argmax()], present[rates.argmin()]
+        # Where all rates are equal both are the same group.
+        least = present[-1] if most == least else least
+        return Robustness(
+            mean_loss=float(self.adversary.share @ loss),
+            worst_loss=self.adversary.worst(loss).loss,
+            gap=float(np.ptp(rates)),
+            worst_gap=self.adversary.worst_gap(accepted, of_row == most, of_row == least),
+        )
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Train in rounds on the running mean of the adversary's worst weights.
+
+    The first training is on the plain weights. Ends early when one more training would not fit
+    into the time left.
+
+    Parameters
+    ----------
+    rows : TrainRows
+        Training rows, X dense; those of unknown group are weighted by the adversary only.
+    fit_base : FitBase
+        Trains the learner, which must take sample weights.
+    params : mapping
+        ``adversary``: ``"kernel"`` (weights are sums of Gaussian bumps around rows; ``width`` in
+        median distances; ``bound`` on each coefficient) or ``"segments"`` (one weight within
+        ``low`` and ``high`` per k-means cluster, ``n_segments`` of them); ``rounds``: trainings;
+        ``strength`` in [0, 1] of the fairness weights, 0 = only robust; ``predictor``:
+        ``"mixture"`` (mean score over the rounds) or ``"last"``.
+    seed : int
+        Which rows are reference points, and where the clusters start.
+
+    Raises
+    ------
+    MissingSensitiveError
+        There are no groups.
+    DegenerateGroupError
+        Fewer than two groups, a group without weight, or, at a positive strength, a group that
+        has only one label.
+    InputError
+        X is sparse.
+    ParameterError
+        The bounds do not leave room for a mean weight of 1.
+    """
+    groups = row_groups(rows, NAME)
+    refuse_sparse(rows.layout, NAME)
+    strength = share(params["strength"])
+    if strength > 0:
+        groups.require_labels(NAME)
+    adversary = _adversary(rows, params, seed)
+    game = _Game(rows=rows, groups=groups, adversary=adversary, strength=strength)
+    factor = np.ones(len(rows.y))
+    models: list[ScoreModel] = []
+    start = time.perf_counter()
+    for turn in range(1, int(params["rounds"]) + 1):
+        models.append(game.train(factor, fit_base))
+        left = fit_base.seconds_left()
+        if turn == params["rounds"] or (left is not None and left < _each(start, turn)):
+            break
+        worst = adversary.worst(game.losses(models[-1])).weight
+        factor = factor + (worst - factor) / turn
+    last = params["predictor"] == "last"
+    model = models[-1] if last else mixture_of(models, np.ones(len(models)))
+    return Robust(model=model, robustness=game.robustness(model))
+
+
+def _each(start: float, turns: int) -> float:
+    return (time.perf_counter() - start) / turns
+
+
+def _adversary(rows: TrainRows, params: Mapping[str, ParamValue], seed: int) -> Adversary:
+    plain = rows.weight / rows.weight.sum()
+    if params["adversary"] == "segments":
+        segment = segments_of(rows, int(params["n_segments"]), seed)
+        low, high = float(params["low"]), float(params["high"])
+        return segment_adversary(segment, plain, low=low, high=high)
+    distances, typical = near_references(rows, seed)
+    sigma, bound = float(params["width"]) * typical, float(params["bound"])
+    return kernel_adversary(distances, plain, sigma=sigma, bound=bound)
+
+
+MITIGATOR = Mitigator(
+    name=NAME,
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=PARITY,
+    cost="costly",
+    opt_in=True,
+    ratio=20.0,
+    train=train,
+)

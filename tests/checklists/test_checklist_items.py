@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from fairautoml.checklists import Item
+from fairautoml.checklists.items import MOST_LEVELS, find_items
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.exceptions import InputError
+
+
+def items_of(X, categorical=(), *, cuts=3, complements=False):
+    X = np.asarray(X, dtype=np.float32)
+    cardinalities = tuple(int(np.nanmax(X[:, at])) + 1 for at in categorical)
+    layout = FeatureLayout(
+        n_features=X.shape[1], categorical=tuple(categorical), cardinalities=cardinalities
+    )
+    return find_items(X, layout, cuts=cuts, complements=complements)
+
+
+def described(X, categorical=(), **options):
+    return [item.describe() for item in items_of(X, categorical, **options)[0]]
+
+
+@pytest.mark.parametrize(
+    ("test", "checked"),
+    [
+        (">=", (False, True, True, False)),
+        ("<", (True, False, False, False)),
+        ("is", (False, True, False, False)),
+        ("is not", (True, False, True, False)),
+        ("is missing", (False, False, False, True)),
+        ("is given", (True, True, True, False)),
+    ],
+)
+def test_a_missing_value_checks_no_item_but_its_own(test, checked):
+    X = np.array([[1.0], [2.0], [3.0], [np.nan]], dtype=np.float32)
+    assert Item(0, test, 2.0).checked(X).tolist() == list(checked)
+
+
+def test_a_number_is_cut_at_its_quartiles():
+    assert described(np.arange(101)[:, None]) == ["x0 >= 25", "x0 >= 50", "x0 >= 75"]
+
+
+def test_a_number_of_few_values_is_cut_at_each():
+    assert described(np.repeat([1, 2, 7], 9)[:, None]) == ["x0 >= 2", "x0 >= 7"]
+
+
+def test_a_category_gives_one_item_per_level_and_gaps_one_more():
+    X = np.array([[0], [1], [2], [2], [np.nan]])
+    assert described(X, categorical=(0,)) == ["x0 is 0", "x0 is 1", "x0 is 2", "x0 is missing"]
+
+
+def test_the_opposite_of_an_item_is_one_too_unless_it_is_there_already():
+    X = np.array([[0, 5], [1, 6], [1, 6], [1, 7]])
+    found = described(X, categorical=(0,), complements=True)
+    assert found == ["x0 is 0", "x0 is 1", "x1 >= 7", "x1 < 7"]
+
+
+def test_of_many_levels_the_frequent_ones_are_kept():
+    codes = np.concatenate([np.arange(100), np.arange(50, 50 + MOST_LEVELS)])
+    found, _ = items_of(codes[:, None], categorical=(0,))
+    assert [item.value for item in found] == list(range(50, 50 + MOST_LEVELS))
+
+
+def test_the_items_of_the_rows_come_with_who_checks_them():
+    X = np.array([[0.0], [1.0], [np.nan]])
+    items, checked = items_of(X)
+    assert np.array_equal(np.stack([item.checked(X) for item in items], axis=1), checked)
+
+
+def test_a_table_of_constants_is_refused():
+    with pytest.raises(InputError, match="the 2 columns of X are all constant on the 5 training"):
+        items_of(np.ones((5, 2)))
+
+
+def test_a_sparse_table_is_refused():
+    with pytest.raises(InputError, match="X is sparse"):
+        find_items(
+            np.ones((5, 2)), FeatureLayout(n_features=2, sparse=True), cuts=3, complements=False
+        )
+
+
+def test_an_item_is_told_by_the_name_of_its_column():
+    assert Item(1, ">=", 0.5).describe(["age", "hours"]) == "hours >= 0.5"
+    assert Item(0, "is missing").describe(["age", "hours"]) == "age is missing"
