@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout, GroupSystem
 from fairautoml.metrics import Metric
-from fairautoml.trials import ParamValue, Rule
+from fairautoml.trials import Candidate, ParamValue, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +135,11 @@ class ScoreRows:
 
 class FitBase(Protocol):
     """Trains the candidate's own learner."""
+
+    @property
+    def candidate(self) -> Candidate:
+        """What is trained: a mitigator that trains by itself reads learner and parameters."""
+        ...
 
     def __call__(self, rows: TrainRows) -> ScoreModel:
         """Return the model of the given rows, whose labels and weights may be changed ones."""

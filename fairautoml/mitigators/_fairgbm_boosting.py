@@ -1,0 +1,243 @@
+"""LightGBM boosted on a game, and the round at which it is best stopped."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from fairautoml.metrics import GroupCounts, Undefined
+from fairautoml.mitigators._base import Target, TrainRows
+from fairautoml.mitigators._fairgbm_game import Game
+from fairautoml.mitigators._fairgbm_proxies import Array
+from fairautoml.mitigators._pre import groups_of_cells
+from fairautoml.trials import ParamValue
+
+FIRST_LOOK, LOOK_EVERY = 10, 5
+"""The held-out rows are looked at after 10, 15, 20, ... rounds, and after the last."""
+
+USUAL_ROUNDS = 100
+"""LightGBM's own number of rounds."""
+
+NOT_FOR_TREES = frozenset({"early_stopping_rounds", "n_estimators"})
+"""Of a candidate's parameters, those that say when to stop."""
+
+FIXED = {
+    "objective": "none",
+    "metric": "none",
+    "num_threads": 1,
+    "verbosity": -1,
+    "deterministic": True,
+    # As the plain learner is trained; else the sums differ in the last bits between machines.
+    "force_col_wise": True,
+    "feature_pre_filter": False,
+    "data_random_seed": 1,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boosted:
+    """Boosted trees on top of the log-odds they started from.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        The trees.
+    start : float
+        Log-odds of label 1 in the training rows.
+    """
+
+    booster: Any
+    start: float
+
+    def margins(self, X: Any) -> Array:
+        """Return the log-odds of label 1, shape (n_rows,)."""
+        return self.start + _added(self.booster, X, 0, self.booster.current_iteration())
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1), shape (n_rows,)."""
+        del cells
+        p: NDArray[np.float32] = expit(self.margins(X)).astype(np.float32)
+        return p
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How the held-out rows fared after some rounds.
+
+    Parameters
+    ----------
+    rounds : int
+        Number of trees.
+    excess : float
+        Largest gap beyond its limit, 0 when all limits are kept.
+    loss : float
+        Log loss, natural logarithm, weighted sum over the rows.
+    """
+
+    rounds: int
+    excess: float
+    loss: float
+
+
+def best_look(looks: Sequence[Look]) -> Look:
+    """Return the best loss within the limits, else the smallest excess; ties to the earliest.
+
+    Parameters
+    ----------
+    looks : sequence of Look
+        At least one, in the order of rounds.
+    """
+    return min(looks, key=lambda look: (look.excess, look.loss))
+
+
+def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int) -> Look:
+    """Return what margins are worth on rows that were not trained on.
+
+    A target that these rows say nothing about, since a cell is empty, is passed over.
+
+    Parameters
+    ----------
+    held : TrainRows
+        The rows.
+    targets : sequence of Target
+        What shall be equal, within which limits.
+    margin : ndarray of float64, shape (n_rows,)
+        Log-odds of the rows.
+    rounds : int
+        Number of trees that gave them.
+    """
+    losses = np.logaddexp(0.0, np.where(held.y == 1, -margin, margin))
+    decision = (margin >= 0).astype(np.float64)
+    excess = 0.0
+    for target in targets:
+        groups = groups_of_cells(target.system.of_cell, held.cells)
+        counts = GroupCounts.from_rows(
+            groups, held.y, decision, held.weight, n_groups=target.system.n_groups
+        )
+        value = target.metric.value(counts)
+        if not isinstance(value, Undefined):
+            excess = max(excess, target.metric.gap(value) - target.limit)
+    return Look(rounds=rounds, excess=excess, loss=float(held.weight @ losses))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boosting:
+    """How trees are grown, and for how long.
+
+    Parameters
+    ----------
+    params : mapping of str to bool, int, float or str
+        Parameters of the candidate, in LightGBM's own names; ``n_estimators`` rounds at the most.
+    seed : int
+        Seed of all that is random in it, non-negative.
+    seconds_left : callable
+        Seconds until it should be done, None without a limit.
+    """
+
+    params: Mapping[str, ParamValue]
+    seed: int
+    seconds_left: Callable[[], float | None]
+
+    @property
+    def rounds(self) -> int:
+        """Largest number of trees."""
+        return int(self.params.get("n_estimators", USUAL_ROUNDS))
+
+    def boost(self, rows: TrainRows, game: Game) -> Boosted:
+        """Return the model after the last round: the published one.
+
+        Parameters
+        ----------
+        rows : TrainRows
+            All are trained on; both labels have weight.
+        game : Game
+            Loss and constraints of those rows.
+        """
+        booster, start = self._begin(rows)
+        self._grow(booster, game, lambda: None)
+        return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
+
+    def boost_and_choose(
+        self, rows: TrainRows, game: Game, held: TrainRows, targets: Sequence[Target]
+    ) -> Boosted:
+        """Return the model after the round that is best on held-out rows.
+
+        Rates swing by design: the multipliers go on rising as long as a rate is too low.
+
+        Parameters
+        ----------
+        rows : TrainRows
+            Trained on; both labels have weight.
+        game : Game
+            Loss and constraints of those rows.
+        held : TrainRows
+            The rows that choose.
+        targets : sequence of Target
+            What shall be equal, within which limits.
+        """
+        booster, start = self._begin(rows)
+        margin, looks = np.full(len(held.y), start), list[Look]()
+
+        def look_now() -> None:
+            nonlocal margin
+            seen = looks[-1].rounds if looks else 0
+            grown = booster.current_iteration()
+            margin = margin + _added(booster, held.X, seen, grown - seen)
+            looks.append(look(held, targets, margin, grown))
+
+        self._grow(booster, game, look_now)
+        return Boosted(booster=_stored(booster, best_look(looks).rounds), start=start)
+
+    def _begin(self, rows: TrainRows) -> tuple[lightgbm.Booster, float]:
+        given = {key: at for key, at in self.params.items() if key not in NOT_FOR_TREES}
+        params = {**given, **FIXED, "seed": self.seed}
+        start = float(logit(np.average(rows.y, weights=rows.weight)))
+        binned = lightgbm.Dataset(
+            rows.X,
+            label=rows.y,
+            init_score=np.full(len(rows.y), start),
+            categorical_feature=list(rows.layout.categorical),
+            params=params,
+        )
+        return lightgbm.Booster(params, binned), start
+
+    def _grow(self, booster: lightgbm.Booster, game: Game, each_look: Callable[[], None]) -> None:
+        """Grow tree after tree until all are there or the time is up; the first one always is."""
+        begin = time.perf_counter()
+
+        def objective(margin: Array, _: lightgbm.Dataset) -> tuple[Array, Array]:
+            # Only now do the margins hold the last tree, and there is none before the first round.
+            if done > 1:
+                game.ascend(margin)
+            return game.derivatives(margin)
+
+        for done in range(1, self.rounds + 1):
+            booster.update(fobj=objective)
+            per_round = (time.perf_counter() - begin) / done
+            left = self.seconds_left()
+            last = done == self.rounds or (left is not None and left < per_round)
+            if last or (done >= FIRST_LOOK and (done - FIRST_LOOK) % LOOK_EVERY == 0):
+                each_look()
+            if last:
+                return
+
+
+def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
+    """Return what some of the trees add to the margins, shape (n_rows,)."""
+    if count == 0:
+        return np.zeros(X.shape[0])
+    added = booster.predict(
+        X, start_iteration=first, num_iteration=count, raw_score=True, num_threads=1
+    )
+    return np.asarray(added, dtype=np.float64)
+
+
+def _stored(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
+    """Return a booster of the first trees only, without the training rows."""
+    text = booster.model_to_string(num_iteration=rounds)
+    return lightgbm.Booster(model_str=text)

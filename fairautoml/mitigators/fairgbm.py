@@ -1,0 +1,135 @@
+"""FairGBM: gradient boosting that pays for unequal rates while it learns.
+
+Trains LightGBM by itself, with the candidate's parameters when the candidate's learner is
+LightGBM and with LightGBM's own otherwise. Groups are read in training only.
+
+Source: Cruz, Belem, Jesus, Bravo, Saleiro, Bizarro, *FairGBM: Gradient Boosting with Fairness
+Constraints*, ICLR 2023, arXiv 2209.07850; code feedzai/fairgbm. Ours: a hessian that knows the
+constraints, a number of trees chosen on held-out training rows, demographic parity, weights.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.splits import holdout_split
+from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.mitigators._fairgbm_boosting import Boosting
+from fairautoml.mitigators._fairgbm_game import SERVES, Game, constraint_of, group_rates
+from fairautoml.mitigators._fairgbm_proxies import PROXIES
+from fairautoml.trials import ParamValue
+
+HELD_SHARE = 0.25
+"""Share of the training rows that choose the number of trees."""
+
+USUAL_METRIC, USUAL_LIMIT = "equalized_odds_difference", 0.05
+"""What is made equal when nothing is asked for; the published default."""
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Boost trees on the proxy Lagrangian of the targets.
+
+    Ends early when one more tree would not fit into the time left.
+
+    Parameters
+    ----------
+    rows : TrainRows
+        Training rows and targets; without targets equalized odds within 0.05 over the first group
+        system are taken.
+    fit_base : FitBase
+        Says learner and parameters of the candidate, and the time left.
+    params : mapping
+        ``eta``: step size of the multipliers, at least 0; ``tolerance``: gap that costs nothing,
+        as a share of the limit; ``proxy``: ``"cross_entropy"``, ``"hinge"`` or ``"quadratic"``;
+        ``margin``: its height at even odds, positive; ``hessian``: ``"constraint"``, or
+        ``"plain"`` for the published code's; ``iterate``: ``"chosen"`` on held-out training rows,
+        or ``"last"`` as published, of all training rows.
+    seed : int
+        Seed of trees and held-out rows.
+
+    Raises
+    ------
+    ParameterError
+        A parameter names no such proxy, hessian or iterate.
+    InputError
+        The rows cannot carry the constraints, or they are no differences of rates.
+    DivergedError
+        The step size is so large that the gradients overflow.
+    """
+    targets = _targets(rows)
+    own = fit_base.candidate
+    boosting = Boosting(
+        params=own.params if own.learner == "lightgbm" else {},
+        seed=seed,
+        seconds_left=fit_base.seconds_left,
+    )
+    if _one_of(params, "iterate", ("chosen", "last")) == "last":
+        return boosting.boost(rows, _game(rows, targets, params))
+    parts = holdout_split(rows.y, rows.cells, HELD_SHARE, seed)
+    learned, held = (_take(rows, part) for part in parts)
+    return boosting.boost_and_choose(learned, _game(learned, targets, params), held, targets)
+
+
+def _game(rows: TrainRows, targets: Sequence[Target], params: Mapping[str, ParamValue]) -> Game:
+    _check_labels(rows)
+    proxy = PROXIES[_one_of(params, "proxy", PROXIES)](float(params["margin"]))
+    curved = _one_of(params, "hessian", ("constraint", "plain")) == "constraint"
+    share = float(params["tolerance"])
+    stricter = [replace(target, limit=share * target.limit) for target in targets]
+    rates = group_rates(rows, stricter)
+    return Game(
+        y=rows.y,
+        weight=rows.weight,
+        constraints=tuple(constraint_of(rate, proxy, curved=curved) for rate in rates),
+        eta=float(params["eta"]),
+    )
+
+
+def _one_of(params: Mapping[str, ParamValue], name: str, allowed: Collection[str]) -> str:
+    value = str(params[name])
+    if value not in allowed:
+        msg = f"fairgbm: {name} is {value!r}; it can be {', '.join(allowed)}"
+        raise ParameterError(msg)
+    return value
+
+
+def _targets(rows: TrainRows) -> Sequence[Target]:
+    if rows.targets:
+        return rows.targets
+    if not rows.systems:
+        msg = "fairgbm needs the groups: fit(X, y, sensitive), one label per row"
+        raise MissingSensitiveError(msg)
+    metric = METRICS.get(USUAL_METRIC)
+    return (Target(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
+
+
+def _check_labels(rows: TrainRows) -> None:
+    for label in (0, 1):
+        if not rows.weight[rows.y == label].sum() > 0:
+            msg = (
+                f"y: no training row of label {label} has weight; fairgbm needs both labels, "
+                "found weight on one only. Train on more rows or leave this mitigator out"
+            )
+            raise InputError(msg)
+
+
+def _take(rows: TrainRows, at: NDArray[np.int64]) -> TrainRows:
+    return replace(rows, X=rows.X[at], y=rows.y[at], weight=rows.weight[at], cells=rows.cells[at])
+
+
+MITIGATOR = Mitigator(
+    name="fairgbm",
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=SERVES,
+    cost="cheap",
+    opt_in=True,
+    ratio=1.5,
+    train=train,
+)
