@@ -17,7 +17,7 @@ from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, Target
 from fairautoml.spaces import ParamValue, load_space
 from fairautoml.testing._spaces import points
 from fairautoml.testing._tables import mixed_table
-from fairautoml.trials import Candidate, Rule
+from fairautoml.trials import Candidate, Rule, acceptance
 
 PARITY = "demographic_parity_difference"
 TOLERANCES = (0.0, 0.05, 0.2)
@@ -83,10 +83,10 @@ def _require(kept: bool, mitigator: Mitigator, broken: str) -> None:
 def _check_post(mitigator: Mitigator) -> None:
     target = _target(mitigator)
     goal = Goal(targets=(target,), randomized=mitigator.randomizes)
-    _fit(mitigator, _scored(seed=0), Goal(targets=()), ())
-    rows = _scored(seed=0)
+    rows = _scored(mitigator, seed=0)
+    _fit(mitigator, rows, Goal(targets=()), ())
     pairs = _fit(mitigator, rows, goal)
-    _check_pairs(mitigator, pairs, _fit(mitigator, _scored(seed=1, n_rows=300), goal))
+    _check_pairs(mitigator, pairs, _fit(mitigator, _scored(mitigator, seed=1, n_rows=300), goal))
     for _, rule in pairs:
         if rule is not None:
             _check_rule(mitigator, rule, rows)
@@ -102,18 +102,29 @@ def _target(mitigator: Mitigator) -> Target:
     return Target(metric=metric, system=SYSTEM, limit=0.05)
 
 
-def _scored(seed: int, n_rows: int = N_ROWS) -> ScoreRows:
+def _scored(mitigator: Mitigator, seed: int, n_rows: int = N_ROWS) -> ScoreRows:
     """Return rows of three unequal groups; weights have no ties, so the best rule is unique."""
     rng = np.random.default_rng(seed)
     cells = rng.choice(N_CELLS, size=n_rows, p=[0.5, 0.3, 0.2]).astype(np.int32)
     scores = rng.beta(1.5 + cells, 2.0)
-    return ScoreRows(
+    rows = ScoreRows(
         scores=scores.astype(np.float32),
         y=(rng.uniform(size=n_rows) < scores).astype(np.int8),
         weight=rng.uniform(0.9, 1.1, size=n_rows),
         cells=cells,
         n_cells=N_CELLS,
     )
+    if not mitigator.needs_membership:
+        return rows
+    # A model that is often right about the group of a row, and agrees with the scores.
+    hint = rng.exponential(size=(n_rows, N_CELLS)) + 2.0 * np.eye(N_CELLS)[cells]
+    share = hint / hint.sum(axis=1, keepdims=True)
+    by_label = np.stack([1.0 - scores, scores], axis=1)
+    return replace(rows, membership=(share[:, :, None] * by_label[:, None]).astype(np.float32))
+
+
+def _decided(rule: Rule, rows: ScoreRows) -> NDArray[np.float64]:
+    return acceptance(rule, rows.scores, rows.cells, rows.membership)
 
 
 def _fit(
@@ -136,16 +147,17 @@ def _check_pairs(mitigator: Mitigator, pairs: Pairs, other: Pairs) -> None:
 
 
 def _check_rule(mitigator: Mitigator, rule: Rule, rows: ScoreRows) -> None:
-    decision = rule.decide(rows.scores, rows.cells)
+    decision = _decided(rule, rows)
     _check_decisions(mitigator, rule, decision)
-    _check_decisions(mitigator, rule, rule.decide(rows.scores, np.full_like(rows.cells, -1)))
+    unknown = replace(rows, cells=np.full_like(rows.cells, -1))
+    _check_decisions(mitigator, rule, _decided(rule, unknown))
     stored: Rule = pickle.loads(pickle.dumps(rule))
-    same = np.array_equal(stored.decide(rows.scores, rows.cells), decision)
+    same = np.array_equal(_decided(stored, rows), decision)
     _require(same, mitigator, "a rule decides otherwise after pickling")
     _require(bool(rule.describe().strip()), mitigator, "a rule describes itself by nothing")
     honest = mitigator.needs_sensitive_at_predict or not rule.needs_sensitive
     _require(honest, mitigator, "needs_sensitive_at_predict=False, but a rule needs the groups")
-    others = rule.decide(rows.scores, (rows.cells + 1) % N_CELLS)
+    others = _decided(rule, replace(rows, cells=(rows.cells + 1) % N_CELLS))
     blind = rule.needs_sensitive or np.array_equal(others, decision)
     _require(blind, mitigator, "needs_sensitive=False, but decisions depend on the groups")
 
@@ -161,7 +173,8 @@ def _check_same_people(mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs:
     order = np.random.default_rng(2).permutation(N_ROWS)
     mixed = _fit(mitigator, rows.take(order), goal)
     _same_decisions(mitigator, pairs, mixed, (rows, rows), "when the rows are in another order")
-    renamed = replace(rows, cells=(rows.cells + 1) % N_CELLS)
+    shares = None if rows.membership is None else np.roll(rows.membership, 1, axis=1)
+    renamed = replace(rows, cells=(rows.cells + 1) % N_CELLS, membership=shares)
     found = _fit(mitigator, renamed, goal)
     _same_decisions(mitigator, pairs, found, (rows, renamed), "when the cells are renumbered")
 
@@ -174,8 +187,7 @@ def _same_decisions(
         _require((rule is None) == (other is None), mitigator, f"a rule comes or goes {case}")
         if rule is not None and other is not None:
             first, second = (
-                r.decide(rows.scores, rows.cells)
-                for r, rows in zip((rule, other), both, strict=True)
+                _decided(r, rows) for r, rows in zip((rule, other), both, strict=True)
             )
             apart = float(np.abs(first - second).max())
             _require(apart <= SAME, mitigator, f"decisions differ by up to {apart} {case}")
@@ -188,7 +200,7 @@ def _check_guarantee(mitigator: Mitigator, rows: ScoreRows, pairs: Pairs) -> Non
     for tolerance, rule in pairs:
         if tolerance is None or rule is None:
             continue
-        decision = rule.decide(rows.scores, rows.cells)
+        decision = _decided(rule, rows)
         counts = GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=N_CELLS)
         rates = counts.rates("selection")
         gap = float(rates.max() - rates.min())

@@ -8,7 +8,8 @@ from mitigator_cases import DEMOGRAPHIC, ODDS, goal, random_rows
 
 from fairautoml.mitigators import MITIGATORS
 
-POST = [name for name in MITIGATORS.names() if MITIGATORS.get(name).stage == "post"]
+KNOWN = (MITIGATORS.get(name) for name in MITIGATORS.names())
+POST = [one.name for one in KNOWN if one.stage == "post" and not one.needs_membership]
 
 
 def fit(name, rows, metric):
