@@ -64,6 +64,10 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--executor", default="auto", help="where trials run: local, serial, dask")
     add("--scheduler", metavar="ADDRESS", help="of a cluster, for --executor dask")
     add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
+    add("--no-assemble", dest="assemble", action="store_false", help="one model, no ensemble")
+    add("--max-models", type=_models, default=8, metavar="N", help="in an ensemble; 0 = no limit")
+    sure = "that the constraint holds on new people: auto (default), none, or such as 0.95"
+    add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that keeps the run")
     add("--overwrite", action="store_true", help="replace an earlier run in RUN")
@@ -170,6 +174,18 @@ def _count(text: str) -> int:
 def _share(text: str) -> float:
     value = _number(text, float, "a share between 0 and 1, such as 0.3")
     return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
+
+
+def _models(text: str) -> int | None:
+    return None if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
+
+
+def _confidence(text: str) -> str | float | None:
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    wanted = "auto, none or a number above 0.5 and below 1, such as 0.95"
+    value = _number(text, float, wanted)
+    return value if 0.5 < value < 1 else _refuse(text, wanted)
 
 
 def _number(text: str, kind: Callable[[str], float], wanted: str) -> float:

@@ -227,6 +227,9 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         run_dir=arguments.out,
         overwrite=arguments.overwrite,
         storage=arguments.storage,
+        assemble=arguments.assemble,
+        max_models=arguments.max_models,
+        confidence=arguments.confidence,
         random_state=arguments.seed,
     )
 

@@ -18,13 +18,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 
 from fairautoml.data.border import build_dataset
-from fairautoml.data.columns import TableSchema
 from fairautoml.data.dataset import Dataset
-from fairautoml.exceptions import (
-    DegradedWarning,
-    NoFeasibleModelError,
-    NoFeasibleModelWarning,
-)
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
 from fairautoml.keeping import (
     Earlier,
     Place,
@@ -39,13 +34,15 @@ from fairautoml.outcome import (
     Outcome,
     conduct,
     constant_classifier,
+    finish_of,
+    say_how_it_went,
 )
-from fairautoml.planning import BASELINE, make_plan
+from fairautoml.planning import make_plan
 from fairautoml.posing import Setting, border_options, make_problem
 from fairautoml.run import OnProgress, RunPlan
 from fairautoml.serving import Served, own_settings
 from fairautoml.store import RunFolder
-from fairautoml.summary import bad_news, run_summary, shortfall, trials_frame
+from fairautoml.summary import margin_notes, run_summary, trials_frame
 
 
 class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -74,7 +71,17 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Allow rules that decide at random within a group; a row still always gets one decision.
     refit : bool, default=False
         Train the chosen candidate once more on all rows instead of serving the mean of its fold
-        models. Smaller and faster, but its rule was fitted for the fold models.
+        models. Smaller and faster, but its rule was fitted for the fold models, and no ensemble
+        is made.
+    assemble : bool, default=True
+        Average several trials where that is better than the best one alone.
+    max_models : int or None, default=8
+        Trials in an ensemble at the most; None = no limit. New rows cost as many predictions.
+    confidence : "auto", float or None, default="auto"
+        How sure it must be that the constraint holds on new people. ``"auto"`` weighs the score
+        against the risk (a broken constraint makes a model worth as little as one decision for
+        everybody); a number in (0.5, 1) is the least probability; None asks for the bound on the
+        search rows only. See ``summary_["margin"]``; an estimate, no certificate.
     strict : bool, default=False
         Raise ``NoFeasibleModelError`` when no model meets the constraint.
     strategy, allocator, executor : str, default="auto"
@@ -123,7 +130,7 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     leaderboard_ : DataFrame
-        One row per classifier, best first.
+        One row per classifier: the served one, then the others, best first.
     pareto_front_ : DataFrame
         The rows that no other beats in objective and gap, fairest first.
     trials_ : DataFrame
@@ -133,7 +140,7 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     notes_ : tuple of str
         What was done to the data that the user should know.
     summary_ : dict
-        Figures of the run: trials, seconds, budget, overhead, best entry.
+        Figures of the run: trials, seconds, budget, overhead, margin, best entry.
     feasible_ : bool
         Whether it meets the constraint on the search rows (cross-fitted).
     interrupted_ : bool
@@ -170,6 +177,9 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sensitive_at_predict: bool = True,
         randomized: bool = False,
         refit: bool = False,
+        assemble: bool = True,
+        max_models: int | None = 8,
+        confidence: str | float | None = "auto",
         strict: bool = False,
         strategy: str = "auto",
         allocator: str = "auto",
@@ -202,6 +212,9 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.sensitive_at_predict = sensitive_at_predict
         self.randomized = randomized
         self.refit = refit
+        self.assemble = assemble
+        self.max_models = max_models
+        self.confidence = confidence
         self.strict = strict
         self.strategy = strategy
         self.allocator = allocator
@@ -300,11 +313,17 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if keeper is not None:
                 stack.callback(keeper.close)
             with own_settings():
-                outcome = conduct(plan, keeper, retrain=self.refit, on_progress=self.on_progress)
+                outcome = conduct(
+                    plan,
+                    keeper,
+                    finish=finish_of(wishes, start),
+                    retrain=self.refit,
+                    on_progress=self.on_progress,
+                )
             self._finish(outcome, plan, wishes, start)
             if keeper is not None:
                 keeper.finish(self._stored(), self.leaderboard_, self.summary_)
-        self._say_how_it_went(outcome, wishes)
+        say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
 
     def _place(self) -> Place | None:
         return place_of(
@@ -322,18 +341,15 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.sort(outcome.pool.classes)
         self.positive_class_ = outcome.pool.classes[1]
         self.seed_ = plan.seed
-        self.notes_ = plan.problem.dataset.notes
+        self.notes_ = (*plan.problem.dataset.notes, *margin_notes(outcome.assembled.margin))
         self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
         self._serve(outcome.pool, outcome.pool.best)
         self.trials_ = trials_frame(outcome.history)
         self.leaderboard_ = outcome.pool.board.frame()
         self.pareto_front_ = outcome.pool.board.front_of(self.leaderboard_)
+        seconds, budget = time.monotonic() - start, wishes.time_budget
         self.summary_ = run_summary(
-            outcome.history,
-            plan,
-            outcome.pool.best,
-            seconds=time.monotonic() - start,
-            time_budget=wishes.time_budget,
+            outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
         )
 
     def _stored(self) -> Self:
@@ -369,24 +385,6 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.strict and wishes.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")
         warnings.warn(note, DegradedWarning, stacklevel=3)
-
-    def _say_how_it_went(self, outcome: Outcome, wishes: Wishes) -> None:
-        best = outcome.pool.best
-        for msg in bad_news(outcome.history, best, BASELINE):
-            warnings.warn(msg, DegradedWarning, stacklevel=4)
-        if self.feasible_ or not wishes.constraints:
-            return
-        msg = shortfall(best, [c.label for c in wishes.constraints])
-        if self.strict:
-            raise NoFeasibleModelError(msg)
-        warnings.warn(msg, NoFeasibleModelWarning, stacklevel=4)
-
-    def _remember_names(self, schema: TableSchema) -> None:
-        self.n_features_in_ = len(schema.names_in)
-        if schema.named:
-            self.feature_names_in_ = np.array(schema.names_in, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
 
     def __sklearn_tags__(self) -> Tags:
         """Binary targets only; missing values and sparse matrices are fine."""

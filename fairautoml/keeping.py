@@ -272,6 +272,11 @@ def begin(
 
 
 def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper:
+    if place.server is not None:
+        # A wrong password must not cost the run that is to be replaced.
+        server = Database(place.server)
+        server.reach()
+        server.close()
     folder = RunFolder(place.path, overwrite=place.overwrite)
     try:
         write_config(folder, parameters, place, plan.seed)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fairautoml.allocation import ALLOCATORS
+from fairautoml.assembly import Confidence
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
@@ -25,7 +26,9 @@ LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
 """A longer budget is taken for a slip of the pen."""
 
 
-FLAGS = ("sensitive_at_predict", "randomized", "refit", "strict", "overwrite", "resume")
+FLAGS = (
+    "sensitive_at_predict", "randomized", "refit", "assemble", "strict", "overwrite", "resume",
+)  # fmt: skip
 """Parameters that are true or false."""
 
 
@@ -45,10 +48,14 @@ class Asked(Protocol):
     memory_limit: Any
     n_jobs: Any
     n_folds: Any
+    assemble: Any
+    max_models: Any
+    confidence: Any
     unseen_group: Any
     on_degenerate: Any
     run_dir: Any
     on_progress: Any
+    refit: Any
     random_state: Any
 
 
@@ -78,6 +85,12 @@ class Wishes:
         Trials at the same time.
     n_folds : int
         Cross-validation folds wanted, at least 2.
+    assemble : bool
+        Whether an ensemble is made.
+    max_models : int or None
+        Trials that it may be made of.
+    confidence : "auto", float or None
+        How sure it must be that the constraint holds on new people.
     seed : int
         Root seed.
     """
@@ -95,6 +108,9 @@ class Wishes:
     memory_mb: float | None
     n_workers: int
     n_folds: int
+    assemble: bool
+    max_models: int | None
+    confidence: Confidence
     seed: int
 
 
@@ -129,6 +145,14 @@ def check_wishes(asked: Asked) -> Wishes:
         memory_mb=check_memory(asked.memory_limit),
         n_workers=check_workers(asked.n_jobs),
         n_folds=check_count("n_folds", asked.n_folds, least=2),
+        # One model trained on all rows takes the place of the fold models of one trial.
+        assemble=bool(asked.assemble and not asked.refit),
+        max_models=(
+            None
+            if asked.max_models is None
+            else check_count("max_models", asked.max_models, least=2)
+        ),
+        confidence=check_confidence(asked.confidence),
         seed=check_seed(asked.random_state),
     )
 
@@ -314,6 +338,28 @@ def check_memory(value: Any) -> float | None:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 < float(value) < math.inf:
         msg = f"memory_limit={value!r} must be None or a positive number of MiB for one trial"
+        raise ParameterError(msg)
+    return float(value)
+
+
+def check_confidence(value: Any) -> Confidence:
+    """Return ``"auto"``, a probability or None.
+
+    Raises
+    ------
+    ParameterError
+        It is something else, or a number that is not above one half and below 1.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and value == "auto":
+        return "auto"
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0.5 < float(value) < 1:
+        msg = (
+            f"confidence={value!r} must be 'auto', None or a number above 0.5 and below 1, "
+            "for example 0.95"
+        )
         raise ParameterError(msg)
     return float(value)
 

@@ -1,6 +1,7 @@
 """What a search leaves: the leaderboard, the models that entries are served from, the files."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.assembly import FairClassifier
+from fairautoml.assembling import Assembled, Finish, assemble
+from fairautoml.assembly import Blend, FairClassifier
 from fairautoml.data._frames import as_array, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns
@@ -20,12 +22,20 @@ from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.objective import refit
-from fairautoml.exceptions import InputError, NoModelError
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    NoFeasibleModelError,
+    NoFeasibleModelWarning,
+    NoModelError,
+)
 from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel
+from fairautoml.options import Wishes
 from fairautoml.run import History, OnProgress, RunPlan, run_search
+from fairautoml.summary import bad_news, margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
 
 
@@ -40,11 +50,13 @@ class Pool:
     best : Entry
         The one that is served unless the user selects another.
     bags : mapping of str to Bag
-        Fold models by trial key, of every trial that has an entry on the front.
+        Fold models by trial key, of every trial that an entry on the front takes.
     schema, groups, classes
         How new rows are read, as in ``Dataset``.
     seed : int
         Root seed, salt of randomised rules.
+    readers : frozenset of str
+        Those of the trials whose models read the groups.
     membership : MembershipModel or None
         For rules that read how likely groups are.
     """
@@ -56,6 +68,7 @@ class Pool:
     groups: GroupSchema | None
     classes: NDArray[Any]
     seed: int
+    readers: frozenset[str] = frozenset()
     membership: MembershipModel | None = None
 
     def classifier(self, entry: Entry) -> FairClassifier:
@@ -66,17 +79,16 @@ class Pool:
         entry : Entry
             One whose models are kept.
         """
-        trained_with = entry.candidate.mitigation
-        reads_groups = (
-            trained_with != "none" and MITIGATORS.get(trained_with).needs_sensitive_at_predict
-        )
+        members = tuple((self.bags[key], share) for key, share in entry.members)
         return FairClassifier(
-            models=self.bags[entry.trial_key],
+            models=Blend(members) if members else self.bags[entry.trial_key],
             rule=entry.rule,
             schema=self.schema,
             groups=self.groups,
             classes=self.classes,
-            needs_sensitive=entry.rule.needs_sensitive or reads_groups,
+            needs_sensitive=(
+                entry.rule.needs_sensitive or not self.readers.isdisjoint(entry.sources)
+            ),
             salt=self.seed,
             membership=self.membership if isinstance(entry.rule, BlindRule) else None,
         )
@@ -114,12 +126,15 @@ class Outcome:
         Everything the search saw.
     pool : Pool
         What can be served.
+    assembled : Assembled
+        How the served entry was chosen.
     interrupted : bool
         Whether the user ended the search.
     """
 
     history: History
     pool: Pool
+    assembled: Assembled
     interrupted: bool
 
 
@@ -127,10 +142,11 @@ def conduct(
     plan: RunPlan,
     keeper: Keeper | None,
     *,
+    finish: Finish,
     retrain: bool,
     on_progress: OnProgress | None,
 ) -> Outcome:
-    """Run the search and load what can be served.
+    """Run the search, choose, and load what can be served.
 
     Parameters
     ----------
@@ -138,6 +154,8 @@ def conduct(
         What to search.
     keeper : Keeper or None
         Keeps every trial as it ends; without one nothing stays on the disk.
+    finish : Finish
+        How the answer is made from what was found.
     retrain : bool
         Train the chosen candidate once on all rows instead of serving its fold models.
     on_progress : callable or None
@@ -170,13 +188,14 @@ def conduct(
                 "give a larger time_budget or other learners"
             )
             raise NoModelError(msg)
-        entries = tuple(history.entries)
-        pool = make_pool(entries, history.best, plan, artifacts, retrain=retrain)
+        assembled = assemble(plan, history, artifacts, finish)
+        pool = make_pool(assembled, plan, artifacts, retrain=retrain)
         for result in history.results:
-            # Forests are large, and nothing off the front can be chosen any more.
-            if result.trial.key not in pool.bags:
+            # Forests are large, and what is neither on the front nor good enough for an ensemble
+            # cannot be chosen any more, however long the run goes on.
+            if result.trial.key not in {*pool.bags, *assembled.library}:
                 artifacts.drop_models(result.trial.key)
-    return Outcome(history=history, pool=pool, interrupted=not finished)
+    return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
 
 
 def _temporary(stack: ExitStack) -> Artifacts:
@@ -186,17 +205,13 @@ def _temporary(stack: ExitStack) -> Artifacts:
     return artifacts
 
 
-def make_pool(
-    entries: tuple[Entry, ...], best: Entry, plan: RunPlan, artifacts: Artifacts, *, retrain: bool
-) -> Pool:
+def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retrain: bool) -> Pool:
     """Load the models that can be served and let go of all training rows.
 
     Parameters
     ----------
-    entries : tuple of Entry
-        All of them.
-    best : Entry
-        The chosen one.
+    assembled : Assembled
+        All entries and the chosen one.
     plan : RunPlan
         The search that found them.
     artifacts : Artifacts
@@ -204,14 +219,15 @@ def make_pool(
     retrain : bool
         Train the chosen candidate once on all rows instead of serving its fold models.
     """
-    dataset = plan.problem.dataset
+    dataset, best = plan.problem.dataset, assembled.best
     board = Leaderboard(
-        entries=entries,
+        entries=assembled.entries,
         systems=dataset.systems,
         objective=plan.problem.objective.name,
         n_rows=_rows_by_cell(dataset),
+        served=best,
     )
-    keys = {entry.trial_key for entry in (*board.pareto_front(), best)}
+    keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
     bags = {key: Bag(artifacts.models(key)) for key in sorted(keys)}
     if retrain:
         targets = plan.problem.goal.targets
@@ -224,10 +240,74 @@ def make_pool(
         groups=dataset.groups,
         classes=dataset.classes,
         seed=plan.seed,
+        readers=_readers(board.entries),
         membership=kept_membership(
             artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
         ),
     )
+
+
+def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
+    """Return the trials whose training-time mitigation needs the groups of new rows."""
+    found = {entry.trial_key: entry.candidate.mitigation for entry in entries if not entry.members}
+    return frozenset(
+        key
+        for key, name in found.items()
+        if name != "none" and MITIGATORS.get(name).needs_sensitive_at_predict
+    )
+
+
+def finish_of(wishes: Wishes, start: float) -> Finish:
+    """Return how the answer is to be made.
+
+    Parameters
+    ----------
+    wishes : Wishes
+        What the user wants.
+    start : float
+        ``time.monotonic()`` at which ``fit`` began.
+    """
+    return Finish(
+        assemble=wishes.assemble,
+        max_models=wishes.max_models,
+        confidence=wishes.confidence,
+        end=None if wishes.time_budget is None else start + wishes.time_budget,
+    )
+
+
+def say_how_it_went(
+    outcome: Outcome, plan: RunPlan, wishes: Wishes, *, feasible: bool, strict: bool
+) -> None:
+    """Warn of what the user should know of a run, mostly of nothing.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Of the run.
+    plan : RunPlan
+        What was searched.
+    wishes : Wishes
+        What was asked for.
+    feasible : bool
+        Whether what is served meets the constraints on the search rows.
+    strict : bool
+        Whether it is an error when it does not.
+
+    Raises
+    ------
+    NoFeasibleModelError
+        It does not, and that is an error.
+    """
+    best = outcome.pool.best
+    news = bad_news(outcome.history, best, plan.baseline)
+    for msg in (*news, *margin_notes(outcome.assembled.margin)):
+        warnings.warn(msg, DegradedWarning, stacklevel=4)
+    if feasible or not wishes.constraints:
+        return
+    msg = shortfall(best, [c.label for c in wishes.constraints])
+    if strict:
+        raise NoFeasibleModelError(msg)
+    warnings.warn(msg, NoFeasibleModelWarning, stacklevel=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

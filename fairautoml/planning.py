@@ -10,7 +10,7 @@ from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.encoding import has_high_cardinality
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.execution import Limits
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
@@ -220,14 +220,33 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
     )
 
 
+def _check_heeded(wishes: Wishes) -> None:
+    """Refuse what the executor would pass over in silence."""
+    if wishes.scheduler is not None and wishes.executor != "dask":
+        msg = (
+            f"scheduler={wishes.scheduler!r} is for executor='dask', not for "
+            f"executor={wishes.executor!r}; give both, or no scheduler"
+        )
+        raise ParameterError(msg)
+    if wishes.memory_mb is not None and wishes.executor == "serial":
+        msg = (
+            f"memory_limit={wishes.memory_mb:g} needs trials in child processes, and "
+            "executor='serial' has none; give executor='local', or no memory_limit"
+        )
+        raise ParameterError(msg)
+
+
 def _executor(wishes: Wishes, n_rows: int) -> str:
-    """Return where trials run: in child processes when a deadline or more workers need them."""
+    """Return where trials run: in child processes if a limit or more workers ask for them."""
+    _check_heeded(wishes)
     if wishes.executor != "auto":
         return wishes.executor
     seconds = wishes.time_budget
+    alone = wishes.n_workers == 1
     large = n_rows > LARGE_TABLE_ROWS
-    least = SHORTEST_ISOLATED_SECONDS if large else SHORT_BUDGET_SECONDS
-    if wishes.n_workers == 1 and (seconds is None or seconds < least):
+    least = SHORTEST_ISOLATED_SECONDS if large or not alone else SHORT_BUDGET_SECONDS
+    short = alone if seconds is None else seconds < least
+    if short and wishes.memory_mb is None:
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (

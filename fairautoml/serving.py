@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from fairautoml.assembly import FairClassifier
 from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data._per_row import check_length, read_weights
+from fairautoml.data.columns import TableSchema
 from fairautoml.data.new_rows import read_new_rows
 from fairautoml.data.target import check_given, known_labels, plain_labels
 from fairautoml.exceptions import InputError
@@ -212,7 +213,9 @@ class Served:
         entry = pool.select(max_gap=max_gap, min_score=min_score)
         other = copy.copy(self)
         other._serve(pool, entry)
-        other.summary_ = {**self.summary_, "best": describe_entry(entry, pool.board.objective)}
+        best = describe_entry(entry, pool.board.objective)
+        # The margin speaks about what the search has chosen, not about this entry.
+        other.summary_ = {**self.summary_, "margin": None, "best": best}
         return other
 
     def _searched(self) -> Pool:
@@ -229,6 +232,13 @@ class Served:
         self.best_entry_ = entry
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
+
+    def _remember_names(self, schema: TableSchema) -> None:
+        self.n_features_in_ = len(schema.names_in)
+        if schema.named:
+            self.feature_names_in_ = np.array(schema.names_in, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     def _matched(self, X: Any, sensitive: Any, y: Any = None, sample_weight: Any = None) -> Inputs:
         given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from fairautoml.assembling import Assembled, Margin
 from fairautoml.run import History, Improvement, RunPlan
 from fairautoml.trials import Candidate, Entry, Origin, Status, TrialResult
 
-BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST})
+BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST, Status.NO_SPACE})
 """Ends of a trial that are nobody's wish."""
 
 
@@ -64,6 +66,7 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
         "gap": _finite(entry.gap) if entry.measures else None,
         "feasible": entry.feasible if entry.measures else None,
         "constant": entry.constant,
+        "members": [{"trial": key, "share": share} for key, share in entry.members],
         "measures": [
             {
                 "metric": m.metric,
@@ -96,7 +99,7 @@ CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT, Status.PRUNED})
 def run_summary(
     history: History,
     plan: RunPlan,
-    best: Entry,
+    assembled: Assembled,
     *,
     seconds: float,
     time_budget: float | None,
@@ -109,8 +112,8 @@ def run_summary(
         What the search has seen.
     plan : RunPlan
         What was searched.
-    best : Entry
-        The chosen entry.
+    assembled : Assembled
+        The chosen entry, and how it was chosen.
     seconds : float
         Wall-clock seconds of ``fit``.
     time_budget : float or None
@@ -125,7 +128,9 @@ def run_summary(
         trained or scored; ``overhead_ms`` are the controller's milliseconds per trial: to ask,
         to tell, and to settle a result (post-processing and storage). ``n_feasible`` trials met
         the constraints; ``seconds_to_best`` after the start the best entry was known, and
-        ``improvements`` are the moments at which the best one changed.
+        ``improvements`` are the moments at which the best one changed. ``assembly_seconds`` is
+        what ensemble and choice took; ``margin`` says how sure it is that the constraints hold on
+        new people, how far inside the limits the served entry is and what that costs (``Margin``).
     """
     statuses = [result.status for result in history.results]
     training = sum(result.seconds for result in history.results)
@@ -137,8 +142,9 @@ def run_summary(
         "n_cut_off": sum(status in CUT_OFF for status in statuses),
         "max_trials": plan.n_trials,
         "time_budget": time_budget,
-        "n_entries": len(history.entries),
+        "n_entries": len(assembled.entries),
         "seconds": round(seconds, 3),
+        "assembly_seconds": round(assembled.seconds, 3),
         "training_seconds": round(training, 3),
         "overhead_fraction": round(max(0.0, 1.0 - training / available), 4),
         "overhead_ms": {
@@ -155,7 +161,8 @@ def run_summary(
         "allocator": plan.allocator,
         "executor": plan.executor,
         "seed": plan.seed,
-        "best": describe_entry(best, plan.problem.objective.name),
+        "margin": None if assembled.margin is None else asdict(assembled.margin),
+        "best": describe_entry(assembled.best, plan.problem.objective.name),
     }
 
 
@@ -216,6 +223,25 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
         f"no model meets constraint={wanted!r} on the search rows; the least unfair one is kept: "
         f"{worst.metric} on {worst.system!r} is {found}. Give more time or rows, a looser bound, "
         "or fewer groups; leaderboard_ has the front"
+    )
+
+
+def margin_notes(margin: Margin | None) -> tuple[str, ...]:
+    """Return a note when there is no entry as sure to meet the constraints as was asked for.
+
+    Parameters
+    ----------
+    margin : Margin or None
+        Of what is served.
+    """
+    # Where a limit is missed on the search rows already, ``shortfall`` says so.
+    if margin is None or not margin.insufficient_evidence or margin.margin < 0:
+        return ()
+    return (
+        f"insufficient evidence: no model found is as sure as confidence={margin.confidence} to "
+        "meet the constraint on new people; the surest one is served, with an estimated "
+        f"probability of {margin.probability:.2f}. Give more rows, a looser bound, fewer groups, "
+        "or confidence='auto'",
     )
 
 

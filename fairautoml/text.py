@@ -129,6 +129,7 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
     for measure in entry["measures"]:
         found = measure["reason"] if measure["value"] is None else f"{measure['value']:.4f}"
         lines.append(f"    {measure['metric']}[{measure['groups']}] {found}")
+    lines += _margin_lines(result["search"].get("margin"))
     lines.append(f"  rule: {entry['rule']}")
     most = result["most_accurate"]
     gap = "undefined" if most["gap"] is None else f"{most['gap']:.4f}"
@@ -137,6 +138,16 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
         f"({most['learner']}) at gap {gap}"
     )
     return lines
+
+
+def _margin_lines(margin: Mapping[str, Any] | None) -> list[str]:
+    if margin is None or margin["margin"] < 0:
+        return []
+    return [
+        f"  margin: {margin['margin']:.4f} inside the limit, at a price of {margin['price']:.4f}; "
+        f"holds on new people with probability {margin['probability']:.2f} (an estimate, "
+        f"confidence={margin['confidence']})"
+    ]
 
 
 def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:

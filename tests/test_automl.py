@@ -96,8 +96,8 @@ def test_another_point_of_the_front_needs_no_training(people, fitted, monkeypatc
     monkeypatch.setattr("fairautoml.evaluation.fitting.fit_candidate", train)
     X, _ = people
     before = fitted.predict(X)
-    fairer = fitted.select(max_gap=0.03)
-    assert fairer.best_entry_.gap <= 0.03 < fitted.best_entry_.gap
+    fairer = fitted.select(max_gap=0.01)
+    assert fairer.best_entry_.gap <= 0.01 < fitted.best_entry_.gap
     assert (fairer.predict(X) != before).any()
     assert (fitted.predict(X) == before).all()
 
@@ -153,7 +153,10 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_alike(people, tmp
     assert len(pd.read_csv(tmp_path / "run" / "leaderboard.csv")) == len(rows)
 
 
-def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path):
+def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path, monkeypatch):
+    # What is good enough for the ensemble of a longer run is kept; here that is next to nothing.
+    monkeypatch.setattr("fairautoml.assembling.LIBRARY", 1)
+    monkeypatch.setattr("fairautoml.assembling.SINGLES", 1)
     model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*people, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     assert stored == set(model.pool_.bags)
@@ -265,7 +268,7 @@ def test_nothing_is_printed_or_logged(people, capfd, caplog):
 
 def test_another_point_of_the_front_describes_itself(fitted):
     before = copy.deepcopy(fitted.summary_)
-    fairer = fitted.select(max_gap=0.03)
+    fairer = fitted.select(max_gap=0.01)
     assert fairer.summary_["best"]["gap"] == fairer.best_entry_.gap
     assert fairer.summary_["best"]["rule"] == fairer.best_entry_.rule.describe()
     assert fairer.summary_["best"] != before["best"]

@@ -1,5 +1,10 @@
-from fairautoml.planning import first_candidates
+import pytest
+
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.options import check_wishes
+from fairautoml.planning import _executor, first_candidates
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
+from quick_fits import few_people, quick
 
 LEARNERS = {name: load_space("learners", name) for name in ("lightgbm", "logistic_regression")}
 
@@ -19,3 +24,29 @@ def test_a_cheap_mitigation_of_the_space_is_tried_early_and_a_costly_one_is_not(
     assert [candidate.mitigation for candidate in found[:3]] == ["none", "reweighing", "none"]
     assert found[1].params == found[0].params
     assert "exponentiated_gradient" not in {candidate.mitigation for candidate in found}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"scheduler": "tcp://127.0.0.1:1"}, "scheduler='tcp://127.0.0.1:1' is for executor='das"),
+        ({"memory_limit": 900, "executor": "serial"}, "memory_limit=900 needs trials in child"),
+    ],
+)
+def test_a_limit_that_the_executor_would_pass_over_is_refused(asked, message):
+    X, y, group = few_people()
+    with pytest.raises(ParameterError, match=message):
+        quick(**asked).fit(X, y, group)
+
+
+def test_a_memory_limit_is_kept_without_the_executor_being_named():
+    X, y, group = few_people()
+    with pytest.raises(InputError, match=r"memory_limit=1 is below the .* MiB floor"):
+        quick(memory_limit=1, executor="auto").fit(X, y, group)
+
+
+@pytest.mark.parametrize(("seconds", "place"), [(2, "serial"), (5, "local"), (None, "local")])
+def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(seconds, place):
+    trials = 4 if seconds is None else None
+    wishes = check_wishes(quick(time_budget=seconds, n_trials=trials, n_jobs=2))
+    assert _executor(wishes, 240) == place

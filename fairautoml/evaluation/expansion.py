@@ -1,11 +1,15 @@
 """Train once, mitigate many: from one score column to leaderboard entries.
 
+A column is the scores of one trial or of an ensemble. The shares of an ensemble are learned from
+labels like a rule, so its scores differ by fold: rows are decided by shares that their own fold
+had no part in, as by a rule that it had no part in.
+
 Every post-processor is fitted for every tolerance on the other folds and scored on this one
 (cross-fitted); the rule that would be deployed is fitted on all rows.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,68 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.problem import Problem
 from fairautoml.metrics import GroupCounts, Undefined
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
-from fairautoml.trials import Entry, Measure, Rule, TrialResult, acceptance
+from fairautoml.trials import Candidate, Entry, Measure, Rule, TrialResult, acceptance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Column:
+    """Scores that rules are fitted on, and whose they are.
+
+    Parameters
+    ----------
+    trial_key : str
+        Name of the trial or ensemble.
+    trial_number : int
+        Its turn.
+    candidate : Candidate
+        What was trained.
+    seconds : float
+        Training seconds.
+    deployed : ndarray of float32, shape (n_rows,)
+        Out-of-fold scores that the deployed rule is fitted on.
+    by_fold : ndarray of float32, shape (n_folds, n_rows), or None
+        The scores by which rules for the rows of a fold are fitted and judged, where they differ
+        from fold to fold; None = the deployed ones.
+    members : tuple of (str, float)
+        Trials of an ensemble and their shares.
+    """
+
+    trial_key: str
+    trial_number: int
+    candidate: Candidate
+    seconds: float
+    deployed: NDArray[np.float32]
+    by_fold: NDArray[np.float32] | None = None
+    members: tuple[tuple[str, float], ...] = ()
+
+    def of_fold(self, fold: int) -> NDArray[np.float32]:
+        """Return the scores for fitting and judging a fold, shape (n_rows,)."""
+        return self.deployed if self.by_fold is None else self.by_fold[fold]
+
+    def judged(self, folds: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return each row's score as it is judged in its own fold, shape (n_rows,)."""
+        return (
+            self.deployed if self.by_fold is None else self.by_fold[folds, np.arange(len(folds))]
+        )
+
+
+def column_of(result: TrialResult, scores: NDArray[np.float32]) -> Column:
+    """Return the column of a successful trial.
+
+    Parameters
+    ----------
+    result : TrialResult
+        Status SUCCESS.
+    scores : ndarray of float32, shape (n_rows,)
+        Its out-of-fold scores.
+    """
+    return Column(
+        trial_key=result.trial.key,
+        trial_number=result.trial.number,
+        candidate=result.trial.candidate,
+        seconds=result.seconds,
+        deployed=np.asarray(scores),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +106,22 @@ def expand(
     problem : Problem
         Labels, groups, constraints, post-processors.
     """
+    return expand_column(column_of(result, scores), problem)
+
+
+def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
+    """Return the leaderboard entries of a score column.
+
+    Parameters
+    ----------
+    column : Column
+        Of a trial or an ensemble.
+    problem : Problem
+        Labels, groups, constraints, post-processors.
+    """
     data = problem.dataset
     rows = ScoreRows(
-        scores=np.asarray(scores),
+        scores=column.deployed,
         y=data.y,
         weight=data.weight,
         cells=data.cells,
@@ -52,23 +130,26 @@ def expand(
     )
     entries: list[Entry] = []
     for mitigator in problem.mitigators:
-        for scored in _cross_fitted(mitigator, rows, problem):
-            entry = _entry(scored, result, rows, problem)
+        for scored in _cross_fitted(mitigator, rows, column, problem):
+            entry = _entry(scored, column, problem)
             if entry is not None:
                 entries.append(entry)
     return tuple(entries)
 
 
-def _cross_fitted(mitigator: Mitigator, rows: ScoreRows, problem: Problem) -> list[_Scored]:
+def _cross_fitted(
+    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem
+) -> list[_Scored]:
     fit: Any = mitigator.fit_rules
     deployed = fit(rows, problem.goal, problem.tolerances)
     tables = [np.zeros((rows.n_cells, 2, 2)) for _ in deployed]
     alive = [rule is not None for _, rule in deployed]
     for fold in range(int(problem.folds.max()) + 1):
         here = problem.folds == fold
-        held_out = rows.take(here)
+        scored = replace(rows, scores=column.of_fold(fold))
+        held_out = scored.take(here)
         draws = None if problem.draws is None else problem.draws[here]
-        fitted = fit(rows.take(~here), problem.goal, problem.tolerances)
+        fitted = fit(scored.take(~here), problem.goal, problem.tolerances)
         for at, (_, rule) in enumerate(fitted):
             alive[at] = alive[at] and rule is not None
             if alive[at]:
@@ -91,22 +172,20 @@ def _counts(rule: Rule, rows: ScoreRows, draws: NDArray[np.float64] | None) -> G
     return GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
 
-def _entry(
-    scored: _Scored, result: TrialResult, rows: ScoreRows, problem: Problem
-) -> Entry | None:
-    metric = problem.objective
+def _entry(scored: _Scored, column: Column, problem: Problem) -> Entry | None:
+    metric, data = problem.objective, problem.dataset
     if metric.on == "decisions":
         score = metric.value(scored.counts)
     else:
-        score = metric.value(rows.y, rows.scores, rows.weight)
+        score = metric.value(data.y, column.judged(problem.folds), data.weight)
     if isinstance(score, Undefined):
         return None
     accepted = scored.counts.table[:, :, 1].sum()
     total = scored.counts.table.sum()
     return Entry(
-        trial_key=result.trial.key,
-        trial_number=result.trial.number,
-        candidate=result.trial.candidate,
+        trial_key=column.trial_key,
+        trial_number=column.trial_number,
+        candidate=column.candidate,
         mitigator=scored.mitigator,
         tolerance=scored.tolerance,
         rule=scored.rule,
@@ -115,7 +194,8 @@ def _entry(
         measures=measure(scored.counts, problem),
         counts=scored.counts.table,
         constant=bool(accepted == 0 or np.isclose(accepted, total, rtol=1e-12)),
-        seconds=result.seconds,
+        seconds=column.seconds,
+        members=column.members,
     )
 
 

@@ -180,6 +180,23 @@ def _too_many(problem: Problem) -> str:
     return f"{groups.n_cells} cells of groups, at most {MOST_CELLS} are learned"
 
 
+def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
+    """Return the problem with what the search has learned, or without what would need it.
+
+    Parameters
+    ----------
+    problem : Problem
+        As posed.
+    artifacts : Artifacts
+        Of the search, which has ended.
+    """
+    trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())
+    if not artifacts.has_scores(trial.key):
+        mitigators = tuple(m for m in problem.mitigators if not m.needs_membership)
+        return replace(problem, mitigators=mitigators)
+    return replace(problem, membership=np.asarray(artifacts.scores(trial.key)))
+
+
 def kept_membership(artifacts: Artifacts, rules_read_it: Sequence[bool]) -> Membership | None:
     """Return the trained models when some rule reads them.
 

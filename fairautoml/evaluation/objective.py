@@ -19,6 +19,7 @@ from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
 from fairautoml.evaluation.fold_rows import FoldRows
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.evaluation.rivalry import FEWEST_FOLDS, row_losses, too_far
+from fairautoml.exceptions import StorageFullError
 from fairautoml.mitigators import Target
 from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, seed_of
 
@@ -90,6 +91,8 @@ class Objective:
                     result = self._cross_validate(trial, start)
         except OutOfTimeError as exc:
             result = TrialResult(trial=trial, status=Status.TIMEOUT, error=str(exc))
+        except StorageFullError as exc:
+            result = TrialResult(trial=trial, status=Status.NO_SPACE, error=str(exc))
         except MemoryError as exc:
             result = TrialResult(trial=trial, status=Status.MEMOUT, error=repr(exc))
         except (Exception, SystemExit) as exc:

@@ -32,17 +32,23 @@ class Leaderboard:
         Name of the performance metric.
     n_rows : ndarray of float64, shape (n_cells,)
         Effective number of rows of each finest cell, for intervals.
+    served : Entry, optional
+        The one that is served: it comes first, whatever the order of the others says, because it
+        may have been chosen for the margin that it keeps.
     """
 
     entries: tuple[Entry, ...]
     systems: tuple[GroupSystem, ...]
     objective: str
     n_rows: NDArray[np.float64]
+    served: Entry | None = None
 
     @cached_property
     def ordered(self) -> tuple[Entry, ...]:
-        """Entries, best first."""
-        return tuple(order(self.entries))
+        """Entries, the served one first and then the best."""
+        served = self.served
+        ranked = [entry for entry in order(self.entries) if entry is not served]
+        return tuple(ranked) if served is None else (served, *ranked)
 
     def pareto_front(self) -> tuple[Entry, ...]:
         """Return the non-dominated entries, fairest first."""
@@ -52,13 +58,13 @@ class Leaderboard:
         self, *, max_gap: float | None, min_score: float | None, trials: Collection[str]
     ) -> Entry | None:
         """Return the best entry of the given trials under other wishes, None when none fits."""
-        kept = [entry for entry in self.entries if entry.trial_key in trials]
+        kept = [entry for entry in self.entries if set(entry.sources) <= set(trials)]
         rises = METRICS.get(self.objective).greater_is_better
         least = min_score if min_score is None or rises else -min_score
         return select(kept, max_gap=max_gap, min_value=least)
 
     def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
-        """Return one row per entry, best first.
+        """Return one row per entry, the served one first and then the best.
 
         Parameters
         ----------
@@ -71,8 +77,9 @@ class Leaderboard:
             ``rank``, ``feasible``, the objective, ``gap`` with ``gap_low`` and ``gap_high`` (95 %
             bootstrap interval of the largest gap, for display), ``learner``, ``encoding``,
             ``mitigation``, ``mitigator``, ``tolerance``, ``needs_sensitive``, ``constant``,
-            ``trial``, ``seconds``, one column per constrained metric and group system, and
-            ``rule``. Undefined values are missing, and so are ``feasible`` and the gaps when
+            ``trial``, ``n_models`` (trials whose mean decides: 1 but for an ensemble),
+            ``seconds``, one column per constrained metric and group system, and ``rule``.
+            Undefined values are missing, and so are ``feasible`` and the gaps when
             nothing is constrained.
         """
         place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
@@ -109,6 +116,7 @@ class Leaderboard:
             "needs_sensitive": entry.rule.needs_sensitive,
             "constant": entry.constant,
             "trial": entry.trial_number,
+            "n_models": len(entry.sources),
             "seconds": round(entry.seconds, 3),
             **{f"{m.metric}[{m.system}]": m.value for m in entry.measures},
             "rule": entry.rule.describe(),

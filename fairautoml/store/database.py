@@ -24,6 +24,9 @@ BUSY_SECONDS = 30.0
 """How long a writer waits for a reader that copies the file."""
 
 DRIVER = "postgresql+psycopg"
+SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+"""Parameters of a connection that no file and no message may show."""
+
 _DISK_FULL = "53100"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRIMARY = 0xFF
@@ -66,7 +69,9 @@ def shown(url: URL) -> str:
     """Return the address without the password; of a file its path."""
     if url.drivername == "sqlite":
         return str(url.database)
-    return url.render_as_string(hide_password=True)
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    open_to_all = {name: url.query[name] for name in url.query if name not in SECRETS}
+    return bare.set(query=open_to_all).render_as_string()
 
 
 class Database:
@@ -111,6 +116,17 @@ class Database:
                 yield self._open
         except sqlalchemy.exc.DBAPIError as exc:
             raise _in_our_words(exc.orig, self.name) from exc
+
+    def reach(self) -> None:
+        """Connect, so that a wrong address is found before anything else is done.
+
+        Raises
+        ------
+        StorageUnavailableError
+            The database does not answer, or not to this user.
+        """
+        with self.transaction():
+            pass
 
     def check(self) -> None:
         """Look for damage in the pages of a SQLite file.

@@ -4,15 +4,13 @@ Every file is written whole or not at all, except ``trials.jsonl``, to which lin
 torn last line is ignored by readers and cut off before the next append.
 """
 
-import contextlib
-import errno
 import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -24,10 +22,9 @@ from fairautoml.exceptions import (
     RunFolderError,
     RunFolderExistsError,
     RunFolderLockedError,
-    StorageFullError,
 )
 from fairautoml.trials import Artifacts
-from fairautoml.trials.artifacts import sync_folder
+from fairautoml.trials.artifacts import full_disk_named, sync_folder
 
 STUDY = "study.json"
 """Says where the trials are recorded; without it there is nothing to resume."""
@@ -56,6 +53,9 @@ OWN_FILES = frozenset(
     }
 )
 """What ``overwrite`` may replace; nothing else in a folder is ever touched."""
+
+BEGUN = frozenset({STUDY, "model.json", "trials.jsonl"})
+"""Without any of these a run was ended before it began, and what it left is nobody's work."""
 
 LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
@@ -120,7 +120,14 @@ class RunFolder:
         raise RunFolderExistsError(msg)
 
     def _locked(self) -> IO[bytes]:
-        stream = (self.path / "run.lock").open("ab+")
+        try:
+            stream = (self.path / "run.lock").open("ab+")
+        except OSError as exc:
+            msg = (
+                f"run_dir={str(self.path)!r} cannot be written to: {exc.strerror}; copy the "
+                "folder to where it can, or name another"
+            )
+            raise RunFolderError(msg) from exc
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
@@ -152,7 +159,7 @@ class RunFolder:
         raise RunFolderError(msg)
 
     def _clear(self, found: set[str], *, overwrite: bool) -> None:
-        if found and not overwrite:
+        if found & BEGUN and not overwrite:
             self.close()
             msg = (
                 f"run_dir={str(self.path)!r} holds an earlier run; name a new folder, "
@@ -186,7 +193,7 @@ class RunFolder:
         target = self.path / name
         partial = target.with_name(f".{name}.tmp")
         try:
-            with _full_disk_named(target):
+            with full_disk_named(target):
                 write(partial)
                 with partial.open("rb+") as stream:
                     os.fsync(stream.fileno())
@@ -205,7 +212,7 @@ class RunFolder:
         """
         text = json.dumps(dict(line), sort_keys=True, allow_nan=False)
         path = self.path / "trials.jsonl"
-        with _full_disk_named(path), path.open("ab+") as stream:
+        with full_disk_named(path), path.open("ab+") as stream:
             _cut_torn_line(stream)
             stream.write(text.encode() + b"\n")
 
@@ -217,10 +224,10 @@ class RunFolder:
         self.write("trials.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
 
     def logged_trials(self) -> frozenset[int]:
-        """Return the numbers of the trials that ``trials.jsonl`` speaks of, whole lines only."""
+        """Return the numbers of the trials that whole lines of ``trials.jsonl`` speak of."""
         path = self.path / "trials.jsonl"
         text = path.read_bytes() if path.is_file() else b""
-        return frozenset(map(_number, text[: text.rfind(b"\n") + 1].splitlines()))
+        return frozenset(map(_number, text[: text.rfind(b"\n") + 1].splitlines())) - {-1}
 
     def write_model(self, model: Any, about: Mapping[str, object]) -> None:
         """Write ``model.joblib`` and, last, ``model.json`` with its hash and the versions."""
@@ -234,17 +241,6 @@ class RunFolder:
                 "versions": {name: library_version(name) for name in LIBRARIES},
             },
         )
-
-
-@contextlib.contextmanager
-def _full_disk_named(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        msg = f"no space left for {str(target)!r}; free some and run again"
-        raise StorageFullError(msg) from exc
 
 
 def _cut_torn_line(stream: IO[bytes]) -> None:
@@ -326,7 +322,7 @@ def read_model(folder: Path) -> Any:
 
 
 def _number(line: bytes) -> int:
-    """Return the trial that a line is about, -1 when it does not say."""
+    """Return the trial that a line is about, -1 when it is damaged and does not say."""
     try:
         found = json.loads(line)
     except ValueError:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
-from fairautoml.exceptions import RunFolderError
+from fairautoml.exceptions import RunFolderError, StorageFullError
 from fairautoml.store import fingerprint as prints
 from fairautoml.store.database import Database, corrupt
 from fairautoml.store.tables import RUNNING, SCHEMA, digest, metadata, runs, trials
@@ -261,6 +261,9 @@ class Study:
             It could not be kept.
         """
         trial = record.result.trial
+        if record.result.status is Status.NO_SPACE:
+            # Not the trial's fault: it is asked again when the run goes on.
+            raise StorageFullError(record.result.error)
         _, asked = self._asked.pop(trial.number, (trial, record.seconds))
         numbers = {*self._numbers, trial.number}
         with self._database.transaction() as connection:

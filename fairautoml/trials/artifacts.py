@@ -1,7 +1,12 @@
 """Files of a trial: its out-of-fold scores and the models of its folds."""
 
+import contextlib
+import errno
+import io
 import os
-from collections.abc import Callable
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,22 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+
+from fairautoml.exceptions import ModelCorruptError, StorageFullError
+
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    TypeError,
+    pickle.UnpicklingError,
+    zlib.error,
+)
+"""What reading a missing, cut or overwritten file of this library may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +53,10 @@ class Artifacts:
         """Keep an out-of-fold score column, shape (n_rows,), as float32."""
 
         def write(path: Path) -> None:
-            with path.open("wb") as stream:
-                np.save(stream, scores.astype(np.float32, copy=False), allow_pickle=False)
+            # Into a file itself, NumPy would not say that the disk is full.
+            column = io.BytesIO()
+            np.save(column, scores.astype(np.float32, copy=False), allow_pickle=False)
+            path.write_bytes(column.getbuffer())
 
         self._replace(self.folder / "scores" / f"{key}.npy", write)
 
@@ -51,12 +74,47 @@ class Artifacts:
         )
 
     def models(self, key: str) -> Any:
-        """Return the fold models of a trial; only ever called on files of the same run."""
-        return joblib.load(self.folder / "models" / f"{key}.joblib")
+        """Return the fold models of a trial; only ever called on files of the same run.
+
+        Raises
+        ------
+        ModelCorruptError
+            The file is missing or damaged.
+        """
+        path = self.folder / "models" / f"{key}.joblib"
+        try:
+            return joblib.load(path)
+        except UNREADABLE as exc:
+            msg = (
+                f"{str(path)!r} is missing or damaged ({exc!r}); remove it and "
+                f"'scores/{key}.npy', and go on with resume=True, which trains it again"
+            )
+            raise ModelCorruptError(msg) from exc
 
     def has_scores(self, key: str) -> bool:
         """Whether the score column of a trial is there; models are older than scores."""
         return (self.folder / "scores" / f"{key}.npy").is_file()
+
+    def has_all_scores(self, key: str, n_rows: int) -> bool:
+        """Whether the score column of a trial is there and was not cut off.
+
+        Parameters
+        ----------
+        key : str
+            Of the trial.
+        n_rows : int
+            Length of a score column.
+        """
+        path = self.folder / "scores" / f"{key}.npy"
+        try:
+            # A memory map of each of thousands would take seconds.
+            with path.open("rb") as stream:
+                np.lib.format.read_magic(stream)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                whole = stream.tell() + n_rows * dtype.itemsize
+        except (FileNotFoundError, ValueError):
+            return False
+        return shape == (n_rows,) and path.stat().st_size == whole
 
     def drop_models(self, key: str) -> None:
         """Forget the fold models of a trial that can no longer be chosen."""
@@ -71,13 +129,37 @@ class Artifacts:
     def _replace(path: Path, write: Callable[[Path], object]) -> None:
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            write(partial)
-            with partial.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            partial.replace(path)
-            sync_folder(path.parent)
+            with full_disk_named(path):
+                write(partial)
+                with partial.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                partial.replace(path)
+                sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def full_disk_named(target: Path) -> Iterator[None]:
+    """Turn the error of a full disk into one that names the file.
+
+    Parameters
+    ----------
+    target : Path
+        What is written.
+
+    Raises
+    ------
+    StorageFullError
+        There is no space left.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        msg = f"no space left for {str(target)!r}; free some and run again"
+        raise StorageFullError(msg) from exc
 
 
 def sync_folder(folder: Path) -> None:

@@ -118,9 +118,9 @@ class Entry:
     Parameters
     ----------
     trial_key : str
-        Whose fold models and scores.
+        Whose fold models and scores: a trial, or ``"ensemble"``.
     trial_number : int
-        Its turn.
+        Its turn; that of an ensemble comes after all trials.
     candidate : Candidate
         What was trained.
     mitigator : str
@@ -140,7 +140,9 @@ class Entry:
     constant : bool
         Everybody gets the same decision.
     seconds : float
-        Training seconds of the trial.
+        Training seconds of the trial, of an ensemble those of all members.
+    members : tuple of (str, float)
+        Keys of the trials whose mean is an ensemble's score, and their shares; empty for a trial.
     """
 
     trial_key: str
@@ -155,6 +157,12 @@ class Entry:
     counts: NDArray[np.float64]
     constant: bool
     seconds: float
+    members: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Keys of the trials whose fold models it takes."""
+        return tuple(key for key, _ in self.members) if self.members else (self.trial_key,)
 
     @property
     def gap(self) -> float:

@@ -22,6 +22,7 @@ class Status(StrEnum):
     LOST = "lost"
     STOPPED = "stopped"
     PRUNED = "pruned"
+    NO_SPACE = "no_space"
 
 
 class Origin(StrEnum):

@@ -5,7 +5,7 @@ import pytest
 
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.expansion import expand, measure
+from fairautoml.evaluation.expansion import Column, expand, expand_column, measure
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
@@ -45,7 +45,13 @@ def problem_of(dataset, constraint, mitigators, objective="accuracy"):
         goal=Goal(targets=targets, objective=objective, randomized=randomized),
         mitigators=chosen,
         tolerances=tolerance_grid(targets),
+        membership=membership_of(dataset),
     )
+
+
+def membership_of(dataset):
+    shares = np.random.default_rng(2).uniform(0.1, 1, (N_ROWS, dataset.groups.n_cells, 2))
+    return (shares / shares.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
 
 
 POST = [n for n in MITIGATORS.names() if MITIGATORS.get(n).stage == "post"]
@@ -99,6 +105,56 @@ def test_the_rule_of_a_fold_is_fitted_on_the_other_folds_only(dataset):
         ).table
     assert np.allclose(entry.counts, counts)
     assert entry.rule == Remembers(float(scores.mean()))
+
+
+def mixed_column(deployed, by_fold):
+    return Column(
+        trial_key="ensemble",
+        trial_number=7,
+        candidate=Candidate(learner="ensemble"),
+        seconds=3.0,
+        deployed=deployed,
+        by_fold=by_fold,
+        members=(("00001-a", 0.6), ("00002-b", 0.4)),
+    )
+
+
+def test_scores_that_differ_by_fold_fit_and_judge_each_fold_by_its_own(dataset):
+    seen = []
+    problem = problem_of(dataset, None, [remembering(seen)])
+    deployed = scores_of(dataset)
+    rng = np.random.default_rng(3)
+    by_fold = rng.uniform(size=(4, N_ROWS)).astype(np.float32)
+    (entry,) = expand_column(mixed_column(deployed, by_fold), problem)
+    assert np.array_equal(seen[0].scores, deployed)
+    accepted = np.zeros(N_ROWS)
+    for fold in range(4):
+        here = problem.folds == fold
+        assert np.array_equal(seen[1 + fold].scores, by_fold[fold][~here])
+        accepted[here] = by_fold[fold][here] >= by_fold[fold][~here].mean()
+    right = np.average(accepted == dataset.y, weights=dataset.weight)
+    assert entry.score == pytest.approx(right)
+    assert entry.rule == Remembers(float(deployed.mean()))
+
+
+def test_an_objective_on_scores_judges_each_row_by_the_scores_of_its_fold(dataset):
+    problem = problem_of(dataset, None, ["none"], objective="log_loss")
+    by_fold = np.random.default_rng(3).uniform(0.1, 0.9, size=(4, N_ROWS)).astype(np.float32)
+    (entry,) = expand_column(mixed_column(scores_of(dataset), by_fold), problem)
+    judged = by_fold[problem.folds, np.arange(N_ROWS)]
+    expected = METRICS.get("log_loss").value(dataset.y, judged, dataset.weight)
+    assert entry.score == pytest.approx(expected)
+
+
+def test_the_entries_of_an_ensemble_name_its_members(dataset):
+    problem = problem_of(dataset, None, ["none"])
+    scores = scores_of(dataset)
+    (entry,) = expand_column(mixed_column(scores, None), problem)
+    assert entry.members == (("00001-a", 0.6), ("00002-b", 0.4))
+    assert entry.sources == ("00001-a", "00002-b")
+    assert (entry.trial_key, entry.trial_number, entry.seconds) == ("ensemble", 7, 3.0)
+    (single,) = expand(RESULT, scores, problem)
+    assert (single.members, single.sources) == ((), (RESULT.trial.key,))
 
 
 @pytest.mark.parametrize("name", POST)

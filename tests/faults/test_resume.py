@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from fairautoml import FairAutoML
 from fairautoml.exceptions import (
+    ModelCorruptError,
     NoFeasibleModelWarning,
     ParameterError,
     ResumeMismatchError,
@@ -20,6 +22,8 @@ from fairautoml.exceptions import (
     RunFolderExistsError,
     RunFolderLockedError,
     StorageCorruptError,
+    StorageFullError,
+    StorageUnavailableError,
 )
 from fairautoml.store import RunFolder
 from quick_fits import few_people, quick
@@ -207,3 +211,61 @@ def test_a_time_budget_counts_what_was_used_before(tmp_path):
     again = fit(tmp_path / "run", n_trials=None, time_budget=2.0, resume=True)
     assert len(again.trials_) <= len(first.trials_) + 1
     assert again.best_entry_.trial_key == first.best_entry_.trial_key
+
+
+def test_a_log_with_a_line_that_is_no_record_does_not_stop_the_run(run):
+    whole = (run / "trials.jsonl").read_bytes()
+    (run / "trials.jsonl").write_bytes(b"\xff\xfe no record\n" + whole.split(b"\n", 1)[1])
+    assert fit(run, resume=True).summary_["n_trials"] == 4
+    assert (run / "trials.jsonl").read_bytes() == whole
+
+
+def test_a_score_column_that_was_cut_off_is_made_again(run):
+    files = sorted((run / "scores").iterdir())
+    before = {path.name: path.read_bytes() for path in files}
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-8])
+    fit(run, resume=True)
+    assert {path.name: path.read_bytes() for path in files} == before
+
+
+def test_damaged_models_are_named_with_the_way_to_train_them_again(run):
+    for path in (run / "models").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ModelCorruptError, match=r"is missing or damaged.*'scores/") as info:
+        fit(run, resume=True)
+    named = re.search(r"'scores/(.*?)\.npy'", str(info.value))[1]
+    for kept in sorted((run / "scores").iterdir()):
+        (run / "models" / f"{kept.stem}.joblib").unlink(missing_ok=True)
+        kept.unlink()
+    assert fit(run, resume=True).summary_["n_trials"] == 4
+    assert (run / "scores" / f"{named}.npy").is_file()
+
+
+def test_a_disk_that_is_full_for_a_model_ends_the_run_and_not_the_trial(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fairautoml.trials.artifacts.joblib.dump", full)
+        with pytest.raises(StorageFullError, match=r"no space left for '.*/models/00000-"):
+            fit(tmp_path / "run")
+    fit(tmp_path / "whole")
+    log = (tmp_path / "whole" / "trials.jsonl").read_text().splitlines()
+    model = fit(tmp_path / "run", resume=True)
+    assert model.summary_["n_failed"] == 0
+    assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == len(log)
+
+
+def test_a_server_that_does_not_answer_costs_no_earlier_run(run):
+    before = bytes_of(run)
+    with pytest.raises(StorageUnavailableError, match="cannot be used"):
+        fit(run, overwrite=True, storage="postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
+    assert bytes_of(run) == before
+
+
+def test_a_folder_of_a_run_that_never_began_is_used_without_being_asked(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_json("config.json", {})
+    folder.close()
+    assert fit(tmp_path / "run").summary_["n_trials"] == 4

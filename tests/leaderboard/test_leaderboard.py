@@ -196,6 +196,7 @@ def test_the_table_has_a_row_per_entry_in_order():
         "needs_sensitive",
         "constant",
         "trial",
+        "n_models",
         "seconds",
         "demographic_parity_difference[sex]",
         "rule",
@@ -209,6 +210,29 @@ def test_the_table_of_some_entries_keeps_their_ranks():
     shown = board(entry(0.7, 0.2), entry(0.8, 0.01, number=1), entry(0.9, 0.02, number=2))
     assert shown.frame(shown.ordered[1:])["rank"].tolist() == [2, 3]
     assert shown.front_of(shown.frame())["trial"].tolist() == [1, 2]
+
+
+def test_what_is_served_comes_first_and_the_others_keep_their_order():
+    better, served, worse = entry(0.8, 0.01), entry(0.7, 0.01, number=1), entry(0.6, 0.01)
+    shown = Leaderboard(
+        entries=(worse, better, served),
+        systems=(SEX,),
+        objective="accuracy",
+        n_rows=np.array([100.0, 100.0]),
+        served=served,
+    )
+    assert shown.frame()["accuracy"].tolist() == [0.7, 0.8, 0.6]
+    assert shown.pareto_front() == (better,)
+
+
+def test_an_ensemble_can_be_selected_where_all_its_members_are_kept():
+    mixed = entry(0.9, 0.01, trial_key="ensemble", members=(("00000-x", 0.5), ("00001-x", 0.5)))
+    shown = board(entry(0.7, 0.01), mixed)
+    whole = shown.select(max_gap=0.05, min_score=None, trials={"00000-x", "00001-x"})
+    assert whole is mixed
+    partly = shown.select(max_gap=0.05, min_score=None, trials={"00000-x"})
+    assert partly.score == 0.7
+    assert shown.frame()["n_models"].tolist() == [2, 1]
 
 
 def test_undefined_values_are_missing_in_the_table():

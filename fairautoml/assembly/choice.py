@@ -1,0 +1,87 @@
+"""Which rule is served: what it is worth against the risk that it breaks the constraint.
+
+No margin is set: rules of tighter tolerances are compared with those of looser ones, so the margin
+is whatever the better rule keeps.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.trials import Entry
+
+Confidence = Literal["auto"] | float | None
+"""How sure it must be that the constraint holds on new people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An entry, and how likely it meets the constraints on new people.
+
+    Parameters
+    ----------
+    entry : Entry
+        The chosen one.
+    probability : float
+        That it meets all constraints, in [0, 1].
+    insufficient : bool
+        Whether a confidence was asked for and no entry reaches it.
+    """
+
+    entry: Entry
+    probability: float
+    insufficient: bool
+
+
+def choose(
+    entries: Sequence[Entry],
+    confidence: Literal["auto"] | float,
+    *,
+    chance: Callable[[Entry], float],
+    worth: Callable[[Entry], float],
+    fallback: float,
+) -> Choice:
+    """Return the entry to serve.
+
+    ``"auto"`` takes the largest ``worth P + fallback (1 - P)``: a rule that breaks the constraint
+    counts like one decision for everybody. Rules worth no more than that are left out while there
+    are others. A number takes the best entry that is so likely to
+    hold, and where none is the likeliest one.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Feasible ones, at least one; of equals the first is taken.
+    confidence : "auto" or float
+        Least probability, in (0, 1).
+    chance : callable
+        Probability that an entry meets all constraints.
+    worth : callable
+        What an entry is worth; greater is better.
+    fallback : float
+        What one decision for everybody is worth.
+    """
+    chances = np.array([chance(entry) for entry in entries])
+    values = np.array([worth(entry) for entry in entries])
+    insufficient = False
+    if confidence == "auto":
+        at = int(_expected(values, chances, fallback).argmax())
+    else:
+        sure = chances >= confidence
+        insufficient = not sure.any()
+        at = int(chances.argmax() if insufficient else np.where(sure, values, -np.inf).argmax())
+    return Choice(entry=entries[at], probability=float(chances[at]), insufficient=insufficient)
+
+
+def _expected(
+    values: NDArray[np.float64], chances: NDArray[np.float64], fallback: float
+) -> NDArray[np.float64]:
+    """Return what each rule is worth with its risk."""
+    # A rule worth less than the fallback would be rewarded for breaking the constraint.
+    useful = values > fallback
+    floor = fallback if useful.any() else float(values.min())
+    expected = floor + (values - floor) * chances
+    return np.where(useful, expected, -np.inf) if useful.any() else expected

@@ -1,0 +1,122 @@
+"""Which models are averaged, and how much each counts: greedy selection by log loss.
+
+Source: Caruana, Niculescu-Mizil, Crew, Ksikes, "Ensemble Selection from Libraries of Models",
+ICML 2004: forward selection with replacement, the best round kept. Their bags of models are bags
+of rows here: one selection per fold on the rows of the other folds, then the mean.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDS = 25
+"""Models that are added, repetitions included."""
+
+SMALLEST_PROBABILITY = 1e-6
+"""What the true label is given at the least: a float32 holds no 1 - 1e-8."""
+
+
+def select_greedily(
+    columns: NDArray[np.float32],
+    y: NDArray[np.integer],
+    weight: NDArray[np.float64],
+    *,
+    most: int | None,
+    rounds: int = ROUNDS,
+) -> NDArray[np.float64]:
+    """Return the share of each column in the mean of lowest log loss that is found.
+
+    Parameters
+    ----------
+    columns : ndarray of float32, shape (n_columns, n_rows)
+        P(y = 1) by each model; of equally good ones the first is taken.
+    y : ndarray of int, shape (n_rows,)
+        Labels 0 or 1.
+    weight : ndarray of float64, shape (n_rows,)
+        Sample weights.
+    most : int or None
+        Different columns at the most, at least 1; None = no limit.
+    rounds : int
+        Columns to add, at least 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_columns,)
+        Shares that sum to 1.
+    """
+    given = np.where(y == 1, columns, np.float32(1.0) - columns)
+    # The mean of what the models give the true label is what their mean gives it.
+    given = np.maximum(given, np.float32(SMALLEST_PROBABILITY))
+    share = (weight / weight.sum()).astype(np.float32)
+    picked = np.zeros(len(columns))
+    total = np.zeros(len(y), dtype=np.float32)
+    best_loss, best = np.inf, picked
+    for done in range(1, rounds + 1):
+        open_to = np.arange(len(columns))
+        if most is not None and np.count_nonzero(picked) >= most:
+            open_to = np.flatnonzero(picked)
+        losses = np.array([_loss(total + given[at], done, share) for at in open_to])
+        at = open_to[losses.argmin()]
+        picked[at] += 1
+        total += given[at]
+        if losses.min() < best_loss:
+            best_loss, best = losses.min(), picked / done
+    return best
+
+
+def _loss(total: NDArray[np.float32], count: int, share: NDArray[np.float32]) -> float:
+    return float(np.log(count) - share @ np.log(total))
+
+
+def shares_by_fold(
+    columns: NDArray[np.float32],
+    y: NDArray[np.integer],
+    weight: NDArray[np.float64],
+    folds: NDArray[np.integer],
+    *,
+    most: int | None,
+) -> NDArray[np.float64]:
+    """Return for each fold the shares that the rows of the other folds select.
+
+    Parameters
+    ----------
+    columns, y, weight, most
+        As in ``select_greedily``.
+    folds : ndarray of int, shape (n_rows,)
+        Fold of each row, every fold from 0 on among them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_folds, n_columns)
+        Each row sums to 1.
+    """
+    return np.array(
+        [
+            select_greedily(
+                columns[:, folds != fold], y[folds != fold], weight[folds != fold], most=most
+            )
+            for fold in range(int(folds.max()) + 1)
+        ]
+    )
+
+
+def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np.float64]:
+    """Return the shares that are deployed: the mean over the folds, of the largest ones only.
+
+    Parameters
+    ----------
+    by_fold : ndarray of float64, shape (n_folds, n_columns)
+        Shares per fold.
+    most : int or None
+        Columns with a share at the most; None = no limit.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_columns,)
+        Shares that sum to 1.
+    """
+    mean: NDArray[np.float64] = by_fold.mean(axis=0)
+    if most is not None:
+        # A stable order: of equal shares the first columns stay.
+        mean[np.argsort(-mean, kind="stable")[most:]] = 0.0
+    shares: NDArray[np.float64] = mean / mean.sum()
+    return shares

@@ -1,0 +1,200 @@
+"""The ensemble and the margin, from fit to prediction."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.assembling import ENSEMBLE, Finish
+from fairautoml.assembly import Blend
+from fairautoml.data import load
+from fairautoml.exceptions import DegradedWarning, ParameterError
+from fairautoml.leaderboard import best_of
+from fairautoml.mitigators._rules import CommonRule
+from fairautoml.text import result_of, result_text
+from fairautoml.trials import BlindRule
+
+CONSTRAINT = "demographic_parity_difference <= 0.1"
+
+
+@pytest.fixture(scope="module")
+def people():
+    table = load("lending").frame.head(700)
+    return table.drop(columns="repaid"), table["repaid"]
+
+
+def quick(constraint=CONSTRAINT, **parameters):
+    settings = {
+        "n_trials": 4,
+        "n_folds": 3,
+        "learners": ["logistic_regression", "lightgbm"],
+        "random_state": 0,
+    }
+    return FairAutoML(constraint, **{**settings, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted(people):
+    return quick().fit(*people, "sex")
+
+
+def mixed_entries(model):
+    return [entry for entry in model.pool_.board.entries if entry.members]
+
+
+def test_the_ensemble_is_on_the_leaderboard_with_what_its_members_cost(fitted):
+    rows = fitted.leaderboard_[fitted.leaderboard_["learner"] == ENSEMBLE]
+    entries = mixed_entries(fitted)
+    assert len(rows) == len(entries) > 3
+    assert (rows["n_models"] > 1).all()
+    assert set(rows["trial"]).isdisjoint(fitted.trials_["trial"])
+    seconds = fitted.trials_.set_index("trial")["seconds"]
+    members = [int(key.split("-")[0]) for key, _ in entries[0].members]
+    assert rows["seconds"].iloc[0] == pytest.approx(seconds[members].sum(), abs=0.01)
+
+
+def test_the_shares_of_the_members_sum_to_one(fitted):
+    for entry in mixed_entries(fitted):
+        shares = [share for _, share in entry.members]
+        assert sum(shares) == pytest.approx(1.0)
+        assert min(shares) > 0
+
+
+def test_an_ensemble_decides_by_the_weighted_mean_of_its_members(people, fitted):
+    entry = next(e for e in fitted.pool_.board.pareto_front() if e.members)
+    classifier = fitted.pool_.classifier(entry)
+    X = np.zeros((5, len(people[0].columns)), dtype=np.float32)
+    cells = np.zeros(5, dtype=np.int32)
+    expected = sum(share * fitted.pool_.bags[key].scores(X, cells) for key, share in entry.members)
+    assert isinstance(classifier.models, Blend)
+    assert classifier.scores(X, cells) == pytest.approx(expected)
+
+
+def test_every_point_of_the_front_can_be_served(people, fitted):
+    X, _ = people
+    for entry in fitted.pool_.board.pareto_front():
+        assert set(entry.sources) <= set(fitted.pool_.bags)
+    assert len(fitted.select(min_score=0.0).predict(X)) == len(X)
+
+
+@pytest.mark.parametrize("parameters", [{"assemble": False}, {"refit": True}])
+def test_without_assembly_one_trial_is_served(people, parameters):
+    model = quick(**parameters).fit(*people, "sex")
+    assert mixed_entries(model) == []
+    assert ENSEMBLE not in set(model.leaderboard_["learner"])
+
+
+def test_an_ensemble_has_no_more_models_than_allowed(people):
+    model = quick(n_trials=6, max_models=2).fit(*people, "sex")
+    entries = mixed_entries(model)
+    assert entries
+    assert {len(entry.members) for entry in entries} == {2}
+
+
+def test_without_confidence_the_best_on_the_search_rows_is_served(people):
+    model = quick(confidence=None).fit(*people, "sex")
+    assert model.best_entry_ is best_of(model.pool_.board.entries)
+    margin = model.summary_["margin"]
+    assert margin["price"] == 0.0
+    assert margin["confidence"] is None
+    assert margin["margin"] == pytest.approx(0.1 - model.best_entry_.gap)
+
+
+def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
+    found = [quick(confidence=c).fit(*people, "sex").summary_["margin"] for c in (None, 0.9)]
+    assert found[0]["probability"] < 0.9 <= found[1]["probability"]
+    assert found[0]["margin"] < found[1]["margin"]
+    assert found[1]["price"] > 0
+    assert not found[1]["insufficient_evidence"]
+
+
+def test_the_served_entry_comes_first_and_is_feasible(fitted):
+    first = fitted.leaderboard_.iloc[0]
+    assert first["rule"] == fitted.best_entry_.rule.describe()
+    assert fitted.feasible_
+    assert not fitted.best_entry_.constant
+    margin = fitted.summary_["margin"]
+    assert margin["confidence"] == "auto"
+    assert margin["price"] >= 0
+    best = max(e.value for e in fitted.pool_.board.entries if e.feasible)
+    assert margin["price"] == pytest.approx(best - fitted.best_entry_.value)
+
+
+def test_the_margin_and_its_price_are_shown(fitted):
+    margin = fitted.summary_["margin"]
+    text = result_text(result_of(fitted), fitted.leaderboard_, 3)
+    assert f"margin: {margin['margin']:.4f} inside the limit, at a price of" in text
+    assert f"with probability {margin['probability']:.2f} (an estimate, confidence=auto)" in text
+
+
+def test_another_point_of_the_front_has_no_margin_of_its_own(fitted):
+    assert fitted.select(max_gap=0.05).summary_["margin"] is None
+    assert fitted.summary_["margin"] is not None
+
+
+def test_too_few_rows_for_a_confidence_are_said(people):
+    model = quick("equalized_odds_difference <= 0.1", n_trials=2, confidence=0.9999)
+    with pytest.warns(DegradedWarning, match="insufficient evidence: no model found is as sure"):
+        model.fit(*people, "sex")
+    assert model.summary_["margin"]["insufficient_evidence"]
+    assert any(note.startswith("insufficient evidence: no model") for note in model.notes_)
+
+
+def test_without_constraints_there_is_an_ensemble_and_no_margin(people):
+    model = quick(None).fit(*people)
+    assert mixed_entries(model)
+    assert model.summary_["margin"] is None
+    assert model.best_entry_ is best_of(model.pool_.board.entries)
+
+
+def test_an_objective_on_scores_is_not_given_up_for_the_margin(people):
+    model = quick(objective="roc_auc").fit(*people, "sex")
+    best = max(e.value for e in model.pool_.board.entries if e.feasible)
+    assert model.best_entry_.value == best
+    assert model.summary_["margin"]["price"] == 0.0
+
+
+def test_the_same_seed_gives_the_same_ensemble_and_choice(people, fitted):
+    again = quick().fit(*people, "sex")
+    assert again.best_entry_.members == fitted.best_entry_.members
+    assert again.best_entry_.rule == fitted.best_entry_.rule
+    assert again.summary_["margin"] == fitted.summary_["margin"]
+
+
+def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
+    monkeypatch.setattr("fairautoml.automl.finish_of", lambda wishes, start: Finish(end=0.0))
+    model = quick().fit(*people, "sex")
+    assert mixed_entries(model) == []
+    assert model.feasible_
+
+
+def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
+    entry = replace(mixed_entries(fitted)[0], rule=CommonRule(threshold=0.5))
+    blind = fitted.pool_.classifier(entry)
+    reader = replace(fitted.pool_, readers=frozenset({entry.members[-1][0]}))
+    assert not blind.needs_sensitive
+    assert reader.classifier(entry).needs_sensitive
+
+
+def test_a_blind_ensemble_needs_no_groups_of_new_people(people):
+    X, y = people
+    features = X.drop(columns="sex")
+    model = quick(sensitive_at_predict=False, sensitive_in_X="allow").fit(features, y, X["sex"])
+    entries = [e for e in mixed_entries(model) if set(e.sources) <= set(model.pool_.bags)]
+    assert any(isinstance(entry.rule, BlindRule) for entry in entries)
+    for entry in entries:
+        model._serve(model.pool_, entry)
+        assert set(model.predict(features)) <= set(model.classes_)
+
+
+@pytest.mark.parametrize("confidence", ["high", 0.5, 1.0, True, float("nan")])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    with pytest.raises(ParameterError, match="must be 'auto', None or a number"):
+        FairAutoML(confidence=confidence).check_parameters()
+
+
+@pytest.mark.parametrize("most", [1, 0, 2.5])
+def test_an_ensemble_of_fewer_than_two_is_refused(most):
+    with pytest.raises(ParameterError, match="must be a whole number of at least 2"):
+        FairAutoML(max_models=most).check_parameters()

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from fairautoml.assembly import chances_on
+from fairautoml.data.border import build_dataset
+from fairautoml.evaluation.problem import targets_of
+from fairautoml.metrics import Constraint, GroupCounts
+
+N_ROWS = 2000
+
+
+def people(n_groups=2, weight=None):
+    """A dataset of ``N_ROWS`` people, equal groups, half of them with label 1."""
+    at = np.arange(N_ROWS)
+    group, y = at % n_groups, (at // n_groups) % 2
+    return build_dataset(at[:, None].astype(float), y, {"g": group.astype(str)}, weight)
+
+
+def counts_of(dataset, rates):
+    """The table of a rule that accepts the given share of each group, whatever the label."""
+    accepted = np.asarray(rates)[dataset.cells]
+    return GroupCounts.from_rows(
+        dataset.cells, dataset.y, accepted, dataset.weight, n_groups=dataset.groups.n_cells
+    ).table
+
+
+def chances(dataset, constraint, seed=0):
+    return chances_on(dataset, targets_of((Constraint.parse(constraint),), dataset.systems), seed)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.08])
+def test_two_groups_and_one_rate_agree_with_the_formula(gap):
+    dataset = people()
+    found = chances(dataset, "demographic_parity_difference<=0.05")
+    error = np.sqrt((0.3 * 0.7 + (0.3 + gap) * (0.7 - gap)) / (N_ROWS / 2))
+    expected = norm.cdf((0.05 - gap) / error) - norm.cdf((-0.05 - gap) / error)
+    assert found.met(counts_of(dataset, [0.3, 0.3 + gap])) == pytest.approx(expected, abs=0.04)
+
+
+def test_a_rate_within_a_label_has_the_noise_of_the_rows_with_that_label():
+    dataset = people()
+    found = chances(dataset, "equal_opportunity_difference<=0.05")
+    error = np.sqrt(2 * 0.3 * 0.7 / (N_ROWS / 4))
+    expected = 1 - 2 * norm.cdf(-0.05 / error)
+    assert found.met(counts_of(dataset, [0.3, 0.3])) == pytest.approx(expected, abs=0.04)
+
+
+def test_more_groups_and_more_rates_are_harder_to_keep_together():
+    one = chances(people(2), "demographic_parity_difference<=0.05")
+    many = chances(people(5), "demographic_parity_difference<=0.05")
+    both = chances(people(2), "equalized_odds_difference<=0.05")
+    equal = one.met(counts_of(people(2), [0.3, 0.3]))
+    assert many.met(counts_of(people(5), [0.3] * 5)) < equal - 0.2
+    assert both.met(counts_of(people(2), [0.3, 0.3])) < equal - 0.1
+
+
+def test_uneven_weights_are_worth_fewer_rows():
+    uneven = people(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
+    even = people()
+    constraint = "demographic_parity_difference<=0.05"
+    sure = chances(even, constraint).met(counts_of(even, [0.3, 0.3]))
+    unsure = chances(uneven, constraint).met(counts_of(uneven, [0.3, 0.3]))
+    assert unsure < sure - 0.2
+
+
+def test_a_ratio_is_judged_by_its_own_bound():
+    dataset = people()
+    found = chances(dataset, "demographic_parity_ratio>=0.8")
+    assert found.met(counts_of(dataset, [0.5, 0.5])) > 0.99
+    assert found.met(counts_of(dataset, [0.5, 0.4])) == pytest.approx(0.5, abs=0.1)
+    assert found.met(counts_of(dataset, [0.5, 0.3])) < 0.01
+
+
+def test_nobody_accepted_of_few_rows_is_not_known_to_be_nobody():
+    few, many = people(50), people(2)
+    constraint = "demographic_parity_difference<=0.02"
+    assert chances(few, constraint).met(counts_of(few, [0.0] * 50)) < 0.5
+    assert chances(many, constraint).met(counts_of(many, [0.0] * 2)) > 0.99
+
+
+def test_a_gap_that_is_undefined_is_never_met():
+    dataset = people()
+    found = chances(dataset, "demographic_parity_ratio>=0.8")
+    table = counts_of(dataset, [0.5, 0.5])
+    table[1] = 0.0
+    assert found.met(table) == 0.0
+
+
+def test_all_rules_meet_the_same_draws():
+    dataset = people()
+    found = chances(dataset, "demographic_parity_difference<=0.05")
+    gaps = [0.0, 0.01, 0.02, 0.03, 0.04, 0.05]
+    falling = [found.met(counts_of(dataset, [0.3, 0.3 + gap])) for gap in gaps]
+    assert falling == sorted(falling, reverse=True)
+    again = chances(dataset, "demographic_parity_difference<=0.05")
+    assert [again.met(counts_of(dataset, [0.3, 0.3 + gap])) for gap in gaps] == falling

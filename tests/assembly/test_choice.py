@@ -1,0 +1,60 @@
+from dataclasses import dataclass
+
+import pytest
+
+from fairautoml.assembly import choose
+
+
+@dataclass(frozen=True)
+class Rule:
+    value: float
+    chance: float
+
+
+def chosen(rules, confidence, fallback=0.7):
+    return choose(
+        rules,
+        confidence,
+        chance=lambda rule: rule.chance,
+        worth=lambda rule: rule.value,
+        fallback=fallback,
+    )
+
+
+STEEP = [Rule(0.86, 0.5), Rule(0.85, 0.8), Rule(0.84, 0.96), Rule(0.75, 1.0)]
+
+
+def test_auto_takes_the_best_expected_worth():
+    # 0.86 at 0.5 -> 0.78; 0.85 at 0.8 -> 0.82; 0.84 at 0.96 -> 0.8344; 0.75 -> 0.75.
+    assert chosen(STEEP, "auto").entry == Rule(0.84, 0.96)
+    # Where failing costs little, the risk is worth it: 0.845 and 0.846 against 0.8396.
+    assert chosen(STEEP, "auto", fallback=0.83).entry == Rule(0.85, 0.8)
+
+
+def test_a_rule_worth_less_than_one_decision_for_everybody_is_left_out_of_auto():
+    assert chosen(STEEP, "auto", fallback=0.845).entry.value > 0.845
+
+
+@pytest.mark.parametrize(
+    ("confidence", "value"), [(0.6, 0.85), (0.8, 0.85), (0.95, 0.84), (0.97, 0.75)]
+)
+def test_a_number_takes_the_best_of_those_that_are_as_sure(confidence, value):
+    found = chosen(STEEP, confidence)
+    assert found.entry.value == value
+    assert not found.insufficient
+
+
+def test_where_none_is_as_sure_the_surest_is_taken_and_that_is_said():
+    found = chosen([Rule(0.86, 0.5), Rule(0.85, 0.8)], 0.95)
+    assert (found.entry, found.probability, found.insufficient) == (Rule(0.85, 0.8), 0.8, True)
+
+
+def test_a_fallback_better_than_every_rule_does_not_reward_breaking_the_constraint():
+    found = chosen([Rule(0.6, 0.1), Rule(0.6, 0.9), Rule(0.55, 0.2)], "auto", fallback=0.95)
+    assert found.entry == Rule(0.6, 0.9)
+
+
+def test_of_equals_the_first_is_taken():
+    rules = [Rule(0.8, 0.9), Rule(0.8, 0.9)]
+    assert chosen(rules, "auto").entry is rules[0]
+    assert chosen(rules, 0.9).entry is rules[0]
