@@ -5,7 +5,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -117,11 +117,10 @@ class Earlier:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.folder = RunFolder(place.path, resume=True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.folder.close)
             self.past = self._read()
-        except BaseException:
-            self.folder.close()
-            raise
+            undo.pop_all()
 
     def _read(self) -> Past:
         about = read_json(self.place.path, STUDY)
@@ -278,7 +277,8 @@ def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper
         server.reach()
         server.close()
     folder = RunFolder(place.path, overwrite=place.overwrite)
-    try:
+    with ExitStack() as undo:
+        undo.callback(folder.close)
         write_config(folder, parameters, place, plan.seed)
         run = uuid.uuid4().hex
         database = Database(place.url)
@@ -290,9 +290,7 @@ def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper
             fingerprint=_fingerprint(plan),
         )
         folder.write_json(STUDY, {"run": run, "storage": place.storage})
-    except BaseException:
-        folder.close()
-        raise
+        undo.pop_all()
     return Keeper(folder, study, _mirror(plan, place, database, run), plan)
 
 

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -205,12 +205,7 @@ def run_search(
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.n_rows)
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), SerialExecutor(plan.limits))
-    executor = Replay(
-        real,
-        [(record.result, record.seconds) for record in past.values()],
-        start=plan.start,
-        on_start=_nothing if study is None else study.asked,
-    )
+    executor = _replaying(real, past.values(), plan.start, study)
     history.n_workers = executor.n_workers
     for record in past.values():
         history.add(record.result, record.entries, record.seconds)
@@ -261,6 +256,15 @@ def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResul
     while not executor.wait({future}, POLL_SECONDS):
         pass
     return future.result()
+
+
+def _replaying(
+    executor: Executor, past: Iterable[Record], start: float, study: Study | None
+) -> Replay:
+    """Return the executor, which answers from the record what it holds."""
+    known = [(record.result, record.seconds) for record in past]
+    on_start = _nothing if study is None else study.asked
+    return Replay(executor, known, start=start, on_start=on_start)
 
 
 def _nothing(trial: Trial, seconds: float) -> None:
