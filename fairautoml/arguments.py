@@ -42,7 +42,7 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
-    add("--rows", type=_count, metavar="N", help="use N rows, drawn by the seed")
+    add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class")
     add("--holdout", type=_share, help="share of rows set aside and judged at the end")
 
@@ -74,19 +74,6 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="result as JSON")
 
 
-def resume_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``fairautoml resume`` understands.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
-    parser.add_argument("run_dir", metavar="RUN", help="folder of a fit that was ended early")
-    budget_arguments(parser, "instead of that of the fit, what it has used included")
-    parser.add_argument("--json", action="store_true", help="result as JSON")
-
-
 def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Add seconds, trials and the database of the study.
 
@@ -99,56 +86,8 @@ def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """
     add = parser.add_argument
     add("--time", type=_seconds, metavar="S", help=f"seconds in all {default}")
-    add("--trials", type=_count, metavar="N", help="number of trials; reproducible")
+    add("--trials", type=count, metavar="N", help="number of trials; reproducible")
     add("--storage", metavar="URL", help="PostgreSQL database of the trials; default: in RUN")
-
-
-def bench_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``fairautoml bench`` understands.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
-    add = parser.add_argument
-    add("sweep", metavar="SWEEP.yaml", help="tasks, seeds, budgets")
-    add("--out", metavar="FOLDER", required=True, help="where results go")
-    add("--resume", action="store_true", help="redo only what is missing")
-    add("--jobs", type=_count, default=1, metavar="N", help="fits at a time (default: 1)")
-
-
-def leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``fairautoml leaderboard`` understands.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
-    add = parser.add_argument
-    add("run_dir", metavar="RUN", help="folder of a finished fit")
-    add("--format", choices=["table", "json", "csv"], default="table")
-    add("--json", action="store_const", const="json", dest="format")
-    add("--top", type=_count, help="show this many rows")
-
-
-def predict_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``fairautoml predict`` understands.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
-    add = parser.add_argument
-    add("run_dir", metavar="RUN", help="folder of a finished fit")
-    add("data", metavar="DATA", help="CSV, TSV or parquet file")
-    add("--out", metavar="FILE", help="CSV to write instead of stdout")
-    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
-    add("--derive", action="append", default=[], help=derive)
-    add("--raw", action="store_true", help="labels such as '+1' as they are")
-    add("--proba", action="store_true", help="add the model's probability")
 
 
 def _seconds(text: str) -> float:
@@ -167,7 +106,19 @@ def _seed(text: str) -> int:
     return 0 if text == "0" else int(_number(text, int, "a whole number of at least 0"))
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Return what an argument counts, at least 1.
+
+    Parameters
+    ----------
+    text : str
+        As written on the command line.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is no positive whole number.
+    """
     return int(_number(text, int, "a positive whole number"))
 
 

@@ -1,0 +1,93 @@
+"""What a command is, how it speaks, and the codes it ends with. The only module that prints."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
+INTERRUPTED, TERMINATED = 130, 143
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One subcommand of the command line.
+
+    Parameters
+    ----------
+    about : str
+        One line for ``fairautoml --help``.
+    arguments : callable
+        Takes the command's parser and adds what it understands.
+    run : callable
+        Takes the parsed arguments, returns the exit code; errors of the library are raised.
+    """
+
+    about: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def show(text: str) -> None:
+    """Write a result, or a part of one, to stdout.
+
+    Parameters
+    ----------
+    text : str
+        Without the last line's end.
+    """
+    print(text)
+
+
+def show_json(result: Any) -> None:
+    """Write a result to stdout as one line of JSON without NaN or infinity.
+
+    Parameters
+    ----------
+    result : object
+        Lists, dictionaries, numbers, texts; anything else is written as its text.
+
+    Raises
+    ------
+    ValueError
+        It holds NaN or infinity.
+    """
+    print(json.dumps(result, allow_nan=False, default=str))
+
+
+def say(line: str) -> None:
+    """Write progress, a warning or an error to stderr.
+
+    Parameters
+    ----------
+    line : str
+        Without its end.
+    """
+    print(line, file=sys.stderr)
+
+
+def check_out(out: "Path") -> None:
+    """Refuse a file to write before work is done for it.
+
+    Parameters
+    ----------
+    out : Path
+        What ``--out`` names.
+
+    Raises
+    ------
+    ParameterError
+        It is a folder, or there is no folder to hold it.
+    """
+    from fairautoml.exceptions import ParameterError
+
+    if out.is_dir():
+        raise ParameterError(f"--out {str(out)!r} is a folder; name a file in it")
+    if not out.parent.is_dir():
+        missing = f"there is no folder {str(out.parent)!r}"
+        raise ParameterError(f"--out {str(out)!r}: {missing}; make it first or name another")

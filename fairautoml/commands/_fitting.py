@@ -1,0 +1,89 @@
+"""What the commands that fit share: the run with its progress line, and what they show."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from fairautoml.commands._base import INTERRUPTED, NOT_FEASIBLE, OK, show, show_json
+
+if TYPE_CHECKING:
+    from fairautoml.asked import TableRequest
+    from fairautoml.automl import FairAutoML
+    from fairautoml.sources import Source
+
+TOP_ROWS = 10
+"""Rows of the leaderboard that are shown."""
+
+
+def fit_and_show(model: "FairAutoML", request: "TableRequest", *, as_json: bool) -> int:
+    """Fit a model to the table that was asked for, show the result, return the exit code.
+
+    Parameters
+    ----------
+    model : FairAutoML
+        Not fitted.
+    request : TableRequest
+        The table and what is done with it.
+    as_json : bool
+        Show one line of JSON instead of text.
+    """
+    from fairautoml.text import result_of
+
+    tables = request.open()
+    model.set_params(pos_label=tables.positive)
+    run_fit(model, request, tables.search)
+    result = {"dataset": request.data, **result_of(model)}
+    if tables.held is not None:
+        result["holdout"] = tables.held.judge(model)
+    show_result(result, model, as_json=as_json)
+    return exit_code(model)
+
+
+def run_fit(model: "FairAutoML", request: "TableRequest", source: "Source") -> None:
+    """Fit a model with a line of progress on stderr.
+
+    Parameters
+    ----------
+    model : FairAutoML
+        Not fitted.
+    request : TableRequest
+        What is done with the table.
+    source : Source
+        The table.
+    """
+    from fairautoml.text import progress_line
+
+    with progress_line(sys.stderr) as on_progress:
+        request.fit(model, source, on_progress)
+
+
+def show_result(result: dict[str, Any], model: "FairAutoML", *, as_json: bool) -> None:
+    """Show what a fit gave.
+
+    Parameters
+    ----------
+    result : dict
+        What there is to say.
+    model : FairAutoML
+        Fitted.
+    as_json : bool
+        Show one line of JSON instead of text.
+    """
+    if as_json:
+        show_json(result)
+        return
+    from fairautoml.text import result_text
+
+    show(result_text(result, model.leaderboard_, TOP_ROWS))
+
+
+def exit_code(model: "FairAutoML") -> int:
+    """Return the exit code that a fitted model asks for.
+
+    Parameters
+    ----------
+    model : FairAutoML
+        Fitted.
+    """
+    if model.interrupted_:
+        return INTERRUPTED
+    return OK if model.feasible_ or not model.constraint else NOT_FEASIBLE

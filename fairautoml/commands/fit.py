@@ -1,0 +1,17 @@
+"""``fairautoml fit``: search for a fair model of a table."""
+
+import argparse
+
+from fairautoml.arguments import fit_arguments
+from fairautoml.commands._base import Command
+from fairautoml.commands._fitting import fit_and_show
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from fairautoml.asked import fit_estimator_of, request_of
+
+    model = fit_estimator_of(arguments)
+    return fit_and_show(model, request_of(arguments), as_json=arguments.json)
+
+
+COMMAND = Command(about="search for a fair model of a table", arguments=fit_arguments, run=_run)

@@ -1,0 +1,44 @@
+"""``fairautoml leaderboard``: show the leaderboard of a run."""
+
+import argparse
+import sys
+
+from fairautoml.arguments import count
+from fairautoml.commands._base import OK, Command, show, show_json
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("--format", choices=["table", "json", "csv"], default="table")
+    add("--json", action="store_const", const="json", dest="format")
+    add("--top", type=count, help="show this many rows")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.store.run_folder import read_json
+
+    rows = read_json(Path(arguments.run_dir), "leaderboard.json")
+    if arguments.top is not None:
+        rows = rows[: arguments.top]
+    if arguments.format == "json":
+        show_json(rows)
+        return OK
+    import pandas as pd
+
+    from fairautoml.data.files import write_csv
+
+    table = pd.DataFrame(rows)
+    if arguments.format == "csv":
+        write_csv(table, sys.stdout)
+    else:
+        from fairautoml.text import board_text
+
+        objective = read_json(Path(arguments.run_dir), "summary.json")["best"]["objective"]
+        show(board_text(table, objective))
+    return OK
+
+
+COMMAND = Command(about="show the leaderboard of a run", arguments=_arguments, run=_run)

@@ -1,0 +1,43 @@
+"""``fairautoml predict``: decide the rows of a table."""
+
+import argparse
+import sys
+
+from fairautoml.commands._base import OK, Command, check_out, say
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("data", metavar="DATA", help="CSV, TSV or parquet file")
+    add("--out", metavar="FILE", help="CSV to write instead of stdout")
+    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
+    add("--derive", action="append", default=[], help=derive)
+    add("--raw", action="store_true", help="labels such as '+1' as they are")
+    add("--proba", action="store_true", help="add the model's probability")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from fairautoml import load_run
+    from fairautoml.data.files import write_csv
+    from fairautoml.sources import read_new
+
+    if arguments.out is not None:
+        check_out(Path(arguments.out))
+    model = load_run(arguments.run_dir)
+    table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
+    answer = pd.DataFrame({"prediction": model.predict(table, groups)})
+    if arguments.proba:
+        positive = model.classes_.tolist().index(model.positive_class_)
+        answer["probability"] = model.predict_proba(table, groups)[:, positive]
+    target = sys.stdout if arguments.out is None else arguments.out
+    if write_csv(answer, target, raw=arguments.raw):
+        say("warning: labels that spreadsheets take for formulas got a leading '; see --raw")
+    return OK
+
+
+COMMAND = Command(about="decide the rows of a table", arguments=_arguments, run=_run)
