@@ -40,7 +40,7 @@ def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
         Missing where the cell failed or nothing was held out.
     """
     accuracy, excess, majority = (
-        _numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
+        numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
     )
     return accuracy.where(excess <= 0, majority).where(accuracy.notna())
 
@@ -69,17 +69,15 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     done = cells["outcome"] == "done"
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
     feasible = (status == "feasible") & done
-    excess = _numbers(cells, "holdout.excess")
+    excess = numbers(cells, "holdout.excess")
     known = cells.assign(
         strict_fair_accuracy=strict_fair_accuracy(cells),
         feasible_on_search=feasible.where(done).astype(float),
-        within_limit=(excess <= 0)
-        .where(_numbers(cells, "holdout.accuracy").notna())
-        .astype(float),
-        score_if_feasible=_numbers(cells, "search.score").where(feasible),
-        feasible_trials=_numbers(cells, "search.n_feasible") / _numbers(cells, "search.n_trials"),
+        within_limit=(excess <= 0).where(numbers(cells, "holdout.accuracy").notna()).astype(float),
+        score_if_feasible=numbers(cells, "search.score").where(feasible),
+        feasible_trials=numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials"),
     )
-    measured = pd.DataFrame({name: _numbers(known, column) for name, column in MEANS.items()})
+    measured = pd.DataFrame({name: numbers(known, column) for name, column in MEANS.items()})
     by_question = measured.groupby([cells["variant"], cells["question"]], sort=False).mean()
     means = by_question.groupby(level=0, sort=False).mean()
     own = cells.groupby("variant", sort=False)
@@ -119,7 +117,16 @@ def _interval(found: NDArray[np.float64]) -> NDArray[np.float64]:
     return interval
 
 
-def _numbers(cells: pd.DataFrame, name: str) -> "pd.Series[float]":
+def numbers(cells: pd.DataFrame, name: str) -> "pd.Series[float]":
+    """Return a column as numbers, missing where it has none or does not exist.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Any.
+    name : str
+        The column.
+    """
     if name not in cells:
         return pd.Series(np.nan, index=cells.index)
     return pd.to_numeric(cells[name], errors="coerce").astype(float)

@@ -1,0 +1,204 @@
+"""From the tables of a sweep to its page."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairautoml.bench.ranks import MEANS, numbers, strict_fair_accuracy
+from fairautoml.exceptions import RunFolderError
+from fairautoml.report.sweep import Curve, Ranked, SweepView, Table, sweep_page
+from fairautoml.store.run_folder import read_json
+
+ABOUT = {
+    "accuracy": "held-out accuracy",
+    "gap": "held-out gap",
+    "strict_fair_accuracy": "strict fair accuracy",
+    "feasible_on_search": "meets the bound on search rows",
+    "within_limit": "meets it on held-out rows",
+    "score_if_feasible": "search score where met",
+    "feasible_trials": "share of trials that meet it",
+    "seconds_to_best": "seconds to the final value",
+    "n_trials": "trials",
+    "overhead_fraction": "share of time not training",
+}
+"""What the columns of the table of ranks are called on the page."""
+
+MOMENTS = 60
+"""Points of a curve over time."""
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder holds the tables of a sweep.
+
+    Parameters
+    ----------
+    folder : Path
+        Any folder.
+    """
+    return (folder / "cells.csv").is_file() and (folder / "manifest.json").is_file()
+
+
+def sweep_report(folder: Path) -> str:
+    """Return the page of a sweep of fits.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``fairautoml bench`` has put its tables.
+
+    Raises
+    ------
+    RunFolderError
+        The tables are not those of a sweep of fits.
+    """
+    cells = pd.read_csv(folder / "cells.csv")
+    missing = {"task", "seed", "outcome", "reason"} - set(cells)
+    if missing:
+        raise RunFolderError(
+            f"{str(folder / 'cells.csv')!r} has no column {sorted(missing)[0]!r}: only sweeps of "
+            "fits have a page; read summary.md"
+        )
+    manifest = read_json(folder, "manifest.json")
+    ranked, blocks = _ranked(folder / "ranks.csv")
+    curves = _curves(cells)
+    failed = cells[cells["outcome"] == "failed"]
+    name = str(manifest.get("sweep", folder.name))
+    return sweep_page(
+        SweepView(
+            name=name,
+            about=_about(cells),
+            blocks=blocks,
+            ranked=ranked,
+            tables=tuple(_tables(cells, ranked)),
+            curves=curves,
+            curves_title="Score on the search rows so far, behind the best of its question",
+            failures=tuple(
+                (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
+            ),
+            manifest=_shown(manifest),
+            command=f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume",
+        )
+    )
+
+
+def _about(cells: pd.DataFrame) -> str:
+    done = int((cells["outcome"] == "done").sum())
+    systems = cells["variant"].nunique() if "variant" in cells else 1
+    questions = cells["question" if "question" in cells else "task"].nunique()
+    return (
+        f"{done} of {len(cells)} cells done: {systems} system{'s' * (systems != 1)}, "
+        f"{questions} question{'s' * (questions != 1)}, up to {cells['seed'].nunique()} seeds."
+    )
+
+
+def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
+    if not path.is_file():
+        return (), 0
+    table = pd.read_csv(path)
+    known = table[table["rank"].notna()]
+    found = tuple(
+        Ranked(
+            name=str(row["variant"]),
+            rank=float(row["rank"]),
+            low=float(row["rank_low"]),
+            high=float(row["rank_high"]),
+            values={name: _number(row[name]) for name in ABOUT if name in table},
+        )
+        for _, row in known.iterrows()
+    )
+    return found, int(table["blocks"].max()) if found else 0
+
+
+def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
+    tables = []
+    if ranked:
+        header = ("system", "rank", *(ABOUT[name] for name in ranked[0].values))
+        rows = tuple((item.name, f"{item.rank:.2f}", *item.values.values()) for item in ranked)
+        about = "Means over questions of the means over seeds."
+        tables.append(Table(title="Systems", about=about, header=header, rows=rows))
+    if "variant" not in cells:
+        cells = cells.assign(variant="fairautoml", question=cells["task"])
+    for title, values in (
+        ("Strict fair accuracy by question", strict_fair_accuracy(cells)),
+        ("Held-out accuracy by question", numbers(cells, MEANS["accuracy"])),
+        ("Held-out gap by question", numbers(cells, MEANS["gap"])),
+    ):
+        if values.notna().any():
+            tables.append(_by_question(title, cells.assign(shown=values), ranked))
+    return tables
+
+
+def _by_question(title: str, cells: pd.DataFrame, ranked: Sequence[Ranked]) -> Table:
+    own = cells.groupby(["question", "variant"], sort=False)["shown"]
+    mean, spread = own.mean().unstack(), own.std().unstack()
+    systems = [item.name for item in ranked if item.name in mean] if ranked else list(mean)
+    rows = tuple(
+        (
+            str(question),
+            *map(_spread, means, spreads),
+        )
+        for question, means, spreads in zip(
+            mean.index, mean[systems].to_numpy(), spread[systems].to_numpy(), strict=True
+        )
+    )
+    about = "Mean over seeds ± standard deviation."
+    return Table(title=title, about=about, header=("question", *systems), rows=rows)
+
+
+def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
+    """Return the mean, over cells, of how far the best so far is behind its question's best."""
+    if "search.improvements" not in cells or "variant" not in cells:
+        return ()
+    known = cells[cells["search.improvements"].notna() & cells["search.score"].notna()]
+    if known.empty:
+        return ()
+    best = known.groupby(["question", "seed"])["search.score"].transform("max")
+    end = float(numbers(known, "search.seconds").max())
+    times = np.linspace(0.0, end, MOMENTS)
+    found = []
+    for name, own in known.groupby("variant", sort=False):
+        behind = np.array(
+            [
+                _at_times(json.loads(text), times) - most
+                for text, most in zip(own["search.improvements"], best[own.index], strict=True)
+            ]
+        )
+        # A curve begins where every cell has something that meets its constraint.
+        sound = ~np.isnan(behind).any(axis=0)
+        points = zip(times[sound].tolist(), behind[:, sound].mean(axis=0).tolist(), strict=True)
+        curve = Curve(name=str(name), points=tuple((round(t, 2), round(v, 5)) for t, v in points))
+        if curve.points:
+            found.append(curve)
+    return tuple(found)
+
+
+def _at_times(moments: list[dict[str, Any]], times: Any) -> Any:
+    """Return the feasible score at each time, NaN before the first."""
+    feasible = [moment for moment in moments if moment["feasible"]]
+    seconds = [moment["seconds"] for moment in feasible]
+    scores = np.array([np.nan, *(moment["score"] for moment in feasible)])
+    return scores[np.searchsorted(seconds, times, side="right")]
+
+
+def _shown(manifest: dict[str, Any]) -> dict[str, str]:
+    packages = manifest.get("packages", {})
+    listed = ", ".join(f"{name} {version}" for name, version in packages.items())
+    kept = ("cpu_model", "cpu_count", "jobs", "python", "platform", "git_commit", "started")
+    return {
+        **{name: str(manifest[name]) for name in kept if name in manifest},
+        "packages": listed,
+    }
+
+
+def _number(value: Any) -> str:
+    return "-" if pd.isna(value) else f"{value:.4g}"
+
+
+def _spread(mean: float, sd: float) -> str:
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.4f}" if pd.isna(sd) else f"{mean:.4f} ± {sd:.2g}"

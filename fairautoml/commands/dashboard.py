@@ -1,0 +1,38 @@
+"""``fairautoml dashboard``: the trials of a run in optuna-dashboard, live."""
+
+import argparse
+
+from fairautoml.arguments import count
+from fairautoml.commands._base import OK, Command, say
+
+HOST = "127.0.0.1"
+PORT = 8080
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a fit that runs or has ended")
+    add("--port", type=count, default=PORT, metavar="N", help=f"on this machine ({PORT})")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    from fairautoml.store.viewing import dashboard
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing of single requests."""
+
+    application = dashboard(Path(arguments.run_dir))
+    with make_server(HOST, arguments.port, application, handler_class=Quiet) as server:
+        say(f"http://{HOST}:{server.server_port} shows the trials; Ctrl-C ends it")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return OK
+    return OK
+
+
+COMMAND = Command(about="show the trials of a run, live", arguments=_arguments, run=_run)

@@ -1,0 +1,173 @@
+"""Model card and evidence pack of a run: what a reviewer asks for, as plain values and text.
+
+The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fairautoml.report.documents import Documents
+from fairautoml.report.page import visible
+from fairautoml.report.view import RATES, RunView
+from fairautoml.report.viewing import view_of
+
+LIMITS = (
+    "Scores, gaps and group rates were measured by cross-fitting on the rows of the search, from "
+    "which the classifier was chosen; their intervals are approximate. Only the certificate makes "
+    "a statement with a bounded error probability about people not seen.",
+    "Everything holds for people drawn like those rows. Under a changed population, or with "
+    "labels recorded in another way, it has to be measured anew.",
+    "Labels that are biased within groups are out of reach of any measure on those labels.",
+    "Groups that were not declared were not looked at; equal rates between large groups can hide "
+    "unequal ones between small ones.",
+    "Equal rates are one reading of fairness among several that cannot all hold at once. Nothing "
+    "here is a statement on legal compliance.",
+)
+"""What every card says."""
+
+
+def card_of(documents: Documents) -> dict[str, Any]:
+    """Return the card of a run as plain values.
+
+    Parameters
+    ----------
+    documents : Documents
+        Of the run.
+    """
+    view = view_of(documents)
+    served, reference = view.served, view.reference
+    return {
+        "name": view.name,
+        "model": {
+            "learner": served.learner,
+            "n_models": served.n_models,
+            "mitigation": served.mitigations,
+            "rule": served.rule,
+            "needs_sensitive_at_predict": served.needs_sensitive,
+            "sha256": documents.model_sha256,
+        },
+        "asked": {
+            "objective": view.objective,
+            "constraints": list(view.constraints),
+            "parameters": dict(view.config),
+        },
+        "data": dict(view.source),
+        "measured": {
+            "on": "search rows, cross-fitted",
+            "score": served.score,
+            "gap": served.gap,
+            "gap_interval_95": [served.gap_low, served.gap_high],
+            "meets_constraint": served.feasible,
+            "unconstrained": (
+                None
+                if reference is None
+                else {"score": reference.score, "gap": reference.gap, "learner": reference.learner}
+            ),
+            "margin": view.summary.get("margin"),
+        },
+        "groups": {
+            system.name: {
+                group.label: {
+                    "rows": group.n_rows,
+                    "served": {rate: group.served.get(rate) for rate in RATES},
+                    "unconstrained": {rate: group.reference.get(rate) for rate in RATES},
+                }
+                for group in system.groups
+            }
+            for system in view.systems
+        },
+        "certificate": documents.certificate,
+        "search": {
+            name: view.summary.get(name)
+            for name in ("n_trials", "n_failed", "seconds", "strategy", "allocator", "seed")
+        },
+        "environment": dict(view.versions),
+        "limits": list(LIMITS),
+    }
+
+
+def card_text(documents: Documents) -> str:
+    """Return the card of a run as Markdown.
+
+    Parameters
+    ----------
+    documents : Documents
+        Of the run.
+    """
+    return "\n".join(_lines(documents, view_of(documents))) + "\n"
+
+
+def _lines(documents: Documents, view: RunView) -> Iterator[str]:
+    served = view.served
+    yield from (f"# Model card: {_safe(view.name)}", "", "## Model", "")
+    yield f"- Learner: {_safe(served.learner)}, {served.n_models} trial(s)"
+    yield f"- Mitigation: {_safe(served.mitigations)}"
+    yield f"- Rule: {_safe(served.rule)}"
+    yield f"- Reads the sensitive columns of new rows: {'yes' if served.needs_sensitive else 'no'}"
+    yield f"- SHA-256 of the model file: {documents.model_sha256 or 'not kept'}"
+    yield from ("", "## What was asked for", "")
+    yield f"- The best {view.objective}"
+    for constraint in view.constraints:
+        yield f"- Constraint: {_safe(constraint)}"
+    yield from ("", "## Data", "", *_data(view))
+    yield from ("", "## Measured on the search rows (cross-fitted)", "", *_measured(view))
+    for system in view.systems:
+        yield from ("", f"### Rates by {_safe(system.name)}", "", *_rates(view, system.name))
+    yield from ("", "## Certificate", "")
+    text = documents.certificate_text.strip()
+    yield from (("```text", text, "```") if text else ("None.",))
+    yield from ("", "## Environment", "", f"- Seed {view.summary.get('seed')}")
+    yield from (f"- {_safe(name)} {_safe(str(v))}" for name, v in sorted(view.versions.items()))
+    yield from ("", "## Limits", "", *(f"- {limit}" for limit in LIMITS))
+
+
+def _data(view: RunView) -> Iterator[str]:
+    if not view.source:
+        yield "- Given in memory; the library does not know where it came from."
+    for name, value in view.source.items():
+        if value not in (None, [], {}, ""):
+            yield f"- {_safe(name)}: {_safe(str(value))}"
+
+
+def _measured(view: RunView) -> Iterator[str]:
+    served, reference = view.served, view.reference
+    yield f"- {view.objective}: {served.score:.4f}"
+    if view.limit is not None:
+        gap = "undefined" if served.gap is None else f"{served.gap:.4f}"
+        met = "meets" if served.feasible else "misses"
+        yield f"- Largest gap: {gap} (limit {view.limit}); {met} the constraint on these rows"
+    if reference is not None and not reference.served and reference.gap is not None:
+        yield (
+            f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
+            f"{reference.gap:.4f} ({_safe(reference.learner)})"
+        )
+
+
+def _rates(view: RunView, name: str) -> Iterator[str]:
+    yield "| group | rows | " + " | ".join(RATES.values()) + " |"
+    yield "| --- " * (2 + len(RATES)) + "|"
+    system = next(system for system in view.systems if system.name == name)
+    for group in system.groups:
+        rows = "-" if group.n_rows is None else f"{group.n_rows:.0f}"
+        cells = (
+            f"{_percent(group.reference.get(rate))} → {_percent(group.served.get(rate))}"
+            for rate in RATES
+        )
+        yield f"| {_safe(group.label)} | {rows} | " + " | ".join(cells) + " |"
+    yield ""
+    yield "Without the constraint → as served; `-` is undefined, or too small to be published."
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f} %"
+
+
+_ESCAPED: Mapping[int, str] = {
+    **{ord(sign): f"\\{sign}" for sign in "\\`*_[]|#"},
+    **{ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"},
+}
+
+
+def _safe(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return visible(text).translate(_ESCAPED)

@@ -1,0 +1,385 @@
+"""The geometry of the pictures: data in, positions and texts out; templates draw them."""
+
+import math
+from dataclasses import dataclass
+
+from fairautoml.report.view import DASH, RATES, RunView, System
+
+WIDTH, HEIGHT = 720.0, 400.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 48.0
+ORIGINS = {
+    "search": "a new configuration",
+    "rows": "more rows for a promising one",
+    "mitigation": "a costly mitigation of a promising one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis: where, and what it says."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A linear scale from values to positions.
+
+    Parameters
+    ----------
+    low, high : float
+        Values at the two ends; different.
+    start, end : float
+        Positions of the ends.
+    title : str
+        What it measures.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    title: str
+
+    def at(self, value: float) -> float:
+        """Return the position of a value, rounded to a tenth."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def shows(self, value: float | None) -> bool:
+        """Whether a value lies between the ends."""
+        return value is not None and self.low <= value <= self.high
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]:
+        """Four to eight round values between the ends."""
+        raw = (self.high - self.low) / 5
+        size = 10 ** math.floor(math.log10(raw))
+        step = next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= raw)
+        places = max(0, -math.floor(math.log10(step)) + (step / size == 2.5))
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return tuple(
+            Tick(self.at(number * step), f"{number * step:.{places}f}")
+            for number in range(first, last + 1)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """A classifier in the picture of the front.
+
+    Parameters
+    ----------
+    rank : int
+        Its place on the leaderboard.
+    x, y : float
+        Position.
+    low, high : float or None
+        Ends of the interval of the gap, of rows of the front.
+    kind : str
+        ``"served"``, ``"front"``, ``"feasible"`` or ``"infeasible"``; each has a shape.
+    label : str
+        What a screen reader says.
+    """
+
+    rank: int
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParetoChart:
+    """Objective against gap.
+
+    Parameters
+    ----------
+    x, y : Axis
+        Gap and objective.
+    dots : tuple of Dot
+        Least important first, so that the served one is drawn on top.
+    line : str
+        Points of the front as a polyline.
+    limit : float or None
+        Position of the constraint's limit.
+    n_outside : int
+        Classifiers beyond the ends of the axes.
+    """
+
+    x: Axis
+    y: Axis
+    dots: tuple[Dot, ...]
+    line: str
+    limit: float | None
+    n_outside: int
+
+
+def pareto_chart(view: RunView) -> ParetoChart | None:
+    """Return the picture of the front, None when nothing is constrained.
+
+    Parameters
+    ----------
+    view : RunView
+        The run.
+    """
+    known = [row for row in view.rows if row.gap is not None]
+    if view.limit is None or not known:
+        return None
+    # What is far worse than the front in both ways would only press it together.
+    core = [row for row in known if row.served or (row.front and not row.constant)]
+    gaps = [value for row in core for value in (row.gap, row.gap_high) if value is not None]
+    scores = [row.score for row in core]
+    x = nice_axis(
+        0.0, max(*gaps, 1.3 * view.limit), LEFT, WIDTH - RIGHT, "largest gap between groups"
+    )
+    y = nice_axis(min(scores), max(scores), HEIGHT - BOTTOM, TOP, view.objective)
+    dots = []
+    for row in reversed(known):
+        if not (x.shows(row.gap) and y.shows(row.score)):
+            continue
+        kind = "front" if row.front else "feasible" if row.feasible else "infeasible"
+        gap = 0.0 if row.gap is None else row.gap
+        interval = row.front or row.served
+        dots.append(
+            Dot(
+                rank=row.rank,
+                x=x.at(gap),
+                y=y.at(row.score),
+                low=_clipped(x, row.gap_low) if interval else None,
+                high=_clipped(x, row.gap_high) if interval else None,
+                kind="served" if row.served else kind,
+                label=(
+                    f"rank {row.rank}: {view.objective} {row.score:.4f}, gap {gap:.4f}, "
+                    f"{row.learner}, {row.mitigations}"
+                ),
+            )
+        )
+    order = {"infeasible": 0, "feasible": 1, "front": 2, "served": 3}
+    dots.sort(key=lambda dot: order[dot.kind])
+    shown = [row for row in view.front if y.shows(row.score)]
+    return ParetoChart(
+        x=x,
+        y=y,
+        dots=tuple(dots),
+        line=" ".join(f"{x.at(row.gap or 0.0)},{y.at(row.score)}" for row in shown),
+        limit=x.at(view.limit),
+        n_outside=len(known) - len(dots),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One group's rate under two classifiers.
+
+    Parameters
+    ----------
+    label : str
+        The group.
+    y : float
+        Position of its line.
+    reference, served : float or None
+        Positions of the two rates.
+    text : str
+        The two rates in words.
+    """
+
+    label: str
+    y: float
+    reference: float | None
+    served: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateChart:
+    """One rate of all groups.
+
+    Parameters
+    ----------
+    title : str
+        What the rate is called.
+    x : Axis
+        From 0 to 1.
+    height : float
+        Of the picture.
+    pairs : tuple of Pair
+        One per group.
+    """
+
+    title: str
+    x: Axis
+    height: float
+    pairs: tuple[Pair, ...]
+
+
+ROW = 26.0
+LABELS = 230.0
+RATE_WIDTH, RATE_LABELS, RATE_END = 460.0, 150.0, 312.0
+
+
+def rate_charts(system: System) -> tuple[RateChart, ...]:
+    """Return one picture per rate.
+
+    Parameters
+    ----------
+    system : System
+        The groups.
+    """
+    x = Axis(low=0.0, high=1.0, start=RATE_LABELS, end=RATE_END, title="")
+    found = []
+    for rate, title in RATES.items():
+        pairs = []
+        for at, group in enumerate(system.groups):
+            served, reference = group.served.get(rate), group.reference.get(rate)
+            pairs.append(
+                Pair(
+                    label=shortened(group.label, 16),
+                    y=TOP + ROW * (at + 0.5),
+                    reference=None if reference is None else x.at(reference),
+                    served=None if served is None else x.at(served),
+                    text=f"{percent(reference)} → {percent(served)}",
+                )
+            )
+        height = TOP + ROW * len(pairs) + 26.0
+        found.append(RateChart(title=title, x=x, height=height, pairs=tuple(pairs)))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Seconds that went into one thing."""
+
+    label: str
+    origin: str
+    y: float
+    width: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryChart:
+    """The best so far over time.
+
+    Parameters
+    ----------
+    x, y : Axis
+        Seconds and objective.
+    steps : str
+        Path of the line.
+    dots : tuple of (float, float, bool, str)
+        Position, whether feasible, and what it is, of each improvement.
+    """
+
+    x: Axis
+    y: Axis
+    steps: str
+    dots: tuple[tuple[float, float, bool, str], ...]
+
+
+def history_chart(view: RunView) -> HistoryChart | None:
+    """Return the picture of the search, None without improvements.
+
+    Parameters
+    ----------
+    view : RunView
+        The run.
+    """
+    moments = view.moments
+    if not moments:
+        return None
+    end = max(float(view.summary.get("seconds") or 0.0), moments[-1].seconds)
+    x = nice_axis(0.0, end, LEFT, WIDTH - RIGHT, "seconds")
+    scores = [moment.score for moment in moments]
+    y = nice_axis(min(scores), max(scores), HEIGHT * 0.7 - BOTTOM, TOP, f"best {view.objective}")
+    path = [f"M{x.at(moments[0].seconds)},{y.at(moments[0].score)}"]
+    path += [f"H{x.at(moment.seconds)}V{y.at(moment.score)}" for moment in moments[1:]]
+    path.append(f"H{x.at(end)}")
+    dots = tuple(
+        (
+            x.at(m.seconds),
+            y.at(m.score),
+            m.feasible,
+            f"{m.seconds:.1f} s: {m.score:.4f}, trial {m.trial}"
+            + ("" if m.feasible else ", misses the constraint"),
+        )
+        for m in moments
+    )
+    return HistoryChart(x=x, y=y, steps="".join(path), dots=dots)
+
+
+def spent_bars(view: RunView, most: int = 14) -> tuple[Bar, ...]:
+    """Return what the training seconds went into, most first.
+
+    Parameters
+    ----------
+    view : RunView
+        The run.
+    most : int
+        Bars at the most.
+    """
+    spent = view.spent[:most]
+    longest = max((item.seconds for item in spent), default=0.0)
+    room = WIDTH - RIGHT - LABELS - 140.0
+    return tuple(
+        Bar(
+            label=shortened(item.name, 30),
+            origin=item.origin,
+            y=TOP + ROW * at,
+            width=round(room * item.seconds / longest, 1) if longest > 0 else 0.0,
+            text=f"{item.seconds:.1f} s, {item.trials} trial{'s' * (item.trials != 1)}",
+        )
+        for at, item in enumerate(spent)
+    )
+
+
+def shortened(text: str, most: int = 24) -> str:
+    """Return a text with its middle left out where it is long.
+
+    Parameters
+    ----------
+    text : str
+        Any.
+    most : int
+        Characters that there is room for.
+    """
+    if len(text) <= most:
+        return text
+    half = (most - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def percent(rate: float | None) -> str:
+    """Return a rate as a text.
+
+    Parameters
+    ----------
+    rate : float or None
+        In [0, 1]; None when it is undefined or may not be published.
+    """
+    return DASH if rate is None else f"{100 * rate:.1f} %"
+
+
+def nice_axis(low: float, high: float, start: float, end: float, title: str) -> Axis:
+    """Return a scale with a little air at both ends; a single value gets some too.
+
+    Parameters
+    ----------
+    low, high : float
+        Smallest and largest value; a low of 0 stays at the end.
+    start, end : float
+        Positions of the ends.
+    title : str
+        What it measures.
+    """
+    room = (high - low) * 0.05 if high > low else max(abs(high) * 0.05, 0.01)
+    bottom = low if low == 0.0 else low - room
+    return Axis(low=bottom, high=high + room, start=start, end=end, title=title)
+
+
+def _clipped(axis: Axis, value: float | None) -> float | None:
+    return None if value is None else axis.at(min(max(value, axis.low), axis.high))

@@ -1,0 +1,110 @@
+"""The documents of a run: what its folder holds as JSON, or a fitted model has in memory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fairautoml.exceptions import RunFolderError
+from fairautoml.store.run_folder import read_json
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """Plain values of one run.
+
+    Parameters
+    ----------
+    name : str
+        What the run is called.
+    leaderboard : sequence of mapping
+        Its rows, the served one first.
+    summary : mapping
+        Figures of the run.
+    groups : mapping
+        Front, reference, group systems and the rates of the entries that are shown with them.
+    config : mapping
+        Parameters of the estimator.
+    trials : sequence of mapping
+        One per trial, in the order told.
+    certificate : mapping or None
+        As it was written, None for a run without one.
+    certificate_text : str
+        The same for people.
+    versions : mapping
+        Of libraries.
+    source : mapping
+        Where the table came from, empty when it was given in memory.
+    model_sha256 : str
+        Hash of the model file, empty when there is none.
+    """
+
+    name: str
+    leaderboard: Sequence[Row]
+    summary: Row
+    groups: Row
+    config: Row = field(default_factory=dict)
+    trials: Sequence[Row] = ()
+    certificate: Row | None = None
+    certificate_text: str = ""
+    versions: Row = field(default_factory=dict)
+    source: Row = field(default_factory=dict)
+    model_sha256: str = ""
+
+
+def read_documents(folder: Path) -> Documents:
+    """Return the documents of a run folder; its model is not opened.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of a finished fit.
+
+    Raises
+    ------
+    RunFolderError
+        It is no such folder, or a file of it is damaged.
+    """
+    leaderboard = read_json(folder, "leaderboard.json")
+    certificate = _optional(folder, "certificate.json")
+    model = read_json(folder, "model.json")
+    return Documents(
+        name=folder.resolve().name,
+        leaderboard=leaderboard,
+        summary=read_json(folder, "summary.json"),
+        groups=_optional(folder, "groups.json") or {},
+        config=read_json(folder, "config.json"),
+        trials=_lines(folder / "trials.jsonl"),
+        certificate=certificate,
+        certificate_text=_text(folder / "certificate.txt"),
+        versions=model.get("versions", {}),
+        source=_optional(folder, "source.json") or {},
+        model_sha256=model.get("sha256", ""),
+    )
+
+
+def _optional(folder: Path, name: str) -> Any:
+    return read_json(folder, name) if (folder / name).is_file() else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _lines(path: Path) -> list[Row]:
+    """Return the lines of a log; a torn last line, after a crash, is left out."""
+    if not path.is_file():
+        return []
+    found: list[Row] = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines) - 1:
+                break
+            raise RunFolderError(f"{str(path)!r} is damaged in line {number + 1}") from error
+    return found

@@ -1,0 +1,195 @@
+"""Pages: one self-contained HTML file each, without any request to a network."""
+
+import base64
+import hashlib
+import json
+import unicodedata
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fairautoml.report.charts import (
+    ORIGINS,
+    history_chart,
+    pareto_chart,
+    percent,
+    rate_charts,
+    shortened,
+    spent_bars,
+)
+from fairautoml.report.view import DASH, RunView
+
+MOST_LETTERS = 300
+"""Of one text on a page; the middle of a longer one is left out."""
+
+_UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def run_page(view: RunView) -> str:
+    """Return the page of a run.
+
+    Parameters
+    ----------
+    view : RunView
+        The run.
+    """
+    details = {row.rank: {"rule": visible(row.rule), "how": row.how} for row in view.rows}
+    return render("run.html", view=view, data=details, **_charts(view))
+
+
+def run_fragment(view: RunView) -> str:
+    """Return the compact form of a run's page, for a notebook; it needs no script.
+
+    Parameters
+    ----------
+    view : RunView
+        The run.
+    """
+    return (
+        _environment()
+        .get_template("fragment.html")
+        .render(view=view, style=_style("figure.css"), **_charts(view))
+    )
+
+
+def _charts(view: RunView) -> dict[str, Any]:
+    return {
+        "pareto": pareto_chart(view),
+        "history": history_chart(view),
+        "bars": spent_bars(view),
+        "origins": ORIGINS,
+    }
+
+
+def render(template: str, *, data: Any = None, **values: Any) -> str:
+    """Return a page with its style and script inside and a policy that forbids all else.
+
+    Parameters
+    ----------
+    template : str
+        File in ``templates``.
+    data : object
+        Plain values that the script reads.
+    **values
+        What the template shows.
+    """
+    style, script = _style("figure.css", "page.css"), _asset("page.js")
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=style,
+            script=Markup(script),
+            policy=policy,
+            data=Markup(embedded(data)),
+            **values,
+        )
+    )
+
+
+def embedded(data: Any) -> str:
+    """Return values as JSON that cannot end the element it stands in.
+
+    Parameters
+    ----------
+    data : object
+        Plain values without NaN and infinity.
+    """
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_UNSAFE)
+
+
+def visible(text: str) -> str:
+    """Return a text whose invisible signs are spelled out and whose length is bearable.
+
+    A name with signs that turn the direction of writing could otherwise show another one.
+
+    Parameters
+    ----------
+    text : str
+        Any, for example the label of a group.
+    """
+    spelled = "".join(
+        f"<U+{ord(sign):04X}>" if unicodedata.category(sign) in ("Cf", "Cc", "Cs") else sign
+        for sign in text
+        if sign not in "\n\t"
+    )
+    return shortened(spelled, MOST_LETTERS)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("fairautoml.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: (
+            visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
+    )
+    environment.filters.update(percent=percent, number=number, seconds=duration, lines=lines)
+    environment.globals["rate_charts"] = rate_charts
+    return environment
+
+
+def lines(text: str) -> Markup:
+    """Return a longer text line by line, each as ``visible`` shows it.
+
+    Parameters
+    ----------
+    text : str
+        For example a certificate.
+    """
+    return Markup("\n").join(visible(line) for line in text.splitlines())
+
+
+def number(value: float | None, places: int = 4) -> str:
+    """Return a number with so many places, a dash for none.
+
+    Parameters
+    ----------
+    value : float or None
+        The number.
+    places : int
+        Digits after the point.
+    """
+    return DASH if value is None else f"{value:.{places}f}"
+
+
+def duration(value: float | None) -> str:
+    """Return seconds as people say them.
+
+    Parameters
+    ----------
+    value : float or None
+        Seconds.
+    """
+    if value is None:
+        return DASH
+    if value < 100:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _style(*names: str) -> Markup:
+    return Markup("".join(_asset(name) for name in names))
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("fairautoml.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

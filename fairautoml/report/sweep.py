@@ -1,0 +1,168 @@
+"""The page of a sweep: ranks, measures by question, the search over time, what failed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fairautoml.report.charts import LEFT, RIGHT, ROW, TOP, WIDTH, Axis, nice_axis, shortened
+from fairautoml.report.page import render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """The mean rank of a system over all blocks of question and seed.
+
+    Parameters
+    ----------
+    name : str
+        The system.
+    rank, low, high : float
+        Mean rank with its bootstrap interval; 1 is best.
+    values : mapping of str to str
+        Further measures as they are shown.
+    """
+
+    name: str
+    rank: float
+    low: float
+    high: float
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as it is shown.
+
+    Parameters
+    ----------
+    title, about : str
+        Heading, and what the numbers are.
+    header : tuple of str
+        Names of the columns.
+    rows : tuple of tuple of str
+        Cells; the first is the name of the row.
+    """
+
+    title: str
+    about: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Something over time, of one system.
+
+    Parameters
+    ----------
+    name : str
+        The system.
+    points : tuple of (float, float)
+        Seconds and value.
+    """
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepView:
+    """Everything that the page of a sweep shows.
+
+    Parameters
+    ----------
+    name : str
+        What the sweep is called.
+    about : str
+        What was compared, in a sentence.
+    blocks : int
+        Blocks of question and seed behind the ranks.
+    ranked : tuple of Ranked
+        Best first; empty for a sweep of one system.
+    tables : tuple of Table
+        In the order they are shown.
+    curves : tuple of Curve
+        The search over time, empty when nothing is known about it.
+    curves_title : str
+        What the curves measure.
+    failures : tuple of (str, str, str)
+        Task, seed and reason.
+    manifest : mapping of str to str
+        Machine, versions, commit.
+    command : str
+        What makes it anew.
+    """
+
+    name: str
+    about: str
+    blocks: int
+    ranked: tuple[Ranked, ...]
+    tables: tuple[Table, ...]
+    curves: tuple[Curve, ...]
+    curves_title: str
+    failures: tuple[tuple[str, str, str], ...]
+    manifest: Mapping[str, str]
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """A system in the picture of ranks."""
+
+    name: str
+    y: float
+    at: float
+    low: float
+    high: float
+    text: str
+
+
+DASHES = ("", "7 4", "2 3", "9 3 2 3")
+"""Kinds of lines, so that curves are told apart without colours."""
+
+
+def sweep_page(view: SweepView) -> str:
+    """Return the page of a sweep.
+
+    Parameters
+    ----------
+    view : SweepView
+        The sweep.
+    """
+    most = max((item.high for item in view.ranked), default=1.0)
+    x = Axis(low=1.0, high=max(most, 2.0), start=230.0, end=WIDTH - 150.0, title="mean rank")
+    lines = [
+        _Line(
+            name=shortened(item.name, 28),
+            y=TOP + ROW * (at + 0.5),
+            at=x.at(item.rank),
+            low=x.at(max(1.0, item.low)),
+            high=x.at(item.high),
+            text=f"{item.rank:.2f} [{item.low:.2f}, {item.high:.2f}]",
+        )
+        for at, item in enumerate(view.ranked)
+    ]
+    return render("sweep.html", view=view, x=x, lines=lines, curves=_drawn(view.curves))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curves:
+    x: Axis
+    y: Axis
+    lines: tuple[tuple[str, str, int, str], ...]
+
+
+def _drawn(curves: Sequence[Curve]) -> _Curves | None:
+    """Return the curves as steps with a hue and a kind of line each."""
+    points = [point for curve in curves for point in curve.points]
+    if not points:
+        return None
+    x = nice_axis(0.0, max(p[0] for p in points), LEFT, WIDTH - RIGHT, "seconds")
+    values = [p[1] for p in points]
+    y = nice_axis(min(values), max(values), 352.0, TOP, "")
+    lines = []
+    for number, curve in enumerate(curves):
+        (first, value), *rest = curve.points
+        path = f"M{x.at(first)},{y.at(value)}"
+        path += "".join(f"H{x.at(s)}V{y.at(v)}" for s, v in rest)
+        lines.append((curve.name, path, number % 6, DASHES[number // 6 % len(DASHES)]))
+    return _Curves(x=x, y=y, lines=tuple(lines))

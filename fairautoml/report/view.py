@@ -1,0 +1,266 @@
+"""A run as the reader of its page wants to see it: plain records, no drawing."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RATES = {
+    "selection": "selected",
+    "tpr": "true positives",
+    "fpr": "false positives",
+    "accuracy": "decided right",
+}
+"""Group rates that are shown, and what they are called."""
+
+DASH = "\N{EN DASH}"
+"""Stands for what has no value."""
+
+VERDICTS = {
+    "CERTIFIED": ("✓", "certified"),
+    "VIOLATED": ("✗", "violated"),
+    "INCONCLUSIVE": ("?", "inconclusive"),
+    "NOT_APPLICABLE": (DASH, "not applicable"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One classifier of the leaderboard.
+
+    Parameters
+    ----------
+    rank, trial, n_models : int
+        Place, turn, number of trials that it is made of.
+    score : float
+        Objective, cross-fitted.
+    gap, gap_low, gap_high : float or None
+        Largest gap with its bootstrap interval; None when undefined or nothing is constrained.
+    feasible : bool or None
+        Whether it meets the constraints on the search rows.
+    learner, mitigation, mitigator : str
+        What was trained, how, and what made the rule.
+    tolerance : float or None
+        Gap that the rule was asked for.
+    needs_sensitive : bool
+        Whether it reads the sensitive columns of new rows.
+    seconds : float
+        Training time.
+    rule : str
+        The rule in words.
+    constant, front, served : bool
+        Whether everybody gets the same decision; whether it is on the Pareto front; whether it
+        is the one that is served.
+    """
+
+    rank: int
+    trial: int
+    n_models: int
+    score: float
+    gap: float | None
+    gap_low: float | None
+    gap_high: float | None
+    feasible: bool | None
+    learner: str
+    mitigation: str
+    mitigator: str
+    tolerance: float | None
+    needs_sensitive: bool
+    seconds: float
+    rule: str
+    constant: bool
+    front: bool
+    served: bool
+
+    @property
+    def mitigations(self) -> str:
+        """Both mitigations in one text."""
+        names = [n for n in (self.mitigation, self.mitigator) if n not in ("none", "")]
+        return " + ".join(names) if names else "none"
+
+    @property
+    def how(self) -> str:
+        """How to get it from the fitted model."""
+        if self.served:
+            return "model.predict(...) is served by it"
+        if self.gap is None or not self.front:
+            return "not kept: only rows of the Pareto front can be selected without retraining"
+        return f"model.select(max_gap={_up(self.gap)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The rates of one group under the served classifier and under the unconstrained one.
+
+    Parameters
+    ----------
+    label : str
+        The group.
+    n_rows : float or None
+        Weight of its rows; None when it is too small to be published.
+    served, reference : mapping of str to (float or None)
+        By rate.
+    """
+
+    label: str
+    n_rows: float | None
+    served: Mapping[str, float | None]
+    reference: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """The groups of one sensitive column, or of several together.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    groups : tuple of Group
+        Those that are shown.
+    n_left_out : int
+        Groups that there was no room for.
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+    n_left_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One improvement of what would be served.
+
+    Parameters
+    ----------
+    seconds : float
+        Since the start.
+    score : float
+        Objective.
+    feasible : bool
+        Whether it met the constraints.
+    trial : int
+        Whose.
+    """
+
+    seconds: float
+    score: float
+    feasible: bool
+    trial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Training seconds that went into one thing.
+
+    Parameters
+    ----------
+    name : str
+        Learner, or learner and training-time mitigation.
+    origin : str
+        ``"search"``, ``"rows"`` or ``"mitigation"``: why the allocator spent them.
+    seconds : float
+        How many.
+    trials : int
+        In how many trials.
+    """
+
+    name: str
+    origin: str
+    seconds: float
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A trial that gave no model.
+
+    Parameters
+    ----------
+    trial : int
+        Its turn.
+    learner, status, error : str
+        What it was, how it ended, why.
+    """
+
+    trial: int
+    learner: str
+    status: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """Everything that the page of a run shows.
+
+    Parameters
+    ----------
+    name : str
+        What the run is called.
+    objective : str
+        Performance metric.
+    rises : bool
+        Whether more of it is better.
+    constraints : tuple of str
+        As the user wrote them.
+    limit : float or None
+        The smallest limit of a gap, None without constraints.
+    served : Row
+        The served classifier.
+    rows : tuple of Row
+        Leaderboard, the served one first.
+    n_left_out : int
+        Rows that there was no room for.
+    reference : Row or None
+        The best one with no regard to the constraints.
+    systems : tuple of System
+        Group rates.
+    verdict : str
+        Of the certificate: one of four words, or empty without a certificate.
+    certificate : str
+        The certificate for people.
+    moments : tuple of Moment
+        The search over time.
+    spent : tuple of Spent
+        What the allocator spent on what, most first.
+    failures : tuple of Failure
+        Trials without a model.
+    summary, config, versions, source : mapping
+        As in ``Documents``.
+    """
+
+    name: str
+    objective: str
+    rises: bool
+    constraints: tuple[str, ...]
+    limit: float | None
+    served: Row
+    rows: tuple[Row, ...]
+    n_left_out: int
+    reference: Row | None
+    systems: tuple[System, ...]
+    verdict: str
+    certificate: str
+    moments: tuple[Moment, ...]
+    spent: tuple[Spent, ...]
+    failures: tuple[Failure, ...]
+    summary: Mapping[str, Any]
+    config: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    source: Mapping[str, Any]
+
+    @property
+    def front(self) -> tuple[Row, ...]:
+        """The Pareto front, fairest first."""
+        found = (row for row in self.rows if row.front and row.gap is not None)
+        return tuple(sorted(found, key=lambda row: (row.gap or 0.0, row.score)))
+
+    @property
+    def verdict_mark(self) -> tuple[str, str]:
+        """A mark and a word for the verdict."""
+        return VERDICTS.get(self.verdict, (DASH, "no certificate"))
+
+
+def _up(gap: float) -> str:
+    """Return a gap rounded up to four places, so that the row itself still fits."""
+    return f"{math.ceil(gap * 1e4) / 1e4:.4f}"

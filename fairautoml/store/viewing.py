@@ -1,0 +1,48 @@
+"""A run's study in optuna-dashboard, while it grows or afterwards; read only."""
+
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import RDBStorage
+
+from fairautoml.exceptions import MissingExtraError, RunFolderError
+from fairautoml.store.run_folder import STUDY, read_json
+
+DATABASE = "study.db"
+
+
+def dashboard(folder: Path) -> Any:
+    """Return optuna-dashboard on the study of a run, as a WSGI application.
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder, of a run that goes on or has ended.
+
+    Raises
+    ------
+    RunFolderError
+        There is no run in the folder, or its trials are recorded on a server.
+    MissingExtraError
+        optuna-dashboard is not installed.
+    """
+    try:
+        from optuna_dashboard import wsgi
+    except ImportError as error:
+        way_out = "install it with: pip install 'fairautoml[dashboard]'"
+        raise MissingExtraError(f"the dashboard needs optuna-dashboard; {way_out}") from error
+    about = read_json(folder, STUDY)
+    if about.get("storage") is not None:
+        raise RunFolderError(
+            f"the trials of {str(folder)!r} are recorded on a server; show them with: "
+            f"optuna-dashboard {about['storage']}"
+        )
+    path = (folder / DATABASE).resolve()
+    if not path.is_file():
+        raise RunFolderError(f"{str(folder)!r} has no {DATABASE}: no trial has been recorded")
+    storage = RDBStorage(
+        f"sqlite:///{path.as_uri()}?mode=ro&uri=true",
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+    return wsgi(storage)

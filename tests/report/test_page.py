@@ -1,0 +1,190 @@
+"""The page of a run, as a document: complete, self-contained, and safe to open."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from run_documents import HOSTILE, documents, leaderboard_row
+
+from fairautoml.report import run_fragment, run_page, view_of
+from fairautoml.report.page import embedded, visible
+
+ATTRIBUTES_OF_PAGES = re.compile(r"^(aria-|data-)?[a-z0-9-]+$", re.IGNORECASE)
+
+
+class Read(HTMLParser):
+    """All elements, attributes and texts of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.texts, self.parts = [], [], {}
+        self._open = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        self._open = self._open[:-1]
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] in ("script", "style"):
+            self.parts.setdefault(self._open[-1], []).append(data)
+        else:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.texts)
+
+
+def page_of(**changes):
+    return run_page(view_of(documents(**changes)))
+
+
+def test_every_entry_is_a_row_and_those_near_the_front_are_points():
+    read = Read(page_of(n_entries=40))
+    rows = [a for tag, a in read.elements if tag == "tr" and "data-rank" in a]
+    points = [a for tag, a in read.elements if tag == "g" and "data-rank" in a]
+    assert [row["data-rank"] for row in rows] == [str(rank) for rank in range(1, 41)]
+    assert 5 <= len(points) <= 40
+    assert {"1", "2", "3", "4", "5"} <= {point["data-rank"] for point in points}
+
+
+def test_only_points_that_can_be_selected_are_stops_of_the_keyboard():
+    read = Read(page_of(n_entries=40))
+    stops = [a["data-rank"] for tag, a in read.elements if tag == "g" and "tabindex" in a]
+    assert sorted(stops) == ["1", "2", "3", "4", "5"]
+
+
+def test_the_page_says_what_was_asked_for_and_what_was_found():
+    text = Read(page_of()).text
+    for said in ("demographic_parity_difference <= 0.05", "0.8620", "people.csv", "12", "20.0 s"):
+        assert said in text
+
+
+def test_rates_of_groups_are_shown_next_to_those_without_the_constraint():
+    assert "25.0 % → 25.0 %" in Read(page_of()).text
+
+
+def test_a_group_too_small_to_be_published_is_a_dash():
+    nothing = dict.fromkeys(("weight", "selection", "tpr", "fpr", "accuracy"))
+    groups = {"front": [1], "reference": 1, "rates": {"1": {"sex": {"rare": nothing}}}}
+    text = Read(page_of(groups=groups)).text
+    assert "\N{EN DASH} → \N{EN DASH}" in text
+    assert "rare" in text
+
+
+def test_a_run_without_a_certificate_says_so_and_one_with_shows_it():
+    assert "This run has no certificate" in page_of()
+    shown = page_of(certificate={"verdict": "CERTIFIED"}, certificate_text="gap at most 0.05")
+    assert "This run has no certificate" not in shown
+    assert "gap at most 0.05" in shown
+    assert "✓ certified" in shown
+
+
+def test_failed_trials_are_always_told():
+    assert "crashed" in Read(page_of()).text
+    assert "Trials without a model" in Read(page_of(trials=[])).text
+
+
+def test_a_run_without_a_constraint_has_no_front_and_still_a_page():
+    best = {"objective": "accuracy", "measures": []}
+    rows = [leaderboard_row(1, score=0.9, gap=None, feasible=None)]
+    shown = documents(leaderboard=rows, groups={}, config={"constraint": None})
+    shown = replace(shown, summary={**shown.summary, "best": best})
+    page = run_page(view_of(shown))
+    assert "nothing was constrained" in page
+    assert "What the constraint costs" not in page
+
+
+def test_undefined_gaps_are_dashes_and_never_points():
+    rows = [
+        leaderboard_row(1, score=0.9, gap=0.02),
+        leaderboard_row(2, score=0.8, gap=None, feasible=False),
+    ]
+    read = Read(page_of(leaderboard=rows, groups={"front": [1], "reference": 1, "rates": {}}))
+    assert [a["data-rank"] for tag, a in read.elements if tag == "g" and "data-rank" in a] == ["1"]
+    assert "nan" not in read.text.lower()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_adds_no_element_no_attribute_and_no_script(name):
+    plain = Read(page_of())
+    odd = Read(
+        page_of(
+            names=(name, "Male"),
+            name=name,
+            config={"constraint": [name]},
+            source={"data": name},
+            certificate={"verdict": name},
+            certificate_text=name,
+            versions={name: name},
+        )
+    )
+    kinds = {tag for tag, _ in plain.elements} | {"pre", "span", "code"}
+    assert {tag for tag, _ in odd.elements} <= kinds
+    assert sum(tag == "script" for tag, _ in odd.elements) == 2
+    names = {attribute for _, attributes in odd.elements for attribute in attributes}
+    assert all(ATTRIBUTES_OF_PAGES.match(attribute) for attribute in names)
+    assert not any(attribute.startswith("on") for attribute in names)
+    assert not any("href" in a and a["href"] != "data:," for _, a in odd.elements)
+
+
+def test_invisible_signs_are_spelled_out_and_long_names_lose_their_middle():
+    assert visible("a\u202eb\u200b") == "a<U+202E>b<U+200B>"
+    long = visible("x" * 5_000 + "end")
+    assert len(long) <= 300
+    assert long.endswith("end")
+
+
+def test_embedded_values_cannot_end_their_element_and_come_back_whole():
+    values = {"a": "</script><!-- & \u2028", "b": [1, None]}
+    text = embedded(values)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == values
+
+
+def test_the_policy_allows_exactly_the_style_and_the_script_of_the_page():
+    read = Read(page_of())
+    policy = next(a["content"] for tag, a in read.elements if "http-equiv" in a)
+    assert "default-src 'none'" in policy
+    for part, text in (("style", read.parts["style"][0]), ("script", read.parts["script"][-1])):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{part}-src 'sha256-{digest}'" in policy
+
+
+def test_nothing_is_asked_of_a_network():
+    read = Read(page_of())
+    for _, attributes in read.elements:
+        for attribute in ("src", "href", "action", "data"):
+            assert attributes.get(attribute) in (None, "data:,")
+    assert "url(" not in "".join(read.parts["style"])
+    assert "fetch(" not in "".join(read.parts["script"])
+
+
+def test_five_hundred_entries_stay_under_half_a_megabyte():
+    assert len(page_of(n_entries=500).encode()) < 500_000
+
+
+def test_ten_thousand_entries_and_a_thousand_groups_stay_under_five_megabytes():
+    page = page_of(n_entries=10_000, names=tuple(f"group {i}" for i in range(1_000)))
+    assert len(page.encode()) < 5_000_000
+    assert "8000 further classifiers" in page
+    assert "970 groups" in page
+
+
+def test_the_compact_form_needs_no_script_and_keeps_its_style_to_itself():
+    fragment = run_fragment(view_of(documents()))
+    read = Read(fragment)
+    assert "script" not in {tag for tag, _ in read.elements}
+    selectors = re.findall(r"([^{}]+)\{", read.parts["style"][0])
+    own = [part for s in selectors if not s.strip().startswith("@") for part in s.split(",")]
+    assert len(own) > 10
+    assert all(part.strip().startswith(".fairautoml") for part in own)
+    assert "model.report" in fragment

@@ -1,0 +1,154 @@
+"""What a fitted estimator shows, and what its folder gives to the commands."""
+
+import json
+import warnings
+from io import BytesIO
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from fairautoml import FairAutoML
+from fairautoml.cli import main
+from fairautoml.data import load
+from fairautoml.exceptions import ParameterError, RunFolderError
+from fairautoml.report import read_documents, view_of
+from fairautoml.report.card import card_of, card_text
+from fairautoml.store.viewing import dashboard
+
+CONSTRAINT = "demographic_parity_difference <= 0.1"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "lending"
+    table = load("lending").frame.head(1_200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = FairAutoML(
+            constraint=CONSTRAINT,
+            n_trials=4,
+            random_state=0,
+            executor="serial",
+            learners=["logistic_regression", "lightgbm"],
+            run_dir=folder,
+        ).fit(table.drop(columns="repaid"), table["repaid"], "sex")
+    return model, folder
+
+
+def test_the_page_of_the_folder_shows_what_the_model_serves(run, tmp_path):
+    model, folder = run
+    page = tmp_path / "page.html"
+    assert main(["report", str(folder), "-o", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert f"{model.best_entry_.score:.4f}" in text
+    assert text.count("<tr data-rank=") == len(model.leaderboard_)
+
+
+def test_model_and_folder_have_the_same_view(run):
+    model, folder = run
+    ours, kept = model._view(), view_of(read_documents(folder))
+    assert [row.rank for row in ours.front] == [row.rank for row in kept.front]
+    assert ours.systems == kept.systems
+    assert ours.verdict == kept.verdict != ""
+    assert ours.spent == kept.spent
+
+
+def test_the_front_of_the_page_is_the_front_of_the_model(run):
+    model, _ = run
+    assert [row.rank for row in model._view().front] == model.pareto_front_["rank"].tolist()
+
+
+def test_group_rates_are_those_of_the_served_entry(run):
+    model, _ = run
+    system = next(s for s in model.pool_.board.systems if s.name == "sex")
+    counts = model.best_entry_.counts
+    shown = next(s for s in model._view().systems if s.name == "sex").groups
+    for at, group in enumerate(shown):
+        own = counts[np.flatnonzero(system.of_cell == at)].sum(axis=0)
+        assert group.served["selection"] == pytest.approx(own[:, 1].sum() / own.sum())
+        assert group.n_rows == pytest.approx(own.sum())
+
+
+def test_report_writes_where_it_is_told_and_nowhere_else(run, tmp_path):
+    model, _ = run
+    assert model.report(tmp_path / "r.html").stat().st_size > 10_000
+    with pytest.raises(ParameterError, match="must be a file in a folder that exists"):
+        model.report(tmp_path)
+
+
+def test_an_estimator_that_is_not_fitted_has_nothing_to_report(tmp_path):
+    with pytest.raises(NotFittedError, match="not fitted"):
+        FairAutoML().report(tmp_path / "r.html")
+
+
+def test_notebooks_get_the_diagram_before_and_the_front_after_fit(run):
+    model, _ = run
+    assert "sk-" in FairAutoML()._repr_html_()
+    assert "Pareto front" in model._repr_html_()
+
+
+def test_pictures_come_as_axes_with_the_front_on_them(run):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    model, _ = run
+    axes = model.plot_pareto()
+    drawn = next(line for line in axes.lines if line.get_label() == "Pareto front")
+    assert drawn.get_ydata() == pytest.approx(model.pareto_front_["accuracy"].to_numpy())
+    own = pyplot.subplots()[1]
+    assert model.plot_history(ax=own) is own
+    assert own.get_ylabel() == "best accuracy"
+    pyplot.close("all")
+
+
+def test_the_card_says_what_was_asked_measured_and_not_known(run):
+    model, folder = run
+    shown = read_documents(folder)
+    card = card_of(shown)
+    assert card["measured"]["score"] == pytest.approx(model.best_entry_.score)
+    assert card["model"]["sha256"] == json.loads((folder / "model.json").read_text())["sha256"]
+    assert set(card["groups"]["sex"]) == {g.label for g in model._view().systems[0].groups}
+    assert "legal compliance" in " ".join(card["limits"])
+    json.dumps(card, allow_nan=False)
+
+
+def test_the_card_comes_as_text_and_as_json(run, capsys):
+    _, folder = run
+    assert main(["card", str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == card_text(read_documents(folder)).strip()
+    assert main(["card", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "lending"
+
+
+def test_a_folder_without_a_run_has_no_card(tmp_path, capsys):
+    assert main(["card", str(tmp_path)]) == 8
+    assert "leaderboard.json" in capsys.readouterr().err
+
+
+def asked(application, path):
+    status = []
+    environ = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "after=0", "SERVER_NAME": "x",
+        "SERVER_PORT": "80", "wsgi.input": BytesIO(), "wsgi.url_scheme": "http",
+    }  # fmt: skip
+    body = b"".join(application(environ, lambda line, headers, error=None: status.append(line)))
+    return status[0], json.loads(body)
+
+
+def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(run):
+    pytest.importorskip("optuna_dashboard")
+    model, folder = run
+    before = (folder / "study.db").read_bytes()
+    application = dashboard(folder)
+    status, studies = asked(application, "/api/studies")
+    assert status.startswith("200")
+    number = studies["study_summaries"][0]["study_id"]
+    _, study = asked(application, f"/api/studies/{number}")
+    assert len(study["trials"]) == len(model.trials_)
+    assert (folder / "study.db").read_bytes() == before
+
+
+def test_a_folder_without_trials_has_no_dashboard(tmp_path):
+    pytest.importorskip("optuna_dashboard")
+    with pytest.raises(RunFolderError, match=r"study\.json"):
+        dashboard(tmp_path)
