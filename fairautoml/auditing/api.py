@@ -1,0 +1,323 @@
+"""``audit``: any model's decisions, judged as our own are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.auditing.audit import Audit
+from fairautoml.auditing.cells import check_largest_weight
+from fairautoml.auditing.contribution import (
+    Blocks,
+    check_blocks,
+    contributions_of,
+    question_of,
+)
+from fairautoml.auditing.deciding import overall, verdict_rows
+from fairautoml.auditing.gaps import gap_rows
+from fairautoml.auditing.hiding import Hidden, hidden_groups
+from fairautoml.auditing.individual import individual_fairness, similar_of
+from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
+from fairautoml.auditing.levelling import change_rows
+from fairautoml.auditing.models import Decider, decider_of
+from fairautoml.auditing.rates import rate_rows, score_rows
+from fairautoml.auditing.records import Contributions, IndividualFairness
+from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
+from fairautoml.certification.issuing import SMALLEST_CELL
+from fairautoml.data._frames import read_table
+from fairautoml.data._per_row import check_length
+from fairautoml.data._proxies import same_partition
+from fairautoml.data._sensitive import read_sensitive
+from fairautoml.data.columns import fit_columns
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.metrics import METRICS, Constraint, parse_constraints
+
+EXPLAINED = "demographic_parity_difference"
+"""Metric whose gap is taken apart when no constraint is given."""
+
+NOT_NEW = (
+    "The rows were not declared new to the model (independent=True, --rows-are-new): verdicts "
+    "describe these rows, nothing is certified."
+)
+NEW = (
+    "Assumes independent rows from one population that neither the model nor the choice of "
+    "constraint, groups or bound has seen, asked once; does not assert legal compliance."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """Checked parameters, the rows, and what is hidden."""
+
+    rows: AuditRows
+    constraints: tuple[Constraint, ...]
+    hidden: Hidden
+    level: float
+    seed: int
+
+
+def audit(
+    y_true: Any,
+    y_pred: Any,
+    sensitive: Any,
+    *,
+    y_score: Any = None,
+    constraint: str | Constraint | Sequence[str | Constraint] | None = None,
+    sample_weight: Any = None,
+    baseline: Any = None,
+    X: Any = None,
+    model: Any = None,
+    independent: bool = False,
+    confidence: float = 0.95,
+    largest_weight: float | None = None,
+    flips: Sequence[str] | None = None,
+    noise: Mapping[str, float] | float | None = None,
+    blocks: Blocks | None = None,
+    pos_label: Any = None,
+    sensitive_missing: Any = "error",
+    max_groups: int = 50,
+    smallest_cell: int = SMALLEST_CELL,
+    leakage: bool = True,
+    random_state: int = 0,
+) -> Audit:
+    """Audit the decisions of a model that anybody made.
+
+    Parameters
+    ----------
+    y_true, y_pred : labels, shape (n_rows,)
+        True labels and decisions, two labels in all.
+    sensitive : array, column, DataFrame or dict of name -> column
+        One or several sensitive attributes; several are also crossed.
+    y_score : numbers, shape (n_rows,), optional
+        Scores of the positive class, for metrics on scores and for the leakage.
+    constraint : str, Constraint or sequence of those, optional
+        Such as ``"equalized_odds_difference <= 0.05"``; a verdict for each.
+    sample_weight : numbers of at least 0, shape (n_rows,), optional
+        Rates are weighted, numbers of rows are not.
+    baseline : labels, shape (n_rows,), optional
+        Decisions of an unconstrained model on the same rows: who got worse.
+    X : table, shape (n_rows, n_features), optional
+        Features: leakage of the groups from them, and what ``model`` is asked about.
+    model : object with ``predict``, function of X, or LinearRule, optional
+        With ``X``: individual fairness and contributions to the gap.
+    independent : bool
+        The rows are a fresh sample that neither model nor constraint was chosen on. Only then
+        can a verdict be CERTIFIED.
+    confidence : float
+        Of every interval, bound and verdict, in (0, 1).
+    largest_weight : float, optional
+        Largest weight that the way of sampling allows; makes bounds of weighted rates exact.
+    flips : sequence of str, optional
+        Columns that must not change a decision; by default the sensitive ones that ``model``
+        reads.
+    noise : mapping of str to float, or float, optional
+        Largest harmless change of columns of numbers, in their own units, or of all of them in
+        standard deviations.
+    blocks : mapping of str to sequence of str, optional
+        Feature blocks whose contribution to the gap is computed (with ``model``). ``{}`` takes
+        every column as a block.
+    pos_label : label, optional
+        The label that people want; by default the one that is sorted last.
+    sensitive_missing : {"error", "own_group", "exclude"}
+        Missing sensitive values are refused, a group, or in no group.
+    max_groups : int
+        Most groups of one sensitive column.
+    smallest_cell : int
+        Groups with fewer rows, positives or negatives are not shown; 0 shows all.
+    leakage : bool
+        Whether models shall try to tell the groups from scores and features; takes the longest.
+    random_state : int
+        Seed of everything that is drawn.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    InputError
+        Rows cannot be read; the message names the argument.
+    ParameterError
+        A parameter is outside its range, or needs another one.
+    """
+    _check_parameters(confidence, smallest_cell, random_state)
+    _check_needs(X, model, flips, noise, blocks)
+    given = Given(
+        y_true=y_true,
+        y_pred=y_pred,
+        sensitive=sensitive,
+        y_score=y_score,
+        sample_weight=sample_weight,
+        baseline=baseline,
+    )
+    options = ReadOptions(
+        pos_label=pos_label, sensitive_missing=sensitive_missing, max_groups=max_groups
+    )
+    rows = read_rows(given, options)
+    check_largest_weight(rows, largest_weight)
+    asked = _Asked(
+        rows=rows,
+        constraints=parse_constraints(constraint),
+        hidden=hidden_groups(rows, smallest_cell),
+        level=1 - confidence,
+        seed=random_state,
+    )
+    features, proxies = (None, ()) if X is None else _features(X, rows)
+    individual = contributions = None
+    if model is not None:
+        decider, table = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
+        individual = _individual(asked, decider, table, flips, noise)
+        proxies = (*proxies, *_not_features(rows, table))
+        contributions = None if blocks is None else _contributions(asked, decider, table, blocks)
+    changes, levelling = (
+        ((), ()) if rows.baseline is None else change_rows(rows, rows.baseline, asked.hidden)
+    )
+    verdicts = verdict_rows(
+        rows,
+        asked.constraints,
+        asked.hidden,
+        asked.level,
+        independent=independent,
+        largest_weight=largest_weight,
+    )
+    refused, accepted = rows.classes.tolist()
+    return Audit(
+        n_rows=len(rows.y),
+        weighted=rows.weight is not None,
+        classes=(str(refused), str(accepted)),
+        confidence=confidence,
+        independent=independent,
+        verdict=overall(verdicts),
+        rates=rate_rows(rows, asked.hidden, asked.level, largest_weight),
+        scores=score_rows(rows, asked.hidden, asked.level, random_state),
+        gaps=gap_rows(rows, asked.hidden, asked.level, largest_weight, random_state),
+        verdicts=verdicts,
+        changes=changes,
+        levelling=levelling,
+        leakage=(
+            leakage_rows(rows, features, asked.hidden, asked.level, random_state)
+            if leakage
+            else ()
+        ),
+        contributions=contributions,
+        individual=individual,
+        smallest_cell=smallest_cell,
+        notes=(*_notes(asked, smallest_cell, independent), *proxies),
+    )
+
+
+def _check_parameters(confidence: float, smallest_cell: int, random_state: int) -> None:
+    if not 0 < confidence < 1:
+        msg = f"confidence={confidence!r} must be between 0 and 1, for example 0.95"
+        raise ParameterError(msg)
+    for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or value < 0:
+            raise ParameterError(f"{name}={value!r} must be a whole number of at least 0")
+
+
+def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> None:
+    if model is not None and X is None:
+        raise ParameterError("model= needs X=: the rows that the model is asked about")
+    if model is None:
+        for name, value in (("flips", flips), ("noise", noise), ("blocks", blocks)):
+            if value is not None:
+                raise ParameterError(f"{name}= needs model= and X=; give them or leave it out")
+    if isinstance(flips, str):
+        raise ParameterError(f"flips={flips!r} is one text; give a list of columns: [{flips!r}]")
+
+
+def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]]:
+    """Return the features without the sensitive columns, and notes about those that are proxies.
+
+    A feature that is the attribute under another name stays: that it gives the group away is what
+    the leakage shall show.
+    """
+    table = read_table(X)
+    check_length(len(rows.y), X, "y_true")
+    schema, matrix = fit_columns(table, drop=(), on_nonfinite="impute")
+    kept = [at for at, name in enumerate(schema.names) if name not in rows.columns]
+    proxies = []
+    for system in rows.systems[: len(rows.columns)]:
+        names = same_partition(matrix, schema, rows.codes(system), pure=True)
+        found = [name for name in names if name not in rows.columns]
+        if found:
+            shown = ", ".join(map(repr, found))
+            proxies.append(
+                f"feature(s) {shown} give away sensitive {system.name!r}; they are not flipped "
+                "with it"
+            )
+    if not kept:
+        return None, tuple(proxies)
+    own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
+    return dense_features(matrix[:, kept], own.layout), tuple(proxies)
+
+
+def _individual(
+    asked: _Asked,
+    decider: Decider,
+    table: pd.DataFrame,
+    flips: Sequence[str] | None,
+    noise: Mapping[str, float] | float | None,
+) -> IndividualFairness | None:
+    own = [name for name in asked.rows.columns if name in table.columns]
+    similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
+    if not similar.flips and not similar.noise:
+        return None
+    return individual_fairness(decider, table, similar, asked.seed)
+
+
+def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
+    """Say which sensitive columns the model cannot read: no achievement, but construction."""
+    absent = [name for name in rows.columns if name not in table.columns]
+    return tuple(
+        f"sensitive {name!r} is not a feature of the model, so that no flip of it changes a "
+        "decision"
+        for name in absent
+    )
+
+
+def _contributions(
+    asked: _Asked, decider: Decider, table: pd.DataFrame, blocks: Blocks
+) -> Contributions | None:
+    """Take apart the gap of the first constraint, on the first system that can be shown."""
+    first = asked.constraints[0] if asked.constraints else None
+    metric = METRICS.get(EXPLAINED) if first is None else first.metric
+    for system in asked.rows.systems:
+        named = first is None or first.system in (None, system.name)
+        if not named or system.n_groups < 2 or asked.hidden[system.name].any():
+            continue
+        question = question_of(asked.rows, system, metric)
+        if question is not None:
+            parts = check_blocks(blocks or None, list(table.columns))
+            _check_same(asked.rows.decision, decider.decide(table))
+            return contributions_of(asked.rows, table, decider, question, parts, asked.seed)
+    return None
+
+
+def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
+    apart = int((given != made).sum())
+    if apart:
+        msg = (
+            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows; give the "
+            "decisions of this very model on these very rows"
+        )
+        raise InputError(msg)
+
+
+def _notes(asked: _Asked, smallest_cell: int, independent: bool) -> tuple[str, ...]:
+    notes = [NEW if independent else NOT_NEW, *asked.rows.notes]
+    if any(hidden.any() for hidden in asked.hidden.values()):
+        notes.append(
+            f"Groups with fewer than {smallest_cell} rows, positives or negatives are suppressed, "
+            "and numbers that would give them away; smallest_cell=0 shows them."
+        )
+    unknown = [
+        f"{int((asked.rows.codes(s) < 0).sum())} row(s) are in no group of {s.name!r}"
+        for s in asked.rows.systems
+        if (asked.rows.codes(s) < 0).any()
+    ]
+    return (*notes, *unknown)

@@ -1,0 +1,178 @@
+"""What is shown of each constraint: the procedures of certificates on rows of an audit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fairautoml.auditing.cells import counts_of
+from fairautoml.auditing.gaps import applies, rate_cells
+from fairautoml.auditing.hiding import Hidden
+from fairautoml.auditing.records import VerdictRow
+from fairautoml.auditing.rows import AuditRows
+from fairautoml.certification import (
+    Claim,
+    Evidence,
+    Finding,
+    Judgement,
+    Reason,
+    Rows,
+    Verdict,
+    claim_from_counts,
+    claim_from_rows,
+    judge,
+)
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.evaluation.problem import targets_of
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, Undefined
+
+Asked = tuple[Constraint, GroupSystem]
+
+
+def verdict_rows(
+    rows: AuditRows,
+    constraints: Sequence[Constraint],
+    hidden: Hidden,
+    level: float,
+    *,
+    independent: bool,
+    largest_weight: float | None,
+) -> tuple[VerdictRow, ...]:
+    """Return what is shown of every constraint on every group system that it speaks about.
+
+    All are tested together at the full level, as in a certificate. Systems of a single group are
+    outside: they hold nothing and must not keep the others from being certified.
+
+    Parameters
+    ----------
+    rows : AuditRows
+        Checked rows.
+    constraints : sequence of Constraint
+        What is claimed.
+    hidden : Hidden
+        Groups that are not published.
+    level : float
+        Error probability, in (0, 1).
+    independent : bool
+        The rows are a fresh sample that neither the model nor the constraint was chosen on; else
+        nothing is certified.
+    largest_weight : float or None
+        Largest weight that is possible; without it weighted rows have no exact test.
+
+    Raises
+    ------
+    InputError
+        A constraint names a group system that the data does not have.
+    """
+    _check(constraints, rows)
+    asked = [
+        (constraint, system)
+        for constraint in constraints
+        for system in rows.systems
+        if constraint.system in (None, system.name)
+    ]
+    several = [pair for pair in asked if pair[1].n_groups >= 2]
+    claims = [_claim(rows, pair, largest_weight) for pair in several]
+    constant = len(np.unique(rows.y)) < 2
+    judgement = judge(Evidence(claims=tuple(claims), constant_target=constant), level)
+    findings = iter(_findings(judgement, claims))
+    found = []
+    for constraint, system in asked:
+        finding = next(findings) if system.n_groups >= 2 else _single(constraint)
+        found.append(_row(rows, (constraint, system), finding, hidden, independent))
+    return tuple(found)
+
+
+def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
+    targets_of(constraints, rows.systems)
+    for constraint in constraints:
+        if not applies(constraint.metric):
+            msg = (
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} does not speak "
+                "about decisions between two labels in plain groups, as an audit does; bound "
+                "another metric"
+            )
+            raise InputError(msg)
+
+
+def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim:
+    constraint, system = asked
+    if rows.weight is not None and largest_weight is not None:
+        sample = Rows(
+            codes=rows.codes(system),
+            y=rows.y,
+            decision=rows.decision.astype(np.float64),
+            weight=rows.weight,
+            largest_weight=largest_weight,
+        )
+        claim = claim_from_rows(constraint, sample, system.labels, system=system.name)
+    else:
+        counts = counts_of(rows, rows.decision, None).merged(system.of_cell, system.n_groups)
+        claim = claim_from_counts(constraint, counts, system.labels, system.name)
+    testable = rows.weight is None or largest_weight is not None
+    if testable and rate_cells(rows, system, constraint.metric) is not None:
+        return claim
+    return replace(claim, events=(), cells=())
+
+
+def _findings(judgement: Judgement, claims: Sequence[Claim]) -> tuple[Finding, ...]:
+    """Return a finding per claim, also when one reason holds for all of them."""
+    if judgement.findings:
+        return judgement.findings
+    return tuple(
+        Finding(label=claim.label, verdict=judgement.verdict, reason=judgement.reason)
+        for claim in claims
+    )
+
+
+def _single(constraint: Constraint) -> Finding:
+    return Finding(
+        label=constraint.label, verdict=Verdict.NOT_APPLICABLE, reason=Reason.SINGLE_GROUP
+    )
+
+
+def _row(
+    rows: AuditRows, asked: Asked, finding: Finding, hidden: Hidden, independent: bool
+) -> VerdictRow:
+    constraint, system = asked
+    secret = bool(hidden[system.name].any())
+    counts = counts_of(rows, rows.decision, rows.weight)
+    value = constraint.metric.value(counts.merged(system.of_cell, system.n_groups))
+    measured = None if secret or isinstance(value, Undefined) else float(value)
+    verdict, reason = finding.verdict, finding.reason
+    if verdict is Verdict.CERTIFIED and not independent:
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.NO_CERTIFICATION_SET
+    return VerdictRow(
+        constraint=constraint.label,
+        system=system.name,
+        measured=measured,
+        within=None if measured is None else constraint.gap(measured) <= constraint.limit,
+        verdict=verdict.value,
+        reason=reason.value,
+        detail="" if secret else finding.detail,
+        descriptive=not independent,
+    )
+
+
+def overall(found: Sequence[VerdictRow]) -> str:
+    """Return the verdict on all constraints together.
+
+    Parameters
+    ----------
+    found : sequence of VerdictRow
+        On each of them.
+
+    Returns
+    -------
+    str
+        VIOLATED if one is; NOT_APPLICABLE if none applies or there is none; CERTIFIED if all that
+        apply are; else INCONCLUSIVE.
+    """
+    each = {row.verdict for row in found if row.reason != Reason.SINGLE_GROUP}
+    if Verdict.VIOLATED in each:
+        return Verdict.VIOLATED.value
+    if not each or Verdict.NOT_APPLICABLE in each:
+        return Verdict.NOT_APPLICABLE.value
+    certified = each == {Verdict.CERTIFIED.value}
+    return (Verdict.CERTIFIED if certified else Verdict.INCONCLUSIVE).value

@@ -1,0 +1,119 @@
+"""Sums of trees, and how far their sum can move inside a box: sound, not always tight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAF = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tree:
+    """One binary tree; node 0 is the root.
+
+    Parameters
+    ----------
+    feature : ndarray of int, shape (n_nodes,)
+        Column that a node asks about, -1 for leaves.
+    threshold : ndarray of float64, shape (n_nodes,)
+        Values up to it go left (below it, if the forest is strict).
+    left, right : ndarray of int, shape (n_nodes,)
+        Children.
+    value : ndarray of float64, shape (n_nodes,)
+        What a leaf adds.
+    missing_left : ndarray of bool, shape (n_nodes,)
+        Where missing values go.
+    categories : mapping of int to frozenset of int
+        Codes that go left, of nodes that ask about categories.
+    """
+
+    feature: NDArray[np.integer]
+    threshold: NDArray[np.float64]
+    left: NDArray[np.integer]
+    right: NDArray[np.integer]
+    value: NDArray[np.float64]
+    missing_left: NDArray[np.bool_]
+    categories: Mapping[int, frozenset[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forest:
+    """A sum of trees that decides by its sign.
+
+    Parameters
+    ----------
+    trees : tuple of Tree
+        All of them.
+    offset : float
+        Added to the sum; the decision is 1 when the whole is above 0.
+    strict : bool
+        Only values below the threshold go left.
+    single : bool
+        Values are rounded to float32 first.
+    """
+
+    trees: tuple[Tree, ...]
+    offset: float = 0.0
+    strict: bool = False
+    single: bool = False
+
+    def bounds(
+        self, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the smallest and the largest sum of leaves that a box can reach, per row.
+
+        Per tree the smallest and the largest reachable leaf, summed: trees may not reach them
+        at one point, so the true range lies inside.
+
+        Parameters
+        ----------
+        low, high : ndarray of float64, shape (n_rows, n_columns)
+            Ends of the box of each row; NaN = missing.
+
+        Returns
+        -------
+        tuple of ndarray of float64, shape (n_rows,)
+        """
+        if self.single:
+            low, high = low.astype(np.float32), high.astype(np.float32)
+        least, most = np.full(len(low), self.offset), np.full(len(low), self.offset)
+        for tree in self.trees:
+            a, b = self._reach(tree, 0, low, high)
+            least += a
+            most += b
+        return least, most
+
+    def _reach(
+        self, tree: Tree, node: int, low: NDArray[Any], high: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if tree.feature[node] == LEAF:
+            leaf = np.full(len(low), tree.value[node])
+            return leaf, leaf
+        goes_left, goes_right = self._sides(tree, node, low, high)
+        found = []
+        for side, child in ((goes_left, tree.left[node]), (goes_right, tree.right[node])):
+            least, most = np.full(len(low), np.inf), np.full(len(low), -np.inf)
+            if side.any():
+                least[side], most[side] = self._reach(tree, int(child), low[side], high[side])
+            found.append((least, most))
+        (a, b), (c, d) = found
+        return np.minimum(a, c), np.maximum(b, d)
+
+    def _sides(
+        self, tree: Tree, node: int, low: NDArray[Any], high: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which boxes reach the left, and which the right child."""
+        a, b = low[:, tree.feature[node]], high[:, tree.feature[node]]
+        cut, absent = tree.threshold[node], np.isnan(a)
+        if node in tree.categories:
+            inside = np.isin(a, list(tree.categories[node]))
+            left, right = inside | (a < b), ~inside | (a < b)
+        elif self.strict:
+            left, right = a < cut, b >= cut
+        else:
+            left, right = a <= cut, b > cut
+        default = bool(tree.missing_left[node])
+        return np.where(absent, default, left), np.where(absent, not default, right)

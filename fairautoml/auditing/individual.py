@@ -1,0 +1,341 @@
+"""Individual fairness: of how many people no flip and no small noise changes the decision."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.auditing.models import Decider, LinearRule
+from fairautoml.auditing.pipelines import Unreadable, last_step, prepared_values, slopes_of
+from fairautoml.auditing.records import IndividualFairness
+from fairautoml.auditing.trees import forest_of
+from fairautoml.exceptions import InputError
+
+MOST_ROWS = 2_000
+"""Rows that are looked at."""
+MOST_COMBINATIONS = 100_000
+"""Values of the flipped columns that are tried together at most."""
+TRIES = 20
+"""Perturbations per row and combination of flips that look for a counterexample."""
+MOST_TRIED = 200
+"""Combinations of flips that are perturbed."""
+ROUNDING = 1e-9
+
+Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
+Reach = Callable[[pd.DataFrame], Bounds]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """Which people count as similar.
+
+    Parameters
+    ----------
+    flips : tuple of str
+        Columns that may take every value that occurs.
+    noise : mapping of str to float
+        Columns of numbers that may move by that much, in their own units.
+    """
+
+    flips: tuple[str, ...]
+    noise: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """How far scores can move: ``reach`` gives their range, 0 is the boundary."""
+
+    level: str
+    reach: Reach
+    tolerance: float
+    exact: bool
+
+
+def similar_of(
+    flips: Sequence[str], noise: Mapping[str, float] | float | None, table: pd.DataFrame
+) -> Similar:
+    """Return who is similar, checked against the columns that there are.
+
+    Parameters
+    ----------
+    flips : sequence of str
+        Columns to flip.
+    noise : mapping of str to float, float or None
+        Largest change by column, or in standard deviations of every column of numbers that is not
+        flipped.
+    table : DataFrame
+        Rows.
+
+    Raises
+    ------
+    InputError
+        An unknown column, one that is no number, a negative or infinite radius, or too many
+        combinations.
+    """
+    numeric = [
+        name
+        for name in table.columns
+        if pd.api.types.is_numeric_dtype(table[name])
+        and not pd.api.types.is_bool_dtype(table[name])
+        and name not in flips
+    ]
+    if noise is None:
+        radii: dict[str, float] = {}
+    elif isinstance(noise, Mapping):
+        radii = {str(name): float(radius) for name, radius in noise.items()}
+    else:
+        radii = {name: float(noise) * float(table[name].std(ddof=0)) for name in numeric}
+    unknown = sorted((set(flips) - set(table.columns)) | (set(radii) - set(numeric)))
+    bad = sorted(name for name, radius in radii.items() if not 0 <= radius < np.inf)
+    if unknown or bad:
+        msg = (
+            f"flips=, noise=: {unknown} are no columns of X that can be used so, {bad} have a "
+            f"radius that is negative or not finite; X has {list(table.columns)[:20]}, noise is "
+            "for columns of numbers that are not flipped"
+        )
+        raise InputError(msg)
+    size = prod(max(1, table[name].nunique()) for name in flips)
+    if size > MOST_COMBINATIONS:
+        msg = (
+            f"flips={list(flips)}: {size:,} combinations of values, at most {MOST_COMBINATIONS:,} "
+            "are tried; flip fewer columns"
+        )
+        raise InputError(msg)
+    return Similar(flips=tuple(flips), noise={n: r for n, r in radii.items() if r > 0})
+
+
+def individual_fairness(
+    model: Decider, table: pd.DataFrame, similar: Similar, seed: int
+) -> IndividualFairness:
+    """Return of how many rows the decision provably stays, and how many have a counterexample.
+
+    Flips are enumerated. Noise is bounded from the structure of the model where that can be read:
+    exactly for linear models, soundly for sums of trees; for other models it is sampled, which
+    can refute and never certify.
+
+    Parameters
+    ----------
+    model : Decider
+        What decides.
+    table : DataFrame, shape (n_rows, n_columns)
+        Rows as the model takes them, with sensitive columns that it is given apart.
+    similar : Similar
+        Which changes must not matter.
+    seed : int
+        Of rows drawn from many, and of the perturbations.
+
+    References
+    ----------
+    Ruoss, Balunovic, Fischer, Vechev, "Learning certified individually fair representations",
+    NeurIPS 2020 (arXiv 2002.10312), for the notion; bounds are our own.
+    """
+    rng = np.random.default_rng(seed)
+    at = np.arange(len(table))
+    if len(at) > MOST_ROWS:
+        at = np.sort(rng.choice(len(at), MOST_ROWS, replace=False))
+    rows = table.iloc[at].reset_index(drop=True)
+    rows = rows.astype(dict.fromkeys(similar.noise, np.float64))
+    decided = model.decide(rows) == 1
+    reader, notes = _reader(model, rows, similar, decided)
+    stable = np.ones(len(rows), dtype=np.bool_)
+    certified, refuted = stable.copy(), ~stable
+    for number, flipped in enumerate(_flipped(rows, table, similar.flips)):
+        here = (model.decide(flipped) == 1) == decided
+        stable &= here
+        refuted |= ~here
+        if reader is not None:
+            sure, wrong = _judged(reader, flipped, decided)
+            certified &= sure & here
+            refuted |= wrong
+        if similar.noise and number < MOST_TRIED:
+            refuted |= _tried(model, flipped, similar.noise, decided, rng)
+    if reader is None:
+        certified = stable & (not similar.noise)
+    return IndividualFairness(
+        level=_level(reader, similar),
+        flips=similar.flips,
+        noise=tuple(similar.noise.items()),
+        n_rows=len(rows),
+        n_certified=int((certified & ~refuted).sum()),
+        n_refuted=int(refuted.sum()),
+        n_flip_stable=int(stable.sum()),
+        notes=notes,
+    )
+
+
+def _level(reader: _Reader | None, similar: Similar) -> str:
+    if reader is not None:
+        return reader.level
+    return "sampled" if similar.noise else "exact, enumeration"
+
+
+def _flipped(
+    rows: pd.DataFrame, table: pd.DataFrame, flips: tuple[str, ...]
+) -> Iterator[pd.DataFrame]:
+    """Return the rows with every combination of values that occur in the whole table."""
+    levels = [table[name].dropna().unique().tolist() for name in flips]
+    # What is given counts too: a missing value is no value to flip to.
+    yield rows
+    for values in product(*levels) if flips else ():
+        changed = rows.copy()
+        for name, value in zip(flips, values, strict=True):
+            changed[name] = pd.Series([value] * len(rows), dtype=rows[name].dtype)
+        yield changed
+
+
+def _judged(
+    reader: _Reader, rows: pd.DataFrame, decided: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows cannot leave their side, and which provably can."""
+    low, high = reader.reach(rows)
+    edge = reader.tolerance
+    sure = np.where(decided, low > edge, high < -edge)
+    wrong = np.where(decided, low < -edge, high > edge)
+    return sure, wrong & reader.exact
+
+
+def _tried(
+    model: Decider,
+    rows: pd.DataFrame,
+    noise: Mapping[str, float],
+    decided: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Return rows for which some perturbation changes the decision; half of them are corners."""
+    found = np.zeros(len(rows), dtype=np.bool_)
+    for turn in range(TRIES):
+        shifts = rng.uniform(-1, 1, size=(len(noise), len(rows)))
+        shifts = np.sign(shifts) if turn % 2 == 0 else shifts
+        moved = rows.assign(
+            **{
+                name: rows[name] + radius * shift
+                for (name, radius), shift in zip(noise.items(), shifts, strict=True)
+            }
+        )
+        found |= (model.decide(moved) == 1) != decided
+    return found
+
+
+def _reader(
+    model: Decider, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
+) -> tuple[_Reader | None, tuple[str, ...]]:
+    """Return how the range of scores is computed, None when nothing can be said of noise."""
+    if not similar.noise:
+        return None, ()
+    if isinstance(model.model, LinearRule):
+        return _rule_reader(model.model, similar), ()
+    try:
+        with warnings.catch_warnings():
+            # The last step is asked about arrays, whatever names its columns had in training.
+            warnings.filterwarnings("ignore", "X (does not have valid|has) feature names")
+            return _structure_reader(model, rows, similar, decided), ()
+    except Unreadable as unreadable:
+        note = f"{unreadable}: noise was sampled, which can refute and never certify"
+        return None, (note,)
+
+
+def _rule_reader(rule: LinearRule, similar: Similar) -> _Reader:
+    def reach(rows: pd.DataFrame) -> Bounds:
+        margin = rule.margin(rows)
+        radius = sum(
+            abs(rule.coefficients.get(name, 0.0)) * size for name, size in similar.noise.items()
+        )
+        return margin - radius, margin + radius
+
+    return _Reader(level="exact, linear", reach=reach, tolerance=ROUNDING, exact=True)
+
+
+def _structure_reader(
+    model: Decider, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
+) -> _Reader:
+    radii = np.array(list(similar.noise.values()))
+    slopes = slopes_of(model.model, rows, similar.noise)
+    prepared = prepared_values(model.model, model.features(rows))
+    final = last_step(model.model)
+    if model.sensitive or prepared.shape[1] != len(slopes):
+        raise Unreadable("the columns behind the steps of the pipeline could not be followed")
+    _check_slopes(model, rows, similar, slopes)
+    if hasattr(final, "coef_"):
+        return _linear_reader(model, final, slopes, prepared, similar, decided)
+    forest, tolerance = forest_of(final, prepared)
+    sign = _sign(forest.bounds(prepared, prepared)[0], decided, tolerance)
+    # Columns that share a source move together; the box forgets that, which is sound.
+    around = np.abs(slopes) @ radii * (1 + ROUNDING)
+
+    def reach(flipped: pd.DataFrame) -> Bounds:
+        values = prepared_values(model.model, model.features(flipped))
+        return _signed(sign, *forest.bounds(values - around, values + around))
+
+    return _Reader(level="sound, trees", reach=reach, tolerance=tolerance, exact=False)
+
+
+def _linear_reader(
+    model: Decider,
+    final: Any,
+    slopes: NDArray[np.float64],
+    prepared: NDArray[np.float64],
+    similar: Similar,
+    decided: NDArray[np.bool_],
+) -> _Reader:
+    weights = np.atleast_2d(np.asarray(final.coef_, dtype=np.float64))
+    if not hasattr(final, "decision_function") or weights.shape != (1, len(slopes)):
+        raise Unreadable(f"{type(final).__name__} has no single linear score per row")
+    own = np.asarray(final.decision_function(prepared), dtype=np.float64)
+    constant = float(np.ravel(final.intercept_)[0])
+    shift = prepared @ weights[0] + constant - own
+    size = 1 + float(np.abs(own).max())
+    if not np.abs(shift).max() <= ROUNDING * size:
+        raise Unreadable(f"the score of {type(final).__name__} is not linear in its columns")
+    sign = _sign(own, decided, ROUNDING * size)
+    effects = np.abs(weights[0] @ slopes) * np.array(list(similar.noise.values()))
+
+    def reach(flipped: pd.DataFrame) -> Bounds:
+        values = prepared_values(model.model, model.features(flipped))
+        margin = values @ weights[0] + constant
+        known = ~flipped[list(similar.noise)].isna().to_numpy()
+        # A missing value has nothing that noise could move.
+        radius = known @ effects
+        return _signed(sign, margin - radius, margin + radius)
+
+    return _Reader(level="exact, linear", reach=reach, tolerance=ROUNDING * size, exact=True)
+
+
+def _sign(score: NDArray[np.float64], decided: NDArray[np.bool_], edge: float) -> int:
+    """Return whether scores above 0 mean acceptance (1) or refusal (-1).
+
+    Raises
+    ------
+    Unreadable
+        Neither: the decision is not the sign of the score.
+    """
+    clear = np.abs(score) > edge
+    for sign in (1, -1):
+        if (((sign * score) > 0) == decided)[clear].all():
+            return sign
+    raise Unreadable("the decision is not the sign of the score")
+
+
+def _signed(sign: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> Bounds:
+    return (low, high) if sign > 0 else (-high, -low)
+
+
+def _check_slopes(
+    model: Decider, rows: pd.DataFrame, similar: Similar, slopes: NDArray[np.float64]
+) -> None:
+    """Refuse slopes by which the columns do not move; a step may do more than was read."""
+    before = prepared_values(model.model, model.features(rows))
+    for at, (name, radius) in enumerate(similar.noise.items()):
+        for side in (-radius, radius):
+            moved = rows.assign(**{name: rows[name] + side})
+            after = prepared_values(model.model, model.features(moved))
+            apart = np.abs(after - before - side * slopes[:, at])
+            known = ~rows[name].isna().to_numpy()
+            size = 1 + np.abs(np.nan_to_num(before)).max()
+            if known.any() and np.nanmax(apart[known], initial=0.0) > 1e-6 * size:
+                raise Unreadable(f"column {name!r} does not move through the pipeline as read")

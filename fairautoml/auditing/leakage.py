@@ -1,0 +1,262 @@
+"""How well the sensitive group can be told from the scores, or from the features."""
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from fairautoml.auditing.auc import auc_interval
+from fairautoml.auditing.hiding import Hidden
+from fairautoml.auditing.records import LeakageRow
+from fairautoml.auditing.rows import AuditRows
+from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.design import fit_design
+from fairautoml.exceptions import InputError
+
+FOLDS = 5
+ROUNDS = 30
+RIDGE = 1e-6
+"""Times the mean diagonal, added to a covariance that is singular."""
+MOST_ROWS = 20_000
+"""Rows that the predictors of the group are trained on at most."""
+MOST_GROUPS = 12
+"""Groups of a system that are predicted at most, the largest ones."""
+MOST_CATEGORIES = 255
+"""Categories of a column that the boosted trees take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Features:
+    """Encoded features, for the question how much they tell of the group.
+
+    Parameters
+    ----------
+    matrix : ndarray of float, shape (n_rows, n_features)
+        Numbers and category codes, NaN = missing.
+    layout : FeatureLayout
+        Which columns are categories.
+    """
+
+    matrix: NDArray[np.floating]
+    layout: FeatureLayout
+
+
+def fisher_score(
+    mean_0: NDArray[np.float64],
+    mean_1: NDArray[np.float64],
+    covariance_0: NDArray[np.float64],
+    covariance_1: NDArray[np.float64],
+) -> float:
+    """Return Fisher's discriminant score ``(m1 - m0)' (S0 + S1)^-1 (m1 - m0)``.
+
+    A singular sum gets ``1e-6`` times its mean diagonal added.
+
+    Parameters
+    ----------
+    mean_0, mean_1 : ndarray of float64, shape (n_features,)
+        Means of two groups.
+    covariance_0, covariance_1 : ndarray of float64, shape (n_features, n_features)
+        Their population covariances.
+
+    Returns
+    -------
+    float
+        At least 0; infinite when both groups are points apart.
+
+    References
+    ----------
+    Fisher, "The use of multiple measurements in taxonomic problems", 1936; as a measure of
+    leakage: Liu et al., "Towards poisoning fair representations", ICLR 2024 (arXiv 2309.16487).
+    """
+    apart = mean_1 - mean_0
+    if not apart.any():
+        return 0.0
+    pooled = covariance_0 + covariance_1
+    if not pooled.any():
+        return math.inf
+    if np.linalg.matrix_rank(pooled) < len(pooled):
+        pooled = pooled + RIDGE * np.trace(pooled) / len(pooled) * np.eye(len(pooled))
+    return float(apart @ np.linalg.solve(pooled, apart))
+
+
+def gaussian_auc(score: float) -> float:
+    """Return the AUC of the best linear score if both groups are Gaussian: ``Phi(sqrt(F))``."""
+    return float(ndtr(math.sqrt(score)))
+
+
+def fisher_of_rows(z: NDArray[np.float64], s: NDArray[np.integer]) -> float | None:
+    """Return Fisher's score of two groups of rows, None if a group has fewer than two.
+
+    Parameters
+    ----------
+    z : ndarray of float64, shape (n_rows, n_features)
+        Representation; constant columns are dropped, without others the score is 0.
+    s : ndarray of int, shape (n_rows,)
+        0 or 1.
+    """
+    zero, one = z[s == 0], z[s == 1]
+    if min(len(zero), len(one)) < 2:
+        return None
+    varies = np.ptp(np.concatenate((zero, one)), axis=0) > 0
+    zero, one = zero[:, varies], one[:, varies]
+    if zero.shape[1] == 0:
+        return 0.0
+    covariances = (np.atleast_2d(np.cov(part, rowvar=False, ddof=0)) for part in (zero, one))
+    return fisher_score(zero.mean(axis=0), one.mean(axis=0), *covariances)
+
+
+def leakage_rows(
+    rows: AuditRows, features: Features | None, hidden: Hidden, level: float, seed: int
+) -> tuple[LeakageRow, ...]:
+    """Return how well each group system can be told from scores and from features.
+
+    Weights are not used. Without scores the decisions take their place.
+
+    Parameters
+    ----------
+    rows : AuditRows
+        Checked rows.
+    features : Features or None
+        Without the sensitive columns themselves.
+    hidden : Hidden
+        Groups that are not published, and left out.
+    level : float
+        Error probability of an interval, in (0, 1).
+    seed : int
+        Of folds and of the rows drawn from many.
+    """
+    score = rows.decision.astype(np.float64) if rows.score is None else rows.score
+    name = "decision" if rows.score is None else "score"
+    sources: list[tuple[str, Features]] = [
+        (name, Features(matrix=score[:, None], layout=FeatureLayout(n_features=1)))
+    ]
+    if features is not None:
+        sources.append(("features", features))
+    return tuple(
+        _leakage(rows, system, source, table, hidden[system.name], level, seed)
+        for system in rows.systems
+        for source, table in sources
+    )
+
+
+def _leakage(
+    rows: AuditRows,
+    system: GroupSystem,
+    source: str,
+    features: Features,
+    hidden: NDArray[np.bool_],
+    level: float,
+    seed: int,
+) -> LeakageRow:
+    codes = rows.codes(system)
+    sizes = np.bincount(codes[codes >= 0], minlength=system.n_groups)
+    usable = np.flatnonzero((sizes >= FOLDS) & ~hidden)
+    usable = np.sort(usable[np.argsort(-sizes[usable], kind="stable")][:MOST_GROUPS])
+    if len(usable) < 2:
+        reason = f"fewer than two groups with {FOLDS} rows or more to publish"
+        return LeakageRow(system=system.name, source=source, reason=reason)
+    at = _drawn(codes, usable, seed)
+    matrix, group = features.matrix[at], np.searchsorted(usable, codes[at])
+    labels = [system.labels[code] for code in usable]
+    told = _cross_fitted(matrix, group, features.layout, seed)
+    n_groups = len(labels)
+    # The best of several groups is picked, so that all intervals have to hold at once.
+    found = [auc_interval(told[:, g], group == g, level / n_groups) for g in range(n_groups)]
+    best = max(range(n_groups), key=lambda g: found[g][0])
+    fisher, pair = _farthest(_numbers(matrix, features.layout), group, labels)
+    return LeakageRow(
+        system=system.name,
+        source=source,
+        group=labels[best],
+        auc=found[best][0],
+        interval=found[best][1],
+        accuracy=float((told.argmax(axis=1) == group).mean()),
+        chance=float(np.bincount(group).max() / len(group)),
+        fisher=None if fisher is None or math.isinf(fisher) else fisher,
+        gaussian_auc=None if fisher is None else gaussian_auc(fisher),
+        pair=pair,
+    )
+
+
+def _drawn(codes: NDArray[np.int64], usable: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    at = np.flatnonzero(np.isin(codes, usable))
+    if len(at) <= MOST_ROWS:
+        return at
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(at, MOST_ROWS, replace=False)
+    # Drawing must not take the last rows of a small group.
+    rare = [np.flatnonzero(codes == code)[:FOLDS] for code in usable]
+    return np.unique(np.concatenate((chosen, *rare)))
+
+
+def _cross_fitted(
+    matrix: NDArray[Any], group: NDArray[np.int64], layout: FeatureLayout, seed: int
+) -> NDArray[np.float64]:
+    """Return P(group | row) by models that have not seen the row."""
+    n_groups = int(group.max()) + 1
+    told = np.zeros((len(group), n_groups))
+    categorical = [
+        at
+        for at, size in zip(layout.categorical, layout.cardinalities, strict=True)
+        if size <= MOST_CATEGORIES
+    ]
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    for train, test in folds.split(matrix, group):
+        model = HistGradientBoostingClassifier(
+            max_iter=ROUNDS,
+            max_leaf_nodes=15,
+            early_stopping=False,
+            categorical_features=categorical or None,
+            random_state=seed,
+        )
+        with threadpool_limits(limits=1):
+            told[test] = model.fit(matrix[train], group[train]).predict_proba(matrix[test])
+    return told
+
+
+def _numbers(matrix: NDArray[Any], layout: FeatureLayout) -> NDArray[np.float64]:
+    """Return a matrix without gaps; one column of numbers stays as it is."""
+    if layout.n_features == 1 and not layout.categorical and not np.isnan(matrix).any():
+        return matrix.astype(np.float64)
+    return fit_design(matrix, layout).matrix(matrix)
+
+
+def _farthest(
+    z: NDArray[np.float64], group: NDArray[np.int64], labels: list[str]
+) -> tuple[float | None, str]:
+    """Return the largest Fisher score over pairs of groups."""
+    found: list[tuple[float, str]] = []
+    for a, b in combinations(range(len(labels)), 2):
+        here = (group == a) | (group == b)
+        score = fisher_of_rows(z[here], (group[here] == b).astype(np.int64))
+        if score is not None:
+            found.append((score, f"{labels[a]} / {labels[b]}"))
+    return max(found, default=(None, ""), key=lambda pair: pair[0] or 0.0)
+
+
+def dense_features(matrix: Any, layout: FeatureLayout) -> Features:
+    """Return encoded features, refusing a sparse matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n_rows, n_features)
+        Encoded rows.
+    layout : FeatureLayout
+        What the columns are.
+
+    Raises
+    ------
+    InputError
+        The matrix is sparse.
+    """
+    if layout.sparse:
+        msg = "X is a sparse matrix; the leakage of an audit needs a table: give X.toarray()"
+        raise InputError(msg)
+    return Features(matrix=matrix, layout=layout)

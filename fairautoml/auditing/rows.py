@@ -1,0 +1,275 @@
+"""The border of an audit: decisions, labels, scores and groups that others made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data._align import Inputs, align_inputs
+from fairautoml.data._frames import as_series
+from fairautoml.data._keys import key_of
+from fairautoml.data._per_row import check_length, read_weights
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.groups import MissingPolicy, fit_groups
+from fairautoml.data.target import encode_target, plain_labels
+from fairautoml.exceptions import InputError
+
+MOST_SHOWN = 6
+"""Labels that a message lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the user gave, one value per row each.
+
+    Parameters
+    ----------
+    y_true, y_pred : labels, shape (n_rows,)
+        Two labels in all.
+    sensitive : values, or None
+        As in ``fit``.
+    y_score, sample_weight, baseline : values or None
+        Scores of the positive class, weights, decisions of the unconstrained model.
+    """
+
+    y_true: Any
+    y_pred: Any
+    sensitive: Any
+    y_score: Any = None
+    sample_weight: Any = None
+    baseline: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditRows:
+    """Checked rows.
+
+    Parameters
+    ----------
+    y, decision : ndarray of int8, shape (n_rows,)
+        Labels and decisions, 0 or 1.
+    baseline : ndarray of int8, shape (n_rows,), or None
+        Decisions of the model to compare with.
+    score : ndarray of float64, shape (n_rows,), or None
+        Larger for the positive class.
+    weight : ndarray of float64, shape (n_rows,), or None
+        Sample weights.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest group cells.
+    n_cells : int
+        Number of cells.
+    systems : tuple of GroupSystem
+        One per sensitive column, then their intersection.
+    classes : ndarray, shape (2,)
+        The user's labels of 0 and 1.
+    columns : tuple of str
+        Names of the sensitive columns.
+    notes : tuple of str
+        About groups that are declared and do not occur.
+    """
+
+    y: NDArray[np.int8]
+    decision: NDArray[np.int8]
+    baseline: NDArray[np.int8] | None
+    score: NDArray[np.float64] | None
+    weight: NDArray[np.float64] | None
+    cells: NDArray[np.int32]
+    n_cells: int
+    systems: tuple[GroupSystem, ...]
+    classes: NDArray[Any]
+    columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def codes(self, system: GroupSystem) -> NDArray[np.int64]:
+        """Return the group of each row in a system, -1 = outside."""
+        return system.of_cell[self.cells].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """How strictly rows are read.
+
+    Parameters
+    ----------
+    pos_label : label or None
+        The label that people want; None = the one that is sorted last.
+    sensitive_missing : {"error", "own_group", "exclude"}
+        As in ``FairAutoML``.
+    max_groups : int
+        Most groups of one sensitive column.
+    """
+
+    pos_label: Any = None
+    sensitive_missing: MissingPolicy = "error"
+    max_groups: int = 50
+
+
+def read_rows(given: Given, options: ReadOptions) -> AuditRows:
+    """Check and encode everything that an audit is given per row.
+
+    Parameters
+    ----------
+    given : Given
+        As the user gave it; nothing is modified.
+    options : ReadOptions
+        How strictly it is read.
+
+    Raises
+    ------
+    InputError
+        Lengths or pandas indices differ, a label is missing, there are not two labels, decisions
+        are probabilities, scores are no finite numbers, or groups cannot be read.
+    """
+    _check_indices(given)
+    labels = _labels(given)
+    n_rows = len(labels["y_true"])
+    if n_rows == 0:
+        raise InputError("y_true has no rows; give at least one row to audit")
+    for name, values in labels.items():
+        _check_rows(n_rows, values, name)
+    codes, classes = _encoded(labels, options.pos_label)
+    if given.sensitive is None:
+        msg = "sensitive is None; an audit compares groups: give one group per row"
+        raise InputError(msg)
+    schema, cells = fit_groups(
+        given.sensitive,
+        n_rows=n_rows,
+        missing=options.sensitive_missing,
+        max_groups=options.max_groups,
+    )
+    _refuse_overlaps(schema.systems)
+    weight = None if given.sample_weight is None else read_weights(given.sample_weight, n_rows)
+    return AuditRows(
+        y=codes["y_true"],
+        decision=codes["y_pred"],
+        baseline=codes.get("baseline"),
+        score=None if given.y_score is None else _scores(given.y_score, n_rows),
+        weight=weight,
+        cells=cells,
+        n_cells=schema.n_cells,
+        systems=schema.systems,
+        classes=classes,
+        columns=schema.columns,
+        notes=schema.notes,
+    )
+
+
+def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
+    for system in systems:
+        if system.overlapping:
+            msg = (
+                f"sensitive[{system.name!r}] is a table of groups that may overlap, and in an "
+                "audit everybody has one group of each; give the indicators as columns of their "
+                "own"
+            )
+            raise InputError(msg)
+
+
+def _check_indices(given: Given) -> None:
+    """Refuse pandas inputs whose indices speak of different rows."""
+    others = {
+        "y_pred": given.y_pred,
+        "y_score": given.y_score,
+        "baseline": given.baseline,
+        "sensitive": given.sensitive,
+    }
+    if isinstance(given.sensitive, Mapping):
+        del others["sensitive"]
+        others |= {f"sensitive {name!r}": column for name, column in given.sensitive.items()}
+    align_inputs(
+        Inputs(X=None, y=given.y_true, sensitive=others, sample_weight=given.sample_weight),
+        "error",
+    )
+
+
+def _check_rows(n_rows: int, values: Any, argument: str) -> None:
+    found = len(values)
+    if found != n_rows:
+        msg = (
+            f"{argument} has {found} rows and y_true has {n_rows}; give one value per row, in the "
+            "same order"
+        )
+        raise InputError(msg)
+
+
+def _labels(given: Given) -> dict[str, NDArray[Any]]:
+    found = {"y_true": given.y_true, "y_pred": given.y_pred, "baseline": given.baseline}
+    labels = {}
+    for name, values in found.items():
+        if values is None and name == "baseline":
+            continue
+        if values is None:
+            raise InputError(f"{name} is None; give one label per row")
+        try:
+            labels[name] = plain_labels(values)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    _refuse_probabilities(labels)
+    return labels
+
+
+def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
+    for name, values in labels.items():
+        parts = [v for v in values.tolist() if isinstance(v, float) and not v.is_integer()]
+        if parts:
+            msg = (
+                f"{name} holds {len(parts)} number(s) with fractions, such as {parts[0]!r}; "
+                "allowed are the two labels. Give probabilities as y_score and the decisions made "
+                "from them, such as y_score >= 0.5, as y_pred"
+            )
+            raise InputError(msg)
+
+
+def _encoded(
+    labels: dict[str, NDArray[Any]], pos_label: Any
+) -> tuple[dict[str, NDArray[np.int8]], NDArray[Any]]:
+    """Return all label columns as 0 and 1 by one and the same pair of classes."""
+    pooled = np.concatenate(list(_same_kind(labels).values()))
+    keys = {key_of(value) for value in pooled.tolist()}
+    if len(keys) > 2:
+        shown = "; ".join(f"{name} has {_listed(values)}" for name, values in labels.items())
+        msg = (
+            f"{shown}: {len(keys)} labels in all, allowed are two. Write the labels in the same "
+            "way in all columns (1 and '1' are two labels), or choose one as positive: y == label"
+        )
+        raise InputError(msg)
+    codes, classes = encode_target(pooled, pos_label=pos_label)
+    ends = np.cumsum([len(values) for values in labels.values()])[:-1]
+    return dict(zip(labels, np.split(codes, ends), strict=True)), classes
+
+
+def _same_kind(labels: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Write True and False as 1 and 0 when some other column does; ``score > 0.5`` is common."""
+    kinds = {name: {key_of(v)[0] for v in values.tolist()} for name, values in labels.items()}
+    if set().union(*kinds.values()) != {"bool", "int"}:
+        return labels
+    return {
+        name: np.array([int(value) for value in values.tolist()], dtype=object)
+        for name, values in labels.items()
+    }
+
+
+def _listed(values: NDArray[Any]) -> str:
+    keys = sorted({key_of(value) for value in values.tolist()})
+    shown = ", ".join(repr(value) for _, value in keys[:MOST_SHOWN])
+    return shown if len(keys) <= MOST_SHOWN else f"{shown}, ..."
+
+
+def _scores(y_score: Any, n_rows: int) -> NDArray[np.float64]:
+    values = as_series(y_score, "y_score")
+    check_length(n_rows, values, "y_score")
+    try:
+        score = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        msg = f"y_score must hold numbers: {error}. Give one score of the positive class per row."
+        raise InputError(msg) from error
+    bad = int((~np.isfinite(score)).sum())
+    if bad:
+        msg = (
+            f"y_score has {bad} value(s) that are missing or infinite; give one finite number per "
+            "row, larger for the positive class"
+        )
+        raise InputError(msg)
+    return score

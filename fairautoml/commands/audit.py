@@ -1,0 +1,129 @@
+"""``fairautoml audit``: judge the decisions of any model from a table of predictions."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from fairautoml.commands._base import OK, Command, check_out, show
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_CERTIFIED = 9
+"""With ``--require-certified``."""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("data", metavar="PREDICTIONS", help="CSV, TSV or parquet file, one row per decision")
+    add("--y-true", required=True, metavar="COL", help="column of the true labels")
+    add("--y-pred", required=True, metavar="COL", help="column of the decisions")
+    add("--y-score", metavar="COL", help="column of scores of the positive class")
+    sensitive = "sensitive column; may be repeated, then the columns are also crossed"
+    add("--sensitive", action="append", required=True, metavar="COL", help=sensitive)
+    rule = "such as 'equalized_odds_difference<=0.05'; may be repeated"
+    add("--constraint", action="append", default=[], help=rule)
+    add("--weight", metavar="COL", help="column of sample weights")
+    largest = "largest weight that the way of sampling allows; makes weighted bounds exact"
+    add("--largest-weight", type=float, metavar="W", help=largest)
+    add("--baseline", metavar="COL", help="column of an unconstrained model's decisions")
+    add("--positive", metavar="LABEL", help="the label that people want (default: sorted last)")
+    add("--confidence", type=float, default=0.95, help="of intervals and verdicts")
+    new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
+    add("--rows-are-new", action="store_true", help=new)
+    policy = "missing sensitive values: refused (default), a group, or in no group"
+    choices = ["error", "own_group", "exclude"]
+    add("--sensitive-missing", choices=choices, default="error", help=policy)
+    add("--max-groups", type=int, default=50, metavar="N", help="groups of one column (50)")
+    hide = "groups with fewer rows, positives or negatives are not shown (default: 10; 0: all)"
+    add("--smallest-cell", type=int, metavar="N", help=hide)
+    add("--no-leakage", action="store_true", help="do not try to tell groups from scores")
+    add("--seed", type=int, default=0, help="of everything that is drawn")
+    add("--json", action="store_true", help="everything as JSON")
+    add("--out", metavar="FILE", help="write the result to FILE instead of stdout")
+    certified = "exit with code 9 unless every constraint is certified"
+    add("--require-certified", action="store_true", help=certified)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.auditing import audit
+    from fairautoml.certification.issuing import SMALLEST_CELL
+
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None:
+        check_out(out)
+    table = _table(arguments)
+    smallest = arguments.smallest_cell
+    found = audit(
+        table[arguments.y_true],
+        table[arguments.y_pred],
+        table[list(dict.fromkeys(arguments.sensitive))],
+        y_score=_column(table, arguments.y_score),
+        constraint=arguments.constraint,
+        sample_weight=_column(table, arguments.weight),
+        baseline=_column(table, arguments.baseline),
+        independent=arguments.rows_are_new,
+        confidence=arguments.confidence,
+        largest_weight=arguments.largest_weight,
+        pos_label=_positive(table, arguments),
+        sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
+        smallest_cell=SMALLEST_CELL if smallest is None else smallest,
+        leakage=not arguments.no_leakage,
+        random_state=arguments.seed,
+    )
+    text = found.to_json() if arguments.json else found.text().rstrip("\n")
+    if out is None:
+        show(text)
+    else:
+        out.write_text(f"{text}\n", encoding="utf-8")
+    return NOT_CERTIFIED if arguments.require_certified and found.verdict != "CERTIFIED" else OK
+
+
+def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
+    """Read the columns that are asked for; labels and groups such as "NA" stay text."""
+    import difflib
+
+    from fairautoml.data.files import read_table
+    from fairautoml.exceptions import ParameterError
+
+    labels = [arguments.y_true, arguments.y_pred, arguments.baseline, *arguments.sensitive]
+    text = [name for name in labels if name is not None]
+    table = read_table(arguments.data, text_columns=text)
+    options = {
+        "--y-true": [arguments.y_true],
+        "--y-pred": [arguments.y_pred],
+        "--y-score": [arguments.y_score],
+        "--baseline": [arguments.baseline],
+        "--weight": [arguments.weight],
+        "--sensitive": arguments.sensitive,
+    }
+    for option, names in options.items():
+        for name in names:
+            if name is not None and name not in table.columns:
+                near = difflib.get_close_matches(name, table.columns, n=3)
+                shown = near or [*map(str, table.columns[:20])]
+                msg = f"{option} {name!r}: no such column; there are {', '.join(map(repr, shown))}"
+                raise ParameterError(msg)
+    return table
+
+
+def _column(table: "pd.DataFrame", name: str | None) -> "pd.Series[Any] | None":
+    return None if name is None else table[name]
+
+
+def _positive(table: "pd.DataFrame", arguments: argparse.Namespace) -> Any:
+    """Return the positive label in the type of the column."""
+    from fairautoml.exceptions import ParameterError
+
+    if arguments.positive is None:
+        return None
+    labels = {str(label): label for label in table[arguments.y_true].dropna().unique().tolist()}
+    if arguments.positive not in labels:
+        msg = f"--positive {arguments.positive!r}: the labels are {', '.join(map(repr, labels))}"
+        raise ParameterError(msg)
+    return labels[arguments.positive]
+
+
+COMMAND = Command(about="judge the decisions of any model", arguments=_arguments, run=_run)

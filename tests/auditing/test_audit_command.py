@@ -1,0 +1,101 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_people import people, quick
+
+from fairautoml.cli import main
+
+BASE = ("--y-true", "label", "--y-pred", "decision", "--no-leakage")
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = people()
+    frame = rows.groups.assign(
+        label=rows.y, decision=rows.decision, score=rows.score, weight=rows.weight
+    )
+    frame["before"] = (rows.X["x2"] > 0).astype(int)
+    path = tmp_path / "predictions.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def run(path, *options):
+    return main(["audit", str(path), *BASE, *options])
+
+
+def test_the_command_prints_what_the_function_finds(table, capsys):
+    code = run(
+        table, "--sensitive", "sex", "--sensitive", "race", "--y-score", "score",
+        "--constraint", "demographic_parity_difference<=0.5", "--baseline", "before",
+        "--rows-are-new", "--json",
+    )  # fmt: skip
+    rows = people()
+    expected = quick(
+        rows.y,
+        rows.decision,
+        rows.groups,
+        y_score=rows.score,
+        constraint="demographic_parity_difference<=0.5",
+        baseline=(rows.X["x2"] > 0).astype(int),
+        independent=True,
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert found["rates"] == json.loads(expected.to_json())["rates"]
+    assert found["verdicts"] == json.loads(expected.to_json())["verdicts"]
+    assert found["changes"] == json.loads(expected.to_json())["changes"]
+
+
+def test_without_the_flag_nothing_is_certified(table, capsys):
+    options = ("--sensitive", "sex", "--constraint", "demographic_parity_difference<=0.9")
+    assert run(table, *options, "--require-certified") == 9
+    assert "descriptive" in capsys.readouterr().out
+    assert run(table, *options, "--require-certified", "--rows-are-new") == 0
+    assert "CERTIFIED" in capsys.readouterr().out
+
+
+def test_the_result_can_go_to_a_file(table, tmp_path, capsys):
+    out = tmp_path / "audit.txt"
+    assert run(table, "--sensitive", "sex", "--weight", "weight", "--out", str(out)) == 0
+    assert capsys.readouterr().out == ""
+    assert "600 rows, weighted" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "match"),
+    [
+        (("--sensitive", "sexx"), 2, "--sensitive 'sexx': no such column; there are 'sex'"),
+        (("--sensitive", "sex", "--weight", "w"), 2, "--weight 'w': no such column"),
+        (("--sensitive", "sex", "--confidence", "2"), 2, "between 0 and 1"),
+        (("--sensitive", "sex", "--positive", "yes"), 2, "--positive 'yes': the labels are"),
+        (("--sensitive", "sex", "--constraint", "nonsense"), 3, "is not 'metric <= bound'"),
+        (("--sensitive", "score"), 3, "different values"),
+        (("--sensitive", "sex", "--out", "/no/such/folder/x"), 2, "there is no folder"),
+    ],
+)
+def test_what_cannot_be_audited_ends_with_a_code_and_a_reason(table, capsys, options, code, match):
+    assert run(table, *options) == code
+    assert match in capsys.readouterr().err
+
+
+def test_groups_called_na_are_groups(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({
+        "label": rng.choice(["None", "ok"], 200),
+        "decision": rng.choice(["None", "ok"], 200),
+        "g": rng.choice(["NA", "nan"], 200),
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    assert run(tmp_path / "p.csv", "--sensitive", "g", "--positive", "None", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["classes"] == ["ok", "None"]
+    assert {row["group"] for row in found["rates"]} == {"NA", "nan"}
+
+
+def test_the_help_imports_no_heavy_library(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["audit", "--help"])
+    assert "--rows-are-new" in capsys.readouterr().out

@@ -1,0 +1,228 @@
+import numpy as np
+import pandas as pd
+import pytest
+from audit_people import only, people, quick
+from fairlearn.metrics import (
+    MetricFrame,
+    demographic_parity_difference,
+    demographic_parity_ratio,
+    equalized_odds_difference,
+    false_positive_rate,
+    selection_rate,
+    true_positive_rate,
+)
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    precision_score,
+    roc_auc_score,
+)
+
+from fairautoml.auditing.gaps import null_values
+from fairautoml.metrics import METRICS
+
+ORACLES = {
+    "selection": selection_rate,
+    "tpr": true_positive_rate,
+    "fpr": false_positive_rate,
+    "ppv": precision_score,
+    "accuracy": accuracy_score,
+}
+
+
+def named(groups):
+    """The crossed groups as the audit names them."""
+    return groups["sex"] + " & " + groups["race"]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rate", ORACLES)
+def test_every_rate_is_that_of_fairlearn(rate, weighted):
+    rows = people()
+    weight = rows.weight if weighted else None
+    found = quick(rows.y, rows.decision, rows.groups, sample_weight=weight).rates
+    systems = {"sex": rows.groups["sex"], "race": rows.groups["race"]}
+    systems["sex & race"] = named(rows.groups)
+    for system, groups in systems.items():
+        params = {"sample_weight": rows.weight} if weighted else {}
+        oracle = MetricFrame(
+            metrics=ORACLES[rate],
+            y_true=rows.y,
+            y_pred=rows.decision,
+            sensitive_features=groups,
+            sample_params=params,
+        ).by_group
+        for group, value in oracle.items():
+            row = only(found, system=system, group=group, rate=rate)
+            assert row.value == pytest.approx(value, abs=1e-12)
+
+
+def test_intervals_are_those_of_clopper_and_pearson():
+    rows = people()
+    for row in quick(rows.y, rows.decision, rows.groups, confidence=0.9).rates:
+        oracle = binomtest(int(row.events), row.n).proportion_ci(0.9, method="exact")
+        assert (row.interval.low, row.interval.high) == pytest.approx(tuple(oracle), abs=1e-9)
+        assert row.interval.exact
+
+
+def test_intervals_of_weighted_rows_say_that_they_are_approximate():
+    rows = people()
+    found = quick(rows.y, rows.decision, rows.groups, sample_weight=rows.weight)
+    assert not any(row.interval.exact for row in found.rates)
+    assert "(approximate)" in found.rates[0].interval.method
+    exact = quick(
+        rows.y, rows.decision, rows.groups, sample_weight=rows.weight, largest_weight=3.0
+    )
+    assert all(row.interval.exact for row in exact.rates)
+    assert exact.rates[0].interval.low < found.rates[0].interval.low
+
+
+def test_equal_weights_give_the_intervals_of_no_weights():
+    rows = people()
+    plain = quick(rows.y, rows.decision, rows.groups).rates
+    heavy = quick(rows.y, rows.decision, rows.groups, sample_weight=np.full(600, 7.0)).rates
+    for a, b in zip(plain, heavy, strict=True):
+        assert b.interval.low == pytest.approx(a.interval.low, abs=1e-9)
+        assert b.n == a.n
+
+
+def test_a_rate_of_nobody_has_no_value():
+    y, decision = [1] * 20 + [0, 1] * 10, [1] * 20 + [0, 1] * 10
+    found = quick(y, decision, ["a"] * 20 + ["b"] * 20, smallest_cell=0)
+    row = only(found.rates, group="a", rate="fpr")
+    assert (row.n, row.value, row.interval) == (0, None, None)
+    gap = only(found.gaps, metric="equalized_odds_difference")
+    assert gap.value is None
+    assert gap.reason == "group 'a' has no rows with label 0"
+
+
+def test_performance_is_that_of_scikit_learn_overall_and_by_group():
+    rows = people()
+    found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score).scores
+    women = (rows.groups["sex"] == "F").to_numpy()
+    for here, group in ((np.ones(600, bool), ""), (women, "F")):
+        y, decision, score = rows.y[here], rows.decision[here], rows.score[here]
+        expected = {
+            "accuracy": accuracy_score(y, decision),
+            "balanced_accuracy": balanced_accuracy_score(y, decision),
+            "f1": f1_score(y, decision),
+            "roc_auc": roc_auc_score(y, score),
+            "log_loss": log_loss(y, score),
+        }
+        for metric, value in expected.items():
+            row = only(found, group=group, metric=metric)
+            assert row.value == pytest.approx(value, abs=1e-9)
+
+
+def test_every_registered_metric_that_applies_is_there():
+    rows = people()
+    found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score)
+    every = [METRICS.get(name) for name in METRICS.names()]
+    binary = [m for m in every if "binary" in m.tasks and not m.degree]
+    fairness = {m.name for m in binary if m.kind == "fairness"}
+    assert {row.metric for row in found.gaps} == fairness
+    assert {row.metric for row in found.scores} == {m.name for m in binary} - fairness
+
+
+def test_gaps_are_those_of_fairlearn():
+    rows = people()
+    found = quick(rows.y, rows.decision, rows.groups).gaps
+    oracles = {
+        "demographic_parity_difference": demographic_parity_difference,
+        "demographic_parity_ratio": demographic_parity_ratio,
+        "equalized_odds_difference": equalized_odds_difference,
+    }
+    systems = {"sex": rows.groups["sex"], "sex & race": named(rows.groups)}
+    for system, groups in systems.items():
+        for metric, oracle in oracles.items():
+            expected = oracle(rows.y, rows.decision, sensitive_features=groups)
+            row = only(found, system=system, metric=metric)
+            assert row.value == pytest.approx(expected, abs=1e-12)
+            assert row.at_least <= row.value <= row.at_most
+
+
+def test_bounds_of_a_gap_are_the_known_answers():
+    # 30 of 100 in both groups: certification.md, U = .187408 at delta .05.
+    decision = np.r_[np.ones(30), np.zeros(70), np.ones(30), np.zeros(70)].astype(int)
+    y = np.tile([0, 1], 100)
+    found = quick(y, decision, np.repeat(["a", "b"], 100))
+    row = only(found.gaps, metric="demographic_parity_difference")
+    assert (row.at_least, row.value) == (0.0, 0.0)
+    assert row.at_most == pytest.approx(0.187408, abs=1e-6)
+
+
+def test_the_lower_bound_of_a_gap_is_that_of_a_violation():
+    # 60/200 v 20/200: l - u = .071458 at M = 2.
+    decision = np.r_[np.ones(60), np.zeros(140), np.ones(20), np.zeros(180)].astype(int)
+    found = quick(np.tile([0, 1], 200), decision, np.repeat(["a", "b"], 200))
+    row = only(found.gaps, metric="demographic_parity_difference")
+    assert row.at_least == pytest.approx(0.071458, abs=1e-6)
+    assert (row.lowest, row.highest, row.rate) == ("b", "a", "selection")
+
+
+def test_bounds_of_a_ratio_hold_the_ratio():
+    rows = people()
+    row = only(
+        quick(rows.y, rows.decision, rows.groups).gaps,
+        metric="demographic_parity_ratio",
+        system="sex",
+    )
+    assert 0 < row.at_least < row.value < row.at_most <= 1
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "n", "expected"),
+    [(2, 30, 0.10), (10, 30, 0.25), (100, 30, 0.41), (1000, 30, 0.52), (1000, 1000, 0.09)],
+)
+def test_the_gap_by_chance_alone_is_the_known_one(n_groups, n, expected):
+    drawn = null_values([np.full(n_groups, n)], [0.3], "difference", seed=1)
+    assert drawn.mean() == pytest.approx(expected, abs=0.01)
+
+
+def test_many_small_groups_without_a_gap_are_not_far_from_chance():
+    rng = np.random.default_rng(3)
+    groups = np.repeat([f"g{i:02d}" for i in range(40)], 30)
+    y = rng.integers(0, 2, 1200)
+    decision = (rng.random(1200) < 0.3).astype(int)
+    row = only(
+        quick(y, decision, groups, smallest_cell=0).gaps, metric="demographic_parity_difference"
+    )
+    assert row.value > 0.2
+    assert row.null_mean == pytest.approx(row.value, abs=0.15)
+    assert row.null_share > 0.01
+
+
+def test_a_gap_that_chance_does_not_make_has_a_share_of_zero():
+    decision = np.r_[np.ones(150), np.zeros(50), np.ones(50), np.zeros(150)].astype(int)
+    found = quick(np.tile([0, 1], 200), decision, np.repeat(["a", "b"], 200))
+    assert only(found.gaps, metric="demographic_parity_difference").null_share == 0.0
+
+
+def test_scores_that_are_no_probabilities_have_no_log_loss():
+    rows = people()
+    found = quick(rows.y, rows.decision, rows.groups, y_score=10 * rows.score - 5).scores
+    assert only(found, metric="log_loss", group="").reason.startswith("the scores are no prob")
+    auc = only(found, metric="roc_auc", group="").value
+    assert auc == pytest.approx(roc_auc_score(rows.y, rows.score))
+
+
+def test_row_order_and_group_names_change_nothing():
+    rows = people()
+    order = np.random.default_rng(5).permutation(600)
+    renamed = rows.groups["sex"].map({"F": "x", "M": "y"})
+    plain = quick(rows.y, rows.decision, rows.groups["sex"])
+    other = quick(rows.y[order], rows.decision[order], renamed.iloc[order].to_numpy())
+    assert [r.value for r in other.rates] == [r.value for r in plain.rates]
+    assert [r.at_most for r in other.gaps] == [r.at_most for r in plain.gaps]
+
+
+def test_a_frame_has_a_row_per_record():
+    rows = people()
+    found = quick(rows.y, rows.decision, rows.groups)
+    table = found.frame("rates")
+    assert isinstance(table, pd.DataFrame)
+    assert len(table) == len(found.rates)
+    assert {"system", "group", "rate", "value", "low", "high", "method"} <= set(table)

@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+from audit_people import only, people, quick
+
+from fairautoml.auditing.deciding import verdict_rows
+from fairautoml.auditing.hiding import hidden_groups
+from fairautoml.auditing.rows import Given, ReadOptions, read_rows
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint
+
+CAN = "demographic_parity_difference <= 0.1"
+
+
+def of_counts(*cells):
+    """Decisions of groups with so many accepted of so many rows; labels do not matter."""
+    decision = np.concatenate([np.r_[np.ones(x), np.zeros(n - x)] for x, n in cells])
+    groups = np.repeat([f"g{at}" for at in range(len(cells))], [n for _, n in cells])
+    y = np.arange(len(decision)) % 2
+    return y, decision.astype(int), groups
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "bound", "verdict"),
+    [
+        ((90, 300), (90, 300), 0.1, "CERTIFIED"),
+        ((30, 100), (30, 100), 0.1, "INCONCLUSIVE"),
+        ((85, 300), (95, 300), 0.1, "CERTIFIED"),
+        ((0, 60), (0, 60), 0.05, "CERTIFIED"),
+        ((0, 59), (0, 59), 0.05, "INCONCLUSIVE"),
+        ((60, 200), (20, 200), 0.07, "VIOLATED"),
+        ((60, 200), (20, 200), 0.08, "INCONCLUSIVE"),
+    ],
+)
+def test_verdicts_are_those_of_a_certificate(one, two, bound, verdict):
+    found = quick(
+        *of_counts(one, two),
+        constraint=f"demographic_parity_difference <= {bound}",
+        independent=True,
+        smallest_cell=0,
+    )
+    assert found.verdict == verdict
+    assert found.verdicts[0].verdict == verdict
+    assert not found.verdicts[0].descriptive
+
+
+def test_rows_that_are_not_declared_new_certify_nothing():
+    rows = of_counts((90, 300), (90, 300))
+    found = quick(*rows, constraint=CAN)
+    assert quick(*rows, constraint=CAN, independent=True).verdict == "CERTIFIED"
+    assert (found.verdict, found.verdicts[0].reason) == ("INCONCLUSIVE", "no_certification_set")
+    assert found.verdicts[0].descriptive
+    assert found.verdicts[0].within is True
+    assert "CERTIFIED" not in found.text()
+    assert "not declared new" in found.text()
+
+
+def test_a_violation_on_rows_that_are_not_new_is_labelled():
+    found = quick(*of_counts((190, 200), (20, 200)), constraint=CAN)
+    assert found.verdicts[0].verdict == "VIOLATED"
+    assert found.verdicts[0].descriptive
+    assert "descriptive: VIOLATED" in found.text()
+
+
+def test_a_group_without_positives_is_inconclusive():
+    y = np.r_[np.zeros(40), np.tile([0, 1], 40)].astype(int)
+    found = quick(
+        y,
+        np.tile([0, 1], 60),
+        ["a"] * 40 + ["b"] * 80,
+        constraint="equal_opportunity_difference <= 0.5",
+        independent=True,
+        smallest_cell=0,
+    )
+    assert found.verdicts[0].reason == "undefined_cell"
+    assert found.verdicts[0].detail == "tpr of a"
+
+
+def test_a_single_group_is_outside_and_holds_nobody_back():
+    y, decision, groups = of_counts((90, 300), (90, 300))
+    found = quick(
+        y,
+        decision,
+        {"g": groups, "h": ["same"] * 600},
+        constraint="demographic_parity_difference <= 0.1",
+        independent=True,
+    )
+    assert [row.verdict for row in found.verdicts] == [
+        "CERTIFIED", "NOT_APPLICABLE", "CERTIFIED",
+    ]  # fmt: skip
+    assert found.verdict == "CERTIFIED"
+
+
+def test_only_a_single_group_is_not_applicable():
+    y, decision, _ = of_counts((90, 300), (90, 300))
+    found = quick(y, decision, ["same"] * 600, constraint=CAN, independent=True)
+    assert (found.verdict, found.verdicts[0].reason) == ("NOT_APPLICABLE", "single_group")
+
+
+def test_a_constant_target_is_not_applicable():
+    _, decision, groups = of_counts((90, 300), (90, 300))
+    found = quick(
+        np.ones(600, int), decision, groups, constraint=CAN, independent=True, smallest_cell=0
+    )
+    assert (found.verdict, found.verdicts[0].reason) == ("NOT_APPLICABLE", "constant_target")
+
+
+def test_weights_without_a_known_limit_have_no_exact_test():
+    y, decision, groups = of_counts((900, 3000), (900, 3000))
+    weight = np.tile([1.0, 2.0], 3000)
+    asked = {"constraint": CAN, "independent": True, "sample_weight": weight}
+    plain = quick(y, decision, groups, **asked)
+    assert (plain.verdict, plain.verdicts[0].reason) == ("NOT_APPLICABLE", "no_exact_test")
+    known = quick(y, decision, groups, largest_weight=2.0, **asked)
+    assert known.verdict == "CERTIFIED"
+
+
+def test_a_metric_without_an_exact_test_is_not_applicable():
+    found = quick(
+        *of_counts((90, 300), (90, 300)),
+        constraint="demographic_parity_to_overall <= 0.5",
+        independent=True,
+    )
+    assert found.verdicts[0].reason == "no_exact_test"
+
+
+def test_a_constraint_on_one_system_is_judged_there_only():
+    rows = people()
+    found = quick(
+        rows.y, rows.decision, rows.groups, constraint="demographic_parity_difference[sex] <= 0.01"
+    )
+    assert [row.system for row in found.verdicts] == ["sex"]
+    assert found.verdicts[0].within is False
+
+
+@pytest.mark.parametrize(
+    ("constraint", "match"),
+    [
+        ("demographic_parity_difference[gender] <= 0.1", "known are 'sex', 'race', 'sex & race'"),
+        ("mean_difference <= 0.1", "bound another metric"),
+        ("gedi <= 0.1", "needs a sensitive column of numbers"),
+        ("accuracy <= 0.1", "needs a fairness metric"),
+    ],
+)
+def test_constraints_that_cannot_be_judged_are_refused(constraint, match):
+    rows = people()
+    with pytest.raises(InputError, match=match):
+        quick(rows.y, rows.decision, rows.groups, constraint=constraint)
+
+
+def test_false_certificates_stay_within_the_level():
+    rng = np.random.default_rng(0)
+    constraint = Constraint.parse("demographic_parity_difference <= 0.15")
+    false = 0
+    for _ in range(200):
+        # The true gap is just above the bound.
+        x = rng.binomial(150, [0.3, 0.4501])
+        y, decision, groups = of_counts((x[0], 150), (x[1], 150))
+        rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), ReadOptions())
+        found = verdict_rows(
+            rows,
+            [constraint],
+            hidden_groups(rows, 0),
+            0.05,
+            independent=True,
+            largest_weight=None,
+        )
+        false += found[0].verdict == "CERTIFIED"
+    # The .999 quantile of Bin(200, .05).
+    assert false <= 21
+
+
+def test_every_constraint_must_hold_for_any_to_be_certified():
+    rows = of_counts((90, 300), (90, 300))
+    both = [CAN, "predictive_parity_difference <= 0.01"]
+    found = quick(*rows, constraint=both, independent=True)
+    assert only(found.verdicts, constraint=CAN).reason == "only_together"
+
+
+def test_the_groups_with_too_few_rows_are_named():
+    found = quick(
+        *of_counts((3, 12), (90, 300)), constraint=CAN, independent=True, smallest_cell=0
+    )
+    assert found.verdicts[0].reason == "too_few_rows"
+    assert found.verdicts[0].detail == "selection of g0"
