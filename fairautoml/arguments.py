@@ -18,10 +18,12 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
-    _table_arguments(parser)
+    table_arguments(parser)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
     add("--learner", action="append", help="search these learners only; may be repeated")
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
+    bins = "cut a sensitive column of numbers into groups: 'age:25,60' or 'age:quantiles'"
+    add("--bins", action="append", default=[], help=bins)
     policy = "missing sensitive values: refused (default), a group, or in no group"
     add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
     unseen = "groups new at predict: refused (default), or decided by the common threshold"
@@ -32,9 +34,52 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--refit", action="store_true", help="serve one model trained on all rows")
     add("--strict", action="store_true", help="an error when no model is feasible")
     run_arguments(parser)
+    whose_arguments(parser)
+    add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
 
 
-def _table_arguments(parser: argparse.ArgumentParser) -> None:
+def whose_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add whose rows they are and when they were: how rows may be set aside.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    person = "column that says whose row it is: all rows of one person stay together"
+    add("--groups", metavar="COLUMN", help=person)
+    later = "set rows aside at random (default), or the last ones by --time-column"
+    add("--split", choices=["random", "time"], default="random", help=later)
+    add("--time-column", metavar="COLUMN", help="when a row was, for --split time")
+
+
+def certificate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is asked of the certificate.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
+    add = parser.add_argument
+    aside = "rows set aside for a certificate: auto (default), yes, no, or their share"
+    add("--certify", type=_certify, default="auto", metavar="HOW", help=aside)
+    add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
+    add("--delta", type=_share, default=0.05, metavar="D", help="error probability (0.05)")
+    many = "one certificate for the same rows (default), or an error shared by several fits"
+    add("--openings", choices=["single", "ledger"], default="single", help=many)
+    add("--ledger", metavar="FILE", help="that remembers which rows were opened")
+
+
+def table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which column of a table is what, and which rows are used.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the arguments.
+    """
     add = parser.add_argument
     add("--target", help="column of the labels")
     add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
@@ -56,7 +101,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         Gets the arguments.
     """
     add = parser.add_argument
-    add("--objective", default="accuracy", help="performance metric (default: accuracy)")
+    add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
     budget_arguments(parser, "(default: fit 60, demo 30)")
     add("--jobs", type=_jobs, default=1, metavar="N", help="trials at a time; -1 = all cores")
     add("--strategy", default="auto", help="how the next trial is chosen")
@@ -68,6 +113,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-models", type=_models, default=8, metavar="N", help="in an ensemble; 0 = no limit")
     sure = "that the constraint holds on new people: auto (default), none, or such as 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
+    certificate_arguments(parser)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that keeps the run")
     add("--overwrite", action="store_true", help="replace an earlier run in RUN")
@@ -125,6 +171,22 @@ def count(text: str) -> int:
 def _share(text: str) -> float:
     value = _number(text, float, "a share between 0 and 1, such as 0.3")
     return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
+
+
+def _score(text: str) -> float:
+    wanted = "a number in [0, 1], such as 0.8"
+    value = 0.0 if text == "0" else _number(text, float, wanted)
+    return value if value <= 1 else _refuse(text, wanted)
+
+
+def _certify(text: str) -> str | bool | float:
+    if text == "auto":
+        return text
+    if text in ("yes", "no"):
+        return text == "yes"
+    wanted = "auto, yes, no or a share of at most 0.5, such as 0.3"
+    value = _number(text, float, wanted)
+    return value if value <= 0.5 else _refuse(text, wanted)
 
 
 def _models(text: str) -> int | None:

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.automl import FairAutoML
+from fairautoml.certifying import row_plan
+from fairautoml.data._align import Inputs
+from fairautoml.data.derive import parse_bins
 from fairautoml.exceptions import (
     ModelCorruptError,
     NoFeasibleModelError,
     ParameterError,
     RunFolderError,
 )
+from fairautoml.posing import border_options
 from fairautoml.sources import SOURCE_FILE, Roles, Source, kept_roles, open_source
-from fairautoml.store.run_folder import read_json
+from fairautoml.store.run_folder import file_hash, read_json
 
 if TYPE_CHECKING:
     from fairautoml.run import Progress
@@ -59,6 +63,8 @@ class TableRequest:
         Label of the positive class as it was written.
     seed : int
         Seed of both draws.
+    groups, time : str or None
+        Columns that say whose row it is, and when it was.
     """
 
     data: str
@@ -67,6 +73,8 @@ class TableRequest:
     holdout: float | None = None
     positive: str | None = None
     seed: int = 0
+    groups: str | None = None
+    time: str | None = None
 
     def open(self) -> Tables:
         """Read the table.
@@ -115,11 +123,35 @@ class TableRequest:
 
         model.set_params(on_progress=note_first)
         try:
-            model.fit(source.X, source.y, source.sensitive, source.weight)
+            model.fit(source.X, source.y, source.sensitive, source.weight, self.groups, self.time)
         except NoFeasibleModelError:
             self._note(model.run_dir, source)  # the run was kept before the error
             raise
         self._note(model.run_dir, source)
+
+    def inputs(self, source: Source) -> Inputs:
+        """Return what ``fit`` is given for a source."""
+        return Inputs(
+            X=source.X,
+            y=source.y,
+            sensitive=source.sensitive,
+            sample_weight=source.weight,
+            groups=self.groups,
+            time=self.time,
+        )
+
+    def plan(self, model: FairAutoML, source: Source) -> str:
+        """Return what can be certified with these rows, empty when nothing is asked for.
+
+        Parameters
+        ----------
+        model : FairAutoML
+            Unfitted.
+        source : Source
+            The search rows of this request.
+        """
+        options = border_options(model, source.sensitive)
+        return row_plan(self.inputs(source), model.check_parameters(), options).text()
 
     def _note(self, folder: str | Path | None, source: Source) -> None:
         if folder is None:
@@ -132,6 +164,9 @@ class TableRequest:
             "holdout": self.holdout,
             "positive": self.positive,
             "seed": self.seed,
+            "groups": self.groups,
+            "time": self.time,
+            "sha256": file_hash(file) if file.is_file() else None,
         }
         target = Path(folder) / SOURCE_FILE
         partial = target.with_name(f".{SOURCE_FILE}.{os.getpid()}.tmp")
@@ -163,6 +198,8 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         holdout=arguments.holdout,
         positive=arguments.positive,
         seed=arguments.seed,
+        groups=arguments.groups,
+        time=arguments.time_column,
     )
 
 
@@ -197,6 +234,8 @@ def read_request(folder: Path) -> TableRequest:
             holdout=found["holdout"],
             positive=found["positive"],
             seed=int(found["seed"]),
+            groups=found.get("groups"),
+            time=found.get("time"),
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
@@ -230,6 +269,11 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         assemble=arguments.assemble,
         max_models=arguments.max_models,
         confidence=arguments.confidence,
+        certify=arguments.certify,
+        min_score=arguments.min_score,
+        delta=arguments.delta,
+        openings=arguments.openings,
+        ledger=arguments.ledger,
         random_state=arguments.seed,
     )
 
@@ -253,12 +297,14 @@ def fit_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
     model.set_params(
         learners=arguments.learner,
         mitigators=arguments.mitigator,
+        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
         sensitive_missing=arguments.sensitive_missing,
         unseen_group=arguments.unseen_group,
         sensitive_at_predict=not arguments.blind,
         randomized=arguments.randomized,
         refit=arguments.refit,
         strict=arguments.strict,
+        split=arguments.split,
     )
     model.check_parameters()
     return model
@@ -296,3 +342,43 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
         model.set_params(storage=arguments.storage)
     model.check_parameters()
     return model
+
+
+def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``fairautoml plan`` says, as plain values.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        As ``fairautoml.commands.plan`` reads them.
+
+    Raises
+    ------
+    ParameterError
+        A constraint or the groups are missing, or a parameter is wrong.
+    """
+    if not arguments.constraint or not arguments.sensitive:
+        raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
+    model = FairAutoML(
+        constraint=arguments.constraint,
+        certify=arguments.certify,
+        min_score=arguments.min_score,
+        delta=arguments.delta,
+        openings=arguments.openings,
+        ledger=arguments.ledger,
+        split=arguments.split,
+        random_state=arguments.seed,
+    )
+    request = request_of(arguments)
+    tables = request.open()
+    model.set_params(pos_label=tables.positive)
+    options = border_options(model, tables.search.sensitive)
+    plan = row_plan(request.inputs(tables.search), model.check_parameters(), options)
+    reason = plan.reason.value
+    text = plan.text()
+    return {
+        "fraction": plan.fraction,
+        "reason": reason,
+        "plans": [asdict(one) for one in plan.plans],
+        "text": text if text else f"no rows are set aside: {reason}",
+    }

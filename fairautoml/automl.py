@@ -1,52 +1,207 @@
-"""The estimator: ``FairAutoML(constraint=...).fit(X, y, sensitive)``.
+"""The estimators: ``FairAutoML(constraint=...).fit(X, y, sensitive)`` and that of numbers.
 
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
-import copy
-import time
-import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self
 
-import numpy as np
-import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 
-from fairautoml.data.border import build_dataset
-from fairautoml.data.dataset import Dataset
-from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
-from fairautoml.keeping import (
-    Earlier,
-    Place,
-    begin,
-    keep_model,
-    place_of,
-    write_config,
-)
+from fairautoml.conducting import Conducted
+from fairautoml.data._align import Inputs, align_inputs
+from fairautoml.data.target import AskedTask
+from fairautoml.exceptions import ParameterError
 from fairautoml.options import Wishes, check_wishes
-from fairautoml.outcome import (
-    ConstantClassifier,
-    Outcome,
-    conduct,
-    constant_classifier,
-    finish_of,
-    say_how_it_went,
-)
-from fairautoml.planning import make_plan
-from fairautoml.posing import Setting, border_options, make_problem
-from fairautoml.run import OnProgress, RunPlan
-from fairautoml.serving import Served, own_settings
-from fairautoml.store import RunFolder
-from fairautoml.summary import margin_notes, run_summary, trials_frame
+from fairautoml.outcome import constant_classifier
+from fairautoml.posing import border_options
+from fairautoml.run import OnProgress
 
 
-class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Estimator(Conducted):
+    """The parameters that both estimators have, and ``fit``."""
+
+    asked_task: AskedTask = "auto"
+
+    __metadata_request__fit = {"sensitive": True}  # noqa: RUF012
+
+    def __init__(
+        self,
+        constraint: Any = None,
+        *,
+        objective: str = "auto",
+        time_budget: float | None = None,
+        n_trials: int | None = None,
+        learners: Sequence[str] | None = None,
+        mitigators: Sequence[str] | None = None,
+        sensitive_at_predict: bool = True,
+        randomized: bool = False,
+        refit: bool = False,
+        assemble: bool = True,
+        max_models: int | None = 8,
+        confidence: str | float | None = "auto",
+        certify: str | bool | float = "auto",
+        min_score: float | None = None,
+        delta: float = 0.05,
+        openings: str = "single",
+        split: str = "random",
+        ledger: str | Path | None = None,
+        strict: bool = False,
+        strategy: str = "auto",
+        allocator: str = "auto",
+        executor: str = "auto",
+        scheduler: str | None = None,
+        memory_limit: float | None = None,
+        n_jobs: int | None = None,
+        n_folds: int = 5,
+        pos_label: Any = None,
+        sensitive_missing: str = "error",
+        unseen_group: str = "error",
+        sensitive_in_X: str = "warn",
+        max_groups: int = 50,
+        sensitive_bins: Any = None,
+        on_nonfinite: str = "error",
+        on_degenerate: str = "error",
+        align: str = "error",
+        run_dir: str | Path | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+        storage: str | None = None,
+        on_progress: OnProgress | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.constraint = constraint
+        self.objective = objective
+        self.time_budget = time_budget
+        self.n_trials = n_trials
+        self.learners = learners
+        self.mitigators = mitigators
+        self.sensitive_at_predict = sensitive_at_predict
+        self.randomized = randomized
+        self.refit = refit
+        self.assemble = assemble
+        self.max_models = max_models
+        self.confidence = confidence
+        self.certify = certify
+        self.min_score = min_score
+        self.delta = delta
+        self.openings = openings
+        self.split = split
+        self.ledger = ledger
+        self.strict = strict
+        self.strategy = strategy
+        self.allocator = allocator
+        self.executor = executor
+        self.scheduler = scheduler
+        self.memory_limit = memory_limit
+        self.n_jobs = n_jobs
+        self.n_folds = n_folds
+        self.pos_label = pos_label
+        self.sensitive_missing = sensitive_missing
+        self.unseen_group = unseen_group
+        self.sensitive_in_X = sensitive_in_X
+        self.max_groups = max_groups
+        self.sensitive_bins = sensitive_bins
+        self.on_nonfinite = on_nonfinite
+        self.on_degenerate = on_degenerate
+        self.align = align
+        self.run_dir = run_dir
+        self.overwrite = overwrite
+        self.resume = resume
+        self.storage = storage
+        self.on_progress = on_progress
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        time: Any = None,
+    ) -> Self:
+        """Search, choose, and keep the best model that meets the constraint.
+
+        Parameters
+        ----------
+        X : DataFrame, array or sparse matrix, shape (n_rows, n_features)
+            Features; categories and missing values as they are.
+        y : array-like, shape (n_rows,)
+            Two classes or more; numbers for ``FairAutoMLRegressor``.
+        sensitive : array-like, DataFrame, dict, str or list of str, optional
+            Group labels, one per row; several columns; or name(s) of columns of ``X``. A DataFrame
+            of indicators in a dict, ``{"identity": table}``, is groups that may overlap.
+        sample_weight : array-like, shape (n_rows,), optional
+            Weights of objective, rates and training.
+        groups : array-like, shape (n_rows,), or str, optional
+            Whose row it is, or the name of that column of ``X``, which is no feature then: all
+            rows of one person are set aside or none, and are in one fold.
+        time : array-like, shape (n_rows,), or str, optional
+            When it was, for ``split="time"``; numbers or dates, or the name of that column of
+            ``X``, which is no feature then.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        InputError
+            Something cannot be used; raised before the first trial.
+        NoFeasibleModelError
+            With ``strict=True``: no model met the constraint.
+        """
+        start = monotonic()
+        wishes, options = self.check_parameters(), border_options(self, sensitive)
+        constant = None
+        if self.on_degenerate == "constant" and self.asked_task != "regression":
+            constant = constant_classifier(X, y, options.on_nonfinite)
+        if constant is not None:
+            self._remember_names(constant.schema)
+            self._be_constant(constant, wishes)
+            return self
+        given = Inputs(
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups, time=time
+        )
+        self._search(align_inputs(given, options.align), wishes, options, start)
+        return self
+
+    def check_parameters(self) -> Wishes:
+        """Return the parameters as the search will read them; nothing is fitted.
+
+        Raises
+        ------
+        ParameterError
+            One of them is wrong.
+        UnknownNameError
+            A metric, learner, mitigator, strategy, allocator or executor does not exist.
+        """
+        wishes = check_wishes(self)
+        if self.asked_task == "regression" and self.pos_label is not None:
+            msg = f"pos_label={self.pos_label!r} names a class; regression has none, leave it out"
+            raise ParameterError(msg)
+        self._place()
+        return wishes
+
+    def _allowed(self, tags: Tags) -> Tags:
+        """Return tags that say what the border takes."""
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.non_deterministic = self.n_trials is None or self.time_budget is not None
+        return tags
+
+
+class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Search for the best classifier that meets a fairness constraint.
+
+    For two classes or more; with several, every class counts against all others in a constraint,
+    and no certificate is issued. For numbers see ``FairAutoMLRegressor``.
 
     Parameters
     ----------
@@ -55,8 +210,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``"demographic_parity_ratio >= 0.8"``; it speaks about every sensitive column and, with
         several, their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` speaks about
         one of them. None = AutoML without fairness.
-    objective : str, default="accuracy"
-        Performance metric to be as good as possible.
+    objective : str, default="auto"
+        Performance metric to be as good as possible; ``"auto"`` = ``"accuracy"``.
     time_budget : float or None, default=None
         Seconds that ``fit`` may take, hard; 60 with neither ``time_budget`` nor ``n_trials``, as
         ``summary_["time_budget"]`` then says.
@@ -82,6 +237,24 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         against the risk (a broken constraint makes a model worth as little as one decision for
         everybody); a number in (0.5, 1) is the least probability; None asks for the bound on the
         search rows only. See ``summary_["margin"]``; an estimate, no certificate.
+    certify : "auto", bool or float, default="auto"
+        Whether rows are set aside, unseen by the search, for a certificate: True, False, the
+        share of the rows (at most 0.5), or ``"auto"``: as many as the plan says, none where the
+        power would be below a half. What is served is then the last that passes of a few entries
+        from the fairest to the one chosen; where none does, the chosen one, with its verdict.
+    min_score : float or None, default=None
+        Accuracy that is certified in the same pass.
+    delta : float, default=0.05
+        Probability with which the certificate may err.
+    openings : {"single", "ledger"}, default="single"
+        The same rows give one certificate; or several fits share ``delta``, and all that is
+        released before the first certificate is "not certified".
+    split : {"random", "time"}, default="random"
+        How rows are set aside: at random within the groups, or the last ones by ``time``, which
+        is validated on later data and never certified.
+    ledger : str, Path or None, default=None
+        File that remembers which rows were opened; None = the user's own, for all tables with
+        these columns (``FAIRAUTOML_STATE_HOME``), so that another ``run_dir`` forgets nothing.
     strict : bool, default=False
         Raise ``NoFeasibleModelError`` when no model meets the constraint.
     strategy, allocator, executor : str, default="auto"
@@ -106,6 +279,10 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         What to do with features that give the sensitive column away.
     max_groups : int, default=50
         Most groups of one sensitive column.
+    sensitive_bins : dict of str to list of float or "quantiles", or None, default=None
+        Sensitive columns of numbers to cut into groups, and where: ``{"age": [25, 60]}`` makes
+        age<=25, 25<age<=60 and age>60. A number that is not cut is constrained by
+        ``"gedi[age] <= 0.1"``.
     on_nonfinite : {"error", "impute"}, default="error"
         What to do with infinite features.
     on_degenerate : {"error", "constant"}, default="error"
@@ -137,6 +314,8 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         One row per trial with its status; failures say why.
     best_entry_ : Entry
         The entry that is served.
+    certificate_ : Certificate
+        What may be said of it about unseen people, and why not more.
     notes_ : tuple of str
         What was done to the data that the user should know.
     summary_ : dict
@@ -146,7 +325,7 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     interrupted_ : bool
         Whether the user ended the search.
     positive_class_ : label or None
-        The class that ``pos_label`` names; None when ``fit`` has seen one class only.
+        The class that ``pos_label`` names; None unless ``fit`` has seen two classes.
     classes_, n_features_in_, feature_names_in_, seed_
         As in scikit-learn; the root seed.
 
@@ -163,236 +342,47 @@ class FairAutoML(Served, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     (600,)
     """
 
-    __metadata_request__fit = {"sensitive": True}  # noqa: RUF012
+    def __sklearn_tags__(self) -> Tags:
+        """Missing values and sparse matrices are fine."""
+        return self._allowed(super().__sklearn_tags__())
 
-    def __init__(
-        self,
-        constraint: Any = None,
-        *,
-        objective: str = "accuracy",
-        time_budget: float | None = None,
-        n_trials: int | None = None,
-        learners: Sequence[str] | None = None,
-        mitigators: Sequence[str] | None = None,
-        sensitive_at_predict: bool = True,
-        randomized: bool = False,
-        refit: bool = False,
-        assemble: bool = True,
-        max_models: int | None = 8,
-        confidence: str | float | None = "auto",
-        strict: bool = False,
-        strategy: str = "auto",
-        allocator: str = "auto",
-        executor: str = "auto",
-        scheduler: str | None = None,
-        memory_limit: float | None = None,
-        n_jobs: int | None = None,
-        n_folds: int = 5,
-        pos_label: Any = None,
-        sensitive_missing: str = "error",
-        unseen_group: str = "error",
-        sensitive_in_X: str = "warn",
-        max_groups: int = 50,
-        on_nonfinite: str = "error",
-        on_degenerate: str = "error",
-        align: str = "error",
-        run_dir: str | Path | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        storage: str | None = None,
-        on_progress: OnProgress | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.constraint = constraint
-        self.objective = objective
-        self.time_budget = time_budget
-        self.n_trials = n_trials
-        self.learners = learners
-        self.mitigators = mitigators
-        self.sensitive_at_predict = sensitive_at_predict
-        self.randomized = randomized
-        self.refit = refit
-        self.assemble = assemble
-        self.max_models = max_models
-        self.confidence = confidence
-        self.strict = strict
-        self.strategy = strategy
-        self.allocator = allocator
-        self.executor = executor
-        self.scheduler = scheduler
-        self.memory_limit = memory_limit
-        self.n_jobs = n_jobs
-        self.n_folds = n_folds
-        self.pos_label = pos_label
-        self.sensitive_missing = sensitive_missing
-        self.unseen_group = unseen_group
-        self.sensitive_in_X = sensitive_in_X
-        self.max_groups = max_groups
-        self.on_nonfinite = on_nonfinite
-        self.on_degenerate = on_degenerate
-        self.align = align
-        self.run_dir = run_dir
-        self.overwrite = overwrite
-        self.resume = resume
-        self.storage = storage
-        self.on_progress = on_progress
-        self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> Self:
-        """Search, choose, and keep the best classifier that meets the constraint.
+class FairAutoMLRegressor(Estimator, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Search for the best regressor that meets a fairness constraint.
 
-        Parameters
-        ----------
-        X : DataFrame, array or sparse matrix, shape (n_rows, n_features)
-            Features; categories and missing values as they are.
-        y : array-like, shape (n_rows,)
-            Two classes.
-        sensitive : array-like, DataFrame, dict, str or list of str, optional
-            Group labels, one per row; several columns; or name(s) of columns of ``X``.
-        sample_weight : array-like, shape (n_rows,), optional
-            Weights of objective, rates and training.
+    Parameters are those of ``FairAutoML``, with these differences.
 
-        Returns
-        -------
-        FairAutoML
-            Itself.
+    Parameters
+    ----------
+    constraint : str, Constraint, list of these, or None, default=None
+        ``"mean_difference <= 500"`` (gap of the groups' mean predictions, in units of ``y``),
+        ``"distribution_gap <= 0.1"`` (Kolmogorov-Smirnov distance of their predictions) or
+        ``"bounded_group_loss <= 2.0"`` (largest mean squared error of a group).
+    objective : {"auto", "r2", "rmse", "mae"}, default="auto"
+        ``"auto"`` = ``"r2"``.
+    pos_label, on_degenerate
+        Of no use here.
 
-        Raises
-        ------
-        InputError
-            Something cannot be used; raised before the first trial.
-        NoFeasibleModelError
-            With ``strict=True``: no model met the constraint.
-        """
-        start = time.monotonic()
-        wishes, options = self.check_parameters(), border_options(self, sensitive)
-        constant = None
-        if self.on_degenerate == "constant":
-            constant = constant_classifier(X, y, options.on_nonfinite)
-        if constant is not None:
-            self._remember_names(constant.schema)
-            self._be_constant(constant, wishes)
-            return self
-        dataset = build_dataset(X, y, sensitive, sample_weight, options=options)
-        self._remember_names(dataset.schema)
-        self._search(dataset, wishes, start)
-        return self
+    Attributes
+    ----------
+    leaderboard_, pareto_front_, trials_, best_entry_, notes_, summary_, feasible_
+        As for ``FairAutoML``; ``certificate_`` is never CERTIFIED, since there is no exact test.
 
-    def check_parameters(self) -> Wishes:
-        """Return the parameters as the search will read them; nothing is fitted.
+    Examples
+    --------
+    >>> from fairautoml import FairAutoMLRegressor
+    >>> from fairautoml.data import load
+    >>> table = load("lending").frame.head(600)
+    >>> model = FairAutoMLRegressor(
+    ...     constraint="mean_difference <= 1.0", n_trials=2, random_state=0
+    ... )
+    >>> model = model.fit(table.drop(columns=["repaid", "income"]), table["income"], "sex")
+    >>> model.predict(table.drop(columns=["repaid", "income"])).shape
+    (600,)
+    """
 
-        Raises
-        ------
-        ParameterError
-            One of them is wrong.
-        UnknownNameError
-            A metric, learner, mitigator, strategy, allocator or executor does not exist.
-        """
-        wishes = check_wishes(self)
-        self._place()
-        return wishes
-
-    def _search(self, dataset: Dataset, wishes: Wishes, start: float) -> None:
-        setting = Setting(
-            sensitive_at_predict=self.sensitive_at_predict,
-            randomized=self.randomized,
-            refit=self.refit,
-        )
-        with ExitStack() as stack:
-            place = self._place()
-            earlier = Earlier(place) if place is not None and self.resume else None
-            if earlier is not None:
-                stack.callback(earlier.folder.close)
-                start -= earlier.past.seconds
-                if self.random_state is None:
-                    wishes = replace(wishes, seed=earlier.past.seed)
-            plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, start)
-            keeper = begin(
-                plan, earlier if earlier is not None else place, self._parameters(wishes)
-            )
-            if keeper is not None:
-                stack.callback(keeper.close)
-            with own_settings():
-                outcome = conduct(
-                    plan,
-                    keeper,
-                    finish=finish_of(wishes, start),
-                    retrain=self.refit,
-                    on_progress=self.on_progress,
-                )
-            self._finish(outcome, plan, wishes, start)
-            if keeper is not None:
-                keeper.finish(self._stored(), self.leaderboard_, self.summary_)
-        say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
-
-    def _place(self) -> Place | None:
-        return place_of(
-            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
-        )
-
-    def _parameters(self, wishes: Wishes) -> dict[str, Any]:
-        constraints = [constraint.label for constraint in wishes.constraints]
-        return {**self.get_params(deep=False), "constraint": constraints}
-
-    def _finish(self, outcome: Outcome, plan: RunPlan, wishes: Wishes, start: float) -> None:
-        """Set what ``fit`` leaves; training rows are let go."""
-        self.pool_ = outcome.pool
-        self.interrupted_ = outcome.interrupted
-        self.classes_ = np.sort(outcome.pool.classes)
-        self.positive_class_ = outcome.pool.classes[1]
-        self.seed_ = plan.seed
-        self.notes_ = (*plan.problem.dataset.notes, *margin_notes(outcome.assembled.margin))
-        self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
-        self._serve(outcome.pool, outcome.pool.best)
-        self.trials_ = trials_frame(outcome.history)
-        self.leaderboard_ = outcome.pool.board.frame()
-        self.pareto_front_ = outcome.pool.board.front_of(self.leaderboard_)
-        seconds, budget = time.monotonic() - start, wishes.time_budget
-        self.summary_ = run_summary(
-            outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
-        )
-
-    def _stored(self) -> Self:
-        """Return what is written to the disk: no callback, no password."""
-        stored = copy.copy(self)
-        stored.on_progress = None
-        place = self._place()
-        stored.storage = None if place is None else place.storage
-        return stored
-
-    def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
-        """Set what ``fit`` leaves when there is nothing to search."""
-        self.pool_, self.best_entry_ = None, None
-        self.model_ = model
-        self.classes_ = model.classes
-        self.positive_class_ = None
-        self.feasible_ = self.interrupted_ = False
-        self.seed_ = wishes.seed
-        self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
-        self.summary_ = {"n_trials": 0, "best": None}
-        label = model.classes.tolist()[0]
-        note = (
-            f"y has only 1 class: {label!r}; predict always answers with it, and no constraint "
-            "can be judged (NOT_APPLICABLE)"
-        )
-        self.notes_ = (*model.schema.notes, note)
-        place = self._place()
-        if place is not None:
-            folder = RunFolder(place.path, overwrite=self.overwrite)
-            write_config(folder, self._parameters(wishes), place, wishes.seed)
-            keep_model(folder, self._stored(), self.leaderboard_, self.summary_)
-            folder.close()
-        if self.strict and wishes.constraints:
-            raise NoFeasibleModelError(f"{note}; give rows of both classes")
-        warnings.warn(note, DegradedWarning, stacklevel=3)
+    asked_task = "regression"
 
     def __sklearn_tags__(self) -> Tags:
-        """Binary targets only; missing values and sparse matrices are fine."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.non_deterministic = self.n_trials is None or self.time_budget is not None
-        return tags
+        """Missing values and sparse matrices are fine."""
+        return self._allowed(super().__sklearn_tags__())

@@ -11,8 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from fairautoml.certification import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
 from fairautoml.leaderboard import best_of
@@ -195,19 +194,17 @@ class Keeper:
         self._folder.append_trial(_line(record, self._plan))
         self._mirror.add(record)
 
-    def finish(self, model: Any, board: pd.DataFrame, summary: Mapping[str, Any]) -> None:
+    def finish(self, model: Any, groups: Mapping[str, Any]) -> None:
         """Write what a finished run keeps; the model last.
 
         Parameters
         ----------
         model : FairAutoML
             The fitted estimator.
-        board : DataFrame
-            The leaderboard.
-        summary : mapping
-            Figures of the run.
+        groups : mapping
+            What its page says of the groups.
         """
-        keep_model(self._folder, model, board, summary)
+        keep_model(self._folder, model, groups)
 
     def close(self) -> None:
         """Let go of database and folder."""
@@ -218,10 +215,8 @@ class Keeper:
             self._folder.close()
 
 
-def keep_model(
-    folder: RunFolder, model: Any, board: pd.DataFrame, summary: Mapping[str, Any]
-) -> None:
-    """Write leaderboard, summary and, last, the model.
+def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
+    """Write leaderboard, groups, summary, certificate and, last, the model.
 
     Parameters
     ----------
@@ -229,14 +224,18 @@ def keep_model(
         Where.
     model : FairAutoML
         The fitted estimator.
-    board : DataFrame
-        The leaderboard.
-    summary : mapping
-        Figures of the run.
+    groups : mapping
+        What its page says of the groups.
     """
+    board, summary = model.leaderboard_, model.summary_
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
+    folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
+    certificate = model.certificate_
+    document, page = certificate.to_bytes(), certificate_text(certificate)
+    folder.write("certificate.json", lambda path: path.write_bytes(document))
+    folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.write_model(model, {"best": summary["best"]})
 
 

@@ -11,12 +11,14 @@ import numpy as np
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.assembly import Confidence
+from fairautoml.certification.wishes import Asked as AskedOfCertificate
+from fairautoml.certification.wishes import CertificateWishes, check_certificate
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.registry import Registry
+from fairautoml.registry import check_name, check_names
 from fairautoml.search.strategies import STRATEGIES
 
 DEFAULT_SECONDS = 60.0
@@ -32,11 +34,11 @@ FLAGS = (
 """Parameters that are true or false."""
 
 
-class Asked(Protocol):
+class Asked(AskedOfCertificate, Protocol):
     """The estimator's parameters as the user gave them, unchecked."""
 
     constraint: Any
-    objective: Any
+    asked_task: Any
     time_budget: Any
     n_trials: Any
     learners: Any
@@ -91,6 +93,8 @@ class Wishes:
         Trials that it may be made of.
     confidence : "auto", float or None
         How sure it must be that the constraint holds on new people.
+    certificate : CertificateWishes
+        What is asked of the certificate.
     seed : int
         Root seed.
     """
@@ -111,6 +115,7 @@ class Wishes:
     assemble: bool
     max_models: int | None
     confidence: Confidence
+    certificate: CertificateWishes
     seed: int
 
 
@@ -133,7 +138,7 @@ def check_wishes(asked: Asked) -> Wishes:
     seconds, trials = check_budget(asked.time_budget, asked.n_trials)
     return Wishes(
         constraints=check_constraints(asked.constraint),
-        objective=check_objective(asked.objective),
+        objective=check_objective(_objective(asked)),
         time_budget=seconds,
         n_trials=trials,
         learners=check_names("learners", asked.learners, LEARNERS),
@@ -153,6 +158,7 @@ def check_wishes(asked: Asked) -> Wishes:
             else check_count("max_models", asked.max_models, least=2)
         ),
         confidence=check_confidence(asked.confidence),
+        certificate=check_certificate(asked),
         seed=check_seed(asked.random_state),
     )
 
@@ -176,6 +182,13 @@ def _check_plain(asked: Asked) -> None:
     if not isinstance(asked.run_dir, str | os.PathLike | None):
         msg = f"run_dir={asked.run_dir!r} must be None or the path of a folder"
         raise ParameterError(msg)
+
+
+def _objective(asked: Asked) -> Any:
+    """Return what is meant by ``"auto"``: what scikit-learn's estimators of the kind score."""
+    if not isinstance(asked.objective, str) or asked.objective != "auto":
+        return asked.objective
+    return "r2" if asked.asked_task == "regression" else "accuracy"
 
 
 def check_objective(name: Any) -> Metric:
@@ -247,49 +260,6 @@ def check_count(name: str, value: Any, *, least: int) -> int:
         msg = f"{name}={value!r} must be a whole number of at least {least}"
         raise ParameterError(msg)
     return int(value)
-
-
-def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:
-    """Return registered names, None for None.
-
-    Raises
-    ------
-    ParameterError
-        The list is empty or no list of names.
-    UnknownNameError
-        A name is not registered.
-    """
-    if value is None:
-        return None
-    names = (value,) if isinstance(value, str) else value
-    listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
-    if not listed or not names:
-        msg = (
-            f"{argument}={value!r} must be None or a list of names out of "
-            f"{', '.join(registry.names())}"
-        )
-        raise ParameterError(msg)
-    for name in names:
-        registry.get(name)
-    return tuple(dict.fromkeys(names))
-
-
-def check_name(argument: str, value: Any, registry: Registry[Any]) -> str:
-    """Return a registered name or ``"auto"``.
-
-    Raises
-    ------
-    ParameterError
-        It is no text.
-    UnknownNameError
-        It is not registered.
-    """
-    if not isinstance(value, str):
-        msg = f"{argument}={value!r} must be 'auto' or one of {', '.join(registry.names())}"
-        raise ParameterError(msg)
-    if value != "auto":
-        registry.get(value)
-    return value
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:

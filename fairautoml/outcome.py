@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.assembling import Assembled, Finish, assemble
-from fairautoml.assembly import Blend, FairClassifier
+from fairautoml.assembling import Finish, assemble
+from fairautoml.assembly import Assembled, FairClassifier, models_of
 from fairautoml.data._frames import as_array, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns
-from fairautoml.data.dataset import Dataset
+from fairautoml.data.dataset import Dataset, TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import kept_membership
@@ -59,6 +59,8 @@ class Pool:
         Those of the trials whose models read the groups.
     membership : MembershipModel or None
         For rules that read how likely groups are.
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is.
     """
 
     board: Leaderboard
@@ -70,6 +72,7 @@ class Pool:
     seed: int
     readers: frozenset[str] = frozenset()
     membership: MembershipModel | None = None
+    task: TaskName = "binary"
 
     def classifier(self, entry: Entry) -> FairClassifier:
         """Return the classifier of an entry; nothing is trained.
@@ -79,9 +82,8 @@ class Pool:
         entry : Entry
             One whose models are kept.
         """
-        members = tuple((self.bags[key], share) for key, share in entry.members)
         return FairClassifier(
-            models=Blend(members) if members else self.bags[entry.trial_key],
+            models=models_of(entry, self.bags),
             rule=entry.rule,
             schema=self.schema,
             groups=self.groups,
@@ -91,6 +93,7 @@ class Pool:
             ),
             salt=self.seed,
             membership=self.membership if isinstance(entry.rule, BlindRule) else None,
+            task=self.task,
         )
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
@@ -239,6 +242,7 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         schema=dataset.schema,
         groups=dataset.groups,
         classes=dataset.classes,
+        task=dataset.task,
         seed=plan.seed,
         readers=_readers(board.entries),
         membership=kept_membership(
@@ -257,7 +261,9 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
     )
 
 
-def finish_of(wishes: Wishes, start: float) -> Finish:
+def finish_of(
+    wishes: Wishes, start: float, certifiable: Callable[[Entry], float] | None = None
+) -> Finish:
     """Return how the answer is to be made.
 
     Parameters
@@ -266,12 +272,15 @@ def finish_of(wishes: Wishes, start: float) -> Finish:
         What the user wants.
     start : float
         ``time.monotonic()`` at which ``fit`` began.
+    certifiable : callable or None
+        What an entry keeps of its worth for how likely it is certified, in (0, 1].
     """
     return Finish(
         assemble=wishes.assemble,
         max_models=wishes.max_models,
         confidence=wishes.confidence,
         end=None if wishes.time_budget is None else start + wishes.time_budget,
+        certifiable=certifiable,
     )
 
 

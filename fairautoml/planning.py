@@ -42,6 +42,9 @@ LARGE_TABLE_ROWS, SHORTEST_ISOLATED_SECONDS = 5000, 3.0
 RESERVE_SHARE = 0.08
 """Share of a time budget kept for what follows the search: ensemble, margin, leaderboard."""
 
+CERTIFY_RESERVE_SHARE = 0.03
+"""Share kept besides for the certificate, if there may be one."""
+
 REFIT_RESERVE_SHARE = 0.15
 """The same when the winner is trained once more."""
 
@@ -90,7 +93,9 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
     for name in LEARNERS.names() if names is None else names:
         learner = LEARNERS.get(name)
         reason = ""
-        if dataset.layout.sparse and not learner.handles_sparse:
+        if dataset.task not in learner.tasks:
+            reason = f"cannot learn a {dataset.task} target"
+        elif dataset.layout.sparse and not learner.handles_sparse:
             reason = "cannot read a sparse X"
         elif weighted and not learner.handles_weights:
             reason = "cannot use sample_weight"
@@ -192,6 +197,8 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         reserve = min(most, RESERVE_SHARE * wishes.time_budget)
         if setting.refit:
             reserve = REFIT_RESERVE_SHARE * wishes.time_budget
+        if wishes.certificate.certify is not False and problem.goal.targets:
+            reserve += CERTIFY_RESERVE_SHARE * wishes.time_budget
         deadline = start + wishes.time_budget - reserve
     allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
     space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)

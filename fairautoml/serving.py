@@ -1,25 +1,30 @@
 """What a fitted estimator does: decide new rows, be judged, serve another point of the front."""
 
 import copy
+import numbers
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.assembly import FairClassifier
+from fairautoml.certification import Certificate
+from fairautoml.certifying import Certified
 from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data._per_row import check_length, read_weights
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.new_rows import read_new_rows
-from fairautoml.data.target import check_given, known_labels, plain_labels
-from fairautoml.exceptions import InputError
+from fairautoml.data.target import check_given, known_labels, plain_labels, plain_numbers
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.judging import judge
+from fairautoml.metrics import METRICS
 from fairautoml.options import check_constraints, check_share
 from fairautoml.outcome import ConstantClassifier, Pool
-from fairautoml.summary import describe_entry
+from fairautoml.summary import describe_certificate, describe_entry
 from fairautoml.trials import Entry
 
 
@@ -52,10 +57,12 @@ class Served:
     feasible_: bool
     classes_: NDArray[Any]
     summary_: dict[str, Any]
+    certificate_: Certificate
+    _certified: Certified
     _applies: bool
 
     def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
-        """Return one class per row, always the same for the same row.
+        """Return one class, or number, per row, always the same for the same row.
 
         Parameters
         ----------
@@ -67,7 +74,7 @@ class Served:
         Returns
         -------
         ndarray of shape (n_rows,)
-            Labels as in ``classes_``.
+            Labels as in ``classes_``; numbers in regression.
 
         Raises
         ------
@@ -78,8 +85,9 @@ class Served:
             and ``sensitive`` differ and ``align="error"``.
         """
         check_is_fitted(self)
-        chosen: NDArray[Any] = self.model_.classes[self._decide(self._matched(X, sensitive))]
-        return chosen
+        chosen = self._decide(self._matched(X, sensitive))
+        classes: NDArray[Any] = self.model_.classes
+        return classes[chosen] if len(classes) else chosen
 
     def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
         """Return the models' class probabilities, or the acceptance probability when randomised.
@@ -93,7 +101,7 @@ class Served:
 
         Returns
         -------
-        ndarray of float64, shape (n_rows, 2)
+        ndarray of float64, shape (n_rows, n_classes)
             In the order of ``classes_``.
         """
         check_is_fitted(self)
@@ -106,12 +114,14 @@ class Served:
                 if self.model_.rule.randomized
                 else self.model_.scores(matrix, cells)
             )
+        if one.ndim == 2:
+            return np.asarray(one, dtype=np.float64)
         columns = [1.0 - one, one]
         positive_is_last = bool(self.classes_[1] == self.model_.classes[1])
         return np.column_stack(columns if positive_is_last else columns[::-1])
 
     def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean accuracy of the decisions, as scikit-learn's classifiers do.
+        """Return what scikit-learn's estimators do: mean accuracy, or R squared of numbers.
 
         Parameters
         ----------
@@ -121,7 +131,7 @@ class Served:
         Returns
         -------
         float
-            In [0, 1].
+            In [0, 1]; R squared is at most 1, and 1.0 or 0.0 where all true values are equal.
 
         Raises
         ------
@@ -135,6 +145,8 @@ class Served:
         chosen = self._decide(rows)
         weight = _checked(rows, len(chosen))
         classes = self.model_.classes
+        if len(classes) == 0:
+            return float(r2_score(plain_numbers(rows.y), chosen, sample_weight=weight))
         if len(classes) == 1:
             right = np.asarray(plain_labels(rows.y) == classes[0])
         else:
@@ -154,9 +166,9 @@ class Served:
         Returns
         -------
         dict
-            ``accuracy`` and others, ``gap``, ``gaps`` by metric and group system, ``rates`` by
-            group; rows of a group unknown to ``fit`` are counted in ``n_unknown_group`` and are
-            in no gap. Undefined values are None.
+            ``accuracy`` and others, of numbers ``rmse``, ``mae`` and ``r2``; ``gap``, ``gaps`` by
+            metric and group system, ``rates`` by group; rows of a group unknown to ``fit`` are
+            counted in ``n_unknown_group`` and are in no gap. Undefined values are None.
 
         Raises
         ------
@@ -173,23 +185,28 @@ class Served:
         _, cells = read_new_rows(
             rows.X, rows.sensitive, schema=pool.schema, groups=pool.groups, unseen="base_model"
         )
+        regression = pool.task == "regression"
         return judge(
-            known_labels(rows.y, pool.classes),
+            plain_numbers(rows.y) if regression else known_labels(rows.y, pool.classes),
             chosen,
             cells,
             groups=pool.groups,
             constraints=check_constraints(self.constraint),
             weight=weight,
+            classes=pool.classes,
         )
 
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that serves another point of the front; nothing is trained.
 
+        It has a verdict of its own, never that of what was served before: what it passed in its
+        turn when the certification rows were opened, else INCONCLUSIVE.
+
         Parameters
         ----------
         max_gap : float or None
-            Largest gap over all constraints and groups, in [0, 1]; the best objective within it
-            is chosen.
+            Largest gap over all constraints and groups, in [0, 1], or in units of the target
+            where the constraint is; the best objective within it is chosen.
         min_score : float or None
             Least objective; the fairest entry that reaches it is chosen.
 
@@ -202,7 +219,8 @@ class Served:
         pool = self._searched()
         if max_gap is None and min_score is None:
             raise InputError("select needs max_gap=, min_score= or both")
-        check_share("max_gap", max_gap)
+        if max_gap is not None:
+            _check_gap(max_gap, pool)
         if max_gap is not None and not pool.best.measures:
             msg = (
                 f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
@@ -215,7 +233,13 @@ class Served:
         other._serve(pool, entry)
         best = describe_entry(entry, pool.board.objective)
         # The margin speaks about what the search has chosen, not about this entry.
-        other.summary_ = {**self.summary_, "margin": None, "best": best}
+        certificate = describe_certificate(other.certificate_)
+        other.summary_ = {
+            **self.summary_,
+            "margin": None,
+            "best": best,
+            "certificate": certificate,
+        }
         return other
 
     def _searched(self) -> Pool:
@@ -232,6 +256,7 @@ class Served:
         self.best_entry_ = entry
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
+        self.certificate_ = self._certified.of(entry, self.model_)
 
     def _remember_names(self, schema: TableSchema) -> None:
         self.n_features_in_ = len(schema.names_in)
@@ -244,11 +269,11 @@ class Served:
         given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)
         return align_inputs(given, self.align)
 
-    def _decide(self, rows: Inputs) -> NDArray[np.int64]:
-        """Return the position of each decision in the classes of the model, negative first."""
+    def _decide(self, rows: Inputs) -> NDArray[Any]:
+        """Return the position of each decision in the classes of the model, or the number."""
         matrix, cells = self._read(rows)
         with own_settings():
-            return np.asarray(self.model_.decisions(matrix, cells), dtype=np.int64)
+            return np.asarray(self.model_.decisions(matrix, cells))
 
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
         model = self.model_
@@ -259,6 +284,23 @@ class Served:
             groups=model.groups if model.needs_sensitive else None,
             unseen=self.unseen_group,
         )
+
+
+def _check_gap(max_gap: Any, pool: Pool) -> None:
+    """Refuse what no gap can be.
+
+    Raises
+    ------
+    ParameterError
+        It is no number, negative, or above the largest value of the metrics.
+    """
+    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
+    if most <= 1.0:
+        check_share("max_gap", max_gap)
+        return
+    number = isinstance(max_gap, numbers.Real) and not isinstance(max_gap, bool)
+    if not number or not 0 <= float(max_gap) < float("inf"):
+        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
 
 
 def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from fairautoml.assembling import Assembled, Margin
+from fairautoml.assembly import Assembled, Margin
+from fairautoml.certification import Certificate, Verdict
 from fairautoml.run import History, Improvement, RunPlan
 from fairautoml.trials import Candidate, Entry, Origin, Status, TrialResult
 
@@ -223,6 +224,53 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
         f"no model meets constraint={wanted!r} on the search rows; the least unfair one is kept: "
         f"{worst.metric} on {worst.system!r} is {found}. Give more time or rows, a looser bound, "
         "or fewer groups; leaderboard_ has the front"
+    )
+
+
+def describe_certificate(certificate: Certificate) -> dict[str, Any]:
+    """Return what a certificate says as plain values; the whole is in ``certificate.json``.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        Of what is served.
+    """
+    return {
+        "verdict": certificate.verdict,
+        "reason": certificate.reason,
+        "delta": certificate.opening.delta,
+        "opening": certificate.opening.index,
+        "claims": [
+            {
+                "claim": claim.label,
+                "verdict": claim.verdict,
+                "reason": claim.reason,
+                "shown": claim.shown,
+                "shift_radius": claim.shift_radius,
+                "fragility": claim.fragility,
+            }
+            for claim in certificate.claims
+        ],
+        "model": certificate.model,
+        "note": certificate.note,
+    }
+
+
+def violated(certificate: Certificate) -> str:
+    """Say that the rows set aside show a broken constraint, and what may help.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        With the verdict VIOLATED.
+    """
+    floor = () if certificate.floor is None else (certificate.floor,)
+    said = (*certificate.claims, *floor)
+    broken = [claim.label for claim in said if claim.verdict == Verdict.VIOLATED]
+    return (
+        f"rows that the search has not seen show that {' and '.join(broken)} does not hold for "
+        "what is served; see certificate_. Give a tighter bound to the search, more rows, or "
+        "choose another entry with select(max_gap=...)"
     )
 
 

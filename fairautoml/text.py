@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 
+from fairautoml.certification import certificate_text
 from fairautoml.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from fairautoml.run import Progress
 
 COLUMNS = (
-    "rank", "feasible", "gap", "gap_low", "gap_high", "learner", "mitigation", "mitigator",
-    "tolerance", "trial", "seconds",
+    "rank", "feasible", "verdict", "gap", "gap_low", "gap_high", "learner", "mitigation",
+    "mitigator", "tolerance", "trial", "seconds",
 )  # fmt: skip
 """Columns of the leaderboard that a terminal has room for, besides the objective."""
 
@@ -57,6 +58,10 @@ def result_of(model: "FairAutoML") -> dict[str, Any]:
             "gap": None if pd.isna(front["gap"]) else float(front["gap"]),
         },
         "notes": list(model.notes_),
+        "certificate": {
+            **model.summary_["certificate"],
+            "text": certificate_text(model.certificate_),
+        },
         "run_dir": None if model.run_dir is None else str(model.run_dir),
     }
 
@@ -78,9 +83,11 @@ def board_text(board: pd.DataFrame, objective: str) -> str:
     objective : str
         Its column of the performance metric.
     """
-    shown = [name for name in (*COLUMNS[:2], objective, *COLUMNS[2:]) if name in board]
+    shown = [name for name in (*COLUMNS[:3], objective, *COLUMNS[3:]) if name in board]
     if "mitigation" in shown and (board["mitigation"] == "none").all():
         shown.remove("mitigation")
+    if "verdict" in shown and board["verdict"].isna().all():
+        shown.remove("verdict")
     return board[shown].to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-")
 
 
@@ -107,6 +114,7 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
         *(f"  note: {note}" for note in result["notes"]),
         *_held_out(result.get("holdout"), result["entry"]),
         *_population(result.get("population"), result["entry"]),
+        *_certificate_lines(result.get("certificate")),
         "",
         f"{search['n_trials']} trials{cut_off}, {search['n_failed']} failed; "
         f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
@@ -148,6 +156,13 @@ def _margin_lines(margin: Mapping[str, Any] | None) -> list[str]:
         f"holds on new people with probability {margin['probability']:.2f} (an estimate, "
         f"confidence={margin['confidence']})"
     ]
+
+
+def _certificate_lines(certificate: Mapping[str, Any] | None) -> list[str]:
+    if certificate is None or certificate["reason"] in ("no_claim", "no_certification_set"):
+        return []
+    first, *rest = certificate["text"].rstrip().splitlines()
+    return ["", f"Certificate: {first}", *(f"  {line}".rstrip() for line in rest)]
 
 
 def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:

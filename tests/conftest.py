@@ -18,6 +18,20 @@ def data_home():
     return Path(home)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_ledger_of_the_user(tmp_path_factory):
+    """Fits of fixtures note their openings in a ledger of the tests, never in the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_ledger(tmp_path_factory, monkeypatch):
+    """What one test has opened is not spent for the next."""
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield

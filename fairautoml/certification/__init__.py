@@ -13,7 +13,13 @@ from fairautoml.certification.claims import (
     claim_from_counts,
     floor_from_counts,
 )
-from fairautoml.certification.issuing import Terms, certify, publish, uncertified
+from fairautoml.certification.issuing import (
+    Terms,
+    certify,
+    passed_before,
+    publish,
+    uncertified,
+)
 from fairautoml.certification.ledger import Ledger, Opening, Openings, level_of
 from fairautoml.certification.planner import CertificationPlan, plan_certification
 from fairautoml.certification.records import Certificate, Subject
@@ -62,6 +68,7 @@ __all__ = [
     "inner_target",
     "judge",
     "level_of",
+    "passed_before",
     "plan_certification",
     "publish",
     "row_keys",

@@ -153,13 +153,13 @@ def claim_from_counts(
         )
         raise InputError(msg)
     cells = tuple(
-        tuple(Count(x=int(x), n=int(n)) for x, n in zip(*_events(table, rate), strict=True))
+        tuple(Count(x=int(x), n=int(n)) for x, n in zip(*rate_counts(table, rate), strict=True))
         for rate in constraint.metric.rates
     )
     return Claim(
         label=label_of(constraint, system),
         system=system,
-        form=constraint.metric.form,
+        form=form_of(constraint),
         bound=constraint.bound,
         groups=tuple(groups),
         events=tuple(constraint.metric.rates),
@@ -186,6 +186,17 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
     return Floor(bound=min_score, accuracy=float(np.trace(pooled) / n), n=n)
 
 
+def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:
+    """Return whether the largest difference of rates is bounded, or the smallest ratio.
+
+    Parameters
+    ----------
+    constraint : Constraint
+        What is claimed; one that compares no rates has no events, and no form matters.
+    """
+    return "ratio" if constraint.metric.form == "ratio" else "difference"
+
+
 def label_of(constraint: Constraint, system: str) -> str:
     """Return the constraint as text; one that speaks of all systems gets the name of this one.
 
@@ -201,10 +212,18 @@ def label_of(constraint: Constraint, system: str) -> str:
     return constraint.label.replace(" ", f"[{system}] ", 1)
 
 
-def _events(
+def rate_counts(
     table: NDArray[np.float64], rate: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return events and rows per group: numerator and denominator of a rate."""
+    """Return events and rows per group: numerator and denominator of a rate.
+
+    Parameters
+    ----------
+    table : ndarray of float64, shape (n_groups, 2, 2)
+        As in ``GroupCounts``.
+    rate : str
+        Which rate.
+    """
     total = table.sum(axis=(1, 2))
     parts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
         "selection": (table[:, :, 1].sum(axis=1), total),

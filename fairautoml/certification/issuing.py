@@ -1,7 +1,7 @@
 """From a frozen list of candidates to a certificate: the only way to certification rows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,22 @@ from fairautoml.certification.recording import (
     counts_hash,
     floor_record,
     opening_record,
+    said_of,
     violated_level,
 )
-from fairautoml.certification.records import Certificate, Subject
-from fairautoml.certification.sequence import Procedure, Shipped, ship
+from fairautoml.certification.records import Certificate, OpeningRecord, Subject
+from fairautoml.certification.sequence import Procedure, Shipped, ship, shipped_as
 from fairautoml.certification.suppression import suppressed_groups
 from fairautoml.certification.verdicts import Judgement, Reason, Verdict
 from fairautoml.exceptions import InputError
 
 SMALLEST_CELL = 10
 """Rows from which the counts of a cell are published."""
+
+NOT_APPLICABLE = frozenset(
+    {Reason.SINGLE_GROUP, Reason.CONSTANT_TARGET, Reason.NO_EXACT_TEST, Reason.NO_CLAIM}
+)
+"""Reasons that no rows would change."""
 
 Read = Callable[[], Sequence[Evidence]]
 
@@ -120,7 +126,7 @@ def publish(
     return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
 
 
-def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
+def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") -> Certificate:
     """Return a certificate that says why none could be given, without any rows.
 
     Parameters
@@ -131,6 +137,8 @@ def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
         What would have been certified.
     delta : float
         Error probability that was asked for.
+    note : str
+        What it would take, for people.
     """
     nothing = "0" * 64
     opening = Opening(
@@ -142,8 +150,55 @@ def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
         entry=nothing,
         spent=False,
     )
-    judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=reason)
-    return _withheld(subject, opening, Terms(delta=delta), judgement)
+    verdict = Verdict.NOT_APPLICABLE if reason in NOT_APPLICABLE else Verdict.INCONCLUSIVE
+    judgement = Judgement(verdict=verdict, reason=reason)
+    return replace(_withheld(subject, opening, Terms(delta=delta), judgement), note=note)
+
+
+def passed_before(
+    certificate: Certificate, candidates: Sequence[Evidence], salt: str
+) -> tuple[Certificate, ...]:
+    """Return certificates of the candidates that passed before the one that is shipped.
+
+    In a fixed sequence all of them passed at the level of the opening, and the error is bounded
+    for all of them together: a false one needs the first that truly violates to pass.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        Of the candidate shipped, from ``certify``.
+    candidates : sequence of Evidence
+        What ``read`` returned.
+    salt : str
+        Of the ledger.
+
+    Returns
+    -------
+    tuple of Certificate
+        In the order of the frozen list; empty unless the candidate shipped passed in its turn.
+    """
+    passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
+    if not passed or certificate.procedure != Procedure.FIXED_SEQUENCE:
+        return ()
+    subject = certificate.subject
+    return tuple(
+        _of_candidate(
+            subject,
+            certificate.opening,
+            certificate.smallest_cell,
+            shipped_as(
+                evidence,
+                certificate.opening.level,
+                position=position,
+                n_candidates=len(subject.models),
+                procedure=Procedure.FIXED_SEQUENCE,
+                passed=True,
+            ),
+            evidence,
+            salt,
+        )
+        for position, evidence in enumerate(candidates[: certificate.position])
+    )
 
 
 def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
@@ -204,26 +259,42 @@ def _published(
     evidence: Evidence,
     salt: str,
 ) -> Certificate:
+    record = opening_record(opening, released=True)
+    return _of_candidate(subject, record, terms.smallest_cell, shipped, evidence, salt)
+
+
+def _of_candidate(
+    subject: Subject,
+    opening: OpeningRecord,
+    smallest_cell: int,
+    shipped: Shipped,
+    evidence: Evidence,
+    salt: str,
+) -> Certificate:
     judgement = shipped.judgement
-    hidden = suppressed_groups(evidence.claims, terms.smallest_cell)
+    hidden = suppressed_groups(evidence.claims, smallest_cell)
     whole = not any(any(groups) for groups in hidden)
-    claims = tuple(
+    records = (
         claim_record(claim, finding, groups, shipped, opening.level, whole=whole)
         for claim, finding, groups in zip(
             evidence.claims, shipped.findings(evidence), hidden, strict=False
         )
     )
+    claims = tuple(replace(one, verdict=said_of(one.verdict, subject)) for one in records)
+    floor = floor_record(evidence, judgement)
+    if floor is not None:
+        floor = replace(floor, verdict=said_of(floor.verdict, subject))
     return Certificate(
-        verdict=judgement.verdict.value,
+        verdict=said_of(judgement.verdict, subject),
         reason=judgement.reason.value,
         violated_level=violated_level(evidence, shipped),
         claims=claims,
-        floor=floor_record(evidence, judgement),
+        floor=floor,
         constant_target=evidence.constant_target,
-        opening=opening_record(opening, released=True),
+        opening=opening,
         procedure=shipped.procedure.value,
         position=shipped.position,
-        smallest_cell=terms.smallest_cell,
+        smallest_cell=smallest_cell,
         suppressed=not whole,
         counts_sha256=counts_hash(evidence, salt),
         subject=subject,

@@ -47,6 +47,8 @@ class Opening:
         Hashes of the ledger entry before and of the one of this opening.
     spent : bool
         The rows were spent before; nothing was written.
+    answered : bool
+        The same candidates and claims were judged on the same rows before; nothing was written.
     """
 
     index: int
@@ -56,6 +58,7 @@ class Opening:
     previous: str
     entry: str
     spent: bool = False
+    answered: bool = False
 
 
 def level_of(index: int, delta: float, mode: Openings) -> float:
@@ -122,6 +125,9 @@ class Ledger:
     ) -> Opening:
         """Note that rows are about to be read, durably, and return with what level.
 
+        The same question about the same rows, once it was answered, is no further opening: it
+        has the same answer.
+
         Parameters
         ----------
         keys : ndarray of uint64
@@ -149,6 +155,9 @@ class Ledger:
         with self._chain.locked() as (stream, entries):
             history = _history(entries, keys)
             _check_terms(history, delta, mode)
+            before = _answered(history, entries, keys, hashes)
+            if before is not None:
+                return _opening_of(before, answered=True)
             index = len(history.openings) + 1
             previous = entries[-1].seal
             if history.spent or (mode is Openings.SINGLE and index > 1):
@@ -194,6 +203,8 @@ class Ledger:
             What was found.
         """
         released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
+        if opening.answered:
+            return released
         with self._chain.locked() as (stream, entries):
             self._chain.append(
                 stream,
@@ -245,14 +256,7 @@ class Ledger:
                     "spent": True,
                 },
             )
-            return Opening(
-                index=last.content["index"],
-                level=last.content["level"],
-                delta=last.content["delta"],
-                mode=Openings(last.content["mode"]),
-                previous=last.content["previous"],
-                entry=last.seal,
-            )
+            return _opening_of(last)
 
     def spent(self, keys: NDArray[np.uint64]) -> bool:
         """Whether numbers of these rows, or of rows that overlap with them, were shown."""
@@ -264,6 +268,33 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             found = (e.content for e in _openings(entries) if e.seal == entry)
             return next(found, None)
+
+
+def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
+    return Opening(
+        index=entry.content["index"],
+        level=entry.content["level"],
+        delta=entry.content["delta"],
+        mode=Openings(entry.content["mode"]),
+        previous=entry.content["previous"],
+        entry=entry.seal,
+        answered=answered,
+    )
+
+
+def _answered(
+    history: _History, entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]
+) -> Entry | None:
+    """Return the opening at which the same question got its answer, None without one."""
+    answers = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
+    same = (
+        entry
+        for entry in history.openings
+        if entry.seal in answers
+        and entry.content["hashes"] == dict(hashes)
+        and np.array_equal(_keys(entry), keys)
+    )
+    return next(same, None)
 
 
 def _keys(opening: Entry) -> NDArray[np.uint64]:

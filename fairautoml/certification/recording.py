@@ -5,7 +5,7 @@ from fairautoml.certification.claims import Claim, Evidence
 from fairautoml.certification.exact import RANGE, SCREEN, TAIL
 from fairautoml.certification.ledger import Opening
 from fairautoml.certification.numbers import Sensitivity, sensitivity
-from fairautoml.certification.records import ClaimRecord, FloorRecord, OpeningRecord
+from fairautoml.certification.records import ClaimRecord, FloorRecord, OpeningRecord, Subject
 from fairautoml.certification.sealing import seal_of
 from fairautoml.certification.sequence import Shipped
 from fairautoml.certification.verdicts import Finding, Judgement, Verdict, simultaneous_level
@@ -87,6 +87,20 @@ def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None
         verdict=found.verdict.value,
         reason=found.reason.value,
     )
+
+
+def said_of(verdict: str, subject: Subject) -> str:
+    """Return what a verdict is called: nothing is certified on rows that are merely later.
+
+    Parameters
+    ----------
+    verdict : str
+        That was reached.
+    subject : Subject
+        How the rows were drawn.
+    """
+    later = subject.split == "time" and verdict == Verdict.CERTIFIED
+    return Verdict.VALIDATED.value if later else str(verdict)
 
 
 def violated_level(evidence: Evidence, shipped: Shipped) -> float | None:

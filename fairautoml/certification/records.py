@@ -43,6 +43,8 @@ class Subject:
         Column by which they were drawn.
     entities : str
         Column that says whose row it is; empty = every row is its own.
+    split : {"random", "time"}
+        How they were drawn; ``"time"`` takes the last rows, and nothing is CERTIFIED then.
     version : str
         Version of this library.
     libraries : tuple of (str, str)
@@ -56,6 +58,7 @@ class Subject:
     split_seed: int
     stratified_by: str
     entities: str = ""
+    split: str = "random"
     version: str
     libraries: tuple[tuple[str, str], ...] = ()
 
@@ -193,6 +196,8 @@ class Certificate:
         Salted hash of all cells, also of suppressed ones.
     subject : Subject
         What is certified.
+    note : str
+        What the plan says of the rows that it would take, for people; may be empty.
     caveat : str
         What it rests on and what it does not say.
     format : int
@@ -212,6 +217,7 @@ class Certificate:
     suppressed: bool
     counts_sha256: str
     subject: Subject
+    note: str = ""
     caveat: str = CAVEAT
     format: int = FORMAT
 

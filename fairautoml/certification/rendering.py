@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from fairautoml.certification.exact import TAIL
-from fairautoml.certification.records import Certificate, ClaimRecord
+from fairautoml.certification.records import Certificate, ClaimRecord, Subject
 from fairautoml.certification.sizes import SAFETY, rows_needed
 from fairautoml.certification.verdicts import Reason, Verdict
 
@@ -23,6 +23,8 @@ REASONS = {
     Reason.NO_EXACT_TEST: "there is no exact test for this metric",
     Reason.NO_CLAIM: "nothing was claimed",
     Reason.ONLY_TOGETHER: "passes alone, but claims are certified together or not at all",
+    Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
+    Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
 }
 
 
@@ -41,6 +43,9 @@ def _lines(certificate: Certificate) -> Iterator[str]:
     opening, subject = certificate.opening, certificate.subject
     yield f"{certificate.verdict}{_because(certificate.reason)}"
     yield _statement(certificate)
+    if certificate.note:
+        yield ""
+        yield certificate.note
     for claim in certificate.claims:
         yield ""
         yield from _claim_lines(claim)
@@ -65,14 +70,21 @@ def _lines(certificate: Certificate) -> Iterator[str]:
     yield f"model       {certificate.model}"
     yield f"data        {subject.data}"
     yield (
-        f"rows        drawn with seed {subject.split_seed}, stratified by "
-        f"{subject.stratified_by or 'nothing'}"
+        f"rows        {_drawn(subject)}"
         + (f", whole entities of {subject.entities}" if subject.entities else "")
     )
     libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
     yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")
     yield ""
     yield certificate.caveat
+
+
+def _drawn(subject: Subject) -> str:
+    if subject.split == "time":
+        return "the last ones by time"
+    return (
+        f"drawn with seed {subject.split_seed}, stratified by {subject.stratified_by or 'nothing'}"
+    )
 
 
 def _because(reason: str) -> str:
@@ -85,6 +97,12 @@ def _statement(certificate: Certificate) -> str:
         return (
             "On the population these rows came from every claim below holds; the procedure errs "
             f"with probability at most {delta:g}."
+        )
+    if certificate.verdict == Verdict.VALIDATED:
+        return (
+            "Validated on later data, which is no certificate: every claim below holds for the "
+            f"people of that time; the procedure errs with probability at most {delta:g} if "
+            "their rows are independent."
         )
     if certificate.verdict == Verdict.VIOLATED:
         return (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.certification.cells import Bets, Cell, Mean, Weighted
-from fairautoml.certification.claims import Claim, Floor, check_groups, label_of
+from fairautoml.certification.claims import Claim, Floor, check_groups, form_of, label_of
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
 
@@ -116,7 +116,7 @@ def claim_from_rows(
     return Claim(
         label=label_of(constraint, system),
         system=system,
-        form=constraint.metric.form,
+        form=form_of(constraint),
         bound=constraint.bound,
         groups=tuple(groups),
         events=tuple(constraint.metric.rates),

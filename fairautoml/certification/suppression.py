@@ -37,12 +37,30 @@ def _hidden(
 ) -> tuple[bool, ...]:
     rows = [cells for c in claims if (c.system, c.groups) == system for cells in c.cells]
     least = [min(cells[g].n for cells in rows) for g in range(len(system[1]))] if rows else []
-    by_size = sorted(range(len(least)), key=least.__getitem__)
-    hidden = [g for g in by_size if least[g] < smallest]
+    return hidden_among(least, smallest) if rows else (False,) * len(system[1])
+
+
+def hidden_among(sizes: Sequence[float], smallest: float) -> tuple[bool, ...]:
+    """Return which groups of one system are not published.
+
+    Parameters
+    ----------
+    sizes : sequence of float
+        Rows of the smallest cell of each group.
+    smallest : float
+        Rows from which a cell is published.
+
+    Returns
+    -------
+    tuple of bool
+        With one hidden group there is a second, because a total gives a single one back.
+    """
+    by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
+    hidden = [g for g in by_size if sizes[g] < smallest]
     if not hidden:
-        return (False,) * len(system[1])
+        return (False,) * len(sizes)
     for group in by_size[len(hidden) :]:
-        if len(hidden) >= 2 and sum(least[g] for g in hidden) >= smallest:
+        if len(hidden) >= 2 and sum(sizes[g] for g in hidden) >= smallest:
             break
         hidden.append(group)
-    return tuple(g in hidden for g in range(len(system[1])))
+    return tuple(g in hidden for g in range(len(sizes)))

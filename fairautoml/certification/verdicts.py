@@ -20,9 +20,14 @@ from fairautoml.certification.sizes import rows_without_positives
 
 
 class Verdict(StrEnum):
-    """What was shown; never more than that."""
+    """What was shown; never more than that.
+
+    ``VALIDATED`` is what a certificate on rows that are later than the search rows is called: they
+    are no draw from one population with them.
+    """
 
     CERTIFIED = "CERTIFIED"
+    VALIDATED = "VALIDATED_ON_LATER_DATA"
     VIOLATED = "VIOLATED"
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_APPLICABLE = "NOT_APPLICABLE"
@@ -46,6 +51,8 @@ class Reason(StrEnum):
     NO_EXACT_TEST = "no_exact_test"
     NO_CLAIM = "no_claim"
     ONLY_TOGETHER = "only_together"
+    NOT_ON_LIST = "not_on_list"
+    NO_WEIGHT_LIMIT = "no_weight_limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Whether a certificate is what it says: its bytes, its numbers, and what it speaks about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fairautoml.certification.cells import cell_from_content
 from fairautoml.certification.claims import Claim, Evidence, Floor
@@ -10,6 +10,7 @@ from fairautoml.certification.recording import (
     claim_record,
     counts_hash,
     floor_record,
+    said_of,
     violated_level,
 )
 from fairautoml.certification.records import CAVEAT, Certificate, ClaimRecord, damage
@@ -17,6 +18,9 @@ from fairautoml.certification.sequence import Procedure, Shipped, shipped_as
 from fairautoml.certification.suppression import suppressed_groups
 from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import InputError
+
+SHOWN = (Verdict.CERTIFIED, Verdict.VALIDATED, Verdict.VIOLATED)
+"""Verdicts that need rows that were opened, and their numbers."""
 
 TOLERANCE = 1e-9
 """Between numbers computed with different versions of the numerical libraries."""
@@ -125,7 +129,7 @@ def _level(certificate: Certificate) -> str:
         return f"level: opening {opening.index} may spend {level}, not {opening.level}"
     if certificate.caveat != CAVEAT:
         return f"caveat: must be {CAVEAT!r}"
-    if level == 0 and certificate.verdict in (Verdict.CERTIFIED, Verdict.VIOLATED):
+    if level == 0 and certificate.verdict in SHOWN:
         return f"verdict: {certificate.verdict} without rows that may be opened"
     return ""
 
@@ -146,19 +150,20 @@ def _claims(certificate: Certificate) -> str:
 def _numbers(certificate: Certificate, evidence: Evidence | None) -> str | None:
     """Compute everything anew, from the counts given or else from those published."""
     if not certificate.opening.released:
-        shown = certificate.verdict not in (Verdict.CERTIFIED, Verdict.VIOLATED)
-        return "" if shown else f"verdict: {certificate.verdict} without numbers"
+        shown = certificate.verdict in SHOWN
+        return f"verdict: {certificate.verdict} without numbers" if shown else ""
     evidence = _published(certificate) if evidence is None else evidence
     if evidence is None:
         return None
     shipped = _shipped(certificate, evidence)
     judgement = shipped.judgement
-    if (judgement.verdict.value, judgement.reason.value) != (
+    said = said_of(judgement.verdict, certificate.subject)
+    if (said, judgement.reason.value) != (
         certificate.verdict,
         certificate.reason,
     ):
         return (
-            f"verdict: the counts give {judgement.verdict} {judgement.reason}, the certificate "
+            f"verdict: the counts give {said} {judgement.reason}, the certificate "
             f"says {certificate.verdict} {certificate.reason}"
         )
     return _differing(certificate, evidence, shipped)
@@ -171,7 +176,7 @@ def _shipped(certificate: Certificate, evidence: Evidence) -> Shipped:
         position=certificate.position,
         n_candidates=len(certificate.subject.models),
         procedure=Procedure(certificate.procedure),
-        passed=certificate.verdict == Verdict.CERTIFIED,
+        passed=certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED),
     )
 
 
@@ -186,10 +191,14 @@ def _differing(certificate: Certificate, evidence: Evidence, shipped: Shipped) -
     ):
         level = certificate.opening.level
         found = claim_record(claim, finding, groups, shipped, level, whole=whole)
+        found = replace(found, verdict=said_of(found.verdict, certificate.subject))
         name = _first_difference(found, stated)
         if name:
             return f"{name} of {stated.label!r}: not what the counts give"
-    if floor_record(evidence, shipped.judgement) != certificate.floor:
+    floor = floor_record(evidence, shipped.judgement)
+    if floor is not None:
+        floor = replace(floor, verdict=said_of(floor.verdict, certificate.subject))
+    if floor != certificate.floor:
         return "floor: not what the counts give"
     summary = (certificate.suppressed, certificate.violated_level)
     if summary != (not whole, violated_level(evidence, shipped)):

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fairautoml.commands._base import INTERRUPTED, NOT_FEASIBLE, OK, show, show_json
+from fairautoml.commands._base import INTERRUPTED, NOT_FEASIBLE, OK, say, show, show_json
 
 if TYPE_CHECKING:
     from fairautoml.asked import TableRequest
@@ -52,6 +52,9 @@ def run_fit(model: "FairAutoML", request: "TableRequest", source: "Source") -> N
     """
     from fairautoml.text import progress_line
 
+    plan = request.plan(model, source)
+    if plan:
+        say(plan)
     with progress_line(sys.stderr) as on_progress:
         request.fit(model, source, on_progress)
 

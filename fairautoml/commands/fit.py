@@ -3,7 +3,7 @@
 import argparse
 
 from fairautoml.arguments import fit_arguments
-from fairautoml.commands._base import Command
+from fairautoml.commands._base import NOT_CERTIFIED, OK, Command
 from fairautoml.commands._fitting import fit_and_show
 
 
@@ -11,7 +11,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from fairautoml.asked import fit_estimator_of, request_of
 
     model = fit_estimator_of(arguments)
-    return fit_and_show(model, request_of(arguments), as_json=arguments.json)
+    code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
+    wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"
+    return NOT_CERTIFIED if code == OK and wanting else code
 
 
 COMMAND = Command(about="search for a fair model of a table", arguments=fit_arguments, run=_run)

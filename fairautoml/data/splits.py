@@ -146,3 +146,153 @@ def _steps(size: int, fraction: float, offset: float) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     steps = ((np.arange(wanted) + offset) * size / wanted).astype(np.int64)
     return np.minimum(steps, size - 1)
+
+
+def entity_folds(
+    y: NDArray[np.integer],
+    cells: NDArray[np.integer],
+    entities: NDArray[np.integer],
+    n_folds: int,
+    seed: int,
+) -> NDArray[np.int16]:
+    """Deal whole entities to folds, evenly by label and group of the entities.
+
+    Parameters
+    ----------
+    y, cells : ndarray of int, shape (n_rows,)
+        Labels 0, 1, ... and finest group cells.
+    entities : ndarray of int, shape (n_rows,)
+        Whose row it is, 0 .. n_entities - 1, all of them there.
+    n_folds : int
+        Number of folds wanted, at least 2; fewer where a class has fewer entities.
+    seed : int
+        Non-negative; the same seed gives the same folds.
+
+    Returns
+    -------
+    ndarray of int16, shape (n_rows,)
+        Fold of each row; all rows of an entity are in the same.
+
+    Raises
+    ------
+    InputError
+        ``n_folds`` is less than 2, or a class has rows of a single entity.
+
+    Warns
+    -----
+    DegradedWarning
+        There are fewer folds than wanted.
+    """
+    first = _first_rows(entities)
+    # An entity of several labels counts for the rarest: each class must reach every fold.
+    rarest_first = np.argsort(np.bincount(y), kind="stable")
+    of_entity = np.full(len(first), -1, dtype=np.int64)
+    for label in rarest_first[::-1].tolist():
+        of_entity[entities[y == label]] = label
+        if 0 < len(np.unique(entities[y == label])) < MIN_FOLDS:
+            msg = (
+                f"groups: the rows of one class belong to fewer than {MIN_FOLDS} entities, so "
+                "that no fold can be judged by people of its own. Give rows of more entities, or "
+                "leave groups out"
+            )
+            raise InputError(msg)
+    strata = np.unique(of_entity, return_inverse=True)[1]
+    # Where everybody has rows of all labels there is one stratum, and people alone set the limit.
+    most = fold_count(strata, n_folds) if strata.any() else min(n_folds, len(first))
+    folds: NDArray[np.int16] = stratified_folds(strata, cells[first], most, seed)[entities]
+    return folds
+
+
+def _first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the first row of each entity, in the order of their numbers."""
+    first: NDArray[np.int64] = np.unique(entities, return_index=True)[1]
+    return first
+
+
+def certification_rows(
+    strata: NDArray[np.integer],
+    cells: NDArray[np.integer],
+    fraction: float,
+    seed: int,
+    *,
+    entities: NDArray[np.integer] | None = None,
+) -> NDArray[np.bool_]:
+    """Draw a share of the rows, or of the entities, of each stratum at random.
+
+    Every finest cell keeps rows outside, so that it is known to who may not see the drawn ones.
+
+    Parameters
+    ----------
+    strata : ndarray of int, shape (n_rows,)
+        Within which is drawn: the cell, or cell and label; nothing else may decide.
+    cells : ndarray of int, shape (n_rows,)
+        Finest group cells.
+    fraction : float
+        Share to draw, in (0, 1).
+    seed : int
+        Non-negative.
+    entities : ndarray of int, shape (n_rows,), optional
+        Whose row it is, 0 .. n_entities - 1; all rows of an entity are drawn or none is.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+        Which rows are drawn.
+    """
+    whose = np.arange(len(strata)) if entities is None else entities
+    of_entity = strata[_first_rows(whose)]
+    chosen = holdout_split(of_entity, np.zeros(len(of_entity), dtype=np.int64), fraction, seed)[1]
+    drawn = np.zeros(len(of_entity), dtype=bool)
+    drawn[chosen] = True
+    return _leaving_every_cell(drawn, cells, whose)
+
+
+def latest_rows(
+    time: NDArray[np.integer],
+    cells: NDArray[np.integer],
+    fraction: float,
+    *,
+    entities: NDArray[np.integer] | None = None,
+) -> NDArray[np.bool_]:
+    """Return the last rows by time, at most the given share; rows of one time stay together.
+
+    Parameters
+    ----------
+    time : ndarray of int, shape (n_rows,)
+        Rank of each row's time; equal times have equal ranks.
+    cells : ndarray of int, shape (n_rows,)
+        Finest group cells; one that only late rows have stays outside.
+    fraction : float
+        Share of the rows, in (0, 1).
+    entities : ndarray of int, shape (n_rows,), optional
+        Whose row it is; an entity is as late as its last row.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+        Which rows are the last; none where all have one time.
+    """
+    whose = np.arange(len(time)) if entities is None else entities
+    last = np.full(int(whose.max()) + 1, np.iinfo(np.int64).min, dtype=np.int64)
+    np.maximum.at(last, whose, time)
+    when = last[whose]
+    times, counts = np.unique(when, return_counts=True)
+    behind = np.cumsum(counts[::-1])[::-1]
+    small = times[behind <= fraction * len(when)]
+    drawn = np.zeros(len(last), dtype=bool)
+    if len(small):
+        drawn[last >= small[0]] = True
+    return _leaving_every_cell(drawn, cells, whose)
+
+
+def _leaving_every_cell(
+    drawn: NDArray[np.bool_], cells: NDArray[np.integer], whose: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Give back the first entity of each cell that would have no row left; by row."""
+    rows = drawn[whose]
+    for cell in np.setdiff1d(cells[rows], cells[~rows]).tolist():
+        if not (cells[~rows] == cell).any():
+            drawn[whose[np.flatnonzero(cells == cell)[0]]] = False
+            rows = drawn[whose]
+    found: NDArray[np.bool_] = rows
+    return found

@@ -21,6 +21,7 @@ from fairautoml.certification import (
     claim_from_counts,
     floor_from_counts,
     judge,
+    passed_before,
     publish,
     row_keys,
     uncertified,
@@ -124,14 +125,49 @@ def test_spent_rows_are_not_read(ledger, keys, issued):
 def test_an_open_ledger_releases_one_bit(ledger, keys):
     terms = Terms(openings=Openings.LEDGER)
     for index in (1, 2):
-        found = certify(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
+        asked = subject_of(BAD, index)
+        found = certify(asked, lambda n=index: [BAD] * n, ledger, keys, terms)
         assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED)
         assert (found.claims, found.floor, found.counts_sha256) == ((), None, "")
         assert found.opening.index == index
         assert verify_certificate(found.to_bytes(), Known(ledger=ledger)).ok
-    other = certify(subject_of(GOOD), lambda: [evidence(10)], ledger, keys, terms)
+    good = subject_of(GOOD, 3)
+    other = certify(good, lambda: [evidence(10)] * 3, ledger, keys, terms)
     assert (other.verdict, other.opening.index) == (Verdict.CERTIFIED, 3)
-    assert certify(subject_of(GOOD), lambda: [GOOD], ledger, keys, terms).reason == "rows_spent"
+    late = certify(subject_of(GOOD, 4), lambda: [GOOD] * 4, ledger, keys, terms)
+    assert late.reason == "rows_spent"
+
+
+def test_the_same_question_has_the_same_answer_and_costs_nothing(ledger, keys):
+    terms = Terms(openings=Openings.LEDGER)
+    found = [certify(subject_of(BAD), lambda: [BAD], ledger, keys, terms) for _ in range(2)]
+    assert found[0] == found[1]
+    shown = [certify(subject_of(GOOD, 3), lambda: FRONT, ledger, keys, terms) for _ in range(2)]
+    assert shown[0] == shown[1]
+    assert (shown[0].verdict, shown[0].opening.index) == (Verdict.CERTIFIED, 2)
+
+
+def test_those_that_passed_before_the_one_shipped_have_certificates_too(ledger, issued):
+    (first,) = passed_before(issued, FRONT, ledger.salt)
+    assert (first.verdict, first.position) == (Verdict.CERTIFIED, 0)
+    assert (first.model, first.opening) == (f"{0:064x}", issued.opening)
+    assert verify_certificate(first.to_bytes(), Known(evidence=GOOD, ledger=ledger)).ok
+    failed = replace(issued, verdict=Verdict.INCONCLUSIVE.value)
+    assert passed_before(failed, FRONT, ledger.salt) == ()
+
+
+def test_later_rows_are_validated_on_and_never_certified(ledger, keys):
+    later = replace(subject_of(GOOD, 3), split="time")
+    found = certify(later, lambda: FRONT, ledger, keys, Terms())
+    assert {found.verdict, found.floor.verdict, *(c.verdict for c in found.claims)} == {
+        Verdict.VALIDATED
+    }
+    assert b"CERTIFIED" not in found.to_bytes()
+    assert verify_certificate(found.to_bytes(), Known(evidence=FRONT[1], ledger=ledger)).ok
+    assert "which is no certificate" in certificate_text(found)
+    assert "the last ones by time" in certificate_text(found)
+    claimed = replace(found, verdict=Verdict.CERTIFIED.value)
+    assert not verify_certificate(claimed.to_bytes()).ok
 
 
 def test_publishing_shows_the_last_opening_and_spends_the_rows(ledger, keys):
@@ -348,7 +384,7 @@ def test_a_suppressed_certificate_holds_nothing_that_gives_the_cell_away(ledger,
     (shown,) = found.claims
     assert shown.cells == ((None, None),)
     assert (shown.tail, shown.shown, shown.shift_radius, shown.fragility) == (None,) * 4
-    assert b"613" not in found.to_bytes()
+    assert b":613" not in found.to_bytes()
     assert "numbers" in verify_certificate(found.to_bytes()).unchecked
     assert verify_certificate(found.to_bytes(), Known(evidence=one, ledger=ledger)).ok
     assert "suppressed" in certificate_text(found)

@@ -9,6 +9,7 @@ from fairautoml.certification import Ledger, Openings, Verdict, level_of, row_ke
 from fairautoml.exceptions import InputError, StorageCorruptError
 
 HASHES = {"candidates": "c" * 64, "claims": "d" * 64}
+OTHER = {"candidates": "e" * 64, "claims": "d" * 64}
 DAY = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -68,11 +69,30 @@ def test_rows_that_overlap_through_others_are_the_same_rows(ledger):
     assert opened(ledger, keys(1000, 1050)).index == 1
 
 
+def test_a_question_that_was_answered_is_no_further_opening(ledger):
+    rows = keys(0, 50)
+    first = opened(ledger, rows, Openings.SINGLE)
+    ledger.record(first, Verdict.VIOLATED)
+    written = ledger.path.read_bytes()
+    again = opened(ledger, rows, Openings.SINGLE)
+    assert (again.answered, again.entry, again.level) == (True, first.entry, 0.05)
+    assert ledger.record(again, Verdict.VIOLATED)
+    assert ledger.path.read_bytes() == written
+    assert opened(ledger, rows, Openings.SINGLE, hashes=OTHER).spent
+    assert opened(ledger, keys(0, 49), Openings.SINGLE).spent
+
+
+def test_an_opening_without_an_answer_is_not_asked_again(ledger):
+    rows = keys(0, 50)
+    opened(ledger, rows, Openings.SINGLE)
+    assert opened(ledger, rows, Openings.SINGLE).spent
+
+
 def test_only_a_certificate_shows_numbers_while_the_ledger_is_open(ledger):
     rows = keys(0, 50)
     assert not ledger.record(opened(ledger, rows), Verdict.VIOLATED)
     assert not ledger.spent(rows)
-    assert ledger.record(opened(ledger, rows), Verdict.CERTIFIED)
+    assert ledger.record(opened(ledger, rows, hashes=OTHER), Verdict.CERTIFIED)
     assert ledger.spent(rows)
     assert opened(ledger, keys(49, 60)).spent
 

@@ -1,0 +1,75 @@
+"""Where openings of certification rows are noted.
+
+Not in the run folder: a second fit of the same rows would have another folder and know nothing
+of the first. The ledger belongs to the user, one file for all tables with the same columns, so
+that another seed, a part or a renamed file of the same rows is found again.
+"""
+
+import functools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from fairautoml.certification import Ledger
+from fairautoml.certification.sealing import seal_of
+from fairautoml.exceptions import DegradedWarning
+
+STATE_HOME = "FAIRAUTOML_STATE_HOME"
+"""Names the folder of the user's ledgers."""
+
+
+def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
+    """Return the ledger for a table, its folder made.
+
+    Parameters
+    ----------
+    path : Path or None
+        What the user named; None = ``$FAIRAUTOML_STATE_HOME``, else ``fairautoml`` in
+        ``$XDG_STATE_HOME`` or ``~/.local/state``.
+    columns : iterable of str
+        Of the table.
+
+    Raises
+    ------
+    OSError
+        The folder of ``path`` cannot be made.
+
+    Warns
+    -----
+    DegradedWarning
+        The user's own folder cannot be written to: openings are remembered by this process only.
+    """
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Ledger(path)
+    name = f"{seal_of(sorted(columns))[:16]}.jsonl"
+    folder = _state_home() / "ledgers"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        msg = (
+            f"the ledger of certificates cannot be kept in {str(folder)!r}: openings of these "
+            f"rows are remembered by this process only; give ledger=, or set {STATE_HOME}"
+        )
+        warnings.warn(msg, DegradedWarning, stacklevel=5)
+        folder = Path(_of_process().name)
+    return Ledger(folder / name)
+
+
+def _state_home() -> Path:
+    named = os.environ.get(STATE_HOME, "")
+    if named:
+        return Path(named)
+    shared = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(shared) if shared else Path.home() / ".local" / "state") / "fairautoml"
+
+
+@functools.cache
+def _of_process() -> "tempfile.TemporaryDirectory[str]":
+    """Return a folder that lives as long as this process."""
+    return tempfile.TemporaryDirectory(prefix="fairautoml-ledger-")

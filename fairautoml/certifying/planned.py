@@ -1,0 +1,163 @@
+"""How many rows a certificate takes, from the counts of the groups alone."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from fairautoml.certification import CertificationPlan, Reason, plan_certification
+from fairautoml.certification.bounds import hoeffding_margin
+from fairautoml.certification.planner import WORTHWHILE
+from fairautoml.certification.wishes import LARGEST_SHARE, CertificateWishes
+from fairautoml.certifying.claimed import Claimed
+from fairautoml.metrics import Constraint
+
+FLOOR_MARGIN = 0.03
+"""How far below the measured accuracy a certified floor may lie."""
+
+WANTED = 0.9
+"""Power that is planned for without a gap, so that the small one that a search leaves has 0.8."""
+
+ASSUMED_RATE, EVENT_SHARES = 0.3, {"tpr": 0.3, "fpr": 0.7, "ppv": 0.3}
+"""What the planner assumes, for entities: the rate, and the rows that a rate is measured on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPlan:
+    """What is set aside, and why.
+
+    Parameters
+    ----------
+    fraction : float or None
+        Share of the rows, in (0, 0.5]; None = all rows train.
+    reason : Reason
+        Why nothing is set aside; empty otherwise.
+    plans : tuple of CertificationPlan
+        One per constraint and group system, as far as they can be certified.
+    note : str
+        What else there is to say, for people.
+    """
+
+    fraction: float | None
+    reason: Reason = Reason.NONE
+    plans: tuple[CertificationPlan, ...] = ()
+    note: str = ""
+
+    def text(self) -> str:
+        """Return the plan for people."""
+        parts = [plan.text() for plan in self.plans]
+        return "\n".join([*parts, self.note] if self.note else parts)
+
+
+def plan_rows(
+    claims: Sequence[Claimed],
+    cells: NDArray[np.integer],
+    wishes: CertificateWishes,
+    *,
+    n_rows: int,
+    entities: NDArray[np.integer] | None = None,
+) -> RowPlan:
+    """Return how many rows are set aside; depends on the counts of the groups alone.
+
+    Parameters
+    ----------
+    claims : sequence of Claimed
+        All of them testable.
+    cells : ndarray of int, shape (n_rows,)
+        Finest cells.
+    wishes : CertificateWishes
+        What is asked for.
+    n_rows : int
+        Rows at hand.
+    entities : ndarray of int, shape (n_rows,), optional
+        Whose row it is; then entities are counted.
+    """
+    clustered = entities is not None and len(np.unique(entities)) < n_rows
+    planned = _planned_by_entity if clustered else _planned
+    plans = tuple(
+        planned(
+            claim.constraint,
+            tuple(zip(claim.system.labels, _rows_of(claim, cells, entities), strict=True)),
+            wishes.delta,
+        )
+        for claim in claims
+    )
+    floor = None if wishes.min_score is None else _floor_share(wishes.delta, n_rows)
+    if isinstance(wishes.certify, float):
+        note = f"{wishes.certify:.1%} of the rows are set aside, as was asked for."
+        return RowPlan(fraction=wishes.certify, plans=plans, note=note)
+    shares = [plan.fraction for plan in plans] + ([] if floor is None else [floor])
+    known = [share for share in shares if share is not None]
+    if len(known) == len(shares):
+        note = ""
+        if floor is not None and floor == max(known):
+            note = f"{floor:.1%} of the rows are set aside for min_score={wishes.min_score:g}."
+        return RowPlan(fraction=max(known), plans=plans, note=note)
+    if wishes.certify is True:
+        note = f"{LARGEST_SHARE:.0%} of the rows are set aside all the same: certify=True."
+        return RowPlan(fraction=LARGEST_SHARE, plans=plans, note=note)
+    return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
+
+
+def _rows_of(
+    claim: Claimed, cells: NDArray[np.integer], entities: NDArray[np.integer] | None
+) -> list[int]:
+    codes = claim.codes(cells)
+    inside = codes >= 0
+    if entities is None:
+        codes = codes[inside]
+    else:
+        codes = np.unique(np.c_[codes[inside], entities[inside]], axis=0)[:, 0]
+    found: list[int] = np.bincount(codes, minlength=claim.system.n_groups).tolist()
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _planned(
+    constraint: Constraint, rows: tuple[tuple[str, int], ...], delta: float
+) -> CertificationPlan:
+    return plan_certification(
+        constraint, dict(rows), delta=delta, power=WANTED, largest_fraction=LARGEST_SHARE
+    )
+
+
+def _planned_by_entity(
+    constraint: Constraint, rows: tuple[tuple[str, int], ...], delta: float
+) -> CertificationPlan:
+    """Return the plan where entities have several rows: Hoeffding's bound of their means."""
+    events = [EVENT_SHARES.get(rate, 1.0) for rate in constraint.metric.rates]
+    first, second = sorted(count for _, count in rows)[:2]
+    cells = max(1.0, min(events) * first), max(1.0, min(events) * second)
+    # A ratio at rate p bounds the difference by p times its distance from one.
+    scale = ASSUMED_RATE if constraint.metric.form == "ratio" else 1.0
+    margin = math.sqrt(math.log(1 / delta) / 2 * sum(1 / n for n in cells))
+    error = math.sqrt(ASSUMED_RATE * (1 - ASSUMED_RATE) * sum(1 / n for n in cells))
+    wanted = margin + float(ndtri((1 + WANTED) / 2)) * error
+    needed = (wanted / (scale * constraint.limit)) ** 2 if constraint.limit > 0 else math.inf
+    fraction = min(needed, LARGEST_SHARE)
+    room = (scale * constraint.limit - margin / math.sqrt(fraction)) * math.sqrt(fraction)
+    power = max(0.0, 2 * float(ndtr(room / error)) - 1)
+    reach = min(1.0, wanted / math.sqrt(LARGEST_SHARE) / scale)
+    return CertificationPlan(
+        label=constraint.label,
+        delta=delta,
+        wanted=WANTED,
+        rows=rows,
+        smallest_cell=int(LARGEST_SHARE * cells[0]),
+        fraction=fraction if power >= WORTHWHILE else None,
+        power=power,
+        bound_within_reach=reach if constraint.metric.form == "difference" else 1 - reach,
+        n_rows_needed=math.ceil(needed * first) if math.isfinite(needed) else None,
+        largest_fraction=LARGEST_SHARE,
+    )
+
+
+def _floor_share(delta: float, n_rows: int) -> float | None:
+    """Return the share that brings Hoeffding's bound near the measured accuracy."""
+    needed = math.log(1 / delta) / (2 * FLOOR_MARGIN**2)
+    reachable = hoeffding_margin(delta, max(1, int(LARGEST_SHARE * n_rows))) <= 2 * FLOOR_MARGIN
+    return min(LARGEST_SHARE, needed / n_rows) if reachable else None

@@ -1,0 +1,255 @@
+"""The draw of certification rows, before anything is learnt from the table."""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
+
+from fairautoml.certification import Reason
+from fairautoml.certifying.claimed import Claimed, by_label, claimed
+from fairautoml.certifying.naming import data_hash, row_hashes
+from fairautoml.certifying.planned import RowPlan, plan_rows
+from fairautoml.certifying.vault import Source, Vault
+from fairautoml.data._align import Inputs
+from fairautoml.data.border import BorderOptions, Roles, read_roles
+from fairautoml.data.parts import identity, read_extra, take_inputs
+from fairautoml.data.splits import certification_rows, latest_rows
+from fairautoml.evaluation.problem import targets_of
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.options import Wishes
+
+STREAM = 0xCE47
+"""Of the random numbers that draw certification rows, next to those of the folds."""
+
+
+DISTINCT, COPIES = 0.2, 0.01
+"""A column of numbers is exact if more than this share of them differ, and then this share of
+rows that repeat others is no chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """What the search may see, and who holds the rest.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The search rows.
+    entities : ndarray of int, shape (n_search_rows,), or None
+        Whose row it is, 0 .. n_entities - 1.
+    vault : Vault or None
+        The certification rows; None = all rows train.
+    plan : RowPlan
+        Why so many.
+    n_rows : int
+        Rows of the table.
+    """
+
+    inputs: Inputs
+    entities: NDArray[np.int64] | None
+    vault: Vault | None
+    plan: RowPlan
+    n_rows: int
+
+
+def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
+    """Draw certification rows, as many as the plan says, and return the rest for the search.
+
+    The plan reads the groups and nothing else. Rows are drawn at random within each group, or
+    within group and label if every constraint conditions on the label.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        What ``fit`` was given, in one order; ``groups`` says whose row it is and ``time`` when it
+        was: values, or the name of a column of ``X``, which is no feature then.
+    wishes : Wishes
+        Constraints, seed, and what is asked of the certificate.
+    options : BorderOptions
+        How the border reads labels and groups.
+
+    Raises
+    ------
+    InputError
+        Something cannot be read, or the rows cannot be divided as was asked.
+    ParameterError
+        ``split="time"`` comes without times, or times without it.
+    """
+    asked = wishes.certificate
+    if (inputs.time is None) is (asked.split == "time"):
+        raise ParameterError(
+            "split='time' needs fit(..., time=) and time= needs split='time': give both or none"
+        )
+    if asked.certify is False and inputs.groups is None and inputs.time is None:
+        plan = RowPlan(fraction=None, reason=Reason.NO_CERTIFICATION_SET)
+        return Division(inputs=inputs, entities=None, vault=None, plan=plan, n_rows=0)
+    return _Draw(inputs, wishes, options).division()
+
+
+def row_plan(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> RowPlan:
+    """Return how many rows would be set aside, and what they can show; nothing is drawn.
+
+    Parameters
+    ----------
+    inputs, wishes, options
+        As in ``set_aside``.
+
+    Raises
+    ------
+    InputError
+        As in ``set_aside``.
+    """
+    if wishes.certificate.certify is False:
+        return RowPlan(fraction=None, reason=Reason.NO_CERTIFICATION_SET)
+    return _Draw(inputs, wishes, options).plan()
+
+
+class _Draw:
+    """The steps of one division, over what they share."""
+
+    def __init__(self, inputs: Inputs, wishes: Wishes, options: BorderOptions) -> None:
+        self.inputs, self.wishes, self.asked = inputs, wishes, wishes.certificate
+        with warnings.catch_warnings():
+            # The border reads the rows that are left once more, and says it then.
+            warnings.simplefilter("ignore", DataConversionWarning)
+            self.roles: Roles = read_roles(inputs, options)
+        self.entities, self.entity_name = _numbered(inputs.groups, inputs.X, "groups")
+        self.time, self.time_name = _numbered(inputs.time, inputs.X, "time")
+
+    def division(self) -> Division:
+        """Return the search rows and the vault."""
+        claims, plan = self._claims(), self.plan()
+        held = np.zeros(len(self.roles.y), dtype=bool)
+        if plan.fraction is not None:
+            held = self._drawn(claims, plan.fraction)
+            if not held.any():
+                plan = replace(plan, fraction=None, reason=Reason.TOO_FEW_ROWS)
+        kept = np.flatnonzero(~held)
+        entities = None if self.entities is None else self.entities[kept]
+        return Division(
+            inputs=self._part(kept) if held.any() or self._ids else self.inputs,
+            entities=None if entities is None else np.unique(entities, return_inverse=True)[1],
+            vault=self._vault(claims, held) if held.any() else None,
+            plan=plan,
+            n_rows=len(held),
+        )
+
+    @property
+    def _ids(self) -> tuple[str, ...]:
+        """Columns of X that are no features."""
+        return tuple(name for name in (self.entity_name, self.time_name) if name)
+
+    def _part(self, rows: NDArray[np.integer]) -> Inputs:
+        named = self.roles.groups is not None and bool(self.roles.groups.sensitive_from_X)
+        return take_inputs(self.inputs, rows, names=named, without=self._ids)
+
+    def _claims(self) -> tuple[Claimed, ...]:
+        systems = () if self.roles.groups is None else self.roles.groups.systems
+        if systems:
+            targets_of(self.wishes.constraints, systems)
+        return claimed(self.wishes.constraints, systems)
+
+    def plan(self) -> RowPlan:
+        """Return how many rows are set aside."""
+        claims = self._claims()
+        reason = self._obstacle(claims)
+        if reason is not Reason.NONE:
+            if reason is Reason.NO_WEIGHT_LIMIT and self.asked.certify not in ("auto", False):
+                raise InputError(
+                    f"certify={self.asked.certify!r}: rows have unequal sample_weight, whose "
+                    "largest possible value is not known; give certify='auto' or no weights"
+                )
+            return RowPlan(fraction=None, reason=reason)
+        return plan_rows(
+            claims,
+            self.roles.cells,
+            self.asked,
+            n_rows=len(self.roles.y),
+            entities=self.entities,
+        )
+
+    def _obstacle(self, claims: tuple[Claimed, ...]) -> Reason:
+        """Return why no rows could be certified, however many there are."""
+        floor = self.asked.min_score is not None
+        weight = self.inputs.sample_weight
+        if self.asked.certify is False:
+            return Reason.NO_CERTIFICATION_SET
+        if not claims and not floor:
+            return Reason.SINGLE_GROUP if self.wishes.constraints else Reason.NO_CLAIM
+        if self.roles.task != "binary" or not all(claim.testable for claim in claims):
+            return Reason.NO_EXACT_TEST
+        if weight is not None and len(np.unique(np.asarray(weight))) > 1:
+            return Reason.NO_WEIGHT_LIMIT
+        return Reason.NONE
+
+    def _drawn(self, claims: tuple[Claimed, ...], fraction: float) -> NDArray[np.bool_]:
+        cells = self.roles.cells
+        if self.time is not None:
+            return latest_rows(self.time, cells, fraction, entities=self.entities)
+        strata = 2 * cells.astype(np.int64)
+        if by_label(claims):
+            strata = strata + self.roles.y
+        return certification_rows(strata, cells, fraction, self._seed, entities=self.entities)
+
+    @property
+    def _seed(self) -> int:
+        drawn = np.random.SeedSequence([self.wishes.seed, STREAM]).generate_state(1)
+        return int(drawn[0])
+
+    def _warn_of_copies(self, frame: pd.DataFrame, held: NDArray[np.bool_]) -> None:
+        """Say that people seem to have several rows: chance does not repeat exact numbers."""
+        exact = any(
+            pd.api.types.is_float_dtype(column) and column.nunique() > DISTINCT * len(column)
+            for _, column in frame.items()
+        )
+        if self.entities is not None or not exact:
+            return
+        rows = row_hashes(frame)
+        share = float(np.isin(rows[held], rows[~held]).mean())
+        if share > COPIES:
+            msg = (
+                f"{share:.1%} of the rows set aside for the certificate equal a row of the "
+                "search, exact numbers included: the same people seem to have several rows, "
+                "which then are no independent draws. Give fit(..., groups=), whose row it is, "
+                "or leave copies out"
+            )
+            warnings.warn(msg, DegradedWarning, stacklevel=6)
+
+    def _vault(self, claims: tuple[Claimed, ...], held: NDArray[np.bool_]) -> Vault:
+        frame = identity(self.inputs)
+        self._warn_of_copies(frame, held)
+        groups = self.roles.groups
+        columns = [] if groups is None else list(groups.columns)
+        rows = np.flatnonzero(held)
+        return Vault(
+            inputs=self._part(rows),
+            frame=frame.iloc[rows],
+            entities=None if self.entities is None else self.entities[rows],
+            source=Source(
+                data=data_hash(frame),
+                split_seed=0 if self.time is not None else self._seed,
+                stratified_by=", ".join([*columns, *(["label"] if by_label(claims) else [])]),
+                entities=self.entity_name or ("groups" if self.entities is not None else ""),
+                split=self.asked.split,
+            ),
+        )
+
+
+def _numbered(values: Any, X: Any, argument: str) -> tuple[NDArray[np.int64] | None, str]:
+    """Return ranks 0, 1, ... of the values and the name of the column they are from."""
+    if values is None:
+        return None, ""
+    series, name = read_extra(values, X, argument)
+    if argument == "time":
+        try:
+            ranks = series.rank(method="dense").to_numpy().astype(np.int64) - 1
+        except TypeError as error:
+            msg = f"time holds values that have no order: {error}. Give numbers or dates"
+            raise InputError(msg) from error
+        return ranks, name
+    codes = np.unique(series.astype("str"), return_inverse=True)[1]
+    return codes.astype(np.int64), name

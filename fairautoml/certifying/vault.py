@@ -1,0 +1,229 @@
+"""The certification rows: one object holds them, and only the certifier has them judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.assembly import FairClassifier
+from fairautoml.certification import (
+    Claim,
+    Evidence,
+    Floor,
+    Rows,
+    claim_from_counts,
+    claim_from_rows,
+    floor_from_counts,
+    floor_from_rows,
+    row_keys,
+)
+from fairautoml.certifying.claimed import Claimed
+from fairautoml.data._align import Inputs
+from fairautoml.data.columns import TableSchema
+from fairautoml.data.groups import GroupSchema
+from fairautoml.data.new_rows import read_new_rows
+from fairautoml.data.target import known_labels
+from fairautoml.metrics import GroupCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where certification rows came from, as ``Subject`` says it.
+
+    Parameters
+    ----------
+    data, split_seed, stratified_by, entities, split
+        As in ``Subject``.
+    """
+
+    data: str
+    split_seed: int
+    stratified_by: str
+    entities: str
+    split: str
+
+
+class Reading(Protocol):
+    """How rows are read: a ``Dataset``, or what is left of one."""
+
+    @property
+    def schema(self) -> TableSchema:
+        """Features."""
+
+    @property
+    def groups(self) -> GroupSchema | None:
+        """Groups."""
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """Labels of 0 and 1."""
+
+
+class Vault:
+    """Holds the certification rows; nothing of the search is ever given it.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The rows as the user gave them.
+    frame : pandas.DataFrame
+        The same rows as ``fairautoml.data.parts.identity`` tells them apart.
+    entities : ndarray of int, shape (n_rows,), or None
+        Whose row it is.
+    source : Source
+        Where they came from.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        frame: pd.DataFrame,
+        entities: NDArray[np.integer] | None,
+        source: Source,
+    ) -> None:
+        self.source = source
+        self.n_rows = len(frame)
+        self._inputs = inputs
+        self._frame = frame
+        self._entities = entities
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns that tell rows apart."""
+        return list(self._frame.columns)
+
+    def keys(self, salt: str) -> NDArray[np.uint64]:
+        """Return what a ledger knows the rows by."""
+        return row_keys(self._frame, salt)
+
+    def check(self, reading: Reading) -> None:
+        """Refuse rows that could not be read at the end, before the first trial.
+
+        Parameters
+        ----------
+        reading : Reading
+            Of the search rows.
+
+        Raises
+        ------
+        InputError
+            A value is of a type or a class that the search rows do not have.
+        """
+        self._read(reading)
+
+    def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
+        """Return features, cells and labels, read as the search rows were."""
+        matrix, cells = read_new_rows(
+            self._inputs.X,
+            self._inputs.sensitive,
+            schema=reading.schema,
+            groups=reading.groups,
+            unseen="base_model",
+        )
+        return matrix, cells, known_labels(self._inputs.y, reading.classes)
+
+    def evidence(
+        self,
+        classifiers: Sequence[FairClassifier],
+        claims: Sequence[Claimed],
+        min_score: float | None,
+        reading: Reading,
+    ) -> list[Evidence]:
+        """Judge classifiers on the rows; for ``certify`` alone, which writes the ledger first.
+
+        Parameters
+        ----------
+        classifiers : sequence of FairClassifier
+            The frozen list.
+        claims : sequence of Claimed
+            What is claimed of each.
+        min_score : float or None
+            Accuracy that is claimed.
+        reading : Reading
+            How rows are read.
+        """
+        matrix, cells, y = self._read(reading)
+        found = []
+        for classifier in classifiers:
+            decided = classifier.decisions(matrix, cells)
+            judged = self._judged(cells, y, decided, claims, min_score)
+            found.append(replace(judged, constant_target=len(np.unique(y)) < 2))
+        return found
+
+    def _judged(
+        self,
+        cells: NDArray[np.integer],
+        y: NDArray[np.integer],
+        decided: NDArray[np.integer],
+        claims: Sequence[Claimed],
+        min_score: float | None,
+    ) -> Evidence:
+        if self._clustered:
+            return self._judged_by_entity(cells, y, decided, claims, min_score)
+        floor: Floor | None = None
+        if min_score is not None:
+            everybody = np.zeros(len(y), dtype=np.int64)
+            pooled = GroupCounts.from_rows(everybody, y, decided, n_groups=1)
+            floor = floor_from_counts(min_score, pooled)
+        return Evidence(
+            claims=tuple(
+                _declared(
+                    claim_from_counts(
+                        claim.constraint,
+                        GroupCounts.from_rows(
+                            claim.codes(cells), y, decided, n_groups=claim.system.n_groups
+                        ),
+                        claim.system.labels,
+                        claim.system.name,
+                    ),
+                    cells,
+                )
+                for claim in claims
+            ),
+            floor=floor,
+        )
+
+    @property
+    def _clustered(self) -> bool:
+        return self._entities is not None and len(np.unique(self._entities)) < self.n_rows
+
+    def _judged_by_entity(
+        self,
+        cells: NDArray[np.integer],
+        y: NDArray[np.integer],
+        decided: NDArray[np.integer],
+        claims: Sequence[Claimed],
+        min_score: float | None,
+    ) -> Evidence:
+        """Return the evidence where rows of one entity are no independent draws."""
+        accepted = decided.astype(np.float64)
+
+        def rows_of(codes: NDArray[np.integer]) -> Rows:
+            return Rows(codes=codes, y=y, decision=accepted, entities=self._entities)
+
+        return Evidence(
+            claims=tuple(
+                _declared(
+                    claim_from_rows(
+                        claim.constraint,
+                        rows_of(claim.codes(cells)),
+                        claim.system.labels,
+                        system=claim.system.name,
+                    ),
+                    cells,
+                )
+                for claim in claims
+            ),
+            floor=None if min_score is None else floor_from_rows(min_score, rows_of(cells)),
+        )
+
+
+def _declared(claim: Claim, cells: NDArray[np.integer]) -> Claim:
+    """Name rows of groups that the search rows lack as absent: they are never dropped."""
+    unknown = int((cells < 0).sum())
+    if unknown == 0:
+        return claim
+    return replace(claim, absent=(*claim.absent, f"{unknown} rows of groups new to the search"))

@@ -1,0 +1,260 @@
+"""How a fit goes: rows divided, search, choice, certificate, and what is left of them."""
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from fairautoml.certification import Certificate, Reason, Verdict
+from fairautoml.certifying import (
+    Certified,
+    Division,
+    claimed,
+    freeze,
+    inner_target_of,
+    judge_frozen,
+    set_aside,
+    without_rows,
+)
+from fairautoml.data._align import Inputs
+from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.dataset import Dataset
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
+from fairautoml.keeping import Earlier, Place, begin, keep_model, place_of, write_config
+from fairautoml.options import Wishes
+from fairautoml.outcome import ConstantClassifier, Outcome, conduct, finish_of, say_how_it_went
+from fairautoml.planning import make_plan
+from fairautoml.posing import Setting, make_problem
+from fairautoml.report.groups import describe_groups
+from fairautoml.run import RunPlan
+from fairautoml.serving import Served, own_settings
+from fairautoml.showing import Shown
+from fairautoml.store import RunFolder
+from fairautoml.summary import (
+    describe_certificate,
+    describe_entry,
+    margin_notes,
+    run_summary,
+    trials_frame,
+    violated,
+)
+from fairautoml.trials import Entry
+
+
+class Conducted(Served, Shown):
+    """The part of the estimator that searches, chooses, certifies and keeps."""
+
+    sensitive_at_predict: Any
+    randomized: Any
+    refit: Any
+    strict: Any
+    ledger: Any
+    random_state: Any
+    run_dir: Any
+    overwrite: Any
+    resume: Any
+    storage: Any
+    on_progress: Any
+    get_params: Callable[..., dict[str, Any]]
+
+    def _search(
+        self, inputs: Inputs, wishes: Wishes, options: BorderOptions, start: float
+    ) -> None:
+        setting = Setting(
+            sensitive_at_predict=self.sensitive_at_predict,
+            randomized=self.randomized,
+            refit=self.refit,
+        )
+        with ExitStack() as stack:
+            place = self._place()
+            earlier = Earlier(place) if place is not None and self.resume else None
+            if earlier is not None:
+                stack.callback(earlier.folder.close)
+                start -= earlier.past.seconds
+                if self.random_state is None:
+                    wishes = replace(wishes, seed=earlier.past.seed)
+            division = set_aside(inputs, wishes, options)
+            dataset = self._dataset(division, options)
+            problem = make_problem(dataset, wishes, setting, division.entities)
+            plan = make_plan(problem, wishes, setting, start)
+            keeper = begin(
+                plan, earlier if earlier is not None else place, self._parameters(wishes)
+            )
+            if keeper is not None:
+                stack.callback(keeper.close)
+            with own_settings():
+                outcome = conduct(
+                    plan,
+                    keeper,
+                    finish=finish_of(wishes, start, _likely(division, dataset, wishes)),
+                    retrain=self.refit,
+                    on_progress=self.on_progress,
+                )
+                certified = _certified(outcome, division, dataset, wishes)
+            outcome = _serving(outcome, certified.served)
+            self._finish(outcome, certified, plan, wishes, start)
+            if keeper is not None:
+                keeper.finish(self._stored(), describe_groups(outcome.pool.board))
+        _say_violated(certified.certificate, strict=self.strict)
+        say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
+
+    def _dataset(self, division: Division, options: BorderOptions) -> Dataset:
+        """Read the search rows; nothing is learnt from the others."""
+        rows = division.inputs
+        dataset = build_dataset(
+            rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
+        )
+        self._remember_names(dataset.schema)
+        if division.vault is not None:
+            division.vault.check(dataset)
+        return dataset
+
+    def _place(self) -> Place | None:
+        return place_of(
+            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
+        )
+
+    def _parameters(self, wishes: Wishes) -> dict[str, Any]:
+        constraints = [constraint.label for constraint in wishes.constraints]
+        ledger = None if self.ledger is None else str(self.ledger)
+        asked = {"constraint": constraints, "ledger": ledger}
+        return {**self.get_params(deep=False), **asked}
+
+    def _finish(
+        self,
+        outcome: Outcome,
+        certified: Certified,
+        plan: RunPlan,
+        wishes: Wishes,
+        start: float,
+    ) -> None:
+        """Set what ``fit`` leaves; training rows are let go."""
+        pool = outcome.pool
+        self.pool_ = pool
+        self.interrupted_ = outcome.interrupted
+        if pool.task != "regression":
+            self.classes_ = np.sort(pool.classes)
+        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
+        self.seed_ = plan.seed
+        own = pool.best is outcome.assembled.best
+        margin = outcome.assembled.margin if own else None
+        self.notes_ = (*plan.problem.dataset.notes, *margin_notes(margin))
+        self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
+        self._certified = certified
+        self._serve(pool, pool.best)
+        self.trials_ = trials_frame(outcome.history)
+        self.leaderboard_ = _with_verdicts(pool.board.frame(), pool.board.ordered, certified)
+        self.pareto_front_ = pool.board.front_of(self.leaderboard_)
+        seconds, budget = time.monotonic() - start, wishes.time_budget
+        self.summary_ = {
+            **run_summary(
+                outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
+            ),
+            # The margin speaks about what the assembly has chosen.
+            **({} if own else {"margin": None}),
+            "best": describe_entry(pool.best, pool.board.objective),
+            "certificate": describe_certificate(certified.certificate),
+        }
+
+    def _stored(self) -> Self:
+        """Return what is written to the disk: no callback, no password."""
+        stored = copy.copy(self)
+        stored.on_progress = None
+        place = self._place()
+        stored.storage = None if place is None else place.storage
+        return stored
+
+    def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
+        """Set what ``fit`` leaves when there is nothing to search."""
+        self.pool_, self.best_entry_ = None, None
+        self.model_ = model
+        self.classes_ = model.classes
+        self.positive_class_ = None
+        self.feasible_ = self.interrupted_ = False
+        self.seed_ = wishes.seed
+        self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
+        self.certificate_ = without_rows(
+            Reason.CONSTANT_TARGET, model, wishes.certificate, wishes.constraints
+        )
+        certificate = describe_certificate(self.certificate_)
+        self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
+        label = model.classes.tolist()[0]
+        note = (
+            f"y has only 1 class: {label!r}; predict always answers with it, and no constraint "
+            "can be judged (NOT_APPLICABLE)"
+        )
+        self.notes_ = (*model.schema.notes, note)
+        place = self._place()
+        if place is not None:
+            folder = RunFolder(place.path, overwrite=self.overwrite)
+            write_config(folder, self._parameters(wishes), place, wishes.seed)
+            keep_model(folder, self._stored(), {})
+            folder.close()
+        if self.strict and wishes.constraints:
+            raise NoFeasibleModelError(f"{note}; give rows of both classes")
+        warnings.warn(note, DegradedWarning, stacklevel=3)
+
+
+def _likely(
+    division: Division, dataset: Dataset, wishes: Wishes
+) -> Callable[[Entry], float] | None:
+    """Return what a likely certificate is worth, None when there will be none."""
+    claims = claimed(wishes.constraints, dataset.systems)
+    if division.vault is None or not claims:
+        return None
+    target = inner_target_of(
+        claims,
+        dataset.cells,
+        n_certification=division.vault.n_rows,
+        delta=wishes.certificate.delta,
+    )
+    return target.kept_worth
+
+
+def _certified(
+    outcome: Outcome, division: Division, dataset: Dataset, wishes: Wishes
+) -> Certified:
+    """Freeze the list, and open the certification rows if there are any."""
+    pool = outcome.pool
+    kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
+    return judge_frozen(
+        freeze(kept, pool.best),
+        pool.classifier,
+        division,
+        dataset,
+        wishes.constraints,
+        wishes.certificate,
+    )
+
+
+def _serving(outcome: Outcome, served: Entry) -> Outcome:
+    """Return the outcome with the entry that is served, which its certificate is about."""
+    pool = outcome.pool
+    if served is pool.best:
+        return outcome
+    board = replace(pool.board, served=served)
+    return replace(outcome, pool=replace(pool, board=board, best=served))
+
+
+def _with_verdicts(
+    table: pd.DataFrame, entries: Sequence[Entry], certified: Certified
+) -> pd.DataFrame:
+    """Return the leaderboard with the verdict of each entry that has one of its own."""
+    verdicts = [certified.verdict_on(entry) for entry in entries]
+    table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
+    return table
+
+
+def _say_violated(certificate: Certificate, *, strict: bool) -> None:
+    if certificate.verdict != Verdict.VIOLATED:
+        return
+    msg = violated(certificate)
+    if strict:
+        raise NoFeasibleModelError(msg)
+    warnings.warn(msg, DegradedWarning, stacklevel=4)

@@ -1,0 +1,176 @@
+"""What the user gave, row by row, cut into parts before anything is learnt from it."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from fairautoml.data._align import Inputs
+from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, read_table
+from fairautoml.data._per_row import check_length
+from fairautoml.data.draws import row_draws
+from fairautoml.exceptions import InputError
+
+_CELL_TYPES = (pd.Series, pd.Index, pd.Categorical, pd.api.extensions.ExtensionArray)
+
+
+def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
+    """Return some rows of anything that ``fit`` takes; values and their types stay as they are.
+
+    Parameters
+    ----------
+    values : table, column, array, sparse matrix, list, dict of columns, name or None
+        Names and None are returned as they are.
+    rows : ndarray of int, shape (n,)
+        Row positions.
+    """
+    if values is None or isinstance(values, str):
+        return values
+    if isinstance(values, Mapping):
+        return {name: take_rows(column, rows) for name, column in values.items()}
+    if sp.issparse(values):
+        return values.tocsr()[rows]
+    if isinstance(values, pd.DataFrame):
+        return values.iloc[rows]
+    if is_frame(values):
+        columns = frame_columns(values, "X")
+        return pd.DataFrame({name: c.iloc[rows] for name, c in columns.items()})
+    if isinstance(values, _CELL_TYPES):
+        return as_series(values, "X").iloc[rows]
+    return as_array(values, "X")[rows]
+
+
+def take_inputs(
+    inputs: Inputs, rows: NDArray[np.integer], *, names: bool, without: tuple[str, ...]
+) -> Inputs:
+    """Return some rows of everything that ``fit`` was given.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        In one order.
+    rows : ndarray of int, shape (n,)
+        Row positions.
+    names : bool
+        ``sensitive`` names columns of ``X`` and is no list of values.
+    without : tuple of str
+        Columns of ``X`` that are left out: they say whose row it is, or when it was.
+    """
+    X = inputs.X
+    if without:
+        kept = {n: c for n, c in frame_columns(X, "X").items() if n not in without}
+        X = pd.DataFrame(kept)
+    sensitive = inputs.sensitive
+    return Inputs(
+        X=take_rows(X, rows),
+        y=take_rows(inputs.y, rows),
+        sensitive=sensitive if names else take_rows(sensitive, rows),
+        sample_weight=take_rows(inputs.sample_weight, rows),
+    )
+
+
+def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":
+    """Return one value per row that is no feature, and the name of the column of ``X`` it was.
+
+    Parameters
+    ----------
+    values : array, column, list, or name of a column of ``X``
+        What the user gave.
+    X : table
+        The features.
+    argument : str
+        Name of the user's argument, for messages.
+
+    Returns
+    -------
+    tuple of Series and str
+        The name is empty when values were given.
+
+    Raises
+    ------
+    InputError
+        There is no such column, the length differs, or a value is missing.
+    """
+    name = ""
+    if isinstance(values, str):
+        table = read_table(X)
+        columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+        if values not in columns:
+            near = difflib.get_close_matches(values, columns, n=3)
+            end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+            msg = (
+                f"{argument}={values!r} must be a column of X{end} Give its name, or one value "
+                "per row"
+            )
+            raise InputError(msg)
+        name, values = values, columns[values]
+    series = as_series(values, argument)
+    check_length(read_table(X).n_rows, series, argument)
+    missing = int(series.isna().sum())
+    if missing:
+        msg = f"{argument} is missing in {missing} row(s); give a value for every row"
+        raise InputError(msg)
+    return series.reset_index(drop=True), name
+
+
+def identity(inputs: Inputs) -> pd.DataFrame:
+    """Return the rows as a frame that tells them apart: features, label, groups and weight.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        As ``fit`` was given them, in one order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per row; a sparse table is told by draws from the content of its rows.
+    """
+    table = read_table(inputs.X)
+    if table.columns is not None:
+        found: dict[str, Any] = {
+            f"X.{name}": column for name, column in zip(table.names, table.columns, strict=True)
+        }
+    elif table.sparse:
+        found = {f"X.{salt}": row_draws(table.matrix, salt) for salt in (0, 1)}
+    else:
+        found = {f"X.{n}": table.matrix[:, at] for at, n in enumerate(table.names)}
+    found["y"] = as_series(_flat(inputs.y), "y")
+    sensitive = inputs.sensitive
+    columns = _columns_of(sensitive, table.n_rows)
+    found |= {f"sensitive.{name}": column for name, column in columns.items()}
+    if inputs.sample_weight is not None:
+        found["weight"] = as_series(inputs.sample_weight, "sample_weight")
+    plain = {name: pd.Series(c).reset_index(drop=True) for name, c in found.items()}
+    return pd.DataFrame(plain)
+
+
+def _flat(y: Any) -> Any:
+    """Return a column vector as a column."""
+    if isinstance(y, pd.DataFrame):
+        return y.iloc[:, 0]
+    array = y if isinstance(y, pd.Series) else as_array(y, "y")
+    return array.ravel() if getattr(array, "ndim", 1) == 2 else array
+
+
+def _columns_of(sensitive: Any, n_rows: int) -> dict[str, Any]:
+    """Return sensitive values by column; names of columns of X are among the features already."""
+    if sensitive is None or isinstance(sensitive, str):
+        return {}
+    if isinstance(sensitive, Mapping):
+        return {str(name): as_series(column, "sensitive") for name, column in sensitive.items()}
+    if is_frame(sensitive):
+        return dict(frame_columns(sensitive, "sensitive"))
+    array = (
+        as_series(sensitive, "sensitive").to_numpy()
+        if isinstance(sensitive, _CELL_TYPES)
+        else as_array(sensitive, "sensitive")
+    )
+    if len(array) != n_rows:
+        return {}
+    flat = array[:, None] if array.ndim == 1 else array
+    return {str(at): flat[:, at] for at in range(flat.shape[1])}

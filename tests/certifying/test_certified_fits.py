@@ -1,0 +1,318 @@
+"""What a fit may say of unseen people, and that its search has not seen them."""
+
+import json
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+import pytest
+from certified_cases import CONSTRAINT, people, quick, searched
+
+from fairautoml import load_run
+from fairautoml.certification import Ledger, Reason, Verdict, certificate_text, verify_certificate
+from fairautoml.certifying import model_hash
+from fairautoml.exceptions import (
+    DegradedWarning,
+    NoFeasibleModelError,
+    NoFeasibleModelWarning,
+    ParameterError,
+)
+
+SPENT = (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
+
+
+def certified(n_rows=1200, constraint=CONSTRAINT, extra=None, **parameters):
+    X, y, group = people(n_rows)
+    return quick(constraint, **parameters).fit(X, y, group, **(extra or {}))
+
+
+def said(model):
+    return model.certificate_.verdict, model.certificate_.reason
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return certified()
+
+
+def test_what_is_served_is_what_is_certified(fitted):
+    certificate = fitted.certificate_
+    assert certificate.verdict == Verdict.CERTIFIED
+    assert certificate.model == model_hash(fitted.model_)
+    assert certificate.subject.claims == ("demographic_parity_difference[sensitive] <= 0.25",)
+    assert verify_certificate(certificate.to_bytes()).ok
+    assert fitted.leaderboard_["verdict"].iloc[0] == "CERTIFIED"
+    assert fitted.summary_["certificate"]["verdict"] == "CERTIFIED"
+
+
+def test_the_search_never_sees_the_certification_rows(fitted):
+    X, y, group = people()
+    probe = quick().fit(X, y, group)
+    kept = probe.certificate_.subject
+    held = held_rows(X, y, group)
+    poisoned_X, poisoned_y = X.copy(), y.copy()
+    poisoned_X.iloc[held] = [[1e6, -1e6]]
+    poisoned_y[held] = 1 - poisoned_y[held]
+    poisoned = quick().fit(poisoned_X, poisoned_y, group)
+    assert poisoned.certificate_.subject.data != kept.data
+    assert searched(poisoned) == searched(probe)
+    assert poisoned.certificate_.subject.models == kept.models
+
+
+def held_rows(X, y, group):
+    from fairautoml.certifying import set_aside
+    from fairautoml.data._align import Inputs
+    from fairautoml.data.border import BorderOptions
+
+    inputs = Inputs(X=X, y=y, sensitive=group)
+    division = set_aside(inputs, quick().check_parameters(), BorderOptions())
+    held = np.setdiff1d(X.index, division.inputs.X.index)
+    assert len(held) == division.vault.n_rows > 100
+    return held
+
+
+def test_the_same_seed_gives_the_same_certificate_for_any_number_of_jobs(fitted, monkeypatch):
+    for n_jobs in (1, 2):
+        model = certified(n_jobs=n_jobs, executor="local")
+        one, other = (json.loads(m.certificate_.to_bytes()) for m in (model, fitted))
+        for content in (one, other):
+            for name in ("sha256", "counts_sha256"):
+                del content[name]
+            # The ledger's entry holds the time.
+            del content["opening"]["entry"], content["opening"]["previous"]
+        assert one == other
+
+
+def test_the_same_fit_again_has_the_same_answer_and_is_no_second_opening():
+    first, second = certified(), certified()
+    assert second.certificate_ == first.certificate_
+    assert searched(second) == searched(first)
+
+
+def test_other_rows_of_the_same_table_were_spent_by_the_first_fit(tmp_path):
+    certified(run_dir=tmp_path / "one")
+    second = certified(random_state=1, run_dir=tmp_path / "two")
+    assert said(second) == SPENT
+    X, y, group = people()
+    part = quick().fit(X.iloc[:800], y[:800], group[:800])
+    assert said(part) == SPENT
+    assert second.best_entry_ is second._certified.entries[-1]
+
+
+def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
+    certified()
+    assert said(certified(random_state=1, ledger=tmp_path / "new" / "l.jsonl"))[0] == "CERTIFIED"
+
+
+def test_twenty_refits_of_the_same_rows_open_them_once():
+    """Just above the bound: every further look would be a further chance."""
+    X, y, group = people(500, shift=0.35)
+    found = [
+        quick("demographic_parity_difference <= 0.2", random_state=seed, certify=0.5)
+        .fit(X, y, group)
+        .certificate_
+        for seed in range(20)
+    ]
+    assert [one.opening.index for one in found[:2]] == [1, 2]
+    assert [one.opening.level for one in found[1:]] == [0.0] * 19
+    assert {one.reason for one in found[1:]} == {Reason.ROWS_SPENT}
+
+
+def test_refits_that_share_an_error_say_no_more_than_not_certified():
+    X, y, group = people(400)
+    parameters = {"openings": "ledger", "certify": 0.5, "n_trials": 1}
+    tight = "demographic_parity_difference <= 0.01"
+    found = []
+    for seed in range(3):
+        with pytest.warns(UserWarning, match=r"no model|decides alike|baseline|constraint"):
+            model = quick(tight, random_state=seed, **parameters).fit(X, y, group)
+        found.append(model.certificate_)
+    assert [one.opening.index for one in found] == [1, 2, 3]
+    assert sum(one.opening.level for one in found) < 0.05
+    assert {(one.verdict, one.reason, one.claims) for one in found} == {
+        (Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED, ())
+    }
+
+
+def test_another_entry_never_carries_the_certificate_of_the_one_served(fitted):
+    frozen = fitted._certified
+    for entry in fitted.pool_.board.pareto_front():
+        other = deepcopy(fitted)
+        other._certified = frozen
+        other._serve(fitted.pool_, entry)
+        certificate = other.certificate_
+        if entry is fitted.best_entry_:
+            assert certificate == fitted.certificate_
+            continue
+        assert certificate.model == model_hash(other.model_) != fitted.certificate_.model
+        place = [at for at, one in enumerate(frozen.entries) if one is entry]
+        if place and place[0] < fitted.certificate_.position:
+            assert certificate.verdict == Verdict.CERTIFIED
+            assert certificate.position == place[0]
+        else:
+            assert certificate.verdict == Verdict.INCONCLUSIVE
+            assert certificate.reason in (Reason.NOT_ON_LIST, Reason.NOT_CERTIFIED)
+        assert verify_certificate(certificate.to_bytes()).ok
+
+
+def test_select_gives_the_verdict_of_what_it_selects(fitted):
+    other = fitted.select(min_score=float(fitted.pareto_front_["accuracy"].max()))
+    assert other.best_entry_ is not fitted.best_entry_
+    assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_ON_LIST)
+    assert other.summary_["certificate"]["verdict"] == "INCONCLUSIVE"
+    same = fitted.select(max_gap=fitted.best_entry_.gap)
+    if same.best_entry_ is fitted.best_entry_:
+        assert same.certificate_ == fitted.certificate_
+
+
+def test_refit_comes_before_the_rows_are_opened():
+    model = certified(refit=True)
+    assert model.certificate_.verdict == Verdict.CERTIFIED
+    assert model.certificate_.model == model_hash(model.model_)
+
+
+def test_a_floor_of_accuracy_is_certified_in_the_same_pass(tmp_path):
+    model = certified(min_score=0.6)
+    assert model.certificate_.floor.verdict == Verdict.CERTIFIED
+    assert model.certificate_.subject.claims[-1] == "accuracy >= 0.6"
+    alone = certified(constraint=None, min_score=0.5, ledger=tmp_path / "alone.jsonl")
+    assert (alone.certificate_.verdict, alone.certificate_.claims) == (Verdict.CERTIFIED, ())
+    with pytest.warns(DegradedWarning, match=r"accuracy >= 0\.99 does not hold"):
+        high = certified(min_score=0.99, ledger=tmp_path / "high.jsonl")
+    assert high.certificate_.verdict == Verdict.VIOLATED
+
+
+def test_a_broken_constraint_is_shown_and_said():
+    X, y, group = people(4000, shift=0.7)
+    constraint = "demographic_parity_difference <= 0.05"
+    asked = {"confidence": None, "mitigators": ["none"], "certify": 0.5}
+    with (
+        pytest.warns(DegradedWarning, match="does not hold for what is served"),
+        pytest.warns(NoFeasibleModelWarning, match="no model meets"),
+    ):
+        model = quick(constraint, **asked).fit(X, y, group)
+    assert model.certificate_.verdict == Verdict.VIOLATED
+    with pytest.raises(NoFeasibleModelError, match=r"rows that the search has not seen"):
+        quick(constraint, strict=True, **asked).fit(X, y, group)
+
+
+def test_later_rows_validate_and_never_certify():
+    when = np.arange(1200)
+    model = certified(split="time", extra={"time": when})
+    assert said(model) == (Verdict.VALIDATED, "")
+    assert "Validated on later data, which is no certificate" in certificate_text(
+        model.certificate_
+    )
+    assert "CERTIFIED" not in model.certificate_.to_bytes().decode()
+    assert verify_certificate(model.certificate_.to_bytes()).ok
+
+
+def test_people_with_several_rows_are_certified_by_person():
+    X, y, group = people(800)
+    whose = np.arange(800)
+    twice = [pd.concat([X, X], ignore_index=True), np.tile(y, 2), np.tile(group, 2)]
+    person = np.tile(whose, 2)
+    model = quick("demographic_parity_difference <= 0.4", certify=0.5)
+    model.fit(*twice, groups=person)
+    (claim,) = model.certificate_.claims
+    assert claim.method == "hoeffding"
+    assert sum(cell["n"] for cell in claim.cells[0]) == 400
+    assert model.certificate_.subject.entities == "groups"
+
+
+@pytest.mark.parametrize(
+    ("constraint", "parameters", "expected"),
+    [
+        (CONSTRAINT, {"certify": False}, ("INCONCLUSIVE", "no_certification_set")),
+        ("demographic_parity_difference <= 0.05", {}, ("INCONCLUSIVE", "too_few_rows")),
+        (None, {}, ("NOT_APPLICABLE", "no_claim")),
+    ],
+)
+def test_without_rows_the_certificate_says_why(constraint, parameters, expected):
+    model = certified(240, constraint, confidence=None, **parameters)
+    assert said(model) == expected
+    assert verify_certificate(model.certificate_.to_bytes()).ok
+    if expected[1] == "too_few_rows":
+        assert "certification rows of group" in model.certificate_.note
+        assert "certification rows of group" in certificate_text(model.certificate_)
+
+
+def test_one_group_or_one_class_is_not_applicable():
+    X, y, _ = people(240)
+    with pytest.warns(UserWarning, match="single group"):
+        model = quick().fit(X, y, np.full(240, "a"))
+    assert said(model) == ("NOT_APPLICABLE", "single_group")
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model = quick(on_degenerate="constant").fit(X, np.ones(240), np.full(240, "a"))
+    assert said(model) == ("NOT_APPLICABLE", "constant_target")
+
+
+def test_the_run_folder_holds_the_certificate(tmp_path):
+    model = certified(run_dir=tmp_path / "run")
+    document = (tmp_path / "run" / "certificate.json").read_bytes()
+    assert document == model.certificate_.to_bytes()
+    assert (tmp_path / "run" / "certificate.txt").read_text() == certificate_text(
+        model.certificate_
+    )
+    loaded = load_run(tmp_path / "run")
+    assert loaded.certificate_ == model.certificate_
+    assert model_hash(loaded.model_) == model.certificate_.model
+
+
+@pytest.mark.parametrize(
+    "learner", ["lightgbm", "xgboost", "hist_gradient_boosting", "random_forest", "extra_trees"]
+)
+def test_a_stored_model_has_the_hash_of_its_certificate(learner, tmp_path):
+    model = certified(300, learners=[learner], run_dir=tmp_path / "run", certify=0.3)
+    loaded = load_run(tmp_path / "run")
+    assert model_hash(loaded.model_) == model.certificate_.model
+
+
+def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(blocked))
+    with pytest.warns(DegradedWarning, match="remembered by this process only"):
+        first = certified()
+    with pytest.warns(DegradedWarning, match="remembered by this process only"):
+        second = certified(random_state=1)
+    assert first.certificate_.verdict == Verdict.CERTIFIED
+    assert said(second) == SPENT
+
+
+def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
+    from fairautoml.certifying import Vault
+
+    path = tmp_path / "ledger.jsonl"
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Vault, "evidence", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            certified(ledger=path)
+    assert path.read_bytes().count(b'"kind":"opening"') == 1
+    assert said(certified(ledger=path)) == SPENT
+    assert Ledger(path).salt
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        ({"certify": 0.6}, r"certify=0\.6 must be 'auto', True, False or the share"),
+        ({"certify": "yes"}, r"certify='yes' must be"),
+        ({"min_score": 1.5}, r"min_score=1\.5 must be None or an accuracy"),
+        (
+            {"min_score": 0.5, "objective": "f1"},
+            r"certified for accuracy only, and objective='f1'",
+        ),
+        ({"delta": 1.0}, r"delta=1\.0 must be a probability"),
+        ({"openings": "many"}, r"openings='many' must be 'single' or 'ledger'"),
+        ({"split": "place"}, r"split='place' must be 'random' or 'time'"),
+        ({"ledger": 3}, r"ledger=3 must be None or the path"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_anything_is_read(parameters, match):
+    with pytest.raises(ParameterError, match=match):
+        quick(**parameters).check_parameters()

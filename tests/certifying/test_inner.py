@@ -1,0 +1,83 @@
+"""The inner target: what search rows must show so that a certificate is likely."""
+
+import numpy as np
+import pytest
+
+from fairautoml.certification import inner_target
+from fairautoml.certifying import claimed, inner_target_of
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import Constraint
+from fairautoml.trials import Candidate, Entry
+
+SYSTEM = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
+
+
+def entry(first, second, n=1000):
+    """An entry that accepts so many of a thousand in each group."""
+    counts = np.array([[[n - x, 0], [0, x]] for x in (first, second)], dtype=float)
+    return Entry(
+        trial_key="a",
+        trial_number=0,
+        candidate=Candidate(learner="prior"),
+        mitigator="none",
+        tolerance=None,
+        rule=None,
+        score=0.5,
+        value=0.5,
+        measures=(),
+        counts=counts,
+        constant=False,
+        seconds=0.0,
+    )
+
+
+def target_of(text, n_certification=2000, n=1000):
+    cells = np.repeat([0, 1], n)
+    claims = claimed((Constraint.parse(text),), (SYSTEM,))
+    return inner_target_of(claims, cells, n_certification=n_certification, delta=0.05)
+
+
+def test_a_gap_at_the_inner_target_is_certified_in_four_of_five_cases():
+    likely = target_of("demographic_parity_difference <= 0.1")
+    least = inner_target(0.1, (0.3, 0.34), (1000, 1000))
+    assert 0.03 < least < 0.06
+    for pair in ((300, 300 + 1000 * least), (300 + 1000 * least, 300)):
+        assert likely(entry(*pair)) == pytest.approx(0.8, abs=0.01)
+    assert likely(entry(300, 400)) < 0.06
+    assert likely(entry(300, 300)) > 0.98
+
+
+def test_more_certification_rows_make_a_certificate_likelier():
+    few = target_of("demographic_parity_difference <= 0.1", n_certification=800)
+    many = target_of("demographic_parity_difference <= 0.1", n_certification=8000)
+    assert many(entry(300, 360)) > 0.9
+    assert few(entry(300, 360)) < 0.4
+
+
+def test_weights_of_the_entry_do_not_count_as_rows():
+    likely = target_of("demographic_parity_difference <= 0.1")
+    heavy = entry(300 * 50, 360 * 50, n=50_000)
+    assert likely(heavy) == pytest.approx(likely(entry(300, 360)))
+
+
+def test_a_ratio_near_its_bound_is_not_likely_certified():
+    likely = target_of("demographic_parity_ratio >= 0.8")
+    assert likely(entry(500, 500)) > 0.9
+    assert likely(entry(500, 410)) < 0.1
+
+
+def test_without_certification_rows_of_a_group_there_is_no_certificate():
+    assert target_of("demographic_parity_difference <= 0.1", 1)(entry(300, 300)) == 0.0
+
+
+def test_systems_of_one_group_make_no_claim():
+    alone = GroupSystem(name="sex", labels=("f",), of_cell=np.zeros(1, dtype=np.int32))
+    assert claimed((Constraint.parse("demographic_parity_difference <= 0.1"),), (alone,)) == ()
+    named = Constraint.parse("demographic_parity_difference[race] <= 0.1")
+    assert claimed((named,), (SYSTEM,)) == ()
+
+
+def test_a_model_without_hope_of_a_certificate_keeps_most_of_its_worth():
+    likely = target_of("demographic_parity_difference <= 0.1")
+    assert likely.kept_worth(entry(300, 700)) == pytest.approx(0.75)
+    assert likely.kept_worth(entry(300, 300)) > 0.99

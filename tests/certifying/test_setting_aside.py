@@ -1,0 +1,247 @@
+"""Which rows are set aside, and how many."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from certified_cases import people
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairautoml import FairAutoML
+from fairautoml.certification import Reason
+from fairautoml.certifying import row_plan, set_aside
+from fairautoml.data._align import Inputs
+from fairautoml.data.border import BorderOptions
+from fairautoml.data.splits import certification_rows, entity_folds, latest_rows
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+
+
+def divided(inputs, constraint="demographic_parity_difference <= 0.2", **parameters):
+    model = FairAutoML(constraint, random_state=3, **parameters)
+    return set_aside(inputs, model.check_parameters(), BorderOptions())
+
+
+def given_rows(n_rows=1200, **extra):
+    X, y, group = people(n_rows)
+    return Inputs(X=X, y=y, sensitive=group, **extra)
+
+
+def held(division, inputs):
+    kept = division.inputs.X.index
+    return np.setdiff1d(inputs.X.index, kept)
+
+
+def test_the_same_share_of_each_group_is_set_aside():
+    inputs = given_rows()
+    rows = held(divided(inputs, certify=0.25), inputs)
+    for group in ("a", "b"):
+        size = (inputs.sensitive == group).sum()
+        assert (inputs.sensitive[rows] == group).sum() == pytest.approx(size / 4, abs=1)
+
+
+def test_the_draw_does_not_depend_on_labels_or_features_unless_all_constraints_condition_on_them():
+    inputs = given_rows()
+    other = Inputs(X=-inputs.X, y=inputs.y[::-1].copy(), sensitive=inputs.sensitive)
+    one, two = divided(inputs, certify=0.3), divided(other, certify=0.3)
+    assert held(one, inputs).tolist() == held(two, other).tolist()
+    odds = "equalized_odds_difference <= 0.2"
+    three, four = divided(inputs, odds, certify=0.3), divided(other, odds, certify=0.3)
+    assert held(three, inputs).tolist() != held(four, other).tolist()
+    assert three.vault.source.stratified_by.endswith("label")
+
+
+def test_label_shares_are_even_when_every_constraint_conditions_on_the_label():
+    inputs = given_rows()
+    rows = held(divided(inputs, "equal_opportunity_difference <= 0.2", certify=0.5), inputs)
+    for group in ("a", "b"):
+        cell = (inputs.sensitive == group) & (inputs.y == 1)
+        assert cell[rows].sum() == pytest.approx(cell.sum() / 2, abs=1)
+
+
+def test_auto_sets_as_many_rows_aside_as_the_plan_says_and_never_more_than_half():
+    plan = divided(given_rows(3000)).plan
+    assert 0.05 < plan.fraction < 0.2
+    assert plan.plans[0].power >= 0.78
+    assert 0.3 < divided(given_rows(300)).plan.fraction <= 0.5
+
+
+def test_too_few_rows_all_train_and_the_plan_says_what_it_would_take():
+    inputs = given_rows(200)
+    division = divided(inputs, "demographic_parity_difference <= 0.05")
+    assert division.vault is None
+    assert len(division.inputs.X) == 200
+    assert division.plan.reason is Reason.TOO_FEW_ROWS
+    assert "needs about 1," in division.plan.text()
+
+
+def test_certify_true_sets_half_aside_where_auto_would_not():
+    division = divided(given_rows(200), "demographic_parity_difference <= 0.05", certify=True)
+    assert division.vault.n_rows == 100
+
+
+@pytest.mark.parametrize(
+    ("constraint", "parameters", "reason"),
+    [
+        ("demographic_parity_difference <= 0.2", {"certify": False}, Reason.NO_CERTIFICATION_SET),
+        (None, {}, Reason.NO_CLAIM),
+        ("fned <= 0.2", {}, Reason.NO_EXACT_TEST),
+    ],
+)
+def test_without_a_claim_that_can_be_tested_no_rows_are_set_aside(constraint, parameters, reason):
+    division = divided(given_rows(), constraint, **parameters)
+    assert (division.vault, division.plan.reason) == (None, reason)
+
+
+def test_unequal_weights_are_not_certified_because_their_limit_is_not_known():
+    weighted = given_rows(sample_weight=np.linspace(1, 2, 1200))
+    assert divided(weighted).plan.reason is Reason.NO_WEIGHT_LIMIT
+    assert divided(given_rows(sample_weight=np.ones(1200))).vault is not None
+    with pytest.raises(InputError, match=r"certify=True.*unequal sample_weight"):
+        divided(weighted, certify=True)
+
+
+def test_all_rows_of_an_entity_are_on_one_side():
+    inputs = given_rows(groups=np.arange(1200) // 3)
+    division = divided(inputs, certify=0.3)
+    rows = held(division, inputs)
+    assert len(np.intersect1d(rows // 3, division.inputs.X.index // 3)) == 0
+    assert len(rows) == pytest.approx(360, abs=3)
+    assert division.entities.max() + 1 == len(np.unique(division.entities))
+
+
+def test_entities_are_planned_for_by_their_number_not_by_their_rows():
+    alone, clustered = given_rows(), given_rows(groups=np.arange(1200) // 6)
+    assert divided(alone).plan.fraction < 0.5
+    plan = divided(clustered).plan
+    assert plan.fraction is None
+    assert sum(n for _, n in plan.plans[0].rows) < 500
+
+
+def test_a_named_column_of_entities_is_no_feature():
+    X, y, group = people(400)
+    inputs = Inputs(X=X.assign(person=np.arange(400) // 2), y=y, sensitive=group, groups="person")
+    division = divided(inputs, certify=0.5)
+    assert list(division.inputs.X) == ["x", "z"]
+    assert division.vault.source.entities == "person"
+    assert len(divided(inputs, certify=False).entities) == 400
+
+
+def test_the_last_rows_by_time_are_set_aside():
+    when = pd.date_range("2024-01-01", periods=1200, freq="h").to_numpy()[::-1]
+    inputs = given_rows(time=when)
+    division = divided(inputs, certify=0.25, split="time")
+    assert held(division, inputs).tolist() == list(range(300))
+    assert division.vault.source.split == "time"
+
+
+def test_times_and_the_split_by_time_need_each_other():
+    with pytest.raises(ParameterError, match=r"split='time' needs fit\(\.\.\., time=\)"):
+        divided(given_rows(), split="time")
+    with pytest.raises(ParameterError, match=r"time= needs split='time'"):
+        divided(given_rows(time=np.arange(1200)))
+
+
+@pytest.mark.parametrize(
+    ("extra", "match"),
+    [
+        ({"groups": "nobody"}, r"groups='nobody' must be a column of X"),
+        ({"groups": np.arange(5)}, r"X has 1200 rows and groups has 5"),
+        ({"groups": [None, *range(1199)]}, r"groups is missing in 1 row"),
+    ],
+)
+def test_entities_that_cannot_be_read_are_refused(extra, match):
+    with pytest.raises(InputError, match=match):
+        divided(given_rows(**extra))
+
+
+def test_the_plan_alone_is_the_plan_of_the_division():
+    inputs = given_rows()
+    model = FairAutoML("demographic_parity_difference <= 0.2", random_state=3)
+    found = row_plan(inputs, model.check_parameters(), BorderOptions())
+    assert found == divided(inputs).plan
+
+
+def test_the_tables_of_other_libraries_and_lists_are_divided_alike():
+    pl = pytest.importorskip("polars")
+    inputs = given_rows(300)
+    whole = divided(inputs, certify=0.5).inputs
+    forms = [inputs.X.to_numpy(), inputs.X.to_numpy().tolist(), pl.from_pandas(inputs.X)]
+    for X in forms:
+        part = divided(Inputs(X=X, y=list(inputs.y), sensitive=inputs.sensitive), certify=0.5)
+        assert np.array_equal(np.asarray(part.inputs.X, dtype=float), whole.X.to_numpy())
+
+
+cases = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=2, max_size=80).map(
+    lambda pairs: tuple(np.array(pairs).T)
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=cases, fraction=st.floats(0.05, 0.5), seed=st.integers(0, 99))
+def test_every_group_keeps_rows_for_the_search(data, fraction, seed):
+    cells, people = data
+    whose = np.unique(people, return_inverse=True)[1]
+    for rows in (
+        certification_rows(cells, cells, fraction, seed),
+        certification_rows(cells, cells, fraction, seed, entities=whose),
+        latest_rows(whose, cells, fraction),
+        latest_rows(np.arange(len(cells)), cells, fraction, entities=whose),
+    ):
+        assert set(cells[~rows]) == set(cells)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 1), min_size=8, max_size=60),
+    seed=st.integers(0, 99),
+)
+def test_an_entity_is_in_one_fold_and_each_class_in_every_fold(labels, seed):
+    of_entity = np.array([0, 0, 1, 1, *labels])
+    entities = np.repeat(np.arange(len(of_entity)), 3)
+    y = of_entity[entities]
+    folds = entity_folds(y, np.zeros_like(y), entities, 2, seed)
+    assert (folds.reshape(-1, 3) == folds.reshape(-1, 3)[:, :1]).all()
+    for fold in (0, 1):
+        assert set(y[folds == fold]) == {0, 1}
+
+
+def test_one_person_of_a_class_cannot_be_cross_validated():
+    y = np.array([1, 1, 0, 0, 0, 0])
+    with pytest.raises(InputError, match=r"groups: the rows of one class belong to fewer than 2"):
+        entity_folds(y, np.zeros(6, dtype=int), np.array([0, 0, 1, 2, 3, 4]), 2, 0)
+
+
+def test_fewer_people_than_folds_give_fewer_folds():
+    y = np.array([1, 1, 1, 0, 0, 0, 0])
+    with pytest.warns(DegradedWarning, match="3 folds are used instead of 5"):
+        folds = entity_folds(y, np.zeros(7, dtype=int), np.arange(7), 5, 0)
+    assert folds.max() == 2
+
+
+def test_copies_of_people_on_both_sides_are_told():
+    X, y, group = people(600)
+    twice = Inputs(
+        X=pd.concat([X, X], ignore_index=True), y=np.tile(y, 2), sensitive=np.tile(group, 2)
+    )
+    with pytest.warns(DegradedWarning, match=r"equal a row of the search.*groups="):
+        divided(twice, certify=0.5)
+    known = Inputs(
+        X=twice.X, y=twice.y, sensitive=twice.sensitive, groups=np.tile(np.arange(600), 2)
+    )
+    divided(known, certify=0.5)
+    coarse = Inputs(X=twice.X.round(0), y=twice.y, sensitive=twice.sensitive)
+    divided(coarse, certify=0.5)
+
+
+def test_only_two_classes_are_certified():
+    X, _, group = people(600)
+    inputs = Inputs(X=X, y=np.arange(600) % 3, sensitive=group)
+    division = divided(inputs)
+    assert (division.vault, division.plan.reason) == (None, Reason.NO_EXACT_TEST)
+    assert division.inputs is inputs
+
+
+def test_people_who_have_rows_of_all_labels_are_dealt_to_as_many_folds_as_asked():
+    entities = np.repeat(np.arange(30), 2)
+    folds = entity_folds(np.tile([0, 1], 30), np.zeros(60, dtype=int), entities, 5, 0)
+    assert np.bincount(folds).tolist() == [12] * 5
