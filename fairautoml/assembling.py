@@ -1,33 +1,47 @@
-"""From the pool of a search to what is served: the ensemble, finer tolerances, the margin.
+"""From the pool of a search to what is served: ensemble, mixture, finer tolerances, the margin.
 
-Nothing is trained: everything is computed from the out-of-fold scores of the trials.
+Nothing is trained: everything is computed from the out-of-fold scores of the trials. Single
+trials, ensemble and mixture compete by what they are worth cross-fitted on the search rows.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.assembly import (
+    Assembled,
     Choice,
     Confidence,
+    Margin,
+    Offers,
+    PoolRule,
     chances_on,
     choose,
     mean_shares,
+    pool_mixture,
     shares_by_fold,
 )
 from fairautoml.evaluation.expansion import Column, column_of, expand_column
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.leaderboard import best_of, order, pareto_front
-from fairautoml.metrics import METRICS, GroupCounts, Undefined
+from fairautoml.metrics import METRICS, Undefined
+from fairautoml.mitigators import Mitigator
 from fairautoml.run import History, RunPlan
+from fairautoml.tasks import TASKS
 from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
 
 ENSEMBLE = "ensemble"
 """Key of the entries of the ensemble, and their learner."""
+
+MIXTURE = "mixture"
+"""The same of the mixture of columns, which decides at random."""
+
+MIXES = "randomized_thresholds"
+"""Post-processor whose presence says that thresholds may be mixed; a mixture goes on from it."""
 
 LIBRARY = 30
 """Columns of lowest log loss that an ensemble is selected from ..."""
@@ -52,71 +66,25 @@ class Finish:
     Parameters
     ----------
     assemble : bool
-        Whether an ensemble is made.
+        Whether an ensemble is made, and a mixture where rules may decide at random.
     max_models : int or None
-        Trials that it may be made of; None = no limit.
+        Trials that either may be made of; None = no limit.
     confidence : "auto", float or None
         How sure it must be that the constraint holds on new people.
     end : float or None
         ``time.monotonic()`` at which ``fit`` should be done; what would take too long is left out.
+    audit_rows : int or None
+        New people that the constraint will be counted on, at least 1; None = all there are.
+    certifiable : callable or None
+        What an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed.
     """
 
     assemble: bool = True
     max_models: int | None = 8
     confidence: Confidence = "auto"
     end: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Margin:
-    """How far the served entry stays inside the limits, why, and what that costs.
-
-    Parameters
-    ----------
-    confidence : "auto", float or None
-        What was asked for.
-    probability : float
-        That the constraints hold on new people, in [0, 1].
-    margin : float
-        Limit minus cross-fitted gap, the smallest over all constraints; negative when one is
-        missed.
-    price : float
-        Objective lost against the best entry that meets the constraints on the search rows.
-    insufficient_evidence : bool
-        Whether no entry is as sure as was asked for.
-    """
-
-    confidence: Confidence
-    probability: float
-    margin: float
-    price: float
-    insufficient_evidence: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled:
-    """What ``assemble`` returns.
-
-    Parameters
-    ----------
-    entries : tuple of Entry
-        Those of the search and those of the ensemble; of finer tolerances only what is served or
-        on the front.
-    best : Entry
-        What is served.
-    margin : Margin or None
-        None when nothing is constrained.
-    library : frozenset of str
-        Trials that an ensemble of this run, or of a longer one, may be made of.
-    seconds : float
-        What it took.
-    """
-
-    entries: tuple[Entry, ...]
-    best: Entry
-    margin: Margin | None
-    library: frozenset[str]
-    seconds: float
+    audit_rows: int | None = None
+    certifiable: Callable[[Entry], float] | None = None
 
 
 def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
@@ -134,25 +102,60 @@ def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Fini
         What is wanted.
     """
     start = time.monotonic()
-    work = _Work(plan, history, artifacts, finish)
-    singles, library = work.singles(), work.library()
-    mixed = work.ensemble(library) if finish.assemble else None
-    columns = ([] if mixed is None else [mixed]) + [work.column(r) for r in singles]
-    pool = (*history.entries, *(() if mixed is None else expand_column(mixed, work.problem)))
-    fine = work.finer(columns)
-    plain = best_of((*pool, *fine))
-    if plain is None:
-        raise ValueError("a search without entries leaves nothing to assemble")
-    keys = {column.trial_key for column in columns}
-    offered = [e for e in (*pool, *fine) if e.trial_key in keys and e.feasible]
-    best, margin = _with_margin(work, plain, offered)
-    front = {id(entry) for entry in pareto_front((*pool, *fine))}
+    offers = gather(plan, history, artifacts, finish)
+    best, margin = serve_best(offers, plan, finish)
+    front = {id(entry) for entry in pareto_front((*offers.usual, *offers.fine))}
     return Assembled(
-        entries=(*pool, *(e for e in fine if e is best or id(e) in front)),
+        entries=(*offers.usual, *(e for e in offers.fine if e is best or id(e) in front)),
         best=best,
         margin=margin,
-        library=frozenset(r.trial.key for r in (*library, *singles)),
+        library=offers.library,
         seconds=time.monotonic() - start,
+    )
+
+
+def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Offers:
+    """Return everything that can be served.
+
+    Parameters
+    ----------
+    plan, history, artifacts, finish
+        As in ``assemble``.
+    """
+    work = _Work(plan, history, artifacts, finish)
+    singles, library = [work.column(r) for r in work.singles()], work.library()
+    mixed = work.ensemble(library) if finish.assemble else None
+    columns = [*([] if mixed is None else [mixed]), *singles]
+    mixture = work.mixture(columns) if finish.assemble else None
+    if mixture is not None:
+        columns.append(mixture)
+    made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
+    return Offers(
+        usual=(*history.entries, *(entry for entries in made for entry in entries)),
+        fine=tuple(work.finer(columns)),
+        columns=frozenset(column.trial_key for column in columns),
+        library=frozenset({*(r.trial.key for r in library), *(c.trial_key for c in singles)}),
+    )
+
+
+def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Margin | None]:
+    """Return what is served, and the margin that it keeps, None when nothing is constrained.
+
+    Parameters
+    ----------
+    offers : Offers
+        At least one entry.
+    plan : RunPlan
+        The search.
+    finish : Finish
+        What is wanted.
+    """
+    every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
+    plain = best_of(every)
+    if plain is None:
+        raise ValueError("a search without entries leaves nothing to assemble")
+    return _with_margin(
+        plan, finish, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
     )
 
 
@@ -168,6 +171,7 @@ class _Work:
         self._artifacts = artifacts
         self._number = 1 + max((r.trial.number for r in history.results), default=-1)
         self._settle = history.settle_seconds / max(1, len(history.results))
+        self._mixes: tuple[Mitigator, ...] = ()
         self._best: dict[str, Entry] = {}
         for entry in order(e for e in history.entries if not (e.constant and e.measures)):
             self._best.setdefault(entry.trial_key, entry)
@@ -207,13 +211,74 @@ class _Work:
         return Column(
             trial_key=ENSEMBLE,
             trial_number=self._number,
-            candidate=_mixture_of(members),
+            candidate=_candidate_of(ENSEMBLE, members),
             seconds=sum(r.seconds for r in members),
-            deployed=shares.astype(np.float32) @ columns,
-            by_fold=by_fold.astype(np.float32) @ columns,
+            deployed=_mean(shares.astype(np.float32), columns),
+            by_fold=_mean(by_fold.astype(np.float32), columns),
             members=tuple(
                 (r.trial.key, float(shares[i])) for r, i in zip(members, at, strict=True)
             ),
+        )
+
+    def mixture(self, columns: Sequence[Column]) -> Column | None:
+        """Return several columns side by side, None when they may not be mixed at random."""
+        problem = self.problem
+        allowed = any(mitigator.name == MIXES for mitigator in problem.mitigators)
+        chosen = self._affordable(columns)
+        if (
+            not (allowed and problem.goal.targets and problem.objective.on == "decisions")
+            or len(chosen) < 2
+            or not self._in_time(FINE_COST)
+        ):
+            return None
+        parts = [column.members or ((column.trial_key, 1.0),) for column in chosen]
+        self._mixes = (pool_mixture(parts),)
+        folds = range(int(problem.folds.max()) + 1)
+        return Column(
+            trial_key=MIXTURE,
+            trial_number=self._number + 1,
+            candidate=Candidate(learner=MIXTURE),
+            seconds=0.0,
+            deployed=np.stack([column.deployed for column in chosen], axis=1),
+            by_fold=np.stack(
+                [np.stack([c.of_fold(fold) for c in chosen], axis=1) for fold in folds]
+            ),
+        )
+
+    def _affordable(self, columns: Sequence[Column]) -> list[Column]:
+        """Return the first columns that no more trials than allowed stand behind."""
+        chosen: list[Column] = []
+        behind: set[str] = set()
+        most = self.finish.max_models
+        for column in columns:
+            keys = behind | {key for key, _ in column.members or ((column.trial_key, 1.0),)}
+            if most is None or len(keys) <= most:
+                chosen.append(column)
+                behind = keys
+        return chosen
+
+    def expanded(self, column: Column, tolerances: tuple[float, ...] | None = None) -> list[Entry]:
+        """Return the entries of a column, at the usual tolerances or the given ones."""
+        problem = self.problem
+        if tolerances is not None:
+            problem = replace(problem, tolerances=tolerances)
+        if column.trial_key != MIXTURE:
+            return list(expand_column(column, problem))
+        found = expand_column(column, replace(problem, mitigators=self._mixes))
+        return [self._of_mixture(entry) for entry in found]
+
+    def _of_mixture(self, entry: Entry) -> Entry:
+        """Return an entry of the mixture that names what its rule reads, and no more."""
+        if not isinstance(entry.rule, PoolRule):
+            raise TypeError(f"a mixture is decided by a PoolRule, not by {entry.rule!r}")
+        rule = entry.rule.compact()
+        members = [r for r in self._results if r.trial.key in dict(rule.trials())]
+        return replace(
+            entry,
+            rule=rule,
+            members=rule.trials(),
+            candidate=_candidate_of(MIXTURE, members),
+            seconds=sum(result.seconds for result in members),
         )
 
     def _shares(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -229,6 +294,7 @@ class _Work:
             data.weight[rows],
             self.problem.folds[rows],
             most=self.finish.max_models,
+            task=data.task,
         )
 
     def finer(self, columns: Sequence[Column]) -> list[Entry]:
@@ -239,11 +305,10 @@ class _Work:
         many = groups is not None and groups.n_cells > 2
         grid = np.linspace(0.0, targets[0].limit, FINE_MANY if many else FINE).tolist()
         between = tuple(t for t in grid if t not in self.problem.tolerances)
-        problem = replace(self.problem, tolerances=between)
         found: list[Entry] = []
         for column in columns if between else ():
             if self._in_time(FINE_COST):
-                found += [e for e in expand_column(column, problem) if e.tolerance is not None]
+                found += [e for e in self.expanded(column, between) if e.tolerance is not None]
         return found
 
     def _in_time(self, results: float) -> bool:
@@ -252,42 +317,51 @@ class _Work:
         return end is None or time.monotonic() + results * self._settle < end
 
 
-def _mixture_of(members: Sequence[TrialResult]) -> Candidate:
-    """Return what an ensemble is called: all encodings and mitigations of its members."""
+def _mean(shares: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return weighted sums of columns, of one row of shares or of several."""
+    flat: NDArray[np.float32] = shares @ columns.reshape(len(columns), -1)
+    return flat.reshape(*shares.shape[:-1], *columns.shape[1:])
+
+
+def _candidate_of(name: str, members: Sequence[TrialResult]) -> Candidate:
+    """Return what several trials are called: all their encodings and mitigations."""
     candidates = [result.trial.candidate for result in members]
     return Candidate(
-        learner=ENSEMBLE,
+        learner=name,
         encoding="+".join(sorted({c.encoding for c in candidates})),
         mitigation="+".join(sorted({c.mitigation for c in candidates})),
     )
 
 
 def _with_margin(
-    work: _Work, plain: Entry, offered: Sequence[Entry]
+    plan: RunPlan, finish: Finish, plain: Entry, offered: Sequence[Entry]
 ) -> tuple[Entry, Margin | None]:
     """Return what is served in place of the entry that is best on the search rows."""
-    problem, confidence = work.problem, work.finish.confidence
+    problem, confidence = plan.problem, finish.confidence
     if not plain.measures:
         return plain, None
-    chances = chances_on(problem.dataset, problem.goal.targets, work.seed)
+    chances = chances_on(
+        problem.dataset, problem.goal.targets, plan.seed, audit_rows=finish.audit_rows
+    )
     if confidence is None or not plain.feasible:
         chance = chances.met(plain.counts)
         insufficient = isinstance(confidence, float) and chance < confidence
         chosen = Choice(entry=plain, probability=chance, insufficient=insufficient)
     else:
         on_scores = problem.objective.on == "scores"
+        certain = finish.certifiable if confidence == "auto" else None
         chosen = choose(
             # All rules of a column are worth the same on scores: the choice is within the best.
             [e for e in order(offered) if not on_scores or e.value == plain.value],
             confidence,
-            chance=lambda entry: chances.met(entry.counts),
+            chance=lambda e: chances.met(e.counts) * (1.0 if certain is None else certain(e)),
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_worth_of_alike(problem),
         )
     entry = chosen.entry
     return entry, Margin(
         confidence=confidence,
-        probability=chosen.probability,
+        probability=chances.met(entry.counts),
         margin=-entry.excess,
         price=plain.value - entry.value,
         insufficient_evidence=chosen.insufficient,
@@ -295,16 +369,13 @@ def _with_margin(
 
 
 def _worth_of_alike(problem: Problem) -> float:
-    """Return what the better of the two decisions for everybody is worth."""
+    """Return what the best of the answers that are the same for everybody is worth."""
     data, metric = problem.dataset, problem.objective
     metric = METRICS.get("accuracy") if metric.on == "scores" else metric
-    found = []
-    for decision in (0.0, 1.0):
-        everybody = np.full(data.n_rows, decision)
+    task, found = TASKS.get(data.task), []
+    for everybody in task.alike(data.y, data.weight, len(data.classes)):
         value = metric.value(
-            GroupCounts.from_rows(
-                np.zeros_like(data.cells), data.y, everybody, data.weight, n_groups=1
-            )
+            task.tally(np.zeros_like(data.cells), data.y, everybody, data.weight, n_groups=1)
         )
         if not isinstance(value, Undefined):
             found.append(value if metric.greater_is_better else -value)

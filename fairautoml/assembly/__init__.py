@@ -1,19 +1,28 @@
 """From the pool of trained models to the final classifier."""
 
-from fairautoml.assembly.blend import Blend
+from fairautoml.assembly.blend import Blend, Columns, models_of
 from fairautoml.assembly.chances import Chances, chances_on
 from fairautoml.assembly.choice import Choice, Confidence, choose
 from fairautoml.assembly.classifier import FairClassifier
 from fairautoml.assembly.greedy import mean_shares, shares_by_fold
+from fairautoml.assembly.mixture import PoolRule, pool_mixture
+from fairautoml.assembly.offers import Assembled, Margin, Offers
 
 __all__ = [
+    "Assembled",
     "Blend",
     "Chances",
     "Choice",
+    "Columns",
     "Confidence",
     "FairClassifier",
+    "Margin",
+    "Offers",
+    "PoolRule",
     "chances_on",
     "choose",
     "mean_shares",
+    "models_of",
+    "pool_mixture",
     "shares_by_fold",
 ]

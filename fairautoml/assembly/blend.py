@@ -1,12 +1,15 @@
-"""The weighted mean of several models: what an ensemble serves."""
+"""What an ensemble or a mixture serves: weighted means of several models."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.assembly.mixture import PoolRule
 from fairautoml.mitigators import ScoreModel
+from fairautoml.trials import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,51 @@ class Blend:
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the weighted mean of P(y = 1), shape (n_rows,)."""
-        total = np.zeros(X.shape[0])
-        for model, share in self.members:
-            total += share * model.scores(X, cells)
-        return total.astype(np.float32)
+        return _mean([(model.scores(X, cells), share) for model, share in self.members])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Several weighted means of the same models.
+
+    Parameters
+    ----------
+    models : mapping of str to ScoreModel
+        By trial.
+    columns : tuple of tuple of (str, float)
+        Per column the trials and their shares, which sum to 1.
+    """
+
+    models: Mapping[str, ScoreModel]
+    columns: tuple[tuple[tuple[str, float], ...], ...]
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1) by each column, shape (n_rows, n_columns)."""
+        known = {key: model.scores(X, cells) for key, model in self.models.items()}
+        means = [_mean([(known[key], share) for key, share in each]) for each in self.columns]
+        return np.stack(means, axis=1)
+
+
+def _mean(parts: list[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]:
+    total = np.zeros(parts[0][0].shape)
+    for scores, share in parts:
+        total += share * scores
+    return total.astype(np.float32)
+
+
+def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
+    """Return what scores new rows for the rule of an entry.
+
+    Parameters
+    ----------
+    entry : Entry
+        Of a trial, an ensemble or a mixture.
+    bags : mapping of str to ScoreModel
+        By trial; those of the entry are among them.
+    """
+    if isinstance(entry.rule, PoolRule):
+        models = {key: bags[key] for key in entry.sources}
+        return Columns(models=models, columns=entry.rule.columns)
+    if entry.members:
+        return Blend(tuple((bags[key], share) for key, share in entry.members))
+    return bags[entry.trial_key]

@@ -2,7 +2,8 @@
 
 A parametric bootstrap of the largest gap: the rates of every cell of groups are moved by the
 noise of that many rows, jointly for all rates of a cell, and the limits are checked on what comes
-out. The same draws serve all rules, so that rules are compared without noise. For choosing and
+out. Where the constraints will be counted on a finite sample of new people, its noise comes on
+top. The same draws serve all rules, so that rules are compared without noise. For choosing and
 display, never a certificate.
 """
 
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.assembly.chances_other import OtherChances, other_chances_on
+from fairautoml.assembly.gaps import gaps_of
 from fairautoml.data.dataset import Dataset
-from fairautoml.metrics import GroupCounts, Metric, Undefined
-from fairautoml.metrics._disparity import worst
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import Target
 
@@ -29,7 +30,8 @@ class Chances:
     Parameters
     ----------
     n_rows : ndarray of float64, shape (n_cells, 2)
-        Effective rows by finest cell and label.
+        Effective rows by finest cell and label; with an audit, as many as have the noise of both
+        samples together.
     noise : ndarray of float64, shape (n_draws, n_cells, 3)
         Standard normal: for the share of label 1 and for the acceptance of label 0 and label 1.
     targets : tuple of Target
@@ -51,7 +53,7 @@ class Chances:
         tables = self._redrawn(counts)
         met = np.ones(len(tables), dtype=bool)
         for target in self.targets:
-            met &= _gaps(target, tables) <= target.limit
+            met &= gaps_of(target, tables) <= target.limit
         return float(met.mean())
 
     def _redrawn(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,30 +85,9 @@ def _moved(
     return moved
 
 
-def _gaps(target: Target, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the gap of each table, infinite where undefined, shape (n_draws,)."""
-    system, metric = target.system, target.metric
-    merged = np.zeros((len(tables), system.n_groups, 2, 2))
-    for cell in np.flatnonzero(system.of_cell >= 0):
-        merged[:, system.of_cell[cell]] += tables[:, cell]
-    values = _by_rates(metric, merged) if metric.rates else _one_by_one(metric, merged)
-    gaps = values if metric.form == "difference" else 1.0 - values
-    return np.where(np.isnan(gaps), np.inf, gaps)
-
-
-def _by_rates(metric: Metric, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Evaluate all draws at once: to ``GroupCounts`` they are just more groups."""
-    counts = GroupCounts(tables.reshape(-1, 2, 2))
-    by_rate = np.stack([counts.rates(rate).reshape(tables.shape[:2]) for rate in metric.rates])
-    return worst(by_rate, metric.form)
-
-
-def _one_by_one(metric: Metric, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = (metric.value(GroupCounts(table)) for table in tables)
-    return np.array([np.nan if isinstance(value, Undefined) else value for value in found])
-
-
-def chances_on(dataset: Dataset, targets: Sequence[Target], seed: int) -> Chances:
+def chances_on(
+    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_rows: int | None = None
+) -> Chances | OtherChances:
     """Return the draws for rules that are counted on the given rows.
 
     Parameters
@@ -117,9 +98,17 @@ def chances_on(dataset: Dataset, targets: Sequence[Target], seed: int) -> Chance
         At least one.
     seed : int
         Root seed of the run.
+    audit_rows : int or None
+        New people that the constraints will be counted on, at least 1, groups and labels as here;
+        None = all people there are.
     """
+    if dataset.task != "binary":
+        return other_chances_on(dataset, targets, seed, audit_rows=audit_rows)
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
     n_rows = effective_rows(cell_and_label, dataset.weight, 2 * n_cells).reshape(n_cells, 2)
+    if audit_rows is not None:
+        # Both errors are independent: r (1 - r) / n + r (1 - r) / (n factor).
+        n_rows *= audit_rows / (audit_rows + dataset.n_rows)
     rng = np.random.default_rng([seed, DRAWS])
     return Chances(n_rows, rng.standard_normal((DRAWS, n_cells, 3)), tuple(targets))

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.assembly.mixture import PoolRule
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.draws import row_draws
 from fairautoml.data.groups import GroupSchema
 from fairautoml.mitigators import MembershipModel, ScoreModel
+from fairautoml.tasks import TASKS, TaskName
 from fairautoml.trials import Rule, acceptance
 
 
@@ -28,13 +30,15 @@ class FairClassifier:
     groups : GroupSchema or None
         How sensitive values are read.
     classes : ndarray of shape (2,)
-        The user's labels for refusal and acceptance.
+        The user's labels for refusal and acceptance, or of several classes; empty for numbers.
     needs_sensitive : bool
         Whether models or rule read the groups.
     salt : int
         Seed of the draws of a randomised rule.
     membership : MembershipModel or None
         What a rule reads that weighs how likely groups are.
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is.
     """
 
     models: ScoreModel
@@ -45,13 +49,15 @@ class FairClassifier:
     needs_sensitive: bool
     salt: int
     membership: MembershipModel | None = None
+    task: TaskName = "binary"
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return P(y = 1) of encoded rows, shape (n_rows,)."""
-        return self.models.scores(X, cells).astype(np.float64)
+        """Return P(y = 1) of encoded rows, of a mixture the mean of its columns."""
+        found = self.models.scores(X, cells).astype(np.float64)
+        return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
 
-    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return 0 or 1 for encoded rows, shape (n_rows,).
+    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[Any]:
+        """Return the position of the class, or the number, for encoded rows, shape (n_rows,).
 
         A randomised rule draws by the content of the row, so a row is never decided twice in
         different ways and nobody can try again.
@@ -59,10 +65,10 @@ class FairClassifier:
         # The rule was fitted on float32 scores.
         accepted = self.acceptance(X, cells)
         if not self.rule.randomized:
-            return (accepted >= 0.5).astype(np.int64)
+            return TASKS.get(self.task).answers(accepted)
         return (row_draws(X, self.salt) < accepted).astype(np.int64)
 
     def acceptance(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the probability of acceptance under the rule, shape (n_rows,)."""
+        """Return the probability of acceptance under the rule, or as in ``Task``."""
         shares = None if self.membership is None else self.membership.membership(X)
         return acceptance(self.rule, self.models.scores(X, cells), cells, shares)

@@ -5,8 +5,12 @@ ICML 2004: forward selection with replacement, the best round kept. Their bags o
 of rows here: one selection per fold on the rows of the other folds, then the mean.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from fairautoml.metrics import TaskName
 
 ROUNDS = 25
 """Models that are added, repetitions included."""
@@ -17,35 +21,38 @@ SMALLEST_PROBABILITY = 1e-6
 
 def select_greedily(
     columns: NDArray[np.float32],
-    y: NDArray[np.integer],
+    y: NDArray[Any],
     weight: NDArray[np.float64],
     *,
     most: int | None,
     rounds: int = ROUNDS,
+    task: TaskName = "binary",
 ) -> NDArray[np.float64]:
     """Return the share of each column in the mean of lowest log loss that is found.
 
     Parameters
     ----------
     columns : ndarray of float32, shape (n_columns, n_rows)
-        P(y = 1) by each model; of equally good ones the first is taken.
+        P(y = 1) by each model; of equally good ones the first is taken. Of several classes the
+        probability of each, shape (n_columns, n_rows, n_classes); in regression predictions.
     y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
+        Labels 0 or 1; 0, 1, 2, ...; or numbers.
     weight : ndarray of float64, shape (n_rows,)
         Sample weights.
     most : int or None
         Different columns at the most, at least 1; None = no limit.
     rounds : int
         Columns to add, at least 1.
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is; the loss of numbers is the squared error.
 
     Returns
     -------
     ndarray of float64, shape (n_columns,)
         Shares that sum to 1.
     """
-    given = np.where(y == 1, columns, np.float32(1.0) - columns)
-    # The mean of what the models give the true label is what their mean gives it.
-    given = np.maximum(given, np.float32(SMALLEST_PROBABILITY))
+    given = _given(columns, y, task)
+    loss = _squared_error if task == "regression" else _loss
     share = (weight / weight.sum()).astype(np.float32)
     picked = np.zeros(len(columns))
     total = np.zeros(len(y), dtype=np.float32)
@@ -54,7 +61,7 @@ def select_greedily(
         open_to = np.arange(len(columns))
         if most is not None and np.count_nonzero(picked) >= most:
             open_to = np.flatnonzero(picked)
-        losses = np.array([_loss(total + given[at], done, share) for at in open_to])
+        losses = np.array([loss(total + given[at], done, share) for at in open_to])
         at = open_to[losses.argmin()]
         picked[at] += 1
         total += given[at]
@@ -63,23 +70,42 @@ def select_greedily(
     return best
 
 
+def _given(columns: NDArray[np.float32], y: NDArray[Any], task: TaskName) -> NDArray[np.float32]:
+    """Return what the loss of a mean is computed from by the mean of it, (n_columns, n_rows)."""
+    if task == "regression":
+        # Differences first: float32 sums of large numbers would lose what matters.
+        errors: NDArray[np.float32] = (columns - y).astype(np.float32)
+        return errors
+    if task == "multiclass":
+        given = columns[:, np.arange(len(y)), y]
+    else:
+        given = np.where(y == 1, columns, np.float32(1.0) - columns)
+    # The mean of what the models give the true label is what their mean gives it.
+    return np.maximum(given, np.float32(SMALLEST_PROBABILITY))
+
+
+def _squared_error(total: NDArray[np.float32], count: int, share: NDArray[np.float32]) -> float:
+    return float(share @ np.square(total / count))
+
+
 def _loss(total: NDArray[np.float32], count: int, share: NDArray[np.float32]) -> float:
     return float(np.log(count) - share @ np.log(total))
 
 
 def shares_by_fold(
     columns: NDArray[np.float32],
-    y: NDArray[np.integer],
+    y: NDArray[Any],
     weight: NDArray[np.float64],
     folds: NDArray[np.integer],
     *,
     most: int | None,
+    task: TaskName = "binary",
 ) -> NDArray[np.float64]:
     """Return for each fold the shares that the rows of the other folds select.
 
     Parameters
     ----------
-    columns, y, weight, most
+    columns, y, weight, most, task
         As in ``select_greedily``.
     folds : ndarray of int, shape (n_rows,)
         Fold of each row, every fold from 0 on among them.
@@ -92,7 +118,11 @@ def shares_by_fold(
     return np.array(
         [
             select_greedily(
-                columns[:, folds != fold], y[folds != fold], weight[folds != fold], most=most
+                columns[:, folds != fold],
+                y[folds != fold],
+                weight[folds != fold],
+                most=most,
+                task=task,
             )
             for fold in range(int(folds.max()) + 1)
         ]

@@ -1,12 +1,13 @@
 """The ensemble and the margin, from fit to prediction."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.assembling import ENSEMBLE, Finish
+from fairautoml.assembling import ENSEMBLE, MIXTURE, Finish
 from fairautoml.assembly import Blend
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, ParameterError
@@ -163,7 +164,7 @@ def test_the_same_seed_gives_the_same_ensemble_and_choice(people, fitted):
 
 
 def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
-    monkeypatch.setattr("fairautoml.automl.finish_of", lambda wishes, start: Finish(end=0.0))
+    monkeypatch.setattr("fairautoml.conducting.finish_of", lambda *_: Finish(end=0.0))
     model = quick().fit(*people, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
@@ -198,3 +199,55 @@ def test_a_confidence_that_is_none_is_refused(confidence):
 def test_an_ensemble_of_fewer_than_two_is_refused(most):
     with pytest.raises(ParameterError, match="must be a whole number of at least 2"):
         FairAutoML(max_models=most).check_parameters()
+
+
+def mixtures(model):
+    return [entry for entry in model.pool_.board.entries if entry.trial_key == MIXTURE]
+
+
+@pytest.fixture(scope="module")
+def at_random(people):
+    return quick(randomized=True, max_models=4).fit(*people, "sex")
+
+
+def test_a_mixture_of_the_pool_is_offered_where_rules_may_decide_at_random(at_random, fitted):
+    entries = mixtures(at_random)
+    assert len(entries) > 3
+    assert mixtures(fitted) == []
+    for entry in entries:
+        assert entry.candidate.learner == MIXTURE
+        assert 0 < len(entry.members) <= 4
+        assert sum(share for _, share in entry.members) == pytest.approx(1.0)
+
+
+def test_a_served_mixture_gives_a_row_one_decision_in_any_company(people, at_random):
+    X, _ = people
+    entry = max(mixtures(at_random), key=lambda e: (e.rule.randomized, len(e.members)))
+    assert entry.rule.randomized
+    model = copy.copy(at_random)
+    bags = {key: at_random.pool_.bags.get(key) for key in entry.sources}
+    if None in bags.values():
+        pytest.fail(f"models of {entry.sources} are not kept")
+    model._serve(at_random.pool_, entry)
+    decisions = model.predict(X)
+    assert np.array_equal(model.predict(X.iloc[::-1])[::-1], decisions)
+    assert np.array_equal(model.predict(X.iloc[:7]), decisions[:7])
+    accepted = model.predict_proba(X)[:, 1]
+    assert ((accepted == 0) | (accepted == 1) | entry.rule.randomized).all()
+    assert (decisions[accepted == 1] == "yes").all()
+    assert (decisions[accepted == 0] == "no").all()
+
+
+def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(people):
+    model = quick(randomized=True, confidence=None).fit(*people, "sex")
+    offered = [e for e in model.pool_.board.entries if e.feasible]
+    assert {"ensemble", MIXTURE} < {e.trial_key for e in offered}
+    assert model.best_entry_.value == max(e.value for e in offered)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"assemble": False}, {"mitigators": ["group_thresholds"]}, {"objective": "roc_auc"}],
+)
+def test_there_is_no_mixture_that_was_not_asked_for(people, parameters):
+    assert mixtures(quick(randomized=True, n_trials=3, **parameters).fit(*people, "sex")) == []

@@ -1,0 +1,223 @@
+"""The randomised optimum over several score columns: the linear program over the pool.
+
+Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413:
+mixing thresholds reaches every point of the convex hull of a group's ROC curve. Here the hull is
+that of the curves of all columns together, so that no rule that thresholds them, at random or not,
+is more accurate on the fitted rows. A basic solution mixes in at most as many groups as there are
+constraints that bind, so few columns are ever needed.
+
+Scores have one column per model here: ``ScoreRows.scores`` has shape (n_rows, n_columns).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._cells import Cuts, build_cuts, shrunk
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, pose
+from fairautoml.trials import Rule
+
+Shares = tuple[tuple[str, float], ...]
+"""Trials and their shares in the mean that is a column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Accept scores of one column of at least ``threshold`` with probability ``share``."""
+
+    column: int
+    threshold: float
+    share: float
+
+    def describe(self) -> str:
+        """Return it in a few words; columns are counted from 1."""
+        cut = {np.inf: "nobody", -np.inf: "everybody"}.get(
+            self.threshold, f"column {self.column + 1} >= {self.threshold:.4f}"
+        )
+        return cut if self.share == 1.0 else f"{cut} (share {self.share:.3f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRule:
+    """Accept a row when a column, drawn for its group, reaches that column's threshold.
+
+    Parameters
+    ----------
+    parts : tuple of tuple of Part
+        Per group what is mixed; the shares of a group sum to 1.
+    columns : tuple of Shares
+        The trials whose mean each column is.
+    labels : tuple of str
+        Display name of each group.
+    group_of_cell : tuple of int
+        Group of each finest cell, -1 = none.
+    neutral : float
+        Threshold on the mean of the columns for rows without a group.
+    """
+
+    parts: tuple[tuple[Part, ...], ...]
+    columns: tuple[Shares, ...]
+    labels: tuple[str, ...]
+    group_of_cell: tuple[int, ...]
+    neutral: float
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: what is mixed depends on the group."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """Whether some group is decided by more than one part."""
+        return any(len(of_group) > 1 for of_group in self.parts)
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance, shape (n_rows,).
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_rows, n_columns)
+            P(y = 1) by each column.
+        cells : ndarray of int, shape (n_rows,)
+            Finest cell of each row, -1 = unknown.
+        """
+        group = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)[cells]
+        wide = scores.astype(np.float64)
+        # A sum over columns by NumPy's own order would depend on the rows that come along.
+        mean = sum(wide[:, at] for at in range(wide.shape[1])) / wide.shape[1]
+        accepted = np.where(group < 0, mean >= self.neutral, 0.0)
+        for at, of_group in enumerate(self.parts):
+            here = np.flatnonzero(group == at)
+            for part in of_group:
+                accepted[here] += part.share * (wide[here, part.column] >= part.threshold)
+        return np.minimum(accepted, 1.0)
+
+    def describe(self) -> str:
+        """Return the parts by group in one line."""
+        return "; ".join(
+            f"{label}: " + " or ".join(part.describe() for part in of_group)
+            for label, of_group in zip(self.labels, self.parts, strict=True)
+        )
+
+    def compact(self) -> "PoolRule":
+        """Return the same rule over the columns that it reads."""
+        read = sorted({part.column for of_group in self.parts for part in of_group})
+        return replace(
+            self,
+            columns=tuple(self.columns[at] for at in read),
+            parts=tuple(
+                tuple(replace(part, column=read.index(part.column)) for part in of_group)
+                for of_group in self.parts
+            ),
+        )
+
+    def trials(self) -> Shares:
+        """Return all trials behind the columns, and their shares in the mean of the columns."""
+        total: dict[str, float] = {}
+        for column in self.columns:
+            for key, share in column:
+                total[key] = total.get(key, 0.0) + share / len(self.columns)
+        return tuple(total.items())
+
+
+def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
+    """Return the post-processor that mixes thresholds of the given columns.
+
+    It is no plug-in: what it reads exists once a search has ended.
+
+    Parameters
+    ----------
+    columns : sequence of Shares
+        What each column of the scores is, the one that labels are shrunk towards first.
+    """
+    known = tuple(columns)
+
+    def fit_rules(
+        rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+    ) -> list[tuple[float | None, Rule | None]]:
+        return [*fit_pool_rules(rows, goal, tolerances, known)]
+
+    return Mitigator(
+        name="pool_mixture",
+        stage="post",
+        needs_sensitive_at_predict=True,
+        serves=THRESHOLDS_SERVE,
+        randomizes=True,
+        fit_rules=fit_rules,
+    )
+
+
+def fit_pool_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float], columns: tuple[Shares, ...]
+) -> list[tuple[float, PoolRule | None]]:
+    """Return the best mixture over all columns for every tolerance, None where there is none.
+
+    Gaps are kept in expectation over the draws.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        ``scores`` of shape (n_rows, n_columns), by models that did not see the rows.
+    goal : Goal
+        At least one constraint.
+    tolerances : sequence of float
+        Gaps asked for on the first target.
+    columns : tuple of Shares
+        What the columns are.
+    """
+    first = replace(rows, scores=rows.scores[:, 0])
+    posed = pose(first, goal)
+    # The same labels for all columns: each column's own would favour the one with extreme scores.
+    labelled = shrunk(first, goal, posed.groups, posed.system.n_groups)
+    by_column = [
+        build_cuts(
+            replace(labelled, scores=rows.scores[:, at]), posed.groups, posed.system.n_groups
+        )
+        for at in range(rows.scores.shape[1])
+    ]
+    merged = [_merged(of_group) for of_group in zip(*by_column, strict=True)]
+    solved = posed.mixtures([cuts for cuts, _ in merged], tolerances)
+    found: list[tuple[float, PoolRule | None]] = []
+    for tolerance, picks in zip(tolerances, solved, strict=True):
+        rule = None
+        if picks is not None:
+            rule = PoolRule(
+                parts=_parts(merged, picks, posed.neutral),
+                columns=columns,
+                labels=posed.system.labels,
+                group_of_cell=tuple(int(g) for g in posed.system.of_cell),
+                neutral=posed.neutral,
+            )
+        found.append((tolerance, rule))
+    return found
+
+
+def _merged(by_column: Sequence[Cuts]) -> tuple[Cuts, NDArray[np.int64]]:
+    """Return the cuts of all columns as those of one curve, and the column of each."""
+    accepted = np.concatenate([cuts.accepted for cuts in by_column])
+    thresholds = np.concatenate([cuts.thresholds for cuts in by_column])
+    sizes = [len(cuts.thresholds) for cuts in by_column]
+    column = np.repeat(np.arange(len(by_column)), sizes)
+    # From "nobody" to "everybody", as the hull expects it: by false, then by true acceptances.
+    order = np.lexsort((accepted[:, 1], accepted[:, 0]))
+    return Cuts(thresholds=thresholds[order], accepted=accepted[order]), column[order]
+
+
+def _parts(
+    merged: Sequence[tuple[Cuts, NDArray[np.int64]]], picks: Picks, neutral: float
+) -> tuple[tuple[Part, ...], ...]:
+    # A group without rows has no best threshold: it is decided like rows without a group.
+    return tuple(
+        (Part(column=0, threshold=neutral, share=1.0),)
+        if cuts.empty
+        else tuple(
+            Part(column=int(column[at]), threshold=float(cuts.thresholds[at]), share=share)
+            for at, share in of_group
+        )
+        for (cuts, column), of_group in zip(merged, picks, strict=True)
+    )

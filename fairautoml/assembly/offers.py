@@ -1,0 +1,96 @@
+"""What can be served after a search, and how what is served keeps inside the limits."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from fairautoml.assembly.choice import Confidence
+from fairautoml.trials import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """What can be served, before a margin is chosen.
+
+    Parameters
+    ----------
+    usual : tuple of Entry
+        Entries of the usual tolerances: of all trials, the ensemble, the mixture.
+    fine : tuple of Entry
+        Entries of the tolerances between, of the columns that a margin is chosen on.
+    columns : frozenset of str
+        Keys of those columns.
+    library : frozenset of str
+        Trials that an ensemble of this run, or of a longer one, may be made of.
+    """
+
+    usual: tuple[Entry, ...]
+    fine: tuple[Entry, ...]
+    columns: frozenset[str]
+    library: frozenset[str]
+
+    def only(self, keys: Collection[str]) -> "Offers":
+        """Return what the columns of the given keys offer.
+
+        Parameters
+        ----------
+        keys : collection of str
+            Trials, ``"ensemble"`` or ``"mixture"``.
+        """
+        return replace(
+            self,
+            usual=tuple(entry for entry in self.usual if entry.trial_key in keys),
+            fine=tuple(entry for entry in self.fine if entry.trial_key in keys),
+            columns=self.columns & set(keys),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """How far the served entry stays inside the limits, why, and what that costs.
+
+    Parameters
+    ----------
+    confidence : "auto", float or None
+        What was asked for.
+    probability : float
+        That the constraints hold on new people, in [0, 1].
+    margin : float
+        Limit minus cross-fitted gap, the smallest over all constraints; negative when one is
+        missed.
+    price : float
+        Objective lost against the best entry that meets the constraints on the search rows.
+    insufficient_evidence : bool
+        Whether no entry is as sure as was asked for.
+    """
+
+    confidence: Confidence
+    probability: float
+    margin: float
+    price: float
+    insufficient_evidence: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """What ``assemble`` returns.
+
+    Parameters
+    ----------
+    entries : tuple of Entry
+        Those of the search and those of the ensemble; of finer tolerances only what is served or
+        on the front.
+    best : Entry
+        What is served.
+    margin : Margin or None
+        None when nothing is constrained.
+    library : frozenset of str
+        Trials that an ensemble of this run, or of a longer one, may be made of.
+    seconds : float
+        What it took.
+    """
+
+    entries: tuple[Entry, ...]
+    best: Entry
+    margin: Margin | None
+    library: frozenset[str]
+    seconds: float

@@ -1,0 +1,189 @@
+"""What one pool of trained models answers to one constraint, in every way of assembling it."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fairautoml.assembling import ENSEMBLE, MIXTURE, Finish, gather, serve_best
+from fairautoml.assembly import Confidence, Offers
+from fairautoml.bench.pools_rows import HeldRows
+from fairautoml.evaluation.expansion import expand
+from fairautoml.leaderboard import best_of
+from fairautoml.metrics import Constraint
+from fairautoml.options import Wishes
+from fairautoml.posing import Setting, make_problem
+from fairautoml.run import History, RunPlan
+from fairautoml.trials import Artifacts, Entry, TrialResult
+
+MARGINS: Mapping[str, tuple[Confidence, bool]] = {
+    "off": (None, False),
+    "auto": ("auto", False),
+    "0.95": (0.95, False),
+    "auto audit": ("auto", True),
+    "0.95 audit": (0.95, True),
+}
+"""Confidence, and whether the noise of the held-out rows is counted in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pool:
+    """Models that were trained once, for any question.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        How they were trained; its problem has no constraint.
+    results : tuple of TrialResult
+        Those that succeeded.
+    artifacts : Artifacts
+        Their scores.
+    held : HeldRows
+        What they are judged on.
+    wishes : Wishes
+        What was asked for.
+    """
+
+    plan: RunPlan
+    results: tuple[TrialResult, ...]
+    artifacts: Artifacts
+    held: HeldRows
+    wishes: Wishes
+
+    def asked(self, constraint: Constraint, *, randomized: bool) -> RunPlan:
+        """Return the plan with a constraint.
+
+        Parameters
+        ----------
+        constraint : Constraint
+            What is demanded.
+        randomized : bool
+            Whether rules may decide at random.
+        """
+        setting = Setting(sensitive_at_predict=True, randomized=randomized)
+        wishes = replace(self.wishes, constraints=(constraint,))
+        return replace(self.plan, problem=make_problem(self.plan.problem.dataset, wishes, setting))
+
+
+def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
+    """Return one row per way of assembling and margin.
+
+    ``who`` is ``single`` (the best of the best trials), ``ensemble``, ``mixture`` (rules that
+    decide at random), ``served`` and ``served randomized`` (what ``fit`` chooses among them by
+    cross-fitted value), and, chosen or fitted on the held-out rows themselves, ``hindsight`` (the
+    best single trial), ``oracle`` (the program on the real labels, an upper bound) and ``oracle
+    plug-in`` (the program as the search fits it). ``default`` is the first trial of the portfolio.
+
+    Parameters
+    ----------
+    pool : Pool
+        The models.
+    constraint : Constraint
+        The question.
+    """
+    plan = pool.asked(constraint, randomized=False)
+    history = History()
+    for result in pool.results:
+        scores = pool.artifacts.scores(result.trial.key)
+        history.add(result, expand(result, scores, plan.problem), 0.0)
+    start = time.process_time()
+    offers = gather(plan, history, pool.artifacts, Finish())
+    middle = time.process_time()
+    mixed_plan = pool.asked(constraint, randomized=True)
+    mixed = gather(mixed_plan, history, pool.artifacts, Finish())
+    seconds = (middle - start, time.process_time() - middle)
+    singles = offers.columns - {ENSEMBLE}
+    averaged = offers.columns & {ENSEMBLE} or singles
+    ways = (
+        ("single", plan, offers.only(singles), 0.0),
+        ("ensemble", plan, offers.only(averaged), seconds[0]),
+        ("served", plan, offers, seconds[0]),
+        ("mixture", mixed_plan, mixed.only(mixed.columns & {MIXTURE}), seconds[1]),
+        ("served randomized", mixed_plan, mixed, seconds[1]),
+    )
+    found = [
+        row
+        for who, asked, offered, took in ways
+        if offered.usual
+        for row in _by_margin(pool, asked, offered, {"who": who, "seconds": round(took, 3)})
+    ]
+    at_limit = _at_limits(pool, plan, mixed, offers.only(averaged))
+    found += _beyond(pool, plan, offers.only(averaged), at_limit)
+    label = {"constraint": constraint.label, "limit": constraint.limit}
+    return [{**label, "at_limit": at_limit.get(row["who"]), **row} for row in found]
+
+
+def _by_margin(
+    pool: Pool, plan: RunPlan, offers: Offers, about: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield what one way serves with each margin, and how it fares."""
+    constraint = _constraint_of(plan)
+    for name, (confidence, audit) in MARGINS.items():
+        start = time.process_time()
+        finish = Finish(confidence=confidence, audit_rows=len(pool.held.y) if audit else None)
+        entry, margin = serve_best(offers, plan, finish)
+        took = time.process_time() - start
+        yield {
+            **about,
+            "margin": name,
+            **pool.held.worth(entry, constraint),
+            "served_by": entry.trial_key if entry.members else "single",
+            "score": entry.value,
+            "search_gap": entry.gap if math.isfinite(entry.gap) else None,
+            "probability": None if margin is None else margin.probability,
+            "insufficient": None if margin is None else margin.insufficient_evidence,
+            "seconds": round(about["seconds"] + took, 3),
+        }
+
+
+def _constraint_of(plan: RunPlan) -> Constraint:
+    (target,) = plan.problem.goal.targets
+    bound = target.limit if target.metric.form == "difference" else 1.0 - target.limit
+    return Constraint(metric=target.metric, bound=bound, system=target.system.name)
+
+
+def _at_limits(
+    pool: Pool, plan: RunPlan, mixed: Offers, averaged: Offers
+) -> dict[str, float | None]:
+    """Return the accuracy at the limit of single trials, ensemble and mixture."""
+    constraint = _constraint_of(plan)
+
+    def of(entries: Sequence[Entry]) -> float | None:
+        return pool.held.at_limit(entries, constraint)
+
+    trials = {r.trial.key: r for r in pool.results if r.trial.candidate != plan.baseline}
+    by_trial = {key: of(_entries(mixed, key)) for key in trials}
+    known = [value for value in by_trial.values() if value is not None]
+    first = min(trials, key=lambda key: trials[key].trial.number)
+    best = best_of(e for e in mixed.usual if e.trial_key in trials)
+    return {
+        "default": by_trial[first],
+        "single": None if best is None else by_trial[best.trial_key],
+        "hindsight": max(known, default=None),
+        "ensemble": of((*averaged.usual, *averaged.fine)),
+        "mixture": of(_entries(mixed, MIXTURE)),
+    }
+
+
+def _entries(offers: Offers, key: str) -> list[Entry]:
+    """Return the entries of a column that decide for certain, or all of the mixture."""
+    return [
+        entry
+        for entry in (*offers.usual, *offers.fine)
+        if entry.trial_key == key and (key == MIXTURE or not entry.rule.randomized)
+    ]
+
+
+def _beyond(
+    pool: Pool, plan: RunPlan, averaged: Offers, at_limit: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    """Return the rows of what was chosen or fitted on the held-out rows, and the default."""
+    constraint, held = _constraint_of(plan), pool.held
+    blank = {"margin": "", "gap": None, "majority": None, "seconds": None}
+    rows = [{**blank, "who": who, "accuracy": at_limit[who]} for who in ("default", "hindsight")]
+    for who, shrink in (("oracle", False), ("oracle plug-in", True)):
+        worth = held.oracle(averaged.usual, plan.problem.goal, constraint, shrink=shrink)
+        if worth is not None:
+            rows.append({**blank, "who": who, **worth})
+    return rows

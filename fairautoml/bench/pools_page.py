@@ -1,0 +1,196 @@
+"""Tables of a sweep of pools: means over seeds, and what was aimed at next to what was reached."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+WHO = ("default", "single", "ensemble", "mixture", "hindsight", "oracle", "oracle plug-in")
+"""Columns of the table of accuracies at the limit."""
+
+QUESTION = ["task", "constraint"]
+
+ENOUGH = 15_000
+"""Search rows from which on the distance to the oracle is aimed at."""
+
+WORSE_THAN_HINDSIGHT, BELOW_ORACLE = 0.0005, 0.003
+"""What an ensemble may lose against the best single trial by hindsight, and to the oracle."""
+
+
+def with_outcome(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with ``met`` and ``strict``.
+
+    A rule whose held-out gap exceeds the limit counts like giving everybody the commoner label.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One per task, seed, constraint, way of assembling and margin.
+    """
+    met = (rows["gap"] <= rows["limit"]).where(rows["gap"].notna() & rows["majority"].notna())
+    strict = rows["accuracy"].where(met == 1, rows["majority"]).where(met.notna())
+    return rows.assign(met=met.astype(float), strict=strict)
+
+
+def summarize(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return means and standard deviations (divisor n - 1) over the seeds.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As in ``with_outcome``.
+
+    Returns
+    -------
+    DataFrame
+        One row per task, constraint, ``who`` and margin: ``seeds``; ``reached``, the share of
+        seeds whose held-out front reaches the limit, over which ``at_limit`` is the mean; ``met``,
+        the share of held-out parts on which the constraint is met.
+    """
+    known = with_outcome(rows)
+    known["reached"] = known["at_limit"].notna().astype(float)
+    groups = known.groupby([*QUESTION, "who", "margin"], sort=False, dropna=False)
+    parts = {"seeds": groups.size(), "reached": groups["reached"].mean()}
+    for name in ("at_limit", "accuracy", "gap", "strict", "met", "probability", "seconds"):
+        column = groups[name]
+        parts[f"{name}.mean"] = column.mean()
+        if name not in ("met", "seconds"):
+            parts[f"{name}.sd"] = column.std()
+    return pd.DataFrame(parts).reset_index()
+
+
+def page(
+    rows: pd.DataFrame, targets: Mapping[tuple[str, str], float], failed: Sequence[str]
+) -> str:
+    """Return the summary as Markdown.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As in ``with_outcome``; empty when every cell failed.
+    targets : mapping of (task, constraint) to float
+        Accuracy at the limit that is aimed at.
+    failed : sequence of str
+        One line per cell that failed.
+    """
+    parts = []
+    if not rows.empty:
+        known = with_outcome(rows)
+        parts = [_aims(known), _fronts(known, targets), _margins(known), _seconds(known)]
+    if failed:
+        parts.append("Failed cells:\n\n" + "".join(f"- {line}\n" for line in failed))
+    return "\n".join(parts)
+
+
+def _by_who(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy at the limit by seed and who, oracles by their own accuracy."""
+    value = rows["at_limit"].where(
+        ~rows["who"].isin(["oracle", "oracle plug-in"]), rows["accuracy"]
+    )
+    first = rows.assign(value=value).drop_duplicates([*QUESTION, "seed", "who"])
+    found = first.pivot_table(
+        index=[*QUESTION, "seed"], columns="who", values="value", dropna=False, sort=False
+    )
+    return found.reindex(columns=list(WHO))
+
+
+def _aims(rows: pd.DataFrame) -> str:
+    """Return what was aimed at for all questions together."""
+    table = _by_who(rows)
+    over_seeds = table.groupby(level=QUESTION, sort=False).mean()
+    against = (table["ensemble"] - table["hindsight"]).groupby(level=QUESTION, sort=False).mean()
+    large = rows.groupby(QUESTION, sort=False)["n_search"].first() >= ENOUGH
+    short = (over_seeds["oracle"] - over_seeds["ensemble"])[large]
+    gain = over_seeds["ensemble"] - over_seeds["default"]
+    sure = rows[rows["margin"].isin(["0.95", "0.95 audit"]) & (rows["who"] == "served")]
+    many = sure["n_groups"] > 2
+    lines = [
+        f"- Ensemble less best single by hindsight, accuracy at the limit, mean of {len(against)} "
+        f"questions: {against.mean():+.4f} (worst {against.min():+.4f}); at least "
+        f"{-WORSE_THAN_HINDSIGHT:+.4f} was aimed at.",
+        f"- Below the oracle with {ENOUGH:,} search rows or more: mean {short.mean():.4f}, worst "
+        f"{short.max():.4f} of {len(short)} questions; at most {BELOW_ORACLE} was aimed at.",
+        f"- Ensemble less the default model under the same program: mean {gain.mean():+.4f}, "
+        f"from {gain.min():+.4f} to {gain.max():+.4f}.",
+    ]
+    for margin in ("0.95", "0.95 audit"):
+        for name, part in (("two groups", sure[~many]), ("more groups", sure[many])):
+            of_margin = part[part["margin"] == margin]["met"].dropna()
+            if len(of_margin):
+                enough = part[(part["margin"] == margin) & (part["insufficient"] == 0)]["met"]
+                lines.append(
+                    f"- Constraint met on held-out rows at confidence {margin}, {name}: "
+                    f"{of_margin.mean():.3f} of {len(of_margin)} runs; {enough.mean():.3f} of the "
+                    f"{len(enough)} that were not said to lack evidence."
+                )
+    return "\n".join(lines) + "\n"
+
+
+def _fronts(rows: pd.DataFrame, targets: Mapping[tuple[str, str], float]) -> str:
+    table = _by_who(rows)
+    groups = table.groupby(level=QUESTION, sort=False)
+    parts = groups.mean().assign(
+        spread=groups["ensemble"].std(),
+        reached=table["ensemble"].notna().groupby(level=QUESTION, sort=False).mean(),
+    )
+    lines = []
+    for _, row in parts.reset_index().iterrows():
+        task, constraint = str(row["task"]), str(row["constraint"])
+        aim = targets.get((task, constraint.replace(" ", "")))
+        lines.append(
+            [task, constraint]
+            + [_number(row[who]) for who in WHO]
+            + [_number(row["spread"]), f"{row['reached']:.2f}", _number(aim)]
+        )
+    header = ["task", "constraint", *WHO, "sd of ensemble", "reached", "target"]
+    return (
+        "Accuracy of the held-out front where its gap equals the limit (margins play no part), "
+        "means over seeds; oracles are fitted on the held-out rows.\n\n" + _markdown(header, lines)
+    )
+
+
+def _margins(rows: pd.DataFrame) -> str:
+    own = rows[rows["margin"] != ""]
+    served = own[own["who"] == "served"]
+    return (
+        "Held-out accuracy, gap, strict fair accuracy (a run whose held-out gap exceeds the limit "
+        "counts as the majority class), share of runs that meet the limit, share that is said to "
+        "lack evidence. All questions together, by way of assembling and margin:\n\n"
+        + _means(own, ["who", "margin"])
+        + "\nWhat is served, by question:\n\n"
+        + _means(served, [*QUESTION, "margin"])
+    )
+
+
+def _means(rows: pd.DataFrame, keys: Sequence[str]) -> str:
+    groups = rows.groupby(list(keys), sort=False)
+    table = groups[["accuracy", "gap", "strict", "met", "insufficient"]].mean().reset_index()
+    lines = [
+        [str(row[name]) for name in keys]
+        + [_number(row[name]) for name in ("accuracy", "gap", "strict")]
+        + [f"{row['met']:.2f}", f"{row['insufficient']:.2f}"]
+        for _, row in table.iterrows()
+    ]
+    return _markdown([*keys, "accuracy", "gap", "strict", "met", "no evidence"], lines)
+
+
+def _seconds(rows: pd.DataFrame) -> str:
+    own = rows[rows["margin"] == "auto"]
+    table = own.pivot_table(index="task", columns="who", values="seconds", sort=False)
+    sizes = own.groupby("task", sort=False)[["n_search", "n_held", "n_models", "seconds_trained"]]
+    joined = sizes.mean().join(table)
+    lines = [[str(task), *(f"{v:.3g}" for v in row)] for task, row in joined.iterrows()]
+    header = ["task", *map(str, joined.columns)]
+    return "Sizes, CPU seconds of training, and CPU seconds of assembly:\n\n" + _markdown(
+        header, lines
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.4f}"
+
+
+def _markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    first = list(header)
+    lines = [first, ["---"] * len(first), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -1,0 +1,155 @@
+"""Held-out rows with the scores of a pool, and what rules are worth on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.assembly import FairClassifier, models_of
+from fairautoml.data.dataset import Dataset
+from fairautoml.judging import judge
+from fairautoml.leaderboard import best_of
+from fairautoml.metrics import Constraint
+from fairautoml.mitigators import Goal, ScoreModel, ScoreRows
+from fairautoml.mitigators._group_program import pose
+from fairautoml.mitigators.group_thresholds import MITIGATOR as THRESHOLDS
+from fairautoml.trials import Entry, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A model whose scores of the rows at hand are known already."""
+
+    known: NDArray[np.float32]
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return them."""
+        return self.known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldRows:
+    """Rows that no model, share, rule or choice was made on.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix, shape (n_rows, n_features)
+        Encoded as at fit.
+    y : ndarray of int, shape (n_rows,)
+        Labels 0 or 1.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest cells.
+    weight : ndarray of float64, shape (n_rows,), or None
+        Sample weights.
+    scores : mapping of str to ndarray of float32, shape (n_rows,)
+        By trial: the mean of its fold models, as it is served.
+    dataset : Dataset
+        The search rows; says what groups and classes mean.
+    seed : int
+        Salt of rules that decide at random.
+    """
+
+    X: Any
+    y: NDArray[np.integer]
+    cells: NDArray[np.int32]
+    weight: NDArray[np.float64] | None
+    scores: Mapping[str, NDArray[np.float32]]
+    dataset: Dataset
+    seed: int
+
+    def worth(self, entry: Entry, constraint: Constraint) -> dict[str, Any]:
+        """Return accuracy, gap and majority of an entry, decided as it would be served.
+
+        Parameters
+        ----------
+        entry : Entry
+            Of a trial, an ensemble or a mixture.
+        constraint : Constraint
+            What is measured.
+        """
+        bags: dict[str, ScoreModel] = {k: Known(self.scores[k]) for k in entry.sources}
+        return self._judged(models_of(entry, bags), entry.rule, constraint)
+
+    def _judged(self, models: ScoreModel, rule: Rule, constraint: Constraint) -> dict[str, Any]:
+        classifier = FairClassifier(
+            models=models,
+            rule=rule,
+            schema=self.dataset.schema,
+            groups=self.dataset.groups,
+            classes=self.dataset.classes,
+            needs_sensitive=True,
+            salt=self.seed,
+        )
+        found = judge(
+            self.y,
+            classifier.decisions(self.X, self.cells),
+            self.cells,
+            groups=self.dataset.groups,
+            constraints=(constraint,),
+            weight=self.weight,
+        )
+        return {name: found[name] for name in ("accuracy", "gap", "majority")}
+
+    def at_limit(self, entries: Sequence[Entry], constraint: Constraint) -> float | None:
+        """Return the accuracy of the held-out front where its gap equals the limit.
+
+        Linear between neighbouring points of the front; None when no entry has so small a gap.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            Of one column, for several tolerances.
+        constraint : Constraint
+            Its limit.
+        """
+        worths = [self.worth(entry, constraint) for entry in entries]
+        known = sorted((w["gap"], w["accuracy"]) for w in worths if w["gap"] is not None)
+        front: list[tuple[float, float]] = []
+        for gap, accuracy in known:
+            if not front or accuracy > front[-1][1]:
+                front.append((gap, accuracy))
+        if not front or front[0][0] > constraint.limit:
+            return None
+        gaps, accuracies = np.array(front).T
+        return float(np.interp(constraint.limit, gaps, accuracies))
+
+    def oracle(
+        self, entries: Sequence[Entry], goal: Goal, constraint: Constraint, *, shrink: bool
+    ) -> dict[str, Any] | None:
+        """Return the worth of the program that is fitted on these very rows; None without a rule.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            Of the column whose scores it decides by.
+        goal : Goal
+            What the program shall reach.
+        constraint : Constraint
+            What is measured.
+        shrink : bool
+            Fit to labels that are shrunk towards the scores where they are few, as the search
+            does; to the real ones it is the upper bound for these scores and certain decisions.
+        """
+        one = best_of(entries)
+        if one is None:
+            return None
+        models = models_of(one, {key: Known(self.scores[key]) for key in one.sources})
+        weight = np.ones(len(self.y)) if self.weight is None else self.weight
+        groups = self.dataset.groups
+        rows = ScoreRows(
+            scores=models.scores(self.X, self.cells),
+            y=self.y,
+            weight=weight,
+            cells=self.cells,
+            n_cells=1 if groups is None else groups.n_cells,
+        )
+        fit: Any = THRESHOLDS.fit_rules
+        limits = (constraint.limit,)
+        ((_, rule),) = (
+            fit(rows, goal, limits)
+            if shrink
+            else pose(rows, goal).rules(rows, limits, randomized=False)
+        )
+        return None if rule is None else self._judged(models, rule, constraint)
