@@ -1,9 +1,9 @@
-"""LightGBM boosted on a game, and the round at which it is best stopped."""
+"""LightGBM boosted on a game: prices learned on held-out rows, and the round to stop at."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import lightgbm
 import numpy as np
@@ -14,11 +14,13 @@ from fairautoml.metrics import GroupCounts, Undefined
 from fairautoml.mitigators._base import Target, TrainRows
 from fairautoml.mitigators._fairgbm_game import Game
 from fairautoml.mitigators._fairgbm_proxies import Array
-from fairautoml.mitigators._pre import groups_of_cells
 from fairautoml.trials import ParamValue
 
 FIRST_LOOK, LOOK_EVERY = 10, 5
 """The held-out rows are looked at after 10, 15, 20, ... rounds, and after the last."""
+
+Prices = tuple[Array, ...]
+"""Of every constraint, in one round."""
 
 USUAL_ROUNDS = 100
 """LightGBM's own number of rounds."""
@@ -115,10 +117,11 @@ def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int)
     decision = (margin >= 0).astype(np.float64)
     excess = 0.0
     for target in targets:
-        groups = groups_of_cells(target.system.of_cell, held.cells)
+        system = target.system
+        n_cells = system.member.shape[1]
         counts = GroupCounts.from_rows(
-            groups, held.y, decision, held.weight, n_groups=target.system.n_groups
-        )
+            held.cells, held.y, decision, held.weight, n_groups=n_cells
+        ).merged(system.of_cell, system.n_groups, system.masks)
         value = target.metric.value(counts)
         if not isinstance(value, Undefined):
             excess = max(excess, target.metric.gap(value) - target.limit)
@@ -158,40 +161,82 @@ class Boosting:
         game : Game
             Loss and constraints of those rows.
         """
+
+        def before(done: int, margin: Array) -> None:
+            # Only now do the margins hold the last tree, and there is none before the first round.
+            if done > 1:
+                game.ascend(margin)
+
         booster, start = self._begin(rows)
-        self._grow(booster, game, lambda: None)
+        self._grow(_Course(booster=booster, game=game, rounds=self.rounds, before=before))
         return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
 
-    def boost_and_choose(
-        self, rows: TrainRows, game: Game, held: TrainRows, targets: Sequence[Target]
-    ) -> Boosted:
-        """Return the model after the round that is best on held-out rows.
+    def learn_prices(
+        self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[Target]
+    ) -> tuple[Prices, ...]:
+        """Return the prices of every round, up to the round that is best on held-out rows.
 
-        Rates swing by design: the multipliers go on rising as long as a rate is too low.
+        Trees follow the rows that they are trained on so closely that the rates of those rows say
+        little about new people; the prices go by the rates of the held-out rows instead. They
+        swing by design, going on rising as long as a rate is too low, so the last round is seldom
+        the best.
 
         Parameters
         ----------
         rows : TrainRows
             Trained on; both labels have weight.
-        game : Game
-            Loss and constraints of those rows.
         held : TrainRows
-            The rows that choose.
+            The rows that move the prices and choose the round.
+        game : Game
+            Loss and constraints of all rows together.
         targets : sequence of Target
             What shall be equal, within which limits.
         """
         booster, start = self._begin(rows)
-        margin, looks = np.full(len(held.y), start), list[Look]()
+        learned, seen = game.on(rows), game.on(held)
+        margin, looks, path = np.full(len(held.y), start), list[Look](), list[Prices]()
 
-        def look_now() -> None:
+        def before(done: int, _: Array) -> None:
+            if done > 1:
+                learned.ascend(margin, seen)
+            path.append(learned.prices)
+
+        def after(done: int, *, last: bool) -> None:
             nonlocal margin
-            seen = looks[-1].rounds if looks else 0
-            grown = booster.current_iteration()
-            margin = margin + _added(booster, held.X, seen, grown - seen)
-            looks.append(look(held, targets, margin, grown))
+            margin = margin + _added(booster, held.X, done - 1, 1)
+            if last or (done >= FIRST_LOOK and (done - FIRST_LOOK) % LOOK_EVERY == 0):
+                looks.append(look(held, targets, margin, done))
 
-        self._grow(booster, game, look_now)
-        return Boosted(booster=_stored(booster, best_look(looks).rounds), start=start)
+        # The same number of rounds will follow on all rows.
+        again = (len(rows.y) + len(held.y)) / len(rows.y)
+        course = _Course(
+            booster=booster, game=learned, rounds=self.rounds, before=before, after=after,
+            again=again,
+        )  # fmt: skip
+        self._grow(course)
+        return tuple(path[: best_look(looks).rounds])
+
+    def boost_along(self, rows: TrainRows, game: Game, path: Sequence[Prices]) -> Boosted:
+        """Return the model of all rows that pays known prices round by round.
+
+        Parameters
+        ----------
+        rows : TrainRows
+            All are trained on; both labels have weight.
+        game : Game
+            Loss and constraints of those rows.
+        path : sequence of tuple of ndarray
+            The prices of every round, at least one.
+        """
+        booster, start = self._begin(rows)
+        course = _Course(
+            booster=booster,
+            game=game,
+            rounds=len(path),
+            before=lambda done, _: game.restore(path[done - 1]),
+        )
+        self._grow(course)
+        return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
 
     def _begin(self, rows: TrainRows) -> tuple[lightgbm.Booster, float]:
         given = {key: at for key, at in self.params.items() if key not in NOT_FOR_TREES}
@@ -206,25 +251,61 @@ class Boosting:
         )
         return lightgbm.Booster(params, binned), start
 
-    def _grow(self, booster: lightgbm.Booster, game: Game, each_look: Callable[[], None]) -> None:
+    def _grow(self, course: "_Course") -> None:
         """Grow tree after tree until all are there or the time is up; the first one always is."""
         begin = time.perf_counter()
 
         def objective(margin: Array, _: lightgbm.Dataset) -> tuple[Array, Array]:
-            # Only now do the margins hold the last tree, and there is none before the first round.
-            if done > 1:
-                game.ascend(margin)
-            return game.derivatives(margin)
+            course.before(done, margin)
+            return course.game.derivatives(margin)
 
-        for done in range(1, self.rounds + 1):
-            booster.update(fobj=objective)
+        for done in range(1, course.rounds + 1):
+            course.booster.update(fobj=objective)
             per_round = (time.perf_counter() - begin) / done
             left = self.seconds_left()
-            last = done == self.rounds or (left is not None and left < per_round)
-            if last or (done >= FIRST_LOOK and (done - FIRST_LOOK) % LOOK_EVERY == 0):
-                each_look()
+            needed = per_round * (1 + course.again * (done + 1))
+            last = done == course.rounds or (left is not None and left < needed)
+            course.after(done, last=last)
             if last:
                 return
+
+
+class _After(Protocol):
+    """Called after each round."""
+
+    def __call__(self, done: int, *, last: bool) -> None: ...
+
+
+def _nothing(done: int, *, last: bool) -> None:
+    """Look at nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """What happens around the trees.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        Grows.
+    game : Game
+        What it descends on.
+    rounds : int
+        Trees at the most.
+    before : callable
+        Called before each tree with its number, from 1, and the margins so far: sets the prices.
+    after : callable
+        Called after it with its number and whether it was the last.
+    again : float
+        Rounds that each round costs later, in time of one of these.
+    """
+
+    booster: lightgbm.Booster
+    game: Game
+    rounds: int
+    before: Callable[[int, Array], None]
+    after: _After = _nothing
+    again: float = 0.0
 
 
 def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:

@@ -10,41 +10,16 @@ constraints, and selection rates.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.metrics._base import Rate
-from fairautoml.mitigators._base import Target, TrainRows
+from fairautoml.mitigators._base import TrainRows
 from fairautoml.mitigators._fairgbm_proxies import Array, Proxy
-from fairautoml.mitigators._pre import groups_of_cells
-
-EVENTS: dict[Rate, tuple[float, float]] = {
-    "selection": (1.0, 1.0),
-    "fpr": (1.0, 0.0),
-    "tpr": (0.0, -1.0),
-}
-"""For rows of label 0 and 1: 1 where acceptance is counted, -1 where refusal is, 0 = left out.
-
-Equal true positive rates are equal false negative rates.
-"""
-
-
-SERVES = frozenset(
-    {
-        "demographic_parity_difference",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Metrics that are differences of such rates."""
+from fairautoml.mitigators._fairgbm_rates import GroupRate
 
 PUBLISHED = frozenset({"fpr", "tpr"})
 """Rates among the rows of one label, which the paper is about."""
@@ -52,59 +27,6 @@ PUBLISHED = frozenset({"fpr", "tpr"})
 
 class DivergedError(ArithmeticError):
     """The prices grew until the gradients were no numbers any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GroupRate:
-    """One rate over the groups of one system that have rows for it.
-
-    Parameters
-    ----------
-    name : {"selection", "tpr", "fpr"}
-        Which rate, or its complement.
-    at : ndarray of int64, shape (n_counted,)
-        The rows that count.
-    group : ndarray of int64, shape (n_counted,)
-        Their groups, 0 .. n_groups - 1.
-    sign : ndarray of float64, shape (n_counted,)
-        1 where acceptance is the event, -1 where refusal is.
-    weight : ndarray of float64, shape (n_counted,)
-        Their weights.
-    mass : ndarray of float64, shape (n_groups,)
-        Weight of each group, positive.
-    tolerance : float
-        Largest difference that costs nothing.
-    """
-
-    name: Rate
-    at: NDArray[np.int64]
-    group: NDArray[np.int64]
-    sign: Array
-    weight: Array
-    mass: Array
-    tolerance: float
-
-    def lean(self, margin: Array) -> Array:
-        """Return how far the rows that count lean towards the event, shape (n_counted,)."""
-        return self.sign * margin[self.at]
-
-    def proxies(self, margin: Array, proxy: Proxy) -> Array:
-        """Return the group means of the proxy, shape (n_groups,)."""
-        return self._means(proxy.value(self.lean(margin)))
-
-    def rates(self, margin: Array) -> Array:
-        """Return the group rates of the decisions ``margin >= 0``, shape (n_groups,)."""
-        return self._means(((margin[self.at] >= 0) == (self.sign > 0)).astype(np.float64))
-
-    def per_row(self, of_group: Array) -> Array:
-        """Return what one row adds to a weighted sum of the rates, shape (n_counted,)."""
-        share: Array = self.weight * (of_group / self.mass)[self.group]
-        return share
-
-    def _means(self, values: Array) -> Array:
-        sums = np.bincount(self.group, weights=self.weight * values, minlength=len(self.mass))
-        means: Array = sums / self.mass
-        return means
 
 
 class Constraint(Protocol):
@@ -125,8 +47,18 @@ class Constraint(Protocol):
         """
         ...
 
-    def ascend(self, margin: Array, eta: float) -> None:
-        """Move every price by ``eta`` times its violation under decisions ``margin >= 0``."""
+    prices: Array
+    """All that is remembered from round to round; never changed in place."""
+
+    def violations(self, margin: Array) -> Array:
+        """Return what each price moves along under decisions ``margin >= 0``.
+
+        Like ``prices``; NaN where there are no rows to tell.
+        """
+        ...
+
+    def on(self, rows: TrainRows) -> Self:
+        """Return the same constraint with the same prices on other rows."""
         ...
 
 
@@ -164,16 +96,31 @@ class WorstFirst:
         if self.curved:
             hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    def ascend(self, margin: Array, eta: float) -> None:
-        """Step along ``max_j rate_j - rate_k - tolerance``."""
+    @property
+    def prices(self) -> Array:
+        """The multipliers, shape (n_groups,)."""
+        return self.multipliers
+
+    @prices.setter
+    def prices(self, prices: Array) -> None:
+        self.multipliers = prices
+
+    def violations(self, margin: Array) -> Array:
+        """Return ``max_j rate_j - rate_k - tolerance``, shape (n_groups,)."""
         rates = self.rate.rates(margin)
-        violation = rates.max() - rates - self.rate.tolerance
-        self.multipliers = np.maximum(0.0, self.multipliers + eta * violation)
+        highest = rates.max(where=np.isfinite(rates), initial=0.0)
+        violations: Array = highest - rates - self.rate.tolerance
+        return violations
+
+    def on(self, rows: TrainRows) -> Self:
+        """Return the same constraint with the same prices on other rows."""
+        return replace(self, rate=self.rate.on(rows))
 
     def _prices(self, margin: Array) -> Array:
         """Return what each group's proxy rate costs: positive for the worst one only."""
         price: Array = -self.multipliers
-        worst = int(self.rate.proxies(margin, self.proxy).argmax())
+        proxies = self.rate.proxies(margin, self.proxy)
+        worst = int(np.where(np.isnan(proxies), -np.inf, proxies).argmax())
         price[worst] = 0.0
         # An exact sum: the numbers of the groups must not show in the last bit.
         price[worst] = -math.fsum(price)
@@ -212,7 +159,7 @@ class NearTheMean:
         """Add the derivatives of ``total * sum_k (above_k - below_k)(P_k - P)``, in place."""
         rate = self.rate
         price = self.above - self.below
-        price = price - self._shares() * math.fsum(price)
+        price = price - _shares(rate) * math.fsum(price)
         per_row = total * rate.per_row(price)
         # +1: the event shall become rarer; -1: its complement shall.
         way = np.where(per_row < 0, -1.0, 1.0)
@@ -220,17 +167,30 @@ class NearTheMean:
         gradient[rate.at] += np.abs(per_row) * way * rate.sign * self.proxy.slope(lean)
         hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    def ascend(self, margin: Array, eta: float) -> None:
-        """Step along the distance from the rate of all, minus half the tolerance."""
-        rates = self.rate.rates(margin)
-        apart = rates - math.fsum(self._shares() * rates)
-        slack = self.rate.tolerance / 2
-        self.above = np.maximum(0.0, self.above + eta * (apart - slack))
-        self.below = np.maximum(0.0, self.below + eta * (-apart - slack))
+    @property
+    def prices(self) -> Array:
+        """The prices of lying above and below the mean, shape (2, n_groups)."""
+        return np.stack([self.above, self.below])
 
-    def _shares(self) -> Array:
-        shares: Array = self.rate.mass / math.fsum(self.rate.mass)
-        return shares
+    @prices.setter
+    def prices(self, prices: Array) -> None:
+        self.above, self.below = prices
+
+    def violations(self, margin: Array) -> Array:
+        """Return the distance from the rate of all minus half the tolerance, both ways."""
+        rates = self.rate.rates(margin)
+        apart = rates - math.fsum(_shares(self.rate) * np.nan_to_num(rates))
+        return np.stack([apart, -apart]) - self.rate.tolerance / 2
+
+    def on(self, rows: TrainRows) -> Self:
+        """Return the same constraint with the same prices on other rows."""
+        return replace(self, rate=self.rate.on(rows))
+
+
+def _shares(rate: GroupRate) -> Array:
+    """Return each group's share of the weight that counts, shape (n_groups,)."""
+    shares: Array = rate.mass / math.fsum(rate.mass)
+    return shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,16 +214,49 @@ class Game:
     constraints: tuple[Constraint, ...]
     eta: float
 
-    def ascend(self, margin: Array) -> None:
+    @property
+    def prices(self) -> tuple[Array, ...]:
+        """The prices of every constraint as they are now."""
+        return tuple(constraint.prices for constraint in self.constraints)
+
+    def restore(self, prices: Sequence[Array]) -> None:
+        """Set the prices to what they were.
+
+        Parameters
+        ----------
+        prices : sequence of ndarray
+            Of this game or of one with the same constraints on other rows.
+        """
+        for constraint, known in zip(self.constraints, prices, strict=True):
+            constraint.prices = known
+
+    def on(self, rows: TrainRows) -> "Game":
+        """Return the game of other rows: the same constraints and prices.
+
+        Parameters
+        ----------
+        rows : TrainRows
+            A part of the rows, or others of the same groups.
+        """
+        constraints = tuple(constraint.on(rows) for constraint in self.constraints)
+        return replace(self, y=rows.y, weight=rows.weight, constraints=constraints)
+
+    def ascend(self, margin: Array, seen: "Game | None" = None) -> None:
         """Move every price by its violation under the decisions of these margins.
 
         Parameters
         ----------
         margin : ndarray of float64, shape (n_rows,)
-            Log-odds of the rows.
+            Log-odds of the rows, or of those of ``seen``.
+        seen : Game, optional
+            The same constraints on other rows, whose rates say which way the prices go.
         """
-        for constraint in self.constraints:
-            constraint.ascend(margin, self.eta)
+        judges = (self if seen is None else seen).constraints
+        for constraint, judge in zip(self.constraints, judges, strict=True):
+            violations = judge.violations(margin)
+            moved = np.maximum(0.0, constraint.prices + self.eta * violations)
+            # A group without rows there keeps its price.
+            constraint.prices = np.where(np.isnan(violations), constraint.prices, moved)
 
     def derivatives(self, margin: Array) -> tuple[Array, Array]:
         """Return gradient and hessian of the Lagrangian, each of shape (n_rows,).
@@ -309,65 +302,3 @@ def constraint_of(rate: GroupRate, proxy: Proxy, *, curved: bool) -> Constraint:
     if rate.name in PUBLISHED:
         return WorstFirst(rate=rate, proxy=proxy, multipliers=np.zeros(n_groups), curved=curved)
     return NearTheMean(rate=rate, proxy=proxy, above=np.zeros(n_groups), below=np.zeros(n_groups))
-
-
-def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, ...]:
-    """Return every rate of every group system that the targets speak of, once.
-
-    A group that lacks the rows of a rate is left out of that rate, as the post-processors do.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows.
-    targets : sequence of Target
-        What shall be equal; the limit is the tolerance. A rate named twice takes the smaller one.
-
-    Raises
-    ------
-    InputError
-        A target is no difference of rates.
-    DegenerateGroupError
-        No rate exists in two groups.
-    """
-    limits: dict[tuple[str, Rate], tuple[GroupSystem, float]] = {}
-    for target in targets:
-        if target.metric.name not in SERVES:
-            allowed = ", ".join(sorted(SERVES))
-            msg = f"targets: fairgbm cannot bound {target.metric.name!r}; it can bound {allowed}"
-            raise InputError(msg)
-        for name in target.metric.rates:
-            _, known = limits.get((target.system.name, name), (target.system, target.limit))
-            smaller = min(known, target.limit)
-            limits[target.system.name, name] = (target.system, smaller)
-    found = [
-        _group_rate(rows, system, name, limit) for (_, name), (system, limit) in limits.items()
-    ]
-    kept = tuple(rate for rate in found if len(rate.mass) >= 2)
-    if not kept:
-        names = ", ".join(f"{name} on {system!r}" for system, name in limits)
-        msg = (
-            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
-            "trained on; merge small groups or train on more rows"
-        )
-        raise DegenerateGroupError(msg)
-    return kept
-
-
-def _group_rate(rows: TrainRows, system: GroupSystem, name: Rate, tolerance: float) -> GroupRate:
-    sign = np.array(EVENTS[name])[rows.y]
-    group = groups_of_cells(system.of_cell, rows.cells)
-    counts = (sign != 0) & (group >= 0)
-    mass = np.bincount(group[counts], weights=rows.weight[counts], minlength=system.n_groups)
-    there = mass > 0
-    at = np.flatnonzero(counts & there[group])
-    code = there.cumsum() - 1
-    return GroupRate(
-        name=name,
-        at=at,
-        group=code[group[at]],
-        sign=sign[at],
-        weight=rows.weight[at],
-        mass=mass[there].astype(np.float64, copy=False),
-        tolerance=tolerance,
-    )

@@ -5,7 +5,10 @@ LightGBM and with LightGBM's own otherwise. Groups are read in training only.
 
 Source: Cruz, Belem, Jesus, Bravo, Saleiro, Bizarro, *FairGBM: Gradient Boosting with Fairness
 Constraints*, ICLR 2023, arXiv 2209.07850; code feedzai/fairgbm. Ours: a hessian that knows the
-constraints, a number of trees chosen on held-out training rows, demographic parity, weights.
+constraints, demographic parity, weights, and prices that follow the rates of held-out training
+rows (two datasets as in Cotter et al., *Training Well-Generalizing Classifiers for Fairness
+Metrics and Other Data-Dependent Constraints*, ICML 2019), which also choose the number of trees;
+then all training rows are boosted along the same prices.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,13 +21,16 @@ from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.mitigators._fairgbm_anchored import near_everybody
 from fairautoml.mitigators._fairgbm_boosting import Boosting
-from fairautoml.mitigators._fairgbm_game import SERVES, Game, constraint_of, group_rates
+from fairautoml.mitigators._fairgbm_game import Game, constraint_of
 from fairautoml.mitigators._fairgbm_proxies import PROXIES
+from fairautoml.mitigators._fairgbm_rates import SERVES, group_rates
+from fairautoml.mitigators._group_program import ANCHORED_SERVE
 from fairautoml.trials import ParamValue
 
 HELD_SHARE = 0.25
-"""Share of the training rows that choose the number of trees."""
+"""Share of the training rows that move the prices and choose the number of trees."""
 
 USUAL_METRIC, USUAL_LIMIT = "equalized_odds_difference", 0.05
 """What is made equal when nothing is asked for; the published default."""
@@ -48,8 +54,9 @@ def train(
         ``eta``: step size of the multipliers, at least 0; ``tolerance``: gap that costs nothing,
         as a share of the limit; ``proxy``: ``"cross_entropy"``, ``"hinge"`` or ``"quadratic"``;
         ``margin``: its height at even odds, positive; ``hessian``: ``"constraint"``, or
-        ``"plain"`` for the published code's; ``iterate``: ``"chosen"`` on held-out training rows,
-        or ``"last"`` as published, of all training rows.
+        ``"plain"`` for the published code's; ``iterate``: ``"chosen"``, prices and number of
+        trees by held-out training rows, then all rows along those prices; or ``"last"`` as
+        published, prices by the rows trained on.
     seed : int
         Seed of trees and held-out rows.
 
@@ -69,11 +76,14 @@ def train(
         seed=seed,
         seconds_left=fit_base.seconds_left,
     )
+    game = _game(rows, targets, params)
     if _one_of(params, "iterate", ("chosen", "last")) == "last":
-        return boosting.boost(rows, _game(rows, targets, params))
+        return boosting.boost(rows, game)
     parts = holdout_split(rows.y, rows.cells, HELD_SHARE, seed)
     learned, held = (_take(rows, part) for part in parts)
-    return boosting.boost_and_choose(learned, _game(learned, targets, params), held, targets)
+    _check_labels(learned)
+    path = boosting.learn_prices(learned, held, game, targets)
+    return boosting.boost_along(rows, game, path)
 
 
 def _game(rows: TrainRows, targets: Sequence[Target], params: Mapping[str, ParamValue]) -> Game:
@@ -82,11 +92,16 @@ def _game(rows: TrainRows, targets: Sequence[Target], params: Mapping[str, Param
     curved = _one_of(params, "hessian", ("constraint", "plain")) == "constraint"
     share = float(params["tolerance"])
     stricter = [replace(target, limit=share * target.limit) for target in targets]
-    rates = group_rates(rows, stricter)
+    anchored = [t for t in stricter if t.metric.to_overall or t.system.overlapping]
+    apart = [t for t in stricter if not (t.metric.to_overall or t.system.overlapping)]
+    rates = group_rates(rows, apart) if apart else ()
     return Game(
         y=rows.y,
         weight=rows.weight,
-        constraints=tuple(constraint_of(rate, proxy, curved=curved) for rate in rates),
+        constraints=(
+            *(constraint_of(rate, proxy, curved=curved) for rate in rates),
+            *near_everybody(rows, anchored, proxy, curved=curved),
+        ),
         eta=float(params["eta"]),
     )
 
@@ -127,9 +142,10 @@ MITIGATOR = Mitigator(
     name="fairgbm",
     stage="in",
     needs_sensitive_at_predict=False,
-    serves=SERVES,
+    serves=SERVES | ANCHORED_SERVE,
+    overlapping=True,
     cost="cheap",
     opt_in=True,
-    ratio=1.5,
+    ratio=2.5,
     train=train,
 )

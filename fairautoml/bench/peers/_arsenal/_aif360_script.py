@@ -1,0 +1,38 @@
+"""Run by a Python that has AIF360 and not this library: labels and groups in, weights out."""
+
+import json
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+
+
+def main(asked: str, answer: str) -> None:
+    """Write the weights of Reweighing, and print the CPU seconds that it took.
+
+    Parameters
+    ----------
+    asked : str
+        ``.npz`` file with ``y`` (0 or 1) and ``group`` (0 or 1), shape (n_rows,).
+    answer : str
+        ``.npz`` file to write ``weight`` to, shape (n_rows,).
+    """
+    from aif360.algorithms.preprocessing import Reweighing  # type: ignore[import-not-found]
+    from aif360.datasets import BinaryLabelDataset  # type: ignore[import-not-found]
+
+    with np.load(asked) as given:
+        frame = pd.DataFrame(
+            {"y": given["y"].astype(float), "group": given["group"].astype(float)}
+        )
+    start = time.process_time()
+    rows = BinaryLabelDataset(df=frame, label_names=["y"], protected_attribute_names=["group"])
+    method = Reweighing(unprivileged_groups=[{"group": 0.0}], privileged_groups=[{"group": 1.0}])
+    weight = method.fit_transform(rows).instance_weights
+    seconds = time.process_time() - start
+    np.savez(answer, weight=weight)
+    sys.stdout.write(json.dumps({"cpu_seconds": seconds}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
