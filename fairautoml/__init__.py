@@ -10,12 +10,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fairautoml.automl import FairAutoML
+    from fairautoml.automl import FairAutoML, FairAutoMLRegressor
+    from fairautoml.data.weak_proxies import weak_proxy_gap
 
 __version__ = "0.1.0"
-__all__ = ["FairAutoML", "load_run", "__version__"]
+__all__ = [
+    "FairAutoML",
+    "FairAutoMLRegressor",
+    "audit",
+    "load_run",
+    "weak_proxy_gap",
+    "__version__",
+]
 
-_HOME = {"FairAutoML": "fairautoml.automl"}
+_HOME = {
+    "FairAutoML": "fairautoml.automl",
+    "FairAutoMLRegressor": "fairautoml.automl",
+    "audit": "fairautoml.auditing",
+    "weak_proxy_gap": "fairautoml.data.weak_proxies",
+}
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

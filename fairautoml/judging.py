@@ -8,27 +8,48 @@ from numpy.typing import NDArray
 
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.problem import targets_of
-from fairautoml.metrics import METRICS, Constraint, GroupCounts, Undefined
+from fairautoml.metrics import (
+    METRICS,
+    ClassCounts,
+    Constraint,
+    GroupCounts,
+    GroupValues,
+    Tally,
+    TaskName,
+    Undefined,
+)
 from fairautoml.metrics._base import Rate
+from fairautoml.metrics._values import MASS
+from fairautoml.tasks import TASKS
 
 SHOWN_RATES: tuple[Rate, ...] = ("selection", "tpr", "fpr", "accuracy")
 
+SHOWN: dict[TaskName, tuple[str, ...]] = {
+    "binary": ("accuracy", "balanced_accuracy", "f1"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1_macro"),
+    "regression": ("rmse", "mae", "r2"),
+}
+"""Performance metrics of each kind of target."""
+
+TWO_CLASSES = np.array([0, 1])
+
 
 def judge(
-    y: NDArray[np.integer],
-    decisions: NDArray[np.integer],
+    y: NDArray[Any],
+    decisions: NDArray[Any],
     cells: NDArray[np.integer],
     *,
     groups: GroupSchema | None,
     constraints: tuple[Constraint, ...],
     weight: NDArray[np.float64] | None = None,
+    classes: NDArray[Any] = TWO_CLASSES,
 ) -> dict[str, Any]:
     """Return what the decisions are worth, as plain values; undefined ones are None.
 
     Parameters
     ----------
     y, decisions : ndarray of int, shape (n_rows,)
-        Labels and decisions, 0 or 1.
+        Labels and decisions, 0 or 1; of several classes 0, 1, 2, ...; or numbers.
     cells : ndarray of int, shape (n_rows,)
         Finest cells, -1 = a group that is not known.
     groups : GroupSchema or None
@@ -37,33 +58,38 @@ def judge(
         What is measured.
     weight : ndarray of float64, shape (n_rows,), optional
         Sample weights.
+    classes : ndarray, shape (n_classes,)
+        The user's labels; empty where ``y`` holds numbers.
 
     Returns
     -------
     dict
-        ``accuracy``, ``balanced_accuracy``, ``f1``; ``majority``, the accuracy of giving
-        everybody the commoner label; ``gap``, the largest over all constraints, and ``excess``,
-        the largest gap minus limit, at most 0 when every constraint is met; ``gaps`` by metric
-        and group system; ``rates`` by group system, group and rate.
+        ``accuracy``, ``balanced_accuracy``, ``f1`` (of several classes ``f1_macro``, of numbers
+        ``rmse``, ``mae``, ``r2``); ``majority``, the accuracy of giving everybody the commonest
+        label, of numbers the root mean squared error of giving everybody the mean; ``gap``, the
+        largest over all constraints, and ``excess``, the largest gap minus limit, at most 0 when
+        every constraint is met; ``gaps`` by metric and group system; ``rates`` by group system,
+        group and rate.
     """
+    task = _task_of(classes)
+    outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
+    weights = np.ones(len(y)) if weight is None else weight
+    tally = TASKS.get(task).tally
     everybody = np.zeros(len(y), dtype=np.int64)
-    pooled = GroupCounts.from_rows(everybody, y, decisions, weight, n_groups=1)
+    pooled = tally(everybody, y, outcome, weights, n_groups=1)
     found: dict[str, Any] = {
         "n_rows": len(y),
         "n_unknown_group": int((cells < 0).sum()),
         "majority": _majority(pooled),
-        **{
-            name: _plain(METRICS.get(name).value(pooled))
-            for name in ("accuracy", "balanced_accuracy", "f1")
-        },
+        **{name: _plain(METRICS.get(name).value(pooled)) for name in SHOWN[task]},
     }
     if groups is None:
         return found
-    counts = GroupCounts.from_rows(cells, y, decisions, weight, n_groups=groups.n_cells)
+    counts = tally(cells, y, outcome, weights, n_groups=groups.n_cells)
     gaps: dict[str, float | None] = {}
     excess: list[float | None] = []
     for target in targets_of(constraints, groups.systems):
-        merged = counts.merged(target.system.of_cell, target.system.n_groups)
+        merged = counts.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
         value = target.metric.value(merged)
         gap = value if isinstance(value, Undefined) else target.metric.gap(value)
         plain = gaps[f"{target.metric.name}[{target.system.name}]"] = _plain(gap)
@@ -71,13 +97,27 @@ def judge(
     found["gap"], found["excess"] = _largest(list(gaps.values())), _largest(excess)
     found["gaps"] = gaps
     found["rates"] = {
-        system.name: _rates(counts.merged(system.of_cell, system.n_groups), system.labels)
+        system.name: _rates(
+            counts.merged(system.of_cell, system.n_groups, system.masks), system.labels, classes
+        )
         for system in groups.systems
+        if system.values is None
     }
     return found
 
 
-def _majority(counts: GroupCounts) -> float | None:
+def _task_of(classes: NDArray[Any]) -> TaskName:
+    if len(classes) == 0:
+        return "regression"
+    return "binary" if len(classes) == 2 else "multiclass"
+
+
+def _majority(counts: Tally) -> float | None:
+    if isinstance(counts, GroupValues):
+        mass = counts.weight.sum()
+        mean = np.average(counts.y, weights=counts.weight) if mass > 0 else 0.0
+        spread = np.average((counts.y - mean) ** 2, weights=counts.weight) if mass > 0 else None
+        return None if spread is None else float(np.sqrt(spread))
     by_label = counts.table.sum(axis=(0, 2))
     return float(by_label.max() / by_label.sum()) if by_label.sum() > 0 else None
 
@@ -92,11 +132,39 @@ def _plain(value: float | Undefined) -> float | None:
     return None if isinstance(value, Undefined) else float(value)
 
 
-def _rates(counts: GroupCounts, labels: tuple[str, ...]) -> dict[str, dict[str, float | None]]:
-    table = {rate: counts.rates(rate) for rate in SHOWN_RATES}
+def _columns(counts: Tally, classes: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Return what is shown by group, NaN where undefined."""
+    if isinstance(counts, GroupValues):
+        return {
+            "mean_prediction": counts.means(counts.prediction),
+            "mean_target": counts.means(counts.y),
+            "rmse": np.sqrt(counts.means(counts.losses)),
+        }
+    if isinstance(counts, ClassCounts):
+        names = [str(label) for label in classes.tolist()]
+        found = {"accuracy": counts.rates("accuracy")[0]}
+        for rate in SHOWN_RATES[:3]:
+            by_class = zip(names, counts.rates(rate), strict=True)
+            found |= {f"{rate}[{name}]": values for name, values in by_class}
+        return found
+    plain = GroupCounts(counts.table)
+    return {rate: plain.rates(rate) for rate in SHOWN_RATES}
+
+
+def _weights(counts: Tally) -> NDArray[np.float64]:
+    """Return the weight of each group."""
+    table = counts.table
+    found: NDArray[np.float64] = table[:, MASS] if table.ndim == 2 else table.sum(axis=(1, 2))
+    return found
+
+
+def _rates(
+    counts: Tally, labels: tuple[str, ...], classes: NDArray[Any]
+) -> dict[str, dict[str, float | None]]:
+    table, weight = _columns(counts, classes), _weights(counts)
     return {
         label: {
-            "weight": float(counts.table[at].sum()),
+            "weight": float(weight[at]),
             **{r: None if np.isnan(v[at]) else float(v[at]) for r, v in table.items()},
         }
         for at, label in enumerate(labels)

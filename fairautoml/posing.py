@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.border import BorderOptions
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.draws import row_draws
-from fairautoml.data.splits import fold_count, stratified_folds
+from fairautoml.data.splits import entity_folds, fold_count, stratified_folds
 from fairautoml.evaluation.evidence import FEWEST_ROWS, thin_groups
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.exceptions import (
@@ -17,8 +21,9 @@ from fairautoml.exceptions import (
     MissingSensitiveError,
     SmallGroupWarning,
 )
+from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
-from fairautoml.options import Wishes
+from fairautoml.options import Wishes, check_constraints
 
 MOST_NAMED = 5
 """Small groups that a warning lists."""
@@ -51,8 +56,11 @@ class Strictness(Protocol):
     sensitive_missing: Any
     sensitive_in_X: Any
     max_groups: Any
+    sensitive_bins: Any
+    constraint: Any
     on_nonfinite: Any
     align: Any
+    asked_task: Any
 
 
 def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
@@ -78,15 +86,30 @@ def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
         sensitive_missing=asked.sensitive_missing,
         sensitive_in_X=asked.sensitive_in_X,
         max_groups=asked.max_groups,
+        numbers=_number_policy(asked),
         on_nonfinite=asked.on_nonfinite,
         align=asked.align,
+        task=asked.asked_task,
     )
     # A winner that must not need the sensitive column must not have it as a feature either.
     blind = not asked.sensitive_at_predict and (named or given.sensitive_in_X == "warn")
     return replace(given, sensitive_in_X="drop") if blind else given
 
 
-def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
+def _number_policy(asked: Strictness) -> NumberPolicy:
+    """Return which columns are cut into bands, and which a constraint wants as numbers."""
+    about = [c.system for c in check_constraints(asked.constraint) if c.metric.degree]
+    named = tuple(dict.fromkeys(name for name in about if name is not None))
+    bins = {} if asked.sensitive_bins is None else asked.sensitive_bins
+    return NumberPolicy(bins=bins, scales=None if None in about else named)
+
+
+def make_problem(
+    dataset: Dataset,
+    wishes: Wishes,
+    setting: Setting,
+    entities: NDArray[np.integer] | None = None,
+) -> Problem:
     """Return the problem: goal, post-processors that serve it, folds.
 
     Parameters
@@ -97,6 +120,8 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
         Constraints, objective, post-processors by name.
     setting : Setting
         What is allowed.
+    entities : ndarray of int, shape (n_rows,), optional
+        Whose row it is; all rows of an entity are in one fold.
 
     Raises
     ------
@@ -120,17 +145,18 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
         )
         raise MissingSensitiveError(msg)
     targets, notes = _applicable(targets_of(wishes.constraints, dataset.systems))
-    notes += _small_groups(dataset, targets)
+    notes += (*_small_groups(dataset, targets), *_lowered_degrees(targets))
     goal = Goal(
         targets=targets,
         objective=wishes.objective.name,
         randomized=setting.randomized,
+        task=dataset.task,
     )
+    _check_task(dataset, wishes)
+    notes += _left_out(wishes.mitigators, goal, setting)
     return Problem(
         dataset=replace(dataset, notes=(*dataset.notes, *notes)),
-        folds=stratified_folds(
-            dataset.y, dataset.cells, fold_count(dataset.y, wishes.n_folds), wishes.seed
-        ),
+        folds=_folds(dataset, wishes, entities),
         objective=wishes.objective,
         goal=goal,
         mitigators=_post_processors(wishes.mitigators, goal, setting),
@@ -139,11 +165,65 @@ def make_problem(dataset: Dataset, wishes: Wishes, setting: Setting) -> Problem:
     )
 
 
+def _folds(
+    dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
+) -> NDArray[np.int16]:
+    strata, cells = dataset.strata, dataset.cells
+    if entities is not None:
+        return entity_folds(strata, cells, entities, wishes.n_folds, wishes.seed)
+    # Only a class can be too small for so many folds, a stratum of numbers has neighbours.
+    labels = np.arange(len(strata)) % 2 if dataset.task == "regression" else strata
+    count = fold_count(labels, wishes.n_folds)
+    return stratified_folds(strata, cells, count, wishes.seed)
+
+
+def _check_task(dataset: Dataset, wishes: Wishes) -> None:
+    """Refuse metrics that say nothing about this kind of target.
+
+    Raises
+    ------
+    InputError
+        The objective or a constraint is for another kind.
+    """
+    task = dataset.task
+    found = f"y has {len(dataset.classes)} classes" if len(dataset.classes) else "y is a number"
+    for argument, metric in (
+        ("objective", wishes.objective),
+        *(("constraint", constraint.metric) for constraint in wishes.constraints),
+    ):
+        if task in metric.tasks:
+            continue
+        kind = [METRICS.get(name) for name in METRICS.names()]
+        known = [m.name for m in kind if m.kind == metric.kind and task in m.tasks]
+        msg = (
+            f"{argument}: {metric.name!r} is for a {' or '.join(sorted(metric.tasks))} target, "
+            f"and {found} ({task}); choose one of {', '.join(known)}"
+        )
+        raise InputError(msg)
+
+
+def _left_out(names: Sequence[str] | None, goal: Goal, setting: Setting) -> tuple[str, ...]:
+    """Return a note about those that cannot serve a target of another kind, or a number."""
+    number = any(target.metric.degree for target in goal.targets)
+    if (goal.task == "binary" and not number) or names is not None or not goal.targets:
+        return ()
+    about = "constraint on a number" if number else f"{goal.task} target"
+    every = [MITIGATORS.get(name) for name in MITIGATORS.names()]
+    reasons = {m.name: unfit(m, goal, setting) for m in every}
+    served = ", ".join(name for name, reason in reasons.items() if not reason)
+    why: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        if reason:
+            why.setdefault(reason, []).append(name)
+    left = "; ".join(f"{', '.join(found)}: {reason}" for reason, found in why.items())
+    return (f"mitigators for this {about}: {served}. Left out: {left}",)
+
+
 def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     """Return the targets that compare two groups or more, and a note about each other one."""
     notes = []
     for target in targets:
-        if target.system.n_groups < 2:
+        if not _comparable(target):
             found = ", ".join(map(repr, target.system.labels))
             note = (
                 f"sensitive: {target.system.name!r} has a single group ({found}), so "
@@ -155,7 +235,28 @@ def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[st
                 stacklevel=4,
             )
             notes.append(note)
-    return tuple(t for t in targets if t.system.n_groups >= 2), tuple(notes)
+    return tuple(t for t in targets if _comparable(t)), tuple(notes)
+
+
+def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
+    """Warn about polynomials of more degrees than a number has values, and return the notes."""
+    notes = []
+    for target in targets:
+        served = target.system.n_groups - 1
+        if served < target.metric.degree:
+            note = (
+                f"{target.metric.name}[{target.system.name}]: the number has {served + 1} values, "
+                f"so degree {served} is used"
+            )
+            warnings.warn(note, DegradedWarning, stacklevel=4)
+            notes.append(note)
+    return tuple(notes)
+
+
+def _comparable(target: Target) -> bool:
+    """Whether there are two groups, or one that overlaps is compared with everybody."""
+    fewest = 1 if target.metric.to_overall and target.system.overlapping else 2
+    return target.system.n_groups >= fewest
 
 
 def _small_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
@@ -203,9 +304,12 @@ def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
     setting : Setting
         What is allowed.
     """
+    if goal.task not in mitigator.tasks:
+        return f"cannot serve a {goal.task} target"
     if not mitigator.can_serve(goal):
         metrics = sorted({t.metric.name for t in goal.targets} - set(mitigator.serves or ()))
-        return f"cannot serve {', '.join(metrics)}"
+        overlap = any(t.system.overlapping for t in goal.targets) and not mitigator.overlapping
+        return "cannot serve " + ("groups that overlap" if overlap else ", ".join(metrics))
     if mitigator.needs_sensitive_at_predict and not setting.sensitive_at_predict:
         return "needs the sensitive column at predict, and sensitive_at_predict=False"
     if mitigator.randomizes and not goal.randomized:

@@ -8,12 +8,12 @@ name is asked for, so a missing optional library hurts only who asks for it.
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from fairautoml.exceptions import FairAutoMLError, UnknownNameError
+from fairautoml.exceptions import FairAutoMLError, ParameterError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -104,3 +104,46 @@ def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     listed = ", ".join(known)
     way_out = f"did you mean {' or '.join(near)}? all: {listed}" if near else f"known: {listed}"
     return f"no {kind} is called {name!r}; {way_out}"
+
+
+def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:
+    """Return registered names, None for None.
+
+    Raises
+    ------
+    ParameterError
+        The list is empty or no list of names.
+    UnknownNameError
+        A name is not registered.
+    """
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else value
+    listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    if not listed or not names:
+        msg = (
+            f"{argument}={value!r} must be None or a list of names out of "
+            f"{', '.join(registry.names())}"
+        )
+        raise ParameterError(msg)
+    for name in names:
+        registry.get(name)
+    return tuple(dict.fromkeys(names))
+
+
+def check_name(argument: str, value: Any, registry: Registry[Any]) -> str:
+    """Return a registered name or ``"auto"``.
+
+    Raises
+    ------
+    ParameterError
+        It is no text.
+    UnknownNameError
+        It is not registered.
+    """
+    if not isinstance(value, str):
+        msg = f"{argument}={value!r} must be 'auto' or one of {', '.join(registry.names())}"
+        raise ParameterError(msg)
+    if value != "auto":
+        registry.get(value)
+    return value

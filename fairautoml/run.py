@@ -203,7 +203,7 @@ def run_search(
     """
     history = History()
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
-    past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.n_rows)
+    past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), SerialExecutor(plan.limits))
     executor = _replaying(real, past.values(), plan.start, study)
     history.n_workers = executor.n_workers
@@ -271,7 +271,9 @@ def _nothing(trial: Trial, seconds: float) -> None:
     """Nobody notes that a trial runs."""
 
 
-def _valid(past: Sequence[Record], artifacts: Artifacts, n_rows: int) -> dict[int, Record]:
+def _valid(
+    past: Sequence[Record], artifacts: Artifacts, shape: tuple[int, ...]
+) -> dict[int, Record]:
     """Return what need not be run again, by number, in the order told.
 
     A trial that only the end of the run cut off may now have more time, and one whose scores were
@@ -281,7 +283,7 @@ def _valid(past: Sequence[Record], artifacts: Artifacts, n_rows: int) -> dict[in
         record.result.trial.number: record
         for record in past
         if not record.cut_off
-        and (not record.entries or artifacts.has_all_scores(record.result.trial.key, n_rows))
+        and (not record.entries or artifacts.has_all_scores(record.result.trial.key, shape))
     }
 
 

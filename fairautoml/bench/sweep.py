@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +34,8 @@ PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
 USUAL_SECONDS = 60.0
 """Guess of the length of a cell whose budget is a number of trials."""
+
+Tables = Callable[[Sequence[CellRecord], Path], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ def run_sweep(
     n_jobs: int = 1,
     command: Sequence[str] = FIT,
     on_line: Callable[[str], object] = to_stderr,
+    tables: Tables = write_tables,
 ) -> SweepOutcome:
     """Run every cell of a sweep and write its tables after each.
 
@@ -90,6 +93,8 @@ def run_sweep(
         What is run for each cell of this library, before the arguments of the cell.
     on_line : callable
         Gets one line of progress per cell; standard error by default.
+    tables : callable
+        Writes the records so far into the folder.
 
     Raises
     ------
@@ -111,10 +116,12 @@ def run_sweep(
         raise RunFolderExistsError(msg)
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock"):
+        with locked(folder / ".lock"):
             about = {**manifest(sweep, source, command), "jobs": n_jobs}
             write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
-            run = _Run(folder=folder, command=command, n_jobs=n_jobs, on_line=on_line)
+            run = _Run(
+                folder=folder, command=command, n_jobs=n_jobs, on_line=on_line, tables=tables
+            )
             return run.all_cells(sweep)
     except RunFolderError:
         raise
@@ -155,6 +162,7 @@ class _Run:
     command: Sequence[str]
     n_jobs: int
     on_line: Callable[[str], object]
+    tables: Tables
     stop: threading.Event = field(default_factory=threading.Event)
 
     def all_cells(self, sweep: Sweep) -> SweepOutcome:
@@ -168,17 +176,20 @@ class _Run:
             for cell, record in ended:
                 records[cell.key] = record
                 clock.record(cell, record.wall_seconds)
-                _write(cells, records, self.folder)
+                self._write(cells, records)
                 self.on_line(
                     f"[{len(records)}/{len(cells)}] {cell.key} {record.outcome} in "
                     f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}{record.reason}; "
                     f"about {clock.seconds_left() / 60:.0f} min left\n"
                 )
-        _write(cells, records, self.folder)
+        self._write(cells, records)
         failed = sum(record.outcome == "failed" for record in records.values())
         return SweepOutcome(
             folder=self.folder, n_cells=len(cells), n_failed=failed, n_reused=n_reused
         )
+
+    def _write(self, cells: Sequence[Cell], records: Mapping[str, CellRecord]) -> None:
+        self.tables([records[cell.key] for cell in cells if cell.key in records], self.folder)
 
     def _records(self, todo: Sequence[Cell]) -> Generator[tuple[Cell, CellRecord], None, None]:
         """Yield records as cells end; a cell starts when the one before it is written down."""
@@ -228,12 +239,8 @@ def _finished(cell: Cell, folder: Path) -> CellRecord | None:
     return record if (record.system, record.arguments) == asked else None
 
 
-def _write(cells: Sequence[Cell], records: dict[str, CellRecord], folder: Path) -> None:
-    write_tables([records[cell.key] for cell in cells if cell.key in records], folder)
-
-
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a folder; the system frees it when the process dies."""
     with path.open("a+", encoding="ascii") as lock:
         try:

@@ -17,7 +17,7 @@ SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""
 LISTS = ("sensitive", "constraints", "derive", "keep", "options", "seeds")
 OURS = "fairautoml"
-KEYS = ("defaults", "tasks", "variants")
+KEYS = ("defaults", "pools", "tasks", "variants")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,8 @@ class Task:
 
     def arguments(self, seed: int) -> tuple[str, ...]:
         """Return the arguments of ``fairautoml fit`` for one seed."""
-        parts = [self.dataset]
+        # A sweep compares what is learnt from all rows; an option of its own may ask for more.
+        parts = [self.dataset, "--certify", "no"]
         for option, values in (
             ("--sensitive", self.sensitive),
             ("--constraint", self.constraints),
@@ -158,6 +159,7 @@ def read_sweep(path: Path) -> Sweep:
     further fields with a name each, every task is run in every variant: the fields of a variant
     replace those of the task, its options are added, and the task is called
     ``<task>-<variant>``. Lists in a list of texts are laid out flat, so that anchors can be used.
+    What is under ``pools`` is left to that kind of sweep.
 
     Parameters
     ----------

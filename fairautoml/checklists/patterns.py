@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegenerateGroupError
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._disparity import Form
+from fairautoml.metrics._base import Form, Rate
 
 Labels = tuple[float, float]
 

@@ -19,6 +19,8 @@ class Inputs:
     y: Any
     sensitive: Any = None
     sample_weight: Any = None
+    groups: Any = None
+    time: Any = None
 
 
 def align_inputs(inputs: Inputs, align: Align) -> Inputs:
@@ -29,8 +31,7 @@ def align_inputs(inputs: Inputs, align: Align) -> Inputs:
     inputs : Inputs
         Anything; only pandas objects have an index.
     align : {"error", "index"}
-        Different indices are refused, or ``y``, ``sensitive`` and ``sample_weight`` are reordered
-        by the index of ``X``.
+        Different indices are refused, or everything else is reordered by the index of ``X``.
 
     Raises
     ------
@@ -63,7 +64,11 @@ def _indices(inputs: Inputs) -> dict[str, "pd.Index[Any]"]:
         given.update({f"sensitive[{key!r}]": value for key, value in inputs.sensitive.items()})
     else:
         given["sensitive"] = inputs.sensitive
-    given["sample_weight"] = inputs.sample_weight
+    given |= {
+        "sample_weight": inputs.sample_weight,
+        "groups": inputs.groups,
+        "time": inputs.time,
+    }
     return {
         name: value.index
         for name, value in given.items()
@@ -109,4 +114,6 @@ def _reindexed(
         y=take(inputs.y),
         sensitive=take(inputs.sensitive),
         sample_weight=take(inputs.sample_weight),
+        groups=take(inputs.groups),
+        time=take(inputs.time),
     )

@@ -54,6 +54,53 @@ def same_partition(
     return tuple(found)
 
 
+def same_numbers(
+    matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]
+) -> tuple[str, ...]:
+    """Return the features that hold these very numbers, to the precision of the matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded features; sparse ones are not searched.
+    schema : TableSchema
+        Their names.
+    numbers : ndarray of float64, shape (n_rows,)
+        What is looked for.
+    """
+    if sp.issparse(matrix):
+        return ()
+    same = numbers.astype(matrix.dtype)
+    columns = enumerate(schema.columns)
+    return tuple(c.name for at, c in columns if np.array_equal(matrix[:, at], same))
+
+
+def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -> tuple[str, ...]:
+    """Return the numeric features that rise or fall with a number, whatever its steps hide.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded features; sparse ones are not searched.
+    schema : TableSchema
+        Their names and kinds.
+    numbers : ndarray of float64, shape (n_rows,)
+        The number of each row, NaN where unknown.
+    """
+    known = ~np.isnan(numbers)
+    if sp.issparse(matrix) or len(np.unique(numbers[known])) < 3:
+        return ()
+    found = []
+    for at, column in enumerate(schema.columns):
+        if column.kind == "category":
+            continue
+        steps = np.diff(numbers[known][np.lexsort((numbers[known], matrix[known, at]))])
+        falling = np.diff(numbers[known][np.lexsort((-numbers[known], matrix[known, at]))])
+        if (steps >= 0).all() or (falling <= 0).all():
+            found.append(column.name)
+    return tuple(found)
+
+
 def _contingency(values: NDArray[np.float32], codes: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return counts by value and code, shape (n_values, n_codes); NaN is a value."""
     levels, row = np.unique(values, return_inverse=True)

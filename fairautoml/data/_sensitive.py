@@ -1,7 +1,7 @@
 """The accepted forms of ``sensitive`` as named columns, and the names of groups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,15 @@ MISSING_LABEL = "(missing)"
 
 @dataclass(frozen=True, slots=True)
 class SensitiveColumns:
-    """Sensitive columns by name; ``named`` is False when the user gave no names."""
+    """Sensitive columns by name; ``named`` is False when the user gave no names.
+
+    ``overlaps`` holds, for each table of indicators of groups that overlap, the names of its
+    columns among ``columns``.
+    """
 
     columns: "dict[str, pd.Series[Any]]"
     named: bool
+    overlaps: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -36,7 +41,8 @@ def read_sensitive(sensitive: Any) -> SensitiveColumns:
     Parameters
     ----------
     sensitive : 1-D or 2-D array, list, column, DataFrame, arrow Table or dict of name -> column
-        One or several sensitive attributes.
+        One or several sensitive attributes. In a dict a DataFrame in place of a column is a table
+        of indicators (True, False, 1, 0): one group per column, and a row may be in several.
 
     Raises
     ------
@@ -44,8 +50,7 @@ def read_sensitive(sensitive: Any) -> SensitiveColumns:
         No column, more than two dimensions, or two columns of one name or unequal length.
     """
     if isinstance(sensitive, Mapping):
-        named = {str(name): as_series(column, str(name)) for name, column in sensitive.items()}
-        found = SensitiveColumns(named, named=True)
+        found = _read_mapping(sensitive)
     elif is_frame(sensitive):
         found = SensitiveColumns(frame_columns(sensitive, "sensitive"), named=True)
     elif _is_column(sensitive):
@@ -55,6 +60,46 @@ def read_sensitive(sensitive: Any) -> SensitiveColumns:
     else:
         found = _read_array(sensitive)
     _check_columns(found)
+    return found
+
+
+def _read_mapping(sensitive: Mapping[Any, Any]) -> SensitiveColumns:
+    columns: dict[str, pd.Series[Any]] = {}
+    overlaps: dict[str, tuple[str, ...]] = {}
+    for key, value in sensitive.items():
+        name = str(key)
+        read = _read_indicators(name, value) if is_frame(value) else {name: as_series(value, name)}
+        twice = sorted(set(columns) & set(read))
+        if twice:
+            msg = f"sensitive has several columns called {twice[0]!r}; rename one of them."
+            raise InputError(msg)
+        columns.update(read)
+        if is_frame(value):
+            overlaps[name] = tuple(read)
+    return SensitiveColumns(columns, named=True, overlaps=overlaps)
+
+
+def _read_indicators(table: str, frame: Any) -> "dict[str, pd.Series[Any]]":
+    """Return the columns as True, False and missing, under the name of table and column."""
+    found = {}
+    for name, column in frame_columns(frame, f"sensitive[{table!r}]").items():
+        absent = column.isna().to_numpy()
+        values = column.to_numpy(dtype=object)
+        strange = [v for v in values[~absent].tolist() if v not in (0, 1)]
+        if strange:
+            msg = (
+                f"sensitive[{table!r}] is a table, so its columns must say who belongs to a group "
+                f"by True and False or 1 and 0; {name!r} holds {strange[0]!r}. Give one column "
+                "per group, for example with pandas.get_dummies, or a column in place of the "
+                f"table: sensitive={{{name!r}: ...}}."
+            )
+            raise InputError(msg)
+        read = np.full(len(values), None, dtype=object)
+        read[~absent] = values[~absent].astype(bool)
+        found[f"{table}.{name}"] = pd.Series(read, dtype=object)
+    if not found:
+        msg = f"sensitive[{table!r}] has no column; give one column per group."
+        raise InputError(msg)
     return found
 
 

@@ -1,7 +1,7 @@
 """The border: what the user gives becomes a `Dataset` here and nowhere else."""
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from warnings import warn
 
@@ -12,11 +12,12 @@ from fairautoml.data._align import Align, Inputs, align_inputs
 from fairautoml.data._frames import Table, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data._per_row import check_length, read_weights
-from fairautoml.data._proxies import same_partition
+from fairautoml.data._proxies import same_numbers, same_order, same_partition
+from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
-from fairautoml.data.dataset import Dataset
+from fairautoml.data.dataset import Dataset, GroupSystem, TaskName
 from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups
-from fairautoml.data.target import encode_target
+from fairautoml.data.target import AskedTask, check_given, encode_target, read_numbers
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
 
 MIN_CLASS_ROWS = 2
@@ -27,6 +28,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "sensitive_in_X": ("warn", "drop", "allow"),
     "on_nonfinite": ("error", "impute"),
     "align": ("error", "index"),
+    "task": ("auto", "binary", "multiclass", "regression"),
 }
 
 
@@ -44,10 +46,14 @@ class BorderOptions:
         What to do with features that are the sensitive attribute, or give it away.
     max_groups : int
         Most groups of one sensitive column, at least 1.
+    numbers : NumberPolicy
+        Sensitive columns that are cut into bands or taken as numbers.
     on_nonfinite : {"error", "impute"}
         Infinities and numbers beyond float32 are refused, or treated as missing.
     align : {"error", "index"}
         Different pandas indices are refused, or rows are matched by index.
+    task : {"auto", "binary", "multiclass", "regression"}
+        What the target must be; ``"auto"`` = classes, two or more of them.
 
     Raises
     ------
@@ -59,8 +65,10 @@ class BorderOptions:
     sensitive_missing: MissingPolicy = "error"
     sensitive_in_X: Literal["warn", "drop", "allow"] = "warn"
     max_groups: int = 50
+    numbers: NumberPolicy = field(default_factory=NumberPolicy)
     on_nonfinite: OnNonfinite = "error"
     align: Align = "error"
+    task: AskedTask = "auto"
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -92,7 +100,7 @@ def build_dataset(
     X : DataFrame, arrow Table, array, sparse matrix or list of lists
         Features, shape (n_rows, n_features). No input is modified.
     y : array, list or column, shape (n_rows,)
-        Labels of two classes.
+        Labels of two classes or more; in regression numbers.
     sensitive : array, list, column, DataFrame, dict, or name(s) of columns of X, optional
         Sensitive attributes.
     sample_weight : array or list, shape (n_rows,), optional
@@ -117,7 +125,7 @@ def build_dataset(
         A feature equals the target, equals or gives away a sensitive attribute, or has no value.
     """
     if y is None:
-        encode_target(y)
+        check_given(y)
     inputs = align_inputs(
         Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
     )
@@ -140,13 +148,21 @@ def build_dataset(
         weight=weight,
         cells=cells,
         classes=classes,
+        task=_task_of(classes),
         schema=schema,
         groups=groups,
         notes=(*schema.notes, *_group_notes(groups, options)),
     )
 
 
-def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[np.int8], NDArray[Any]]:
+def _task_of(classes: NDArray[Any]) -> TaskName:
+    if len(classes) == 0:
+        return "regression"
+    return "binary" if len(classes) == 2 else "multiclass"
+
+
+def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the target as learners read it, and the labels behind its codes."""
     check_length(table.n_rows, y, "y")
     if table.n_rows == 1:
         msg = (
@@ -154,7 +170,9 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[np.in
             f"{2 * MIN_CLASS_ROWS} are required, {MIN_CLASS_ROWS} of each class. Give more rows."
         )
         raise InputError(msg)
-    labels, classes = encode_target(y, pos_label=options.pos_label)
+    if options.task == "regression":
+        return read_numbers(y), np.empty(0)
+    labels, classes = encode_target(y, pos_label=options.pos_label, task=options.task)
     for label, count in zip(classes.tolist(), np.bincount(labels, minlength=2), strict=True):
         if count < MIN_CLASS_ROWS:
             msg = (
@@ -179,6 +197,7 @@ def _groups(
         n_rows=table.n_rows,
         missing=options.sensitive_missing,
         max_groups=options.max_groups,
+        numbers=options.numbers,
     )
     return replace(schema, sensitive_from_X=names), cells
 
@@ -215,17 +234,20 @@ def _looks_like_names(sensitive: Any, table: Table) -> bool:
 
 
 def _weights(
-    sample_weight: Any, labels: NDArray[np.int8], classes: NDArray[Any]
+    sample_weight: Any, labels: NDArray[Any], classes: NDArray[Any]
 ) -> NDArray[np.float64]:
     if sample_weight is None:
         return np.ones(len(labels))
     weight = read_weights(sample_weight, len(labels))
+    if len(classes) == 0:
+        return weight
     mass = np.bincount(labels, weights=weight, minlength=2)
     if not mass.all():
         label = classes.tolist()[int(mass.argmin())]
+        left = int(np.count_nonzero(mass))
         msg = (
-            f"sample_weight is zero for all rows of class {label!r}, which leaves 1 class; give "
-            "rows of both classes a positive weight."
+            f"sample_weight is zero for all rows of class {label!r}, which leaves {left} class"
+            f"{'' if left == 1 else 'es'}; give rows of all classes a positive weight."
         )
         raise InputError(msg)
     return weight
@@ -238,10 +260,9 @@ def _check_group_weights(
         return
     by_cell = np.bincount(cells, weights=weight, minlength=groups.n_cells)
     for system in groups.systems:
-        inside = system.of_cell >= 0
-        mass = np.bincount(
-            system.of_cell[inside], weights=by_cell[inside], minlength=system.n_groups
-        )
+        if system.values is not None:
+            continue
+        mass = system.member @ by_cell
         empty = [system.labels[at] for at in np.flatnonzero(mass == 0).tolist()]
         if empty:
             msg = (
@@ -250,6 +271,19 @@ def _check_group_weights(
                 "or leave their rows out."
             )
             raise DegenerateGroupError(msg)
+
+
+def _columns_of(groups: GroupSchema) -> list[GroupSystem]:
+    """Return one system per sensitive column; indicators of groups that overlap are columns."""
+    indicators = [
+        GroupSystem(
+            name=f"{system.name}.{label}", labels=("no", "yes"), of_cell=mask.astype(np.int32)
+        )
+        for system in groups.systems
+        for label, mask in zip(system.labels, system.member, strict=True)
+        if system.overlapping
+    ]
+    return [s for s in groups.systems if s.name in groups.columns] + indicators
 
 
 def _without_proxies(
@@ -262,8 +296,8 @@ def _without_proxies(
     """Find features that are a sensitive column, and warn about them or leave them out."""
     if options.sensitive_in_X == "allow":
         return schema, matrix
-    for system in groups.systems[: len(groups.columns)]:
-        names = same_partition(matrix, schema, system.of_cell[cells], pure=True)
+    for system in _columns_of(groups):
+        names = _copies(matrix, schema, system, system.of_cell[cells])
         if not names:
             continue
         if options.sensitive_in_X == "drop":
@@ -280,8 +314,21 @@ def _without_proxies(
     return schema, matrix
 
 
-def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[np.int8]) -> None:
-    names = same_partition(matrix, schema, labels, pure=False)
+def _copies(
+    matrix: Any, schema: TableSchema, system: GroupSystem, codes: NDArray[np.int32]
+) -> tuple[str, ...]:
+    if system.values is None:
+        return same_partition(matrix, schema, codes, pure=True)
+    return same_order(matrix, schema, np.where(codes < 0, np.nan, system.values[codes]))
+
+
+def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> None:
+    numbers = labels.dtype.kind == "f"
+    names = (
+        same_numbers(matrix, schema, labels)
+        if numbers
+        else same_partition(matrix, schema, labels, pure=False)
+    )
     if names:
         msg = (
             f"feature(s) {', '.join(map(repr, names))} of X are identical to y; if they are not "
@@ -297,3 +344,47 @@ def _group_notes(groups: GroupSchema | None, options: BorderOptions) -> tuple[st
         names = ", ".join(map(repr, groups.sensitive_from_X))
         return (*groups.notes, f"sensitive column(s) {names} of X are also features")
     return groups.notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """Labels and groups of a table whose features nobody has read.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_rows,)
+        Target as ``Dataset`` has it.
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is.
+    groups : GroupSchema or None
+        As ``Dataset`` has them.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest cells.
+    """
+
+    y: NDArray[Any]
+    task: TaskName
+    groups: GroupSchema | None
+    cells: NDArray[np.int32]
+
+
+def read_roles(inputs: Inputs, options: BorderOptions = _DEFAULTS) -> Roles:
+    """Read labels and groups alone, so that rows can be divided before features are looked at.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        What ``fit`` was given, in one order.
+    options : BorderOptions
+        How strictly input is read.
+
+    Raises
+    ------
+    InputError
+        As ``build_dataset``.
+    """
+    check_given(inputs.y)
+    table = read_table(inputs.X)
+    labels, classes = _target(inputs.y, table, options)
+    groups, cells = _groups(inputs.sensitive, table, options)
+    return Roles(y=labels, task=_task_of(classes), groups=groups, cells=cells)

@@ -1,14 +1,19 @@
 """The checked table that the whole library works on."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.strata import strata_of
+
 if TYPE_CHECKING:
     from fairautoml.data.columns import TableSchema
     from fairautoml.data.groups import GroupSchema
+
+TaskName = Literal["binary", "multiclass", "regression"]
+"""What kind of target is learned: two classes, several, or numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +49,38 @@ class GroupSystem:
     labels : tuple of str
         Display name of each group.
     of_cell : ndarray of int32, shape (n_cells,)
-        Group of each finest cell; -1 where the group is unknown and so outside the constraint.
+        Group of each finest cell; -1 where the group is unknown and so outside the constraint,
+        and everywhere where groups overlap.
+    masks : ndarray of bool, shape (n_groups, n_cells), optional
+        Which finest cells belong to each group, where a person may be in several groups.
+    values : ndarray of float64, shape (n_groups,), optional
+        Of a column that is taken as a number: the number of each group, in standard deviations
+        from the mean of the rows of ``fit``. Such a system is for metrics that read it.
     """
 
     name: str
     labels: tuple[str, ...]
     of_cell: NDArray[np.int32]
+    masks: NDArray[np.bool_] | None = None
+    values: NDArray[np.float64] | None = None
 
     @property
     def n_groups(self) -> int:
         """Number of groups."""
         return len(self.labels)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether a person may be in several groups, or in none."""
+        return self.masks is not None
+
+    @property
+    def member(self) -> NDArray[np.bool_]:
+        """Which finest cells belong to each group, shape (n_groups, n_cells)."""
+        if self.masks is not None:
+            return self.masks
+        belongs: NDArray[np.bool_] = self.of_cell == np.arange(self.n_groups)[:, None]
+        return belongs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,35 +92,50 @@ class Dataset:
     X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
         Numbers, and category codes as numbers; NaN = missing.
     y : ndarray of int8, shape (n_rows,)
-        0 or 1; 1 is the positive class.
+        0 or 1; 1 is the positive class. With several classes 0, 1, 2, ...; in regression the
+        numbers themselves, float64.
     weight : ndarray of float64, shape (n_rows,)
         Sample weights, all one when none were given.
     cells : ndarray of int32, shape (n_rows,)
         Finest group cell of each row (the observed combinations of all sensitive columns);
         all zero without sensitive columns.
     classes : ndarray of shape (2,)
-        The user's labels for 0 and 1.
+        The user's labels for 0 and 1, or for 0, 1, 2, ...; empty in regression.
     schema : TableSchema
         How a new table is turned into such an ``X``.
     groups : GroupSchema or None
         How new sensitive values are turned into cells, and the group systems.
     notes : tuple of str
         What the border did that the user should know (dropped columns and the like).
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is.
     """
 
     X: Any
-    y: NDArray[np.int8]
+    y: NDArray[Any]
     weight: NDArray[np.float64]
     cells: NDArray[np.int32]
     classes: NDArray[Any]
     schema: "TableSchema"
     groups: "GroupSchema | None"
     notes: tuple[str, ...] = ()
+    task: TaskName = "binary"
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
         return len(self.y)
+
+    @property
+    def score_shape(self) -> tuple[int, ...]:
+        """Shape of a score column: a row for each row, a column for each of several classes."""
+        several = self.task == "multiclass"
+        return (self.n_rows, len(self.classes)) if several else (self.n_rows,)
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """What folds are stratified by: the label, or about how large the number is."""
+        return strata_of(self.y)
 
     @property
     def layout(self) -> FeatureLayout:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairautoml.data._scales import QUANTILES, band_labels
 from fairautoml.exceptions import InputError
 
 OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
@@ -23,6 +24,7 @@ OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
 COMPARISON = re.compile(
     rf"^(?P<source>.+?)\s*(?P<operator>{'|'.join(OPPOSITES)})\s*(?P<value>.+)$"
 )
+BINS_HELP = "write column:cut,cut or column:quantiles"
 DERIVE_HELP = "write name=column<=number, name=column==text or name=column:cut,cut"
 KEEP_HELP = "write column=value,value"
 
@@ -123,6 +125,40 @@ def _parse_bands(name: str, rule: str, text: str) -> Bands:
     return Bands(name=name, source=source.strip(), cuts=numbers)
 
 
+def parse_bins(text: str) -> tuple[str, list[float] | str]:
+    """Read the bins of a sensitive column, as ``sensitive_bins`` takes them.
+
+    Unlike a derived column they leave the table as it is, and new rows need nothing but the
+    column itself.
+
+    Parameters
+    ----------
+    text : str
+        ``"age:25,60"`` or ``"age:quantiles"``.
+
+    Returns
+    -------
+    name : str
+        The column.
+    cuts : list of float, or "quantiles"
+        As written; the border checks that they rise.
+
+    Raises
+    ------
+    InputError
+        The text has another form.
+    """
+    name, sign, cuts = (part.strip() for part in text.rpartition(":"))
+    if not name or not sign or not cuts:
+        raise InputError(f"bins is {text!r}; {BINS_HELP}")
+    if cuts == QUANTILES:
+        return name, QUANTILES
+    try:
+        return name, [float(cut) for cut in cuts.split(",")]
+    except ValueError:
+        raise InputError(f"bins is {text!r}; {BINS_HELP}") from None
+
+
 def _number(text: str, whole: str) -> float:
     try:
         number = float(text)
@@ -181,9 +217,7 @@ def _split(frame: pd.DataFrame, rule: Comparison, *, new_rows: bool) -> pd.Serie
 
 
 def _banded(frame: pd.DataFrame, rule: Bands) -> pd.Series:
-    cuts = [f"{cut:g}" for cut in rule.cuts]
-    between = [f"{low}<{rule.source}<={high}" for low, high in itertools.pairwise(cuts)]
-    labels = [f"{rule.source}<={cuts[0]}", *between, f"{rule.source}>{cuts[-1]}"]
+    labels = band_labels(rule.source, rule.cuts)
     at = np.searchsorted(np.array(rule.cuts), _numeric(frame, rule.source), side="left")
     # Missing sorts above all cuts; it is taken out by the caller.
     return pd.Series(np.array(labels, dtype=object)[at], index=frame.index, dtype=object)

@@ -99,13 +99,27 @@ def write_csv(
     shown = frame if raw else _escaped(frame)
     text = shown.to_csv(index=False, lineterminator="\n")
     if isinstance(target, str | os.PathLike):
-        _write_whole(text, Path(target))
+        write_whole(text, Path(target))
     else:
         target.write(text)
     return 0 if raw else _n_formulas(frame)
 
 
-def _write_whole(text: str, path: Path) -> None:
+def write_whole(text: str, path: Path) -> None:
+    """Write a text file whole or not at all.
+
+    Parameters
+    ----------
+    text : str
+        Its content.
+    path : Path
+        The file; its folder must be there.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the error names ``path``.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         partial.write_text(text, encoding="utf-8", newline="")

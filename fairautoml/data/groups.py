@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data._keys import Key, key_of, level_arrays, recode, sort_levels, types_of
+from fairautoml.data._overlaps import overlapping_systems
+from fairautoml.data._scales import NumberPolicy, Reading, Scale
 from fairautoml.data._sensitive import (
     MISSING,
     SensitiveColumns,
@@ -17,6 +19,7 @@ from fairautoml.data._sensitive import (
     read_sensitive,
     row_ids,
 )
+from fairautoml.data._systems import cell_labels, group_systems
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import InputError
 
@@ -24,6 +27,7 @@ MissingPolicy = Literal["error", "own_group", "exclude"]
 UnseenPolicy = Literal["error", "base_model"]
 
 _UNSEEN = -2
+_AS_GIVEN = NumberPolicy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +43,8 @@ class GroupSchema:
     columns : tuple of str
         Names of the sensitive columns.
     systems : tuple of GroupSystem
-        One per column, then, with two columns or more, the intersection of all of them.
+        One per column, then, with two columns or more, the intersection of all of them, then one
+        per table of groups that overlap, whose indicators are columns of their own here.
     levels : tuple of tuple of (str, value)
         For each column the groups as (type name, value); the last may be the missing one.
     cell_codes : tuple of tuple of int
@@ -53,7 +58,9 @@ class GroupSchema:
     sensitive_from_X : tuple of str
         Columns of X that the groups are taken from, empty when they are given separately.
     notes : tuple of str
-        Declared categories that do not occur.
+        Declared categories that do not occur, and units of numbers.
+    readings : tuple of Bands, Scale or None
+        For each column how its numbers become groups; None = its values are the groups.
     """
 
     columns: tuple[str, ...]
@@ -65,6 +72,16 @@ class GroupSchema:
     named: bool = True
     sensitive_from_X: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    readings: tuple[Reading | None, ...] = ()
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Columns that are read as numbers."""
+        return tuple(
+            name
+            for name, reading in zip(self.columns, self.readings, strict=False)
+            if reading is not None
+        )
 
     @property
     def n_cells(self) -> int:
@@ -109,9 +126,13 @@ class GroupSchema:
         self, at: int, name: str, values: "pd.Series[Any]", unseen: UnseenPolicy
     ) -> NDArray[np.int64]:
         known = self.levels[at]
+        reading = self.readings[at] if self.readings else None
+        if reading is not None:
+            values = reading.read(values)
         raw, levels = level_arrays(values, f"sensitive {name!r}")
         keys = tuple(key_of(value) for value in levels)
-        _check_types(name, known, keys)
+        if not isinstance(reading, Scale):
+            _check_types(name, known, keys)
         codes = recode(raw, keys, known, unknown=_UNSEEN)
         absent = codes == -1
         if unseen == "error":
@@ -126,7 +147,32 @@ class GroupSchema:
         ids = row_ids(np.concatenate([seen, codes]))
         cell_of = np.full(int(ids.max()) + 1, -1, dtype=np.int32)
         cell_of[ids[: self.n_cells]] = np.arange(self.n_cells)
-        return cell_of[ids[self.n_cells :]]
+        cells = cell_of[ids[self.n_cells :]]
+        scaled = [at for at, reading in enumerate(self.readings) if isinstance(reading, Scale)]
+        new = np.flatnonzero(cells < 0)
+        if scaled and len(new):
+            cells[new] = self._nearest(codes[new], scaled)
+        return cells
+
+    def _nearest(self, codes: NDArray[np.int64], scaled: list[int]) -> NDArray[np.int32]:
+        """Return the cell of the same groups with the nearest numbers, -1 where there is none."""
+        known = np.array(self.cell_codes, dtype=np.int64).reshape(self.n_cells, -1)
+        groups = [at for at in range(len(self.columns)) if at not in scaled]
+        ids = row_ids(codes)
+        first = np.unique(ids, return_index=True)[1]
+        found = np.full(len(first), -1, dtype=np.int32)
+        for at, row in enumerate(codes[first]):
+            # Missing numbers have a code of their own and are like missing ones only.
+            same = (known[:, groups] == row[groups]).all(axis=1) & (row >= 0).all()
+            apart = np.zeros(self.n_cells)
+            for column in scaled:
+                numbers = _numbers_of(self.levels[column])
+                step = np.abs(numbers[known[:, column]] - numbers[row[column]])
+                apart += np.where(known[:, column] == row[column], 0.0, step)
+            reachable = np.flatnonzero(same & np.isfinite(apart))
+            if len(reachable):
+                found[at] = reachable[apart[reachable].argmin()]
+        return found[ids]
 
     def _unseen_combination(
         self, encoded: list[NDArray[np.int64]], cells: NDArray[np.int32]
@@ -145,7 +191,12 @@ class GroupSchema:
 
 
 def fit_groups(
-    sensitive: Any, *, n_rows: int, missing: MissingPolicy = "error", max_groups: int = 50
+    sensitive: Any,
+    *,
+    n_rows: int,
+    missing: MissingPolicy = "error",
+    max_groups: int = 50,
+    numbers: NumberPolicy = _AS_GIVEN,
 ) -> tuple[GroupSchema, NDArray[np.int32]]:
     """Learn the groups of the sensitive columns.
 
@@ -153,7 +204,9 @@ def fit_groups(
     ----------
     sensitive : 1-D or 2-D array, list, column, DataFrame, arrow Table or dict of name -> column
         One or several sensitive attributes, ``n_rows`` values each. Columns without a name are
-        called ``sensitive``, or ``sensitive_0``, ``sensitive_1``, ...
+        called ``sensitive``, or ``sensitive_0``, ``sensitive_1``, ... A DataFrame of indicators in
+        place of a column of a dict is a system of groups that may overlap; it is in no
+        intersection.
     n_rows : int
         Number of rows of the features.
     missing : {"error", "own_group", "exclude"}
@@ -161,6 +214,9 @@ def fit_groups(
         constraint in every system that uses the column.
     max_groups : int
         Most groups of one column; intersections may have more.
+    numbers : NumberPolicy
+        Columns of numbers that are cut into bands, or taken as numbers: the latter are in no
+        intersection, and a row without a number is outside their constraint.
 
     Returns
     -------
@@ -182,10 +238,15 @@ def fit_groups(
             "group per row of X."
         )
         raise InputError(msg)
+    names = tuple(found.columns)
+    numbers.check_names(names)
+    readings = tuple(numbers.reading(name, found.columns[name]) for name in names)
     encoded: list[NDArray[np.int64]] = []
     levels: list[tuple[Key, ...]] = []
-    for name, values in found.columns.items():
-        codes, keys = _fit_column(name, values, missing, max_groups)
+    for (name, values), reading in zip(found.columns.items(), readings, strict=True):
+        read = values if reading is None else reading.read(values)
+        most = None if isinstance(reading, Scale) else max_groups
+        codes, keys = _fit_column(name, read, missing, most)
         encoded.append(codes)
         levels.append(keys)
     codes = np.column_stack(encoded)
@@ -193,16 +254,44 @@ def fit_groups(
     first = np.unique(ids, return_index=True)[1]
     table = codes[first]
     schema = GroupSchema(
-        columns=tuple(found.columns),
-        systems=_systems(tuple(found.columns), table, levels, missing),
+        columns=names,
+        systems=_systems(found, table, levels, missing == "exclude", readings),
         levels=tuple(levels),
         cell_codes=tuple(tuple(row) for row in table.tolist()),
-        cell_labels=_cell_labels(table, levels),
+        cell_labels=cell_labels(table, levels),
         missing=missing,
         named=found.named,
-        notes=tuple(note for item in found.columns.items() for note in _declared(*item)),
+        notes=(
+            *(note for item in found.columns.items() for note in _declared(*item)),
+            *(reading.note for reading in readings if isinstance(reading, Scale)),
+        ),
+        readings=readings,
     )
     return schema, ids.astype(np.int32)
+
+
+def _systems(
+    found: SensitiveColumns,
+    table: NDArray[np.int64],
+    levels: list[tuple[Key, ...]],
+    missing_outside: bool,
+    readings: tuple[Reading | None, ...],
+) -> tuple[GroupSystem, ...]:
+    """Return the systems of columns, their intersection, and those of groups that overlap."""
+    names = tuple(found.columns)
+    indicators = {name for columns in found.overlaps.values() for name in columns}
+    plain = [at for at, name in enumerate(names) if name not in indicators]
+    systems: tuple[GroupSystem, ...] = ()
+    if plain:
+        systems = group_systems(
+            tuple(names[at] for at in plain),
+            table[:, plain],
+            [levels[at] for at in plain],
+            missing_outside,
+            tuple(readings[at] for at in plain),
+        )
+    overlapping = overlapping_systems(found.overlaps, names, table, levels, missing_outside)
+    return (*systems, *overlapping)
 
 
 def _check_choice(argument: str, found: object, allowed: tuple[str, ...]) -> None:
@@ -212,13 +301,14 @@ def _check_choice(argument: str, found: object, allowed: tuple[str, ...]) -> Non
 
 
 def _fit_column(
-    name: str, values: "pd.Series[Any]", missing: MissingPolicy, max_groups: int
+    name: str, values: "pd.Series[Any]", missing: MissingPolicy, max_groups: int | None
 ) -> tuple[NDArray[np.int64], tuple[Key, ...]]:
+    """Return codes and groups; without a limit on their number they are those of a scale."""
     raw, found = level_arrays(values, f"sensitive {name!r}")
-    if len(found) > max_groups:
+    if max_groups is not None and len(found) > max_groups:
         raise InputError(_too_many(name, f"{len(found)} different values", max_groups))
     codes, keys = sort_levels(raw, found)
-    if "float" in types_of(keys):
+    if max_groups is not None and "float" in types_of(keys):
         raise InputError(_too_many(name, "numbers with fractions", max_groups))
     absent = codes < 0
     if absent.any():
@@ -232,8 +322,10 @@ def _fit_column(
 def _too_many(name: str, found: str, max_groups: int) -> str:
     return (
         f"sensitive {name!r} holds {found}; a group is a category, at most max_groups="
-        f"{max_groups} of them. Cut a continuous attribute into bins first, for example "
-        f"pandas.cut(values, bins=4), or raise max_groups."
+        f"{max_groups} of them. Bound its influence as a number with "
+        f"constraint='gedi[{name}] <= 0.1', or cut it into bins: sensitive_bins={{{name!r}: "
+        f"'quantiles'}} or cuts such as [25, 60] (--bins {name}:25,60; pandas.cut does it too), "
+        f"or raise max_groups."
     )
 
 
@@ -295,49 +387,8 @@ def _matching(schema: GroupSchema, found: SensitiveColumns) -> "Mapping[str, pd.
     return dict(zip(schema.columns, found.columns.values(), strict=True))
 
 
-def _systems(
-    names: tuple[str, ...],
-    table: NDArray[np.int64],
-    levels: list[tuple[Key, ...]],
-    missing: MissingPolicy,
-) -> tuple[GroupSystem, ...]:
-    known = np.ones(table.shape, dtype=bool)
-    if missing == "exclude":
-        missing_code = [keys.index(MISSING) if MISSING in keys else -1 for keys in levels]
-        known = table != np.array(missing_code)
-    systems = [
-        _column_system(name, table[:, at], known[:, at], keys)
-        for at, (name, keys) in enumerate(zip(names, levels, strict=True))
-    ]
-    if len(names) > 1:
-        labels = np.array(_cell_labels(table, levels), dtype=object)
-        inside = known.all(axis=1)
-        of_cell = np.where(inside, np.cumsum(inside) - 1, -1).astype(np.int32)
-        system = GroupSystem(
-            name=join_labels(names), labels=tuple(labels[inside]), of_cell=of_cell
-        )
-        systems.append(system)
-    return tuple(systems)
-
-
-def _column_system(
-    name: str, codes: NDArray[np.int64], known: NDArray[np.bool_], keys: tuple[Key, ...]
-) -> GroupSystem:
-    labels = level_labels(keys)
-    if not known.all():
-        # The missing level is the last one, so the other codes stay as they are.
-        labels = labels[:-1]
-    return GroupSystem(
-        name=name, labels=labels, of_cell=np.where(known, codes, -1).astype(np.int32)
-    )
-
-
-def _cell_labels(table: NDArray[np.int64], levels: list[tuple[Key, ...]]) -> tuple[str, ...]:
-    labels = [level_labels(keys) for keys in levels]
-    return tuple(
-        join_labels(tuple(names[code] for names, code in zip(labels, row, strict=True)))
-        for row in table.tolist()
-    )
+def _numbers_of(keys: tuple[Key, ...]) -> NDArray[np.float64]:
+    return np.array([np.nan if key == MISSING else key[1] for key in keys], dtype=np.float64)
 
 
 def _declared(name: str, values: "pd.Series[Any]") -> list[str]:

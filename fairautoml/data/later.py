@@ -42,9 +42,14 @@ def read_later(
     """
     levels = {column.name: column.levels for column in schema.columns}
     if groups is not None:
-        levels |= dict(zip(groups.columns, groups.levels, strict=True))
+        # Numbers that are read into bands are numbers in the file, whatever the bands are called.
+        levels |= {
+            name: keys
+            for name, keys in zip(groups.columns, groups.levels, strict=True)
+            if name not in groups.numeric
+        }
     strings = [name for name, keys in levels.items() if _only_text(keys)]
-    of_groups = () if groups is None else groups.columns
+    of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
     table = read_table(path, text_columns=of_groups, strings=[*strings, *text])
     dates = [column.name for column in schema.columns if column.kind == "datetime"]
     return table.assign(**{n: _as_dates(table[n]) for n in dates if n in table.columns})

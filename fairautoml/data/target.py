@@ -1,6 +1,6 @@
-"""Labels: any two-class target to 0 and 1."""
+"""The target: labels to 0, 1, 2, ..., or numbers."""
 
-from typing import Any
+from typing import Any, Literal
 from warnings import warn
 
 import numpy as np
@@ -12,29 +12,42 @@ from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame
 from fairautoml.data._keys import Key, encode_levels, key_of, types_of
 from fairautoml.exceptions import InputError
 
+AskedTask = Literal["auto", "binary", "multiclass", "regression"]
+"""What kind of target is expected; ``"auto"`` = classes, two or more of them."""
 
-def encode_target(y: Any, *, pos_label: Any = None) -> tuple[NDArray[np.int8], NDArray[Any]]:
-    """Return the labels as 0 and 1, and what the user calls them.
+MOST_CLASSES = 50
+"""Classes at the most: with more of them a target is hardly one."""
+
+HALF_OF_FLOAT32 = 1e37
+"""Numbers beyond are refused: predictions are kept as float32."""
+
+
+def encode_target(
+    y: Any, *, pos_label: Any = None, task: AskedTask = "binary"
+) -> tuple[NDArray[np.int8], NDArray[Any]]:
+    """Return the labels as 0, 1, 2, ..., and what the user calls them.
 
     Parameters
     ----------
     y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Two distinct labels: numbers, text, booleans or categories. It is not modified.
+        Distinct labels: numbers, text, booleans or categories. It is not modified.
     pos_label : label, optional
-        The positive class; by default the label that is sorted last.
+        The positive class of two; by default the label that is sorted last.
+    task : {"binary", "auto", "multiclass"}
+        Whether there must be two labels, may be more or must be more.
 
     Returns
     -------
     codes : ndarray of int8, shape (n_rows,)
-        1 for the positive class.
-    classes : ndarray, shape (2,)
-        The labels of 0 and 1.
+        1 for the positive class; of several classes the position among the sorted labels.
+    classes : ndarray, shape (n_classes,)
+        The labels of the codes.
 
     Raises
     ------
     InputError
-        Missing labels, one label, more than two, a continuous target, or a ``pos_label`` that
-        does not occur.
+        Missing labels, one label, too many, a continuous target, or a ``pos_label`` that does not
+        occur or is one of several.
 
     Warns
     -----
@@ -51,12 +64,83 @@ def encode_target(y: Any, *, pos_label: Any = None) -> tuple[NDArray[np.int8], N
     values = _one_column(y)
     _check_complete(values)
     codes, keys = encode_levels(values, "y")
-    _check_binary(keys)
-    positive = _positive(keys, pos_label)
+    _check_labels(keys, task)
     classes = _labels(values, codes, keys)
+    if len(keys) > 2:
+        _check_no_positive(keys, pos_label)
+        return codes.astype(np.int8), classes
+    positive = _positive(keys, pos_label)
     if positive == 0:
         codes, classes = 1 - codes, classes[::-1].copy()
     return codes.astype(np.int8), classes
+
+
+def read_numbers(y: Any) -> NDArray[np.float64]:
+    """Return a numeric target.
+
+    Parameters
+    ----------
+    y : array, list, pandas, polars or arrow column, shape (n_rows,)
+        Finite numbers, at least two different ones. It is not modified.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+
+    Raises
+    ------
+    InputError
+        It is missing somewhere, infinite, too large, no number, or the same everywhere.
+
+    Warns
+    -----
+    sklearn.exceptions.DataConversionWarning
+        ``y`` is a column vector.
+    """
+    numbers = plain_numbers(y)
+    if np.abs(numbers).max() > HALF_OF_FLOAT32:
+        msg = (
+            f"y holds numbers beyond {HALF_OF_FLOAT32:g}, which predictions cannot be; give it in "
+            "another unit."
+        )
+        raise InputError(msg)
+    if (numbers == numbers[0]).all():
+        msg = (
+            f"y is {numbers[0]:g} in all {len(numbers)} rows, so there is nothing to learn. Give "
+            "rows with different values."
+        )
+        raise InputError(msg)
+    return numbers
+
+
+def plain_numbers(y: Any) -> NDArray[np.float64]:
+    """Return finite numbers, whatever column they came in.
+
+    Parameters
+    ----------
+    y : array, list, pandas, polars or arrow column, shape (n_rows,)
+        Numbers.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+
+    Raises
+    ------
+    InputError
+        It is missing somewhere, infinite or no number.
+    """
+    check_given(y)
+    values = _one_column(y)
+    _check_complete(values)
+    try:
+        return values.to_numpy(dtype=np.float64).copy()
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"y holds something else than numbers ({error}); regression needs numbers. For "
+            "classes use FairAutoML."
+        )
+        raise InputError(msg) from error
 
 
 def check_given(y: Any) -> None:
@@ -81,27 +165,29 @@ def check_given(y: Any) -> None:
 
 
 def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
-    """Return labels of known classes as 0 and 1.
+    """Return labels of known classes as their positions, 0 and 1 of two.
 
     Parameters
     ----------
     y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Labels; one class may be absent.
-    classes : ndarray, shape (2,)
-        The labels of 0 and 1, as ``encode_target`` returned them.
+        Labels; a class may be absent.
+    classes : ndarray, shape (n_classes,)
+        The labels of the codes, as ``encode_target`` returned them.
 
     Raises
     ------
     InputError
-        A label is missing or is neither class.
+        A label is missing or is no class.
     """
     found = plain_labels(y)
-    codes = np.where(found == classes[1], 1, np.where(found == classes[0], 0, -1))
+    codes = np.full(len(found), -1)
+    for code in range(len(classes)):
+        codes[np.asarray(found == classes[code], dtype=bool)] = code
     unknown = int((codes < 0).sum())
-    no, yes = classes.tolist()
     if unknown:
+        shown = " nor ".join(map(repr, classes.tolist()))
         msg = (
-            f"y has {unknown} label(s) that are neither {no!r} nor {yes!r}, the "
+            f"y has {unknown} label(s) that are neither {shown}, the "
             "classes of fit; give labels of the same type"
         )
         raise InputError(msg)
@@ -175,12 +261,13 @@ def _check_complete(values: "pd.Series[Any]") -> None:
         raise InputError(msg)
 
 
-def _check_binary(keys: tuple[Key, ...]) -> None:
+def _check_labels(keys: tuple[Key, ...], task: AskedTask) -> None:
     types = types_of(keys)
     if "float" in types:
         msg = (
             "Unknown label type: continuous. y holds numbers with fractions; FairAutoML is a "
-            "binary classifier. Cut the target into two classes, for example y > threshold."
+            "classifier. Use FairAutoMLRegressor to predict the number, or cut the target into "
+            "classes, for example y > threshold."
         )
         raise InputError(msg)
     if len(keys) == 1:
@@ -189,18 +276,43 @@ def _check_binary(keys: tuple[Key, ...]) -> None:
             "rows of the other class."
         )
         raise InputError(msg)
-    if len(keys) > 2:
-        shown = ", ".join(repr(key[1]) for key in keys[:10])
-        msg = (
-            "Only binary classification is supported. The type of the target is multiclass. "
-            f"y has {len(keys)} classes: {shown}. Choose one of them as the positive class, for "
-            "example y == label."
-        )
-        raise InputError(msg)
+    _check_count(keys, task)
     if len(types) > 1:
         msg = (
             f"y mixes labels of type {' and '.join(sorted(types))}: {keys[0][1]!r} and "
-            f"{keys[1][1]!r}. Give both labels the same type."
+            f"{keys[-1][1]!r}. Give all labels the same type."
+        )
+        raise InputError(msg)
+
+
+def _check_count(keys: tuple[Key, ...], task: AskedTask) -> None:
+    """Refuse numbers of classes that the task does not have."""
+    shown = ", ".join(repr(key[1]) for key in keys[:10])
+    if task == "binary" and len(keys) > 2:
+        msg = (
+            "Only binary classification was asked for. The type of the target is multiclass. "
+            f"y has {len(keys)} classes: {shown}. Choose one of them as the positive class, for "
+            "example y == label, or ask for task='multiclass'."
+        )
+        raise InputError(msg)
+    if task == "multiclass" and len(keys) == 2:
+        msg = f"y has 2 classes: {shown}; task='multiclass' needs more. Use task='binary'."
+        raise InputError(msg)
+    if len(keys) > MOST_CLASSES:
+        numeric = types_of(keys) <= {"int", "float"}
+        way_out = "Use FairAutoMLRegressor to predict the number, or" if numeric else "Instead,"
+        msg = (
+            f"y has {len(keys)} different values ({shown}, ...); a classifier takes at most "
+            f"{MOST_CLASSES} classes. {way_out} merge values into fewer classes."
+        )
+        raise InputError(msg)
+
+
+def _check_no_positive(keys: tuple[Key, ...], pos_label: Any) -> None:
+    if pos_label is not None:
+        msg = (
+            f"pos_label={pos_label!r} is for two classes, and y has {len(keys)}; leave "
+            "it out, or give y == pos_label as the target."
         )
         raise InputError(msg)
 
@@ -222,13 +334,13 @@ def _positive(keys: tuple[Key, ...], pos_label: Any) -> int:
 def _labels(
     values: "pd.Series[Any]", codes: NDArray[np.int64], keys: tuple[Key, ...]
 ) -> NDArray[Any]:
-    """Return the two labels in sorted order, in the user's own type where NumPy has it."""
-    first = [int(np.argmax(codes == code)) for code in (0, 1)]
+    """Return the labels in sorted order, in the user's own type where NumPy has it."""
+    first = [int(np.argmax(codes == code)) for code in range(len(keys))]
     dtype: Any = values.dtype
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         return values.to_numpy()[first].copy()
     if keys[0][0] in {"int", "bool"}:
         return np.array([value for _, value in keys])
-    labels = np.empty(2, dtype=object)
+    labels = np.empty(len(keys), dtype=object)
     labels[:] = values.iloc[first].astype(object).tolist()
     return labels

@@ -5,6 +5,7 @@ scheme for high-cardinality categorical attributes"; cross-fitting and automatic
 scikit-learn's ``TargetEncoder``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.strata import strata_of
 from fairautoml.exceptions import UnknownNameError
 
 ENCODINGS = ("codes", "target")
@@ -47,22 +49,22 @@ class TargetMeans:
     ----------
     columns : tuple of int
         Positions of those columns.
-    encoder : TargetEncoder
-        Fitted on them; an unseen category gets the overall mean.
+    encoders : tuple of TargetEncoder
+        Fitted on them, of several classes one for each; an unseen category gets the overall mean.
     """
 
     columns: tuple[int, ...]
-    encoder: TargetEncoder
+    encoders: tuple[TargetEncoder, ...]
 
     def transform(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return ``X`` with one more column per encoded column.
+        """Return ``X`` with one more column per encoded column and encoder.
 
         Parameters
         ----------
         X : ndarray of float32, shape (n_rows, n_features)
             New rows, not training rows: their own labels are not left out.
         """
-        return _append(X, self.encoder.transform(X[:, self.columns]))
+        return _append(X, *(one.transform(X[:, self.columns]) for one in self.encoders))
 
 
 def has_high_cardinality(layout: FeatureLayout) -> bool:
@@ -71,7 +73,7 @@ def has_high_cardinality(layout: FeatureLayout) -> bool:
 
 
 def fit_encoding(
-    name: str, X: Any, y: NDArray[np.integer], layout: FeatureLayout, seed: int
+    name: str, X: Any, y: NDArray[Any], layout: FeatureLayout, seed: int
 ) -> tuple[Any, FeatureLayout, Encoder]:
     """Fit an encoding on training rows and encode them.
 
@@ -86,7 +88,7 @@ def fit_encoding(
     X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
         Training rows.
     y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
+        Labels 0, 1, 2, ..., or numbers (float64).
     layout : FeatureLayout
         What the columns are.
     seed : int
@@ -110,15 +112,27 @@ def fit_encoding(
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
     columns = _columns(layout) if name == "target" else ()
-    smallest_class = min(np.count_nonzero(y == 0), np.count_nonzero(y == 1))
-    if not columns or smallest_class < 2:
+    if not columns:
+        return X, layout, Codes()
+    strata = strata_of(y)
+    smallest_class = int(np.bincount(strata, minlength=2).min())
+    if smallest_class < 2:
         return X, layout, Codes()
     n_folds = min(INNER_FOLDS, smallest_class)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    means = _cross_fitted(X[:, columns], y, folds)
-    encoder = _encoder().fit(X[:, columns], y)
-    wider = replace(layout, n_features=layout.n_features + len(columns))
-    return _append(X, means), wider, TargetMeans(columns, encoder)
+    learned = _targets(y)
+    parts = tuple(folds.split(X, strata))
+    means = [_cross_fitted(X[:, columns], target, parts) for target in learned]
+    encoders = tuple(_encoder(target).fit(X[:, columns], target) for target in learned)
+    wider = replace(layout, n_features=layout.n_features + len(columns) * len(learned))
+    return _append(X, *means), wider, TargetMeans(columns, encoders)
+
+
+def _targets(y: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return what means are taken of: the labels of two classes, each of several, numbers."""
+    if y.dtype.kind == "f" or y.max() <= 1:
+        return [y]
+    return [(y == label).astype(np.int8) for label in np.unique(y)]
 
 
 def _columns(layout: FeatureLayout) -> tuple[int, ...]:
@@ -126,19 +140,22 @@ def _columns(layout: FeatureLayout) -> tuple[int, ...]:
     return tuple(at for at, cardinality in pairs if cardinality > HIGH_CARDINALITY)
 
 
-def _encoder() -> TargetEncoder:
-    return TargetEncoder(target_type="binary", smooth="auto")
+def _encoder(y: NDArray[Any]) -> TargetEncoder:
+    kind = "continuous" if y.dtype.kind == "f" else "binary"
+    return TargetEncoder(target_type=kind, smooth="auto")
 
 
 def _cross_fitted(
-    X: NDArray[np.floating], y: NDArray[np.integer], folds: StratifiedKFold
+    X: NDArray[np.floating],
+    y: NDArray[Any],
+    parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> NDArray[np.float64]:
     # Not fit_transform: how it is told its folds and seed changed in scikit-learn 1.9.
     means = np.empty(X.shape, dtype=np.float64)
-    for others, held_out in folds.split(X, y):
-        means[held_out] = _encoder().fit(X[others], y[others]).transform(X[held_out])
+    for others, held_out in parts:
+        means[held_out] = _encoder(y).fit(X[others], y[others]).transform(X[held_out])
     return means
 
 
-def _append(X: NDArray[np.floating], means: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.concatenate((X, means), axis=1, dtype=np.float32, casting="same_kind")
+def _append(X: NDArray[np.floating], *means: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.concatenate((X, *means), axis=1, dtype=np.float32, casting="same_kind")

@@ -26,13 +26,24 @@ def thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for target in targets:
-        group = target.system.of_cell[dataset.cells]
-        needed = {label for rate in target.metric.rates for label in _LABELS.get(rate, (-1,))}
+        member = target.system.member
+        needed = _labels(target, dataset)
         for label in sorted(needed):
-            inside = (group >= 0) & ((dataset.y == label) | (label < 0))
-            counts = np.bincount(group[inside], minlength=target.system.n_groups)
+            inside = (dataset.y == label) | (label < 0)
+            counts = member @ np.bincount(dataset.cells[inside], minlength=member.shape[1])
             for at in np.flatnonzero(counts < FEWEST_ROWS):
                 kind = "" if label < 0 else f" of class {dataset.classes.tolist()[label]!r}"
                 name = f"{target.system.labels[at]!r} of {target.system.name!r}"
                 found[f"{name}: {counts[at]} rows{kind}"] = None
     return tuple(found)
+
+
+def _labels(target: Target, dataset: Dataset) -> set[int]:
+    """Return the labels whose rows are behind the rates of a target, -1 for all rows."""
+    if dataset.task != "multiclass":
+        rates = target.metric.compared
+        found = {label for rate in rates for label in _LABELS.get(rate, (-1,))}
+        return found if dataset.task == "binary" else {-1}
+    # Each class is told from all others: a rate of its own rows is the thinner one.
+    by_label = bool({"tpr", "fpr", "ppv"} & set(target.metric.compared))
+    return set(range(len(dataset.classes))) if by_label else {-1}

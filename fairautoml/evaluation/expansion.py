@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.evaluation.problem import Problem
-from fairautoml.metrics import GroupCounts, Undefined
+from fairautoml.metrics import Tally, Undefined
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
+from fairautoml.tasks import TASKS
 from fairautoml.trials import Candidate, Entry, Measure, Rule, TrialResult, acceptance
 
 
@@ -35,8 +36,9 @@ class Column:
         What was trained.
     seconds : float
         Training seconds.
-    deployed : ndarray of float32, shape (n_rows,)
-        Out-of-fold scores that the deployed rule is fitted on.
+    deployed : ndarray of float32, shape (n_rows,), or as in ``Task``
+        Out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) where a rule
+        mixes several columns.
     by_fold : ndarray of float32, shape (n_folds, n_rows), or None
         The scores by which rules for the rows of a fold are fitted and judged, where they differ
         from fold to fold; None = the deployed ones.
@@ -84,12 +86,12 @@ def column_of(result: TrialResult, scores: NDArray[np.float32]) -> Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scored:
-    """A deployed rule with the cross-fitted counts of its decisions."""
+    """A deployed rule with what came of its cross-fitted decisions."""
 
     mitigator: str
     tolerance: float | None
     rule: Rule
-    counts: GroupCounts
+    tally: Tally
 
 
 def expand(
@@ -142,7 +144,7 @@ def _cross_fitted(
 ) -> list[_Scored]:
     fit: Any = mitigator.fit_rules
     deployed = fit(rows, problem.goal, problem.tolerances)
-    tables = [np.zeros((rows.n_cells, 2, 2)) for _ in deployed]
+    tallies: list[Tally | None] = [None for _ in deployed]
     alive = [rule is not None for _, rule in deployed]
     for fold in range(int(problem.folds.max()) + 1):
         here = problem.folds == fold
@@ -153,35 +155,39 @@ def _cross_fitted(
         for at, (_, rule) in enumerate(fitted):
             alive[at] = alive[at] and rule is not None
             if alive[at]:
-                tables[at] += _counts(rule, held_out, draws).table
+                found_here = _tally(rule, held_out, draws, problem)
+                before = tallies[at]
+                tallies[at] = found_here if before is None else before + found_here
     found: list[_Scored] = []
     for at, (tolerance, rule) in enumerate(deployed):
-        if alive[at] and (not found or found[-1].rule != rule):
-            counts = GroupCounts(tables[at])
+        tally = tallies[at]
+        if alive[at] and tally is not None and (not found or found[-1].rule != rule):
             found.append(
-                _Scored(mitigator=mitigator.name, tolerance=tolerance, rule=rule, counts=counts)
+                _Scored(mitigator=mitigator.name, tolerance=tolerance, rule=rule, tally=tally)
             )
     return found
 
 
-def _counts(rule: Rule, rows: ScoreRows, draws: NDArray[np.float64] | None) -> GroupCounts:
+def _tally(
+    rule: Rule, rows: ScoreRows, draws: NDArray[np.float64] | None, problem: Problem
+) -> Tally:
     decision = acceptance(rule, rows.scores, rows.cells, rows.membership)
     if rule.randomized and draws is not None:
         # As deployed: with few distinct rows the draws may be far from the stated shares.
         decision = (draws < decision).astype(np.float64)
-    return GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
+    task = TASKS.get(problem.dataset.task)
+    return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
 
 def _entry(scored: _Scored, column: Column, problem: Problem) -> Entry | None:
     metric, data = problem.objective, problem.dataset
     if metric.on == "decisions":
-        score = metric.value(scored.counts)
+        score = metric.value(scored.tally)
     else:
         score = metric.value(data.y, column.judged(problem.folds), data.weight)
     if isinstance(score, Undefined):
         return None
-    accepted = scored.counts.table[:, :, 1].sum()
-    total = scored.counts.table.sum()
+    table = scored.tally.table
     return Entry(
         trial_key=column.trial_key,
         trial_number=column.trial_number,
@@ -191,27 +197,27 @@ def _entry(scored: _Scored, column: Column, problem: Problem) -> Entry | None:
         rule=scored.rule,
         score=score,
         value=score if metric.greater_is_better else -score,
-        measures=measure(scored.counts, problem),
-        counts=scored.counts.table,
-        constant=bool(accepted == 0 or np.isclose(accepted, total, rtol=1e-12)),
+        measures=measure(scored.tally, problem),
+        counts=table,
+        constant=TASKS.get(data.task).is_constant(table),
         seconds=column.seconds,
         members=column.members,
     )
 
 
-def measure(counts: GroupCounts, problem: Problem) -> tuple[Measure, ...]:
+def measure(tally: Tally, problem: Problem) -> tuple[Measure, ...]:
     """Return every constraint's metric on every group system that it speaks about.
 
     Parameters
     ----------
-    counts : GroupCounts
+    tally : Tally
         Over the finest cells.
     problem : Problem
         Names the constraints.
     """
     found: list[Measure] = []
     for target in problem.goal.targets:
-        merged = counts.merged(target.system.of_cell, target.system.n_groups)
+        merged = tally.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
         found.append(_measured(target, target.metric.value(merged)))
     return tuple(found)
 

@@ -12,50 +12,40 @@ from fairautoml.evaluation.encoding import Encoder, fit_encoding
 from fairautoml.evaluation.kept import memory_of, writable
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS, ScoreModel, Target, TrainRows
+from fairautoml.tasks import TASKS, TaskName
 from fairautoml.trials import Candidate
-
-
-class NonFiniteScoresError(ArithmeticError):
-    """A model predicted NaN, infinity or something that is no probability."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerModel:
-    """A fitted scikit-learn style classifier as a score model."""
+    """A fitted scikit-learn style estimator as a score model.
+
+    Parameters
+    ----------
+    estimator : object
+        With ``predict_proba`` or ``predict``.
+    task : {"binary", "multiclass", "regression"}
+        What it has learned.
+    n_classes : int
+        Number of classes.
+    """
 
     estimator: Any
+    task: TaskName = "binary"
+    n_classes: int = 2
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1), shape (n_rows,).
+        """Return the scores of encoded rows (``Task``).
 
         Raises
         ------
         NonFiniteScoresError
-            The classifier returned something else than probabilities.
+            The estimator returned something else than probabilities or finite numbers.
         """
         del cells
+        task = TASKS.get(self.task)
         # Some of scikit-learn's estimators refuse read-only rows that hold NaN.
-        proba = np.asarray(self.estimator.predict_proba(writable(X)))
-        if proba.shape != (X.shape[0], 2):
-            msg = f"predict_proba returned shape {proba.shape}, expected ({X.shape[0]}, 2)"
-            raise NonFiniteScoresError(msg)
-        return checked_scores(proba[:, 1])
-
-
-def checked_scores(scores: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return float32 scores in [0, 1].
-
-    Raises
-    ------
-    NonFiniteScoresError
-        A score is NaN, infinite or outside [0, 1] by more than rounding.
-    """
-    wrong = ~(np.isfinite(scores) & (scores >= -1e-6) & (scores <= 1 + 1e-6))
-    if wrong.any():
-        msg = f"{int(wrong.sum())} of {len(scores)} scores are not probabilities"
-        raise NonFiniteScoresError(msg)
-    inside: NDArray[np.float32] = np.clip(scores, 0.0, 1.0).astype(np.float32)
-    return inside
+        return task.checked(task.scores(self.estimator, writable(X), self.n_classes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +54,15 @@ class FittedModel:
 
     encoder: Encoder
     model: ScoreModel
+    task: TaskName = "binary"
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1) of rows of the dataset's matrix, shape (n_rows,)."""
+        """Return the scores of rows of the dataset's matrix (``Task``)."""
         return self.scores_encoded(self.encoder.transform(X), cells)
 
     def scores_encoded(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1) of rows that ``encoder`` has transformed, shape (n_rows,)."""
-        return checked_scores(self.model.scores(X, cells))
+        """Return the scores of rows that ``encoder`` has transformed (``Task``)."""
+        return TASKS.get(self.task).checked(self.model.scores(X, cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +72,10 @@ class Bag:
     models: tuple[FittedModel, ...]
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the mean P(y = 1) over the models, shape (n_rows,)."""
-        total = np.zeros(X.shape[0])
+        """Return the mean of the scores over the models (``Task``)."""
+        total = np.zeros(1)
         for model in self.models:
-            total += model.scores(X, cells)
+            total = total + model.scores(X, cells)
         return (total / len(self.models)).astype(np.float32)
 
 
@@ -162,6 +153,8 @@ def encode(
         systems=rows.systems,
         layout=layout,
         targets=targets,
+        task=rows.task,
+        n_classes=len(rows.classes),
     )
     return Encoded(train=train, encoder=encoder)
 
@@ -185,19 +178,21 @@ def fit_candidate(
     """
     fit_base = BaseFit(candidate=candidate, seed=seed, deadline=deadline)
     if candidate.mitigation == "none":
-        return FittedModel(rows.encoder, fit_base(rows.train))
+        return FittedModel(rows.encoder, fit_base(rows.train), rows.train.task)
     mitigator = MITIGATORS.get(candidate.mitigation)
     if mitigator.train is None:
         msg = f"mitigator {mitigator.name!r} has stage {mitigator.stage!r}; it cannot train"
         raise TypeError(msg)
     model = mitigator.train(rows.train, fit_base, candidate.mitigation_params, seed)
-    return FittedModel(rows.encoder, model)
+    return FittedModel(rows.encoder, model, rows.train.task)
 
 
 def _fit_learner(
     learner: Learner, candidate: Candidate, rows: TrainRows, seed: int
 ) -> LearnerModel:
-    estimator = learner.build(candidate.params, rows.layout, seed)
+    estimator = learner.built(
+        candidate.params, rows.layout, seed, task=rows.task, n_classes=rows.n_classes
+    )
     X, y = (rows.X, rows.y) if learner.shares_rows else (writable(rows.X), writable(rows.y))
     if (rows.weight == rows.weight[0]).all():
         estimator.fit(X, y)
@@ -206,4 +201,4 @@ def _fit_learner(
     else:
         msg = f"learner {learner.name!r} cannot use sample weights"
         raise TypeError(msg)
-    return LearnerModel(estimator)
+    return LearnerModel(estimator, rows.task, rows.n_classes)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
+from fairautoml.data.strata import strata_of
 from fairautoml.evaluation.encoding import Codes
 from fairautoml.evaluation.fitting import Encoded, encode
 from fairautoml.evaluation.kept import Kept, freeze, memory_of
@@ -110,7 +111,7 @@ class FoldRows:
         seed = fold_seed(self.root_seed, fold)
         rows = np.flatnonzero(self.folds != fold)
         if fraction < 1.0:
-            labels, cells = self.dataset.y[rows], self.dataset.cells[rows]
+            labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
             first = nested_order(labels, cells, seed)[: max(1, round(fraction * len(rows)))]
             rows = rows[np.sort(first)]
         made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)

@@ -18,9 +18,10 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
 from fairautoml.evaluation.fold_rows import FoldRows
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
-from fairautoml.evaluation.rivalry import FEWEST_FOLDS, row_losses, too_far
+from fairautoml.evaluation.rivalry import FEWEST_FOLDS, too_far
 from fairautoml.exceptions import StorageFullError
 from fairautoml.mitigators import Target
+from fairautoml.tasks import TASKS
 from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, seed_of
 
 LONGEST_ERROR = 2000
@@ -109,14 +110,16 @@ class Objective:
         return TrialResult(trial=trial, status=Status.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
-        scores = np.full(self.dataset.n_rows, np.nan, dtype=np.float32)
+        task = TASKS.get(self.dataset.task)
+        scores = np.full(self.dataset.score_shape, np.nan, dtype=np.float32)
         losses = np.full(self.dataset.n_rows, np.nan)
         rival = self._rival(trial)
         models: list[FittedModel] = []
         for fold in range(trial.budget.folds):
             _check_time(trial, start, done=fold)
             model, held_out, found = self._score_fold(trial, fold, start)
-            scores[held_out], losses[held_out] = found, row_losses(self.dataset.y[held_out], found)
+            scores[held_out] = found
+            losses[held_out] = task.row_losses(self.dataset.y[held_out], found)
             models.append(model)
             reason = "" if rival is None else self._too_far(losses, rival, trial, done=fold + 1)
             if reason:
@@ -157,11 +160,12 @@ class Objective:
         )
 
     def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
-        """Return the log loss of each row by the trial's rival, None when it is not at hand."""
+        """Return the loss of each row by the trial's rival, None when it is not at hand."""
         if not trial.rival:
             return None
         try:
-            return row_losses(self.dataset.y, self.artifacts.scores(trial.rival))
+            scores = self.artifacts.scores(trial.rival)
+            return TASKS.get(self.dataset.task).row_losses(self.dataset.y, scores)
         except FileNotFoundError:
             return None
 

@@ -14,6 +14,9 @@ from fairautoml.mitigators import Goal, Mitigator, Target
 TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
 """Gaps that every trial is expanded to, next to the user's own."""
 
+FACTORS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+"""The same in units of the user's own, for gaps without a scale of their own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -65,7 +68,8 @@ def targets_of(
     Raises
     ------
     InputError
-        A constraint names a group system that the data does not have.
+        A constraint names a group system that the data does not have, or speaks about groups
+        where there is a number, or about a number where there are groups.
     """
     names = [system.name for system in systems]
     for constraint in constraints:
@@ -76,12 +80,38 @@ def targets_of(
                 "Name one of these in the brackets, or leave the brackets out."
             )
             raise InputError(msg)
+        if not any(_speaks_of(constraint, system) for system in systems):
+            raise InputError(_wrong_kind(constraint, names))
     # Finest first: the tolerance of a front is the gap on the first target.
     return tuple(
-        Target(metric=constraint.metric, system=system, limit=constraint.limit)
+        Target(
+            metric=constraint.metric.bound(system.values), system=system, limit=constraint.limit
+        )
         for constraint in constraints
         for system in reversed(systems)
-        if constraint.system is None or constraint.system == system.name
+        if _speaks_of(constraint, system)
+    )
+
+
+def _speaks_of(constraint: Constraint, system: GroupSystem) -> bool:
+    """Whether a constraint is to hold on a system: of its name, and of numbers or of groups."""
+    named = constraint.system is None or constraint.system == system.name
+    return named and bool(constraint.metric.degree) == (system.values is not None)
+
+
+def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:
+    about = names[0] if constraint.system is None else constraint.system
+    if constraint.metric.degree:
+        return (
+            f"constraint={constraint.label!r} needs a sensitive column of numbers, and the groups "
+            f"of {about!r} are categories; use a metric on groups, for example "
+            f"'demographic_parity_difference[{about}] <= {constraint.bound}'"
+        )
+    return (
+        f"constraint={constraint.label!r} compares groups, and {about!r} is taken as a number, "
+        "because a gedi constraint speaks about it. Bound it by gedi alone "
+        f"('gedi[{about}] <= {constraint.bound}'), or cut it into groups and constrain those: "
+        f"sensitive_bins={{{about!r}: [25, 60]}} or 'quantiles' (--bins {about}:25,60)"
     )
 
 
@@ -95,4 +125,8 @@ def tolerance_grid(targets: Sequence[Target]) -> tuple[float, ...]:
     """
     if not targets:
         return ()
-    return tuple(sorted({*TOLERANCES, targets[0].limit}))
+    limit = targets[0].limit
+    if np.isinf(targets[0].metric.most):
+        # In units of the target only the limit says what is much.
+        return tuple(sorted({factor * limit for factor in FACTORS}))
+    return tuple(sorted({*TOLERANCES, limit}))

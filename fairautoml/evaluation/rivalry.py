@@ -7,9 +7,6 @@ in Maron and Moore (1994), "Hoeffding Races", with a standard error in place of 
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST_PROBABILITY = 1e-7
-"""Scores are clipped to [1e-7, 1 - 1e-7] inside the log loss."""
-
 FEWEST_FOLDS = 2
 """Folds that every trial is given."""
 
@@ -24,20 +21,6 @@ STANDARD_ERRORS = 2.0
 """How sure the difference must be."""
 
 
-def row_losses(y: NDArray[np.integer], scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the log loss of each row (natural logarithm), shape (n_rows,).
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    scores : ndarray of float, shape (n_rows,)
-        P(y = 1).
-    """
-    p = np.clip(scores.astype(np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-    return -np.where(y == 1, np.log(p), np.log1p(-p))
-
-
 def too_far(
     losses: NDArray[np.float64], rival: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> str:
@@ -49,7 +32,7 @@ def too_far(
     Parameters
     ----------
     losses, rival : ndarray of float64, shape (n_rows,)
-        Log loss of each row by the trial and by its rival.
+        Loss of each row by the trial and by its rival.
     weight : ndarray of float64, shape (n_rows,)
         Sample weights.
     """
@@ -61,6 +44,6 @@ def too_far(
     if mean - STANDARD_ERRORS * error <= MARGIN * best:
         return ""
     return (
-        f"its log loss {best + mean:.4f} is above the best one's {best:.4f} on the same rows by "
+        f"its loss {best + mean:.4f} is above the best one's {best:.4f} on the same rows by "
         f"{mean:.4f} with standard error {error:.4f}; the margin is {MARGIN * best:.4f}"
     )

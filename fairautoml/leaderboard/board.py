@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.leaderboard.choice import order, pareto_front, select
-from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics import METRICS, ClassCounts
 from fairautoml.metrics._interval import bootstrap_interval
 from fairautoml.trials import Entry, Measure
 
@@ -141,12 +141,17 @@ class Leaderboard:
     def _interval(
         self, entry: Entry, worst: Measure, system: GroupSystem
     ) -> tuple[float | None, float | None]:
-        metric = METRICS.get(worst.metric)
-        merged = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups)
-        inside = system.of_cell >= 0
-        rows = np.zeros(system.n_groups)
-        np.add.at(rows, system.of_cell[inside], self.n_rows[inside])
-        interval = bootstrap_interval(metric, merged.table, n_rows=rows, level=INTERVAL_LEVEL)
+        metric = METRICS.get(worst.metric).bound(system.values)
+        counts = ClassCounts(entry.counts)
+        if system.overlapping or metric.to_overall:
+            # Overlapping groups are not redrawn one by one, nor without the rest of the people.
+            table, rows, masks = counts.table, self.n_rows, system.member
+        else:
+            merged = counts.merged(system.of_cell, system.n_groups)
+            table, rows, masks = merged.table, system.member @ self.n_rows, None
+        interval = bootstrap_interval(
+            metric, table, n_rows=rows, level=INTERVAL_LEVEL, masks=masks
+        )
         if interval is None:
             return None, None
         low, high = sorted((metric.gap(interval[0]), metric.gap(interval[1])))

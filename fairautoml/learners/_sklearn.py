@@ -10,14 +10,18 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._multiclass import MulticlassClassifier
+from fairautoml.learners._regressor import Regressor
 
 
-class SklearnClassifier(BinaryClassifier):
-    """Trains and scores a scikit-learn estimator with one OpenMP and one BLAS thread.
+class SklearnTraining:
+    """Trains a scikit-learn estimator with one OpenMP and one BLAS thread.
 
     Some of scikit-learn's estimators have no ``n_jobs`` and take every core; two threads on busy
     cores are many times slower than one.
     """
+
+    model_: Any
 
     @abstractmethod
     def _estimator(self, n_rows: int) -> Any:
@@ -32,7 +36,29 @@ class SklearnClassifier(BinaryClassifier):
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
         return {"sample_weight": weight}
 
+
+class SklearnClassifier(SklearnTraining, BinaryClassifier):
+    """A scikit-learn classifier of two classes."""
+
     def _positive(self, X: Any) -> NDArray[np.floating]:
         with threadpool_limits(limits=1):
             scores: NDArray[np.floating] = self.model_.predict_proba(X)[:, 1]
         return scores
+
+
+class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
+    """A scikit-learn classifier of several classes."""
+
+    def _shares(self, X: Any) -> NDArray[np.floating]:
+        with threadpool_limits(limits=1):
+            shares: NDArray[np.floating] = self.model_.predict_proba(X)
+        return shares
+
+
+class SklearnRegressor(SklearnTraining, Regressor):
+    """A scikit-learn regressor."""
+
+    def _numbers(self, X: Any) -> NDArray[np.floating]:
+        with threadpool_limits(limits=1):
+            numbers: NDArray[np.floating] = self.model_.predict(X)
+        return numbers

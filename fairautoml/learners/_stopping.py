@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.splits import holdout_split
+from fairautoml.data.strata import strata_of
 
 STOPPING = "early_stopping_rounds"
 """Parameter: rounds without progress after which training stops; 0 = all rounds are run."""
@@ -23,10 +24,10 @@ def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArr
     Parameters
     ----------
     y : ndarray of shape (n_rows,)
-        Labels 0 or 1 of the training rows.
+        Labels, or numbers, of the training rows.
     seed : int
         Non-negative; the same seed gives the same parts.
     """
-    parts = holdout_split(y, np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
+    parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)
     return learned, held

@@ -5,27 +5,37 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._empty import EmptyColumns
-from fairautoml.learners._sklearn import SklearnClassifier
+from fairautoml.learners._sklearn import (
+    SklearnClassifier,
+    SklearnMulticlass,
+    SklearnRegressor,
+    SklearnTraining,
+)
 
 MAX_CATEGORIES = 255
 """scikit-learn keeps a bin per category in one byte, less one for missing values."""
 
 
-class HistGradientBoostingBinary(SklearnClassifier):
+class _Boosting(SklearnTraining):
     """Histogram gradient boosting; a column of more than 255 categories is taken as numbers."""
 
-    def _estimator(self, n_rows: int) -> HistGradientBoostingClassifier:
+    params: Mapping[str, ParamValue]
+    layout: FeatureLayout
+    seed: int
+    kind: type[Any] = HistGradientBoostingClassifier
+
+    def _estimator(self, n_rows: int) -> Any:
         categorical = np.zeros(self.layout.n_features, dtype=bool)
         for at, cardinality in zip(
             self.layout.categorical, self.layout.cardinalities, strict=True
         ):
             categorical[at] = cardinality <= MAX_CATEGORIES
-        return HistGradientBoostingClassifier(
+        return self.kind(
             **self.params,
             categorical_features=categorical,
             early_stopping=False,
@@ -36,8 +46,28 @@ class HistGradientBoostingBinary(SklearnClassifier):
         self.empty_ = EmptyColumns(X)
         return super()._train(self.empty_.fill(X), y, weight)
 
+
+class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
+    """The booster of two classes."""
+
     def _positive(self, X: Any) -> NDArray[np.floating]:
         return super()._positive(self.empty_.fill(X))
+
+
+class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
+    """The booster of several classes."""
+
+    def _shares(self, X: Any) -> NDArray[np.floating]:
+        return super()._shares(self.empty_.fill(X))
+
+
+class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
+    """The booster of numbers, with squared error."""
+
+    kind = HistGradientBoostingRegressor
+
+    def _numbers(self, X: Any) -> NDArray[np.floating]:
+        return super()._numbers(self.empty_.fill(X))
 
 
 def build(
@@ -47,4 +77,23 @@ def build(
     return HistGradientBoostingBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="hist_gradient_boosting", build=build)
+def build_multiclass(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+) -> HistGradientBoostingMulticlass:
+    """Return the same for several classes."""
+    return HistGradientBoostingMulticlass(params, layout, seed, n_classes)
+
+
+def build_regressor(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> HistGradientBoostingNumbers:
+    """Return the same for numbers."""
+    return HistGradientBoostingNumbers(params, layout, seed)
+
+
+LEARNER = Learner(
+    name="hist_gradient_boosting",
+    build=build,
+    build_multiclass=build_multiclass,
+    build_regressor=build_regressor,
+)

@@ -11,6 +11,8 @@ from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._binned import Binned
 from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._multiclass import MulticlassClassifier
+from fairautoml.learners._regressor import Regressor
 from fairautoml.learners._stopping import STOPPING, stopping_parts
 
 _BINNED: Binned[lightgbm.Dataset] = Binned()
@@ -55,15 +57,25 @@ _TREES = frozenset(
 """Parameters that do not touch the bins; any other one makes binned rows of its own."""
 
 
-class LightGBMBinary(BinaryClassifier):
+class _Booster:
     """A LightGBM booster on codes.
 
     A category that is new at prediction goes with the categories that no split names.
     """
 
+    params: Mapping[str, ParamValue]
+    layout: FeatureLayout
+    seed: int
+    model_: Any
+
+    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
+        """Return what is learned, for labels of these rows."""
+        del y
+        return {"objective": "binary"}
+
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Booster:
         fixed = {
-            "objective": "binary",
+            **self._objective(y),
             "num_threads": 1,
             "verbosity": -1,
             "seed": self.seed,
@@ -105,10 +117,37 @@ class LightGBMBinary(BinaryClassifier):
         _set(rows, y, weight)
         return rows
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         # The threads of prediction are not those of training.
         scores: NDArray[np.floating] = self.model_.predict(X, num_threads=1)
         return scores
+
+
+class LightGBMBinary(_Booster, BinaryClassifier):
+    """The booster of two classes."""
+
+    def _positive(self, X: Any) -> NDArray[np.floating]:
+        return self._predicted(X)
+
+
+class LightGBMMulticlass(_Booster, MulticlassClassifier):
+    """The booster of several classes (softmax)."""
+
+    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
+        return {"objective": "multiclass", "num_class": int(y.max()) + 1}
+
+    def _shares(self, X: Any) -> NDArray[np.floating]:
+        return self._predicted(X)
+
+
+class LightGBMNumbers(_Booster, Regressor):
+    """The booster of numbers, with squared error."""
+
+    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
+        return {"objective": "regression"}
+
+    def _numbers(self, X: Any) -> NDArray[np.floating]:
+        return self._predicted(X)
 
 
 def _part(
@@ -132,4 +171,25 @@ def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) ->
     return LightGBMBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="lightgbm", build=build, handles_sparse=True, shares_rows=True)
+def build_multiclass(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+) -> LightGBMMulticlass:
+    """Return the same for several classes."""
+    return LightGBMMulticlass(params, layout, seed, n_classes)
+
+
+def build_regressor(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> LightGBMNumbers:
+    """Return the same for numbers."""
+    return LightGBMNumbers(params, layout, seed)
+
+
+LEARNER = Learner(
+    name="lightgbm",
+    build=build,
+    build_multiclass=build_multiclass,
+    build_regressor=build_regressor,
+    handles_sparse=True,
+    shares_rows=True,
+)

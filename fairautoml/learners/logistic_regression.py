@@ -6,14 +6,19 @@ from typing import Any
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._piecewise import PiecewiseLinearEncoder
-from fairautoml.learners._sklearn import SklearnClassifier
+from fairautoml.learners._sklearn import (
+    SklearnClassifier,
+    SklearnMulticlass,
+    SklearnRegressor,
+    SklearnTraining,
+)
 
 MAX_CATEGORIES = 200
 """One-hot columns per category column; the rarest categories share one beyond that."""
@@ -37,14 +42,19 @@ def _categories(min_frequency: ParamValue) -> OneHotEncoder:
     )
 
 
-class LogisticRegressionBinary(SklearnClassifier):
-    """L2-regularised logistic regression; NaN is a category of its own, or median and flag."""
+class _Linear(SklearnTraining):
+    """L2-regularised linear model; NaN is a category of its own, or median and flag."""
+
+    params: Mapping[str, ParamValue]
+    layout: FeatureLayout
 
     def _estimator(self, n_rows: int) -> Pipeline:
-        model = LogisticRegression(
+        return Pipeline([("columns", self._columns()), ("model", self._model())])
+
+    def _model(self) -> Any:
+        return LogisticRegression(
             C=self.params.get("C", 1.0), max_iter=self.params.get("max_iter", 200)
         )
-        return Pipeline([("columns", self._columns()), ("model", model)])
 
     def _columns(self) -> Any:
         if self.layout.sparse:
@@ -62,6 +72,22 @@ class LogisticRegressionBinary(SklearnClassifier):
         return {"model__sample_weight": weight}
 
 
+class LogisticRegressionBinary(_Linear, SklearnClassifier):
+    """L2-regularised logistic regression."""
+
+
+class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
+    """The same with several classes (softmax)."""
+
+
+class RidgeNumbers(_Linear, SklearnRegressor):
+    """Ridge regression; ``C`` weighs the squared errors, halved, against the penalty, halved."""
+
+    def _model(self) -> Any:
+        # LSQR takes sparse one-hot columns and does not depend on their order.
+        return Ridge(alpha=1.0 / float(self.params.get("C", 1.0)), solver="lsqr", tol=1e-6)
+
+
 def build(
     params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
 ) -> LogisticRegressionBinary:
@@ -73,4 +99,24 @@ def build(
     return LogisticRegressionBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="logistic_regression", build=build, handles_sparse=True)
+def build_multiclass(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+) -> LogisticRegressionMulticlass:
+    """Return the same for several classes."""
+    return LogisticRegressionMulticlass(params, layout, seed, n_classes)
+
+
+def build_regressor(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> RidgeNumbers:
+    """Return the same for numbers: ridge regression."""
+    return RidgeNumbers(params, layout, seed)
+
+
+LEARNER = Learner(
+    name="logistic_regression",
+    build=build,
+    build_multiclass=build_multiclass,
+    build_regressor=build_regressor,
+    handles_sparse=True,
+)

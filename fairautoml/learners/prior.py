@@ -6,10 +6,23 @@ Needs no training, so every run has a model from its first moment.
 from collections.abc import Mapping
 from typing import Any
 
-from sklearn.dummy import DummyClassifier
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._multiclass import MulticlassClassifier
+
+
+class PriorMulticlass(MulticlassClassifier):
+    """The class shares of the training rows."""
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> NDArray[Any]:
+        return np.bincount(y, weights=weight) / (len(y) if weight is None else weight.sum())
+
+    def _shares(self, X: Any) -> NDArray[np.floating]:
+        return np.tile(self.model_, (X.shape[0], 1))
 
 
 def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> Any:
@@ -18,4 +31,23 @@ def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) ->
     return DummyClassifier(strategy="prior")
 
 
-LEARNER = Learner(name="prior", build=build, handles_sparse=True)
+def build_multiclass(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+) -> PriorMulticlass:
+    """Return the same for several classes."""
+    return PriorMulticlass(params, layout, seed, n_classes)
+
+
+def build_regressor(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> Any:
+    """Return a regressor that predicts the mean of its training rows."""
+    del params, layout, seed
+    return DummyRegressor(strategy="mean")
+
+
+LEARNER = Learner(
+    name="prior",
+    build=build,
+    build_multiclass=build_multiclass,
+    build_regressor=build_regressor,
+    handles_sparse=True,
+)

@@ -1,22 +1,44 @@
 """A random forest: trees on bootstrap samples."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._sklearn import SklearnClassifier
+from fairautoml.learners._sklearn import SklearnClassifier, SklearnMulticlass, SklearnRegressor
 
 
 class RandomForestBinary(SklearnClassifier):
     """scikit-learn's forest on the codes as ordinal numbers; missing values are routed by it."""
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
-        # Given as a share, scikit-learn 1.9 takes it of the sum of the weights, not of the rows.
-        share = float(self.params.get("max_samples", 1.0))
-        params = {**self.params, "max_samples": max(1, round(share * n_rows))}
+        params = _counted(self.params, n_rows)
         return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
+
+
+class RandomForestMulticlass(SklearnMulticlass):
+    """The same for several classes."""
+
+    def _estimator(self, n_rows: int) -> RandomForestClassifier:
+        params = _counted(self.params, n_rows)
+        return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
+
+
+class RandomForestNumbers(SklearnRegressor):
+    """The same for numbers."""
+
+    def _estimator(self, n_rows: int) -> RandomForestRegressor:
+        params = {**_counted(self.params, n_rows), "criterion": "squared_error"}
+        return RandomForestRegressor(**params, n_jobs=1, random_state=self.seed)
+
+
+def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:
+    """Return the parameters with the sample of a tree as a number of rows."""
+    # Given as a share, scikit-learn 1.9 takes it of the sum of the weights, not of the rows.
+    share = float(params.get("max_samples", 1.0))
+    return {**params, "max_samples": max(1, round(share * n_rows))}
 
 
 def build(
@@ -26,4 +48,24 @@ def build(
     return RandomForestBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="random_forest", build=build, handles_sparse=True)
+def build_multiclass(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+) -> RandomForestMulticlass:
+    """Return the same for several classes."""
+    return RandomForestMulticlass(params, layout, seed, n_classes)
+
+
+def build_regressor(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> RandomForestNumbers:
+    """Return the same for numbers; the criterion is the squared error."""
+    return RandomForestNumbers(params, layout, seed)
+
+
+LEARNER = Learner(
+    name="random_forest",
+    build=build,
+    build_multiclass=build_multiclass,
+    build_regressor=build_regressor,
+    handles_sparse=True,
+)

@@ -11,6 +11,8 @@ from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._binned import Binned
 from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._multiclass import MulticlassClassifier
+from fairautoml.learners._regressor import Regressor
 from fairautoml.learners._stopping import STOPPING, stopping_parts
 
 _ROUNDS = frozenset({"n_estimators", STOPPING})
@@ -18,16 +20,26 @@ _ROUNDS = frozenset({"n_estimators", STOPPING})
 _BINNED: Binned[xgboost.QuantileDMatrix] = Binned()
 
 
-class XGBoostBinary(BinaryClassifier):
+class _Booster:
     """An XGBoost booster on codes.
 
     The codes are ours and stable, so that a table with fewer categories than the training table
     cannot change their meaning.
     """
 
+    params: Mapping[str, ParamValue]
+    layout: FeatureLayout
+    seed: int
+    model_: Any
+
+    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
+        """Return what is learned, for labels of these rows."""
+        del y
+        return {"objective": "binary:logistic"}
+
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> xgboost.Booster:
         fixed = {
-            "objective": "binary:logistic",
+            **self._objective(y),
             "tree_method": "hist",
             "nthread": 1,
             "verbosity": 0,
@@ -85,9 +97,36 @@ class XGBoostBinary(BinaryClassifier):
             "nthread": 1,
         }
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.inplace_predict(X, missing=np.nan)
         return scores
+
+
+class XGBoostBinary(_Booster, BinaryClassifier):
+    """The booster of two classes."""
+
+    def _positive(self, X: Any) -> NDArray[np.floating]:
+        return self._predicted(X)
+
+
+class XGBoostMulticlass(_Booster, MulticlassClassifier):
+    """The booster of several classes (softmax)."""
+
+    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
+        return {"objective": "multi:softprob", "num_class": int(y.max()) + 1}
+
+    def _shares(self, X: Any) -> NDArray[np.floating]:
+        return self._predicted(X)
+
+
+class XGBoostNumbers(_Booster, Regressor):
+    """The booster of numbers, with squared error."""
+
+    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
+        return {"objective": "reg:squarederror"}
+
+    def _numbers(self, X: Any) -> NDArray[np.floating]:
+        return self._predicted(X)
 
 
 def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> XGBoostBinary:
@@ -95,4 +134,25 @@ def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) ->
     return XGBoostBinary(params, layout, seed)
 
 
-LEARNER = Learner(name="xgboost", build=build, handles_sparse=True, shares_rows=True)
+def build_multiclass(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+) -> XGBoostMulticlass:
+    """Return the same for several classes."""
+    return XGBoostMulticlass(params, layout, seed, n_classes)
+
+
+def build_regressor(
+    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+) -> XGBoostNumbers:
+    """Return the same for numbers."""
+    return XGBoostNumbers(params, layout, seed)
+
+
+LEARNER = Learner(
+    name="xgboost",
+    build=build,
+    build_multiclass=build_multiclass,
+    build_regressor=build_regressor,
+    handles_sparse=True,
+    shares_rows=True,
+)

@@ -1,13 +1,18 @@
 """What a metric is, and the group counts that metrics are computed from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rate = Literal["selection", "tpr", "fpr", "ppv", "accuracy", "error"]
+TaskName = Literal["binary", "multiclass", "regression"]
+"""What kind of target is learned: two classes, several, or numbers."""
+Form = Literal["difference", "ratio", "level"]
+"""Largest minus smallest over the groups, smallest over largest, or the largest itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,31 @@ class Undefined:
     """A metric that has no value, with the reason; never 0, never 1, never NaN."""
 
     reason: str
+
+
+class Tally(Protocol):
+    """What happened to the groups: all that a metric on decisions reads.
+
+    ``GroupCounts`` of two classes, ``ClassCounts`` of several, ``GroupValues`` of numbers.
+    """
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """What is kept of it, shape (n_groups, ...)."""
+        ...
+
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> Self:
+        """Return the same for coarser groups."""
+        ...
+
+    def __add__(self, other: Self) -> Self:
+        """Return the same for the rows of both."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +56,13 @@ class GroupCounts:
     table : ndarray of float64, shape (n_groups, 2, 2)
         ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
         decision ``d``. A randomised decision splits its row's weight.
+    overall : ndarray of float64, shape (2, 2), optional
+        The same over everybody, ``[label, decision]``, where groups overlap, so that it is not
+        the sum over them.
     """
 
     table: NDArray[np.float64]
+    overall: NDArray[np.float64] | None = None
 
     @classmethod
     def from_rows(
@@ -68,20 +102,38 @@ class GroupCounts:
         table: NDArray[np.float64] = np.stack([no, yes], axis=1, dtype=np.float64)
         return cls(table.reshape(n_groups, 2, 2))
 
-    def merged(self, of_cell: NDArray[np.integer], n_groups: int) -> "GroupCounts":
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> "GroupCounts":
         """Return the counts of coarser groups: row ``c`` goes to group ``of_cell[c]``, -1 drops.
 
         Parameters
         ----------
         of_cell : ndarray of int, shape (n_cells,)
-            Group of each row of this table, or -1.
+            Group of each row of this table, or -1; not read when there are masks.
         n_groups : int
             Number of groups of the result.
+        masks : ndarray of bool, shape (n_groups, n_cells), optional
+            Which rows of this table belong to each group, where groups overlap.
         """
+        if masks is not None:
+            return GroupCounts(np.tensordot(masks.astype(np.float64), self.table, 1), self.total)
         table = np.zeros((n_groups, 2, 2))
         kept = of_cell >= 0
         np.add.at(table, of_cell[kept], self.table[kept])
         return GroupCounts(table)
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """The 2 x 2 table over everybody, each row once, ``[label, decision]``."""
+        return self.pooled() if self.overall is None else self.overall
+
+    def __add__(self, other: "GroupCounts") -> "GroupCounts":
+        same = self.overall is None and other.overall is None
+        return GroupCounts(self.table + other.table, None if same else self.total + other.total)
 
     def pooled(self) -> NDArray[np.float64]:
         """Return the 2 x 2 table over all groups, ``[label, decision]``."""
@@ -123,7 +175,7 @@ class Metric:
     kind : {"performance", "fairness"}
         What it speaks about.
     on : {"decisions", "scores"}
-        What ``value`` takes: ``GroupCounts``, or ``(y, scores, weight)``.
+        What ``value`` takes: a ``Tally``, or ``(y, scores, weight)``.
     value : callable
         Returns a float or ``Undefined``.
     greater_is_better : bool
@@ -131,8 +183,25 @@ class Metric:
     rates : tuple of Rate
         Fairness: the group rates that it compares; a post-processor reads them to know what it
         has to equalise.
-    form : {"difference", "ratio"}
-        Fairness: largest minus smallest rate, or smallest over largest.
+    form : {"difference", "ratio", "level"}
+        Fairness: largest minus smallest rate, smallest over largest, or the largest itself.
+    to_overall : tuple of Rate
+        Fairness: the group rates that it compares with the rate of everybody instead; then
+        ``rates`` is empty, groups may overlap, and the value is a difference.
+    over_groups : {"max", "sum"}
+        Whether the largest distance from the rate of everybody counts or all of them together.
+    degree : int
+        Fairness: 0 = it compares groups. More = it speaks about a numeric attribute and fits
+        polynomials of that degree; then ``value`` and ``many`` take the number behind each group
+        as ``values``, see ``bound``.
+    many : callable, optional
+        Fairness: the same as ``value`` for tables of shape (n, n_groups, 2, 2) in which the weight
+        of each group is the same; NaN where undefined. Of numbers, for tables as
+        ``GroupValues.table``.
+    tasks : frozenset of str
+        Kinds of target that it speaks about.
+    most : float
+        Largest bound that has a meaning: 1 for rates, ``inf`` in units of the target.
     """
 
     name: str
@@ -141,8 +210,32 @@ class Metric:
     value: Callable[..., float | Undefined]
     greater_is_better: bool
     rates: tuple[Rate, ...] = ()
-    form: Literal["difference", "ratio"] = "difference"
+    form: Form = "difference"
+    to_overall: tuple[Rate, ...] = ()
+    over_groups: Literal["max", "sum"] = "max"
+    degree: int = 0
+    many: Callable[..., NDArray[np.float64]] | None = None
+    tasks: frozenset[TaskName] = frozenset({"binary"})
+    most: float = 1.0
+
+    @property
+    def compared(self) -> tuple[Rate, ...]:
+        """The group rates that it reads, whatever they are compared with."""
+        return self.rates if self.rates else self.to_overall
 
     def gap(self, value: float) -> float:
-        """Return the distance from parity: the difference itself, or one minus the ratio."""
-        return value if self.form == "difference" else 1.0 - value
+        """Return what the limit is compared with: one minus a ratio, else the value itself."""
+        return 1.0 - value if self.form == "ratio" else value
+
+    def bound(self, values: NDArray[np.float64] | None) -> "Metric":
+        """Return the metric on an attribute of the given numbers; itself where it reads none.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (n_groups,), or None
+            The number behind each group; None = the groups are categories.
+        """
+        if not self.degree or values is None:
+            return self
+        many = None if self.many is None else partial(self.many, values=values)
+        return replace(self, value=partial(self.value, values=values), many=many)

@@ -1,6 +1,7 @@
 """What the user asks for: a bound on a fairness metric."""
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ FORMAT = re.compile(
     r"\s*(?P<operator>[<>=]+)"
     r"\s*(?P<bound>[^\s<>=]+)\s*"
 )
-OPERATOR = {"difference": "<=", "ratio": ">="}
+OPERATOR = {"difference": "<=", "ratio": ">=", "level": "<="}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class Constraint:
     metric : Metric
         Fairness metric on decisions.
     bound : float
-        In [0, 1]: the largest difference allowed, or the smallest ratio.
+        In [0, 1]: the largest difference allowed, or the smallest ratio. A sum over groups (fned,
+        fped) may be bounded above 1.
     system : str or None
         Name of the one group system it speaks about, such as ``"sex"`` or ``"sex & race"``;
         None = all.
@@ -59,10 +61,12 @@ class Constraint:
                 f"{', '.join(_fairness_names())}. Performance is chosen with objective=."
             )
             raise InputError(msg)
-        if not 0 <= self.bound <= 1:
+        most = math.inf if self.metric.over_groups == "sum" else self.metric.most
+        if not (0 <= self.bound <= most and math.isfinite(self.bound)):
+            allowed = "at least 0" if most > 1 else "in [0, 1]"
             msg = (
                 f"constraint: the bound of {self.metric.name!r} is {self.bound}; it must be a "
-                f"number in [0, 1], for example {EXAMPLES}"
+                f"number {allowed}, for example {EXAMPLES}"
             )
             raise InputError(msg)
 

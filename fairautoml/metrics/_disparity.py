@@ -1,14 +1,12 @@
 """How unequal group rates are: the one formula behind every fairness metric."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._base import GroupCounts, Rate, Undefined
-
-Form = Literal["difference", "ratio"]
+from fairautoml.metrics._base import Form, GroupCounts, Rate, Undefined
+from fairautoml.metrics._classes import ClassCounts
 
 LACKS: dict[Rate, str] = {
     "selection": "rows",
@@ -55,13 +53,16 @@ def worst(rates: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
     return ratios
 
 
-def disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | Undefined:
+def disparity(
+    counts: GroupCounts | ClassCounts, rates: Sequence[Rate], form: Form
+) -> float | Undefined:
     """Return the disparity of the given rates over all groups, or why there is none.
 
     Parameters
     ----------
-    counts : GroupCounts
-        Weight by group, label and decision.
+    counts : GroupCounts or ClassCounts
+        Weight by group, label and decision; of several classes each one's rates against all
+        others count, the worst of them.
     rates : sequence of Rate
         The rates that should be equal; the worst of them counts.
     form : {"difference", "ratio"}
@@ -74,9 +75,19 @@ def disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float |
     """
     if np.count_nonzero(counts.table.any(axis=(1, 2))) < 2:
         return Undefined("single group: fewer than two groups have rows")
+    if isinstance(counts, ClassCounts):
+        return _of_classes(counts, rates, form)
     by_rate = np.stack([counts.rates(rate) for rate in rates])
     found = float(worst(by_rate, form))
     return Undefined(_reason(counts, rates, by_rate)) if np.isnan(found) else found
+
+
+def _of_classes(counts: ClassCounts, rates: Sequence[Rate], form: Form) -> float | Undefined:
+    reason = counts.lacking(rates)
+    if reason:
+        return Undefined(reason)
+    found = float(worst(counts.stacked(rates), form))
+    return Undefined("0/0: a rate is 0 in every group") if np.isnan(found) else found
 
 
 def _reason(counts: GroupCounts, rates: Sequence[Rate], by_rate: NDArray[np.float64]) -> str:

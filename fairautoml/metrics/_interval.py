@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
-from fairautoml.metrics._disparity import worst
+from fairautoml.metrics._many import values_of
+from fairautoml.metrics._values import MASS, N_BINS, redrawn
 
 
 def bootstrap_interval(
@@ -16,21 +17,24 @@ def bootstrap_interval(
     level: float = 0.95,
     draws: int = 400,
     seed: int = 0,
+    masks: NDArray[np.bool_] | None = None,
 ) -> tuple[float, float] | None:
     """Return a bootstrap interval of a metric on decisions, for display only.
 
     Each group's table is drawn anew from a multinomial distribution with the group's own shares
     (parametric bootstrap, group sizes fixed). A redrawn maximum over groups is larger than the
     measured one on average, the more so the more groups there are; that bias is taken off, and
-    the ends are kept inside [0, 1]. Never a certificate: the classifier was chosen on these very
-    rows, coverage is only asymptotic, and a group without errors gets no width.
+    the ends are kept at 0 or more, and at 1 or less unless the metric is a sum over groups. Never
+    a certificate: the classifier was chosen on these very rows, coverage is only asymptotic, and
+    a group without errors gets no width.
 
     Parameters
     ----------
     metric : Metric
         On decisions.
-    table : ndarray of float64, shape (n_groups, 2, 2)
-        Weight by group, label and decision.
+    table : ndarray of float64, shape (n_groups, n_classes, n_classes)
+        Weight by group, label and decision; of numbers as ``GroupValues.table``, whose means
+        and shares are moved by normal noise instead.
     n_rows : ndarray of float, shape (n_groups,), optional
         Effective number of rows of each group, ``sum(w)**2 / sum(w**2)`` with weights ``w``; by
         default the weight itself, right for unit weights. Rounded, at least 1.
@@ -40,6 +44,9 @@ def bootstrap_interval(
         Number of draws, at least 1. Those in which the metric is undefined are left out.
     seed : int
         Seed of the draws.
+    masks : ndarray of bool, shape (n_groups, n_cells), optional
+        Which rows of ``table`` make up each group, where a group is not one row of it: ``table``
+        is then over the finest cells, which are drawn anew independently.
 
     Returns
     -------
@@ -65,16 +72,19 @@ def bootstrap_interval(
     if not 0 < level < 1:
         msg = f"level={level} must be between 0 and 1, for example 0.95"
         raise InputError(msg)
-    measured = metric.value(GroupCounts(table))
+    measured = _measured(metric, table, masks)
     if isinstance(measured, Undefined):
         return None
     tables = _redraw(table, n_rows, draws, np.random.default_rng(seed))
-    values = _rate_values(metric, tables) if metric.rates else _call_values(metric, tables)
+    overall = None if masks is None else tables.sum(axis=1)
+    if masks is not None:
+        tables = np.einsum("gc,nc...->ng...", masks.astype(np.float64), tables)
+    values = values_of(metric, tables, overall)
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return None
     ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - (values.mean() - measured)
-    low, high = np.clip(ends, 0.0, 1.0)
+    low, high = np.clip(ends, 0.0, _most(metric))
     return float(low), float(high)
 
 
@@ -84,29 +94,40 @@ def _redraw(
     draws: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return redrawn tables, shape (draws, n_groups, 2, 2), each group at its own weight."""
-    flat = table.reshape(-1, 4)
+    """Return redrawn tables, shape (draws, n_groups, ...), each group at its own weight."""
+    if table.ndim == 2:
+        rows = table[:, MASS] if n_rows is None else n_rows.astype(np.float64)
+        return redrawn(table, rows, rng.standard_normal((draws, len(table), 2 + N_BINS)))
+    flat = table.reshape(len(table), -1)
     mass = flat.sum(axis=1)
     kept = mass > 0
     # Without weight there is no effective number of rows either: 0/0 in the caller's n_rows.
     wanted = np.where(kept, mass if n_rows is None else n_rows, 0.0)
     size = np.maximum(np.rint(wanted).astype(np.int64), kept)
     # A group without weight is drawn 0 times; any shares that add up to 1 will do.
-    shares = np.full(flat.shape, 0.25)
+    shares = np.full(flat.shape, 1.0 / flat.shape[1])
     np.divide(flat, mass[:, None], out=shares, where=kept[:, None])
     counts = rng.multinomial(size, shares, size=(draws, len(flat)))
     weight_of_one = np.divide(mass, size, out=np.zeros(len(mass)), where=kept)
     tables: NDArray[np.float64] = counts * weight_of_one[:, None]
-    return tables.reshape(draws, -1, 2, 2)
+    return tables.reshape(draws, *table.shape)
 
 
-def _rate_values(metric: Metric, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Evaluate all draws at once: to ``GroupCounts`` they are just more groups."""
-    counts = GroupCounts(tables.reshape(-1, 2, 2))
-    by_rate = np.stack([counts.rates(rate).reshape(tables.shape[:2]) for rate in metric.rates])
-    return worst(by_rate, metric.form)
+def _most(metric: Metric) -> float:
+    return np.inf if metric.over_groups == "sum" or metric.degree else metric.most
 
 
-def _call_values(metric: Metric, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = (metric.value(GroupCounts(table)) for table in tables)
-    return np.array([np.nan if isinstance(value, Undefined) else value for value in found])
+def _measured(
+    metric: Metric, table: NDArray[np.float64], masks: NDArray[np.bool_] | None
+) -> float | Undefined:
+    if table.ndim == 3 and table.shape[-1] == 2:
+        counts = GroupCounts(table)
+        return metric.value(counts if masks is None else _merged(counts, masks))
+    groups = table if masks is None else np.tensordot(masks.astype(np.float64), table, 1)
+    found = float(values_of(metric, groups[None])[0])
+    return Undefined("a group has no rows") if np.isnan(found) else found
+
+
+def _merged(counts: GroupCounts, masks: NDArray[np.bool_]) -> GroupCounts:
+    everybody = np.full(masks.shape[1], -1)
+    return counts.merged(everybody, len(masks), masks)

@@ -1,16 +1,19 @@
 """Accuracy: share decided right."""
 
+import numpy as np
+
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._classes import ClassCounts
 
 
-def value(counts: GroupCounts) -> float | Undefined:
+def value(counts: GroupCounts | ClassCounts) -> float | Undefined:
     """Return the share decided right over all groups together, in [0, 1].
 
     ``P(d = y)``.
 
     Parameters
     ----------
-    counts : GroupCounts
+    counts : GroupCounts or ClassCounts
         Weight by group, label and decision; the groups are pooled.
 
     Returns
@@ -26,9 +29,14 @@ def value(counts: GroupCounts) -> float | Undefined:
     total = table.sum()
     if total == 0:
         return Undefined("no rows")
-    return float((table[0, 0] + table[1, 1]) / total)
+    return float(np.trace(table) / total)
 
 
 METRIC = Metric(
-    name="accuracy", kind="performance", on="decisions", value=value, greater_is_better=True
+    name="accuracy",
+    kind="performance",
+    on="decisions",
+    value=value,
+    greater_is_better=True,
+    tasks=frozenset({"binary", "multiclass"}),
 )

@@ -1,17 +1,18 @@
 """Accuracy parity: largest gap in accuracy."""
 
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._classes import ClassCounts
 from fairautoml.metrics._disparity import disparity
 
 
-def value(counts: GroupCounts) -> float | Undefined:
+def value(counts: GroupCounts | ClassCounts) -> float | Undefined:
     """Return the largest minus the smallest accuracy, in [0, 1]; 0 is parity.
 
     ``max_g P(d = y | g) - min_g P(d = y | g)``.
 
     Parameters
     ----------
-    counts : GroupCounts
+    counts : GroupCounts or ClassCounts
         Weight by group, label and decision.
 
     Returns
@@ -35,4 +36,5 @@ METRIC = Metric(
     greater_is_better=False,
     rates=("accuracy",),
     form="difference",
+    tasks=frozenset({"binary", "multiclass"}),
 )

@@ -1,16 +1,19 @@
 """Balanced accuracy: mean of the shares decided right in each label."""
 
+import numpy as np
+
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._classes import ClassCounts
 
 
-def value(counts: GroupCounts) -> float | Undefined:
-    """Return the mean of true positive and true negative rate, in [0, 1]; 0.5 is chance.
+def value(counts: GroupCounts | ClassCounts) -> float | Undefined:
+    """Return the mean share decided right over the labels, in [0, 1]; of two, 0.5 is chance.
 
-    ``(P(d = 1 | y = 1) + P(d = 0 | y = 0)) / 2``.
+    ``mean_c P(d = c | y = c)``.
 
     Parameters
     ----------
-    counts : GroupCounts
+    counts : GroupCounts or ClassCounts
         Weight by group, label and decision; the groups are pooled.
 
     Returns
@@ -27,7 +30,7 @@ def value(counts: GroupCounts) -> float | Undefined:
     totals = table.sum(axis=1)
     if (totals == 0).any():
         return Undefined(f"no rows with label {int(totals.argmin())}")
-    return float((table[0, 0] / totals[0] + table[1, 1] / totals[1]) / 2)
+    return float(np.mean(np.diagonal(table) / totals))
 
 
 METRIC = Metric(
@@ -36,4 +39,5 @@ METRIC = Metric(
     on="decisions",
     value=value,
     greater_is_better=True,
+    tasks=frozenset({"binary", "multiclass"}),
 )

@@ -1,18 +1,20 @@
 """Equal opportunity: largest gap in true positive rate."""
 
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._classes import ClassCounts
 from fairautoml.metrics._disparity import disparity
 
 
-def value(counts: GroupCounts) -> float | Undefined:
+def value(counts: GroupCounts | ClassCounts) -> float | Undefined:
     """Return the largest minus the smallest true positive rate, in [0, 1]; 0 is parity.
 
     ``max_g P(d = 1 | y = 1, g) - min_g P(d = 1 | y = 1, g)``.
 
     Parameters
     ----------
-    counts : GroupCounts
-        Weight by group, label and decision.
+    counts : GroupCounts or ClassCounts
+        Weight by group, label and decision; of several classes the one that is worst off
+        counts, each against all others.
 
     Returns
     -------
@@ -35,4 +37,5 @@ METRIC = Metric(
     greater_is_better=False,
     rates=("tpr",),
     form="difference",
+    tasks=frozenset({"binary", "multiclass"}),
 )

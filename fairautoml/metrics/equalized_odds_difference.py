@@ -1,10 +1,11 @@
 """Equalized odds: larger of the gaps in true and false positive rate."""
 
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._classes import ClassCounts
 from fairautoml.metrics._disparity import disparity
 
 
-def value(counts: GroupCounts) -> float | Undefined:
+def value(counts: GroupCounts | ClassCounts) -> float | Undefined:
     """Return the larger of the gaps in true and false positive rate, in [0, 1]; 0 is parity.
 
     ``max_y (max_g P(d = 1 | y, g) - min_g P(d = 1 | y, g))``. The maximum, not the mean, so that
@@ -12,8 +13,9 @@ def value(counts: GroupCounts) -> float | Undefined:
 
     Parameters
     ----------
-    counts : GroupCounts
-        Weight by group, label and decision.
+    counts : GroupCounts or ClassCounts
+        Weight by group, label and decision; of several classes the one that is worst off
+        counts, each against all others.
 
     Returns
     -------
@@ -36,4 +38,5 @@ METRIC = Metric(
     greater_is_better=False,
     rates=("tpr", "fpr"),
     form="difference",
+    tasks=frozenset({"binary", "multiclass"}),
 )

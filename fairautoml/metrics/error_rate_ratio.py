@@ -1,17 +1,18 @@
 """Smallest error rate over the largest."""
 
 from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+from fairautoml.metrics._classes import ClassCounts
 from fairautoml.metrics._disparity import disparity
 
 
-def value(counts: GroupCounts) -> float | Undefined:
+def value(counts: GroupCounts | ClassCounts) -> float | Undefined:
     """Return the smallest over the largest error rate, in [0, 1]; 1 is parity.
 
     ``min_g P(d != y | g) / max_g P(d != y | g)``.
 
     Parameters
     ----------
-    counts : GroupCounts
+    counts : GroupCounts or ClassCounts
         Weight by group, label and decision.
 
     Returns
@@ -36,4 +37,5 @@ METRIC = Metric(
     greater_is_better=True,
     rates=("error",),
     form="ratio",
+    tasks=frozenset({"binary", "multiclass"}),
 )

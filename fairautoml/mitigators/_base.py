@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout, GroupSystem
-from fairautoml.metrics import Metric
+from fairautoml.metrics import Metric, TaskName
 from fairautoml.trials import Candidate, ParamValue, Rule
 
 
@@ -40,7 +40,7 @@ class TrainRows:
     X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
         Encoded features.
     y : ndarray of int8, shape (n_rows,)
-        Labels 0 or 1.
+        Labels 0 or 1, with several classes 0, 1, 2, ...; numbers (float64) in regression.
     weight : ndarray of float64, shape (n_rows,)
         Sample weights.
     cells : ndarray of int32, shape (n_rows,)
@@ -51,22 +51,28 @@ class TrainRows:
         What the columns are.
     targets : tuple of Target
         What the user wants equal; a method that is made for a constraint reads it here.
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is.
+    n_classes : int
+        Number of classes.
     """
 
     X: Any
-    y: NDArray[np.int8]
+    y: NDArray[Any]
     weight: NDArray[np.float64]
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
     layout: FeatureLayout
     targets: tuple[Target, ...] = ()
+    task: TaskName = "binary"
+    n_classes: int = 2
 
 
 class ScoreModel(Protocol):
-    """A fitted model: probability of the positive class."""
+    """A fitted model: probability of the positive class, of each of several, or a number."""
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1) for each row, shape (n_rows,)."""
+        """Return P(y = 1) for each row, shape (n_rows,); for other targets as in ``Task``."""
         ...
 
 
@@ -90,11 +96,14 @@ class Goal:
         Registered performance metric to be as good as possible.
     randomized : bool
         Whether the rule may decide at random.
+    task : {"binary", "multiclass", "regression"}
+        What kind of target it is.
     """
 
     targets: tuple[Target, ...]
     objective: str = "accuracy"
     randomized: bool = False
+    task: TaskName = "binary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +113,10 @@ class ScoreRows:
     Parameters
     ----------
     scores : ndarray of float32, shape (n_rows,)
-        P(y = 1) by a model that did not see the row.
+        P(y = 1) by a model that did not see the row; the probability of each of several classes,
+        shape (n_rows, n_classes); a number in regression.
     y, weight, cells : ndarray, shape (n_rows,)
-        Labels 0 or 1, sample weights, finest group cells.
+        Labels 0 or 1, 0, 1, 2, ... or numbers; sample weights, finest group cells.
     n_cells : int
         Number of finest cells.
     membership : ndarray of float32, shape (n_rows, n_cells, 2), optional
@@ -169,7 +179,7 @@ class Mitigator:
     needs_membership : bool
         Whether its rules read P(cell, y | features) instead of the groups of a row.
     serves : frozenset of str or None
-        Fairness metrics it can work for; None = all.
+        Fairness metrics it can work for; None = all, before and in training all on groups.
     cost : {"free", "cheap", "costly"}
         Milliseconds on stored scores; about one training; many trainings. A costly one is tried
         when an allocator finds it worth its time, or when the user names it.
@@ -181,6 +191,10 @@ class Mitigator:
         Optional extra of this package that it needs; empty when it needs none.
     randomizes : bool
         Whether all it does is decide at random; then it is used only where that is allowed.
+    overlapping : bool
+        Whether it can serve constraints on groups that overlap.
+    tasks : frozenset of str
+        Kinds of target that it works for.
     train : callable, optional
         ``train(rows, fit_base, params, seed)`` for ``pre`` and ``in``: changes the rows and calls
         ``fit_base`` once or many times (``fit_base`` trains the candidate's own learner), or
@@ -204,13 +218,22 @@ class Mitigator:
     ratio: float = 1.0
     extra: str = ""
     randomizes: bool = False
+    overlapping: bool = False
+    tasks: frozenset[TaskName] = frozenset({"binary"})
     train: Train | None = None
     fit_rules: FitRules | None = None
     space: str = ""
 
     def can_serve(self, goal: Goal) -> bool:
-        """Whether every constraint of the goal is one that this mitigator works for."""
-        return self.serves is None or all(t.metric.name in self.serves for t in goal.targets)
+        """Whether target and constraints of the goal are what this mitigator works for."""
+        if goal.task not in self.tasks:
+            return False
+        if not self.overlapping and any(t.system.overlapping for t in goal.targets):
+            return False
+        if self.serves is not None:
+            return all(target.metric.name in self.serves for target in goal.targets)
+        # In training, "all" means all metrics on groups; a number is served by who names it.
+        return self.stage == "post" or not any(target.metric.degree for target in goal.targets)
 
 
 def scales(targets: Sequence[Target]) -> tuple[float, ...]:

@@ -141,7 +141,7 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     n_groups : int
         Number of groups.
     """
-    by_label = any(set(target.metric.rates) - {"selection"} for target in goal.targets)
+    by_label = any(set(target.metric.compared) - {"selection"} for target in goal.targets)
     known = groups >= 0
     cell = groups[known].astype(np.int64) * 2 + rows.y[known]
     smallest = np.bincount(cell, minlength=2 * n_groups).min()

@@ -41,6 +41,18 @@ THRESHOLDS_SERVE = frozenset(
 )
 """Fairness metrics whose rates are linear in the shares of the cuts."""
 
+ANCHORED_SERVE = frozenset(
+    {
+        "demographic_parity_to_overall",
+        "equalized_odds_to_overall",
+        "false_negative_rate_to_overall",
+        "false_positive_rate_to_overall",
+        "fned",
+        "fped",
+    }
+)
+"""The same rates against those of everybody: for what solves the linear program."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posed:
@@ -77,8 +89,8 @@ class Posed:
     ) -> list[Picks | None]:
         """Return one cut per group for each tolerance, None where none is found.
 
-        Two groups: all pairs; more: windows; several systems, or rates that do not grow as the
-        threshold falls: the rounded linear program.
+        Two groups: all pairs; more: windows; several systems, rates against that of everybody,
+        or rates that do not grow as the threshold falls: the rounded linear program.
 
         Parameters
         ----------
@@ -87,7 +99,8 @@ class Posed:
         tolerances : sequence of float
             Gaps asked for on the first target.
         """
-        if len({target.system.name for target in self.targets}) == 1:
+        of_pairs = not any(t.metric.to_overall or t.system.overlapping for t in self.targets)
+        if of_pairs and len({target.system.name for target in self.targets}) == 1:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
                 return [_sure(at) for at in solve_pairs(cuts, limits, self.gain, tolerances)]
@@ -171,7 +184,9 @@ def pose(rows: ScoreRows, goal: Goal) -> Posed:
     factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
     scale = tuple(factor[id(target)] for target in targets)
-    one_system = len({target.system.name for target in targets}) == 1
+    names = {target.system.name for target in targets}
+    # A rule cannot have one threshold for each of several groups of the same person.
+    one_system = len(names) == 1 and not targets[0].system.overlapping
     system = targets[0].system if one_system else _finest(rows.n_cells)
     if one_system:
         itself = _itself(system)
@@ -228,6 +243,8 @@ def _implies(finer: Target, coarser: Target) -> bool:
 
 def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
     """Whether each group of ``finer`` lies inside one group of ``coarser``, none left out."""
+    if finer.overlapping or coarser.overlapping:
+        return finer.overlapping and coarser.overlapping and finer.name == coarser.name
     inside = coarser.of_cell >= 0
     if (finer.of_cell[inside] < 0).any():
         return False

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._base import Target
@@ -23,21 +23,67 @@ SLACK = 1e-9
 STRICTER = 4
 """Times that the linear program is solved, each time for less, until its rounding is feasible."""
 
+_Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
 ROUNDS = 20
 """Passes of coordinate descent; it ends earlier when nothing moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Band:
-    """One rate that all groups of one system must share within a tolerance."""
+    """One rate that all groups of one system must share within a tolerance.
+
+    Against everybody the weights are those of the group less those of everybody, so that they
+    give the distance itself.
+    """
 
     rate: Rate
-    form: str
+    form: str  # "difference", "ratio"; against everybody "max", "sum"
     scale: float
     weights: NDArray[np.float64]  # (n_groups, n_cells): the cell's part of the group's rate
 
+    @property
+    def n_extra(self) -> int:
+        """Variables besides the shares: the low end, or one distance per group of a sum."""
+        return {"max": 0, "sum": len(self.weights)}.get(self.form, 1)
+
     def width(self, tolerance: float) -> float:
         return self.scale * tolerance
+
+    def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
+        """Return what bounds the band: coefficients of shares and extras, and right sides.
+
+        Against everybody ``-u <= distance <= u`` with the width for u, or with one u per group
+        and their sum within the width. Else ``u - rate <= 0`` and ``rate - u <= width``, for a
+        ratio ``rate (1 - width) - u <= 0``.
+        """
+        width, n = self.width(tolerance), len(values)
+        both = np.vstack([values, -values])
+        if self.form == "max":
+            return both, np.zeros((2 * n, 0)), np.full(2 * n, width)
+        if self.form == "sum":
+            own = np.vstack([-np.eye(n), -np.eye(n), np.ones((1, n))])
+            last = np.zeros((1, values.shape[1]))
+            return np.vstack([both, last]), own, np.append(np.zeros(2 * n), width)
+        ratio = self.form == "ratio"
+        factor = max(1.0 - width, 0.0) if ratio else 1.0
+        low = np.vstack([np.ones((n, 1)), -np.ones((n, 1))])
+        right = np.append(np.zeros(n), np.full(n, 0.0 if ratio else width))
+        return np.vstack([-values, factor * values]), low, right
+
+    def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gap per unit of tolerance of group rates, shape (n_groups, ...)."""
+        if self.form in {"max", "sum"}:
+            apart = np.abs(rates)
+            gap = apart.max(axis=0) if self.form == "max" else apart.sum(axis=0)
+        else:
+            low, high = rates.min(axis=0), rates.max(axis=0)
+            gap = high - low
+            if self.form == "ratio":
+                gap = np.where(high > 0, 1.0 - low / np.where(high > 0, high, 1.0), np.inf)
+        if self.scale > 0:
+            return np.asarray(gap / self.scale)
+        return np.where(gap <= SLACK, 0.0, np.inf)
 
 
 class Program:
@@ -66,19 +112,18 @@ class Program:
         self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
         self.vertices = [_hull(cut) for cut in cuts]
         bands = [
-            _Band(rate, t.metric.form, factor, _parts(cuts, t, rate))
-            for t, factor in zip(targets, scale, strict=True)
-            for rate in t.metric.rates
+            _band(cuts, target, rate, factor)
+            for target, factor in zip(targets, scale, strict=True)
+            for rate in target.metric.compared
         ]
-        # Fewer than two groups that have the rate: nothing to compare.
-        self.bands = [band for band in bands if len(band.weights) >= 2]
+        self.bands = [band for band in bands if band is not None]
         self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
         """Return per cell the cuts and their shares of the optimum, None when infeasible."""
         sizes = [len(v) for v in self.vertices]
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        n, k = int(starts[-1]), len(self.bands)
+        n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
         upper, right = self._band_rows(starts, tolerance)
         cell_of = np.repeat(np.arange(len(sizes)), sizes)
         one_each = csr_matrix((np.ones(n), (cell_of, np.arange(n))), shape=(len(sizes), n + k))
@@ -102,24 +147,21 @@ class Program:
     def _band_rows(
         self, starts: NDArray[np.int64], tolerance: float
     ) -> tuple[csr_matrix, NDArray[np.float64]]:
-        """Rows ``u - rate <= 0`` and ``rate - u <= width`` (ratio: ``rate (1-w) - u <= 0``)."""
-        n, k = int(starts[-1]), len(self.bands)
-        rows, right = [], []
-        for j, band in enumerate(self.bands):
+        """Return the rows of all bands over the shares of all vertices and then the extras."""
+        n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
+        rows, right, first = [csr_matrix((0, n + k))], [np.zeros(0)], 0
+        for band in self.bands:
             values = np.concatenate(
                 [c.rate(band.rate)[v] for c, v in zip(self.cuts, self.vertices, strict=True)]
             )
             rates = np.repeat(band.weights, np.diff(starts), axis=1) * values
-            low = np.zeros((len(rates), k))
-            low[:, j] = 1.0
-            width = band.width(tolerance)
-            ratio = band.form == "ratio"
-            factor = max(1.0 - width, 0.0) if ratio else 1.0
-            rows += [np.hstack([-rates, low]), np.hstack([factor * rates, -low])]
-            right += [np.zeros(len(rates)), np.full(len(rates), 0.0 if ratio else width)]
-        if not rows:
-            return csr_matrix((0, n + k)), np.zeros(0)
-        return csr_matrix(np.vstack(rows)), np.concatenate(right)
+            of_shares, own, limits = band.rows(rates, tolerance)
+            extras = np.zeros((len(limits), k))
+            extras[:, first : first + band.n_extra] = own
+            first += band.n_extra
+            rows.append(csr_matrix(np.hstack([of_shares, extras])))
+            right.append(limits)
+        return vstack(rows, format="csr"), np.concatenate(right)
 
     def rounded(self, tolerance: float) -> tuple[int, ...] | None:
         """Return one cut per cell near the randomised optimum, None where none is found."""
@@ -153,8 +195,7 @@ class Program:
         """Largest gap per unit of tolerance over all bands."""
         worst = 0.0
         for band, known in zip(self.bands, self._now(at), strict=True):
-            rates = band.weights @ known
-            worst = max(worst, float(_gaps(rates.min(), rates.max(), band)))
+            worst = max(worst, float(band.gap(band.weights @ known)))
         return worst
 
     def _now(self, at: Sequence[int]) -> list[NDArray[np.float64]]:
@@ -183,7 +224,7 @@ class Program:
         for band, known, rate in zip(self.bands, now, self.rates, strict=True):
             moved = rate[cell] - known[cell]
             rates = (band.weights @ known)[:, None] + band.weights[:, [cell]] * moved
-            np.maximum(worst, _gaps(rates.min(axis=0), rates.max(axis=0), band), out=worst)
+            np.maximum(worst, band.gap(rates), out=worst)
         over = np.maximum(worst - tolerance - SLACK, 0.0)
         best = np.flatnonzero(over <= over.min() + SLACK)
         gains = self.gains[cell][best]
@@ -192,25 +233,22 @@ class Program:
         return int(best[gains.argmax()])
 
 
-def _gaps(low: NDArray[np.float64], high: NDArray[np.float64], band: _Band) -> NDArray[np.float64]:
-    low, high = np.asarray(low), np.asarray(high)
-    gap = high - low
-    if band.form == "ratio":
-        gap = np.where(high > 0, 1.0 - low / np.where(high > 0, high, 1.0), np.inf)
-    if band.scale > 0:
-        return gap / band.scale
-    return np.where(gap <= SLACK, 0.0, np.inf)
+def _band(cuts: Sequence[Cuts], target: Target, rate: Rate, scale: float) -> _Band | None:
+    """Return the band of one rate, None when too few groups have it for a comparison.
 
-
-def _parts(cuts: Sequence[Cuts], target: Target, rate: Rate) -> NDArray[np.float64]:
-    """Weights that turn cell rates into group rates; groups without such rows are left out."""
+    Groups without such rows are left out. A cell that has none counts 0 in every rate.
+    """
     mass = np.array([cut.mass(rate) for cut in cuts])
-    member = target.system.of_cell[None, :] == np.arange(target.system.n_groups)[:, None]
-    parts = member * mass
+    parts = target.system.member * mass
     total = parts.sum(axis=1, keepdims=True)
     filled = total[:, 0] > 0
     weights: NDArray[np.float64] = parts[filled] / total[filled]
-    return weights
+    if not target.metric.to_overall:
+        return _Band(rate, target.metric.form, scale, weights) if len(weights) >= 2 else None
+    counted = mass if target.system.overlapping else mass * target.system.member.any(axis=0)
+    if len(weights) == 0:
+        return None
+    return _Band(rate, target.metric.over_groups, scale, weights - counted / counted.sum())
 
 
 def _hull(cut: Cuts) -> NDArray[np.int64]:

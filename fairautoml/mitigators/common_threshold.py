@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import GroupCounts, Metric
 from fairautoml.metrics._disparity import worst as worst_of
+from fairautoml.metrics._many import values_of
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
 from fairautoml.mitigators._cells import SLACK, Cuts, build_cuts, gain_weights, per_unit
 from fairautoml.mitigators._rules import CommonRule
@@ -62,11 +64,11 @@ def _gaps(rows: ScoreRows, cuts: Cuts, targets: Sequence[Target]) -> NDArray[np.
     accepted = _accepted(rows, cuts)
     worst = np.zeros(len(cuts.thresholds))
     for target, scale in zip(targets, scales(targets), strict=True):
-        tables = _tables(accepted, target)
+        tables = _tables(accepted, target.system.member)
         gap = (
             _by_rates(tables, target.metric)
             if target.metric.rates
-            else _one_by_one(tables, target.metric)
+            else _by_value(tables, _tables(accepted, _everybody(target.system)), target.metric)
         )
         np.maximum(worst, per_unit(gap, scale), out=worst)
     return worst
@@ -89,11 +91,15 @@ def _accepted(rows: ScoreRows, cuts: Cuts) -> NDArray[np.float64]:
     return total
 
 
-def _tables(accepted: NDArray[np.float64], target: Target) -> NDArray[np.float64]:
+def _everybody(system: GroupSystem) -> NDArray[np.bool_]:
+    """Return the cells of all that the groups are compared with, as one group."""
+    inside = np.atleast_2d(system.member.any(axis=0))
+    return np.ones_like(inside) if system.overlapping else inside
+
+
+def _tables(accepted: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the group counts at every cut, shape (n_cuts, n_groups, 2, 2)."""
-    system = target.system
-    member = (system.of_cell == np.arange(system.n_groups)[:, None]).astype(np.float64)
-    yes = np.tensordot(member, accepted, axes=1)
+    yes = np.tensordot(member.astype(np.float64), accepted, axes=1)
     return np.moveaxis(np.stack([yes[:, :, -1:] - yes, yes], axis=2), 3, 0)
 
 
@@ -112,15 +118,22 @@ def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64
     return gap
 
 
-def _one_by_one(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """Return the gap at every cut of a metric that does not say what it compares."""
-    values = [metric.value(GroupCounts(table)) for table in tables]
-    return np.array([np.inf if isinstance(v, Undefined) else metric.gap(v) for v in values])
+def _by_value(
+    tables: NDArray[np.float64], overall: NDArray[np.float64], metric: Metric
+) -> NDArray[np.float64]:
+    """Return the gap at every cut of a metric that compares groups with everybody, or by itself.
+
+    ``overall`` is of shape (n_cuts, 1, 2, 2).
+    """
+    values = values_of(metric, tables, overall[:, 0])
+    gap = values if metric.form == "difference" else 1.0 - values
+    return np.where(np.isnan(gap), np.inf, gap)
 
 
 MITIGATOR = Mitigator(
     name="common_threshold",
     stage="post",
     needs_sensitive_at_predict=False,
+    overlapping=True,
     fit_rules=fit_rules,
 )

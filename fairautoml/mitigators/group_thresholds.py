@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._cells import shrunk
-from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, pose
+from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, pose
 from fairautoml.trials import Rule
 
 
@@ -45,6 +45,7 @@ MITIGATOR = Mitigator(
     name="group_thresholds",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=THRESHOLDS_SERVE,
+    serves=THRESHOLDS_SERVE | ANCHORED_SERVE,
+    overlapping=True,
     fit_rules=fit_rules,
 )

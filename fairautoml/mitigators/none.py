@@ -1,20 +1,35 @@
-"""No intervention: the model's own decisions, score at least one half."""
+"""No intervention: the model's own decisions: score at least one half, the most likely class."""
 
 from collections.abc import Sequence
 
+from fairautoml.metrics import TaskName
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._class_rules import MostLikely
+from fairautoml.mitigators._number_rules import AsPredicted
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.trials import Rule
+
+PLAIN: dict[TaskName, Rule] = {
+    "binary": CommonRule(threshold=0.5),
+    "multiclass": MostLikely(),
+    "regression": AsPredicted(),
+}
+"""What decides when nothing is done about groups."""
 
 
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the rule "score >= 0.5", whatever the rows."""
-    del rows, goal, tolerances
-    return [(None, CommonRule(threshold=0.5))]
+    """Return the rule "score >= 0.5", whatever the rows; for other targets what comes nearest."""
+    del rows, tolerances
+    return [(None, PLAIN[goal.task])]
 
 
 MITIGATOR = Mitigator(
-    name="none", stage="post", needs_sensitive_at_predict=False, fit_rules=fit_rules
+    name="none",
+    stage="post",
+    needs_sensitive_at_predict=False,
+    overlapping=True,
+    tasks=frozenset({"binary", "multiclass", "regression"}),
+    fit_rules=fit_rules,
 )

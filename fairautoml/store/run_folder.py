@@ -34,6 +34,8 @@ FORMAT = 1
 
 OWN_FILES = frozenset(
     {
+        "certificate.json",
+        "certificate.txt",
         "config.json",
         "leaderboard.csv",
         "leaderboard.json",

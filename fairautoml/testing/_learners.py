@@ -12,6 +12,7 @@ from scipy import sparse
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners import Learner
 from fairautoml.spaces import ParamValue, load_space
+from fairautoml.testing._other_learners import check_other_learner
 from fairautoml.testing._spaces import N_POINTS, points
 from fairautoml.testing._tables import mixed_table
 
@@ -34,6 +35,8 @@ def check_learner(learner: Learner) -> None:
     AssertionError
         The contract is broken; the message says where.
     """
+    for task in sorted(learner.tasks - {"binary"}):
+        check_other_learner(learner, task)
     space = load_space("learners", learner.name, learner.space)
     X, y, layout = mixed_table(seed=0)
     for params in points(space, n=N_POINTS):

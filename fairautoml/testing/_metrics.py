@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.testing._other_metrics import check_other_metric
 
 TOLERANCE = 1e-9
 """Sums of weights in another order differ by rounding, not by more than this."""
@@ -24,7 +25,9 @@ def check_metric(metric: Metric) -> None:
     it is given, and returns a finite float or ``Undefined``. A metric on decisions ignores what
     the groups are called. A fairness metric is at parity (0, or 1 for a ratio) on equal groups,
     is ``Undefined`` when a group has no rows or there is only one, and is the disparity of the
-    rates that it states. A performance metric prefers right decisions to wrong ones.
+    rates that it states; one that compares groups with everybody may leave groups out that have
+    no rows. A performance metric prefers right decisions to wrong ones. The same holds for several
+    classes and for numbers, if it speaks about them.
 
     Parameters
     ----------
@@ -43,6 +46,13 @@ def check_metric(metric: Metric) -> None:
     """
     if metric.kind == "fairness" and metric.on == "scores":
         raise AssertionError(f"{metric.name}: a fairness metric needs groups, so on='decisions'")
+    if metric.degree:
+        check_metric_on_numbers(metric)
+        return
+    for task in sorted(metric.tasks - {"binary"}):
+        check_other_metric(metric, task)
+    if "binary" not in metric.tasks:
+        return
     value = _on_scores(metric) if metric.on == "scores" else _on_decisions(metric)
     _check_rows(metric, value)
     _check_unmodified(metric)
@@ -52,6 +62,47 @@ def check_metric(metric: Metric) -> None:
         _check_parity(metric)
         _check_empty_groups(metric)
         _check_stated_rates(metric)
+
+
+NUMBERS = np.array([-1.0, 0.25, 2.0])
+"""The numbers behind the groups of the examples."""
+
+REORDERED = np.array([2, 0, 1])
+
+
+def check_metric_on_numbers(metric: Metric) -> None:
+    """Check that a metric on a numeric attribute keeps the contract of ``fairautoml.metrics``.
+
+    It ignores the order of rows and of values, counts weight 2 like a row twice, modifies
+    nothing, is 0 where decisions do not depend on the number, is ``Undefined`` for one value or
+    when it was given none, and says the same of many tables at once.
+
+    Parameters
+    ----------
+    metric : Metric
+        The metric to check; its ``degree`` is at least 1.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+    """
+    bound = metric.bound(NUMBERS)
+    _check_rows(bound, _on_decisions(bound))
+    _check_unmodified(bound)
+    counts = _counts(_example())
+    expected = _defined(bound, bound.value(counts))
+    other = metric.bound(NUMBERS[REORDERED]).value(GroupCounts(counts.table[REORDERED]))
+    _equal(metric, _defined(metric, other), expected, "the values are in another order")
+    alike = np.array([[[21.0, 9], [9, 1]], [[15, 5], [15, 5]], [[10, 2], [20, 8]]])
+    _equal(metric, _defined(bound, bound.value(GroupCounts(alike))), 0.0, "all are accepted alike")
+    if bound.many is not None:
+        both = bound.many(np.stack([counts.table, counts.table]))
+        _equal(metric, float(np.abs(both - expected).max()), 0.0, "many tables differ from one")
+    one = metric.bound(NUMBERS[:1]).value(GroupCounts(counts.table[:1]))
+    for case, found in (("there is one value", one), ("no values", metric.value(counts))):
+        if not isinstance(found, Undefined) or not found.reason:
+            raise AssertionError(f"{metric.name}: {found} is not Undefined with a reason: {case}")
 
 
 Rows = dict[str, NDArray[np.float64]]
@@ -93,6 +144,8 @@ def _check_rows(metric: Metric, value: Evaluate) -> None:
     twice = _take(rows, np.repeat(np.arange(N_ROWS), rows["weight"].astype(np.int64)))
     twice["weight"] = np.ones(len(twice["y"]))
     _equal(metric, value(twice), expected, "a row of weight k is given k times")
+    if metric.degree:
+        return
     renamed = {**rows, "groups": (rows["groups"] + 1) % N_GROUPS}
     _equal(metric, value(renamed), expected, "the groups are renamed")
 
@@ -136,7 +189,9 @@ def _check_empty_groups(metric: Metric) -> None:
     table = _counts(_example()).table
     empty = table.copy()
     empty[1] = 0.0
-    for case, broken in (("a group has no rows", empty), ("there is one group", table[:1])):
+    cases = [("a group has no rows", empty), ("there is one group", table[:1])]
+    # A metric that compares groups with everybody leaves a group without rows out.
+    for case, broken in cases[bool(metric.to_overall) :]:
         found = metric.value(GroupCounts(broken))
         if not isinstance(found, Undefined):
             raise AssertionError(f"{metric.name}: value is {found}, not Undefined, when {case}")
@@ -145,9 +200,11 @@ def _check_empty_groups(metric: Metric) -> None:
 
 
 def _check_stated_rates(metric: Metric) -> None:
+    counts = _counts(_example())
+    if metric.to_overall:
+        _check_anchored(metric, counts)
     if not metric.rates:
         return
-    counts = _counts(_example())
     ends = [(rate.min(), rate.max()) for rate in map(counts.rates, metric.rates)]
     if metric.form == "difference":
         expected = max(high - low for low, high in ends)
@@ -155,6 +212,14 @@ def _check_stated_rates(metric: Metric) -> None:
         expected = min(low / high for low, high in ends)
     found = _defined(metric, metric.value(counts))
     _equal(metric, found, float(expected), f"computed from its rates {metric.rates}")
+
+
+def _check_anchored(metric: Metric, counts: GroupCounts) -> None:
+    everybody = GroupCounts(counts.total[None])
+    apart = [np.abs(counts.rates(r) - everybody.rates(r)) for r in metric.to_overall]
+    found = _defined(metric, metric.value(counts))
+    expected = max(getattr(each, metric.over_groups)() for each in apart)
+    _equal(metric, found, float(expected), f"computed from its rates {metric.to_overall}")
 
 
 def _take(rows: Rows, at: NDArray[np.integer]) -> Rows:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import math
 import os
 import pickle
 import zlib
@@ -50,7 +51,7 @@ class Artifacts:
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def write_scores(self, key: str, scores: NDArray[np.float32]) -> None:
-        """Keep an out-of-fold score column, shape (n_rows,), as float32."""
+        """Keep an out-of-fold score column, shape (n_rows,) or (n_rows, n_classes), as float32."""
 
         def write(path: Path) -> None:
             # Into a file itself, NumPy would not say that the disk is full.
@@ -95,26 +96,26 @@ class Artifacts:
         """Whether the score column of a trial is there; models are older than scores."""
         return (self.folder / "scores" / f"{key}.npy").is_file()
 
-    def has_all_scores(self, key: str, n_rows: int) -> bool:
+    def has_all_scores(self, key: str, shape: tuple[int, ...]) -> bool:
         """Whether the score column of a trial is there and was not cut off.
 
         Parameters
         ----------
         key : str
             Of the trial.
-        n_rows : int
-            Length of a score column.
+        shape : tuple of int
+            Of a score column.
         """
         path = self.folder / "scores" / f"{key}.npy"
         try:
             # A memory map of each of thousands would take seconds.
             with path.open("rb") as stream:
                 np.lib.format.read_magic(stream)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-                whole = stream.tell() + n_rows * dtype.itemsize
+                found, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                whole = stream.tell() + math.prod(shape) * dtype.itemsize
         except (FileNotFoundError, ValueError):
             return False
-        return shape == (n_rows,) and path.stat().st_size == whole
+        return found == shape and path.stat().st_size == whole
 
     def drop_models(self, key: str) -> None:
         """Forget the fold models of a trial that can no longer be chosen."""

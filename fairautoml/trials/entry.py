@@ -25,7 +25,11 @@ class Rule(Protocol):
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance of each row, shape (n_rows,)."""
+        """Return the probability of acceptance of each row, shape (n_rows,).
+
+        Of several classes the probability of each, shape (n_rows, n_classes); in regression the
+        numbers that are answered.
+        """
         ...
 
     def describe(self) -> str:
@@ -135,8 +139,9 @@ class Entry:
         The same with greater = better.
     measures : tuple of Measure
         One per constraint and group system, cross-fitted.
-    counts : ndarray of float64, shape (n_cells, 2, 2)
-        Cross-fitted weight by finest cell, label and decision.
+    counts : ndarray of float64, shape (n_cells, n_classes, n_classes)
+        Cross-fitted weight by finest cell, label and decision; in regression the sums of
+        ``GroupValues.table``, shape (n_cells, n_columns).
     constant : bool
         Everybody gets the same decision.
     seconds : float
@@ -187,8 +192,10 @@ class Entry:
 
     @property
     def accuracy(self) -> float:
-        """Share of weight decided right, cross-fitted, whatever the objective is."""
-        right = self.counts[:, 0, 0].sum() + self.counts[:, 1, 1].sum()
+        """Share of weight decided right, cross-fitted, whatever the objective is; 0 of numbers."""
+        if self.counts.ndim == 2:
+            return 0.0
+        right = sum(self.counts[:, at, at].sum() for at in range(self.counts.shape[1]))
         return float(right / self.counts.sum())
 
     @property

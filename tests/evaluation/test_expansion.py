@@ -54,7 +54,12 @@ def membership_of(dataset):
     return (shares / shares.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
 
 
-POST = [n for n in MITIGATORS.names() if MITIGATORS.get(n).stage == "post"]
+PARITY = "demographic_parity_difference"
+POST = [
+    n
+    for n in MITIGATORS.names()
+    if MITIGATORS.get(n).stage == "post" and PARITY in (MITIGATORS.get(n).serves or {PARITY})
+]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,11 @@ from sklearn.metrics import accuracy_score, precision_score, zero_one_loss
 
 from fairautoml.metrics import METRICS, GroupCounts, Undefined
 
-FAIRNESS = [name for name in METRICS.names() if METRICS.get(name).kind == "fairness"]
+FAIRNESS = [
+    name
+    for name in METRICS.names()
+    if METRICS.get(name).kind == "fairness" and not METRICS.get(name).degree
+]
 RATIOS = [name for name in FAIRNESS if METRICS.get(name).form == "ratio"]
 
 # Group 0: 10 rows with label 0 of which 2 accepted, 10 with label 1 of which 8 accepted, ...

@@ -4,7 +4,11 @@ import pytest
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstrap_interval
 
-ON_DECISIONS = [name for name in METRICS.names() if METRICS.get(name).on == "decisions"]
+ON_DECISIONS = [
+    name
+    for name in METRICS.names()
+    if METRICS.get(name).on == "decisions" and not METRICS.get(name).degree
+]
 TABLE = np.array([[[80, 20], [20, 80]], [[80, 20], [50, 50]], [[180, 120], [10, 90]]], float)
 
 

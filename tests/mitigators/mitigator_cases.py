@@ -24,6 +24,24 @@ SERVED = (
 )
 
 
+ANCHORED = (
+    "demographic_parity_to_overall",
+    "equalized_odds_to_overall",
+    "false_negative_rate_to_overall",
+    "false_positive_rate_to_overall",
+    "fned",
+    "fped",
+)
+
+
+def overlapping(masks, name="identity"):
+    """Groups as rows of booleans over the cells."""
+    masks = np.asarray(masks, dtype=bool)
+    labels = tuple(f"{name} {g}" for g in range(len(masks)))
+    nobody = np.full(masks.shape[1], -1, dtype=np.int32)
+    return GroupSystem(name=name, labels=labels, of_cell=nobody, masks=masks)
+
+
 def system(of_cell, name="group"):
     of_cell = np.asarray(of_cell, dtype=np.int32)
     labels = tuple(f"{name} {g}" for g in range(int(of_cell.max()) + 1))
@@ -77,7 +95,8 @@ def counts_of(rule, rows):
 
 
 def gap_of(counts, one):
-    value = one.metric.value(counts.merged(one.system.of_cell, one.system.n_groups))
+    groups = one.system
+    value = one.metric.value(counts.merged(groups.of_cell, groups.n_groups, groups.masks))
     return np.inf if isinstance(value, Undefined) else one.metric.gap(value)
 
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
 from fairautoml.mitigators._fairgbm_boosting import Boosting, Look, best_look, look
-from fairautoml.mitigators._fairgbm_game import SERVES
+from fairautoml.mitigators._fairgbm_rates import SERVES
 from fairautoml.mitigators.fairgbm import HELD_SHARE, MITIGATOR, train
 from fairautoml.spaces import load_space
 from fairautoml.testing._spaces import points
@@ -179,18 +179,53 @@ def test_a_target_that_the_held_out_rows_say_nothing_about_is_passed_over():
     assert look(rows, (target(FPR, groups, 0.05),), margin, 10).excess == pytest.approx(0.95)
 
 
-def test_the_chosen_model_is_the_beginning_of_one_that_never_saw_the_held_out_rows():
+def parts_of(rows):
+    learned, held = holdout_split(rows.y, rows.cells, HELD_SHARE, 0)
+    return tuple(
+        rows_of(rows.X[part], rows.y[part], rows.cells[part], rows.targets)
+        for part in (learned, held)
+    )
+
+
+def test_the_chosen_model_is_that_of_all_rows_along_the_prices_that_held_out_rows_taught():
     rows = case(ODDS)
     chosen = fit(rows, {**DEFAULTS, "eta": 0.1})
-    learned, _ = holdout_split(rows.y, rows.cells, HELD_SHARE, 0)
-    alone = rows_of(rows.X[learned], rows.y[learned], rows.cells[learned], rows.targets)
-    trees = chosen.booster.current_iteration()
-    game = game_of(replace(alone, targets=(target(ODDS, system([0, 1]), 0.01),)), eta=0.1)
-    begin = Boosting(
-        params={**TREES, "n_estimators": trees}, seed=0, seconds_left=lambda: None
-    ).boost(alone, game)
-    np.testing.assert_array_equal(chosen.margins(rows.X), begin.margins(rows.X))
-    assert trees in range(10, 41, 5)
+    stricter = replace(rows, targets=(target(ODDS, system([0, 1]), 0.01),))
+    boosting = Boosting(params=TREES, seed=0, seconds_left=lambda: None)
+    learned, held = parts_of(rows)
+    path = boosting.learn_prices(learned, held, game_of(stricter, eta=0.1), rows.targets)
+    again = boosting.boost_along(rows, game_of(stricter), path)
+    np.testing.assert_array_equal(chosen.margins(rows.X), again.margins(rows.X))
+    assert chosen.booster.current_iteration() == len(path)
+    assert len(path) in range(10, 41, 5)
+
+
+def test_prices_follow_the_labels_of_the_held_out_rows_and_the_trees_those_of_the_others():
+    rows = case(FNR)
+    learned, held = parts_of(rows)
+    boosting = Boosting(params=TREES, seed=0, seconds_left=lambda: None)
+
+    def path(held):
+        return boosting.learn_prices(learned, held, game_of(rows, eta=0.1), rows.targets)
+
+    # Where nobody of the second group is accepted wrongly or rightly its rate is unknown.
+    without = replace(held, y=np.where(held.cells == 1, 0, held.y).astype(np.int8))
+    prices = np.array([step[0] for step in path(without)])
+    assert prices.max(axis=0)[1] == 0.0
+    assert np.array([step[0] for step in path(held)]).max() > 0.0
+
+
+@pytest.mark.parametrize("metric", [FNR, ODDS])
+def test_prices_by_held_out_rows_serve_new_people_better_than_prices_by_the_rows_learned(metric):
+    # Such trees know the rows that they were grown on nearly by heart.
+    asked = Asked(params={"n_estimators": 80, "num_leaves": 31, "min_data_in_leaf": 5})
+    found = []
+    for seed in range(3):
+        rows, new = case(metric, n_rows=4000, seed=seed), case(metric, n_rows=20_000, seed=100)
+        models = (fit(rows, {**w, "eta": 0.1}, asked, seed) for w in (LAST, DEFAULTS))
+        found.append([gap_of(new, model, metric) for model in models])
+    by_learned, by_held = np.mean(found, axis=0)
+    assert by_held < by_learned - 0.01
 
 
 def test_the_last_round_is_looked_at_when_there_are_few():

@@ -1,0 +1,340 @@
+"""Numbers in a sensitive column: cut into bands that are groups, or kept as a scale.
+
+Both are learned once, from the rows of ``fit``, and read new rows in the same way. Whoever
+constrains groups wants bands; a constraint that speaks about the number itself (GeDI) wants the
+scale. A scale is exact up to ``MOST_STEPS`` different values, as ages are. Beyond that it has
+steps, each of which stands for the mean of its rows: half of the edges leave equal shares of the
+rows between them and half equal distances, so no step is wide and none holds many rows.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import InputError
+
+MOST_STEPS = 128
+"""Steps of a scale; with evenly spread values they lose 1 / 12 of 1 / 64^2 of the variance."""
+
+QUANTILES = "quantiles"
+N_BANDS = 4
+"""Bands of about equal size that ``"quantiles"`` makes."""
+
+BINS_HELP = (
+    'give rising numbers, the upper ends of all bands but the last, or "quantiles": '
+    'sensitive_bins={"age": [25, 60]}'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bands:
+    """Groups of numbers between cuts; a cut belongs to the band below it.
+
+    Parameters
+    ----------
+    source : str
+        Name of the column, for the labels.
+    cuts : tuple of float
+        Rising.
+    """
+
+    source: str
+    cuts: tuple[float, ...]
+
+    def read(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
+        """Return the band of each number as text; missing stays missing."""
+        found = as_numbers(self.source, values)
+        labels = np.array(band_labels(self.source, self.cuts), dtype=object)
+        bands = pd.Series(labels[np.searchsorted(np.array(self.cuts), found, side="left")])
+        return bands.where(~np.isnan(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Numbers as they are, up to steps.
+
+    Parameters
+    ----------
+    source : str
+        Name of the column.
+    edges : tuple of float
+        Rising; between them lie the steps, an edge belongs to the step below it.
+    steps : tuple of float
+        The number that each step stands for, one more than edges.
+    centre, unit : float
+        Mean and standard deviation of the rows of ``fit``, the unit in which constraints speak;
+        the unit is 1 for a constant column.
+    exact : bool
+        Whether every value of ``fit`` is a step.
+    kept : float
+        Share of the variance that the steps keep, in (0, 1].
+    """
+
+    source: str
+    edges: tuple[float, ...]
+    steps: tuple[float, ...]
+    centre: float
+    unit: float
+    exact: bool
+    kept: float
+
+    def read(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
+        """Return the nearest step of each number; missing stays missing.
+
+        A number beyond those of ``fit`` is read as the last step: no polynomial is asked what it
+        does where nobody was.
+        """
+        found = as_numbers(self.source, values)
+        at = np.searchsorted(np.array(self.edges), found, side="left")
+        return pd.Series(np.where(np.isnan(found), np.nan, np.array(self.steps)[at]))
+
+    def standard(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return numbers in standard deviations from the mean."""
+        return (numbers - self.centre) / self.unit
+
+    @property
+    def note(self) -> str:
+        """What the user should know of the unit."""
+        steps = "" if self.exact else f", read in {len(self.steps)} steps ({self.kept:.2%} of it)"
+        return (
+            f"sensitive {self.source!r} is taken as a number: mean {self.centre:.6g}, standard "
+            f"deviation {self.unit:.6g}{steps}; gedi[{self.source}] is per standard deviation"
+        )
+
+
+Reading = Bands | Scale
+
+
+def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
+    """Return a sensitive column as numbers, NaN where missing.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    values : pandas.Series
+        The column.
+
+    Raises
+    ------
+    InputError
+        It holds something else than numbers, or an infinite one.
+    """
+    try:
+        found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"sensitive {name!r} must hold numbers to be cut into bins or constrained by gedi "
+            f"({error}); constrain its groups instead"
+        )
+        raise InputError(msg) from error
+    if np.isinf(found).any():
+        msg = f"sensitive {name!r} holds infinite numbers; give finite ones, or none for missing"
+        raise InputError(msg)
+    return found
+
+
+def band_labels(source: str, cuts: Sequence[float]) -> list[str]:
+    """Return the names of the bands: ``"age<=25"``, ``"25<age<=60"``, ``"age>60"``.
+
+    Parameters
+    ----------
+    source : str
+        Name of the column.
+    cuts : sequence of float
+        Rising, at least one.
+    """
+    texts = [f"{cut:g}" for cut in cuts]
+    between = [f"{low}<{source}<={high}" for low, high in itertools.pairwise(texts)]
+    return [f"{source}<={texts[0]}", *between, f"{source}>{texts[-1]}"]
+
+
+def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> Bands:
+    """Return the bands of a column.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    wanted : sequence of float or "quantiles"
+        Rising cuts, or four bands of about equal size.
+    values : pandas.Series
+        The column.
+
+    Raises
+    ------
+    InputError
+        The cuts are no rising numbers, or the column has no quantiles to cut at.
+    """
+    if isinstance(wanted, str) and wanted == QUANTILES:
+        found = as_numbers(name, values)
+        known = found[~np.isnan(found)]
+        shares = np.arange(1, N_BANDS) / N_BANDS
+        cuts = (
+            np.unique(np.quantile(known, shares, method="inverted_cdf")) if len(known) else known
+        )
+        # Nobody is above the largest value.
+        cuts = cuts[cuts < known.max(initial=-np.inf)]
+        if len(cuts) == 0:
+            msg = f"sensitive_bins: {name!r} has too few values for quantiles; give cuts instead"
+            raise InputError(msg)
+        return Bands(source=name, cuts=tuple(cuts.tolist()))
+    return Bands(source=name, cuts=_cuts(name, wanted))
+
+
+def _cuts(name: str, wanted: Any) -> tuple[float, ...]:
+    plain = isinstance(wanted, list | tuple | np.ndarray) and all(
+        isinstance(cut, int | float | np.number) and not isinstance(cut, bool) for cut in wanted
+    )
+    cuts = tuple(float(cut) for cut in wanted) if plain else ()
+    rising = all(low < high for low, high in itertools.pairwise(cuts))
+    if not cuts or not rising or not np.isfinite(cuts).all():
+        raise InputError(f"sensitive_bins[{name!r}] is {wanted!r}; {BINS_HELP}")
+    return cuts
+
+
+def fit_scale(name: str, values: "pd.Series[Any]") -> Scale:
+    """Return the scale of a column.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    values : pandas.Series
+        The column.
+
+    Raises
+    ------
+    InputError
+        It holds no number, or something else than numbers.
+    """
+    found = as_numbers(name, values)
+    known = found[~np.isnan(found)]
+    if len(known) == 0:
+        raise InputError(f"sensitive {name!r} holds no number; give one per row")
+    distinct = np.unique(known)
+    exact = len(distinct) <= MOST_STEPS
+    edges = (distinct[:-1] + distinct[1:]) / 2 if exact else _edges(known)
+    at = np.searchsorted(edges, known, side="left")
+    mass = np.bincount(at, minlength=len(edges) + 1)
+    held = mass > 0
+    # An edge with nobody below it, down to the next one, separates nothing; somebody is above all.
+    edges = edges[held[:-1]]
+    steps = distinct if exact else np.bincount(at, weights=known)[held] / mass[held]
+    unit = float(known.std())
+    unit = unit if unit > 0 and len(distinct) > 1 else 1.0
+    kept = 1.0 if exact else float((mass[held] @ (steps - known.mean()) ** 2) / len(known))
+    return Scale(
+        source=name,
+        edges=tuple(edges.tolist()),
+        steps=tuple(steps.tolist()),
+        centre=float(known.mean()),
+        unit=unit,
+        exact=exact,
+        kept=1.0 if exact else kept / unit**2,
+    )
+
+
+def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return edges of equal shares and of equal distances, below the largest value."""
+    each = MOST_STEPS // 2
+    by_share = np.quantile(known, np.arange(1, each) / each, method="inverted_cdf")
+    by_distance = np.linspace(known.min(), known.max(), each + 2)[1:-1]
+    edges = np.unique(np.concatenate([by_share, by_distance]))
+    below: NDArray[np.float64] = edges[edges < known.max()]
+    return below
+
+
+def check_bins(bins: object) -> None:
+    """Refuse bins that are no mapping of column names.
+
+    Parameters
+    ----------
+    bins : object
+        What the user gave as ``sensitive_bins``, not None.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    if not isinstance(bins, Mapping) or not all(isinstance(name, str) for name in bins):
+        raise InputError(f"sensitive_bins is {bins!r}; {BINS_HELP}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberPolicy:
+    """Which sensitive columns of numbers are cut into bands, and which are kept as scales.
+
+    Parameters
+    ----------
+    bins : mapping of str to sequence of float or "quantiles"
+        Cuts by column.
+    scales : tuple of str or None
+        Columns that are kept as scales; None = every one of numbers with more than two values.
+
+    Raises
+    ------
+    InputError
+        The bins are no mapping, or a column is to be both.
+    """
+
+    bins: Mapping[str, Any] = field(default_factory=dict)
+    scales: tuple[str, ...] | None = ()
+
+    def __post_init__(self) -> None:
+        check_bins(self.bins)
+        both = sorted(set(self.bins) & set(self.scales or ()))
+        if both:
+            msg = (
+                f"sensitive_bins cuts {both[0]!r} into groups, and a gedi constraint speaks about "
+                "it as a number; give the column twice under two names, or drop one of the two"
+            )
+            raise InputError(msg)
+
+    def reading(self, name: str, values: "pd.Series[Any]") -> Reading | None:
+        """Return how a column is read, None = its values are the groups.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        values : pandas.Series
+            The column.
+        """
+        if name in self.bins:
+            return fit_bands(name, self.bins[name], values)
+        if self.scales is None:
+            return fit_scale(name, values) if _many_numbers(values) else None
+        return fit_scale(name, values) if name in self.scales else None
+
+    def check_names(self, columns: Sequence[str]) -> None:
+        """Refuse bins of columns that do not exist.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The sensitive columns.
+
+        Raises
+        ------
+        InputError
+            There is no such column.
+        """
+        unknown = sorted(set(self.bins) - set(columns))
+        if unknown:
+            msg = (
+                f"sensitive_bins names {unknown[0]!r}; the sensitive column(s) are "
+                f"{', '.join(map(repr, columns))}"
+            )
+            raise InputError(msg)
+
+
+def _many_numbers(values: "pd.Series[Any]") -> bool:
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    return kind in {"integer", "floating", "mixed-integer-float"} and values.nunique() > 2

@@ -1,0 +1,32 @@
+"""Numbers as a few labels, so that every fold holds small, middle and large ones."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_STRATA = 10
+"""Strata at the most."""
+
+ROWS_PER_STRATUM = 10
+"""Rows that a stratum should hold at the least, so that it reaches every fold."""
+
+
+def strata_of(y: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the stratum of each row: its label, or the share of the rows that are smaller.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_rows,)
+        Whole numbers are labels and stay; floats are cut at their quantiles.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+        0, 1, 2, ...
+    """
+    if y.dtype.kind != "f":
+        return y.astype(np.int64)
+    count = min(MOST_STRATA, max(1, len(y) // ROWS_PER_STRATUM))
+    cuts = np.quantile(y, np.arange(1, count) / count) if count > 1 else np.empty(0)
+    return np.unique(np.searchsorted(cuts, y, side="left"), return_inverse=True)[1]

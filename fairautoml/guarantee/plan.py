@@ -1,0 +1,113 @@
+"""What is run: which cells, how often, from which seed; read from a YAML file."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from pathlib import Path
+
+import yaml
+
+from fairautoml.exceptions import InputError
+from fairautoml.guarantee.boundary import full_grid, selected_grid
+from fairautoml.guarantee.controls import CONTROLS
+from fairautoml.guarantee.end_to_end import end_to_end_cells
+from fairautoml.guarantee.outcomes import Cell
+from fairautoml.guarantee.planned import PLANNED
+
+CELLS = ("all", "boundary", "end-to-end", "quick")
+GRIDS = ("selected", "full")
+QUICK_EVERY = 10
+"""Of the selected grid; the quick experiment has every tenth cell and searches nothing."""
+
+FEWER = {"released_numbers": 5, "planner": 2}
+"""By how much the repetitions of slow cells are divided: of the control with a ledger, which
+fails by far, and of the planner's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The experiment.
+
+    Parameters
+    ----------
+    cells : {"all", "boundary", "end-to-end", "quick"}
+        Which part; boundary has the planner's cells and the controls without training too.
+    grid : {"selected", "full"}
+        Of the boundary cells: the fixed selection or all 648.
+    repetitions : int
+        Of each cell without training.
+    search_repetitions : int
+        Of each end-to-end cell.
+    seed : int
+        From which every repetition has its own.
+    """
+
+    cells: str = "all"
+    grid: str = "selected"
+    repetitions: int = 1_000
+    search_repetitions: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("cells", CELLS), ("grid", GRIDS)):
+            if getattr(self, name) not in allowed:
+                msg = f"{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}"
+                raise InputError(msg)
+        for name, least in (("repetitions", 1), ("search_repetitions", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise InputError(f"{name} is {value!r}; give a whole number from {least}")
+
+    def situations(self) -> Iterator[tuple[Cell, int]]:
+        """Yield the cells with their repetitions, in a fixed order."""
+        if self.cells != "end-to-end":
+            grid = selected_grid() if self.grid == "selected" else full_grid()
+            step = QUICK_EVERY if self.cells == "quick" else 1
+            cells: list[Cell] = [*CONTROLS, *PLANNED, *islice(grid, 0, None, step)]
+            for cell in cells:
+                yield cell, max(1, self.repetitions // FEWER.get(cell.key.split("-")[0], 1))
+        if self.cells in ("all", "end-to-end"):
+            for search in end_to_end_cells():
+                yield search, self.search_repetitions
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as the file that ``read_plan`` reads.
+
+    Parameters
+    ----------
+    plan : Plan
+        Any.
+    """
+    return yaml.safe_dump({"guarantee": asdict(plan)}, sort_keys=False)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read an experiment: the one key ``guarantee`` with the fields of ``Plan``.
+
+    Parameters
+    ----------
+    path : Path
+        YAML file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is no such experiment.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"guarantee experiment {path} cannot be read: {error}") from None
+    allowed = [part.name for part in fields(Plan)]
+    given = content.get("guarantee") if isinstance(content, dict) and len(content) == 1 else None
+    if not isinstance(given, dict) or not set(given) <= set(allowed):
+        msg = (
+            f"guarantee experiment {path}: expected the one key 'guarantee' with a mapping of "
+            f"{', '.join(allowed)}"
+        )
+        raise InputError(msg)
+    try:
+        return Plan(**given)
+    except InputError as error:
+        raise InputError(f"guarantee experiment {path}: {error}") from None

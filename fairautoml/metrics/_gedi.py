@@ -1,0 +1,301 @@
+"""GeDI: how strongly decisions depend on a number, such as age.
+
+Source: Giuliani, Misino, Lombardi, "Generalized Disparate Impact for Configurable Fairness
+Solutions in ML", ICML 2023, arXiv 2305.18504. With the centred powers
+``Phi = [x - mean(x), ..., x^k - mean(x^k)]`` and ``alpha = argmin ||Phi alpha - (v - mean(v))||``,
+``GeDI_k(x, v) = ||alpha||_1``; for k = 1 that is ``|cov(x, v)| / var(x)``, and the difference of
+means where x is 0 or 1. What a package called maxcorr (0.1.2) names GeDI is
+``HGR * sd(b) / sd(a)``, which is the same for degree 1 only.
+
+The unit matters: ``GeDI_1(c x, v) = GeDI_1(x, v) / |c|``. The functions of x and v take x as it
+is; as a constraint x is in standard deviations of the rows that ``fit`` was given.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.metrics._base import GroupCounts, Metric, Undefined
+
+CONSTANT = "the attribute has one value only, so nothing can depend on it"
+UNBOUND = (
+    "it reads the numbers behind the groups and was given none: it speaks about a numeric "
+    "sensitive column, not about categories"
+)
+NO_SLOPE = 1e-12
+"""A slope of the labels below this, per standard deviation, is none."""
+NO_DEPENDENCE = "0/0: the labels themselves do not depend on the attribute"
+
+
+def centred_powers(
+    x: NDArray[np.float64], degree: int, weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``x - mean(x), ..., x^k - mean(x^k)``, shape (n_values, degree).
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_values,)
+        The attribute.
+    degree : int
+        k, at least 1.
+    weight : ndarray of float64, shape (n_values,)
+        Weight of each value.
+    """
+    powers: NDArray[np.float64] = x[:, None] ** np.arange(1, degree + 1)
+    centred: NDArray[np.float64] = powers - weight @ powers / weight.sum()
+    return centred
+
+
+def served_degree(x: NDArray[np.float64], weight: NDArray[np.float64], degree: int) -> int:
+    """Return the degree that the values allow: less than the number of distinct ones.
+
+    Parameters
+    ----------
+    x, weight : ndarray of float64, shape (n_values,)
+        Values of weight 0 do not count.
+    degree : int
+        The degree asked for.
+    """
+    return min(degree, len(np.unique(x[weight > 0])) - 1)
+
+
+def solver(
+    x: NDArray[np.float64], weight: NDArray[np.float64], degree: int
+) -> NDArray[np.float64] | None:
+    """Return the matrix that takes v to alpha, shape (degree, n_values); None for a constant x.
+
+    Parameters
+    ----------
+    x, weight : ndarray of float64, shape (n_values,)
+        Attribute and weight of each value.
+    degree : int
+        k, at least 1; lowered to the number of distinct values less one.
+    """
+    degree = served_degree(x, weight, degree)
+    if degree < 1:
+        return None
+    root = np.sqrt(weight)
+    powers = centred_powers(x, degree, weight) * root[:, None]
+    # High powers are larger by orders of magnitude; of one length they are better posed.
+    length = np.sqrt((powers**2).sum(axis=0))
+    found: NDArray[np.float64] = np.linalg.pinv(powers / length) / length[:, None] * root
+    return found
+
+
+def gedi_coefficients(
+    x: NDArray[np.floating],
+    v: NDArray[np.floating],
+    degree: int = 1,
+    weight: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64] | None:
+    """Return alpha, the coefficients of the powers of x that fit v best; None for a constant x.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (n_rows,)
+        The attribute, in the unit in which the answer shall be.
+    v : ndarray of float, shape (n_rows,)
+        Decisions 0 or 1, or scores.
+    degree : int
+        Highest power, at least 1. Must be less than the number of distinct values of x; if it is
+        not, it is lowered to that number less one.
+    weight : ndarray of float64, shape (n_rows,), optional
+        Sample weights.
+
+    Returns
+    -------
+    ndarray of float64, shape (degree,), or None
+
+    Raises
+    ------
+    InputError
+        The degree is less than 1, or the lengths differ.
+
+    Warns
+    -----
+    DegradedWarning
+        The degree had to be lowered, or x is constant.
+    """
+    if degree < 1:
+        raise InputError(f"degree={degree} must be a whole number of at least 1")
+    numbers = np.asarray(x, dtype=np.float64)
+    mass = np.ones(len(x)) if weight is None else weight
+    if not len(x) == len(v) == len(mass):
+        msg = f"x, v and weight have {len(x)}, {len(v)} and {len(mass)} rows; give one per row"
+        raise InputError(msg)
+    served = served_degree(numbers, mass, degree)
+    if served < degree:
+        what = CONSTANT if served < 1 else f"x has {served + 1} values, so degree {served} is used"
+        warnings.warn(f"GeDI of degree {degree}: {what}", DegradedWarning, stacklevel=2)
+    found = solver(numbers, mass, degree)
+    return None if found is None else found @ np.asarray(v, dtype=np.float64)
+
+
+def gedi_value(
+    x: NDArray[np.floating],
+    v: NDArray[np.floating],
+    degree: int = 1,
+    weight: NDArray[np.float64] | None = None,
+) -> float | Undefined:
+    """Return ``GeDI_k(x, v)``, the sum of the absolute coefficients, at least 0.
+
+    Parameters
+    ----------
+    x, v, degree, weight
+        As in ``gedi_coefficients``.
+
+    Returns
+    -------
+    float or Undefined
+        Undefined for a constant x; least squares would say 0.
+
+    Examples
+    --------
+    >>> round(gedi_value(np.array([-2, -1, 0, 1, 2]), np.array([4, 1, 0, 1, 4]), degree=2), 9)
+    1.0
+    """
+    found = gedi_coefficients(x, v, degree, weight)
+    return Undefined(CONSTANT) if found is None else float(np.abs(found).sum())
+
+
+def gedi_gradient(
+    x: NDArray[np.floating], v: NDArray[np.floating], degree: int = 1
+) -> NDArray[np.float64] | None:
+    """Return how GeDI changes with each value of v: ``Phi (Phi'Phi)^-1 sign(alpha)``.
+
+    Parameters
+    ----------
+    x, v, degree
+        As in ``gedi_coefficients``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,), or None
+        None for a constant x.
+    """
+    alpha = gedi_coefficients(x, v, degree)
+    found = solver(np.asarray(x, dtype=np.float64), np.ones(len(x)), degree)
+    return None if alpha is None or found is None else np.sign(alpha) @ found
+
+
+def _solver_of(
+    table: NDArray[np.float64], values: NDArray[np.float64], degree: int
+) -> NDArray[np.float64] | None:
+    """Return the solver of tables of one weight by group, shape (degree, n_groups)."""
+    return solver(np.asarray(values, dtype=np.float64), table.sum(axis=(1, 2)), degree)
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfCounts:
+    """GeDI of decisions that are counted by the values of the attribute.
+
+    Parameters
+    ----------
+    degree : int
+        k, at least 1.
+    relative : bool
+        Whether it is divided by ``GeDI_1`` of the labels.
+    """
+
+    degree: int
+    relative: bool
+
+    def __call__(
+        self, counts: GroupCounts, values: NDArray[np.float64] | None = None
+    ) -> float | Undefined:
+        """Return the value, at least 0.
+
+        Parameters
+        ----------
+        counts : GroupCounts
+            Weight by value of the attribute, label and decision.
+        values : ndarray of float64, shape (n_groups,), optional
+            The value of each group.
+
+        Returns
+        -------
+        float or Undefined
+            Undefined without values, for a constant attribute, or relative to labels that do not
+            depend on it.
+        """
+        if values is None:
+            return Undefined(UNBOUND)
+        if _solver_of(counts.table, values, 1) is None:
+            return Undefined(CONSTANT)
+        (value,) = OfTables(degree=self.degree, relative=self.relative)(counts.table[None], values)
+        return Undefined(NO_DEPENDENCE) if np.isnan(value) else float(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfTables:
+    """GeDI of many tables at once.
+
+    Parameters
+    ----------
+    degree, relative
+        As in ``OfCounts``.
+    """
+
+    degree: int
+    relative: bool
+
+    def __call__(
+        self, tables: NDArray[np.float64], values: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the value of each table, NaN where it has none, shape (n_tables,).
+
+        Parameters
+        ----------
+        tables : ndarray of float64, shape (n_tables, n_groups, 2, 2)
+            Weight by value of the attribute, label and decision; of each group the same in all.
+        values : ndarray of float64, shape (n_groups,), optional
+            The value of each group.
+        """
+        undefined = np.full(len(tables), np.nan)
+        if values is None:
+            return undefined
+        found = _solver_of(tables[0], values, self.degree)
+        line = _solver_of(tables[0], values, 1)
+        if found is None or line is None:
+            return undefined
+        mass = tables.sum(axis=(2, 3))
+        accepted = _share(tables[:, :, :, 1].sum(axis=2), mass)
+        value: NDArray[np.float64] = np.abs(accepted @ found.T).sum(axis=1)
+        if not self.relative:
+            return value
+        slope = np.abs(_share(tables[:, :, 1].sum(axis=2), mass) @ line[0])
+        np.divide(value, slope, out=undefined, where=slope > NO_SLOPE)
+        return undefined
+
+
+def gedi_metric(name: str, degree: int, *, relative: bool = False) -> Metric:
+    """Return GeDI as a metric on decisions.
+
+    Parameters
+    ----------
+    name : str
+        Its registered name.
+    degree : int
+        k, at least 1.
+    relative : bool
+        Whether it is divided by ``GeDI_1`` of the labels.
+    """
+    return Metric(
+        name=name,
+        kind="fairness",
+        on="decisions",
+        value=OfCounts(degree=degree, relative=relative),
+        many=OfTables(degree=degree, relative=relative),
+        greater_is_better=False,
+        degree=degree,
+        most=math.inf,
+    )

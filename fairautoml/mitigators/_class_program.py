@@ -1,0 +1,341 @@
+"""The most accurate classes whose rates differ by no more than allowed: a linear program's dual.
+
+With p_c(x) the probability of class c and f_c(x) that of choosing it, maximise
+``E[sum_c f_c p_c]`` subject to bounded differences of rates that are linear in f. The dual has one
+price per rate and group; for given prices every row chooses the class of the largest
+``slope p_c - cut``. The convex dual is minimised with a softened maximum that hardens step by
+step, on some of the rows and with the scores in place of labels. What that gets wrong is measured
+on all rows with labels shrunk towards the scores, and corrected in the next round.
+
+Source: Denis, Elie, Hebiri, Hu, *Fairness guarantees in multi-class classification with
+demographic parity*, arXiv 2109.13642 (the form of the rule and the softening); Xian, Zhao, *A
+unified post-processing framework for group fairness in classification*, arXiv 2405.04025 (the
+linear program, equalized odds).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from fairautoml.metrics._base import Rate
+from fairautoml.metrics._effective import effective_rows
+from fairautoml.mitigators._base import Goal, ScoreRows, scales
+
+SOFTNESS = (0.05, 0.01, 0.002)
+"""Temperatures of the softened maximum, one after the other."""
+
+ROWS_PER_CELL = 2000
+"""Rows of a cell that prices are found on at the most; the rest has its say in the last step."""
+
+FULL_TRUST = 2000.0
+"""Rows of a cell at which labels and scores count alike, as for two classes."""
+
+MOST_STEPS = 60
+"""Steps of the optimiser at each temperature."""
+
+BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
+"""Objectives in which all classes count alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A rate of every class that may differ by no more than a limit between groups.
+
+    Parameters
+    ----------
+    rate : {"selection", "tpr", "fpr"}
+        Share of the class among all, among its own rows, among the other rows.
+    member : ndarray of float64, shape (n_groups, n_cells)
+        1 where a cell belongs to a group.
+    mass : ndarray of float64, shape (n_groups, n_classes)
+        Weight of the rows that the rate is a share of, 0 where it has none.
+    factor : float
+        Limit per unit of tolerance.
+    """
+
+    rate: Rate
+    member: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    factor: float
+
+    @property
+    def per_mass(self) -> NDArray[np.float64]:
+        """One over the mass, 0 where there is none."""
+        return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.mass > 0)
+
+    def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rates, 0 where there is none, shape (n_groups, n_classes).
+
+        Parameters
+        ----------
+        mass, right : ndarray of float64, shape (n_cells, n_classes)
+            Weight that chooses each class, and that of it which has that label.
+        """
+        part = {"selection": mass, "tpr": right}.get(self.rate, mass - right)
+        found: NDArray[np.float64] = (self.member @ part) * self.per_mass
+        return found
+
+    def spread(self, rates: NDArray[np.float64]) -> float:
+        """Return the largest difference between groups that have the rate, over the classes."""
+        known = self.mass > 0
+        high = np.where(known, rates, -np.inf).max(axis=0)
+        low = np.where(known, rates, np.inf).min(axis=0)
+        return float(np.maximum(high - low, 0.0).max())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Program:
+    """Rows, sorted by cell, and the rates to be kept alike.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n_classes, n_rows)
+        Probabilities, one class after the other: sums over the classes are fast then.
+    weight : ndarray of float64, shape (n_rows,)
+        Sum 1.
+    starts : ndarray of int, shape (n_filled,)
+        First row of each cell that has rows.
+    filled : ndarray of int, shape (n_filled,)
+        Those cells.
+    n_cells : int
+        Number of finest cells.
+    gain : ndarray of float64, shape (n_classes,)
+        What a right decision is worth.
+    bands : tuple of Band
+        What is to be kept alike.
+    cell : ndarray of int64, shape (n_rows,)
+        Cell of each row.
+    thinned : bool
+        Whether there are more rows than these.
+    """
+
+    scores: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    filled: NDArray[np.int64]
+    n_cells: int
+    gain: NDArray[np.float64]
+    bands: tuple[Band, ...]
+    cell: NDArray[np.int64]
+    thinned: bool
+
+    def rule(self, prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return slope and cut of every cell and class, shape (n_cells, n_classes) each.
+
+        Parameters
+        ----------
+        prices : ndarray of float64
+            One per band, group and class, flat.
+        """
+        slope = np.tile(self.gain, (self.n_cells, 1))
+        cut = np.zeros_like(slope)
+        for band, price in zip(self.bands, self._split(prices), strict=True):
+            paid = band.member.T @ (price * band.per_mass)
+            if band.rate == "selection":
+                cut += paid
+            elif band.rate == "tpr":
+                slope -= paid
+            else:
+                slope, cut = slope + paid, cut + paid
+        return slope, cut
+
+    def _split(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        found, at = [], 0
+        for band in self.bands:
+            size = band.mass.size
+            price = prices[at : at + size].reshape(band.mass.shape)
+            # Only differences between groups can be priced, of those that have the rate.
+            known = band.mass > 0
+            mean = (price * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            found.append(np.where(known, price - mean, 0.0))
+            at += size
+        return found
+
+    def solve(
+        self,
+        tolerance: float,
+        start: NDArray[np.float64],
+        off: Sequence[NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        """Return the prices at which the rates differ by about the tolerance.
+
+        Parameters
+        ----------
+        tolerance : float
+            Gap allowed on the first target.
+        start : ndarray of float64
+            Prices to start from.
+        off : sequence of ndarray of float64, shape (n_groups, n_classes)
+            Per band what is to be added to the rates of this program.
+        """
+        prices = start
+        # Near the solution already, it need not be soft at first.
+        for softness in SOFTNESS[1:] if start.any() else SOFTNESS:
+            prices = minimize(
+                self._dual,
+                prices,
+                args=(tolerance, softness, off),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": MOST_STEPS},
+            ).x
+        return prices
+
+    def _dual(
+        self,
+        prices: NDArray[np.float64],
+        tolerance: float,
+        softness: float,
+        off: Sequence[NDArray[np.float64]],
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the softened dual and its gradient."""
+        value, mass, right = self._soft(prices, softness)
+        gradients = []
+        for band, price, added in zip(self.bands, self._split(prices), off, strict=True):
+            # Softened like the maximum, in the units of the prices.
+            size = np.sqrt(price**2 + softness**2 * band.mass.max() ** 2)
+            limit = tolerance * band.factor / 2
+            value += limit * float(size.sum()) - float((price * added).sum())
+            known = band.mass > 0
+            rates = band.rates(mass, right) + added
+            slopes = np.where(known, limit * price / size - rates, 0.0)
+            centre = slopes.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            gradients.append(np.where(known, slopes - centre, 0.0).ravel())
+        return value, np.concatenate(gradients)
+
+    def _by_cell(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.zeros((self.n_cells, len(columns)))
+        found[self.filled] = np.add.reduceat(columns, self.starts, axis=1).T
+        return found
+
+    def _soft(
+        self, prices: NDArray[np.float64], softness: float
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the softened worth of the choices, and what chooses each class by cell."""
+        slope, cut = self.rule(prices)
+        worth = slope.T[:, self.cell] * self.scores - cut.T[:, self.cell]
+        top = worth.max(axis=0)
+        grown = np.exp((worth - top) / softness)
+        total = grown.sum(axis=0)
+        value = float(self.weight @ (top + softness * np.log(total)))
+        chosen = grown * (self.weight / total)
+        return value, self._by_cell(chosen), self._by_cell(chosen * self.scores)
+
+    def soft_rates(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Return the rates of every band as the last temperature sees them."""
+        _, mass, right = self._soft(prices, SOFTNESS[-1])
+        return [band.rates(mass, right) for band in self.bands]
+
+
+def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
+    """Return labels shrunk towards the scores, the more the fewer rows a cell has.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Rows of known cells.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows, n_classes)
+        Rows sum to 1.
+    """
+    scores = rows.scores.astype(np.float64)
+    size = effective_rows(rows.cells, rows.weight, rows.n_cells)
+    share = (size / (size + FULL_TRUST))[rows.cells][:, None]
+    found: NDArray[np.float64] = share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
+    return found
+
+
+def pose(rows: ScoreRows, goal: Goal) -> Program:
+    """Return the program of scored rows.
+
+    Parameters
+    ----------
+    rows : ScoreRows
+        Rows of known cells only, with positive weight.
+    goal : Goal
+        At least one target.
+    """
+    scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
+    # Sorted by content, not by place: the order of the rows decides nothing.
+    order = np.lexsort((weight, *scores.T[::-1], rows.cells))
+    every = rows.cells[order].astype(np.int64)
+    kept = _thinned(every)
+    cell = every[kept]
+    filled, starts = np.unique(cell, return_index=True)
+    return Program(
+        scores=np.ascontiguousarray(scores[order][kept].T),
+        weight=weight[order][kept] * _lost(every, weight[order], kept),
+        starts=starts,
+        filled=filled,
+        n_cells=rows.n_cells,
+        gain=_gain(rows, goal),
+        bands=_bands(rows, goal),
+        cell=cell,
+        thinned=len(kept) < len(every),
+    )
+
+
+def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
+    """Return what a right decision is worth by class."""
+    n_classes = rows.scores.shape[1]
+    if goal.objective not in BALANCED:
+        return np.ones(n_classes)
+    labels = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
+    found: NDArray[np.float64] = labels.sum() / (
+        n_classes * np.maximum(labels, labels[labels > 0].min())
+    )
+    return found
+
+
+def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return evenly spaced rows of each cell, at most so many."""
+    kept = []
+    for at in np.unique(cell):
+        rows = np.flatnonzero(cell == at)
+        places = np.linspace(0, len(rows) - 1, min(len(rows), ROWS_PER_CELL)).round()
+        kept.append(rows[places.astype(np.int64)])
+    return np.concatenate(kept)
+
+
+def _lost(
+    cell: NDArray[np.int64], weight: NDArray[np.float64], kept: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the factor by which the kept rows stand for all rows of their cell."""
+    every = np.bincount(cell, weights=weight)
+    left = np.bincount(cell[kept], weights=weight[kept], minlength=len(every))
+    factor = np.divide(every, left, out=np.ones_like(every), where=left > 0)
+    found: NDArray[np.float64] = factor[cell[kept]]
+    return found
+
+
+def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
+    weight = rows.weight / rows.weight.sum()
+    everybody = np.bincount(rows.cells, weights=weight, minlength=rows.n_cells)
+    labels = np.stack(
+        [
+            np.bincount(rows.cells, weight * column, minlength=rows.n_cells)
+            for column in shrunk_labels(rows).T
+        ],
+        axis=1,
+    )
+    found = []
+    for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
+        member = target.system.member.astype(np.float64)
+        whole = np.repeat((member @ everybody)[:, None], labels.shape[1], axis=1)
+        own = member @ labels
+        masses = {"selection": whole, "tpr": own, "fpr": whole - own}
+        found += [
+            Band(rate=rate, member=member, mass=masses[rate], factor=factor)
+            for rate in target.metric.rates
+        ]
+    return tuple(found)
+
+
+def size_of(bands: Sequence[Band]) -> int:
+    """Return the number of prices."""
+    return sum(band.mass.size for band in bands)

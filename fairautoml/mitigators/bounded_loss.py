@@ -1,0 +1,191 @@
+"""Bounded group loss: no group's squared error above a bound, by reduction to weighted training.
+
+A price per group turns "small error overall, and in no group above the bound" into least squares
+with weights ``1 + price of the group / its share``, which any learner answers. Prices grow
+exponentially with what is missed. The answer is the mean of the members, by the shares of the
+linear program over all of them: squared error is convex, so that no group's error is above that of
+drawing a member.
+
+Source: Agarwal, Dudik, Wu, *Fair Regression: Quantitative Definitions and Reduction-based
+Algorithms*, ICML 2019, arXiv 1905.12843, section 4 and algorithm 1 (prices as in Agarwal et al.,
+arXiv 1803.02453). The guarantee is about the rows trained on.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from fairautoml.exceptions import InputError
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.trials import ParamValue
+
+METRIC = "bounded_group_loss"
+
+MOST_PRICE = 20.0
+"""Largest sum of the prices, in units of the error (B in the paper)."""
+
+TOO_MUCH = 1000.0
+"""What a unit of error above the bound costs in the linear program."""
+
+PRECISION = 1e-8
+"""Shares below are rounding of the linear program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanOf:
+    """The weighted mean of several models.
+
+    Parameters
+    ----------
+    models : tuple of ScoreModel
+        Those with a positive share.
+    shares : tuple of float
+        1 in total.
+    """
+
+    models: tuple[ScoreModel, ...]
+    shares: tuple[float, ...]
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the mean prediction of each row, shape (n_rows,)."""
+        found = np.zeros(X.shape[0])
+        for model, share in zip(self.models, self.shares, strict=True):
+            found += share * model.scores(X, cells)
+        return found.astype(np.float32)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Members:
+    """The models trained so far, with the error of every group."""
+
+    rows: TrainRows
+    groups: tuple[NDArray[np.bool_], ...]
+    fit_base: FitBase
+    models: list[ScoreModel] = field(default_factory=list)
+    overall: list[float] = field(default_factory=list)
+    by_group: list[NDArray[np.float64]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, prices: NDArray[np.float64]) -> None:
+        """Train the best response to the prices."""
+        start = time.perf_counter()
+        rows, total = self.rows, self.rows.weight.sum()
+        factor = np.ones(len(rows.y))
+        for inside, price in zip(self.groups, prices, strict=True):
+            factor[inside] += price * total / rows.weight[inside].sum()
+        weight = rows.weight * factor
+        model = self.fit_base(replace(rows, weight=weight * (total / weight.sum())))
+        error = np.square(rows.y - model.scores(rows.X, rows.cells).astype(np.float64))
+        self.models.append(model)
+        self.overall.append(float(np.average(error, weights=rows.weight)))
+        self.by_group.append(
+            np.array([np.average(error[at], weights=rows.weight[at]) for at in self.groups])
+        )
+        self.seconds.append(time.perf_counter() - start)
+
+    def in_time(self) -> bool:
+        """Whether one more training fits into the time left."""
+        left = self.fit_base.seconds_left()
+        return left is None or left >= float(np.mean(self.seconds))
+
+    def best_mean(self, bounds: NDArray[np.float64]) -> MeanOf:
+        """Return the mean of smallest error within the bounds, or as near to them as can be."""
+        n_models, n_groups = len(self.models), len(bounds)
+        excess = np.concatenate([np.array(self.by_group).T, -np.eye(n_groups)], axis=1)
+        cost = np.concatenate([self.overall, np.full(n_groups, TOO_MUCH)])
+        sums = np.concatenate([np.ones(n_models), np.zeros(n_groups)])[None]
+        solved = linprog(cost, A_ub=excess, b_ub=bounds, A_eq=sums, b_eq=[1.0], bounds=(0.0, None))
+        shares = solved.x[:n_models]
+        kept = np.flatnonzero(shares > PRECISION)
+        return MeanOf(
+            models=tuple(self.models[at] for at in kept),
+            shares=tuple((shares[kept] / shares[kept].sum()).tolist()),
+        )
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Return the mean of the members.
+
+    Ends early when every bound is kept by the plain model, or when one more training would not
+    fit into the time left; the first training, the plain model, is always made.
+
+    Parameters
+    ----------
+    rows : TrainRows
+        Training rows and targets.
+    fit_base : FitBase
+        Trains the learner.
+    params : mapping
+        ``eps``: bound on the training rows in units of the user's limit; ``max_iter``: trainings
+        at the most; ``eta``: step size of the prices.
+    seed : int
+        Unused: ``fit_base`` has its own.
+
+    Raises
+    ------
+    InputError
+        No target bounds the loss of groups that have rows.
+    """
+    del seed
+    groups, limits = _bounded(rows)
+    if not groups:
+        msg = (
+            f"mitigator 'bounded_loss' needs a constraint on {METRIC!r} and rows of the groups; "
+            f"give for example constraint='{METRIC} <= 1.0'"
+        )
+        raise InputError(msg)
+    bounds = float(params["eps"]) * np.array(limits)
+    members = _Members(rows=rows, groups=tuple(groups), fit_base=fit_base)
+    members.add(np.zeros(len(bounds)))
+    unit = max(members.overall[0], float(np.finfo(np.float64).tiny))
+    theta = np.zeros(len(bounds))
+    for _ in range(int(params["max_iter"]) - 1):
+        mean = np.mean(members.by_group, axis=0)
+        if (mean <= bounds).all() or not members.in_time():
+            break
+        theta += float(params["eta"]) * (members.by_group[-1] - bounds) / unit
+        members.add(_prices(theta))
+    return members.best_mean(bounds)
+
+
+def _prices(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return prices that sum to less than the largest sum."""
+    top = max(float(theta.max()), 0.0)
+    grown = np.exp(theta - top)
+    found: NDArray[np.float64] = MOST_PRICE * grown / (np.exp(-top) + grown.sum())
+    return found
+
+
+def _bounded(rows: TrainRows) -> tuple[Sequence[NDArray[np.bool_]], list[float]]:
+    """Return the rows of each bounded group, and its bound."""
+    found, limits = [], []
+    for target in rows.targets:
+        if target.metric.name != METRIC:
+            continue
+        for member in target.system.member:
+            # The last element is what cell -1 finds.
+            inside = np.append(member, False)[rows.cells]
+            if rows.weight[inside].any():
+                found.append(inside)
+                limits.append(target.limit)
+    return found, limits
+
+
+MITIGATOR = Mitigator(
+    name="bounded_loss",
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=frozenset({METRIC}),
+    cost="costly",
+    ratio=10.0,
+    tasks=frozenset({"regression"}),
+    overlapping=True,
+    train=train,
+)
