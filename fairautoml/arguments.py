@@ -7,6 +7,9 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
+TASKS = ("auto", "binary", "multiclass", "regression")
+"""Kinds of target."""
+
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything that ``fairautoml fit`` understands.
@@ -19,6 +22,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
+    kinds = "classes (auto), two or several of them, or a number to predict (regression)"
+    add("--task", choices=TASKS, default="auto", help=kinds)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
     add("--learner", action="append", help="search these learners only; may be repeated")
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")

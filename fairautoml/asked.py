@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairautoml.automl import FairAutoML
+from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
 from fairautoml.certifying import row_plan
 from fairautoml.data._align import Inputs
 from fairautoml.data.derive import parse_bins
+from fairautoml.data.target import AskedTask
 from fairautoml.exceptions import (
     ModelCorruptError,
     NoFeasibleModelError,
@@ -97,7 +98,7 @@ class TableRequest:
         return Tables(search=source, held=held, positive=positive)
 
     def fit(
-        self, model: FairAutoML, source: Source, on_progress: "Callable[[Progress], object]"
+        self, model: Estimator, source: Source, on_progress: "Callable[[Progress], object]"
     ) -> None:
         """Fit, and note in the run folder where the rows came from.
 
@@ -105,7 +106,7 @@ class TableRequest:
 
         Parameters
         ----------
-        model : FairAutoML
+        model : FairAutoML or FairAutoMLRegressor
             Unfitted.
         source : Source
             The search rows of this request.
@@ -140,12 +141,12 @@ class TableRequest:
             time=self.time,
         )
 
-    def plan(self, model: FairAutoML, source: Source) -> str:
+    def plan(self, model: Estimator, source: Source) -> str:
         """Return what can be certified with these rows, empty when nothing is asked for.
 
         Parameters
         ----------
-        model : FairAutoML
+        model : FairAutoML or FairAutoMLRegressor
             Unfitted.
         source : Source
             The search rows of this request.
@@ -242,7 +243,7 @@ def read_request(folder: Path) -> TableRequest:
         raise ModelCorruptError(msg) from error
 
 
-def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> FairAutoML:
+def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> Estimator:
     """Return the estimator that ``fairautoml fit`` or ``demo`` was asked for.
 
     Parameters
@@ -252,7 +253,9 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
     constraint : list of str or None
         What is demanded.
     """
-    return FairAutoML(
+    task: AskedTask = getattr(arguments, "task", "auto")
+    estimator = FairAutoMLRegressor if task == "regression" else FairAutoML
+    model: Estimator = estimator(
         constraint=constraint,
         objective=arguments.objective,
         time_budget=arguments.time,
@@ -276,9 +279,11 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         ledger=arguments.ledger,
         random_state=arguments.seed,
     )
+    model.asked_task = task
+    return model
 
 
-def fit_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
+def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator of ``fairautoml fit`` with all that only ``fit`` understands.
 
     Parameters
@@ -310,7 +315,7 @@ def fit_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
     return model
 
 
-def resumed_estimator_of(arguments: argparse.Namespace) -> FairAutoML:
+def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator of an earlier run, set to go on with it.
 
     Parameters

@@ -7,6 +7,7 @@ trials, ensemble and mixture compete by what they are worth cross-fitted on the 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -343,21 +344,27 @@ def _with_margin(
     chances = chances_on(
         problem.dataset, problem.goal.targets, plan.seed, audit_rows=finish.audit_rows
     )
+    widest = None
     if confidence is None or not plain.feasible:
         chance = chances.met(plain.counts)
         insufficient = isinstance(confidence, float) and chance < confidence
         chosen = Choice(entry=plain, probability=chance, insufficient=insufficient)
     else:
+        # All rules of a column are worth the same on scores: the choice is within the best.
         on_scores = problem.objective.on == "scores"
-        certain = finish.certifiable if confidence == "auto" else None
-        chosen = choose(
-            # All rules of a column are worth the same on scores: the choice is within the best.
-            [e for e in order(offered) if not on_scores or e.value == plain.value],
+        among = [e for e in order(offered) if not on_scores or e.value == plain.value]
+        pick = partial(
+            choose,
+            among,
             confidence,
-            chance=lambda e: chances.met(e.counts) * (1.0 if certain is None else certain(e)),
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_worth_of_alike(problem),
         )
+        chosen = pick(chance=lambda entry: chances.met(entry.counts))
+        certain = finish.certifiable if confidence == "auto" else None
+        if certain is not None:
+            widest = chosen.entry.gap
+            chosen = pick(chance=lambda e: chances.met(e.counts) * certain(e))
     entry = chosen.entry
     return entry, Margin(
         confidence=confidence,
@@ -365,6 +372,7 @@ def _with_margin(
         margin=-entry.excess,
         price=plain.value - entry.value,
         insufficient_evidence=chosen.insufficient,
+        widest=widest,
     )
 
 

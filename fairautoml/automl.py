@@ -3,7 +3,7 @@
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -25,6 +25,7 @@ class Estimator(Conducted):
     """The parameters that both estimators have, and ``fit``."""
 
     asked_task: AskedTask = "auto"
+    set_params: Callable[..., Any]
 
     __metadata_request__fit = {"sensitive": True}  # noqa: RUF012
 

@@ -221,10 +221,10 @@ def _certified(
     outcome: Outcome, division: Division, dataset: Dataset, wishes: Wishes
 ) -> Certified:
     """Freeze the list, and open the certification rows if there are any."""
-    pool = outcome.pool
+    pool, margin = outcome.pool, outcome.assembled.margin
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
     return judge_frozen(
-        freeze(kept, pool.best),
+        freeze(kept, pool.best, widest=None if margin is None else margin.widest),
         pool.classifier,
         division,
         dataset,

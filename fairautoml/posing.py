@@ -171,8 +171,8 @@ def _folds(
     strata, cells = dataset.strata, dataset.cells
     if entities is not None:
         return entity_folds(strata, cells, entities, wishes.n_folds, wishes.seed)
-    # Only a class can be too small for so many folds, a stratum of numbers has neighbours.
-    labels = np.arange(len(strata)) % 2 if dataset.task == "regression" else strata
+    # One of two classes has to be in every fold, one of several or a stratum of numbers has not.
+    labels = strata if dataset.task == "binary" else np.arange(len(strata)) % 2
     count = fold_count(labels, wishes.n_folds)
     return stratified_folds(strata, cells, count, wishes.seed)
 

@@ -9,6 +9,7 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.assembly import FairClassifier
@@ -18,7 +19,13 @@ from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data._per_row import check_length, read_weights
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.new_rows import read_new_rows
-from fairautoml.data.target import check_given, known_labels, plain_labels, plain_numbers
+from fairautoml.data.target import (
+    AskedTask,
+    check_given,
+    known_labels,
+    plain_labels,
+    plain_numbers,
+)
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.judging import judge
 from fairautoml.metrics import METRICS
@@ -40,6 +47,10 @@ def own_settings() -> AbstractContextManager[None]:
     return found
 
 
+def _has_classes(model: "Served") -> bool:
+    return model.asked_task != "regression"
+
+
 class Served:
     """The part of the estimator that reads what ``fit`` has left and trains nothing."""
 
@@ -47,6 +58,7 @@ class Served:
     __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
     __metadata_request__score = {"sensitive": True}  # noqa: RUF012
 
+    asked_task: AskedTask
     constraint: Any
     unseen_group: Any
     align: Any
@@ -89,6 +101,7 @@ class Served:
         classes: NDArray[Any] = self.model_.classes
         return classes[chosen] if len(classes) else chosen
 
+    @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
         """Return the models' class probabilities, or the acceptance probability when randomised.
 

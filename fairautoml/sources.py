@@ -18,6 +18,8 @@ from fairautoml.data.later import read_later
 from fairautoml.data.lending import LendingPopulation
 from fairautoml.data.loaders import load
 from fairautoml.data.splits import holdout_split
+from fairautoml.data.strata import strata_of
+from fairautoml.data.target import MOST_CLASSES
 from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
@@ -27,7 +29,7 @@ from fairautoml.exceptions import (
 from fairautoml.store.run_folder import read_json
 
 if TYPE_CHECKING:
-    from fairautoml.automl import FairAutoML
+    from fairautoml.automl import Estimator
 
 SOURCE_FILE = "source.json"
 """What a run folder keeps of the table's roles, for later tables."""
@@ -140,7 +142,7 @@ class Source:
         seed : int
             Seed of the draw.
         """
-        labels = pd.factorize(self.y, use_na_sentinel=False)[0]
+        labels = _strata(self.y)
         cells = np.zeros(len(labels), dtype=np.int64)
         for name in self.groups:
             codes, levels = pd.factorize(self.groups[name], use_na_sentinel=False)
@@ -163,7 +165,7 @@ class Source:
         rng = np.random.default_rng(seed)
         return self.take(np.sort(rng.choice(len(self.y), n_rows, replace=False)))
 
-    def judge(self, model: "FairAutoML") -> dict[str, Any]:
+    def judge(self, model: "Estimator") -> dict[str, Any]:
         """Return what ``evaluate`` says of a model on these rows.
 
         Groups that the search has not seen are decided by the common threshold.
@@ -171,6 +173,14 @@ class Source:
         lenient = copy(model)
         lenient.set_params(unseen_group="base_model")
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
+
+
+def _strata(y: "pd.Series[Any]") -> NDArray[np.int64]:
+    """Return what a draw is stratified by: the label, or about how large the number is."""
+    codes, levels = pd.factorize(y, use_na_sentinel=False)
+    if len(levels) <= MOST_CLASSES or not pd.api.types.is_numeric_dtype(y) or y.isna().any():
+        return codes.astype(np.int64)
+    return strata_of(y.to_numpy(dtype=np.float64))
 
 
 def open_source(name: str, roles: Roles) -> Source:
@@ -213,7 +223,7 @@ def open_source(name: str, roles: Roles) -> Source:
 
 
 def read_new(
-    path: str, model: "FairAutoML", folder: Path, derive: Sequence[str]
+    path: str, model: "Estimator", folder: Path, derive: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Read a table to be decided as the table of the fit was read.
 

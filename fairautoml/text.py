@@ -10,7 +10,7 @@ from fairautoml.certification import certificate_text
 from fairautoml.metrics import METRICS
 
 if TYPE_CHECKING:
-    from fairautoml.automl import FairAutoML
+    from fairautoml.automl import Estimator
     from fairautoml.run import Progress
 
 COLUMNS = (
@@ -25,7 +25,7 @@ MOST_GROUPS = 12
 """Groups of one system that are shown."""
 
 
-def result_of(model: "FairAutoML") -> dict[str, Any]:
+def result_of(model: "Estimator") -> dict[str, Any]:
     """Return what a fit found, as plain values.
 
     Parameters
@@ -66,7 +66,7 @@ def result_of(model: "FairAutoML") -> dict[str, Any]:
     }
 
 
-def _status(model: "FairAutoML") -> str:
+def _status(model: "Estimator") -> str:
     """Return what the run can say: nothing is feasible where nothing is constrained."""
     if not model.constraint:
         return "no_constraint"

@@ -394,7 +394,7 @@ def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
         (["--objective", "acc"], 2, "accuracy"),
         (["--learner", "lightgmb"], 2, "lightgbm"),
         (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
-        (["--target", "income"], 3, "Only binary classification"),
+        (["--target", "income"], 3, "FairAutoMLRegressor"),
     ],
 )
 def test_a_wrong_value_has_an_exit_code_and_a_hint(people, capsys, arguments, code, said):

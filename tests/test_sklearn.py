@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, FairAutoMLRegressor
 
 WEIGHT_REASON = (
     "cross-validation folds are drawn from rows: a row given twice may lie in two folds, a row of "
@@ -56,7 +56,10 @@ def quick(**parameters):
 # folds; the estimator says so.
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
 @parametrize_with_checks(
-    [FairAutoML(constraint=None, n_trials=2, random_state=0)],
+    [
+        FairAutoML(constraint=None, n_trials=2, random_state=0),
+        FairAutoMLRegressor(constraint=None, n_trials=2, random_state=0),
+    ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_every_check_of_scikit_learn_passes(estimator, check):

@@ -61,6 +61,9 @@ class Margin:
         Objective lost against the best entry that meets the constraints on the search rows.
     insufficient_evidence : bool
         Whether no entry is as sure as was asked for.
+    widest : float or None
+        Gap of what would be served if a certificate were worth nothing; None when it is not
+        weighed.
     """
 
     confidence: Confidence
@@ -68,6 +71,7 @@ class Margin:
     margin: float
     price: float
     insufficient_evidence: bool
+    widest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

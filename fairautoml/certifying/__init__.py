@@ -5,7 +5,7 @@ judged once, after everything is decided.
 """
 
 from fairautoml.certifying.claimed import Claimed, claimed
-from fairautoml.certifying.frozen import Certified, freeze, judge_frozen, without_rows
+from fairautoml.certifying.frozen import Certified, Frozen, freeze, judge_frozen, without_rows
 from fairautoml.certifying.inner import InnerTarget, inner_target_of
 from fairautoml.certifying.ledgers import ledger_of
 from fairautoml.certifying.naming import data_hash, model_hash
@@ -17,6 +17,7 @@ __all__ = [
     "Certified",
     "Claimed",
     "Division",
+    "Frozen",
     "InnerTarget",
     "Reading",
     "RowPlan",

@@ -11,6 +11,7 @@ from fairautoml.assembly import FairClassifier
 from fairautoml.certification import (
     Certificate,
     Evidence,
+    Ledger,
     Reason,
     Subject,
     Terms,
@@ -30,9 +31,10 @@ from fairautoml.metrics import Constraint
 from fairautoml.store.run_folder import library_version
 from fairautoml.trials import Entry
 
-MOST_FROZEN = 5
-"""Entries of the list: all of them have to pass in their order, and the bound that is printed
-holds for all at once."""
+FAIRER, BOLDER = 3, 6
+"""Entries of the list before and after the chosen one, at the most. Those after it
+are free: they are only reached when it has passed, and the first that fails ends the list; more of
+them would only loosen the bound that is printed, which holds for all at once."""
 
 LIBRARIES = ("numpy", "scipy")
 """That the numbers of a certificate depend on."""
@@ -47,12 +49,12 @@ class Certified:
     Parameters
     ----------
     entries : tuple of Entry
-        The frozen list, fairest first; the last one is what the assembly chose.
+        The frozen list, fairest first.
     certificates : tuple of Certificate
         Of the entries that passed, in the order of the list; the last is that of what is served.
         Where none passed: that of the fallback alone.
     served : Entry
-        The last that passed; the last of the list where none did.
+        The last that passed; what the assembly chose where none did.
     delta : float
         Error probability.
     note : str
@@ -101,11 +103,32 @@ class Certified:
         return uncertified(reason, subject, self.delta, self.note)
 
 
-def freeze(front: Sequence[Entry], chosen: Entry) -> tuple[Entry, ...]:
-    """Return the list that is gone through: the fairest of the front first, the chosen one last.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frozen:
+    """The list that is gone through.
 
-    Entries that decide alike for everybody are left out, and so are those less fair than what was
-    chosen: they were found not worth their risk.
+    Parameters
+    ----------
+    entries : tuple of Entry
+        Fairest first.
+    chosen : Entry
+        One of them: what the assembly chose, and what is served where none passes.
+    """
+
+    entries: tuple[Entry, ...]
+    chosen: Entry
+
+    @property
+    def fallback(self) -> int:
+        """Place of what the assembly chose."""
+        return next(at for at, entry in enumerate(self.entries) if entry is self.chosen)
+
+
+def freeze(front: Sequence[Entry], chosen: Entry, *, widest: float | None) -> Frozen:
+    """Return the list: some fairer than what the assembly chose, that one, and some bolder.
+
+    What was chosen is likely to pass. Where it passes with room, an entry of a larger gap and a
+    better objective may pass too; a fixed sequence tries it at no price in error probability.
 
     Parameters
     ----------
@@ -113,15 +136,27 @@ def freeze(front: Sequence[Entry], chosen: Entry) -> tuple[Entry, ...]:
         The Pareto front, fairest first, of entries whose models are kept.
     chosen : Entry
         What the assembly chose.
+    widest : float or None
+        Largest gap of entries after the chosen one; None = there are none. They must meet the
+        constraint on the search rows.
     """
-    fairer = [e for e in front if e is not chosen and not e.constant and e.gap <= chosen.gap]
-    most = min(len(fairer), MOST_FROZEN - 1)
-    places = np.linspace(0, len(fairer) - 1, most).round().astype(int).tolist()
-    return (*(fairer[at] for at in dict.fromkeys(places)), chosen)
+    others = [e for e in front if e is not chosen and not e.constant]
+    before = [e for e in others if e.gap <= chosen.gap]
+    last = chosen.gap if widest is None else widest
+    after = [e for e in others if chosen.gap < e.gap <= last and e.feasible]
+    after = [e for e in after if e.value > chosen.value]
+    listed = (*_spread(before, FAIRER), chosen, *_spread(after, BOLDER))
+    return Frozen(entries=listed, chosen=chosen)
+
+
+def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
+    """Return so many of the entries, evenly spread, both ends among them."""
+    places = np.linspace(0, len(entries) - 1, min(len(entries), most)).round().astype(int)
+    return [entries[at] for at in dict.fromkeys(places.tolist())]
 
 
 def judge_frozen(
-    entries: tuple[Entry, ...],
+    frozen: Frozen,
     classifier_of: Callable[[Entry], FairClassifier],
     division: Division,
     dataset: Dataset,
@@ -130,13 +165,13 @@ def judge_frozen(
 ) -> Certified:
     """Open the certification rows once and return what they show of the frozen list.
 
-    The fallback is what the assembly chose, the last of the list: where nothing can be shown,
+    The fallback is what the assembly chose: where nothing can be shown,
     most often for want of rows, or because they were spent, the certificate says so and the
     answer is the one that would have been given without it.
 
     Parameters
     ----------
-    entries : tuple of Entry
+    frozen : Frozen
         From ``freeze``.
     classifier_of : callable
         Returns what is served for an entry.
@@ -156,25 +191,32 @@ def judge_frozen(
     InputError
         The rows were opened on other terms before.
     """
-    classifiers = [classifier_of(entry) for entry in entries]
     claims = claimed(constraints, dataset.systems)
     vault, note = division.vault, division.plan.text()
     if vault is None:
-        subject = _subject(classifiers[-1:], _about(claims, wishes, NO_SOURCE))
+        alone_served = (classifier_of(frozen.chosen),)
+        subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE))
         alone = uncertified(division.plan.reason, subject, wishes.delta, note)
         return Certified(
-            entries=entries[-1:],
+            entries=(frozen.chosen,),
             certificates=(alone,),
-            served=entries[-1],
+            served=frozen.chosen,
             delta=wishes.delta,
             note=note,
         )
+    classifiers = [classifier_of(entry) for entry in frozen.entries]
     subject = _subject(classifiers, _about(claims, wishes, vault.source))
-    certificates = _opened(vault, classifiers, subject, dataset, claims, wishes)
+    terms = Terms(delta=wishes.delta, openings=wishes.openings, fallback=frozen.fallback)
+
+    def read(evidence: list[Evidence]) -> list[Evidence]:
+        evidence.extend(vault.evidence(classifiers, claims, wishes.min_score, dataset))
+        return evidence
+
+    certificates = _opened(vault, read, subject, ledger_of(wishes.ledger, vault.columns), terms)
     return Certified(
-        entries=entries,
+        entries=frozen.entries,
         certificates=certificates,
-        served=entries[certificates[-1].position],
+        served=frozen.entries[certificates[-1].position],
         delta=wishes.delta,
         note=note,
     )
@@ -182,28 +224,15 @@ def judge_frozen(
 
 def _opened(
     vault: Vault,
-    classifiers: Sequence[FairClassifier],
+    read: Callable[[list[Evidence]], list[Evidence]],
     subject: Subject,
-    dataset: Dataset,
-    claims: Sequence[Claimed],
-    wishes: CertificateWishes,
+    ledger: Ledger,
+    terms: Terms,
 ) -> tuple[Certificate, ...]:
-    ledger = ledger_of(wishes.ledger, vault.columns)
-    read: list[Evidence] = []
-
-    def judged() -> list[Evidence]:
-        read.extend(vault.evidence(classifiers, claims, wishes.min_score, dataset))
-        return read
-
+    seen: list[Evidence] = []
     salt = ledger.salt
-    certificate = certify(
-        subject,
-        judged,
-        ledger,
-        vault.keys(salt),
-        Terms(delta=wishes.delta, openings=wishes.openings, fallback=len(classifiers) - 1),
-    )
-    return (*passed_before(certificate, read, salt), certificate)
+    certificate = certify(subject, lambda: read(seen), ledger, vault.keys(salt), terms)
+    return (*passed_before(certificate, seen, salt), certificate)
 
 
 def _about(claims: Sequence[Claimed], wishes: CertificateWishes, source: Source) -> Subject:

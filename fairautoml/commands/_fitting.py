@@ -7,14 +7,14 @@ from fairautoml.commands._base import INTERRUPTED, NOT_FEASIBLE, OK, say, show, 
 
 if TYPE_CHECKING:
     from fairautoml.asked import TableRequest
-    from fairautoml.automl import FairAutoML
+    from fairautoml.automl import Estimator
     from fairautoml.sources import Source
 
 TOP_ROWS = 10
 """Rows of the leaderboard that are shown."""
 
 
-def fit_and_show(model: "FairAutoML", request: "TableRequest", *, as_json: bool) -> int:
+def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
     """Fit a model to the table that was asked for, show the result, return the exit code.
 
     Parameters
@@ -38,7 +38,7 @@ def fit_and_show(model: "FairAutoML", request: "TableRequest", *, as_json: bool)
     return exit_code(model)
 
 
-def run_fit(model: "FairAutoML", request: "TableRequest", source: "Source") -> None:
+def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:
     """Fit a model with a line of progress on stderr.
 
     Parameters
@@ -59,7 +59,7 @@ def run_fit(model: "FairAutoML", request: "TableRequest", source: "Source") -> N
         request.fit(model, source, on_progress)
 
 
-def show_result(result: dict[str, Any], model: "FairAutoML", *, as_json: bool) -> None:
+def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) -> None:
     """Show what a fit gave.
 
     Parameters
@@ -79,7 +79,7 @@ def show_result(result: dict[str, Any], model: "FairAutoML", *, as_json: bool) -
     show(result_text(result, model.leaderboard_, TOP_ROWS))
 
 
-def exit_code(model: "FairAutoML") -> int:
+def exit_code(model: "Estimator") -> int:
     """Return the exit code that a fitted model asks for.
 
     Parameters

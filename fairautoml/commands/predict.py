@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 from fairautoml.commands._base import OK, Command, check_out, say
 
@@ -32,12 +33,25 @@ def _run(arguments: argparse.Namespace) -> int:
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:
-        positive = model.classes_.tolist().index(model.positive_class_)
-        answer["probability"] = model.predict_proba(table, groups)[:, positive]
+        _add_probabilities(answer, model, table, groups)
     target = sys.stdout if arguments.out is None else arguments.out
     if write_csv(answer, target, raw=arguments.raw):
         say("warning: labels that spreadsheets take for formulas got a leading '; see --raw")
     return OK
+
+
+def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None:
+    """Add the probability of the positive class, or of each of several."""
+    from fairautoml.exceptions import ParameterError
+
+    if not hasattr(model, "predict_proba"):
+        raise ParameterError("--proba: the model predicts a number, which has no probability")
+    proba, classes = model.predict_proba(table, groups), model.classes_.tolist()
+    if model.positive_class_ is None:
+        for at, label in enumerate(classes[: proba.shape[1]]):
+            answer[f"probability[{label}]"] = proba[:, at]
+    else:
+        answer["probability"] = proba[:, classes.index(model.positive_class_)]
 
 
 COMMAND = Command(about="decide the rows of a table", arguments=_arguments, run=_run)

@@ -173,7 +173,11 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any],
     if options.task == "regression":
         return read_numbers(y), np.empty(0)
     labels, classes = encode_target(y, pos_label=options.pos_label, task=options.task)
-    for label, count in zip(classes.tolist(), np.bincount(labels, minlength=2), strict=True):
+    counts = np.bincount(labels, minlength=2)
+    if len(classes) > 2:
+        _warn_about_rare(classes, counts)
+        return labels, classes
+    for label, count in zip(classes.tolist(), counts, strict=True):
         if count < MIN_CLASS_ROWS:
             msg = (
                 f"y has {count} row of class {label!r}; at least {MIN_CLASS_ROWS} rows of each "
@@ -181,6 +185,16 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any],
             )
             raise InputError(msg)
     return labels, classes
+
+
+def _warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer]) -> None:
+    rare = [label for label, n in zip(classes.tolist(), counts, strict=True) if n < MIN_CLASS_ROWS]
+    if rare:
+        msg = (
+            f"y has a single row of class(es) {', '.join(map(repr, rare))}, which a model cannot "
+            "both learn and be judged by. Give more rows of it, or merge it with another class."
+        )
+        warn(msg, DegradedWarning, stacklevel=4)
 
 
 def _groups(

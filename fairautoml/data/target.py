@@ -266,8 +266,8 @@ def _check_labels(keys: tuple[Key, ...], task: AskedTask) -> None:
     if "float" in types:
         msg = (
             "Unknown label type: continuous. y holds numbers with fractions; FairAutoML is a "
-            "classifier. Use FairAutoMLRegressor to predict the number, or cut the target into "
-            "classes, for example y > threshold."
+            "classifier. Use FairAutoMLRegressor (--task regression) to predict the number, or "
+            "cut the target into classes, for example y > threshold."
         )
         raise InputError(msg)
     if len(keys) == 1:
@@ -300,7 +300,8 @@ def _check_count(keys: tuple[Key, ...], task: AskedTask) -> None:
         raise InputError(msg)
     if len(keys) > MOST_CLASSES:
         numeric = types_of(keys) <= {"int", "float"}
-        way_out = "Use FairAutoMLRegressor to predict the number, or" if numeric else "Instead,"
+        regressor = "Use FairAutoMLRegressor (--task regression), or"
+        way_out = regressor if numeric else "Instead,"
         msg = (
             f"y has {len(keys)} different values ({shown}, ...); a classifier takes at most "
             f"{MOST_CLASSES} classes. {way_out} merge values into fewer classes."

@@ -156,13 +156,19 @@ def test_another_entry_never_carries_the_certificate_of_the_one_served(fitted):
 
 
 def test_select_gives_the_verdict_of_what_it_selects(fitted):
-    other = fitted.select(min_score=float(fitted.pareto_front_["accuracy"].max()))
-    assert other.best_entry_ is not fitted.best_entry_
-    assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_ON_LIST)
-    assert other.summary_["certificate"]["verdict"] == "INCONCLUSIVE"
-    same = fitted.select(max_gap=fitted.best_entry_.gap)
-    if same.best_entry_ is fitted.best_entry_:
-        assert same.certificate_ == fitted.certificate_
+    listed = fitted._certified.entries
+    for row in fitted.pareto_front_.itertuples():
+        other = fitted.select(max_gap=row.gap)
+        entry = other.best_entry_
+        if entry is fitted.best_entry_:
+            assert other.certificate_ == fitted.certificate_
+        elif any(entry is one for one in listed[: fitted.certificate_.position]):
+            assert said(other)[0] == Verdict.CERTIFIED
+        elif any(entry is one for one in listed):
+            assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED)
+        else:
+            assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_ON_LIST)
+        assert other.summary_["certificate"]["verdict"] == said(other)[0]
 
 
 def test_refit_comes_before_the_rows_are_opened():

@@ -14,6 +14,7 @@ from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
 
 N = 40
+REGRESSION = BorderOptions(task="regression")
 
 
 def features(n: int = N) -> pd.DataFrame:
@@ -226,11 +227,80 @@ def test_one_class_is_refused():
         build_dataset(features(), ["a"] * N)
 
 
-def test_three_classes_are_refused():
+def test_three_classes_are_refused_where_two_are_asked_for():
+    two = BorderOptions(task="binary")
     with pytest.raises(
-        InputError, match=r"^Only binary.*supported\. The type of the target is mu"
+        InputError, match=r"^Only binary.*asked for\. The type of the target is mu.*task='multicl"
     ):
-        build_dataset(features(), np.arange(N) % 3)
+        build_dataset(features(), np.arange(N) % 3, options=two)
+
+
+def test_three_classes_are_coded_in_their_order():
+    found = build_dataset(features(), np.array(["b", "c", "a"])[np.arange(N) % 3])
+    assert found.task == "multiclass"
+    assert found.classes.tolist() == ["a", "b", "c"]
+    assert found.y[:3].tolist() == [1, 2, 0]
+    assert found.score_shape == (N, 3)
+
+
+def test_two_classes_are_refused_where_several_are_asked_for():
+    with pytest.raises(InputError, match="y has 2 classes: 0, 1; task='multiclass' needs more"):
+        build_dataset(features(), np.arange(N) % 2, options=BorderOptions(task="multiclass"))
+
+
+def test_so_many_numbers_are_no_classes():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(InputError, match=r"60 different values.*at most 50.*FairAutoMLRegressor"):
+        build_dataset(X, np.arange(60))
+
+
+def test_so_many_texts_are_no_classes():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(InputError, match=r"60 different values.*Instead, merge values"):
+        build_dataset(X, [f"label {row}" for row in range(60)])
+
+
+def test_a_positive_class_of_several_is_refused():
+    with pytest.raises(InputError, match="pos_label=1 is for two classes, and y has 3"):
+        build_dataset(features(), np.arange(N) % 3, options=BorderOptions(pos_label=1))
+
+
+def test_a_class_of_one_row_among_several_is_told():
+    y = np.arange(N) % 2
+    y[3] = 2
+    with pytest.warns(DegradedWarning, match=r"single row of class\(es\) 2"):
+        build_dataset(features(), y)
+
+
+def test_numbers_are_read_as_they_are():
+    y = np.linspace(-1, 1, N)
+    found = build_dataset(features(), y, options=REGRESSION)
+    assert found.task == "regression"
+    assert found.y.dtype == np.float64
+    assert np.array_equal(found.y, y)
+    assert len(found.classes) == 0
+    assert set(found.strata.tolist()) <= set(range(10))
+
+
+@pytest.mark.parametrize(
+    ("y", "match"),
+    [
+        (["a"] * N, "y holds something else than numbers.*For classes use FairAutoML"),
+        (np.ones(N), "y is 1 in all .* rows, so there is nothing to learn"),
+        (np.linspace(0, 1e38, N), "numbers beyond 1e\\+37"),
+        (np.where(np.arange(N) == 2, np.nan, np.arange(N)), "Input y contains NaN"),
+        (np.where(np.arange(N) == 2, np.inf, np.arange(N)), "Input y contains infinity"),
+    ],
+)
+def test_numbers_that_cannot_be_learned_are_refused(y, match):
+    with pytest.raises(InputError, match=match):
+        build_dataset(features(), y, options=REGRESSION)
+
+
+def test_a_feature_that_is_the_number_itself_is_told():
+    y = np.linspace(0, 1, N)
+    with pytest.warns(DegradedWarning, match="are identical to y"):
+        build_dataset(np.column_stack([y, np.sin(y)]), y, options=REGRESSION)
 
 
 def test_a_continuous_target_is_refused():

@@ -66,7 +66,7 @@ def test_a_sparse_table_is_refused():
 
 
 def test_only_who_names_the_checklist_searches_it():
-    dataset = SimpleNamespace(weight=np.ones(4), layout=FeatureLayout(n_features=2))
+    dataset = SimpleNamespace(weight=np.ones(4), layout=FeatureLayout(n_features=2), task="binary")
     assert "checklist" not in _learner_spaces(dataset, None)
     assert set(_learner_spaces(dataset, ["checklist"])) == {"checklist"}
 

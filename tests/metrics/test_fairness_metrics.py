@@ -10,7 +10,9 @@ from fairautoml.metrics import METRICS, GroupCounts, Undefined
 FAIRNESS = [
     name
     for name in METRICS.names()
-    if METRICS.get(name).kind == "fairness" and not METRICS.get(name).degree
+    if METRICS.get(name).kind == "fairness"
+    and "binary" in METRICS.get(name).tasks
+    and not METRICS.get(name).degree
 ]
 RATIOS = [name for name in FAIRNESS if METRICS.get(name).form == "ratio"]
 

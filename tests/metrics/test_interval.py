@@ -7,7 +7,9 @@ from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstra
 ON_DECISIONS = [
     name
     for name in METRICS.names()
-    if METRICS.get(name).on == "decisions" and not METRICS.get(name).degree
+    if METRICS.get(name).on == "decisions"
+    and "binary" in METRICS.get(name).tasks
+    and not METRICS.get(name).degree
 ]
 TABLE = np.array([[[80, 20], [20, 80]], [[80, 20], [50, 50]], [[180, 120], [10, 90]]], float)
 

@@ -29,8 +29,10 @@ def random_rows(seed):
 
 
 def test_every_performance_metric_is_tested_here():
-    names = [name for name in METRICS.names() if METRICS.get(name).kind == "performance"]
-    assert names == sorted(ON_SCORES + ON_DECISIONS)
+    every = [METRICS.get(name) for name in METRICS.names()]
+    names = [m.name for m in every if m.kind == "performance" and "binary" in m.tasks]
+    # f1_macro is tested with the other metrics of several classes.
+    assert names == sorted([*ON_SCORES, *ON_DECISIONS, "f1_macro"])
 
 
 @pytest.mark.parametrize(

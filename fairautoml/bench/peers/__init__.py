@@ -13,8 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.groups import GroupSchema
+from fairautoml.evaluation.problem import targets_of
+from fairautoml.exceptions import ParameterError
 from fairautoml.judging import judge
 from fairautoml.metrics import Constraint
+from fairautoml.mitigators import Target
 from fairautoml.registry import Registry
 
 
@@ -48,6 +51,26 @@ class Question:
     n_trials: int | None
     seed: int
 
+    @property
+    def cells(self) -> NDArray[np.int32]:
+        """Finest group cell of each row."""
+        return self.cells_of(self.X)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is demanded of which groups."""
+        return targets_of(self.constraints, self.groups.systems)
+
+    def cells_of(self, X: pd.DataFrame) -> NDArray[np.int32]:
+        """Return the finest group cells of rows, -1 where the group is not known.
+
+        Parameters
+        ----------
+        X : DataFrame, shape (n_rows, n_features)
+            Rows with the group columns.
+        """
+        return self.groups.encode(X[list(self.groups.columns)], unseen="base_model")
+
     def judge(
         self, X: pd.DataFrame, y: NDArray[np.integer], decisions: NDArray[np.integer]
     ) -> dict[str, Any]:
@@ -60,13 +83,18 @@ class Question:
         y, decisions : ndarray of int, shape (n_rows,)
             0 or 1.
         """
-        cells = self.groups.encode(X[list(self.groups.columns)], unseen="base_model")
-        return judge(y, decisions, cells, groups=self.groups, constraints=self.constraints)
+        return judge(
+            y, decisions, self.cells_of(X), groups=self.groups, constraints=self.constraints
+        )
+
+
+Decide = Callable[[pd.DataFrame], NDArray[np.integer]]
+"""From a table like ``Question.X`` to decisions, 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answer:
-    """The model of another system, and what it cost.
+class Offer:
+    """A model that a system has found, and what it is worth on the system's own rows.
 
     Parameters
     ----------
@@ -80,24 +108,100 @@ class Answer:
         Its largest gap there, None when undefined.
     feasible : bool
         Every constraint is met there.
-    n_trials, n_feasible : int
-        Trials, and those of them that met every constraint there.
-    seconds_to_best : float
-        When the model was found, from the start of the search.
+    seconds : float
+        When it was found, from the start of the search.
+    counts : ndarray of float64, shape (n_cells, 2, 2), optional
+        Validation rows by finest cell, label and decision; None where the system does not say.
     """
 
-    decide: Callable[[pd.DataFrame], NDArray[np.integer]]
+    decide: Decide
     learner: str
     score: float
     gap: float | None
     feasible: bool
+    seconds: float
+    counts: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """What another system found, and what it chose.
+
+    Parameters
+    ----------
+    chosen : Offer
+        The system's own answer.
+    n_trials, n_feasible : int
+        Trials, and those of them that met every constraint on its validation rows.
+    offers : tuple of Offer
+        What it could have answered instead, with their counts; our margin chooses among them.
+    front : tuple of Offer
+        What it shows its user as trade-offs; empty when it shows none.
+    no_offers : str
+        Why there are no offers; empty when there are.
+    """
+
+    chosen: Offer
     n_trials: int
     n_feasible: int
-    seconds_to_best: float
+    offers: tuple[Offer, ...] = ()
+    front: tuple[Offer, ...] = ()
+    no_offers: str = ""
 
 
-Peer = Callable[[Question], Answer]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Peer:
+    """Another system.
+
+    Parameters
+    ----------
+    about : str
+        What it is, in one line.
+    ask : callable
+        From a question to its answer.
+    reads_groups : bool
+        Whether its rule needs the group of a new person, beyond what the features tell.
+    randomized : bool
+        Whether it may decide at random.
+    constrained : bool
+        Whether it reads the constraint.
+    metrics : frozenset of str or None
+        Fairness metrics that it can be asked for, None = all.
+    """
+
+    about: str
+    ask: Callable[[Question], Answer]
+    reads_groups: bool = False
+    randomized: bool = False
+    constrained: bool = True
+    metrics: frozenset[str] | None = None
+
+    def check(self, name: str, constraints: tuple[Constraint, ...]) -> None:
+        """Refuse constraints that the system has no words for.
+
+        Parameters
+        ----------
+        name : str
+            Name of the system.
+        constraints : tuple of Constraint
+            What is demanded.
+
+        Raises
+        ------
+        ParameterError
+            A metric is not one of its own.
+        """
+        for constraint in constraints:
+            metric = constraint.metric.name
+            if self.metrics is not None and metric not in self.metrics:
+                known = ", ".join(sorted(self.metrics))
+                msg = f"system {name!r} cannot be asked for {metric!r}; it knows {known}"
+                raise ParameterError(msg)
+
+
+PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
+"""Fairness metrics that most systems know."""
 
 PEERS: Registry[Peer] = Registry("fairautoml.bench.peers", constant="PEER", kind="system")
 
-__all__ = ["PEERS", "Answer", "Peer", "Question"]
+__all__ = ["PARITY_OR_ODDS", "PEERS", "Answer", "Decide", "Offer", "Peer", "Question"]

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.arguments import fit_arguments
 from fairautoml.asked import fit_estimator_of, request_of
-from fairautoml.bench.peers import PEERS, Answer, Question
+from fairautoml.bench.peers import PEERS, Answer, Offer, Question
+from fairautoml.bench.peers._choosing import with_margin
 from fairautoml.data.border import build_dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import FairAutoMLError, ParameterError
@@ -85,30 +87,40 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         n_trials=wishes.n_trials,
         seed=wishes.seed,
     )
-    answer = PEERS.get(arguments.system)(question)
+    peer = PEERS.get(arguments.system)
+    peer.check(arguments.system, wishes.constraints)
+    answer = peer.ask(question)
+    chosen = answer.chosen
     result = {
         "dataset": request.data,
         "system": arguments.system,
         "constraint": arguments.constraint,
         "seed": wishes.seed,
-        "status": "feasible" if answer.feasible else "no_feasible",
+        "status": "feasible" if chosen.feasible else "no_feasible",
         "search": _search(answer, time.monotonic() - start, wishes.time_budget),
-        "entry": {"learner": answer.learner, "constant": _constant(answer, source)},
+        "entry": {
+            "learner": chosen.learner,
+            "constant": _constant(chosen, source),
+            "needs_sensitive": peer.reads_groups,
+            "randomized": peer.randomized,
+        },
     }
     if tables.held is not None:
-        result["holdout"] = _judged(answer, question, tables.held, dataset.classes[1])
+        judged = _Judged(question=question, held=tables.held, positive=dataset.classes[1])
+        result |= judged.all_of(answer)
     return result
 
 
 def _search(answer: Answer, seconds: float, budget: float | None) -> dict[str, Any]:
+    chosen = answer.chosen
     return {
         "n_trials": answer.n_trials,
         "n_feasible": answer.n_feasible,
         "time_budget": budget,
         "seconds": round(seconds, 3),
-        "seconds_to_best": round(answer.seconds_to_best, 3),
-        "score": answer.score,
-        "gap": answer.gap,
+        "seconds_to_best": round(chosen.seconds, 3),
+        "score": chosen.score,
+        "gap": chosen.gap,
     }
 
 
@@ -118,13 +130,39 @@ def _known(groups: GroupSchema | None) -> GroupSchema:
     return groups
 
 
-def _constant(answer: Answer, source: Source) -> bool:
-    return len(np.unique(answer.decide(source.X))) < 2
+def _constant(chosen: Offer, source: Source) -> bool:
+    return len(np.unique(chosen.decide(source.X))) < 2
 
 
-def _judged(answer: Answer, question: Question, held: Source, positive: Any) -> dict[str, Any]:
-    y = (held.y == positive).to_numpy(dtype=np.int8)
-    return question.judge(held.X, y, answer.decide(held.X))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Judged:
+    """Held-out rows, opened when the system has answered."""
+
+    question: Question
+    held: Source
+    positive: Any
+
+    def all_of(self, answer: Answer) -> dict[str, Any]:
+        """Return what the answer, the one with our margin, and the front are worth here."""
+        found: dict[str, Any] = {"holdout": self.one(answer.chosen)}
+        if answer.offers:
+            other = with_margin(self.question, answer)
+            found["margin"] = {
+                "score": other.score,
+                "gap": other.gap,
+                "holdout": self.one(other),
+            }
+        else:
+            found["margin"] = {"reason": answer.no_offers}
+        if answer.front:
+            front = [self.one(one) for one in answer.front]
+            found["holdout_front"] = [[one["accuracy"], one["gap"]] for one in front]
+        return found
+
+    def one(self, offer: Offer) -> dict[str, Any]:
+        """Return what a model is worth on the rows."""
+        y = (self.held.y == self.positive).to_numpy(dtype=np.int8)
+        return self.question.judge(self.held.X, y, offer.decide(self.held.X))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,168 @@
+"""From what a system found to its answer: the best of its own, and the one with our margin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.assembly.chances import DRAWS, Chances
+from fairautoml.assembly.choice import choose
+from fairautoml.bench.peers import Answer, Decide, Offer, Question
+from fairautoml.judging import judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """Decisions on rows of the system's own.
+
+    Parameters
+    ----------
+    y, cells, decisions : ndarray of int, shape (n_rows,)
+        Labels 0 or 1, finest cells (-1 = not known), decisions 0 or 1.
+    """
+
+    y: NDArray[np.integer]
+    cells: NDArray[np.integer]
+    decisions: NDArray[np.integer]
+
+
+def offer(
+    question: Question, seen: Seen, decide: Decide, *, learner: str, seconds: float
+) -> Offer:
+    """Return a model with what it is worth on the system's own rows.
+
+    Parameters
+    ----------
+    question : Question
+        Constraints and groups.
+    seen : Seen
+        What it decides on those rows.
+    decide : callable
+        The model.
+    learner : str
+        Its kind.
+    seconds : float
+        When it was found.
+    """
+    found = judge(
+        seen.y,
+        seen.decisions,
+        seen.cells,
+        groups=question.groups,
+        constraints=question.constraints,
+    )
+    return Offer(
+        decide=decide,
+        learner=learner,
+        score=found["accuracy"],
+        gap=found["gap"],
+        feasible=found["excess"] is not None and found["excess"] <= 0,
+        seconds=seconds,
+        counts=counted(question, seen),
+    )
+
+
+def counted(question: Question, seen: Seen) -> NDArray[np.float64]:
+    """Return the rows by finest cell, label and decision, shape (n_cells, 2, 2).
+
+    Parameters
+    ----------
+    question : Question
+        Says how many cells there are.
+    seen : Seen
+        The rows; those of unknown group are left out.
+    """
+    known = seen.cells >= 0
+    counts = np.zeros((question.groups.n_cells, 2, 2))
+    np.add.at(counts, (seen.cells[known], seen.y[known], seen.decisions[known]), 1.0)
+    return counts
+
+
+def answered(
+    offers: Sequence[Offer],
+    *,
+    n_trials: int,
+    n_feasible: int | None = None,
+    shows_front: bool = False,
+) -> Answer:
+    """Return the answer of a user who takes the best offer that meets the constraints.
+
+    Without one, it is the offer of the smallest gap.
+
+    Parameters
+    ----------
+    offers : sequence of Offer
+        At least one, in the order of time.
+    n_trials : int
+        Models trained.
+    n_feasible : int or None
+        Those of them that met the constraints; None = one offer a trial.
+    shows_front : bool
+        Whether the offers are trade-offs for the user.
+    """
+    feasible = [one for one in offers if one.feasible]
+    if feasible:
+        chosen = max(feasible, key=lambda one: one.score)
+    else:
+        chosen = min(offers, key=lambda one: np.inf if one.gap is None else one.gap)
+    return Answer(
+        chosen=chosen,
+        n_trials=n_trials,
+        n_feasible=len(feasible) if n_feasible is None else n_feasible,
+        offers=tuple(offers),
+        front=front_of(offers) if shows_front else (),
+    )
+
+
+def with_margin(question: Question, answer: Answer) -> Offer:
+    """Return the offer that this library would have chosen, by its own default margin.
+
+    Where no offer meets the constraints it is the system's own answer.
+
+    Parameters
+    ----------
+    question : Question
+        Constraints, groups, seed.
+    answer : Answer
+        With offers that have counts.
+    """
+    feasible = [one for one in answer.offers if one.feasible and one.counts is not None]
+    if not feasible:
+        return answer.chosen
+    rng = np.random.default_rng([question.seed, DRAWS])
+    noise = rng.standard_normal((DRAWS, question.groups.n_cells, 3))
+    chances = [_chance(one, noise, question) for one in feasible]
+    labels = np.bincount(question.y, minlength=2)
+    positions: Any = range(len(feasible))  # the choice reads entries by these functions only
+    at: Any = choose(
+        positions,
+        "auto",
+        chance=chances.__getitem__,  # type: ignore[arg-type]
+        worth=lambda position: feasible[position].score,  # type: ignore[index]
+        fallback=float(labels.max() / labels.sum()),
+    ).entry
+    return feasible[at]
+
+
+def _chance(one: Offer, noise: NDArray[np.float64], question: Question) -> float:
+    counts = np.zeros((question.groups.n_cells, 2, 2)) if one.counts is None else one.counts
+    return Chances(counts.sum(axis=2), noise, question.targets).met(counts)
+
+
+def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
+    """Return the offers that no other one beats in both accuracy and gap.
+
+    Parameters
+    ----------
+    offers : sequence of Offer
+        Those of undefined gap are left out.
+    """
+    known = [(one.gap, -one.score, at) for at, one in enumerate(offers) if one.gap is not None]
+    best, found = np.inf, []
+    for _, loss, at in sorted(known):
+        if loss < best:
+            best = loss
+            found.append(offers[at])
+    return tuple(found)

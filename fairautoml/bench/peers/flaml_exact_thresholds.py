@@ -1,0 +1,58 @@
+"""FLAML, then this library's exact threshold program on its validation scores.
+
+The difference to this library is the search alone: the rules are fitted by ``group_thresholds``.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.bench.peers import Answer, Offer, Peer, Question
+from fairautoml.bench.peers._choosing import Seen, answered, offer
+from fairautoml.bench.peers._flaml import search
+from fairautoml.bench.peers._scored import ScoredModel, scored_best
+from fairautoml.evaluation.problem import tolerance_grid
+from fairautoml.mitigators import Goal, ScoreRows
+from fairautoml.mitigators.group_thresholds import fit_rules
+from fairautoml.trials import Rule
+
+HALF = 0.5
+
+
+def ask(question: Question) -> Answer:
+    """Return the best threshold rule on FLAML's most accurate model.
+
+    Parameters
+    ----------
+    question : Question
+        Table, constraints, budget.
+    """
+    found = search(question, constrained=False, keep_scores=True)
+    best = scored_best(found)
+    rows = ScoreRows(
+        scores=best.scores.astype(np.float32),
+        y=best.y,
+        weight=np.ones(len(best.y)),
+        cells=best.cells.astype(np.int32),
+        n_cells=question.groups.n_cells,
+    )
+    tolerances = tolerance_grid(question.targets)
+    rules = fit_rules(rows, Goal(targets=question.targets), tolerances)
+    offers = [_offer(question, best, rule) for _, rule in rules if rule is not None]
+    return answered(offers, n_trials=len(found.lines), shows_front=True)
+
+
+def _offer(question: Question, best: ScoredModel, rule: Rule) -> Offer:
+    def decided(scores: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.int8]:
+        # As the rule was fitted: on scores of single precision.
+        accepted = rule.decide(scores.astype(np.float32), cells)
+        return (np.asarray(accepted) > HALF).astype(np.int8)
+
+    def decide(X: pd.DataFrame) -> NDArray[np.integer]:
+        return decided(best.score(X), question.cells_of(X))
+
+    seen = Seen(y=best.y, cells=best.cells, decisions=decided(best.scores, best.cells))
+    return offer(question, seen, decide, learner=best.learner, seconds=best.seconds)
+
+
+PEER = Peer(about="FLAML, then this library's exact threshold program", ask=ask, reads_groups=True)
