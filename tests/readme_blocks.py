@@ -1,29 +1,31 @@
-"""The code blocks of the README, so that tests run what it shows."""
+"""The code blocks of README and docs, so that tests run what they show."""
 
 import re
 import shlex
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
+DOCS = README.parent / "docs"
+ADDING = DOCS / "adding_things.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)\n")
 
 
-def blocks(language):
+def blocks(language, page=README):
     """Return the text of the blocks in one language, in order."""
-    found = BLOCK.findall(README.read_text(encoding="utf-8"))
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
     return [text for kind, text in found if kind == language]
 
 
-def commands(program):
+def commands(program, page=README):
     """Return the arguments of every command line of one program."""
-    lines = [line for text in blocks("sh") for line in text.splitlines()]
+    lines = [line for text in blocks("sh", page) for line in text.splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.split()[0] == program]
 
 
 def files():
     """Return path and text of the python blocks that are files."""
-    named = [(FILE.match(text), text) for text in blocks("python")]
+    named = [(FILE.match(text), text) for text in blocks("python", ADDING)]
     return {name.group(1): text for name, text in named if name is not None}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from readme_blocks import blocks, files
+from readme_blocks import ADDING, blocks, files
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "tests" / "plugins_example" / "fair_extras"
@@ -31,14 +31,14 @@ def declare(folder, points):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A package of somebody else: the README's files, and two more."""
+    """A package of somebody else: the files of the docs, and two more."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(EXAMPLE, folder / "fair_extras", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "fair_extras" / "__init__.py").touch()
     for place, text in files().items():
         (folder / place).parent.mkdir(exist_ok=True)
         (folder / place).write_text(text, encoding="utf-8")
-    (shown,) = blocks("toml")
+    (shown,) = blocks("toml", ADDING)
     points = tomllib.loads(shown)["project"]["entry-points"]
     for group, names in MORE_POINTS.items():
         points[group] = {**points.get(group, {}), **names}

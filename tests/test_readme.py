@@ -8,7 +8,7 @@ import pytest
 
 from fairautoml.cli import _parser
 from fairautoml.data import load
-from readme_blocks import README, blocks, commands, examples
+from readme_blocks import DOCS, README, blocks, commands, examples
 
 ROOT = README.parent
 INSTALL = "pip install ."
@@ -43,12 +43,29 @@ def test_the_command_line_knows_every_command_of_the_readme(arguments):
     assert callable(_parser().parse_args(arguments).run)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        arguments
+        for page in sorted(DOCS.glob("*.md"))
+        for arguments in commands("fairautoml", page)
+    ],
+    ids=" ".join,
+)
+def test_the_command_line_knows_every_command_of_the_docs(arguments):
+    assert callable(_parser().parse_args(arguments).run)
+
+
 def test_the_main_job_is_shown_from_the_demo_to_the_prediction():
     assert [arguments[0] for arguments in commands("fairautoml")] == [
         "demo",
         "fit",
         "leaderboard",
+        "report",
         "predict",
+        "plan",
+        "verify",
+        "audit",
     ]
 
 
@@ -59,11 +76,12 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
     assert {SET_UP, TEST} <= set(script)
 
 
-def test_every_file_that_the_readme_links_to_exists():
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page):
+    text = page.read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in text.split("](")[1:]]
-    assert links
-    assert not [link for link in links if not (ROOT / link).exists()]
+    assert links or page is not README
+    assert not [link for link in links if not (page.parent / link).exists()]
 
 
 def test_the_readme_stays_short():
@@ -75,7 +93,7 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     people = people.drop(columns="income").rename(columns={"repaid": "income"})
     people.to_csv(tmp_path / "people.csv", index=False)
     people.drop(columns="income").head(7).to_csv(tmp_path / "new.csv", index=False)
-    fit, board, predict = commands("fairautoml")[1:]
+    fit, board, report, predict, plan, verify = commands("fairautoml")[1:7]
     at = fit.index("--time")
     found = run(*fit[:at], "--trials", "2", *fit[at + 2 :], "--json", folder=tmp_path)
     assert found.returncode == 0, found.stderr
@@ -89,3 +107,23 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     assert set(decided.stdout.split()[1:]) <= {"yes", "no"}
     assert len(decided.stdout.split()) == 8
     assert Path(tmp_path / "run" / "leaderboard.csv").is_file()
+    assert run(*report, folder=tmp_path).returncode == 0
+    assert Path(tmp_path / "run" / "report.html").is_file()
+    planned = run(*plan, folder=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    checked = run(*verify, folder=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_from_its_first_line_to_its_last(data_home):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    seen = {}
+    for text in blocks("python", DOCS / "tutorial.md"):
+        assert "time_budget=60" in text or "FairAutoML(" not in text
+        exec(text.replace("time_budget=60", "n_trials=3"), seen)
+    pyplot.close("all")
+    assert seen["model"].feasible_
+    assert seen["stricter"].best_entry_.gap <= 0.02
+    assert not seen["blind"].model_.needs_sensitive

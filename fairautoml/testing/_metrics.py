@@ -49,10 +49,13 @@ def check_metric(metric: Metric) -> None:
     if metric.degree:
         check_metric_on_numbers(metric)
         return
+    if "binary" in metric.tasks:
+        _check_binary(metric)
     for task in sorted(metric.tasks - {"binary"}):
         check_other_metric(metric, task)
-    if "binary" not in metric.tasks:
-        return
+
+
+def _check_binary(metric: Metric) -> None:
     value = _on_scores(metric) if metric.on == "scores" else _on_decisions(metric)
     _check_rows(metric, value)
     _check_unmodified(metric)

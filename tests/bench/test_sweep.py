@@ -254,8 +254,8 @@ def test_a_folder_in_use_is_refused_with_the_process_that_holds_it(bench, tmp_pa
     ready = tmp_path / "ready"
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from fairautoml.bench.sweep import _locked\n"
-        f"with _locked(Path({str(bench.out / '.lock')!r})):\n"
+        "from fairautoml.bench.sweep import locked\n"
+        f"with locked(Path({str(bench.out / '.lock')!r})):\n"
         f"    Path({str(ready)!r}).touch(); time.sleep(600)\n"
     )
     bench.out.mkdir()

@@ -73,7 +73,7 @@ def test_scores_of_a_trial_have_the_shape_of_the_task_and_their_loss_is_told(tas
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_trained_model_beats_the_baseline(task, artifacts):
     _, prior = run(task, artifacts, Candidate(learner="prior"))
-    _, trained = run(task, artifacts)
+    _, trained = run(task, artifacts, Candidate(learner="logistic_regression"))
     assert trained.log_loss < prior.log_loss
 
 

@@ -12,6 +12,7 @@ FAIRNESS = [
     for name in METRICS.names()
     if METRICS.get(name).kind == "fairness"
     and "binary" in METRICS.get(name).tasks
+    and not METRICS.get(name).to_overall
     and not METRICS.get(name).degree
 ]
 RATIOS = [name for name in FAIRNESS if METRICS.get(name).form == "ratio"]

@@ -127,7 +127,7 @@ def test_a_run_is_kept_read_and_resumed(kind, people, three, tmp_path):
 
 def test_a_regressor_keeps_the_loss_of_every_group_in_bounds(people):
     X, income, sex = people
-    model = regressor("bounded_group_loss <= 1e12", mitigators=["bounded_loss"], n_trials=3)
+    model = regressor("bounded_group_loss <= 1e12", allocator="mitigate_always", n_trials=6)
     model.fit(X, income, sex)
     assert model.feasible_
     assert "bounded_loss" in set(model.trials_["mitigation"])
@@ -213,12 +213,20 @@ def test_three_classes_on_adult_are_fair_on_rows_held_out():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("data_home")
-@pytest.mark.parametrize("constraint", ["mean_difference <= 0.05", "distribution_gap <= 0.1"])
-def test_grade_points_are_predicted_alike_for_both_sexes(constraint):
-    table = open_source("ufrgs_gpa", Roles(target=None, sensitive=()))
-    X, gpa = table.X, table.y
-    sex = X.columns[0]
-    assert len(X) > 1000
-    assert sex in X
-    assert gpa.nunique() > 2
-    del constraint
+@pytest.mark.parametrize(
+    ("constraint", "most"), [("mean_difference <= 0.05", 0.07), ("distribution_gap <= 0.1", 0.12)]
+)
+def test_grade_points_are_predicted_alike_for_both_sexes(constraint, most):
+    source = open_source("ufrgs_gpa", Roles(target="gpa", sensitive=("gender",)))
+    train, test = source.draw(20_000, seed=0).split(0.3, seed=0)
+    model = FairAutoMLRegressor(constraint, n_trials=3, learners=LEARNERS, random_state=0)
+    model.fit(train.X, train.y, "gender")
+    found = model.evaluate(test.X, test.y)
+    plain = FairAutoMLRegressor(None, n_trials=3, learners=LEARNERS, random_state=0)
+    plain.fit(train.X, train.y, "gender")
+    unfair = plain.evaluate(test.X, test.y)
+    means = [unfair["rates"]["gender"][g]["mean_prediction"] for g in unfair["rates"]["gender"]]
+    # The examination scores hardly tell that women have better grades; the column does.
+    assert np.ptp(means) > 0.25
+    assert found["gap"] <= most
+    assert 0.05 < found["r2"] < unfair["r2"]
