@@ -149,7 +149,7 @@ def weak_proxy_gap(
     >>> hired = [1] * 31 + [0] * 31 + [1] * 9 + [0] * 29
     >>> found = weak_proxy_gap(hired, says, errors=[[0.8, 0.2], [0.2, 0.8]])
     >>> round(found.proxy_gap, 3), round(found.gap, 3)
-    (0.263, 0.464)
+    (0.263, 0.492)
     """
     table = tabulate(decision, proxies, y, compare)
     given = None if errors is None else check_errors(errors, len(table.groups))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from fairautoml.bench import cells as cells_module
 from fairautoml.bench import sweep as sweep_module
@@ -111,8 +112,8 @@ def test_the_command_line_of_a_cell_says_all_of_its_task(bench):
     bench.run()
     record = read_record(bench.out / "cells" / "two-s7.json")
     assert " ".join(record.arguments) == (
-        "lending --sensitive age_group --derive age_group=age<=25 --keep region=north "
-        "--time 2 --holdout 0.25 --seed 7 --json"
+        "lending --certify no --sensitive age_group --derive age_group=age<=25 "
+        "--keep region=north --time 2 --holdout 0.25 --seed 7 --json"
     )
 
 
@@ -121,7 +122,7 @@ def test_several_columns_and_a_budget_of_trials_are_passed_on():
         name="a", dataset="d.csv", sensitive=("x", "y"), constraints=("p", "q"), n_trials=9
     )
     assert " ".join(task.arguments(0)) == (
-        "d.csv --sensitive x --sensitive y --constraint p --constraint q --trials 9 "
+        "d.csv --certify no --sensitive x --sensitive y --constraint p --constraint q --trials 9 "
         "--holdout 0.3 --seed 0 --json"
     )
 
@@ -344,10 +345,11 @@ def test_a_sweep_that_is_not_there_is_refused(tmp_path):
         read_sweep(tmp_path / "none.yaml")
 
 
+OTHER_KINDS = ("simulation", "guarantee", "arsenal", "pools")
 SWEEPS = [
     path
     for path in sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
-    if "\nsimulation:" not in path.read_text(encoding="utf-8")
+    if not set(OTHER_KINDS) & set(yaml.safe_load(path.read_text(encoding="utf-8")))
 ]
 
 
