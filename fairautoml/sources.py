@@ -18,7 +18,7 @@ from fairautoml.data.later import read_later
 from fairautoml.data.lending import LendingPopulation
 from fairautoml.data.loaders import load
 from fairautoml.data.splits import holdout_split
-from fairautoml.data.strata import strata_of
+from fairautoml.data.strata import strata_of_column
 from fairautoml.data.target import MOST_CLASSES
 from fairautoml.exceptions import (
     InputError,
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 SOURCE_FILE = "source.json"
 """What a run folder keeps of the table's roles, for later tables."""
+
+
+KINDS = ("binary", "multiclass", "regression")
+"""Kinds of target that can be fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +146,7 @@ class Source:
         seed : int
             Seed of the draw.
         """
-        labels = _strata(self.y)
+        labels = strata_of_column(self.y, MOST_CLASSES)
         cells = np.zeros(len(labels), dtype=np.int64)
         for name in self.groups:
             codes, levels = pd.factorize(self.groups[name], use_na_sentinel=False)
@@ -175,14 +179,6 @@ class Source:
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
 
 
-def _strata(y: "pd.Series[Any]") -> NDArray[np.int64]:
-    """Return what a draw is stratified by: the label, or about how large the number is."""
-    codes, levels = pd.factorize(y, use_na_sentinel=False)
-    if len(levels) <= MOST_CLASSES or not pd.api.types.is_numeric_dtype(y) or y.isna().any():
-        return codes.astype(np.int64)
-    return strata_of(y.to_numpy(dtype=np.float64))
-
-
 def open_source(name: str, roles: Roles) -> Source:
     """Return the table called ``name``, its columns sorted.
 
@@ -210,8 +206,8 @@ def open_source(name: str, roles: Roles) -> Source:
         drop: tuple[str, ...] = roles.drop
     else:
         table = load(name)
-        if table.task != "binary":
-            msg = f"dataset {name!r} has a {table.task} target; only binary targets can be fitted"
+        if table.task not in KINDS:
+            msg = f"dataset {name!r} has a {table.task} target; known are {', '.join(KINDS)}"
             raise InputError(msg)
         frame = table.frame
         target = table.target if roles.target is None else roles.target

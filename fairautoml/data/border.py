@@ -17,7 +17,13 @@ from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset, GroupSystem, TaskName
 from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups
-from fairautoml.data.target import AskedTask, check_given, encode_target, read_numbers
+from fairautoml.data.target import (
+    AskedTask,
+    check_given,
+    encode_target,
+    read_numbers,
+    warn_about_rare,
+)
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
 
 MIN_CLASS_ROWS = 2
@@ -175,7 +181,7 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any],
     labels, classes = encode_target(y, pos_label=options.pos_label, task=options.task)
     counts = np.bincount(labels, minlength=2)
     if len(classes) > 2:
-        _warn_about_rare(classes, counts)
+        warn_about_rare(classes, counts, MIN_CLASS_ROWS)
         return labels, classes
     for label, count in zip(classes.tolist(), counts, strict=True):
         if count < MIN_CLASS_ROWS:
@@ -185,16 +191,6 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any],
             )
             raise InputError(msg)
     return labels, classes
-
-
-def _warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer]) -> None:
-    rare = [label for label, n in zip(classes.tolist(), counts, strict=True) if n < MIN_CLASS_ROWS]
-    if rare:
-        msg = (
-            f"y has a single row of class(es) {', '.join(map(repr, rare))}, which a model cannot "
-            "both learn and be judged by. Give more rows of it, or merge it with another class."
-        )
-        warn(msg, DegradedWarning, stacklevel=4)
 
 
 def _groups(

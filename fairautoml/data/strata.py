@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 MOST_STRATA = 10
@@ -30,3 +31,23 @@ def strata_of(y: NDArray[Any]) -> NDArray[np.int64]:
     count = min(MOST_STRATA, max(1, len(y) // ROWS_PER_STRATUM))
     cuts = np.quantile(y, np.arange(1, count) / count) if count > 1 else np.empty(0)
     return np.unique(np.searchsorted(cuts, y, side="left"), return_inverse=True)[1]
+
+
+def strata_of_column(y: "pd.Series[Any]", most: int) -> NDArray[np.int64]:
+    """Return the stratum of each row of a column as the user gave it.
+
+    Parameters
+    ----------
+    y : Series, shape (n_rows,)
+        Labels, or numbers: those are cut at their quantiles if there are many different ones.
+    most : int
+        Different values that still count as labels.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+    """
+    codes, levels = pd.factorize(y, use_na_sentinel=False)
+    if len(levels) <= most or not pd.api.types.is_numeric_dtype(y) or y.isna().any():
+        return codes.astype(np.int64)
+    return strata_of(y.to_numpy(dtype=np.float64))

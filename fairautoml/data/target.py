@@ -10,7 +10,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, library_of
 from fairautoml.data._keys import Key, encode_levels, key_of, types_of
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import DegradedWarning, InputError
 
 AskedTask = Literal["auto", "binary", "multiclass", "regression"]
 """What kind of target is expected; ``"auto"`` = classes, two or more of them."""
@@ -192,6 +192,27 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
         )
         raise InputError(msg)
     return codes.astype(np.int8)
+
+
+def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: int) -> None:
+    """Warn of classes, among several, of which there are too few rows.
+
+    Parameters
+    ----------
+    classes : ndarray, shape (n_classes,)
+        The labels.
+    counts : ndarray of int, shape (n_classes,)
+        Rows of each.
+    least : int
+        Rows that a class should have.
+    """
+    rare = [label for label, n in zip(classes.tolist(), counts, strict=True) if n < least]
+    if rare:
+        msg = (
+            f"y has a single row of class(es) {', '.join(map(repr, rare))}, which a model cannot "
+            "both learn and be judged by. Give more rows of it, or merge it with another class."
+        )
+        warn(msg, DegradedWarning, stacklevel=4)
 
 
 def plain_labels(y: Any) -> NDArray[Any]:

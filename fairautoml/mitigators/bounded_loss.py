@@ -2,9 +2,9 @@
 
 A price per group turns "small error overall, and in no group above the bound" into least squares
 with weights ``1 + price of the group / its share``, which any learner answers. Prices grow
-exponentially with what is missed. The answer is the mean of the members, by the shares of the
-linear program over all of them: squared error is convex, so that no group's error is above that of
-drawing a member.
+exponentially with what is missed. The answer is the mean of the members whose own error is
+smallest within the bounds; squared error is convex, so that it is no larger than that of drawing a
+member by the shares of the paper's linear program, which the search for shares starts from.
 
 Source: Agarwal, Dudik, Wu, *Fair Regression: Quantitative Definitions and Reduction-based
 Algorithms*, ICML 2019, arXiv 1905.12843, section 4 and algorithm 1 (prices as in Agarwal et al.,
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
@@ -69,6 +69,7 @@ class _Members:
     models: list[ScoreModel] = field(default_factory=list)
     overall: list[float] = field(default_factory=list)
     by_group: list[NDArray[np.float64]] = field(default_factory=list)
+    residuals: list[NDArray[np.float64]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def add(self, prices: NDArray[np.float64]) -> None:
@@ -80,7 +81,9 @@ class _Members:
             factor[inside] += price * total / rows.weight[inside].sum()
         weight = rows.weight * factor
         model = self.fit_base(replace(rows, weight=weight * (total / weight.sum())))
-        error = np.square(rows.y - model.scores(rows.X, rows.cells).astype(np.float64))
+        residual = rows.y - model.scores(rows.X, rows.cells).astype(np.float64)
+        error = np.square(residual)
+        self.residuals.append(residual)
         self.models.append(model)
         self.overall.append(float(np.average(error, weights=rows.weight)))
         self.by_group.append(
@@ -100,12 +103,47 @@ class _Members:
         cost = np.concatenate([self.overall, np.full(n_groups, TOO_MUCH)])
         sums = np.concatenate([np.ones(n_models), np.zeros(n_groups)])[None]
         solved = linprog(cost, A_ub=excess, b_ub=bounds, A_eq=sums, b_eq=[1.0], bounds=(0.0, None))
-        shares = solved.x[:n_models]
+        shares = self._improved(solved.x[:n_models], bounds)
         kept = np.flatnonzero(shares > PRECISION)
         return MeanOf(
             models=tuple(self.models[at] for at in kept),
             shares=tuple((shares[kept] / shares[kept].sum()).tolist()),
         )
+
+    def _improved(
+        self, start: NDArray[np.float64], bounds: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return shares whose mean has a smaller error within the bounds, or the start."""
+        residuals, weight = np.stack(self.residuals, axis=1), self.rows.weight
+        everybody = np.ones(len(weight), dtype=bool)
+        products = [
+            (residuals[at] * weight[at, None]).T @ residuals[at] / weight[at].sum()
+            for at in (everybody, *self.groups)
+        ]
+        # Bounds that cannot be kept are kept as far as the start does.
+        limits = np.maximum(bounds, [start @ product @ start for product in products[1:]])
+        unit = max(float(start @ products[0] @ start), float(np.finfo(np.float64).tiny))
+        found = minimize(
+            lambda s: float(s @ products[0] @ s) / unit,
+            start,
+            jac=lambda s: 2 * products[0] @ s / unit,
+            bounds=[(0.0, 1.0)] * len(start),
+            constraints=[
+                {"type": "eq", "fun": lambda s: s.sum() - 1.0},
+                {
+                    "type": "ineq",
+                    "fun": lambda s: (limits - [s @ p @ s for p in products[1:]]) / unit,
+                },
+            ],
+            method="SLSQP",
+        ).x
+        shares: NDArray[np.float64] = np.clip(found, 0.0, None) / np.clip(found, 0.0, None).sum()
+        kept = all(
+            shares @ p @ shares <= limit * (1 + 1e-6)
+            for p, limit in zip(products[1:], limits, strict=True)
+        )
+        better = shares @ products[0] @ shares < start @ products[0] @ start
+        return shares if kept and better else start
 
 
 def train(

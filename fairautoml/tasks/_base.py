@@ -84,10 +84,6 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def restored(self, table: NDArray[np.float64]) -> Tally | None:
-        """Return the tally of a kept table, None where the table does not hold all of it."""
-
-    @abstractmethod
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Whether everybody gets the same answer, by the table of a tally."""
 

@@ -53,10 +53,6 @@ class Binary(Task):
         """Return the counts by group, label and decision."""
         return GroupCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
-    def restored(self, table: NDArray[np.float64]) -> GroupCounts:
-        """Return the counts."""
-        return GroupCounts(table)
-
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Whether all are accepted or all refused."""
         accepted, total = table[:, :, 1].sum(), table.sum()

@@ -60,10 +60,6 @@ class Multiclass(Task):
         """Return the counts by group, label and decision."""
         return ClassCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
-    def restored(self, table: NDArray[np.float64]) -> ClassCounts:
-        """Return the counts."""
-        return ClassCounts(table)
-
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Whether all get the same class."""
         by_decision = table.sum(axis=(0, 1))

@@ -54,10 +54,6 @@ class Regression(Task):
         """Return predictions and true values by group."""
         return GroupValues.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
-    def restored(self, table: NDArray[np.float64]) -> None:
-        """Return None: the table holds sums of the rows, not the rows."""
-        del table
-
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Whether all get the same number."""
         if np.count_nonzero(table[:, FIRST_BIN:].sum(axis=0)) > 1:

@@ -152,7 +152,8 @@ class TrialResult:
     status : Status
         How it ended.
     log_loss : float or None
-        Out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS.
+        Out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
+        regression the mean squared error.
     fold_log_loss : tuple of float
         The same per fold, in fold order.
     seconds : float

@@ -58,7 +58,9 @@ PARITY = "demographic_parity_difference"
 POST = [
     n
     for n in MITIGATORS.names()
-    if MITIGATORS.get(n).stage == "post" and PARITY in (MITIGATORS.get(n).serves or {PARITY})
+    if MITIGATORS.get(n).stage == "post"
+    and "binary" in MITIGATORS.get(n).tasks
+    and PARITY in (MITIGATORS.get(n).serves or {PARITY})
 ]
 
 

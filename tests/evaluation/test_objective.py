@@ -302,7 +302,7 @@ def test_a_trial_far_behind_its_rival_stops_after_two_folds(
     trial = replace(trial_of("predicts"), rival=rival)
     result = objective(trial)
     assert result.status is Status.PRUNED
-    assert "stopped after 2 of 3 folds: its log loss" in result.error
+    assert "stopped after 2 of 3 folds: its loss" in result.error
     assert result.log_loss is None
     plain = objective(trial_of("predicts"))
     assert result.fold_log_loss == plain.fold_log_loss[:2]

@@ -109,7 +109,7 @@ def test_the_limit_of_a_ratio_is_one_minus_its_bound():
 @settings(max_examples=100, deadline=None)
 def test_a_value_that_meets_the_bound_has_a_gap_within_the_limit(name, bound, value):
     constraint = Constraint(metric=METRICS.get(name), bound=bound)
-    meets = value <= bound if constraint.metric.form == "difference" else value >= bound
+    meets = value >= bound if constraint.metric.form == "ratio" else value <= bound
     if meets:
         assert constraint.gap(value) <= constraint.limit
     else:

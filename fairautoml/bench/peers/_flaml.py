@@ -141,6 +141,8 @@ class Searched:
         What it saw in each trial.
     log : str
         The log's text.
+    added : mapping of str to class
+        Learners that FLAML does not have itself.
     """
 
     question: Question
@@ -148,10 +150,11 @@ class Searched:
     lines: tuple[Logged, ...]
     trials: tuple[Rows, ...]
     log: str
+    added: Mapping[str, Any]
 
     def model_of(self, line: Logged) -> Any:
         """Return a model of the log, trained once more on the rows that it was logged with."""
-        model = AutoML()  # type: ignore[no-untyped-call]
+        model = _with_learners(self.added)
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "flaml.log"
             log.write_text(self.log, encoding="utf-8")
@@ -194,10 +197,8 @@ def search(
     """
     watched = Watched(question=question, keep_scores=keep_scores)
     limits = limits_of(question)
-    model = AutoML()  # type: ignore[no-untyped-call]
-    if isinstance(learners, Mapping):
-        for name, kind in learners.items():
-            model.add_learner(name, kind)
+    added = learners if isinstance(learners, Mapping) else {}
+    model = _with_learners(added)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "flaml.log"
         model.fit(
@@ -219,7 +220,12 @@ def search(
         lines = _read(log, limits)
         text = log.read_text(encoding="utf-8")
     return Searched(
-        question=question, model=model, lines=lines, trials=tuple(watched.trials), log=text
+        question=question,
+        model=model,
+        lines=lines,
+        trials=tuple(watched.trials),
+        log=text,
+        added=added,
     )
 
 
@@ -249,6 +255,13 @@ def seconds_of(question: Question) -> float:
 def limits_of(question: Question) -> dict[str, float]:
     """Return the limit of each gap, by the name that ``judge`` gives it."""
     return {f"{t.metric.name}[{t.system.name}]": t.limit for t in question.targets}
+
+
+def _with_learners(added: Mapping[str, Any]) -> Any:
+    model = AutoML()  # type: ignore[no-untyped-call]
+    for name, kind in added.items():
+        model.add_learner(name, kind)
+    return model
 
 
 def _read(log: Path, limits: Mapping[str, float]) -> tuple[Logged, ...]:

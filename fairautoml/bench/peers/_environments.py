@@ -1,0 +1,75 @@
+"""Virtual environments of systems that cannot share ours, made once, with pinned versions."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import venv
+from pathlib import Path
+
+from fairautoml.exceptions import MissingExtraError
+
+HOME = "FAIRAUTOML_PEERS_HOME"
+"""Environment variable: folder of the environments."""
+PINS = Path(__file__).with_name("_outside")
+SECONDS = 3600
+READY = ".ready"
+
+
+def python_of(name: str) -> str:
+    """Return the Python of a system; its environment is made if there is none.
+
+    One that was interrupted is made anew, and so is one of other pins. Packages come from pip's
+    own cache or index.
+
+    Parameters
+    ----------
+    name : str
+        System with a file of pins.
+
+    Raises
+    ------
+    MissingExtraError
+        A package cannot be installed; pip's last line says why.
+    """
+    pins = PINS / f"{name}.txt"
+    mark = hashlib.sha256(pins.read_bytes()).hexdigest()
+    folder = home() / name
+    ready = folder / READY
+    python = folder / "bin" / "python"
+    if os.name == "nt":
+        python = folder / "Scripts" / "python.exe"
+    if not ready.is_file() or ready.read_text(encoding="ascii") != mark:
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        _install(python, pins, name)
+        ready.write_text(mark, encoding="ascii")
+    return str(python)
+
+
+def home() -> Path:
+    """Return the folder of all environments."""
+    named = os.environ.get(HOME)
+    if named is not None:
+        return Path(named)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path.home() / ".cache" if cache is None else Path(cache)) / "fairautoml" / "peers"
+
+
+def _install(python: Path, pins: Path, name: str) -> None:
+    command = [
+        str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        "--requirement", str(pins),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        msg = f"system {name!r}: its packages were not installed within {SECONDS} s"
+        raise MissingExtraError(msg) from None
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MissingExtraError(
+            f"system {name!r}: its packages ({pins.name}) could not be installed: {said}"
+        )

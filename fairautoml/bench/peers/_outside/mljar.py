@@ -1,0 +1,65 @@
+"""mljar-supervised with ``fairness_metric``, the closest product.
+
+Its AutoML reweighs and drops models that are not fair on its out-of-fold predictions.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from supervised import AutoML  # type: ignore[import-not-found]
+
+ALGORITHMS = ["Linear", "LightGBM", "Xgboost", "Random Forest", "Extra Trees"]
+
+
+def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+    """Return its models, the one it has chosen last, and how many it trained.
+
+    Parameters
+    ----------
+    asked : dict
+        ``seconds``, ``seed``, ``metric``, ``limit``, ``groups``, ``folder``, ``mode``.
+    X, y, cells : DataFrame, ndarray, ndarray
+        Rows.
+    """
+    start = time.monotonic()
+    model = AutoML(
+        results_path=asked["folder"],
+        mode=asked["mode"],
+        algorithms=ALGORITHMS,
+        total_time_limit=max(1, round(asked["seconds"])),
+        ml_task="binary_classification",
+        eval_metric="accuracy",
+        fairness_metric=asked["metric"],
+        fairness_threshold=asked["limit"],
+        explain_level=0,
+        n_jobs=1,
+        verbose=0,
+        random_state=asked["seed"],
+    )
+    groups = X[asked["groups"]].astype(str)
+    model.fit(X, y, sensitive_features=groups)
+    seconds = time.monotonic() - start
+    best = model._best_model
+    trained = [one for one in model._models if one is not best and one.get_type() != "Baseline"]
+    offers = [_offer(model, one, y, seconds) for one in [*trained, best]]
+    return offers, len(model._models)
+
+
+def _offer(model: Any, one: Any, y: Any, seconds: float) -> dict[str, Any]:
+    found = one.get_out_of_folds()
+    positive = found["prediction"].to_numpy()
+    rows = found.index.to_numpy()
+    if not np.array_equal(found["target"].to_numpy().astype(int), y[rows]):
+        raise RuntimeError("mljar-supervised: out-of-fold rows are not in the order of the data")
+
+    def decide(X: Any, cells: Any) -> Any:
+        return np.asarray(model._base_predict(X, one)["label"]).astype(int)
+
+    return {
+        "learner": one.get_type(),
+        "seconds": seconds,
+        "rows": rows,
+        "decisions": positive > one._threshold,
+        "decide": decide,
+    }

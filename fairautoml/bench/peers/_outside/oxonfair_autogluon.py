@@ -1,0 +1,80 @@
+"""AutoGluon on three quarters of the rows, OxonFair's thresholds on the rest.
+
+Delaney, Fu, Wachter, Mittelstadt, Russell, *OxonFair: A Flexible Toolkit for Algorithmic
+Fairness*, arXiv 2407.13710.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import oxonfair  # type: ignore[import-not-found]
+from autogluon.tabular import TabularPredictor  # type: ignore[import-not-found]
+from oxonfair.utils import group_metrics  # type: ignore[import-not-found]
+from sklearn.model_selection import train_test_split
+
+Y, CELL = "__label__", "__cell__"
+HELD = 0.25
+FOR_MODELS = 0.85
+"""Share of the time that the models get."""
+METRICS = {
+    "demographic_parity_difference": group_metrics.demographic_parity,
+    "equalized_odds_difference": group_metrics.equalized_odds_max,
+}
+HYPERPARAMETERS = {"GBM": {}, "XGB": {}, "RF": {}, "XT": {}, "LR": {}}
+STRICTER = (1.0, 0.8, 0.6, 0.4, 0.2)
+
+
+def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+    """Return the threshold rules for several limits, and how many models were trained.
+
+    Parameters
+    ----------
+    asked : dict
+        ``seconds``, ``seed``, ``metric``, ``limit``, ``folder``.
+    X, y, cells : DataFrame, ndarray, ndarray
+        Rows.
+    """
+    start = time.monotonic()
+    both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]
+    learned, held = train_test_split(
+        np.arange(len(y)), test_size=HELD, stratify=both, random_state=asked["seed"]
+    )
+    predictor = TabularPredictor(
+        label=Y, problem_type="binary", eval_metric="accuracy", path=asked["folder"], verbosity=0
+    )
+    predictor.fit(
+        X.iloc[learned].assign(**{Y: y[learned]}),
+        time_limit=asked["seconds"] * FOR_MODELS,
+        hyperparameters=HYPERPARAMETERS,
+        num_cpus=1,
+        num_gpus=0,
+    )
+    rows = _with_groups(X, cells).assign(**{Y: y}).iloc[held]
+    offers = []
+    for share in STRICTER:
+        rule = oxonfair.FairPredictor(predictor, rows, groups=CELL)
+        rule.fit(group_metrics.accuracy, METRICS[asked["metric"]], share * asked["limit"])
+        offers.append(
+            {
+                "learner": f"autogluon {predictor.model_best}",
+                "seconds": time.monotonic() - start,
+                "rows": held,
+                "decisions": np.asarray(rule.predict(rows)).astype(int),
+                "decide": _decider(rule),
+            }
+        )
+    return offers, len(predictor.model_names())
+
+
+def _with_groups(X: Any, cells: Any) -> Any:
+    return X.assign(**{CELL: [str(cell) for cell in cells]})
+
+
+def _decider(rule: Any) -> Any:
+    def decide(X: Any, cells: Any) -> Any:
+        # OxonFair looks for the label's column even where it is not read.
+        rows = _with_groups(X, cells).assign(**{Y: 0})
+        return np.asarray(rule.predict(rows)).astype(int)
+
+    return decide
