@@ -28,7 +28,8 @@ def run(*arguments, folder):
     )
 
 
-def test_the_python_example_runs_and_ends_in_a_fair_model():
+def test_the_python_example_runs_and_ends_in_a_fair_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (example,) = examples()
     assert "time_budget=60," in example
     seen = {}
@@ -36,6 +37,7 @@ def test_the_python_example_runs_and_ends_in_a_fair_model():
     assert seen["model"].feasible_
     assert seen["fairer"].best_entry_.gap <= 0.03
     assert len(seen["model"].pareto_front_) > 1
+    assert (tmp_path / "report.html").is_file()
 
 
 @pytest.mark.parametrize("arguments", commands("fairautoml"), ids=" ".join)

@@ -139,6 +139,8 @@ class Answer:
         What it shows its user as trade-offs; empty when it shows none.
     no_offers : str
         Why there are no offers; empty when there are.
+    seconds : float or None
+        What the system took, where it runs in a process of its own; None = as it was asked here.
     """
 
     chosen: Offer
@@ -147,6 +149,7 @@ class Answer:
     offers: tuple[Offer, ...] = ()
     front: tuple[Offer, ...] = ()
     no_offers: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -117,7 +117,7 @@ def _search(answer: Answer, seconds: float, budget: float | None) -> dict[str, A
         "n_trials": answer.n_trials,
         "n_feasible": answer.n_feasible,
         "time_budget": budget,
-        "seconds": round(seconds, 3),
+        "seconds": round(seconds if answer.seconds is None else answer.seconds, 3),
         "seconds_to_best": round(chosen.seconds, 3),
         "score": chosen.score,
         "gap": chosen.gap,

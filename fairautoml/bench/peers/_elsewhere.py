@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +72,11 @@ class Elsewhere:
         if not offers:
             raise NoModelError(f"system {self.script!r} offers no model; give it more seconds")
         found = answered(offers, n_trials=said["n_trials"])
-        if not self.chooses:
-            return Answer(
-                chosen=found.chosen,
-                n_trials=found.n_trials,
-                n_feasible=found.n_feasible,
-                offers=found.offers,
-                front=front_of(offers),
-            )
-        return Answer(
-            chosen=offers[-1],
-            n_trials=found.n_trials,
-            n_feasible=found.n_feasible,
-            offers=found.offers,
+        return replace(
+            found,
+            chosen=offers[-1] if self.chooses else found.chosen,
+            front=() if self.chooses else front_of(offers),
+            seconds=said["seconds"],
         )
 
 
