@@ -88,6 +88,8 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--target", help="column of the labels")
     add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
+    overlap = "groups that may overlap, one column of 1 and 0 each: 'identity=black,muslim'"
+    add("--overlapping", action="append", default=[], metavar="NAME=COL,COL", help=overlap)
     add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
+from fairautoml.certification.rendering import REASONS
 from fairautoml.certifying import row_plan
 from fairautoml.data._align import Inputs
 from fairautoml.data.derive import parse_bins
+from fairautoml.data.roles import Roles
 from fairautoml.data.target import AskedTask
 from fairautoml.exceptions import (
     ModelCorruptError,
@@ -20,7 +22,7 @@ from fairautoml.exceptions import (
     RunFolderError,
 )
 from fairautoml.posing import border_options
-from fairautoml.sources import SOURCE_FILE, Roles, Source, kept_roles, open_source
+from fairautoml.sources import SOURCE_FILE, Source, kept_roles, open_source
 from fairautoml.store.run_folder import file_hash, read_json
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class TableRequest:
         UnknownNameError
             No such dataset.
         """
-        source, held = open_source(self.data, self.roles), None
+        source, held = open_source(self.data, self.roles, (self.groups, self.time)), None
         positive = source.label(self.positive)
         if self.rows is not None:
             source = source.draw(self.rows, self.seed)
@@ -191,6 +193,7 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         weight=arguments.weight,
         derive=tuple(arguments.derive),
         keep=tuple(arguments.keep),
+        overlapping=tuple(arguments.overlapping),
     )
     return TableRequest(
         data=arguments.data,
@@ -254,8 +257,8 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         What is demanded.
     """
     task: AskedTask = getattr(arguments, "task", "auto")
-    estimator = FairAutoMLRegressor if task == "regression" else FairAutoML
-    model: Estimator = estimator(
+    model = _of_task(task)
+    model.set_params(
         constraint=constraint,
         objective=arguments.objective,
         time_budget=arguments.time,
@@ -279,6 +282,12 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         ledger=arguments.ledger,
         random_state=arguments.seed,
     )
+    return model
+
+
+def _of_task(task: AskedTask) -> Estimator:
+    """Return the estimator for a kind of target."""
+    model: Estimator = FairAutoMLRegressor() if task == "regression" else FairAutoML()
     model.asked_task = task
     return model
 
@@ -296,7 +305,7 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
     ParameterError
         A constraint comes without groups, or a parameter is wrong.
     """
-    if arguments.constraint and not arguments.sensitive:
+    if arguments.constraint and not (arguments.sensitive or arguments.overlapping):
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
     model = estimator_of(arguments, arguments.constraint)
     model.set_params(
@@ -335,7 +344,7 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     kept = read_json(folder, "config.json")
     if not isinstance(kept, dict) or "seed" not in kept:
         raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
-    model = FairAutoML()
+    model = _of_task(kept.get("task", "auto"))
     known = model.get_params(deep=False)
     model.set_params(**{name: value for name, value in kept.items() if name in known})
     model.set_params(
@@ -362,7 +371,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     ParameterError
         A constraint or the groups are missing, or a parameter is wrong.
     """
-    if not arguments.constraint or not arguments.sensitive:
+    if not arguments.constraint or not (arguments.sensitive or arguments.overlapping):
         raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
     model = FairAutoML(
         constraint=arguments.constraint,
@@ -379,11 +388,10 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     model.set_params(pos_label=tables.positive)
     options = border_options(model, tables.search.sensitive)
     plan = row_plan(request.inputs(tables.search), model.check_parameters(), options)
-    reason = plan.reason.value
     text = plan.text()
     return {
         "fraction": plan.fraction,
-        "reason": reason,
+        "reason": plan.reason.value,
         "plans": [asdict(one) for one in plan.plans],
-        "text": text if text else f"no rows are set aside: {reason}",
+        "text": text if text else f"All rows train. Certificate: {REASONS[plan.reason]}",
     }

@@ -23,6 +23,7 @@ from fairautoml.certifying import (
     without_rows,
 )
 from fairautoml.data._align import Inputs
+from fairautoml.data._scales import plain_bins
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
@@ -61,6 +62,7 @@ class Conducted(Served, Shown):
     resume: Any
     storage: Any
     on_progress: Any
+    sensitive_bins: Any
     get_params: Callable[..., dict[str, Any]]
 
     def _search(
@@ -80,6 +82,8 @@ class Conducted(Served, Shown):
                 if self.random_state is None:
                     wishes = replace(wishes, seed=earlier.past.seed)
             division = set_aside(inputs, wishes, options)
+            if division.vault is not None:
+                division.vault.ledger(wishes.certificate)
             dataset = self._dataset(division, options)
             problem = make_problem(dataset, wishes, setting, division.entities)
             plan = make_plan(problem, wishes, setting, start)
@@ -123,7 +127,13 @@ class Conducted(Served, Shown):
     def _parameters(self, wishes: Wishes) -> dict[str, Any]:
         constraints = [constraint.label for constraint in wishes.constraints]
         ledger = None if self.ledger is None else str(self.ledger)
-        asked = {"constraint": constraints, "ledger": ledger}
+        bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
+        asked = {
+            "constraint": constraints,
+            "ledger": ledger,
+            "sensitive_bins": bins,
+            "task": self.asked_task,
+        }
         return {**self.get_params(deep=False), **asked}
 
     def _finish(

@@ -327,7 +327,7 @@ def write_config(
     plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in parameters.items()
-        if isinstance(value, str | int | float | bool | list | tuple | None)
+        if isinstance(value, str | int | float | bool | list | tuple | dict | None)
     }
     fixed = {"run_dir": str(place.path), "storage": place.storage, "seed": seed}
     folder.write_json("config.json", {**plain, **fixed})

@@ -186,9 +186,10 @@ def conduct(
             failures = [
                 f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in history.results
             ]
+            why = "; ".join(failures) if failures else "the time was over before the first began"
             msg = (
-                f"no trial of {len(failures)} gave a model ({'; '.join(failures)}); "
-                "give a larger time_budget or other learners"
+                f"no trial of {len(failures)} gave a model ({why}); give a larger time_budget or "
+                "other learners"
             )
             raise NoModelError(msg)
         assembled = assemble(plan, history, artifacts, finish)

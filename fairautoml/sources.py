@@ -1,7 +1,6 @@
 """Tables for the command line: a file or a named dataset, its columns sorted into roles."""
 
 import difflib
-import json
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from fairautoml.data.derive import apply_derive, apply_keep, parse_derive, parse_keep
 from fairautoml.data.files import read_table
 from fairautoml.data.later import read_later
-from fairautoml.data.lending import LendingPopulation
 from fairautoml.data.loaders import load
+from fairautoml.data.roles import Roles
 from fairautoml.data.splits import holdout_split
 from fairautoml.data.strata import strata_of_column
 from fairautoml.data.target import MOST_CLASSES
@@ -37,35 +36,6 @@ SOURCE_FILE = "source.json"
 
 KINDS = ("binary", "multiclass", "regression")
 """Kinds of target that can be fitted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roles:
-    """Which column is what, as the user said it.
-
-    Parameters
-    ----------
-    target : str or None
-        Column of the labels; None = as the named dataset has it.
-    sensitive : tuple of str
-        Sensitive columns.
-    drop : tuple of str
-        Columns that are no features.
-    weight : str or None
-        Column of sample weights.
-    derive, keep : tuple of str
-        Derived columns and row filters, as in ``fairautoml.data.derive``.
-    text : tuple of str
-        Columns that held text in the table as it was read.
-    """
-
-    target: str | None
-    sensitive: tuple[str, ...]
-    drop: tuple[str, ...] = ()
-    weight: str | None = None
-    derive: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
-    text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,11 +69,13 @@ class Source:
     roles: Roles
 
     @property
-    def sensitive(self) -> list[str] | pd.DataFrame | None:
+    def sensitive(self) -> list[str] | pd.DataFrame | dict[str, Any] | None:
         """What ``fit`` is told: names of features, or values when one of them is no feature."""
         names = list(self.groups.columns)
         if not names:
             return None
+        if self.roles.overlapping:
+            return self.roles.arranged(self.groups)
         return names if set(names) <= set(self.X.columns) else self.groups
 
     def take(self, rows: NDArray[np.int64]) -> "Source":
@@ -179,7 +151,7 @@ class Source:
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
 
 
-def open_source(name: str, roles: Roles) -> Source:
+def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> Source:
     """Return the table called ``name``, its columns sorted.
 
     Parameters
@@ -188,6 +160,9 @@ def open_source(name: str, roles: Roles) -> Source:
         Path of a CSV, TSV or parquet file, or a dataset's name.
     roles : Roles
         Which column is what.
+    needed : sequence of str or None
+        Columns that ``fit`` reads by name, such as whose row it is: they stay although they are
+        no features of a named dataset.
 
     Raises
     ------
@@ -212,7 +187,7 @@ def open_source(name: str, roles: Roles) -> Source:
         frame = table.frame
         target = table.target if roles.target is None else roles.target
         positive = table.positive_label if target == table.target else None
-        drop = (*roles.drop, *table.drop)
+        drop = (*roles.drop, *(name for name in table.drop if name not in needed))
     if target is None:
         raise ParameterError(f"--target is missing: name the column of the labels in {name}")
     return _sorted(name, frame, target, roles, drop=drop, positive=positive)
@@ -220,7 +195,7 @@ def open_source(name: str, roles: Roles) -> Source:
 
 def read_new(
     path: str, model: "Estimator", folder: Path, derive: Sequence[str]
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+) -> tuple[pd.DataFrame, pd.DataFrame | dict[str, Any] | None]:
     """Read a table to be decided as the table of the fit was read.
 
     Columns that held text then are text now, whatever these rows hold, and derived columns are
@@ -241,7 +216,7 @@ def read_new(
     -------
     X : DataFrame
         The table without what is known to be no feature.
-    sensitive : DataFrame or None
+    sensitive : DataFrame, dict or None
         Values of the groups, when the model reads them and they are no features.
 
     Raises
@@ -252,7 +227,8 @@ def read_new(
     roles = kept_roles(folder)
     schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
     table = read_later(path, schema=schema, groups=groups, text=roles.text)
-    of_groups = () if groups is None else groups.columns
+    written = {f"{name}.{c}": c for name, columns in roles.tables.items() for c in columns}
+    of_groups = () if groups is None else [written.get(n, n) for n in groups.columns]
     apart = groups is not None and model.model_.needs_sensitive and not groups.sensitive_from_X
     needed = {*schema.names, *(of_groups if model.model_.needs_sensitive else ())}
     for text in derive or _derivations_for(needed, {*table.columns}, roles.derive):
@@ -264,9 +240,12 @@ def read_new(
             "the groups; add them, or fit with --blind for a model that does not need them"
         )
         raise MissingSensitiveError(msg)
-    known = {roles.target, roles.weight, *roles.drop, *roles.sensitive} - {*schema.names_in}
+    known = {roles.target, roles.weight, *roles.drop, *roles.sensitive_columns}
+    known -= {*schema.names_in}
     X = table.drop(columns=[name for name in table.columns if name in known])
-    return X, table[list(of_groups)] if apart else None
+    if not apart:
+        return X, None
+    return X, roles.arranged(table) if roles.overlapping else table[list(of_groups)]
 
 
 def kept_roles(folder: Path) -> Roles:
@@ -290,6 +269,7 @@ def kept_roles(folder: Path) -> Roles:
         return Roles(
             target=found["target"],
             weight=found["weight"],
+            overlapping=tuple(map(str, found.get("overlapping", ()))),
             **{name: tuple(map(str, found[name])) for name in lists},
         )
     except (KeyError, TypeError) as error:
@@ -306,45 +286,6 @@ def _derivations_for(wanted: set[str], present: set[str], derive: Sequence[str])
             wanted = wanted | {rule.source}
             chosen.insert(0, text)
     return chosen
-
-
-def lending_truth(
-    model: Any, columns: Sequence[str], sensitive: str, n_rows: int
-) -> dict[str, Any]:
-    """Return the rates and gaps of a model on new people of the embedded population.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Fitted on ``columns`` of the population's table.
-    columns : sequence of str
-        Its features.
-    sensitive : str
-        The groups.
-    n_rows : int
-        People to draw.
-
-    Returns
-    -------
-    dict
-        ``rates`` by group, ``true_gap`` by metric.
-    """
-
-    def decide(people: pd.DataFrame) -> NDArray[np.int64]:
-        accepted: NDArray[np.bool_] = model.predict(people[list(columns)]) == model.positive_class_
-        return accepted.astype(np.int64)
-
-    rates = LendingPopulation().true_rates(decide, sensitive=sensitive, n_rows=n_rows)
-    spread = rates.max() - rates.min()
-    return {
-        "n_rows": n_rows,
-        "sensitive": sensitive,
-        "rates": json.loads(rates.to_json(orient="index")),
-        "true_gap": {
-            "equalized_odds_difference": float(max(spread["tpr"], spread["fpr"])),
-            "demographic_parity_difference": float(spread["selection"]),
-        },
-    }
 
 
 def _sorted(
@@ -365,9 +306,11 @@ def _sorted(
     weight = () if roles.weight is None else (roles.weight,)
     _check_columns(frame, "--target", (target,))
     _check_columns(frame, "--sensitive", roles.sensitive)
+    for columns in roles.tables.values():
+        _check_columns(frame, "--overlapping", columns)
     _check_columns(frame, "--drop", roles.drop)
     _check_columns(frame, "--weight", weight)
-    if target in roles.sensitive:
+    if target in roles.sensitive_columns:
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
     away = {*drop, *weight, target}
@@ -375,7 +318,7 @@ def _sorted(
         name=name,
         X=frame.drop(columns=[c for c in frame.columns if c in away]),
         y=frame[target],
-        groups=frame[list(roles.sensitive)],
+        groups=frame[list(roles.sensitive_columns)],
         weight=None if roles.weight is None else _weights(frame[roles.weight]),
         positive_label=positive,
         roles=replace(roles, target=target, drop=drop, text=text),

@@ -219,7 +219,7 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
             "time or rows; leaderboard_ has the front"
         )
     worst = max(entry.measures, key=lambda m: m.gap - m.limit)
-    found = f"undefined ({worst.reason})" if worst.value is None else f"{worst.value:.4f}"
+    found = f"undefined ({worst.reason})" if worst.value is None else f"{worst.value:.4g}"
     return (
         f"no model meets constraint={wanted!r} on the search rows; the least unfair one is kept: "
         f"{worst.metric} on {worst.system!r} is {found}. Give more time or rows, a looser bound, "
@@ -318,8 +318,9 @@ def _only_baseline(results: Sequence[TrialResult]) -> str:
     failed = [r for r in results if r.status in BROKEN]
     if others:
         return (
-            "no trial beats the baseline (one score for everybody); give a larger budget, or an "
-            "objective such as 'balanced_accuracy', and look at trials_"
+            "no trial beats the baseline (one score for everybody); give a larger budget, a "
+            "looser bound, or of classes an objective such as 'balanced_accuracy', and look at "
+            "trials_"
         )
     if failed:
         first = failed[0]

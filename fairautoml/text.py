@@ -21,6 +21,9 @@ COLUMNS = (
 
 GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
 
+WHOLE = 1000
+"""Numbers from here on are shown without a fraction."""
+
 MOST_GROUPS = 12
 """Groups of one system that are shown."""
 
@@ -200,13 +203,17 @@ def _gap_text(name: str, gap: float | None, limit: float | None) -> str:
 
 def _rates_text(rates: pd.DataFrame) -> str:
     shown = [name for name in rates if not str(name).endswith("_se")]
-    text = (
-        rates[shown]
-        .head(MOST_GROUPS)
-        .to_string(float_format=lambda v: f"{v:.4f}" if v <= 1 else f"{v:,.0f}", na_rep="-")
-    )
+    text = rates[shown].head(MOST_GROUPS).to_string(float_format=_number_text, na_rep="-")
     more = len(rates) - MOST_GROUPS
     return f"{text}\n  ... and {more} more groups" if more > 0 else text
+
+
+def _number_text(value: float) -> str:
+    """Return a rate, a number of rows, or a mean in units of the target."""
+    if abs(value) <= 1:
+        return f"{value:.4f}"
+    whole = abs(value) >= WHOLE or value == round(value)
+    return f"{value:,.0f}" if whole else f"{value:.5g}"
 
 
 def _population(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,14 @@ from fairautoml.certification import (
     verify_certificate,
 )
 from fairautoml.certification.records import damage
-from fairautoml.certifying import claimed, data_hash, ledger_of, model_hash, set_aside
+from fairautoml.certifying import (
+    claimed,
+    data_hash,
+    ledger_of,
+    model_hash,
+    prints_of,
+    set_aside,
+)
 from fairautoml.data._align import Inputs
 from fairautoml.data.parts import identity
 from fairautoml.exceptions import InputError, ParameterError
@@ -95,7 +102,8 @@ def _with_table(
     frame = identity(inputs)
     known = replace(known, data=data_hash(frame) if certificate.subject.data else None)
     if known.ledger is None and certificate.opening.index > 0:
-        own = ledger_of(check_wishes(fitted).certificate.ledger, frame.columns)
+        named = check_wishes(fitted).certificate.ledger
+        own = ledger_of(named, frame.columns, prints_of(frame))
         known = replace(known, ledger=own if own.path.is_file() else None)
     same = known.data == certificate.subject.data
     if same and certificate.opening.released and known.model == certificate.model:

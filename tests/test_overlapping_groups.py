@@ -99,3 +99,11 @@ def test_no_certificate_is_given_about_groups_that_share_people(constraint):
     X, y, sensitive = comments()
     model = quick(constraint, certify=True).fit(X, y, sensitive)
     assert model.certificate_.verdict == "NOT_APPLICABLE"
+
+
+def test_the_rule_names_the_groups_that_it_tells_apart():
+    X, y, sensitive = comments()
+    model = quick("demographic_parity_difference <= 0.02", certify=False, assemble=False)
+    model = model.set_params(mitigators=["group_thresholds"]).fit(X, y, sensitive)
+    rule = model.summary_["best"]["rule"]
+    assert [part.split(":")[0] for part in rule.split(", ")] == ["no identity", "y", "x", "x + y"]

@@ -15,6 +15,7 @@ from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.new_rows import read_new_rows
+from fairautoml.data.roles import Roles
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import MEMBERSHIP, Membership, with_membership
 from fairautoml.evaluation.objective import Objective
@@ -24,7 +25,7 @@ from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.options import Wishes
 from fairautoml.posing import Setting, make_problem
-from fairautoml.sources import Roles, open_source
+from fairautoml.sources import open_source
 from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
 
 Value = TypeVar("Value")

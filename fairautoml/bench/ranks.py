@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fairautoml.bench.measures import front_values, paired_intervals, seconds_to_reach
+
 N_BOOTSTRAP = 2000
 INTERVAL = (2.5, 97.5)
 """Percentiles of the interval of a mean rank."""
@@ -13,11 +15,16 @@ MEANS = {
     "strict_fair_accuracy": "strict_fair_accuracy",
     "feasible_on_search": "feasible_on_search",
     "within_limit": "within_limit",
+    "mean_excess": "mean_excess",
+    "false_claims": "claim.refuted",
+    "front_value": "front_value",
     "score_if_feasible": "score_if_feasible",
     "feasible_trials": "feasible_trials",
     "seconds_to_best": "search.seconds_to_best",
     "n_trials": "search.n_trials",
     "overhead_fraction": "search.overhead_fraction",
+    "needs_sensitive": "entry.needs_sensitive",
+    "randomized": "entry.randomized",
 }
 """Columns of the table of ranks, and what they are means of."""
 
@@ -62,9 +69,17 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         counts; then means, first over the seeds of a question, then over questions:
         ``accuracy``, ``gap`` and ``strict_fair_accuracy`` on held-out rows;
         ``feasible_on_search``, share of runs that meet the constraint on the search rows;
-        ``within_limit``, share of those that meet it on held-out rows; ``score_if_feasible``, the
-        search score of the former; ``feasible_trials``, share of trials that met it;
-        ``seconds_to_best``; ``n_trials``; ``overhead_fraction``.
+        ``within_limit``, share of those that meet it on held-out rows; ``mean_excess``, by how
+        much the gap exceeds the limit there, 0 where it does not; ``false_claims``, share of runs
+        whose claim the held-out rows refute beyond chance (``fairautoml.bench.claims``);
+        ``front_value``, hypervolume of the front, where there is one; ``score_if_feasible``, the
+        search score of those feasible; ``feasible_trials``, share of trials that met it;
+        ``seconds_to_best``; ``n_trials``; ``overhead_fraction``; ``needs_sensitive`` and
+        ``randomized``, the league. With our own system among them, ``versus_ours``, the mean over
+        blocks of what the strict fair accuracy is above ours, with ``versus_ours_low`` and
+        ``versus_ours_high``, its 95 % paired bootstrap interval; ``ours_reached``, share of the
+        runs whose own final value our search had reached, and ``ours_seconds``, the median time
+        that it took, infinite when most were never reached.
     """
     done = cells["outcome"] == "done"
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
@@ -73,6 +88,8 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     known = cells.assign(
         strict_fair_accuracy=strict_fair_accuracy(cells),
         feasible_on_search=feasible.where(done).astype(float),
+        mean_excess=excess.clip(lower=0.0),
+        front_value=front_values(cells),
         within_limit=(excess <= 0).where(numbers(cells, "holdout.accuracy").notna()).astype(float),
         score_if_feasible=numbers(cells, "search.score").where(feasible),
         feasible_trials=numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials"),
@@ -83,11 +100,62 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     own = cells.groupby("variant", sort=False)
     counts = pd.DataFrame({"cells": own.size(), "failed": (~done).groupby(cells["variant"]).sum()})
     table = _mean_ranks(known).join(counts, how="outer").join(means)
+    ours = our_variant(cells)
+    if ours is not None:
+        table = table.join(_versus(known, ours)).join(_reached(known, ours))
     return table.rename_axis("variant").reset_index().sort_values("rank", kind="stable")
+
+
+def our_variant(cells: pd.DataFrame) -> str | None:
+    """Return the first variant that is of this library, when there are others; else None.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``variant``, and ``system`` for those of other systems.
+    """
+    if "system" not in cells:
+        return None
+    own = cells[cells["system"].isna() & (cells["outcome"] == "done")]
+    return None if own.empty or cells["system"].isna().all() else str(own["variant"].iloc[0])
+
+
+def _versus(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
+    """Return how much more strict fair accuracy each variant has than ours; failures are 0."""
+    complete = _complete(cells).fillna(0.0)
+    values = complete.to_numpy(dtype=np.float64)
+    at = list(complete.columns).index(ours)
+    low, high = paired_intervals(values, at)
+    means = (values - values[:, [at]]).mean(axis=0)
+    return pd.DataFrame(
+        {"versus_ours": means, "versus_ours_low": low, "versus_ours_high": high},
+        index=complete.columns,
+    )
+
+
+def _reached(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
+    """Return how often and how soon our search had what each variant ended with."""
+    if "search.improvements" not in cells:
+        return pd.DataFrame(index=pd.Index(cells["variant"].unique()))
+    seconds = seconds_to_reach(cells, ours).dropna()
+    own = seconds.groupby(cells["variant"])
+    reached = (seconds < np.inf).groupby(cells["variant"]).mean()
+    return pd.DataFrame({"ours_reached": reached, "ours_seconds": own.median()})
 
 
 def _mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
     """Return mean rank and interval per variant; missing while no block is complete."""
+    complete = _complete(cells)
+    found = complete.rank(axis=1, ascending=False, na_option="bottom")
+    low, high = _interval(found.to_numpy())
+    return pd.DataFrame(
+        {"rank": found.mean(), "rank_low": low, "rank_high": high, "blocks": len(found)},
+        index=complete.columns,
+    )
+
+
+def _complete(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return strict fair accuracy by block and variant, of the blocks that all have run."""
     worth = cells.pivot_table(
         index=["question", "seed"],
         columns="variant",
@@ -97,13 +165,7 @@ def _mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
         sort=False,
     )
     n_run = cells.groupby(["question", "seed"]).size().reindex(worth.index)
-    complete = worth[(n_run == cells["variant"].nunique()) & worth.notna().any(axis=1)]
-    found = complete.rank(axis=1, ascending=False, na_option="bottom")
-    low, high = _interval(found.to_numpy())
-    return pd.DataFrame(
-        {"rank": found.mean(), "rank_low": low, "rank_high": high, "blocks": len(found)},
-        index=worth.columns,
-    )
+    return worth[(n_run == cells["variant"].nunique()) & worth.notna().any(axis=1)]
 
 
 def _interval(found: NDArray[np.float64]) -> NDArray[np.float64]:

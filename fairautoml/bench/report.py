@@ -27,6 +27,9 @@ ABOUT = {
 }
 """What the columns of the table of ranks are called on the page."""
 
+FITS = {"task", "seed", "outcome", "reason"}
+"""Columns of the cells of a sweep of fits."""
+
 MOMENTS = 60
 """Points of a curve over time."""
 
@@ -43,7 +46,7 @@ def is_sweep(folder: Path) -> bool:
 
 
 def sweep_report(folder: Path) -> str:
-    """Return the page of a sweep of fits.
+    """Return the page of a sweep; one without fits has its summary only.
 
     Parameters
     ----------
@@ -53,16 +56,12 @@ def sweep_report(folder: Path) -> str:
     Raises
     ------
     RunFolderError
-        The tables are not those of a sweep of fits.
+        It has neither the cells of a sweep of fits nor a summary.
     """
     cells = pd.read_csv(folder / "cells.csv")
-    missing = {"task", "seed", "outcome", "reason"} - set(cells)
-    if missing:
-        raise RunFolderError(
-            f"{str(folder / 'cells.csv')!r} has no column {sorted(missing)[0]!r}: only sweeps of "
-            "fits have a page; read summary.md"
-        )
     manifest = read_json(folder, "manifest.json")
+    if not set(cells) >= FITS:
+        return sweep_page(_summed_up(folder, len(cells), manifest))
     ranked, blocks = _ranked(folder / "ranks.csv")
     curves = _curves(cells)
     failed = cells[cells["outcome"] == "failed"]
@@ -80,9 +79,45 @@ def sweep_report(folder: Path) -> str:
                 (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
             ),
             manifest=_shown(manifest),
-            command=f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume",
+            command=_command(name),
         )
     )
+
+
+def _summed_up(folder: Path, n_cells: int, manifest: dict[str, Any]) -> SweepView:
+    """Return what is known of a sweep of another kind: the table that it wrote itself."""
+    path = folder / "summary.csv"
+    if not path.is_file():
+        raise RunFolderError(
+            f"{str(folder)!r} has neither summary.csv nor the columns of a sweep of fits in "
+            "cells.csv; let fairautoml bench --resume finish it"
+        )
+    table = pd.read_csv(path)
+    # Words first: the first column names the row.
+    words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    table = table[[*words, *(name for name in table if name not in words)]]
+    rows = tuple(tuple(map(_shown_cell, row)) for row in table.itertuples(index=False))
+    name = str(manifest.get("sweep", folder.name))
+    return SweepView(
+        name=name,
+        about=f"{n_cells} cells.",
+        blocks=0,
+        ranked=(),
+        tables=(Table(title="Summary", about="", header=tuple(map(str, table)), rows=rows),),
+        curves=(),
+        curves_title="",
+        failures=None,
+        manifest=_shown(manifest),
+        command=_command(name),
+    )
+
+
+def _shown_cell(value: Any) -> str:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _command(name: str) -> str:
+    return f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume"
 
 
 def _about(cells: pd.DataFrame) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from fairautoml.bench.cells import CellRecord, write_text
+from fairautoml.bench.claims import claim_of
+from fairautoml.bench.measures import critical_difference, with_margin_rows
 from fairautoml.bench.ranks import MEANS, ranks
 from fairautoml.data.files import write_csv
 
@@ -15,6 +17,10 @@ SHOWN = (
     "search.overhead_fraction", "budget.overrun", "budget.used", "budget.usable", "wall_seconds",
 )  # fmt: skip
 """Columns of the page, of those that the fits have printed."""
+VERSUS = (
+    "versus_ours", "versus_ours_low", "versus_ours_high", "ours_reached", "ours_seconds",
+)  # fmt: skip
+"""Columns of the second table."""
 NOT_MEASURED = ("seed", "exit_code")
 
 
@@ -30,15 +36,15 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     folder : Path
         Where to.
     """
-    cells = pd.DataFrame([record.row() for record in records])
+    cells = pd.DataFrame([record.row() | claim_of(record.result) for record in records])
     summary = summarize(cells)
     write_csv(cells, folder / "cells.csv")
     write_csv(summary, folder / "summary.csv")
     text = page(cells, summary)
     if "variant" in cells:
-        table = ranks(cells)
+        table = ranks(with_margin_rows(cells))
         write_csv(table, folder / "ranks.csv")
-        text = ranks_page(table) + "\n" + text
+        text = f"{ranks_page(table)}{_apart(table, cells)}\n{text}"
     write_text(folder / "summary.md", text)
 
 
@@ -114,6 +120,28 @@ def ranks_page(table: pd.DataFrame) -> str:
         "seed, with its 95 % bootstrap interval; means over tasks.\n\n"
         + _markdown(["variant", "rank", *shown], rows)
     )
+
+
+def _apart(table: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """Return from which difference on mean ranks can be told apart, and the paired differences."""
+    questions = int(cells["question"].nunique())
+    text = ""
+    if len(table) > 1:
+        least = critical_difference(len(table), questions)
+        text = (
+            f"\nMean ranks that differ by less than {least:.2f} cannot be told apart (Nemenyi's "
+            f"critical difference of {len(table)} rows over {questions} questions, 5 %). A row "
+            "that ends with +margin is the same run, its candidates chosen with this library's "
+            "margin.\n"
+        )
+    if "versus_ours" not in table:
+        return text
+    shown = [name for name in VERSUS if name in table]
+    rows = [
+        [str(row["variant"]), *("-" if pd.isna(row[n]) else f"{row[n]:.4g}" for n in shown)]
+        for _, row in table.iterrows()
+    ]
+    return text + "\nAgainst this library:\n\n" + _markdown(["variant", *shown], rows)
 
 
 def _rank(row: "pd.Series[Any]") -> str:

@@ -13,6 +13,7 @@ from fairautoml.certification.claims import (
     claim_from_counts,
     floor_from_counts,
 )
+from fairautoml.certification.column_prints import column_prints, print_keys
 from fairautoml.certification.issuing import (
     Terms,
     certify,
@@ -62,6 +63,7 @@ __all__ = [
     "certify",
     "claim_from_counts",
     "claim_from_rows",
+    "column_prints",
     "eps_within_reach",
     "floor_from_counts",
     "floor_from_rows",
@@ -70,6 +72,7 @@ __all__ = [
     "level_of",
     "passed_before",
     "plan_certification",
+    "print_keys",
     "publish",
     "row_keys",
     "rows_needed",

@@ -188,6 +188,24 @@ class Ledger:
                 index=index, level=level, delta=delta, mode=mode, previous=previous, entry=entry
             )
 
+    def check(self, keys: NDArray[np.uint64], *, delta: float, mode: Openings) -> None:
+        """Refuse terms that differ from those at the first opening; nothing is opened.
+
+        Parameters
+        ----------
+        keys, delta, mode
+            As in ``open``.
+
+        Raises
+        ------
+        InputError
+            Other terms than at the first opening.
+        StorageCorruptError
+            An entry was changed or removed.
+        """
+        with self._chain.locked() as (_, entries):
+            _check_terms(_history(entries, keys), delta, mode)
+
     def record(self, opening: Opening, verdict: Verdict) -> bool:
         """Note what came of an opening; return whether its numbers may be shown.
 

@@ -61,22 +61,28 @@ def _lines(certificate: Certificate) -> Iterator[str]:
             "nor numbers that would give them away."
         )
     yield ""
+    if opening.index > 0:
+        yield from _opened(certificate)
+    else:
+        yield "opening     none: no rows were opened for it"
+    yield f"model       {certificate.model}"
+    libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
+    yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")
+    yield ""
+    yield certificate.caveat
+
+
+def _opened(certificate: Certificate) -> Iterator[str]:
+    opening, subject = certificate.opening, certificate.subject
     yield f"opening     {opening.index} ({opening.mode}), level {opening.level:.6g}"
     yield f"            of delta {opening.delta:g}; ledger entry {opening.entry}"
     yield (
         f"candidate   {certificate.position + 1} of {len(subject.models)} "
         f"({certificate.procedure}), from the fairest to the most accurate"
     )
-    yield f"model       {certificate.model}"
     yield f"data        {subject.data}"
-    yield (
-        f"rows        {_drawn(subject)}"
-        + (f", whole entities of {subject.entities}" if subject.entities else "")
-    )
-    libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
-    yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")
-    yield ""
-    yield certificate.caveat
+    entities = f", whole entities of {subject.entities}" if subject.entities else ""
+    yield f"rows        {_drawn(subject)}{entities}"
 
 
 def _drawn(subject: Subject) -> str:

@@ -10,7 +10,7 @@ from fairautoml.certifying.inner import InnerTarget, inner_target_of
 from fairautoml.certifying.ledgers import ledger_of
 from fairautoml.certifying.naming import data_hash, model_hash
 from fairautoml.certifying.planned import RowPlan, plan_rows
-from fairautoml.certifying.setting_aside import Division, row_plan, set_aside
+from fairautoml.certifying.setting_aside import Division, prints_of, row_plan, set_aside
 from fairautoml.certifying.vault import Reading, Vault
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ledger_of",
     "model_hash",
     "plan_rows",
+    "prints_of",
     "row_plan",
     "set_aside",
     "without_rows",

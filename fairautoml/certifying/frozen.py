@@ -22,7 +22,6 @@ from fairautoml.certification import (
 from fairautoml.certification.claims import label_of
 from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed, claimed
-from fairautoml.certifying.ledgers import ledger_of
 from fairautoml.certifying.naming import model_hash
 from fairautoml.certifying.setting_aside import Division
 from fairautoml.certifying.vault import Source, Vault
@@ -212,7 +211,7 @@ def judge_frozen(
         evidence.extend(vault.evidence(classifiers, claims, wishes.min_score, dataset))
         return evidence
 
-    certificates = _opened(vault, read, subject, ledger_of(wishes.ledger, vault.columns), terms)
+    certificates = _opened(vault, read, subject, vault.ledger(wishes), terms)
     return Certified(
         entries=frozen.entries,
         certificates=certificates,

@@ -2,7 +2,8 @@
 
 Not in the run folder: a second fit of the same rows would have another folder and know nothing
 of the first. The ledger belongs to the user, one file for all tables with the same columns, so
-that another seed, a part or a renamed file of the same rows is found again.
+that another seed, a part or a renamed file of the same rows is found again; and so is the same
+table with columns that were added, dropped or renamed, by what the other columns hold.
 """
 
 import functools
@@ -12,6 +13,9 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fairautoml.certification import Ledger
 from fairautoml.certification.sealing import seal_of
 from fairautoml.exceptions import DegradedWarning
@@ -20,7 +24,7 @@ STATE_HOME = "FAIRAUTOML_STATE_HOME"
 """Names the folder of the user's ledgers."""
 
 
-def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
+def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint64]) -> Ledger:
     """Return the ledger for a table, its folder made.
 
     Parameters
@@ -30,6 +34,9 @@ def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
         ``$XDG_STATE_HOME`` or ``~/.local/state``.
     columns : iterable of str
         Of the table.
+    prints : ndarray of uint64, shape (n_telling,)
+        Of its columns, from ``column_prints``: a table that has one in common with an earlier one
+        has its ledger.
 
     Raises
     ------
@@ -58,7 +65,20 @@ def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
         )
         warnings.warn(msg, DegradedWarning, stacklevel=5)
         folder = Path(_of_process().name)
-    return Ledger(folder / name)
+    return Ledger(folder / _known(folder / "tables", prints, name))
+
+
+def _known(folder: Path, prints: NDArray[np.uint64], name: str) -> str:
+    """Return the ledger's name under which a table is known, from now on by all its columns."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    marks = [folder / f"{one:016x}" for one in prints.tolist()]
+    found = next((mark.read_text(encoding="ascii") for mark in marks if mark.is_file()), name)
+    for mark in marks:
+        if not mark.is_file():
+            partial = mark.with_name(f".{mark.name}.{os.getpid()}.tmp")
+            partial.write_text(found, encoding="ascii")
+            partial.replace(mark)
+    return found
 
 
 def _state_home() -> Path:

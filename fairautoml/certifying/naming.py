@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 
 class _Hasher(NumpyHasher):  # type: ignore[misc]
-    """Hashes records by their fields: the bytes between them are nobody's and change."""
+    """Hashes values only: neither the bytes between the fields of records nor what is shared.
+
+    Models that came from a worker share no parts with each other; those trained here may.
+    """
+
+    def memoize(self, obj: Any) -> None:
+        """Remember nothing, so that an object is hashed in full wherever it stands."""
+        del obj
 
     def save(self, obj: Any) -> None:
         """Hash one object; called for each part of it."""

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml.certification import Reason
+from fairautoml.certification import Reason, column_prints
+from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed, by_label, claimed
 from fairautoml.certifying.naming import data_hash, row_hashes
 from fairautoml.certifying.planned import RowPlan, plan_rows
@@ -80,10 +81,7 @@ def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Divisio
         ``split="time"`` comes without times, or times without it.
     """
     asked = wishes.certificate
-    if (inputs.time is None) is (asked.split == "time"):
-        raise ParameterError(
-            "split='time' needs fit(..., time=) and time= needs split='time': give both or none"
-        )
+    _check_time(inputs, asked)
     if asked.certify is False and inputs.groups is None and inputs.time is None:
         plan = RowPlan(fraction=None, reason=Reason.NO_CERTIFICATION_SET)
         return Division(inputs=inputs, entities=None, vault=None, plan=plan, n_rows=0)
@@ -100,12 +98,21 @@ def row_plan(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> RowPlan:
 
     Raises
     ------
-    InputError
+    InputError, ParameterError
         As in ``set_aside``.
     """
+    _check_time(inputs, wishes.certificate)
     if wishes.certificate.certify is False:
         return RowPlan(fraction=None, reason=Reason.NO_CERTIFICATION_SET)
     return _Draw(inputs, wishes, options).plan()
+
+
+def _check_time(inputs: Inputs, asked: CertificateWishes) -> None:
+    if (inputs.time is None) is (asked.split == "time"):
+        raise ParameterError(
+            "split='time' needs fit(..., time=) and time= needs split='time': give both or none "
+            "(--split time and --time-column)"
+        )
 
 
 class _Draw:
@@ -236,7 +243,19 @@ class _Draw:
                 entities=self.entity_name or ("groups" if self.entities is not None else ""),
                 split=self.asked.split,
             ),
+            prints=prints_of(frame),
         )
+
+
+def prints_of(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return what a table is known by when its columns were chosen, renamed or derived anew.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        All rows, from ``fairautoml.data.parts.identity``.
+    """
+    return column_prints(frame.drop(columns="y"), frame["y"])
 
 
 def _numbered(values: Any, X: Any, argument: str) -> tuple[NDArray[np.int64] | None, str]:

@@ -13,14 +13,18 @@ from fairautoml.certification import (
     Claim,
     Evidence,
     Floor,
+    Ledger,
     Rows,
     claim_from_counts,
     claim_from_rows,
     floor_from_counts,
     floor_from_rows,
+    print_keys,
     row_keys,
 )
+from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed
+from fairautoml.certifying.ledgers import ledger_of
 from fairautoml.data._align import Inputs
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.groups import GroupSchema
@@ -75,6 +79,8 @@ class Vault:
         Whose row it is.
     source : Source
         Where they came from.
+    prints : ndarray of uint64, shape (n_telling,)
+        Of the columns of the whole table, from ``column_prints``.
     """
 
     def __init__(
@@ -83,21 +89,19 @@ class Vault:
         frame: pd.DataFrame,
         entities: NDArray[np.integer] | None,
         source: Source,
+        prints: NDArray[np.uint64],
     ) -> None:
         self.source = source
+        self._prints = prints
+        self._ledger: Ledger | None = None
         self.n_rows = len(frame)
         self._inputs = inputs
         self._frame = frame
         self._entities = entities
 
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns that tell rows apart."""
-        return list(self._frame.columns)
-
     def keys(self, salt: str) -> NDArray[np.uint64]:
-        """Return what a ledger knows the rows by."""
-        return row_keys(self._frame, salt)
+        """Return what a ledger knows the rows by, and the table that they are from."""
+        return np.union1d(row_keys(self._frame, salt), print_keys(self._prints, salt))
 
     def check(self, reading: Reading) -> None:
         """Refuse rows that could not be read at the end, before the first trial.
@@ -113,6 +117,27 @@ class Vault:
             A value is of a type or a class that the search rows do not have.
         """
         self._read(reading)
+
+    def ledger(self, wishes: CertificateWishes) -> Ledger:
+        """Return the ledger of the rows; refuse terms it will not take, before the first trial.
+
+        Parameters
+        ----------
+        wishes : CertificateWishes
+            Error probability, how openings share it, and the ledger if one is named.
+
+        Raises
+        ------
+        InputError
+            The rows were opened on other terms before.
+        StorageCorruptError
+            The ledger was changed.
+        """
+        if self._ledger is None:
+            ledger = ledger_of(wishes.ledger, self._frame.columns, self._prints)
+            ledger.check(self.keys(ledger.salt), delta=wishes.delta, mode=wishes.openings)
+            self._ledger = ledger
+        return self._ledger
 
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
         """Return features, cells and labels, read as the search rows were."""

@@ -26,6 +26,7 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     as_json : bool
         Show one line of JSON instead of text.
     """
+    from fairautoml.bench.fronts import held_front
     from fairautoml.text import result_of
 
     tables = request.open()
@@ -34,6 +35,8 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     result = {"dataset": request.data, **result_of(model)}
     if tables.held is not None:
         result["holdout"] = tables.held.judge(model)
+        if as_json and "gap" in result["holdout"] and "accuracy" in result["holdout"]:
+            result["holdout_front"] = held_front(model, tables.held)
     show_result(result, model, as_json=as_json)
     return exit_code(model)
 

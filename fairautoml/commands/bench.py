@@ -3,7 +3,7 @@
 import argparse
 
 from fairautoml.arguments import count
-from fairautoml.commands._base import Command
+from fairautoml.commands._base import Command, say
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,15 +12,22 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FOLDER", required=True, help="where results go")
     add("--resume", action="store_true", help="redo only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="fits at a time (default: 1)")
+    add("--report", action="store_true", help="also write FOLDER/report.html")
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.bench.dispatch import run_any
+    from fairautoml.bench.report import is_sweep, sweep_report
 
     sweep, out = Path(arguments.sweep), Path(arguments.out)
-    return run_any(sweep, out, resume=arguments.resume, n_jobs=arguments.jobs)
+    code = run_any(sweep, out, resume=arguments.resume, n_jobs=arguments.jobs)
+    if arguments.report and is_sweep(out):
+        page = out / "report.html"
+        page.write_text(sweep_report(out), encoding="utf-8")
+        say(f"written: {page}")
+    return code
 
 
 COMMAND = Command(about="run a sweep of fits, or a simulation", arguments=_arguments, run=_run)

@@ -1,6 +1,7 @@
 """``fairautoml dashboard``: the trials of a run in optuna-dashboard, live."""
 
 import argparse
+from typing import Any
 
 from fairautoml.arguments import count
 from fairautoml.commands._base import OK, Command, say
@@ -17,7 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
-    from wsgiref.simple_server import WSGIRequestHandler, make_server
+    from wsgiref.simple_server import WSGIRequestHandler
 
     from fairautoml.store.viewing import dashboard
 
@@ -26,13 +27,26 @@ def _run(arguments: argparse.Namespace) -> int:
             """Say nothing of single requests."""
 
     application = dashboard(Path(arguments.run_dir))
-    with make_server(HOST, arguments.port, application, handler_class=Quiet) as server:
+    with _server(arguments.port, application, Quiet) as server:
         say(f"http://{HOST}:{server.server_port} shows the trials; Ctrl-C ends it")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             return OK
     return OK
+
+
+def _server(port: int, application: Any, handler: Any) -> Any:
+    """Return a server on the port, which another program may already hold."""
+    from wsgiref.simple_server import make_server
+
+    from fairautoml.exceptions import ParameterError
+
+    try:
+        return make_server(HOST, port, application, handler_class=handler)
+    except (OSError, OverflowError) as error:
+        msg = f"--port {port}: cannot listen on it ({error}); choose another one from 1 to 65535"
+        raise ParameterError(msg) from error
 
 
 COMMAND = Command(about="show the trials of a run, live", arguments=_arguments, run=_run)

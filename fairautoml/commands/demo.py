@@ -1,10 +1,14 @@
 """``fairautoml demo``: a run on an embedded population whose truth is known."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from fairautoml.arguments import run_arguments
 from fairautoml.commands._base import Command, say
 from fairautoml.commands._fitting import exit_code, run_fit, show_result
+
+if TYPE_CHECKING:
+    from fairautoml.automl import Estimator
 
 SENSITIVE = "sex"
 CONSTRAINT = "equalized_odds_difference <= 0.05"
@@ -14,7 +18,7 @@ SECONDS = 30.0
 
 def _run(arguments: argparse.Namespace) -> int:
     from fairautoml.asked import TableRequest, estimator_of
-    from fairautoml.sources import Roles, lending_truth
+    from fairautoml.data.roles import Roles
     from fairautoml.text import result_of
 
     if arguments.time is None and arguments.trials is None:
@@ -32,10 +36,34 @@ def _run(arguments: argparse.Namespace) -> int:
     run_fit(model, request, source)
 
     say(f"counting the true rates on {TRUTH_ROWS:,} new people")
-    truth = lending_truth(model, list(source.X.columns), SENSITIVE, TRUTH_ROWS)
+    truth = _truth(model, list(source.X.columns))
     result = {"dataset": "lending", **result_of(model), "population": truth}
     show_result(result, model, as_json=arguments.json)
     return exit_code(model)
+
+
+def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
+    """Return the rates and gaps of a model on new people of the embedded population."""
+    import json
+
+    import numpy as np
+
+    from fairautoml.data.lending import LendingPopulation
+
+    def decide(people: Any) -> Any:
+        return (model.predict(people[columns]) == model.positive_class_).astype(np.int64)
+
+    rates = LendingPopulation().true_rates(decide, sensitive=SENSITIVE, n_rows=TRUTH_ROWS)
+    spread = rates.max() - rates.min()
+    return {
+        "n_rows": TRUTH_ROWS,
+        "sensitive": SENSITIVE,
+        "rates": json.loads(rates.to_json(orient="index")),
+        "true_gap": {
+            "equalized_odds_difference": float(max(spread["tpr"], spread["fpr"])),
+            "demographic_parity_difference": float(spread["selection"]),
+        },
+    }
 
 
 COMMAND = Command(about="a run on an embedded population", arguments=run_arguments, run=_run)

@@ -267,6 +267,20 @@ def check_bins(bins: object) -> None:
         raise InputError(f"sensitive_bins is {bins!r}; {BINS_HELP}")
 
 
+def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bins as values that a file of JSON holds.
+
+    Parameters
+    ----------
+    bins : mapping of str to sequence of float or "quantiles"
+        Cuts by column; sequences of any kind.
+    """
+    return {
+        name: cuts if isinstance(cuts, str) else np.asarray(cuts).ravel().tolist()
+        for name, cuts in bins.items()
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberPolicy:
     """Which sensitive columns of numbers are cut into bands, and which are kept as scales.

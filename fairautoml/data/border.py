@@ -318,7 +318,7 @@ def _without_proxies(
             msg = (
                 f"feature(s) {', '.join(map(repr, names))} of X give away sensitive "
                 f"{system.name!r}. Keep them with sensitive_in_X='allow' or leave them out with "
-                "sensitive_in_X='drop'."
+                "sensitive_in_X='drop' (--drop COLUMN)."
             )
             warn(msg, DegradedWarning, stacklevel=3)
     return schema, matrix

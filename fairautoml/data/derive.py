@@ -25,6 +25,7 @@ COMPARISON = re.compile(
     rf"^(?P<source>.+?)\s*(?P<operator>{'|'.join(OPPOSITES)})\s*(?P<value>.+)$"
 )
 BINS_HELP = "write column:cut,cut or column:quantiles"
+OVERLAPPING_HELP = "write name=column,column, such as identity=black,muslim"
 DERIVE_HELP = "write name=column<=number, name=column==text or name=column:cut,cut"
 KEEP_HELP = "write column=value,value"
 
@@ -157,6 +158,33 @@ def parse_bins(text: str) -> tuple[str, list[float] | str]:
         return name, [float(cut) for cut in cuts.split(",")]
     except ValueError:
         raise InputError(f"bins is {text!r}; {BINS_HELP}") from None
+
+
+def parse_overlapping(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read which indicator columns say who is in groups that may overlap.
+
+    Parameters
+    ----------
+    text : str
+        ``"identity=black,muslim,female"``.
+
+    Returns
+    -------
+    name : str
+        What the groups are called together.
+    columns : tuple of str
+        One column per group.
+
+    Raises
+    ------
+    InputError
+        The text has another form, or names a column twice.
+    """
+    name, _, listed = (part.strip() for part in text.partition("="))
+    columns = tuple(column.strip() for column in listed.split(","))
+    if not name or not all(columns) or len(set(columns)) < len(columns):
+        raise InputError(f"overlapping is {text!r}; {OVERLAPPING_HELP}, each once")
+    return name, columns
 
 
 def _number(text: str, whole: str) -> float:

@@ -132,15 +132,32 @@ def plain_numbers(y: Any) -> NDArray[np.float64]:
     """
     check_given(y)
     values = _one_column(y)
-    _check_complete(values)
+    _check_complete(values, "finite numbers")
+    dtype: Any = values.dtype
+    if dtype.kind in "mM":
+        # As a number it would be nanoseconds since some date, which nobody means.
+        msg = (
+            f"y holds dates or times ({dtype}); regression needs numbers. Give them in a "
+            "unit of your choice, such as days: (y - y.min()) / pandas.Timedelta(days=1)."
+        )
+        raise InputError(msg)
     try:
-        return values.to_numpy(dtype=np.float64).copy()
+        numbers = values.to_numpy(dtype=np.float64).copy()
     except (TypeError, ValueError) as error:
         msg = (
             f"y holds something else than numbers ({error}); regression needs numbers. For "
             "classes use FairAutoML."
         )
         raise InputError(msg) from error
+    # Lists and texts such as "inf" and "nan" are numbers only now.
+    strange = int((~np.isfinite(numbers)).sum())
+    if strange:
+        msg = (
+            f"y has {strange} number(s) among {len(numbers)} that are infinite or NaN. Give "
+            "finite numbers, or remove those rows from X, y and sensitive."
+        )
+        raise InputError(msg)
+    return numbers
 
 
 def check_given(y: Any) -> None:
@@ -263,10 +280,10 @@ def _one_column(y: Any) -> "pd.Series[Any]":
     return columns[0]
 
 
-def _check_complete(values: "pd.Series[Any]") -> None:
+def _check_complete(values: "pd.Series[Any]", wanted: str = "labels") -> None:
     dtype: Any = values.dtype
     if dtype.kind == "c":
-        msg = f"Complex data not supported: y has dtype {dtype}. Give two labels."
+        msg = f"Complex data not supported: y has dtype {dtype}. Give {wanted}."
         raise InputError(msg)
     missing = int(values.isna().sum())
     if missing:
@@ -277,7 +294,7 @@ def _check_complete(values: "pd.Series[Any]") -> None:
         raise InputError(msg)
     if dtype.kind == "f" and np.isinf(values.to_numpy(dtype=np.float64)).any():
         msg = (
-            "Input y contains infinity or a value too large for dtype('float64'). Give two labels."
+            f"Input y contains infinity or a value too large for dtype('float64'). Give {wanted}."
         )
         raise InputError(msg)
 

@@ -30,7 +30,7 @@ LEAST_LOCAL_ROWS = 100
 LEAST_RATE = 1e-3
 """Corrected rates are kept inside [1e-3, 1]."""
 
-BY_CHANCE = 0.01
+BY_CHANCE = 0.1
 """Two proxies whose guesses would be as dependent by chance with this probability tell nothing."""
 
 LEVEL = 0.95

@@ -187,7 +187,7 @@ def pose(rows: ScoreRows, goal: Goal) -> Posed:
     names = {target.system.name for target in targets}
     # A rule cannot have one threshold for each of several groups of the same person.
     one_system = len(names) == 1 and not targets[0].system.overlapping
-    system = targets[0].system if one_system else _finest(rows.n_cells)
+    system = targets[0].system if one_system else _finest(targets, rows.n_cells)
     if one_system:
         itself = _itself(system)
         targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
@@ -253,9 +253,24 @@ def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
     return len(parts) == len(set(parts))
 
 
-def _finest(n_cells: int) -> GroupSystem:
-    cells = np.arange(n_cells, dtype=np.int32)
-    return GroupSystem(name="cells", labels=tuple(str(c) for c in cells), of_cell=cells)
+def _finest(targets: Sequence[Target], n_cells: int) -> GroupSystem:
+    """Return the finest cells, each named by the groups that its people belong to."""
+    systems = {target.system.name: target.system for target in targets}
+    labels = tuple(
+        " & ".join(_belongs(system, cell) for system in systems.values())
+        for cell in range(n_cells)
+    )
+    return GroupSystem(name="cells", labels=labels, of_cell=np.arange(n_cells, dtype=np.int32))
+
+
+def _belongs(system: GroupSystem, cell: int) -> str:
+    if system.masks is None:
+        at = int(system.of_cell[cell])
+        return f"no {system.name}" if at < 0 else system.labels[at]
+    found = [
+        label for label, inside in zip(system.labels, system.masks, strict=True) if inside[cell]
+    ]
+    return " + ".join(found) if found else f"no {system.name}"
 
 
 def _itself(system: GroupSystem) -> GroupSystem:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairautoml.report.documents import Documents
-from fairautoml.report.page import visible
+from fairautoml.report.page import short, visible
 from fairautoml.report.view import RATES, RunView
 from fairautoml.report.viewing import view_of
 
@@ -64,6 +64,10 @@ def card_of(documents: Documents) -> dict[str, Any]:
                 else {"score": reference.score, "gap": reference.gap, "learner": reference.learner}
             ),
             "margin": view.summary.get("margin"),
+            "constraints": {
+                item.name: {"value": item.value, "gap": item.gap, "limit": item.limit}
+                for item in view.measured
+            },
         },
         "groups": {
             system.name: {
@@ -74,6 +78,10 @@ def card_of(documents: Documents) -> dict[str, Any]:
                 }
                 for group in system.groups
             }
+            for system in view.systems
+        },
+        "levelling_down": {
+            system.name: [item.rate for item in system.levelling if item.down]
             for system in view.systems
         },
         "certificate": documents.certificate,
@@ -115,7 +123,9 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
         yield from ("", f"### Rates by {_safe(system.name)}", "", *_rates(view, system.name))
     yield from ("", "## Certificate", "")
     text = documents.certificate_text.strip()
-    yield from (("```text", text, "```") if text else ("None.",))
+    # Longer than any run of backticks inside, so that no name ends it.
+    fence = "`" * (3 + text.count("`"))
+    yield from ((f"{fence}text", text, fence) if text else ("None.",))
     yield from ("", "## Environment", "", f"- Seed {view.summary.get('seed')}")
     yield from (f"- {_safe(name)} {_safe(str(v))}" for name, v in sorted(view.versions.items()))
     yield from ("", "## Limits", "", *(f"- {limit}" for limit in LIMITS))
@@ -135,7 +145,10 @@ def _measured(view: RunView) -> Iterator[str]:
     if view.limit is not None:
         gap = "undefined" if served.gap is None else f"{served.gap:.4f}"
         met = "meets" if served.feasible else "misses"
-        yield f"- Largest gap: {gap} (limit {view.limit}); {met} the constraint on these rows"
+        yield f"- Largest gap: {gap}; {met} the constraint on these rows"
+        for item in view.measured:
+            value = "undefined" if item.value is None else f"{item.value:.4f}"
+            yield f"- {_safe(item.name)}: {value} (its gap may be {short(item.limit)} at the most)"
     if reference is not None and not reference.served and reference.gap is not None:
         yield (
             f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
@@ -156,6 +169,13 @@ def _rates(view: RunView, name: str) -> Iterator[str]:
         yield f"| {_safe(group.label)} | {rows} | " + " | ".join(cells) + " |"
     yield ""
     yield "Without the constraint → as served; `-` is undefined, or too small to be published."
+    for item in system.levelling:
+        if item.down:
+            yield ""
+            yield (
+                f"Levelled down: the gap in {item.rate} closed from {_percent(item.before)} to "
+                f"{_percent(item.after)}; {item.n_worse} group(s) lost by it and none gained."
+            )
 
 
 def _percent(rate: float | None) -> str:
@@ -163,7 +183,7 @@ def _percent(rate: float | None) -> str:
 
 
 _ESCAPED: Mapping[int, str] = {
-    **{ord(sign): f"\\{sign}" for sign in "\\`*_[]|#"},
+    **{ord(sign): f"\\{sign}" for sign in "\\`*_[]|#~$"},
     **{ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"},
 }
 

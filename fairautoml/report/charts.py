@@ -1,9 +1,10 @@
 """The geometry of the pictures: data in, positions and texts out; templates draw them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairautoml.report.view import DASH, RATES, RunView, System
+from fairautoml.report.view import DASH, RATES, Row, RunView, System
 
 WIDTH, HEIGHT = 720.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 48.0
@@ -127,49 +128,59 @@ def pareto_chart(view: RunView) -> ParetoChart | None:
     view : RunView
         The run.
     """
-    known = [row for row in view.rows if row.gap is not None]
-    if view.limit is None or not known:
+    known = [row for row in view.rows if view.across(row) is not None]
+    if view.border is None or not known:
         return None
     # What is far worse than the front in both ways would only press it together.
-    core = [row for row in known if row.served or (row.front and not row.constant)]
-    gaps = [value for row in core for value in (row.gap, row.gap_high) if value is not None]
+    core = [row for row in known if row.served or (row.front and not row.constant)] or known
+    x = _across(view, core)
     scores = [row.score for row in core]
-    x = nice_axis(
-        0.0, max(*gaps, 1.3 * view.limit), LEFT, WIDTH - RIGHT, "largest gap between groups"
-    )
-    y = nice_axis(min(scores), max(scores), HEIGHT - BOTTOM, TOP, view.objective)
+    y = nice_axis(min(scores), max(scores), HEIGHT - BOTTOM, TOP, view.up_title)
     dots = []
     for row in reversed(known):
-        if not (x.shows(row.gap) and y.shows(row.score)):
+        place = view.across(row)
+        if place is None or not (x.shows(place) and y.shows(row.score)):
             continue
         kind = "front" if row.front else "feasible" if row.feasible else "infeasible"
-        gap = 0.0 if row.gap is None else row.gap
-        interval = row.front or row.served
+        # The interval is of the largest gap, which another limit may belong to.
+        interval = (row.front or row.served) and view.one_limit
         dots.append(
             Dot(
                 rank=row.rank,
-                x=x.at(gap),
+                x=x.at(place),
                 y=y.at(row.score),
                 low=_clipped(x, row.gap_low) if interval else None,
                 high=_clipped(x, row.gap_high) if interval else None,
                 kind="served" if row.served else kind,
                 label=(
-                    f"rank {row.rank}: {view.objective} {row.score:.4f}, gap {gap:.4f}, "
+                    f"rank {row.rank}: {view.objective} {row.score:.4f}, "
+                    f"{view.across_title} {place:.4f}, "
                     f"{row.learner}, {row.mitigations}"
                 ),
             )
         )
     order = {"infeasible": 0, "feasible": 1, "front": 2, "served": 3}
     dots.sort(key=lambda dot: order[dot.kind])
-    shown = [row for row in view.front if y.shows(row.score)]
+    shown = [(view.across(row), row.score) for row in view.front if y.shows(row.score)]
     return ParetoChart(
         x=x,
         y=y,
         dots=tuple(dots),
-        line=" ".join(f"{x.at(row.gap or 0.0)},{y.at(row.score)}" for row in shown),
-        limit=x.at(view.limit),
+        line=" ".join(f"{x.at(at)},{y.at(score)}" for at, score in shown if at is not None),
+        limit=x.at(view.border),
         n_outside=len(known) - len(dots),
     )
+
+
+def _across(view: RunView, core: Sequence[Row]) -> Axis:
+    """Return the axis of gaps, or of excesses over limits that differ."""
+    places = [place for row in core if (place := view.across(row)) is not None]
+    if not view.one_limit:
+        low, high = min(0.0, *places), max(0.02, *places)
+        return nice_axis(low, high, LEFT, WIDTH - RIGHT, view.across_title)
+    ends = [row.gap_high for row in core if row.gap_high is not None]
+    high = max(*places, *ends, 1.3 * (view.limit or 0.0))
+    return nice_axis(0.0, high, LEFT, WIDTH - RIGHT, view.across_title)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,7 +306,7 @@ def history_chart(view: RunView) -> HistoryChart | None:
     end = max(float(view.summary.get("seconds") or 0.0), moments[-1].seconds)
     x = nice_axis(0.0, end, LEFT, WIDTH - RIGHT, "seconds")
     scores = [moment.score for moment in moments]
-    y = nice_axis(min(scores), max(scores), HEIGHT * 0.7 - BOTTOM, TOP, f"best {view.objective}")
+    y = nice_axis(min(scores), max(scores), HEIGHT * 0.7 - BOTTOM, TOP, f"best {view.up_title}")
     path = [f"M{x.at(moments[0].seconds)},{y.at(moments[0].score)}"]
     path += [f"H{x.at(moment.seconds)}V{y.at(moment.score)}" for moment in moments[1:]]
     path.append(f"H{x.at(end)}")

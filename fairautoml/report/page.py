@@ -135,7 +135,9 @@ def _environment() -> Environment:
             visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
         ),
     )
-    environment.filters.update(percent=percent, number=number, seconds=duration, lines=lines)
+    environment.filters.update(
+        percent=percent, number=number, short=short, seconds=duration, lines=lines
+    )
     environment.globals["rate_charts"] = rate_charts
     return environment
 
@@ -162,6 +164,17 @@ def number(value: float | None, places: int = 4) -> str:
         Digits after the point.
     """
     return DASH if value is None else f"{value:.{places}f}"
+
+
+def short(value: float) -> str:
+    """Return a limit as the user would write it: 0.2, not 0.19999999999999996.
+
+    Parameters
+    ----------
+    value : float
+        A limit.
+    """
+    return f"{value:.6g}"
 
 
 def duration(value: float | None) -> str:

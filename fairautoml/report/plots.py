@@ -1,9 +1,10 @@
 """The pictures of a run as matplotlib axes, for those who want to go on drawing."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fairautoml.exceptions import MissingExtraError, ParameterError
-from fairautoml.report.view import RunView
+from fairautoml.report.view import Row, RunView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,36 +33,33 @@ def plot_pareto(view: RunView, ax: "Axes | None" = None) -> "Axes":
     if view.limit is None:
         raise ParameterError("plot_pareto needs a run with a constraint; this one had none")
     axes = _axes(ax)
-    known = [row for row in view.rows if row.gap is not None]
+    known = [row for row in view.rows if view.across(row) is not None]
     for feasible, style, name in ((True, "o", "meets the constraint"), (False, "x", "does not")):
         rows = [r for r in known if bool(r.feasible) is feasible and not r.front and not r.served]
-        at = [row.gap or 0.0 for row in rows], [row.score for row in rows]
+        at = [view.across(row) or 0.0 for row in rows], [row.score for row in rows]
         axes.plot(*at, style, color=GREY, markersize=4, fillstyle="none", label=name)
     front = view.front
-    gaps, scores = [row.gap or 0.0 for row in front], [row.score for row in front]
-    axes.plot(gaps, scores, color=BLUE, marker="o", markersize=5, label="Pareto front")
-    axes.hlines(
-        scores,
-        [
-            gap if row.gap_low is None else row.gap_low
-            for row, gap in zip(front, gaps, strict=True)
-        ],
-        [
-            gap if row.gap_high is None else row.gap_high
-            for row, gap in zip(front, gaps, strict=True)
-        ],
-        color=BLUE,
-        alpha=0.35,
-    )
-    axes.axvline(view.limit, color=RED, linestyle="--", label=f"limit {view.limit}")
-    served = view.served
-    if served.gap is not None:
-        at = ([served.gap], [served.score])
+    places, scores = [view.across(row) or 0.0 for row in front], [row.score for row in front]
+    axes.plot(places, scores, color=BLUE, marker="o", markersize=5, label="Pareto front")
+    if view.one_limit:
+        _intervals(axes, front)
+    limit = f"limit {view.limit:.6g}" if view.one_limit else "limits"
+    axes.axvline(view.border or 0.0, color=RED, linestyle="--", label=limit)
+    place = view.across(view.served)
+    if place is not None:
+        at = ([place], [view.served.score])
         axes.plot(*at, color=ORANGE, marker="D", markersize=9, label="served")
-    axes.set_xlabel("largest gap between groups")
-    axes.set_ylabel(view.objective)
+    axes.set_xlabel(view.across_title)
+    axes.set_ylabel(view.up_title)
     axes.legend()
     return axes
+
+
+def _intervals(axes: "Axes", front: Sequence[Row]) -> None:
+    """Draw the bootstrap intervals of the gaps."""
+    for row in front:
+        if row.gap_low is not None and row.gap_high is not None:
+            axes.hlines(row.score, row.gap_low, row.gap_high, color=BLUE, alpha=0.35)
 
 
 def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
@@ -103,7 +101,7 @@ def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
             label=name,
         )
     axes.set_xlabel("seconds")
-    axes.set_ylabel(f"best {view.objective}")
+    axes.set_ylabel(f"best {view.up_title}")
     axes.legend()
     return axes
 

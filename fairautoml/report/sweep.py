@@ -84,8 +84,8 @@ class SweepView:
         The search over time, empty when nothing is known about it.
     curves_title : str
         What the curves measure.
-    failures : tuple of (str, str, str)
-        Task, seed and reason.
+    failures : tuple of (str, str, str) or None
+        Task, seed and reason; None where the sweep does not say.
     manifest : mapping of str to str
         Machine, versions, commit.
     command : str
@@ -99,7 +99,7 @@ class SweepView:
     tables: tuple[Table, ...]
     curves: tuple[Curve, ...]
     curves_title: str
-    failures: tuple[tuple[str, str, str], ...]
+    failures: tuple[tuple[str, str, str], ...] | None
     manifest: Mapping[str, str]
     command: str
 

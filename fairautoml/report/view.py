@@ -13,6 +13,9 @@ RATES = {
 }
 """Group rates that are shown, and what they are called."""
 
+SAME = 1e-9
+"""Rates closer than this are equal."""
+
 DASH = "\N{EN DASH}"
 """Stands for what has no value."""
 
@@ -34,6 +37,8 @@ class Row:
         Place, turn, number of trials that it is made of.
     score : float
         Objective, cross-fitted.
+    excess : float or None
+        The most that a gap exceeds its own limit by, negative when all are below; None like gap.
     gap, gap_low, gap_high : float or None
         Largest gap with its bootstrap interval; None when undefined or nothing is constrained.
     feasible : bool or None
@@ -57,6 +62,7 @@ class Row:
     trial: int
     n_models: int
     score: float
+    excess: float | None
     gap: float | None
     gap_low: float | None
     gap_high: float | None
@@ -77,6 +83,21 @@ class Row:
         """Both mitigations in one text."""
         names = [n for n in (self.mitigation, self.mitigator) if n not in ("none", "")]
         return " + ".join(names) if names else "none"
+
+    @property
+    def how_made(self) -> str:
+        """The mitigations as a part of a sentence."""
+        return "no mitigation" if self.mitigations == "none" else self.mitigations
+
+    @property
+    def met(self) -> str:
+        """Whether it meets the constraints, in a mark and words."""
+        if self.feasible is None:
+            return DASH
+        if self.feasible:
+            return "✓ met"
+        # Equal for everybody, but no choice: the search does not count it as meeting anything.
+        return "✗ one decision for all" if self.constant else "✗ missed"
 
     @property
     def how(self) -> str:
@@ -109,6 +130,36 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Levelling:
+    """How a rate's gap between groups came to be what it is.
+
+    Parameters
+    ----------
+    rate : str
+        What the rate is called.
+    before, after : float or None
+        Largest difference between two groups under the reference and as served; None when a group
+        is not published or has no such rate.
+    n_better, n_worse : int
+        Published groups whose rate became better and worse for them.
+    """
+
+    rate: str
+    before: float | None
+    after: float | None
+    n_better: int
+    n_worse: int
+
+    @property
+    def down(self) -> bool:
+        """Whether the gap closed although nobody gained: levelling down."""
+        closed = (
+            self.before is not None and self.after is not None and self.after < self.before - SAME
+        )
+        return closed and self.n_worse > 0 and self.n_better == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """The groups of one sensitive column, or of several together.
 
@@ -120,11 +171,39 @@ class System:
         Those that are shown.
     n_left_out : int
         Groups that there was no room for.
+    levelling : tuple of Levelling
+        Over all groups, by rate.
     """
 
     name: str
     groups: tuple[Group, ...]
     n_left_out: int
+    levelling: tuple[Levelling, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One constrained metric of the served classifier.
+
+    Parameters
+    ----------
+    name : str
+        Metric and groups.
+    value, gap : float or None
+        The metric, and its distance from parity; None when undefined.
+    limit : float
+        Largest gap allowed.
+    """
+
+    name: str
+    value: float | None
+    gap: float | None
+    limit: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the gap is at most the limit."""
+        return self.gap is not None and self.gap <= self.limit + SAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +284,8 @@ class RunView:
         As the user wrote them.
     limit : float or None
         The smallest limit of a gap, None without constraints.
+    measured : tuple of Measured
+        Every constrained metric of the served classifier.
     served : Row
         The served classifier.
     rows : tuple of Row
@@ -234,6 +315,7 @@ class RunView:
     rises: bool
     constraints: tuple[str, ...]
     limit: float | None
+    measured: tuple[Measured, ...]
     served: Row
     rows: tuple[Row, ...]
     n_left_out: int
@@ -250,10 +332,40 @@ class RunView:
     source: Mapping[str, Any]
 
     @property
+    def one_limit(self) -> bool:
+        """Whether all gaps have the same limit, so that the largest gap says who meets it."""
+        return len({round(item.limit, 9) for item in self.measured}) <= 1
+
+    def across(self, row: Row) -> float | None:
+        """Return what a picture shows across: the gap, or with several limits the excess.
+
+        Parameters
+        ----------
+        row : Row
+            Of the leaderboard.
+        """
+        return row.gap if self.one_limit else row.excess
+
+    @property
+    def border(self) -> float | None:
+        """Where on that scale the constraint ends, None without constraints."""
+        return None if self.limit is None else self.limit if self.one_limit else 0.0
+
+    @property
+    def across_title(self) -> str:
+        """What that scale measures."""
+        return "largest gap between groups" if self.one_limit else "largest excess over a limit"
+
+    @property
+    def up_title(self) -> str:
+        """What the other scale measures, with the direction where less is better."""
+        return self.objective if self.rises else f"{self.objective} (less is better)"
+
+    @property
     def front(self) -> tuple[Row, ...]:
         """The Pareto front, fairest first."""
         found = (row for row in self.rows if row.front and row.gap is not None)
-        return tuple(sorted(found, key=lambda row: (row.gap or 0.0, row.score)))
+        return tuple(sorted(found, key=lambda row: (self.across(row) or 0.0, row.score)))
 
     @property
     def verdict_mark(self) -> tuple[str, str]:

@@ -6,7 +6,19 @@ from typing import Any
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.report.documents import Documents
-from fairautoml.report.view import Failure, Group, Moment, Row, RunView, Spent, System
+from fairautoml.report.view import (
+    RATES,
+    SAME,
+    Failure,
+    Group,
+    Levelling,
+    Measured,
+    Moment,
+    Row,
+    RunView,
+    Spent,
+    System,
+)
 
 MOST_ROWS = 2_000
 """Rows of the leaderboard on a page, best first; the rest is in ``leaderboard.csv``."""
@@ -36,7 +48,8 @@ def view_of(documents: Documents) -> RunView:
     objective = str(documents.summary["best"]["objective"])
     groups = documents.groups
     front = set(groups.get("front", ()))
-    rows = [_row(row, objective, front) for row in documents.leaderboard]
+    measures = documents.summary["best"]["measures"]
+    rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
     # The front is never cut off: it is what can be selected.
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
     reference = groups.get("reference")
@@ -46,7 +59,16 @@ def view_of(documents: Documents) -> RunView:
         objective=objective,
         rises=METRICS.get(objective).greater_is_better,
         constraints=tuple(str(c) for c in documents.config.get("constraint") or ()),
-        limit=_limit(documents.summary["best"]),
+        limit=min((m["limit"] for m in measures), default=None),
+        measured=tuple(
+            Measured(
+                name=_column(m),
+                value=m.get("value"),
+                gap=_gap_of(m, m.get("value")),
+                limit=m["limit"],
+            )
+            for m in measures
+        ),
         served=rows[0],
         rows=tuple(shown),
         n_left_out=len(rows) - len(shown),
@@ -69,12 +91,18 @@ def view_of(documents: Documents) -> RunView:
     )
 
 
-def _row(row: Mapping[str, Any], objective: str, front: set[int]) -> Row:
+def _row(
+    row: Mapping[str, Any],
+    objective: str,
+    front: set[int],
+    measures: Sequence[Mapping[str, Any]],
+) -> Row:
     return Row(
         rank=row["rank"],
         trial=row["trial"],
         n_models=row["n_models"],
         score=row[objective],
+        excess=_excess(row, measures),
         gap=row["gap"],
         gap_low=row["gap_low"],
         gap_high=row["gap_high"],
@@ -92,9 +120,20 @@ def _row(row: Mapping[str, Any], objective: str, front: set[int]) -> Row:
     )
 
 
-def _limit(best: Mapping[str, Any]) -> float | None:
-    limits = [measure["limit"] for measure in best["measures"]]
-    return min(limits) if limits else None
+def _column(measure: Mapping[str, Any]) -> str:
+    """Return the column of the leaderboard that holds a constrained metric."""
+    return f"{measure['metric']}[{measure['groups']}]"
+
+
+def _gap_of(measure: Mapping[str, Any], value: float | None) -> float | None:
+    return None if value is None else float(METRICS.get(measure["metric"]).gap(value))
+
+
+def _excess(row: Mapping[str, Any], measures: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the largest excess of a gap over its own limit, None when a gap is undefined."""
+    gaps = [_gap_of(measure, row.get(_column(measure))) for measure in measures]
+    known = [gap - m["limit"] for gap, m in zip(gaps, measures, strict=True) if gap is not None]
+    return max(known) if known and len(known) == len(gaps) else None
 
 
 def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
@@ -113,8 +152,31 @@ def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
             for label, own in of_group.items()
         ]
         kept = listed if len(listed) <= MOST_GROUPS else _extremes(listed)
-        found.append(System(name=name, groups=tuple(kept), n_left_out=len(listed) - len(kept)))
+        found.append(
+            System(
+                name=name,
+                groups=tuple(kept),
+                n_left_out=len(listed) - len(kept),
+                levelling=tuple(_levelling(listed, rate) for rate in RATES),
+            )
+        )
     return tuple(found)
+
+
+def _levelling(groups: Sequence[Group], rate: str) -> Levelling:
+    """Return whether a gap closed by gains or by losses; fewer false positives are a gain."""
+    pairs = [(group.reference.get(rate), group.served.get(rate)) for group in groups]
+    known = [(old, new) for old, new in pairs if old is not None and new is not None]
+    gains = [(old - new if rate == "fpr" else new - old) for old, new in known]
+    whole = len(known) == len(pairs) and len(pairs) > 1
+    old_rates, new_rates = [old for old, _ in known], [new for _, new in known]
+    return Levelling(
+        rate=RATES[rate],
+        before=max(old_rates) - min(old_rates) if whole else None,
+        after=max(new_rates) - min(new_rates) if whole else None,
+        n_better=sum(gain > SAME for gain in gains),
+        n_worse=sum(gain < -SAME for gain in gains),
+    )
 
 
 def _extremes(groups: Sequence[Group]) -> list[Group]:

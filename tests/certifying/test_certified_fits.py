@@ -13,6 +13,7 @@ from fairautoml.certification import Ledger, Reason, Verdict, certificate_text, 
 from fairautoml.certifying import model_hash
 from fairautoml.exceptions import (
     DegradedWarning,
+    InputError,
     NoFeasibleModelError,
     NoFeasibleModelWarning,
     ParameterError,
@@ -272,6 +273,29 @@ def test_a_stored_model_has_the_hash_of_its_certificate(learner, tmp_path):
     model = certified(300, learners=[learner], run_dir=tmp_path / "run", certify=0.3)
     loaded = load_run(tmp_path / "run")
     assert model_hash(loaded.model_) == model.certificate_.model
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["the user's ledger", "a named one"])
+def test_rows_stay_spent_when_a_column_is_renamed_or_added(own, tmp_path):
+    ledger = None if own else tmp_path / "ledger.jsonl"
+    X, y, group = people(1200)
+    first = quick(ledger=ledger).fit(X, y, group)
+    renamed = X.rename(columns={X.columns[0]: "renamed"})
+    noise = np.random.default_rng(0).normal(size=len(X))
+    for changed in (renamed, X.assign(noise=noise), X.iloc[:, :1]):
+        assert said(quick(ledger=ledger).fit(changed, y, group)) == SPENT
+    assert first.certificate_.verdict == Verdict.CERTIFIED
+
+
+def test_other_terms_than_at_the_first_opening_are_refused_before_the_search(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    certified(ledger=ledger)
+    before = ledger.read_bytes()
+    model = quick(ledger=ledger, delta=0.01, run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match=r"opened with delta=0\.05"):
+        model.fit(*people(1200))
+    assert not (tmp_path / "run").exists()
+    assert ledger.read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_path, monkeypatch):

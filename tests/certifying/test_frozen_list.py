@@ -1,10 +1,12 @@
 """The list that certification goes through: fairest first, the chosen one, then bolder ones."""
 
+import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from fairautoml.certifying import freeze
+from fairautoml.certifying import freeze, model_hash
 
 
 def entry(gap, value, *, feasible=True, constant=False):
@@ -51,3 +53,12 @@ def test_one_decision_for_everybody_is_never_on_the_list_but_as_the_chosen_one()
     alike = entry(0.0, 0.7, constant=True)
     assert freeze([alike, entry(0.01, 0.8)], entry(0.02, 0.85), widest=None).entries[0].gap == 0.01
     assert freeze([alike], alike, widest=None).entries == (alike,)
+
+
+def test_a_model_is_called_alike_whether_its_parts_are_shared_or_came_one_by_one():
+    shared = np.arange(5.0)
+    together = {"models": [{"w": shared, "names": ("a", "b")}, {"w": shared, "names": ("a", "b")}]}
+    apart = {"models": [pickle.loads(pickle.dumps(model)) for model in together["models"]]}
+    assert model_hash(together) == model_hash(apart)
+    apart["models"][1]["w"][0] = 1e-9
+    assert model_hash(together) != model_hash(apart)

@@ -156,6 +156,19 @@ def test_the_plan_says_what_can_be_certified(kept, capsys):
     assert "--constraint, --sensitive: give at least one of each" in capsys.readouterr().err
 
 
+def test_the_plan_says_in_words_why_no_rows_will_be_set_aside(kept, capsys):
+    table = str(kept / "people.csv")
+    assert main(["plan", table, *ROLES, *ASKED, "--certify", "no"]) == 0
+    said = "All rows train. Certificate: no rows were set aside for a certificate"
+    assert capsys.readouterr().out.strip() == said
+
+
+def test_the_plan_refuses_what_fit_refuses(kept, capsys):
+    table = str(kept / "people.csv")
+    assert main(["plan", table, *ROLES, *ASKED, "--split", "time"]) == 2
+    assert "--split time and --time-column" in capsys.readouterr().err
+
+
 def test_the_command_line_prints_plan_and_certificate(kept, tmp_path, capsys):
     asked = [*ROLES, *ASKED, *FIT, "--ledger", str(tmp_path / "l.jsonl")]
     assert main(["fit", str(kept / "people.csv"), *asked]) == 0

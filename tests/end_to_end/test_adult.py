@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.sources import Roles, open_source
+from fairautoml.data.roles import Roles
+from fairautoml.sources import open_source
 
 pytestmark = pytest.mark.usefixtures("data_home")
 

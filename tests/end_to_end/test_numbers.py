@@ -10,9 +10,10 @@ import pytest
 
 from fairautoml import FairAutoML
 from fairautoml.cli import main
+from fairautoml.data.roles import Roles
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics._gedi import gedi_value
-from fairautoml.sources import Roles, open_source
+from fairautoml.sources import open_source
 
 N_ROWS = 900
 

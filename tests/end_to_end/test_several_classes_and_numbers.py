@@ -6,8 +6,9 @@ import pytest
 
 from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
 from fairautoml.data import load
+from fairautoml.data.roles import Roles
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError
-from fairautoml.sources import Roles, open_source
+from fairautoml.sources import open_source
 
 LEARNERS = ["lightgbm", "logistic_regression"]
 

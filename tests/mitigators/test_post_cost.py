@@ -9,7 +9,11 @@ from mitigator_cases import DEMOGRAPHIC, ODDS, goal, random_rows
 from fairautoml.mitigators import MITIGATORS
 
 KNOWN = (MITIGATORS.get(name) for name in MITIGATORS.names())
-POST = [one.name for one in KNOWN if one.stage == "post" and not one.needs_membership]
+POST = [
+    one.name
+    for one in KNOWN
+    if one.stage == "post" and not one.needs_membership and one.can_serve(goal(DEMOGRAPHIC, 2))
+]
 
 
 def fit(name, rows, metric):

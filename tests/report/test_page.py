@@ -11,6 +11,7 @@ import pytest
 from run_documents import HOSTILE, documents, leaderboard_row
 
 from fairautoml.report import run_fragment, run_page, view_of
+from fairautoml.report.charts import pareto_chart
 from fairautoml.report.page import embedded, visible
 
 ATTRIBUTES_OF_PAGES = re.compile(r"^(aria-|data-)?[a-z0-9-]+$", re.IGNORECASE)
@@ -188,3 +189,119 @@ def test_the_compact_form_needs_no_script_and_keeps_its_style_to_itself():
     assert len(own) > 10
     assert all(part.strip().startswith(".fairautoml") for part in own)
     assert "model.report" in fragment
+
+
+def two_limits(value):
+    """Return a run with a ratio and a difference; the served row's gaps are 0.1 and ``value``."""
+    given = documents(n_entries=6)
+    columns = {"demographic_parity_ratio[sex]": 0.9, "equal_opportunity_difference[sex]": value}
+    rows = [
+        {**row, **columns, "gap": max(0.1, value), "gap_low": 0.05, "gap_high": 0.4}
+        for row in given.leaderboard
+    ]
+    measures = [
+        {"metric": "demographic_parity_ratio", "groups": "sex", "limit": 1 - 0.8, "value": 0.9},
+        {"metric": "equal_opportunity_difference", "groups": "sex", "limit": 0.05, "value": value},
+    ]
+    best = {**given.summary["best"], "measures": measures}
+    return view_of(replace(given, leaderboard=rows, summary={**given.summary, "best": best}))
+
+
+def test_with_limits_that_differ_the_picture_measures_each_gap_against_its_own():
+    view = two_limits(0.02)
+    chart = pareto_chart(view)
+    served = next(dot for dot in chart.dots if dot.kind == "served")
+    # A gap of 0.1 is within its limit of 0.2, although another limit is 0.05.
+    assert served.x < chart.limit
+    assert view.served.excess == pytest.approx(-0.03)
+    assert chart.x.title == "largest excess over a limit"
+    assert served.low is None
+
+
+def test_a_gap_beyond_its_own_limit_is_beyond_the_border():
+    chart = pareto_chart(two_limits(0.08))
+    assert next(dot for dot in chart.dots if dot.kind == "served").x > chart.limit
+
+
+def test_several_constraints_are_listed_with_limits_as_people_write_them():
+    page = run_page(two_limits(0.02))
+    assert "0.19999" not in page
+    assert '<td class="n">0.2</td><td>✓ yes</td>' in page
+
+
+def test_an_objective_of_which_less_is_better_says_so():
+    given = documents(n_entries=6)
+    rows = [{**row, "log_loss": row["accuracy"]} for row in given.leaderboard]
+    best = {**given.summary["best"], "objective": "log_loss"}
+    changed = replace(given, leaderboard=rows, summary={**given.summary, "best": best})
+    page = run_page(view_of(changed))
+    assert "Down is better" in page
+    assert "log_loss (less is better)" in page
+    assert "Up is better" in run_page(view_of(given))
+
+
+def test_one_decision_for_all_is_not_said_to_miss_a_limit_that_its_gap_is_within():
+    given = documents(n_entries=1)
+    row = {**given.leaderboard[0], "constant": True, "feasible": False, "gap": 0.0}
+    page = run_page(view_of(replace(given, leaderboard=[row])))
+    assert "✗ one decision for all" in page
+    assert "✗ misses" not in page
+
+
+def test_a_front_of_constants_and_an_undefined_gap_still_make_a_picture():
+    given = documents(n_entries=6)
+    rows = [{**row, "constant": True} for row in given.leaderboard]
+    rows[0] = {**rows[0], "gap": None, "gap_low": None, "gap_high": None}
+    chart = pareto_chart(view_of(replace(given, leaderboard=rows)))
+    assert len(chart.dots) == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "down"),
+    [
+        ((0.3, 0.2), (0.1, 0.1), True),
+        ((0.3, 0.2), (0.3, 0.25), False),
+        ((0.3, 0.2), (0.2, 0.0), False),
+    ],
+)
+def test_levelling_down_is_a_gap_closed_by_losses_alone(before, after, down):
+    groups = {
+        "front": [1],
+        "reference": 2,
+        "rates": {
+            rank: {
+                "sex": {
+                    name: {"weight": 100.0, "selection": rate, "tpr": 0.5, "fpr": 0.1}
+                    for name, rate in zip(("Female", "Male"), rates, strict=True)
+                }
+            }
+            for rank, rates in (("1", after), ("2", before))
+        },
+    }
+    view = view_of(documents(n_entries=3, groups=groups))
+    selection, *others = view.systems[0].levelling
+    assert selection.down is down
+    assert not any(other.down for other in others)
+    assert ("✗ yes" in run_page(view)) is down
+
+
+def test_fewer_false_positives_are_a_gain():
+    rates = {"weight": 100.0, "selection": 0.2, "tpr": 0.5, "fpr": 0.3, "accuracy": 0.8}
+    groups = {
+        "front": [1],
+        "reference": 2,
+        "rates": {"1": {"sex": {"F": {**rates, "fpr": 0.1}}}, "2": {"sex": {"F": rates}}},
+    }
+    view = view_of(documents(n_entries=3, groups=groups))
+    found = {item.rate: item for item in view.systems[0].levelling}
+    assert (found["false positives"].n_better, found["false positives"].n_worse) == (1, 0)
+
+
+def test_the_page_without_a_constraint_offers_no_filter_by_it():
+    given = documents(n_entries=3)
+    best = {**given.summary["best"], "measures": []}
+    free = replace(given, summary={**given.summary, "best": best}, config={})
+    page = run_page(view_of(free))
+    assert '<label class="check" hidden><input type="checkbox" id="only-feasible">' in page
+    assert "hollow: not yet" not in page
+    assert "constrained. Table: people.csv" in page

@@ -44,7 +44,8 @@ class Codes:
     def _column(self, X: pd.DataFrame, name: Any) -> NDArray[np.float64]:
         known = self.categories.get(name)
         if known is None:
-            return X[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            numbers: NDArray[np.float64] = X[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            return numbers
         codes = known.get_indexer(X[name].astype("str")).astype(np.float64)
         return np.where((codes < 0) | X[name].isna().to_numpy(), np.nan, codes)
 

@@ -135,15 +135,14 @@ def with_margin(question: Question, answer: Answer) -> Offer:
     noise = rng.standard_normal((DRAWS, question.groups.n_cells, 3))
     chances = [_chance(one, noise, question) for one in feasible]
     labels = np.bincount(question.y, minlength=2)
-    positions: Any = range(len(feasible))  # the choice reads entries by these functions only
-    at: Any = choose(
-        positions,
-        "auto",
-        chance=chances.__getitem__,  # type: ignore[arg-type]
-        worth=lambda position: feasible[position].score,  # type: ignore[index]
-        fallback=float(labels.max() / labels.sum()),
-    ).entry
-    return feasible[at]
+    # The choice reads what it is given by these two functions only: positions do.
+    positions: Any = range(len(feasible))
+    chance: Any = chances.__getitem__
+    worth: Any = [one.score for one in feasible].__getitem__
+    fallback = float(labels.max() / labels.sum())
+    at: Any = choose(positions, "auto", chance=chance, worth=worth, fallback=fallback).entry
+    found: Offer = feasible[at]
+    return found
 
 
 def _chance(one: Offer, noise: NDArray[np.float64], question: Question) -> float:

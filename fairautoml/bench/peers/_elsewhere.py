@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,9 +64,7 @@ class Elsewhere:
         if question.seconds is None:
             raise ParameterError(f"system {self.script!r} needs --time; it has no trials to count")
         asked = _asked(question, dict(self.own))
-        place = tempfile.TemporaryDirectory(prefix="peer-")
-        running = _Running.start(self.script, Path(place.name), asked, question)
-        running.keep = place
+        running = _Running.start(self.script, asked, question)
         said = running.answer()
         offers = [
             _offer(question, running, number, one) for number, one in enumerate(said["offers"])
@@ -80,32 +80,34 @@ class Elsewhere:
         )
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, kw_only=True, eq=False)
 class _Running:
-    """The process of a system; it ends when its standard input is closed."""
+    """The process of a system; it ends, and its folder goes, when nobody can ask it any more."""
 
     process: "subprocess.Popen[str]"
     folder: Path
     name: str
     question: Question
-    keep: Any = None
     n_asked: int = 0
 
     @classmethod
-    def start(
-        cls, name: str, folder: Path, asked: Mapping[str, Any], question: Question
-    ) -> "_Running":
+    def start(cls, name: str, asked: Mapping[str, Any], question: Question) -> "_Running":
+        python = python_of(name)
+        folder = Path(tempfile.mkdtemp(prefix="peer-"))
         (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
         _write(question.X, question.y, question.cells, folder / "rows.csv")
-        process = subprocess.Popen(
-            [python_of(name), "-W", "ignore", str(WORKER), name, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "log").open("w", encoding="utf-8"),
-            text=True,
-            env={**os.environ, **dict.fromkeys(THREADS, "1")},
-        )
-        return cls(process=process, folder=folder, name=name, question=question)
+        with (folder / "log").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [python, "-W", "ignore", str(WORKER), name, str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **dict.fromkeys(THREADS, "1")},
+            )
+        running = cls(process=process, folder=folder, name=name, question=question)
+        weakref.finalize(running, _end, process, folder)
+        return running
 
     def answer(self) -> dict[str, Any]:
         self._expect("answered")
@@ -123,7 +125,8 @@ class _Running:
             self.process.stdin.write(json.dumps(wanted) + "\n")
             self.process.stdin.flush()
         self._expect("done")
-        return np.load(decisions).astype(np.int8)
+        decided: NDArray[np.int8] = np.load(decisions).astype(np.int8)
+        return decided
 
     def _expect(self, word: str) -> None:
         said = "" if self.process.stdout is None else self.process.stdout.readline().strip()
@@ -134,9 +137,15 @@ class _Running:
         raise NoModelError(f"system {self.name!r} failed: {last}")
 
 
+def _end(process: "subprocess.Popen[str]", folder: Path) -> None:
+    process.kill()
+    process.communicate()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _asked(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
     constraint = question.constraints[0]
-    numbers = question.X.select_dtypes("number").columns.difference(question.groups.columns)
+    numbers = question.X.select_dtypes("number").columns.difference(list(question.groups.columns))
     return {
         "seconds": question.seconds,
         "seed": question.seed,

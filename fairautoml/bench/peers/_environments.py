@@ -1,9 +1,14 @@
-"""Virtual environments of systems that cannot share ours, made once, with pinned versions."""
+"""Virtual environments of systems that cannot share ours, made once, with pinned versions.
+
+``python -m fairautoml.bench.peers._environments`` makes all of them, before a sweep: in a cell of
+the sweep it would have the cell's time only.
+"""
 
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -19,8 +24,8 @@ READY = ".ready"
 def python_of(name: str) -> str:
     """Return the Python of a system; its environment is made if there is none.
 
-    One that was interrupted is made anew, and so is one of other pins. Packages come from pip's
-    own cache or index.
+    One that was interrupted is gone on with; one of other pins is made anew. Packages come from
+    pip's own cache or index.
 
     Parameters
     ----------
@@ -39,8 +44,10 @@ def python_of(name: str) -> str:
     python = folder / "bin" / "python"
     if os.name == "nt":
         python = folder / "Scripts" / "python.exe"
-    if not ready.is_file() or ready.read_text(encoding="ascii") != mark:
-        shutil.rmtree(folder, ignore_errors=True)
+    made = ready.read_text(encoding="ascii") if ready.is_file() else None
+    if made != mark:
+        if made is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
         _install(python, pins, name)
         ready.write_text(mark, encoding="ascii")
@@ -58,8 +65,8 @@ def home() -> Path:
 
 def _install(python: Path, pins: Path, name: str) -> None:
     command = [
-        str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--requirement", str(pins),
+        str(python), "-m", "pip", "install", "--quiet", "--no-compile",
+        "--disable-pip-version-check", "--requirement", str(pins),
     ]  # fmt: skip
     try:
         done = subprocess.run(
@@ -73,3 +80,21 @@ def _install(python: Path, pins: Path, name: str) -> None:
         raise MissingExtraError(
             f"system {name!r}: its packages ({pins.name}) could not be installed: {said}"
         )
+
+
+def make_all() -> int:
+    """Make every environment, say what came of each, and return how many could not be made."""
+    n_failed = 0
+    for pins in sorted(PINS.glob("*.txt")):
+        try:
+            said = python_of(pins.stem)
+        except MissingExtraError as error:
+            said = str(error)
+            n_failed += 1
+        sys.stdout.write(f"{pins.stem}: {said}\n")
+        sys.stdout.flush()
+    return n_failed
+
+
+if __name__ == "__main__":
+    sys.exit(make_all())

@@ -260,7 +260,7 @@ def limits_of(question: Question) -> dict[str, float]:
 def _with_learners(added: Mapping[str, Any]) -> Any:
     model = AutoML()  # type: ignore[no-untyped-call]
     for name, kind in added.items():
-        model.add_learner(name, kind)
+        model.add_learner(name, kind)  # type: ignore[no-untyped-call]
     return model
 
 

@@ -18,7 +18,7 @@ from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.mitigators import TrainRows
 from fairautoml.mitigators.fairgbm import MITIGATOR
 from fairautoml.mitigators.fairgbm import train as train_fairgbm
-from fairautoml.trials import Candidate
+from fairautoml.trials import Candidate, ParamValue
 
 HALF = 0.5
 RATES = (0.001, 1.0)
@@ -36,7 +36,7 @@ def ask(question: Question) -> Answer:
 
     def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Predict]:
         params = lightgbm_params(rng)
-        own = {
+        own: dict[str, ParamValue] = {
             "eta": float(np.exp(rng.uniform(*np.log(RATES)))),
             "tolerance": float(rng.uniform(0.0, 1.0)),
             "proxy": "cross_entropy",
@@ -65,7 +65,7 @@ def ask(question: Question) -> Answer:
 def _decided(model: Any) -> Predict:
     def decide(X: NDArray[np.float64]) -> NDArray[np.integer]:
         scores = model.scores(X.astype(np.float32), np.zeros(len(X), dtype=np.int32))
-        return (scores >= HALF).astype(np.int8)
+        return np.asarray(scores >= HALF).astype(np.int8)
 
     return decide
 

@@ -67,18 +67,18 @@ class _Mixture(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(found).astype(int)
 
 
-class _Learner(SKLearnEstimator):  # type: ignore[misc]
+class _Learner(SKLearnEstimator):
     """FLAML's LightGBM with a mixture in its place; a subclass knows the question."""
 
     question: Question
 
     @classmethod
-    def search_space(cls, data_size: Any, **params: Any) -> Any:
+    def search_space(cls, data_size: Any, task: Any, **params: Any) -> Any:
         """Return FLAML's own space of LightGBM."""
-        return LGBMEstimator.search_space(data_size, **params)
+        return LGBMEstimator.search_space(data_size, **params)  # type: ignore[no-untyped-call]
 
     def __init__(self, task: str = "binary", **config: Any) -> None:
-        super().__init__(task, **config)
+        super().__init__(task, **config)  # type: ignore[no-untyped-call]
         self.estimator_class = partial(_Mixture, self.question)
 
     def config2params(self, config: dict[str, Any]) -> Any:

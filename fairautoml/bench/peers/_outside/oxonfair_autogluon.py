@@ -21,7 +21,7 @@ METRICS = {
     "demographic_parity_difference": group_metrics.demographic_parity,
     "equalized_odds_difference": group_metrics.equalized_odds_max,
 }
-HYPERPARAMETERS = {"GBM": {}, "XGB": {}, "RF": {}, "XT": {}, "LR": {}}
+HYPERPARAMETERS: dict[str, dict[str, Any]] = {"GBM": {}, "XGB": {}, "RF": {}, "XT": {}, "LR": {}}
 STRICTER = (1.0, 0.8, 0.6, 0.4, 0.2)
 
 

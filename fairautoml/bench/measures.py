@@ -1,0 +1,176 @@
+"""Further measures of a sweep: rows with our margin, fronts, time to reach, paired differences."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import studentized_range
+
+N_BOOTSTRAP = 2000
+INTERVAL = (2.5, 97.5)
+MARGIN = "margin.holdout."
+SUFFIX = "+margin"
+LARGEST_GAP = 0.2
+"""Gap at which a front ends: what is less fair is of no interest."""
+SIGNIFICANCE = 0.05
+
+
+def with_margin_rows(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells, and for every system that gave candidates a second one with our margin.
+
+    Its name ends with ``+margin``; where the system failed, so does the second one.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        One row per cell, with ``variant`` and what the fits printed.
+    """
+    columns = [str(name) for name in cells if str(name).startswith(MARGIN)]
+    if f"{MARGIN}accuracy" not in columns:
+        return cells
+    given = cells[cells[f"{MARGIN}accuracy"].notna()]["variant"].unique()
+    second = cells[cells["variant"].isin(given)].copy()
+    for name in columns:
+        second[f"holdout.{name.removeprefix(MARGIN)}"] = second[name]
+    for name in ("score", "gap"):
+        second[f"search.{name}"] = second[f"margin.{name}"]
+    second["variant"] = second["variant"] + SUFFIX
+    # The front and the claim are those of the system, and stay in its own row.
+    for name in ("holdout_front", "claim.refuted", "claim.excess_low"):
+        if name in second:
+            second[name] = np.nan
+    return pd.concat([cells, second], ignore_index=True)
+
+
+def front_value(front: Sequence[Sequence[float | None]], majority: float) -> float:
+    """Return the hypervolume of a front of held-out accuracy and gap, as a mean gain.
+
+    It is the mean, over limits of the gap from 0 to 0.2, of the best accuracy within the limit
+    above the majority class's accuracy, which is always to be had.
+
+    Parameters
+    ----------
+    front : sequence of pair
+        Accuracy and gap; pairs without a gap are left out.
+    majority : float
+        Accuracy of giving everybody the commoner label.
+    """
+    known = sorted(
+        (gap, accuracy)
+        for accuracy, gap in front
+        if gap is not None and accuracy is not None and gap < LARGEST_GAP
+    )
+    edges = [*(gap for gap, _ in known), LARGEST_GAP]
+    best, area = majority, 0.0
+    for at, (gap, accuracy) in enumerate(known):
+        best = max(best, accuracy)
+        area += (edges[at + 1] - gap) * (best - majority)
+    return area / LARGEST_GAP
+
+
+def front_values(cells: pd.DataFrame) -> "pd.Series[float]":
+    """Return ``front_value`` of each cell, missing where the system gave no front.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``holdout_front``, JSON, and ``holdout.majority``.
+    """
+    if "holdout_front" not in cells:
+        return pd.Series(np.nan, index=cells.index)
+    return pd.Series(
+        [
+            front_value(json.loads(front), majority) if isinstance(front, str) else np.nan
+            for front, majority in zip(
+                cells["holdout_front"], cells["holdout.majority"], strict=True
+            )
+        ],
+        index=cells.index,
+        dtype=float,
+    )
+
+
+def seconds_to_reach(cells: pd.DataFrame, ours: str) -> "pd.Series[float]":
+    """Return how soon our search had something as good as what each cell ended with.
+
+    Both values are those on the system's own validation rows, feasible ones only.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``question``, ``seed``, ``variant``, ``status``, ``search.score``, and
+        ``search.improvements`` (JSON) in our rows.
+    ours : str
+        Our variant.
+
+    Returns
+    -------
+    Series, shape (n_cells,)
+        Seconds; infinite where it never had; missing where the cell has no feasible value or we
+        did not run.
+    """
+    own = cells[(cells["variant"] == ours) & cells["search.improvements"].notna()]
+    curves = {
+        (row["question"], row["seed"]): json.loads(row["search.improvements"])
+        for _, row in own.iterrows()
+    }
+    found = [_reached(curves, row) for _, row in cells.iterrows()]
+    return pd.Series(found, index=cells.index, dtype=float)
+
+
+def _reached(curves: dict[tuple[Any, Any], list[dict[str, Any]]], row: "pd.Series[Any]") -> float:
+    curve = curves.get((row["question"], row["seed"]))
+    if curve is None or row["status"] != "feasible" or pd.isna(row["search.score"]):
+        return np.nan
+    score = row["search.score"]
+    times = [moment["seconds"] for moment in curve if _as_good(moment, score)]
+    return float(min(times)) if times else np.inf
+
+
+def _as_good(moment: dict[str, Any], score: float) -> bool:
+    return bool(moment["feasible"]) and moment["score"] >= score
+
+
+def paired_intervals(values: NDArray[np.float64], ours: int) -> NDArray[np.float64]:
+    """Return the 95 % paired bootstrap interval of every system's mean difference to ours.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_blocks, n_systems)
+        A measure, without missing values.
+    ours : int
+        Our column.
+
+    Returns
+    -------
+    ndarray of float64, shape (2, n_systems)
+        Blocks are drawn again; NaN without blocks.
+    """
+    n_blocks, n_systems = values.shape
+    if n_blocks == 0:
+        return np.full((2, n_systems), np.nan)
+    apart = values - values[:, [ours]]
+    drawn = np.random.default_rng(0).integers(n_blocks, size=(N_BOOTSTRAP, n_blocks))
+    interval: NDArray[np.float64] = np.percentile(apart[drawn].mean(axis=1), INTERVAL, axis=0)
+    return interval
+
+
+def critical_difference(n_systems: int, n_questions: int) -> float:
+    """Return by how much mean ranks must differ to be told apart (Nemenyi's test, 5 %).
+
+    Parameters
+    ----------
+    n_systems : int
+        How many are ranked, at least 2.
+    n_questions : int
+        Independent questions, at least 1; seeds of one question are not independent.
+
+    References
+    ----------
+    Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006), 3.2.2.
+    """
+    q = studentized_range.ppf(1.0 - SIGNIFICANCE, n_systems, np.inf) / np.sqrt(2.0)
+    return float(q * np.sqrt(n_systems * (n_systems + 1) / (6.0 * n_questions)))

@@ -1,0 +1,135 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml.bench.claims import claim_of
+from fairautoml.bench.measures import (
+    critical_difference,
+    front_value,
+    paired_intervals,
+    seconds_to_reach,
+    with_margin_rows,
+)
+from fairautoml.bench.ranks import ranks
+
+
+def group(n, positive, accepted_right, accepted_wrong):
+    """Rates of n rows, of which so many of label 1 and of label 0 were accepted."""
+    negative = n - positive
+    return {
+        "weight": float(n),
+        "selection": (accepted_right + accepted_wrong) / n,
+        "tpr": accepted_right / positive,
+        "fpr": accepted_wrong / negative,
+        "accuracy": (accepted_right + negative - accepted_wrong) / n,
+    }
+
+
+def fitted(metric, first, second, status="feasible"):
+    return {
+        "status": status,
+        "constraint": [f"{metric}<=0.05"],
+        "holdout": {"rates": {"sex": {"f": first, "m": second}}},
+    }
+
+
+@pytest.mark.parametrize("metric", ["demographic_parity_difference", "equalized_odds_difference"])
+def test_a_claim_is_refuted_by_many_rows_and_not_by_few(metric):
+    many = fitted(metric, group(4000, 2000, 1600, 400), group(4000, 2000, 800, 200))
+    few = fitted(metric, group(40, 20, 16, 4), group(40, 20, 12, 3))
+    assert claim_of(many)["claim.refuted"] == 1.0
+    assert claim_of(few)["claim.refuted"] == 0.0
+    assert claim_of(few)["claim.excess_low"] < 0
+
+
+def test_who_claims_nothing_is_not_refuted():
+    groups = group(4000, 2000, 1600, 400), group(4000, 2000, 800, 200)
+    found = claim_of(fitted("demographic_parity_difference", *groups, status="no_feasible"))
+    assert found["claim.refuted"] == 0.0
+    assert found["claim.excess_low"] > 0
+
+
+def test_nothing_is_said_of_ratios_and_without_held_out_rows():
+    groups = group(40, 20, 16, 4), group(40, 20, 12, 3)
+    ratio = fitted("demographic_parity_difference", *groups) | {
+        "constraint": ["demographic_parity_ratio>=0.8"]
+    }
+    assert claim_of(ratio) == {}
+    assert claim_of(ratio | {"holdout": {}}) == {}
+
+
+def test_a_front_is_worth_its_mean_gain_over_the_majority():
+    assert front_value([[0.9, 0.0]], 0.7) == pytest.approx(0.2)
+    assert front_value([[0.8, 0.05], [0.9, 0.1], [0.99, None], [0.99, 0.5]], 0.7) == pytest.approx(
+        (0.05 * 0.1 + 0.1 * 0.2) / 0.2
+    )
+    assert front_value([[0.6, 0.0]], 0.7) == 0.0
+
+
+def cell(variant, **given):
+    return {
+        "question": "q", "seed": 0, "variant": variant, "outcome": "done", "status": "feasible",
+        "holdout.accuracy": 0.8, "holdout.excess": -0.01, "holdout.gap": 0.04,
+        "holdout.majority": 0.6, "search.score": 0.8, "search.gap": 0.04,
+    } | given  # fmt: skip
+
+
+MOMENTS = json.dumps(
+    [
+        {"seconds": 1.0, "score": 0.95, "gap": 0.3, "feasible": False},
+        {"seconds": 2.0, "score": 0.7, "gap": 0.0, "feasible": True},
+        {"seconds": 5.0, "score": 0.85, "gap": 0.0, "feasible": True},
+    ]
+)
+
+
+def cells(*others):
+    return pd.DataFrame([cell("ours", **{"search.improvements": MOMENTS}), *others])
+
+
+def test_the_time_to_reach_counts_feasible_values_only():
+    table = cells(
+        cell("p", system="p"),
+        cell("r", system="r", **{"search.score": 0.9}),
+        cell("s", system="s", status="no_feasible"),
+    )
+    found = seconds_to_reach(table, "ours").tolist()
+    assert found[1:3] == [5.0, np.inf]
+    assert np.isnan(found[3])
+
+
+def test_candidates_with_our_margin_are_a_row_of_their_own():
+    margin = {
+        "margin.holdout.accuracy": 0.75, "margin.holdout.excess": -0.03,
+        "margin.score": 0.77, "margin.gap": 0.01, "holdout_front": "[[0.8, 0.04]]",
+    }  # fmt: skip
+    table = with_margin_rows(cells(cell("p", system="p", **margin), cell("r", system="r")))
+    assert table["variant"].tolist() == ["ours", "p", "r", "p+margin"]
+    assert table["holdout.accuracy"].tolist()[-1] == 0.75
+    assert table["search.score"].tolist()[-1] == 0.77
+    assert pd.isna(table["holdout_front"].iloc[-1])
+
+
+def test_the_table_of_ranks_compares_with_our_system():
+    table = cells(
+        cell("p", system="p", **{"holdout.accuracy": 0.7, "holdout_front": "[[0.8, 0.0]]"})
+    )
+    found = ranks(table).set_index("variant")
+    assert found.loc["p", "versus_ours"] == pytest.approx(-0.1)
+    assert found.loc["p", "versus_ours_high"] == pytest.approx(-0.1)
+    assert found.loc["p", ["ours_reached", "ours_seconds"]].tolist() == [1.0, 5.0]
+    assert found.loc["p", "front_value"] == pytest.approx(0.2)
+
+
+def test_a_paired_interval_is_narrow_where_systems_move_together():
+    blocks = np.random.default_rng(0).random((50, 1))
+    low, high = paired_intervals(np.hstack([blocks, blocks - 0.1]), 0)
+    assert low.tolist() == pytest.approx([0.0, -0.1])
+    assert high.tolist() == pytest.approx([0.0, -0.1])
+
+
+def test_the_critical_difference_is_the_published_one():
+    # Demsar 2006, section 3.2.2: four classifiers, fourteen data sets, q = 2.569.
+    assert critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=2e-3)

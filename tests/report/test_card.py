@@ -1,0 +1,50 @@
+"""The model card: what it must say, and names that try to break out of it."""
+
+import json
+from dataclasses import replace
+
+from run_documents import documents
+
+from fairautoml.report.card import card_of, card_text
+
+
+def levelled():
+    """Return a run in which the constraint took from both groups and gave to none."""
+    rates = {"weight": 100.0, "tpr": 0.5, "fpr": 0.1, "accuracy": 0.8}
+    of_group = {
+        rank: {
+            "sex": {"Female": {**rates, "selection": low}, "Male": {**rates, "selection": high}}
+        }
+        for rank, low, high in (("1", 0.1, 0.1), ("2", 0.2, 0.3))
+    }
+    groups = {"front": [1], "reference": 2, "rates": of_group}
+    return documents(n_entries=3, groups=groups)
+
+
+def test_the_card_says_who_was_levelled_down():
+    text = card_text(levelled())
+    assert "gap in selected closed from 10.0 % to 0.0 %; 2 group(s) lost by it" in text
+    assert card_of(levelled())["levelling_down"] == {"sex": ["selected"]}
+
+
+def test_the_card_of_a_run_that_took_from_nobody_does_not_speak_of_levelling_down():
+    assert "Levelled down" not in card_text(documents())
+
+
+def test_a_name_with_backticks_does_not_end_the_certificate():
+    text = card_text(replace(documents(), certificate_text="a\n```\n# owned"))
+    fence = text.split("## Certificate\n\n")[1].split("text\n")[0]
+    assert fence == "`" * 6
+    assert f"# owned\n{fence}\n" in text
+
+
+def test_signs_of_markdown_in_names_are_shown_as_they_are():
+    text = card_text(documents(names=("~~x~~ $y$ *z*", "Male")))
+    assert r"\~\~x\~\~ \$y\$ \*z\*" in text
+
+
+def test_the_card_has_every_constraint_with_its_limit_as_plain_json():
+    card = json.loads(json.dumps(card_of(documents()), allow_nan=False))
+    measured = card["measured"]["constraints"]["demographic_parity_difference[sex]"]
+    assert measured["limit"] == 0.05
+    assert "(its gap may be 0.05 at the most)" in card_text(documents())
