@@ -42,8 +42,9 @@ LARGE_TABLE_ROWS, SHORTEST_ISOLATED_SECONDS = 5000, 3.0
 RESERVE_SHARE = 0.08
 """Share of a time budget kept for what follows the search: ensemble, margin, leaderboard."""
 
-CERTIFY_RESERVE_SHARE = 0.03
-"""Share kept besides for the certificate, if there may be one."""
+CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.15), 0.3, 40_000
+"""Kept besides for the certificate, if there may be one: its models predict the rows set aside.
+Least and largest share, and between them so many seconds and one more for so many rows."""
 
 REFIT_RESERVE_SHARE = 0.15
 """The same when the winner is trained once more."""
@@ -198,7 +199,7 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         if setting.refit:
             reserve = REFIT_RESERVE_SHARE * wishes.time_budget
         if wishes.certificate.certify is not False and problem.goal.targets:
-            reserve += CERTIFY_RESERVE_SHARE * wishes.time_budget
+            reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
         deadline = start + wishes.time_budget - reserve
     allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
     space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
@@ -225,6 +226,11 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         start=start,
         seed=wishes.seed,
     )
+
+
+def _certify_reserve(time_budget: float, n_rows: int) -> float:
+    low, high = (share * time_budget for share in CERTIFY_RESERVE_SHARES)
+    return min(high, max(low, CERTIFY_SECONDS + n_rows / CERTIFIED_ROWS_PER_SECOND))
 
 
 def _check_heeded(wishes: Wishes) -> None:

@@ -122,7 +122,7 @@ def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
     systems = () if pool.groups is None else pool.groups.systems
     with own_settings():
         (evidence,) = division.vault.evidence(
-            [pool.classifier(entry)],
+            [(entry.trial_key, pool.classifier(entry))],
             claimed(wishes.constraints, systems),
             wishes.certificate.min_score,
             pool,

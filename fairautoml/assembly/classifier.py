@@ -56,19 +56,33 @@ class FairClassifier:
         found = self.models.scores(X, cells).astype(np.float64)
         return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
 
-    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[Any]:
+    def decisions(
+        self,
+        X: Any,
+        cells: NDArray[np.int32],
+        scores: NDArray[np.floating] | None = None,
+    ) -> NDArray[Any]:
         """Return the position of the class, or the number, for encoded rows, shape (n_rows,).
 
         A randomised rule draws by the content of the row, so a row is never decided twice in
         different ways and nobody can try again.
         """
         # The rule was fitted on float32 scores.
-        accepted = self.acceptance(X, cells)
+        accepted = self.acceptance(X, cells, scores)
         if not self.rule.randomized:
             return TASKS.get(self.task).answers(accepted)
         return (row_draws(X, self.salt) < accepted).astype(np.int64)
 
-    def acceptance(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the probability of acceptance under the rule, or as in ``Task``."""
+    def acceptance(
+        self,
+        X: Any,
+        cells: NDArray[np.int32],
+        scores: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance under the rule, or as in ``Task``.
+
+        ``scores`` are those of the models on the same rows, where they are known already.
+        """
         shares = None if self.membership is None else self.membership.membership(X)
-        return acceptance(self.rule, self.models.scores(X, cells), cells, shares)
+        known = self.models.scores(X, cells) if scores is None else scores
+        return acceptance(self.rule, known, cells, shares)

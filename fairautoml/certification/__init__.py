@@ -17,6 +17,7 @@ from fairautoml.certification.column_prints import column_prints, print_keys
 from fairautoml.certification.issuing import (
     Terms,
     certify,
+    in_turn,
     passed_before,
     publish,
     uncertified,
@@ -67,6 +68,7 @@ __all__ = [
     "eps_within_reach",
     "floor_from_counts",
     "floor_from_rows",
+    "in_turn",
     "inner_target",
     "judge",
     "level_of",

@@ -155,6 +155,18 @@ def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") 
     return replace(_withheld(subject, opening, Terms(delta=delta), judgement), note=note)
 
 
+def in_turn(certificate: Certificate) -> bool:
+    """Whether the candidate shipped passed, and all before it in a fixed sequence.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        From ``certify``.
+    """
+    passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
+    return passed and certificate.procedure == Procedure.FIXED_SEQUENCE
+
+
 def passed_before(
     certificate: Certificate, candidates: Sequence[Evidence], salt: str
 ) -> tuple[Certificate, ...]:
@@ -177,8 +189,7 @@ def passed_before(
     tuple of Certificate
         In the order of the frozen list; empty unless the candidate shipped passed in its turn.
     """
-    passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
-    if not passed or certificate.procedure != Procedure.FIXED_SEQUENCE:
+    if not in_turn(certificate):
         return ()
     subject = certificate.subject
     return tuple(

@@ -11,11 +11,11 @@ from fairautoml.assembly import FairClassifier
 from fairautoml.certification import (
     Certificate,
     Evidence,
-    Ledger,
     Reason,
     Subject,
     Terms,
     certify,
+    in_turn,
     passed_before,
     uncertified,
 )
@@ -24,13 +24,13 @@ from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed, claimed
 from fairautoml.certifying.naming import model_hash
 from fairautoml.certifying.setting_aside import Division
-from fairautoml.certifying.vault import Source, Vault
+from fairautoml.certifying.vault import Source
 from fairautoml.data.dataset import Dataset
 from fairautoml.metrics import Constraint
 from fairautoml.store.run_folder import library_version
 from fairautoml.trials import Entry
 
-FAIRER, BOLDER = 3, 6
+FAIRER, BOLDER = 2, 4
 """Entries of the list before and after the chosen one, at the most. Those after it
 are free: they are only reached when it has passed, and the first that fails ends the list; more of
 them would only loosen the bound that is printed, which holds for all at once."""
@@ -49,9 +49,12 @@ class Certified:
     ----------
     entries : tuple of Entry
         The frozen list, fairest first.
-    certificates : tuple of Certificate
-        Of the entries that passed, in the order of the list; the last is that of what is served.
-        Where none passed: that of the fallback alone.
+    certificate : Certificate
+        Of what is served.
+    evidence : tuple of Evidence
+        Of the entries that passed before it, in the order of the list.
+    salt : str
+        Of the ledger.
     served : Entry
         The last that passed; what the assembly chose where none did.
     delta : float
@@ -61,22 +64,20 @@ class Certified:
     """
 
     entries: tuple[Entry, ...]
-    certificates: tuple[Certificate, ...]
+    certificate: Certificate
     served: Entry
     delta: float
     note: str = ""
-
-    @property
-    def certificate(self) -> Certificate:
-        """Of what is served."""
-        return self.certificates[-1]
+    evidence: tuple[Evidence, ...] = ()
+    salt: str = ""
 
     def verdict_on(self, entry: Entry) -> str | None:
         """Return the verdict of an entry that has a certificate, None for all others."""
         if entry is self.served:
             return self.certificate.verdict
-        passed = zip(self.entries, self.certificates[:-1], strict=False)
-        return next((found.verdict for one, found in passed if one is entry), None)
+        # All of them passed at the level of the opening.
+        passed = any(entry is one for one in self.entries[: len(self.evidence)])
+        return self.certificate.verdict if passed else None
 
     def of(self, entry: Entry, classifier: FairClassifier) -> Certificate:
         """Return what may be said of an entry: its own certificate, never that of another.
@@ -91,8 +92,8 @@ class Certified:
         if entry is self.served:
             return self.certificate
         place = next((at for at, one in enumerate(self.entries) if one is entry), None)
-        if place is not None and place < len(self.certificates) - 1:
-            return self.certificates[place]
+        if place is not None and place < len(self.evidence):
+            return passed_before(self.certificate, self.evidence, self.salt)[place]
         before = Reason(self.certificate.reason)
         opened = self.certificate.opening.index > 0
         reason = before
@@ -198,40 +199,34 @@ def judge_frozen(
         alone = uncertified(division.plan.reason, subject, wishes.delta, note)
         return Certified(
             entries=(frozen.chosen,),
-            certificates=(alone,),
+            certificate=alone,
             served=frozen.chosen,
             delta=wishes.delta,
             note=note,
         )
     classifiers = [classifier_of(entry) for entry in frozen.entries]
     subject = _subject(classifiers, _about(claims, wishes, vault.source))
+    keys = [entry.members if entry.members else entry.trial_key for entry in frozen.entries]
+    ledger, seen = vault.ledger(wishes), list[Evidence]()
+
+    def read() -> list[Evidence]:
+        listed = list(zip(keys, classifiers, strict=True))
+        seen.extend(vault.evidence(listed, claims, wishes.min_score, dataset))
+        return seen
+
+    salt = ledger.salt
     terms = Terms(delta=wishes.delta, openings=wishes.openings, fallback=frozen.fallback)
-
-    def read(evidence: list[Evidence]) -> list[Evidence]:
-        evidence.extend(vault.evidence(classifiers, claims, wishes.min_score, dataset))
-        return evidence
-
-    certificates = _opened(vault, read, subject, vault.ledger(wishes), terms)
+    certificate = certify(subject, read, ledger, vault.keys(salt), terms)
+    passed = certificate.position if in_turn(certificate) else 0
     return Certified(
         entries=frozen.entries,
-        certificates=certificates,
-        served=frozen.entries[certificates[-1].position],
+        certificate=certificate,
+        served=frozen.entries[certificate.position],
         delta=wishes.delta,
         note=note,
+        evidence=tuple(seen[:passed]),
+        salt=salt,
     )
-
-
-def _opened(
-    vault: Vault,
-    read: Callable[[list[Evidence]], list[Evidence]],
-    subject: Subject,
-    ledger: Ledger,
-    terms: Terms,
-) -> tuple[Certificate, ...]:
-    seen: list[Evidence] = []
-    salt = ledger.salt
-    certificate = certify(subject, lambda: read(seen), ledger, vault.keys(salt), terms)
-    return (*passed_before(certificate, seen, salt), certificate)
 
 
 def _about(claims: Sequence[Claimed], wishes: CertificateWishes, source: Source) -> Subject:

@@ -1,6 +1,6 @@
 """The certification rows: one object holds them, and only the certifier has them judged."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -152,7 +152,7 @@ class Vault:
 
     def evidence(
         self,
-        classifiers: Sequence[FairClassifier],
+        classifiers: Sequence[tuple[Hashable, FairClassifier]],
         claims: Sequence[Claimed],
         min_score: float | None,
         reading: Reading,
@@ -161,8 +161,8 @@ class Vault:
 
         Parameters
         ----------
-        classifiers : sequence of FairClassifier
-            The frozen list.
+        classifiers : sequence of (hashable, FairClassifier)
+            The frozen list; those with the same key have the same models and differ in the rule.
         claims : sequence of Claimed
             What is claimed of each.
         min_score : float or None
@@ -171,9 +171,11 @@ class Vault:
             How rows are read.
         """
         matrix, cells, y = self._read(reading)
-        found = []
-        for classifier in classifiers:
-            decided = classifier.decisions(matrix, cells)
+        found, scores = [], dict[Hashable, NDArray[np.floating]]()
+        for key, classifier in classifiers:
+            if key not in scores:
+                scores[key] = classifier.models.scores(matrix, cells)
+            decided = classifier.decisions(matrix, cells, scores[key])
             judged = self._judged(cells, y, decided, claims, min_score)
             found.append(replace(judged, constant_target=len(np.unique(y)) < 2))
         return found
