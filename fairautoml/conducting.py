@@ -234,7 +234,12 @@ def _certified(
     pool, margin = outcome.pool, outcome.assembled.margin
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
     return judge_frozen(
-        freeze(kept, pool.best, widest=None if margin is None else margin.widest),
+        freeze(
+            kept,
+            pool.best,
+            widest=None if margin is None else margin.widest,
+            everything=pool.board.entries,
+        ),
         pool.classifier,
         division,
         dataset,

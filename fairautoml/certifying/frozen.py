@@ -22,6 +22,7 @@ from fairautoml.certification import (
 from fairautoml.certification.claims import label_of
 from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed, claimed
+from fairautoml.certifying.inner import CERTIFICATE_WORTH
 from fairautoml.certifying.naming import model_hash
 from fairautoml.certifying.setting_aside import Division
 from fairautoml.certifying.vault import Source
@@ -124,7 +125,13 @@ class Frozen:
         return next(at for at, entry in enumerate(self.entries) if entry is self.chosen)
 
 
-def freeze(front: Sequence[Entry], chosen: Entry, *, widest: float | None) -> Frozen:
+def freeze(
+    front: Sequence[Entry],
+    chosen: Entry,
+    *,
+    widest: float | None,
+    everything: Sequence[Entry] = (),
+) -> Frozen:
     """Return the list: some fairer than what the assembly chose, that one, and some bolder.
 
     What was chosen is likely to pass. Where it passes with room, an entry of a larger gap and a
@@ -139,9 +146,19 @@ def freeze(front: Sequence[Entry], chosen: Entry, *, widest: float | None) -> Fr
     widest : float or None
         Largest gap of entries after the chosen one; None = there are none. They must meet the
         constraint on the search rows.
+    everything : sequence of Entry
+        All of the leaderboard: what one decision for everybody is worth is known from it. Fairer
+        entries keep at least three quarters of what the chosen one is worth above that.
     """
     others = [e for e in front if e is not chosen and not e.constant]
-    before = [e for e in others if e.gap <= chosen.gap]
+    alike = max((e.value for e in everything if e.constant), default=None)
+    least = (
+        chosen.value
+        if alike is None
+        else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - alike)
+    )
+    # A certificate of a rule that decides nearly alike for everybody is worth nothing.
+    before = [e for e in others if e.gap <= chosen.gap and e.value >= least]
     last = chosen.gap if widest is None else widest
     after = [e for e in others if chosen.gap < e.gap <= last and e.feasible]
     after = [e for e in after if e.value > chosen.value]

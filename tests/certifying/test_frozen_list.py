@@ -23,7 +23,8 @@ def gaps(frozen):
 
 
 def test_the_list_goes_from_the_fairest_to_the_widest_gap_worth_its_risk(front):
-    frozen = freeze(front, front[6], widest=0.08)
+    alike = entry(0.0, 0.7, constant=True)
+    frozen = freeze(front, front[6], widest=0.08, everything=[alike])
     assert gaps(frozen) == sorted(gaps(frozen))
     assert gaps(frozen)[0] == 0.0
     assert gaps(frozen)[-1] == 0.08
@@ -51,7 +52,8 @@ def test_bolder_entries_are_worth_more_than_the_chosen_one(front):
 
 def test_one_decision_for_everybody_is_never_on_the_list_but_as_the_chosen_one():
     alike = entry(0.0, 0.7, constant=True)
-    assert freeze([alike, entry(0.01, 0.8)], entry(0.02, 0.85), widest=None).entries[0].gap == 0.01
+    listed = freeze([alike, entry(0.01, 0.82)], entry(0.02, 0.85), widest=None, everything=[alike])
+    assert listed.entries[0].gap == 0.01
     assert freeze([alike], alike, widest=None).entries == (alike,)
 
 
@@ -62,3 +64,8 @@ def test_a_model_is_called_alike_whether_its_parts_are_shared_or_came_one_by_one
     assert model_hash(together) == model_hash(apart)
     apart["models"][1]["w"][0] = 1e-9
     assert model_hash(together) != model_hash(apart)
+
+
+def test_a_fairer_rule_that_is_hardly_worth_more_than_one_decision_for_all_is_not_tried():
+    alike, poor, chosen = entry(0.0, 0.66, constant=True), entry(0.001, 0.67), entry(0.02, 0.82)
+    assert freeze([poor], chosen, widest=None, everything=[alike]).entries == (chosen,)
