@@ -10,7 +10,7 @@ import numpy as np
 
 from fairautoml.automl import FairAutoML
 from fairautoml.certification import Verdict
-from fairautoml.exceptions import FairAutoMLWarning
+from fairautoml.exceptions import FairAutoMLWarning, InputError
 from fairautoml.guarantee.outcomes import CERTIFIER, DELTA, Outcome
 from fairautoml.guarantee.population import Population
 from fairautoml.metrics import Constraint
@@ -20,7 +20,7 @@ N_FOLDS = 2
 LEARNERS = ("logistic_regression",)
 MITIGATORS = ("none", "group_thresholds")
 NAIVE = "naive"
-"""The same search on all rows without a margin: meets the bound on the rows of the search."""
+"""The most accurate entry of the same leaderboard whose measured gap is within the bound."""
 
 METRICS_ASKED = {
     "parity": "demographic_parity_difference",
@@ -80,12 +80,8 @@ class EndToEndCell:
         # In a repetition nobody reads them: small groups, rows that happen to be equal.
         with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="fairautoml-") as place:
             warnings.simplefilter("ignore", FairAutoMLWarning)
-            model = self._estimator(seed).set_params(
-                certify=True, delta=DELTA, ledger=Path(place) / "ledger.jsonl"
-            )
+            model = self._estimator(seed, Path(place) / "ledger.jsonl")
             model.fit(people.X, people.y, people.group)
-            naive = self._estimator(seed).set_params(certify=False, confidence=None)
-            naive.fit(people.X, people.y, people.group)
         verdict = model.certificate_.verdict
         return (
             Outcome(
@@ -94,16 +90,19 @@ class EndToEndCell:
                 claimed=verdict == Verdict.VIOLATED,
                 excess=self._excess(model),
             ),
-            Outcome(
-                procedure=NAIVE,
-                certified=bool(naive.feasible_),
-                claimed=False,
-                excess=self._excess(naive),
-            ),
+            self._naive(model),
         )
 
-    def _estimator(self, seed: int) -> FairAutoML:
-        """Return the small search that both make."""
+    def _naive(self, model: FairAutoML) -> Outcome:
+        """Return what somebody would ship who believes the gaps of the leaderboard."""
+        try:
+            chosen, found = model.select(max_gap=self.bound), True
+        except InputError:
+            chosen, found = model, False
+        excess = self._excess(chosen)
+        return Outcome(procedure=NAIVE, certified=found, claimed=False, excess=excess)
+
+    def _estimator(self, seed: int, ledger: Path) -> FairAutoML:
         return FairAutoML(
             constraint=self.constraint.label,
             n_trials=N_TRIALS,
@@ -112,6 +111,9 @@ class EndToEndCell:
             mitigators=list(MITIGATORS),
             executor="serial",
             random_state=seed,
+            certify=True,
+            delta=DELTA,
+            ledger=ledger,
         )
 
     def _excess(self, model: FairAutoML) -> float:
