@@ -129,8 +129,8 @@ def test_a_sweep_of_pools_writes_its_tables(tmp_path):
     assert len(cells) == 2 * 12
     text = (tmp_path / "out" / "summary.md").read_text()
     # 0.85 in the mean of both seeds, the same as by hindsight and as the oracle.
-    assert "Ensemble less best single by hindsight, accuracy at the limit, mean of 1" in text
-    assert "+0.0000 (worst +0.0000)" in text
+    assert "| all | all | 1 | +0.0000 | +0.0000 | +0.0000 | +0.0000 | +0.0000 | +0.0000 |" in text
+    assert "Accuracy aimed at is reached in 1 of 1 questions." in text
     assert "at confidence 0.95, two groups: 0.500 of 2 runs" in text
     assert (
         "| 0.8500 | 0.8500 | 0.8500 | - | 0.8500 | 0.8500 | - | 0.0707 | 1.00 | 0.8000 |" in text
