@@ -85,8 +85,8 @@ def front_of(method: Method, bench: Bench) -> Front:
         Table and seed.
     """
     if method.is_peer:
-        return _peer_front(method, ARSENAL_PEERS.get(method.name), bench)
-    mitigator = MITIGATORS.get(method.name)
+        return _peer_front(method, ARSENAL_PEERS.get(method.registered), bench)
+    mitigator = MITIGATORS.get(method.registered)
     post = mitigator.stage == "post"
     points = _post_points(mitigator, bench) if post else _trained_points(method, mitigator, bench)
     shared = bench.plain.cpu_seconds if post else 0.0
@@ -135,7 +135,7 @@ def _at_strength(
 ) -> Iterator[Point]:
     candidate = replace(
         bench.candidate,
-        mitigation=method.name,
+        mitigation=method.registered,
         mitigation_params={**method.params, method.varied: value},
     )
     try:

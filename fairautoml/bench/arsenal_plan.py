@@ -65,7 +65,7 @@ class Method:
     Parameters
     ----------
     name : str
-        Registered mitigator, or registered peer.
+        What it is called: a registered mitigator or peer, or another set of parameters of one.
     varied : str
         Parameter that is the strength; empty when the method has tolerances or nothing to vary.
     values : tuple of float or int
@@ -74,6 +74,8 @@ class Method:
         The other parameters.
     rows : int or None
         Training rows at the most, for methods that train many times; None = those of all.
+    of : str
+        The registered one that it is, when its name is another; empty otherwise.
     """
 
     name: str
@@ -81,11 +83,17 @@ class Method:
     values: tuple[float, ...] = ()
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rows: int | None = None
+    of: str = ""
+
+    @property
+    def registered(self) -> str:
+        """Name of the mitigator or peer."""
+        return self.of if self.of else self.name
 
     @property
     def is_peer(self) -> bool:
         """Whether it is another library's."""
-        return self.name not in MITIGATORS.names()
+        return self.registered not in MITIGATORS.names()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +148,9 @@ def read_arsenal(path: Path) -> Arsenal:
     The file has the key ``arsenal`` with the fields of ``Arsenal``. ``methods`` gives options of
     some methods by name: ``vary`` (which parameter is the strength), ``points`` (how many values,
     evenly over its range in the search space, on its scale), ``values`` (instead of those),
-    ``rows``, ``params``. Every registered mitigator and every peer that serves one of the
-    constraints takes part whether it is named there or not, except those under ``without``.
+    ``rows``, ``params``; a name of one's own says with ``of`` which one it is. Every registered
+    mitigator and every peer that serves one of the constraints takes part whether it is named
+    there or not, except those under ``without``, or only those under ``only``.
 
     Parameters
     ----------
@@ -164,7 +173,7 @@ def read_arsenal(path: Path) -> Arsenal:
 
 
 def _arsenal(content: object) -> Arsenal:
-    given = dict(_mapping(content, (*(part.name for part in fields(Arsenal)), "without")))
+    given = dict(_mapping(content, (*(part.name for part in fields(Arsenal)), "without", "only")))
     missing = [name for name in ("tables", "constraints", "seeds") if not given.get(name)]
     if missing:
         raise InputError(f"{', '.join(missing)} is missing or empty")
@@ -175,10 +184,11 @@ def _arsenal(content: object) -> Arsenal:
     if type(n_seeds) is not int or n_seeds < 1:
         raise InputError(f"seeds is {n_seeds!r}; give a count of at least 1")
     constraints = tuple(Constraint.parse(text).label for text in given.pop("constraints"))
+    chosen = given.pop("without", []), given.pop("only", None)
     params = _point(load_space("learners", learner, LEARNERS.get(learner).space), given)
     return Arsenal(
         tables=tables,
-        methods=_methods(given.pop("methods", {}), given.pop("without", []), constraints),
+        methods=_methods(given.pop("methods", {}), *chosen, constraints),
         constraints=constraints,
         learner=learner,
         params=params,
@@ -205,15 +215,24 @@ def _table(entry: object) -> Table:
 
 
 def _methods(
-    options: Mapping[str, Any], without: list[str], constraints: tuple[str, ...]
+    options: Mapping[str, Any],
+    without: list[str],
+    only: list[str] | None,
+    constraints: tuple[str, ...],
 ) -> tuple[Method, ...]:
     known = (*MITIGATORS.names(), *ARSENAL_PEERS.names())
-    for name in (*options, *without):
+    own = {name: str(given["of"]) for name, given in options.items() if "of" in given}
+    for name in (*own.values(), *(n for n in options if n not in own)):
         if name not in known:
             raise InputError(unknown_name("mitigator or peer", name, known))
     wanted = {Constraint.parse(text).metric.name for text in constraints}
-    names = [n for n in known if n not in (PLAIN, *without) and _serves_one(n, wanted)]
-    return tuple(_method(name, options.get(name, {})) for name in (PLAIN, *names))
+    every = (*known, *own)
+    for name in (*without, *(every if only is None else only)):
+        if name not in every:
+            raise InputError(unknown_name("mitigator or peer", name, every))
+    names = [n for n in every if n not in (PLAIN, *without) and (only is None or n in only)]
+    served = [n for n in names if _serves_one(own.get(n, n), wanted)]
+    return tuple(_method(name, options.get(name, {})) for name in (PLAIN, *served))
 
 
 def _serves_one(name: str, metrics: set[str]) -> bool:
@@ -223,14 +242,15 @@ def _serves_one(name: str, metrics: set[str]) -> bool:
 
 
 def _method(name: str, options: object) -> Method:
-    given = dict(_mapping(options, ("vary", "points", "values", "rows", "params")))
-    if name in MITIGATORS.names():
-        mitigator = MITIGATORS.get(name)
+    given = dict(_mapping(options, ("vary", "points", "values", "rows", "params", "of")))
+    registered = str(given.get("of", name))
+    if registered in MITIGATORS.names():
+        mitigator = MITIGATORS.get(registered)
         if mitigator.train is None:
-            return Method(name=name)
-        space = load_space("mitigators", name, mitigator.space)
+            return Method(name=name, of=given.get("of", ""))
+        space = load_space("mitigators", registered, mitigator.space)
     else:
-        space = ARSENAL_PEERS.get(name).space
+        space = ARSENAL_PEERS.get(registered).space
     varied = given.get("vary", USUAL_STRENGTH if space.ranges else "")
     if varied and varied not in space.ranges:
         msg = (
@@ -243,6 +263,7 @@ def _method(name: str, options: object) -> Method:
         values=_values(space, varied, given),
         params={k: v for k, v in _point(space, given).items() if k != varied},
         rows=given.get("rows"),
+        of=given.get("of", ""),
     )
 
 

@@ -125,6 +125,25 @@ def test_the_committed_experiment_takes_every_peer_and_every_mitigator_that_serv
     assert len(plan.seeds) == 5
 
 
+def test_one_method_can_take_part_twice_with_other_parameters_and_nothing_else(tmp_path):
+    methods = {
+        "published": {
+            "of": "fairgbm",
+            "vary": "eta",
+            "values": [0.1],
+            "params": {"iterate": "last"},
+        }
+    }
+    file = write(tmp_path, methods=methods, only=["fairgbm", "published"], without=[])
+    plain, ours, published = read_arsenal(file).methods
+    assert (plain.name, ours.name, published.name) == ("none", "fairgbm", "published")
+    assert published.registered == "fairgbm"
+    assert not published.is_peer
+    assert (ours.params["iterate"], published.params["iterate"]) == ("chosen", "last")
+    table = read_arsenal(file).tables[0]
+    assert read_arsenal(file).digest(table, ours) != read_arsenal(file).digest(table, published)
+
+
 def test_strengths_are_even_steps_on_the_scale_of_their_range(tmp_path):
     options = {"fairgbm": {"vary": "tolerance", "points": 3}, "reweighing": {"points": 4}}
     plan = read_arsenal(write(tmp_path, without=[], methods={**SHORT, **options}))
