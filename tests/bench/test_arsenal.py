@@ -126,14 +126,8 @@ def test_the_committed_experiment_takes_every_peer_and_every_mitigator_that_serv
 
 
 def test_one_method_can_take_part_twice_with_other_parameters_and_nothing_else(tmp_path):
-    methods = {
-        "published": {
-            "of": "fairgbm",
-            "vary": "eta",
-            "values": [0.1],
-            "params": {"iterate": "last"},
-        }
-    }
+    changed = {"of": "fairgbm", "vary": "eta", "values": [0.1], "params": {"iterate": "last"}}
+    methods = {"fairgbm": {"vary": "tolerance"}, "published": changed}
     file = write(tmp_path, methods=methods, only=["fairgbm", "published"], without=[])
     plain, ours, published = read_arsenal(file).methods
     assert (plain.name, ours.name, published.name) == ("none", "fairgbm", "published")
