@@ -12,7 +12,7 @@ from pathlib import Path
 from fairautoml.bench.arsenal_plan import Arsenal, Method, Table, read_arsenal
 from fairautoml.bench.arsenal_record import Record, read_record, record_path, write_record
 from fairautoml.bench.arsenal_tables import write_tables
-from fairautoml.bench.cells import to_stderr, write_text
+from fairautoml.bench.cells import Pace, to_stderr, write_text
 from fairautoml.bench.manifest import manifest
 from fairautoml.bench.sweep import locked
 from fairautoml.bench.tasks import Sweep
@@ -87,6 +87,7 @@ class _Run:
     source: Path
     folder: Path
     on_line: Callable[[str], object]
+    pace: Pace = field(default_factory=Pace)
     writing: threading.Lock = field(default_factory=threading.Lock)
     processes: list["subprocess.Popen[str]"] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -132,10 +133,11 @@ class _Run:
             timer = threading.Timer(CELL_SECONDS, process.kill)
             timer.start()
             with self.writing:
-                records = self._records()
-                write_tables(records, self.plan, self.folder)
+                if self.pace.due():
+                    write_tables(self._records(), self.plan, self.folder)
+                n_done = len(list((self.folder / "cells").glob("*.json")))
             n_all = len(self.plan.tables) * len(self.plan.methods) * len(self.plan.seeds)
-            self.on_line(f"[{len(records)}/{n_all}] {line}")
+            self.on_line(f"[{n_done}/{n_all}] {line}")
         timer.cancel()
 
     def _mark_missing(self, methods: Sequence[Method], table: Table, seed: int, log: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -189,6 +190,28 @@ def read_record(path: Path) -> CellRecord | None:
         return CellRecord(**{**kept, "arguments": tuple(kept["arguments"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
+
+
+@dataclass(slots=True)
+class Pace:
+    """Lets through what need not be done after every cell: the tables of a long sweep.
+
+    Parameters
+    ----------
+    seconds : float
+        Time between two of them at the least.
+    """
+
+    seconds: float = 60.0
+    last: float = -math.inf
+
+    def due(self) -> bool:
+        """Return whether it is time again, and remember that it was done."""
+        now = time.monotonic()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
 
 
 def to_stderr(text: str) -> None:

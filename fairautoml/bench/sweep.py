@@ -11,7 +11,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairautoml.bench.cells import Cell, CellRecord, read_record, run_cell, to_stderr, write_text
+from fairautoml.bench.cells import (
+    Cell,
+    CellRecord,
+    Pace,
+    read_record,
+    run_cell,
+    to_stderr,
+    write_text,
+)
 from fairautoml.bench.manifest import manifest
 from fairautoml.bench.tables import write_tables
 from fairautoml.bench.tasks import OURS, Sweep, read_sweep
@@ -163,6 +171,7 @@ class _Run:
     n_jobs: int
     on_line: Callable[[str], object]
     tables: Tables
+    pace: Pace = field(default_factory=Pace)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def all_cells(self, sweep: Sweep) -> SweepOutcome:
@@ -172,17 +181,21 @@ class _Run:
         n_reused = len(records)
         todo = [cell for cell in in_turns(sweep) if cell.key not in records]
         clock = _Clock(left=sum(map(_Clock.plan, todo)), n_jobs=self.n_jobs)
-        with closing(self._records(todo)) as ended:
-            for cell, record in ended:
-                records[cell.key] = record
-                clock.record(cell, record.wall_seconds)
+        try:
+            with closing(self._records(todo)) as ended:
+                for cell, record in ended:
+                    records[cell.key] = record
+                    clock.record(cell, record.wall_seconds)
+                    if self.pace.due():
+                        self._write(cells, records)
+                    self.on_line(
+                        f"[{len(records)}/{len(cells)}] {cell.key} {record.outcome} in "
+                        f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}"
+                        f"{record.reason}; about {clock.seconds_left() / 60:.0f} min left\n"
+                    )
+        finally:
+            if records:
                 self._write(cells, records)
-                self.on_line(
-                    f"[{len(records)}/{len(cells)}] {cell.key} {record.outcome} in "
-                    f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}{record.reason}; "
-                    f"about {clock.seconds_left() / 60:.0f} min left\n"
-                )
-        self._write(cells, records)
         failed = sum(record.outcome == "failed" for record in records.values())
         return SweepOutcome(
             folder=self.folder, n_cells=len(cells), n_failed=failed, n_reused=n_reused
