@@ -226,12 +226,30 @@ def search(
     for reach in reaches:
         pool.refine(few, axes, reach)
     last = Pool(pool.tolerances, STRICT_PRICE, n_multipliers)
-    for multipliers, threshold in pool.centres():
+    centres = pool.centres()
+    if len(axes.moves) == 2:
+        centres += _within_reach(few, axes, pool, reaches)
+    for multipliers, threshold in centres:
         last.offer(all_rows, multipliers[None], threshold, reaches[-1])
     # What was found on some of the rows is farther from the best on all of them.
     reach = reaches[-1 if all_rows is few else -2]
     last.refine(all_rows, axes, reach)
     return _exact(all_rows, last, start, tolerances)
+
+
+def _within_reach(
+    table: Table, axes: Axes, pool: Pool, reaches: Sequence[float]
+) -> list[tuple[NDArray[np.float64], float]]:
+    """Return what is found near the rules of the pool when the tolerance is strict.
+
+    Two rates may leave so little room that the last small steps from outside do not reach it.
+    """
+    strict = Pool(pool.tolerances, STRICT_PRICE, pool.multipliers.shape[1])
+    for multipliers, threshold in pool.centres():
+        strict.offer(table, multipliers[None], threshold, reaches[-1])
+    for reach in reaches:
+        strict.refine(table, axes, reach)
+    return strict.centres()
 
 
 def _unconstrained(table: Table) -> float:

@@ -103,7 +103,7 @@ class ClassRule:
         found = []
         for label, slopes, cuts in zip(self.parts.labels, self.slopes, self.cuts, strict=True):
             each = [
-                f"{-cut:+.4f}" if slope == plain else f"x{slope:.3f}{-cut:+.4f}"
+                f"{-cut:+z.4f}" if slope == plain else f"x{slope:.3f}{-cut:+z.4f}"
                 for slope, cut, plain in zip(slopes, cuts, self.neutral, strict=True)
             ]
             found.append(f"{label}: {' '.join(each)}")

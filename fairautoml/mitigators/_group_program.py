@@ -71,6 +71,9 @@ class Posed:
         Limit of each target per unit of tolerance.
     gain : (float, float)
         Worth of a true acceptance, price of a false one.
+    capacity : float
+        Largest share of the rows of all groups together that may be accepted, in [0, 1]; it does
+        not scale with the tolerance, and 1 binds nothing.
     """
 
     system: GroupSystem
@@ -78,6 +81,7 @@ class Posed:
     targets: tuple[Target, ...]
     scale: tuple[float, ...]
     gain: tuple[float, float]
+    capacity: float = 1.0
 
     @property
     def neutral(self) -> float:
@@ -90,7 +94,7 @@ class Posed:
         """Return one cut per group for each tolerance, None where none is found.
 
         Two groups: all pairs; more: windows; several systems, rates against that of everybody,
-        or rates that do not grow as the threshold falls: the rounded linear program.
+        rates that do not grow as the threshold falls, or a capacity: the rounded linear program.
 
         Parameters
         ----------
@@ -99,7 +103,9 @@ class Posed:
         tolerances : sequence of float
             Gaps asked for on the first target.
         """
-        of_pairs = not any(t.metric.to_overall or t.system.overlapping for t in self.targets)
+        of_pairs = self.capacity >= 1 and not any(
+            t.metric.to_overall or t.system.overlapping for t in self.targets
+        )
         if of_pairs and len({target.system.name for target in self.targets}) == 1:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
@@ -107,7 +113,7 @@ class Posed:
             if all(rate in MONOTONE for rate, _, _ in limits):
                 windows = Windows(cuts, limits, self.gain)
                 return never_falling(windows.solve, windows.value, tolerances)
-        program = Program(cuts, self.targets, self.scale, self.gain)
+        program = self._program(cuts)
         return never_falling(program.rounded, program.value, tolerances)
 
     def mixtures(self, cuts: Sequence[Cuts], tolerances: Sequence[float]) -> list[Picks | None]:
@@ -120,8 +126,11 @@ class Posed:
         tolerances : sequence of float
             Gaps asked for on the first target.
         """
-        program = Program(cuts, self.targets, self.scale, self.gain)
+        program = self._program(cuts)
         return [program.mixture(tolerance) for tolerance in tolerances]
+
+    def _program(self, cuts: Sequence[Cuts]) -> Program:
+        return Program(cuts, self.targets, self.scale, self.gain, self.capacity)
 
     def rules(
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool

@@ -9,6 +9,7 @@ threshold.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ STRICTER = 4
 """Times that the linear program is solved, each time for less, until its rounding is feasible."""
 
 _Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+FAR = 1e12
+"""Gap per unit by which a capacity is exceeded: the least excess is beyond any tolerance."""
 
 ROUNDS = 20
 """Passes of coordinate descent; it ends earlier when nothing moves."""
@@ -86,6 +90,27 @@ class _Band:
         return np.where(gap <= SLACK, 0.0, np.inf)
 
 
+@dataclass(frozen=True, slots=True)
+class _Capacity:
+    """How much of everybody may be accepted, whatever the tolerance; answers like a band."""
+
+    rate: ClassVar[Rate] = "selection"
+    n_extra: ClassVar[int] = 0
+
+    most: float
+    weights: NDArray[np.float64]  # (1, n_cells): the cell's part of everybody
+
+    def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
+        """Return one row: the rate of everybody is at most the capacity."""
+        del tolerance
+        return values, np.zeros((1, 0)), np.array([self.most])
+
+    def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 0 within the capacity, else more than any tolerance, growing with the excess."""
+        excess = rates[0] - self.most
+        return np.where(excess <= SLACK, 0.0, FAR * excess)
+
+
 class Program:
     """Thresholds of all finest cells under constraints on any group systems.
 
@@ -99,6 +124,8 @@ class Program:
         Limit of each target per unit of tolerance.
     gain : (float, float)
         Worth of a true acceptance, price of a false one.
+    capacity : float
+        Largest share of all cells together that may be accepted, in [0, 1]; 1 binds nothing.
     """
 
     def __init__(
@@ -107,6 +134,7 @@ class Program:
         targets: Sequence[Target],
         scale: Sequence[float],
         gain: tuple[float, float],
+        capacity: float = 1.0,
     ) -> None:
         self.cuts = cuts
         self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
@@ -116,7 +144,10 @@ class Program:
             for target, factor in zip(targets, scale, strict=True)
             for rate in target.metric.compared
         ]
-        self.bands = [band for band in bands if band is not None]
+        self.bands: list[_Band | _Capacity] = [band for band in bands if band is not None]
+        mass = np.array([[cut.mass("selection") for cut in cuts]])
+        if capacity < 1 and mass.any():
+            self.bands.append(_Capacity(capacity, mass / mass.sum()))
         self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:

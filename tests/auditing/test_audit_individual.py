@@ -73,6 +73,7 @@ THIRD = [1, 0.5, ["leaf", 0.3], [0, 1.0, ["leaf", -0.2], ["leaf", 0.9]]]
         (STUMPS, [0.05, 0.0], [0.3, 0.0], (-2.0, 2.0)),
         ([*STUMPS, THIRD], [0.9, 0.6], [0.3, 0.05], (-0.2, 0.9)),
     ],
+    ids=["tree_interval_incomplete", "tree_interval"],
 )
 def test_the_range_of_a_forest_gives_the_known_answers(trees, x, radii, expected):
     forest = Forest(trees=tuple(tree_of(tree) for tree in trees))
@@ -82,15 +83,17 @@ def test_the_range_of_a_forest_gives_the_known_answers(trees, x, radii, expected
 
 
 @pytest.mark.parametrize(
-    ("coefficients", "intercept", "x", "radii", "certified"),
+    ("coefficients", "intercept", "x", "radii", "certified", "margin", "bound"),
     [
-        # linear_encoder: the encoder and the rule as one rule, 1 x0 - 3 x1 - .5 x2 + .2.
-        ((1.0, -3.0, -0.5), 0.2, (1.0, 0.0, -1.0), (0.3, 0.3, 0.0), 1),
-        # linear_model: margin .3, bound .4.
-        ((2.0, -1.0), -0.5, (0.4, 0.0), (0.1, 0.2), 0),
+        # The encoder and the rule as one rule, 1 x0 - 3 x1 - .5 x2 + .2.
+        ((1.0, -3.0, -0.5), 0.2, (1.0, 0.0, -1.0), (0.3, 0.3, 0.0), 1, 1.7, 1.2),
+        ((2.0, -1.0), -0.5, (0.4, 0.0), (0.1, 0.2), 0, 0.3, 0.4),
     ],
+    ids=["linear_encoder", "linear_model"],
 )
-def test_linear_rules_give_the_known_answers(coefficients, intercept, x, radii, certified):
+def test_linear_rules_give_the_known_answers(
+    coefficients, intercept, x, radii, certified, margin, bound
+):
     names = [f"x{at}" for at in range(len(x))]
     rule = LinearRule(
         coefficients=dict(zip(names, coefficients, strict=True)), intercept=intercept
@@ -99,8 +102,14 @@ def test_linear_rules_give_the_known_answers(coefficients, intercept, x, radii, 
     found = of_model(rule, X, noise=dict(zip(names, radii, strict=True)))
     assert found.level == "exact, linear"
     assert (found.n_certified, found.n_refuted) == (certified, 1 - certified)
+    # The radii may grow until the bound is the margin, and no further.
+    for factor, kept in ((0.999, 1), (1.001, 0)):
+        grown = np.array(radii) * factor * margin / bound
+        again = of_model(rule, X, noise=dict(zip(names, grown, strict=True)))
+        assert again.n_certified == kept
 
 
+# known answer: categorical_flip
 def test_flips_of_a_category_give_the_known_answer():
     c = np.array([0.0, 0.4, -0.3])
     X = pd.DataFrame({"x": [-2.0, -0.5, 0.2, 1.5], "s": [0, 1, 2, 0]})

@@ -15,6 +15,7 @@ from fairautoml.auditing.leakage import fisher_of_rows, fisher_score, gaussian_a
         ([1, 2], [1, 2], [[1, 0.3], [0.3, 2]], [[2, 0], [0, 1]], 0.0),
         ([0, 0], [4, 5], [[6, 4], [4, 19]], [[6, 4], [4, 19]], 1.5),
     ],
+    ids=["fld_two_dim", "fld_equal_means", "fld_invariance"],
 )
 def test_the_fisher_score_gives_the_known_answers(m0, m1, s0, s1, expected):
     found = fisher_score(*(np.array(part, dtype=float) for part in (m0, m1, s0, s1)))
@@ -26,6 +27,7 @@ def test_the_gaussian_auc_gives_the_known_answers():
     assert gaussian_auc(0.0) == 0.5
 
 
+# known answer: fld_score_only
 def test_a_score_alone_gives_the_known_answers():
     z = np.array([0.1, 0.4, 0.35, 0.8, 0.7, 0.9, 0.5, 0.2])
     s = np.array([0, 0, 0, 0, 1, 1, 1, 1])

@@ -9,6 +9,7 @@ from fairautoml.data.dataset import FeatureLayout
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics._disparity import worst
 
+# Known answer: brute_force_60x7.
 ITEMS_60X7 = (
     "010101101000100000010010000101110010111011100100010100110100111001001010010000011001"
     "100001100110100110110011100101100100111010011001111001000001100101011111010000011001"

@@ -90,7 +90,7 @@ def sample(data_home):
         (WORST_GROUP, 3, (822, 36, 72, 120), (1052, 165, 527, 462)),
         (SOLVED_677, 3, (930, 85, 23, 12), (1449, 515, 177, 65)),
     ],
-    ids=["gap-constrained", "worst-group", "677"],
+    ids=["adult_gap_constrained", "adult_worst_group", "adult_highs_677"],
 )
 def test_the_published_confusion_matrices_are_reproduced(sample, items, required, female, male):
     accepted = sample.checklist(items, required).accepts(sample.X)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fairautoml.checklists import Item
+from fairautoml.checklists import Checklist, Item
 from fairautoml.checklists.items import MOST_LEVELS, find_items
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import InputError
@@ -82,3 +82,30 @@ def test_a_sparse_table_is_refused():
 def test_an_item_is_told_by_the_name_of_its_column():
     assert Item(1, ">=", 0.5).describe(["age", "hours"]) == "hours >= 0.5"
     assert Item(0, "is missing").describe(["age", "hours"]) == "age is missing"
+
+
+def test_the_published_checklist_of_heart_disease_is_read_as_written():
+    # Known answer heart without its table: the list itself, on rows made by hand.
+    items = (
+        Item(0, "<", 0.8),
+        Item(1, "is not", 0.0),
+        Item(2, "is", 2.0),
+        Item(3, "is", 0.0),
+        Item(4, "is not", 1.0),
+    )
+    heart = Checklist(
+        items=items, required=3, log_odds=np.zeros(6), mistakes=0.0, gap=0.0, optimal=False
+    )
+    names = ["oldpeak", "cp", "thal", "ca", "slope"]
+    assert heart.describe(names) == (
+        "at least 3 of 5: oldpeak < 0.8; cp is not 0; thal is 2; ca is 0; slope is not 1"
+    )
+    rows = [
+        [0.0, 1, 2, 0, 2],  # all five
+        [2.3, 0, 2, 0, 2],  # three
+        [0.8, 0, 2, 0, 1],  # two: 0.8 is not below 0.8
+        [0.0, 2, 3, 1, 1],  # two
+        [np.nan, np.nan, 2, 0, 2],  # three, nothing unknown counts
+    ]
+    X = np.array(rows, dtype=np.float32)
+    assert heart.accepts(X).tolist() == [True, True, False, False, True]

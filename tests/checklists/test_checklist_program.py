@@ -28,6 +28,7 @@ def test_the_optimum_is_the_known_one(rates, mistakes):
 @pytest.mark.parametrize(
     ("y", "mistakes", "required"),
     [((0, 1, 1, 1), 0, 1), ((0, 0, 0, 1), 0, 2), ((0, 1, 1, 0), 1, 1)],
+    ids=["boolean-or", "boolean-and", "boolean-xor"],
 )
 def test_or_and_are_learned_and_xor_cannot_be(y, mistakes, required):
     table = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -37,6 +38,7 @@ def test_or_and_are_learned_and_xor_cannot_be(y, mistakes, required):
     assert found.optimal
 
 
+# Known answer: two_sided_twelve_seeds.
 TWELVE = (12, 20, 10, 6, 11, 14, 19, 17, 10, 16, 14, 11)
 
 

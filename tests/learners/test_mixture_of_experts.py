@@ -46,6 +46,7 @@ def test_two_experts_in_either_order_say_the_same(experts, gate, margins):
     assert phi.sum() == pytest.approx(-1.7611781968, abs=1e-9)
 
 
+# known answer: one_expert_is_logistic
 def test_one_expert_is_logistic_whatever_its_gate():
     mixture = mixture_of(([1.0, 0.5], 0.1, [3.0, -1.0], 7.0))
     assert mixture.gates(X_ONE).tolist() == [[1.0]]
@@ -54,6 +55,7 @@ def test_one_expert_is_logistic_whatever_its_gate():
     np.testing.assert_allclose(mixture.shapley(X_ONE, MU)[0], [0.8, -0.75], atol=1e-9)
 
 
+# known answer: drift_shift_gap
 @pytest.mark.parametrize(("shift", "expected"), [(0.0, 0.0), (1.0, 0.5204998778)])
 def test_a_fixed_rule_has_the_gap_that_the_normal_distribution_gives(shift, expected):
     # Quantiles instead of draws: x0 + x1 is N(+-shift, 2).
@@ -246,6 +248,7 @@ def shifted_window(rng, *, shift, n_rows=500):
     return X.astype(np.float32), y, sensitive
 
 
+# known answer: drift_reaction
 def drift(seed, params, *, adaptive):
     """Gaps on 25 windows before each is learned from; from the tenth on groups have parted."""
     rng = np.random.default_rng(seed)

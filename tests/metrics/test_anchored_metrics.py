@@ -13,6 +13,7 @@ TO_OVERALL = {
 }
 SUMS = {"fned": ("tpr",), "fped": ("fpr",)}
 
+# Known answers fned_fped_<data>_<base or constrained>.
 # Printed rates of Gencoglu, arXiv 2005.06625, with the sums that were printed beside them.
 PUBLISHED = {
     "gab, base": (
@@ -140,6 +141,7 @@ def test_a_sum_over_groups_needs_a_finite_bound_of_at_least_zero(bound):
         (758, 539, 1.3013848399949728e-09),
         (768, 299, 4.1468906490768866e-48),
     ],
+    ids=["mcnemar_gab", "mcnemar_twitter", "mcnemar_wiki"],
 )
 def test_mcnemar_gives_the_published_p_values(only_second, only_first, p):
     assert mcnemar(only_first, only_second) == pytest.approx(p, rel=1e-6)

@@ -19,6 +19,7 @@ NUMBERS = [name for name in METRICS.names() if METRICS.get(name).degree]
 @pytest.mark.parametrize(
     ("v", "expected"),
     [([4, 1, 0, 1, 4], (0.0, 1.0, 1.0)), ([-1, 1, 3, 5, 7], (2.0, 2.0, 2.0))],
+    ids=["square", "line"],
 )
 def test_a_square_and_a_line_give_the_known_answers(v, expected):
     # The square also tells GeDI from that of maxcorr, which is 1.1832 at degree 2.
@@ -26,6 +27,7 @@ def test_a_square_and_a_line_give_the_known_answers(v, expected):
     assert found == pytest.approx(expected, abs=1e-9)
 
 
+# known answer: binary_is_dp_gap
 def test_of_a_binary_number_it_is_the_difference_of_selection_rates():
     x, v = np.array([0, 0, 0, 1, 1]), np.array([1, 0, 0, 1, 1])
     assert gedi_value(x, v) == pytest.approx(2 / 3, abs=1e-9)
@@ -35,6 +37,7 @@ def test_of_a_binary_number_it_is_the_difference_of_selection_rates():
     assert bound.value(counts) == pytest.approx(parity, abs=1e-12)
 
 
+# known answer: gradient
 def test_coefficients_and_gradient_give_the_known_answers():
     assert gedi_coefficients(SKEWED, V, 2) == pytest.approx([0.8858615611, -0.206921944], abs=1e-8)
     assert gedi_value(SKEWED, V, 2) == pytest.approx(1.0927835052, abs=1e-8)

@@ -34,6 +34,7 @@ def test_segments_of_high_loss_get_what_the_bounds_leave(sizes, low, high, weigh
     assert loss.mean() == pytest.approx(mean)
 
 
+# known answer: kernel_adversary
 def test_the_kernel_adversary_puts_its_weight_where_the_loss_is():
     distances = ((POINTS[:, None] - REFERENCES) ** 2).sum(axis=2)
     adversary = kernel_adversary(distances, even(6), sigma=2.0, bound=5.0)
@@ -45,6 +46,7 @@ def test_the_kernel_adversary_puts_its_weight_where_the_loss_is():
     assert 5.0 * adversary.basis.sum() == pytest.approx(59.7047443355, abs=1e-6)
 
 
+# known answer: constant_kernel
 def test_a_constant_kernel_leaves_all_weights_at_one():
     adversary = kernel_adversary(np.zeros((4, 2)), even(4), sigma=1.0, bound=1.0)
     found = adversary.worst(np.array([0.1, 0.2, 0.3, 0.8]))
@@ -52,6 +54,7 @@ def test_a_constant_kernel_leaves_all_weights_at_one():
     assert found.loss == pytest.approx(0.35, abs=1e-9)
 
 
+# known answer: worst_dp_gap_box
 def test_the_worst_parity_gap_with_free_row_weights_has_its_closed_form():
     # Rates 0.5 and 0.3 become min(2 * 0.5, 1 - 0.5 * 0.5) = 0.75 and max(0.5 * 0.3, ...) = 0.15.
     accepted = np.array([1, 0] * 5 + [1, 1, 1] + [0] * 7, dtype=bool)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -186,3 +188,11 @@ def test_the_rule_says_what_each_group_pays():
     parts = dict(part.split(": ") for part in rule.describe().split(", "))
     assert set(parts) == set(LABELS)
     assert all(len(prices.split()) == 4 for prices in parts.values())
+
+
+def test_a_price_of_next_to_nothing_is_written_as_nothing():
+    ((_, rule),) = FIT(people(400), goal(), [0.0])
+    nothing = tuple(tuple(1e-6 for _ in prices) for prices in rule.cuts)
+    written = replace(rule, cuts=nothing).describe()
+    assert "+0.0000" in written
+    assert "-0.0000" not in written

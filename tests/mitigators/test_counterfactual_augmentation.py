@@ -47,11 +47,13 @@ def trained(rows, model, **params):
     return MITIGATOR.train(rows, Recorder(model), asked(**params), 0)
 
 
+# known answer: average_over_values
 def test_the_mean_over_two_values_is_the_known_one():
     by_value = np.stack([expit(X_TWO + c) for c in (0.0, 0.8)])
     np.testing.assert_allclose(averaged(by_value, np.array([0.5, 0.5])), TWO, atol=1e-9)
 
 
+# known answer: three_values_prior_weights
 def test_the_mean_over_three_values_weighted_by_shares_is_the_known_one():
     by_value = np.stack([expit(1.5 * X_THREE + c) for c in (-0.2, 0.1, 0.6)])
     np.testing.assert_allclose(averaged(by_value, np.array([0.5, 0.3, 0.2])), THREE, atol=1e-9)

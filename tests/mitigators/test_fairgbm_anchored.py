@@ -25,6 +25,7 @@ def constraint_on(cells, y, metric=FPR, limit=0.0, groups=IDENTITIES):
     return found
 
 
+# known answer: gradient_overlapping
 def test_the_gradient_over_two_overlapping_groups_is_the_known_one():
     margin = np.array([1.0, 1.5, 0.5, -2.0, 2.0, -0.5])
     y = np.array([0, 0, 0, 0, 1, 1])

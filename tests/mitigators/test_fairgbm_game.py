@@ -14,6 +14,7 @@ from fairautoml.mitigators._fairgbm_proxies import PROXIES
 from fairautoml.mitigators._fairgbm_rates import SERVES, group_rates
 
 AT = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+# Known answers: proxy_margin_1, proxy_margin_05.
 KNOWN_PROXIES = {
     ("cross_entropy", 1.0): (
         [0.2090804542, 0.4898801256, 1.0, 1.7353256641, 2.6171389257],
@@ -38,6 +39,19 @@ def test_proxies_have_the_known_heights_and_slopes(name, margin):
     np.testing.assert_allclose(proxy.slope(AT), slopes, atol=1e-8)
 
 
+@pytest.mark.parametrize(("name", "margin"), KNOWN_PROXIES)
+def test_refusals_have_the_mirrored_heights_and_slopes(name, margin):
+    heights, slopes = KNOWN_PROXIES[name, margin]
+    # Five groups of one row of label 1: the rate of each is the height at its own margin.
+    groups = system(range(5))
+    rows = rows_of(np.zeros((5, 1)), np.ones(5), np.arange(5), (target(FNR, groups, 0.0),))
+    (rate,) = group_rates(rows, rows.targets)
+    proxy = PROXIES[name](margin)
+    np.testing.assert_allclose(rate.proxies(AT, proxy), heights[::-1], atol=1e-8)
+    found = rate.sign * proxy.slope(rate.lean(AT))
+    np.testing.assert_allclose(found, -np.array(slopes)[::-1], atol=1e-8)
+
+
 @pytest.mark.parametrize("name", sorted(PROXIES))
 def test_slope_and_curve_of_a_proxy_are_its_derivatives(name):
     proxy = PROXIES[name](1.0)
@@ -58,6 +72,7 @@ def test_proxies_of_huge_margins_are_finite(name):
 
 # ------------------------------------------------------------------------------- known answers
 
+# hand_two_groups
 HAND_MARGIN = np.array([1.0, 1.5, 0.5, -2.0, 2.0, -0.5])
 
 
@@ -103,12 +118,13 @@ def test_derivatives_of_two_groups_are_the_known_ones(curved, expected):
     np.testing.assert_allclose(hessian, expected, atol=1e-8)
 
 
-def test_one_step_of_the_multipliers_is_the_known_one():
+def test_one_step_of_the_multipliers_is_the_known_one():  # ascent_step
     game = game_of(hand(), eta=0.1)
     game.ascend(HAND_MARGIN)
     np.testing.assert_allclose(game.constraints[0].multipliers, [0.0, 0.049], atol=1e-12)
 
 
+# three_groups
 THREE_MARGIN = np.array([1.0, 0.2, -0.4, 0.9, -1.1, 0.3, 2.0, -0.5, 0.8, -0.2, 1.4, -1.0])
 THREE_GRADIENT = [3.2020302913, 2.5816904898, 0.0801488244, 0.2257536653, -0.6235098517]
 THREE_GRADIENT += [-1.1025434967, 0.2204031534, 0.707930671, -0.1793186945, -0.3466483481]

@@ -26,6 +26,7 @@ TOLERANCES = (0.0, 0.01, 0.05, 0.2)
 # --- projections of values --------------------------------------------------------------------
 
 
+# known answer: coarse_degree1_projection
 def test_the_coarse_projection_of_degree_1_gives_the_known_answer():
     z = project(FIVE, V, ONES, degree=1, bound=0.18, kind="coarse")
     assert z == pytest.approx([2.44, 0.72, 2.0, 4.28, 1.56], abs=1e-9)
@@ -33,13 +34,16 @@ def test_the_coarse_projection_of_degree_1_gives_the_known_answer():
     assert gedi_value(FIVE, z) == pytest.approx(0.18)
 
 
+# known answer: coarse_degree2_projection
 def test_the_coarse_projection_of_degree_2_gives_the_known_answer():
     v = FIVE + FIVE**2
     z = project(FIVE, v, ONES, degree=2, bound=1.0, kind="coarse")
     assert gedi_coefficients(FIVE, z, 2) == pytest.approx([5 / 12, 7 / 12], abs=1e-8)
     assert z == pytest.approx([7 / 3, 1.0, 5 / 6, 11 / 6, 4.0], abs=1e-8)
+    assert gedi_value(FIVE, z, 2) == pytest.approx(1.0, abs=1e-8)
 
 
+# known answer: fine_degree2_projection
 def test_the_fine_projection_gives_the_known_answer():
     z = project(SKEWED, V, ONES, degree=2, bound=0.5, kind="fine")
     expected = [2.0558173785, 0.0491899853, 1.4564064801, 4.277466863, 3.1611192931]

@@ -7,6 +7,7 @@ from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.mitigators._pre_between import interpolated
 from fairautoml.mitigators.group_oversampling import MITIGATOR, rows_to_add
 
+# Known answer: cell_targets.
 # Rows of women and men by label, and the rows that are missing under each strategy.
 COUNTS = np.array([[40, 10], [60, 30]])
 MISSING = {
@@ -86,6 +87,7 @@ def test_a_copy_has_weight_and_cell_of_its_source():
     assert np.array_equal(after.y, Y[source])
 
 
+# known answer: interpolation
 @pytest.mark.parametrize(("way", "expected"), [(0.0, [1, 10]), (0.25, [1.5, 9]), (1.0, [3, 6])])
 def test_a_number_lies_its_share_of_the_way_to_the_neighbour(way, expected):
     x, neighbour = np.array([[1.0, 10.0]]), np.array([[3.0, 6.0]])

@@ -43,7 +43,7 @@ def brier(scores, y):
 # ------------------------------------------------------ known answers: scores that are made right
 
 
-def test_two_groups_at_one_level_by_hand():
+def test_two_groups_at_one_level_by_hand():  # known answer: hkrr_two_groups
     y = np.array([1, 1, 1, 0, 0, 1, 0, 0])
     groups = masks([1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1])
     p, updates = Bins().calibrate(np.full(8, 0.3), y, np.ones(8), groups)
@@ -74,7 +74,7 @@ def overlapping():
     return numbers(P), numbers(Y), masks(np.ones(24), numbers(SECOND), numbers(THIRD))
 
 
-def test_overlapping_groups_with_several_updates():
+def test_overlapping_groups_with_several_updates():  # known answer: hkrr_overlapping
     p, y, groups = overlapping()
     moved, updates = Bins(width=0.5, alpha=0.6).calibrate(p, y, np.ones(24), groups)
     assert moved == pytest.approx(numbers(EXPECTED), abs=1e-9)
@@ -171,10 +171,11 @@ def cells_of_two_groups():
     )
 
 
-def acceptance(metric, tolerance, gain=(1.0, 1.0)):
+def acceptance(metric, tolerance, gain=(1.0, 1.0), capacity=1.0):
     """Solve without labels: the probability of each cell stands for them."""
     rows = cells_of_two_groups()
-    posed = replace(pose(rows, goal(metric, 2, randomized=True)), gain=gain)
+    posed = pose(rows, goal(metric, 2, randomized=True))
+    posed = replace(posed, gain=gain, capacity=capacity)
     ((_, rule),) = posed.rules(rows, [tolerance], randomized=True)
     return rule.decide(rows.scores, rows.cells)
 
@@ -194,6 +195,7 @@ def loss(accepted, gain=(1.0, 1.0)):
         (OPPORTUNITY, 0.0, 0.2658757062),
         ("false_positive_rate_difference", 0.0, 0.263437863),
     ],
+    ids=["lp_free", "lp_exact_dp", "lp_dp_005", "lp_exact_eop", "lp_exact_fpr"],
 )
 def test_the_loss_of_the_program_without_labels(metric, tolerance, expected):
     assert loss(acceptance(metric, tolerance)) == pytest.approx(expected, abs=1e-6)
@@ -207,6 +209,31 @@ def test_the_decisions_at_exact_parity():
     assert rates == pytest.approx([0.5333333333, 0.5333333333], abs=1e-6)
 
 
+def test_a_capacity_accepts_the_surest_of_both_groups():  # known answer: lp_capacity
+    accepted = acceptance(DEMOGRAPHIC, 1.0, capacity=0.2)
+    assert accepted == pytest.approx([0, 0, 0, 0, 1, 0, 0, 0, 0, 1], abs=1e-6)
+    assert loss(accepted) == pytest.approx(0.34, abs=1e-6)
+    rates = [np.average(accepted[i : i + 5], weights=MASS[i // 5]) for i in (0, 5)]
+    assert rates == pytest.approx([0.075, 0.2833333333], abs=1e-6)
+
+
+def test_a_capacity_and_parity_are_kept_at_once():
+    rows = cells_of_two_groups()
+    posed = replace(pose(rows, goal(DEMOGRAPHIC, 2, randomized=True)), capacity=0.2)
+    losses = []
+    for randomized in (False, True):
+        ((_, rule),) = posed.rules(rows, [0.1], randomized=randomized)
+        accepted = rule.decide(rows.scores, rows.cells)
+        rates = [np.average(accepted[i : i + 5], weights=MASS[i // 5]) for i in (0, 5)]
+        assert rows.weight @ accepted <= 0.2 + 1e-9
+        assert abs(rates[0] - rates[1]) <= 0.1 + 1e-9
+        losses.append(loss(accepted))
+    # One threshold each: only the surest cell of the first group fits both limits.
+    assert losses[0] == pytest.approx(0.476, abs=1e-9)
+    assert 0.34 < losses[1] < 0.38
+
+
+# known answer: lp_costs_dp
 def test_the_loss_where_a_false_acceptance_costs_three_times_a_missed_one():
     gain = (1.0, 3.0)
     assert loss(acceptance(DEMOGRAPHIC, 0.0, gain), gain) == pytest.approx(0.42, abs=1e-6)
