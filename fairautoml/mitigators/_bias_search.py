@@ -35,6 +35,9 @@ GRID = {1: 41, 2: 17}
 TIGHTER = 0.97
 """With more axes a search may end just beyond its tolerance: it also aims at so much of it."""
 
+NARROW = 0.02
+"""Up to this tolerance two rates leave so little room that it is searched for from inside too."""
+
 CUTS = 400
 """Thresholds between two people that are tried around the best one."""
 
@@ -227,7 +230,7 @@ def search(
         pool.refine(few, axes, reach)
     last = Pool(pool.tolerances, STRICT_PRICE, n_multipliers)
     centres = pool.centres()
-    if len(axes.moves) == 2:
+    if len(axes.moves) == 2 and pool.tolerances[0] <= NARROW:
         centres += _within_reach(few, axes, pool, reaches)
     for multipliers, threshold in centres:
         last.offer(all_rows, multipliers[None], threshold, reaches[-1])
@@ -240,11 +243,12 @@ def search(
 def _within_reach(
     table: Table, axes: Axes, pool: Pool, reaches: Sequence[float]
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """Return what is found near the rules of the pool when the tolerance is strict.
+    """Return what is found near the rules of the pool at narrow tolerances, strictly priced.
 
     Two rates may leave so little room that the last small steps from outside do not reach it.
     """
-    strict = Pool(pool.tolerances, STRICT_PRICE, pool.multipliers.shape[1])
+    narrow = pool.tolerances[pool.tolerances <= NARROW]
+    strict = Pool(narrow, STRICT_PRICE, pool.multipliers.shape[1])
     for multipliers, threshold in pool.centres():
         strict.offer(table, multipliers[None], threshold, reaches[-1])
     for reach in reaches:
