@@ -83,7 +83,7 @@ class Method:
     values: tuple[float, ...] = ()
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rows: int | None = None
-    of: str = ""
+    of: str = field(default="", repr=False)
 
     @property
     def registered(self) -> str:
@@ -138,6 +138,7 @@ class Arsenal:
         asked = (
             table, method, self.constraints, self.learner, sorted(self.params.items()),
             self.folds, self.holdout, self.train_rows, self.held_rows,
+            *([method.of] if method.of else []),
         )  # fmt: skip
         return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
