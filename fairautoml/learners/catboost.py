@@ -13,6 +13,9 @@ from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._classifier import BinaryClassifier
 from fairautoml.learners._extras import missing_extra
 
+_OF_THIS_TRAINING = ("model_guid", "train_finish_time")
+"""Notes in a model that differ from one training to the next, though the trees are equal."""
+
 
 class CatBoostBinary(BinaryClassifier):
     """CatBoost on codes as integers, -1 for missing."""
@@ -39,7 +42,11 @@ class CatBoostBinary(BinaryClassifier):
             logging_level="Silent",
             allow_writing_files=False,
         )
-        return model.fit(self._frame(X), y, sample_weight=weight)
+        model.fit(self._frame(X), y, sample_weight=weight)
+        about = model.get_metadata()
+        for name in _OF_THIS_TRAINING:
+            del about[name]
+        return model
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         proba = self.model_.predict_proba(self._frame(X), thread_count=1)

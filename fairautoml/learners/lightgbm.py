@@ -90,11 +90,11 @@ class _Booster:
         rows = self._rows(X, y, weight)
         params = {**_BINS, **given, **fixed}
         if patience == 0:
-            return lightgbm.train(params, rows, num_boost_round=rounds)
+            return _trees(lightgbm.train(params, rows, num_boost_round=rounds))
         learned, held = (_part(rows, part, y, weight) for part in stopping_parts(y, self.seed))
         stop = lightgbm.early_stopping(patience, verbose=False)
         model = lightgbm.train(params, learned, rounds, valid_sets=[held], callbacks=[stop])
-        return model.model_from_string(model.model_to_string(num_iteration=model.best_iteration))
+        return _trees(model, model.best_iteration)
 
     def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Dataset:
         """Return the binned rows with these labels and weights, binned before or now."""
@@ -148,6 +148,15 @@ class LightGBMNumbers(_Booster, Regressor):
 
     def _numbers(self, X: Any) -> NDArray[np.floating]:
         return self._predicted(X)
+
+
+def _trees(model: lightgbm.Booster, rounds: int | None = None) -> lightgbm.Booster:
+    """Return the first rounds of a booster, or all, and nothing else of its training.
+
+    A booster notes how often the binned rows were given labels: the same model would be another
+    one to whoever compares pickles, by what its process has trained before.
+    """
+    return lightgbm.Booster(model_str=model.model_to_string(num_iteration=rounds))
 
 
 def _part(

@@ -249,7 +249,6 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
         "constraint": "demographic_parity_difference <= 0.1",
         "n_trials": 8,
         "random_state": 0,
-        "certify": False,
     }
     serial = FairAutoML(executor="serial", **wishes).fit(X, y, "sex")
 
@@ -264,6 +263,8 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
     timeless = [c for c in serial.leaderboard_.columns if "seconds" not in c]
     assert serial.leaderboard_[timeless].equals(clustered.leaderboard_[timeless])
     np.testing.assert_array_equal(serial.predict_proba(X), clustered.predict_proba(X))
+    # The models have the same names: to the ledger it is the same question again.
+    assert clustered.certificate_ == serial.certificate_
 
 
 def test_the_scheduler_may_come_from_the_configuration_of_dask(cluster):
