@@ -8,8 +8,9 @@ from fairautoml.commands._base import Command, show
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    cells = "all; boundary: without training; end-to-end: with searches; quick: a few minutes"
-    add("--cells", choices=["boundary", "end-to-end", "all", "quick"], default="quick", help=cells)
+    cells = "all; boundary: no training; end-to-end: searches; quick: minutes; refits: by itself"
+    parts = ["boundary", "end-to-end", "all", "quick", "refits"]
+    add("--cells", choices=parts, default="quick", help=cells)
     more = "of each cell (default: 1000 without training, 100 with a search)"
     add("--repetitions", type=count, metavar="R", help=more)
     full = "all 648 boundary cells instead of the fixed selection"

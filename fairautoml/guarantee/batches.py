@@ -11,7 +11,7 @@ import numpy as np
 from fairautoml.data.files import write_whole
 from fairautoml.guarantee.outcomes import Cell, Tally, tally
 
-SIZES = {"end_to_end": 10, "control": 50}
+SIZES = {"end_to_end": 10, "control": 50, "refits": 5}
 USUAL_SIZE = 250
 """Repetitions of a batch by part: each takes some ten seconds."""
 

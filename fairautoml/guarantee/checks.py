@@ -13,7 +13,7 @@ from fairautoml.guarantee.limits import (
 from fairautoml.guarantee.outcomes import CERTIFIER, WITHIN, Cell, Tally
 from fairautoml.guarantee.planned import POWER
 
-UNDER_TEST = ("boundary", "end_to_end")
+UNDER_TEST = ("boundary", "end_to_end", "refits")
 """Parts in which certificates may be wrong."""
 
 
@@ -194,7 +194,7 @@ def _control_checks(results: Sequence[Result]) -> list[Check]:
             passed=one.exceeds,
         )
         for one in results
-        if one.control and one.cell.part == "control"
+        if one.control and one.cell.part in ("control", "refits")
     ]
     naive = [one for one in results if one.control and one.cell.part == "end_to_end"]
     if naive:

@@ -13,8 +13,9 @@ from fairautoml.guarantee.controls import CONTROLS
 from fairautoml.guarantee.end_to_end import end_to_end_cells
 from fairautoml.guarantee.outcomes import Cell
 from fairautoml.guarantee.planned import PLANNED
+from fairautoml.guarantee.refits import REFITS
 
-CELLS = ("all", "boundary", "end-to-end", "quick")
+CELLS = ("all", "boundary", "end-to-end", "quick", "refits")
 GRIDS = ("selected", "full")
 QUICK_EVERY = 10
 """Of the selected grid; the quick experiment has every tenth cell and searches nothing."""
@@ -30,14 +31,15 @@ class Plan:
 
     Parameters
     ----------
-    cells : {"all", "boundary", "end-to-end", "quick"}
-        Which part; boundary has the planner's cells and the controls without training too.
+    cells : {"all", "boundary", "end-to-end", "quick", "refits"}
+        Which part; boundary has the planner's cells and the controls without training too. All is
+        all but the refits, which are an experiment of their own.
     grid : {"selected", "full"}
         Of the boundary cells: the fixed selection or all 648.
     repetitions : int
         Of each cell without training.
     search_repetitions : int
-        Of each end-to-end cell.
+        Of each end-to-end cell and of each cell of refits.
     seed : int
         From which every repetition has its own.
     """
@@ -60,7 +62,7 @@ class Plan:
 
     def situations(self) -> Iterator[tuple[Cell, int]]:
         """Yield the cells with their repetitions, in a fixed order."""
-        if self.cells != "end-to-end":
+        if self.cells not in ("end-to-end", "refits"):
             grid = selected_grid() if self.grid == "selected" else full_grid()
             step = QUICK_EVERY if self.cells == "quick" else 1
             cells: list[Cell] = [*CONTROLS, *PLANNED, *islice(grid, 0, None, step)]
@@ -69,6 +71,9 @@ class Plan:
         if self.cells in ("all", "end-to-end"):
             for search in end_to_end_cells():
                 yield search, self.search_repetitions
+        if self.cells == "refits":
+            for refits in REFITS:
+                yield refits, self.search_repetitions
 
 
 def plan_text(plan: Plan) -> str:

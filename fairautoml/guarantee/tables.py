@@ -15,6 +15,7 @@ TITLES = {
     "planner": "The planner's rows",
     "boundary": "At the boundary",
     "end_to_end": "With a search",
+    "refits": "Refits of the same rows",
 }
 
 

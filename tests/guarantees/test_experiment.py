@@ -214,6 +214,8 @@ def test_the_parts_have_their_cells_and_repetitions():
     assert {times for cell, times in whole if cell.part == "end_to_end"} == {100}
     assert len(list(Plan(cells="end-to-end").situations())) == 15
     assert len(list(Plan(cells="boundary", grid="full").situations())) == 3 + 5 + 648
+    assert {cell.part for cell, _ in Plan(cells="refits").situations()} == {"refits"}
+    assert "refits" not in {cell.part for cell, _ in whole}
 
 
 def test_a_bench_file_starts_the_experiment_and_refuses_a_used_folder(tmp_path):
