@@ -34,6 +34,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     unseen = "groups new at predict: refused (default), or decided by the common threshold"
     add("--unseen-group", choices=["error", "base_model"], help=unseen)
     parser.set_defaults(sensitive_missing="error", unseen_group="error")
+    guess = "column that guesses a group nobody recorded: give three, and no --sensitive"
+    add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
     add("--randomized", action="store_true", help="allow rules that decide at random")
     add("--refit", action="store_true", help="serve one model trained on all rows")

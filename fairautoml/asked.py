@@ -96,7 +96,7 @@ class TableRequest:
         if self.rows is not None:
             source = source.draw(self.rows, self.seed)
         if self.holdout is not None:
-            source, held = source.split(self.holdout, self.seed)
+            source, held = source.split(self.holdout, self.seed, self.groups)
         return Tables(search=source, held=held, positive=positive)
 
     def fit(
@@ -126,7 +126,8 @@ class TableRequest:
 
         model.set_params(on_progress=note_first)
         try:
-            model.fit(source.X, source.y, source.sensitive, source.weight, self.groups, self.time)
+            named = {"groups": self.groups, "time": self.time, "proxies": source.proxies}
+            model.fit(source.X, source.y, source.sensitive, source.weight, **named)
         except NoFeasibleModelError:
             self._note(model.run_dir, source)  # the run was kept before the error
             raise
@@ -141,6 +142,7 @@ class TableRequest:
             sample_weight=source.weight,
             groups=self.groups,
             time=self.time,
+            proxies=source.proxies,
         )
 
     def plan(self, model: Estimator, source: Source) -> str:
@@ -194,6 +196,7 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         derive=tuple(arguments.derive),
         keep=tuple(arguments.keep),
         overlapping=tuple(arguments.overlapping),
+        proxies=tuple(getattr(arguments, "proxy", ())),
     )
     return TableRequest(
         data=arguments.data,
@@ -256,8 +259,7 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
     constraint : list of str or None
         What is demanded.
     """
-    task: AskedTask = getattr(arguments, "task", "auto")
-    model = _of_task(task)
+    model = _of_task(getattr(arguments, "task", "auto"))
     model.set_params(
         constraint=constraint,
         objective=arguments.objective,
@@ -305,7 +307,8 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
     ParameterError
         A constraint comes without groups, or a parameter is wrong.
     """
-    if arguments.constraint and not (arguments.sensitive or arguments.overlapping):
+    grouped = arguments.sensitive or arguments.overlapping or arguments.proxy
+    if arguments.constraint and not grouped:
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
     model = estimator_of(arguments, arguments.constraint)
     model.set_params(

@@ -124,6 +124,8 @@ class Estimator(Conducted):
         sample_weight: Any = None,
         groups: Any = None,
         time: Any = None,
+        proxies: Any = None,
+        proxy_errors: Any = None,
     ) -> Self:
         """Search, choose, and keep the best model that meets the constraint.
 
@@ -144,6 +146,9 @@ class Estimator(Conducted):
         time : array-like, shape (n_rows,), or str, optional
             When it was, for ``split="time"``; numbers or dates, or the name of that column of
             ``X``, which is no feature then.
+        proxies, proxy_errors : optional
+            In place of ``sensitive``: three columns (or their names in ``X``) that guess one of
+            two groups, or one with P(it says b | true group a), shape (2, 2); see ``proxies_``.
 
         Returns
         -------
@@ -166,9 +171,10 @@ class Estimator(Conducted):
             self._be_constant(constant, wishes)
             return self
         given = Inputs(
-            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups, time=time
-        )
-        self._search(align_inputs(given, options.align), wishes, options, start)
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups, time=time,
+            proxies=proxies,
+        )  # fmt: skip
+        self._search(align_inputs(given, options.align), wishes, options, start, proxy_errors)
         return self
 
     def check_parameters(self) -> Wishes:
@@ -319,6 +325,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         What may be said of it about unseen people, and why not more.
     notes_ : tuple of str
         What was done to the data that the user should know.
+    proxies_ : GuessedGroups or None
+        How the proxies err, bounds on their groups, and the corrected gap of what is served.
     summary_ : dict
         Figures of the run: trials, seconds, budget, overhead, margin, best entry.
     feasible_ : bool

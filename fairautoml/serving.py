@@ -27,6 +27,7 @@ from fairautoml.data.target import (
     plain_numbers,
 )
 from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.guessing import GuessedGroups, Guessing
 from fairautoml.judging import judge
 from fairautoml.metrics import METRICS
 from fairautoml.options import check_constraints, check_share
@@ -70,6 +71,8 @@ class Served:
     classes_: NDArray[Any]
     summary_: dict[str, Any]
     certificate_: Certificate
+    proxies_: GuessedGroups | None
+    _guessing: Guessing | None = None
     _certified: Certified
     _applies: bool
 
@@ -167,21 +170,32 @@ class Served:
         return float(np.average(right, weights=weight))
 
     def evaluate(
-        self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        proxies: Any = None,
     ) -> dict[str, Any]:
         """Judge the decisions on rows with known labels.
 
         Parameters
         ----------
         X, y, sensitive, sample_weight
-            As in ``fit``; groups are judged when ``fit`` was given groups.
+            As in ``fit``; groups are judged when ``fit`` was given groups. After
+            ``fit(..., proxies=)`` the true groups of these rows, if they are known.
+        proxies : as in ``fit``, or the column of ``proxies_.proxy`` alone, optional
+            Guesses of the groups: the gaps are then corrected ones. None = the columns of ``X``
+            that ``fit`` was told of.
 
         Returns
         -------
         dict
             ``accuracy`` and others, of numbers ``rmse``, ``mae`` and ``r2``; ``gap``, ``gaps`` by
             metric and group system, ``rates`` by group; rows of a group unknown to ``fit`` are
-            counted in ``n_unknown_group`` and are in no gap. Undefined values are None.
+            counted in ``n_unknown_group`` and are in no gap. Undefined values are None. With
+            guesses ``gaps`` are corrected, ``intervals`` are their 95 % bootstrap intervals, and
+            ``proxy_gaps`` are those of the guesses as they stand.
 
         Raises
         ------
@@ -191,15 +205,16 @@ class Served:
             As in ``predict``; or a label is missing or new, a length differs, or a weight is
             negative or not finite.
         """
-        pool = self._searched()
-        rows = self._matched(X, sensitive, y, sample_weight)
+        pool, guessing = self._searched(), self._guesses_for(sensitive, proxies)
+        rows = self._matched(X, sensitive, y, sample_weight, proxies)
         chosen = self._decide(rows)
         weight = _checked(rows, len(chosen))
+        groups = rows.sensitive if guessing is None else guessing.said_by(rows)
         _, cells = read_new_rows(
-            rows.X, rows.sensitive, schema=pool.schema, groups=pool.groups, unseen="base_model"
+            rows.X, groups, schema=pool.schema, groups=pool.groups, unseen="base_model"
         )
         regression = pool.task == "regression"
-        return judge(
+        found = judge(
             plain_numbers(rows.y) if regression else known_labels(rows.y, pool.classes),
             chosen,
             cells,
@@ -208,6 +223,22 @@ class Served:
             weight=weight,
             classes=pool.classes,
         )
+        if guessing is None:
+            return found
+        said = np.where(cells >= 0, pool.board.systems[0].of_cell[cells], -1)
+        # Rates by guessed group would read like those of the groups.
+        del found["rates"]
+        told = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
+        return {**found, **told, "n_unknown_group": int((said < 0).sum())}
+
+    def _guesses_for(self, sensitive: Any, proxies: Any) -> Guessing | None:
+        """Return how guesses are read, None when the groups themselves are judged."""
+        if proxies is not None and self._guessing is None:
+            raise InputError(
+                "evaluate: fit was not given proxies, so how often they are wrong is not known. "
+                "Give sensitive=, or measure the decisions with fairautoml.weak_proxy_gap"
+            )
+        return self._guessing if proxies is not None or sensitive is None else None
 
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that serves another point of the front; nothing is trained.
@@ -252,6 +283,7 @@ class Served:
             "margin": None,
             "best": best,
             "certificate": certificate,
+            "proxies": None if other.proxies_ is None else other.proxies_.plain(),
         }
         return other
 
@@ -270,6 +302,8 @@ class Served:
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
         self.certificate_ = self._certified.of(entry, self.model_)
+        guessing = self._guessing
+        self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
 
     def _remember_names(self, schema: TableSchema) -> None:
         self.n_features_in_ = len(schema.names_in)
@@ -278,8 +312,15 @@ class Served:
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _matched(self, X: Any, sensitive: Any, y: Any = None, sample_weight: Any = None) -> Inputs:
-        given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)
+    def _matched(
+        self,
+        X: Any,
+        sensitive: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        proxies: Any = None,
+    ) -> Inputs:
+        given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, proxies=proxies)
         return align_inputs(given, self.align)
 
     def _decide(self, rows: Inputs) -> NDArray[Any]:

@@ -140,6 +140,7 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
     for measure in entry["measures"]:
         found = measure["reason"] if measure["value"] is None else f"{measure['value']:.4f}"
         lines.append(f"    {measure['metric']}[{measure['groups']}] {found}")
+    lines += _guessed_lines(result["search"].get("proxies"))
     lines += _margin_lines(result["search"].get("margin"))
     lines.append(f"  rule: {entry['rule']}")
     most = result["most_accurate"]
@@ -149,6 +150,23 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
         f"({most['learner']}) at gap {gap}"
     )
     return lines
+
+
+def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
+    """Say what was asked of groups that nobody recorded, what of the guesses, and what came."""
+    if proxies is None:
+        return []
+    lines = [f"  groups are guesses of {proxies['proxy']!r}; of the groups that nobody recorded:"]
+    for bound in proxies["bounds"]:
+        found = "undefined"
+        if bound["gap"] is not None:
+            low, high = bound["interval"]
+            found = f"{bound['gap']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        lines.append(
+            f"    {bound['metric']} at most {bound['asked']:g}, so {bound['used']:g} between the "
+            f"guesses; corrected gap {found}"
+        )
+    return [*lines, f"    assumed: {'; '.join(proxies['assumptions'])}"]
 
 
 def _margin_lines(margin: Mapping[str, Any] | None) -> list[str]:

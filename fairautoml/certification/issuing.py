@@ -26,7 +26,13 @@ SMALLEST_CELL = 10
 """Rows from which the counts of a cell are published."""
 
 NOT_APPLICABLE = frozenset(
-    {Reason.SINGLE_GROUP, Reason.CONSTANT_TARGET, Reason.NO_EXACT_TEST, Reason.NO_CLAIM}
+    {
+        Reason.SINGLE_GROUP,
+        Reason.CONSTANT_TARGET,
+        Reason.NO_EXACT_TEST,
+        Reason.NO_CLAIM,
+        Reason.GROUPS_GUESSED,
+    }
 )
 """Reasons that no rows would change."""
 

@@ -25,6 +25,7 @@ REASONS = {
     Reason.ONLY_TOGETHER: "passes alone, but claims are certified together or not at all",
     Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
     Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
+    Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
 }
 
 

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     ONLY_TOGETHER = "only_together"
     NOT_ON_LIST = "not_on_list"
     NO_WEIGHT_LIMIT = "no_weight_limit"
+    GROUPS_GUESSED = "groups_guessed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ class Inputs:
     sample_weight: Any = None
     groups: Any = None
     time: Any = None
+    proxies: Any = None
 
 
 def align_inputs(inputs: Inputs, align: Align) -> Inputs:
@@ -60,10 +61,8 @@ def align_inputs(inputs: Inputs, align: Align) -> Inputs:
 
 def _indices(inputs: Inputs) -> dict[str, "pd.Index[Any]"]:
     given: dict[str, Any] = {"X": inputs.X, "y": inputs.y}
-    if isinstance(inputs.sensitive, Mapping):
-        given.update({f"sensitive[{key!r}]": value for key, value in inputs.sensitive.items()})
-    else:
-        given["sensitive"] = inputs.sensitive
+    for name, columns in (("sensitive", inputs.sensitive), ("proxies", inputs.proxies)):
+        given |= _parts(name, columns)
     given |= {
         "sample_weight": inputs.sample_weight,
         "groups": inputs.groups,
@@ -74,6 +73,19 @@ def _indices(inputs: Inputs) -> dict[str, "pd.Index[Any]"]:
         for name, value in given.items()
         if isinstance(value, pd.DataFrame | pd.Series)
     }
+
+
+def _parts(name: str, columns: Any) -> dict[str, Any]:
+    """Return columns that are given in a dict or a list one by one."""
+    if isinstance(columns, Mapping):
+        return {f"{name}[{key!r}]": value for key, value in columns.items()}
+    if _lists_columns(columns):
+        return {f"{name}[{at}]": value for at, value in enumerate(columns)}
+    return {name: columns}
+
+
+def _lists_columns(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(v, pd.Series) for v in value)
 
 
 def _is_default(index: "pd.Index[Any]") -> bool:
@@ -107,6 +119,8 @@ def _reindexed(
     def take(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: take(column) for name, column in value.items()}
+        if _lists_columns(value):
+            return [take(column) for column in value]
         return value.loc[reference] if isinstance(value, pd.DataFrame | pd.Series) else value
 
     return Inputs(
@@ -116,4 +130,5 @@ def _reindexed(
         sample_weight=take(inputs.sample_weight),
         groups=take(inputs.groups),
         time=take(inputs.time),
+        proxies=take(inputs.proxies),
     )

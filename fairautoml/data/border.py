@@ -60,6 +60,8 @@ class BorderOptions:
         Different pandas indices are refused, or rows are matched by index.
     task : {"auto", "binary", "multiclass", "regression"}
         What the target must be; ``"auto"`` = classes, two or more of them.
+    drop : tuple of str
+        Columns of ``X`` that are no features.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class BorderOptions:
     on_nonfinite: OnNonfinite = "error"
     align: Align = "error"
     task: AskedTask = "auto"
+    drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -130,8 +133,7 @@ def build_dataset(
     DegradedWarning
         A feature equals the target, equals or gives away a sensitive attribute, or has no value.
     """
-    if y is None:
-        check_given(y)
+    check_given(y)
     inputs = align_inputs(
         Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
     )
@@ -143,7 +145,7 @@ def build_dataset(
     weight /= weight.mean()
     _check_group_weights(weight, groups, cells)
     taken = () if groups is None else groups.sensitive_from_X
-    drop = taken if options.sensitive_in_X == "drop" else ()
+    drop = (*options.drop, *(taken if options.sensitive_in_X == "drop" else ()))
     schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
     if groups is not None and not taken:
         schema, matrix = _without_proxies(schema, matrix, groups, cells, options)
@@ -333,12 +335,10 @@ def _copies(
 
 
 def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> None:
-    numbers = labels.dtype.kind == "f"
-    names = (
-        same_numbers(matrix, schema, labels)
-        if numbers
-        else same_partition(matrix, schema, labels, pure=False)
-    )
+    if labels.dtype.kind == "f":
+        names = same_numbers(matrix, schema, labels)
+    else:
+        names = same_partition(matrix, schema, labels, pure=False)
     if names:
         msg = (
             f"feature(s) {', '.join(map(repr, names))} of X are identical to y; if they are not "

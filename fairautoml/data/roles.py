@@ -29,6 +29,8 @@ class Roles:
         Columns that held text in the table as it was read.
     overlapping : tuple of str
         Indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``.
+    proxies : tuple of str
+        Columns that guess a group that no column holds, and are no features.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class Roles:
     keep: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     overlapping: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [*self.sensitive, *(parse_overlapping(text)[0] for text in self.overlapping)]

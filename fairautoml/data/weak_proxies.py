@@ -10,15 +10,13 @@ Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175. The estimate of the 
 
 import warnings
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency
 
 from fairautoml.data._correction import check_errors, check_strength, hidden_rates
-from fairautoml.data._hoc import Consensus, consensus
+from fairautoml.data._proxy_errors import agreement, check_agreement, check_identified
 from fairautoml.data._proxy_table import Compared, ProxyTable, tabulate
 from fairautoml.exceptions import DegradedWarning, InputError
 
@@ -29,9 +27,6 @@ LEAST_LOCAL_ROWS = 100
 
 LEAST_RATE = 1e-3
 """Corrected rates are kept inside [1e-3, 1]."""
-
-BY_CHANCE = 0.1
-"""Two proxies whose guesses would be as dependent by chance with this probability tell nothing."""
 
 LEVEL = 0.95
 """Share of the bootstrap draws inside an interval."""
@@ -153,9 +148,9 @@ def weak_proxy_gap(
     """
     table = tabulate(decision, proxies, y, compare)
     given = None if errors is None else check_errors(errors, len(table.groups))
-    _check_identified(len(table.proxies), given)
+    check_identified(len(table.proxies), given)
     if given is None:
-        _check_agreement(table)
+        check_agreement(table.counts.sum(axis=(0, 1)), table.proxies)
     local = local and given is None and _enough(table)
     found = _measure(table, given, local=local)
     if found.clipped:
@@ -178,35 +173,8 @@ def weak_proxy_gap(
         clipped=found.clipped,
         local=local,
         residual=found.residual,
-        assumptions=_assumptions(given is None, local),
+        assumptions=assumptions_of(estimated=given is None, local=local),
     )
-
-
-def _check_identified(n_proxies: int, errors: Array | None) -> None:
-    if (n_proxies, errors is None) in {(1, False), (3, True)}:
-        return
-    msg = (
-        f"proxies has {n_proxies} column(s) and errors is "
-        f"{'not given' if errors is None else 'given'}: not identified. Give one proxy with its "
-        "errors=, or three proxies without it, whose errors are then estimated from how often "
-        "they agree"
-    )
-    raise InputError(msg)
-
-
-def _check_agreement(table: ProxyTable) -> None:
-    """Refuse proxies of which two agree no more than by chance: from noise all can be inferred."""
-    together = table.counts.sum(axis=(0, 1))
-    for at, (first, second) in zip((2, 1, 0), combinations(table.proxies, 2), strict=True):
-        pair = together.sum(axis=at)
-        seen = pair[pair.sum(axis=1) > 0][:, pair.sum(axis=0) > 0]
-        if min(seen.shape) < 2 or chi2_contingency(seen, correction=False).pvalue > BY_CHANCE:
-            msg = (
-                f"proxies: {first!r} and {second!r} agree no more than by chance on "
-                f"{together.sum():.0f} rows, so one of them is hardly better than chance and how "
-                "often they are wrong cannot be told. Give better proxies or more rows"
-            )
-            raise InputError(msg)
 
 
 def _enough(table: ProxyTable) -> bool:
@@ -237,19 +205,15 @@ def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> _Measure
     """Return both gaps, with the errors given or those that the agreement of three implies."""
     if given is not None:
         return _corrected(table, 0, given[None], None)
-    overall = _agreement(table.counts.sum(axis=(0, 1)))
+    overall = agreement(table.counts.sum(axis=(0, 1)))
     proxy = int(np.abs(np.linalg.det(overall.errors)).argmax())
     fitted = [overall]
     if local:
-        fitted = [_agreement(part) for part in table.counts.sum(axis=0)]
+        fitted = [agreement(part) for part in table.counts.sum(axis=0)]
     errors = np.stack([part.errors for part in fitted], axis=1)
     check_strength(errors[proxy])
     residual = max(float(np.abs(part.residual).max()) for part in fitted)
     return _corrected(table, proxy, errors if local else errors[:, 0], residual)
-
-
-def _agreement(counts: Array) -> Consensus:
-    return consensus(counts / counts.sum())
 
 
 def _corrected(table: ProxyTable, proxy: int, errors: Array, residual: float | None) -> _Measured:
@@ -297,7 +261,16 @@ def _interval(
     return float(low), float(high)
 
 
-def _assumptions(estimated: bool, local: bool) -> tuple[str, ...]:
+def assumptions_of(*, estimated: bool, local: bool = False) -> tuple[str, ...]:
+    """Return what a corrected gap rests on.
+
+    Parameters
+    ----------
+    estimated : bool
+        Whether the errors were estimated from the agreement of three proxies.
+    local : bool
+        Whether that was done within each decision.
+    """
     given = "group and decision" if local else "the group"
     first = f"the errors of a proxy depend on {given} alone"
     if not estimated:

@@ -14,6 +14,7 @@ import fairautoml
 from fairautoml.data import load
 from fairautoml.data._correction import hidden_rates
 from fairautoml.data._hoc import consensus
+from fairautoml.data._proxy_table import tabulate
 from fairautoml.data.weak_proxies import weak_proxy_gap
 from fairautoml.exceptions import DegradedWarning, InputError
 
@@ -50,6 +51,14 @@ def rows_from(joint, n=1_000_000):
     return decision, proxy
 
 
+def measured_by_the_proxy(joint):
+    """Return shares of the groups and their rates when the proxy is taken for the attribute."""
+    table = tabulate(*rows_from(joint), None, "demographic_parity")
+    (counts,) = table.of_proxy(0)
+    said = counts.sum(axis=0)
+    return said / said.sum(), (counts / said).T
+
+
 # --- known answers -----------------------------------------------------------------------------
 
 
@@ -73,20 +82,38 @@ def test_the_correction_undoes_the_errors_of_a_proxy(p, errors, rates):
 
 
 @pytest.mark.parametrize(
-    ("p", "errors", "rates", "proxy_gap"),
+    ("p", "errors", "rates", "proxy_gap", "said", "said_rates"),
     [
-        ([0.6, 0.4], T, [[0.7, 0.3], [0.3, 0.7]], 0.2),
+        (
+            [0.6, 0.4],
+            T,
+            [[0.7, 0.3], [0.3, 0.7]],
+            0.2,
+            [0.6, 0.4],
+            [[0.62, 0.38], [0.42, 0.58]],
+        ),
         (
             [0.5, 0.3, 0.2],
             [[0.8, 0.15, 0.05], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]],
             [[0.8, 0.2], [0.5, 0.5], [0.4, 0.6]],
             0.2791666667,
+            [0.48, 0.325, 0.195],
+            [
+                [0.7458333333, 0.2541666667],
+                [0.5569230769, 0.4430769231],
+                [0.4666666667, 0.5333333333],
+            ],
         ),
     ],
     ids=["binary_global", "three_groups_global"],
 )
-def test_a_known_error_matrix_gives_the_gap_behind_a_proxy(p, errors, rates, proxy_gap):
+def test_a_known_error_matrix_gives_the_gap_behind_a_proxy(
+    p, errors, rates, proxy_gap, said, said_rates
+):
     joint = (np.array(p)[:, None] * rates).T @ np.array(errors)
+    shares, by_proxy = measured_by_the_proxy(joint)
+    assert shares == pytest.approx(said, abs=1e-9)
+    assert by_proxy == pytest.approx(np.array(said_rates), abs=1e-9)
     found = weak_proxy_gap(*rows_from(joint), errors=errors)
     assert found.gap == pytest.approx(0.4, abs=1e-9)
     assert found.proxy_gap == pytest.approx(proxy_gap, abs=1e-9)
@@ -94,19 +121,27 @@ def test_a_known_error_matrix_gives_the_gap_behind_a_proxy(p, errors, rates, pro
     assert not found.clipped
 
 
+# known answer: binary_local
 def test_errors_that_depend_on_the_decision_need_local_matrices():
     p, rates = np.array([0.6, 0.4]), np.array([[0.7, 0.3], [0.3, 0.7]])
     by_decision = np.array([[[0.85, 0.15], [0.35, 0.65]], [[0.7, 0.3], [0.2, 0.8]]])
     mass = p[:, None] * rates
     joint = np.stack([mass[:, k] @ by_decision[k] for k in range(2)])
-    assert joint.sum(axis=0) == pytest.approx([0.581, 0.419], abs=1e-9)
+    said, said_rates = measured_by_the_proxy(joint)
+    assert said == pytest.approx([0.581, 0.419], abs=1e-9)
+    expected = np.array([[0.686746988, 0.313253012], [0.3365155131, 0.6634844869]])
+    assert said_rates == pytest.approx(expected, abs=1e-9)
     local, _ = hidden_rates(joint, by_decision[None])
     assert local == pytest.approx(rates, abs=1e-9)
     overall = np.einsum("ak,kab->ab", rates, by_decision)
     wrong, _ = hidden_rates(joint, overall[None])
     assert wrong == pytest.approx(np.array([[0.79375, 0.20625], [0.159375, 0.840625]]), abs=1e-9)
+    found = weak_proxy_gap(*rows_from(joint), errors=by_decision)
+    assert found.gap == pytest.approx(0.4, abs=1e-9)
+    assert found.proxy_gap == pytest.approx(0.686746988 - 0.3365155131, abs=1e-9)
 
 
+# known answer: shrink_factor
 def test_a_proxy_shrinks_a_gap_by_the_stated_factor():
     p, errors = np.array([0.6, 0.4]), np.array(T)
     said = p @ errors
@@ -117,6 +152,7 @@ def test_a_proxy_shrinks_a_gap_by_the_stated_factor():
     assert found.proxy_gap == pytest.approx(factor * found.gap, abs=1e-9)
 
 
+# known answer: hoc_exact_table
 def test_the_agreement_of_three_proxies_tells_how_often_each_is_wrong():
     table = [0.2604, 0.1236, 0.1176, 0.0984, 0.0826, 0.0634, 0.0994, 0.1546]
     found = consensus(np.reshape(table, (2, 2, 2)))
@@ -128,6 +164,7 @@ def test_the_agreement_of_three_proxies_tells_how_often_each_is_wrong():
 # --- finite samples ----------------------------------------------------------------------------
 
 
+# known answer: finite_sample_error
 @pytest.mark.parametrize(("n", "most"), [(2_000, 0.06), (20_000, 0.02)])
 @pytest.mark.parametrize("accuracies", [(0.75, 0.7, 0.7), (0.9, 0.85, 0.8)])
 def test_three_weak_proxies_find_the_gap_in_a_sample(accuracies, n, most):
