@@ -27,8 +27,9 @@ from fairautoml.data._scales import plain_bins
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
+from fairautoml.guessing import pose_guesses
 from fairautoml.keeping import Earlier, Place, begin, keep_model, place_of, write_config
-from fairautoml.options import Wishes
+from fairautoml.options import Wishes, check_constraints
 from fairautoml.outcome import ConstantClassifier, Outcome, conduct, finish_of, say_how_it_went
 from fairautoml.planning import make_plan
 from fairautoml.posing import Setting, make_problem
@@ -66,10 +67,16 @@ class Conducted(Served, Shown):
     get_params: Callable[..., dict[str, Any]]
 
     def _search(
-        self, inputs: Inputs, wishes: Wishes, options: BorderOptions, start: float
+        self,
+        inputs: Inputs,
+        wishes: Wishes,
+        options: BorderOptions,
+        start: float,
+        proxy_errors: Any,
     ) -> None:
         setting = Setting(
-            sensitive_at_predict=self.sensitive_at_predict,
+            # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
+            sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
             randomized=self.randomized,
             refit=self.refit,
         )
@@ -81,9 +88,9 @@ class Conducted(Served, Shown):
                 start -= earlier.past.seconds
                 if self.random_state is None:
                     wishes = replace(wishes, seed=earlier.past.seed)
-            division = set_aside(inputs, wishes, options)
-            if division.vault is not None:
-                division.vault.ledger(wishes.certificate)
+            posed = pose_guesses(inputs, wishes, options, proxy_errors)
+            wishes, options, self._guessing = posed.wishes, posed.options, posed.guessing
+            division = _divided(posed.inputs, wishes, options)
             dataset = self._dataset(division, options)
             problem = make_problem(dataset, wishes, setting, division.entities)
             plan = make_plan(problem, wishes, setting, start)
@@ -125,7 +132,7 @@ class Conducted(Served, Shown):
         )
 
     def _parameters(self, wishes: Wishes) -> dict[str, Any]:
-        constraints = [constraint.label for constraint in wishes.constraints]
+        constraints = [constraint.label for constraint in check_constraints(self.constraint)]
         ledger = None if self.ledger is None else str(self.ledger)
         bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
         asked = {
@@ -170,6 +177,8 @@ class Conducted(Served, Shown):
             **({} if own else {"margin": None}),
             "best": describe_entry(pool.best, pool.board.objective),
             "certificate": describe_certificate(certified.certificate),
+            "certification_seconds": round(certified.seconds, 3),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
 
     def _stored(self) -> Self:
@@ -182,7 +191,7 @@ class Conducted(Served, Shown):
 
     def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
         """Set what ``fit`` leaves when there is nothing to search."""
-        self.pool_, self.best_entry_ = None, None
+        self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
         self.model_ = model
         self.classes_ = model.classes
         self.positive_class_ = None
@@ -227,13 +236,23 @@ def _likely(
     return target.kept_worth
 
 
+def _divided(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
+    """Set rows aside, with a ledger that can be written before anything is trained."""
+    begun = time.monotonic()
+    division = set_aside(inputs, wishes, options)
+    if division.vault is not None:
+        division.vault.ledger(wishes.certificate)
+    return replace(division, seconds=time.monotonic() - begun)
+
+
 def _certified(
     outcome: Outcome, division: Division, dataset: Dataset, wishes: Wishes
 ) -> Certified:
     """Freeze the list, and open the certification rows if there are any."""
     pool, margin = outcome.pool, outcome.assembled.margin
+    begun = time.monotonic()
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
-    return judge_frozen(
+    certified = judge_frozen(
         freeze(
             kept,
             pool.best,
@@ -246,6 +265,7 @@ def _certified(
         wishes.constraints,
         wishes.certificate,
     )
+    return replace(certified, seconds=division.seconds + time.monotonic() - begun)
 
 
 def _serving(outcome: Outcome, served: Entry) -> Outcome:

@@ -16,7 +16,7 @@ from fairautoml.data.files import read_table
 from fairautoml.data.later import read_later
 from fairautoml.data.loaders import load
 from fairautoml.data.roles import Roles
-from fairautoml.data.splits import holdout_split
+from fairautoml.data.splits import certification_rows, holdout_split
 from fairautoml.data.strata import strata_of_column
 from fairautoml.data.target import MOST_CLASSES
 from fairautoml.exceptions import (
@@ -78,6 +78,11 @@ class Source:
             return self.roles.arranged(self.groups)
         return names if set(names) <= set(self.X.columns) else self.groups
 
+    @property
+    def proxies(self) -> list[str] | None:
+        """The columns of ``X`` that guess the group, None without any."""
+        return list(self.roles.proxies) if self.roles.proxies else None
+
     def take(self, rows: NDArray[np.int64]) -> "Source":
         """Return the given rows with a fresh index."""
         return replace(
@@ -108,7 +113,9 @@ class Source:
             raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
         return labels[text]
 
-    def split(self, fraction: float, seed: int) -> "tuple[Source, Source]":
+    def split(
+        self, fraction: float, seed: int, whose: str | None = None
+    ) -> "tuple[Source, Source]":
         """Set rows aside, the same share of every label and group.
 
         Parameters
@@ -117,14 +124,47 @@ class Source:
             Share of the second part, in (0, 1).
         seed : int
             Seed of the draw.
+        whose : str or None
+            Column that says whose row it is: nobody has rows in both parts, and the shares are
+            those of people.
+
+        Raises
+        ------
+        ParameterError
+            There is no such column.
+        InputError
+            There are too few people for two parts.
         """
         labels = strata_of_column(self.y, MOST_CLASSES)
         cells = np.zeros(len(labels), dtype=np.int64)
         for name in self.groups:
             codes, levels = pd.factorize(self.groups[name], use_na_sentinel=False)
             cells = cells * len(levels) + codes
-        kept, held = holdout_split(labels, cells, fraction, seed)
+        if whose is None:
+            kept, held = holdout_split(labels, cells, fraction, seed)
+        else:
+            kept, held = self._split_people(whose, labels, cells, fraction, seed)
         return self.take(kept), self.take(held)
+
+    def _split_people(
+        self,
+        whose: str,
+        labels: NDArray[np.integer],
+        cells: NDArray[np.integer],
+        fraction: float,
+        seed: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        _check_columns(self.X, "--groups", (whose,))
+        people, names = pd.factorize(self.X[whose], use_na_sentinel=False)
+        strata = cells * (int(labels.max(initial=0)) + 1) + labels
+        drawn = certification_rows(strata, cells, fraction, seed, entities=people)
+        if not drawn.any():
+            msg = (
+                f"--holdout {fraction} with --groups {whose!r}: {len(names)} different values are "
+                "too few to set some aside from every group; leave one of the two out"
+            )
+            raise InputError(msg)
+        return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
     def draw(self, n_rows: int, seed: int) -> "Source":
         """Return that many rows, drawn without replacement, in the order of the table.
@@ -176,7 +216,8 @@ def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> S
     file = Path(name).suffix != "" or Path(name).exists()
     if file:
         # Groups and labels such as "NA" are text, not missing values.
-        text = tuple(c for c in (roles.target, *roles.sensitive) if c is not None)
+        groups = (*roles.sensitive, *roles.proxies)
+        text = tuple(c for c in (roles.target, *groups) if c is not None)
         frame, target, positive = read_table(name, text_columns=text), roles.target, None
         drop: tuple[str, ...] = roles.drop
     else:
@@ -187,7 +228,10 @@ def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> S
         frame = table.frame
         target = table.target if roles.target is None else roles.target
         positive = table.positive_label if target == table.target else None
-        drop = (*roles.drop, *(name for name in table.drop if name not in needed))
+        drop = (
+            *roles.drop,
+            *(name for name in table.drop if name not in (*needed, *roles.proxies)),
+        )
     if target is None:
         raise ParameterError(f"--target is missing: name the column of the labels in {name}")
     return _sorted(name, frame, target, roles, drop=drop, positive=positive)
@@ -270,6 +314,7 @@ def kept_roles(folder: Path) -> Roles:
             target=found["target"],
             weight=found["weight"],
             overlapping=tuple(map(str, found.get("overlapping", ()))),
+            proxies=tuple(map(str, found.get("proxies", ()))),
             **{name: tuple(map(str, found[name])) for name in lists},
         )
     except (KeyError, TypeError) as error:
@@ -308,6 +353,7 @@ def _sorted(
     _check_columns(frame, "--sensitive", roles.sensitive)
     for columns in roles.tables.values():
         _check_columns(frame, "--overlapping", columns)
+    _check_columns(frame, "--proxy", roles.proxies)
     _check_columns(frame, "--drop", roles.drop)
     _check_columns(frame, "--weight", weight)
     if target in roles.sensitive_columns:

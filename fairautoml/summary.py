@@ -265,12 +265,20 @@ def violated(certificate: Certificate) -> str:
         With the verdict VIOLATED.
     """
     floor = () if certificate.floor is None else (certificate.floor,)
-    said = (*certificate.claims, *floor)
-    broken = [claim.label for claim in said if claim.verdict == Verdict.VIOLATED]
+    unfair = [c.label for c in certificate.claims if c.verdict == Verdict.VIOLATED]
+    poor = [c.label for c in floor if c.verdict == Verdict.VIOLATED]
+    gaps = (
+        "Give a tighter bound to the search, more rows, or choose another entry with "
+        "select(max_gap=...)"
+    )
+    scores = (
+        "Give a lower min_score, more time or more learners to the search, or choose another "
+        "entry with select(min_score=...)"
+    )
+    ways = [way for way, broken in ((gaps, unfair), (scores, poor)) if broken]
     return (
-        f"rows that the search has not seen show that {' and '.join(broken)} does not hold for "
-        "what is served; see certificate_. Give a tighter bound to the search, more rows, or "
-        "choose another entry with select(max_gap=...)"
+        f"rows that the search has not seen show that {' and '.join([*unfair, *poor])} does not "
+        f"hold for what is served; see certificate_. {'. '.join(ways)}"
     )
 
 

@@ -62,6 +62,8 @@ class Certified:
         Error probability.
     note : str
         The plan, for people.
+    seconds : float
+        What drawing the rows, planning and opening took.
     """
 
     entries: tuple[Entry, ...]
@@ -71,6 +73,7 @@ class Certified:
     note: str = ""
     evidence: tuple[Evidence, ...] = ()
     salt: str = ""
+    seconds: float = 0.0
 
     def verdict_on(self, entry: Entry) -> str | None:
         """Return the verdict of an entry that has a certificate, None for all others."""

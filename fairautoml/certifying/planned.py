@@ -22,6 +22,10 @@ FLOOR_MARGIN = 0.03
 WANTED = 0.9
 """Power that is planned for without a gap, so that the small one that a search leaves has 0.8."""
 
+PLENTY, GENEROUS = 100_000, 4.0
+"""With so many rows left for the search, so many times the planned ones are set aside: they show a
+gap of half the bound as surely as the planned ones show none."""
+
 ASSUMED_RATE, EVENT_SHARES = 0.3, {"tpr": 0.3, "fpr": 0.7, "ppv": 0.3}
 """What the planner assumes, for entities: the rate, and the rows that a rate is measured on."""
 
@@ -93,14 +97,25 @@ def plan_rows(
     shares = [plan.fraction for plan in plans] + ([] if floor is None else [floor])
     known = [share for share in shares if share is not None]
     if len(known) == len(shares):
-        note = ""
-        if floor is not None and floor == max(known):
+        note, planned_share = "", max(known)
+        if floor is not None and floor == planned_share:
             note = f"{floor:.1%} of the rows are set aside for min_score={wishes.min_score:g}."
-        return RowPlan(fraction=max(known), plans=plans, note=note)
+        fraction = _generous(planned_share, n_rows)
+        if fraction > planned_share:
+            note = (
+                f"{fraction:.1%} of the rows are set aside rather than {planned_share:.1%}: there "
+                "are enough for the search, and more rows show gaps that are nearer to the bound."
+            )
+        return RowPlan(fraction=fraction, plans=plans, note=note)
     if wishes.certify is True:
         note = f"{LARGEST_SHARE:.0%} of the rows are set aside all the same: certify=True."
         return RowPlan(fraction=LARGEST_SHARE, plans=plans, note=note)
     return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
+
+
+def _generous(fraction: float, n_rows: int) -> float:
+    """Return a larger share where the search has plenty of rows all the same."""
+    return max(fraction, min(GENEROUS * fraction, 1.0 - PLENTY / n_rows, LARGEST_SHARE))
 
 
 def _rows_of(

@@ -48,6 +48,8 @@ class Division:
         Why so many.
     n_rows : int
         Rows of the table.
+    seconds : float
+        What planning and drawing took.
     """
 
     inputs: Inputs
@@ -55,6 +57,7 @@ class Division:
     vault: Vault | None
     plan: RowPlan
     n_rows: int
+    seconds: float = 0.0
 
 
 def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
@@ -82,8 +85,10 @@ def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Divisio
     """
     asked = wishes.certificate
     _check_time(inputs, asked)
-    if asked.certify is False and inputs.groups is None and inputs.time is None:
-        plan = RowPlan(fraction=None, reason=Reason.NO_CERTIFICATION_SET)
+    _check_guessed(inputs, asked)
+    none_held = asked.certify is False or inputs.proxies is not None
+    if none_held and inputs.groups is None and inputs.time is None:
+        plan = RowPlan(fraction=None, reason=_without_draw(inputs))
         return Division(inputs=inputs, entities=None, vault=None, plan=plan, n_rows=0)
     return _Draw(inputs, wishes, options).division()
 
@@ -102,8 +107,9 @@ def row_plan(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> RowPlan:
         As in ``set_aside``.
     """
     _check_time(inputs, wishes.certificate)
-    if wishes.certificate.certify is False:
-        return RowPlan(fraction=None, reason=Reason.NO_CERTIFICATION_SET)
+    _check_guessed(inputs, wishes.certificate)
+    if wishes.certificate.certify is False or inputs.proxies is not None:
+        return RowPlan(fraction=None, reason=_without_draw(inputs))
     return _Draw(inputs, wishes, options).plan()
 
 
@@ -113,6 +119,18 @@ def _check_time(inputs: Inputs, asked: CertificateWishes) -> None:
             "split='time' needs fit(..., time=) and time= needs split='time': give both or none "
             "(--split time and --time-column)"
         )
+
+
+def _check_guessed(inputs: Inputs, asked: CertificateWishes) -> None:
+    if inputs.proxies is not None and asked.certify not in ("auto", False):
+        raise InputError(
+            f"certify={asked.certify!r} with proxies=: nothing can be certified about groups that "
+            "nobody recorded. Leave certify='auto', so that all rows train"
+        )
+
+
+def _without_draw(inputs: Inputs) -> Reason:
+    return Reason.NO_CERTIFICATION_SET if inputs.proxies is None else Reason.GROUPS_GUESSED
 
 
 class _Draw:
@@ -183,8 +201,8 @@ class _Draw:
         """Return why no rows could be certified, however many there are."""
         floor = self.asked.min_score is not None
         weight = self.inputs.sample_weight
-        if self.asked.certify is False:
-            return Reason.NO_CERTIFICATION_SET
+        if self.asked.certify is False or self.inputs.proxies is not None:
+            return _without_draw(self.inputs)
         if not claims and not floor:
             return Reason.SINGLE_GROUP if self.wishes.constraints else Reason.NO_CLAIM
         if self.roles.task != "binary" or not all(claim.testable for claim in claims):

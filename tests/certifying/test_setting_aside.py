@@ -39,6 +39,22 @@ def test_the_same_share_of_each_group_is_set_aside():
         assert (inputs.sensitive[rows] == group).sum() == pytest.approx(size / 4, abs=1)
 
 
+@pytest.mark.parametrize(("n_rows", "times"), [(60_000, 1.0), (105_000, None), (500_000, 4.0)])
+def test_with_plenty_of_rows_more_are_set_aside_than_the_plan_needs(n_rows, times):
+    rng = np.random.default_rng(0)
+    group = np.where(rng.random(n_rows) < 0.5, "a", "b")
+    X = pd.DataFrame({"x": rng.random(n_rows)})
+    inputs = Inputs(X=X, y=rng.integers(0, 2, n_rows), sensitive=group)
+    model = FairAutoML("demographic_parity_difference <= 0.05", random_state=0)
+    plan = row_plan(inputs, model.check_parameters(), BorderOptions())
+    (planned,) = plan.plans
+    if times is None:
+        assert plan.fraction == pytest.approx(1 - 100_000 / n_rows)
+    else:
+        assert plan.fraction == pytest.approx(times * planned.fraction)
+    assert ("rather than" in plan.text()) is (plan.fraction > planned.fraction)
+
+
 def test_the_draw_does_not_depend_on_labels_or_features_unless_all_constraints_condition_on_them():
     inputs = given_rows()
     other = Inputs(X=-inputs.X, y=inputs.y[::-1].copy(), sensitive=inputs.sensitive)
