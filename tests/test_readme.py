@@ -78,12 +78,23 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
     assert {SET_UP, TEST} <= set(script)
 
 
+def headings(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return {line.lstrip("# ").lower().replace(" ", "-") for line in lines if line.startswith("#")}
+
+
 @pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
-def test_every_file_that_a_page_links_to_exists(page):
+def test_every_file_and_heading_that_a_page_links_to_exists(page):
     text = page.read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in text.split("](")[1:]]
     assert links or page is not README
-    assert not [link for link in links if not (page.parent / link).exists()]
+    broken = []
+    for link in links:
+        file, _, heading = link.partition("#")
+        linked = page.parent / file
+        if not linked.exists() or (heading and heading not in headings(linked)):
+            broken.append(link)
+    assert not broken
 
 
 def test_the_readme_stays_short():
