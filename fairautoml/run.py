@@ -24,6 +24,7 @@ from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
+from fairautoml.search.recalling import Recalling
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
@@ -216,6 +217,7 @@ def run_search(
             return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
         record = _judged(result, artifacts, problem, executor.now() - plan.start)
+        record = replace(record, proposed=strategy.take())
         if study is not None:
             study.keep(record)
         if keep is not None:
@@ -226,7 +228,10 @@ def run_search(
             on_progress(_progress(history, stop.seconds_left(executor.now())))
         return replace(record.told, trial=executor.as_asked(result.trial))
 
-    strategy = STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first)
+    strategy = Recalling(
+        STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first),
+        {} if study is None else study.proposed,
+    )
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
@@ -263,12 +268,7 @@ def _replaying(
 ) -> Replay:
     """Return the executor, which answers from the record what it holds."""
     known = [(record.result, record.seconds) for record in past]
-    on_start = _nothing if study is None else study.asked
-    return Replay(executor, known, start=start, on_start=on_start)
-
-
-def _nothing(trial: Trial, seconds: float) -> None:
-    """Nobody notes that a trial runs."""
+    return Replay(executor, known, start=start, on_start=None if study is None else study.asked)
 
 
 def _valid(

@@ -25,7 +25,7 @@ class Replay:
         Results in the order in which they were told, with the seconds since the budget began.
     start : float
         Time on the executor's clock at which the budget began, used seconds counted in.
-    on_start : callable
+    on_start : callable or None
         Called with every trial that really runs, and the seconds since the budget began.
     """
 
@@ -35,7 +35,7 @@ class Replay:
         past: Sequence[tuple[TrialResult, float]],
         *,
         start: float,
-        on_start: OnStart,
+        on_start: OnStart | None,
     ) -> None:
         self.n_workers = executor.n_workers
         self.queued = executor.queued
@@ -71,7 +71,8 @@ class Replay:
             self._call(trial, self._past[turn][0].trial)
             return promised
         mine = self._renamed(trial)
-        self._on_start(mine, self.now() - self._start)
+        if self._on_start is not None:
+            self._on_start(mine, self.now() - self._start)
         return self._executor.submit(objective, mine)
 
     def wait(

@@ -28,7 +28,7 @@ class BaselineFirst:
 
     def tell(self, told: Told) -> None:
         """Pass on everything but the first result of the baseline."""
-        if told.trial.candidate.key == self._key:
+        if self._key is not None and told.trial.candidate.key == self._key:
             self._key = None
         else:
             self._strategy.tell(told)

@@ -76,8 +76,10 @@ class Rivals:
         """Take in a result."""
         if told.status is Status.SUCCESS and told.log_loss is not None:
             fraction = told.trial.budget.sample_fraction
-            found = (told.log_loss, told.trial.key)
-            self._best[fraction] = min(found, self._best.get(fraction, found))
+            best = self._best.get(fraction)
+            if best is None or told.log_loss <= best[0]:
+                found = (told.log_loss, told.trial.key)
+                self._best[fraction] = found if best is None else min(found, best)
 
     def against(self, trial: Trial) -> Trial:
         """Return the trial, with a rival when it may be compared with one."""

@@ -32,12 +32,13 @@ class WithoutRepeats:
             candidate = self._strategy.ask()
             if candidate is None:
                 return None
-            if candidate.key in self._known:
-                self._strategy.tell(self._known[candidate.key])
-            elif candidate.key in self._open:
-                self._waiting[candidate.key] += 1
+            key = candidate.key
+            if key in self._known:
+                self._strategy.tell(self._known[key])
+            elif key in self._open:
+                self._waiting[key] += 1
             else:
-                self._open.add(candidate.key)
+                self._open.add(key)
                 return candidate
         return None
 

@@ -11,7 +11,7 @@ import math
 import pickle
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from fairautoml.exceptions import RunFolderError, StorageFullError
 from fairautoml.store import fingerprint as prints
 from fairautoml.store.database import Database, corrupt
 from fairautoml.store.tables import RUNNING, SCHEMA, digest, metadata, runs, trials
-from fairautoml.trials import Entry, Status, Told, Trial, TrialResult
+from fairautoml.trials import Candidate, Entry, Status, Told, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,17 @@ class Record:
         Its rows on the leaderboard.
     seconds : float
         On the clock of the run, since the budget began.
+    proposed : mapping of str to Candidate
+        What the strategy has newly proposed since the record before, each by the digest of its
+        history until then; empty for a strategy that is asked again, and in records of versions
+        that did not keep it.
     """
 
     result: TrialResult
     told: Told
     entries: tuple[Entry, ...]
     seconds: float
+    proposed: Mapping[str, Candidate] = field(default_factory=dict)
 
     @property
     def cut_off(self) -> bool:
@@ -235,6 +240,11 @@ class Study:
                     study._write(connection, {**row, "state": str(Status.LOST), "result": error})
         return study
 
+    @property
+    def proposed(self) -> dict[str, Candidate]:
+        """What the strategy proposed, by the digest of its history until then."""
+        return {at: made for record in self.past for at, made in record.proposed.items()}
+
     def asked(self, trial: Trial, seconds: float) -> None:
         """Note that a trial runs; written with the next result, as it may always be asked again.
 
@@ -337,13 +347,14 @@ def _check_rows(about: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...], n
 
 
 def _packed(record: Record) -> bytes:
-    content = (record.result, record.told, record.entries)
+    content = (record.result, record.told, record.entries, dict(record.proposed))
     return zlib.compress(pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL), level=1)
 
 
 def _unpacked(content: bytes, seconds: float) -> Record:
-    result, told, entries = pickle.loads(zlib.decompress(content))
-    return Record(result=result, told=told, entries=entries, seconds=seconds)
+    result, told, entries, *more = pickle.loads(zlib.decompress(content))
+    proposed = more[0] if more else {}
+    return Record(result=result, told=told, entries=entries, seconds=seconds, proposed=proposed)
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 import math
 
 from fairautoml.search.strategies import STRATEGIES
+from fairautoml.search.strategies._parzen import parzen
 from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.trials import Budget, Candidate, Status, Told, Trial
 
@@ -53,6 +54,11 @@ PORTFOLIO = (
         mitigation_params={"strength": 0.5},
     ),
 )
+
+
+def study_of(strategy, owner=""):
+    """What the next draw works with: the study of a part, by default that of the arms."""
+    return strategy._memories[owner]._filled(parzen(0))
 
 
 def told(

@@ -2,10 +2,10 @@ from collections import Counter
 
 import optuna
 import pytest
-from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, told
+from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, study_of, told
 
 from fairautoml.search.proposal import flat, propose
-from fairautoml.search.strategies import STRATEGIES, _optuna
+from fairautoml.search.strategies import STRATEGIES, _parzen
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
 from fairautoml.spaces import ParamSpace, SearchSpace
 from fairautoml.trials import Status
@@ -13,7 +13,7 @@ from fairautoml.trials import Status
 
 def trials_of(strategy, state):
     """Trials of the study that chooses learner, encoding and mitigation."""
-    return strategy._studies[""].get_trials(states=(state,))
+    return study_of(strategy).get_trials(states=(state,))
 
 
 @pytest.mark.parametrize("name", ["optuna_tpe", "random"])
@@ -42,15 +42,17 @@ def test_every_completed_trial_carries_every_constraint():
     assert all(set(trial.constraints) == {"constraint_0", "constraint_1"} for trial in complete)
 
 
-def test_a_trial_without_success_ends_as_fail_and_keeps_no_value():
+def test_a_trial_without_success_is_forgotten():
     strategy = OptunaTPE(SPACE, 0, ())
     statuses = [s for s in Status if s not in {Status.SUCCESS, Status.PRUNED}]
     for status in statuses:
         strategy.tell(failed(strategy.ask(), status))
     strategy.tell(told(strategy.ask(), value=None))
-    fails = trials_of(strategy, optuna.trial.TrialState.FAIL)
-    assert len(fails) == len(statuses) + 1
-    assert all(trial.values is None for trial in fails)
+    strategy.tell(told(strategy.ask(), value=float("nan")))
+    strategy.tell(told(strategy.ask(), value=0.5))
+    trials = study_of(strategy).get_trials()
+    drawn = [t for t in trials if t.state is not optuna.trial.TrialState.FAIL]
+    assert [trial.values for trial in drawn] == [[0.5]]
 
 
 def test_a_pruned_trial_is_known_to_be_worse_than_every_other():
@@ -61,8 +63,8 @@ def test_a_pruned_trial_is_known_to_be_worse_than_every_other():
 
 @pytest.mark.parametrize("name", ["optuna_tpe", "optuna_motpe"])
 def test_a_long_search_keeps_its_best_and_its_newest_results(name, monkeypatch):
-    monkeypatch.setattr(_optuna, "MOST_REMEMBERED", 20)
-    monkeypatch.setattr(_optuna, "KEPT_OF_EACH", 5)
+    monkeypatch.setattr(_parzen, "MOST_REMEMBERED", 20)
+    monkeypatch.setattr(_parzen, "KEPT_OF_EACH", 5)
     strategy = STRATEGIES.get(name)(SPACE, 0, ())
     for number in range(60):
         value = 0.99 if number == 3 else 0.5 + number / 1000
@@ -79,16 +81,21 @@ def test_the_study_of_a_learner_holds_its_own_trials_only():
         candidate = strategy.ask()
         counts[candidate.learner] += 1
         strategy.tell(told(candidate))
-    for learner, study in strategy._studies.items():
-        if learner in counts:
-            assert len(study.trials) == counts[learner]
+    held = {
+        learner: study_of(strategy, learner).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        for learner in counts.keys() & strategy._memories.keys()
+    }
+    assert held
+    assert {learner: len(trials) for learner, trials in held.items()} == {
+        learner: counts[learner] for learner in held
+    }
 
 
 def test_an_infinite_violation_is_taken_and_counts_as_infeasible():
     strategy = OptunaTPE(SPACE, 0, ())
     strategy.tell(told(strategy.ask(), value=0.9, violations=(float("inf"),)))
     strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
-    assert strategy._studies[""].best_value == 0.7
+    assert study_of(strategy).best_value == 0.7
 
 
 def test_the_same_candidate_asked_for_twice_is_closed_by_two_results():
@@ -105,7 +112,7 @@ def test_the_same_candidate_asked_for_twice_is_closed_by_two_results():
 def test_a_result_that_was_not_asked_for_changes_nothing():
     strategy = OptunaTPE(SPACE, 0, ())
     strategy.tell(told(PORTFOLIO[0]))
-    assert strategy._studies == {}
+    assert strategy._memories == {}
 
 
 def test_making_a_strategy_leaves_the_log_level_of_optuna_alone(capsys):

@@ -9,6 +9,7 @@ from strategy_cases import (
     failed,
     lies_in,
     mean_regret,
+    study_of,
     told,
 )
 
@@ -32,10 +33,10 @@ def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
 def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_told():
     strategy = OptunaMOTPE(SPACE, 0, ())
     strategy.tell(told(strategy.ask(), value=0.75, violations=(-0.5, 1.0)))
-    (trial,) = strategy._studies[""].trials
+    (trial,) = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     assert trial.values == [0.75, 0.5]
     assert trial.constraints == {"constraint_0": -0.5, "constraint_1": 1.0}
-    assert strategy._studies[""].directions == [
+    assert study_of(strategy).directions == [
         optuna.study.StudyDirection.MAXIMIZE,
         optuna.study.StudyDirection.MINIMIZE,
     ]
@@ -46,16 +47,17 @@ def test_a_failed_trial_keeps_no_value_and_an_unknown_gap_is_infeasible():
     strategy.tell(failed(strategy.ask()))
     strategy.tell(told(strategy.ask(), value=0.9, violations=(math.inf,)))
     strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
-    states = [trial.state for trial in strategy._studies[""].trials]
-    assert states[0] is optuna.trial.TrialState.FAIL
-    assert [trial.values[0] for trial in strategy._studies[""].best_trials] == [0.7]
+    complete = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    assert [trial.values[0] for trial in complete] == [0.9, 0.7]
+    assert [trial.values[0] for trial in study_of(strategy).best_trials] == [0.7]
 
 
 def test_a_search_without_constraints_has_a_constant_second_objective():
     strategy = OptunaMOTPE(TOY, 0, ())
     for value in (0.5, 0.6):
         strategy.tell(told(strategy.ask(), value=value, violations=()))
-    assert [trial.values for trial in strategy._studies[""].trials] == [[0.5, -1.0], [0.6, -1.0]]
+    complete = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    assert [trial.values for trial in complete] == [[0.5, -1.0], [0.6, -1.0]]
 
 
 @pytest.mark.parametrize(

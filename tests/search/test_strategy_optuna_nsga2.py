@@ -34,7 +34,7 @@ def test_every_trial_has_every_gene_also_those_that_rest():
     for _ in range(5):
         strategy.tell(told(strategy.ask()))
     genes = set(coordinates(SPACE))
-    assert all(set(trial.params) == genes for trial in strategy._studies[""].trials)
+    assert all(set(trial.params) == genes for trial in strategy._study.trials)
 
 
 def test_later_generations_inherit_values_of_conditional_parameters():
@@ -66,7 +66,5 @@ def test_constraints_are_told_to_optuna():
     strategy = OptunaNSGA2(SPACE, 0, ())
     strategy.tell(told(strategy.ask(), value=0.9, violations=(0.2, -0.1)))
     strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.2, -0.1)))
-    assert [trial.values[0] for trial in strategy._studies[""].best_trials] == [0.7]
-    assert all(
-        trial.state is optuna.trial.TrialState.COMPLETE for trial in strategy._studies[""].trials
-    )
+    assert [trial.values[0] for trial in strategy._study.best_trials] == [0.7]
+    assert all(trial.state is optuna.trial.TrialState.COMPLETE for trial in strategy._study.trials)

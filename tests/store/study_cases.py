@@ -1,5 +1,7 @@
 """Records of trials that nobody trained, and places to keep them."""
 
+import pickle
+import zlib
 from contextlib import contextmanager
 
 import numpy as np
@@ -37,6 +39,11 @@ def record(number, *, status=Status.SUCCESS, seconds=None, violation=-0.01):
         entries=(),
         seconds=float(number + 1) if seconds is None else seconds,
     )
+
+
+def packed_without_proposals(kept):
+    """A record as versions wrote it that did not keep what the strategy proposed."""
+    return zlib.compress(pickle.dumps((kept.result, kept.told, kept.entries)))
 
 
 @contextmanager

@@ -3,10 +3,11 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_cases import PRINT, RUN, begun, kept, record, trial
+from study_cases import PRINT, RUN, begun, kept, packed_without_proposals, record, trial
 
 from fairautoml.exceptions import (
     ResumeMismatchError,
@@ -15,6 +16,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
+from fairautoml.store import study as study_module
 from fairautoml.store.database import Database, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash
 from fairautoml.store.study import Study, read_past
@@ -51,6 +53,27 @@ def test_what_was_kept_comes_back_in_the_order_told(path):
     assert past.records() == tuple(told)
     assert (past.seed, past.seconds, past.fingerprint) == (3, 9.5, PRINT)
     assert past.numbers == {0, 1, 3}
+
+
+def test_proposals_come_back_under_their_histories(path):
+    study = begun(sqlite_url(path))
+    mine = {"aa": trial(0).candidate, "bb": trial(1, y=True).candidate}
+    study.keep(replace(record(0), proposed=mine))
+    study.keep(replace(record(1), proposed={"cc": trial(2).candidate}))
+    study.close()
+    again = Study.resume(Database(sqlite_url(path)), past_of(path))
+    assert again.proposed == {**mine, "cc": trial(2).candidate}
+    again.close()
+
+
+def test_a_record_of_a_version_that_kept_no_proposals_is_read(path, monkeypatch):
+    monkeypatch.setattr(study_module, "_packed", packed_without_proposals)
+    kept(path, 2)
+    past = past_of(path)
+    assert past.records() == (record(0), record(1))
+    again = Study.resume(Database(sqlite_url(path)), past)
+    assert again.proposed == {}
+    again.close()
 
 
 def test_a_kept_result_is_in_the_file_while_the_writer_is_still_there(path):

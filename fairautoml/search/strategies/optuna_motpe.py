@@ -6,19 +6,13 @@ constraints are told as well, so what meets them is preferred to all that does n
 
 from collections.abc import Sequence
 
-import optuna
-
-from fairautoml.search.strategies._optuna import (
-    StudyStrategy,
-    new_study,
-    parzen,
-    value_and_violation,
-)
+from fairautoml.search.strategies._optuna import value_and_violation
+from fairautoml.search.strategies._parzen import ParzenStrategy
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import Candidate
 
 
-class OptunaMOTPE(StudyStrategy):
+class OptunaMOTPE(ParzenStrategy):
     """Searches the front of value and worst violation under constraints.
 
     Parameters
@@ -32,11 +26,14 @@ class OptunaMOTPE(StudyStrategy):
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
-        def make_study(number: int) -> optuna.Study:
-            # Optuna leaves "multivariate" off for two objectives, which is three times as slow.
-            return new_study(parzen(seed + number), "maximize", "minimize")
-
-        super().__init__(space, first, make_study, objectives=value_and_violation)
+        # Optuna leaves "multivariate" off for two objectives, which is three times as slow.
+        super().__init__(
+            space,
+            seed,
+            first,
+            directions=("maximize", "minimize"),
+            objectives=value_and_violation,
+        )
 
 
 STRATEGY = OptunaMOTPE

@@ -33,11 +33,9 @@ class OptunaNSGA2(StudyStrategy):
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
-        def make_study(number: int) -> optuna.Study:
-            sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed + number)
-            return new_study(sampler, "maximize", "minimize")
-
-        super().__init__(space, first, make_study, objectives=value_and_violation, one_study=True)
+        sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+        study = new_study(sampler, "maximize", "minimize")
+        super().__init__(space, first, study, objectives=value_and_violation)
 
 
 STRATEGY = OptunaNSGA2

@@ -6,14 +6,13 @@ makes conditional spaces work, ``constant_liar`` concurrent trials.
 
 from collections.abc import Sequence
 
-import optuna
-
-from fairautoml.search.strategies._optuna import StudyStrategy, new_study, parzen, value_only
+from fairautoml.search.strategies._optuna import value_only
+from fairautoml.search.strategies._parzen import ParzenStrategy
 from fairautoml.spaces import SearchSpace
 from fairautoml.trials import Candidate
 
 
-class OptunaTPE(StudyStrategy):
+class OptunaTPE(ParzenStrategy):
     """One value to raise, n constraints.
 
     Parameters
@@ -27,10 +26,7 @@ class OptunaTPE(StudyStrategy):
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
-        def make_study(number: int) -> optuna.Study:
-            return new_study(parzen(seed + number), "maximize")
-
-        super().__init__(space, first, make_study, objectives=value_only)
+        super().__init__(space, seed, first, directions=("maximize",), objectives=value_only)
 
 
 STRATEGY = OptunaTPE

@@ -1,0 +1,325 @@
+"""What the strategies over Optuna's Parzen estimator share: one study for each part of the space.
+
+The results lie here, and Optuna's studies are filled with them when a proposal has to be drawn. A
+draw depends on the seed, the number of the proposal and these results, on nothing that an earlier
+draw left behind. So a strategy that is told its past proposals is the one that made them.
+"""
+
+import math
+import warnings
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FixedTrial, TrialState, create_trial
+
+from fairautoml.search.proposal import flat, propose
+from fairautoml.search.strategies._coordinates import coordinates
+from fairautoml.search.strategies._optuna import (
+    Direction,
+    Objectives,
+    constraint_names,
+    new_study,
+    suggested,
+)
+from fairautoml.spaces import Range, SearchSpace
+from fairautoml.trials import Candidate, ParamValue, Status, Told
+
+STARTUP_TRIALS = 12
+"""Draws at random (and portfolio members) before the Parzen estimator takes over."""
+
+MOST_REMEMBERED = 1000
+"""Results that a sampler works with; its time per proposal grows with them."""
+
+KEPT_OF_EACH = 250
+"""Best and newest results that it keeps when it has to forget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a trial ended, as Optuna hears it; ``values`` is empty unless it is complete."""
+
+    state: TrialState
+    values: tuple[float, ...]
+    violations: tuple[float, ...]
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """Less violation first, then more value; both objectives of ours begin with the value."""
+        missed = sum(max(0.0, violation) for violation in self.violations)
+        return -missed, self.values[0] if self.values else -math.inf
+
+
+@dataclass(slots=True)
+class Row:
+    """A trial in a study: its parameters there, and its outcome once it has one."""
+
+    params: dict[str, ParamValue] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    running: optuna.Trial | None = None
+
+
+class Memory:
+    """The trials of one study, in the order proposed, and the study itself when it is needed.
+
+    Parameters
+    ----------
+    directions : sequence of str
+        ``"maximize"`` or ``"minimize"``, one per objective.
+    distributions : mapping of str to BaseDistribution
+        Of every parameter that there may be.
+    """
+
+    def __init__(
+        self, directions: Sequence[Direction], distributions: Mapping[str, BaseDistribution]
+    ) -> None:
+        self._directions = directions
+        self._distributions = distributions
+        self._rows: dict[int, Row] = {}
+        self._n_done = 0
+        self._study: optuna.Study | None = None
+
+    def sample(self, seed: int) -> optuna.Trial:
+        """Return a trial that draws; it is no part of the memory and has to be failed after use.
+
+        What it drew beyond the parameters of its candidate would count as running with it.
+        """
+        sampler = parzen(seed)
+        study = self._filled(sampler)
+        study.sampler = sampler
+        return study.ask()
+
+    def enter(self, number: int, params: Mapping[str, ParamValue]) -> None:
+        """Take in a proposal, which runs from now on.
+
+        Parameters
+        ----------
+        number : int
+            Of the proposal, larger than that of any other here.
+        params : mapping
+            Those of its parameters that lie in this study.
+        """
+        row = self._rows[number] = Row(dict(params))
+        if self._study is not None:
+            self._show(self._study, row)
+
+    def settle(self, number: int, outcome: Outcome) -> None:
+        """Take in how a proposal ended; a failure is forgotten at once."""
+        row = self._rows[number]
+        if self._study is not None and row.running is not None:
+            _end(self._study, row.running, outcome)
+        row.running, row.outcome = None, outcome
+        if outcome.state is TrialState.FAIL:
+            del self._rows[number]
+            return
+        self._n_done += 1
+        if self._n_done > MOST_REMEMBERED:
+            self._forget()
+
+    def _filled(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+        if self._study is None:
+            self._study = new_study(sampler, *self._directions)
+            for row in self._rows.values():
+                self._show(self._study, row)
+        return self._study
+
+    def _show(self, study: optuna.Study, row: Row) -> None:
+        """Add a trial to the study, where it takes the next number."""
+        distributions = {name: self._distributions[name] for name in row.params}
+        if row.outcome is None:
+            study.enqueue_trial(row.params)
+            row.running = study.ask(fixed_distributions=distributions)
+            return
+        outcome = row.outcome
+        study.add_trial(
+            create_trial(
+                state=outcome.state,
+                values=outcome.values if outcome.values else None,
+                params=row.params,
+                distributions=distributions,
+                constraints=constraint_names(outcome.violations),
+            )
+        )
+
+    def _forget(self) -> None:
+        """Keep the best and the newest results, and what runs, for a study to be made anew."""
+        done = [(n, row.outcome) for n, row in self._rows.items() if row.outcome is not None]
+        best = sorted(done, key=lambda item: item[1].merit, reverse=True)[:KEPT_OF_EACH]
+        kept = {number for number, _ in (*best, *done[-KEPT_OF_EACH:])}
+        self._rows = {
+            number: row
+            for number, row in self._rows.items()
+            if row.outcome is None or number in kept
+        }
+        self._n_done = len(kept)
+        self._study = None
+
+
+class ParzenStrategy:
+    """Ask and tell over the Parzen estimator with constraints; takes up its past without drawing.
+
+    One study chooses learner, encoding and mitigation; each of them has a study of its own for its
+    parameters, which learns from the trials of that learner alone. A sampler that had all
+    parameters of all learners in one study would model those of every learner for each proposal.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be chosen.
+    seed : int
+        Seed of all draws, non-negative.
+    first : sequence of Candidate
+        Proposed first, in order; what one of them leaves open is drawn.
+    directions : sequence of str
+        ``"maximize"`` or ``"minimize"``, one per objective.
+    objectives : callable
+        What a successful trial is told as.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        first: Sequence[Candidate],
+        *,
+        directions: Sequence[Direction],
+        objectives: Objectives,
+    ) -> None:
+        self._space = space
+        self._seed = seed
+        self._first = deque(first)
+        self._directions = directions
+        self._objectives = objectives
+        self._asked = 0
+        self._distributions = _distributions(space)
+        self._memories: dict[str, Memory] = {}
+        self._open: defaultdict[str, deque[tuple[int, tuple[str, ...]]]] = defaultdict(deque)
+
+    def ask(self) -> Candidate:
+        """Return the next candidate."""
+        return self._proposed(flat(self._first.popleft()) if self._first else {})
+
+    def recall(self, candidate: Candidate) -> None:
+        """Take a candidate as the answer to the next ``ask``, which it was in an earlier run.
+
+        Parameters
+        ----------
+        candidate : Candidate
+            What a strategy of the same space, seed and history proposed.
+        """
+        if self._first:
+            self._first.popleft()
+        parts: dict[str, dict[str, ParamValue]] = {"": {}}
+        for name, value in flat(candidate).items():
+            if name in self._distributions:
+                parts.setdefault(_owner(name), {})[name] = value
+        self._enter(candidate, parts)
+
+    def tell(self, told: Told) -> None:
+        """Take in value and constraints; a broken trial is forgotten."""
+        key = told.trial.candidate.key
+        waiting = self._open.get(key)
+        if waiting is None:
+            return
+        number, owners = waiting.popleft()
+        if not waiting:
+            del self._open[key]
+        outcome = self._outcome(told)
+        for owner in owners:
+            self._memories[owner].settle(number, outcome)
+
+    def _proposed(self, known: Mapping[str, ParamValue]) -> Candidate:
+        """Return a proposal that has these values, all others drawn."""
+        fixed = FixedTrial(dict(known))
+        parts: dict[str, dict[str, ParamValue]] = {"": {}}
+        drawn: dict[str, optuna.Trial] = {}
+
+        def suggest(name: str, allowed: Range) -> ParamValue:
+            owner = _owner(name)
+            if name not in known and owner not in drawn:
+                drawn[owner] = self._memory(owner).sample(self._seed_of(len(drawn)))
+            value = suggested(fixed if name in known else drawn[owner], name, allowed)
+            if name in self._distributions:
+                parts.setdefault(owner, {})[name] = value
+            return value
+
+        candidate = propose(self._space, suggest)
+        for trial in drawn.values():
+            trial.study.tell(trial, state=TrialState.FAIL)
+        self._enter(candidate, parts)
+        return candidate
+
+    def _enter(self, candidate: Candidate, parts: Mapping[str, Mapping[str, ParamValue]]) -> None:
+        """Take in a proposal, with its parameters by whose study they lie in."""
+        for owner, params in parts.items():
+            self._memory(owner).enter(self._asked, params)
+        self._open[candidate.key].append((self._asked, tuple(parts)))
+        self._asked += 1
+
+    def _memory(self, owner: str) -> Memory:
+        if owner not in self._memories:
+            self._memories[owner] = Memory(self._directions, self._distributions)
+        return self._memories[owner]
+
+    def _seed_of(self, turn: int) -> int:
+        """Return the seed of a draw: the one with this turn in the next proposal."""
+        sequence = np.random.SeedSequence([self._seed, self._asked, turn])
+        return int(sequence.generate_state(1, np.uint32)[0])
+
+    def _outcome(self, told: Told) -> Outcome:
+        values: tuple[float, ...] = ()
+        if told.status is Status.SUCCESS and told.value is not None:
+            values = tuple(float(value) for value in self._objectives(told.value, told))
+        # Optuna cannot prune with several objectives.
+        prunes = told.status is Status.PRUNED and len(self._directions) == 1
+        state = TrialState.PRUNED if prunes else TrialState.FAIL
+        if values and not any(map(math.isnan, values)):
+            state = TrialState.COMPLETE
+        kept = values if state is TrialState.COMPLETE else ()
+        return Outcome(state=state, values=kept, violations=told.violations)
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return what Optuna calls the ranges of all parameters that have more than one value."""
+    found: dict[str, BaseDistribution] = {}
+    for name, allowed in coordinates(space).items():
+        trial = FixedTrial({name: allowed.default})
+        suggested(trial, name, allowed)
+        found |= trial.distributions
+    return found
+
+
+def _owner(name: str) -> str:
+    """Return whose study a parameter lies in, the empty name for the choice of arms."""
+    owner, dot, _ = name.partition(".")
+    return owner if dot else ""
+
+
+def _end(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
+    # A trial without constraints counts as feasible, so all are always set, and only here.
+    for name, violation in constraint_names(outcome.violations).items():
+        trial.set_constraint(name, violation)
+    study.tell(trial, outcome.values if outcome.values else None, state=outcome.state)
+
+
+def parzen(seed: int) -> optuna.samplers.TPESampler:
+    """Return the estimator for conditional spaces and concurrent trials.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of its draws, in [0, 2**32).
+    """
+    with warnings.catch_warnings():
+        # "multivariate", "group" and "constant_liar" are marked experimental in Optuna 5.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=STARTUP_TRIALS,
+            seed=seed,
+        )
