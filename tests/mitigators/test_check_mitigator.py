@@ -69,7 +69,17 @@ def too_far(rows, goal, tolerances):
     return [(t, CommonRule(threshold=0.5)) for t in tolerances]
 
 
+def costly(rows, goal, tolerances):
+    return [(t, CommonRule(threshold=2.0)) for t in tolerances]
+
+
+def wavering(rows, goal, tolerances):
+    return [(t, CommonRule(threshold=0.4 if t > 1.2 else 0.5)) for t in tolerances if t >= 1]
+
+
 BROKEN = {
+    "a loose bound costs accuracy": post(costly),
+    "a bound that nothing breaks changes decisions": post(wavering),
     "fit_rules modifies its input": post(modifies),
     "when fitted again to the same rows": post(forgets),
     "depending on the rows": post(by_rows),
