@@ -60,6 +60,12 @@ FINE_COST = 4.0
 """Time that finer tolerances of a column may take, in times of one result of the search."""
 
 
+DISAGREEING = 0.05
+"""Share of the rows that two good models decide otherwise: the standard error of a difference in
+accuracy is the root of it by rows. A single trial is served when it is so far ahead of a mean of
+several; the best of many trials is mostly lucky too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """How the answer is made from the pool.
@@ -71,11 +77,13 @@ class Finish:
     max_models : int or None
         Trials that either may be made of; None = no limit.
     confidence : "auto", float or None
-        How sure it must be that the constraint holds on new people.
+        How sure it must be that the constraint holds on new people, as many as ``audit_ratio``
+        says.
     end : float or None
         ``time.monotonic()`` at which ``fit`` should be done; what would take too long is left out.
-    audit_rows : int or None
-        New people that the constraint will be counted on, at least 1; None = all there are.
+    audit_ratio : float
+        New people that the constraint will be counted on, in times of the searched rows, above 0;
+        ``inf`` = all there are.
     certifiable : callable or None
         What an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed.
     """
@@ -84,7 +92,7 @@ class Finish:
     max_models: int | None = 8
     confidence: Confidence = "auto"
     end: float | None = None
-    audit_rows: int | None = None
+    audit_ratio: float = 1.0
     certifiable: Callable[[Entry], float] | None = None
 
 
@@ -342,7 +350,7 @@ def _with_margin(
     if not plain.measures:
         return plain, None
     chances = chances_on(
-        problem.dataset, problem.goal.targets, plan.seed, audit_rows=finish.audit_rows
+        problem.dataset, problem.goal.targets, plan.seed, audit_ratio=finish.audit_ratio
     )
     widest = None
     if confidence is None or not plain.feasible:
@@ -359,6 +367,8 @@ def _with_margin(
             confidence,
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_worth_of_alike(problem),
+            steady=lambda entry: entry.trial_key in (ENSEMBLE, MIXTURE),
+            ahead=(DISAGREEING / problem.dataset.n_rows) ** 0.5,
         )
         chosen = pick(chance=lambda entry: chances.met(entry.counts))
         certain = finish.certifiable if confidence == "auto" else None

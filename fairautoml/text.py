@@ -174,7 +174,7 @@ def _margin_lines(margin: Mapping[str, Any] | None) -> list[str]:
         return []
     return [
         f"  margin: {margin['margin']:.4f} inside the limit, at a price of {margin['price']:.4f}; "
-        f"holds on new people with probability {margin['probability']:.2f} (an estimate, "
+        f"holds on as many new people with probability {margin['probability']:.2f} (an estimate, "
         f"confidence={margin['confidence']})"
     ]
 

@@ -2,8 +2,8 @@
 
 A parametric bootstrap of the largest gap: the rates of every cell of groups are moved by the
 noise of that many rows, jointly for all rates of a cell, and the limits are checked on what comes
-out. Where the constraints will be counted on a finite sample of new people, its noise comes on
-top. The same draws serve all rules, so that rules are compared without noise. For choosing and
+out. The constraints will be counted on a finite sample of new people, whose noise comes on top.
+The same draws serve all rules, so that rules are compared without noise. For choosing and
 display, never a certificate.
 """
 
@@ -86,7 +86,7 @@ def _moved(
 
 
 def chances_on(
-    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_rows: int | None = None
+    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_ratio: float
 ) -> Chances | OtherChances:
     """Return the draws for rules that are counted on the given rows.
 
@@ -98,17 +98,16 @@ def chances_on(
         At least one.
     seed : int
         Root seed of the run.
-    audit_rows : int or None
-        New people that the constraints will be counted on, at least 1, groups and labels as here;
-        None = all people there are.
+    audit_ratio : float
+        New people that the constraints will be counted on, in times of the rows here, above 0,
+        groups and labels as here; ``inf`` = all people there are.
     """
     if dataset.task != "binary":
-        return other_chances_on(dataset, targets, seed, audit_rows=audit_rows)
+        return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio)
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
     n_rows = effective_rows(cell_and_label, dataset.weight, 2 * n_cells).reshape(n_cells, 2)
-    if audit_rows is not None:
-        # Both errors are independent: r (1 - r) / n + r (1 - r) / (n factor).
-        n_rows *= audit_rows / (audit_rows + dataset.n_rows)
+    # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
+    n_rows /= 1.0 + 1.0 / audit_ratio
     rng = np.random.default_rng([seed, DRAWS])
     return Chances(n_rows, rng.standard_normal((DRAWS, n_cells, 3)), tuple(targets))

@@ -63,19 +63,18 @@ class OtherChances:
 
 
 def other_chances_on(
-    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_rows: int | None
+    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_ratio: float
 ) -> OtherChances:
     """Return the draws for rules that are counted on the given rows.
 
     Parameters
     ----------
-    dataset, targets, seed, audit_rows
+    dataset, targets, seed, audit_ratio
         As for ``chances_on``.
     """
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     n_rows = effective_rows(dataset.cells, dataset.weight, n_cells)
-    if audit_rows is not None:
-        n_rows *= audit_rows / (audit_rows + dataset.n_rows)
+    n_rows /= 1.0 + 1.0 / audit_ratio
     width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
     rng = np.random.default_rng([seed, DRAWS])
     return OtherChances(n_rows, rng.standard_normal((DRAWS, n_cells, width)), tuple(targets))

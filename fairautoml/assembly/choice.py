@@ -43,6 +43,8 @@ def choose(
     chance: Callable[[Entry], float],
     worth: Callable[[Entry], float],
     fallback: float,
+    steady: Callable[[Entry], bool] = lambda entry: True,
+    ahead: float = 0.0,
 ) -> Choice:
     """Return the entry to serve.
 
@@ -63,17 +65,29 @@ def choose(
         What an entry is worth; greater is better.
     fallback : float
         What one decision for everybody is worth.
+    steady : callable
+        Whether an entry was not itself picked as the best of many. One that was is served only
+        where it is ahead of all that were not: its worth and its gap flatter it.
+    ahead : float
+        By how much, in units of ``worth``, at least 0.
     """
     chances = np.array([chance(entry) for entry in entries])
     values = np.array([worth(entry) for entry in entries])
-    insufficient = False
-    if confidence == "auto":
-        at = int(_expected(values, chances, fallback).argmax())
+    sure = np.ones(len(entries), dtype=bool) if confidence == "auto" else chances >= confidence
+    insufficient = not sure.any()
+    if insufficient:
+        at = int(chances.argmax())
     else:
-        sure = chances >= confidence
-        insufficient = not sure.any()
-        at = int(chances.argmax() if insufficient else np.where(sure, values, -np.inf).argmax())
+        worths = _expected(values, chances, fallback) if confidence == "auto" else values
+        calm = np.array([steady(entry) for entry in entries])
+        at = _ahead(np.where(sure, worths, -np.inf), calm, ahead)
     return Choice(entry=entries[at], probability=float(chances[at]), insufficient=insufficient)
+
+
+def _ahead(worths: NDArray[np.float64], steady: NDArray[np.bool_], ahead: float) -> int:
+    """Return the place of the best, of the best steady one unless others are ahead of it."""
+    best, calm = int(worths.argmax()), int(np.where(steady, worths, -np.inf).argmax())
+    return calm if steady[calm] and worths[best] <= worths[calm] + ahead else best
 
 
 def _expected(

@@ -17,14 +17,17 @@ from fairautoml.posing import Setting, make_problem
 from fairautoml.run import History, RunPlan
 from fairautoml.trials import Artifacts, Entry, TrialResult
 
-MARGINS: Mapping[str, tuple[Confidence, bool]] = {
-    "off": (None, False),
-    "auto": ("auto", False),
-    "0.95": (0.95, False),
-    "auto audit": ("auto", True),
-    "0.95 audit": (0.95, True),
+MARGINS: Mapping[str, tuple[Confidence, str]] = {
+    "off": (None, "as many"),
+    "auto": ("auto", "as many"),
+    "0.95": (0.95, "as many"),
+    "auto all": ("auto", "all"),
+    "0.95 all": (0.95, "all"),
+    "auto audit": ("auto", "held"),
+    "0.95 audit": (0.95, "held"),
 }
-"""Confidence, and whether the noise of the held-out rows is counted in."""
+"""Confidence, and on how many new people: as many as were searched, all there are, as many as are
+held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,9 +122,11 @@ def _by_margin(
 ) -> Iterator[dict[str, Any]]:
     """Yield what one way serves with each margin, and how it fares."""
     constraint = _constraint_of(plan)
-    for name, (confidence, audit) in MARGINS.items():
+    n_search = plan.problem.dataset.n_rows
+    ratios = {"as many": 1.0, "all": math.inf, "held": len(pool.held.y) / n_search}
+    for name, (confidence, people) in MARGINS.items():
         start = time.process_time()
-        finish = Finish(confidence=confidence, audit_rows=len(pool.held.y) if audit else None)
+        finish = Finish(confidence=confidence, audit_ratio=ratios[people])
         entry, margin = serve_best(offers, plan, finish)
         took = time.process_time() - start
         yield {

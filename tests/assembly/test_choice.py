@@ -58,3 +58,36 @@ def test_of_equals_the_first_is_taken():
     rules = [Rule(0.8, 0.9), Rule(0.8, 0.9)]
     assert chosen(rules, "auto").entry is rules[0]
     assert chosen(rules, 0.9).entry is rules[0]
+
+
+SINGLE, MEAN = Rule(0.86, 0.9), Rule(0.85, 0.9)
+
+
+@pytest.mark.parametrize("confidence", ["auto", 0.8])
+@pytest.mark.parametrize(("ahead", "expected"), [(0.0, SINGLE), (0.005, SINGLE), (0.02, MEAN)])
+def test_the_best_of_many_is_served_only_where_it_is_ahead(confidence, ahead, expected):
+    found = choose(
+        [SINGLE, MEAN],
+        confidence,
+        chance=lambda rule: rule.chance,
+        worth=lambda rule: rule.value,
+        fallback=0.7,
+        steady=lambda rule: rule is MEAN,
+        ahead=ahead,
+    )
+    assert found.entry is expected
+
+
+@pytest.mark.parametrize("confidence", ["auto", 0.8])
+def test_the_best_of_many_is_served_where_nothing_else_is_sure(confidence):
+    rules = [SINGLE, Rule(0.69, 0.1)]
+    found = choose(
+        rules,
+        confidence,
+        chance=lambda rule: rule.chance,
+        worth=lambda rule: rule.value,
+        fallback=0.7,
+        steady=lambda rule: rule is not SINGLE,
+        ahead=1.0,
+    )
+    assert found.entry is SINGLE
