@@ -11,10 +11,21 @@ from fairautoml.bench.pools import run_pools
 from fairautoml.bench.simulation import run_simulation
 from fairautoml.bench.sweep import locked, run_sweep
 from fairautoml.bench.tasks import Sweep
+from fairautoml.exceptions import InputError
 from fairautoml.guarantee import run_guarantee
 
+OTHERS = ("guarantee", "arsenal", "pools", "simulation")
+"""Experiments that are no sweeps of fits."""
 
-def run_any(source: Path, folder: Path, *, resume: bool = False, n_jobs: int = 1) -> int:
+
+def run_any(
+    source: Path,
+    folder: Path,
+    *,
+    resume: bool = False,
+    n_jobs: int = 1,
+    only: str | None = None,
+) -> int:
     """Run an experiment and return its exit code.
 
     Parameters
@@ -29,14 +40,18 @@ def run_any(source: Path, folder: Path, *, resume: bool = False, n_jobs: int = 1
         Keep what an earlier run has finished.
     n_jobs : int
         Fits at the same time, at least 1.
+    only : str or None
+        The one cell of a sweep of fits that is run, such as ``"adult_dp-s0"``; None = all.
 
     Raises
     ------
     InputError
-        The file is wrong.
+        The file is wrong, or has no such cell.
     RunFolderError
         The folder is in use, holds results already, or cannot be written.
     """
+    if only is not None:
+        return _one(source, folder, resume=resume, only=only)
     if _has(source, "guarantee"):
         return _guarantee(source, folder, resume=resume, n_jobs=n_jobs)
     if _has(source, "arsenal"):
@@ -47,6 +62,16 @@ def run_any(source: Path, folder: Path, *, resume: bool = False, n_jobs: int = 1
         run_simulation(source, folder, resume=resume)
         return 0
     return run_sweep(source, folder, resume=resume, n_jobs=n_jobs).exit_code
+
+
+def _one(source: Path, folder: Path, *, resume: bool, only: str) -> int:
+    other = [kind for kind in OTHERS if _has(source, kind)]
+    if other:
+        raise InputError(
+            f"only={only!r} names a cell of a sweep of fits, and {source} is one of {other[0]}; "
+            "run it whole"
+        )
+    return run_sweep(source, folder, resume=resume, only=only).exit_code
 
 
 def _guarantee(source: Path, folder: Path, *, resume: bool, n_jobs: int) -> int:

@@ -14,7 +14,7 @@ import yaml
 
 from fairautoml.bench.cells import CellRecord, to_stderr, write_text
 from fairautoml.bench.pools_page import page, summarize
-from fairautoml.bench.sweep import run_sweep
+from fairautoml.bench.sweep import Way, run_sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import InputError
 
@@ -57,9 +57,8 @@ def run_pools(
         folder,
         resume=resume,
         n_jobs=n_jobs,
-        command=(*command, "--keep-pools", str(folder / "pools")),
+        way=Way(command=(*command, "--keep-pools", str(folder / "pools")), tables=tables),
         on_line=on_line,
-        tables=tables,
     ).exit_code
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fairautoml.bench.ranks import MEANS, numbers, strict_fair_accuracy
+from fairautoml.bench.tables import command_of_one
 from fairautoml.exceptions import RunFolderError
 from fairautoml.report.sweep import Curve, Ranked, SweepView, Table, sweep_page
 from fairautoml.store.run_folder import read_json
@@ -79,7 +80,7 @@ def sweep_report(folder: Path) -> str:
                 (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
             ),
             manifest=_shown(manifest),
-            command=_command(name),
+            command=f"{_command(name)}\n{command_of_one(name, _first_cell(cells))}",
         )
     )
 
@@ -118,6 +119,10 @@ def _shown_cell(value: Any) -> str:
 
 def _command(name: str) -> str:
     return f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume"
+
+
+def _first_cell(cells: pd.DataFrame) -> str:
+    return f"{cells['task'].iloc[0]}-s{cells['seed'].iloc[0]}"
 
 
 def _about(cells: pd.DataFrame) -> str:

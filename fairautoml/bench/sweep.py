@@ -47,6 +47,26 @@ Tables = Callable[[Sequence[CellRecord], Path], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How the cells of a sweep are run and written down.
+
+    Parameters
+    ----------
+    command : tuple of str
+        What is run for each cell of this library, before the arguments of the cell.
+    tables : callable
+        Writes the records so far into the folder.
+    """
+
+    command: tuple[str, ...] = FIT
+    tables: Tables = write_tables
+
+
+FITS = Way()
+"""A sweep of fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOutcome:
     """How a sweep ended.
 
@@ -75,9 +95,9 @@ def run_sweep(
     *,
     resume: bool = False,
     n_jobs: int = 1,
-    command: Sequence[str] = FIT,
+    only: str | None = None,
+    way: Way = FITS,
     on_line: Callable[[str], object] = to_stderr,
-    tables: Tables = write_tables,
 ) -> SweepOutcome:
     """Run every cell of a sweep and write its tables after each.
 
@@ -97,17 +117,17 @@ def run_sweep(
     n_jobs : int
         Cells at the same time, at least 1. They share the cores, so figures of time are only to
         be compared within one sweep.
-    command : sequence of str
-        What is run for each cell of this library, before the arguments of the cell.
+    only : str or None
+        The one cell that is run, named by task and seed, such as ``"adult_dp-s0"``; None = all.
+    way : Way
+        How cells are run and their records written.
     on_line : callable
         Gets one line of progress per cell; standard error by default.
-    tables : callable
-        Writes the records so far into the folder.
 
     Raises
     ------
     InputError
-        The sweep is wrong.
+        The sweep is wrong, or has no such cell.
     RunFolderExistsError
         The folder holds cells and ``resume`` is False.
     RunFolderLockedError
@@ -118,6 +138,8 @@ def run_sweep(
         The disk is full; finished cells are kept.
     """
     sweep = read_sweep(source)
+    if only is not None:
+        sweep = sweep.only(only)
     parts = folder / "cells"
     if not resume and parts.is_dir() and any(parts.glob("*.json")):
         msg = f"folder {str(folder)!r} holds a sweep; resume it or choose another folder"
@@ -125,11 +147,9 @@ def run_sweep(
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
-            about = {**manifest(sweep, source, command), "jobs": n_jobs}
+            about = {**manifest(sweep, source, way.command), "jobs": n_jobs}
             write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
-            run = _Run(
-                folder=folder, command=command, n_jobs=n_jobs, on_line=on_line, tables=tables
-            )
+            run = _Run(folder=folder, way=way, n_jobs=n_jobs, on_line=on_line)
             return run.all_cells(sweep)
     except RunFolderError:
         raise
@@ -167,10 +187,9 @@ class _Run:
     """The cells of a sweep being run, some at the same time."""
 
     folder: Path
-    command: Sequence[str]
+    way: Way
     n_jobs: int
     on_line: Callable[[str], object]
-    tables: Tables
     pace: Pace = field(default_factory=Pace)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -202,7 +221,7 @@ class _Run:
         )
 
     def _write(self, cells: Sequence[Cell], records: Mapping[str, CellRecord]) -> None:
-        self.tables([records[cell.key] for cell in cells if cell.key in records], self.folder)
+        self.way.tables([records[cell.key] for cell in cells if cell.key in records], self.folder)
 
     def _records(self, todo: Sequence[Cell]) -> Generator[tuple[Cell, CellRecord], None, None]:
         """Yield records as cells end; a cell starts when the one before it is written down."""
@@ -222,7 +241,7 @@ class _Run:
 
     def _one(self, cell: Cell) -> CellRecord | None:
         system = cell.task.system
-        command = self.command if system == OURS else (*PEER, system)
+        command = self.way.command if system == OURS else (*PEER, system)
         return run_cell(cell, command, self.folder / "cells", self.stop)
 
 

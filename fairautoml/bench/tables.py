@@ -1,5 +1,6 @@
 """From the records of a sweep to its tables: cells, spread over seeds, ranks of variants."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,28 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
         table = ranks(with_margin_rows(cells))
         write_csv(table, folder / "ranks.csv")
         text = f"{ranks_page(table)}{_apart(table, cells)}\n{text}"
-    write_text(folder / "summary.md", text)
+    write_text(folder / "summary.md", f"{text}\n{_again(records[0], folder)}")
+
+
+def command_of_one(sweep: str, cell: str) -> str:
+    """Return the command that runs one cell of a sweep of fits.
+
+    Parameters
+    ----------
+    sweep : str
+        Name of its file in ``experiments/``, without ending.
+    cell : str
+        Task and seed, such as ``"adult_dp-s0"``.
+    """
+    return f"fairautoml bench experiments/{sweep}.yaml --out one/ --only {cell}"
+
+
+def _again(record: CellRecord, folder: Path) -> str:
+    """Return how a reader repeats one cell."""
+    path = folder / "manifest.json"
+    sweep = json.loads(path.read_text(encoding="utf-8"))["sweep"] if path.exists() else "SWEEP"
+    command = command_of_one(sweep, f"{record.task}-s{record.seed}")
+    return f"One cell again, named by task and seed of `cells.csv`: `{command}`\n"
 
 
 def summarize(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """What a sweep runs: tasks, variants and seeds, read from a YAML file."""
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -149,6 +150,30 @@ class Sweep:
 
     name: str
     tasks: tuple[Task, ...]
+
+    def only(self, cell: str) -> "Sweep":
+        """Return the sweep of one cell.
+
+        Parameters
+        ----------
+        cell : str
+            Task and seed, such as ``"adult_dp-s0"``.
+
+        Raises
+        ------
+        InputError
+            There is none of that name.
+        """
+        name, _, seed = cell.rpartition("-s")
+        for task in self.tasks:
+            if task.name == name and seed in map(str, task.seeds):
+                return replace(self, tasks=(replace(task, seeds=(int(seed),)),))
+        known = [f"{task.name}-s{seed}" for task in self.tasks for seed in task.seeds]
+        near = difflib.get_close_matches(cell, known, n=3) or known[:3]
+        raise InputError(
+            f"sweep {self.name}: no cell is called {cell!r}; its {len(known)} cells are called by "
+            f"task and seed, such as {', '.join(near)}"
+        )
 
 
 def read_sweep(path: Path) -> Sweep:

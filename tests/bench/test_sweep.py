@@ -12,7 +12,8 @@ import yaml
 from fairautoml.bench import cells as cells_module
 from fairautoml.bench import sweep as sweep_module
 from fairautoml.bench.cells import Cell, CellRecord, budget_of, flatten, read_record
-from fairautoml.bench.sweep import SweepOutcome, in_turns, run_sweep
+from fairautoml.bench.dispatch import run_any
+from fairautoml.bench.sweep import SweepOutcome, Way, in_turns, run_sweep
 from fairautoml.bench.tables import page, summarize
 from fairautoml.bench.tasks import Task, read_sweep
 from fairautoml.cli import _parser
@@ -69,16 +70,17 @@ class Bench:
         self.source.write_text(SWEEP)
         script = folder / "fake.py"
         script.write_text(FAKE.format(calls=str(self.calls)))
-        self.command = (sys.executable, str(script))
+        self.way = Way(command=(sys.executable, str(script)))
         self.lines = []
 
-    def run(self, *, resume=False, n_jobs=1):
+    def run(self, *, resume=False, n_jobs=1, only=None):
         return run_sweep(
             self.source,
             self.out,
             resume=resume,
             n_jobs=n_jobs,
-            command=self.command,
+            way=self.way,
+            only=only,
             on_line=self.lines.append,
         )
 
@@ -148,7 +150,7 @@ def test_the_manifest_says_what_was_run_and_where(bench):
     bench.run()
     kept = json.loads((bench.out / "manifest.json").read_text())
     assert kept["sweep"] == "quick"
-    assert kept["command"] == [Path(sys.executable).name, bench.command[1]]
+    assert kept["command"] == [Path(sys.executable).name, bench.way.command[1]]
     assert kept["packages"]["pandas"] == pd.__version__
     assert kept["cpu_count"] >= 1
     assert kept["data"]["lending"].startswith("content:")
@@ -163,7 +165,7 @@ def test_a_dataset_that_is_not_here_does_not_stop_the_others(bench):
 
 def test_a_command_that_cannot_be_started_is_refused(bench):
     with pytest.raises(RunFolderError, match="cannot go on"):
-        run_sweep(bench.source, bench.out, command=("/nowhere/program",))
+        run_sweep(bench.source, bench.out, way=Way(command=("/nowhere/program",)))
 
 
 def test_a_failed_cell_is_a_row_with_a_reason_and_the_others_are_run(bench, monkeypatch):
@@ -213,7 +215,7 @@ def test_an_interrupted_sweep_keeps_its_finished_cells(bench):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(bench.source, bench.out, command=bench.command, on_line=stop)
+        run_sweep(bench.source, bench.out, way=bench.way, on_line=stop)
     assert len(bench.cells) == 1
     assert bench.run(resume=True).n_reused == 1
 
@@ -385,7 +387,7 @@ def test_several_cells_run_at_the_same_time(bench, tmp_path):
         "    time.sleep(0.02)\n"
         "print(json.dumps({'status': 'feasible'}))\n"
     )
-    bench.command = (sys.executable, str(meet))
+    bench.way = Way(command=(sys.executable, str(meet)))
     outcome = bench.run(n_jobs=2)
     assert (outcome.n_cells, outcome.n_failed) == (4, 0)
     assert bench.cells["task"].tolist() == ["one", "one", "one", "two"]
@@ -408,7 +410,7 @@ def test_an_interrupt_ends_the_cells_that_run_and_keeps_no_record_of_them(bench,
 
     command = (sys.executable, str(slow))
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(bench.source, bench.out, command=command, n_jobs=2, on_line=stop)
+        run_sweep(bench.source, bench.out, way=Way(command=command), n_jobs=2, on_line=stop)
     assert [path.name for path in (bench.out / "cells").glob("*.json")] == ["one-s0.json"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -454,3 +456,27 @@ def test_a_sweep_without_variants_has_no_ranks(bench):
     bench.run()
     assert not (bench.out / "ranks.csv").exists()
     assert "variant" not in bench.cells
+
+
+def test_one_cell_is_run_by_the_command_under_the_table(bench):
+    bench.run(n_jobs=2)
+    text = (bench.out / "summary.md").read_text()
+    assert "`fairautoml bench experiments/quick.yaml --out one/ --only one-s0`" in text
+    whole, bench.out = bench.cells, bench.out.with_name("again")
+    assert bench.run(only="one-s2").n_cells == 1
+    again = whole[(whole["task"] == "one") & (whole["seed"] == 2)]
+    assert bench.cells["holdout.accuracy"].tolist() == again["holdout.accuracy"].tolist()
+
+
+@pytest.mark.parametrize("only", ["one-s3", "on-s0", "one", "", "two-s07"])
+def test_a_cell_that_is_none_is_refused_with_its_neighbours(bench, only):
+    with pytest.raises(InputError, match="4 cells are called by task and seed, such as "):
+        bench.run(only=only)
+    assert not bench.out.exists()
+
+
+def test_an_experiment_that_is_no_sweep_of_fits_has_no_cells(tmp_path):
+    source = tmp_path / "told.yaml"
+    source.write_text("guarantee: {cells: refits}")
+    with pytest.raises(InputError, match="one of guarantee; run it whole"):
+        run_any(source, tmp_path / "out", only="one-s0")
