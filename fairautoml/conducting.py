@@ -31,7 +31,7 @@ from fairautoml.guessing import pose_guesses
 from fairautoml.keeping import Earlier, Place, begin, keep_model, place_of, write_config
 from fairautoml.options import Wishes, check_constraints
 from fairautoml.outcome import ConstantClassifier, Outcome, conduct, finish_of, say_how_it_went
-from fairautoml.planning import make_plan
+from fairautoml.planning import get_ready, make_plan
 from fairautoml.posing import Setting, make_problem
 from fairautoml.report.groups import describe_groups
 from fairautoml.run import RunPlan
@@ -74,6 +74,7 @@ class Conducted(Served, Shown):
         start: float,
         proxy_errors: Any,
     ) -> None:
+        get_ready(wishes, len(inputs.y))
         setting = Setting(
             # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
             sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,

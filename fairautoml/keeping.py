@@ -11,14 +11,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fairautoml.certification import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
 from fairautoml.leaderboard import best_of
-from fairautoml.run import RunPlan, fingerprint_of
+from fairautoml.run import RunPlan
 from fairautoml.store import RunFolder
 from fairautoml.store.database import Address, Database, corrupt, server_url, shown, sqlite_url
-from fairautoml.store.fingerprint import check_same
+from fairautoml.store.fingerprint import check_same, content_hash, text_hash
 from fairautoml.store.mirror import Mirror, Shown
 from fairautoml.store.run_folder import STUDY, library_version, read_json
 from fairautoml.store.study import Past, Record, Study, read_past
@@ -334,10 +336,35 @@ def write_config(
 
 
 def _fingerprint(plan: RunPlan) -> dict[str, str]:
+    """Return what must be the same for a run to be resumed: hashes, and names in clear.
+
+    Budget, executor and number of workers are free: they change how far a run comes and how fast.
+    """
     # Before 1.0 a minor version may change what a trial gives.
     version = library_version("fairautoml").split(".")
     same = version[: 2 if version[0] == "0" else 1]
-    return {**fingerprint_of(plan), "fairautoml": ".".join(same)}
+    problem, data = plan.problem, plan.problem.dataset
+    hashes = {
+        "X": content_hash(data.X),
+        "y": content_hash((data.y, data.classes.tolist())),
+        "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
+        "sample_weight": content_hash(data.weight),
+        "folds": content_hash(np.asarray(problem.folds)),
+        "search space": text_hash((plan.space, plan.baseline, plan.first)),
+        "training-time mitigations": text_hash(plan.mitigations),
+        "tolerances": text_hash((problem.tolerances, problem.draws is None)),
+    }
+    constraints = [f"{t.metric.name}[{t.system.name}]: {t.limit}" for t in problem.goal.targets]
+    return {
+        **{name: f"#{value}" for name, value in hashes.items()},
+        "constraint": ", ".join(constraints),
+        "objective": problem.objective.name,
+        "mitigators": ", ".join(mitigator.name for mitigator in problem.mitigators),
+        "strategy": plan.strategy,
+        "allocator": plan.allocator,
+        "random_state": str(plan.seed),
+        "fairautoml": ".".join(same),
+    }
 
 
 def _line(record: Record, plan: RunPlan) -> dict[str, Any]:

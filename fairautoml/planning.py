@@ -1,6 +1,7 @@
 """From wishes and a problem to a plan: what may be searched, in which order, how long."""
 
 import multiprocessing
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from fairautoml.evaluation.encoding import has_high_cardinality
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.execution import Limits
+from fairautoml.execution._worker import warm_up
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.options import Wishes
@@ -28,6 +30,11 @@ from fairautoml.trials import Candidate, Costly
 
 BASELINE = Candidate(learner="prior")
 """Needs no training, so there is a model from the first moment."""
+
+SMALL = Candidate(
+    learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
+)
+"""Trained and asked ten times faster than the first of the portfolio."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
@@ -51,6 +58,25 @@ REFIT_RESERVE_SHARE = 0.15
 
 MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
 """So much time is kept at the most, and one second more for so many rows."""
+
+LEAST_SECONDS, LEAST_ROWS_PER_SECOND = 0.8, 400_000
+"""A large table may have eaten up a short budget before the search begins; it then gets so many
+seconds all the same, and one more for so many rows, for a model that is better than none."""
+
+
+def get_ready(wishes: Wishes, n_rows: int = 0) -> None:
+    """Start what trials in child processes wait for, if it is clear that there will be any.
+
+    Parameters
+    ----------
+    wishes : Wishes
+        What is asked for.
+    n_rows : int
+        Of the table, as far as it is known.
+    """
+    isolated = wishes.executor == "auto" and _isolated(wishes, large=n_rows > LARGE_TABLE_ROWS)
+    if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
+        warm_up()
 
 
 def make_space(
@@ -201,17 +227,21 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         if wishes.certificate.certify is not False and problem.goal.targets:
             reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
         deadline = start + wishes.time_budget - reserve
+        if problem.dataset.n_rows > LARGE_TABLE_ROWS:
+            least = LEAST_SECONDS + problem.dataset.n_rows / LEAST_ROWS_PER_SECOND
+            deadline = max(deadline, time.monotonic() + least)
     allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
     space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
     mitigations: tuple[Costly, ...] = ()
     if ALLOCATORS.get(allocator).mitigates:
         mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
-    executor = _executor(wishes, problem.dataset.n_rows)
+    executor, first = _executor(wishes, problem.dataset.n_rows), first_candidates(space)
     return RunPlan(
         problem=problem,
         space=space,
         baseline=BASELINE,
-        first=first_candidates(space),
+        first=first,
+        small=SMALL if SMALL.learner in {c.learner for c in first} else next(iter(first), None),
         mitigations=mitigations,
         strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
         allocator=allocator,
@@ -254,12 +284,7 @@ def _executor(wishes: Wishes, n_rows: int) -> str:
     _check_heeded(wishes)
     if wishes.executor != "auto":
         return wishes.executor
-    seconds = wishes.time_budget
-    alone = wishes.n_workers == 1
-    large = n_rows > LARGE_TABLE_ROWS
-    least = SHORTEST_ISOLATED_SECONDS if large or not alone else SHORT_BUDGET_SECONDS
-    short = alone if seconds is None else seconds < least
-    if short and wishes.memory_mb is None:
+    if not _isolated(wishes, large=n_rows > LARGE_TABLE_ROWS):
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (
@@ -269,3 +294,11 @@ def _executor(wishes: Wishes, n_rows: int) -> str:
         warnings.warn(msg, DegradedWarning, stacklevel=4)
         return "serial"
     return "local"
+
+
+def _isolated(wishes: Wishes, *, large: bool) -> bool:
+    """Whether trials run in child processes where nothing is said about it."""
+    seconds, alone = wishes.time_budget, wishes.n_workers == 1
+    least = SHORTEST_ISOLATED_SECONDS if large or not alone else SHORT_BUDGET_SECONDS
+    short = alone if seconds is None else seconds < least
+    return wishes.memory_mb is not None or not short

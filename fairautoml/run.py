@@ -24,11 +24,11 @@ from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
+from fairautoml.search.light_start import LightStart
 from fairautoml.search.recalling import Recalling
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
-from fairautoml.store.fingerprint import content_hash, text_hash
 from fairautoml.store.study import Record, Study
 from fairautoml.trials import (
     Artifacts,
@@ -64,6 +64,8 @@ class RunPlan:
         Runs before everything else and needs no training, so that there is always a model.
     first : tuple of Candidate
         The portfolio: proposed before the strategy's own ideas.
+    small : Candidate or None
+        Quick to train and to predict with, for budgets that are short for the table.
     mitigations : tuple of Costly
         Costly training-time mitigations that the allocator may spend on.
     strategy, allocator, executor : str
@@ -82,6 +84,7 @@ class RunPlan:
     space: SearchSpace
     baseline: Candidate
     first: tuple[Candidate, ...]
+    small: Candidate | None
     mitigations: tuple[Costly, ...]
     strategy: str
     allocator: str
@@ -245,7 +248,7 @@ def run_search(
             objective=objective,
             settle=settle,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
-            allocator=ALLOCATORS.get(plan.allocator)(terms_of(plan)),
+            allocator=_allocator(plan),
             executor=executor,
             stop=stop,
             overhead=history.overhead,
@@ -322,6 +325,14 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
     )
 
 
+def _allocator(plan: RunPlan) -> LightStart:
+    """Return who decides which trial may spend what."""
+    terms, deadline = terms_of(plan), plan.limits.deadline
+    seconds = None if deadline is None else deadline - plan.start
+    own = ALLOCATORS.get(plan.allocator)(terms)
+    return LightStart(own, terms, plan.small, seconds)
+
+
 def terms_of(plan: RunPlan) -> Terms:
     """Return what the allocator of a run may spend.
 
@@ -337,39 +348,6 @@ def terms_of(plan: RunPlan) -> Terms:
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
     )
-
-
-def fingerprint_of(plan: RunPlan) -> dict[str, str]:
-    """Return what must be the same for a run to be resumed: hashes, and names in clear.
-
-    Budget, executor and number of workers are free: they change how far a run comes and how fast.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        The run.
-    """
-    problem, data = plan.problem, plan.problem.dataset
-    hashes = {
-        "X": content_hash(data.X),
-        "y": content_hash((data.y, data.classes.tolist())),
-        "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
-        "sample_weight": content_hash(data.weight),
-        "folds": content_hash(np.asarray(problem.folds)),
-        "search space": text_hash((plan.space, plan.baseline, plan.first)),
-        "training-time mitigations": text_hash(plan.mitigations),
-        "tolerances": text_hash((problem.tolerances, problem.draws is None)),
-    }
-    constraints = [f"{t.metric.name}[{t.system.name}]: {t.limit}" for t in problem.goal.targets]
-    return {
-        **{name: f"#{value}" for name, value in hashes.items()},
-        "constraint": ", ".join(constraints),
-        "objective": problem.objective.name,
-        "mitigators": ", ".join(mitigator.name for mitigator in problem.mitigators),
-        "strategy": plan.strategy,
-        "allocator": plan.allocator,
-        "random_state": str(plan.seed),
-    }
 
 
 def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:

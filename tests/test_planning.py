@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
+from fairautoml import FairAutoML
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.options import check_wishes
-from fairautoml.planning import _executor, first_candidates
+from fairautoml.planning import SMALL, _executor, first_candidates, get_ready
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
 from quick_fits import few_people, quick
 
@@ -50,3 +52,30 @@ def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(secon
     trials = 4 if seconds is None else None
     wishes = check_wishes(quick(time_budget=seconds, n_trials=trials, n_jobs=2))
     assert _executor(wishes, 240) == place
+
+
+@pytest.mark.parametrize(("learners", "small"), [(None, True), (["logistic_regression"], False)])
+def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, small):
+    X, y, group = few_people()
+    rows = np.resize(np.arange(len(y)), 60_000)
+    model = quick(time_budget=2, n_trials=None, learners=learners, n_folds=5)
+    model.fit(X.iloc[rows].reset_index(drop=True), y[rows], group[rows])
+    first = model.trials_[model.trials_["trial"] == 1].iloc[0]
+    assert first["sample_fraction"] < 0.2
+    assert (first["params"] == SMALL.params) == small
+
+
+def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
+    made = []
+    monkeypatch.setattr("fairautoml.planning.warm_up", lambda: made.append(1))
+    for asked, n_rows, expected in (
+        ({"time_budget": 30}, 0, 1),
+        ({"time_budget": 5}, 0, 0),
+        ({"time_budget": 5}, 50_000, 1),
+        ({"n_trials": 5}, 50_000, 0),
+        ({"n_trials": 5, "executor": "local"}, 0, 1),
+        ({"time_budget": 30, "executor": "serial"}, 0, 0),
+    ):
+        made.clear()
+        get_ready(check_wishes(FairAutoML(**asked)), n_rows)
+        assert len(made) == expected, asked

@@ -27,8 +27,10 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
         Show one line of JSON instead of text.
     """
     from fairautoml.bench.fronts import held_front
+    from fairautoml.planning import get_ready
     from fairautoml.text import result_of
 
+    get_ready(model.check_parameters())
     tables = request.open()
     model.set_params(pos_label=tables.positive)
     run_fit(model, request, tables.search)

@@ -112,8 +112,8 @@ class FoldRows:
         rows = np.flatnonzero(self.folds != fold)
         if fraction < 1.0:
             labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
-            first = nested_order(labels, cells, seed)[: max(1, round(fraction * len(rows)))]
-            rows = rows[np.sort(first)]
+            size = max(1, round(fraction * len(rows)))
+            rows = rows[nested_sample(labels, cells, seed, size)]
         made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
         for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
             freeze(array)
@@ -139,15 +139,15 @@ def fold_seed(root_seed: int, fold: int) -> int:
     return int(np.random.SeedSequence([root_seed, fold]).generate_state(1, np.uint32)[0] >> 1)
 
 
-def nested_order(
-    y: NDArray[np.integer], cells: NDArray[np.integer], seed: int
+def nested_sample(
+    y: NDArray[np.integer], cells: NDArray[np.integer], seed: int, size: int
 ) -> NDArray[np.int64]:
-    """Return an order whose every beginning is a sample stratified by label and group.
+    """Return rows, ascending, that are a sample stratified by label and group.
 
     Each stratum of n rows is shuffled and spread evenly: its k-th row stands at (k + u) / n, u
-    drawn once per stratum in [0, 1). So a beginning holds every stratum's share to within one
-    row or so, and a smaller sample is part of every larger one. Each label comes once among the
-    first rows, so that a sample of two rows has both.
+    drawn once per stratum in [0, 1), and the sample is what stands first. So it holds every
+    stratum's share to within one row or so, and a smaller sample is part of every larger one.
+    Each label comes once among the first rows, so that a sample of two rows has both.
 
     Parameters
     ----------
@@ -157,14 +157,19 @@ def nested_order(
         Finest group cells; -1 counts as a cell.
     seed : int
         Non-negative; the same seed gives the same order.
+    size : int
+        Rows wanted, from 1 to n_rows.
     """
     rng = np.random.default_rng(seed)
     place = np.empty(len(y))
-    order = np.lexsort((rng.random(len(y)), cells, y))
-    strata = np.flatnonzero(np.diff(y[order]) | np.diff(cells[order])) + 1
-    for stratum in np.split(order, strata):
-        place[stratum] = (np.arange(len(stratum)) + rng.random()) / len(stratum)
+    own = cells - cells.min()
+    strata = (y - y.min()).astype(np.int64) * (int(own.max()) + 1) + own
+    # Integers of at most 16 bits are sorted ten times faster than others.
+    strata = strata.astype(np.min_scalar_type(int(strata.max())))
+    order = np.argsort(strata, kind="stable")
+    for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        place[stratum] = (rng.permutation(len(stratum)) + rng.random()) / len(stratum)
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
         place[rows[np.argmin(place[rows])]] -= 1.0
-    return np.argsort(place, kind="stable")
+    return np.sort(np.argpartition(place, size - 1)[:size])

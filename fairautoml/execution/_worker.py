@@ -154,6 +154,13 @@ def _let_go_of_fork_server() -> None:
         server._forkserver_alive_fd = None
 
 
+def warm_up() -> None:
+    """Let the fork server import what workers need, and go on: the first worker waits for less."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+    with _start, _environment(THREADS), _hidden_main(), contextlib.suppress(OSError):
+        forkserver.ensure_running()
+
+
 class Worker:
     """One child process, the pipe to it, and what it writes on standard error.
 

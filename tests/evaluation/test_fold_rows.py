@@ -8,7 +8,7 @@ import pytest
 
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fold_rows import FoldRows, fold_seed, nested_order
+from fairautoml.evaluation.fold_rows import FoldRows, fold_seed, nested_sample
 
 N_ROWS = 600
 
@@ -118,7 +118,7 @@ def test_every_beginning_has_each_group_and_label_in_proportion(share):
     rng = np.random.default_rng(1)
     y = (rng.random(5000) < 0.2).astype(np.int8)
     cells = rng.choice(4, 5000, p=[0.7, 0.2, 0.09, 0.01]).astype(np.int32)
-    first = nested_order(y, cells, 3)[: int(share * 5000)]
+    first = nested_sample(y, cells, 3, int(share * 5000))
     for label in (0, 1):
         for cell in range(4):
             inside = (y == label) & (cells == cell)
@@ -127,11 +127,13 @@ def test_every_beginning_has_each_group_and_label_in_proportion(share):
 
 def test_two_rows_have_both_labels():
     y = np.array([0] * 500 + [1] * 3, dtype=np.int8)
-    order = nested_order(y, np.zeros(503, dtype=np.int32), 0)
-    assert sorted(order.tolist()) == list(range(503))
-    assert set(y[order[:2]]) == {0, 1}
+    cells = np.zeros(503, dtype=np.int32)
+    assert nested_sample(y, cells, 0, 503).tolist() == list(range(503))
+    assert set(y[nested_sample(y, cells, 0, 2)]) == {0, 1}
 
 
-def test_rows_of_one_label_are_ordered_too():
-    order = nested_order(np.ones(5, dtype=np.int8), np.array([0, -1, 0, 1, -1]), 0)
-    assert sorted(order.tolist()) == [0, 1, 2, 3, 4]
+def test_rows_of_one_label_are_sampled_too():
+    cells = np.array([0, -1, 0, 1, -1])
+    assert nested_sample(np.ones(5, dtype=np.int8), cells, 0, 5).tolist() == [0, 1, 2, 3, 4]
+    drawn = {tuple(nested_sample(np.ones(5, dtype=np.int8), cells, s, 2)) for s in range(50)}
+    assert len(drawn) > 4
