@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import length_hint
 from typing import Any, Self
 
 import numpy as np
@@ -74,7 +75,7 @@ class Conducted(Served, Shown):
         start: float,
         proxy_errors: Any,
     ) -> None:
-        get_ready(wishes, len(inputs.y))
+        get_ready(wishes, length_hint(inputs.y))
         setting = Setting(
             # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
             sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,

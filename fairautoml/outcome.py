@@ -1,6 +1,7 @@
 """What a search leaves: the leaderboard, the models that entries are served from, the files."""
 
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -37,6 +38,9 @@ from fairautoml.options import Wishes
 from fairautoml.run import History, OnProgress, RunPlan, run_search
 from fairautoml.summary import bad_news, margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
+
+FINISH_SECONDS = 1.0
+"""That the answer is given from when the search begins, whatever is left of the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,11 +280,15 @@ def finish_of(
     certifiable : callable or None
         What an entry keeps of its worth for how likely it is certified, in (0, 1].
     """
+    end = None
+    if wishes.time_budget is not None:
+        # A run that goes on may have spent its budget before: its answer is made all the same.
+        end = max(start + wishes.time_budget, time.monotonic() + FINISH_SECONDS)
     return Finish(
         assemble=wishes.assemble,
         max_models=wishes.max_models,
         confidence=wishes.confidence,
-        end=None if wishes.time_budget is None else start + wishes.time_budget,
+        end=end,
         certifiable=certifiable,
     )
 

@@ -88,7 +88,7 @@ def test_the_board_has_a_front_with_intervals_and_other_points_are_served(name, 
     fairest = model.select(max_gap=float(model.pareto_front_["gap"].min()))
     assert fairest.best_entry_.gap <= model.best_entry_.gap
     assert len(fairest.predict(X, sex)) == 900
-    assert model.summary_["margin"]["probability"] > 0.5
+    assert model.summary_["margin"]["probability"] > 0.3
 
 
 @pytest.mark.parametrize("name", ["of_three", "of_numbers"])
