@@ -11,7 +11,14 @@ import pandas as pd
 from fairautoml.bench.ranks import MEANS, numbers, strict_fair_accuracy
 from fairautoml.bench.tables import command_of_one
 from fairautoml.exceptions import RunFolderError
-from fairautoml.report.sweep import Curve, Ranked, SweepView, Table, sweep_page
+from fairautoml.report.sweep import (
+    Curve,
+    Ranked,
+    SweepView,
+    Table,
+    ranks_picture,
+    sweep_page,
+)
 from fairautoml.store.run_folder import read_json
 
 ABOUT = {
@@ -46,8 +53,41 @@ def is_sweep(folder: Path) -> bool:
     return (folder / "cells.csv").is_file() and (folder / "manifest.json").is_file()
 
 
+def write_report(folder: Path) -> list[Path]:
+    """Write the page of a sweep and, with several systems, the picture of their ranks.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``fairautoml bench`` has put its tables; gets ``report.html`` and ``ranks.svg``.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    view = sweep_view(folder)
+    made = {"report.html": sweep_page(view)}
+    if view.ranked:
+        made["ranks.svg"] = ranks_picture(view)
+    for name, text in made.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in made]
+
+
 def sweep_report(folder: Path) -> str:
-    """Return the page of a sweep; one without fits has its summary only.
+    """Return the page of a sweep.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``fairautoml bench`` has put its tables.
+    """
+    return sweep_page(sweep_view(folder))
+
+
+def sweep_view(folder: Path) -> SweepView:
+    """Return what the page of a sweep shows; of one without fits its summary only.
 
     Parameters
     ----------
@@ -62,26 +102,24 @@ def sweep_report(folder: Path) -> str:
     cells = pd.read_csv(folder / "cells.csv")
     manifest = read_json(folder, "manifest.json")
     if not set(cells) >= FITS:
-        return sweep_page(_summed_up(folder, len(cells), manifest))
+        return _summed_up(folder, len(cells), manifest)
     ranked, blocks = _ranked(folder / "ranks.csv")
     curves = _curves(cells)
     failed = cells[cells["outcome"] == "failed"]
     name = str(manifest.get("sweep", folder.name))
-    return sweep_page(
-        SweepView(
-            name=name,
-            about=_about(cells),
-            blocks=blocks,
-            ranked=ranked,
-            tables=tuple(_tables(cells, ranked)),
-            curves=curves,
-            curves_title="Score on the search rows so far, behind the best of its question",
-            failures=tuple(
-                (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
-            ),
-            manifest=_shown(manifest),
-            command=f"{_command(name)}\n{command_of_one(name, _first_cell(cells))}",
-        )
+    return SweepView(
+        name=name,
+        about=_about(cells),
+        blocks=blocks,
+        ranked=ranked,
+        tables=tuple(_tables(cells, ranked)),
+        curves=curves,
+        curves_title="Score on the search rows so far, behind the best of its question",
+        failures=tuple(
+            (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
+        ),
+        manifest=_shown(manifest),
+        command=f"{_command(name)}\n{command_of_one(name, _first_cell(cells))}",
     )
 
 
@@ -168,7 +206,9 @@ def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
         ("Held-out gap by question", numbers(cells, MEANS["gap"])),
     ):
         if values.notna().any():
-            tables.append(_by_question(title, cells.assign(shown=values), ranked))
+            tables.append(
+                _by_question(title, cells[["question", "variant"]].assign(shown=values), ranked)
+            )
     return tables
 
 

@@ -13,21 +13,24 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="redo only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="fits at a time (default: 1)")
     add("--only", metavar="CELL", help="one fit of a sweep of fits, such as adult_dp-s0")
-    add("--report", action="store_true", help="also write FOLDER/report.html")
+    add(
+        "--report",
+        action="store_true",
+        help="also write a page and a picture of the ranks",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.bench.dispatch import run_any
-    from fairautoml.bench.report import is_sweep, sweep_report
+    from fairautoml.bench.report import is_sweep, write_report
 
     sweep, out = Path(arguments.sweep), Path(arguments.out)
     code = run_any(sweep, out, resume=arguments.resume, n_jobs=arguments.jobs, only=arguments.only)
     if arguments.report and is_sweep(out):
-        page = out / "report.html"
-        page.write_text(sweep_report(out), encoding="utf-8")
-        say(f"written: {page}")
+        for path in write_report(out):
+            say(f"written: {path}")
     return code
 
 

@@ -128,11 +128,29 @@ def sweep_page(view: SweepView) -> str:
     view : SweepView
         The sweep.
     """
+    lines, x = _ranks(view)
+    return render("sweep.html", view=view, x=x, lines=lines, curves=_drawn(view.curves))
+
+
+def ranks_picture(view: SweepView) -> str:
+    """Return the mean ranks as a picture of its own, SVG.
+
+    Parameters
+    ----------
+    view : SweepView
+        A sweep of several systems.
+    """
+    lines, x = _ranks(view)
+    return render("ranks.svg", name=view.name, x=x, lines=lines).strip() + "\n"
+
+
+def _ranks(view: SweepView) -> tuple[list[_Line], Axis]:
+    """Return the lines of the picture of ranks, and its axis."""
     most = max((item.high for item in view.ranked), default=1.0)
-    x = Axis(low=1.0, high=max(most, 2.0), start=230.0, end=WIDTH - 150.0, title="mean rank")
+    x = Axis(low=1.0, high=max(most, 2.0), start=270.0, end=WIDTH - 150.0, title="mean rank")
     lines = [
         _Line(
-            name=shortened(item.name, 28),
+            name=shortened(item.name, 34),
             y=TOP + ROW * (at + 0.5),
             at=x.at(item.rank),
             low=x.at(max(1.0, item.low)),
@@ -141,7 +159,7 @@ def sweep_page(view: SweepView) -> str:
         )
         for at, item in enumerate(view.ranked)
     ]
-    return render("sweep.html", view=view, x=x, lines=lines, curves=_drawn(view.curves))
+    return lines, x
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

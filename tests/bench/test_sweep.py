@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from fairautoml.bench import cells as cells_module
 from fairautoml.bench import sweep as sweep_module
 from fairautoml.bench.cells import Cell, CellRecord, budget_of, flatten, read_record
 from fairautoml.bench.dispatch import run_any
+from fairautoml.bench.report import write_report
 from fairautoml.bench.sweep import SweepOutcome, Way, in_turns, run_sweep
 from fairautoml.bench.tables import page, summarize
 from fairautoml.bench.tasks import Task, read_sweep
@@ -452,8 +454,22 @@ def test_variants_of_a_sweep_are_ranked_in_its_page(bench):
     assert (bench.out / "summary.md").read_text().startswith("Variants by their mean rank")
 
 
+def test_the_report_of_variants_has_a_picture_of_their_ranks(bench):
+    bench.source.write_text(SWEEP + "variants: [{name: a}, {name: b, options: [--blind]}]\n")
+    bench.run()
+    ranked = {"variant": ["a", "b"], "rank": [1.2, 1.8], "rank_low": [1, 1], "rank_high": [2, 2]}
+    pd.DataFrame({**ranked, "blocks": 4}).to_csv(bench.out / "ranks.csv")
+    page, picture = write_report(bench.out)
+    assert "--only one-a-s0" in page.read_text()
+    drawn = ElementTree.fromstring(picture.read_text())
+    words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a", "b"} < set(words)
+    assert "Mean ranks of quick" in drawn.attrib["aria-label"]
+
+
 def test_a_sweep_without_variants_has_no_ranks(bench):
     bench.run()
+    assert [path.name for path in write_report(bench.out)] == ["report.html"]
     assert not (bench.out / "ranks.csv").exists()
     assert "variant" not in bench.cells
 

@@ -1,12 +1,13 @@
 """The page in a real browser: it renders, sorts, filters, obeys the keyboard, and stays quiet."""
 
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 from run_documents import HOSTILE, documents
 
 from fairautoml.report import run_page, view_of
-from fairautoml.report.sweep import Curve, Ranked, SweepView, Table, sweep_page
+from fairautoml.report.sweep import Curve, Ranked, SweepView, Table, ranks_picture, sweep_page
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -157,6 +158,18 @@ def test_names_from_the_data_start_nothing(opened):
         assert browser.find_elements(By.ID, "owned") == []
         assert browser.find_elements(By.CSS_SELECTOR, "main img") == []
         assert len(ranks(browser)) == 12
+
+
+def test_names_in_the_picture_of_ranks_are_text():
+    for name in HOSTILE:
+        ranked = (Ranked(name=name, rank=1.0, low=1.0, high=1.0, values={}),)
+        view = SweepView(
+            name=name, about="", blocks=1, ranked=ranked, tables=(), curves=(), curves_title="",
+            failures=None, manifest={}, command="",
+        )  # fmt: skip
+        tags = ElementTree.fromstring(ranks_picture(view)).iter()
+        kinds = {tag.tag.rpartition("}")[2] for tag in tags}
+        assert kinds == {"svg", "style", "rect", "g", "line", "circle", "text"}
 
 
 def test_the_page_of_a_sweep_sorts_its_tables(opened):
