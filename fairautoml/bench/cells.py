@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fairautoml.bench.tasks import OURS, Task
+from fairautoml.bench.usage import Usage
 
 FINISHED_CODES = frozenset({0, 4, 9})
 """Exit codes of a fit that came to its end: done, nothing feasible, not certified."""
@@ -67,6 +68,8 @@ class CellRecord:
         Why it failed, else empty.
     system, question, variant : str
         Of the task.
+    cpu_seconds, peak_memory_mb : float or None
+        What its processes took together, as ``Usage`` sees it.
     exit_code : int or None
         Of the process; None when it was ended.
     wall_seconds : float
@@ -86,6 +89,8 @@ class CellRecord:
     system: str = OURS
     question: str = ""
     variant: str = ""
+    cpu_seconds: float | None = None
+    peak_memory_mb: float | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the row of the tidy table; nested results are flattened with dots."""
@@ -97,6 +102,8 @@ class CellRecord:
             "reason": self.reason,
             "exit_code": self.exit_code,
             "wall_seconds": self.wall_seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "peak_memory_mb": self.peak_memory_mb,
         }
         own |= budget_of(self.result)
         return own | {k: v for k, v in flatten(self.result).items() if k not in own}
@@ -160,7 +167,7 @@ def run_cell(
     arguments = task.arguments(cell.seed)
     log = folder / f"{cell.key}.log"
     start = time.monotonic()
-    code, printed = _run([*command, *arguments], log, cell.limit_seconds, stop)
+    code, printed, usage = _run([*command, *arguments], log, cell.limit_seconds, stop)
     if stop.is_set():
         return None
     seconds = round(time.monotonic() - start, 3)
@@ -177,6 +184,8 @@ def run_cell(
         reason=reason,
         exit_code=code,
         wall_seconds=seconds,
+        cpu_seconds=usage.cpu_seconds,
+        peak_memory_mb=usage.peak_memory_mb,
         result={} if reason or result is None else result,
     )
     write_text(folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
@@ -231,8 +240,8 @@ def write_text(path: Path, text: str) -> None:
 
 def _run(
     command: Sequence[str], log: Path, limit: float, stop: threading.Event
-) -> tuple[int | None, str]:
-    """Return exit code and standard output; on any way out the process group is gone."""
+) -> tuple[int | None, str, Usage]:
+    """Return exit code, standard output and usage; on any way out the process group is gone."""
     with (
         log.open("wb") as errors,
         subprocess.Popen(
@@ -243,21 +252,23 @@ def _run(
             start_new_session=True,
         ) as process,
     ):
+        usage = Usage(process.pid)
         try:
-            printed = _printed(process, time.monotonic() + limit, stop)
+            printed = _printed(process, time.monotonic() + limit, stop, usage)
         finally:
             if process.poll() is None:
                 _kill(process)
     if printed is None:
-        return None, ""
-    return process.returncode, printed.decode("utf-8", errors="replace")
+        return None, "", usage
+    return process.returncode, printed.decode("utf-8", errors="replace"), usage
 
 
 def _printed(
-    process: "subprocess.Popen[bytes]", deadline: float, stop: threading.Event
+    process: "subprocess.Popen[bytes]", deadline: float, stop: threading.Event, usage: Usage
 ) -> bytes | None:
     """Return the standard output of a process; None when it was stopped or out of time."""
     while not stop.is_set():
+        usage.look()
         left = deadline - time.monotonic()
         if left <= 0:
             return None

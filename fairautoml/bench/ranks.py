@@ -23,6 +23,8 @@ MEANS = {
     "seconds_to_best": "search.seconds_to_best",
     "n_trials": "search.n_trials",
     "overhead_fraction": "search.overhead_fraction",
+    "cpu_seconds": "cpu_seconds",
+    "peak_memory_mb": "peak_memory_mb",
     "needs_sensitive": "entry.needs_sensitive",
     "randomized": "entry.randomized",
 }

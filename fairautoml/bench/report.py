@@ -32,6 +32,8 @@ ABOUT = {
     "seconds_to_best": "seconds to the final value",
     "n_trials": "trials",
     "overhead_fraction": "share of time not training",
+    "cpu_seconds": "processor seconds",
+    "peak_memory_mb": "peak memory, MiB",
 }
 """What the columns of the table of ranks are called on the page."""
 
