@@ -71,6 +71,58 @@ def front_value(front: Sequence[Sequence[float | None]], majority: float) -> flo
     return area / LARGEST_GAP
 
 
+def accuracy_at(front: Sequence[Sequence[float | None]], limit: float) -> float:
+    """Return the accuracy of a front where its gap equals the limit.
+
+    Linear between neighbouring points of the front, so that fronts are compared without luck in
+    the margin; NaN when no point has so small a gap.
+
+    Parameters
+    ----------
+    front : sequence of pair
+        Accuracy and gap on held-out rows; pairs without either are left out, and those that a
+        fairer point beats.
+    limit : float
+        Of the gap.
+    """
+    known = sorted((gap, acc) for acc, gap in front if gap is not None and acc is not None)
+    best: list[tuple[float, float]] = []
+    for gap, accuracy in known:
+        if not best or accuracy > best[-1][1]:
+            best.append((gap, accuracy))
+    if not best or best[0][0] > limit:
+        return np.nan
+    gaps, accuracies = np.array(best).T
+    return float(np.interp(limit, gaps, accuracies))
+
+
+def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
+    """Return ``accuracy_at`` the limit of each cell, missing where the system gave no front.
+
+    One decision for everybody, which has no gap, is a point of every front.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``holdout_front``, JSON, ``holdout.gap``, ``holdout.excess`` and ``holdout.majority``.
+    """
+    if "holdout_front" not in cells:
+        return pd.Series(np.nan, index=cells.index)
+    limits = cells["holdout.gap"] - cells["holdout.excess"]
+    return pd.Series(
+        [
+            accuracy_at([*json.loads(front), (majority, 0.0)], limit)
+            if isinstance(front, str) and not np.isnan(limit)
+            else np.nan
+            for front, majority, limit in zip(
+                cells["holdout_front"], cells["holdout.majority"], limits, strict=True
+            )
+        ],
+        index=cells.index,
+        dtype=float,
+    )
+
+
 def front_values(cells: pd.DataFrame) -> "pd.Series[float]":
     """Return ``front_value`` of each cell, missing where the system gave no front.
 

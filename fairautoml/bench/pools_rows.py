@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.assembly import FairClassifier, models_of
+from fairautoml.bench.measures import accuracy_at
 from fairautoml.data.dataset import Dataset
 from fairautoml.judging import judge
 from fairautoml.leaderboard import best_of
@@ -105,15 +106,8 @@ class HeldRows:
             Its limit.
         """
         worths = [self.worth(entry, constraint) for entry in entries]
-        known = sorted((w["gap"], w["accuracy"]) for w in worths if w["gap"] is not None)
-        front: list[tuple[float, float]] = []
-        for gap, accuracy in known:
-            if not front or accuracy > front[-1][1]:
-                front.append((gap, accuracy))
-        if not front or front[0][0] > constraint.limit:
-            return None
-        gaps, accuracies = np.array(front).T
-        return float(np.interp(constraint.limit, gaps, accuracies))
+        found = accuracy_at([(w["accuracy"], w["gap"]) for w in worths], constraint.limit)
+        return None if np.isnan(found) else found
 
     def oracle(
         self, entries: Sequence[Entry], goal: Goal, constraint: Constraint, *, shrink: bool

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.measures import front_values, paired_intervals, seconds_to_reach
+from fairautoml.bench.measures import (
+    accuracies_at_limit,
+    front_values,
+    paired_intervals,
+    seconds_to_reach,
+)
 
 N_BOOTSTRAP = 2000
 INTERVAL = (2.5, 97.5)
@@ -18,6 +23,7 @@ MEANS = {
     "mean_excess": "mean_excess",
     "false_claims": "claim.refuted",
     "front_value": "front_value",
+    "at_limit": "at_limit",
     "score_if_feasible": "score_if_feasible",
     "feasible_trials": "feasible_trials",
     "seconds_to_best": "search.seconds_to_best",
@@ -74,9 +80,11 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         ``within_limit``, share of those that meet it on held-out rows; ``mean_excess``, by how
         much the gap exceeds the limit there, 0 where it does not; ``false_claims``, share of runs
         whose claim the held-out rows refute beyond chance (``fairautoml.bench.claims``);
-        ``front_value``, hypervolume of the front, where there is one; ``score_if_feasible``, the
+        ``front_value``, hypervolume of the front, where there is one; ``at_limit``, accuracy of
+        the held-out front where its gap equals the limit; ``score_if_feasible``, the
         search score of those feasible; ``feasible_trials``, share of trials that met it;
-        ``seconds_to_best``; ``n_trials``; ``overhead_fraction``; ``needs_sensitive`` and
+        ``seconds_to_best``; ``n_trials``; ``overhead_fraction``; ``cpu_seconds`` and
+        ``peak_memory_mb`` of all processes of a cell; ``needs_sensitive`` and
         ``randomized``, the league. With our own system among them, ``versus_ours``, the mean over
         blocks of what the strict fair accuracy is above ours, with ``versus_ours_low`` and
         ``versus_ours_high``, its 95 % paired bootstrap interval; ``ours_reached``, share of the
@@ -92,6 +100,7 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         feasible_on_search=feasible.where(done).astype(float),
         mean_excess=excess.clip(lower=0.0),
         front_value=front_values(cells),
+        at_limit=accuracies_at_limit(cells),
         within_limit=(excess <= 0).where(numbers(cells, "holdout.accuracy").notna()).astype(float),
         score_if_feasible=numbers(cells, "search.score").where(feasible),
         feasible_trials=numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials"),

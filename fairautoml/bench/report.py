@@ -25,6 +25,8 @@ ABOUT = {
     "accuracy": "held-out accuracy",
     "gap": "held-out gap",
     "strict_fair_accuracy": "strict fair accuracy",
+    "front_value": "hypervolume of the front",
+    "at_limit": "accuracy of the front at the limit",
     "feasible_on_search": "meets the bound on search rows",
     "within_limit": "meets it on held-out rows",
     "score_if_feasible": "search score where met",

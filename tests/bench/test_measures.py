@@ -6,6 +6,8 @@ import pytest
 
 from fairautoml.bench.claims import claim_of
 from fairautoml.bench.measures import (
+    accuracies_at_limit,
+    accuracy_at,
     critical_difference,
     front_value,
     paired_intervals,
@@ -133,3 +135,37 @@ def test_a_paired_interval_is_narrow_where_systems_move_together():
 def test_the_critical_difference_is_the_published_one():
     # Demsar 2006, section 3.2.2: four classifiers, fourteen data sets, q = 2.569.
     assert critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("front", "limit", "expected"),
+    [
+        ([(0.8, 0.02), (0.9, 0.06)], 0.05, 0.875),
+        ([(0.8, 0.02), (0.9, 0.06)], 0.02, 0.8),
+        ([(0.8, 0.02), (0.9, 0.06)], 0.2, 0.9),
+        ([(0.8, 0.02), (0.7, 0.04), (0.9, 0.06)], 0.04, 0.85),
+        ([(0.8, 0.02), (None, 0.03), (0.85, None)], 0.05, 0.8),
+    ],
+)
+def test_a_front_is_worth_what_it_has_where_the_gap_is_the_limit(front, limit, expected):
+    assert accuracy_at(front, limit) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("front", [[], [(0.9, 0.06)], [(None, 0.01)]])
+def test_a_front_without_so_small_a_gap_has_no_value_there(front):
+    assert np.isnan(accuracy_at(front, 0.05))
+
+
+def test_fronts_of_cells_begin_with_one_decision_for_everybody():
+    cells = pd.DataFrame(
+        {
+            "holdout_front": [json.dumps([[0.9, 0.1]]), None, json.dumps([[0.9, 0.1]])],
+            "holdout.gap": [0.06, 0.06, np.nan],
+            "holdout.excess": [0.01, 0.01, np.nan],
+            "holdout.majority": [0.7, 0.7, 0.7],
+        }
+    )
+    found = accuracies_at_limit(cells)
+    assert found[0] == pytest.approx(0.8)
+    assert found[1:].isna().all()
+    assert accuracies_at_limit(cells.drop(columns="holdout_front")).isna().all()
