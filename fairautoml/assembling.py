@@ -368,7 +368,7 @@ def _with_margin(
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_worth_of_alike(problem),
             steady=lambda entry: entry.trial_key in (ENSEMBLE, MIXTURE),
-            ahead=(DISAGREEING / problem.dataset.n_rows) ** 0.5,
+            ahead=_clearly(problem, plain),
         )
         chosen = pick(chance=lambda entry: chances.met(entry.counts))
         certain = finish.certifiable if confidence == "auto" else None
@@ -384,6 +384,12 @@ def _with_margin(
         insufficient_evidence=chosen.insufficient,
         widest=widest,
     )
+
+
+def _clearly(problem: Problem, plain: Entry) -> float:
+    """Return the standard error of a difference in accuracy; of an error, as a share of it."""
+    scale = 1.0 if problem.objective.greater_is_better else abs(plain.value)
+    return float(scale * (DISAGREEING / problem.dataset.n_rows) ** 0.5)
 
 
 def _worth_of_alike(problem: Problem) -> float:

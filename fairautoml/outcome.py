@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from fairautoml.summary import bad_news, margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
 
 FINISH_SECONDS = 1.0
-"""That the answer is given from when the search begins, whatever is left of the budget."""
+"""That the answer may take after the search, whatever is left of the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +196,9 @@ def conduct(
                 "other learners"
             )
             raise NoModelError(msg)
+        if finish.end is not None:
+            # A run that goes on may have spent its budget before: its answer is made all the same.
+            finish = replace(finish, end=max(finish.end, time.monotonic() + FINISH_SECONDS))
         assembled = assemble(plan, history, artifacts, finish)
         pool = make_pool(assembled, plan, artifacts, retrain=retrain)
         for result in history.results:
@@ -280,15 +283,11 @@ def finish_of(
     certifiable : callable or None
         What an entry keeps of its worth for how likely it is certified, in (0, 1].
     """
-    end = None
-    if wishes.time_budget is not None:
-        # A run that goes on may have spent its budget before: its answer is made all the same.
-        end = max(start + wishes.time_budget, time.monotonic() + FINISH_SECONDS)
     return Finish(
         assemble=wishes.assemble,
         max_models=wishes.max_models,
         confidence=wishes.confidence,
-        end=end,
+        end=None if wishes.time_budget is None else start + wishes.time_budget,
         certifiable=certifiable,
     )
 

@@ -18,7 +18,8 @@ from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.options import Wishes
 from fairautoml.posing import Setting, unfit
-from fairautoml.run import RunPlan
+from fairautoml.run import RunPlan, terms_of
+from fairautoml.search.light_start import Light, light_fraction
 from fairautoml.spaces import (
     ParamSpace,
     SearchSpace,
@@ -204,7 +205,9 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     return (members[0], *mitigated, *members[1:])
 
 
-def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) -> RunPlan:
+def make_plan(
+    problem: Problem, wishes: Wishes, setting: Setting, start: float, *, again: bool = False
+) -> RunPlan:
     """Return the plan of the search, ``"auto"`` resolved.
 
     Parameters
@@ -217,6 +220,8 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         What is allowed.
     start : float
         ``time.monotonic()`` at which ``fit`` began; the budget counts from there.
+    again : bool
+        Whether an earlier run goes on, which has its model.
     """
     deadline = None
     if wishes.time_budget is not None:
@@ -227,21 +232,18 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         if wishes.certificate.certify is not False and problem.goal.targets:
             reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
         deadline = start + wishes.time_budget - reserve
-        if problem.dataset.n_rows > LARGE_TABLE_ROWS:
-            least = LEAST_SECONDS + problem.dataset.n_rows / LEAST_ROWS_PER_SECOND
-            deadline = max(deadline, time.monotonic() + least)
     allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
     space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
     mitigations: tuple[Costly, ...] = ()
     if ALLOCATORS.get(allocator).mitigates:
         mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
     executor, first = _executor(wishes, problem.dataset.n_rows), first_candidates(space)
-    return RunPlan(
+    plan = RunPlan(
         problem=problem,
         space=space,
         baseline=BASELINE,
         first=first,
-        small=SMALL if SMALL.learner in {c.learner for c in first} else next(iter(first), None),
+        light=None,
         mitigations=mitigations,
         strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
         allocator=allocator,
@@ -256,6 +258,23 @@ def make_plan(problem: Problem, wishes: Wishes, setting: Setting, start: float) 
         start=start,
         seed=wishes.seed,
     )
+    return plan if wishes.time_budget is None else _in_time(plan, wishes.time_budget, again=again)
+
+
+def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
+    """Return the plan with what a budget that is short for the table needs."""
+    light, n_rows = None, plan.problem.dataset.n_rows
+    # The share follows from budget and table alone: a run that goes on begins as it began.
+    fraction = None if plan.n_trials is not None else light_fraction(terms_of(plan), time_budget)
+    if fraction is not None:
+        quick = SMALL.learner in {candidate.learner for candidate in plan.first}
+        small = SMALL if quick else next(iter(plan.first), None)
+        light = Light(candidate=small, fraction=fraction)
+    limits = plan.limits
+    if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
+        least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
+        limits = replace(limits, deadline=max(limits.deadline, least))
+    return replace(plan, light=light, limits=limits)
 
 
 def _certify_reserve(time_budget: float, n_rows: int) -> float:

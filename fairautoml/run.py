@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +24,14 @@ from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
-from fairautoml.search.light_start import LightStart
+from fairautoml.search.light_start import Light, LightStart
 from fairautoml.search.recalling import Recalling
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import SearchSpace
 from fairautoml.store.study import Record, Study
 from fairautoml.trials import (
+    Allocator,
     Artifacts,
     Budget,
     Candidate,
@@ -64,8 +65,8 @@ class RunPlan:
         Runs before everything else and needs no training, so that there is always a model.
     first : tuple of Candidate
         The portfolio: proposed before the strategy's own ideas.
-    small : Candidate or None
-        Quick to train and to predict with, for budgets that are short for the table.
+    light : Light or None
+        What is tried on few rows first, where the budget is short for the table.
     mitigations : tuple of Costly
         Costly training-time mitigations that the allocator may spend on.
     strategy, allocator, executor : str
@@ -84,7 +85,7 @@ class RunPlan:
     space: SearchSpace
     baseline: Candidate
     first: tuple[Candidate, ...]
-    small: Candidate | None
+    light: Light | None
     mitigations: tuple[Costly, ...]
     strategy: str
     allocator: str
@@ -208,7 +209,7 @@ def run_search(
     history = History()
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
-    real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), SerialExecutor(plan.limits))
+    real = _executor(plan)
     executor = _replaying(real, past.values(), plan.start, study)
     history.n_workers = executor.n_workers
     for record in past.values():
@@ -248,7 +249,7 @@ def run_search(
             objective=objective,
             settle=settle,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
-            allocator=_allocator(plan),
+            allocator=_allocator(plan, () if study is None else study.past),
             executor=executor,
             stop=stop,
             overhead=history.overhead,
@@ -256,6 +257,12 @@ def run_search(
         finished = search.run()
         artifacts.drop_partials()
     return history, finished
+
+
+def _executor(plan: RunPlan) -> FirstHere:
+    """Return where trials run; the first one, which needs no training, has no deadline."""
+    here = SerialExecutor(replace(plan.limits, deadline=None))
+    return FirstHere(EXECUTORS.get(plan.executor)(plan.limits), here)
 
 
 def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResult:
@@ -325,12 +332,25 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
     )
 
 
-def _allocator(plan: RunPlan) -> LightStart:
+def _allocator(plan: RunPlan, past: Iterable[Record]) -> Allocator:
     """Return who decides which trial may spend what."""
-    terms, deadline = terms_of(plan), plan.limits.deadline
-    seconds = None if deadline is None else deadline - plan.start
+    terms = terms_of(plan)
     own = ALLOCATORS.get(plan.allocator)(terms)
-    return LightStart(own, terms, plan.small, seconds)
+    light = _light(plan, {record.result.trial.number: record.result.trial for record in past})
+    return own if light is None else LightStart(own, terms.budget, light)
+
+
+def _light(plan: RunPlan, past: Mapping[int, Trial]) -> Light | None:
+    """Return what an earlier run began with, so that it is not run again, else what is planned."""
+    if 0 not in past:
+        return plan.light
+    fraction = past[0].budget.sample_fraction
+    if fraction == terms_of(plan).budget.sample_fraction:
+        return None
+    candidate = None if plan.light is None else plan.light.candidate
+    if 1 in past and past[1].budget.sample_fraction == fraction:
+        candidate = past[1].candidate
+    return Light(candidate=candidate, fraction=fraction)
 
 
 def terms_of(plan: RunPlan) -> Terms:

@@ -8,6 +8,7 @@ from fairautoml.planning import SMALL, _executor, first_candidates, get_ready
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
 from quick_fits import few_people, quick
 
+QUIET = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.FairAutoMLWarning")
 LEARNERS = {name: load_space("learners", name) for name in ("lightgbm", "logistic_regression")}
 
 
@@ -79,3 +80,25 @@ def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
         made.clear()
         get_ready(check_wishes(FairAutoML(**asked)), n_rows)
         assert len(made) == expected, asked
+
+
+@QUIET
+def test_a_run_that_goes_on_begins_as_it_began(tmp_path):
+    X, y, group = few_people()
+    rows = np.resize(np.arange(len(y)), 40_000)
+    table = X.iloc[rows].reset_index(drop=True), y[rows], group[rows]
+    asked = {"n_trials": None, "learners": ["prior"], "n_folds": 5, "run_dir": tmp_path / "run"}
+    first = quick(time_budget=1.5, **asked).fit(*table).trials_["sample_fraction"].tolist()
+    again = quick(time_budget=1.5, **asked, resume=True).fit(*table)
+    assert first[0] < 0.5
+    assert again.trials_["sample_fraction"].tolist() == first
+    longer = quick(time_budget=3, **asked, resume=True).fit(*table)
+    assert longer.trials_["sample_fraction"].tolist()[: len(first)] == first
+
+
+@QUIET
+def test_a_budget_that_is_over_before_the_search_begins_still_gives_the_baseline():
+    X, y, group = few_people()
+    model = quick(n_trials=None, time_budget=1e-6).fit(X, y, group)
+    assert model.best_entry_.constant
+    assert model.predict(X, group).shape == (len(y),)

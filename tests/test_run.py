@@ -44,7 +44,7 @@ def plan():
         space=space,
         baseline=Candidate(learner="prior"),
         first=tuple(first),
-        small=None,
+        light=None,
         strategy="optuna_tpe",
         allocator="flat",
         mitigations=(),

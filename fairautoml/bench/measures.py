@@ -106,12 +106,13 @@ def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
     cells : DataFrame
         With ``holdout_front``, JSON, ``holdout.gap``, ``holdout.excess`` and ``holdout.majority``.
     """
-    if "holdout_front" not in cells:
+    needed = {"holdout_front", "holdout.gap", "holdout.excess", "holdout.majority"}
+    if not needed <= set(cells):
         return pd.Series(np.nan, index=cells.index)
     limits = cells["holdout.gap"] - cells["holdout.excess"]
     return pd.Series(
         [
-            accuracy_at([*json.loads(front), (majority, 0.0)], limit)
+            accuracy_at([*json.loads(front), (_known(majority), 0.0)], limit)
             if isinstance(front, str) and not np.isnan(limit)
             else np.nan
             for front, majority, limit in zip(
@@ -121,6 +122,10 @@ def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
         index=cells.index,
         dtype=float,
     )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def front_values(cells: pd.DataFrame) -> "pd.Series[float]":

@@ -140,6 +140,7 @@ def run_sweep(
     sweep = read_sweep(source)
     if only is not None:
         sweep = sweep.only(only)
+        _check_apart(folder, only)
     parts = folder / "cells"
     if not resume and parts.is_dir() and any(parts.glob("*.json")):
         msg = f"folder {str(folder)!r} holds a sweep; resume it or choose another folder"
@@ -147,7 +148,7 @@ def run_sweep(
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
-            about = {**manifest(sweep, source, way.command), "jobs": n_jobs}
+            about = {**manifest(sweep, source, way.command), "jobs": n_jobs, "only": only}
             write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
             run = _Run(folder=folder, way=way, n_jobs=n_jobs, on_line=on_line)
             return run.all_cells(sweep)
@@ -157,6 +158,16 @@ def run_sweep(
         kind = StorageFullError if error.errno == errno.ENOSPC else RunFolderError
         msg = f"the sweep in folder {str(folder)!r} cannot go on: {error}; resume it when cured"
         raise kind(msg) from None
+
+
+def _check_apart(folder: Path, only: str) -> None:
+    """Keep the tables of a whole sweep from being replaced by those of one cell."""
+    path = folder / "manifest.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("only") != only:
+        raise RunFolderExistsError(
+            f"folder {str(folder)!r} holds the tables of other cells, which those of {only!r} "
+            "would replace; give a folder of its own"
+        )
 
 
 @dataclass(slots=True, kw_only=True)

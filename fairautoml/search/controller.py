@@ -55,8 +55,8 @@ class Stop:
         return None if self.deadline is None else self.deadline - now
 
     def reached(self, n_asked: int, now: float) -> bool:
-        """Whether no further trial may be asked for."""
-        left = self.seconds_left(now)
+        """Whether no further trial may be asked for; the first one always may."""
+        left = self.seconds_left(now) if n_asked else None
         return (self.n_trials is not None and n_asked >= self.n_trials) or (
             left is not None and left <= 0
         )
@@ -178,7 +178,9 @@ class Search:
             return candidate
 
         trial = self.allocator.next_trial(
-            ask, number=self._asked, seconds_left=self.stop.seconds_left(now)
+            ask,
+            number=self._asked,
+            seconds_left=self.stop.seconds_left(now) if self._asked else None,
         )
         if trial is None:
             return False
@@ -192,7 +194,7 @@ class Search:
         """Hand over waiting trials; False when nothing runs and nothing waits."""
         while self._queue and len(self._running) < self._depth:
             left = self.stop.seconds_left(self.executor.now())
-            if left is not None and left <= 0:
+            if left is not None and left <= 0 and self._queue[0].number > 0:
                 self._queue.clear()
                 break
             self._running.add(self.executor.submit(self.objective, self._queue.popleft()))

@@ -2,7 +2,7 @@ import pytest
 from allocator_cases import Asking, terms, told
 
 from fairautoml.allocation.flat import Flat
-from fairautoml.search.light_start import FEWEST_ROWS, LightStart
+from fairautoml.search.light_start import FEWEST_ROWS, Light, LightStart, light_fraction
 from fairautoml.trials import Budget, Candidate
 
 SMALL = Candidate(learner="small")
@@ -17,31 +17,37 @@ class Listening(Flat):
         self.heard.append(told.trial.number)
 
 
-def trials(allowed, seconds, small=SMALL, n=4):
+def trials(allowed, fraction, small=SMALL, n=4):
     """The first trials of a search, the allocator behind them, and how often it was asked."""
     inner, ask = Listening(allowed), Asking()
-    light, found = LightStart(inner, allowed, small, seconds), []
+    light = LightStart(inner, allowed.budget, Light(candidate=small, fraction=fraction))
+    found = []
     for number in range(n):
-        found.append(light.next_trial(ask, number=number, seconds_left=seconds))
+        found.append(light.next_trial(ask, number=number, seconds_left=2.0))
         light.record(told(found[-1]))
     return found, inner, ask.asked
 
 
-@pytest.mark.parametrize(
-    ("n_train_rows", "seconds"), [(500_000, None), (1_000, 1.0), (30_000, 20.0), (4_000, 0.5)]
-)
+@pytest.mark.parametrize(("n_train_rows", "seconds"), [(1_000, 1.0), (30_000, 20.0), (4_000, 0.5)])
 def test_nothing_is_light_where_a_full_trial_is_affordable(n_train_rows, seconds):
-    found, inner, asked = trials(terms(n_train_rows=n_train_rows), seconds)
-    assert [trial.budget.sample_fraction for trial in found] == [1.0] * 4
-    assert asked == 4
-    assert inner.heard == [0, 1, 2, 3]
+    assert light_fraction(terms(n_train_rows=n_train_rows), seconds) is None
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(0.1, FEWEST_ROWS), (2.0, 4_000), (10.0, 20_000)])
 def test_a_short_budget_begins_with_as_many_rows_as_it_allows(seconds, rows):
-    found, inner, asked = trials(terms(n_train_rows=500_000), seconds)
-    fractions = [trial.budget.sample_fraction for trial in found]
-    assert fractions == pytest.approx([rows / 500_000] * 2 + [1.0] * 2)
+    found = light_fraction(terms(n_train_rows=500_000), seconds)
+    assert found == pytest.approx(rows / 500_000)
+
+
+def test_a_light_trial_is_far_smaller_than_a_full_one_of_a_capped_table():
+    capped = Budget(folds=5, sample_fraction=0.02)
+    assert light_fraction(terms(n_train_rows=500_000, budget=capped), 3.0) is None
+    assert light_fraction(terms(n_train_rows=500_000, budget=capped), 1.0) == 0.004
+
+
+def test_baseline_and_small_candidate_come_first_on_few_rows():
+    found, inner, asked = trials(terms(n_train_rows=500_000), 0.01)
+    assert [trial.budget.sample_fraction for trial in found] == [0.01, 0.01, 1.0, 1.0]
     assert found[1].candidate == SMALL
     # The strategy is asked for the baseline, and then goes on as if nothing had been.
     assert asked == 3
@@ -49,21 +55,13 @@ def test_a_short_budget_begins_with_as_many_rows_as_it_allows(seconds, rows):
 
 
 def test_without_a_small_candidate_only_the_baseline_is_light():
-    found, inner, asked = trials(terms(n_train_rows=500_000), 2.0, small=None)
+    found, inner, asked = trials(terms(n_train_rows=500_000), 0.01, small=None)
     assert [trial.budget.sample_fraction < 1.0 for trial in found] == [True, False, False, False]
     assert asked == 4
     assert inner.heard == [1, 2, 3]
 
 
-def test_a_light_trial_is_far_smaller_than_a_full_one_of_a_capped_table():
-    capped = Budget(folds=5, sample_fraction=0.02)
-    found, _, _ = trials(terms(n_train_rows=500_000, budget=capped), 3.0)
-    assert {trial.budget.sample_fraction for trial in found} == {0.02}
-    found, _, _ = trials(terms(n_train_rows=500_000, budget=capped), 1.0)
-    assert [trial.budget.sample_fraction for trial in found] == [0.004, 0.004, 0.02, 0.02]
-
-
 def test_a_strategy_that_is_done_ends_the_light_start():
     allowed = terms(n_train_rows=500_000)
-    light = LightStart(Flat(allowed), allowed, SMALL, 2.0)
+    light = LightStart(Flat(allowed), allowed.budget, Light(candidate=SMALL, fraction=0.1))
     assert light.next_trial(Asking(limit=0), number=0, seconds_left=2.0) is None

@@ -165,6 +165,7 @@ def test_the_same_seed_gives_the_same_ensemble_and_choice(people, fitted):
 
 def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
     monkeypatch.setattr("fairautoml.conducting.finish_of", lambda *_: Finish(end=0.0))
+    monkeypatch.setattr("fairautoml.outcome.FINISH_SECONDS", -1e9)
     model = quick().fit(*people, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_

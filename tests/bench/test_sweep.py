@@ -484,6 +484,17 @@ def test_one_cell_is_run_by_the_command_under_the_table(bench):
     assert bench.cells["holdout.accuracy"].tolist() == again["holdout.accuracy"].tolist()
 
 
+def test_one_cell_does_not_replace_the_tables_of_others(bench):
+    bench.run(n_jobs=2)
+    before = bench.cells
+    with pytest.raises(RunFolderExistsError, match="give a folder of its own"):
+        bench.run(only="one-s2", resume=True)
+    assert bench.cells.equals(before)
+    bench.out = bench.out.with_name("one")
+    assert bench.run(only="one-s2").n_reused == 0
+    assert bench.run(only="one-s2", resume=True).n_reused == 1
+
+
 @pytest.mark.parametrize("only", ["one-s3", "on-s0", "one", "", "two-s07"])
 def test_a_cell_that_is_none_is_refused_with_its_neighbours(bench, only):
     with pytest.raises(InputError, match="4 cells are called by task and seed, such as "):

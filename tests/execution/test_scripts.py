@@ -50,7 +50,7 @@ def search(*names):
         space=SearchSpace(learners={name: ParamSpace(name=name) for name in names}),
         baseline=Candidate(learner="prior"),
         first=tuple(Candidate(learner=name) for name in names),
-        small=None,
+        light=None,
         strategy="random",
         allocator="flat",
         mitigations=(),

@@ -53,7 +53,7 @@ def plan_of(seconds):
         space=SearchSpace(learners={name: load_space("learners", name) for name in NAMES}),
         baseline=Candidate(learner="prior"),
         first=(),
-        small=None,
+        light=None,
         strategy="random",
         allocator="flat",
         mitigations=(),

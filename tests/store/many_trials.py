@@ -44,7 +44,7 @@ def cheap_plan(n_trials, start, strategy):
         space=SearchSpace(learners={"prior": ParamSpace(name="prior", ranges=ranges)}),
         baseline=Candidate(learner="prior"),
         first=(),
-        small=None,
+        light=None,
         mitigations=(),
         strategy=strategy,
         allocator="flat",
