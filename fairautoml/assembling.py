@@ -21,6 +21,7 @@ from fairautoml.assembly import (
     PoolRule,
     chances_on,
     choose,
+    clear_lead,
     mean_shares,
     pool_mixture,
     shares_by_fold,
@@ -60,12 +61,6 @@ FINE_COST = 4.0
 """Time that finer tolerances of a column may take, in times of one result of the search."""
 
 
-DISAGREEING = 0.05
-"""Share of the rows that two good models decide otherwise: the standard error of a difference in
-accuracy is the root of it by rows. A single trial is served when it is so far ahead of a mean of
-several; the best of many trials is mostly lucky too."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """How the answer is made from the pool.
@@ -77,8 +72,7 @@ class Finish:
     max_models : int or None
         Trials that either may be made of; None = no limit.
     confidence : "auto", float or None
-        How sure it must be that the constraint holds on new people, as many as ``audit_ratio``
-        says.
+        How sure it must be that the constraint holds on so many new people (``audit_ratio``).
     end : float or None
         ``time.monotonic()`` at which ``fit`` should be done; what would take too long is left out.
     audit_ratio : float
@@ -361,6 +355,7 @@ def _with_margin(
         # All rules of a column are worth the same on scores: the choice is within the best.
         on_scores = problem.objective.on == "scores"
         among = [e for e in order(offered) if not on_scores or e.value == plain.value]
+        error = None if on_scores or problem.objective.greater_is_better else plain.value
         pick = partial(
             choose,
             among,
@@ -368,7 +363,7 @@ def _with_margin(
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_worth_of_alike(problem),
             steady=lambda entry: entry.trial_key in (ENSEMBLE, MIXTURE),
-            ahead=_clearly(problem, plain),
+            ahead=clear_lead(error, problem.dataset.n_rows),
         )
         chosen = pick(chance=lambda entry: chances.met(entry.counts))
         certain = finish.certifiable if confidence == "auto" else None
@@ -384,12 +379,6 @@ def _with_margin(
         insufficient_evidence=chosen.insufficient,
         widest=widest,
     )
-
-
-def _clearly(problem: Problem, plain: Entry) -> float:
-    """Return the standard error of a difference in accuracy; of an error, as a share of it."""
-    scale = 1.0 if problem.objective.greater_is_better else abs(plain.value)
-    return float(scale * (DISAGREEING / problem.dataset.n_rows) ** 0.5)
 
 
 def _worth_of_alike(problem: Problem) -> float:

@@ -2,7 +2,7 @@
 
 from fairautoml.assembly.blend import Blend, Columns, models_of
 from fairautoml.assembly.chances import Chances, chances_on
-from fairautoml.assembly.choice import Choice, Confidence, choose
+from fairautoml.assembly.choice import Choice, Confidence, choose, clear_lead
 from fairautoml.assembly.classifier import FairClassifier
 from fairautoml.assembly.greedy import mean_shares, shares_by_fold
 from fairautoml.assembly.mixture import PoolRule, pool_mixture
@@ -21,6 +21,7 @@ __all__ = [
     "PoolRule",
     "chances_on",
     "choose",
+    "clear_lead",
     "mean_shares",
     "models_of",
     "pool_mixture",

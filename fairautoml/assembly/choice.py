@@ -36,6 +36,26 @@ class Choice:
     insufficient: bool
 
 
+DISAGREEING = 0.05
+"""Share of the rows that two good models decide otherwise."""
+
+
+def clear_lead(error: float | None, n_rows: int) -> float:
+    """Return by how much a single trial must be ahead of a mean of several to be served.
+
+    It is the standard error of a difference in accuracy, or the same share of an error.
+
+    Parameters
+    ----------
+    error : float or None
+        Where errors are compared, the size of one; None = scores in [0, 1] are.
+    n_rows : int
+        Rows that they were counted on, at least 1.
+    """
+    lead = float(np.sqrt(DISAGREEING / n_rows))
+    return lead if error is None else lead * abs(error)
+
+
 def choose(
     entries: Sequence[Entry],
     confidence: Literal["auto"] | float,

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fairautoml.assembly import choose
+from fairautoml.assembly import choose, clear_lead
 
 
 @dataclass(frozen=True)
@@ -91,3 +91,9 @@ def test_the_best_of_many_is_served_where_nothing_else_is_sure(confidence):
         ahead=1.0,
     )
     assert found.entry is SINGLE
+
+
+def test_a_clear_lead_is_a_standard_error_and_of_an_error_its_share():
+    assert clear_lead(None, 2000) == pytest.approx(0.005)
+    assert clear_lead(-300.0, 2000) == pytest.approx(1.5)
+    assert clear_lead(-0.003, 2000) == pytest.approx(0.000015)

@@ -115,7 +115,7 @@ def is_alive(pid):
     """Whether a process runs; a dead one that nobody has collected yet does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 
