@@ -70,6 +70,8 @@ class CellRecord:
         Of the task.
     cpu_seconds, peak_memory_mb : float or None
         What its processes took together, as ``Usage`` sees it.
+    oracle : float or None
+        Of the task.
     exit_code : int or None
         Of the process; None when it was ended.
     wall_seconds : float
@@ -91,6 +93,7 @@ class CellRecord:
     variant: str = ""
     cpu_seconds: float | None = None
     peak_memory_mb: float | None = None
+    oracle: float | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the row of the tidy table; nested results are flattened with dots."""
@@ -104,6 +107,7 @@ class CellRecord:
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
             "peak_memory_mb": self.peak_memory_mb,
+            **({} if self.oracle is None else {"oracle": self.oracle}),
         }
         own |= budget_of(self.result)
         return own | {k: v for k, v in flatten(self.result).items() if k not in own}
@@ -177,6 +181,7 @@ def run_cell(
         task=task.name,
         question=task.question,
         variant=task.variant,
+        oracle=task.oracle,
         system=task.system,
         seed=cell.seed,
         arguments=arguments,

@@ -18,6 +18,7 @@ MEANS = {
     "accuracy": "holdout.accuracy",
     "gap": "holdout.gap",
     "strict_fair_accuracy": "strict_fair_accuracy",
+    "normalized": "normalized",
     "feasible_on_search": "feasible_on_search",
     "within_limit": "within_limit",
     "mean_excess": "mean_excess",
@@ -75,7 +76,9 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         seed) that every variant has been run on, ties shared and failures last; ``rank_low`` and
         ``rank_high``, a 95 % bootstrap interval over blocks; ``blocks``, ``cells`` and ``failed``,
         counts; then means, first over the seeds of a question, then over questions:
-        ``accuracy``, ``gap`` and ``strict_fair_accuracy`` on held-out rows;
+        ``accuracy``, ``gap`` and ``strict_fair_accuracy`` on held-out rows; ``normalized``, the
+        last as a share of the way from the majority's accuracy to the oracle's, over the questions
+        that have an oracle;
         ``feasible_on_search``, share of runs that meet the constraint on the search rows;
         ``within_limit``, share of those that meet it on held-out rows; ``mean_excess``, by how
         much the gap exceeds the limit there, 0 where it does not; ``false_claims``, share of runs
@@ -95,8 +98,10 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
     feasible = (status == "feasible") & done
     excess = numbers(cells, "holdout.excess")
+    strict = strict_fair_accuracy(cells)
     known = cells.assign(
-        strict_fair_accuracy=strict_fair_accuracy(cells),
+        strict_fair_accuracy=strict,
+        normalized=_normalized(cells, strict),
         feasible_on_search=feasible.where(done).astype(float),
         mean_excess=excess.clip(lower=0.0),
         front_value=front_values(cells),
@@ -115,6 +120,12 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     if ours is not None:
         table = table.join(_versus(known, ours)).join(_reached(known, ours))
     return table.rename_axis("variant").reset_index().sort_values("rank", kind="stable")
+
+
+def _normalized(cells: pd.DataFrame, strict: "pd.Series[float]") -> "pd.Series[float]":
+    """Return 0 for the majority's accuracy, 1 for the oracle's."""
+    majority = numbers(cells, "holdout.majority")
+    return (strict - majority) / (numbers(cells, "oracle") - majority)
 
 
 def our_variant(cells: pd.DataFrame) -> str | None:

@@ -28,6 +28,7 @@ ABOUT = {
     "front_value": "hypervolume of the front",
     "at_limit": "accuracy of the front at the limit",
     "feasible_on_search": "meets the bound on search rows",
+    "normalized": "strict fair accuracy, 0 = majority, 1 = oracle",
     "within_limit": "meets it on held-out rows",
     "score_if_feasible": "search score where met",
     "feasible_trials": "share of trials that meet it",

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fairautoml.bench.cells import (
@@ -274,12 +274,16 @@ def in_turns(sweep: Sweep) -> list[Cell]:
 
 
 def _finished(cell: Cell, folder: Path) -> CellRecord | None:
-    """Return the kept record of a cell if it is done and was asked the same."""
+    """Return the kept record of a cell if it is done and was asked the same.
+
+    The oracle is no part of what is asked: it judges the answer.
+    """
     record = read_record(folder / "cells" / f"{cell.key}.json")
     if record is None or record.outcome != "done":
         return None
     asked = (cell.task.system, cell.task.arguments(cell.seed))
-    return record if (record.system, record.arguments) == asked else None
+    same = (record.system, record.arguments) == asked
+    return replace(record, oracle=cell.task.oracle) if same else None
 
 
 @contextmanager

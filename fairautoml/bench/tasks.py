@@ -54,6 +54,9 @@ class Task:
     variant : str
         One of several ways to answer the same question; empty when there is one only. The name
         of the task ends with it.
+    oracle : float or None
+        Accuracy that the best rule of its dataset has at the limit, fitted on the held-out rows
+        themselves (a sweep of pools finds it); normalised accuracies are shares of the way there.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Task:
     holdout: float | None = 0.3
     system: str = OURS
     variant: str = ""
+    oracle: float | None = None
 
     def __post_init__(self) -> None:
         if not SLUG.match(self.name):
@@ -85,6 +89,9 @@ class Task:
         if not _is_number(budget) or budget <= 0:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
         self._check_holdout()
+        oracle = self.oracle
+        if oracle is not None and (not _is_number(oracle) or not 0 < oracle <= 1):
+            raise InputError(f"task {self.name!r}: oracle is {oracle!r}; it must be in (0, 1]")
         if self.system != OURS and self.system not in PEERS.names():
             known = (OURS, *PEERS.names())
             raise InputError(f"task {self.name!r}: {unknown_name('system', self.system, known)}")

@@ -108,3 +108,17 @@ def test_a_sweep_in_which_all_failed_has_ranks_without_figures():
     found = ranked(*(cell("q", way, 0, 0.9, outcome="failed") for way in "ab"))
     assert found["failed"].tolist() == [1, 1]
     assert found["rank"].isna().all()
+
+
+def test_the_normalized_accuracy_is_0_for_the_majority_and_1_for_the_oracle():
+    found = ranked(
+        cell("q", "a", 0, 0.9) | {"oracle": 0.9},
+        cell("q", "b", 0, 0.75) | {"oracle": 0.9},
+        cell("q", "c", 0, 0.95, 0.1) | {"oracle": 0.9},
+        cell("p", "a", 0, 0.8), cell("p", "b", 0, 0.8), cell("p", "c", 0, 0.8),
+    )  # fmt: skip
+    assert found["normalized"].to_dict() == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.0})
+
+
+def test_without_an_oracle_nothing_is_normalized():
+    assert ranked(cell("q", "a", 0, 0.9), cell("q", "b", 0, 0.8))["normalized"].isna().all()

@@ -199,6 +199,15 @@ def test_resuming_repeats_cells_whose_task_has_changed(bench):
     assert bench.n_calls == 4 + 3
 
 
+def test_an_oracle_is_no_question_and_judges_cells_that_are_finished_already(bench):
+    bench.run()
+    assert "oracle" not in bench.cells
+    bench.source.write_text(SWEEP.replace("name: one", "name: one, oracle: 0.9"))
+    assert bench.run(resume=True).n_reused == 4
+    assert bench.cells["oracle"].tolist()[:3] == [0.9] * 3
+    assert bench.cells["oracle"].isna().tolist() == [False] * 3 + [True]
+
+
 def test_a_damaged_record_is_run_again(bench):
     bench.run()
     (bench.out / "cells" / "one-s0.json").write_text("{")
@@ -314,6 +323,7 @@ def test_a_sweep_in_which_all_failed_has_a_page():
         (("seconds: 2", "seconds: soon"), "budget is 'soon'"),
         (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
         (("holdout: 0.25", "system: flaml"), "no system is called 'flaml'; known: fairautoml, f"),
+        (("seeds: [7]", "seeds: [7]\n    oracle: 90"), "oracle is 90; it must be in"),
         (("seeds: [7]", "seeds: [7, 7]"), "seeds is"),
         (("seeds: [7]", "seeds: 0"), "give a count"),
         (("seeds: [7]", "seeds: [a]"), "give a list of int"),
