@@ -33,7 +33,7 @@ from fairautoml.exceptions import (
 from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
-from fairautoml.mitigators import MITIGATORS, MembershipModel
+from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.options import Wishes
 from fairautoml.run import History, OnProgress, RunPlan, run_search
 from fairautoml.summary import bad_news, margin_notes, shortfall
@@ -53,7 +53,7 @@ class Pool:
         All entries.
     best : Entry
         The one that is served unless the user selects another.
-    bags : mapping of str to Bag
+    bags : mapping of str to ScoreModel
         Fold models by trial key, of every trial that an entry on the front takes.
     schema, groups, classes
         How new rows are read, as in ``Dataset``.
@@ -69,7 +69,7 @@ class Pool:
 
     board: Leaderboard
     best: Entry
-    bags: Mapping[str, Bag]
+    bags: Mapping[str, ScoreModel]
     schema: TableSchema
     groups: GroupSchema | None
     classes: NDArray[Any]

@@ -88,10 +88,7 @@ class Task:
         budget = self.n_trials if self.seconds is None else self.seconds
         if not _is_number(budget) or budget <= 0:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
-        self._check_holdout()
-        oracle = self.oracle
-        if oracle is not None and (not _is_number(oracle) or not 0 < oracle <= 1):
-            raise InputError(f"task {self.name!r}: oracle is {oracle!r}; it must be in (0, 1]")
+        self._check_shares()
         if self.system != OURS and self.system not in PEERS.names():
             known = (OURS, *PEERS.names())
             raise InputError(f"task {self.name!r}: {unknown_name('system', self.system, known)}")
@@ -109,11 +106,14 @@ class Task:
         """Name that all variants share."""
         return self.name.removesuffix(f"-{self.variant}") if self.variant else self.name
 
-    def _check_holdout(self) -> None:
+    def _check_shares(self) -> None:
         share = self.holdout
         if share is not None and (not _is_number(share) or not 0 < share < 1):
             msg = f"task {self.name!r}: holdout is {share!r}; it must be in (0, 1), or null"
             raise InputError(msg)
+        oracle = self.oracle
+        if oracle is not None and (not _is_number(oracle) or not 0 < oracle <= 1):
+            raise InputError(f"task {self.name!r}: oracle is {oracle!r}; it must be in (0, 1]")
 
     def _check_seeds(self) -> None:
         whole = all(type(seed) is int and seed >= 0 for seed in self.seeds)
