@@ -241,7 +241,11 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
     known = cells[cells["search.improvements"].notna() & cells["search.score"].notna()]
     if known.empty:
         return ()
-    best = known.groupby(["question", "seed"])["search.score"].transform("max")
+    # Of the same kind as the curves: what is served in the end has a margin, and may score less.
+    last = pd.Series(
+        [_last(json.loads(text)) for text in known["search.improvements"]], known.index
+    )
+    best = last.groupby([known["question"], known["seed"]]).transform("max")
     end = float(numbers(known, "search.seconds").max())
     times = np.linspace(0.0, end, MOMENTS)
     found = []
@@ -259,6 +263,11 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
         if curve.points:
             found.append(curve)
     return tuple(found)
+
+
+def _last(moments: list[dict[str, Any]]) -> float:
+    """Return the last feasible score, NaN when there is none."""
+    return next((float(m["score"]) for m in reversed(moments) if m["feasible"]), float("nan"))
 
 
 def _at_times(moments: list[dict[str, Any]], times: Any) -> Any:

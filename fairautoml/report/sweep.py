@@ -116,6 +116,12 @@ class _Line:
     text: str
 
 
+LABELS, TEXTS = 270.0, 150.0
+"""Where the picture of ranks begins, and what it leaves for the numbers at its end."""
+
+NARROW, MARGIN, TALL_ROW = 360.0, 8.0, 44.0
+"""The same on a telephone: names and numbers stand above the lines."""
+
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
 """Kinds of lines, so that curves are told apart without colours."""
 
@@ -128,8 +134,17 @@ def sweep_page(view: SweepView) -> str:
     view : SweepView
         The sweep.
     """
-    lines, x = _ranks(view)
-    return render("sweep.html", view=view, x=x, lines=lines, curves=_drawn(view.curves))
+    lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
+    narrow, narrow_x = _ranks(view, start=MARGIN, end=NARROW - MARGIN, row=TALL_ROW)
+    return render(
+        "sweep.html",
+        view=view,
+        x=x,
+        lines=lines,
+        narrow_x=narrow_x,
+        narrow=narrow,
+        curves=_drawn(view.curves),
+    )
 
 
 def ranks_picture(view: SweepView) -> str:
@@ -140,18 +155,18 @@ def ranks_picture(view: SweepView) -> str:
     view : SweepView
         A sweep of several systems.
     """
-    lines, x = _ranks(view)
+    lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
     return render("ranks.svg", name=view.name, x=x, lines=lines).strip() + "\n"
 
 
-def _ranks(view: SweepView) -> tuple[list[_Line], Axis]:
+def _ranks(view: SweepView, *, start: float, end: float, row: float) -> tuple[list[_Line], Axis]:
     """Return the lines of the picture of ranks, and its axis."""
     most = max((item.high for item in view.ranked), default=1.0)
-    x = Axis(low=1.0, high=max(most, 2.0), start=270.0, end=WIDTH - 150.0, title="mean rank")
+    x = Axis(low=1.0, high=max(most, 2.0), start=start, end=end, title="mean rank")
     lines = [
         _Line(
             name=shortened(item.name, 34),
-            y=TOP + ROW * (at + 0.5),
+            y=TOP + row * (at + 0.5),
             at=x.at(item.rank),
             low=x.at(max(1.0, item.low)),
             high=x.at(item.high),

@@ -172,6 +172,28 @@ def test_names_in_the_picture_of_ranks_are_text():
         assert kinds == {"svg", "style", "rect", "g", "line", "circle", "text"}
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_names_and_numbers_of_the_picture_of_ranks_are_whole_and_apart(opened, width):
+    ranked = tuple(
+        Ranked(name=name, rank=rank, low=1.0, high=6.5, values={})
+        for name, rank in (("fairautoml", 1.25), ("flaml_threshold_optimizer+margin", 6.25))
+    )
+    view = SweepView(
+        name="s", about="", blocks=1, ranked=ranked, tables=(), curves=(), curves_title="",
+        failures=None, manifest={}, command="",
+    )  # fmt: skip
+    boxes = opened(sweep_page(view), width).execute_script(
+        "return [...document.querySelectorAll('figure svg > text')].map(text => "
+        "text.getBoundingClientRect()).filter(box => box.width > 0)"
+        ".map(box => [box.left, box.right, box.top])"
+    )
+    assert len(boxes) == 4
+    assert all(0 <= left < right <= width for left, right, _ in boxes)
+    for name, number in ((boxes[0], boxes[1]), (boxes[2], boxes[3])):
+        assert name[2] == pytest.approx(number[2], abs=2)
+        assert name[1] < number[0]
+
+
 def test_the_page_of_a_sweep_sorts_its_tables(opened):
     view = SweepView(
         name="a sweep",

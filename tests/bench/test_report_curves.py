@@ -1,0 +1,39 @@
+import json
+
+import pandas as pd
+import pytest
+
+from fairautoml.bench.report import write_report
+
+
+def cell(variant, improvements, served):
+    moments = [
+        {"seconds": s, "score": score, "gap": 0.01, "feasible": ok, "trial": 0}
+        for s, score, ok in improvements
+    ]
+    return {
+        "task": f"q-{variant}", "question": "q", "variant": variant, "seed": 0, "outcome": "done",
+        "reason": "", "search.score": served, "search.seconds": 10.0,
+        "search.improvements": json.dumps(moments),
+    }  # fmt: skip
+
+
+def test_a_curve_ends_at_nought_where_its_search_was_the_best_whatever_is_served(tmp_path):
+    cells = [
+        cell("best", [(1, 0.5, False), (2, 0.7, True), (8, 0.8, True)], 0.75),
+        cell("other", [(2, 0.6, True), (9, 0.7, True)], 0.7),
+    ]
+    pd.DataFrame(cells).to_csv(tmp_path / "cells.csv")
+    (tmp_path / "manifest.json").write_text('{"sweep": "s"}')
+    seen = {}
+
+    def keep(view):
+        seen.update({curve.name: curve.points for curve in view.curves})
+        return "page"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fairautoml.bench.report.sweep_page", keep)
+        write_report(tmp_path)
+    assert seen["best"][-1][1] == 0
+    assert seen["best"][0][1] == pytest.approx(-0.1)
+    assert seen["other"][-1][1] == pytest.approx(-0.1)
