@@ -9,6 +9,7 @@ import pickle
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ UNREADABLE = (
     zlib.error,
 )
 """What reading a missing, cut or overwritten file of this library may raise."""
+
+SCORES = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Artifacts:
         def write(path: Path) -> None:
             # Into a file itself, NumPy would not say that the disk is full.
             column = io.BytesIO()
-            np.save(column, scores.astype(np.float32, copy=False), allow_pickle=False)
+            np.save(column, np.ascontiguousarray(scores, dtype=SCORES), allow_pickle=False)
             path.write_bytes(column.getbuffer())
 
         self._replace(self.folder / "scores" / f"{key}.npy", write)
@@ -107,15 +110,14 @@ class Artifacts:
             Of a score column.
         """
         path = self.folder / "scores" / f"{key}.npy"
+        usual = _header(shape)
         try:
-            # A memory map of each of thousands would take seconds.
+            # A memory map of each of thousands would take seconds, and parsing the headers one.
             with path.open("rb") as stream:
-                np.lib.format.read_magic(stream)
-                found, _, dtype = np.lib.format.read_array_header_1_0(stream)
-                whole = stream.tell() + math.prod(shape) * dtype.itemsize
-        except (FileNotFoundError, ValueError):
+                known = stream.read(len(usual)) == usual
+        except FileNotFoundError:
             return False
-        return found == shape and path.stat().st_size == whole
+        return known and path.stat().st_size == len(usual) + math.prod(shape) * SCORES.itemsize
 
     def drop_models(self, key: str) -> None:
         """Forget the fold models of a trial that can no longer be chosen."""
@@ -176,3 +178,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@lru_cache(maxsize=8)
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Return how the file of a score column begins."""
+    stream = io.BytesIO()
+    about = np.lib.format.header_data_from_array_1_0(np.empty(shape, SCORES))
+    np.lib.format.write_array_header_1_0(stream, about)
+    return stream.getvalue()

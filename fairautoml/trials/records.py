@@ -38,8 +38,15 @@ def _plain(value: object) -> object:
     return [type(value).__name__, value]
 
 
+class _Keyed:
+    """Room for a key that is computed once; no field, so neither compared nor kept."""
+
+    __slots__ = ("_key",)
+    _key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(_Keyed):
     """Learner, hyperparameters, encoding and training-time mitigation.
 
     Parameters
@@ -65,6 +72,13 @@ class Candidate:
     @property
     def key(self) -> str:
         """Return the stable hash of the content, 16 hexadecimal digits."""
+        try:
+            return self._key
+        except AttributeError:
+            object.__setattr__(self, "_key", self._hashed())
+            return self._key
+
+    def _hashed(self) -> str:
         content = {
             "learner": self.learner,
             "params": {k: _plain(v) for k, v in sorted(self.params.items())},

@@ -1,3 +1,6 @@
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,7 +75,7 @@ def test_a_write_that_breaks_off_leaves_the_old_column_and_no_partial_file(artif
     artifacts.write_scores("a", np.zeros(2, dtype=np.float32))
 
     class Unwritable:
-        def astype(self, *_, **__):
+        def __array__(self, *_, **__):
             raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
@@ -86,3 +89,26 @@ def test_what_a_killed_trial_left_half_written_can_be_removed(artifacts):
     (artifacts.folder / "scores" / ".b.npy.123.tmp").write_bytes(b"half")
     artifacts.drop_partials()
     assert [p.name for p in (artifacts.folder / "scores").iterdir()] == ["a.npy"]
+
+
+def test_a_column_is_whole_in_any_order_of_memory_and_only_in_its_own_shape(artifacts):
+    by_class = np.asfortranarray(np.arange(6, dtype=np.float64).reshape(3, 2))
+    artifacts.write_scores("a", by_class)
+    assert artifacts.scores("a").tolist() == by_class.tolist()
+    assert artifacts.has_all_scores("a", (3, 2))
+    assert not artifacts.has_all_scores("a", (6,))
+    assert not artifacts.has_all_scores("a", (2, 3))
+    assert not artifacts.has_all_scores("b", (3, 2))
+    path = artifacts.folder / "scores" / "a.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not artifacts.has_all_scores("a", (3, 2))
+
+
+def test_a_candidate_that_was_asked_for_its_key_is_still_equal_and_kept_as_before():
+    asked, other = (Candidate(learner="a", params={"x": 1}) for _ in range(2))
+    key = asked.key
+    assert asked.key == key
+    assert asked == other
+    assert pickle.loads(pickle.dumps(asked)) == other
+    assert pickle.dumps(asked) == pickle.dumps(other)
+    assert replace(asked, learner="b").key != key
