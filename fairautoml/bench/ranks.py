@@ -115,7 +115,7 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     means = by_question.groupby(level=0, sort=False).mean()
     own = cells.groupby("variant", sort=False)
     counts = pd.DataFrame({"cells": own.size(), "failed": (~done).groupby(cells["variant"]).sum()})
-    table = _mean_ranks(known).join(counts, how="outer").join(means)
+    table = mean_ranks(known).join(counts, how="outer").join(means)
     ours = our_variant(cells)
     if ours is not None:
         table = table.join(_versus(known, ours)).join(_reached(known, ours))
@@ -165,8 +165,19 @@ def _reached(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
     return pd.DataFrame({"ours_reached": reached, "ours_seconds": own.median()})
 
 
-def _mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return mean rank and interval per variant; missing while no block is complete."""
+def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return mean rank and interval per variant; missing while no block is complete.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``question``, ``variant``, ``seed`` and ``strict_fair_accuracy``.
+
+    Returns
+    -------
+    DataFrame
+        ``rank``, ``rank_low``, ``rank_high`` and ``blocks`` as in ``ranks``, by variant.
+    """
     complete = _complete(cells)
     found = complete.rank(axis=1, ascending=False, na_option="bottom")
     low, high = _interval(found.to_numpy())

@@ -40,6 +40,8 @@ ABOUT = {
 }
 """What the columns of the table of ranks are called on the page."""
 
+STRICT = "strict_fair_accuracy"
+
 FITS = {"task", "seed", "outcome", "reason"}
 """Columns of the cells of a sweep of fits."""
 
@@ -117,7 +119,7 @@ def sweep_view(folder: Path) -> SweepView:
         about=_about(cells),
         blocks=blocks,
         ranked=ranked,
-        tables=tuple(_tables(cells, ranked)),
+        tables=(*_tables(cells, ranked), *_leagues(folder / "leagues.csv")),
         curves=curves,
         curves_title="Score on the search rows so far, behind the best of its question",
         failures=tuple(
@@ -194,6 +196,28 @@ def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
         for _, row in known.iterrows()
     )
     return found, int(table["blocks"].max()) if found else 0
+
+
+def _leagues(path: Path) -> list[Table]:
+    """Return the table of ranks within leagues, where there are several."""
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    if table.empty:
+        return []
+    rows = tuple(
+        (str(row["variant"]), str(row["league"]), _number(row["rank"]), _number(row[STRICT]))
+        for _, row in table.iterrows()
+    )
+    return [
+        Table(
+            title="Within leagues",
+            about="Ranks among those that may do the same: aware ones read the group of a new "
+            "person, randomized ones may draw lots.",
+            header=("system", "league", "rank", ABOUT[STRICT]),
+            rows=rows,
+        )
+    ]
 
 
 def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:

@@ -1,6 +1,7 @@
 """From the records of a sweep to its tables: cells, spread over seeds, ranks of variants."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 
 from fairautoml.bench.cells import CellRecord, write_text
 from fairautoml.bench.claims import claim_of
+from fairautoml.bench.leagues import leagues
 from fairautoml.bench.measures import critical_difference, with_margin_rows
 from fairautoml.bench.ranks import MEANS, ranks
 from fairautoml.data.files import write_csv
@@ -28,7 +30,7 @@ NOT_MEASURED = ("seed", "exit_code")
 def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
 
-    With variants there is ``ranks.csv`` too.
+    With variants there are ``ranks.csv`` and ``leagues.csv`` too.
 
     Parameters
     ----------
@@ -43,9 +45,11 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     write_csv(summary, folder / "summary.csv")
     text = page(cells, summary)
     if "variant" in cells:
-        table = ranks(with_margin_rows(cells))
+        both = with_margin_rows(cells)
+        table, within = ranks(both), leagues(both)
         write_csv(table, folder / "ranks.csv")
-        text = f"{ranks_page(table)}{_apart(table, cells)}\n{text}"
+        write_csv(within, folder / "leagues.csv")
+        text = f"{ranks_page(table)}{_apart(table, cells)}{_leagues_page(within)}\n{text}"
     write_text(folder / "summary.md", f"{text}\n{_again(records[0], folder)}")
 
 
@@ -164,6 +168,26 @@ def _apart(table: pd.DataFrame, cells: pd.DataFrame) -> str:
         for _, row in table.iterrows()
     ]
     return text + "\nAgainst this library:\n\n" + _markdown(["variant", *shown], rows)
+
+
+def _leagues_page(table: pd.DataFrame) -> str:
+    """Return the ranks within leagues as Markdown, nothing when there is one league."""
+    if table.empty:
+        return ""
+    rows = [
+        [
+            str(row["league"]),
+            str(row["variant"]),
+            _rank(row),
+            _spread(row["strict_fair_accuracy"], math.nan),
+        ]
+        for _, row in table.iterrows()
+    ]
+    header = ["league", "variant", "rank", "strict_fair_accuracy"]
+    return (
+        "\nRanks within each league: aware ones read the group of a new person, randomized ones "
+        "may draw lots.\n\n" + _markdown(header, rows)
+    )
 
 
 def _rank(row: "pd.Series[Any]") -> str:

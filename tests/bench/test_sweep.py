@@ -56,7 +56,8 @@ if mode == "hang":
     time.sleep(600)
 result = {{"status": "feasible" if seed != 2 else "no_feasible", "seed": seed,
           "holdout": {{"accuracy": 0.8 + seed / 100, "gaps": {{"dp sex": 0.01}}}},
-          "entry": {{"learner": "=tree", "thresholds": [0.4, 0.6]}}}}
+          "entry": {{"learner": "=tree", "thresholds": [0.4, 0.6],
+                    "needs_sensitive": "--blind" not in given}}}}
 print(json.dumps(result))
 sys.exit(0 if seed != 2 else 4)
 """
@@ -475,6 +476,18 @@ def test_the_report_of_variants_has_a_picture_of_their_ranks(bench):
     words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a", "b"} < set(words)
     assert "Mean ranks of quick" in drawn.attrib["aria-label"]
+
+
+def test_leagues_of_a_sweep_are_in_its_tables_and_on_its_page(bench):
+    bench.source.write_text(SWEEP + "variants: [{name: a}, {name: b, options: [--blind]}]\n")
+    bench.run()
+    table = pd.read_csv(bench.out / "leagues.csv")
+    assert dict(zip(table["variant"], table["league"], strict=True)) == {
+        "a": "aware, deterministic", "b": "blind, deterministic",
+    }  # fmt: skip
+    assert "| blind, deterministic | b |" in (bench.out / "summary.md").read_text()
+    write_report(bench.out)
+    assert "Within leagues" in (bench.out / "report.html").read_text()
 
 
 def test_a_sweep_without_variants_has_no_ranks(bench):

@@ -1,0 +1,59 @@
+"""Variants against those that may do the same: read the group of a new person, draw lots."""
+
+import pandas as pd
+
+from fairautoml.bench.ranks import mean_ranks, numbers, strict_fair_accuracy
+
+COLUMNS = ("league", "variant", "rank", "rank_low", "rank_high", "blocks", "strict_fair_accuracy")
+
+
+def leagues(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the ranks of every variant within its league.
+
+    A variant is ``aware`` when some answer of its reads the group of a new person beyond what the
+    features tell, else ``blind``; ``randomized`` when some may decide at random, else
+    ``deterministic``.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As in ``fairautoml.bench.ranks.ranks``.
+
+    Returns
+    -------
+    DataFrame
+        ``league``, such as ``"aware, deterministic"``; ``variant``; ``rank``, ``rank_low``,
+        ``rank_high`` and ``blocks`` as in ``ranks``, among the variants of the league only;
+        ``strict_fair_accuracy``, its mean over seeds, then over questions. Best first in each
+        league; no rows when all variants are of one league.
+    """
+    known = cells.assign(strict_fair_accuracy=strict_fair_accuracy(cells))
+    league = known["variant"].map(_league_of(known))
+    if league.nunique() < 2:
+        return pd.DataFrame(columns=list(COLUMNS))
+    parts = []
+    for name, own in known.groupby(league):
+        worth = own.groupby(["variant", "question"], sort=False)["strict_fair_accuracy"].mean()
+        means = worth.groupby(level=0, sort=False).mean()
+        table = mean_ranks(own).join(means).rename_axis("variant").reset_index()
+        parts.append(table.assign(league=name).sort_values("rank", kind="stable"))
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def _league_of(cells: pd.DataFrame) -> "pd.Series[str]":
+    """Return the league by variant."""
+    flags = pd.DataFrame(
+        {
+            "variant": cells["variant"],
+            "aware": _is_true(cells, "entry.needs_sensitive"),
+            "randomized": _is_true(cells, "entry.randomized"),
+        }
+    )
+    found = flags.groupby("variant", sort=False).any()
+    reads = found["aware"].map({True: "aware", False: "blind"})
+    draws = found["randomized"].map({True: "randomized", False: "deterministic"})
+    return reads + ", " + draws
+
+
+def _is_true(cells: pd.DataFrame, name: str) -> "pd.Series[bool]":
+    return numbers(cells, name).fillna(0.0) > 0

@@ -1,0 +1,40 @@
+import pandas as pd
+import pytest
+
+from fairautoml.bench.leagues import COLUMNS, leagues
+
+
+def cell(variant, seed, accuracy, *, aware, randomized=None):
+    return {
+        "question": "q", "variant": variant, "seed": seed, "outcome": "done",
+        "holdout.accuracy": accuracy, "holdout.excess": -0.01, "holdout.majority": 0.6,
+        "entry.needs_sensitive": aware, "entry.randomized": randomized,
+    }  # fmt: skip
+
+
+def test_every_variant_is_ranked_among_those_of_its_league_only():
+    found = leagues(
+        pd.DataFrame(
+            [
+                cell("ours", 0, 0.9, aware=True), cell("ours", 1, 0.7, aware=False),
+                cell("theirs", 0, 0.8, aware=True), cell("theirs", 1, 0.8, aware=True),
+                cell("lots", 0, 0.95, aware=True, randomized=True),
+                cell("lots", 1, 0.95, aware=True, randomized=True),
+                cell("blind", 0, 0.7, aware=False, randomized=False),
+                cell("blind", 1, 0.5, aware=False, randomized=False),
+            ]
+        )
+    )  # fmt: skip
+    aware, lots, blind = "aware, deterministic", "aware, randomized", "blind, deterministic"
+    assert found["league"].tolist() == [aware, aware, lots, blind]
+    by_name = found.set_index("variant")
+    assert by_name["rank"].to_dict() == {"ours": 1.5, "theirs": 1.5, "lots": 1, "blind": 1}
+    assert by_name["strict_fair_accuracy"].to_dict() == pytest.approx(
+        {"ours": 0.8, "theirs": 0.8, "lots": 0.95, "blind": 0.6}
+    )
+
+
+def test_one_league_is_no_table():
+    found = leagues(pd.DataFrame([cell(v, 0, 0.9, aware=True) for v in "ab"]))
+    assert found.empty
+    assert tuple(found) == COLUMNS
