@@ -51,6 +51,29 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a cell may take before it is ended.
+
+    Parameters
+    ----------
+    seconds : float
+        Wall-clock time.
+    megabytes : float or None
+        Memory of all its processes, MiB; None = any.
+    """
+
+    seconds: float
+    megabytes: float | None
+
+    def exceeded(self, usage: Usage) -> str:
+        """Return which bound a cell that was ended had met, as a sentence."""
+        held = usage.peak_memory_mb
+        if self.megabytes is not None and held is not None and held > self.megabytes:
+            return f"ended when it held {held:.0f} MiB, of {self.megabytes:.0f} that it may hold"
+        return f"ended after {self.seconds:g} s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
     """What came of a cell; kept as one JSON file.
 
@@ -152,7 +175,11 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def run_cell(
-    cell: Cell, command: Sequence[str], folder: Path, stop: threading.Event
+    cell: Cell,
+    command: Sequence[str],
+    folder: Path,
+    stop: threading.Event,
+    memory_mb: float | None = None,
 ) -> CellRecord | None:
     """Run a cell to its end and keep its record and its log; None when it was stopped.
 
@@ -166,17 +193,20 @@ def run_cell(
         Where ``<key>.json`` and ``<key>.log`` (its standard error) are written.
     stop : Event
         Once set, the cell is ended and leaves no record.
+    memory_mb : float or None
+        What its processes may hold together, MiB; one that holds more is ended. None = any.
     """
     task = cell.task
+    bounds = Bounds(seconds=cell.limit_seconds, megabytes=memory_mb)
     arguments = task.arguments(cell.seed)
     log = folder / f"{cell.key}.log"
     start = time.monotonic()
-    code, printed, usage = _run([*command, *arguments], log, cell.limit_seconds, stop)
+    code, printed, usage = _run([*command, *arguments], log, bounds, stop)
     if stop.is_set():
         return None
     seconds = round(time.monotonic() - start, 3)
     result = _result(printed)
-    reason = _reason(code, result, log, cell.limit_seconds)
+    reason = bounds.exceeded(usage) if code is None else _reason(code, result, log)
     record = CellRecord(
         task=task.name,
         question=task.question,
@@ -244,7 +274,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _run(
-    command: Sequence[str], log: Path, limit: float, stop: threading.Event
+    command: Sequence[str], log: Path, bounds: Bounds, stop: threading.Event
 ) -> tuple[int | None, str, Usage]:
     """Return exit code, standard output and usage; on any way out the process group is gone."""
     with (
@@ -259,7 +289,7 @@ def _run(
     ):
         usage = Usage(process.pid)
         try:
-            printed = _printed(process, time.monotonic() + limit, stop, usage)
+            printed = _printed(process, bounds, stop, usage)
         finally:
             if process.poll() is None:
                 _kill(process)
@@ -269,13 +299,15 @@ def _run(
 
 
 def _printed(
-    process: "subprocess.Popen[bytes]", deadline: float, stop: threading.Event, usage: Usage
+    process: "subprocess.Popen[bytes]", bounds: Bounds, stop: threading.Event, usage: Usage
 ) -> bytes | None:
-    """Return the standard output of a process; None when it was stopped or out of time."""
+    """Return the standard output of a process; None when it was stopped or met a bound."""
+    deadline = time.monotonic() + bounds.seconds
+    most = math.inf if bounds.megabytes is None else bounds.megabytes
     while not stop.is_set():
         usage.look()
         left = deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or (usage.peak_memory_mb or 0.0) > most:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=min(left, POLL_SECONDS))[0]
@@ -298,9 +330,7 @@ def _result(printed: str) -> dict[str, Any] | None:
     return result if isinstance(result, dict) else None
 
 
-def _reason(code: int | None, result: object, log: Path, limit: float) -> str:
-    if code is None:
-        return f"ended after {limit:g} s"
+def _reason(code: int, result: object, log: Path) -> str:
     if code in FINISHED_CODES and result is not None:
         return ""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

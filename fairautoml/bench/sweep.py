@@ -29,6 +29,7 @@ from fairautoml.exceptions import (
     RunFolderLockedError,
     StorageFullError,
 )
+from fairautoml.execution._memory import fair_share_mb
 
 if sys.platform == "win32":
     import msvcrt
@@ -116,7 +117,8 @@ def run_sweep(
         Keep the finished cells in the folder, run missing, failed and changed ones.
     n_jobs : int
         Cells at the same time, at least 1. They share the cores, so figures of time are only to
-        be compared within one sweep.
+        be compared within one sweep; a cell that holds more than its share of the memory that is
+        free at the start is ended.
     only : str or None
         The one cell that is run, named by task and seed, such as ``"adult_dp-s0"``; None = all.
     way : Way
@@ -148,9 +150,11 @@ def run_sweep(
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
+            memory = fair_share_mb(n_jobs)
             about = {**manifest(sweep, source, way.command), "jobs": n_jobs, "only": only}
+            about["memory_mb"] = None if memory is None else round(memory)
             write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
-            run = _Run(folder=folder, way=way, n_jobs=n_jobs, on_line=on_line)
+            run = _Run(folder=folder, way=way, n_jobs=n_jobs, memory_mb=memory, on_line=on_line)
             return run.all_cells(sweep)
     except RunFolderError:
         raise
@@ -200,6 +204,7 @@ class _Run:
     folder: Path
     way: Way
     n_jobs: int
+    memory_mb: float | None
     on_line: Callable[[str], object]
     pace: Pace = field(default_factory=Pace)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -253,7 +258,7 @@ class _Run:
     def _one(self, cell: Cell) -> CellRecord | None:
         system = cell.task.system
         command = self.way.command if system == OURS else (*PEER, system)
-        return run_cell(cell, command, self.folder / "cells", self.stop)
+        return run_cell(cell, command, self.folder / "cells", self.stop, self.memory_mb)
 
 
 def in_turns(sweep: Sweep) -> list[Cell]:

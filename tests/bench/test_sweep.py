@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from fairautoml.exceptions import (
     RunFolderExistsError,
     RunFolderLockedError,
 )
+from fairautoml.execution._processes import PROC
 
 SWEEP = """
 defaults: {holdout: 0.25, seconds: 2}
@@ -53,6 +55,10 @@ if mode == "talk":
     print("hello")
     sys.exit(0)
 if mode == "hang":
+    time.sleep(600)
+if mode == "eat" and seed == 1:
+    held = bytearray(400 * 2**20)
+    held[::4096] = b"x" * len(held[::4096])
     time.sleep(600)
 result = {{"status": "feasible" if seed != 2 else "no_feasible", "seed": seed,
           "holdout": {{"accuracy": 0.8 + seed / 100, "gaps": {{"dp sex": 0.01}}}},
@@ -251,6 +257,17 @@ def test_a_cell_that_hangs_is_ended(bench, monkeypatch):
     bench.source.write_text(SWEEP.replace("seeds: 3", "seeds: 1"))
     assert bench.run().n_failed == 2
     assert bench.cells["reason"].eq("ended after 0.3 s").all()
+
+
+@pytest.mark.skipif(not PROC.is_dir(), reason="memory is looked up in /proc")
+def test_a_cell_that_eats_memory_is_ended_and_the_others_are_run(bench, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "eat")
+    monkeypatch.setattr("fairautoml.bench.sweep.fair_share_mb", lambda n_jobs: 300.0 / n_jobs)
+    assert bench.run().n_failed == 1
+    failed = bench.cells.set_index("outcome").loc["failed"]
+    assert failed["seed"] == 1
+    assert re.match(r"ended when it held \d{3} MiB, of 300 that it may hold", failed["reason"])
+    assert json.loads((bench.out / "manifest.json").read_text())["memory_mb"] == 300
 
 
 def test_formulas_in_results_are_made_harmless(bench):
