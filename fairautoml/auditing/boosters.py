@@ -97,12 +97,7 @@ def xgboost_forest(booster: Any) -> Forest:
     Parameters
     ----------
     booster : xgboost.Booster
-        Of one score per row, without category columns.
-
-    Raises
-    ------
-    Unreadable
-        Splits on categories.
+        Of one score per row.
     """
     names = booster.feature_names
     trees = tuple(_xgboost_trees(booster.get_dump(dump_format="json"), names))
@@ -120,14 +115,15 @@ def _xgboost_node(found: Mapping[str, Any], names: Sequence[str] | None, nodes: 
     if "leaf" in found:
         return nodes.add(LEAF, 0.0, float(found["leaf"]), missing_left=False)
     cut = found["split_condition"]
-    if not isinstance(cut, int | float):
-        raise Unreadable("an XGBoost model that splits on categories")
     name = str(found["split"])
     column = int(name[1:]) if names is None else list(names).index(name)
-    # Thresholds are single precision and written in decimals.
-    at = nodes.add(
-        column, float(np.float32(cut)), 0.0, missing_left=found["missing"] == found["yes"]
-    )
+    default = found["missing"] == found["yes"]
+    if isinstance(cut, int | float):
+        # Thresholds are single precision and written in decimals.
+        at = nodes.add(column, float(np.float32(cut)), 0.0, missing_left=default)
+    else:
+        at = nodes.add(column, 0.0, 0.0, missing_left=default)
+        nodes.categories[at] = frozenset(map(int, cut))
     children = {child["nodeid"]: child for child in found["children"]}
     nodes.left[at] = _xgboost_node(children[found["yes"]], names, nodes)
     nodes.right[at] = _xgboost_node(children[found["no"]], names, nodes)

@@ -81,39 +81,37 @@ class Forest:
             low, high = low.astype(np.float32), high.astype(np.float32)
         least, most = np.full(len(low), self.offset), np.full(len(low), self.offset)
         for tree in self.trees:
-            a, b = self._reach(tree, 0, low, high)
-            least += a
-            most += b
+            leaves = np.flatnonzero(tree.feature == LEAF)
+            reached = self._reached(tree, low, high)[:, leaves]
+            values = tree.value[leaves]
+            least += np.where(reached, values, np.inf).min(axis=1)
+            most += np.where(reached, values, -np.inf).max(axis=1)
         return least, most
 
-    def _reach(
-        self, tree: Tree, node: int, low: NDArray[Any], high: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if tree.feature[node] == LEAF:
-            leaf = np.full(len(low), tree.value[node])
-            return leaf, leaf
-        goes_left, goes_right = self._sides(tree, node, low, high)
-        found = []
-        for side, child in ((goes_left, tree.left[node]), (goes_right, tree.right[node])):
-            least, most = np.full(len(low), np.inf), np.full(len(low), -np.inf)
-            if side.any():
-                least[side], most[side] = self._reach(tree, int(child), low[side], high[side])
-            found.append((least, most))
-        (a, b), (c, d) = found
-        return np.minimum(a, c), np.maximum(b, d)
+    def _reached(self, tree: Tree, low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which nodes each box reaches, shape (n_rows, n_nodes)."""
+        found = np.zeros((len(low), len(tree.feature)), dtype=np.bool_)
+        found[:, 0] = True
+        nodes = np.flatnonzero(tree.feature[:1] != LEAF)
+        while nodes.size:
+            left, right = self._sides(tree, nodes, low, high)
+            here = found[:, nodes]
+            found[:, tree.left[nodes]] = here & left
+            found[:, tree.right[nodes]] = here & right
+            below = np.concatenate((tree.left[nodes], tree.right[nodes]))
+            nodes = below[tree.feature[below] != LEAF]
+        return found
 
     def _sides(
-        self, tree: Tree, node: int, low: NDArray[Any], high: NDArray[Any]
+        self, tree: Tree, nodes: NDArray[np.integer], low: NDArray[Any], high: NDArray[Any]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which boxes reach the left, and which the right child."""
-        a, b = low[:, tree.feature[node]], high[:, tree.feature[node]]
-        cut, absent = tree.threshold[node], np.isnan(a)
-        if node in tree.categories:
-            inside = np.isin(a, list(tree.categories[node]))
-            left, right = inside | (a < b), ~inside | (a < b)
-        elif self.strict:
-            left, right = a < cut, b >= cut
-        else:
-            left, right = a <= cut, b > cut
-        default = bool(tree.missing_left[node])
-        return np.where(absent, default, left), np.where(absent, not default, right)
+        """Return which boxes reach the left, and which the right child of each node."""
+        a, b = low[:, tree.feature[nodes]], high[:, tree.feature[nodes]]
+        cut, absent = tree.threshold[nodes], np.isnan(a)
+        left, right = (a < cut, b >= cut) if self.strict else (a <= cut, b > cut)
+        for at in np.flatnonzero(np.isin(nodes, list(tree.categories))):
+            inside = np.isin(a[:, at], list(tree.categories[int(nodes[at])]))
+            moves = a[:, at] < b[:, at]
+            left[:, at], right[:, at] = inside | moves, ~inside | moves
+        default = tree.missing_left[nodes]
+        return np.where(absent, default, left), np.where(absent, ~default, right)

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fairautoml.assembly import FairClassifier
 from fairautoml.auditing.models import Decider, LinearRule
+from fairautoml.auditing.own import own_range
 from fairautoml.auditing.pipelines import Unreadable, last_step, prepared_values, slopes_of
 from fairautoml.auditing.records import IndividualFairness
 from fairautoml.auditing.trees import forest_of
@@ -116,8 +118,8 @@ def individual_fairness(
     """Return of how many rows the decision provably stays, and how many have a counterexample.
 
     Flips are enumerated. Noise is bounded from the structure of the model where that can be read:
-    exactly for linear models, soundly for sums of trees; for other models it is sampled, which
-    can refute and never certify.
+    exactly for linear models, soundly for sums of trees and for this library's own ensembles of
+    both; for other models it is sampled, which can refute and never certify.
 
     Parameters
     ----------
@@ -231,6 +233,8 @@ def _reader(
     if isinstance(model.model, LinearRule):
         return _rule_reader(model.model, similar), ()
     try:
+        if isinstance(getattr(model.model, "model_", None), FairClassifier):
+            return _own_reader(model, rows, similar)
         with warnings.catch_warnings():
             # The last step is asked about arrays, whatever names its columns had in training.
             warnings.filterwarnings("ignore", "X (does not have valid|has) feature names")
@@ -249,6 +253,14 @@ def _rule_reader(rule: LinearRule, similar: Similar) -> _Reader:
         return margin - radius, margin + radius
 
     return _Reader(level="exact, linear", reach=reach, tolerance=ROUNDING, exact=True)
+
+
+def _own_reader(
+    model: Decider, rows: pd.DataFrame, similar: Similar
+) -> tuple[_Reader, tuple[str, ...]]:
+    found = own_range(model.model, rows, dict(similar.noise), model.sensitive)
+    reader = _Reader(level="sound, ensemble", reach=found.reach, tolerance=0.0, exact=False)
+    return reader, (found.unread,) if found.unread else ()
 
 
 def _structure_reader(

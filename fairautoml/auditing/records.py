@@ -311,8 +311,8 @@ class IndividualFairness:
     Parameters
     ----------
     level : str
-        ``"exact, enumeration"``, ``"exact, linear"``, ``"sound, trees"`` or ``"sampled"``, the
-        last of which can refute only.
+        ``"exact, enumeration"``, ``"exact, linear"``, ``"sound, trees"``, ``"sound, ensemble"``
+        (of this library) or ``"sampled"``, the last of which can refute only.
     flips : tuple of str
         Columns of which every value that occurs was tried.
     noise : tuple of (str, float)

@@ -1,6 +1,6 @@
 """Ensembles of trees, read from the fitted models of scikit-learn, LightGBM and XGBoost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,12 @@ from fairautoml.auditing.boosters import lightgbm_forest, xgboost_forest
 from fairautoml.auditing.forest import LEAF, Forest, Tree
 from fairautoml.auditing.pipelines import Unreadable
 
+Inside = Callable[[NDArray[Any]], NDArray[np.float64]]
 
-def forest_of(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, float]:
+
+def forest_of(
+    estimator: Any, values: NDArray[Any], inside: Inside | None = None
+) -> tuple[Forest, float]:
     """Return the trees of a fitted classifier, and how well they give its own scores.
 
     The sums are compared with the model's own on the given rows: a structure that was not read
@@ -29,7 +33,9 @@ def forest_of(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, floa
     estimator : fitted classifier
         Trees and forests of scikit-learn, LightGBM, XGBoost.
     values : ndarray of float64, shape (n_rows, n_columns)
-        Rows to compare on.
+        Rows to compare on, as the estimator takes them.
+    inside : callable, optional
+        From such rows to those that its trees see, where a step inside it comes first.
 
     Returns
     -------
@@ -42,8 +48,9 @@ def forest_of(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, floa
     Unreadable
         No ensemble of trees that is known, or its sums are not the model's.
     """
-    forest, raw = _read(estimator, values)
-    sums = forest.bounds(values, values)[0]
+    forest, raw = _read(estimator, values, coded=inside is not None)
+    seen = values if inside is None else inside(values)
+    sums = forest.bounds(seen, seen)[0]
     offset = float(np.median(raw - sums))
     apart = float(np.abs(raw - sums - offset).max())
     size = sum(float(np.abs(tree.value).max()) for tree in forest.trees) + abs(offset)
@@ -54,7 +61,9 @@ def forest_of(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, floa
     return whole, tolerance
 
 
-def _read(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, NDArray[np.float64]]:
+def _read(
+    estimator: Any, values: NDArray[Any], *, coded: bool
+) -> tuple[Forest, NDArray[np.float64]]:
     """Return a forest without offset, and the model's own scores, positive for acceptance."""
     if len(getattr(estimator, "classes_", (0, 1))) != 2:
         raise Unreadable("the model does not decide between two classes")
@@ -70,7 +79,7 @@ def _read(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, NDArray[
         ]
         return Forest(trees=tuple(trees), single=True), estimator.decision_function(values)
     if isinstance(estimator, HistGradientBoostingClassifier):
-        return _histogram(estimator), estimator.decision_function(values)
+        return _histogram(estimator, coded=coded), estimator.decision_function(values)
     booster = getattr(estimator, "booster_", estimator)
     if hasattr(booster, "dump_model") and hasattr(booster, "num_trees"):
         return lightgbm_forest(booster), np.asarray(booster.predict(values, raw_score=True))
@@ -109,8 +118,8 @@ def _sklearn_tree(tree: Any, value: NDArray[np.float64]) -> Tree:
     )
 
 
-def _histogram(estimator: HistGradientBoostingClassifier) -> Forest:
-    if getattr(estimator, "is_categorical_", None) is not None:
+def _histogram(estimator: HistGradientBoostingClassifier, *, coded: bool) -> Forest:
+    if getattr(estimator, "is_categorical_", None) is not None and not coded:
         raise Unreadable("HistGradientBoostingClassifier with category columns")
     trees = []
     for predictors in estimator._predictors:
@@ -124,7 +133,16 @@ def _histogram(estimator: HistGradientBoostingClassifier) -> Forest:
                 right=nodes["right"].astype(np.int64),
                 value=np.where(leaf, nodes["value"], 0.0),
                 missing_left=nodes["missing_go_to_left"].astype(bool),
-                categories={},
+                categories=_categories(nodes, predictors[0].raw_left_cat_bitsets),
             )
         )
     return Forest(trees=tuple(trees))
+
+
+def _categories(nodes: Any, bits: NDArray[np.uint32]) -> dict[int, frozenset[int]]:
+    """Return the codes that go left by node; a row of ``bits`` has one bit per code."""
+    known = np.unpackbits(bits.astype("<u4").view(np.uint8), axis=1, bitorder="little")
+    return {
+        int(at): frozenset(np.flatnonzero(known[nodes["bitset_idx"][at]]).tolist())
+        for at in np.flatnonzero(nodes["is_categorical"] & ~nodes["is_leaf"].astype(bool))
+    }
