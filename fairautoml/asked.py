@@ -333,8 +333,7 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     Parameters
     ----------
     arguments : Namespace
-        As ``fairautoml.arguments.resume_arguments`` reads them; a budget that is given replaces
-        that of the run.
+        As ``resume_arguments`` reads them; a budget that is given replaces that of the run.
 
     Raises
     ------

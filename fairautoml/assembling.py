@@ -57,6 +57,9 @@ MOST_ROWS = 50_000
 FINE, FINE_MANY = 25, 13
 """Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
 
+HELD_OUT = 3 / 7
+"""Rows held out for a check per row that is searched where 30 % are held out."""
+
 FINE_COST = 4.0
 """Time that finer tolerances of a column may take, in times of one result of the search."""
 
@@ -75,9 +78,10 @@ class Finish:
         How sure it must be that the constraint holds on so many new people (``audit_ratio``).
     end : float or None
         ``time.monotonic()`` at which ``fit`` should be done; what would take too long is left out.
-    audit_ratio : float
+    audit_ratio : float or None
         New people that the constraint will be counted on, in times of the searched rows, above 0;
-        ``inf`` = all there are.
+        ``inf`` = all there are; None = as many as were searched, and where ``confidence`` is a
+        number ``HELD_OUT``, so that it speaks of a customary check as well.
     certifiable : callable or None
         What an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed.
     """
@@ -86,8 +90,15 @@ class Finish:
     max_models: int | None = 8
     confidence: Confidence = "auto"
     end: float | None = None
-    audit_ratio: float = 1.0
+    audit_ratio: float | None = None
     certifiable: Callable[[Entry], float] | None = None
+
+    @property
+    def audit(self) -> float:
+        """How many new people probabilities speak of, in times of the searched rows."""
+        if self.audit_ratio is not None:
+            return self.audit_ratio
+        return HELD_OUT if isinstance(self.confidence, float) else 1.0
 
 
 def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
@@ -344,7 +355,7 @@ def _with_margin(
     if not plain.measures:
         return plain, None
     chances = chances_on(
-        problem.dataset, problem.goal.targets, plan.seed, audit_ratio=finish.audit_ratio
+        problem.dataset, problem.goal.targets, plan.seed, audit_ratio=finish.audit
     )
     widest = None
     if confidence is None or not plain.feasible:
@@ -377,6 +388,7 @@ def _with_margin(
         margin=-entry.excess,
         price=plain.value - entry.value,
         insufficient_evidence=chosen.insufficient,
+        audit_ratio=finish.audit,
         widest=widest,
     )
 

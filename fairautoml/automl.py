@@ -240,10 +240,11 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     max_models : int or None, default=8
         Trials in an ensemble at the most; None = no limit. New rows cost as many predictions.
     confidence : "auto", float or None, default="auto"
-        How sure it must be that the constraint holds on new people, as many as were searched.
-        ``"auto"`` weighs the score against the risk (a broken constraint makes a model worth as
-        little as one decision for everybody); a number in (0.5, 1) is the least probability; None
-        asks for the bound on the search rows only. See ``summary_["margin"]``; no certificate.
+        How sure it must be that the constraint holds on new people. ``"auto"`` weighs the score
+        against the risk on as many as were searched (a broken constraint makes a model worth as
+        little as one decision for everybody); a number in (0.5, 1) is the least probability, also
+        on as few as a 30 % check holds out (3 for 7 that were searched); None asks for the bound
+        on the search rows only. See ``summary_["margin"]``; no certificate.
     certify : "auto", bool or float, default="auto"
         Whether rows are set aside, unseen by the search, for a certificate: True, False, the
         share of the rows (at most 0.5), or ``"auto"``: as many as the plan says, none where the

@@ -92,7 +92,7 @@ class Wishes:
     max_models : int or None
         Trials that it may be made of.
     confidence : "auto", float or None
-        How sure it must be that the constraint holds on as many new people.
+        How sure it must be that the constraint holds on new people.
     certificate : CertificateWishes
         What is asked of the certificate.
     seed : int

@@ -53,7 +53,7 @@ class Margin:
     confidence : "auto", float or None
         What was asked for.
     probability : float
-        That the constraints hold on new people, in [0, 1].
+        That the constraints hold on a sample of new people, in [0, 1].
     margin : float
         Limit minus cross-fitted gap, the smallest over all constraints; negative when one is
         missed.
@@ -61,6 +61,8 @@ class Margin:
         Objective lost against the best entry that meets the constraints on the search rows.
     insufficient_evidence : bool
         Whether no entry is as sure as was asked for.
+    audit_ratio : float
+        Size of that sample, in times of the searched rows.
     widest : float or None
         Gap of what would be served if a certificate were worth nothing; None when it is not
         weighed.
@@ -71,6 +73,7 @@ class Margin:
     margin: float
     price: float
     insufficient_evidence: bool
+    audit_ratio: float = 1.0
     widest: float | None = None
 
 

@@ -264,12 +264,20 @@ def _additive(
         a, b = low[:, column], high[:, column]
         if not (a < b).any():
             continue
-        inside = [knot for knot in bends if ((a < knot) & (knot < b)).any()]
+        inside = [
+            near for knot in bends if ((a < knot) & (knot < b)).any() for near in _near(knot)
+        ]
         effects = []
-        for point in (a, b, *(np.clip(knot, a, b) for knot in inside)):
+        for point in (a, b, *(np.clip(near, a, b) for near in inside)):
             moved = middle.copy()
             moved[:, column] = point
             effects.append(pipeline.decision_function(moved) - margin)
         least = least + np.minimum.reduce(effects)
         most = most + np.maximum.reduce(effects)
     return expit(least), expit(most)
+
+
+def _near(knot: float) -> tuple[np.float32, ...]:
+    """Return the single-precision numbers at a knot, which are the only ones that rows hold."""
+    at = np.float32(knot)
+    return np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fairautoml.assembling import ENSEMBLE, MIXTURE, Finish, gather, serve_best
+from fairautoml.assembling import ENSEMBLE, HELD_OUT, MIXTURE, Finish, gather, serve_best
 from fairautoml.assembly import Confidence, Offers
+from fairautoml.bench.pools_luck import LUCKLESS, log_losses, on_other_halves
 from fairautoml.bench.pools_rows import HeldRows
 from fairautoml.evaluation.expansion import expand
 from fairautoml.leaderboard import best_of
@@ -17,17 +18,17 @@ from fairautoml.posing import Setting, make_problem
 from fairautoml.run import History, RunPlan
 from fairautoml.trials import Artifacts, Entry, TrialResult
 
-MARGINS: Mapping[str, tuple[Confidence, str]] = {
-    "off": (None, "as many"),
-    "auto": ("auto", "as many"),
-    "0.95": (0.95, "as many"),
-    "auto all": ("auto", "all"),
-    "0.95 all": (0.95, "all"),
-    "auto audit": ("auto", "held"),
-    "0.95 audit": (0.95, "held"),
+MARGINS: Mapping[str, tuple[Confidence, float | None]] = {
+    "off": (None, None),
+    "auto": ("auto", None),
+    "0.95": (0.95, None),
+    "auto all": ("auto", math.inf),
+    "0.95 all": (0.95, math.inf),
+    "auto check": ("auto", HELD_OUT),
+    "0.95 many": (0.95, 1.0),
 }
-"""Confidence, and on how many new people: as many as were searched, all there are, as many as are
-held out."""
+"""Confidence, and on how many new people in times of the searched: as users have it by default, on
+all there are, on as many as a check holds out, on as many as were searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,7 +77,8 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     decide at random), ``served`` and ``served randomized`` (what ``fit`` chooses among them by
     cross-fitted value), and, chosen or fitted on the held-out rows themselves, ``hindsight`` (the
     best single trial), ``oracle`` (the program on the real labels, an upper bound) and ``oracle
-    plug-in`` (the program as the search fits it). ``default`` is the first trial of the portfolio.
+    plug-in`` (the program as the search fits it). ``hindsight halves`` and ``ensemble halves`` are
+    as in ``on_other_halves``. ``default`` is the first trial of the portfolio.
 
     Parameters
     ----------
@@ -114,7 +116,12 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     at_limit = _at_limits(pool, plan, mixed, offers.only(averaged))
     found += _beyond(pool, plan, offers.only(averaged), at_limit)
     label = {"constraint": constraint.label, "limit": constraint.limit}
-    return [{**label, "at_limit": at_limit.get(row["who"]), **row} for row in found]
+    losses = log_losses(pool.held, next(iter(offers.only({ENSEMBLE}).usual), None))
+    return [
+        {**label, "at_limit": at_limit.get(who), "log_loss": losses.get(who), **row}
+        for row in found
+        if (who := row["who"])
+    ]
 
 
 def _by_margin(
@@ -122,11 +129,9 @@ def _by_margin(
 ) -> Iterator[dict[str, Any]]:
     """Yield what one way serves with each margin, and how it fares."""
     constraint = _constraint_of(plan)
-    n_search = plan.problem.dataset.n_rows
-    ratios = {"as many": 1.0, "all": math.inf, "held": len(pool.held.y) / n_search}
-    for name, (confidence, people) in MARGINS.items():
+    for name, (confidence, ratio) in MARGINS.items():
         start = time.process_time()
-        finish = Finish(confidence=confidence, audit_ratio=ratios[people])
+        finish = Finish(confidence=confidence, audit_ratio=ratio)
         entry, margin = serve_best(offers, plan, finish)
         took = time.process_time() - start
         yield {
@@ -158,7 +163,9 @@ def _at_limits(
         return pool.held.at_limit(entries, constraint)
 
     trials = {r.trial.key: r for r in pool.results if r.trial.candidate != plan.baseline}
-    by_trial = {key: of(_entries(mixed, key)) for key in trials}
+    fronts = {key: _entries(mixed, key) for key in trials}
+    by_trial = {key: of(entries) for key, entries in fronts.items()}
+    together = (*averaged.usual, *averaged.fine)
     known = [value for value in by_trial.values() if value is not None]
     first = min(trials, key=lambda key: trials[key].trial.number)
     best = best_of(e for e in mixed.usual if e.trial_key in trials)
@@ -166,8 +173,9 @@ def _at_limits(
         "default": by_trial[first],
         "single": None if best is None else by_trial[best.trial_key],
         "hindsight": max(known, default=None),
-        "ensemble": of((*averaged.usual, *averaged.fine)),
+        "ensemble": of(together),
         "mixture": of(_entries(mixed, MIXTURE)),
+        **on_other_halves(pool.held, fronts, together, constraint),
     }
 
 
@@ -186,7 +194,8 @@ def _beyond(
     """Return the rows of what was chosen or fitted on the held-out rows, and the default."""
     constraint, held = _constraint_of(plan), pool.held
     blank = {"margin": "", "gap": None, "majority": None, "seconds": None}
-    rows = [{**blank, "who": who, "accuracy": at_limit[who]} for who in ("default", "hindsight")]
+    known = ("default", "hindsight", *LUCKLESS)
+    rows = [{**blank, "who": who, "accuracy": at_limit[who]} for who in known]
     for who, shrink in (("oracle", False), ("oracle plug-in", True)):
         worth = held.oracle(averaged.usual, plan.problem.goal, constraint, shrink=shrink)
         if worth is not None:

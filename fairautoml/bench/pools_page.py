@@ -8,6 +8,9 @@ import pandas as pd
 WHO = ("default", "single", "ensemble", "mixture", "hindsight", "oracle", "oracle plug-in")
 """Columns of the table of accuracies at the limit."""
 
+LUCKLESS = ("hindsight halves", "ensemble halves")
+"""What a choice by hindsight is worth on rows that it was not made on, and the ensemble there."""
+
 QUESTION = ["task", "constraint"]
 
 ENOUGH = 15_000
@@ -91,7 +94,7 @@ def _by_who(rows: pd.DataFrame) -> pd.DataFrame:
     found = first.pivot_table(
         index=[*QUESTION, "seed"], columns="who", values="value", dropna=False, sort=False
     )
-    return found.reindex(columns=list(WHO))
+    return found.reindex(columns=[*WHO, *LUCKLESS])
 
 
 def _aims(rows: pd.DataFrame, targets: Mapping[tuple[str, str], float]) -> str:
@@ -101,6 +104,7 @@ def _aims(rows: pd.DataFrame, targets: Mapping[tuple[str, str], float]) -> str:
     apart = pd.DataFrame(
         {
             "hindsight": over_seeds["ensemble"] - over_seeds["hindsight"],
+            "halves": over_seeds["ensemble halves"] - over_seeds["hindsight halves"],
             "oracle": over_seeds["ensemble"] - over_seeds["oracle"],
             "default": over_seeds["ensemble"] - over_seeds["default"],
         }
@@ -112,14 +116,33 @@ def _aims(rows: pd.DataFrame, targets: Mapping[tuple[str, str], float]) -> str:
     lines += [_apart(str(rows_), f"{limit:g}", part) for (rows_, limit), part in alike]
     header = ["search rows", "limit", "questions"]
     header += [f"{of} {name}" for name in apart for of in ("mean less", "worst less")]
+    losses = rows.drop_duplicates([*QUESTION, "seed", "who"]).pivot_table(
+        index=["task", "seed"], columns="who", values="log_loss", sort=False
+    )
     return (
         f"Ensemble less the best single trial by hindsight (at least {-WORSE_THAN_HINDSIGHT:+.4f} "
         f"was aimed at), the oracle (at least {-BELOW_ORACLE:+.4f} with {ENOUGH:,} search rows) "
-        "and the default model under the same program, accuracy at the limit:\n\n"
+        "and the default model under the same program, accuracy at the limit. Halves: the best "
+        "trial is chosen on one half of the held-out rows, both are judged on the other.\n\n"
         + _markdown(header, lines)
         + "\n"
+        + _log_losses(losses)
         + _reached(over_seeds["ensemble"], targets)
         + _kept(rows)
+    )
+
+
+def _log_losses(table: pd.DataFrame) -> str:
+    """Return how the ensemble's held-out log loss compares with the lowest of all trials."""
+    if "ensemble" not in table:
+        return ""
+    less = table["hindsight"] - table["ensemble"]
+    tasks = less.groupby(level="task", sort=False)
+    parts = [f"{task} {mean:+.4f}" for task, mean in tasks.mean().items()]
+    return (
+        "- Held-out log loss, the best single trial by hindsight less the ensemble: "
+        f"{', '.join(parts)}; the ensemble's is lower in {(less > 0).sum()} of {len(less)} "
+        "pools.\n"
     )
 
 
@@ -147,7 +170,7 @@ def _kept(rows: pd.DataFrame) -> str:
     served = rows[rows["who"] == "served"]
     many = served["n_groups"] > 2
     lines = []
-    for margin in ("0.95", "0.95 audit"):
+    for margin in ("0.95", "0.95 many"):
         for name, part in (("two groups", served[~many]), ("more groups", served[many])):
             of_margin = part[part["margin"] == margin]["met"].dropna()
             if len(of_margin):
@@ -191,9 +214,16 @@ def _margins(rows: pd.DataFrame) -> str:
         "counts as the majority class), share of runs that meet the limit, share that is said to "
         "lack evidence. All questions together, by way of assembling and margin:\n\n"
         + _means(own, ["who", "margin"])
+        + "\nWhat is served, by limit and size of the table:\n\n"
+        + _means(served.assign(rows=_size(served)), ["rows", "limit", "margin"])
         + "\nWhat is served, by question:\n\n"
         + _means(served, [*QUESTION, "margin"])
     )
+
+
+def _size(rows: pd.DataFrame) -> "pd.Series[str]":
+    enough = rows["n_search"] >= ENOUGH
+    return enough.map({True: f"{ENOUGH:,} or more", False: f"below {ENOUGH:,}"})
 
 
 def _means(rows: pd.DataFrame, keys: Sequence[str]) -> str:

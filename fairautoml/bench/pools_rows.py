@@ -1,7 +1,7 @@
 """Held-out rows with the scores of a pool, and what rules are worth on them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,23 @@ class HeldRows:
     scores: Mapping[str, NDArray[np.float32]]
     dataset: Dataset
     seed: int
+
+    def part(self, rows: NDArray[np.integer]) -> "HeldRows":
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n_part,)
+            Their places.
+        """
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            cells=self.cells[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            scores={key: column[rows] for key, column in self.scores.items()},
+        )
 
     def worth(self, entry: Entry, constraint: Constraint) -> dict[str, Any]:
         """Return accuracy, gap and majority of an entry, decided as it would be served.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fairautoml.allocation import ALLOCATORS
@@ -23,6 +24,9 @@ from fairautoml.trials import Allocator, Budget, Costly, Terms
 
 CHEAP = 1.0
 """Below it, a mitigation is a post-processing, which needs the plain scores."""
+
+OURS = ("full", "simple")
+"""Contenders whose differences to the others are shown."""
 
 MEASURED = ("final", "area", "n_trials", "n_mitigations", "mitigation_share")
 
@@ -71,7 +75,7 @@ def run_simulation(
     summary = summarize(cells)
     write_csv(cells, folder / "cells.csv")
     write_csv(summary, folder / "summary.csv")
-    write_text(folder / "summary.md", page(summary, simulation))
+    write_text(folder / "summary.md", f"{page(summary, simulation)}\n{paired_page(cells)}")
     return len(cells)
 
 
@@ -135,6 +139,45 @@ def page(summary: pd.DataFrame, simulation: Simulation) -> str:
             f"{row['n_mitigations.mean']:.1f} | {row['mitigation_share.mean']:.2f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def paired_page(cells: pd.DataFrame) -> str:
+    """Return how far the full and the simple rule are from every other contender.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        One row per contender, guess and seed.
+
+    Returns
+    -------
+    str
+        Markdown: the mean over worlds of the difference in final and area, with its standard
+        error.
+    """
+    lines = [
+        "Differences of losses in the same world, mean ± standard error.",
+        "",
+        "| true ratio | guess | allocator | less | final | area |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for (ratio, prior), own in cells.groupby(["ratio", "prior"], sort=False):
+        tables = {
+            name: own.pivot_table(index="seed", columns="allocator", values=name, sort=False)
+            for name in ("final", "area")
+        }
+        known = [str(name) for name in tables["final"]]
+        for one in (name for name in OURS if name in known):
+            for other in (name for name in known if name != one):
+                shown = (_apart(table[one] - table[other]) for table in tables.values())
+                lines.append(f"| {ratio:g} | {prior:g} | {one} | {other} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _apart(differences: "pd.Series[float]") -> str:
+    values = differences.to_numpy(dtype=np.float64)
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():+.4f} ± {error:.4f}"
 
 
 def _cells(contender: Contender, guess: Guess, simulation: Simulation) -> list[dict[str, Any]]:

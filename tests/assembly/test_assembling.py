@@ -102,6 +102,15 @@ def test_without_confidence_the_best_on_the_search_rows_is_served(people):
     assert margin["margin"] == pytest.approx(0.1 - model.best_entry_.gap)
 
 
+def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(people):
+    number, auto = (quick(confidence=c, n_trials=2).fit(*people, "sex") for c in (0.8, "auto"))
+    assert number.summary_["margin"]["audit_ratio"] == pytest.approx(3 / 7)
+    assert auto.summary_["margin"]["audit_ratio"] == 1.0
+    said = [result_text(result_of(model), model.leaderboard_, 3) for model in (number, auto)]
+    assert "holds on 0.43 times as many new people" in said[0]
+    assert "holds on as many new people" in said[1]
+
+
 def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
     found = [quick(confidence=c).fit(*people, "sex").summary_["margin"] for c in (None, 0.9)]
     assert found[0]["probability"] < 0.9 <= found[1]["probability"]

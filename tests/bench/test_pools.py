@@ -12,6 +12,7 @@ from fairautoml.bench.cells import CellRecord
 from fairautoml.bench.dispatch import run_any
 from fairautoml.bench.pools import read_targets, rows_of, run_pools
 from fairautoml.bench.pools_answers import MARGINS
+from fairautoml.bench.pools_luck import LUCKLESS
 from fairautoml.bench.pools_page import page, summarize, with_outcome
 from fairautoml.exceptions import InputError, ParameterError
 
@@ -41,12 +42,13 @@ seed = int(given[given.index("--seed") + 1])
 same = {"constraint": "demographic_parity_difference <= 0.1", "limit": 0.1, "majority": 0.6}
 rows = [
     {**same, "who": who, "margin": margin, "at_limit": 0.8 + seed / 10, "accuracy": 0.9,
-     "gap": 0.05 + seed / 10, "probability": 0.9, "insufficient": False, "seconds": 1.0}
+     "gap": 0.05 + seed / 10, "log_loss": 0.4, "probability": 0.9, "insufficient": False,
+     "seconds": 1.0}
     for who in ("single", "ensemble", "served") for margin in ("off", "auto", "0.95")
 ] + [
-    {**same, "who": who, "margin": "", "at_limit": 0.85, "accuracy": 0.85, "gap": None,
-     "majority": None, "seconds": None}
-    for who in ("default", "hindsight", "oracle")
+    {**same, "who": who, "margin": "", "log_loss": 0.5, "at_limit": 0.85, "accuracy": 0.85,
+     "gap": None, "majority": None, "seconds": None}
+    for who in ("default", "hindsight", "oracle", "hindsight halves", "ensemble halves")
 ]
 pool = {"n_models": 2, "n_search": 20000, "n_held": 9000, "n_groups": 2, "seconds_trained": 3.0}
 print(json.dumps({"rows": rows, "pool": pool}))
@@ -73,7 +75,8 @@ def test_every_way_of_assembling_is_measured_at_every_margin_for_every_constrain
     ways = {"single", "ensemble", "served", "mixture", "served randomized"}
     assert set(served["who"]) == ways
     assert (served.groupby(["constraint", "who"])["margin"].agg(set) == {*MARGINS}).all()
-    assert set(table["who"]) - ways == {"default", "hindsight", "oracle", "oracle plug-in"}
+    chosen = {"default", "hindsight", "oracle", "oracle plug-in", *LUCKLESS}
+    assert set(table["who"]) - ways == chosen
     assert served[["accuracy", "gap", "majority"]].notna().all(axis=None)
     assert measured[1]["pool"]["n_held"] == 280
     json.dumps(measured[1], allow_nan=False)
@@ -85,6 +88,13 @@ def test_what_is_chosen_on_the_held_out_rows_is_no_worse_than_what_is_not(measur
         assert own.at["hindsight", "accuracy"] >= own.at["single", "at_limit"]
         assert own.at["hindsight", "accuracy"] >= own.at["default", "at_limit"]
         assert own.at["oracle", "gap"] <= own.at["oracle", "limit"] + 1e-9
+
+
+def test_the_log_loss_of_the_ensemble_is_next_to_the_lowest_of_all_trials(measured):
+    table = pd.DataFrame(measured[1]["rows"]).dropna(subset="log_loss")
+    assert set(table["who"]) == {"ensemble", "hindsight"}
+    assert table["log_loss"].between(0.05, 1.0).all()
+    assert table.loc[table["who"] == "hindsight", "log_loss"].nunique() == 1
 
 
 def test_the_same_pool_answers_another_question_without_training(measured, monkeypatch):
@@ -126,12 +136,14 @@ def run(tmp_path, **options):
 def test_a_sweep_of_pools_writes_its_tables(tmp_path):
     assert run(tmp_path) == 0
     cells = pd.read_csv(tmp_path / "out" / "cells.csv")
-    assert len(cells) == 2 * 12
+    assert len(cells) == 2 * 14
     text = (tmp_path / "out" / "summary.md").read_text()
     # 0.85 in the mean of both seeds, the same as by hindsight and as the oracle.
-    assert "| all | all | 1 | +0.0000 | +0.0000 | +0.0000 | +0.0000 | +0.0000 | +0.0000 |" in text
+    assert f"| all | all | 1 |{' +0.0000 |' * 8}" in text
+    assert "one +0.1000; the ensemble's is lower in 2 of 2 pools." in text
     assert "Accuracy aimed at is reached in 1 of 1 questions." in text
     assert "at confidence 0.95, two groups: 0.500 of 2 runs" in text
+    assert "| 15,000 or more | 0.1 | off | 0.9000 | 0.1000 | 0.7500 | 0.50 | 0.00 |" in text
     assert (
         "| 0.8500 | 0.8500 | 0.8500 | - | 0.8500 | 0.8500 | - | 0.0707 | 1.00 | 0.8000 |" in text
     )

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.bench.dispatch import run_any
-from fairautoml.bench.simulation import run_simulation
+from fairautoml.bench.simulation import paired_page, run_simulation
 from fairautoml.bench.simulation_plan import read_simulation
 from fairautoml.exceptions import InputError, RunFolderExistsError
 
@@ -39,6 +39,17 @@ def test_every_contender_is_played_with_every_guess_it_enters(tmp_path):
     assert (summary["seeds"] == 2).all()
     assert "NoMit" in (tmp_path / "out" / "summary.md").read_text()
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["sweep"] == "plan"
+
+
+def test_the_full_rule_is_compared_with_the_others_world_by_world():
+    losses = {"full": (0.25, 0.5), "never": (0.5, 0.25)}
+    cells = pd.DataFrame(
+        {"ratio": 0.1, "prior": 5.0, "allocator": name, "seed": seed, "final": loss, "area": 1.0}
+        for name, both in losses.items()
+        for seed, loss in enumerate(both)
+    )
+    # Differences -0.25 and 0.25: nothing on average, with a standard error of 0.25.
+    assert "| 0.1 | 5 | full | never | +0.0000 ± 0.2500 | +0.0000 ± 0.0000 |" in paired_page(cells)
 
 
 def test_the_same_plan_gives_the_same_cells(tmp_path):
