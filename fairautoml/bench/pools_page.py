@@ -13,6 +13,12 @@ LUCKLESS = ("hindsight halves", "ensemble halves")
 
 QUESTION = ["task", "constraint"]
 
+CHECKED = "auto check"
+"""The margin whose probabilities are about samples of the size of the held-out part."""
+
+STATED = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99, 1.0)
+"""Edges of the probabilities that are looked at together."""
+
 ENOUGH = 15_000
 """Search rows from which on the distance to the oracle is aimed at."""
 
@@ -218,6 +224,25 @@ def _margins(rows: pd.DataFrame) -> str:
         + _means(served.assign(rows=_size(served)), ["rows", "limit", "margin"])
         + "\nWhat is served, by question:\n\n"
         + _means(served, [*QUESTION, "margin"])
+        + _calibration(served[served["margin"] == CHECKED])
+    )
+
+
+def _calibration(rows: pd.DataFrame) -> str:
+    """Return how often the limit held where it was said to hold with some probability."""
+    known = rows.dropna(subset=["probability", "met"])
+    if known.empty:
+        return ""
+    said = pd.cut(known["probability"], STATED, include_lowest=True)
+    lines = [
+        [f"{bin_.left:.2f} to {bin_.right:.2f}", str(len(part))]
+        + [f"{part[name].mean():.3f}" for name in ("probability", "met")]
+        for bin_, part in known.groupby(said, observed=True)
+    ]
+    return (
+        "\nThe probability that was stated for as many people as are held out, and the share of "
+        f"runs that meet the limit there (margin {CHECKED}, all questions):\n\n"
+        + _markdown(["stated", "runs", "mean stated", "met"], lines)
     )
 
 

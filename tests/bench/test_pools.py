@@ -44,7 +44,7 @@ rows = [
     {**same, "who": who, "margin": margin, "at_limit": 0.8 + seed / 10, "accuracy": 0.9,
      "gap": 0.05 + seed / 10, "log_loss": 0.4, "probability": 0.9, "insufficient": False,
      "seconds": 1.0}
-    for who in ("single", "ensemble", "served") for margin in ("off", "auto", "0.95")
+    for who in ("single", "ensemble", "served") for margin in ("off", "auto check", "0.95")
 ] + [
     {**same, "who": who, "margin": "", "log_loss": 0.5, "at_limit": 0.85, "accuracy": 0.85,
      "gap": None, "majority": None, "seconds": None}
@@ -140,6 +140,7 @@ def test_a_sweep_of_pools_writes_its_tables(tmp_path):
     text = (tmp_path / "out" / "summary.md").read_text()
     # 0.85 in the mean of both seeds, the same as by hindsight and as the oracle.
     assert f"| all | all | 1 |{' +0.0000 |' * 8}" in text
+    assert "| 0.80 to 0.90 | 2 | 0.900 | 0.500 |" in text
     assert "one +0.1000; the ensemble's is lower in 2 of 2 pools." in text
     assert "Accuracy aimed at is reached in 1 of 1 questions." in text
     assert "at confidence 0.95, two groups: 0.500 of 2 runs" in text
