@@ -5,8 +5,8 @@ trials, ensemble and mixture compete by what they are worth cross-fitted on the 
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fairautoml.assembly import (
     Assembled,
     Choice,
-    Confidence,
+    Finish,
     Margin,
     Offers,
     PoolRule,
@@ -57,48 +57,8 @@ MOST_ROWS = 50_000
 FINE, FINE_MANY = 25, 13
 """Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
 
-HELD_OUT = 3 / 7
-"""Rows held out for a check per row that is searched where 30 % are held out."""
-
 FINE_COST = 4.0
 """Time that finer tolerances of a column may take, in times of one result of the search."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
-    """How the answer is made from the pool.
-
-    Parameters
-    ----------
-    assemble : bool
-        Whether an ensemble is made, and a mixture where rules may decide at random.
-    max_models : int or None
-        Trials that either may be made of; None = no limit.
-    confidence : "auto", float or None
-        How sure it must be that the constraint holds on so many new people (``audit_ratio``).
-    end : float or None
-        ``time.monotonic()`` at which ``fit`` should be done; what would take too long is left out.
-    audit_ratio : float or None
-        New people that the constraint will be counted on, in times of the searched rows, above 0;
-        ``inf`` = all there are; None = as many as were searched, and where ``confidence`` is a
-        number ``HELD_OUT``, so that it speaks of a customary check as well.
-    certifiable : callable or None
-        What an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed.
-    """
-
-    assemble: bool = True
-    max_models: int | None = 8
-    confidence: Confidence = "auto"
-    end: float | None = None
-    audit_ratio: float | None = None
-    certifiable: Callable[[Entry], float] | None = None
-
-    @property
-    def audit(self) -> float:
-        """How many new people probabilities speak of, in times of the searched rows."""
-        if self.audit_ratio is not None:
-            return self.audit_ratio
-        return HELD_OUT if isinstance(self.confidence, float) else 1.0
 
 
 def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.assembling import Finish, assemble
-from fairautoml.assembly import Assembled, FairClassifier, models_of
+from fairautoml.assembling import assemble
+from fairautoml.assembly import Assembled, FairClassifier, Finish, models_of
 from fairautoml.data._frames import as_array, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns

@@ -4,11 +4,13 @@ from fairautoml.assembly.blend import Blend, Columns, models_of
 from fairautoml.assembly.chances import Chances, chances_on
 from fairautoml.assembly.choice import Choice, Confidence, choose, clear_lead
 from fairautoml.assembly.classifier import FairClassifier
+from fairautoml.assembly.finish import HELD_OUT, Finish
 from fairautoml.assembly.greedy import mean_shares, shares_by_fold
 from fairautoml.assembly.mixture import PoolRule, pool_mixture
 from fairautoml.assembly.offers import Assembled, Margin, Offers
 
 __all__ = [
+    "HELD_OUT",
     "Assembled",
     "Blend",
     "Chances",
@@ -16,6 +18,7 @@ __all__ = [
     "Columns",
     "Confidence",
     "FairClassifier",
+    "Finish",
     "Margin",
     "Offers",
     "PoolRule",

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fairautoml.assembling import ENSEMBLE, HELD_OUT, MIXTURE, Finish, gather, serve_best
-from fairautoml.assembly import Confidence, Offers
+from fairautoml.assembling import ENSEMBLE, MIXTURE, gather, serve_best
+from fairautoml.assembly import HELD_OUT, Confidence, Finish, Offers
 from fairautoml.bench.pools_luck import LUCKLESS, log_losses, on_other_halves
 from fairautoml.bench.pools_rows import HeldRows
 from fairautoml.evaluation.expansion import expand

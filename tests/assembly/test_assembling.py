@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.assembling import ENSEMBLE, MIXTURE, Finish
-from fairautoml.assembly import Blend
+from fairautoml.assembling import ENSEMBLE, MIXTURE
+from fairautoml.assembly import Blend, Finish
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, ParameterError
 from fairautoml.leaderboard import best_of
