@@ -235,7 +235,7 @@ def _calibration(rows: pd.DataFrame) -> str:
         return ""
     said = pd.cut(known["probability"], STATED, include_lowest=True)
     lines = [
-        [f"{bin_.left:.2f} to {bin_.right:.2f}", str(len(part))]
+        [f"{max(0.0, bin_.left):.2f} to {bin_.right:.2f}", str(len(part))]
         + [f"{part[name].mean():.3f}" for name in ("probability", "met")]
         for bin_, part in known.groupby(said, observed=True)
     ]
