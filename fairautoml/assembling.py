@@ -349,8 +349,18 @@ def _with_margin(
         price=plain.value - entry.value,
         insufficient_evidence=chosen.insufficient,
         audit_ratio=finish.audit,
+        kept=_kept(entry, plain, problem),
         widest=widest,
     )
+
+
+def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
+    """Return what the served entry keeps of what the best one is worth beyond the same for all."""
+    if problem.objective.on == "scores":
+        return None
+    alike = _worth_of_alike(problem)
+    worth = plain.value - alike
+    return (entry.value - alike) / worth if worth > 0 else None
 
 
 def _worth_of_alike(problem: Problem) -> float:

@@ -283,7 +283,7 @@ def violated(certificate: Certificate) -> str:
 
 
 def margin_notes(margin: Margin | None) -> tuple[str, ...]:
-    """Return a note when there is no entry as sure to meet the constraints as was asked for.
+    """Return a note when no entry is as sure as was asked for, or only ones of little worth.
 
     Parameters
     ----------
@@ -291,13 +291,30 @@ def margin_notes(margin: Margin | None) -> tuple[str, ...]:
         Of what is served.
     """
     # Where a limit is missed on the search rows already, ``shortfall`` says so.
-    if margin is None or not margin.insufficient_evidence or margin.margin < 0:
+    if margin is None or margin.margin < 0:
         return ()
+    if not margin.insufficient_evidence:
+        return _dear(margin)
     return (
         f"insufficient evidence: no model found is as sure as confidence={margin.confidence} to "
         "meet the constraint on new people; the surest one is served, with an estimated "
         f"probability of {margin.probability:.2f}. Give more rows, a looser bound, fewer groups, "
         "or confidence='auto'",
+    )
+
+
+LITTLE = 0.25
+"""Share of a model's worth beyond one decision for everybody below which a margin is dear."""
+
+
+def _dear(margin: Margin) -> tuple[str, ...]:
+    if margin.kept is None or margin.kept >= LITTLE or not isinstance(margin.confidence, float):
+        return ()
+    return (
+        f"dear confidence: as sure as confidence={margin.confidence} are only rules that decide "
+        f"nearly the same for everybody; the best of them keeps {max(0.0, margin.kept):.0%} of "
+        "what the best model is worth beyond that. Give more rows, a looser bound, a lower "
+        "confidence, or confidence='auto'",
     )
 
 

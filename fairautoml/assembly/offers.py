@@ -63,6 +63,9 @@ class Margin:
         Whether no entry is as sure as was asked for.
     audit_ratio : float
         Size of that sample, in times of the searched rows.
+    kept : float or None
+        Share of what the best entry is worth beyond one decision for everybody that the served one
+        keeps, at most 1; None when there is no such worth.
     widest : float or None
         Gap of what would be served if a certificate were worth nothing; None when it is not
         weighed.
@@ -74,6 +77,7 @@ class Margin:
     price: float
     insufficient_evidence: bool
     audit_ratio: float = 1.0
+    kept: float | None = None
     widest: float | None = None
 
 

@@ -119,6 +119,15 @@ def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
     assert not found[1]["insufficient_evidence"]
 
 
+def test_a_confidence_that_leaves_little_of_the_model_is_said(people):
+    model = quick("equalized_odds_difference <= 0.15", confidence=0.95)
+    with pytest.warns(DegradedWarning, match="dear confidence: as sure as confidence=0.95"):
+        model.fit(*people, "sex")
+    margin = model.summary_["margin"]
+    assert margin["kept"] < 0.25
+    assert not margin["insufficient_evidence"]
+
+
 def test_the_served_entry_comes_first_and_is_feasible(fitted):
     first = fitted.leaderboard_.iloc[0]
     assert first["rule"] == fitted.best_entry_.rule.describe()

@@ -340,7 +340,10 @@ def test_a_sweep_in_which_all_failed_has_a_page():
         (("seconds: 2", "seconds: 0"), "budget is 0; it must be positive"),
         (("seconds: 2", "seconds: soon"), "budget is 'soon'"),
         (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
-        (("holdout: 0.25", "system: flaml"), "no system is called 'flaml'; known: fairautoml, aeq"),
+        (
+            ("holdout: 0.25", "system: flaml"),
+            "no system is called 'flaml'; known: fairautoml, aeq",
+        ),
         (("seeds: [7]", "seeds: [7]\n    oracle: 90"), "oracle is 90; it must be in"),
         (("seeds: [7]", "seeds: [7, 7]"), "seeds is"),
         (("seeds: [7]", "seeds: 0"), "give a count"),
