@@ -118,9 +118,8 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     label = {"constraint": constraint.label, "limit": constraint.limit}
     losses = log_losses(pool.held, next(iter(offers.only({ENSEMBLE}).usual), None))
     return [
-        {**label, "at_limit": at_limit.get(who), "log_loss": losses.get(who), **row}
+        label | {"at_limit": at_limit.get(row["who"]), "log_loss": losses.get(row["who"])} | row
         for row in found
-        if (who := row["who"])
     ]
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from fairautoml.bench.pools_luck import LUCKLESS
+
 WHO = ("default", "single", "ensemble", "mixture", "hindsight", "oracle", "oracle plug-in")
 """Columns of the table of accuracies at the limit."""
-
-LUCKLESS = ("hindsight halves", "ensemble halves")
-"""What a choice by hindsight is worth on rows that it was not made on, and the ensemble there."""
 
 QUESTION = ["task", "constraint"]
 
@@ -116,8 +115,7 @@ def _aims(rows: pd.DataFrame, targets: Mapping[tuple[str, str], float]) -> str:
         }
     )
     first = rows.groupby(QUESTION, sort=False)[["n_search", "limit"]].first()
-    size = np.where(first["n_search"] >= ENOUGH, f"{ENOUGH:,} or more", f"below {ENOUGH:,}")
-    alike = apart.groupby([size, first["limit"]], sort=True)
+    alike = apart.groupby([_size(first), first["limit"]], sort=True)
     lines = [_apart("all", "all", apart)]
     lines += [_apart(str(rows_), f"{limit:g}", part) for (rows_, limit), part in alike]
     header = ["search rows", "limit", "questions"]

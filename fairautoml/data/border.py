@@ -117,10 +117,6 @@ def build_dataset(
     options : BorderOptions
         How strictly input is read.
 
-    Returns
-    -------
-    Dataset
-
     Raises
     ------
     InputError
