@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ GRACE_FACTOR = 3.0
 TRIAL_SECONDS = 600.0
 """Time that one trial may take at most, when the budget is a number of trials."""
 REASON_LENGTH = 500
+BLIND = "--blind"
+"""Option of a fit without which group columns are features."""
 POLL_SECONDS = 0.5
 """How soon a cell that is to be stopped is stopped."""
 
@@ -101,6 +104,8 @@ class CellRecord:
         From its start to its end.
     result : mapping
         The JSON that it printed; empty when it failed.
+    git_commit, started : str or None
+        Commit of this library, and when the cell began; None in old records.
     """
 
     task: str
@@ -117,6 +122,8 @@ class CellRecord:
     cpu_seconds: float | None = None
     peak_memory_mb: float | None = None
     oracle: float | None = None
+    git_commit: str | None = None
+    started: str | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the row of the tidy table; nested results are flattened with dots."""
@@ -131,6 +138,9 @@ class CellRecord:
             "cpu_seconds": self.cpu_seconds,
             "peak_memory_mb": self.peak_memory_mb,
             **({} if self.oracle is None else {"oracle": self.oracle}),
+            "group_is_feature": float(BLIND not in self.arguments),
+            "git_commit": self.git_commit,
+            "started": self.started,
         }
         own |= budget_of(self.result)
         return own | {k: v for k, v in flatten(self.result).items() if k not in own}
@@ -174,10 +184,26 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Where the records of cells go, and whose they are.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``<key>.json`` and ``<key>.log`` (its standard error).
+    commit : str or None
+        Of this library; None outside a checkout.
+    """
+
+    folder: Path
+    commit: str | None = None
+
+
 def run_cell(
     cell: Cell,
     command: Sequence[str],
-    folder: Path,
+    parts: Parts,
     stop: threading.Event,
     memory_mb: float | None = None,
 ) -> CellRecord | None:
@@ -189,8 +215,8 @@ def run_cell(
         What to run.
     command : sequence of str
         Program and first arguments, to which the cell's own are added.
-    folder : Path
-        Where ``<key>.json`` and ``<key>.log`` (its standard error) are written.
+    parts : Parts
+        Where its record and log are written.
     stop : Event
         Once set, the cell is ended and leaves no record.
     memory_mb : float or None
@@ -199,7 +225,8 @@ def run_cell(
     task = cell.task
     bounds = Bounds(seconds=cell.limit_seconds, megabytes=memory_mb)
     arguments = task.arguments(cell.seed)
-    log = folder / f"{cell.key}.log"
+    log = parts.folder / f"{cell.key}.log"
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     start = time.monotonic()
     code, printed, usage = _run([*command, *arguments], log, bounds, stop)
     if stop.is_set():
@@ -222,8 +249,10 @@ def run_cell(
         cpu_seconds=usage.cpu_seconds,
         peak_memory_mb=usage.peak_memory_mb,
         result={} if reason or result is None else result,
+        git_commit=parts.commit,
+        started=started,
     )
-    write_text(folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
+    write_text(parts.folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
     return record
 
 

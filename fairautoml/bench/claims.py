@@ -12,6 +12,7 @@ from fairautoml.metrics import Constraint
 LEVEL = 0.05
 """Probability that an honest claim is called false, at most."""
 
+TINY = 1e-9
 COUNTED = frozenset({"selection", "tpr", "fpr"})
 """Rates that are shares of rows that can be counted."""
 
@@ -90,12 +91,15 @@ def _labelled(group: Mapping[str, float | None], rate: str) -> float:
     """Return how many rows have the label of a rate, from the group's four rates.
 
     With p rows of label 1 among n: selection n = tpr p + fpr (n - p), and accuracy n =
-    tpr p + (1 - fpr) (n - p); the better conditioned of both is solved for p.
+    tpr p + (1 - fpr) (n - p); the better conditioned of both is solved for p. Where all three
+    rates are one half neither says it, and no row is counted.
     """
     n, tpr, fpr = group["weight"] or 0.0, group.get("tpr"), group.get("fpr")
     selection, accuracy = group.get("selection"), group.get("accuracy")
     if tpr is None or fpr is None or selection is None or accuracy is None:
         return float(n)  # one label only: all rows have that of the rate that is there
+    if max(abs(tpr - fpr), abs(tpr + fpr - 1.0)) < TINY:
+        return 0.0
     if abs(tpr - fpr) >= abs(tpr + fpr - 1.0):
         positive = n * (selection - fpr) / (tpr - fpr)
     else:

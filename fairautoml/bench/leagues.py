@@ -1,4 +1,4 @@
-"""Variants against those that may do the same: read the group of a new person, draw lots."""
+"""Variants against those that may do the same: know the group of a new person, draw lots."""
 
 import pandas as pd
 
@@ -6,13 +6,19 @@ from fairautoml.bench.ranks import mean_ranks, numbers, strict_fair_accuracy
 
 COLUMNS = ("league", "variant", "rank", "rank_low", "rank_high", "blocks", "strict_fair_accuracy")
 
+LEAGUES = (
+    "aware rules read the group of a new person, feature models have it as one of their columns, "
+    "blind ones do without it, randomized ones may draw lots"
+)
+"""What their names mean."""
+
 
 def leagues(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the ranks of every variant within its league.
 
-    A variant is ``aware`` when some answer of its reads the group of a new person beyond what the
-    features tell, else ``blind``; ``randomized`` when some may decide at random, else
-    ``deterministic``.
+    A variant is ``aware`` when some rule of its reads the group of a new person, ``feature`` when
+    none does but its models have the group as one of their columns, ``blind`` when they can do
+    without; ``randomized`` when some may decide at random, else ``deterministic``.
 
     Parameters
     ----------
@@ -28,7 +34,7 @@ def leagues(cells: pd.DataFrame) -> pd.DataFrame:
         league; no rows when all variants are of one league.
     """
     known = cells.assign(strict_fair_accuracy=strict_fair_accuracy(cells))
-    league = known["variant"].map(_league_of(known))
+    league = known["variant"].map(_league_of(known[cells["outcome"] == "done"]))
     if league.nunique() < 2:
         return pd.DataFrame(columns=list(COLUMNS))
     parts = []
@@ -46,11 +52,12 @@ def _league_of(cells: pd.DataFrame) -> "pd.Series[str]":
         {
             "variant": cells["variant"],
             "aware": _is_true(cells, "entry.needs_sensitive"),
+            "feature": numbers(cells, "group_is_feature").fillna(1.0) > 0,
             "randomized": _is_true(cells, "entry.randomized"),
         }
     )
     found = flags.groupby("variant", sort=False).any()
-    reads = found["aware"].map({True: "aware", False: "blind"})
+    reads = found["feature"].map({True: "feature", False: "blind"}).mask(found["aware"], "aware")
     draws = found["randomized"].map({True: "randomized", False: "deterministic"})
     return reads + ", " + draws
 

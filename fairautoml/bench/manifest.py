@@ -20,6 +20,8 @@ PACKAGES = (
     "flaml", "joblib", "catboost", "interpret-core", "fairlearn",
 )  # fmt: skip
 GIT_SECONDS = 10
+UNAVAILABLE = "unavailable"
+"""Begins what is said instead of the checksum of a dataset that is not here."""
 
 
 def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def _data(name: str) -> str:
     try:
         return checksum(name)
     except (UnknownNameError, InputError) as error:
-        return f"unavailable: {error}"
+        return f"{UNAVAILABLE}: {error}"
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Further measures of a sweep: rows with our margin, fronts, time to reach, paired differences."""
+"""Further measures of a sweep: rows with our margin, fronts, time to reach."""
 
 import json
 from collections.abc import Sequence
@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import studentized_range
 
-N_BOOTSTRAP = 2000
-INTERVAL = (2.5, 97.5)
 MARGIN = "margin.holdout."
 SUFFIX = "+margin"
 LARGEST_GAP = 0.2
@@ -189,30 +186,6 @@ def _reached(curves: dict[tuple[Any, Any], list[dict[str, Any]]], row: "pd.Serie
 
 def _as_good(moment: dict[str, Any], score: float) -> bool:
     return bool(moment["feasible"]) and moment["score"] >= score
-
-
-def paired_intervals(values: NDArray[np.float64], ours: int) -> NDArray[np.float64]:
-    """Return the 95 % paired bootstrap interval of every system's mean difference to ours.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_blocks, n_systems)
-        A measure, without missing values.
-    ours : int
-        Our column.
-
-    Returns
-    -------
-    ndarray of float64, shape (2, n_systems)
-        Blocks are drawn again; NaN without blocks.
-    """
-    n_blocks, n_systems = values.shape
-    if n_blocks == 0:
-        return np.full((2, n_systems), np.nan)
-    apart = values - values[:, [ours]]
-    drawn = np.random.default_rng(0).integers(n_blocks, size=(N_BOOTSTRAP, n_blocks))
-    interval: NDArray[np.float64] = np.percentile(apart[drawn].mean(axis=1), INTERVAL, axis=0)
-    return interval
 
 
 def critical_difference(n_systems: int, n_questions: int) -> float:

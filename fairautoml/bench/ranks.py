@@ -2,18 +2,17 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fairautoml.bench.measures import (
-    accuracies_at_limit,
-    front_values,
-    paired_intervals,
-    seconds_to_reach,
+from fairautoml.bench.blocks import (
+    BLOCK,
+    complete_blocks,
+    interval_of_mean,
+    mean_over_questions,
 )
+from fairautoml.bench.measures import accuracies_at_limit, front_values, seconds_to_reach
 
-N_BOOTSTRAP = 2000
-INTERVAL = (2.5, 97.5)
-"""Percentiles of the interval of a mean rank."""
+LEAST_WAY = 0.01
+"""From the majority's accuracy to the oracle's; on a shorter way shares mean nothing."""
 MEANS = {
     "accuracy": "holdout.accuracy",
     "gap": "holdout.gap",
@@ -22,7 +21,8 @@ MEANS = {
     "feasible_on_search": "feasible_on_search",
     "within_limit": "within_limit",
     "mean_excess": "mean_excess",
-    "false_claims": "claim.refuted",
+    "exceeded_claims": "exceeded_claims",
+    "refuted_claims": "refuted_claims",
     "front_value": "front_value",
     "at_limit": "at_limit",
     "score_if_feasible": "score_if_feasible",
@@ -41,24 +41,26 @@ MEANS = {
 def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
     """Return the held-out accuracy where the constraint is met there, else the majority's.
 
-    A model that misses its limit is worth what could be had without one: the accuracy of giving
-    everybody the commoner label, which has no gap.
+    A model that misses its limit, and a system that gives none, is worth what could be had
+    without one: the accuracy of giving everybody the commoner label, which has no gap.
 
     Parameters
     ----------
     cells : DataFrame
-        With ``holdout.accuracy``, ``holdout.excess`` and ``holdout.majority``; without a held-out
-        part all are missing.
+        With ``question``, ``seed``, ``holdout.accuracy``, ``holdout.excess`` and
+        ``holdout.majority``; without a held-out part all are missing. The rows, and so the
+        majority, are the same for all cells of a block.
 
     Returns
     -------
     Series, shape (n_cells,)
-        Missing where the cell failed or nothing was held out.
+        Missing where nothing was held out, or every variant failed.
     """
     accuracy, excess, majority = (
         numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
     )
-    return accuracy.where(excess <= 0, majority).where(accuracy.notna())
+    of_block = majority.groupby([cells[name] for name in BLOCK]).transform("max")
+    return accuracy.where(excess <= 0, of_block)
 
 
 def ranks(cells: pd.DataFrame) -> pd.DataFrame:
@@ -72,32 +74,33 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``variant``; ``rank`` by strict fair accuracy, 1 = best, mean over the blocks (question and
-        seed) that every variant has been run on, ties shared and failures last; ``rank_low`` and
-        ``rank_high``, a 95 % bootstrap interval over blocks; ``blocks``, ``cells`` and ``failed``,
-        counts; then means, first over the seeds of a question, then over questions:
-        ``accuracy``, ``gap`` and ``strict_fair_accuracy`` on held-out rows; ``normalized``, the
-        last as a share of the way from the majority's accuracy to the oracle's, over the questions
-        that have an oracle;
+        ``variant``; ``rank`` by strict fair accuracy, 1 = best, ties shared and failures last, of
+        the blocks (question and seed) that every variant has been run on; ``rank_low`` and
+        ``rank_high``, its 95 % bootstrap interval; ``blocks``, ``questions``, ``cells`` and
+        ``failed``, counts; then means: ``accuracy``, ``gap`` and ``strict_fair_accuracy`` on
+        held-out rows; ``normalized``, the last as a share of the way from the majority's accuracy
+        to the oracle's, over the questions on which that way is at least 0.01 long;
         ``feasible_on_search``, share of runs that meet the constraint on the search rows;
         ``within_limit``, share of those that meet it on held-out rows; ``mean_excess``, by how
-        much the gap exceeds the limit there, 0 where it does not; ``false_claims``, share of runs
-        whose claim the held-out rows refute beyond chance (``fairautoml.bench.claims``);
+        much the gap exceeds the limit there, 0 where it does not; of the runs that say they meet
+        the constraint, ``exceeded_claims``, share of those with a larger gap there, and
+        ``refuted_claims``, share of those larger beyond chance (``fairautoml.bench.claims``);
         ``front_value``, hypervolume of the front, where there is one; ``at_limit``, accuracy of
         the held-out front where its gap equals the limit; ``score_if_feasible``, the
         search score of those feasible; ``feasible_trials``, share of trials that met it;
         ``seconds_to_best``; ``n_trials``; ``overhead_fraction``; ``cpu_seconds`` and
         ``peak_memory_mb`` of all processes of a cell; ``needs_sensitive`` and
-        ``randomized``, the league. With our own system among them, ``versus_ours``, the mean over
-        blocks of what the strict fair accuracy is above ours, with ``versus_ours_low`` and
-        ``versus_ours_high``, its 95 % paired bootstrap interval; ``ours_reached``, share of the
-        runs whose own final value our search had reached, and ``ours_seconds``, the median time
-        that it took, infinite when most were never reached.
+        ``randomized``, the league. With our own system among them, ``ours_reached``, share of the
+        runs whose own final score our search had reached (each on its own search rows, without
+        margin), and ``ours_seconds``, the median time that it took, infinite when most were never
+        reached. Every mean, and the median, is over the seeds of a question, then over questions.
     """
     done = cells["outcome"] == "done"
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
     feasible = (status == "feasible") & done
     excess = numbers(cells, "holdout.excess")
+    judged = numbers(cells, "holdout.accuracy").notna()
+    claimed = feasible & judged & (numbers(cells, "claims").fillna(1.0) > 0)
     strict = strict_fair_accuracy(cells)
     known = cells.assign(
         strict_fair_accuracy=strict,
@@ -106,7 +109,9 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         mean_excess=excess.clip(lower=0.0),
         front_value=front_values(cells),
         at_limit=accuracies_at_limit(cells),
-        within_limit=(excess <= 0).where(numbers(cells, "holdout.accuracy").notna()).astype(float),
+        within_limit=(excess <= 0).where(judged).astype(float),
+        exceeded_claims=(~(excess <= 0)).where(claimed).astype(float),
+        refuted_claims=numbers(cells, "claim.refuted").where(claimed),
         score_if_feasible=numbers(cells, "search.score").where(feasible),
         feasible_trials=numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials"),
     )
@@ -115,17 +120,19 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     means = by_question.groupby(level=0, sort=False).mean()
     own = cells.groupby("variant", sort=False)
     counts = pd.DataFrame({"cells": own.size(), "failed": (~done).groupby(cells["variant"]).sum()})
-    table = mean_ranks(known).join(counts, how="outer").join(means)
+    table = mean_ranks(cells).join(counts, how="outer").join(means)
     ours = our_variant(cells)
     if ours is not None:
-        table = table.join(_versus(known, ours)).join(_reached(known, ours))
+        table = table.join(_reached(known, ours))
     return table.rename_axis("variant").reset_index().sort_values("rank", kind="stable")
 
 
 def _normalized(cells: pd.DataFrame, strict: "pd.Series[float]") -> "pd.Series[float]":
     """Return 0 for the majority's accuracy, 1 for the oracle's."""
     majority = numbers(cells, "holdout.majority")
-    return (strict - majority) / (numbers(cells, "oracle") - majority)
+    majority = majority.groupby([cells[name] for name in BLOCK]).transform("max")
+    way = numbers(cells, "oracle") - majority
+    return (strict - majority) / way.where(way >= LEAST_WAY)
 
 
 def our_variant(cells: pd.DataFrame) -> str | None:
@@ -142,17 +149,36 @@ def our_variant(cells: pd.DataFrame) -> str | None:
     return None if own.empty or cells["system"].isna().all() else str(own["variant"].iloc[0])
 
 
-def _versus(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
-    """Return how much more strict fair accuracy each variant has than ours; failures are 0."""
-    complete = _complete(cells).fillna(0.0)
-    values = complete.to_numpy(dtype=np.float64)
-    at = list(complete.columns).index(ours)
-    low, high = paired_intervals(values, at)
-    means = (values - values[:, [at]]).mean(axis=0)
-    return pd.DataFrame(
-        {"versus_ours": means, "versus_ours_low": low, "versus_ours_high": high},
-        index=complete.columns,
-    )
+def versus(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return how much more strict fair accuracy each variant has than ours, block by block.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As in ``ranks``.
+
+    Returns
+    -------
+    DataFrame
+        ``reference``, our first variant, and those of ours with a smaller budget in seconds than
+        that; ``variant``; ``difference``, the mean over the blocks that all have run; ``low``
+        and ``high``, its 95 % paired bootstrap interval. No rows without other systems.
+    """
+    ours = our_variant(cells)
+    if ours is None:
+        return pd.DataFrame(columns=["reference", "variant", "difference", "low", "high"])
+    blocks = complete_blocks(cells, strict_fair_accuracy(cells))
+    budget = numbers(cells, "search.time_budget").groupby(cells["variant"]).max()
+    own = cells.loc[cells["system"].isna(), "variant"].drop_duplicates()
+    smaller = [name for name in own if budget[name] < budget[ours]]
+    parts = []
+    for reference in (ours, *smaller):
+        apart = blocks.sub(blocks[reference], axis=0)
+        low, high = interval_of_mean(apart)
+        found = {"difference": mean_over_questions(apart), "low": low, "high": high}
+        table = pd.DataFrame(found, index=blocks.columns).rename_axis("variant").reset_index()
+        parts.append(table.assign(reference=reference))
+    return pd.concat(parts)[["reference", "variant", "difference", "low", "high"]]
 
 
 def _reached(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
@@ -160,9 +186,10 @@ def _reached(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
     if "search.improvements" not in cells:
         return pd.DataFrame(index=pd.Index(cells["variant"].unique()))
     seconds = seconds_to_reach(cells, ours).dropna()
-    own = seconds.groupby(cells["variant"])
-    reached = (seconds < np.inf).groupby(cells["variant"]).mean()
-    return pd.DataFrame({"ours_reached": reached, "ours_seconds": own.median()})
+    by = [cells["variant"], cells["question"]]
+    reached = (seconds < np.inf).groupby(by).mean().groupby(level=0).mean()
+    median = seconds.groupby(by).median().groupby(level=0).median()
+    return pd.DataFrame({"ours_reached": reached, "ours_seconds": median})
 
 
 def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
@@ -171,45 +198,28 @@ def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cells : DataFrame
-        With ``question``, ``variant``, ``seed`` and ``strict_fair_accuracy``.
+        As in ``ranks``.
 
     Returns
     -------
     DataFrame
-        ``rank``, ``rank_low``, ``rank_high`` and ``blocks`` as in ``ranks``, by variant.
+        ``rank``, ``rank_low``, ``rank_high``, ``blocks`` and ``questions`` as in ``ranks``, by
+        variant.
     """
-    complete = _complete(cells)
-    found = complete.rank(axis=1, ascending=False, na_option="bottom")
-    low, high = _interval(found.to_numpy())
+    strict = strict_fair_accuracy(cells).where(numbers(cells, "holdout.accuracy").notna())
+    blocks = complete_blocks(cells, strict)
+    found = blocks.rank(axis=1, ascending=False, na_option="bottom")
+    low, high = interval_of_mean(found)
     return pd.DataFrame(
-        {"rank": found.mean(), "rank_low": low, "rank_high": high, "blocks": len(found)},
-        index=complete.columns,
+        {
+            "rank": mean_over_questions(found),
+            "rank_low": low,
+            "rank_high": high,
+            "blocks": len(found),
+            "questions": found.index.get_level_values("question").nunique(),
+        },
+        index=blocks.columns,
     )
-
-
-def _complete(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return strict fair accuracy by block and variant, of the blocks that all have run."""
-    worth = cells.pivot_table(
-        index=["question", "seed"],
-        columns="variant",
-        values="strict_fair_accuracy",
-        aggfunc="first",
-        dropna=False,
-        sort=False,
-    )
-    n_run = cells.groupby(["question", "seed"]).size().reindex(worth.index)
-    return worth[(n_run == cells["variant"].nunique()) & worth.notna().any(axis=1)]
-
-
-def _interval(found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the percentiles of the means over blocks drawn again, shape (2, n_variants)."""
-    n_blocks, n_variants = found.shape
-    if n_blocks == 0:
-        return np.full((2, n_variants), np.nan)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(n_blocks, size=(N_BOOTSTRAP, n_blocks))
-    interval: NDArray[np.float64] = np.percentile(found[drawn].mean(axis=1), INTERVAL, axis=0)
-    return interval
 
 
 def numbers(cells: pd.DataFrame, name: str) -> "pd.Series[float]":

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairautoml.bench.leagues import LEAGUES
+from fairautoml.bench.measures import front_values
 from fairautoml.bench.ranks import MEANS, numbers, strict_fair_accuracy
 from fairautoml.bench.tables import command_of_one
 from fairautoml.exceptions import RunFolderError
@@ -22,6 +24,8 @@ from fairautoml.report.sweep import (
 from fairautoml.store.run_folder import read_json
 
 ABOUT = {
+    "cells": "runs",
+    "failed": "of them failed",
     "accuracy": "held-out accuracy",
     "gap": "held-out gap",
     "strict_fair_accuracy": "strict fair accuracy",
@@ -30,6 +34,9 @@ ABOUT = {
     "feasible_on_search": "meets the bound on search rows",
     "normalized": "strict fair accuracy, 0 = majority, 1 = oracle",
     "within_limit": "meets it on held-out rows",
+    "mean_excess": "held-out gap beyond the bound",
+    "exceeded_claims": "claims that held-out rows exceed",
+    "refuted_claims": "claims that they refute beyond chance",
     "score_if_feasible": "search score where met",
     "feasible_trials": "share of trials that meet it",
     "seconds_to_best": "seconds to the final value",
@@ -119,9 +126,14 @@ def sweep_view(folder: Path) -> SweepView:
         about=_about(cells),
         blocks=blocks,
         ranked=ranked,
-        tables=(*_tables(cells, ranked), *_leagues(folder / "leagues.csv")),
+        tables=(
+            *_tables(cells, ranked),
+            *_versus(folder / "versus.csv"),
+            *_leagues(folder / "leagues.csv"),
+        ),
         curves=curves,
-        curves_title="Score on the search rows so far, behind the best of its question",
+        curves_title="Searches of this library: score on the search rows so far, before the "
+        "margin, behind the best of its question",
         failures=tuple(
             (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
         ),
@@ -212,12 +224,33 @@ def _leagues(path: Path) -> list[Table]:
     return [
         Table(
             title="Within leagues",
-            about="Ranks among those that may do the same: aware ones read the group of a new "
-            "person, randomized ones may draw lots.",
+            about=f"Ranks among those that may do the same: {LEAGUES}.",
             header=("system", "league", "rank", ABOUT[STRICT]),
             rows=rows,
         )
     ]
+
+
+def _versus(path: Path) -> list[Table]:
+    """Return the paired differences, a table for each of ours that all are compared with."""
+    if not path.is_file():
+        return []
+    found = []
+    for reference, own in pd.read_csv(path).groupby("reference", sort=False):
+        rows = tuple(
+            (str(row["variant"]), *(f"{row[name]:+.4f}" for name in ("difference", "low", "high")))
+            for _, row in own.sort_values("difference", ascending=False).iterrows()
+        )
+        found.append(
+            Table(
+                title=f"Paired with {reference}",
+                about=f"Strict fair accuracy less that of {reference} on the same rows, with its "
+                "95 % bootstrap interval over questions and seeds.",
+                header=("system", "difference", "low", "high"),
+                rows=rows,
+            )
+        )
+    return found
 
 
 def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
@@ -225,7 +258,10 @@ def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
     if ranked:
         header = ("system", "rank", *(ABOUT[name] for name in ranked[0].values))
         rows = tuple((item.name, f"{item.rank:.2f}", *item.values.values()) for item in ranked)
-        about = "Means over questions of the means over seeds."
+        about = (
+            "Means over questions of the means over seeds. A run that failed ranks last and "
+            "counts as the majority's accuracy."
+        )
         tables.append(Table(title="Systems", about=about, header=header, rows=rows))
     if "variant" not in cells:
         cells = cells.assign(variant="fairautoml", question=cells["task"])
@@ -233,6 +269,7 @@ def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
         ("Strict fair accuracy by question", strict_fair_accuracy(cells)),
         ("Held-out accuracy by question", numbers(cells, MEANS["accuracy"])),
         ("Held-out gap by question", numbers(cells, MEANS["gap"])),
+        ("Hypervolume of the front by question", front_values(cells)),
     ):
         if values.notna().any():
             tables.append(
@@ -270,17 +307,21 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
         [_last(json.loads(text)) for text in known["search.improvements"]], known.index
     )
     best = last.groupby([known["question"], known["seed"]]).transform("max")
+    # Until it has something that meets its constraint, a search is worth the majority's accuracy.
+    start = numbers(known, "holdout.majority")
     end = float(numbers(known, "search.seconds").max())
     times = np.linspace(0.0, end, MOMENTS)
     found = []
     for name, own in known.groupby("variant", sort=False):
         behind = np.array(
             [
-                _at_times(json.loads(text), times) - most
-                for text, most in zip(own["search.improvements"], best[own.index], strict=True)
+                _at_times(json.loads(text), times, first) - most
+                for text, first, most in zip(
+                    own["search.improvements"], start[own.index], best[own.index], strict=True
+                )
             ]
         )
-        # A curve begins where every cell has something that meets its constraint.
+        # Without held-out rows a curve begins where every cell meets its constraint.
         sound = ~np.isnan(behind).any(axis=0)
         points = zip(times[sound].tolist(), behind[:, sound].mean(axis=0).tolist(), strict=True)
         curve = Curve(name=str(name), points=tuple((round(t, 2), round(v, 5)) for t, v in points))
@@ -294,11 +335,11 @@ def _last(moments: list[dict[str, Any]]) -> float:
     return next((float(m["score"]) for m in reversed(moments) if m["feasible"]), float("nan"))
 
 
-def _at_times(moments: list[dict[str, Any]], times: Any) -> Any:
-    """Return the feasible score at each time, NaN before the first."""
+def _at_times(moments: list[dict[str, Any]], times: Any, first: float) -> Any:
+    """Return the feasible score at each time, ``first`` before there is one."""
     feasible = [moment for moment in moments if moment["feasible"]]
     seconds = [moment["seconds"] for moment in feasible]
-    scores = np.array([np.nan, *(moment["score"] for moment in feasible)])
+    scores = np.array([first, *(moment["score"] for moment in feasible)])
     return scores[np.searchsorted(seconds, times, side="right")]
 
 

@@ -15,12 +15,13 @@ from fairautoml.bench.cells import (
     Cell,
     CellRecord,
     Pace,
+    Parts,
     read_record,
     run_cell,
     to_stderr,
     write_text,
 )
-from fairautoml.bench.manifest import manifest
+from fairautoml.bench.manifest import UNAVAILABLE, manifest
 from fairautoml.bench.tables import write_tables
 from fairautoml.bench.tasks import OURS, Sweep, read_sweep
 from fairautoml.exceptions import (
@@ -41,6 +42,8 @@ PEER = (sys.executable, "-m", "fairautoml.bench.peers")
 """Called with the name of the system before the arguments of a fit."""
 PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
+SESSION = ("started", "git_commit", "git_changed", "cpu_model", "cpu_count", "jobs", "packages")
+"""What the manifest keeps of earlier runs of the same sweep."""
 USUAL_SECONDS = 60.0
 """Guess of the length of a cell whose budget is a number of trials."""
 
@@ -114,7 +117,8 @@ def run_sweep(
         Gets ``manifest.json``, ``cells.csv``, ``summary.csv``, ``summary.md``, ``cells/`` and,
         with variants, ``ranks.csv``.
     resume : bool
-        Keep the finished cells in the folder, run missing, failed and changed ones.
+        Keep the finished cells in the folder, run missing, failed and changed ones. Each cell
+        says by which commit it was made, and the manifest lists the earlier runs.
     n_jobs : int
         Cells at the same time, at least 1. They share the cores, so figures of time are only to
         be compared within one sweep; a cell that holds more than its share of the memory that is
@@ -135,7 +139,8 @@ def run_sweep(
     RunFolderLockedError
         Another process runs a sweep in the folder; its process id is named.
     RunFolderError
-        The folder cannot be written (found before the first fit), or the command not be started.
+        The folder cannot be written (found before the first fit), holds cells of other data, or
+        the command cannot be started.
     StorageFullError
         The disk is full; finished cells are kept.
     """
@@ -153,8 +158,16 @@ def run_sweep(
             memory = fair_share_mb(n_jobs)
             about = {**manifest(sweep, source, way.command), "jobs": n_jobs, "only": only}
             about["memory_mb"] = None if memory is None else round(memory)
+            about["earlier"] = _earlier(folder / "manifest.json", about["data"])
             write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
-            run = _Run(folder=folder, way=way, n_jobs=n_jobs, memory_mb=memory, on_line=on_line)
+            run = _Run(
+                folder=folder,
+                way=way,
+                n_jobs=n_jobs,
+                memory_mb=memory,
+                commit=_commit(about),
+                on_line=on_line,
+            )
             return run.all_cells(sweep)
     except RunFolderError:
         raise
@@ -172,6 +185,34 @@ def _check_apart(folder: Path, only: str) -> None:
             f"folder {str(folder)!r} holds the tables of other cells, which those of {only!r} "
             "would replace; give a folder of its own"
         )
+
+
+def _earlier(path: Path, data: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return when and with what the cells in a folder were made; refuse those of other data."""
+    if not path.exists():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    known = kept.get("data", {})
+    changed = [
+        name
+        for name, checksum in data.items()
+        if UNAVAILABLE not in (known.get(name, checksum) + checksum)
+        and known.get(name, checksum) != checksum
+    ]
+    if changed:
+        raise RunFolderError(
+            f"folder {str(path.parent)!r} holds cells of other data: {', '.join(changed)} changed "
+            "since; give a folder of its own"
+        )
+    return [*kept.get("earlier", []), {name: kept[name] for name in SESSION if name in kept}]
+
+
+def _commit(about: Mapping[str, object]) -> str | None:
+    """Return the commit as ``git describe --dirty`` would write it."""
+    commit = about["git_commit"]
+    if commit is None:
+        return None
+    return f"{commit}-dirty" if about["git_changed"] else str(commit)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -205,6 +246,7 @@ class _Run:
     way: Way
     n_jobs: int
     memory_mb: float | None
+    commit: str | None
     on_line: Callable[[str], object]
     pace: Pace = field(default_factory=Pace)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -258,7 +300,8 @@ class _Run:
     def _one(self, cell: Cell) -> CellRecord | None:
         system = cell.task.system
         command = self.way.command if system == OURS else (*PEER, system)
-        return run_cell(cell, command, self.folder / "cells", self.stop, self.memory_mb)
+        parts = Parts(folder=self.folder / "cells", commit=self.commit)
+        return run_cell(cell, command, parts, self.stop, self.memory_mb)
 
 
 def in_turns(sweep: Sweep) -> list[Cell]:

@@ -1,5 +1,10 @@
-"""From the records of a sweep to its tables: cells, spread over seeds, ranks of variants."""
+"""From the records of a sweep to its tables: cells, spread over seeds, ranks of variants.
 
+``python -m fairautoml.bench.tables FOLDER`` makes the tables of a finished sweep of fits anew from
+its ``cells.csv`` alone.
+"""
+
+import argparse
 import json
 import math
 from collections.abc import Sequence
@@ -10,9 +15,9 @@ import pandas as pd
 
 from fairautoml.bench.cells import CellRecord, write_text
 from fairautoml.bench.claims import claim_of
-from fairautoml.bench.leagues import leagues
+from fairautoml.bench.leagues import LEAGUES, leagues
 from fairautoml.bench.measures import critical_difference, with_margin_rows
-from fairautoml.bench.ranks import MEANS, ranks
+from fairautoml.bench.ranks import MEANS, ranks, versus
 from fairautoml.data.files import write_csv
 
 SHOWN = (
@@ -20,17 +25,15 @@ SHOWN = (
     "search.overhead_fraction", "budget.overrun", "budget.used", "budget.usable", "wall_seconds",
 )  # fmt: skip
 """Columns of the page, of those that the fits have printed."""
-VERSUS = (
-    "versus_ours", "versus_ours_low", "versus_ours_high", "ours_reached", "ours_seconds",
-)  # fmt: skip
-"""Columns of the second table."""
-NOT_MEASURED = ("seed", "exit_code")
+REACHED = ("ours_reached", "ours_seconds")
+NOT_MEASURED = ("seed", "exit_code", "group_is_feature")
 
 
 def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
 
-    With variants there are ``ranks.csv`` and ``leagues.csv`` too.
+    With variants there are ``ranks.csv`` and ``leagues.csv`` too, and with other systems
+    ``versus.csv``.
 
     Parameters
     ----------
@@ -40,17 +43,50 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
         Where to.
     """
     cells = pd.DataFrame([record.row() | claim_of(record.result) for record in records])
-    summary = summarize(cells)
     write_csv(cells, folder / "cells.csv")
+    write_summaries(cells, folder)
+
+
+def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
+    """Write all tables that follow from the cells.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As in ``cells.csv``.
+    folder : Path
+        Where to.
+    """
+    summary = summarize(cells)
     write_csv(summary, folder / "summary.csv")
     text = page(cells, summary)
     if "variant" in cells:
         both = with_margin_rows(cells)
-        table, within = ranks(both), leagues(both)
+        table, within, apart = ranks(both), leagues(both), versus(both)
         write_csv(table, folder / "ranks.csv")
         write_csv(within, folder / "leagues.csv")
-        text = f"{ranks_page(table)}{_apart(table, cells)}{_leagues_page(within)}\n{text}"
-    write_text(folder / "summary.md", f"{text}\n{_again(records[0], folder)}")
+        if not apart.empty:
+            write_csv(apart, folder / "versus.csv")
+        text = (
+            f"{ranks_page(table)}{_told_apart(table)}{_versus_page(apart, table)}"
+            f"{_leagues_page(within)}\n{text}"
+        )
+    write_text(folder / "summary.md", f"{text}\n{_again(cells, folder)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the tables of a folder anew.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.tables")
+    parser.add_argument("folder", type=Path, help="folder of a finished sweep of fits")
+    folder = parser.parse_args(argv).folder
+    write_summaries(pd.read_csv(folder / "cells.csv"), folder)
+    return 0
 
 
 def command_of_one(sweep: str, cell: str) -> str:
@@ -66,11 +102,11 @@ def command_of_one(sweep: str, cell: str) -> str:
     return f"fairautoml bench experiments/{sweep}.yaml --out one/ --only {cell}"
 
 
-def _again(record: CellRecord, folder: Path) -> str:
+def _again(cells: pd.DataFrame, folder: Path) -> str:
     """Return how a reader repeats one cell."""
     path = folder / "manifest.json"
     sweep = json.loads(path.read_text(encoding="utf-8"))["sweep"] if path.exists() else "SWEEP"
-    command = command_of_one(sweep, f"{record.task}-s{record.seed}")
+    command = command_of_one(sweep, f"{cells['task'].iloc[0]}-s{cells['seed'].iloc[0]}")
     return f"One cell again, named by task and seed of `cells.csv`: `{command}`\n"
 
 
@@ -140,34 +176,48 @@ def ranks_page(table: pd.DataFrame) -> str:
         ]
         for _, row in table.iterrows()
     ]
-    blocks = int(table["blocks"].max())
+    blocks, questions = int(table["blocks"].max()), int(table["questions"].max())
     return (
-        f"Variants by their mean rank in strict fair accuracy over {blocks} blocks of task and "
-        "seed, with its 95 % bootstrap interval; means over tasks.\n\n"
-        + _markdown(["variant", "rank", *shown], rows)
+        f"Variants by their mean rank in strict fair accuracy over {questions} questions "
+        f"({blocks} blocks of question and seed), with its 95 % bootstrap interval; means over "
+        "seeds, then questions.\n\n" + _markdown(["variant", "rank", *shown], rows)
     )
 
 
-def _apart(table: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """Return from which difference on mean ranks can be told apart, and the paired differences."""
-    questions = int(cells["question"].nunique())
+def _told_apart(table: pd.DataFrame) -> str:
+    """Return from which difference on mean ranks can be told apart."""
+    questions = int(table["questions"].max())
+    if len(table) < 2 or questions == 0:
+        return ""
+    least = critical_difference(len(table), questions)
+    return (
+        f"\nMean ranks that differ by less than {least:.2f} cannot be told apart (Nemenyi's "
+        f"critical difference of {len(table)} rows over {questions} questions, 5 %). A row "
+        "that ends with +margin is the same run, its candidates chosen with this library's "
+        "margin.\n"
+    )
+
+
+def _versus_page(apart: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Return the paired differences to ours as Markdown, nothing without other systems."""
     text = ""
-    if len(table) > 1:
-        least = critical_difference(len(table), questions)
-        text = (
-            f"\nMean ranks that differ by less than {least:.2f} cannot be told apart (Nemenyi's "
-            f"critical difference of {len(table)} rows over {questions} questions, 5 %). A row "
-            "that ends with +margin is the same run, its candidates chosen with this library's "
-            "margin.\n"
+    reached = table.set_index("variant")
+    more = [name for name in REACHED if name in table and not apart.empty]
+    for reference, own in apart.groupby("reference", sort=False):
+        rows = [
+            [
+                str(row["variant"]),
+                f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
+                *(_spread(reached.loc[row["variant"], name], math.nan) for name in more),
+            ]
+            for _, row in own.sort_values("difference", ascending=False).iterrows()
+        ]
+        header = ["variant", f"strict fair accuracy less that of {reference}", *more]
+        text += (
+            f"\nPaired with {reference}, 95 % bootstrap intervals:\n\n{_markdown(header, rows)}"
         )
-    if "versus_ours" not in table:
-        return text
-    shown = [name for name in VERSUS if name in table]
-    rows = [
-        [str(row["variant"]), *("-" if pd.isna(row[n]) else f"{row[n]:.4g}" for n in shown)]
-        for _, row in table.iterrows()
-    ]
-    return text + "\nAgainst this library:\n\n" + _markdown(["variant", *shown], rows)
+        more = []
+    return text
 
 
 def _leagues_page(table: pd.DataFrame) -> str:
@@ -184,10 +234,7 @@ def _leagues_page(table: pd.DataFrame) -> str:
         for _, row in table.iterrows()
     ]
     header = ["league", "variant", "rank", "strict_fair_accuracy"]
-    return (
-        "\nRanks within each league: aware ones read the group of a new person, randomized ones "
-        "may draw lots.\n\n" + _markdown(header, rows)
-    )
+    return f"\nRanks within each league: {LEAGUES}.\n\n" + _markdown(header, rows)
 
 
 def _rank(row: "pd.Series[Any]") -> str:
@@ -210,3 +257,7 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
 def _cell(text: str) -> str:
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
     return " ".join(safe.split())
+
+
+if __name__ == "__main__":
+    main()

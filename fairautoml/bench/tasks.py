@@ -55,8 +55,10 @@ class Task:
         One of several ways to answer the same question; empty when there is one only. The name
         of the task ends with it.
     oracle : float or None
-        Accuracy that the best rule of its dataset has at the limit, fitted on the held-out rows
-        themselves (a sweep of pools finds it); normalised accuracies are shares of the way there.
+        Accuracy at the limit of the best deterministic thresholds on the scores of this library's
+        ensemble, fitted on the held-out rows themselves (a sweep of pools finds it): a mark, no
+        bound, as other scores and rules that draw lots may pass it. Normalised accuracies are
+        shares of the way there.
 
     Raises
     ------

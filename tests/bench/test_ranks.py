@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.ranks import ranks, strict_fair_accuracy
+from fairautoml.bench.ranks import ranks, strict_fair_accuracy, versus
 from fairautoml.bench.tables import ranks_page
 
 
@@ -42,6 +42,12 @@ def test_a_model_that_misses_its_limit_is_worth_the_majority():
     assert np.isnan(found[4])
 
 
+def test_a_run_that_failed_is_worth_the_majority_of_its_rows():
+    cells = [cell("q", "a", 0, 0.9, outcome="failed"), cell("q", "b", 0, 0.8)]
+    assert strict_fair_accuracy(pd.DataFrame(cells)).tolist() == [0.6, 0.8]
+    assert ranked(*cells)["strict_fair_accuracy"].to_dict() == {"b": 0.8, "a": 0.6}
+
+
 def test_the_mean_rank_is_over_blocks_and_ties_are_shared():
     found = ranked(
         cell("q", "a", 0, 0.9), cell("q", "b", 0, 0.8),
@@ -53,6 +59,31 @@ def test_the_mean_rank_is_over_blocks_and_ties_are_shared():
     assert found.loc["b", "rank"] == pytest.approx((2 + 1 + 1.5 + 2) / 4)
     assert found.index.tolist() == ["a", "b"]
     assert found["blocks"].tolist() == [4, 4]
+    assert found["questions"].tolist() == [2, 2]
+
+
+def test_a_question_with_many_seeds_weighs_no_more_than_one_with_few():
+    found = ranked(
+        *(cell("many", v, s, 0.9 - (v == "b") / 10) for s in range(10) for v in "ab"),
+        *(cell(q, v, 0, 0.9 - (v == "a") / 10) for q in ("few", "other") for v in "ab"),
+    )
+    assert found["rank"].to_dict() == pytest.approx({"a": 5 / 3, "b": 4 / 3})
+
+
+def test_seeds_of_one_question_do_not_make_an_interval_narrow():
+    few, many = (
+        ranked(
+            *(
+                cell(q, v, s, 0.9 - (v == worse) / 10)
+                for q, worse in (("p", "a"), ("q", "b"), ("r", "b"))
+                for s in range(n_seeds)
+                for v in "ab"
+            )
+        )
+        for n_seeds in (1, 20)
+    )
+    for table in (few, many):
+        assert (table["rank_high"] - table["rank_low"]).tolist() == [1, 1]
 
 
 def test_the_interval_holds_the_mean_and_is_a_point_when_all_blocks_agree():
@@ -118,6 +149,36 @@ def test_the_normalized_accuracy_is_0_for_the_majority_and_1_for_the_oracle():
         cell("p", "a", 0, 0.8), cell("p", "b", 0, 0.8), cell("p", "c", 0, 0.8),
     )  # fmt: skip
     assert found["normalized"].to_dict() == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.0})
+
+
+def test_where_the_oracle_is_hardly_above_the_majority_nothing_is_normalized():
+    found = ranked(
+        cell("q", "a", 0, 0.9) | {"oracle": 0.9}, cell("q", "b", 0, 0.75) | {"oracle": 0.9},
+        cell("p", "a", 0, 0.55) | {"oracle": 0.605}, cell("p", "b", 0, 0.6) | {"oracle": 0.605},
+    )  # fmt: skip
+    assert found["normalized"].to_dict() == pytest.approx({"a": 1.0, "b": 0.5})
+
+
+def test_ours_is_compared_block_by_block_and_so_is_ours_with_a_smaller_budget():
+    budgets = {"ours": 30.0, "tenth": 3.0, "theirs": 30.0}
+    accuracies = {"ours": 0.9, "tenth": 0.85, "theirs": 0.8}
+    cells = [
+        cell(q, v, s, accuracies[v] + shift)
+        | {"search.time_budget": budgets[v], "system": v if v == "theirs" else None}
+        for q, shift in (("p", 0.0), ("q", -0.2))
+        for s in range(2)
+        for v in budgets
+    ]
+    found = versus(pd.DataFrame(cells)).set_index(["reference", "variant"])
+    assert found["difference"].round(6).to_dict() == {
+        ("ours", "ours"): 0.0, ("ours", "tenth"): -0.05, ("ours", "theirs"): -0.1,
+        ("tenth", "ours"): 0.05, ("tenth", "tenth"): 0.0, ("tenth", "theirs"): -0.05,
+    }  # fmt: skip
+    assert found.loc[("ours", "theirs"), ["low", "high"]].tolist() == pytest.approx([-0.1, -0.1])
+
+
+def test_without_other_systems_nothing_is_compared():
+    assert versus(pd.DataFrame([cell("q", v, 0, 0.9) for v in "ab"])).empty
 
 
 def test_without_an_oracle_nothing_is_normalized():

@@ -37,3 +37,21 @@ def test_a_curve_ends_at_nought_where_its_search_was_the_best_whatever_is_served
     assert seen["best"][-1][1] == 0
     assert seen["best"][0][1] == pytest.approx(-0.1)
     assert seen["other"][-1][1] == pytest.approx(-0.1)
+
+
+def test_a_search_without_anything_feasible_yet_is_worth_the_majority(tmp_path):
+    cells = [
+        cell("best", [(1, 0.7, True), (8, 0.8, True)], 0.8) | {"holdout.majority": 0.6},
+        cell("never", [(2, 0.9, False)], 0.9) | {"holdout.majority": 0.6},
+    ]
+    pd.DataFrame(cells).to_csv(tmp_path / "cells.csv")
+    (tmp_path / "manifest.json").write_text('{"sweep": "s"}')
+    with pytest.MonkeyPatch.context() as patch:
+        seen = {}
+        patch.setattr(
+            "fairautoml.bench.report.sweep_page",
+            lambda view: str(seen.update({one.name: one.points for one in view.curves})),
+        )
+        write_report(tmp_path)
+    assert {round(value, 6) for _, value in seen["never"]} == {-0.2}
+    assert seen["best"][0][1] == pytest.approx(-0.2)

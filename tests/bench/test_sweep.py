@@ -17,6 +17,7 @@ from fairautoml.bench.cells import Cell, CellRecord, budget_of, flatten, read_re
 from fairautoml.bench.dispatch import run_any
 from fairautoml.bench.report import write_report
 from fairautoml.bench.sweep import SweepOutcome, Way, in_turns, run_sweep
+from fairautoml.bench.tables import main as tables_anew
 from fairautoml.bench.tables import page, summarize
 from fairautoml.bench.tasks import Task, read_sweep
 from fairautoml.cli import _parser
@@ -170,6 +171,52 @@ def test_a_dataset_that_is_not_here_does_not_stop_the_others(bench):
     assert bench.run().n_cells == 4
     kept = json.loads((bench.out / "manifest.json").read_text())
     assert kept["data"]["nowhere"].startswith("unavailable: no dataset is called 'nowhere'")
+
+
+def test_every_cell_says_by_which_commit_and_when_it_was_made(bench):
+    bench.run()
+    kept = json.loads((bench.out / "manifest.json").read_text())
+    commit = kept["git_commit"]
+    expected = f"{commit}-dirty" if commit and kept["git_changed"] else commit
+    assert {value if isinstance(value, str) else None for value in bench.cells["git_commit"]} == {
+        expected
+    }
+    assert (bench.cells["started"] >= kept["started"]).all()
+
+
+def test_the_manifest_of_a_resumed_sweep_lists_its_earlier_runs(bench):
+    bench.run()
+    first = json.loads((bench.out / "manifest.json").read_text())
+    assert first["earlier"] == []
+    for n_earlier in (1, 2):
+        bench.run(resume=True)
+        kept = json.loads((bench.out / "manifest.json").read_text())
+        assert len(kept["earlier"]) == n_earlier
+        assert kept["earlier"][0]["started"] == first["started"]
+        assert kept["earlier"][0]["packages"] == first["packages"]
+
+
+def test_a_sweep_is_not_resumed_on_other_data(bench):
+    bench.run()
+    path = bench.out / "manifest.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"data": {"lending": "content:other"}}))
+    with pytest.raises(RunFolderError, match="cells of other data: lending changed since"):
+        bench.run(resume=True)
+    assert bench.n_calls == 4
+
+
+def test_the_tables_can_be_made_anew_from_the_cells_alone(bench):
+    bench.source.write_text(
+        SWEEP + "variants:\n  - {name: a}\n  - {name: b, options: ['--blind']}\n"
+    )
+    bench.run()
+    made = ("ranks.csv", "leagues.csv", "summary.csv", "summary.md")
+    before = {name: (bench.out / name).read_text() for name in made}
+    for name in made:
+        (bench.out / name).unlink()
+    assert tables_anew([str(bench.out)]) == 0
+    assert {name: (bench.out / name).read_text() for name in made} == before
 
 
 def test_a_command_that_cannot_be_started_is_refused(bench):

@@ -97,6 +97,7 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         "constraint": arguments.constraint,
         "seed": wishes.seed,
         "status": "feasible" if chosen.feasible else "no_feasible",
+        "claims": peer.constrained,
         "search": _search(answer, time.monotonic() - start, wishes.time_budget),
         "entry": {
             "learner": chosen.learner,

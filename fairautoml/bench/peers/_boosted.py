@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,11 @@ def random_search(question: Question, train: Train, *, learner: str) -> Answer:
     codes = Codes(question.X)
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     parts = parts_of(question, codes)
+
+    @cache
+    def trained_again(number: int) -> list[Predict]:
+        return train(parts, parts.everything, _chance(question, number))
+
     offers: list[Offer] = []
     number = 0
     for number in clock.trials():
@@ -180,7 +185,7 @@ def random_search(question: Question, train: Train, *, learner: str) -> Answer:
                 cells=parts.cells[parts.held],
                 decisions=np.asarray(model(parts.X[parts.held])).astype(np.int8),
             )
-            again = _again(question, codes, parts, train, number, at)
+            again = _again(codes, trained_again, number, at)
             found = offer(question, seen, again, learner=learner, seconds=clock.now())
             offers.append(found)
     return answered(offers, n_trials=number + 1)
@@ -191,13 +196,10 @@ def _chance(question: Question, number: int) -> np.random.Generator:
 
 
 def _again(
-    question: Question, codes: Codes, parts: Parts, train: Train, number: int, at: int
+    codes: Codes, trained_again: Callable[[int], list[Predict]], number: int, at: int
 ) -> Decide:
-    made: list[Predict] = []
-
     def decide(X: pd.DataFrame) -> NDArray[np.integer]:
-        if not made:
-            made.append(train(parts, parts.everything, _chance(question, number))[at])
-        return np.asarray(made[0](codes.matrix(X))).astype(np.int8)
+        model = trained_again(number)[at]
+        return np.asarray(model(codes.matrix(X))).astype(np.int8)
 
     return decide

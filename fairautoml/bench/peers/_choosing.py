@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.assembly.chances import DRAWS, Chances
 from fairautoml.assembly.choice import choose
+from fairautoml.bench.measures import LARGEST_GAP
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.judging import judge
 
@@ -85,11 +86,11 @@ def answered(
     *,
     n_trials: int,
     n_feasible: int | None = None,
-    shows_front: bool = False,
 ) -> Answer:
     """Return the answer of a user who takes the best offer that meets the constraints.
 
-    Without one, it is the offer of the smallest gap.
+    Without one, it is the offer of the smallest gap. Its front is that of all offers, whether the
+    system shows them or not.
 
     Parameters
     ----------
@@ -99,8 +100,6 @@ def answered(
         Models trained.
     n_feasible : int or None
         Those of them that met the constraints; None = one offer a trial.
-    shows_front : bool
-        Whether the offers are trade-offs for the user.
     """
     feasible = [one for one in offers if one.feasible]
     if feasible:
@@ -112,7 +111,7 @@ def answered(
         n_trials=n_trials,
         n_feasible=len(feasible) if n_feasible is None else n_feasible,
         offers=tuple(offers),
-        front=front_of(offers) if shows_front else (),
+        front=front_of(offers),
     )
 
 
@@ -157,9 +156,13 @@ def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
     Parameters
     ----------
     offers : sequence of Offer
-        Those of undefined gap are left out.
+        Those of undefined gap, and of one that no hypervolume counts, are left out.
     """
-    known = [(one.gap, -one.score, at) for at, one in enumerate(offers) if one.gap is not None]
+    known = [
+        (one.gap, -one.score, at)
+        for at, one in enumerate(offers)
+        if one.gap is not None and one.gap < LARGEST_GAP
+    ]
     best, found = np.inf, []
     for _, loss, at in sorted(known):
         if loss < best:

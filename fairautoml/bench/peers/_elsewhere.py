@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
-from fairautoml.bench.peers._choosing import Seen, answered, front_of, offer
+from fairautoml.bench.peers._choosing import Seen, answered, offer
 from fairautoml.bench.peers._environments import PINS, python_of
 from fairautoml.exceptions import NoModelError, ParameterError
 
@@ -75,7 +75,6 @@ class Elsewhere:
         return replace(
             found,
             chosen=offers[-1] if self.chooses else found.chosen,
-            front=() if self.chooses else front_of(offers),
             seconds=said["seconds"],
         )
 

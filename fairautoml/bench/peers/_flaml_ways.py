@@ -3,7 +3,7 @@
 import numpy as np
 
 from fairautoml.bench.peers import Answer, Offer, Question
-from fairautoml.bench.peers._choosing import Seen, counted
+from fairautoml.bench.peers._choosing import Seen, counted, front_of
 from fairautoml.bench.peers._flaml import Logged, Searched, decider, search
 
 NOT_A_CHOICE = "it returns one model and says nothing of others"
@@ -62,6 +62,7 @@ def of_log(found: Searched) -> Answer:
         n_trials=len(found.lines),
         n_feasible=sum(line.feasible for line in found.lines),
         offers=offers,
+        front=front_of(offers),
     )
 
 

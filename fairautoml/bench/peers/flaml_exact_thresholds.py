@@ -1,6 +1,7 @@
 """FLAML, then this library's exact threshold program on its validation scores.
 
-The difference to this library is the search alone: the rules are fitted by ``group_thresholds``.
+The rules are fitted by ``group_thresholds`` as here; the search is FLAML's, one model is served,
+and its rows are those that FLAML set aside.
 """
 
 import numpy as np
@@ -39,7 +40,7 @@ def ask(question: Question) -> Answer:
     tolerances = tolerance_grid(question.targets)
     rules = fit_rules(rows, Goal(targets=question.targets), tolerances)
     offers = [_offer(question, best, rule) for _, rule in rules if rule is not None]
-    return answered(offers, n_trials=len(found.lines), shows_front=True)
+    return answered(offers, n_trials=len(found.lines))
 
 
 def _offer(question: Question, best: ScoredModel, rule: Rule) -> Offer:

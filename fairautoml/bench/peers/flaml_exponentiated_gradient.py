@@ -1,7 +1,9 @@
 """FLAML that trains every model by fairlearn's ExponentiatedGradient: mitigate always.
 
 Every trial of LightGBM in FLAML's own space becomes a mixture of LightGBM models, after Agarwal
-et al., ICML 2018. The best one of the log that meets the constraints is the answer.
+et al., ICML 2018. fairlearn bounds how far a group is from everybody, so the gap between groups
+may be up to twice its bound: which share of the limit it is told is one more parameter of the
+space. The best one of the log that meets the constraints is the answer.
 """
 
 from functools import partial
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from fairlearn.reductions import ExponentiatedGradient
+from flaml import tune
 from flaml.automl.model import LGBMEstimator, SKLearnEstimator
 from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
@@ -23,6 +26,11 @@ from fairautoml.bench.peers._flaml import search
 from fairautoml.bench.peers._flaml_ways import of_log
 
 ROUNDS = 20
+SHARE = "bound_share"
+SHARES = (0.1, 1.0)
+"""Bounds that are tried, in units of the limit."""
+FIRST_SHARE = 0.5
+"""With it the gap between two groups cannot exceed the limit on the rows of the training."""
 
 
 def ask(question: Question) -> Answer:
@@ -42,6 +50,7 @@ class _Mixture(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(self, question: Question, **params: Any) -> None:
         self.question = question
+        self.bound = question.constraints[0].limit * params.pop(SHARE, FIRST_SHARE)
         self.params = params
 
     def fit(self, X: pd.DataFrame, y: Any, **_: Any) -> "_Mixture":
@@ -49,9 +58,9 @@ class _Mixture(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         constraint = self.question.constraints[0]
         self.codes_ = Codes(X)
         self.classes_ = np.unique(y)
-        moment = CONSTRAINTS[constraint.metric.name](difference_bound=constraint.limit)
+        moment = CONSTRAINTS[constraint.metric.name](difference_bound=self.bound)
         learner = LGBMClassifier(**{**self.params, "n_jobs": 1, "verbose": -1})
-        self.model_ = ExponentiatedGradient(learner, moment, eps=constraint.limit, max_iter=ROUNDS)
+        self.model_ = ExponentiatedGradient(learner, moment, eps=self.bound, max_iter=ROUNDS)
         with without_warnings():
             self.model_.fit(
                 self.codes_.matrix(X),
@@ -74,8 +83,9 @@ class _Learner(SKLearnEstimator):
 
     @classmethod
     def search_space(cls, data_size: Any, task: Any, **params: Any) -> Any:
-        """Return FLAML's own space of LightGBM."""
-        return LGBMEstimator.search_space(data_size, **params)  # type: ignore[no-untyped-call]
+        """Return FLAML's own space of LightGBM, and the bound."""
+        space = LGBMEstimator.search_space(data_size, **params)  # type: ignore[no-untyped-call]
+        return {**space, SHARE: {"domain": tune.uniform(*SHARES), "init_value": FIRST_SHARE}}
 
     def __init__(self, task: str = "binary", **config: Any) -> None:
         super().__init__(task, **config)  # type: ignore[no-untyped-call]

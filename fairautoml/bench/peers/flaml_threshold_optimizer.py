@@ -39,7 +39,7 @@ def ask(question: Question) -> Answer:
     shares = STRICTER if constraint.metric.name in RELAXED else (0.0,)
     with without_warnings():
         offers = [_offer(question, best, share * constraint.limit) for share in shares]
-    return answered(offers, n_trials=len(found.lines), shows_front=True)
+    return answered(offers, n_trials=len(found.lines))
 
 
 def _offer(question: Question, best: ScoredModel, tolerance: float) -> Offer:
