@@ -2,13 +2,14 @@ from collections import Counter
 
 import optuna
 import pytest
+from optuna.samplers._tpe.sampler import _split_trials
 from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, study_of, told
 
 from fairautoml.search.proposal import flat, propose
 from fairautoml.search.strategies import STRATEGIES, _parzen
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
 from fairautoml.spaces import ParamSpace, SearchSpace
-from fairautoml.trials import Status
+from fairautoml.trials import Candidate, Status
 
 
 def trials_of(strategy, state):
@@ -42,23 +43,45 @@ def test_every_completed_trial_carries_every_constraint():
     assert all(set(trial.constraints) == {"constraint_0", "constraint_1"} for trial in complete)
 
 
-def test_a_trial_without_success_is_forgotten():
+def test_a_trial_that_was_cut_off_from_outside_is_forgotten():
     strategy = OptunaTPE(SPACE, 0, ())
-    statuses = [s for s in Status if s not in {Status.SUCCESS, Status.PRUNED}]
-    for status in statuses:
+    for status in (Status.LOST, Status.STOPPED, Status.NO_SPACE):
         strategy.tell(failed(strategy.ask(), status))
-    strategy.tell(told(strategy.ask(), value=None))
-    strategy.tell(told(strategy.ask(), value=float("nan")))
     strategy.tell(told(strategy.ask(), value=0.5))
     trials = study_of(strategy).get_trials()
     drawn = [t for t in trials if t.state is not optuna.trial.TrialState.FAIL]
     assert [trial.values for trial in drawn] == [[0.5]]
 
 
-def test_a_pruned_trial_is_known_to_be_worse_than_every_other():
+def test_a_trial_without_a_value_is_known_to_be_worse_than_every_other():
     strategy = OptunaTPE(SPACE, 0, ())
-    strategy.tell(failed(strategy.ask(), Status.PRUNED))
-    assert len(trials_of(strategy, optuna.trial.TrialState.PRUNED)) == 1
+    statuses = (Status.FAILED, Status.TIMEOUT, Status.MEMOUT, Status.CRASHED, Status.PRUNED)
+    for status in statuses:
+        strategy.tell(failed(strategy.ask(), status))
+    strategy.tell(told(strategy.ask(), value=None))
+    strategy.tell(told(strategy.ask(), value=float("nan")))
+    strategy.tell(told(strategy.ask(), value=-9.0, violations=(99.0,)))
+    assert len(trials_of(strategy, optuna.trial.TrialState.PRUNED)) == len(statuses) + 2
+    done = (optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE)
+    (best,), _ = _split_trials(study_of(strategy), study_of(strategy).get_trials(states=done), 1)
+    assert best.values == [-9.0]
+
+
+@pytest.mark.parametrize("name", ["optuna_tpe", "optuna_motpe"])
+def test_a_learner_that_always_fails_is_drawn_less_often_than_the_others(name):
+    space = SearchSpace(learners={part: ParamSpace(name=part) for part in "abcdef"})
+    first = [Candidate(learner=part) for part in "abcdef"]
+    strategy = STRATEGIES.get(name)(space, 0, first)
+    found = Counter()
+    for number in range(40):
+        candidate = strategy.ask()
+        found[candidate.learner] += number >= _parzen.STARTUP_TRIALS
+        if candidate.learner == "f":
+            strategy.tell(failed(candidate))
+        else:
+            value = 0.8 - ord(candidate.learner) / 1000
+            strategy.tell(told(candidate, value=value, violations=(-0.01,)))
+    assert found["f"] < found.total() / len(first)
 
 
 @pytest.mark.parametrize("name", ["optuna_tpe", "optuna_motpe"])

@@ -42,14 +42,24 @@ def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_to
     ]
 
 
-def test_a_failed_trial_keeps_no_value_and_an_unknown_gap_is_infeasible():
+def test_a_failed_trial_and_an_unknown_gap_are_infeasible():
     strategy = OptunaMOTPE(TOY, 0, ())
-    strategy.tell(failed(strategy.ask()))
+    for status in (Status.FAILED, Status.PRUNED):
+        strategy.tell(failed(strategy.ask(), status))
     strategy.tell(told(strategy.ask(), value=0.9, violations=(math.inf,)))
     strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
     complete = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-    assert [trial.values[0] for trial in complete] == [0.9, 0.7]
+    assert len(complete) == 4
+    assert [trial.constraints["constraint_0"] for trial in complete] == [math.inf] * 3 + [-0.01]
     assert [trial.values[0] for trial in study_of(strategy).best_trials] == [0.7]
+
+
+def test_without_constraints_a_failed_trial_is_infeasible_all_the_same():
+    strategy = OptunaMOTPE(TOY, 0, ())
+    lost = told(strategy.ask(), value=None, violations=(), status=Status.FAILED)
+    strategy.tell(lost)
+    strategy.tell(told(strategy.ask(), value=-3.0, violations=()))
+    assert [trial.values[0] for trial in study_of(strategy).best_trials] == [-3.0]
 
 
 def test_a_search_without_constraints_has_a_constant_second_objective():

@@ -37,10 +37,17 @@ MOST_REMEMBERED = 1000
 KEPT_OF_EACH = 250
 """Best and newest results that it keeps when it has to forget."""
 
+NO_FAULT_OF_ITS_OWN = frozenset({Status.LOST, Status.STOPPED, Status.NO_SPACE})
+"""Ends that say nothing about the candidate."""
+
+WORST = 1e9
+"""What a failure is told as under several objectives; finite, and never compared: as it is also
+told to be infinitely far from feasible, it comes after everything that is not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a trial ended, as Optuna hears it; ``values`` is empty unless it is complete."""
+    """How a trial ended, as Optuna hears it; ``values`` is empty unless it is told as complete."""
 
     state: TrialState
     values: tuple[float, ...]
@@ -107,7 +114,7 @@ class Memory:
             self._show(self._study, row)
 
     def settle(self, number: int, outcome: Outcome) -> None:
-        """Take in how a proposal ended; a failure is forgotten at once."""
+        """Take in how a proposal ended; one that was cut off from outside is forgotten at once."""
         row = self._rows[number]
         if self._study is not None and row.running is not None:
             _end(self._study, row.running, outcome)
@@ -219,7 +226,7 @@ class ParzenStrategy:
         self._enter(candidate, parts)
 
     def tell(self, told: Told) -> None:
-        """Take in value and constraints; a broken trial is forgotten."""
+        """Take in value and constraints; what failed counts as worse than all that did not."""
         key = told.trial.candidate.key
         waiting = self._open.get(key)
         if waiting is None:
@@ -273,13 +280,26 @@ class ParzenStrategy:
         values: tuple[float, ...] = ()
         if told.status is Status.SUCCESS and told.value is not None:
             values = tuple(float(value) for value in self._objectives(told.value, told))
-        # Optuna cannot prune with several objectives.
-        prunes = told.status is Status.PRUNED and len(self._directions) == 1
-        state = TrialState.PRUNED if prunes else TrialState.FAIL
         if values and not any(map(math.isnan, values)):
             state = TrialState.COMPLETE
-        kept = values if state is TrialState.COMPLETE else ()
-        return Outcome(state=state, values=kept, violations=told.violations)
+            return Outcome(state=state, values=values, violations=told.violations)
+        return self._failure(told)
+
+    def _failure(self, told: Told) -> Outcome:
+        """Return what a trial without a value is told as.
+
+        Optuna draws by complete, pruned and running trials alone. An arm that always fails, and of
+        which nothing is known, would be drawn more often than the best one: where nothing has been
+        seen, both densities are those of the prior, and all others have been seen to be bad.
+        """
+        if told.status in NO_FAULT_OF_ITS_OWN:
+            return Outcome(state=TrialState.FAIL, values=(), violations=told.violations)
+        violations = tuple(math.inf for _ in told.violations) or (math.inf,)
+        if len(self._directions) == 1:
+            return Outcome(state=TrialState.PRUNED, values=(), violations=violations)
+        # Optuna cannot prune with several objectives.
+        values = tuple(-WORST if way == "maximize" else WORST for way in self._directions)
+        return Outcome(state=TrialState.COMPLETE, values=values, violations=violations)
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
