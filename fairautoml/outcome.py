@@ -31,7 +31,7 @@ from fairautoml.exceptions import (
     NoModelError,
 )
 from fairautoml.keeping import Keeper
-from fairautoml.leaderboard import Leaderboard
+from fairautoml.leaderboard import Leaderboard, pareto_front
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.options import Wishes
@@ -201,10 +201,13 @@ def conduct(
             finish = replace(finish, end=max(finish.end, time.monotonic() + FINISH_SECONDS))
         assembled = assemble(plan, history, artifacts, finish)
         pool = make_pool(assembled, plan, artifacts, retrain=retrain)
+        # Forests are large, and what is neither on the front nor good enough for an ensemble
+        # cannot be chosen any more, however long the run goes on. That an ensemble beats an entry
+        # is no reason to drop it: the run may go on without that ensemble.
+        front = {entry.trial_key for entry in pareto_front(history.entries)}
+        kept = {*pool.bags, *assembled.library, *front}
         for result in history.results:
-            # Forests are large, and what is neither on the front nor good enough for an ensemble
-            # cannot be chosen any more, however long the run goes on.
-            if result.trial.key not in {*pool.bags, *assembled.library}:
+            if result.trial.key not in kept:
                 artifacts.drop_models(result.trial.key)
     return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
 

@@ -21,7 +21,7 @@ from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.execution._first_here import FirstHere
 from fairautoml.execution._replay import Replay
 from fairautoml.execution.serial import SerialExecutor
-from fairautoml.leaderboard import best_of
+from fairautoml.leaderboard import best_of, pareto_front
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
 from fairautoml.search.light_start import Light, LightStart
@@ -286,14 +286,20 @@ def _valid(
 ) -> dict[int, Record]:
     """Return what need not be run again, by number, in the order told.
 
-    A trial that only the end of the run cut off may now have more time, and one whose scores were
-    lost gives the same scores again.
+    A trial that only the end of the run cut off may now have more time, and one whose scores (or
+    models, if they may be served) were lost gives the same again.
     """
+    ended = [record for record in past if not record.cut_off]
+    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
+    lost = {key for key in front if not artifacts.has_models(key)}
+
+    def whole(key: str) -> bool:
+        return key not in lost and artifacts.has_all_scores(key, shape)
+
     return {
         record.result.trial.number: record
-        for record in past
-        if not record.cut_off
-        and (not record.entries or artifacts.has_all_scores(record.result.trial.key, shape))
+        for record in ended
+        if not record.entries or whole(record.result.trial.key)
     }
 
 
@@ -302,9 +308,8 @@ def _judged(result: TrialResult, artifacts: Artifacts, problem: Problem, seconds
     entries: tuple[Entry, ...] = ()
     if result.status is Status.SUCCESS:
         entries = expand(result, artifacts.scores(result.trial.key), problem)
-    return Record(
-        result=result, told=_told(result, entries, problem), entries=entries, seconds=seconds
-    )
+    told = _told(result, entries, problem)
+    return Record(result=result, told=told, entries=entries, seconds=seconds)
 
 
 def _progress(history: History, seconds_left: float | None) -> Progress:
@@ -371,11 +376,13 @@ def terms_of(plan: RunPlan) -> Terms:
 
 
 def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:
+    """Say how a trial did; one that trained but has no entry (an undefined objective) failed."""
     best = best_of(entries)
     plain = next((entry for entry in entries if entry.mitigator == "none"), None)
+    undefined = best is None and result.status is Status.SUCCESS
     return Told(
         trial=result.trial,
-        status=result.status if best is not None else _broken(result.status),
+        status=Status.FAILED if undefined else result.status,
         value=None if best is None else best.value,
         violations=_violations(best, problem),
         seconds=result.seconds,
@@ -391,8 +398,3 @@ def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
     if entry is None or entry.constant:
         return tuple(np.inf for _ in problem.goal.targets)
     return tuple(measure.gap - measure.limit for measure in entry.measures)
-
-
-def _broken(status: Status) -> Status:
-    """Call a trial failed that trained but has no entry (an undefined objective)."""
-    return Status.FAILED if status is Status.SUCCESS else status

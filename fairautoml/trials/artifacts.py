@@ -99,6 +99,10 @@ class Artifacts:
         """Whether the score column of a trial is there; models are older than scores."""
         return (self.folder / "scores" / f"{key}.npy").is_file()
 
+    def has_models(self, key: str) -> bool:
+        """Whether the fold models of a trial are there."""
+        return (self.folder / "models" / f"{key}.joblib").is_file()
+
     def has_all_scores(self, key: str, shape: tuple[int, ...]) -> bool:
         """Whether the score column of a trial is there and was not cut off.
 

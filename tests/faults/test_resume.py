@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, outcome
 from fairautoml.exceptions import (
     ModelCorruptError,
     NoFeasibleModelWarning,
@@ -269,3 +270,31 @@ def test_a_folder_of_a_run_that_never_began_is_used_without_being_asked(tmp_path
     folder.write_json("config.json", {})
     folder.close()
     assert fit(tmp_path / "run").summary_["n_trials"] == 4
+
+
+def test_lost_models_that_may_be_served_are_trained_again(run):
+    before = fit(run, resume=True)
+    for path in (run / "models").iterdir():
+        path.unlink()
+    again = fit(run, resume=True)
+    assert again.best_entry_.rule == before.best_entry_.rule
+    assert len(again.trials_) == len(before.trials_)
+
+
+@pytest.mark.filterwarnings("ignore::fairautoml.exceptions.FairAutoMLWarning")
+def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_without_it(
+    tmp_path, monkeypatch
+):
+    real = outcome.assemble
+
+    def beaten(*args):
+        made = real(*args)
+        worst = min(made.entries, key=lambda entry: entry.value)
+        return replace(made, best=worst, entries=(worst,), library=frozenset())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outcome, "assemble", beaten)
+        fit(tmp_path / "run")
+    trained = []
+    fit(tmp_path / "run", assemble=False, resume=True, on_progress=trained.append)
+    assert trained == []
