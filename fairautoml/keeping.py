@@ -22,7 +22,7 @@ from fairautoml.store import RunFolder
 from fairautoml.store.database import Address, Database, corrupt, server_url, shown, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash, text_hash
 from fairautoml.store.mirror import Mirror, Shown
-from fairautoml.store.run_folder import STUDY, library_version, read_json
+from fairautoml.store.run_folder import LIBRARIES, STUDY, library_version, read_json
 from fairautoml.store.study import Past, Record, Study, read_past
 from fairautoml.summary import describe_candidate, describe_entry
 from fairautoml.trials import Artifacts
@@ -339,10 +339,8 @@ def _fingerprint(plan: RunPlan) -> dict[str, str]:
     """Return what must be the same for a run to be resumed: hashes, and names in clear.
 
     Budget, executor and number of workers are free: they change how far a run comes and how fast.
+    Versions count, as another one may give another model from the same trial.
     """
-    # Before 1.0 a minor version may change what a trial gives.
-    version = library_version("fairautoml").split(".")
-    same = version[: 2 if version[0] == "0" else 1]
     problem, data = plan.problem, plan.problem.dataset
     hashes = {
         "X": content_hash(data.X),
@@ -363,8 +361,14 @@ def _fingerprint(plan: RunPlan) -> dict[str, str]:
         "strategy": plan.strategy,
         "allocator": plan.allocator,
         "random_state": str(plan.seed),
-        "fairautoml": ".".join(same),
+        **{name: _series(library_version(name)) for name in LIBRARIES},
     }
+
+
+def _series(version: str) -> str:
+    """Return what must not change: the major version, and before 1.0 the minor one too."""
+    parts = version.split(".")
+    return ".".join(parts[: 2 if parts[0] == "0" else 1])
 
 
 def _line(record: Record, plan: RunPlan) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
     Parameters
     ----------
     before, now : mapping of str to str
-        Fingerprints: a short value or a hash by name of the part.
+        Fingerprints: a short value or a hash by name of the part. A part that ``before`` lacks was
+        not looked at by the version that wrote it, and is not compared.
     folder : str
         Run folder, for the message.
 
@@ -48,9 +49,9 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
         A part differs; the message names all that do.
     """
     differing = [
-        _difference(name, before.get(name), now.get(name))
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
+        _difference(name, before[name], now.get(name))
+        for name in sorted(before)
+        if before[name] != now.get(name)
     ]
     if differing:
         msg = (
@@ -60,7 +61,7 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
         raise ResumeMismatchError(msg)
 
 
-def _difference(name: str, before: str | None, now: str | None) -> str:
+def _difference(name: str, before: str, now: str | None) -> str:
     """Say what differs: values where people can read them, else only that they do."""
     hashes = any(value is not None and value.startswith("#") for value in (before, now))
     return f"other {name}" if hashes else f"{name} {before!r}, now {now!r}"

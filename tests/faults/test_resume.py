@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml import FairAutoML, outcome
+from fairautoml import FairAutoML, keeping, outcome
 from fairautoml.exceptions import (
     ModelCorruptError,
     NoFeasibleModelWarning,
@@ -27,6 +27,7 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.store import RunFolder
+from fairautoml.store.run_folder import LIBRARIES
 from quick_fits import few_people, quick
 
 TESTS = Path(__file__).parents[1]
@@ -109,6 +110,22 @@ def test_another_search_is_refused_and_the_folder_stays_as_it_is(run, changes, n
     before = bytes_of(run)
     with pytest.raises(ResumeMismatchError, match=named):
         fit(run, resume=True, **changes)
+    assert bytes_of(run) == before
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_another_major_version_of_a_library_is_refused(run, monkeypatch, library):
+    before = bytes_of(run)
+    real = keeping.library_version
+
+    def other(name):
+        major, *rest = real(name).split(".")
+        return ".".join([str(int(major) + 1), *rest] if name == library else [major, *rest])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "library_version", other)
+        with pytest.raises(ResumeMismatchError, match=rf"{library} '.*', now '.*Nothing was"):
+            fit(run, resume=True)
     assert bytes_of(run) == before
 
 

@@ -211,6 +211,12 @@ def test_a_mismatch_names_every_part_that_differs():
         check_same(PRINT, now, "run")
 
 
+def test_a_part_that_an_older_version_did_not_look_at_is_not_compared():
+    check_same(PRINT, {**PRINT, "numpy": "2"}, "run")
+    with pytest.raises(ResumeMismatchError, match="numpy '2', now '3'"):
+        check_same({**PRINT, "numpy": "2"}, {**PRINT, "numpy": "3"}, "run")
+
+
 def test_a_hash_of_content_knows_type_and_order():
     assert content_hash([1, 2]) == content_hash([1, 2])
     assert len({content_hash(value) for value in ([1, 2], [2, 1], (1, 2), [1.0, 2.0])}) == 4
