@@ -18,7 +18,7 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
 from fairautoml.evaluation.fold_rows import FoldRows
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
-from fairautoml.evaluation.rivalry import FEWEST_FOLDS, too_far
+from fairautoml.evaluation.rivalry import ENOUGH_ROWS, FEWEST_FOLDS, too_far
 from fairautoml.exceptions import StorageFullError
 from fairautoml.mitigators import Target
 from fairautoml.tasks import TASKS
@@ -178,9 +178,10 @@ class Objective:
         done: int,
     ) -> str:
         """Return why the trial goes no further after these folds, empty when it does."""
-        if done < FEWEST_FOLDS or done == trial.budget.folds:
-            return ""
         rows = self.folds < done
+        too_early = done < FEWEST_FOLDS and rows.sum() < ENOUGH_ROWS
+        if too_early or done == trial.budget.folds:
+            return ""
         reason = too_far(losses[rows], rival[rows], self.dataset.weight[rows])
         return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
 

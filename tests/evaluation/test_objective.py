@@ -308,6 +308,16 @@ def test_a_trial_far_behind_its_rival_stops_after_two_folds(
     assert result.fold_log_loss == plain.fold_log_loss[:2]
 
 
+def test_a_first_fold_of_many_rows_is_enough_to_stop_a_trial(
+    objective, rival, learners, monkeypatch
+):
+    monkeypatch.setattr("fairautoml.evaluation.objective.ENOUGH_ROWS", 30)
+    monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
+    result = objective(replace(trial_of("predicts"), rival=rival))
+    assert result.status is Status.PRUNED
+    assert "stopped after 1 of 3 folds: its loss" in result.error
+
+
 def test_a_stopped_trial_writes_nothing(objective, rival, learners, monkeypatch):
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     before = sorted(objective.artifacts.folder.rglob("*"))
