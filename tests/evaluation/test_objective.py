@@ -14,6 +14,7 @@ from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import LONGEST_ERROR, Objective, refit
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.learners import LEARNERS, Learner
+from fairautoml.mitigators import MITIGATORS
 from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
 
 FOREST = Candidate(
@@ -220,6 +221,20 @@ def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(objectiv
     assert result.status is Status.TIMEOUT
     assert "1 of 3 folds took" in result.error
     assert 0.12 <= result.seconds < 0.36
+
+
+def test_a_mitigation_that_keeps_its_deadlines_is_given_all_its_folds(
+    objective, learners, monkeypatch
+):
+    def train(rows, fit_base, params, seed):
+        model = fit_base(rows)
+        time.sleep(max(0.0, fit_base.seconds_left()) + 0.02)
+        return model
+
+    slow = replace(MITIGATORS.get("reweighing"), name="slow", train=train)
+    monkeypatch.setitem(MITIGATORS._loaded, "slow", slow)
+    result = objective(trial_of(Candidate(learner="seen", mitigation="slow"), seconds=1.2))
+    assert (result.status, result.error) == (Status.SUCCESS, "")
 
 
 def test_a_trial_without_any_time_does_not_start(objective, learners):
