@@ -27,6 +27,10 @@ from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, 
 LONGEST_ERROR = 2000
 """Characters kept of a learner's error message."""
 
+LATER_FOLDS = 0.8
+"""What the other folds of a trial cost at the least, in times of those done so far: the first ones
+also bring encoding and binning, which are kept."""
+
 FOLD_SHARE = 0.9
 """Part of its share of the time by which a mitigation should be done with a fold: it looks at the
 clock between trainings, and the last fold must not pay for it when the last training takes longer.
@@ -215,17 +219,18 @@ def refit(
 
 
 def _check_time(trial: Trial, start: float, *, done: int) -> None:
-    """Stop before a fold that will not end in time, judged by the folds done so far.
+    """Stop a trial that will not end in time: nothing is kept of one that lacks a fold.
 
-    A mitigation fits its work into the time that a fold is given, so what it took so far says
-    nothing.
+    The folds to come are judged by those that are done. A mitigation fits its work into the time
+    that a fold is given, so what it took so far says nothing.
     """
     seconds = trial.budget.seconds
     if seconds is None:
         return
     used, expected = time.monotonic() - start, 0.0
     if done and trial.candidate.mitigation == "none":
-        expected = used / done
+        # The next fold is never taken to be cheaper, as not every executor can interrupt it.
+        expected = used / done * max(1.0, LATER_FOLDS * (trial.budget.folds - done))
     if used + expected > seconds:
         msg = f"{done} of {trial.budget.folds} folds took {used:.1f} s of {seconds:.1f} s"
         raise OutOfTimeError(msg)

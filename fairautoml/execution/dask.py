@@ -19,7 +19,7 @@ from typing import Any
 
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import Limits
-from fairautoml.execution.serial import seconds_until
+from fairautoml.execution.serial import as_asked, seconds_until
 from fairautoml.trials import Status, Trial, TrialResult
 
 try:
@@ -135,7 +135,7 @@ class DaskExecutor:
             answer, reason = self._attempt(freight, replace(trial, budget=budget))
             if answer is not None:
                 freight.unload(answer)
-                return replace(answer.result, trial=trial)
+                return as_asked(answer.result, trial, budget)
             logger.info("trial %d, attempt %d: %s", trial.number, attempt + 1, reason)
         return TrialResult(trial=trial, status=Status.LOST, error=f"{reason}, {ATTEMPTS} times")
 

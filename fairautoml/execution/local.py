@@ -17,7 +17,7 @@ from fairautoml.execution._hiring import Hiring
 from fairautoml.execution._memory import fair_share_mb
 from fairautoml.execution._supervisor import Cap, Supervisor, less
 from fairautoml.execution._worker import Worker, pack
-from fairautoml.execution.serial import seconds_until
+from fairautoml.execution.serial import as_asked, seconds_until
 from fairautoml.trials import Budget, Status, Trial, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class LocalExecutor:
 
     def _run(self, packed: bytes, trial: Trial) -> TrialResult:
         start = time.monotonic()
-        budget = seconds_until(trial.budget, self._deadline)
+        budget = allowed = seconds_until(trial.budget, self._deadline)
         if self._closing.is_set() or _is_spent(budget):
             return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
         result = self._attempt(packed, replace(trial, budget=budget), self._idle_worker(packed))
@@ -94,7 +94,7 @@ class LocalExecutor:
             if not self._closing.is_set() and not _is_spent(budget):
                 logger.info("trial %d is run again: %s", trial.number, result.error)
                 result = self._attempt(packed, replace(trial, budget=budget), None)
-        return replace(result, trial=trial)
+        return as_asked(result, trial, allowed)
 
     def _attempt(self, packed: bytes, trial: Trial, worker: Worker | None) -> TrialResult:
         """Run the trial on the worker, on a new one without."""

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import Limits
-from fairautoml.trials import Budget, Trial, TrialResult
+from fairautoml.trials import Budget, Status, Trial, TrialResult
 
 
 class SerialExecutor:
@@ -34,7 +34,7 @@ class SerialExecutor:
         future: Future[TrialResult] = Future()
         allowed = replace(trial, budget=seconds_until(trial.budget, self._deadline))
         result = objective(allowed)
-        future.set_result(replace(result, trial=trial))
+        future.set_result(as_asked(result, trial, allowed.budget))
         return future
 
     def now(self) -> float:
@@ -65,6 +65,27 @@ def seconds_until(budget: Budget, deadline: float | None) -> Budget:
         return budget
     left = max(0.0, deadline - time.monotonic())
     return replace(budget, seconds=left if budget.seconds is None else min(left, budget.seconds))
+
+
+def as_asked(result: TrialResult, trial: Trial, allowed: Budget) -> TrialResult:
+    """Return the result under the trial that was asked for.
+
+    One that the end of the run stopped before its own limit did is recorded without that limit:
+    when the run goes on with more time, it has its turn again.
+
+    Parameters
+    ----------
+    result : TrialResult
+        Of the trial as it ran.
+    trial : Trial
+        As it was asked for.
+    allowed : Budget
+        What was left for it when it began.
+    """
+    own, left = trial.budget.seconds, allowed.seconds
+    if result.status is Status.TIMEOUT and own is not None and left is not None and left < own:
+        trial = replace(trial, budget=replace(trial.budget, seconds=None))
+    return replace(result, trial=trial)
 
 
 EXECUTOR = SerialExecutor

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from fairautoml.execution import Limits
+from fairautoml.execution.serial import as_asked
 from fairautoml.trials import Status, Trial, TrialResult
 
 
@@ -40,11 +41,12 @@ class VirtualExecutor:
         worker = min(range(self.n_workers), key=self._free.__getitem__)
         start = max(self._clock, self._free[worker])
         seconds = self._allowed(trial, start)
-        result = objective(replace(trial, budget=replace(trial.budget, seconds=seconds)))
-        result = replace(result, trial=trial)
+        allowed = replace(trial.budget, seconds=seconds)
+        result = objective(replace(trial, budget=allowed))
         if seconds is not None and result.seconds > seconds:
             error = f"ended after {seconds:.1f} s; it would take {result.seconds:.1f} s"
             result = TrialResult(trial=trial, status=Status.TIMEOUT, seconds=seconds, error=error)
+        result = as_asked(result, trial, allowed)
         future: Future[TrialResult] = Future()
         future.set_result(result)
         self._free[worker] = self._ends[future] = start + result.seconds

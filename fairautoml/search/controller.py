@@ -5,7 +5,8 @@ Everything it knows is in its arguments. It sees candidates and results, never a
 
 import logging
 import time
-from collections import deque
+from bisect import insort
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,10 @@ LAG = 8
 So an adaptive strategy sees the same history whatever the number of workers; more than LAG workers
 find nothing to do. A time budget has no such limit.
 """
+
+SHARE_OF_REST, TIMES_THE_USUAL = 1 / 3, 10.0
+"""Under a time budget a search trial may take that share of what is left, or that many times the
+median of those like it that succeeded, whichever is more."""
 
 POLL_SECONDS = 0.5
 """How often the clock is looked at while trials run."""
@@ -89,6 +94,41 @@ class Rivals:
 
 
 @dataclass(slots=True)
+class Caps:
+    """What a search trial may take of a time budget, so that one that hangs does not take it all.
+
+    As long as none of its sample size and mitigation has succeeded, a trial may take all that is
+    left: in a run that is short for its table it is the only full one. Nothing is capped without a
+    time budget: what a trial gives must not depend on the machine there.
+    """
+
+    _known: defaultdict[tuple[float, str], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def learn(self, told: Told) -> None:
+        """Take in a result; the first trial needs no training, so it says nothing."""
+        if told.status is Status.SUCCESS and told.trial.number > 0:
+            insort(self._known[_kind(told.trial)], told.seconds)
+
+    def on(self, trial: Trial, seconds_left: float | None) -> Trial:
+        """Return the trial, with a limit when it may not take all that is left."""
+        known = self._known[_kind(trial)]
+        if seconds_left is None or not known or trial.origin is not Origin.SEARCH:
+            return trial
+        usual = known[len(known) // 2]
+        most = max(SHARE_OF_REST * seconds_left, TIMES_THE_USUAL * usual)
+        own = trial.budget.seconds
+        if most >= (seconds_left if own is None else own):
+            return trial
+        return replace(trial, budget=replace(trial.budget, seconds=most))
+
+
+def _kind(trial: Trial) -> tuple[float, str]:
+    return trial.budget.sample_fraction, trial.candidate.mitigation
+
+
+@dataclass(slots=True)
 class Overhead:
     """Seconds that the loop itself took, on the machine's clock."""
 
@@ -130,6 +170,7 @@ class Search:
     _settled: dict[int, Told] = field(default_factory=dict)
     _proposed: dict[int, Candidate] = field(default_factory=dict)
     _rivals: Rivals = field(default_factory=Rivals)
+    _caps: Caps = field(default_factory=Caps)
 
     def run(self) -> bool:
         """Search until the budget is spent; returns False when the user interrupted it.
@@ -177,17 +218,14 @@ class Search:
                 proposed.append(candidate)
             return candidate
 
-        trial = self.allocator.next_trial(
-            ask,
-            number=self._asked,
-            seconds_left=self.stop.seconds_left(now) if self._asked else None,
-        )
+        left = self.stop.seconds_left(now) if self._asked else None
+        trial = self.allocator.next_trial(ask, number=self._asked, seconds_left=left)
         if trial is None:
             return False
         if proposed:
             self._proposed[self._asked] = proposed[-1]
         self._asked += 1
-        self._queue.append(self._rivals.against(trial))
+        self._queue.append(self._caps.on(self._rivals.against(trial), left))
         return True
 
     def _submit(self) -> bool:
@@ -224,6 +262,7 @@ class Search:
             told = self._settled.pop(number)
             self.allocator.record(told)
             self._rivals.learn(told)
+            self._caps.learn(told)
             self._tell_strategy(told)
             self._told += 1
             self.overhead.tell += time.perf_counter() - start

@@ -223,6 +223,12 @@ def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(objectiv
     assert 0.12 <= result.seconds < 0.36
 
 
+def test_a_trial_whose_last_fold_would_not_fit_ends_after_its_first(objective, learners):
+    result = objective(trial_of("slow", seconds=0.28))
+    assert result.status is Status.TIMEOUT
+    assert "1 of 3 folds took" in result.error
+
+
 def test_a_mitigation_that_keeps_its_deadlines_is_given_all_its_folds(
     objective, learners, monkeypatch
 ):

@@ -1,4 +1,7 @@
 import time
+from dataclasses import replace
+
+import pytest
 
 from fairautoml.execution import Limits
 from fairautoml.execution.serial import SerialExecutor, seconds_until
@@ -31,6 +34,18 @@ def test_the_trial_gets_no_more_seconds_than_are_left_and_its_result_keeps_its_o
     result = executor.submit(objective, TRIAL).result()
     assert 0 < seen[0] <= 60
     assert result.trial == TRIAL
+
+
+@pytest.mark.parametrize(("left", "kept"), [(60.0, None), (900.0, 100.0)])
+def test_what_the_end_of_the_run_stopped_is_recorded_without_a_limit_of_its_own(left, kept):
+    executor = SerialExecutor(Limits(deadline=time.monotonic() + left))
+    trial = replace(TRIAL, budget=Budget(folds=2, seconds=100.0))
+
+    def objective(trial):
+        return TrialResult(trial=trial, status=Status.TIMEOUT)
+
+    result = executor.submit(objective, trial).result()
+    assert result.trial == replace(trial, budget=Budget(folds=2, seconds=kept))
 
 
 def test_without_a_deadline_the_budget_is_untouched():

@@ -7,7 +7,7 @@ import pytest
 
 from fairautoml.allocation.flat import Flat
 from fairautoml.search import controller
-from fairautoml.search.controller import LAG, Rivals, Search, Stop
+from fairautoml.search.controller import LAG, Caps, Rivals, Search, Stop
 from fairautoml.trials import (
     Budget,
     Candidate,
@@ -330,3 +330,58 @@ def test_a_trial_is_compared_with_the_best_one_on_as_many_rows():
     assert rivals.against(trial(9, 1.0, origin=Origin.ROWS)).rival == ""
     mitigated = replace(trial(9, 1.0), candidate=Candidate(learner="fake", mitigation="costly"))
     assert rivals.against(mitigated).rival == ""
+
+
+def limits_of(seconds, deadline, n=5):
+    """The limits of trials that take so long each, on a clock that begins at 100."""
+    found, clock, executor = [], [100.0], Immediate()
+    executor.clock = lambda: clock[0]
+
+    def objective(trial):
+        found.append(trial.budget.seconds)
+        clock[0] += seconds
+        return succeed(trial)
+
+    def settle(result):
+        return replace(told_of(result), seconds=seconds)
+
+    search = make_search(
+        Recorder(n), executor, objective=objective, settle=settle, deadline=deadline
+    )
+    assert search.run()
+    return found
+
+
+def test_under_a_time_budget_a_trial_may_take_a_third_of_the_rest_once_one_has_succeeded():
+    first, second, *later = limits_of(2.0, 400.0)
+    # The first needs no training, and the second may be the only full one.
+    assert (first, second) == (None, None)
+    assert later == pytest.approx([296 / 3, 294 / 3, 292 / 3])
+
+
+def test_a_trial_may_always_take_ten_times_what_is_usual():
+    assert limits_of(40.0, 1100.0, n=3) == [None, None, 400.0]
+    assert limits_of(40.0, 400.0, n=4) == [None] * 4
+
+
+def test_without_a_time_budget_no_trial_has_a_limit():
+    assert limits_of(2.0, None) == [None] * 5
+
+
+def test_what_is_the_first_of_its_kind_may_take_all_that_is_left():
+    def trial(number, *, fraction=1.0, mitigation="none", **more):
+        candidate = Candidate(learner="fake", params={"turn": number}, mitigation=mitigation)
+        budget = Budget(folds=2, sample_fraction=fraction)
+        return Trial(number=number, candidate=candidate, budget=budget, **more)
+
+    caps = Caps()
+    caps.learn(replace(told_of(succeed(trial(1))), seconds=1.0))
+    caps.learn(replace(told_of(succeed(trial(2))), status=Status.TIMEOUT, seconds=9.0))
+    assert caps.on(trial(3), 60.0).budget.seconds == 20.0
+    assert caps.on(trial(3), 12.0).budget.seconds == 10.0
+    for other in (
+        trial(3, fraction=0.5),
+        trial(3, mitigation="reweighing"),
+        trial(3, origin=Origin.ROWS),
+    ):
+        assert caps.on(other, 60.0) == other
