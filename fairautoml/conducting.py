@@ -75,7 +75,7 @@ class Conducted(Served, Shown):
         start: float,
         proxy_errors: Any,
     ) -> None:
-        get_ready(wishes, length_hint(inputs.y))
+        get_ready(wishes, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
         setting = Setting(
             # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
             sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,

@@ -44,8 +44,9 @@ AUTO_ALLOCATOR = "flat"
 SHORT_BUDGET_SECONDS = 10.0
 """Below this budget starting child processes costs more than it protects ..."""
 
-LARGE_TABLE_ROWS, SHORTEST_ISOLATED_SECONDS = 5000, 3.0
-"""... unless the table is so large that a single fold may overrun the budget."""
+LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
+"""... unless the table has so many rows, or rows times columns, that a single fold may overrun the
+budget."""
 
 RESERVE_SHARE = 0.08
 """Share of a time budget kept for what follows the search: ensemble, margin, leaderboard."""
@@ -65,17 +66,17 @@ LEAST_SECONDS, LEAST_ROWS_PER_SECOND = 0.8, 400_000
 seconds all the same, and one more for so many rows, for a model that is better than none."""
 
 
-def get_ready(wishes: Wishes, n_rows: int = 0) -> None:
+def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
     """Start what trials in child processes wait for, if it is clear that there will be any.
 
     Parameters
     ----------
     wishes : Wishes
         What is asked for.
-    n_rows : int
-        Of the table, as far as it is known.
+    n_rows, n_columns : int
+        Of the table, as far as they are known.
     """
-    isolated = wishes.executor == "auto" and _isolated(wishes, large=n_rows > LARGE_TABLE_ROWS)
+    isolated = wishes.executor == "auto" and _isolated(wishes, large=_large(n_rows, n_columns))
     if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
         warm_up()
 
@@ -237,7 +238,7 @@ def make_plan(
     mitigations: tuple[Costly, ...] = ()
     if ALLOCATORS.get(allocator).mitigates:
         mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
-    executor, first = _executor(wishes, problem.dataset.n_rows), first_candidates(space)
+    executor, first = _executor(wishes, *problem.dataset.X.shape), first_candidates(space)
     plan = RunPlan(
         problem=problem,
         space=space,
@@ -298,12 +299,12 @@ def _check_heeded(wishes: Wishes) -> None:
         raise ParameterError(msg)
 
 
-def _executor(wishes: Wishes, n_rows: int) -> str:
+def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
     """Return where trials run: in child processes if a limit or more workers ask for them."""
     _check_heeded(wishes)
     if wishes.executor != "auto":
         return wishes.executor
-    if not _isolated(wishes, large=n_rows > LARGE_TABLE_ROWS):
+    if not _isolated(wishes, large=_large(n_rows, n_columns)):
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (
@@ -313,6 +314,11 @@ def _executor(wishes: Wishes, n_rows: int) -> str:
         warnings.warn(msg, DegradedWarning, stacklevel=4)
         return "serial"
     return "local"
+
+
+def _large(n_rows: int, n_columns: int) -> bool:
+    """Whether a single fold may take seconds."""
+    return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
 
 
 def _isolated(wishes: Wishes, *, large: bool) -> bool:

@@ -136,24 +136,25 @@ def test_the_reason_of_a_failure_is_told_when_only_the_baseline_is_left(monkeypa
 
 
 @pytest.mark.parametrize(
-    ("budget", "n_rows", "n_jobs", "expected"),
+    ("budget", "shape", "n_jobs", "expected"),
     [
-        ({"n_trials": 5}, 100_000, 1, "serial"),
-        ({"time_budget": 5}, 500, 1, "serial"),
-        ({"time_budget": 5}, 50_000, 1, "local"),
-        ({"time_budget": 1}, 50_000, 1, "serial"),
-        ({"time_budget": 60}, 500, 1, "local"),
-        ({"n_trials": 5}, 500, 2, "local"),
+        ({"n_trials": 5}, (100_000, 9), 1, "serial"),
+        ({"time_budget": 5}, (500, 9), 1, "serial"),
+        ({"time_budget": 5}, (50_000, 9), 1, "local"),
+        ({"time_budget": 9}, (5_000, 3_000), 1, "local"),
+        ({"time_budget": 1}, (50_000, 9), 1, "serial"),
+        ({"time_budget": 60}, (500, 9), 1, "local"),
+        ({"n_trials": 5}, (500, 9), 2, "local"),
     ],
 )
-def test_a_deadline_or_several_workers_need_child_processes(budget, n_rows, n_jobs, expected):
+def test_a_deadline_or_several_workers_need_child_processes(budget, shape, n_jobs, expected):
     wishes = check_wishes(FairAutoML(**budget, n_jobs=n_jobs))
-    assert _executor(wishes, n_rows) == expected
+    assert _executor(wishes, *shape) == expected
 
 
 def test_a_worker_of_a_pool_runs_its_trials_itself(monkeypatch):
     process = multiprocessing.current_process()
     monkeypatch.setitem(process._config, "daemon", True)
     with pytest.warns(DegradedWarning, match="this process is a daemon"):
-        found = _executor(check_wishes(FairAutoML(n_trials=2, n_jobs=2)), 500)
+        found = _executor(check_wishes(FairAutoML(n_trials=2, n_jobs=2)), 500, 9)
     assert found == "serial"

@@ -52,7 +52,7 @@ def test_a_memory_limit_is_kept_without_the_executor_being_named():
 def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(seconds, place):
     trials = 4 if seconds is None else None
     wishes = check_wishes(quick(time_budget=seconds, n_trials=trials, n_jobs=2))
-    assert _executor(wishes, 240) == place
+    assert _executor(wishes, 240, 2) == place
 
 
 @pytest.mark.parametrize(("learners", "small"), [(None, True), (["logistic_regression"], False)])
@@ -69,16 +69,17 @@ def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learne
 def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
     made = []
     monkeypatch.setattr("fairautoml.planning.warm_up", lambda: made.append(1))
-    for asked, n_rows, expected in (
-        ({"time_budget": 30}, 0, 1),
-        ({"time_budget": 5}, 0, 0),
-        ({"time_budget": 5}, 50_000, 1),
-        ({"n_trials": 5}, 50_000, 0),
-        ({"n_trials": 5, "executor": "local"}, 0, 1),
-        ({"time_budget": 30, "executor": "serial"}, 0, 0),
+    for asked, shape, expected in (
+        ({"time_budget": 30}, (), 1),
+        ({"time_budget": 5}, (), 0),
+        ({"time_budget": 5}, (50_000,), 1),
+        ({"time_budget": 5}, (3_000, 2_000), 1),
+        ({"n_trials": 5}, (50_000,), 0),
+        ({"n_trials": 5, "executor": "local"}, (), 1),
+        ({"time_budget": 30, "executor": "serial"}, (), 0),
     ):
         made.clear()
-        get_ready(check_wishes(FairAutoML(**asked)), n_rows)
+        get_ready(check_wishes(FairAutoML(**asked)), *shape)
         assert len(made) == expected, asked
 
 

@@ -385,3 +385,9 @@ def test_what_is_the_first_of_its_kind_may_take_all_that_is_left():
         trial(3, origin=Origin.ROWS),
     ):
         assert caps.on(other, 60.0) == other
+
+
+def test_no_trial_starts_when_not_even_the_shortest_fold_fits_into_what_is_left():
+    # Folds take a second, and half a second is left after the trials at 100, 102 and 104.
+    assert len(limits_of(2.0, 106.5)) == 3
+    assert len(limits_of(2.0, 107.5)) == 4
