@@ -1,8 +1,13 @@
 """Sample sizes that grow: the search on a part of the rows, what is promising on more.
 
 FLAML's rule (microsoft/FLAML at 53e3461): start at 10,000 rows, multiply by 4, once the search has
-spent what the larger trial costs without finding a better one. Unlike there, the search itself
-stays on the first size, so that what a strategy is told remains comparable.
+spent what the larger trial costs without finding a better one. Unlike there, it is not only the
+best that grows: the order on few rows is not that on all, so the next best follow, each once the
+search has again spent what it costs. So at most half of the time goes to the largest size.
+
+The search itself stays on the first size, and a strategy is not told what came of more rows: a
+value on more rows is better whatever the candidate, so a local search would never again find a
+neighbour better than an incumbent that grew, and a learner would look ahead because it was grown.
 """
 
 import math
@@ -13,6 +18,11 @@ from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
 
 FIRST_ROWS = 10_000
 GROWTH = 4
+KEPT = 20
+"""Candidates of a size that may still grow; whoever has so many better ones hardly will."""
+
+NO_MERIT = (False, -math.inf)
+
 LAST_CHANCE = 1.5
 """With less time than this many full trainings and none done, the best is trained in full."""
 
@@ -38,23 +48,42 @@ class Growth:
 
 @dataclass(slots=True)
 class _Level:
-    """One sample size: its best trial, and what was done since."""
+    """One sample size: its best trials that were not grown, and what was done since."""
 
     fraction: float
-    best: Told | None = None
-    merit: tuple[bool, float] = (False, -math.inf)
+    merit: tuple[bool, float] = NO_MERIT
     n_since: int = 0
     seconds_since: float = 0.0
+    n_open: int = 0
+    top: list[Told] = field(default_factory=list)
     grown: set[str] = field(default_factory=set)
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a result at this size."""
+        return self.merit > NO_MERIT
+
     def learn(self, told: Told) -> None:
-        """Make the trial the best of its size if it is."""
+        """Take in a result at this size; a new best one begins the count anew."""
+        self.n_open -= told.trial.origin is Origin.ROWS
         if told.status is not Status.SUCCESS or told.value is None or constant(told.violations):
             return
-        merit = (fair(told.violations), told.value)
-        if self.best is None or merit > self.merit:
-            self.best, self.merit = told, merit
+        if _merit(told) > self.merit:
+            self.merit = _merit(told)
             self.n_since, self.seconds_since = 0, 0.0
+        if told.trial.candidate.key not in self.grown:
+            self.top = sorted([*self.top, told], key=_merit, reverse=True)[:KEPT]
+
+    def count(self, told: Told) -> None:
+        """Count a trial at this size or below; larger ones would pay for each other."""
+        if told.trial.budget.sample_fraction <= self.fraction:
+            self.n_since += 1
+            self.seconds_since += told.seconds
+
+    def drop(self, key: str) -> None:
+        """Forget a candidate that is grown."""
+        self.grown.add(key)
+        self.top = [told for told in self.top if told.trial.candidate.key != key]
 
 
 class SampleSizes:
@@ -78,7 +107,6 @@ class SampleSizes:
             fractions.append(full)
         self._budget = terms.budget
         self._levels = [_Level(fraction) for fraction in fractions]
-        self._full_known = False
 
     def first(self, candidate: Candidate, number: int) -> Trial:
         """Return the trial of a proposal of the strategy, on the smallest sample."""
@@ -90,12 +118,9 @@ class SampleSizes:
         if told.trial.origin is Origin.MITIGATION:
             return
         for level in self._levels:
-            level.n_since += 1
-            level.seconds_since += told.seconds
-        for level in self._levels:
+            level.count(told)
             if level.fraction == told.trial.budget.sample_fraction:
                 level.learn(told)
-        self._full_known = self._levels[-1].best is not None
 
     def propose(self, seconds_left: float | None) -> Growth | None:
         """Return who deserves more rows now, the largest sample first; None = nobody.
@@ -110,34 +135,43 @@ class SampleSizes:
             return last
         for size in range(len(self._levels) - 1, 0, -1):
             level = self._levels[size - 1]
-            growth = self._growth(level, size)
-            if growth is None or level.n_since < 1 or level.seconds_since < growth.seconds:
-                continue
-            if seconds_left is None or growth.seconds <= seconds_left:
+            growth = self._growth(level, size, seconds_left)
+            if growth is not None and level.n_since and level.seconds_since >= growth.seconds:
                 return growth
         return None
 
     def start(self, growth: Growth, number: int) -> Trial:
         """Return the trial of a growth, and remember it, so that it is not wanted again."""
         for level in self._levels[: growth.size]:
-            level.grown.add(growth.candidate.key)
-        budget = replace(self._budget, sample_fraction=self._levels[growth.size].fraction)
+            level.drop(growth.candidate.key)
+        source, target = self._levels[growth.size - 1], self._levels[growth.size]
+        # The next one is to be earned by further trials, as this one was.
+        source.n_since, source.seconds_since = 0, 0.0
+        target.n_open += 1
+        budget = replace(self._budget, sample_fraction=target.fraction)
         return Trial(number=number, candidate=growth.candidate, budget=budget, origin=Origin.ROWS)
 
-    def _growth(self, level: _Level, size: int) -> Growth | None:
-        if level.best is None or level.best.trial.candidate.key in level.grown:
-            return None
-        seconds = level.best.seconds * self._levels[size].fraction / level.fraction
-        return Growth(candidate=level.best.trial.candidate, size=size, seconds=seconds)
+    def _growth(self, level: _Level, size: int, seconds_left: float | None) -> Growth | None:
+        """Return the best of a level that was not grown and would end in time."""
+        for told in level.top:
+            seconds = told.seconds * self._levels[size].fraction / level.fraction
+            if seconds_left is None or seconds <= seconds_left:
+                return Growth(candidate=told.trial.candidate, size=size, seconds=seconds)
+        return None
 
     def _last_chance(self, seconds_left: float | None) -> Growth | None:
         """Train the best in full while that is still possible, if nothing was."""
-        if seconds_left is None or self._full_known:
-            return None
         top = len(self._levels) - 1
-        found = (self._growth(level, top) for level in reversed(self._levels[:-1]))
+        full = self._levels[top]
+        if seconds_left is None or full.known or full.n_open:
+            return None
+        found = (self._growth(level, top, seconds_left) for level in reversed(self._levels[:-1]))
         growth = next((g for g in found if g is not None), None)
         if growth is None:
             return None
-        due = growth.seconds <= seconds_left < LAST_CHANCE * growth.seconds
-        return growth if due else None
+        return growth if seconds_left < LAST_CHANCE * growth.seconds else None
+
+
+def _merit(told: Told) -> tuple[bool, float]:
+    """Fair ones first, each kind by value."""
+    return fair(told.violations), -math.inf if told.value is None else told.value

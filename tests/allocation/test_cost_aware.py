@@ -72,16 +72,61 @@ def test_on_many_rows_the_search_begins_with_ten_thousand():
     assert first.budget.sample_fraction == pytest.approx(0.1)
 
 
-def test_the_best_grows_fourfold_once_the_search_has_spent_as_much():
+def test_the_best_grow_one_after_the_other_each_once_the_search_has_spent_as_much():
     def seconds(trial):
         return 10 * trial.budget.sample_fraction
 
     trials = run(CostAware(terms(n_train_rows=100_000)), Asking(), 17, seconds=seconds)
     grown = [n for n, trial in enumerate(trials) if trial.origin is Origin.ROWS]
-    # After the best, 4 trials of 1 s pay for one of 4 s; after that, 10 of 1 s for one of 10 s.
-    assert grown == [5, 16]
-    assert [trials[n].budget.sample_fraction for n in grown] == pytest.approx([0.4, 1.0])
-    assert {trials[n].candidate.key for n in grown} == {trials[0].candidate.key}
+    # Every 4 trials of 1 s pay for one of 4 s; 6 of 1 s and one of 4 s for one of 10 s.
+    assert grown == [5, 10, 13, 16]
+    assert [trials[n].budget.sample_fraction for n in grown] == pytest.approx([0.4, 0.4, 1.0, 0.4])
+    assert [trials[n].candidate.params["turn"] for n in grown] == [0, 1, 0, 2]
+
+
+def by_size(allocator, n, *, first_loss):
+    """Play trials of 10 s on all rows; after the first, each is worse than the one before."""
+    ask, trials = Asking(), []
+    for number in range(n):
+        trial = allocator.next_trial(ask, number=number, seconds_left=None)
+        turn = trial.candidate.params["turn"]
+        loss = 0.3 + turn / 1000 if turn else first_loss
+        trials.append(trial)
+        allocator.record(
+            told(trial, loss=loss, gap=-0.01, seconds=10 * trial.budget.sample_fraction)
+        )
+    return trials
+
+
+def test_when_nothing_beats_the_first_the_next_best_get_more_rows_up_to_all():
+    trials = by_size(CostAware(terms(n_train_rows=100_000)), 501, first_loss=0.1)
+    full = [t.candidate.params["turn"] for t in trials if t.budget.sample_fraction == 1.0]
+    assert full[:3] == [0, 1, 2]
+    seconds = [10 * trial.budget.sample_fraction for trial in trials]
+    of_full = sum(s for s, t in zip(seconds, trials, strict=True) if t.origin is Origin.ROWS)
+    # A quarter on 10,000 rows, a quarter on 40,000, half on all of them.
+    assert of_full / sum(seconds) == pytest.approx(0.75, abs=0.02)
+    assert 10 * len(full) / sum(seconds) == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_next_best_is_trained_in_full_when_the_best_cannot_be():
+    allocator, ask = CostAware(terms(n_train_rows=100_000)), Asking()
+    for number, cost in enumerate((5.0, 1.0)):
+        trial = allocator.next_trial(ask, number=number, seconds_left=100.0)
+        allocator.record(told(trial, loss=0.2 + number / 10, seconds=cost))
+    trial = allocator.next_trial(ask, number=2, seconds_left=14.0)
+    assert (trial.candidate.params["turn"], trial.budget.sample_fraction) == (1, 1.0)
+
+
+def test_one_last_chance_at_a_time_and_another_when_it_fails():
+    allocator, ask = CostAware(terms(n_train_rows=100_000)), Asking()
+    run(allocator, ask, 2, left=100.0)
+    last = allocator.next_trial(ask, number=2, seconds_left=14.0)
+    beside = allocator.next_trial(ask, number=3, seconds_left=14.0)
+    assert (last.origin, beside.origin) == (Origin.ROWS, Origin.SEARCH)
+    allocator.record(told(last, status=Status.MEMOUT, seconds=1.0))
+    again = allocator.next_trial(ask, number=4, seconds_left=13.0)
+    assert (again.origin, again.budget.sample_fraction) == (Origin.ROWS, 1.0)
 
 
 def test_a_model_on_a_part_of_the_rows_is_not_mitigated():
