@@ -13,7 +13,8 @@ neighbour better than an incumbent that grew, and a learner would look ahead bec
 import math
 from dataclasses import dataclass, field, replace
 
-from fairautoml.allocation._state import constant, fair
+from fairautoml.allocation._cost_of_rows import RowCosts
+from fairautoml.allocation._told import constant, fair
 from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
 
 FIRST_ROWS = 10_000
@@ -38,7 +39,7 @@ class Growth:
     size : int
         Index of the sample size.
     seconds : float
-        What that is expected to cost: cost grows like the number of rows.
+        What that is expected to cost.
     """
 
     candidate: Candidate
@@ -93,9 +94,11 @@ class SampleSizes:
     ----------
     terms : Terms
         Number of training rows and the full trial. With at most 40,000 rows there is one size.
+    costs : RowCosts
+        What more rows cost; whoever tells of results tells it too.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, costs: RowCosts) -> None:
         full = terms.budget.sample_fraction
         fractions = [full]
         if terms.n_train_rows * full > GROWTH * FIRST_ROWS:
@@ -106,6 +109,7 @@ class SampleSizes:
                 rows *= GROWTH
             fractions.append(full)
         self._budget = terms.budget
+        self._costs = costs
         self._levels = [_Level(fraction) for fraction in fractions]
 
     def first(self, candidate: Candidate, number: int) -> Trial:
@@ -154,7 +158,7 @@ class SampleSizes:
     def _growth(self, level: _Level, size: int, seconds_left: float | None) -> Growth | None:
         """Return the best of a level that was not grown and would end in time."""
         for told in level.top:
-            seconds = told.seconds * self._levels[size].fraction / level.fraction
+            seconds = self._costs.seconds(told, self._levels[size].fraction)
             if seconds_left is None or seconds <= seconds_left:
                 return Growth(candidate=told.trial.candidate, size=size, seconds=seconds)
         return None

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fairautoml.allocation._cost_of_rows import RowCosts
+from fairautoml.allocation._told import bare, constant, fair
 from fairautoml.trials import Budget, Candidate, Costly, Origin, Status, Told, Trial
 
 FEWEST_SHIFTS = 5
@@ -20,29 +22,6 @@ LAST_INCUMBENTS = 10
 
 MEASURED = frozenset({Status.SUCCESS, Status.TIMEOUT})
 """Ends of a mitigation that say what it costs; a failure may come at any time."""
-
-
-def fair(violations: tuple[float, ...]) -> bool:
-    """Whether every constraint is met."""
-    return all(violation <= 0 for violation in violations)
-
-
-def constant(violations: tuple[float, ...]) -> bool:
-    """Whether nothing is known of any gap: one decision for everybody, such as the baseline's."""
-    return bool(violations) and all(math.isinf(violation) for violation in violations)
-
-
-def bare(told: Told) -> tuple[float, tuple[float, ...]]:
-    """Return loss (1 - value) and violations of the scores without any post-processing.
-
-    Parameters
-    ----------
-    told : Told
-        A success. Without bare values, those after post-processing stand in.
-    """
-    value = told.value if told.plain_value is None else told.plain_value
-    violations = told.violations if told.plain_value is None else told.plain_violations
-    return (math.inf if value is None else 1.0 - value), violations
 
 
 def mitigated(candidate: Candidate, costly: Costly) -> Candidate:
@@ -190,10 +169,12 @@ class Memory:
 
     def __init__(self, mitigations: tuple[Costly, ...], full: float) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
+        self.costs = RowCosts()
         self.search = Progress()
         self.mitigated = 0.0
         self.best_fair = math.inf
         self._full = full
+        self._incumbent: Told | None = None
         self._smallest = math.inf
         self._floor = math.inf
         self._pool: dict[str, Base] = {}
@@ -253,6 +234,7 @@ class Memory:
             pair.arm.n_open -= 1
             pair.arm.learn(pair.base, told)
             return
+        self.costs.learn(told)
         self.search.pay(told.seconds)
         if succeeded:
             self._learn_plain(told)
@@ -268,8 +250,12 @@ class Memory:
         if fraction == smallest:
             # Improvements are compared at one sample size, that of the search.
             self._smallest = smallest
-            scaled = told.seconds * self._full / fraction
-            self.search.learn(loss, is_fair=fair(told.violations), full_seconds=scaled)
+            self._incumbent = told if loss < self.search.best else self._incumbent
+            full_seconds = self.costs.seconds(told, self._full)
+            self.search.learn(loss, is_fair=fair(told.violations), full_seconds=full_seconds)
+        elif self._incumbent is not None:
+            # What a growth cost says more of what the incumbent would.
+            self.search.full_seconds = self.costs.seconds(self._incumbent, self._full)
         candidate = told.trial.candidate
         mitigable = candidate.mitigation == "none" and not fair(violations)
         if mitigable and fraction >= self._full:

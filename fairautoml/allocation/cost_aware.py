@@ -31,7 +31,7 @@ class CostAware:
         self._budget = terms.budget
         self._rules = rules
         self._memory = Memory(terms.mitigations, terms.budget.sample_fraction)
-        self._sizes = SampleSizes(terms)
+        self._sizes = SampleSizes(terms, self._memory.costs)
         self._n_open = 0
 
     def next_trial(

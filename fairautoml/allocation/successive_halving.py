@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from fairautoml.allocation._state import fair
+from fairautoml.allocation._cost_of_rows import RowCosts
+from fairautoml.allocation._told import fair
 from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
 
 FEWEST_ROWS = 4000
@@ -61,6 +62,7 @@ class SuccessiveHalving:
         while terms.n_train_rows * fractions[0] / GROWTH >= FEWEST_ROWS:
             fractions.insert(0, fractions[0] / GROWTH)
         self._rungs = [_Rung(fraction) for fraction in fractions]
+        self._costs = RowCosts()
 
     def next_trial(
         self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
@@ -79,7 +81,8 @@ class SuccessiveHalving:
         return None if candidate is None else self._trial(number, candidate, 0, Origin.SEARCH)
 
     def record(self, told: Told) -> None:
-        """Learn how good a candidate is at its size."""
+        """Learn how good a candidate is at its size, and what it cost."""
+        self._costs.learn(told)
         for rung in self._rungs:
             if rung.fraction == told.trial.budget.sample_fraction:
                 rung.done.append(told)
@@ -97,9 +100,7 @@ class SuccessiveHalving:
         return told if seconds <= seconds_left < 1.5 * seconds else None
 
     def _seconds(self, told: Told, size: int) -> float:
-        """Return what the candidate is expected to cost: cost grows like the number of rows."""
-        rung = self._rungs[size]
-        return told.seconds * rung.fraction / told.trial.budget.sample_fraction
+        return self._costs.seconds(told, self._rungs[size].fraction)
 
     def _promote(self, told: Told, size: int, number: int) -> Trial:
         for rung in self._rungs[:size]:

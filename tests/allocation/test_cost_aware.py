@@ -1,9 +1,14 @@
-import pytest
-from allocator_cases import Asking, terms, told
+import math
+from dataclasses import replace
 
+import pytest
+from allocator_cases import Asking, plain, terms, told
+
+from fairautoml.allocation._cost_of_rows import FEWEST_PAIRS, RowCosts
 from fairautoml.allocation._rules import Rules
+from fairautoml.allocation._state import Memory
 from fairautoml.allocation.cost_aware import CostAware
-from fairautoml.trials import Budget, Origin, Status
+from fairautoml.trials import Budget, Candidate, Origin, Status
 
 GREEDY = Rules(test="greedy", early=False, cap=False)
 
@@ -127,6 +132,78 @@ def test_one_last_chance_at_a_time_and_another_when_it_fails():
     allocator.record(told(last, status=Status.MEMOUT, seconds=1.0))
     again = allocator.next_trial(ask, number=4, seconds_left=13.0)
     assert (again.origin, again.budget.sample_fraction) == (Origin.ROWS, 1.0)
+
+
+def affine(trial):
+    """Score all rows in 0.9 s and train on all in 1 s; the baseline trains on none."""
+    return 0.9 + (trial.budget.sample_fraction if trial.number else 0.0)
+
+
+def with_baseline(allocator, ask, n, *, left=None):
+    trials = []
+    for number in range(n):
+        trial = allocator.next_trial(ask, number=number, seconds_left=left)
+        trials.append(trial)
+        gap = 0.01 if number else math.inf
+        allocator.record(told(trial, gap=gap, seconds=affine(trial)))
+    return trials
+
+
+def test_the_scoring_that_every_trial_does_is_not_paid_for_once_more_with_more_rows():
+    trials = with_baseline(CostAware(terms(n_train_rows=100_000)), Asking(), 7)
+    grown = [n for n, trial in enumerate(trials) if trial.origin is Origin.ROWS]
+    # On 40,000 rows 1.3 s, which two trials of 1 s pay for; in proportion it would be 4 s.
+    assert grown == [4]
+
+
+def test_the_last_chance_is_there_when_most_of_a_full_trial_is_scoring():
+    allocator, ask = CostAware(terms(n_train_rows=100_000)), Asking()
+    with_baseline(allocator, ask, 2, left=100.0)
+    assert allocator.next_trial(ask, number=2, seconds_left=1.8).origin is Origin.SEARCH
+    trial = allocator.next_trial(ask, number=3, seconds_left=2.5)
+    assert (trial.origin, trial.budget.sample_fraction) == (Origin.ROWS, 1.0)
+
+
+def grew(costs, number, *, learner="fake", before=1.0, after=1.3):
+    for fraction, seconds in ((0.1, before), (0.4, after)):
+        trial = plain(number, fraction=fraction)
+        candidate = replace(trial.candidate, learner=learner)
+        costs.learn(told(replace(trial, candidate=candidate), seconds=seconds))
+
+
+def test_a_candidate_that_grew_says_what_more_rows_cost_another():
+    costs, other = RowCosts(), told(plain(9, fraction=0.1), seconds=2.0)
+    assert costs.seconds(other, 1.0) == pytest.approx(20.0)
+    grew(costs, 1)
+    # 0.9 s + 1 s per share of the rows, times two.
+    assert costs.seconds(other, 1.0) == pytest.approx(3.8)
+    assert costs.seconds(other, 0.1) == 2.0
+
+
+def test_a_learner_that_grew_often_enough_says_it_for_itself():
+    costs, other = RowCosts(), told(plain(99, fraction=0.1), seconds=1.0)
+    for number in range(FEWEST_PAIRS):
+        grew(costs, number, learner="steep", after=4.0)
+        grew(costs, FEWEST_PAIRS + number, before=1.0, after=1.0)
+    steep = replace(other.trial, candidate=Candidate(learner="steep", params={"turn": 99}))
+    assert costs.seconds(other, 1.0) == pytest.approx(1.0)
+    assert costs.seconds(replace(other, trial=steep), 1.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.PRUNED, Status.TIMEOUT])
+def test_a_trial_that_was_cut_off_says_nothing_of_what_rows_cost(status):
+    costs = RowCosts()
+    costs.learn(told(plain(1, fraction=0.1), seconds=1.0))
+    costs.learn(told(plain(1, fraction=0.4), seconds=0.1, status=status))
+    assert costs.seconds(told(plain(2, fraction=0.1), seconds=1.0), 1.0) == pytest.approx(10.0)
+
+
+def test_what_the_best_base_would_cost_in_full_is_learnt_from_what_grew():
+    memory = Memory((), 1.0)
+    memory.record(told(plain(1, fraction=0.1), seconds=1.0))
+    assert memory.search.full_seconds == pytest.approx(10.0)
+    memory.record(told(plain(1, fraction=0.4), seconds=1.3))
+    assert memory.search.full_seconds == pytest.approx(1.9)
 
 
 def test_a_model_on_a_part_of_the_rows_is_not_mitigated():

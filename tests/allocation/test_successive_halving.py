@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from allocator_cases import Asking, terms, told
 
@@ -73,3 +75,15 @@ def test_with_little_time_left_the_best_is_trained_in_full():
     run(allocator, 2, by_turn, ask)
     trial = allocator.next_trial(ask, number=2, seconds_left=17.0)
     assert (trial.candidate.params["turn"], trial.budget.sample_fraction) == (0, 1.0)
+
+
+def test_scoring_all_rows_is_not_counted_again_for_a_promotion():
+    allocator, ask = SuccessiveHalving(terms(n_train_rows=16_000)), Asking()
+
+    def result(trial):
+        # Scoring takes 0.9 s, training 0.1 s on a quarter of the rows.
+        return {"seconds": 1.0} if trial.number else {"seconds": 0.9, "gap": math.inf}
+
+    run(allocator, 3, result, ask)
+    assert allocator.next_trial(ask, number=3, seconds_left=1.2).origin is Origin.SEARCH
+    assert allocator.next_trial(ask, number=4, seconds_left=1.4).origin is Origin.ROWS
