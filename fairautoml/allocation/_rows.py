@@ -13,6 +13,7 @@ neighbour better than an incumbent that grew, and a learner would look ahead bec
 import math
 from dataclasses import dataclass, field, replace
 
+from fairautoml.allocation._clock import now_or_never
 from fairautoml.allocation._cost_of_rows import RowCosts
 from fairautoml.allocation._told import constant, fair
 from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
@@ -23,9 +24,6 @@ KEPT = 20
 """Candidates of a size that may still grow; whoever has so many better ones hardly will."""
 
 NO_MERIT = (False, -math.inf)
-
-LAST_CHANCE = 1.5
-"""With less time than this many full trainings and none done, the best is trained in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +124,22 @@ class SampleSizes:
             if level.fraction == told.trial.budget.sample_fraction:
                 level.learn(told)
 
-    def propose(self, seconds_left: float | None) -> Growth | None:
+    def propose(self, left: float | None, longest: float = 0.0) -> Growth | None:
         """Return who deserves more rows now, the largest sample first; None = nobody.
 
         Parameters
         ----------
-        seconds_left : float or None
-            Until the deadline.
+        left : float or None
+            Seconds between the start and the deadline.
+        longest : float
+            Seconds that one more search trial may take.
         """
-        last = self._last_chance(seconds_left)
+        last = self._last_chance(left, longest)
         if last is not None:
             return last
         for size in range(len(self._levels) - 1, 0, -1):
             level = self._levels[size - 1]
-            growth = self._growth(level, size, seconds_left)
+            growth = self._growth(level, size, left)
             if growth is not None and level.n_since and level.seconds_since >= growth.seconds:
                 return growth
         return None
@@ -155,25 +155,24 @@ class SampleSizes:
         budget = replace(self._budget, sample_fraction=target.fraction)
         return Trial(number=number, candidate=growth.candidate, budget=budget, origin=Origin.ROWS)
 
-    def _growth(self, level: _Level, size: int, seconds_left: float | None) -> Growth | None:
+    def _growth(self, level: _Level, size: int, left: float | None) -> Growth | None:
         """Return the best of a level that was not grown and would end in time."""
         for told in level.top:
             seconds = self._costs.seconds(told, self._levels[size].fraction)
-            if seconds_left is None or seconds <= seconds_left:
+            if left is None or seconds <= left:
                 return Growth(candidate=told.trial.candidate, size=size, seconds=seconds)
         return None
 
-    def _last_chance(self, seconds_left: float | None) -> Growth | None:
+    def _last_chance(self, left: float | None, longest: float) -> Growth | None:
         """Train the best in full while that is still possible, if nothing was."""
         top = len(self._levels) - 1
         full = self._levels[top]
-        if seconds_left is None or full.known or full.n_open:
+        if left is None or full.known or full.n_open:
             return None
-        found = (self._growth(level, top, seconds_left) for level in reversed(self._levels[:-1]))
+        found = (self._growth(level, top, left) for level in reversed(self._levels[:-1]))
         growth = next((g for g in found if g is not None), None)
-        if growth is None:
-            return None
-        return growth if seconds_left < LAST_CHANCE * growth.seconds else None
+        due = growth is not None and now_or_never(growth.seconds, left, longest)
+        return growth if due else None
 
 
 def _merit(told: Told) -> tuple[bool, float]:

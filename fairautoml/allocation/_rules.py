@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from fairautoml.allocation._clock import now_or_never
 from fairautoml.allocation._state import Memory, Pair
-
-LAST_CHANCE = 1.5
-"""With less time than this many mitigations and no fair model, one is tried at once."""
 
 Test = Literal["full", "simple", "gain", "greedy"]
 
@@ -47,7 +45,7 @@ class Rules:
     last_chance: bool = True
 
 
-def choose(memory: Memory, rules: Rules, seconds_left: float | None) -> Pair | None:
+def choose(memory: Memory, rules: Rules, left: float | None, longest: float = 0.0) -> Pair | None:
     """Return what to mitigate now, None = search on.
 
     Parameters
@@ -56,32 +54,36 @@ def choose(memory: Memory, rules: Rules, seconds_left: float | None) -> Pair | N
         The run so far.
     rules : Rules
         Test and guards.
-    seconds_left : float or None
-        Until the deadline; None = no deadline, and nothing is too long.
+    left : float or None
+        Seconds between the start and the deadline; None = no deadline, and nothing is too long.
+    longest : float
+        Seconds that one more search trial may take.
     """
     pairs = memory.pairs(prune=rules.prune)
     if not pairs:
         return None
-    if rules.last_chance and (saved := _last_chance(memory, pairs, seconds_left)) is not None:
+    if rules.last_chance and (saved := _last_chance(memory, pairs, left, longest)) is not None:
         return saved
     if rules.cap and memory.committed > memory.search.spent:
         return None
     pair = _first_of_its_kind(memory, pairs) if rules.early else None
     if pair is None:
         pair = TESTS[rules.test](memory, pairs, rules)
-    return pair if pair is not None and fits(pair, seconds_left) else None
+    return pair if pair is not None and fits(pair, left) else None
 
 
-def fits(pair: Pair, seconds_left: float | None) -> bool:
+def fits(pair: Pair, left: float | None) -> bool:
     """Whether the pair is expected to end in time."""
-    return seconds_left is None or pair.seconds <= seconds_left
+    return left is None or pair.seconds <= left
 
 
-def _last_chance(memory: Memory, pairs: list[Pair], seconds_left: float | None) -> Pair | None:
-    if seconds_left is None or memory.mitigating or memory.best_fair < math.inf:
+def _last_chance(
+    memory: Memory, pairs: list[Pair], left: float | None, longest: float
+) -> Pair | None:
+    if left is None or memory.mitigating or memory.best_fair < math.inf:
         return None
     pair = min(pairs, key=_cost)
-    return pair if pair.seconds <= seconds_left < LAST_CHANCE * pair.seconds else None
+    return pair if now_or_never(pair.seconds, left, longest) else None
 
 
 def _first_of_its_kind(memory: Memory, pairs: list[Pair]) -> Pair | None:

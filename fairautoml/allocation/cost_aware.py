@@ -6,9 +6,10 @@ own design, not a reproduction of their formulas.
 
 from collections.abc import Callable
 
-from fairautoml.allocation._rows import SampleSizes
+from fairautoml.allocation._clock import Clock
+from fairautoml.allocation._rows import Growth, SampleSizes
 from fairautoml.allocation._rules import Rules, choose, fits
-from fairautoml.allocation._state import Memory
+from fairautoml.allocation._state import Memory, Pair
 from fairautoml.trials import Candidate, Terms, Told, Trial
 
 FULL_RULE = Rules()
@@ -32,7 +33,7 @@ class CostAware:
         self._rules = rules
         self._memory = Memory(terms.mitigations, terms.budget.sample_fraction)
         self._sizes = SampleSizes(terms, self._memory.costs)
-        self._n_open = 0
+        self._clock = Clock()
 
     def next_trial(
         self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
@@ -40,33 +41,42 @@ class CostAware:
         """Return the next spend; without time nothing, and the strategy is not asked."""
         if seconds_left is not None and seconds_left <= 0:
             return None
-        trial = self._known(number, seconds_left)
-        if trial is None and (candidate := ask()) is not None:
-            trial = self._sizes.first(candidate, number)
-        if trial is None and self._n_open == 0:
-            trial = self._rest(number, seconds_left)
-        self._n_open += trial is not None
+        left = self._clock.left_at_start(seconds_left)
+        known = self._due(left)
+        candidate = ask() if known is None else None
+        if known is None and candidate is None and self._clock.idle:
+            known = self._rest(left)
+        trial = None if candidate is None else self._sizes.first(candidate, number)
+        if known is not None:
+            trial = self._start(known, number)
+        if trial is not None:
+            seconds = None if known is None else known.seconds
+            self._clock.asked(number, seconds_left, seconds)
         return trial
 
     def record(self, told: Told) -> None:
         """Learn what a trial cost and brought."""
-        self._n_open -= 1
+        self._clock.told(told)
         self._memory.record(told)
         self._sizes.record(told)
 
-    def _known(self, number: int, seconds_left: float | None) -> Trial | None:
+    def _due(self, left: float | None) -> Pair | Growth | None:
         """Return a mitigation or a growth that is due, the cheaper of the two."""
-        pair = choose(self._memory, self._rules, seconds_left)
-        growth = self._sizes.propose(seconds_left)
+        pair = choose(self._memory, self._rules, left, self._clock.longest)
+        growth = self._sizes.propose(left, self._clock.longest)
         if pair is not None and (growth is None or pair.seconds <= growth.seconds):
-            return self._memory.start(pair, number, self._budget)
-        return None if growth is None else self._sizes.start(growth, number)
+            return pair
+        return growth
 
-    def _rest(self, number: int, seconds_left: float | None) -> Trial | None:
-        """Mitigate the best base when the strategy has nothing left and nothing runs."""
-        pairs = [pair for pair in self._memory.pairs() if fits(pair, seconds_left)]
-        pair = min(pairs, key=lambda p: (p.base.loss, p.seconds), default=None)
-        return None if pair is None else self._memory.start(pair, number, self._budget)
+    def _rest(self, left: float | None) -> Pair | None:
+        """Return the best base to mitigate, for when the strategy has nothing left."""
+        pairs = [pair for pair in self._memory.pairs() if fits(pair, left)]
+        return min(pairs, key=lambda p: (p.base.loss, p.seconds), default=None)
+
+    def _start(self, known: Pair | Growth, number: int) -> Trial:
+        if isinstance(known, Growth):
+            return self._sizes.start(known, number)
+        return self._memory.start(known, number, self._budget)
 
 
 ALLOCATOR = CostAware

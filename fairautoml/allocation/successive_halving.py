@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from fairautoml.allocation._clock import Clock, now_or_never
 from fairautoml.allocation._cost_of_rows import RowCosts
 from fairautoml.allocation._told import fair
 from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
@@ -63,6 +64,7 @@ class SuccessiveHalving:
             fractions.insert(0, fractions[0] / GROWTH)
         self._rungs = [_Rung(fraction) for fraction in fractions]
         self._costs = RowCosts()
+        self._clock = Clock()
 
     def next_trial(
         self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
@@ -70,34 +72,44 @@ class SuccessiveHalving:
         """Return a promotion if there is one, the largest size first, else a new candidate."""
         if seconds_left is not None and seconds_left <= 0:
             return None
-        for size in range(len(self._rungs) - 1, 0, -1):
-            told = self._rungs[size - 1].promotable()
-            if told is not None and self._seconds(told, size) <= _limit(seconds_left):
-                return self._promote(told, size, number)
-        last = self._last_chance(seconds_left)
-        if last is not None:
-            return self._promote(last, len(self._rungs) - 1, number)
+        due = self._due(self._clock.left_at_start(seconds_left))
+        if due is not None:
+            told, size = due
+            self._clock.asked(number, seconds_left, self._seconds(told, size))
+            return self._promote(told, size, number)
         candidate = ask()
-        return None if candidate is None else self._trial(number, candidate, 0, Origin.SEARCH)
+        if candidate is None:
+            return None
+        self._clock.asked(number, seconds_left)
+        return self._trial(number, candidate, 0, Origin.SEARCH)
 
     def record(self, told: Told) -> None:
         """Learn how good a candidate is at its size, and what it cost."""
+        self._clock.told(told)
         self._costs.learn(told)
         for rung in self._rungs:
             if rung.fraction == told.trial.budget.sample_fraction:
                 rung.done.append(told)
 
-    def _last_chance(self, seconds_left: float | None) -> Told | None:
+    def _due(self, left: float | None) -> tuple[Told, int] | None:
+        """Return who is promoted now, and to which size."""
+        for size in range(len(self._rungs) - 1, 0, -1):
+            told = self._rungs[size - 1].promotable()
+            if told is not None and (left is None or self._seconds(told, size) <= left):
+                return told, size
+        return self._last_chance(left)
+
+    def _last_chance(self, left: float | None) -> tuple[Told, int] | None:
         """Return the best so far while it can still be trained in full, if nothing was."""
         top = len(self._rungs) - 1
-        if seconds_left is None or self._rungs[top].done or self._rungs[top - 1].promoted:
+        if left is None or self._rungs[top].done or self._rungs[top - 1].promoted:
             return None
         found = (rung.best() for rung in reversed(self._rungs[:top]))
         told = next((best for best in found if best is not None), None)
         if told is None:
             return None
-        seconds = self._seconds(told, top)
-        return told if seconds <= seconds_left < 1.5 * seconds else None
+        due = now_or_never(self._seconds(told, top), left, self._clock.longest)
+        return (told, top) if due else None
 
     def _seconds(self, told: Told, size: int) -> float:
         return self._costs.seconds(told, self._rungs[size].fraction)
@@ -119,10 +131,6 @@ def _merit(told: Told) -> tuple[bool, float]:
     if fair(told.violations):
         return True, told.value
     return False, -max(told.violations)
-
-
-def _limit(seconds_left: float | None) -> float:
-    return math.inf if seconds_left is None else seconds_left
 
 
 ALLOCATOR = SuccessiveHalving

@@ -114,6 +114,14 @@ def test_the_last_chance_is_taken_only_without_a_fair_model_and_overrides_the_ca
     assert choose(memory, Rules(), 14.9) is None
 
 
+def test_the_last_chance_is_taken_when_one_more_trial_would_leave_too_little():
+    memory = memory_with((0.2, 1.0), ratio=10.0)
+    memory.mitigated = 100.0
+    assert choose(memory, Rules(), 19.0, 8.9) is None
+    assert choose(memory, Rules(), 19.0, 9.1) is not None
+    assert choose(memory, Rules(), 9.9, 9.1) is None
+
+
 def test_a_model_no_better_than_one_decision_for_everybody_is_not_mitigated():
     memory = memory_with((0.26, 1.0), (0.24, 1.0))
     memory.record(told(plain(2), loss=0.25, gap=math.inf, seconds=0.0))

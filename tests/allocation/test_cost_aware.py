@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from allocator_cases import Asking, plain, terms, told
 
+from fairautoml.allocation._clock import Clock
 from fairautoml.allocation._cost_of_rows import FEWEST_PAIRS, RowCosts
 from fairautoml.allocation._rules import Rules
 from fairautoml.allocation._state import Memory
@@ -134,6 +135,46 @@ def test_one_last_chance_at_a_time_and_another_when_it_fails():
     assert (again.origin, again.budget.sample_fraction) == (Origin.ROWS, 1.0)
 
 
+def test_the_last_chance_is_taken_before_a_long_trial_would_jump_over_it():
+    allocator, ask = CostAware(terms(n_train_rows=100_000)), Asking()
+    for number, cost in enumerate((1.0, 8.0)):
+        trial = allocator.next_trial(ask, number=number, seconds_left=100.0)
+        allocator.record(told(trial, loss=0.2 + number / 10, seconds=cost))
+    # In full it takes 10 s: after a trial of 8 s it would no longer fit into 16 s.
+    trial = allocator.next_trial(ask, number=2, seconds_left=16.0)
+    assert (trial.candidate.params["turn"], trial.budget.sample_fraction) == (0, 1.0)
+
+
+def clock_after_two(*, left):
+    """Two trials asked for at 100 s took 4 s and 6 s; the third is open when the second ends."""
+    clock = Clock()
+    clock.asked(1, 100.0)
+    clock.asked(2, 100.0)
+    clock.told(told(plain(1), seconds=4.0))
+    assert clock.left_at_start(96.0) == pytest.approx(92.0)
+    clock.asked(3, 96.0)
+    clock.told(told(plain(2), seconds=6.0))
+    return clock.left_at_start(left)
+
+
+def test_where_one_trial_waits_the_next_begins_when_the_running_one_ends():
+    assert clock_after_two(left=90.0) == pytest.approx(84.0)
+
+
+def test_where_a_worker_is_free_the_next_trial_begins_at_once():
+    assert clock_after_two(left=94.0) == pytest.approx(94.0)
+
+
+def test_behind_a_growth_the_next_trial_begins_when_that_ends():
+    clock = Clock()
+    clock.told(told(plain(0), seconds=2.0))
+    clock.asked(1, 100.0, 30.0)
+    assert clock.left_at_start(99.0) == pytest.approx(69.0)
+    clock.asked(2, 99.0)
+    # Whichever ends first makes room.
+    assert clock.left_at_start(99.0) == pytest.approx(97.0)
+
+
 def affine(trial):
     """Score all rows in 0.9 s and train on all in 1 s; the baseline trains on none."""
     return 0.9 + (trial.budget.sample_fraction if trial.number else 0.0)
@@ -159,7 +200,9 @@ def test_the_scoring_that_every_trial_does_is_not_paid_for_once_more_with_more_r
 def test_the_last_chance_is_there_when_most_of_a_full_trial_is_scoring():
     allocator, ask = CostAware(terms(n_train_rows=100_000)), Asking()
     with_baseline(allocator, ask, 2, left=100.0)
-    assert allocator.next_trial(ask, number=2, seconds_left=1.8).origin is Origin.SEARCH
+    late = allocator.next_trial(ask, number=2, seconds_left=1.8)
+    assert late.origin is Origin.SEARCH
+    allocator.record(told(late, status=Status.FAILED, seconds=0.1))
     trial = allocator.next_trial(ask, number=3, seconds_left=2.5)
     assert (trial.origin, trial.budget.sample_fraction) == (Origin.ROWS, 1.0)
 

@@ -66,7 +66,9 @@ def test_a_failure_is_not_promoted():
 def test_a_promotion_that_does_not_fit_is_not_started():
     allocator, ask = SuccessiveHalving(terms(n_train_rows=16_000)), Asking()
     run(allocator, 3, by_turn, ask)
-    assert allocator.next_trial(ask, number=3, seconds_left=3.9).origin is Origin.SEARCH
+    late = allocator.next_trial(ask, number=3, seconds_left=3.9)
+    assert late.origin is Origin.SEARCH
+    allocator.record(told(late, status=Status.FAILED))
     assert allocator.next_trial(ask, number=4, seconds_left=4.1).origin is Origin.ROWS
 
 
@@ -85,5 +87,19 @@ def test_scoring_all_rows_is_not_counted_again_for_a_promotion():
         return {"seconds": 1.0} if trial.number else {"seconds": 0.9, "gap": math.inf}
 
     run(allocator, 3, result, ask)
-    assert allocator.next_trial(ask, number=3, seconds_left=1.2).origin is Origin.SEARCH
+    late = allocator.next_trial(ask, number=3, seconds_left=1.2)
+    assert late.origin is Origin.SEARCH
+    allocator.record(told(late, status=Status.FAILED))
     assert allocator.next_trial(ask, number=4, seconds_left=1.4).origin is Origin.ROWS
+
+
+def test_the_last_chance_is_taken_before_a_long_trial_would_jump_over_it():
+    allocator, ask = SuccessiveHalving(terms(n_train_rows=100_000)), Asking()
+
+    def result(trial):
+        return {**by_turn(trial), "seconds": 9.0 if trial.candidate.params["turn"] else 1.0}
+
+    run(allocator, 2, result, ask)
+    # In full it takes 16 s: after a trial of 9 s it would no longer fit into 24.5 s.
+    trial = allocator.next_trial(ask, number=2, seconds_left=24.5)
+    assert (trial.candidate.params["turn"], trial.budget.sample_fraction) == (0, 1.0)

@@ -12,6 +12,7 @@ from fairautoml.allocation.cost_aware import CostAware
 from fairautoml.allocation.mitigate_after import MitigateAfter
 from fairautoml.bench.simulation_random import RandomMitigation
 from fairautoml.bench.worlds import MITIGATION, World, area, play
+from fairautoml.execution.virtual import VirtualExecutor
 from fairautoml.trials import Costly, Terms
 
 # One worker plays them all, as the means are kept.
@@ -144,6 +145,14 @@ def test_after_mitigates_once_at_the_end_and_on_demand_goes_down_the_list():
     # 540 s of search leave 1.2 x 50 s; then 10 s prove to be enough, again and again.
     assert (once.search_seconds, once.n_mitigations) == (540.0, 1)
     assert (again.search_seconds, again.n_mitigations) == (540.0, 4)
+
+
+def test_where_a_trial_waits_for_the_running_one_no_mitigation_is_begun_too_late(monkeypatch):
+    monkeypatch.setattr(VirtualExecutor, "queued", 1)
+    rules = Rules(test="greedy", early=False, cap=False, prune=False)
+    for budget in (700.0, 800.0, 815.0):
+        outcome = play(_Constant(0), CostAware(terms(50), rules), budget=budget)
+        assert (outcome.n_mitigations, outcome.mitigation_seconds) == (3, 600.0)
 
 
 def test_after_leaves_enough_time_for_its_mitigation():
