@@ -2,8 +2,8 @@
 
 FLAML's rule (microsoft/FLAML at 53e3461): start at 10,000 rows, multiply by 4, once the search has
 spent what the larger trial costs without finding a better one. Unlike there, it is not only the
-best that grows: the order on few rows is not that on all, so the next best follow, each once the
-search has again spent what it costs. So at most half of the time goes to the largest size.
+best that grows: the order on few rows is not that on all, so the next best follow, each after
+twice the search of the one before. A search that still finds better ones is thus left its time.
 
 The search itself stays on the first size, and a strategy is not told what came of more rows: a
 value on more rows is better whatever the candidate, so a local search would never again find a
@@ -22,6 +22,9 @@ FIRST_ROWS = 10_000
 GROWTH = 4
 KEPT = 20
 """Candidates of a size that may still grow; whoever has so many better ones hardly will."""
+
+DEARER = 2.0
+"""Factor on the search that a growth takes to earn, from one to the next of the same size."""
 
 NO_MERIT = (False, -math.inf)
 
@@ -53,6 +56,7 @@ class _Level:
     merit: tuple[bool, float] = NO_MERIT
     n_since: int = 0
     seconds_since: float = 0.0
+    price: float = 1.0
     n_open: int = 0
     top: list[Told] = field(default_factory=list)
     grown: set[str] = field(default_factory=set)
@@ -69,7 +73,7 @@ class _Level:
             return
         if _merit(told) > self.merit:
             self.merit = _merit(told)
-            self.n_since, self.seconds_since = 0, 0.0
+            self.n_since, self.seconds_since, self.price = 0, 0.0, 1.0
         if told.trial.candidate.key not in self.grown:
             self.top = sorted([*self.top, told], key=_merit, reverse=True)[:KEPT]
 
@@ -78,6 +82,10 @@ class _Level:
         if told.trial.budget.sample_fraction <= self.fraction:
             self.n_since += 1
             self.seconds_since += told.seconds
+
+    def earned(self, seconds: float) -> bool:
+        """Whether enough was spent since the last best, or the last one that grew."""
+        return self.n_since > 0 and self.seconds_since >= self.price * seconds
 
     def drop(self, key: str) -> None:
         """Forget a candidate that is grown."""
@@ -140,7 +148,7 @@ class SampleSizes:
         for size in range(len(self._levels) - 1, 0, -1):
             level = self._levels[size - 1]
             growth = self._growth(level, size, left)
-            if growth is not None and level.n_since and level.seconds_since >= growth.seconds:
+            if growth is not None and level.earned(growth.seconds):
                 return growth
         return None
 
@@ -149,8 +157,8 @@ class SampleSizes:
         for level in self._levels[: growth.size]:
             level.drop(growth.candidate.key)
         source, target = self._levels[growth.size - 1], self._levels[growth.size]
-        # The next one is to be earned by further trials, as this one was.
         source.n_since, source.seconds_since = 0, 0.0
+        source.price *= DEARER
         target.n_open += 1
         budget = replace(self._budget, sample_fraction=target.fraction)
         return Trial(number=number, candidate=growth.candidate, budget=budget, origin=Origin.ROWS)

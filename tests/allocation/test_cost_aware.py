@@ -78,16 +78,16 @@ def test_on_many_rows_the_search_begins_with_ten_thousand():
     assert first.budget.sample_fraction == pytest.approx(0.1)
 
 
-def test_the_best_grow_one_after_the_other_each_once_the_search_has_spent_as_much():
+def test_the_best_grows_once_the_search_has_spent_as_much_and_the_next_after_twice_that():
     def seconds(trial):
         return 10 * trial.budget.sample_fraction
 
     trials = run(CostAware(terms(n_train_rows=100_000)), Asking(), 17, seconds=seconds)
     grown = [n for n, trial in enumerate(trials) if trial.origin is Origin.ROWS]
-    # Every 4 trials of 1 s pay for one of 4 s; 6 of 1 s and one of 4 s for one of 10 s.
-    assert grown == [5, 10, 13, 16]
-    assert [trials[n].budget.sample_fraction for n in grown] == pytest.approx([0.4, 0.4, 1.0, 0.4])
-    assert [trials[n].candidate.params["turn"] for n in grown] == [0, 1, 0, 2]
+    # 4 trials of 1 s pay for one of 4 s, and then 8; these and one of 4 s for one of 10 s.
+    assert grown == [5, 14, 15]
+    assert [trials[n].budget.sample_fraction for n in grown] == pytest.approx([0.4, 0.4, 1.0])
+    assert [trials[n].candidate.params["turn"] for n in grown] == [0, 1, 0]
 
 
 def by_size(allocator, n, *, first_loss):
@@ -107,12 +107,20 @@ def by_size(allocator, n, *, first_loss):
 def test_when_nothing_beats_the_first_the_next_best_get_more_rows_up_to_all():
     trials = by_size(CostAware(terms(n_train_rows=100_000)), 501, first_loss=0.1)
     full = [t.candidate.params["turn"] for t in trials if t.budget.sample_fraction == 1.0]
-    assert full[:3] == [0, 1, 2]
-    seconds = [10 * trial.budget.sample_fraction for trial in trials]
-    of_full = sum(s for s, t in zip(seconds, trials, strict=True) if t.origin is Origin.ROWS)
-    # A quarter on 10,000 rows, a quarter on 40,000, half on all of them.
-    assert of_full / sum(seconds) == pytest.approx(0.75, abs=0.02)
-    assert 10 * len(full) / sum(seconds) == pytest.approx(0.5, abs=0.03)
+    # 10 + 20 + 40 + 80 + 160 s of some 500 s on fewer rows.
+    assert full == [0, 1, 2, 3, 4]
+
+
+def test_a_new_best_grows_as_soon_as_the_first_did():
+    allocator, ask, after = CostAware(terms(n_train_rows=1_000_000)), Asking(), []
+    for number in range(120):
+        trial = allocator.next_trial(ask, number=number, seconds_left=None)
+        best = trial.candidate.params["turn"] == 60
+        seconds = 100 * trial.budget.sample_fraction
+        allocator.record(told(trial, loss=0.1 if best else 0.2, gap=-0.01, seconds=seconds))
+        if best and trial.origin is Origin.ROWS:
+            after.append(ask.asked - 61)
+    assert after[0] == 4
 
 
 def test_the_next_best_is_trained_in_full_when_the_best_cannot_be():
