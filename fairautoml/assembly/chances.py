@@ -1,10 +1,10 @@
 """How likely a rule meets the constraints on people who were not counted.
 
-A parametric bootstrap of the largest gap: the rates of every cell of groups are moved by the
-noise of that many rows, jointly for all rates of a cell, and the limits are checked on what comes
-out. The constraints will be counted on a finite sample of new people, whose noise comes on top.
-The same draws serve all rules, so that rules are compared without noise. For choosing and
-display, never a certificate.
+A parametric bootstrap of the largest gap: the rates of every group are moved by the noise of that
+many rows, jointly for all rates of all groups, and the limits are checked on what comes out. The
+constraints will be counted on a finite sample of new people, whose noise comes on top. The same
+draws serve all rules, so that rules are compared without noise. For choosing and display, never a
+certificate.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.assembly.chances_other import OtherChances, other_chances_on
-from fairautoml.assembly.gaps import gaps_of
+from fairautoml.assembly.group_noise import (
+    TargetNoise,
+    drawn_groups,
+    noise_of_groups,
+    rows_of_groups,
+)
 from fairautoml.data.dataset import Dataset
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import Target
@@ -29,18 +34,44 @@ class Chances:
 
     Parameters
     ----------
-    n_rows : ndarray of float64, shape (n_cells, 2)
-        Effective rows by finest cell and label; with an audit, as many as have the noise of both
-        samples together.
-    noise : ndarray of float64, shape (n_draws, n_cells, 3)
-        Standard normal: for the share of label 1 and for the acceptance of label 0 and label 1.
-    targets : tuple of Target
-        The limits.
+    by_target : tuple of TargetNoise
+        Each limit with rows of shape (n_drawn, 3) and noise of shape (n_draws, n_drawn, 3): for
+        the share of label 1 and for the acceptance of label 0 and label 1. With an audit the rows
+        are as many as have the noise of both samples together.
     """
 
-    n_rows: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    targets: tuple[Target, ...]
+    by_target: tuple[TargetNoise, ...]
+
+    @classmethod
+    def of_rows(
+        cls,
+        n_rows: NDArray[np.float64],
+        noise: NDArray[np.float64],
+        targets: Sequence[Target],
+    ) -> "Chances":
+        """Return the draws for independent rows that all weigh the same.
+
+        Parameters
+        ----------
+        n_rows : ndarray of float64, shape (n_cells, 2)
+            Rows by finest cell and label.
+        noise : ndarray of float64, shape (n_draws, n_cells, 3)
+            Standard normal.
+        targets : sequence of Target
+            The limits.
+        """
+        found = []
+        for target in targets:
+            member = drawn_groups(target.system)
+            rows = member.astype(np.float64) @ n_rows
+            found.append(
+                TargetNoise(
+                    target=target,
+                    n_rows=np.column_stack([rows.sum(axis=1), rows]),
+                    noise=_joined(member, n_rows, noise),
+                )
+            )
+        return cls(tuple(found))
 
     def met(self, counts: NDArray[np.float64]) -> float:
         """Return the share of draws in which all limits are met, in [0, 1].
@@ -50,24 +81,31 @@ class Chances:
         counts : ndarray of float64, shape (n_cells, 2, 2)
             Weight by finest cell, label and decision.
         """
-        tables = self._redrawn(counts)
-        met = np.ones(len(tables), dtype=bool)
-        for target in self.targets:
-            met &= gaps_of(target, tables) <= target.limit
-        return float(met.mean())
+        met = [one.met(_redrawn(one, one.merged(counts))) for one in self.by_target]
+        return float(np.all(met, axis=0).mean())
 
-    def _redrawn(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return redrawn tables, shape (n_draws, n_cells, 2, 2), each cell at its own weight."""
-        mass = counts.sum(axis=2)
-        positive = _moved(
-            mass[:, 1], mass.sum(axis=1), self.n_rows.sum(axis=1), self.noise[..., 0]
-        )
-        by_label = np.stack([1.0 - positive, positive], axis=2) * mass.sum(axis=1)[:, None]
-        accepted = _moved(counts[:, :, 1], mass, self.n_rows, self.noise[..., 1:])
-        tables: NDArray[np.float64] = np.stack(
-            [by_label * (1.0 - accepted), by_label * accepted], axis=3
-        )
-        return tables
+
+def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return redrawn tables, shape (n_draws, n_drawn, 2, 2), each group at its own weight."""
+    mass = counts.sum(axis=2)
+    positive = _moved(mass[:, 1], mass.sum(axis=1), drawn.n_rows[:, 0], drawn.noise[..., 0])
+    by_label = np.stack([1.0 - positive, positive], axis=2) * mass.sum(axis=1)[:, None]
+    accepted = _moved(counts[:, :, 1], mass, drawn.n_rows[:, 1:], drawn.noise[..., 1:])
+    tables: NDArray[np.float64] = np.stack(
+        [by_label * (1.0 - accepted), by_label * accepted], axis=3
+    )
+    return tables
+
+
+def _joined(
+    member: NDArray[np.bool_], squares: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the noise of groups; squared weights by cell and label, shape (n_cells, 2)."""
+    columns = (squares.sum(axis=1), squares[:, 0], squares[:, 1])
+    return np.concatenate(
+        [noise_of_groups(member, part, noise[..., [at]]) for at, part in enumerate(columns)],
+        axis=2,
+    )
 
 
 def _moved(
@@ -106,8 +144,27 @@ def chances_on(
         return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio)
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
-    n_rows = effective_rows(cell_and_label, dataset.weight, 2 * n_cells).reshape(n_cells, 2)
-    # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
-    n_rows /= 1.0 + 1.0 / audit_ratio
+    squares = np.bincount(cell_and_label, weights=dataset.weight**2, minlength=2 * n_cells)
     rng = np.random.default_rng([seed, DRAWS])
-    return Chances(n_rows, rng.standard_normal((DRAWS, n_cells, 3)), tuple(targets))
+    noise = rng.standard_normal((DRAWS, n_cells, 3))
+    return Chances(
+        tuple(
+            TargetNoise(
+                target=target,
+                n_rows=_rows_behind(dataset, target, audit_ratio),
+                noise=_joined(drawn_groups(target.system), squares.reshape(n_cells, 2), noise),
+            )
+            for target in targets
+        )
+    )
+
+
+def _rows_behind(dataset: Dataset, target: Target, audit_ratio: float) -> NDArray[np.float64]:
+    """Return the effective rows behind share and acceptances of each group."""
+    n_drawn = len(drawn_groups(target.system))
+    rows, group = rows_of_groups(target.system, dataset.cells)
+    label = group * 2 + dataset.y[rows]
+    by_label = effective_rows(label, dataset.weight[rows], 2 * n_drawn).reshape(n_drawn, 2)
+    # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
+    by_label /= 1.0 + 1.0 / audit_ratio
+    return np.column_stack([by_label.sum(axis=1), by_label])

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.assembly.gaps import gaps_of
+from fairautoml.assembly.group_noise import (
+    TargetNoise,
+    drawn_groups,
+    noise_of_groups,
+    rows_of_groups,
+)
 from fairautoml.data.dataset import Dataset
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.metrics._redraw import moved_shares
@@ -23,17 +28,11 @@ class OtherChances:
 
     Parameters
     ----------
-    n_rows : ndarray of float64, shape (n_cells,)
-        Effective rows by finest cell.
-    noise : ndarray of float64, shape (n_draws, n_cells, n_columns)
-        Standard normal.
-    targets : tuple of Target
-        The limits.
+    by_target : tuple of TargetNoise
+        Each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns).
     """
 
-    n_rows: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    targets: tuple[Target, ...]
+    by_target: tuple[TargetNoise, ...]
 
     def met(self, counts: NDArray[np.float64]) -> float:
         """Return the share of draws in which all limits are met, in [0, 1].
@@ -44,22 +43,20 @@ class OtherChances:
             ``Entry.counts``: by label and decision, shape (n_cells, n_classes, n_classes), or the
             sums of numbers, shape (n_cells, n_columns).
         """
-        if counts.ndim == 2:
-            tables = redrawn(counts, self.n_rows, self.noise)
-        else:
-            tables = self._of_classes(counts)
-        met = np.ones(len(tables), dtype=bool)
-        for target in self.targets:
-            met &= gaps_of(target, tables) <= target.limit
-        return float(met.mean())
+        met = [one.met(_moved(one, one.merged(counts))) for one in self.by_target]
+        return float(np.all(met, axis=0).mean())
 
-    def _of_classes(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        flat = counts.reshape(len(counts), -1)
-        mass = flat.sum(axis=1, keepdims=True)
-        shares = np.divide(flat, mass, out=np.zeros_like(flat), where=mass > 0)
-        tables = moved_shares(shares, self.n_rows, self.noise) * mass
-        found: NDArray[np.float64] = tables.reshape(-1, *counts.shape)
-        return found
+
+def _moved(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return redrawn tables, shape (n_draws, n_drawn, ...), each group at its own weight."""
+    if counts.ndim == 2:
+        return redrawn(counts, drawn.n_rows, drawn.noise)
+    flat = counts.reshape(len(counts), -1)
+    mass = flat.sum(axis=1, keepdims=True)
+    shares = np.divide(flat, mass, out=np.zeros_like(flat), where=mass > 0)
+    tables = moved_shares(shares, drawn.n_rows, drawn.noise) * mass
+    found: NDArray[np.float64] = tables.reshape(-1, *counts.shape)
+    return found
 
 
 def other_chances_on(
@@ -73,8 +70,20 @@ def other_chances_on(
         As for ``chances_on``.
     """
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    n_rows = effective_rows(dataset.cells, dataset.weight, n_cells)
-    n_rows /= 1.0 + 1.0 / audit_ratio
+    squares = np.bincount(dataset.cells, weights=dataset.weight**2, minlength=n_cells)
     width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
     rng = np.random.default_rng([seed, DRAWS])
-    return OtherChances(n_rows, rng.standard_normal((DRAWS, n_cells, width)), tuple(targets))
+    noise = rng.standard_normal((DRAWS, n_cells, width))
+    found = []
+    for target in targets:
+        member = drawn_groups(target.system)
+        rows, group = rows_of_groups(target.system, dataset.cells)
+        n_rows = effective_rows(group, dataset.weight[rows], len(member))
+        found.append(
+            TargetNoise(
+                target=target,
+                n_rows=n_rows / (1.0 + 1.0 / audit_ratio),
+                noise=noise_of_groups(member, squares, noise),
+            )
+        )
+    return OtherChances(tuple(found))

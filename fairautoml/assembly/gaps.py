@@ -14,13 +14,11 @@ def gaps_of(target: Target, tables: NDArray[np.float64]) -> NDArray[np.float64]:
     ----------
     target : Target
         What is measured.
-    tables : ndarray of float64, shape (n_draws, n_cells, ...)
-        As ``Tally.table``, over the finest cells.
+    tables : ndarray of float64, shape (n_draws, n_drawn, ...)
+        As ``Tally.table``, over the groups; where these overlap everybody is the last one.
     """
-    system, metric = target.system, target.metric
-    merged = np.zeros((len(tables), system.n_groups, *tables.shape[2:]))
-    for group, cell in np.argwhere(system.member):
-        merged[:, group] += tables[:, cell]
-    values = values_of(metric, merged, tables.sum(axis=1))
-    gaps = 1.0 - values if metric.form == "ratio" else values
+    overlapping = target.system.overlapping
+    groups, everybody = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
+    values = values_of(target.metric, groups, everybody)
+    gaps = 1.0 - values if target.metric.form == "ratio" else values
     return np.where(np.isnan(gaps), np.inf, gaps)

@@ -1,11 +1,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 
 from fairautoml.assembly import chances_on
-from fairautoml.data.border import build_dataset
+from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.metrics import Constraint, GroupCounts
 
@@ -106,4 +107,59 @@ def test_the_rows_of_an_audit_have_a_noise_of_their_own(audit_ratio):
     found = chances(dataset, "demographic_parity_difference<=0.05", audit_ratio=audit_ratio)
     error = np.sqrt(2 * 0.3 * 0.7 / (N_ROWS / 2) * (1 + 1 / audit_ratio))
     expected = 1 - 2 * norm.cdf(-0.05 / error)
+    assert found.met(counts_of(dataset, [0.3, 0.3])) == pytest.approx(expected, abs=0.04)
+
+
+def cut(rows_per_cell):
+    """The same people with two sensitive columns more, one of them a copy of the first."""
+    at = np.arange(N_ROWS)
+    group, cohort = at % 2, at // 2 // rows_per_cell
+    columns = {"g": group.astype(str), "copy": group.astype(str), "cohort": cohort.astype(str)}
+    y = (at // 2) % 2
+    return build_dataset(
+        at[:, None].astype(float), y, columns, options=BorderOptions(max_groups=N_ROWS)
+    )
+
+
+def decided(dataset, shares):
+    """The table of a rule that accepts the given share of the first and the second group."""
+    rng, accepted = np.random.default_rng(0), np.zeros(N_ROWS)
+    for group, share in enumerate(shares):
+        inside = rng.permutation(np.arange(group, N_ROWS, 2))
+        accepted[inside[: round(share * len(inside))]] = 1.0
+    return GroupCounts.from_rows(
+        dataset.cells, dataset.y, accepted, n_groups=dataset.groups.n_cells
+    ).table
+
+
+@pytest.mark.parametrize("rows_per_cell", [1, 4, 20])
+def test_a_group_of_small_cells_has_the_noise_of_a_group_of_one(rows_per_cell):
+    dataset = cut(rows_per_cell)
+    found = chances(dataset, "demographic_parity_difference[g]<=0.05", audit_ratio=1.0)
+    error = np.sqrt((0.3 * 0.7 + 0.255 * 0.745) / (N_ROWS / 2) * 2)
+    expected = norm.cdf(0.005 / error) - norm.cdf(-0.095 / error)
+    assert found.met(decided(dataset, [0.3, 0.255])) == pytest.approx(expected, abs=0.04)
+
+
+def test_two_columns_that_say_the_same_have_the_same_noise():
+    dataset = cut(4)
+    constraints = [
+        Constraint.parse(f"demographic_parity_difference[{name}]<=0.05") for name in ("g", "copy")
+    ]
+    one, both = (
+        chances_on(dataset, targets_of(asked, dataset.systems), 0, audit_ratio=1.0)
+        for asked in (constraints[:1], constraints)
+    )
+    table = decided(dataset, [0.3, 0.255])
+    assert both.met(table) == one.met(table)
+
+
+def test_a_group_that_is_part_of_everybody_shares_its_noise_with_them():
+    at = np.arange(N_ROWS)
+    terms = pd.DataFrame({"x": at % 2 == 0})
+    dataset = build_dataset(at[:, None].astype(float), (at // 2) % 2, {"identity": terms})
+    found = chances(dataset, "demographic_parity_to_overall<=0.01")
+    # Of N rows, half of them in the group: var(r_g - r) = r (1 - r) (2 / N - 1 / N).
+    error = np.sqrt(0.3 * 0.7 / N_ROWS)
+    expected = 1 - 2 * norm.cdf(-0.01 / error)
     assert found.met(counts_of(dataset, [0.3, 0.3])) == pytest.approx(expected, abs=0.04)

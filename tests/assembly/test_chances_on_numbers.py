@@ -21,7 +21,7 @@ def chances(limit, name="gedi"):
     )
     target = Target(metric=METRICS.get(name).bound(VALUES), system=system, limit=limit)
     noise = np.random.default_rng(0).standard_normal((DRAWS, 30, 3))
-    return Chances(np.full((30, 2), N_ROWS / 2), noise, (target,))
+    return Chances.of_rows(np.full((30, 2), N_ROWS / 2), noise, (target,))
 
 
 def counted(slope):

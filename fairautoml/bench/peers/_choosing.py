@@ -147,7 +147,7 @@ def with_margin(question: Question, answer: Answer) -> Offer:
 def _chance(one: Offer, noise: NDArray[np.float64], question: Question) -> float:
     counts = np.zeros((question.groups.n_cells, 2, 2)) if one.counts is None else one.counts
     # Its noise and that of as many new people: half as many rows.
-    return Chances(counts.sum(axis=2) / 2.0, noise, question.targets).met(counts)
+    return Chances.of_rows(counts.sum(axis=2) / 2.0, noise, question.targets).met(counts)
 
 
 def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
