@@ -315,7 +315,11 @@ def _with_margin(
     if not plain.measures:
         return plain, None
     chances = chances_on(
-        problem.dataset, problem.goal.targets, plan.seed, audit_ratio=finish.audit
+        problem.dataset,
+        problem.goal.targets,
+        plan.seed,
+        audit_ratio=finish.audit,
+        entities=problem.entities,
     )
     widest = None
     if confidence is None or not plain.feasible:

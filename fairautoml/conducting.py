@@ -27,6 +27,7 @@ from fairautoml.data._align import Inputs
 from fairautoml.data._scales import plain_bins
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
 from fairautoml.guessing import pose_guesses
 from fairautoml.keeping import Earlier, Place, begin, keep_model, place_of, write_config
@@ -105,7 +106,7 @@ class Conducted(Served, Shown):
                 outcome = conduct(
                     plan,
                     keeper,
-                    finish=finish_of(wishes, start, _likely(division, dataset, wishes)),
+                    finish=finish_of(wishes, start, _likely(division, problem, wishes)),
                     retrain=self.refit,
                     on_progress=self.on_progress,
                 )
@@ -223,9 +224,10 @@ class Conducted(Served, Shown):
 
 
 def _likely(
-    division: Division, dataset: Dataset, wishes: Wishes
+    division: Division, problem: Problem, wishes: Wishes
 ) -> Callable[[Entry], float] | None:
     """Return what a likely certificate is worth, None when there will be none."""
+    dataset = problem.dataset
     claims = claimed(wishes.constraints, dataset.systems)
     if division.vault is None or not claims:
         return None
@@ -234,6 +236,8 @@ def _likely(
         dataset.cells,
         n_certification=division.vault.n_rows,
         delta=wishes.certificate.delta,
+        y=dataset.y,
+        entities=problem.entities,
     )
     return target.kept_worth
 

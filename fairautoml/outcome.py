@@ -18,11 +18,12 @@ from fairautoml.assembly import Assembled, FairClassifier, Finish, models_of
 from fairautoml.data._frames import as_array, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns
-from fairautoml.data.dataset import Dataset, TaskName
+from fairautoml.data.dataset import TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.objective import refit
+from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -238,7 +239,7 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         entries=assembled.entries,
         systems=dataset.systems,
         objective=plan.problem.objective.name,
-        n_rows=_rows_by_cell(dataset),
+        n_rows=_rows_by_cell(plan.problem),
         served=best,
     )
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
@@ -371,6 +372,7 @@ def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantCl
     return ConstantClassifier(schema=schema, classes=labels[:1].copy())
 
 
-def _rows_by_cell(dataset: Dataset) -> NDArray[np.float64]:
+def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
+    dataset = problem.dataset
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    return effective_rows(dataset.cells, dataset.weight, n_cells)
+    return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)

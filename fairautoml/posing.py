@@ -162,7 +162,14 @@ def make_problem(
         mitigators=_post_processors(wishes.mitigators, goal, setting),
         tolerances=tolerance_grid(goal.targets),
         draws=row_draws(dataset.X, wishes.seed) if setting.randomized else None,
+        entities=_repeated(entities),
     )
+
+
+def _repeated(entities: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
+    """Return whose row each one is, None when nobody has two."""
+    alone = entities is None or len(np.unique(entities)) == len(entities)
+    return None if alone else entities
 
 
 def _folds(

@@ -21,11 +21,14 @@ from fairautoml.assembly.group_noise import (
     rows_of_groups,
 )
 from fairautoml.data.dataset import Dataset
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._effective import effective_rows, weight_sums
 from fairautoml.mitigators import Target
 
 DRAWS = 1000
 """Draws: the standard error of a probability is at most 0.016."""
+
+WITHIN_LABEL = frozenset({"tpr", "fpr"})
+"""Rates that rows of one label make up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +127,12 @@ def _moved(
 
 
 def chances_on(
-    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_ratio: float
+    dataset: Dataset,
+    targets: Sequence[Target],
+    seed: int,
+    *,
+    audit_ratio: float,
+    entities: NDArray[np.integer] | None = None,
 ) -> Chances | OtherChances:
     """Return the draws for rules that are counted on the given rows.
 
@@ -139,19 +147,21 @@ def chances_on(
     audit_ratio : float
         New people that the constraints will be counted on, in times of the rows here, above 0,
         groups and labels as here; ``inf`` = all people there are.
+    entities : ndarray of int, shape (n_rows,), optional
+        Whose row it is; rows of one person, here and among the new ones, count as one row.
     """
     if dataset.task != "binary":
-        return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio)
+        return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio, entities=entities)
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
-    squares = np.bincount(cell_and_label, weights=dataset.weight**2, minlength=2 * n_cells)
+    _, squares = weight_sums(cell_and_label, dataset.weight, 2 * n_cells, entities)
     rng = np.random.default_rng([seed, DRAWS])
     noise = rng.standard_normal((DRAWS, n_cells, 3))
     return Chances(
         tuple(
             TargetNoise(
                 target=target,
-                n_rows=_rows_behind(dataset, target, audit_ratio),
+                n_rows=_rows_behind(dataset, target, audit_ratio, entities),
                 noise=_joined(drawn_groups(target.system), squares.reshape(n_cells, 2), noise),
             )
             for target in targets
@@ -159,12 +169,27 @@ def chances_on(
     )
 
 
-def _rows_behind(dataset: Dataset, target: Target, audit_ratio: float) -> NDArray[np.float64]:
+def _rows_behind(
+    dataset: Dataset,
+    target: Target,
+    audit_ratio: float,
+    entities: NDArray[np.integer] | None,
+) -> NDArray[np.float64]:
     """Return the effective rows behind share and acceptances of each group."""
     n_drawn = len(drawn_groups(target.system))
     rows, group = rows_of_groups(target.system, dataset.cells)
-    label = group * 2 + dataset.y[rows]
-    by_label = effective_rows(label, dataset.weight[rows], 2 * n_drawn).reshape(n_drawn, 2)
+    label, weight = group * 2 + dataset.y[rows], dataset.weight[rows]
     # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
-    by_label /= 1.0 + 1.0 / audit_ratio
-    return np.column_stack([by_label.sum(axis=1), by_label])
+    worse = 1.0 + 1.0 / audit_ratio
+    if entities is None:
+        by_label = effective_rows(label, weight, 2 * n_drawn).reshape(n_drawn, 2) / worse
+        return np.column_stack([by_label.sum(axis=1), by_label])
+    whose = entities[rows]
+    by_label = effective_rows(label, weight, 2 * n_drawn, whose).reshape(n_drawn, 2)
+    if not WITHIN_LABEL.issuperset(target.metric.compared or ("selection",)):
+        # A person with rows of both labels moves both acceptances, which are drawn apart: that
+        # their sum moves as it should, both move more.
+        apart = weight_sums(label, weight, 2 * n_drawn, whose)[1].reshape(n_drawn, 2).sum(axis=1)
+        together = weight_sums(group, weight, n_drawn, whose)[1]
+        by_label *= (apart / np.maximum(together, np.finfo(np.float64).tiny))[:, None]
+    return np.column_stack([effective_rows(group, weight, n_drawn, whose), by_label]) / worse

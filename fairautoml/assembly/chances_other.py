@@ -13,7 +13,7 @@ from fairautoml.assembly.group_noise import (
     rows_of_groups,
 )
 from fairautoml.data.dataset import Dataset
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._effective import effective_rows, weight_sums
 from fairautoml.metrics._redraw import moved_shares
 from fairautoml.metrics._values import N_BINS, redrawn
 from fairautoml.mitigators import Target
@@ -60,17 +60,22 @@ def _moved(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def other_chances_on(
-    dataset: Dataset, targets: Sequence[Target], seed: int, *, audit_ratio: float
+    dataset: Dataset,
+    targets: Sequence[Target],
+    seed: int,
+    *,
+    audit_ratio: float,
+    entities: NDArray[np.integer] | None = None,
 ) -> OtherChances:
     """Return the draws for rules that are counted on the given rows.
 
     Parameters
     ----------
-    dataset, targets, seed, audit_ratio
+    dataset, targets, seed, audit_ratio, entities
         As for ``chances_on``.
     """
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    squares = np.bincount(dataset.cells, weights=dataset.weight**2, minlength=n_cells)
+    _, squares = weight_sums(dataset.cells, dataset.weight, n_cells, entities)
     width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
     rng = np.random.default_rng([seed, DRAWS])
     noise = rng.standard_normal((DRAWS, n_cells, width))
@@ -78,7 +83,8 @@ def other_chances_on(
     for target in targets:
         member = drawn_groups(target.system)
         rows, group = rows_of_groups(target.system, dataset.cells)
-        n_rows = effective_rows(group, dataset.weight[rows], len(member))
+        whose = None if entities is None else entities[rows]
+        n_rows = effective_rows(group, dataset.weight[rows], len(member), whose)
         found.append(
             TargetNoise(
                 target=target,

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from fairautoml.certification.bounds import hoeffding_margin
 from fairautoml.certification.claims import rate_counts
 from fairautoml.certification.exact import TAIL
 from fairautoml.certifying.claimed import Claimed
@@ -16,6 +18,28 @@ from fairautoml.trials import Entry
 CERTIFICATE_WORTH = 0.25
 """Share of a model's worth, over one decision for everybody, that a certificate makes. With many
 rows a certificate costs next to no accuracy and is always chosen; with few it may not cost all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class People:
+    """Search rows of one claim, counted by whose they are.
+
+    Parameters
+    ----------
+    n : ndarray of int, shape (n_groups, 3)
+        People with a row of the group; with one of label 0; with one of label 1.
+    apart : bool
+        Nobody has rows in two groups.
+    """
+
+    n: NDArray[np.int64]
+    apart: bool
+
+    def behind(self, rate: str) -> NDArray[np.int64]:
+        """Return the people behind a rate by group; none where it can not be certified."""
+        if rate == "ppv":
+            return np.zeros(len(self.n), dtype=np.int64)
+        return self.n[:, {"fpr": 1, "tpr": 2}.get(rate, 0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,12 +59,16 @@ class InnerTarget:
         Certification rows for each search row.
     n_rows : ndarray of float64, shape (n_cells,)
         Search rows by finest cell.
+    people : tuple of People, optional
+        By claim, where people have several rows: a certificate is then Hoeffding's, of one mean a
+        person.
     """
 
     claims: tuple[Claimed, ...]
     delta: float
     rows_per_row: float
     n_rows: NDArray[np.float64]
+    people: tuple[People, ...] | None = None
 
     def kept_worth(self, entry: Entry) -> float:
         """Return what an entry keeps of its worth for how likely it is certified, in (0, 1].
@@ -67,13 +95,18 @@ class InnerTarget:
         # Weights have mean one; rows are what a certificate counts.
         rows = np.divide(self.n_rows, mass, out=np.zeros_like(mass), where=mass > 0)
         counts = GroupCounts(entry.counts * rows[:, None, None])
-        return min((self._of_claim(claim, counts) for claim in self.claims), default=1.0)
+        people = repeat(None) if self.people is None else self.people
+        found = map(self._of_claim, self.claims, people, repeat(counts))
+        return min(found, default=1.0)
 
-    def _of_claim(self, claim: Claimed, counts: GroupCounts) -> float:
+    def _of_claim(self, claim: Claimed, people: People | None, counts: GroupCounts) -> float:
         merged = counts.merged(claim.system.of_cell, claim.system.n_groups)
         found = []
         for rate in claim.constraint.metric.rates:
             events, rows = rate_counts(merged.table, rate)
+            if people is not None:
+                # Where rows of one person are all alike, the mean of a person is one of them.
+                events, rows = _shrunk(events, rows, people.behind(rate))
             n = np.floor(rows * self.rows_per_row)
             if n.min() < 1:
                 return 0.0
@@ -81,25 +114,62 @@ class InnerTarget:
             seen, smooth = events / rows, (events + 0.5) / (rows + 1.0)
             ratio = claim.constraint.metric.form == "ratio"
             passing = self._ratio if ratio else self._difference
-            found.append(passing(seen, smooth * (1 - smooth) / n, claim.constraint.bound))
+            margins = None if people is None else self._margins(n, together=not people.apart)
+            found.append(passing(seen, smooth * (1 - smooth) / n, claim.constraint.bound, margins))
         return min(found)
 
+    def _margins(self, n: NDArray[np.float64], *, together: bool) -> "_Margins":
+        """Return Hoeffding's margins at so many people."""
+        each = hoeffding_margin(self.delta / 2, 1) / np.sqrt(n)
+        if together:
+            return _Margins(each, each[:, None] + each[None, :])
+        # Two independent means err less together than each for itself.
+        both = hoeffding_margin(self.delta, 1) * np.sqrt(1 / n[:, None] + 1 / n[None, :])
+        return _Margins(each, both)
+
     def _difference(
-        self, rates: NDArray[np.float64], variance: NDArray[np.float64], bound: float
+        self,
+        rates: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        bound: float,
+        margins: "_Margins | None",
     ) -> float:
         room = bound - (rates[:, None] - rates[None, :])
         error = np.sqrt(variance[:, None] + variance[None, :])
+        if margins is not None:
+            return _weakest(ndtr((room - margins.of_pair) / error))
         return _weakest(ndtr(room / error - float(ndtri(1 - TAIL * self.delta))))
 
     def _ratio(
-        self, rates: NDArray[np.float64], variance: NDArray[np.float64], bound: float
+        self,
+        rates: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        bound: float,
+        margins: "_Margins | None",
     ) -> float:
         """Return it for ``low - bound high``, whose two bounds err together, not in turn."""
         error = np.sqrt(variance)
-        both = error[:, None] + bound * error[None, :]
-        room = rates[:, None] - bound * rates[None, :] - float(ndtri(1 - self.delta / 2)) * both
+        off = float(ndtri(1 - self.delta / 2)) if margins is None else 1.0
+        each = error if margins is None else margins.each
+        both = each[:, None] + bound * each[None, :]
+        room = rates[:, None] - bound * rates[None, :] - off * both
         spread = np.sqrt(variance[:, None] + bound**2 * variance[None, :])
         return _weakest(ndtr(room / spread))
+
+
+@dataclass(frozen=True, slots=True)
+class _Margins:
+    """What means may be off by: each, shape (n_groups,), and a difference, for all pairs."""
+
+    each: NDArray[np.float64]
+    of_pair: NDArray[np.float64]
+
+
+def _shrunk(
+    events: NDArray[np.float64], rows: NDArray[np.float64], people: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the same rates of as many rows as there are people."""
+    return events * np.divide(people, rows, out=np.zeros_like(rows), where=rows > 0), 1.0 * people
 
 
 def _weakest(passing: NDArray[np.float64]) -> float:
@@ -114,6 +184,8 @@ def inner_target_of(
     *,
     n_certification: int,
     delta: float,
+    y: NDArray[np.integer] | None = None,
+    entities: NDArray[np.integer] | None = None,
 ) -> InnerTarget:
     """Return the inner target of a search.
 
@@ -127,11 +199,32 @@ def inner_target_of(
         Certification rows.
     delta : float
         Level.
+    y : ndarray of int, shape (n_search_rows,), optional
+        Labels 0 and 1; read together with ``entities``.
+    entities : ndarray of int, shape (n_search_rows,), optional
+        Whose row it is, where people have several rows.
     """
     n_cells = max((len(claim.system.of_cell) for claim in claims), default=1)
+    people = None
+    if y is not None and entities is not None:
+        people = tuple(_people_of(claim.codes(cells), y, entities, claim) for claim in claims)
     return InnerTarget(
         claims=tuple(claims),
         delta=delta,
         rows_per_row=n_certification / len(cells),
         n_rows=np.bincount(cells[cells >= 0], minlength=n_cells).astype(np.float64),
+        people=people,
     )
+
+
+def _people_of(
+    codes: NDArray[np.integer],
+    y: NDArray[np.integer],
+    entities: NDArray[np.integer],
+    claim: Claimed,
+) -> People:
+    pairs = np.unique(np.c_[codes, entities, y][codes >= 0], axis=0)
+    members = np.unique(pairs[:, :2], axis=0)
+    rows = (members, pairs[pairs[:, 2] == 0], pairs[pairs[:, 2] == 1])
+    counts = [np.bincount(part[:, 0], minlength=claim.system.n_groups) for part in rows]
+    return People(n=np.stack(counts, axis=1), apart=len(members) == len(np.unique(members[:, 1])))

@@ -41,6 +41,8 @@ class Problem:
         rules may not decide at random.
     membership : ndarray of float32, shape (n_rows, n_cells, 2), or None
         Cross-fitted P(cell, y | features), for post-processors that need it.
+    entities : ndarray of int, shape (n_rows,), or None
+        Whose row it is, 0 or more; None when every row is a person of its own.
     """
 
     dataset: Dataset
@@ -51,6 +53,7 @@ class Problem:
     tolerances: tuple[float, ...]
     draws: NDArray[np.float64] | None = None
     membership: NDArray[np.float32] | None = None
+    entities: NDArray[np.integer] | None = None
 
 
 def targets_of(

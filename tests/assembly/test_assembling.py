@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
@@ -270,3 +271,27 @@ def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(people
 )
 def test_there_is_no_mixture_that_was_not_asked_for(people, parameters):
     assert mixtures(quick(randomized=True, n_trials=3, **parameters).fit(*people, "sex")) == []
+
+
+def test_rows_of_few_people_ask_for_a_wider_margin():
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], 200)
+    x = rng.normal(size=200) + np.where(group == "a", 0.8, -0.8)
+    y = (x + 0.3 * rng.normal(size=200) > 0).astype(int)
+    person = np.repeat(np.arange(200), 8)
+    many = pd.DataFrame({"x": x[person], "z": rng.normal(size=1600)}), y[person], group[person]
+    by_rows, by_people = (
+        quick(
+            "demographic_parity_difference <= 0.4",
+            confidence=0.9,
+            certify=False,
+            learners=["logistic_regression"],
+            n_trials=2,
+        ).fit(*many, groups=whose)
+        for whose in (None, person)
+    )
+    margins = [model.summary_["margin"]["margin"] for model in (by_rows, by_people)]
+    # Of 100 people a group a difference errs by .07, of 800 rows by .025, and an audit more.
+    assert margins[0] < 0.1 < 0.13 < margins[1]
+    assert sum(by_people.pool_.board.n_rows) == 200
+    assert sum(by_rows.pool_.board.n_rows) == 1600

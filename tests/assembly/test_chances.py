@@ -163,3 +163,62 @@ def test_a_group_that_is_part_of_everybody_shares_its_noise_with_them():
     error = np.sqrt(0.3 * 0.7 / N_ROWS)
     expected = 1 - 2 * norm.cdf(-0.01 / error)
     assert found.met(counts_of(dataset, [0.3, 0.3])) == pytest.approx(expected, abs=0.04)
+
+
+N_REPEATS = 20
+
+
+def repeated(label=None):
+    """Two hundred people of two groups with 20 rows each, alike but perhaps for the label."""
+    person = np.arange(200 * N_REPEATS) // N_REPEATS
+    label = (person // 2) % 2 if label is None else label
+    dataset = build_dataset(person[:, None].astype(float), label, {"g": (person % 2).astype(str)})
+    return dataset, person
+
+
+def of_people(dataset, person, accepted):
+    return GroupCounts.from_rows(
+        dataset.cells, dataset.y, accepted[person].astype(float), n_groups=2
+    ).table
+
+
+def test_a_stated_probability_of_people_with_many_rows_each_comes_true():
+    dataset, person = repeated()
+    targets = targets_of(
+        (Constraint.parse("demographic_parity_difference<=0.1"),), dataset.systems
+    )
+    drawn = chances_on(dataset, targets, 0, audit_ratio=1.0, entities=person)
+    rng = np.random.default_rng(0)
+    stated, held = [], []
+    for gap in rng.uniform(-0.3, 0.3, size=600):
+        rates = np.array([0.4, 0.4 + gap])
+        searched, new = rng.random((2, 200)) < rates[np.arange(200) % 2]
+        stated.append(drawn.met(of_people(dataset, person, searched)))
+        held.append(abs(new[::2].mean() - new[1::2].mean()) <= 0.1)
+    stated, held = np.array(stated), np.array(held)
+    assert stated.mean() == pytest.approx(held.mean(), abs=0.05)
+    likely = stated > 0.6
+    assert stated[likely].mean() == pytest.approx(held[likely].mean(), abs=0.1)
+    # As rows they would be a sample of 4,000, and hardly a probability would be in doubt.
+    assert stated.max() < 0.9
+
+
+def test_people_with_rows_of_both_labels_move_the_acceptance_of_both():
+    label = np.arange(200 * N_REPEATS) % 2
+    dataset, person = repeated(label)
+    accepted = np.arange(200) // 2 % 10 < 3
+    expected = 1 - 2 * norm.cdf(-0.1 / np.sqrt(2 * 0.3 * 0.7 / 100))
+    for name in ("demographic_parity_difference", "equal_opportunity_difference"):
+        targets = targets_of((Constraint.parse(f"{name}<=0.1"),), dataset.systems)
+        drawn = chances_on(dataset, targets, 0, audit_ratio=math.inf, entities=person)
+        found = drawn.met(of_people(dataset, person, accepted))
+        assert found == pytest.approx(expected, abs=0.04)
+
+
+def test_people_of_one_row_each_are_rows():
+    dataset = people(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
+    targets = targets_of((Constraint.parse("equalized_odds_difference<=0.1"),), dataset.systems)
+    alone = chances_on(dataset, targets, 0, audit_ratio=1.0, entities=np.arange(N_ROWS))
+    plain = chances_on(dataset, targets, 0, audit_ratio=1.0)
+    table = counts_of(dataset, [0.3, 0.35])
+    assert alone.met(table) == pytest.approx(plain.met(table), abs=0.005)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fairautoml.certification import inner_target
+from fairautoml.certification import Evidence, Rows, Verdict, claim_from_rows, inner_target, judge
 from fairautoml.certifying import claimed, inner_target_of
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import Constraint
@@ -81,3 +81,65 @@ def test_a_model_without_hope_of_a_certificate_keeps_most_of_its_worth():
     likely = target_of("demographic_parity_difference <= 0.1")
     assert likely.kept_worth(entry(300, 700)) == pytest.approx(0.75)
     assert likely.kept_worth(entry(300, 300)) > 0.99
+
+
+def certified_share(text, rates, n_people, shared, draws=200):
+    """How often people with two rows each are certified, half of each group's label 1."""
+    constraint = Constraint.parse(text)
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(2 * n_people), 2)
+    # People in both groups have a row in each.
+    codes = np.tile([0, 1], 2 * n_people) if shared else person % 2
+    found = 0
+    for _ in range(draws):
+        accepted = rng.random(2 * n_people)[person] < np.array(rates)[codes]
+        rows = Rows(
+            codes=codes,
+            y=np.zeros(len(codes), dtype=int),
+            decision=accepted.astype(float),
+            entities=person,
+        )
+        claim = claim_from_rows(constraint, rows, SYSTEM.labels)
+        found += judge(Evidence(claims=(claim,)), 0.05).verdict is Verdict.CERTIFIED
+    return found / draws
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("demographic_parity_difference <= 0.2", False),
+        ("demographic_parity_difference <= 0.2", True),
+        ("demographic_parity_ratio >= 0.5", False),
+    ],
+)
+def test_people_of_several_rows_are_certified_as_often_as_said(text, shared):
+    n_people, rates = 400, (0.35, 0.41)
+    person = np.repeat(np.arange(2 * n_people), 2)
+    cells = np.tile([0, 1], 2 * n_people) if shared else person % 2
+    said = inner_target_of(
+        claimed((Constraint.parse(text),), (SYSTEM,)),
+        cells,
+        n_certification=4 * n_people,
+        delta=0.05,
+        y=np.arange(4 * n_people) % 2,
+        entities=person,
+    )(entry(350, 410))
+    came = certified_share(text, rates, n_people, shared)
+    assert 0.2 < said < 0.98
+    # In both groups at once the rates err together, which makes a difference surer than said.
+    assert said <= came + 0.06
+    if not shared:
+        assert said >= came - 0.06
+
+
+def test_precision_of_people_with_several_rows_is_never_certified():
+    person = np.repeat(np.arange(400), 2)
+    target = inner_target_of(
+        claimed((Constraint.parse("predictive_parity_difference <= 0.5"),), (SYSTEM,)),
+        person % 2,
+        n_certification=800,
+        delta=0.05,
+        y=np.arange(800) % 2,
+        entities=person,
+    )
+    assert target(entry(350, 350)) == 0.0
