@@ -143,10 +143,11 @@ class Leaderboard:
     ) -> tuple[float | None, float | None]:
         metric = METRICS.get(worst.metric).bound(system.values)
         counts = ClassCounts(entry.counts)
-        if system.overlapping or metric.to_overall:
+        if system.overlapping:
             # Overlapping groups are not redrawn one by one, nor without the rest of the people.
             table, rows, masks = counts.table, self.n_rows, system.member
         else:
+            # Whoever is in no group is not in everybody either, as in the measured value.
             merged = counts.merged(system.of_cell, system.n_groups)
             table, rows, masks = merged.table, system.member @ self.n_rows, None
         interval = bootstrap_interval(

@@ -222,3 +222,23 @@ def test_people_of_one_row_each_are_rows():
     plain = chances_on(dataset, targets, 0, audit_ratio=1.0)
     table = counts_of(dataset, [0.3, 0.35])
     assert alone.met(table) == pytest.approx(plain.met(table), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "measured"), [("demographic_parity_to_overall", 0.05), ("fned", 0.1)]
+)
+def test_people_of_no_group_are_not_in_everybody(name, measured):
+    at = np.arange(4 * N_ROWS)
+    group = np.array(["f", "m", None, None], dtype=object)[at % 4]
+    dataset = build_dataset(
+        at[:, None].astype(float),
+        at // 4 % 2,
+        {"g": group},
+        options=BorderOptions(sensitive_missing="exclude"),
+    )
+    by_cell = np.array([0.3, 0.4, 0.1])[dataset.systems[0].of_cell]
+    found = chances(dataset, f"{name}<={1.2 * measured}")
+    # Both are the difference of the two groups: half of it, of all people, or all of it, of half.
+    error = np.sqrt((0.3 * 0.7 + 0.4 * 0.6) / N_ROWS * (0.25 if measured == 0.05 else 2.0))
+    expected = norm.cdf(0.2 * measured / error)
+    assert found.met(counts_of(dataset, by_cell)) == pytest.approx(expected, abs=0.04)

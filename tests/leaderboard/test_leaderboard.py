@@ -254,6 +254,20 @@ def test_the_interval_holds_the_gap_and_shrinks_with_more_rows():
     assert low < closer[0] < 0.2 < closer[1] < high
 
 
+def test_people_of_no_group_are_not_in_everybody_that_an_interval_compares_with():
+    # Of 100, 100 and 200 people 30, 40 and 20 are accepted; the last are in no group.
+    known = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1, -1]))
+    counts = np.array([[[n - x, x], [0.0, 0.0]] for n, x in ((100, 30), (100, 40), (200, 20))])
+    measure = Measure(
+        metric="demographic_parity_to_overall", system="sex", value=0.05, gap=0.05, limit=0.06
+    )
+    shown = Leaderboard(
+        entries=(), systems=(known,), objective="accuracy", n_rows=np.array([1e5, 1e5, 2e5])
+    )
+    low, high = shown.gap_interval(entry(0.7, measures=(measure,), counts=counts))
+    assert 0.045 < low < 0.05 < high < 0.055
+
+
 def test_without_constraints_there_is_no_gap_to_bound():
     free = entry(0.7, measures=())
     assert board(free).gap_interval(free) == (None, None)
