@@ -1,7 +1,7 @@
 """What a mitigator is, at each of the three stages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -66,6 +66,16 @@ class TrainRows:
     targets: tuple[Target, ...] = ()
     task: TaskName = "binary"
     n_classes: int = 2
+
+    def take(self, rows: NDArray[np.integer]) -> "TrainRows":
+        """Return the given rows, in that order."""
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            weight=self.weight[rows],
+            cells=self.cells[rows],
+        )
 
 
 class ScoreModel(Protocol):

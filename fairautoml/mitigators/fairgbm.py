@@ -14,9 +14,6 @@ then all training rows are boosted along the same prices.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
 from fairautoml.metrics import METRICS
@@ -80,7 +77,7 @@ def train(
     if _one_of(params, "iterate", ("chosen", "last")) == "last":
         return boosting.boost(rows, game)
     parts = holdout_split(rows.y, rows.cells, HELD_SHARE, seed)
-    learned, held = (_take(rows, part) for part in parts)
+    learned, held = (rows.take(part) for part in parts)
     _check_labels(learned)
     path = boosting.learn_prices(learned, held, game, targets)
     return boosting.boost_along(rows, game, path)
@@ -132,10 +129,6 @@ def _check_labels(rows: TrainRows) -> None:
                 "found weight on one only. Train on more rows or leave this mitigator out"
             )
             raise InputError(msg)
-
-
-def _take(rows: TrainRows, at: NDArray[np.int64]) -> TrainRows:
-    return replace(rows, X=rows.X[at], y=rows.y[at], weight=rows.weight[at], cells=rows.cells[at])
 
 
 MITIGATOR = Mitigator(
