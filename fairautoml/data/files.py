@@ -206,6 +206,8 @@ def _parse(
             keep_default_na=False,
             na_values={name: [""] if name in present else usual for name in header},
             dtype={name: str for name in header if name in text_columns | strings},
+            # Else types are guessed part by part, and one code is a number here and a text there.
+            low_memory=False,
         )
     except pd.errors.ParserError as error:
         raise InputError(f"{file} cannot be read as CSV: {error}") from None

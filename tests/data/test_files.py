@@ -76,6 +76,16 @@ def test_a_text_column_of_numbers_is_numeric(tmp_path):
     np.testing.assert_array_equal(found["age"], [30, np.nan, 4.5])
 
 
+def test_a_code_is_one_value_however_far_down_the_first_text_of_its_column_is(tmp_path):
+    # pandas guesses types anew every 512 rows of so many columns.
+    others = ",0" * 1_023
+    names = ",".join(f"x{at}" for at in range(1_023))
+    rows = "".join(f"{code}{others}\n" for code in ["1"] * 512 + ["V1", "1"])
+    found = read_table(saved(tmp_path, f"code,{names}\n{rows}"))
+    assert set(found["code"]) == {"1", "V1"}
+    assert found["x0"].tolist() == [0] * 514
+
+
 def test_true_and_false_stay_text_in_text_columns(tmp_path):
     found = read_table(saved(tmp_path, "y,x\nTrue,1\nFalse,2\n"), text_columns=["y"])
     assert found["y"].tolist() == ["True", "False"]
