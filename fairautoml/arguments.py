@@ -58,7 +58,8 @@ def whose_arguments(parser: argparse.ArgumentParser) -> None:
     add("--groups", metavar="COLUMN", help=person)
     later = "set rows aside at random (default), or the last ones by --time-column"
     add("--split", choices=["random", "time"], default="random", help=later)
-    add("--time-column", metavar="COLUMN", help="when a row was, for --split time")
+    when = "when a row was, for --split time: numbers, or dates such as 2020-01-31"
+    add("--time-column", metavar="COLUMN", help=when)
 
 
 def certificate_arguments(parser: argparse.ArgumentParser) -> None:

@@ -144,8 +144,8 @@ class Estimator(Conducted):
             Whose row it is, or the name of that column of ``X``, which is no feature then: all
             rows of one person are set aside or none, and are in one fold.
         time : array-like, shape (n_rows,), or str, optional
-            When it was, for ``split="time"``; numbers or dates, or the name of that column of
-            ``X``, which is no feature then.
+            When it was, for ``split="time"``; numbers or dates (texts as 2020-01-31), or the name
+            of that column of ``X``, which is no feature then.
         proxies, proxy_errors : optional
             In place of ``sensitive``: three columns (or their names in ``X``) that guess one of
             two groups, or one with P(it says b | true group a), shape (2, 2); see ``proxies_``.

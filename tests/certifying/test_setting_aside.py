@@ -1,5 +1,7 @@
 """Which rows are set aside, and how many."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -148,6 +150,40 @@ def test_the_last_rows_by_time_are_set_aside():
     division = divided(inputs, certify=0.25, split="time")
     assert held(division, inputs).tolist() == list(range(300))
     assert division.vault.source.split == "time"
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%dT%H:%M:%S+02:00", "%Y%m%d"])
+def test_dates_that_are_texts_are_sorted_as_dates(form):
+    when = pd.Series(pd.date_range("2019-11-20", periods=1200)[::-1].strftime(form))
+    inputs = given_rows(time=when)
+    assert held(divided(inputs, certify=0.25, split="time"), inputs).tolist() == list(range(300))
+
+
+def test_hours_are_compared_across_time_zones_and_dates_with_texts():
+    early, late = "2024-07-01T12:00:00+09:00", "2024-07-01T11:00:00+02:00"
+    for later in (late, date(2024, 7, 2)):
+        inputs = given_rows(time=[later] * 300 + [early] * 900)
+        division = divided(inputs, certify=0.25, split="time")
+        assert held(division, inputs).tolist() == list(range(300))
+
+
+@pytest.mark.parametrize("odd", ["31/01/2020", "Jan 2020", "12", 7])
+def test_texts_whose_order_in_time_is_not_known_are_refused(odd):
+    when = ["2020-02-01"] * 1199 + [odd]
+    match = rf"^{{}} holds {odd!r}; texts must be dates.*such as 2020-01-31.*or give numbers$"
+    with pytest.raises(InputError, match=match.format("time")):
+        divided(given_rows(time=when), certify=0.25, split="time")
+    X, y, group = people(1200)
+    inputs = Inputs(X=X.assign(day=when), y=y, sensitive=group, time="day")
+    with pytest.raises(InputError, match=match.format("time='day'")):
+        divided(inputs, certify=0.25, split="time")
+
+
+def test_the_order_of_ordered_categories_is_that_of_the_user():
+    seasons = ["winter", "spring", "autumn"]
+    when = pd.Categorical(np.repeat(seasons[::-1], 400), categories=seasons, ordered=True)
+    inputs = given_rows(time=when)
+    assert held(divided(inputs, certify=0.4, split="time"), inputs).tolist() == list(range(400))
 
 
 def test_times_and_the_split_by_time_need_each_other():
