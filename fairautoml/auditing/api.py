@@ -152,6 +152,7 @@ def audit(
         y_score=y_score,
         sample_weight=sample_weight,
         baseline=baseline,
+        X=X,
     )
     options = ReadOptions(
         pos_label=pos_label, sensitive_missing=sensitive_missing, max_groups=max_groups

@@ -1,13 +1,12 @@
 """The border of an audit: decisions, labels, scores and groups that others made."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data._align import Inputs, align_inputs
+from fairautoml.data._align import unlike_indices
 from fairautoml.data._frames import as_series
 from fairautoml.data._keys import key_of
 from fairautoml.data._per_row import check_length, read_weights
@@ -32,6 +31,8 @@ class Given:
         As in ``fit``.
     y_score, sample_weight, baseline : values or None
         Scores of the positive class, weights, decisions of the unconstrained model.
+    X : table or None
+        Features; of them only the index is checked here.
     """
 
     y_true: Any
@@ -40,6 +41,7 @@ class Given:
     y_score: Any = None
     sample_weight: Any = None
     baseline: Any = None
+    X: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,19 +171,13 @@ def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
 
 def _check_indices(given: Given) -> None:
     """Refuse pandas inputs whose indices speak of different rows."""
-    others = {
-        "y_pred": given.y_pred,
-        "y_score": given.y_score,
-        "baseline": given.baseline,
-        "sensitive": given.sensitive,
-    }
-    if isinstance(given.sensitive, Mapping):
-        del others["sensitive"]
-        others |= {f"sensitive {name!r}": column for name, column in given.sensitive.items()}
-    align_inputs(
-        Inputs(X=None, y=given.y_true, sensitive=others, sample_weight=given.sample_weight),
-        "error",
-    )
+    found = unlike_indices({field.name: getattr(given, field.name) for field in fields(given)})
+    if found:
+        msg = (
+            f"{found}. Use reset_index(drop=True) if they are in the same order, else bring one "
+            "into the order of the other: b.loc[a.index]"
+        )
+        raise InputError(msg)
 
 
 def _check_rows(n_rows: int, values: Any, argument: str) -> None:

@@ -1,7 +1,7 @@
 """Rows that belong together: the index rule for pandas inputs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import pandas as pd
@@ -39,38 +39,50 @@ def align_inputs(inputs: Inputs, align: Align) -> Inputs:
     InputError
         Indices differ (``"error"``), or an index has duplicates or lacks rows (``"index"``).
     """
-    indices = _indices(inputs)
+    indices = _indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
     if len(indices) < 2:
         return inputs
-    first, reference = next(iter(indices.items()))
-    if all(index.equals(reference) for index in indices.values()):
-        return inputs
-    if align == "index":
+    reference = next(iter(indices.values()))
+    if align == "index" and not all(index.equals(reference) for index in indices.values()):
         return _reindexed(inputs, reference, indices)
-    if all(_is_default(index) for index in indices.values()):
-        return inputs
-    other = next(name for name, index in indices.items() if not index.equals(reference))
-    msg = (
-        f"{first} and {other} have different pandas indices ({_shown(reference)} and "
-        f"{_shown(indices[other])}), so it is not clear which rows belong together. Use "
-        "reset_index(drop=True) if they are in the same order, or align='index' to match them by "
-        "index."
+    found = _unlike(indices)
+    if found:
+        msg = (
+            f"{found}. Use reset_index(drop=True) if they are in the same order, or align='index' "
+            "to match them by index."
+        )
+        raise InputError(msg)
+    return inputs
+
+
+def unlike_indices(given: Mapping[str, Any]) -> str:
+    """Say which two pandas inputs speak of different rows; an empty text when all are alike.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        Inputs by the name of the user's argument; only pandas objects have an index. Columns in
+        a dict or a list are compared one by one.
+    """
+    return _unlike(_indices(given))
+
+
+def _unlike(indices: "dict[str, pd.Index[Any]]") -> str:
+    first, reference = next(iter(indices.items()), ("", None))
+    other = next((name for name, index in indices.items() if not index.equals(reference)), None)
+    if other is None or all(_is_default(index) for index in indices.values()):
+        return ""
+    return (
+        f"{first} and {other} have different pandas indices ({_shown(indices[first])} and "
+        f"{_shown(indices[other])}), so it is not clear which rows belong together"
     )
-    raise InputError(msg)
 
 
-def _indices(inputs: Inputs) -> dict[str, "pd.Index[Any]"]:
-    given: dict[str, Any] = {"X": inputs.X, "y": inputs.y}
-    for name, columns in (("sensitive", inputs.sensitive), ("proxies", inputs.proxies)):
-        given |= _parts(name, columns)
-    given |= {
-        "sample_weight": inputs.sample_weight,
-        "groups": inputs.groups,
-        "time": inputs.time,
-    }
+def _indices(given: Mapping[str, Any]) -> "dict[str, pd.Index[Any]]":
     return {
         name: value.index
-        for name, value in given.items()
+        for argument, columns in given.items()
+        for name, value in _parts(argument, columns).items()
         if isinstance(value, pd.DataFrame | pd.Series)
     }
 

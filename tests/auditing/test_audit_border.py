@@ -63,10 +63,20 @@ def test_parameters_out_of_range_are_refused(change, match):
 
 def test_different_indices_are_refused():
     y = pd.Series(Y, index=range(1, 41))
-    with pytest.raises(InputError, match="different pandas indices"):
+    with pytest.raises(InputError, match="y_true and y_pred have different pandas indices"):
         quick(y, pd.Series(D), G)
-    with pytest.raises(InputError, match="different pandas indices"):
+    with pytest.raises(InputError, match=r"y_true and sensitive\['g'\] have different pandas"):
         quick(y, D, {"g": pd.Series(G)})
+
+
+def test_features_in_another_order_than_the_labels_are_refused():
+    rows = people(200)
+    y = pd.Series(rows.y)
+    shuffled = rows.X.sample(frac=1.0, random_state=0)
+    match = r"y_true and X have different pandas indices.*b\.loc\[a\.index\]"
+    with pytest.raises(InputError, match=match):
+        quick(y, rows.decision, rows.groups, X=shuffled)
+    assert quick(y, rows.decision, rows.groups, X=shuffled.loc[y.index]).n_rows == 200
 
 
 def test_true_and_false_are_one_and_zero():
