@@ -3,7 +3,7 @@
 import copy
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from operator import length_hint
@@ -111,7 +111,9 @@ class Conducted(Served, Shown):
                     on_progress=self.on_progress,
                 )
                 certified = _certified(outcome, division, dataset, wishes)
-            outcome = _serving(outcome, certified.served)
+            if certified.served is not outcome.pool.best:
+                # The certificate is about what is served.
+                outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
             self._finish(outcome, certified, plan, wishes, start)
             if keeper is not None:
                 keeper.finish(self._stored(), describe_groups(outcome.pool.board))
@@ -164,13 +166,13 @@ class Conducted(Served, Shown):
         self.seed_ = plan.seed
         own = pool.best is outcome.assembled.best
         margin = outcome.assembled.margin if own else None
-        self.notes_ = (*plan.problem.dataset.notes, *margin_notes(margin))
+        self._margin_notes = margin_notes(margin)
+        self.notes_ = (*plan.problem.dataset.notes, *self._margin_notes)
         self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
         self._certified = certified
         self._serve(pool, pool.best)
         self.trials_ = trials_frame(outcome.history)
-        self.leaderboard_ = _with_verdicts(pool.board.frame(), pool.board.ordered, certified)
-        self.pareto_front_ = pool.board.front_of(self.leaderboard_)
+        self._tabulate(pool.board, pool.board.frame())
         seconds, budget = time.monotonic() - start, wishes.time_budget
         self.summary_ = {
             **run_summary(
@@ -272,24 +274,6 @@ def _certified(
         wishes.certificate,
     )
     return replace(certified, seconds=division.seconds + time.monotonic() - begun)
-
-
-def _serving(outcome: Outcome, served: Entry) -> Outcome:
-    """Return the outcome with the entry that is served, which its certificate is about."""
-    pool = outcome.pool
-    if served is pool.best:
-        return outcome
-    board = replace(pool.board, served=served)
-    return replace(outcome, pool=replace(pool, board=board, best=served))
-
-
-def _with_verdicts(
-    table: pd.DataFrame, entries: Sequence[Entry], certified: Certified
-) -> pd.DataFrame:
-    """Return the leaderboard with the verdict of each entry that has one of its own."""
-    verdicts = [certified.verdict_on(entry) for entry in entries]
-    table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
-    return table
 
 
 def _say_violated(certificate: Certificate, *, strict: bool) -> None:

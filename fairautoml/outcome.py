@@ -101,6 +101,16 @@ class Pool:
             task=self.task,
         )
 
+    def serving(self, entry: Entry) -> "Pool":
+        """Return the pool as it is when another entry is served: the board puts it first.
+
+        Parameters
+        ----------
+        entry : Entry
+            One whose models are kept.
+        """
+        return replace(self, board=replace(self.board, served=entry), best=entry)
+
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
         """Return the entry that fits best, among those whose models are kept.
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
@@ -29,6 +30,7 @@ from fairautoml.data.target import (
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.guessing import GuessedGroups, Guessing
 from fairautoml.judging import judge
+from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics import METRICS
 from fairautoml.options import check_constraints, check_share
 from fairautoml.outcome import ConstantClassifier, Pool
@@ -67,12 +69,16 @@ class Served:
     pool_: Pool | None
     model_: FairClassifier | ConstantClassifier
     best_entry_: Entry | None
+    leaderboard_: pd.DataFrame
+    pareto_front_: pd.DataFrame
+    notes_: tuple[str, ...]
     feasible_: bool
     classes_: NDArray[Any]
     summary_: dict[str, Any]
     certificate_: Certificate
     proxies_: GuessedGroups | None
     _guessing: Guessing | None = None
+    _margin_notes: tuple[str, ...] = ()
     _certified: Certified
     _applies: bool
 
@@ -243,8 +249,9 @@ class Served:
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that serves another point of the front; nothing is trained.
 
-        It has a verdict of its own, never that of what was served before: what it passed in its
-        turn when the certification rows were opened, else INCONCLUSIVE.
+        Leaderboard, page and pictures of the copy are those of what it serves, and it can select
+        again. It has a verdict of its own, never that of what was served before: what it passed
+        in its turn when the certification rows were opened, else INCONCLUSIVE.
 
         Parameters
         ----------
@@ -274,9 +281,13 @@ class Served:
             raise InputError(msg)
         entry = pool.select(max_gap=max_gap, min_score=min_score)
         other = copy.copy(self)
-        other._serve(pool, entry)
-        best = describe_entry(entry, pool.board.objective)
+        other.pool_ = served = pool.serving(entry)
+        other._serve(served, entry)
+        table = self.leaderboard_.drop(columns="verdict")
+        other._tabulate(served.board, served.board.reordered(table, pool.board))
+        best = describe_entry(entry, served.board.objective)
         # The margin speaks about what the search has chosen, not about this entry.
+        other.notes_ = tuple(note for note in self.notes_ if note not in self._margin_notes)
         certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,
@@ -304,6 +315,18 @@ class Served:
         self.certificate_ = self._certified.of(entry, self.model_)
         guessing = self._guessing
         self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
+
+    def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
+        """Set the leaderboard, with the verdict of each entry that has one, and the front."""
+        verdicts = [
+            self.certificate_.verdict
+            if entry is board.served
+            else self._certified.verdict_on(entry)
+            for entry in board.ordered
+        ]
+        table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
+        self.leaderboard_ = table
+        self.pareto_front_ = board.front_of(table)
 
     def _remember_names(self, schema: TableSchema) -> None:
         self.n_features_in_ = len(schema.names_in)

@@ -99,6 +99,20 @@ class Leaderboard:
             drop=True
         )
 
+    def reordered(self, table: pd.DataFrame, earlier: "Leaderboard") -> pd.DataFrame:
+        """Return the table of an earlier board in the order of this one; nothing is computed anew.
+
+        Parameters
+        ----------
+        table : DataFrame
+            The whole table of ``earlier``, with any columns.
+        earlier : Leaderboard
+            Of the same entries, while another one was served.
+        """
+        place = {id(entry): at for at, entry in enumerate(earlier.ordered)}
+        found = table.iloc[[place[id(entry)] for entry in self.ordered]].reset_index(drop=True)
+        return found.assign(rank=table["rank"].to_numpy())
+
     def _row(self, entry: Entry, rank: int) -> dict[str, object]:
         low, high = self.gap_interval(entry)
         return {

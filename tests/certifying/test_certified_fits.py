@@ -170,6 +170,11 @@ def test_select_gives_the_verdict_of_what_it_selects(fitted):
         else:
             assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_ON_LIST)
         assert other.summary_["certificate"]["verdict"] == said(other)[0]
+        verdicts = other.leaderboard_["verdict"]
+        assert verdicts[0] == said(other)[0]
+        if entry is not fitted.best_entry_:
+            at = [e is fitted.best_entry_ for e in other.pool_.board.ordered].index(True)
+            assert verdicts[at] == fitted.certificate_.verdict
 
 
 def test_refit_comes_before_the_rows_are_opened():

@@ -1,10 +1,12 @@
 """What a fitted estimator shows, and what its folder gives to the commands."""
 
 import json
+import pickle
 import warnings
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -59,8 +61,7 @@ def test_the_front_of_the_page_is_the_front_of_the_model(run):
     assert [row.rank for row in model._view().front] == model.pareto_front_["rank"].tolist()
 
 
-def test_group_rates_are_those_of_the_served_entry(run):
-    model, _ = run
+def shows_the_rates_it_serves(model):
     system = next(s for s in model.pool_.board.systems if s.name == "sex")
     counts = model.best_entry_.counts
     shown = next(s for s in model._view().systems if s.name == "sex").groups
@@ -68,6 +69,55 @@ def test_group_rates_are_those_of_the_served_entry(run):
         own = counts[np.flatnonzero(system.of_cell == at)].sum(axis=0)
         assert group.served["selection"] == pytest.approx(own[:, 1].sum() / own.sum())
         assert group.n_rows == pytest.approx(own.sum())
+    return True
+
+
+def test_group_rates_are_those_of_the_served_entry(run):
+    assert shows_the_rates_it_serves(run[0])
+
+
+def others_of(model):
+    """Models that serve the other points of the front."""
+    chosen = [model.select(max_gap=gap) for gap in model.pareto_front_["gap"]]
+    found = [other for other in chosen if other.best_entry_ is not model.best_entry_]
+    assert found
+    return found
+
+
+def test_a_selected_model_shows_its_own_numbers_everywhere(run):
+    model, _ = run
+    for other in others_of(model):
+        view, entry = other._view(), other.best_entry_
+        shown = (view.served.score, view.served.gap, view.served.rule)
+        assert shown == (entry.score, entry.gap, entry.rule.describe())
+        assert view.served.score == view.summary["best"]["score"]
+        assert view.verdict == other.certificate_.verdict == other.leaderboard_["verdict"][0]
+        assert [row.rank for row in view.front] == other.pareto_front_["rank"].tolist()
+        assert shows_the_rates_it_serves(other)
+        assert f"{entry.score:.4f} at gap {entry.gap:.4f}" in other._repr_html_()
+        drawn = other.pool_.board.frame()
+        pd.testing.assert_frame_equal(other.leaderboard_.drop(columns="verdict"), drawn)
+
+
+def test_a_selected_model_selects_again_and_leaves_the_first_one_alone(run):
+    model, _ = run
+    before, view = model.leaderboard_.copy(), model._view()
+    for other in others_of(model):
+        for gap in model.pareto_front_["gap"]:
+            direct, again = model.select(max_gap=gap), other.select(max_gap=gap)
+            assert again.best_entry_ is direct.best_entry_
+            assert again.summary_ == direct.summary_
+            pd.testing.assert_frame_equal(again.leaderboard_, direct.leaderboard_)
+            pd.testing.assert_frame_equal(again.pareto_front_, direct.pareto_front_)
+    pd.testing.assert_frame_equal(model.leaderboard_, before)
+    assert model._view() == view
+
+
+def test_a_selected_model_that_was_stored_shows_what_it_serves(run):
+    other = pickle.loads(pickle.dumps(others_of(run[0])[0]))
+    assert other._view().served.score == other.best_entry_.score
+    again = other.select(min_score=0.0)
+    assert again._view().served.score == again.best_entry_.score
 
 
 def test_report_writes_where_it_is_told_and_nowhere_else(run, tmp_path):
