@@ -42,7 +42,7 @@ from fairautoml.showing import Shown
 from fairautoml.store import RunFolder
 from fairautoml.summary import (
     describe_certificate,
-    describe_entry,
+    describe_served,
     margin_notes,
     run_summary,
     trials_frame,
@@ -180,7 +180,8 @@ class Conducted(Served, Shown):
             ),
             # The margin speaks about what the assembly has chosen.
             **({} if own else {"margin": None}),
-            "best": describe_entry(pool.best, pool.board.objective),
+            "notes": list(self.notes_),
+            "best": describe_served(pool.board, pool.best),
             "certificate": describe_certificate(certified.certificate),
             "certification_seconds": round(certified.seconds, 3),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),

@@ -60,8 +60,6 @@ class Pool:
         How new rows are read, as in ``Dataset``.
     seed : int
         Root seed, salt of randomised rules.
-    readers : frozenset of str
-        Those of the trials whose models read the groups.
     membership : MembershipModel or None
         For rules that read how likely groups are.
     task : {"binary", "multiclass", "regression"}
@@ -75,7 +73,6 @@ class Pool:
     groups: GroupSchema | None
     classes: NDArray[Any]
     seed: int
-    readers: frozenset[str] = frozenset()
     membership: MembershipModel | None = None
     task: TaskName = "binary"
 
@@ -93,9 +90,7 @@ class Pool:
             schema=self.schema,
             groups=self.groups,
             classes=self.classes,
-            needs_sensitive=(
-                entry.rule.needs_sensitive or not self.readers.isdisjoint(entry.sources)
-            ),
+            needs_sensitive=bool(self.board.asks_groups(entry)),
             salt=self.seed,
             membership=self.membership if isinstance(entry.rule, BlindRule) else None,
             task=self.task,
@@ -251,6 +246,8 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         objective=plan.problem.objective.name,
         n_rows=_rows_by_cell(plan.problem),
         served=best,
+        readers=_readers(assembled.entries),
+        sensitive_features=dataset.sensitive_features,
     )
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
     bags = {key: Bag(artifacts.models(key)) for key in sorted(keys)}
@@ -266,7 +263,6 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         classes=dataset.classes,
         task=dataset.task,
         seed=plan.seed,
-        readers=_readers(board.entries),
         membership=kept_membership(
             artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
         ),

@@ -34,7 +34,7 @@ from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics import METRICS
 from fairautoml.options import check_constraints, check_share
 from fairautoml.outcome import ConstantClassifier, Pool
-from fairautoml.summary import describe_certificate, describe_entry
+from fairautoml.summary import describe_certificate, describe_served
 from fairautoml.trials import Entry
 
 
@@ -285,13 +285,14 @@ class Served:
         other._serve(served, entry)
         table = self.leaderboard_.drop(columns="verdict")
         other._tabulate(served.board, served.board.reordered(table, pool.board))
-        best = describe_entry(entry, served.board.objective)
+        best = describe_served(served.board, entry)
         # The margin speaks about what the search has chosen, not about this entry.
         other.notes_ = tuple(note for note in self.notes_ if note not in self._margin_notes)
         certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,
             "margin": None,
+            "notes": list(other.notes_),
             "best": best,
             "certificate": certificate,
             "proxies": None if other.proxies_ is None else other.proxies_.plain(),

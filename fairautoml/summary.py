@@ -9,6 +9,7 @@ import pandas as pd
 
 from fairautoml.assembly import Assembled, Margin
 from fairautoml.certification import Certificate, Verdict
+from fairautoml.leaderboard import Leaderboard
 from fairautoml.run import History, Improvement, RunPlan
 from fairautoml.trials import Candidate, Entry, Origin, Status, TrialResult
 
@@ -44,7 +45,7 @@ def describe_candidate(result: TrialResult) -> dict[str, Any]:
 
 
 def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
-    """Return the served entry as plain values; undefined ones are None.
+    """Return an entry as plain values; undefined ones are None.
 
     Parameters
     ----------
@@ -79,6 +80,20 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
             for m in entry.measures
         ],
     }
+
+
+def describe_served(board: Leaderboard, entry: Entry) -> dict[str, Any]:
+    """Return the served entry as plain values, with what of it reads the sensitive columns.
+
+    Parameters
+    ----------
+    board : Leaderboard
+        All entries.
+    entry : Entry
+        The one that is served.
+    """
+    read_by = board.sensitive_read_by(entry)
+    return {**describe_entry(entry, board.objective), "sensitive_read_by": read_by}
 
 
 def trials_frame(history: History) -> pd.DataFrame:
@@ -163,7 +178,6 @@ def run_summary(
         "executor": plan.executor,
         "seed": plan.seed,
         "margin": None if assembled.margin is None else asdict(assembled.margin),
-        "best": describe_entry(assembled.best, plan.problem.objective.name),
     }
 
 

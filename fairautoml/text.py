@@ -50,7 +50,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "status": _status(model),
         "interrupted": model.interrupted_,
         "search": {
-            **{k: v for k, v in model.summary_.items() if k != "best"},
+            **{k: v for k, v in model.summary_.items() if k not in ("best", "notes")},
             "score": best["score"],
             "gap": best["gap"],
         },

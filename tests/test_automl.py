@@ -74,6 +74,29 @@ def test_without_a_constraint_nothing_is_measured_on_groups(people):
     assert not free.leaderboard_["needs_sensitive"].any()
 
 
+def test_a_sensitive_column_that_is_a_feature_is_said_to_be_read(people):
+    X, y = people
+    free = quick(None).fit(X, y, "sex")
+    assert set(free.leaderboard_["sensitive_read_by"]) == {"features"}
+    assert free.summary_["best"]["sensitive_read_by"] == "features"
+    assert not free.summary_["best"]["needs_sensitive"]
+    assert "sensitive column(s) 'sex' of X are also features" in free.summary_["notes"]
+    with pytest.raises(InputError, match="'sex'"):
+        free.predict(X.drop(columns="sex"))
+    blind = quick(None, sensitive_in_X="drop").fit(X, y, "sex")
+    assert set(blind.leaderboard_["sensitive_read_by"]) == {"nothing"}
+    assert len(blind.predict(X.drop(columns="sex"))) == len(X)
+
+
+def test_models_whose_training_removed_the_groups_are_said_to_read_them(people):
+    mitigators = ["none", "correlation_remover"]
+    model = quick(mitigators=mitigators, n_trials=5, sensitive_in_X="drop", assemble=False)
+    board = model.fit(*people, "sex").leaderboard_
+    reads = board["sensitive_read_by"].str.contains("models")
+    assert reads.any()
+    assert (reads == (board["mitigation"] == "correlation_remover")).all()
+
+
 def test_the_budget_that_was_used_is_in_the_summary(people):
     given = quick(time_budget=50).fit(*people, "sex").summary_
     assert (given["time_budget"], given["max_trials"]) == (50.0, 3)

@@ -7,12 +7,58 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import TableSchema
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.groups import GroupSchema
 
 PURITY = 0.999
 """Balanced accuracy from which a categorical feature counts as the attribute itself."""
 
 _GLANCE = 2_000
 """Rows that decide at first whether a numeric column has few enough values to be looked at."""
+
+
+def given_away(
+    matrix: Any, schema: TableSchema, groups: GroupSchema, cells: NDArray[np.int32]
+) -> dict[str, tuple[str, ...]]:
+    """Return the features that are a sensitive column or give it away, by that column.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded features; sparse ones are not searched.
+    schema : TableSchema
+        Their names and kinds.
+    groups : GroupSchema
+        The sensitive columns; indicators of groups that overlap are columns.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest group cells.
+    """
+    copies = {
+        system.name: _copies(matrix, schema, system, system.of_cell[cells])
+        for system in _columns_of(groups)
+    }
+    return {name: features for name, features in copies.items() if features}
+
+
+def _columns_of(groups: GroupSchema) -> list[GroupSystem]:
+    """Return one system per sensitive column; indicators of groups that overlap are columns."""
+    indicators = [
+        GroupSystem(
+            name=f"{system.name}.{label}", labels=("no", "yes"), of_cell=mask.astype(np.int32)
+        )
+        for system in groups.systems
+        for label, mask in zip(system.labels, system.member, strict=True)
+        if system.overlapping
+    ]
+    return [s for s in groups.systems if s.name in groups.columns] + indicators
+
+
+def _copies(
+    matrix: Any, schema: TableSchema, system: GroupSystem, codes: NDArray[np.int32]
+) -> tuple[str, ...]:
+    if system.values is None:
+        return same_partition(matrix, schema, codes, pure=True)
+    return same_order(matrix, schema, np.where(codes < 0, np.nan, system.values[codes]))
 
 
 def same_partition(

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 from warnings import warn
 
@@ -12,10 +13,10 @@ from fairautoml.data._align import Align, Inputs, align_inputs
 from fairautoml.data._frames import Table, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data._per_row import check_length, read_weights
-from fairautoml.data._proxies import same_numbers, same_order, same_partition
+from fairautoml.data._proxies import given_away, same_numbers, same_partition
 from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
-from fairautoml.data.dataset import Dataset, GroupSystem, TaskName
+from fairautoml.data.dataset import Dataset, TaskName
 from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups
 from fairautoml.data.target import (
     AskedTask,
@@ -143,8 +144,9 @@ def build_dataset(
     taken = () if groups is None else groups.sensitive_from_X
     drop = (*options.drop, *(taken if options.sensitive_in_X == "drop" else ()))
     schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
+    aware = {name: (name,) for name in taken if name in schema.names}
     if groups is not None and not taken:
-        schema, matrix = _without_proxies(schema, matrix, groups, cells, options)
+        schema, matrix, aware = _without_proxies(schema, matrix, groups, cells, options)
     _warn_about_target(schema, matrix, labels)
     return Dataset(
         X=matrix,
@@ -155,7 +157,8 @@ def build_dataset(
         task=_task_of(classes),
         schema=schema,
         groups=groups,
-        notes=(*schema.notes, *_group_notes(groups, options)),
+        notes=(*schema.notes, *_group_notes(groups, aware)),
+        sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
 
 
@@ -281,53 +284,36 @@ def _check_group_weights(
             raise DegenerateGroupError(msg)
 
 
-def _columns_of(groups: GroupSchema) -> list[GroupSystem]:
-    """Return one system per sensitive column; indicators of groups that overlap are columns."""
-    indicators = [
-        GroupSystem(
-            name=f"{system.name}.{label}", labels=("no", "yes"), of_cell=mask.astype(np.int32)
-        )
-        for system in groups.systems
-        for label, mask in zip(system.labels, system.member, strict=True)
-        if system.overlapping
-    ]
-    return [s for s in groups.systems if s.name in groups.columns] + indicators
-
-
 def _without_proxies(
     schema: TableSchema,
     matrix: Any,
     groups: GroupSchema,
     cells: NDArray[np.int32],
     options: BorderOptions,
-) -> tuple[TableSchema, Any]:
-    """Find features that are a sensitive column, and warn about them or leave them out."""
-    if options.sensitive_in_X == "allow":
-        return schema, matrix
-    for system in _columns_of(groups):
-        names = _copies(matrix, schema, system, system.of_cell[cells])
-        if not names:
-            continue
-        if options.sensitive_in_X == "drop":
+) -> tuple[TableSchema, Any, dict[str, tuple[str, ...]]]:
+    """Find features that are a sensitive column, and warn about them or leave them out.
+
+    The last value holds those that stay, by the column that they give away.
+    """
+    found = given_away(matrix, schema, groups, cells)
+    if options.sensitive_in_X == "drop":
+        for system, names in found.items():
             kept = [at for at, name in enumerate(schema.names) if name not in names]
-            schema = schema.without(names, f"it gives away sensitive {system.name!r}")
+            schema = schema.without(names, f"it gives away sensitive {system!r}")
             matrix = matrix[:, kept]
-        else:
+        return schema, matrix, {}
+    if options.sensitive_in_X == "warn":
+        for system, names in found.items():
             msg = (
-                f"feature(s) {', '.join(map(repr, names))} of X give away sensitive "
-                f"{system.name!r}. Keep them with sensitive_in_X='allow' or leave them out with "
-                "sensitive_in_X='drop' (--drop COLUMN)."
+                f"{_gives_away(system, names)}. Keep them with sensitive_in_X='allow' or leave "
+                "them out with sensitive_in_X='drop' (--drop COLUMN)."
             )
             warn(msg, DegradedWarning, stacklevel=3)
-    return schema, matrix
+    return schema, matrix, found
 
 
-def _copies(
-    matrix: Any, schema: TableSchema, system: GroupSystem, codes: NDArray[np.int32]
-) -> tuple[str, ...]:
-    if system.values is None:
-        return same_partition(matrix, schema, codes, pure=True)
-    return same_order(matrix, schema, np.where(codes < 0, np.nan, system.values[codes]))
+def _gives_away(system: str, names: tuple[str, ...]) -> str:
+    return f"feature(s) {', '.join(map(repr, names))} of X give away sensitive {system!r}"
 
 
 def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> None:
@@ -343,13 +329,13 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
         warn(msg, DegradedWarning, stacklevel=3)
 
 
-def _group_notes(groups: GroupSchema | None, options: BorderOptions) -> tuple[str, ...]:
+def _group_notes(groups: GroupSchema | None, aware: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     if groups is None:
         return ()
-    if groups.sensitive_from_X and options.sensitive_in_X != "drop":
-        names = ", ".join(map(repr, groups.sensitive_from_X))
+    if groups.sensitive_from_X and aware:
+        names = ", ".join(map(repr, aware))
         return (*groups.notes, f"sensitive column(s) {names} of X are also features")
-    return groups.notes
+    return (*groups.notes, *(_gives_away(system, names) for system, names in aware.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

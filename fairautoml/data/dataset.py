@@ -109,6 +109,8 @@ class Dataset:
         What the border did that the user should know (dropped columns and the like).
     task : {"binary", "multiclass", "regression"}
         What kind of target it is.
+    sensitive_features : tuple of str
+        Features that are a sensitive column or give one away.
     """
 
     X: Any
@@ -120,6 +122,7 @@ class Dataset:
     groups: "GroupSchema | None"
     notes: tuple[str, ...] = ()
     task: TaskName = "binary"
+    sensitive_features: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:

@@ -35,6 +35,10 @@ class Leaderboard:
     served : Entry, optional
         The one that is served: it comes first, whatever the order of the others says, because it
         may have been chosen for the margin that it keeps.
+    readers : frozenset of str
+        Those of the trials whose models read the groups of new rows.
+    sensitive_features : tuple of str
+        Features that are a sensitive column or give one away.
     """
 
     entries: tuple[Entry, ...]
@@ -42,6 +46,8 @@ class Leaderboard:
     objective: str
     n_rows: NDArray[np.float64]
     served: Entry | None = None
+    readers: frozenset[str] = frozenset()
+    sensitive_features: tuple[str, ...] = ()
 
     @cached_property
     def ordered(self) -> tuple[Entry, ...]:
@@ -63,6 +69,37 @@ class Leaderboard:
         least = min_score if min_score is None or rises else -min_score
         return select(kept, max_gap=max_gap, min_value=least)
 
+    def asks_groups(self, entry: Entry) -> tuple[str, ...]:
+        """Return what of an entry must be told the groups of new rows: its rule, its models.
+
+        Parameters
+        ----------
+        entry : Entry
+            A leaderboard row.
+        """
+        parts = {
+            "rule": entry.rule.needs_sensitive,
+            "models": not self.readers.isdisjoint(entry.sources),
+        }
+        return tuple(name for name, reads in parts.items() if reads)
+
+    def sensitive_read_by(self, entry: Entry) -> str:
+        """Say what of an entry reads the sensitive columns, or features that give them away.
+
+        Parameters
+        ----------
+        entry : Entry
+            A leaderboard row.
+
+        Returns
+        -------
+        str
+            Of ``rule``, ``models`` (a training-time mitigation) and ``features`` those that do,
+            as in ``"rule + features"``; ``"nothing"`` where new rows need no sensitive column.
+        """
+        found = (*self.asks_groups(entry), *(("features",) if self.sensitive_features else ()))
+        return " + ".join(found) if found else "nothing"
+
     def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
         """Return one row per entry, the served one first and then the best.
 
@@ -76,7 +113,8 @@ class Leaderboard:
         DataFrame
             ``rank``, ``feasible``, the objective, ``gap`` with ``gap_low`` and ``gap_high`` (95 %
             bootstrap interval of the largest gap, for display), ``learner``, ``encoding``,
-            ``mitigation``, ``mitigator``, ``tolerance``, ``needs_sensitive``, ``constant``,
+            ``mitigation``, ``mitigator``, ``tolerance``, ``needs_sensitive`` (whether the rule
+            reads the groups), ``sensitive_read_by`` (what of all reads them), ``constant``,
             ``trial``, ``n_models`` (trials whose mean decides: 1 but for an ensemble),
             ``seconds``, one column per constrained metric and group system, and ``rule``.
             Undefined values are missing, and so are ``feasible`` and the gaps when
@@ -128,6 +166,7 @@ class Leaderboard:
             "mitigator": entry.mitigator,
             "tolerance": entry.tolerance,
             "needs_sensitive": entry.rule.needs_sensitive,
+            "sensitive_read_by": self.sensitive_read_by(entry),
             "constant": entry.constant,
             "trial": entry.trial_number,
             "n_models": len(entry.sources),

@@ -44,6 +44,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
             "mitigation": served.mitigations,
             "rule": served.rule,
             "needs_sensitive_at_predict": served.needs_sensitive,
+            "sensitive_read_by": served.sensitive_read_by,
             "sha256": documents.model_sha256,
         },
         "asked": {
@@ -52,6 +53,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
             "parameters": dict(view.config),
         },
         "data": dict(view.source),
+        "notes": list(view.notes),
         "measured": {
             "on": "search rows, cross-fitted",
             "score": served.score,
@@ -111,7 +113,8 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     yield f"- Learner: {_safe(served.learner)}, {served.n_models} trial(s)"
     yield f"- Mitigation: {_safe(served.mitigations)}"
     yield f"- Rule: {_safe(served.rule)}"
-    yield f"- Reads the sensitive columns of new rows: {'yes' if served.needs_sensitive else 'no'}"
+    needs = f"yes, {served.how_read}" if served.needs_sensitive else "no"
+    yield f"- Needs the sensitive columns of new rows: {needs}"
     yield f"- SHA-256 of the model file: {documents.model_sha256 or 'not kept'}"
     yield from ("", "## What was asked for", "")
     yield f"- The best {view.objective}"
@@ -137,6 +140,7 @@ def _data(view: RunView) -> Iterator[str]:
     for name, value in view.source.items():
         if value not in (None, [], {}, ""):
             yield f"- {_safe(name)}: {_safe(str(value))}"
+    yield from (f"- Note: {_safe(note)}" for note in view.notes)
 
 
 def _measured(view: RunView) -> Iterator[str]:

@@ -19,6 +19,9 @@ SAME = 1e-9
 DASH = "\N{EN DASH}"
 """Stands for what has no value."""
 
+READ_BY = {"rule": "in its rule", "models": "in its models", "features": "as features"}
+"""Where sensitive columns are read, in words."""
+
 VERDICTS = {
     "CERTIFIED": ("✓", "certified"),
     "VIOLATED": ("✗", "violated"),
@@ -47,8 +50,9 @@ class Row:
         What was trained, how, and what made the rule.
     tolerance : float or None
         Gap that the rule was asked for.
-    needs_sensitive : bool
-        Whether it reads the sensitive columns of new rows.
+    sensitive_read_by : str
+        What of it reads the sensitive columns of new rows, ``"nothing"`` where they are not
+        needed.
     seconds : float
         Training time.
     rule : str
@@ -71,7 +75,7 @@ class Row:
     mitigation: str
     mitigator: str
     tolerance: float | None
-    needs_sensitive: bool
+    sensitive_read_by: str
     seconds: float
     rule: str
     constant: bool
@@ -88,6 +92,16 @@ class Row:
     def how_made(self) -> str:
         """The mitigations as a part of a sentence."""
         return "no mitigation" if self.mitigations == "none" else self.mitigations
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """Whether new rows need the sensitive columns."""
+        return self.sensitive_read_by != "nothing"
+
+    @property
+    def how_read(self) -> str:
+        """Where the sensitive columns of new rows are read, as a part of a sentence."""
+        return " and ".join(READ_BY[part] for part in self.sensitive_read_by.split(" + "))
 
     @property
     def met(self) -> str:
@@ -366,6 +380,11 @@ class RunView:
         """The Pareto front, fairest first."""
         found = (row for row in self.rows if row.front and row.gap is not None)
         return tuple(sorted(found, key=lambda row: (self.across(row) or 0.0, row.score)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the data, and what else the user should know."""
+        return tuple(self.summary.get("notes", ()))
 
     @property
     def verdict_mark(self) -> tuple[str, str]:

@@ -111,7 +111,7 @@ def _row(
         mitigation=row["mitigation"],
         mitigator=row["mitigator"],
         tolerance=row["tolerance"],
-        needs_sensitive=row["needs_sensitive"],
+        sensitive_read_by=row["sensitive_read_by"],
         seconds=row["seconds"],
         rule=row["rule"],
         constant=row["constant"],

@@ -193,7 +193,8 @@ def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
 def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
     entry = replace(mixed_entries(fitted)[0], rule=CommonRule(threshold=0.5))
     blind = fitted.pool_.classifier(entry)
-    reader = replace(fitted.pool_, readers=frozenset({entry.members[-1][0]}))
+    board = replace(fitted.pool_.board, readers=frozenset({entry.members[-1][0]}))
+    reader = replace(fitted.pool_, board=board)
     assert not blind.needs_sensitive
     assert reader.classifier(entry).needs_sensitive
 

@@ -415,12 +415,14 @@ def test_sensitive_can_name_columns_of_the_features(given, names):
     assert set(names) <= set(data.schema.names)
     assert data.groups.encode(full()).tolist() == data.cells.tolist()
     assert "are also features" in data.notes[0]
+    assert data.sensitive_features == names
 
 
 def test_named_sensitive_columns_can_be_kept_from_the_features():
     options = BorderOptions(sensitive_in_X="drop")
     data = build_dataset(full(), target(), ["sex", "race"], options=options)
     assert data.schema.names == ("age", "job", "hours")
+    assert data.sensitive_features == ()
     assert data.schema.transform(full()).shape == (N, 3)
     assert data.groups.sensitive_from_X == ("sex", "race")
     assert [system.name for system in data.systems] == ["sex", "race", "sex & race"]
@@ -458,6 +460,8 @@ def test_a_feature_that_is_the_sensitive_column_is_named(make):
     with pytest.warns(DegradedWarning, match=r"'proxy' of X give away sensitive 'sex'\. Keep"):
         data = build_dataset(X, target(), sexes())
     assert "proxy" in data.schema.names
+    assert data.sensitive_features == ("proxy",)
+    assert data.notes == ("feature(s) 'proxy' of X give away sensitive 'sex'",)
 
 
 def test_a_feature_that_is_the_sensitive_column_can_be_dropped():
@@ -465,6 +469,7 @@ def test_a_feature_that_is_the_sensitive_column_can_be_dropped():
     data = build_dataset(X, target(), sexes(), options=BorderOptions(sensitive_in_X="drop"))
     assert data.schema.names == ("age", "job", "hours")
     assert data.X.shape == (N, 3)
+    assert data.sensitive_features == ()
     assert data.notes == ("column 'proxy' of X is not used: it gives away sensitive 'sex'",)
 
 
@@ -478,6 +483,8 @@ def test_a_feature_that_is_the_sensitive_column_can_be_allowed_silently():
     X = features().assign(proxy=sexes())
     data = build_dataset(X, target(), sexes(), options=BorderOptions(sensitive_in_X="allow"))
     assert "proxy" in data.schema.names
+    assert data.sensitive_features == ("proxy",)
+    assert data.notes == ("feature(s) 'proxy' of X give away sensitive 'sex'",)
 
 
 def test_one_exception_in_ten_thousand_rows_is_still_a_proxy_and_one_in_a_hundred_is_not():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.leaderboard import Leaderboard, best_of, order, pareto_front
-from fairautoml.mitigators._rules import CommonRule
+from fairautoml.mitigators._rules import CommonRule, Step, ThresholdRule
 from fairautoml.trials import Candidate, Entry, Measure
 
 SEX = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
@@ -194,6 +196,7 @@ def test_the_table_has_a_row_per_entry_in_order():
         "mitigator",
         "tolerance",
         "needs_sensitive",
+        "sensitive_read_by",
         "constant",
         "trial",
         "n_models",
@@ -204,6 +207,21 @@ def test_the_table_has_a_row_per_entry_in_order():
     assert table["rank"].tolist() == [1, 2]
     assert table["feasible"].tolist() == [True, False]
     assert table["trial"].tolist() == [1, 0]
+
+
+def test_the_table_says_what_of_an_entry_reads_the_sensitive_columns():
+    steps = ((Step(threshold=0.4),), (Step(threshold=0.5),))
+    rule = ThresholdRule(steps=steps, labels=("f", "m"), group_of_cell=(0, 1), neutral=0.5)
+    trained, mixed = entry(number=1), entry(members=(("00000-x", 0.5), ("00001-x", 0.5)))
+    entries = (entry(), entry(rule=rule), trained, mixed)
+    shown = replace(board(*entries), readers=frozenset({trained.trial_key}))
+    found = [shown.sensitive_read_by(one) for one in entries]
+    assert found == ["nothing", "rule", "models", "models"]
+    assert [shown.asks_groups(one) for one in entries] == [(), ("rule",), *[("models",)] * 2]
+    aware = replace(shown, sensitive_features=("sex",)).frame()
+    expected = ["features", "models + features", "models + features", "rule + features"]
+    assert sorted(aware["sensitive_read_by"]) == expected
+    assert aware["needs_sensitive"].sum() == 1
 
 
 def test_the_table_of_some_entries_keeps_their_ranks():

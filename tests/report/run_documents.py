@@ -24,8 +24,8 @@ def leaderboard_row(rank, *, score, gap, learner="lightgbm", feasible=True, rule
         "gap_high": gap + 0.01 if known else None,
         "learner": learner, "encoding": "codes", "mitigation": "none",
         "mitigator": "group_thresholds", "tolerance": 0.05, "needs_sensitive": True,
-        "constant": False, "trial": rank, "n_models": 1, "seconds": 1.25,
-        "demographic_parity_difference[sex]": gap, "rule": rule,
+        "sensitive_read_by": "rule", "constant": False, "trial": rank, "n_models": 1,
+        "seconds": 1.25, "demographic_parity_difference[sex]": gap, "rule": rule,
     }  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def documents(n_entries=12, *, names=("Female", "Male"), **changes):
         "summary": {
             "best": best, "n_trials": 12, "n_failed": 1, "seconds": 20.0, "time_budget": 30.0,
             "strategy": "optuna_tpe", "allocator": "flat", "seed": 0,
+            "notes": [f"group {names[0]!r} declared, n=0"],
             "improvements": [
                 {"seconds": 0.5, "score": 0.76, "feasible": False, "gap": 0.0, "trial": 0},
                 {"seconds": 4.0, "score": 0.86, "feasible": True, "gap": 0.04, "trial": 2},

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 from run_documents import documents
 
 from fairautoml.report.card import card_of, card_text
@@ -29,6 +30,28 @@ def test_the_card_says_who_was_levelled_down():
 
 def test_the_card_of_a_run_that_took_from_nobody_does_not_speak_of_levelling_down():
     assert "Levelled down" not in card_text(documents())
+
+
+@pytest.mark.parametrize(
+    ("read_by", "said"),
+    [
+        ("nothing", "no"),
+        ("rule", "yes, in its rule"),
+        ("rule + features", "yes, in its rule and as features"),
+    ],
+)
+def test_the_card_says_what_reads_the_sensitive_columns_of_new_rows(read_by, said):
+    rows = [{**documents().leaderboard[0], "sensitive_read_by": read_by}]
+    shown = documents(leaderboard=rows, groups={"front": [1], "reference": 1, "rates": {}})
+    assert f"- Needs the sensitive columns of new rows: {said}\n" in card_text(shown)
+    told = card_of(shown)["model"]
+    assert told["needs_sensitive_at_predict"] == (said != "no")
+    assert told["sensitive_read_by"] == read_by
+
+
+def test_the_notes_of_a_run_are_on_its_card():
+    assert "- Note: group 'Female' declared, n=0\n" in card_text(documents())
+    assert card_of(documents())["notes"] == ["group 'Female' declared, n=0"]
 
 
 def test_a_name_with_backticks_does_not_end_the_certificate():

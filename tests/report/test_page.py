@@ -89,6 +89,24 @@ def test_a_run_without_a_certificate_says_so_and_one_with_shows_it():
     assert "✓ certified" in shown
 
 
+@pytest.mark.parametrize(
+    ("read_by", "said"),
+    [
+        ("nothing", "It does not need the sensitive columns of new rows."),
+        ("rule", "It needs the sensitive columns of new rows: they are read in its rule."),
+        ("models + features", "new rows: they are read in its models and as features."),
+    ],
+)
+def test_the_page_says_what_reads_the_sensitive_columns_of_new_rows(read_by, said):
+    rows = [{**leaderboard_row(1, score=0.9, gap=0.02), "sensitive_read_by": read_by}]
+    shown = page_of(leaderboard=rows, groups={"front": [1], "reference": 1, "rates": {}})
+    assert said in " ".join(Read(shown).text.split())
+
+
+def test_the_notes_of_a_run_are_on_its_page():
+    assert "group 'Female' declared, n=0" in Read(page_of()).text
+
+
 def test_failed_trials_are_always_told():
     assert "crashed" in Read(page_of()).text
     assert "Trials without a model" in Read(page_of(trials=[])).text
