@@ -16,7 +16,7 @@ from fairautoml.data.files import read_table
 from fairautoml.data.later import read_later
 from fairautoml.data.loaders import load
 from fairautoml.data.roles import Roles
-from fairautoml.data.splits import certification_rows, holdout_split
+from fairautoml.data.splits import first_rows, holdout_split
 from fairautoml.data.strata import strata_of_column
 from fairautoml.data.target import MOST_CLASSES
 from fairautoml.exceptions import (
@@ -156,12 +156,12 @@ class Source:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         _check_columns(self.X, "--groups", (whose,))
         people, names = pd.factorize(self.X[whose], use_na_sentinel=False)
-        strata = cells * (int(labels.max(initial=0)) + 1) + labels
-        drawn = certification_rows(strata, cells, fraction, seed, entities=people)
-        if not drawn.any():
+        first = first_rows(people)
+        drawn = np.isin(people, holdout_split(labels[first], cells[first], fraction, seed)[1])
+        if drawn.all() or not drawn.any():
             msg = (
                 f"--holdout {fraction} with --groups {whose!r}: {len(names)} different values are "
-                "too few to set some aside from every group; leave one of the two out"
+                "too few for two parts; leave one of the two out"
             )
             raise InputError(msg)
         return np.flatnonzero(~drawn), np.flatnonzero(drawn)

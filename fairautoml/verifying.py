@@ -123,7 +123,7 @@ def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
     with own_settings():
         (evidence,) = division.vault.evidence(
             [(entry.trial_key, pool.classifier(entry))],
-            claimed(wishes.constraints, systems),
+            claimed(wishes.constraints, systems, kept=division.vault.systems),
             wishes.certificate.min_score,
             pool,
         )

@@ -72,3 +72,12 @@ def test_one_person_cannot_be_on_both_sides(tmp_path):
     )
     with pytest.raises(InputError, match=r"--holdout 0\.9 with --groups 'person': 1 different"):
         source(path).split(0.9, 0, "person")
+
+
+def test_people_of_rare_groups_are_as_likely_in_the_holdout_as_others(tmp_path):
+    path = tmp_path / "rare.csv"
+    town = np.r_[np.zeros(200), 1 + np.arange(100)].astype(int)
+    table = {"person": np.arange(300), "sex": town, "y": np.arange(300) % 2, "x": np.arange(300)}
+    pd.DataFrame(table).to_csv(path, index=False)
+    held = source(path).split(0.3, 0, "person")[1]
+    assert held.groups["sex"].gt(0).mean() == pytest.approx(1 / 3, abs=0.03)

@@ -1,12 +1,13 @@
 """The claims of a certificate: each constraint on each group system that it speaks about."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.splits import first_rows
 from fairautoml.metrics import Constraint
 
 CONDITIONAL = frozenset({"tpr", "fpr"})
@@ -41,7 +42,10 @@ class Claimed:
 
 
 def claimed(
-    constraints: Sequence[Constraint], systems: Sequence[GroupSystem]
+    constraints: Sequence[Constraint],
+    systems: Sequence[GroupSystem],
+    *,
+    kept: Collection[str] = (),
 ) -> tuple[Claimed, ...]:
     """Return the claims, without group systems of a single group, which have no gap.
 
@@ -51,6 +55,9 @@ def claimed(
         As the user wrote them; one without a system speaks about all of them.
     systems : sequence of GroupSystem
         Of the data.
+    kept : collection of str
+        Systems that stay although they have a single group: those of which the certification rows
+        were drawn have more groups there, and no claim is dropped in silence.
     """
     return tuple(
         Claimed(
@@ -59,7 +66,8 @@ def claimed(
         )
         for c in constraints
         for system in systems
-        if c.system in (None, system.name) and (system.n_groups > 1 or system.values is not None)
+        if c.system in (None, system.name)
+        and (system.n_groups > 1 or system.values is not None or system.name in kept)
     )
 
 
@@ -71,3 +79,76 @@ def by_label(claims: Sequence[Claimed]) -> bool:
     """
     rates = [rate for claim in claims for rate in claim.constraint.metric.rates]
     return bool(rates) and CONDITIONAL.issuperset(rates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Strata:
+    """Within what certification rows are drawn.
+
+    Parameters
+    ----------
+    groups : ndarray of int, shape (n_rows,)
+        Groups that are claimed, all 0 where several systems are.
+    codes : ndarray of int, shape (n_rows,)
+        Stratum of each row; the same for all rows of an entity.
+    names : tuple of str
+        What the strata are made of.
+    """
+
+    groups: NDArray[np.integer]
+    codes: NDArray[np.integer]
+    names: tuple[str, ...]
+
+
+def strata_of(
+    claims: Sequence[Claimed],
+    cells: NDArray[np.integer],
+    y: NDArray[np.integer],
+    *,
+    floor: bool,
+    entities: NDArray[np.integer] | None = None,
+) -> Strata:
+    """Return what every claim conditions on: nothing else may decide who is drawn.
+
+    Given the strata of all rows, rows in and outside the draw are independent, and those of one
+    stratum are draws from one law. Strata finer than the groups of a claim would fix of what finer
+    groups they consist: small ones would have another chance to be drawn than large ones, and the
+    composition of search and certification rows would move together. So with several systems
+    nobody is stratified by group, and with a floor, which speaks about everybody, by nothing.
+
+    Parameters
+    ----------
+    claims : sequence of Claimed
+        All of them testable.
+    cells : ndarray of int, shape (n_rows,)
+        Finest cells, none unknown.
+    y : ndarray of int, shape (n_rows,)
+        Labels 0 or 1.
+    floor : bool
+        Whether an accuracy is claimed too.
+    entities : ndarray of int, shape (n_rows,), optional
+        Whose row it is. What differs between rows of one entity is no stratum.
+    """
+    groups = np.zeros(len(cells), dtype=np.int64)
+    codes: NDArray[np.integer] = groups
+    names: tuple[str, ...] = ()
+    if len({claim.system.name for claim in claims}) == 1:
+        groups = _first_cells(claims[0].codes(cells), cells)
+        if not floor and _constant(groups, entities):
+            codes, names = 2 * groups, (claims[0].system.name,)
+    if by_label(claims) and not floor and _constant(y, entities):
+        codes, names = codes + y, (*names, "label")
+    return Strata(groups=groups, codes=codes, names=names)
+
+
+def _first_cells(codes: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the first cell of each row's group, which is its own where groups are cells."""
+    _, at = np.unique(codes, return_inverse=True)
+    first = np.full(int(at.max(initial=0)) + 1, np.iinfo(np.int64).max, dtype=np.int64)
+    np.minimum.at(first, at, cells)
+    return first[at]
+
+
+def _constant(values: NDArray[np.integer], entities: NDArray[np.integer] | None) -> bool:
+    """Whether all rows of an entity have the same value."""
+    return entities is None or bool((values == values[first_rows(entities)][entities]).all())

@@ -211,8 +211,9 @@ def judge_frozen(
     InputError
         The rows were opened on other terms before.
     """
-    claims = claimed(constraints, dataset.systems)
     vault, note = division.vault, division.plan.text()
+    kept = () if vault is None else vault.systems
+    claims = claimed(constraints, dataset.systems, kept=kept)
     if vault is None:
         alone_served = (classifier_of(frozen.chosen),)
         subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE))

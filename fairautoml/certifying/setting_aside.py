@@ -12,7 +12,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.certification import Reason, column_prints
 from fairautoml.certification.wishes import CertificateWishes
-from fairautoml.certifying.claimed import Claimed, by_label, claimed
+from fairautoml.certifying.claimed import Claimed, Strata, claimed, strata_of
 from fairautoml.certifying.naming import data_hash, row_hashes
 from fairautoml.certifying.planned import RowPlan, plan_rows
 from fairautoml.certifying.vault import Source, Vault
@@ -64,8 +64,9 @@ class Division:
 def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
     """Draw certification rows, as many as the plan says, and return the rest for the search.
 
-    The plan reads the groups and nothing else. Rows are drawn at random within each group, or
-    within group and label if every constraint conditions on the label.
+    The plan reads the groups and nothing else. Rows are drawn at random within what every claim
+    conditions on: the groups if one system is claimed, the label if every constraint conditions on
+    it; with ``min_score`` among all.
 
     Parameters
     ----------
@@ -150,9 +151,9 @@ class _Draw:
     def division(self) -> Division:
         """Return the search rows and the vault."""
         claims, plan = self._claims(), self.plan()
-        held = np.zeros(len(self.roles.y), dtype=bool)
+        held, strata = np.zeros(len(self.roles.y), dtype=bool), self._strata(claims)
         if plan.fraction is not None:
-            held = self._drawn(claims, plan.fraction)
+            held = self._drawn(strata, plan.fraction)
             if not held.any():
                 plan = replace(plan, fraction=None, reason=Reason.TOO_FEW_ROWS)
         kept = np.flatnonzero(~held)
@@ -160,7 +161,7 @@ class _Draw:
         return Division(
             inputs=self._part(kept) if held.any() or self._ids else self.inputs,
             entities=None if entities is None else np.unique(entities, return_inverse=True)[1],
-            vault=self._vault(claims, held) if held.any() else None,
+            vault=self._vault(claims, strata, held) if held.any() else None,
             plan=plan,
             n_rows=len(held),
         )
@@ -213,14 +214,19 @@ class _Draw:
             return Reason.NO_WEIGHT_LIMIT
         return Reason.NONE
 
-    def _drawn(self, claims: tuple[Claimed, ...], fraction: float) -> NDArray[np.bool_]:
-        cells = self.roles.cells
+    def _strata(self, claims: tuple[Claimed, ...]) -> Strata:
+        return strata_of(
+            claims,
+            self.roles.cells,
+            self.roles.y,
+            floor=self.asked.min_score is not None,
+            entities=self.entities,
+        )
+
+    def _drawn(self, strata: Strata, fraction: float) -> NDArray[np.bool_]:
         if self.time is not None:
-            return latest_rows(self.time, cells, fraction, entities=self.entities)
-        strata = 2 * cells.astype(np.int64)
-        if by_label(claims):
-            strata = strata + self.roles.y
-        return certification_rows(strata, cells, fraction, self._seed, entities=self.entities)
+            return latest_rows(self.time, strata.groups, fraction, entities=self.entities)
+        return certification_rows(strata.codes, fraction, self._seed, entities=self.entities)
 
     @property
     def _seed(self) -> int:
@@ -246,11 +252,11 @@ class _Draw:
             )
             warnings.warn(msg, DegradedWarning, stacklevel=6)
 
-    def _vault(self, claims: tuple[Claimed, ...], held: NDArray[np.bool_]) -> Vault:
+    def _vault(
+        self, claims: tuple[Claimed, ...], strata: Strata, held: NDArray[np.bool_]
+    ) -> Vault:
         frame = identity(self.inputs)
         self._warn_of_copies(frame, held)
-        groups = self.roles.groups
-        columns = [] if groups is None else list(groups.columns)
         rows = np.flatnonzero(held)
         return Vault(
             inputs=self._part(rows),
@@ -259,11 +265,12 @@ class _Draw:
             source=Source(
                 data=data_hash(frame),
                 split_seed=0 if self.time is not None else self._seed,
-                stratified_by=", ".join([*columns, *(["label"] if by_label(claims) else [])]),
+                stratified_by=", ".join(strata.names),
                 entities=self.entity_name or ("groups" if self.entities is not None else ""),
                 split=self.asked.split,
             ),
             prints=prints_of(frame),
+            systems=frozenset(claim.system.name for claim in claims),
         )
 
 

@@ -28,7 +28,8 @@ from fairautoml.certifying.ledgers import ledger_of
 from fairautoml.data._align import Inputs
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.groups import GroupSchema
-from fairautoml.data.new_rows import read_new_rows
+from fairautoml.data.new_rows import read_new_rows, sensitive_values
+from fairautoml.data.system_codes import NEW, system_codes
 from fairautoml.data.target import known_labels
 from fairautoml.metrics import GroupCounts
 
@@ -81,6 +82,8 @@ class Vault:
         Where they came from.
     prints : ndarray of uint64, shape (n_telling,)
         Of the columns of the whole table, from ``column_prints``.
+    systems : frozenset of str
+        Group systems that are claimed, each of several groups in the whole table.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class Vault:
         entities: NDArray[np.integer] | None,
         source: Source,
         prints: NDArray[np.uint64],
+        systems: frozenset[str] = frozenset(),
     ) -> None:
         self.source = source
+        self.systems = systems
         self._prints = prints
         self._ledger: Ledger | None = None
         self.n_rows = len(frame)
@@ -171,25 +176,40 @@ class Vault:
             How rows are read.
         """
         matrix, cells, y = self._read(reading)
+        codes = self._codes(claims, reading)
         found, scores = [], dict[Hashable, NDArray[np.floating]]()
         for key, classifier in classifiers:
             if key not in scores:
                 scores[key] = classifier.models.scores(matrix, cells)
             decided = classifier.decisions(matrix, cells, scores[key])
-            judged = self._judged(cells, y, decided, claims, min_score)
+            judged = self._judged(y, decided, codes, min_score)
             found.append(replace(judged, constant_target=len(np.unique(y)) < 2))
         return found
 
+    def _codes(
+        self, claims: Sequence[Claimed], reading: Reading
+    ) -> list[tuple[Claimed, NDArray[np.integer]]]:
+        """Return the group of each row in each claim.
+
+        Not from the finest cells: a combination of all sensitive values may be new to the search
+        although the group that is claimed is not.
+        """
+        schema = reading.groups
+        if schema is None:
+            return []
+        values = sensitive_values(self._inputs.X, self._inputs.sensitive, schema)
+        levels = schema.levels_of(values, unseen="base_model")
+        return [(claim, system_codes(schema, claim.system, levels)) for claim in claims]
+
     def _judged(
         self,
-        cells: NDArray[np.integer],
         y: NDArray[np.integer],
         decided: NDArray[np.integer],
-        claims: Sequence[Claimed],
+        codes: Sequence[tuple[Claimed, NDArray[np.integer]]],
         min_score: float | None,
     ) -> Evidence:
         if self._clustered:
-            return self._judged_by_entity(cells, y, decided, claims, min_score)
+            return self._judged_by_entity(y, decided, codes, min_score)
         floor: Floor | None = None
         if min_score is not None:
             everybody = np.zeros(len(y), dtype=np.int64)
@@ -200,15 +220,13 @@ class Vault:
                 _declared(
                     claim_from_counts(
                         claim.constraint,
-                        GroupCounts.from_rows(
-                            claim.codes(cells), y, decided, n_groups=claim.system.n_groups
-                        ),
+                        GroupCounts.from_rows(groups, y, decided, n_groups=claim.system.n_groups),
                         claim.system.labels,
                         claim.system.name,
                     ),
-                    cells,
+                    groups,
                 )
-                for claim in claims
+                for claim, groups in codes
             ),
             floor=floor,
         )
@@ -219,14 +237,13 @@ class Vault:
 
     def _judged_by_entity(
         self,
-        cells: NDArray[np.integer],
         y: NDArray[np.integer],
         decided: NDArray[np.integer],
-        claims: Sequence[Claimed],
+        codes: Sequence[tuple[Claimed, NDArray[np.integer]]],
         min_score: float | None,
     ) -> Evidence:
         """Return the evidence where rows of one entity are no independent draws."""
-        accepted = decided.astype(np.float64)
+        accepted, everybody = decided.astype(np.float64), np.zeros(len(y), dtype=np.int64)
 
         def rows_of(codes: NDArray[np.integer]) -> Rows:
             return Rows(codes=codes, y=y, decision=accepted, entities=self._entities)
@@ -236,21 +253,21 @@ class Vault:
                 _declared(
                     claim_from_rows(
                         claim.constraint,
-                        rows_of(claim.codes(cells)),
+                        rows_of(groups),
                         claim.system.labels,
                         system=claim.system.name,
                     ),
-                    cells,
+                    groups,
                 )
-                for claim in claims
+                for claim, groups in codes
             ),
-            floor=None if min_score is None else floor_from_rows(min_score, rows_of(cells)),
+            floor=None if min_score is None else floor_from_rows(min_score, rows_of(everybody)),
         )
 
 
-def _declared(claim: Claim, cells: NDArray[np.integer]) -> Claim:
+def _declared(claim: Claim, groups: NDArray[np.integer]) -> Claim:
     """Name rows of groups that the search rows lack as absent: they are never dropped."""
-    unknown = int((cells < 0).sum())
+    unknown = int((groups == NEW).sum())
     if unknown == 0:
         return claim
     return replace(claim, absent=(*claim.absent, f"{unknown} rows of groups new to the search"))

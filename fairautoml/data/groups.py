@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data._keys import Key, key_of, level_arrays, recode, sort_levels, types_of
 from fairautoml.data._overlaps import overlapping_systems
+from fairautoml.data._refusals import check_types, refuse_missing, refuse_unseen
 from fairautoml.data._scales import NumberPolicy, Reading, Scale
 from fairautoml.data._sensitive import (
     MISSING,
@@ -112,15 +113,36 @@ class GroupSchema:
             A column is missing or of another type than at ``fit``, or a group is unseen.
         """
         _check_choice("unseen", unseen, ("error", "base_model"))
-        columns = _matching(self, read_sensitive(sensitive))
-        encoded = [
-            self._encode_column(at, name, columns[name], unseen)
-            for at, name in enumerate(self.columns)
-        ]
-        cells = self._cells_of(np.column_stack(encoded))
+        levels = self.levels_of(sensitive, unseen=unseen)
+        cells = self._cells_of(levels)
         if unseen == "error" and (cells < 0).any():
-            raise InputError(self._unseen_combination(encoded, cells))
+            raise InputError(self._unseen_combination(levels, cells))
         return cells
+
+    def levels_of(self, sensitive: Any, *, unseen: UnseenPolicy) -> NDArray[np.int64]:
+        """Return the position in ``levels`` of each row's groups, -2 where one is unseen.
+
+        Parameters
+        ----------
+        sensitive, unseen
+            As in ``encode``.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_rows, n_columns)
+
+        Raises
+        ------
+        InputError
+            As in ``encode``.
+        """
+        columns = _matching(self, read_sensitive(sensitive))
+        return np.column_stack(
+            [
+                self._encode_column(at, name, columns[name], unseen)
+                for at, name in enumerate(self.columns)
+            ]
+        )
 
     def _encode_column(
         self, at: int, name: str, values: "pd.Series[Any]", unseen: UnseenPolicy
@@ -132,13 +154,13 @@ class GroupSchema:
         raw, levels = level_arrays(values, f"sensitive {name!r}")
         keys = tuple(key_of(value) for value in levels)
         if not isinstance(reading, Scale):
-            _check_types(name, known, keys)
+            check_types(name, known, keys)
         codes = recode(raw, keys, known, unknown=_UNSEEN)
         absent = codes == -1
         if unseen == "error":
             if self.missing == "error":
-                _refuse_missing(name, int(absent.sum()))
-            _refuse_unseen(name, raw[codes == _UNSEEN], keys, known)
+                refuse_missing(name, int(absent.sum()))
+            refuse_unseen(name, raw[codes == _UNSEEN], keys, known)
         codes[absent] = known.index(MISSING) if MISSING in known else _UNSEEN
         return codes
 
@@ -174,13 +196,10 @@ class GroupSchema:
                 found[at] = reachable[apart[reachable].argmin()]
         return found[ids]
 
-    def _unseen_combination(
-        self, encoded: list[NDArray[np.int64]], cells: NDArray[np.int32]
-    ) -> str:
+    def _unseen_combination(self, levels: NDArray[np.int64], cells: NDArray[np.int32]) -> str:
         rows = np.flatnonzero(cells < 0)
         parts = []
-        for known, codes in zip(self.levels, encoded, strict=True):
-            code = int(codes[rows[0]])
+        for known, code in zip(self.levels, levels[rows[0]].tolist(), strict=True):
             parts.append("(missing)" if code < 0 else level_labels(known)[code])
         return (
             f"sensitive: {len(rows)} row(s) have a combination of {' & '.join(self.columns)} that "
@@ -313,7 +332,7 @@ def _fit_column(
     absent = codes < 0
     if absent.any():
         if missing == "error":
-            _refuse_missing(name, int(absent.sum()))
+            refuse_missing(name, int(absent.sum()))
         codes[absent] = len(keys)
         keys = (*keys, MISSING)
     return codes, keys
@@ -327,44 +346,6 @@ def _too_many(name: str, found: str, max_groups: int) -> str:
         f"'quantiles'}} or cuts such as [25, 60] (--bins {name}:25,60; pandas.cut does it too), "
         f"or raise max_groups."
     )
-
-
-def _refuse_missing(name: str, count: int) -> None:
-    if count:
-        msg = (
-            f"sensitive {name!r} has {count} missing value(s). Choose at fit what becomes of "
-            "them: sensitive_missing (--sensitive-missing) 'error' (this), 'own_group' (a group "
-            "called '(missing)') or 'exclude' (rows outside the constraint). New rows may also be "
-            "decided without their group by unseen_group (--unseen-group) 'base_model'."
-        )
-        raise InputError(msg)
-
-
-def _check_types(name: str, known: tuple[Key, ...], keys: tuple[Key, ...]) -> None:
-    then = types_of(known) - {MISSING[0]}
-    now = types_of(keys)
-    if then and now - then:
-        msg = (
-            f"sensitive {name!r} held groups of type {' and '.join(sorted(then))} at fit and "
-            f"holds type {' and '.join(sorted(now))} now; convert it to what it was at fit."
-        )
-        raise InputError(msg)
-
-
-def _refuse_unseen(
-    name: str, codes: NDArray[np.int64], keys: tuple[Key, ...], known: tuple[Key, ...]
-) -> None:
-    if not codes.size:
-        return
-    labels = sorted({str(keys[code][1]) for code in np.unique(codes).tolist()})
-    msg = (
-        f"sensitive {name!r} has {codes.size} row(s) of group(s) that did not occur at fit: "
-        f"{', '.join(map(repr, labels[:10]))}; fit knew "
-        f"{', '.join(map(repr, level_labels(known)[:20]))}. Correct the values, or let such rows "
-        "be decided without their group by fitting with unseen_group='base_model' "
-        "(--unseen-group base_model)."
-    )
-    raise InputError(msg)
 
 
 def _matching(schema: GroupSchema, found: SensitiveColumns) -> "Mapping[str, pd.Series[Any]]":

@@ -45,6 +45,26 @@ def read_new_rows(
     matrix = schema.transform(X)
     if groups is None:
         return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
+    cells = groups.encode(sensitive_values(X, sensitive, groups), unseen=unseen)
+    if len(cells) != matrix.shape[0]:
+        msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
+        raise InputError(msg)
+    return matrix, cells
+
+
+def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema) -> Any:
+    """Return the sensitive values of new rows, from ``X`` where ``fit`` took them from there.
+
+    Parameters
+    ----------
+    X, sensitive, groups
+        As in ``read_new_rows``.
+
+    Raises
+    ------
+    MissingSensitiveError
+        There are none.
+    """
     named = _names(sensitive, groups)
     values = _columns(X, named) if named else sensitive
     if values is None:
@@ -55,11 +75,7 @@ def read_new_rows(
             "FairAutoML(sensitive_at_predict=False)."
         )
         raise MissingSensitiveError(msg)
-    cells = groups.encode(values, unseen=unseen)
-    if len(cells) != matrix.shape[0]:
-        msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
-        raise InputError(msg)
-    return matrix, cells
+    return values
 
 
 def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:

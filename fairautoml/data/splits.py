@@ -183,7 +183,7 @@ def entity_folds(
     DegradedWarning
         There are fewer folds than wanted.
     """
-    first = _first_rows(entities)
+    first = first_rows(entities)
     # An entity of several labels counts for the rarest: each class must reach every fold.
     rarest_first = np.argsort(np.bincount(y), kind="stable")
     of_entity = np.full(len(first), -1, dtype=np.int64)
@@ -203,15 +203,20 @@ def entity_folds(
     return folds
 
 
-def _first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the first row of each entity, in the order of their numbers."""
+def first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the first row of each entity, in the order of their numbers.
+
+    Parameters
+    ----------
+    entities : ndarray of int, shape (n_rows,)
+        Whose row it is, 0 .. n_entities - 1, all of them there.
+    """
     first: NDArray[np.int64] = np.unique(entities, return_index=True)[1]
     return first
 
 
 def certification_rows(
     strata: NDArray[np.integer],
-    cells: NDArray[np.integer],
     fraction: float,
     seed: int,
     *,
@@ -219,16 +224,16 @@ def certification_rows(
 ) -> NDArray[np.bool_]:
     """Draw a share of the rows, or of the entities, of each stratum at random.
 
-    Every finest cell keeps rows outside, so that it is known to who may not see the drawn ones.
+    Within a stratum every row has the same chance. Between strata chances differ, because whole
+    numbers are drawn from each: what is claimed of the rows must speak about each stratum for
+    itself.
 
     Parameters
     ----------
     strata : ndarray of int, shape (n_rows,)
-        Within which is drawn: the cell, or cell and label; nothing else may decide.
-    cells : ndarray of int, shape (n_rows,)
-        Finest group cells.
+        Within which is drawn; the same for all rows of an entity.
     fraction : float
-        Share to draw, in (0, 1).
+        Share to draw, in (0, 1). Up to one half, every stratum keeps rows outside.
     seed : int
         Non-negative.
     entities : ndarray of int, shape (n_rows,), optional
@@ -240,11 +245,10 @@ def certification_rows(
         Which rows are drawn.
     """
     whose = np.arange(len(strata)) if entities is None else entities
-    of_entity = strata[_first_rows(whose)]
+    of_entity = strata[first_rows(whose)]
     chosen = holdout_split(of_entity, np.zeros(len(of_entity), dtype=np.int64), fraction, seed)[1]
-    drawn = np.zeros(len(of_entity), dtype=bool)
-    drawn[chosen] = True
-    return _leaving_every_cell(drawn, cells, whose)
+    drawn: NDArray[np.bool_] = np.isin(whose, chosen)
+    return drawn
 
 
 def latest_rows(
@@ -261,7 +265,7 @@ def latest_rows(
     time : ndarray of int, shape (n_rows,)
         Rank of each row's time; equal times have equal ranks.
     cells : ndarray of int, shape (n_rows,)
-        Finest group cells; one that only late rows have stays outside.
+        Groups; one that only late rows have stays outside with one of its entities.
     fraction : float
         Share of the rows, in (0, 1).
     entities : ndarray of int, shape (n_rows,), optional

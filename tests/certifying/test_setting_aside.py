@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairautoml import FairAutoML
-from fairautoml.certification import Reason
+from fairautoml.certification import Reason, Verdict
+from fairautoml.certification.verdicts import judge
 from fairautoml.certifying import row_plan, set_aside
+from fairautoml.certifying.claimed import claimed, strata_of
 from fairautoml.data._align import Inputs
-from fairautoml.data.border import BorderOptions
+from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.groups import fit_groups
 from fairautoml.data.splits import certification_rows, entity_folds, latest_rows
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.metrics import Constraint
 
 
 def divided(inputs, constraint="demographic_parity_difference <= 0.2", **parameters):
@@ -233,9 +237,10 @@ cases = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=2, m
 def test_every_group_keeps_rows_for_the_search(data, fraction, seed):
     cells, people = data
     whose = np.unique(people, return_inverse=True)[1]
+    own = np.unique(np.c_[cells, people], axis=0, return_inverse=True)[1].reshape(-1)
     for rows in (
-        certification_rows(cells, cells, fraction, seed),
-        certification_rows(cells, cells, fraction, seed, entities=whose),
+        certification_rows(cells, fraction, seed),
+        certification_rows(cells, fraction, seed, entities=own),
         latest_rows(whose, cells, fraction),
         latest_rows(np.arange(len(cells)), cells, fraction, entities=whose),
     ):
@@ -297,3 +302,118 @@ def test_people_who_have_rows_of_all_labels_are_dealt_to_as_many_folds_as_asked(
     entities = np.repeat(np.arange(30), 2)
     folds = entity_folds(np.tile([0, 1], 30), np.zeros(60, dtype=int), entities, 5, 0)
     assert np.bincount(folds).tolist() == [12] * 5
+
+
+SIZES = (1, 1, 1, 1, 2, 2, 3, 5, 8, 20)
+"""Rows of the combinations of sex and region; those of a sex differ in their chances to be drawn
+if combinations are strata."""
+
+
+def combinations():
+    sex = np.repeat(np.arange(len(SIZES)) % 2, SIZES)
+    table = pd.DataFrame({"sex": sex, "region": np.repeat(np.arange(len(SIZES)), SIZES)})
+    return fit_groups(table, n_rows=len(table))
+
+
+PARITY = "demographic_parity_difference"
+OPPORTUNITY = "equal_opportunity_difference"
+
+
+@pytest.mark.parametrize(
+    ("texts", "floor", "names"),
+    [
+        ([f"{PARITY}[sex] <= 0.1"], False, ("sex",)),
+        ([f"{PARITY}[sex] <= 0.1", f"{OPPORTUNITY}[sex] <= 0.1"], False, ("sex",)),
+        ([f"{PARITY} <= 0.1"], False, ()),
+        ([f"{PARITY}[sex] <= 0.1", f"{PARITY}[region] <= 0.2"], False, ()),
+        ([f"{OPPORTUNITY} <= 0.1"], False, ("label",)),
+        ([f"{OPPORTUNITY}[sex] <= 0.1"], False, ("sex", "label")),
+        ([f"{OPPORTUNITY}[sex] <= 0.1"], True, ()),
+        ([], True, ()),
+    ],
+)
+def test_within_what_is_claimed_every_row_has_the_same_chance_to_be_drawn(texts, floor, names):
+    schema, cells = combinations()
+    y = np.arange(len(cells)) % 2
+    claims = claimed([Constraint.parse(text) for text in texts], schema.systems)
+    strata = strata_of(claims, cells, y, floor=floor)
+    assert strata.names == names
+    draws = 1000
+    chosen = [certification_rows(strata.codes, 0.25, seed) for seed in range(draws)]
+    for stratum in np.unique(strata.codes):
+        here = strata.codes == stratum
+        counts = {int(rows[here].sum()) for rows in chosen}
+        assert len(counts) == 1
+        chance = counts.pop() / here.sum()
+        assert chance == pytest.approx(0.25, abs=0.5 / here.sum())
+        seen = np.mean(chosen, axis=0)[here]
+        assert np.abs(seen - chance).max() < 4.5 * np.sqrt(chance * (1 - chance) / draws)
+
+
+def test_what_differs_between_the_rows_of_an_entity_is_no_stratum():
+    schema, cells = combinations()
+    claims = claimed([Constraint.parse(f"{OPPORTUNITY}[sex] <= 0.1")], schema.systems)
+    sex, y = schema.systems[0].of_cell[cells], np.arange(len(cells)) % 2
+    for entities, names in [(sex, ("sex",)), (y, ("label",)), (np.zeros_like(y), ())]:
+        assert strata_of(claims, cells, y, floor=False, entities=entities).names == names
+
+
+def lonely_women():
+    """Half of the women are each alone in a combination of region and occupation."""
+    n = 1000
+    region = np.r_[np.zeros(n), 1 + np.arange(n) // 25, np.zeros(2 * n)].astype(int)
+    occupation = np.r_[np.full(n, 49), np.arange(n) % 25, np.arange(2 * n) % 49].astype(int)
+    sex = np.repeat(["woman", "man"], 2 * n)
+    accepted = np.random.default_rng(5).random(4 * n) < np.repeat([0.3, 0.1, 0.3, 0.3], n)
+    X = pd.DataFrame({"accepted": accepted * 1.0, "region": region, "occupation": occupation})
+    y = np.arange(4 * n) % 2
+    return Inputs(X=X, y=y, sensitive=pd.DataFrame({"sex": sex}).join(X.iloc[:, 1:]))
+
+
+class Given:
+    """Accepts whom the first feature says."""
+
+    models = property(lambda self: self)
+
+    def scores(self, X, cells):
+        return X[:, 0]
+
+    def decisions(self, X, cells, scores):
+        return scores.astype(int)
+
+
+def test_a_gap_of_women_who_are_alone_in_their_cell_is_not_certified_away():
+    inputs = lonely_women()
+    claim = f"{PARITY}[sex] <= 0.05"
+    division = divided(inputs, claim, certify=0.1)
+    rows = held(division, inputs)
+    alone = inputs.X["region"].to_numpy() > 0
+    assert len(rows) == 400
+    assert 0.4 < alone[rows].sum() / 200 < 0.6
+    kept = division.inputs
+    dataset = build_dataset(
+        kept.X, kept.y, kept.sensitive, options=BorderOptions(sensitive_in_X="allow")
+    )
+    claims = claimed([Constraint.parse(claim)], dataset.systems)
+    (evidence,) = division.vault.evidence([("given", Given())], claims, None, dataset)
+    (about,) = evidence.claims
+    assert about.absent == ()
+    assert [cell.n for cell in about.cells[0]] == [200, 200]
+    assert judge(evidence, 0.05).verdict is not Verdict.CERTIFIED
+
+
+def test_a_floor_speaks_about_people_in_the_shares_in_which_they_came():
+    group = np.r_[np.zeros(902), 1 + np.arange(98) // 2].astype(int)
+    X = pd.DataFrame({"x": np.arange(1000.0)})
+    inputs = Inputs(X=X, y=np.arange(1000) % 2, sensitive=group)
+    rows = held(divided(inputs, None, certify=0.1, min_score=0.6), inputs)
+    assert len(rows) == 100
+    assert (group[rows] > 0).sum() < 20
+
+
+def test_a_system_that_the_search_has_one_group_of_is_still_claimed():
+    schema, _ = fit_groups(["a", "a"], n_rows=2)
+    constraints = [Constraint.parse(f"{PARITY} <= 0.1")]
+    assert claimed(constraints, schema.systems) == ()
+    (claim,) = claimed(constraints, schema.systems, kept={"sensitive"})
+    assert claim.system.labels == ("a",)

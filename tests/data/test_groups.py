@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.system_codes import NEW, system_codes
 from fairautoml.exceptions import InputError
 
 
@@ -375,3 +376,25 @@ def test_encoding_the_rows_of_fit_gives_the_cells_of_fit(rows, policy):
     assert len(pairs) == len(set(typed)) == schema.n_cells
     for system in schema.systems:
         assert set(system.of_cell[cells].tolist()) - {-1} == set(range(system.n_groups))
+
+
+def test_a_new_combination_leaves_the_groups_of_each_column_known():
+    seen = pd.DataFrame({"sex": ["f", "m", None, "m"], "region": ["n", "s", "s", "s"]})
+    schema, _ = fit_groups(seen, n_rows=4, missing="exclude")
+    new = pd.DataFrame({"sex": ["f", "m", None, "x"], "region": ["s", "w", "n", "n"]})
+    levels = schema.levels_of(new, unseen="base_model")
+    found = [system_codes(schema, system, levels).tolist() for system in schema.systems]
+    assert found == [[0, 1, -1, NEW], [1, NEW, 0, 0], [NEW, NEW, -1, NEW]]
+    known = schema.levels_of(seen, unseen="error")
+    whole = [system_codes(schema, system, known).tolist() for system in schema.systems]
+    assert whole == [[0, 1, -1, 1], [0, 1, 1, 1], [0, 1, -1, 1]]
+
+
+def test_tables_of_indicators_are_no_part_of_the_intersection():
+    table = pd.DataFrame({"black": [True, False, True], "asian": [True, True, False]})
+    values = {"sex": ["f", "m", "f"], "region": ["n", "s", "s"], "race": table}
+    schema, _ = fit_groups(values, n_rows=3)
+    other = {**values, "race": ~table}
+    levels = schema.levels_of(other, unseen="base_model")
+    crossed = schema.systems[2]
+    assert system_codes(schema, crossed, levels).tolist() == [0, 2, 1]

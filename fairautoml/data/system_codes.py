@@ -1,0 +1,68 @@
+"""The groups of new rows in one system, whatever their other sensitive values are."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data._scales import Scale
+from fairautoml.data._sensitive import MISSING, row_ids
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.groups import GroupSchema
+
+NEW = -2
+"""Code of a row whose group did not occur at ``fit``."""
+
+
+def system_codes(
+    schema: GroupSchema, system: GroupSystem, levels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the group of each row in a system whose groups do not overlap.
+
+    Only the columns of the system are read: a new combination of sex and region does not keep
+    the sex of a row from being known.
+
+    Parameters
+    ----------
+    schema : GroupSchema
+        Of ``fit``.
+    system : GroupSystem
+        One of its systems: a column, or the intersection.
+    levels : ndarray of int64, shape (n_rows, n_columns)
+        From ``GroupSchema.levels_of``.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+        0 .. n_groups - 1; -1 outside the constraint; ``NEW`` where the group is new.
+    """
+    columns = _columns_of(schema, system)
+    seen = np.array(schema.cell_codes, dtype=np.int64).reshape(schema.n_cells, -1)[:, columns]
+    ids = row_ids(np.concatenate([seen, levels[:, columns]]))
+    group_of = np.full(int(ids.max()) + 1, NEW, dtype=np.int64)
+    group_of[ids[: schema.n_cells]] = system.of_cell
+    found = group_of[ids[schema.n_cells :]]
+    return np.where(_missing(schema, levels, columns), -1, found)
+
+
+def _missing(
+    schema: GroupSchema, levels: NDArray[np.int64], columns: list[int]
+) -> NDArray[np.bool_]:
+    """Return which rows a missing value leaves outside."""
+    found = np.zeros(len(levels), dtype=np.bool_)
+    for at in columns:
+        if schema.missing == "exclude" and MISSING in schema.levels[at]:
+            found |= levels[:, at] == schema.levels[at].index(MISSING)
+    return found
+
+
+def _columns_of(schema: GroupSchema, system: GroupSystem) -> list[int]:
+    """Return the places of the columns that decide the group."""
+    if system.name in schema.columns:
+        return [schema.columns.index(system.name)]
+    tables = [other for other in schema.systems if other.overlapping]
+    apart = {f"{table.name}.{label}" for table in tables for label in table.labels}
+    scales = {
+        name
+        for name, reading in zip(schema.columns, schema.readings, strict=False)
+        if isinstance(reading, Scale)
+    }
+    return [at for at, name in enumerate(schema.columns) if name not in apart | scales]
