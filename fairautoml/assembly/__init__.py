@@ -1,6 +1,6 @@
 """From the pool of trained models to the final classifier."""
 
-from fairautoml.assembly.blend import Blend, Columns, models_of
+from fairautoml.assembly.blend import Blend, Columns, models_of, scored_by
 from fairautoml.assembly.chances import Chances, chances_on
 from fairautoml.assembly.choice import Choice, Confidence, choose, clear_lead
 from fairautoml.assembly.classifier import FairClassifier
@@ -28,5 +28,6 @@ __all__ = [
     "mean_shares",
     "models_of",
     "pool_mixture",
+    "scored_by",
     "shares_by_fold",
 ]

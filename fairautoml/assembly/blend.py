@@ -1,6 +1,6 @@
 """What an ensemble or a mixture serves: weighted means of several models."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,3 +74,19 @@ def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
     if entry.members:
         return Blend(tuple((bags[key], share) for key, share in entry.members))
     return bags[entry.trial_key]
+
+
+def scored_by(entry: Entry) -> Hashable:
+    """Return what entries have in common whose ``models_of`` score rows alike, in one shape.
+
+    The trials and their shares do not tell an ensemble, which has one score per row, from a
+    mixture that reads the mean of the same trials as its only column.
+
+    Parameters
+    ----------
+    entry : Entry
+        As in ``models_of``.
+    """
+    if isinstance(entry.rule, PoolRule):
+        return entry.rule.columns
+    return entry.members if entry.members else entry.trial_key

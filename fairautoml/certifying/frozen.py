@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.assembly import FairClassifier
+from fairautoml.assembly import FairClassifier, scored_by
 from fairautoml.certification import (
     Certificate,
     Evidence,
@@ -25,7 +25,7 @@ from fairautoml.certifying.claimed import Claimed, claimed
 from fairautoml.certifying.inner import CERTIFICATE_WORTH
 from fairautoml.certifying.naming import model_hash
 from fairautoml.certifying.setting_aside import Division
-from fairautoml.certifying.vault import Source
+from fairautoml.certifying.vault import Source, decisions_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.metrics import Constraint
 from fairautoml.store.run_folder import library_version
@@ -38,6 +38,10 @@ them would only loosen the bound that is printed, which holds for all at once.""
 
 LIBRARIES = ("numpy", "scipy")
 """That the numbers of a certificate depend on."""
+
+REHEARSED = 20
+"""Search rows that every frozen classifier decides before the certification rows are opened: what
+fails there has cost nothing."""
 
 NO_SOURCE = Source(data="", split_seed=0, stratified_by="", entities="", split="random")
 
@@ -226,12 +230,13 @@ def judge_frozen(
             note=note,
         )
     classifiers = [classifier_of(entry) for entry in frozen.entries]
+    listed = list(zip(map(scored_by, frozen.entries), classifiers, strict=True))
+    for _ in decisions_of(listed, dataset.X[:REHEARSED], dataset.cells[:REHEARSED]):
+        pass
     subject = _subject(classifiers, _about(claims, wishes, vault.source))
-    keys = [entry.members if entry.members else entry.trial_key for entry in frozen.entries]
     ledger, seen = vault.ledger(wishes), list[Evidence]()
 
     def read() -> list[Evidence]:
-        listed = list(zip(keys, classifiers, strict=True))
         seen.extend(vault.evidence(listed, claims, wishes.min_score, dataset))
         return seen
 

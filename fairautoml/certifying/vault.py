@@ -1,6 +1,6 @@
 """The certification rows: one object holds them, and only the certifier has them judged."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -177,11 +177,8 @@ class Vault:
         """
         matrix, cells, y = self._read(reading)
         codes = self._codes(claims, reading)
-        found, scores = [], dict[Hashable, NDArray[np.floating]]()
-        for key, classifier in classifiers:
-            if key not in scores:
-                scores[key] = classifier.models.scores(matrix, cells)
-            decided = classifier.decisions(matrix, cells, scores[key])
+        found = []
+        for decided in decisions_of(classifiers, matrix, cells):
             judged = self._judged(y, decided, codes, min_score)
             found.append(replace(judged, constant_target=len(np.unique(y)) < 2))
         return found
@@ -263,6 +260,38 @@ class Vault:
             ),
             floor=None if min_score is None else floor_from_rows(min_score, rows_of(everybody)),
         )
+
+
+def decisions_of(
+    classifiers: Sequence[tuple[Hashable, FairClassifier]],
+    matrix: Any,
+    cells: NDArray[np.int32],
+) -> Iterator[NDArray[np.integer]]:
+    """Return the decisions of each classifier; models that several have in common score once.
+
+    Parameters
+    ----------
+    classifiers : sequence of (hashable, FairClassifier)
+        Those with the same key have the same models and differ in the rule.
+    matrix : array, shape (n_rows, n_features)
+        Encoded features.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest cells, -1 = unknown.
+
+    Raises
+    ------
+    ValueError
+        There is not one decision per row.
+    """
+    scores: dict[Hashable, NDArray[np.floating]] = {}
+    for key, classifier in classifiers:
+        if key not in scores:
+            scores[key] = classifier.models.scores(matrix, cells)
+        decided = classifier.decisions(matrix, cells, scores[key])
+        if decided.shape != cells.shape:
+            msg = f"a classifier decided {decided.shape} for {cells.shape} rows"
+            raise ValueError(msg)
+        yield decided
 
 
 def _declared(claim: Claim, groups: NDArray[np.integer]) -> Claim:

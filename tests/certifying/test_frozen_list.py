@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fairautoml.assembly import PoolRule, models_of, scored_by
+from fairautoml.assembly.mixture import Part
+from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying import freeze, model_hash
+from fairautoml.certifying.frozen import Frozen, judge_frozen
+from fairautoml.certifying.planned import RowPlan
+from fairautoml.certifying.setting_aside import Division
+from fairautoml.certifying.vault import decisions_of
 
 
 def entry(gap, value, *, feasible=True, constant=False):
@@ -69,3 +76,70 @@ def test_a_model_is_called_alike_whether_its_parts_are_shared_or_came_one_by_one
 def test_a_fairer_rule_that_is_hardly_worth_more_than_one_decision_for_all_is_not_tried():
     alike, poor, chosen = entry(0.0, 0.66, constant=True), entry(0.001, 0.67), entry(0.02, 0.82)
     assert freeze([poor], chosen, widest=None, everything=[alike]).entries == (chosen,)
+
+
+class Bag:
+    """Scores rows by one feature."""
+
+    def __init__(self, feature):
+        self.feature = feature
+
+    def scores(self, X, cells):
+        return X[:, self.feature]
+
+
+class Threshold:
+    """Accepts scores of at least one half."""
+
+    def decide(self, scores, cells):
+        return (scores >= 0.5).astype(float)
+
+
+def served(one, bags):
+    def decisions(X, cells, scores):
+        return one.rule.decide(scores, cells).astype(int)
+
+    return SimpleNamespace(models=models_of(one, bags), decisions=decisions)
+
+
+def test_an_ensemble_and_a_mixture_that_reads_nothing_else_do_not_share_their_scores():
+    shares = (("a", 0.5), ("b", 0.5))
+    rule = PoolRule(
+        parts=((Part(column=0, threshold=0.5, share=1.0),),),
+        columns=(shares,),
+        labels=("all",),
+        group_of_cell=(0,),
+        neutral=0.5,
+    )
+    mixture = SimpleNamespace(rule=rule, members=rule.trials(), sources=("a", "b"))
+    ensemble = SimpleNamespace(rule=Threshold(), members=shares, sources=("a", "b"))
+    assert mixture.members == ensemble.members
+    X, cells = np.random.default_rng(0).random((9, 2)), np.zeros(9, dtype=np.int32)
+    bags = {"a": Bag(0), "b": Bag(1)}
+    for entries in ((mixture, ensemble), (ensemble, mixture)):
+        listed = [(scored_by(one), served(one, bags)) for one in entries]
+        found = [decided.tolist() for decided in decisions_of(listed, X, cells)]
+        assert found == [(X.mean(axis=1) >= 0.5).astype(int).tolist()] * 2
+
+
+@pytest.mark.parametrize("answer", [np.ones((5, 5)), None])
+def test_a_classifier_that_cannot_decide_fails_before_the_rows_are_opened(answer):
+    def decisions(X, cells, scores):
+        if answer is None:
+            raise IndexError("too many indices")
+        return answer
+
+    broken = SimpleNamespace(models=Bag(0), decisions=decisions)
+    one = SimpleNamespace(rule=Threshold(), members=(), trial_key="a")
+    vault = SimpleNamespace(systems=(), ledger=lambda _: pytest.fail("the rows were opened"))
+    with pytest.raises((IndexError, ValueError), match=r"too many indices|a classifier decided"):
+        judge_frozen(
+            Frozen(entries=(one,), chosen=one),
+            lambda _: broken,
+            Division(
+                inputs=None, entities=None, vault=vault, plan=RowPlan(fraction=0.5), n_rows=9
+            ),
+            SimpleNamespace(systems=(), X=np.ones((5, 1)), cells=np.zeros(5, dtype=np.int32)),
+            (),
+            CertificateWishes(),
+        )
