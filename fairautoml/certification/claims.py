@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.certification.bounds import cp_lower, cp_upper, hoeffding_margin
 from fairautoml.certification.cells import Cell, Count, empty
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
@@ -77,16 +78,68 @@ class Floor:
         Share of rows decided right, or mean probability of it.
     n : int
         Rows (or entities), positive.
+    counted : bool
+        Each row was decided right or wrong, and rows are independent of each other.
+
+    Notes
+    -----
+    The number right among independent rows is binomial if all are right with the same probability.
+    If they are not, as where numbers of rows are fixed by group, its tails are no larger than
+    those of the binomial with the mean probability ``p``, beyond ``n p + 1`` and up to
+    ``n p - 1`` (Hoeffding, Theorem 4). So Clopper-Pearson bounds decide, and only counts at least
+    one row beyond ``n bound``: there the theorem holds for every ``p`` that makes the claim false.
+    Means of entities or of probabilities have Hoeffding's bound of bounded variables instead.
+
+    References
+    ----------
+    Hoeffding, "On the distribution of the number of successes in independent trials", Annals of
+    Mathematical Statistics 27 (1956).
     """
 
     bound: float
     accuracy: float
     n: int
+    counted: bool = False
 
     @property
     def label(self) -> str:
         """The claim as text."""
         return f"accuracy >= {self.bound}"
+
+    @property
+    def method(self) -> str:
+        """Name of the bound that decides."""
+        return "clopper_pearson" if self.counted else "hoeffding"
+
+    @property
+    def _right(self) -> int:
+        return round(self.accuracy * self.n)
+
+    def shown(self, level: float) -> bool:
+        """Whether the accuracy is at least ``bound``, but for the probability ``level``.
+
+        Parameters
+        ----------
+        level : float
+            In (0, 1).
+        """
+        if not self.counted:
+            return self.accuracy - hoeffding_margin(level, self.n) >= self.bound
+        beyond = self._right >= self.n * self.bound + 1
+        return beyond and float(cp_lower(self._right, self.n, level)) >= self.bound
+
+    def refuted(self, level: float) -> bool:
+        """Whether the accuracy is below ``bound``, but for the probability ``level``.
+
+        Parameters
+        ----------
+        level : float
+            In (0, 1).
+        """
+        if not self.counted:
+            return self.accuracy + hoeffding_margin(level, self.n) < self.bound
+        beyond = self._right <= self.n * self.bound - 1
+        return beyond and float(cp_upper(self._right, self.n, level)) < self.bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +224,8 @@ def claim_from_counts(
 def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
     """Return the accuracy floor of a rule that decides 0 or 1, from unweighted counts.
 
+    Of rows that were drawn in fixed numbers by group it speaks about people in those shares.
+
     Parameters
     ----------
     min_score : float
@@ -183,7 +238,9 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
     if n == 0:
         msg = "counts: no rows, so that accuracy has no value; give at least one row"
         raise InputError(msg)
-    return Floor(bound=min_score, accuracy=float(np.trace(pooled) / n), n=n)
+    right = np.trace(pooled)
+    whole = bool(np.array_equal(np.rint(pooled), pooled))
+    return Floor(bound=min_score, accuracy=float(right / n), n=n, counted=whole)
 
 
 def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:

@@ -86,6 +86,7 @@ def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None
         n=floor.n,
         verdict=found.verdict.value,
         reason=found.reason.value,
+        method=floor.method,
     )
 
 

@@ -130,6 +130,8 @@ class FloorRecord:
         Rows.
     verdict, reason : str
         What was shown.
+    method : str
+        Which bound decided.
     """
 
     bound: float
@@ -137,6 +139,7 @@ class FloorRecord:
     n: int
     verdict: str
     reason: str
+    method: str = "hoeffding"
 
     @property
     def label(self) -> str:

@@ -54,7 +54,8 @@ def _lines(certificate: Certificate) -> Iterator[str]:
         floor = certificate.floor
         yield ""
         yield f"{floor.label}: {floor.verdict}{_because(floor.reason)}"
-        yield f"  measured {floor.accuracy:.4f} on {floor.n:,} rows; Hoeffding's bound"
+        bound = "Clopper-Pearson" if floor.method == "clopper_pearson" else "Hoeffding's bound"
+        yield f"  measured {floor.accuracy:.4f} on {floor.n:,} rows; {bound}"
     if certificate.suppressed:
         yield ""
         yield (

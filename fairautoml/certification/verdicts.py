@@ -322,10 +322,8 @@ def _violates(claim: Claim, level: float) -> bool:
 
 
 def _judge_floor(floor: Floor, level: float, simultaneous: float | None) -> Finding:
-    if simultaneous is not None and (
-        floor.accuracy + hoeffding_margin(simultaneous, floor.n) < floor.bound
-    ):
+    if simultaneous is not None and floor.refuted(simultaneous):
         return Finding(label=floor.label, verdict=Verdict.VIOLATED)
-    if floor.accuracy - hoeffding_margin(level, floor.n) >= floor.bound:
+    if floor.shown(level):
         return Finding(label=floor.label, verdict=Verdict.CERTIFIED)
     return Finding(label=floor.label, verdict=Verdict.INCONCLUSIVE, reason=Reason.FLOOR_NOT_SHOWN)

@@ -228,7 +228,12 @@ def _published(certificate: Certificate) -> Evidence | None:
         claims=tuple(known),
         floor=None
         if floor is None
-        else Floor(bound=floor.bound, accuracy=floor.accuracy, n=floor.n),
+        else Floor(
+            bound=floor.bound,
+            accuracy=floor.accuracy,
+            n=floor.n,
+            counted=floor.method == "clopper_pearson",
+        ),
         constant_target=certificate.constant_target,
     )
 

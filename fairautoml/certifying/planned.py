@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from fairautoml.certification import CertificationPlan, Reason, plan_certification
-from fairautoml.certification.bounds import hoeffding_margin
+from fairautoml.certification.bounds import cp_lower, hoeffding_margin
 from fairautoml.certification.planner import WORTHWHILE
 from fairautoml.certification.wishes import LARGEST_SHARE, CertificateWishes
 from fairautoml.certifying.claimed import Claimed
 from fairautoml.metrics import Constraint
 
-FLOOR_MARGIN = 0.03
-"""How far below the measured accuracy a certified floor may lie."""
+FLOOR_MARGIN, ASSUMED_ACCURACY = 0.03, 0.75
+"""How far below the measured accuracy a certified floor may lie, and what that is taken to be."""
 
 WANTED = 0.9
 """Power that is planned for without a gap, so that the small one that a search leaves has 0.8."""
@@ -90,7 +91,9 @@ def plan_rows(
         )
         for claim in claims
     )
-    floor = None if wishes.min_score is None else _floor_share(wishes.delta, n_rows)
+    n_people = len(np.unique(entities)) if clustered else n_rows
+    margin = _mean_margin if clustered else _share_margin
+    floor = None if wishes.min_score is None else _floor_share(margin, wishes.delta, n_people)
     if isinstance(wishes.certify, float):
         note = f"{wishes.certify:.1%} of the rows are set aside, as was asked for."
         return RowPlan(fraction=wishes.certify, plans=plans, note=note)
@@ -171,8 +174,23 @@ def _planned_by_entity(
     )
 
 
-def _floor_share(delta: float, n_rows: int) -> float | None:
-    """Return the share that brings Hoeffding's bound near the measured accuracy."""
-    needed = math.log(1 / delta) / (2 * FLOOR_MARGIN**2)
-    reachable = hoeffding_margin(delta, max(1, int(LARGEST_SHARE * n_rows))) <= 2 * FLOOR_MARGIN
-    return min(LARGEST_SHARE, needed / n_rows) if reachable else None
+def _floor_share(
+    margin: Callable[[float, int], float], delta: float, n_people: int
+) -> float | None:
+    """Return the share that brings the bound near the measured accuracy."""
+    most = max(1, int(LARGEST_SHARE * n_people))
+    if margin(delta, most) > 2 * FLOOR_MARGIN:
+        return None
+    # Rows beyond ``most`` are not looked for: margins fall with them.
+    needed = bisect_left(range(1, most), -FLOOR_MARGIN, key=lambda n: -margin(delta, n)) + 1
+    return min(LARGEST_SHARE, needed / n_people)
+
+
+def _mean_margin(delta: float, n: int) -> float:
+    """Return how far Hoeffding's bound lies below the mean of entities."""
+    return hoeffding_margin(delta, n)
+
+
+def _share_margin(delta: float, n: int) -> float:
+    """Return how far the Clopper-Pearson bound lies below a share."""
+    return ASSUMED_ACCURACY - float(cp_lower(ASSUMED_ACCURACY * n, n, delta))

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from fairautoml.certification import (
     Count,
     Evidence,
+    Floor,
     Mean,
     Reason,
     Rows,
@@ -193,7 +195,14 @@ def test_a_violation_outweighs_everything_else():
 
 @pytest.mark.parametrize(
     ("min_score", "verdict"),
-    [(0.45, Verdict.CERTIFIED), (0.49, Verdict.INCONCLUSIVE), (0.6, Verdict.VIOLATED)],
+    [
+        (0.45, Verdict.CERTIFIED),
+        (0.485, Verdict.CERTIFIED),
+        (0.49, Verdict.INCONCLUSIVE),
+        (0.515, Verdict.INCONCLUSIVE),
+        (0.52, Verdict.VIOLATED),
+        (0.6, Verdict.VIOLATED),
+    ],
 )
 def test_the_floor_is_judged_in_the_same_pass(min_score, verdict):
     counts = selection((600, 2000), (600, 2000))
@@ -367,3 +376,34 @@ def test_precision_of_a_group_that_nobody_of_is_accepted_is_undefined():
     rows = rows_of(decision=np.zeros(4000))
     found = verdict_of(claim_from_rows(constraint, rows, ["a", "b"]))
     assert found == (Verdict.INCONCLUSIVE, Reason.UNDEFINED_CELL)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    by_group=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 30)), min_size=1, max_size=4),
+    level=st.sampled_from([0.01, 0.05, 0.3, 0.7]),
+    distance=st.sampled_from([1e-9, 0.01, 0.1]),
+)
+def test_a_floor_errs_no_more_than_the_level_although_groups_are_decided_unequally_well(
+    by_group, level, distance
+):
+    rates, sizes = (np.array(values) for values in zip(*by_group, strict=True))
+    law = np.ones(1)
+    for rate, size in by_group:
+        law = np.convolve(law, binom.pmf(np.arange(size + 1), size, rate))
+    n, accuracy = int(sizes.sum()), float(rates @ sizes / sizes.sum())
+
+    def floors(bound):
+        return [Floor(bound=bound, accuracy=x / n, n=n, counted=True) for x in range(n + 1)]
+
+    if (above := accuracy + distance) <= 1:
+        assert law @ [floor.shown(level) for floor in floors(above)] <= level + 1e-12
+    if (below := accuracy - distance) >= 0:
+        assert law @ [floor.refuted(level) for floor in floors(below)] <= level + 1e-12
+
+
+def test_a_floor_of_means_has_the_bound_of_bounded_variables():
+    floor = floor_from_rows(0.485, rows_of(decision=np.full(4000, 0.5)))
+    assert (floor.accuracy, floor.method) == (0.5, "hoeffding")
+    assert not floor.shown(0.05)
+    assert replace(floor, counted=True).shown(0.05)
