@@ -1,4 +1,9 @@
-"""Exact unconditional test that one binomial rate exceeds another by less than a margin."""
+"""Exact unconditional test that one binomial rate exceeds another by less than a margin.
+
+The margin is a difference, a ratio or both: ``tau theta_1 - theta_2 < eps``. With ``tau = 1``
+the rates differ by less than ``eps``; with ``eps = 0`` the second is more than ``tau`` times the
+first.
+"""
 
 import math
 from dataclasses import dataclass
@@ -31,7 +36,7 @@ class PairResult:
     Parameters
     ----------
     passed : bool
-        ``theta_1 - theta_2 < eps`` is shown at the level.
+        ``tau theta_1 - theta_2 < eps`` is shown at the level.
     tail : float
         Largest tail probability under the opposite, as far as the decision needed it: an upper
         bound if passed, a lower one if not; 0 when the screen settled it.
@@ -41,14 +46,28 @@ class PairResult:
     tail: float
 
 
+def margins(form: str, bound: float) -> tuple[float, float]:
+    """Return ``eps`` and ``tau`` of a bound that every ordered pair of rates has to keep.
+
+    Parameters
+    ----------
+    form : {"difference", "ratio"}
+        ``theta_1 - theta_2 <= bound`` or ``theta_2 / theta_1 >= bound``.
+    bound : float
+        In [0, 1].
+    """
+    return (0.0, bound) if form == "ratio" else (bound, 1.0)
+
+
 def statistic(
     x1: NDArray[np.integer] | int,
     n1: int | NDArray[np.integer],
     x2: NDArray[np.integer] | int,
     n2: int | NDArray[np.integer],
     eps: float,
+    tau: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Return T: how many standard errors the difference of rates is above ``eps``.
+    """Return T: how many standard errors ``tau theta_1 - theta_2`` is above ``eps``.
 
     One event and one non-event are added to each cell, so that no standard error is 0.
 
@@ -56,8 +75,8 @@ def statistic(
     ----------
     x1, n1, x2, n2 : int or ndarray of int
         Events and rows of the cells; they broadcast.
-    eps : float
-        Margin.
+    eps, tau : float
+        Margins, in [0, 1].
 
     References
     ----------
@@ -65,18 +84,21 @@ def statistic(
     Statistician 54 (2000).
     """
     p, q = (x1 + 1) / (n1 + 2), (x2 + 1) / (n2 + 2)
-    scale = np.sqrt(p * (1 - p) / (n1 + 2) + q * (1 - q) / (n2 + 2))
-    value: NDArray[np.float64] = (p - q - eps) / scale
+    scale = np.sqrt(tau**2 * p * (1 - p) / (n1 + 2) + q * (1 - q) / (n2 + 2))
+    value: NDArray[np.float64] = (tau * p - q - eps) / scale
     return value
 
 
-def rejection_region(t: float, n1: int, n2: int, eps: float) -> NDArray[np.int64]:
+def rejection_region(
+    t: float, n1: int, n2: int, eps: float, tau: float = 1.0
+) -> NDArray[np.int64]:
     """Return ``c``: outcome ``(x1, x2)`` is at least as extreme as ``t`` iff ``x2 >= c[x1]``.
 
     ``c`` is made non-decreasing, so that the region shrinks with theta_1 and grows with theta_2
     and its probability is largest on the border of the hypothesis (Barnard's convexity).
-    T is not monotone in ``x2`` when the first rate is below ``eps``: where ``x2 = 0`` belongs to
-    the region, everything above does; elsewhere bisection is exact.
+    T is not monotone in ``x2`` when ``tau`` times the first rate is below ``eps``: where
+    ``x2 = 0`` belongs to the region, everything above does; elsewhere bisection is exact. With
+    ``eps = 0`` T always falls with ``x2``.
 
     Parameters
     ----------
@@ -84,8 +106,8 @@ def rejection_region(t: float, n1: int, n2: int, eps: float) -> NDArray[np.int64
         Observed statistic.
     n1, n2 : int
         Rows of the cells.
-    eps : float
-        Margin.
+    eps, tau : float
+        Margins.
 
     Returns
     -------
@@ -96,11 +118,11 @@ def rejection_region(t: float, n1: int, n2: int, eps: float) -> NDArray[np.int64
     low, high = np.zeros(n1 + 1, dtype=np.int64), np.full(n1 + 1, n2 + 1, dtype=np.int64)
     while (open_ := low < high).any():
         middle = (low + high) // 2
-        inside = statistic(x1, n1, np.minimum(middle, n2), n2, eps) <= t + TIE
+        inside = statistic(x1, n1, np.minimum(middle, n2), n2, eps, tau) <= t + TIE
         inside &= middle <= n2
         high = np.where(open_ & inside, middle, high)
         low = np.where(open_ & ~inside, middle + 1, low)
-    at_zero = statistic(x1, n1, 0, n2, eps) <= t + TIE
+    at_zero = statistic(x1, n1, 0, n2, eps, tau) <= t + TIE
     closed: NDArray[np.int64] = np.minimum.accumulate(np.where(at_zero, 0, high)[::-1])[::-1]
     return closed
 
@@ -134,15 +156,16 @@ def _tail(region: NDArray[np.int64], n2: int, p1: float, p2: float) -> float:
 class _Largest:
     """Largest tail on an interval of the nuisance rate, between a lower and an upper bound."""
 
-    def __init__(self, region: NDArray[np.int64], n2: int, eps: float) -> None:
-        self._region, self._n2, self._eps = region, n2, eps
+    def __init__(self, region: NDArray[np.int64], n2: int, eps: float, tau: float) -> None:
+        self._region, self._n2, self._eps, self._tau = region, n2, eps, tau
         self.lower = 0.0
         self.n_evaluations = 0
 
     def at(self, low: float, high: float) -> float:
-        """Return the tail at rates ``(low + eps, high)``: above all values on [low, high]."""
+        """Return the tail at ``((low + eps) / tau, high)``: above all values on [low, high]."""
         self.n_evaluations += 1
-        return _tail(self._region, self._n2, min(low + self._eps, 1.0), high)
+        first = min((low + self._eps) / self._tau, 1.0)
+        return _tail(self._region, self._n2, first, high)
 
     def search(self, low: float, high: float, limit: float | None, tolerance: float) -> float:
         """Raise ``lower`` and return the upper bound, 1.0 once ``lower`` exceeds ``limit``."""
@@ -171,12 +194,18 @@ class _Largest:
 def largest_tail(
     counts: tuple[int, int, int, int],
     eps: float,
+    tau: float = 1.0,
     *,
     range_level: float,
     limit: float | None = None,
     tolerance: float = 1e-6,
 ) -> tuple[float, float]:
-    """Return a lower and an upper bound of the largest tail under ``theta_1 - theta_2 >= eps``.
+    """Return a lower and an upper bound of the largest tail, ``tau theta_1 - theta_2 >= eps``.
+
+    The nuisance rate is ``theta_2`` on the border of the hypothesis, within the range of both
+    rates. A pair ``(theta_1, theta_2)`` of the hypothesis in that range has no larger tail than
+    the border at ``max(theta_2, tau l_1 - eps)``, ``l_1`` the lower end of ``theta_1``: that is
+    no smaller than ``theta_2``, and the first rate there is no larger than ``theta_1``.
 
     Parameters
     ----------
@@ -184,6 +213,8 @@ def largest_tail(
         ``(x1, n1, x2, n2)``; rows positive.
     eps : float
         Margin, in [0, 1].
+    tau : float
+        Margin, in (0, 1].
     range_level : float
         Probability with which the true nuisance rate may lie outside the range that is searched;
         0 searches all rates.
@@ -198,24 +229,28 @@ def largest_tail(
     (1994).
     """
     x1, n1, x2, n2 = counts
-    t = float(statistic(x1, n1, x2, n2, eps))
+    t = float(statistic(x1, n1, x2, n2, eps, tau))
     if t > 0:
         return 1.0, 1.0
     xs, ns = np.array([x1, x2]), np.array([n1, n2])
     l1, l2 = cp_lower(xs, ns, range_level / 4).tolist()
     u1, u2 = cp_upper(xs, ns, range_level / 4).tolist()
-    if u1 - eps < l2:
+    if tau * u1 - eps < l2:
         return 0.0, 0.0
-    low, high = max(0.0, l2, l1 - eps), min(1 - eps, u2, u1 - eps)
+    low, high = max(0.0, l2, tau * l1 - eps), min(tau - eps, u2, tau * u1 - eps)
     if low > high:
         return 1.0, 1.0
-    largest = _Largest(rejection_region(t, n1, n2, eps), n2, eps)
+    largest = _Largest(rejection_region(t, n1, n2, eps, tau), n2, eps, tau)
     upper = largest.search(low, high, limit, tolerance)
     return largest.lower, upper
 
 
 def screened(
-    x1: NDArray[np.integer], n1: NDArray[np.integer], eps: float, level: float
+    x1: NDArray[np.integer],
+    n1: NDArray[np.integer],
+    eps: float,
+    level: float,
+    tau: float = 1.0,
 ) -> NDArray[np.bool_]:
     """Return which ordered pairs of cells wide intervals settle, shape (n_cells, n_cells).
 
@@ -228,17 +263,23 @@ def screened(
     level : float
         Of the whole test; the screen spends two hundredths of it. At the full level it would
         break the validity of what follows.
+    tau : float
+        Margin; 0 settles everything.
     """
     upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
-    settled: NDArray[np.bool_] = upper[:, None] - lower[None, :] <= eps
+    settled: NDArray[np.bool_] = tau * upper[:, None] - lower[None, :] <= eps
     return settled
 
 
 @lru_cache(maxsize=65536)
-def pair_test(x1: int, n1: int, x2: int, n2: int, eps: float, level: float) -> PairResult:
-    """Test ``theta_1 - theta_2 >= eps`` against ``< eps``; valid in finite samples.
+def pair_test(
+    x1: int, n1: int, x2: int, n2: int, eps: float, level: float, tau: float = 1.0
+) -> PairResult:
+    """Test ``tau theta_1 - theta_2 >= eps`` against ``< eps``; valid in finite samples.
 
-    The probability to pass although ``theta_1 - theta_2 >= eps`` is at most ``level``.
+    The probability to pass although ``tau theta_1 - theta_2 >= eps`` is at most ``level``, or
+    ``> eps`` for ``tau = 0``, where nothing else can be false. A pair without events never passes
+    with ``eps = 0``: both rates may be 0, and then nothing else is ever seen.
 
     Parameters
     ----------
@@ -248,25 +289,31 @@ def pair_test(x1: int, n1: int, x2: int, n2: int, eps: float, level: float) -> P
         Margin, in [0, 1].
     level : float
         In (0, 1).
+    tau : float
+        Margin, in [0, 1].
     """
     if min(n1, n2) == 0:
         return PairResult(passed=False, tail=1.0)
-    if screened(np.array([x1, x2]), np.array([n1, n2]), eps, level)[0, 1]:
+    if screened(np.array([x1, x2]), np.array([n1, n2]), eps, level, tau)[0, 1]:
         return PairResult(passed=True, tail=0.0)
     limit = TAIL * level
     counts = (x1, n1, x2, n2)
-    lower, upper = largest_tail(counts, eps, range_level=RANGE * level, limit=limit)
+    lower, upper = largest_tail(counts, eps, tau, range_level=RANGE * level, limit=limit)
     passed = upper <= limit
     return PairResult(passed=passed, tail=upper if passed else lower)
 
 
 def all_pairs_pass(
-    x: NDArray[np.integer], n: NDArray[np.integer], eps: float, level: float
+    x: NDArray[np.integer],
+    n: NDArray[np.integer],
+    eps: float,
+    level: float,
+    tau: float = 1.0,
 ) -> PairResult:
-    """Test that no two cells differ by ``eps`` or more: every ordered pair has to pass.
+    """Test that no two cells are apart by the margins or more: every ordered pair has to pass.
 
-    No correction for the number of pairs: a false pass needs the pair with the largest true gap
-    to pass.
+    No correction for the number of pairs: a false pass needs the pair that is truly farthest
+    apart to pass.
 
     Parameters
     ----------
@@ -276,6 +323,8 @@ def all_pairs_pass(
         Margin, in [0, 1].
     level : float
         Probability of a false pass, in (0, 1).
+    tau : float
+        Margin, in [0, 1].
 
     Returns
     -------
@@ -284,18 +333,18 @@ def all_pairs_pass(
     """
     if n.min() == 0:
         return PairResult(passed=False, tail=1.0)
-    todo = ~screened(x, n, eps, level)
+    todo = ~screened(x, n, eps, level, tau)
     np.fill_diagonal(todo, val=False)
     first, second = np.nonzero(todo)
     pairs = np.unique(np.c_[x[first], n[first], x[second], n[second]], axis=0)
     if len(pairs) == 0:
         return PairResult(passed=True, tail=0.0)
     hardest_first = np.argsort(
-        -statistic(pairs[:, 0], pairs[:, 1], pairs[:, 2], pairs[:, 3], eps), kind="stable"
+        -statistic(pairs[:, 0], pairs[:, 1], pairs[:, 2], pairs[:, 3], eps, tau), kind="stable"
     )
     worst = 0.0
     for x1, n1, x2, n2 in pairs[hardest_first].tolist():
-        result = pair_test(x1, n1, x2, n2, eps, level)
+        result = pair_test(x1, n1, x2, n2, eps, level, tau)
         worst = max(worst, result.tail)
         if not result.passed:
             return PairResult(passed=False, tail=worst)

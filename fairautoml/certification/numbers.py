@@ -58,8 +58,9 @@ def sensitivity(claim: Claim, level: float, *, shown_level: float) -> Sensitivit
 def shown_bound(claim: Claim, level: float) -> float:
     """Return the strictest bound that the cells show at a level, never looser than the claim's.
 
-    The exact test tries ``eps``, ``eps (1 - 1/20)``, ... in this fixed order up to its first
-    failure, which needs no correction; one-sided bounds are read off.
+    The exact test tries gaps of ``eps``, ``eps (1 - 1/20)``, ... in this fixed order up to its
+    first failure, which needs no correction; one-sided bounds are read off. The gap of a ratio is
+    its distance from 1.
 
     Parameters
     ----------
@@ -68,13 +69,14 @@ def shown_bound(claim: Claim, level: float) -> float:
     level : float
         Probability that the bound errs, in (0, 1).
     """
-    if claim.form == "ratio":
-        return max(claim.bound, bound_of(claim, level))
+    ratio = claim.form == "ratio"
     if not isinstance(claim.cells[0][0], Count):
-        return min(claim.bound, bound_of(claim, level))
+        stricter = max if ratio else min
+        return stricter(claim.bound, bound_of(claim, level))
     shown = claim.bound
     for step in range(STEPS):
-        tried = claim.bound * (1 - step / STEPS)
+        left = 1 - step / STEPS
+        tried = 1 - (1 - claim.bound) * left if ratio else claim.bound * left
         if not claim_passes(claim, tried, level)[0]:
             return shown
         shown = tried
@@ -82,7 +84,11 @@ def shown_bound(claim: Claim, level: float) -> float:
 
 
 def _ratio_radius(claim: Claim, level: float) -> float:
-    """Return how far all rates may move until ``theta_g >= tau theta_h`` is no longer shown."""
+    """Return how far all rates may move until ``theta_g >= tau theta_h`` is no longer shown.
+
+    By one-sided bounds, for it takes the rates themselves: with few rows it may be 0 although the
+    exact test passes.
+    """
     radius = 1.0
     for cells in claim.cells:
         lower = np.array([cell.lower(level / 2) for cell in cells])

@@ -149,8 +149,6 @@ def method_of(claim: Claim) -> str:
         return "none"
     cell: Cell = claim.cells[0][0]
     if isinstance(cell, Count):
-        if claim.form == "ratio":
-            return "clopper_pearson"
         return f"exact_unconditional ({SCREEN:g}/{RANGE:g}/{TAIL:g})"
     if isinstance(cell, Mean):
         return cell.method

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from fairautoml.certification.bounds import cp_lower, cp_upper, smallest_ratio
-from fairautoml.certification.exact import TAIL, pair_test, screened, statistic
+from fairautoml.certification.exact import TAIL, margins, pair_test, screened, statistic
 from fairautoml.certification.sizes import SAFETY, rows_needed
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
@@ -75,6 +74,8 @@ class Simulation:
     ) -> None:
         self._constraint, self._delta, self._seed = constraint, delta, seed
         self._assumed = assumed
+        self._ratio = constraint.metric.form == "ratio"
+        self._eps, self._tau = margins(constraint.metric.form, constraint.bound)
         shares = {"tpr": assumed.positives, "fpr": 1 - assumed.positives, "ppv": assumed.rate}
         events = [shares.get(rate, 1.0) for rate in constraint.metric.rates]
         self._rows = np.outer(events, rows)
@@ -85,7 +86,7 @@ class Simulation:
         """True rate of each group: the smallest group stands against all others."""
         rate, gap = self._assumed.rate, self._assumed.gap
         others = np.full(self._rows.shape[1], rate)
-        if self._constraint.metric.form == "ratio":
+        if self._ratio:
             others[self._smallest] = rate * (1 - gap)
             return others
         others -= gap / 2
@@ -111,9 +112,11 @@ class Simulation:
         if gap >= limit:
             return np.inf
         # A ratio at rate p bounds the difference by p times its distance from one.
-        scale = self._assumed.rate if self._constraint.metric.form == "ratio" else 1.0
+        scale = self._assumed.rate if self._ratio else 1.0
         smallest = self._rows.min(axis=0)
         first, second = np.sort(smallest)[:2]
+        # The larger rate counts by tau, and its error too.
+        less = (second + self._tau**2 * first) / (second + first)
         wanted = rows_needed(
             limit * scale,
             delta=self._delta,
@@ -122,7 +125,7 @@ class Simulation:
             power=power,
             ratio=float(second / first),
         )
-        fraction = float(SAFETY * wanted / first)
+        fraction = float(SAFETY * less * wanted / first)
         for _ in range(MOST_GROWTHS):
             if self.power(fraction) >= power - STANDARD_ERROR:
                 break
@@ -132,15 +135,14 @@ class Simulation:
     def power(self, fraction: float) -> float:
         """Return the share of draws that would be certified."""
         sizes, drawn = self._drawn(fraction)
-        if self._constraint.metric.form == "ratio":
-            return float(np.mean(self._ratios(sizes, drawn) >= self._constraint.bound))
         hardest = [self._hardest(sizes, x) for x in drawn]
         hardest.sort()
         passed, failed = 0, len(hardest)
         # The harder a draw's hardest pair, the less it passes: bisection finds the border.
         while passed < failed:
             middle = (passed + failed) // 2
-            if pair_test(*hardest[middle][1], self._constraint.bound, self._delta).passed:
+            pair = hardest[middle][1]
+            if pair_test(*pair, self._eps, self._delta, self._tau).passed:
                 passed = middle + 1
             else:
                 failed = middle
@@ -152,35 +154,27 @@ class Simulation:
         """Return the largest statistic of a draw that the screen leaves open, and its pair."""
         found: list[tuple[float, tuple[int, int, int, int]]] = []
         for n, events in zip(sizes, x, strict=True):
-            t = statistic(
-                events[:, None], n[:, None], events[None, :], n[None, :], self._constraint.bound
-            )
-            t[screened(events, n, self._constraint.bound, self._delta)] -= SETTLED
+            cells = events[:, None], n[:, None], events[None, :], n[None, :]
+            t = statistic(*cells, self._eps, self._tau)
+            t[screened(events, n, self._eps, self._delta, self._tau)] -= SETTLED
             np.fill_diagonal(t, -np.inf)
             g, h = np.unravel_index(np.argmax(t), t.shape)
             pair = (int(events[g]), int(n[g]), int(events[h]), int(n[h]))
             found.append((float(t[g, h]), pair))
         return max(found)
 
-    def _ratios(self, sizes: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the bound of the ratio in each draw."""
-        lower = cp_lower(drawn, sizes, self._delta / 2)
-        upper = cp_upper(drawn, sizes, self._delta / 2)
-        return np.array(
-            [
-                min(smallest_ratio(low, up) for low, up in zip(lows, ups, strict=True))
-                for lows, ups in zip(lower, upper, strict=True)
-            ]
-        )
-
     def bound_within_reach(self, fraction: float, power: float) -> float:
         """Return the bound that this share of draws would show, by normal approximation."""
         sizes, drawn = self._drawn(fraction)
-        if self._constraint.metric.form == "ratio":
-            return float(np.quantile(self._ratios(sizes, drawn), 1 - power))
         p = (drawn + 1) / (sizes + 2)
         variance = p * (1 - p) / (sizes + 2)
         z = float(ndtri(1 - TAIL * self._delta)) * np.sqrt(SAFETY)
+        if self._ratio:
+            ratios = [
+                min(_lower_ratio(rates, spread, z) for rates, spread in zip(*draw, strict=True))
+                for draw in zip(p, variance, strict=True)
+            ]
+            return float(np.quantile(ratios, 1 - power))
         shown = [
             max(_upper(rates, spread, z) for rates, spread in zip(*draw, strict=True))
             for draw in zip(p, variance, strict=True)
@@ -194,3 +188,17 @@ def _upper(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) 
     bounds = bounds + z * np.sqrt(variance[:, None] + variance[None, :])
     np.fill_diagonal(bounds, -np.inf)
     return float(bounds.max())
+
+
+def _lower_ratio(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:
+    """Return the smallest approximate lower bound of a ratio between two groups, in [0, 1].
+
+    The ``tau`` at which ``q - tau p`` is ``z`` standard errors, the smaller root of a quadratic
+    equation (Fieller, "Some problems in interval estimation", JRSS B 16, 1954).
+    """
+    own = rates**2 - z**2 * variance
+    product = rates[:, None] * rates[None, :]
+    root = np.sqrt(np.maximum(product**2 - own[:, None] * own[None, :], 0.0))
+    bounds = np.maximum(own[:, None], 0.0) / (product + root)
+    np.fill_diagonal(bounds, 1.0)
+    return float(min(1.0, bounds.min()))

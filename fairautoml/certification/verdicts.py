@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fairautoml.certification.bounds import hoeffding_margin, largest_difference, smallest_ratio
 from fairautoml.certification.cells import Cell, Count, Mean
 from fairautoml.certification.claims import Claim, Evidence, Floor
-from fairautoml.certification.exact import TAIL, all_pairs_pass
+from fairautoml.certification.exact import TAIL, all_pairs_pass, margins
 from fairautoml.certification.sizes import rows_without_positives
 
 
@@ -252,14 +252,14 @@ def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float 
     tuple of bool and (float or None)
         The tail is None when one-sided bounds decide.
     """
-    if not (claim.form == "difference" and isinstance(claim.cells[0][0], Count)):
+    if not isinstance(claim.cells[0][0], Count):
         reached = bound_of(claim, level)
         return (reached <= bound if claim.form == "difference" else reached >= bound), None
-    worst = 0.0
+    worst, (eps, tau) = 0.0, margins(claim.form, bound)
     for cells in claim.cells:
         counts = [cell for cell in cells if isinstance(cell, Count)]
         x, n = np.array([cell.x for cell in counts]), np.array([cell.n for cell in counts])
-        result = all_pairs_pass(x, n, bound, level)
+        result = all_pairs_pass(x, n, eps, level, tau)
         worst = max(worst, result.tail)
         if not result.passed:
             return False, worst

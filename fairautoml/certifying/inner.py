@@ -147,14 +147,13 @@ class InnerTarget:
         bound: float,
         margins: "_Margins | None",
     ) -> float:
-        """Return it for ``low - bound high``, whose two bounds err together, not in turn."""
-        error = np.sqrt(variance)
-        off = float(ndtri(1 - self.delta / 2)) if margins is None else 1.0
-        each = error if margins is None else margins.each
-        both = each[:, None] + bound * each[None, :]
-        room = rates[:, None] - bound * rates[None, :] - off * both
-        spread = np.sqrt(variance[:, None] + bound**2 * variance[None, :])
-        return _weakest(ndtr(room / spread))
+        """Return it for ``low - bound high``; the margins of means err together, not in turn."""
+        room = rates[:, None] - bound * rates[None, :]
+        error = np.sqrt(variance[:, None] + bound**2 * variance[None, :])
+        if margins is not None:
+            both = margins.each[:, None] + bound * margins.each[None, :]
+            return _weakest(ndtr((room - both) / error))
+        return _weakest(ndtr(room / error - float(ndtri(1 - TAIL * self.delta))))
 
 
 @dataclass(frozen=True, slots=True)

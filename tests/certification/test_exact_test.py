@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.exact import (
     all_pairs_pass,
     largest_tail,
@@ -54,37 +55,45 @@ def test_the_region_is_right_where_the_statistic_is_not_monotone():
     assert rejection_region(float(values[2]), 3000, 30, 0.1)[0] == 0
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([0.05, 0.1, 0.3]), st.data())
-def test_region_and_largest_tail_agree_with_a_scan_of_the_whole_table(n1, n2, eps, data):
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from([(0.05, 1.0), (0.1, 1.0), (0.3, 1.0), (0.0, 0.8), (0.0, 0.5), (0.1, 0.6)]),
+    st.data(),
+)
+def test_region_and_largest_tail_agree_with_a_scan_of_the_whole_table(n1, n2, margins, data):
+    eps, tau = margins
     x1, x2 = data.draw(st.integers(0, n1)), data.draw(st.integers(0, n2))
     range_level = data.draw(st.sampled_from([0.0, 0.001]))
-    t = float(statistic(x1, n1, x2, n2, eps))
-    table = statistic(np.arange(n1 + 1)[:, None], n1, np.arange(n2 + 1), n2, eps) <= t + 1e-12
+    t = float(statistic(x1, n1, x2, n2, eps, tau))
+    every = np.arange(n1 + 1)[:, None], n1, np.arange(n2 + 1), n2
+    table = statistic(*every, eps, tau) <= t + 1e-12
     closed = np.zeros_like(table)
     for a, b in zip(*np.nonzero(table), strict=True):
         closed[: a + 1, b:] = True
-    region = rejection_region(t, n1, n2, eps)
+    region = rejection_region(t, n1, n2, eps, tau)
     assert np.array_equal(np.arange(n2 + 1) >= region[:, None], closed)
 
-    low, high = largest_tail((x1, n1, x2, n2), eps, range_level=range_level)
+    low, high = largest_tail((x1, n1, x2, n2), eps, tau, range_level=range_level)
     if range_level or t > 0:
         assert low <= high
         return
-    rates = np.linspace(0, 1 - eps, 401)
-    one = binom.pmf(np.arange(n1 + 1), n1, rates[:, None] + eps)
+    rates = np.linspace(0, tau - eps, 401)
+    firsts = np.minimum((rates + eps) / tau, 1)
+    one = binom.pmf(np.arange(n1 + 1), n1, firsts[:, None])
     other = binom.pmf(np.arange(n2 + 1), n2, rates[:, None])
     scanned = np.einsum("qa,ab,qb->q", one, closed, other).max()
     assert scanned <= high + 1e-9
     assert low <= scanned + 0.005
 
 
-def decided(n1, n2, eps, rows, columns):
+def decided(n1, n2, eps, rows, columns, tau=1.0):
     """Whether the ordered pair, and whether both pass at 0.05, by events of the two cells."""
     one, both = np.zeros((2, len(rows), len(columns)))
     for (i, x1), (j, x2) in product(enumerate(rows), enumerate(columns)):
-        one[i, j] = pair_test(int(x1), n1, int(x2), n2, eps, 0.05).passed
-        both[i, j] = one[i, j] and pair_test(int(x2), n2, int(x1), n1, eps, 0.05).passed
+        one[i, j] = pair_test(int(x1), n1, int(x2), n2, eps, 0.05, tau).passed
+        both[i, j] = one[i, j] and pair_test(int(x2), n2, int(x1), n1, eps, 0.05, tau).passed
     return one, both
 
 
@@ -113,6 +122,50 @@ def test_enumerated_size_is_at_most_the_level_and_the_known_one(n1, n2, eps, siz
         assert chances(both, n1, n2, rates, rates + gap).max() <= 0.05
     assert largest <= 0.05
     assert largest == pytest.approx(size, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("n1", "n2", "tau", "size"),
+    [
+        (10, 10, 0.5, 0.0319),
+        (20, 20, 0.8, 0.0470),
+        (12, 40, 0.8, 0.0451),
+        (40, 12, 0.8, 0.0454),
+        (60, 5, 0.3, 0.0479),
+        (40, 40, 0.6, 0.0449),
+        (30, 30, 1.0, 0.0462),
+    ],
+)
+def test_the_enumerated_size_for_a_ratio_is_at_most_the_level_and_the_known_one(n1, n2, tau, size):
+    ordered, both = decided(n1, n2, 0.0, range(n1 + 1), range(n2 + 1), tau)
+    largest = 0.0
+    for share in (1.0, 0.99, 0.9, 0.5, 0.0):
+        first = np.r_[np.geomspace(1e-6, 0.02, 100), np.linspace(0.02, 1, 401)]
+        second = share * tau * first
+        largest = max(largest, chances(ordered, n1, n2, first, second).max())
+        assert chances(both, n1, n2, second, first).max() <= 0.05
+    assert largest <= 0.05
+    assert largest == pytest.approx(size, abs=5e-4)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.5, 0.99])
+def test_a_ratio_of_nothing_to_nothing_is_never_shown(tau):
+    for n1, n2 in product((1, 50, 10**6), repeat=2):
+        assert not pair_test(0, n1, 0, n2, 0.0, 0.05, tau).passed
+
+
+def test_the_exact_test_shows_a_ratio_with_fewer_rows_than_two_bounds():
+    x, n = np.array([450, 465]), np.array([1500, 1500])
+    bounds = cp_lower(x, n, 0.025)[0] / cp_upper(x, n, 0.025)[1]
+    assert bounds < 0.84
+    assert all_pairs_pass(x, n, 0.0, 0.05, 0.86).passed
+    assert not all_pairs_pass(x, n, 0.0, 0.05, 0.95).passed
+
+
+def test_the_last_rate_is_the_numerator_of_the_ratio():
+    assert pair_test(200, 400, 300, 400, 0.0, 0.05, 0.9).passed
+    assert not pair_test(300, 400, 200, 400, 0.0, 0.05, 0.9).passed
+    assert pair_test(5, 400, 0, 400, 0.0, 0.05, 0.0).passed
 
 
 @pytest.mark.parametrize(
