@@ -379,10 +379,10 @@ def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> To
     """Say how a trial did; one that trained but has no entry (an undefined objective) failed."""
     best = best_of(entries)
     plain = next((entry for entry in entries if entry.mitigator == "none"), None)
-    undefined = best is None and result.status is Status.SUCCESS
+    status = Status.FAILED if best is None and result.status is Status.SUCCESS else result.status
     return Told(
         trial=result.trial,
-        status=Status.FAILED if undefined else result.status,
+        status=status,
         value=None if best is None else best.value,
         violations=_violations(best, problem),
         seconds=result.seconds,

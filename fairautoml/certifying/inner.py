@@ -168,7 +168,8 @@ def _shrunk(
     events: NDArray[np.float64], rows: NDArray[np.float64], people: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the same rates of as many rows as there are people."""
-    return events * np.divide(people, rows, out=np.zeros_like(rows), where=rows > 0), 1.0 * people
+    n = people.astype(np.float64)
+    return events * np.divide(n, rows, out=np.zeros_like(rows), where=rows > 0), n
 
 
 def _weakest(passing: NDArray[np.float64]) -> float:

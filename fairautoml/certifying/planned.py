@@ -81,7 +81,8 @@ def plan_rows(
     entities : ndarray of int, shape (n_rows,), optional
         Whose row it is; then entities are counted.
     """
-    clustered = entities is not None and len(np.unique(entities)) < n_rows
+    n_people = n_rows if entities is None else len(np.unique(entities))
+    clustered = n_people < n_rows
     planned = _planned_by_entity if clustered else _planned
     plans = tuple(
         planned(
@@ -91,7 +92,6 @@ def plan_rows(
         )
         for claim in claims
     )
-    n_people = len(np.unique(entities)) if clustered else n_rows
     margin = _mean_margin if clustered else _share_margin
     floor = None if wishes.min_score is None else _floor_share(margin, wishes.delta, n_people)
     if isinstance(wishes.certify, float):

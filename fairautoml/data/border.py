@@ -144,7 +144,7 @@ def build_dataset(
     taken = () if groups is None else groups.sensitive_from_X
     drop = (*options.drop, *(taken if options.sensitive_in_X == "drop" else ()))
     schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
-    aware = {name: (name,) for name in taken if name in schema.names}
+    aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not taken:
         schema, matrix, aware = _without_proxies(schema, matrix, groups, cells, options)
     _warn_about_target(schema, matrix, labels)

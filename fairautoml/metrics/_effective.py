@@ -51,7 +51,7 @@ def weight_sums(
     if entities is not None:
         n_entities = int(entities.max(initial=0)) + 1
         pairs, at = np.unique(groups.astype(np.int64) * n_entities + entities, return_inverse=True)
-        groups, weight = pairs // n_entities, np.bincount(at, weights=weight)
+        groups, weight = pairs // n_entities, np.bincount(at, weights=weight).astype(np.float64)
     total = np.bincount(groups, weights=weight, minlength=n_groups)
     squares = np.bincount(groups, weights=weight**2, minlength=n_groups)
-    return total, squares
+    return total.astype(np.float64), squares.astype(np.float64)

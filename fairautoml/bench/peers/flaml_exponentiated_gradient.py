@@ -85,7 +85,8 @@ class _Learner(SKLearnEstimator):
     def search_space(cls, data_size: Any, task: Any, **params: Any) -> Any:
         """Return FLAML's own space of LightGBM, and the bound."""
         space = LGBMEstimator.search_space(data_size, **params)  # type: ignore[no-untyped-call]
-        return {**space, SHARE: {"domain": tune.uniform(*SHARES), "init_value": FIRST_SHARE}}
+        shares = tune.uniform(*SHARES)  # type: ignore[attr-defined]
+        return {**space, SHARE: {"domain": shares, "init_value": FIRST_SHARE}}
 
     def __init__(self, task: str = "binary", **config: Any) -> None:
         super().__init__(task, **config)  # type: ignore[no-untyped-call]
