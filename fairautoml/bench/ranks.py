@@ -11,6 +11,7 @@ from fairautoml.bench.blocks import (
 )
 from fairautoml.bench.measures import accuracies_at_limit, front_values, seconds_to_reach
 
+TINY = 1e-9
 LEAST_WAY = 0.01
 """From the majority's accuracy to the oracle's; on a shorter way shares mean nothing."""
 MEANS = {
@@ -93,7 +94,8 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         ``randomized``, the league. With our own system among them, ``ours_reached``, share of the
         runs whose own final score our search had reached (each on its own search rows, without
         margin), and ``ours_seconds``, the median time that it took, infinite when most were never
-        reached. Every mean, and the median, is over the seeds of a question, then over questions.
+        reached. Every mean is over the seeds of a question, then over questions, and in the median
+        every question weighs the same.
     """
     done = cells["outcome"] == "done"
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
@@ -188,8 +190,19 @@ def _reached(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
     seconds = seconds_to_reach(cells, ours).dropna()
     by = [cells["variant"], cells["question"]]
     reached = (seconds < np.inf).groupby(by).mean().groupby(level=0).mean()
-    median = seconds.groupby(by).median().groupby(level=0).median()
-    return pd.DataFrame({"ours_reached": reached, "ours_seconds": median})
+    share = 1.0 / seconds.groupby(by).transform("size")
+    medians = {
+        name: _median(own, share[own.index])
+        for name, own in seconds.groupby(cells["variant"], sort=False)
+    }
+    return pd.DataFrame({"ours_reached": reached, "ours_seconds": pd.Series(medians)})
+
+
+def _median(values: "pd.Series[float]", weight: "pd.Series[float]") -> float:
+    """Return the least value that at least half of the weight does not exceed."""
+    ordered = values.sort_values()
+    behind = weight[ordered.index].cumsum()
+    return float(ordered.iloc[int((behind < weight.sum() / 2.0 - TINY).sum())])
 
 
 def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
     write_csv(summary, folder / "summary.csv")
     text = page(cells, summary)
     if "variant" in cells:
-        both = with_margin_rows(cells)
+        both = with_margin_rows(cells).copy()  # joined frames are slow to add columns to
         table, within, apart = ranks(both), leagues(both), versus(both)
         write_csv(table, folder / "ranks.csv")
         write_csv(within, folder / "leagues.csv")
