@@ -124,7 +124,8 @@ def summarize(cells: pd.DataFrame) -> pd.DataFrame:
         ``task``, ``cells``, ``failed``, ``feasible`` (counts), then ``<column>.mean`` and
         ``<column>.sd`` (divisor n - 1; missing with one seed) over the cells that are done.
     """
-    numbers = cells.select_dtypes("number").columns.difference(list(NOT_MEASURED), sort=False)
+    measured = cells.select_dtypes("number").dropna(axis="columns", how="all")
+    numbers = measured.columns.difference(list(NOT_MEASURED), sort=False)
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
     by_task = cells["task"]
     counts = {
@@ -135,10 +136,10 @@ def summarize(cells: pd.DataFrame) -> pd.DataFrame:
     done = cells["outcome"] == "done"
     groups = cells.loc[done, numbers].groupby(by_task[done], sort=False)
     mean, spread = groups.mean(), groups.std()
-    measured = {f"{name}.mean": mean[name] for name in numbers}
-    measured |= {f"{name}.sd": spread[name] for name in numbers}
+    parts = {f"{name}.mean": mean[name] for name in numbers}
+    parts |= {f"{name}.sd": spread[name] for name in numbers}
     order = [f"{name}.{part}" for name in numbers for part in ("mean", "sd")]
-    table = pd.DataFrame(counts).join(pd.DataFrame(measured)[order])
+    table = pd.DataFrame(counts).join(pd.DataFrame(parts)[order])
     return table.rename_axis("task").reset_index()
 
 
