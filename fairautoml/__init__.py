@@ -51,6 +51,13 @@ def load_run(path: "str | Path") -> "FairAutoML":
         No finished run, or one of another format.
     ModelCorruptError
         The stored model is not the one that was written.
+    VersionMismatchError
+        It was written by another minor version of fairautoml.
+
+    Warns
+    -----
+    DegradedWarning
+        It was written with another minor version of scikit-learn, LightGBM or XGBoost.
     """
     from pathlib import Path
 

@@ -27,13 +27,9 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
     add("--learner", action="append", help="search these learners only; may be repeated")
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
-    bins = "cut a sensitive column of numbers into groups: 'age:25,60' or 'age:quantiles'"
-    add("--bins", action="append", default=[], help=bins)
-    policy = "missing sensitive values: refused (default), a group, or in no group"
-    add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
     unseen = "groups new at predict: refused (default), or decided by the common threshold"
     add("--unseen-group", choices=["error", "base_model"], help=unseen)
-    parser.set_defaults(sensitive_missing="error", unseen_group="error")
+    parser.set_defaults(unseen_group="error")
     guess = "column that guesses a group nobody recorded: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
@@ -93,6 +89,11 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
     overlap = "groups that may overlap, one column of 1 and 0 each: 'identity=black,muslim'"
     add("--overlapping", action="append", default=[], metavar="NAME=COL,COL", help=overlap)
+    bins = "cut a sensitive column of numbers into groups: 'age:25,60' or 'age:quantiles'"
+    add("--bins", action="append", default=[], help=bins)
+    policy = "missing sensitive values: refused (default), a group, or in no group"
+    add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
+    parser.set_defaults(sensitive_missing="error")
     add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")

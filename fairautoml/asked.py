@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
 from fairautoml.certification.rendering import REASONS
-from fairautoml.certifying import row_plan
+from fairautoml.certifying import RowPlan, row_plan
 from fairautoml.data._align import Inputs
 from fairautoml.data.derive import parse_bins
 from fairautoml.data.roles import Roles
@@ -145,8 +145,8 @@ class TableRequest:
             proxies=source.proxies,
         )
 
-    def plan(self, model: Estimator, source: Source) -> str:
-        """Return what can be certified with these rows, empty when nothing is asked for.
+    def plan(self, model: Estimator, source: Source) -> RowPlan:
+        """Return what can be certified with these rows; its text is empty for nothing.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class TableRequest:
             The search rows of this request.
         """
         options = border_options(model, source.sensitive)
-        return row_plan(self.inputs(source), model.check_parameters(), options).text()
+        return row_plan(self.inputs(source), model.check_parameters(), options)
 
     def _note(self, folder: str | Path | None, source: Source) -> None:
         if folder is None:
@@ -384,16 +384,16 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
         ledger=arguments.ledger,
         split=arguments.split,
         random_state=arguments.seed,
+        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
+        sensitive_missing=arguments.sensitive_missing,
     )
     request = request_of(arguments)
     tables = request.open()
     model.set_params(pos_label=tables.positive)
-    options = border_options(model, tables.search.sensitive)
-    plan = row_plan(request.inputs(tables.search), model.check_parameters(), options)
-    text = plan.text()
+    plan = request.plan(model, tables.search)
     return {
         "fraction": plan.fraction,
         "reason": plan.reason.value,
         "plans": [asdict(one) for one in plan.plans],
-        "text": text if text else f"All rows train. Certificate: {REASONS[plan.reason]}",
+        "text": plan.text() or f"All rows train. Certificate: {REASONS[plan.reason]}",
     }

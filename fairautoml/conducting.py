@@ -116,7 +116,8 @@ class Conducted(Served, Shown):
                 outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
             self._finish(outcome, certified, plan, wishes, start)
             if keeper is not None:
-                keeper.finish(self._stored(), describe_groups(outcome.pool.board))
+                pool = outcome.pool
+                keeper.finish(self._stored(), describe_groups(pool.board, pool.rows_by_label))
         _say_violated(certified.certificate, strict=self.strict)
         say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
 

@@ -21,6 +21,7 @@
         +-- StorageCorruptError          the record of the trials is damaged
         +-- StorageUnavailableError      the database of the trials cannot be reached
         +-- ModelCorruptError            a stored file is not what its manifest says
+        +-- VersionMismatchError         the run was written by another version of this library
 
     FairAutoMLWarning (UserWarning)
     +-- NoFeasibleModelWarning           the constraint was not met; the least unfair model is kept
@@ -106,6 +107,10 @@ class StorageUnavailableError(RunFolderError):
 
 class ModelCorruptError(RunFolderError):
     """A stored file is not what its manifest says."""
+
+
+class VersionMismatchError(RunFolderError):
+    """A run was written by another minor version of this library, and its model is not loaded."""
 
 
 class FairAutoMLWarning(UserWarning):

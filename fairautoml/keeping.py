@@ -22,8 +22,9 @@ from fairautoml.store import RunFolder
 from fairautoml.store.database import Address, Database, corrupt, server_url, shown, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash, text_hash
 from fairautoml.store.mirror import Mirror, Shown
-from fairautoml.store.run_folder import LIBRARIES, STUDY, library_version, read_json
+from fairautoml.store.run_folder import STUDY, read_json
 from fairautoml.store.study import Past, Record, Study, read_past
+from fairautoml.store.versions import LIBRARIES, library_version
 from fairautoml.summary import describe_candidate, describe_entry
 from fairautoml.trials import Artifacts
 

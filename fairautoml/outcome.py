@@ -18,7 +18,7 @@ from fairautoml.assembly import Assembled, FairClassifier, Finish, models_of
 from fairautoml.data._frames import as_array, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns
-from fairautoml.data.dataset import TaskName
+from fairautoml.data.dataset import Dataset, TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import kept_membership
@@ -64,6 +64,9 @@ class Pool:
         For rules that read how likely groups are.
     task : {"binary", "multiclass", "regression"}
         What kind of target it is.
+    rows_by_label : ndarray of int64, shape (n_cells, 2), or None
+        Search rows that count, by finest cell and label, whatever they weigh; None without two
+        classes.
     """
 
     board: Leaderboard
@@ -75,6 +78,7 @@ class Pool:
     seed: int
     membership: MembershipModel | None = None
     task: TaskName = "binary"
+    rows_by_label: NDArray[np.int64] | None = None
 
     def classifier(self, entry: Entry) -> FairClassifier:
         """Return the classifier of an entry; nothing is trained.
@@ -266,6 +270,7 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         membership=kept_membership(
             artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
         ),
+        rows_by_label=_rows_by_label(dataset),
     )
 
 
@@ -382,3 +387,13 @@ def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
     dataset = problem.dataset
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)
+
+
+def _rows_by_label(dataset: Dataset) -> NDArray[np.int64] | None:
+    """Return how many people are behind a weight, so that small groups are told by people."""
+    if dataset.task != "binary":
+        return None
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    counted = dataset.weight > 0
+    at = 2 * dataset.cells[counted].astype(np.int64) + dataset.y[counted]
+    return np.bincount(at, minlength=2 * n_cells).reshape(n_cells, 2)

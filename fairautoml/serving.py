@@ -17,6 +17,7 @@ from fairautoml.assembly import FairClassifier
 from fairautoml.certification import Certificate
 from fairautoml.certifying import Certified
 from fairautoml.data._align import Inputs, align_inputs
+from fairautoml.data._guess_columns import read_truth
 from fairautoml.data._per_row import check_length, read_weights
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.new_rows import read_new_rows
@@ -213,12 +214,13 @@ class Served:
         """
         pool, guessing = self._searched(), self._guesses_for(sensitive, proxies)
         rows = self._matched(X, sensitive, y, sample_weight, proxies)
+        groups = self._true_groups(rows) if guessing is None else guessing.said_by(rows)
+        schema, known = pool.schema, pool.groups
+        _, cells = read_new_rows(
+            rows.X, groups, schema=schema, groups=known, unseen="base_model", judged=True
+        )
         chosen = self._decide(rows)
         weight = _checked(rows, len(chosen))
-        groups = rows.sensitive if guessing is None else guessing.said_by(rows)
-        _, cells = read_new_rows(
-            rows.X, groups, schema=pool.schema, groups=pool.groups, unseen="base_model"
-        )
         regression = pool.task == "regression"
         found = judge(
             plain_numbers(rows.y) if regression else known_labels(rows.y, pool.classes),
@@ -245,6 +247,12 @@ class Served:
                 "Give sensitive=, or measure the decisions with fairautoml.weak_proxy_gap"
             )
         return self._guessing if proxies is not None or sensitive is None else None
+
+    def _true_groups(self, rows: Inputs) -> Any:
+        """Return the groups that were given; after guesses under the name that ``fit`` knows."""
+        if self._guessing is None or rows.sensitive is None:
+            return rows.sensitive
+        return {self._guessing.guess.name: read_truth(rows.sensitive, rows.X)}
 
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that serves another point of the front; nothing is trained.

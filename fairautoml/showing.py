@@ -12,7 +12,7 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.groups import describe_groups
 from fairautoml.report.plots import plot_history, plot_pareto
-from fairautoml.store.run_folder import library_version
+from fairautoml.store.versions import library_version
 
 SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
 
@@ -39,6 +39,8 @@ class Shown:
             ``fit`` has not been called.
         ParameterError
             There is no folder to hold the file.
+        InputError
+            The target had one class only, so that nothing was searched.
         """
         out = Path(path)
         if out.is_dir() or not out.parent.is_dir():
@@ -84,8 +86,8 @@ class Shown:
         return plot_history(self._view(), ax)
 
     def _repr_html_(self) -> str:
-        """Return the compact form of a fitted estimator, else scikit-learn's diagram."""
-        if not hasattr(self, "pool_"):
+        """Return the compact form of what a search found, else scikit-learn's diagram."""
+        if getattr(self, "pool_", None) is None:
             diagram: str = super()._repr_html_()  # type: ignore[misc]
             return diagram
         return run_fragment(self._view())
@@ -96,12 +98,12 @@ class Shown:
 
     def _documents(self, name: str) -> Documents:
         model: Any = self
-        certificate = model.certificate_
+        certificate, pool = model.certificate_, model.pool_
         return Documents(
             name=name,
             leaderboard=_records(model.leaderboard_),
             summary=model.summary_,
-            groups=describe_groups(model.pool_.board),
+            groups={} if pool is None else describe_groups(pool.board, pool.rows_by_label),
             config={"constraint": _labels(model.constraint)},
             trials=_records(model.trials_),
             certificate=json.loads(certificate.to_bytes()),

@@ -252,6 +252,16 @@ def test_weights_that_fit_refuses_are_not_judged_by(fitted, people, judged, weig
         judged(model, X, people[1], group, weight)
 
 
+def test_a_model_that_reads_no_groups_still_needs_them_to_be_judged_by(people):
+    X, y, group = people
+    model = quick(sensitive_at_predict=False, certify=False).fit(X, y, group)
+    with pytest.raises(
+        MissingSensitiveError, match=r"evaluate needs .*evaluate\(X, y, sensitive\)"
+    ):
+        model.evaluate(X, y)
+    assert model.score(X, y) == model.evaluate(X, y, group)["accuracy"]
+
+
 @BY_JUDGE
 def test_no_labels_are_not_judged(fitted, judged):
     model, X, group = fitted

@@ -41,6 +41,17 @@ def test_a_constant_model_still_checks_new_rows(people):
         model.evaluate(X, np.ones(N_ROWS), group)
 
 
+def test_a_constant_model_has_no_page_and_looks_like_any_estimator_in_a_notebook(people, tmp_path):
+    X, _, group = people
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model = quick(on_degenerate="constant").fit(X, np.ones(N_ROWS), group)
+    with pytest.raises(InputError, match="nothing to show; give rows of both classes"):
+        model.report(tmp_path / "page.html")
+    with pytest.raises(InputError, match="nothing to show"):
+        model.plot_history()
+    assert "sk-" in model._repr_html_()
+
+
 def test_a_constant_model_is_refused_when_strict(people):
     X, _, group = people
     model = quick(on_degenerate="constant", strict=True)

@@ -9,7 +9,7 @@ import pytest
 from fairautoml import FairAutoMLRegressor, load_run
 from fairautoml.cli import main
 from fairautoml.data.guesses import learn_guess
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.guessing import GuessedGroups
 from fairautoml.text import result_of, result_text
 from quick_fits import quick
@@ -148,6 +148,21 @@ def test_new_rows_whose_groups_are_known_are_judged_by_them(fitted):
     found = fitted.evaluate(X, y, sensitive=group)
     assert found["gap"] == pytest.approx(gap_of(fitted, rows))
     assert found["excess"] == pytest.approx(found["gap"] - BOUND)
+
+
+def test_known_groups_come_under_any_name(fitted):
+    X, y, group, _ = people(400, 8)
+    expected = fitted.evaluate(X, y, sensitive=group)
+    named = pd.Series(group, name="sex")
+    table = X.assign(sex=group)
+    with pytest.warns(DegradedWarning, match="were not there at fit are ignored"):
+        assert fitted.evaluate(table, y, sensitive="sex") == expected
+    for given in (named, named.to_frame(), {"sex": group}):
+        assert fitted.evaluate(X, y, sensitive=given) == expected
+    with pytest.raises(InputError, match="sensitive has 2 columns, 'sex', 'race', and proxies="):
+        fitted.evaluate(X, y, sensitive={"sex": group, "race": group})
+    with pytest.raises(InputError, match="must name a column of X; did you mean 'x'"):
+        fitted.evaluate(X, y, sensitive="xx")
 
 
 def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):

@@ -28,7 +28,7 @@ from fairautoml.certifying.setting_aside import Division
 from fairautoml.certifying.vault import Source, decisions_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.metrics import Constraint
-from fairautoml.store.run_folder import library_version
+from fairautoml.store.versions import library_version
 from fairautoml.trials import Entry
 
 FAIRER, BOLDER = 2, 4

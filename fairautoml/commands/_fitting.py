@@ -57,7 +57,7 @@ def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> No
     """
     from fairautoml.text import progress_line
 
-    plan = request.plan(model, source)
+    plan = request.plan(model, source).text()
     if plan:
         say(plan)
     with progress_line(sys.stderr) as on_progress:

@@ -46,6 +46,40 @@ def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tupl
     return plain, tuple(name for name in columns if name in in_X)
 
 
+def read_truth(sensitive: Any, X: Any) -> Any:
+    """Return the true groups of rows whose groups ``fit`` could only guess.
+
+    Parameters
+    ----------
+    sensitive : column, 1-D array, list, table of one column, or name of a column of X
+        The groups; their name is the user's own, and ``fit`` has not heard it.
+    X : table
+        The features.
+
+    Raises
+    ------
+    InputError
+        There is no such column, or several are given.
+    """
+    if isinstance(sensitive, str):
+        table = read_table(X)
+        columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+        if sensitive not in columns:
+            near = difflib.get_close_matches(sensitive, columns, n=3)
+            end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+            msg = f"sensitive={sensitive!r} must name a column of X{end} Or give one group per row"
+            raise InputError(msg)
+        return columns[sensitive].array
+    found = read_sensitive(sensitive).columns
+    if len(found) != 1:
+        msg = (
+            f"sensitive has {len(found)} columns, {', '.join(map(repr, found))}, and proxies= "
+            "guessed one attribute; give the true groups of that one"
+        )
+        raise InputError(msg)
+    return next(iter(found.values())).array
+
+
 def _names(proxies: Any, n_rows: int) -> tuple[str, ...]:
     """Return the names of columns of X that are meant, none when these are values."""
     if isinstance(proxies, str):

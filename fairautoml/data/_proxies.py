@@ -1,11 +1,16 @@
 """Features that give a label away: the sensitive attribute or the target itself."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from fairautoml.data._column import Column
+from fairautoml.data._scales import Bands, as_numbers
+from fairautoml.data._sensitive import read_sensitive
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.groups import GroupSchema
@@ -17,9 +22,26 @@ _GLANCE = 2_000
 """Rows that decide at first whether a numeric column has few enough values to be looked at."""
 
 
-def given_away(
-    matrix: Any, schema: TableSchema, groups: GroupSchema, cells: NDArray[np.int32]
-) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labelled:
+    """The groups of rows, with the values that they were made of.
+
+    Parameters
+    ----------
+    groups : GroupSchema
+        As ``Dataset`` has them.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest cells.
+    sensitive : values
+        What the user gave, in the order of the rows.
+    """
+
+    groups: GroupSchema
+    cells: NDArray[np.int32]
+    sensitive: Any
+
+
+def given_away(matrix: Any, schema: TableSchema, given: Labelled) -> dict[str, tuple[str, ...]]:
     """Return the features that are a sensitive column or give it away, by that column.
 
     Parameters
@@ -28,16 +50,18 @@ def given_away(
         Encoded features; sparse ones are not searched.
     schema : TableSchema
         Their names and kinds.
-    groups : GroupSchema
-        The sensitive columns; indicators of groups that overlap are columns.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest group cells.
+    given : Labelled
+        The groups; indicators of groups that overlap are columns.
     """
-    copies = {
-        system.name: _copies(matrix, schema, system, system.of_cell[cells])
-        for system in _columns_of(groups)
-    }
-    return {name: features for name, features in copies.items() if features}
+    bands, found = _bands_of(given), {}
+    for system in _columns_of(given.groups):
+        names = _copies(matrix, schema, system, system.of_cell[given.cells])
+        if system.name in bands:
+            # The number itself divides the rows finer than its bands do.
+            names += same_bands(matrix, schema, bands[system.name])
+        if names:
+            found[system.name] = tuple(dict.fromkeys(names))
+    return found
 
 
 def _columns_of(groups: GroupSchema) -> list[GroupSystem]:
@@ -59,6 +83,21 @@ def _copies(
     if system.values is None:
         return same_partition(matrix, schema, codes, pure=True)
     return same_order(matrix, schema, np.where(codes < 0, np.nan, system.values[codes]))
+
+
+def _bands_of(given: Labelled) -> dict[str, NDArray[np.float64]]:
+    """Return, for each column that was cut, the band of each row, rising; NaN = no number."""
+    readings = zip(given.groups.columns, given.groups.readings, strict=False)
+    cut = {name: reading for name, reading in readings if isinstance(reading, Bands)}
+    if not cut:
+        return {}
+    columns = read_sensitive(given.sensitive).columns
+    found = {}
+    for name, reading in cut.items():
+        values = as_numbers(name, columns[name])
+        band = np.searchsorted(np.array(reading.cuts), values, side="left").astype(np.float64)
+        found[name] = np.where(np.isnan(values), np.nan, band)
+    return found
 
 
 def same_partition(
@@ -138,13 +177,59 @@ def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -
         return ()
     found = []
     for at, column in enumerate(schema.columns):
-        if column.kind == "category":
+        values = _as_numbers(matrix[:, at], column)
+        if values is None:
             continue
-        steps = np.diff(numbers[known][np.lexsort((numbers[known], matrix[known, at]))])
-        falling = np.diff(numbers[known][np.lexsort((-numbers[known], matrix[known, at]))])
+        steps = np.diff(numbers[known][np.lexsort((numbers[known], values[known]))])
+        falling = np.diff(numbers[known][np.lexsort((-numbers[known], values[known]))])
         if (steps >= 0).all() or (falling <= 0).all():
             found.append(column.name)
     return tuple(found)
+
+
+def same_bands(matrix: Any, schema: TableSchema, bands: NDArray[np.float64]) -> tuple[str, ...]:
+    """Return the features of numbers that can be cut into these very bands.
+
+    The number that was cut is one, and so is what rises or falls with it, such as a year of birth
+    for ages. Each value has to lie in one band, and no number may be missing where the band is
+    known.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded features; sparse ones are not searched.
+    schema : TableSchema
+        Their names and kinds.
+    bands : ndarray of float64, shape (n_rows,)
+        Band of each row, rising with the number; NaN where unknown.
+    """
+    known = ~np.isnan(bands)
+    if sp.issparse(matrix) or len(np.unique(bands[known])) < 2:
+        return ()
+    found = []
+    for at, column in enumerate(schema.columns):
+        values = _as_numbers(matrix[:, at], column)
+        if values is None or np.isnan(values[known]).any():
+            continue
+        order = np.argsort(values[known], kind="stable")
+        steps = np.diff(bands[known][order])
+        apart = (np.diff(values[known][order]) > 0) | (steps == 0)
+        if apart.all() and ((steps >= 0).all() or (steps <= 0).all()):
+            found.append(column.name)
+    return tuple(found)
+
+
+def _as_numbers(values: NDArray[np.float32], column: Column) -> NDArray[np.floating] | None:
+    """Return a feature as the numbers that it holds, also as text; None when it holds none."""
+    if column.kind != "category":
+        return values
+    texts = pd.Series([str(level) for _, level in column.levels], dtype=object)
+    # The last element is what index -1, a missing value, finds.
+    numbers = np.append(pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64), np.nan)
+    if np.isnan(numbers[:-1]).any():
+        return None
+    found: NDArray[np.float64] = numbers[np.nan_to_num(values, nan=-1).astype(np.int64)]
+    return found
 
 
 def _contingency(values: NDArray[np.float32], codes: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from fairautoml.data._align import Align, Inputs, align_inputs
 from fairautoml.data._frames import Table, read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data._per_row import check_length, read_weights
-from fairautoml.data._proxies import given_away, same_numbers, same_partition
+from fairautoml.data._proxies import Labelled, given_away, same_numbers, same_partition
 from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset, TaskName
@@ -146,7 +146,8 @@ def build_dataset(
     schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not taken:
-        schema, matrix, aware = _without_proxies(schema, matrix, groups, cells, options)
+        given = Labelled(groups=groups, cells=cells, sensitive=inputs.sensitive)
+        schema, matrix, aware = _without_proxies(schema, matrix, given, options)
     _warn_about_target(schema, matrix, labels)
     return Dataset(
         X=matrix,
@@ -285,17 +286,13 @@ def _check_group_weights(
 
 
 def _without_proxies(
-    schema: TableSchema,
-    matrix: Any,
-    groups: GroupSchema,
-    cells: NDArray[np.int32],
-    options: BorderOptions,
+    schema: TableSchema, matrix: Any, given: Labelled, options: BorderOptions
 ) -> tuple[TableSchema, Any, dict[str, tuple[str, ...]]]:
     """Find features that are a sensitive column, and warn about them or leave them out.
 
     The last value holds those that stay, by the column that they give away.
     """
-    found = given_away(matrix, schema, groups, cells)
+    found = given_away(matrix, schema, given)
     if options.sensitive_in_X == "drop":
         for system, names in found.items():
             kept = [at for at, name in enumerate(schema.names) if name not in names]

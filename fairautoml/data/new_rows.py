@@ -19,6 +19,7 @@ def read_new_rows(
     schema: TableSchema,
     groups: GroupSchema | None,
     unseen: UnseenPolicy,
+    judged: bool = False,
 ) -> tuple[Any, NDArray[np.int32]]:
     """Return the encoded matrix and the finest cells of new rows.
 
@@ -34,6 +35,8 @@ def read_new_rows(
         How sensitive values are read; None = nobody needs them, all cells are 0.
     unseen : {"error", "base_model"}
         What a group means that ``fit`` has not seen.
+    judged : bool
+        The groups are for judging decisions, not for making them; for messages.
 
     Raises
     ------
@@ -45,19 +48,19 @@ def read_new_rows(
     matrix = schema.transform(X)
     if groups is None:
         return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
-    cells = groups.encode(sensitive_values(X, sensitive, groups), unseen=unseen)
+    cells = groups.encode(sensitive_values(X, sensitive, groups, judged=judged), unseen=unseen)
     if len(cells) != matrix.shape[0]:
         msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
         raise InputError(msg)
     return matrix, cells
 
 
-def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema) -> Any:
+def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
     """Return the sensitive values of new rows, from ``X`` where ``fit`` took them from there.
 
     Parameters
     ----------
-    X, sensitive, groups
+    X, sensitive, groups, judged
         As in ``read_new_rows``.
 
     Raises
@@ -66,16 +69,25 @@ def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema) -> Any:
         There are none.
     """
     named = _names(sensitive, groups)
-    values = _columns(X, named) if named else sensitive
+    values = _columns(X, named, judged=judged) if named else sensitive
     if values is None:
-        wanted = ", ".join(map(repr, groups.columns))
-        msg = (
-            f"predict needs the sensitive column(s) {wanted}, because the chosen classifier reads "
-            "them: predict(X, sensitive). For a classifier that does not, fit with "
-            "FairAutoML(sensitive_at_predict=False)."
-        )
-        raise MissingSensitiveError(msg)
+        raise MissingSensitiveError(_not_given(groups, judged=judged))
     return values
+
+
+def _not_given(groups: GroupSchema, *, judged: bool) -> str:
+    wanted = ", ".join(map(repr, groups.columns))
+    if judged:
+        return (
+            f"evaluate needs the sensitive column(s) {wanted}, because fit was given groups and "
+            "the gaps between them are judged: evaluate(X, y, sensitive). Without them, "
+            "score(X, y) answers for a model that reads no groups."
+        )
+    return (
+        f"predict needs the sensitive column(s) {wanted}, because the chosen classifier reads "
+        "them: predict(X, sensitive). For a classifier that does not, fit with "
+        "FairAutoML(sensitive_at_predict=False)."
+    )
 
 
 def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
@@ -88,7 +100,7 @@ def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
     return groups.sensitive_from_X if named else ()
 
 
-def _columns(X: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
     table = read_table(X)
     at = {name: position for position, name in enumerate(table.names)}
     missing = [name for name in names if not table.named or name not in at]
@@ -97,7 +109,8 @@ def _columns(X: Any, names: tuple[str, ...]) -> dict[str, Any]:
         end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
         msg = (
             f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from{end} "
-            "Give predict(X, sensitive), one value per row."
+            f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
+            "value per row."
         )
         raise MissingSensitiveError(msg)
     return {name: table.columns[at[name]] for name in names}

@@ -162,7 +162,11 @@ def _columns_of(sensitive: Any, n_rows: int) -> dict[str, Any]:
     if sensitive is None or isinstance(sensitive, str):
         return {}
     if isinstance(sensitive, Mapping):
-        return {str(name): as_series(column, "sensitive") for name, column in sensitive.items()}
+        return {
+            key: column
+            for name, values in sensitive.items()
+            for key, column in _one_or_several(str(name), values).items()
+        }
     if is_frame(sensitive):
         return dict(frame_columns(sensitive, "sensitive"))
     array = (
@@ -174,3 +178,11 @@ def _columns_of(sensitive: Any, n_rows: int) -> dict[str, Any]:
         return {}
     flat = array[:, None] if array.ndim == 1 else array
     return {str(at): flat[:, at] for at in range(flat.shape[1])}
+
+
+def _one_or_several(name: str, values: Any) -> dict[str, Any]:
+    """Return a column by its name, or the columns of a table of groups that overlap by theirs."""
+    if not is_frame(values):
+        return {name: as_series(values, "sensitive")}
+    columns = frame_columns(values, f"sensitive[{name!r}]")
+    return {f"{name}.{column}": found for column, found in columns.items()}

@@ -75,6 +75,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
             system.name: {
                 group.label: {
                     "rows": group.n_rows,
+                    "weight": group.weight,
                     "served": {rate: group.served.get(rate) for rate in RATES},
                     "unconstrained": {rate: group.reference.get(rate) for rate in RATES},
                 }
@@ -161,11 +162,14 @@ def _measured(view: RunView) -> Iterator[str]:
 
 
 def _rates(view: RunView, name: str) -> Iterator[str]:
-    yield "| group | rows | " + " | ".join(RATES.values()) + " |"
-    yield "| --- " * (2 + len(RATES)) + "|"
     system = next(system for system in view.systems if system.name == name)
+    sizes = ("rows", "weight") if system.weighted else ("rows",)
+    yield f"| group | {' | '.join((*sizes, *RATES.values()))} |"
+    yield "| --- " * (1 + len(sizes) + len(RATES)) + "|"
     for group in system.groups:
-        rows = "-" if group.n_rows is None else f"{group.n_rows:.0f}"
+        rows = "-" if group.n_rows is None else f"{group.n_rows}"
+        if system.weighted:
+            rows += " | -" if group.weight is None else f" | {group.weight:.1f}"
         cells = (
             f"{_percent(group.reference.get(rate))} → {_percent(group.served.get(rate))}"
             for rate in RATES

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairautoml.report.view import DASH, RATES, Row, RunView, System
+from fairautoml.report.row import DASH, Row
+from fairautoml.report.view import RATES, RunView, System
 
 WIDTH, HEIGHT = 720.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 48.0

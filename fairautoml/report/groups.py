@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairautoml.certification.suppression import hidden_among
 from fairautoml.data.dataset import GroupSystem
@@ -12,27 +13,29 @@ from fairautoml.metrics._base import Rate
 from fairautoml.trials import Entry
 
 SMALLEST = 10
-"""Rows of a label from which a group's rates are published."""
+"""Rows of a label from which a group's rates are published, whatever they weigh."""
 
 SHOWN: tuple[Rate, ...] = ("selection", "tpr", "fpr", "accuracy")
 
 
-def describe_groups(board: Leaderboard) -> dict[str, Any]:
+def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
     """Return the front, the entry without regard to the constraint, and both entries' rates.
 
     Parameters
     ----------
     board : Leaderboard
         Of a run.
+    rows : ndarray of int64, shape (n_cells, 2), or None
+        Search rows by finest cell and label; where they are not known no group is published.
 
     Returns
     -------
     dict
         ``front``, ranks of the Pareto front; ``reference``, rank of the entry with the best
         objective of all; ``rates`` by rank (as text), group system, group and rate, of the served
-        entry and the reference, from cross-fitted decisions on the search rows. A group with a
-        label of fewer than 10 rows has None for everything, and a second one with it, because a
-        total would give a single one back.
+        entry and the reference, from cross-fitted decisions on the search rows, with the number
+        of ``rows`` and their ``weight``. A group with a label of fewer than 10 rows has None for
+        everything, and a second one with it, because a total would give a single one back.
     """
     ordered = board.ordered
     rank = {id(entry): at + 1 for at, entry in enumerate(ordered)}
@@ -41,47 +44,48 @@ def describe_groups(board: Leaderboard) -> dict[str, Any]:
     return {
         "front": sorted(rank[id(entry)] for entry in board.pareto_front()),
         "reference": rank[id(reference)],
-        "rates": {str(rank[key]): _rates(entry, board) for key, entry in shown.items()},
+        "rates": {str(rank[key]): _rates(entry, board, rows) for key, entry in shown.items()},
     }
 
 
-def _rates(entry: Entry, board: Leaderboard) -> dict[str, Any]:
+def _rates(entry: Entry, board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
     if entry.counts.shape[1:] != (2, 2):
         # More than two classes: there is no one rate of acceptance.
         return {}
     systems = [system for system in board.systems if system.values is None]
-    tables = {system.name: _merged(entry, system) for system in systems}
-    hidden = {
-        system.name: hidden_among(
-            tables[system.name].table.sum(axis=2).min(axis=1).tolist(), SMALLEST
-        )
-        for system in systems
-    }
+    sizes = {system.name: _sizes(system, rows) for system in systems}
+    hidden = {name: hidden_among(n.min(axis=1).tolist(), SMALLEST) for name, n in sizes.items()}
     if len(systems) > 1 and any(any(flags) for flags in hidden.values()):
         # The cells of one system are sums of those of another.
         hidden = {system.name: (True,) * len(system.labels) for system in systems}
     return {
-        system.name: _of_groups(tables[system.name], system.labels, hidden[system.name])
+        system.name: _of_groups(entry, system, sizes[system.name], hidden[system.name])
         for system in systems
     }
 
 
-def _merged(entry: Entry, system: GroupSystem) -> GroupCounts:
-    return GroupCounts(entry.counts).merged(system.of_cell, system.n_groups, system.masks)
+def _sizes(system: GroupSystem, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the rows of each group by label, shape (n_groups, 2)."""
+    if rows is None:
+        return np.zeros((system.n_groups, 2), dtype=np.int64)
+    found: NDArray[np.int64] = system.member.astype(np.int64) @ rows
+    return found
 
 
 def _of_groups(
-    counts: GroupCounts, labels: tuple[str, ...], hidden: tuple[bool, ...]
+    entry: Entry, system: GroupSystem, sizes: NDArray[np.int64], hidden: tuple[bool, ...]
 ) -> dict[str, dict[str, float | None]]:
+    counts = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups, system.masks)
     rates = {rate: counts.rates(rate) for rate in SHOWN}
     weight = counts.table.sum(axis=(1, 2))
     found: dict[str, dict[str, float | None]] = {}
-    for at, label in enumerate(labels):
+    for at, label in enumerate(system.labels):
         if hidden[at]:
-            found[label] = dict.fromkeys(("weight", *SHOWN))
+            found[label] = dict.fromkeys(("rows", "weight", *SHOWN))
             continue
         own: dict[str, float | None] = {
             str(rate): None if np.isnan(v[at]) else float(v[at]) for rate, v in rates.items()
         }
-        found[label] = {"weight": float(weight[at]), **own}
+        n_rows = int(sizes[at].sum())
+        found[label] = {"rows": n_rows, "weight": float(weight[at]), **own}
     return found

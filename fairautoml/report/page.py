@@ -20,7 +20,8 @@ from fairautoml.report.charts import (
     shortened,
     spent_bars,
 )
-from fairautoml.report.view import DASH, RunView
+from fairautoml.report.row import DASH
+from fairautoml.report.view import RunView
 
 MOST_LETTERS = 300
 """Of one text on a page; the middle of a longer one is left out."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fairautoml.exceptions import MissingExtraError, ParameterError
-from fairautoml.report.view import Row, RunView
+from fairautoml.report.row import Row
+from fairautoml.report.view import RunView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

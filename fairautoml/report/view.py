@@ -1,9 +1,10 @@
 """A run as the reader of its page wants to see it: plain records, no drawing."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from fairautoml.report.row import DASH, Row
 
 RATES = {
     "selection": "selected",
@@ -16,111 +17,17 @@ RATES = {
 SAME = 1e-9
 """Rates closer than this are equal."""
 
-DASH = "\N{EN DASH}"
-"""Stands for what has no value."""
-
-READ_BY = {"rule": "in its rule", "models": "in its models", "features": "as features"}
-"""Where sensitive columns are read, in words."""
+WHOLE = 1e-6
+"""Weights closer than this to a number of rows are that number."""
 
 VERDICTS = {
-    "CERTIFIED": ("✓", "certified"),
-    "VIOLATED": ("✗", "violated"),
-    "INCONCLUSIVE": ("?", "inconclusive"),
-    "NOT_APPLICABLE": (DASH, "not applicable"),
+    "CERTIFIED": ("✓", "certified", "good"),
+    "VALIDATED_ON_LATER_DATA": ("✓", "validated on later data", "good"),
+    "VIOLATED": ("✗", "violated", "bad"),
+    "INCONCLUSIVE": ("?", "inconclusive", ""),
+    "NOT_APPLICABLE": (DASH, "not applicable", ""),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One classifier of the leaderboard.
-
-    Parameters
-    ----------
-    rank, trial, n_models : int
-        Place, turn, number of trials that it is made of.
-    score : float
-        Objective, cross-fitted.
-    excess : float or None
-        The most that a gap exceeds its own limit by, negative when all are below; None like gap.
-    gap, gap_low, gap_high : float or None
-        Largest gap with its bootstrap interval; None when undefined or nothing is constrained.
-    feasible : bool or None
-        Whether it meets the constraints on the search rows.
-    learner, mitigation, mitigator : str
-        What was trained, how, and what made the rule.
-    tolerance : float or None
-        Gap that the rule was asked for.
-    sensitive_read_by : str
-        What of it reads the sensitive columns of new rows, ``"nothing"`` where they are not
-        needed.
-    seconds : float
-        Training time.
-    rule : str
-        The rule in words.
-    constant, front, served : bool
-        Whether everybody gets the same decision; whether it is on the Pareto front; whether it
-        is the one that is served.
-    """
-
-    rank: int
-    trial: int
-    n_models: int
-    score: float
-    excess: float | None
-    gap: float | None
-    gap_low: float | None
-    gap_high: float | None
-    feasible: bool | None
-    learner: str
-    mitigation: str
-    mitigator: str
-    tolerance: float | None
-    sensitive_read_by: str
-    seconds: float
-    rule: str
-    constant: bool
-    front: bool
-    served: bool
-
-    @property
-    def mitigations(self) -> str:
-        """Both mitigations in one text."""
-        names = [n for n in (self.mitigation, self.mitigator) if n not in ("none", "")]
-        return " + ".join(names) if names else "none"
-
-    @property
-    def how_made(self) -> str:
-        """The mitigations as a part of a sentence."""
-        return "no mitigation" if self.mitigations == "none" else self.mitigations
-
-    @property
-    def needs_sensitive(self) -> bool:
-        """Whether new rows need the sensitive columns."""
-        return self.sensitive_read_by != "nothing"
-
-    @property
-    def how_read(self) -> str:
-        """Where the sensitive columns of new rows are read, as a part of a sentence."""
-        return " and ".join(READ_BY[part] for part in self.sensitive_read_by.split(" + "))
-
-    @property
-    def met(self) -> str:
-        """Whether it meets the constraints, in a mark and words."""
-        if self.feasible is None:
-            return DASH
-        if self.feasible:
-            return "✓ met"
-        # Equal for everybody, but no choice: the search does not count it as meeting anything.
-        return "✗ one decision for all" if self.constant else "✗ missed"
-
-    @property
-    def how(self) -> str:
-        """How to get it from the fitted model."""
-        if self.served:
-            return "model.predict(...) is served by it"
-        if self.gap is None or not self.front:
-            return "not kept: only rows of the Pareto front can be selected without retraining"
-        return f"model.select(max_gap={_up(self.gap)})"
+"""Of each verdict a mark, words, and the tone in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +38,17 @@ class Group:
     ----------
     label : str
         The group.
-    n_rows : float or None
-        Weight of its rows; None when it is too small to be published.
+    n_rows : int or None
+        Its rows; None when it is too small to be published.
+    weight : float or None
+        What its rows weigh together, in units of the mean row; None like the rows.
     served, reference : mapping of str to (float or None)
         By rate.
     """
 
     label: str
-    n_rows: float | None
+    n_rows: int | None
+    weight: float | None
     served: Mapping[str, float | None]
     reference: Mapping[str, float | None]
 
@@ -193,6 +103,15 @@ class System:
     groups: tuple[Group, ...]
     n_left_out: int
     levelling: tuple[Levelling, ...] = ()
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the weight of a group is not the number of its rows."""
+        return any(
+            group.weight is not None
+            and (group.n_rows is None or abs(group.weight - group.n_rows) > WHOLE)
+            for group in self.groups
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +230,7 @@ class RunView:
     systems : tuple of System
         Group rates.
     verdict : str
-        Of the certificate: one of four words, or empty without a certificate.
+        Of the certificate, or empty without one.
     certificate : str
         The certificate for people.
     moments : tuple of Moment
@@ -387,11 +306,6 @@ class RunView:
         return tuple(self.summary.get("notes", ()))
 
     @property
-    def verdict_mark(self) -> tuple[str, str]:
-        """A mark and a word for the verdict."""
-        return VERDICTS.get(self.verdict, (DASH, "no certificate"))
-
-
-def _up(gap: float) -> str:
-    """Return a gap rounded up to four places, so that the row itself still fits."""
-    return f"{math.ceil(gap * 1e4) / 1e4:.4f}"
+    def verdict_mark(self) -> tuple[str, str, str]:
+        """A mark and words for the verdict, and their tone: good, bad or empty."""
+        return VERDICTS.get(self.verdict, (DASH, "no certificate", ""))

@@ -1,11 +1,16 @@
 """From the documents of a run to what its page shows."""
 
-from collections.abc import Mapping, Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.report.documents import Documents
+from fairautoml.report.row import Row
 from fairautoml.report.view import (
     RATES,
     SAME,
@@ -14,7 +19,6 @@ from fairautoml.report.view import (
     Levelling,
     Measured,
     Moment,
-    Row,
     RunView,
     Spent,
     System,
@@ -22,6 +26,9 @@ from fairautoml.report.view import (
 
 MOST_ROWS = 2_000
 """Rows of the leaderboard on a page, best first; the rest is in ``leaderboard.csv``."""
+
+STORED = 1e-10
+"""A leaderboard that was kept holds its gaps to this precision."""
 
 MOST_GROUPS = 30
 """Groups of one system on a page, furthest from the rest first."""
@@ -49,7 +56,9 @@ def view_of(documents: Documents) -> RunView:
     groups = documents.groups
     front = set(groups.get("front", ()))
     measures = documents.summary["best"]["measures"]
+    rises = METRICS.get(objective).greater_is_better
     rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
+    rows = _selectable(rows, rises=rises)
     # The front is never cut off: it is what can be selected.
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
     reference = groups.get("reference")
@@ -57,7 +66,7 @@ def view_of(documents: Documents) -> RunView:
     return RunView(
         name=documents.name,
         objective=objective,
-        rises=METRICS.get(objective).greater_is_better,
+        rises=rises,
         constraints=tuple(str(c) for c in documents.config.get("constraint") or ()),
         limit=min((m["limit"] for m in measures), default=None),
         measured=tuple(
@@ -120,6 +129,48 @@ def _row(
     )
 
 
+def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
+    """Return the rows, those of the front with the largest gap that ``select`` finds them by.
+
+    ``select`` knows one largest gap for all constraints and takes the best score within it. The
+    front is of excesses over limits of their own, so with limits that differ such a row may not be
+    the best within any gap. What is best of all rows is best of those that are kept, too.
+    """
+    known = sorted((row for row in rows if row.gap is not None), key=lambda row: row.gap or 0.0)
+    gaps = [row.gap or 0.0 for row in known]
+
+    def better(one: Row, other: Row) -> Row:
+        return min(one, other, key=lambda row: _place(row, rises))
+
+    best = list(accumulate(known, better))
+
+    def told(row: Row) -> str:
+        within = (
+            text
+            for text in _rounded_up(row.gap or 0.0)
+            if best[bisect_right(gaps, float(text)) - 1] is row
+        )
+        return next(within, "")
+
+    wanted = {row.rank for row in known if row.front and not row.served}
+    return [replace(row, max_gap=told(row)) if row.rank in wanted else row for row in rows]
+
+
+def _place(row: Row, rises: bool) -> tuple[float | str, ...]:
+    """Return a key that sorts rows within a gap as ``select`` does, the best first."""
+    tolerance = -1.0 if row.tolerance is None else row.tolerance
+    worse = -row.score if rises else row.score
+    return (float(row.constant), worse, row.gap or 0.0, row.trial, row.mitigator, tolerance)
+
+
+def _rounded_up(gap: float) -> Iterator[str]:
+    """Yield a gap rounded up, ever less, so that the row itself still fits."""
+    for places in (4, 6, 9):
+        above = math.ceil((gap + STORED) * 10**places) / 10**places
+        # Most gaps are shares, and select refuses more than the whole.
+        yield f"{min(above, 1.0) if gap <= 1 else above:.{places}f}"
+
+
 def _column(measure: Mapping[str, Any]) -> str:
     """Return the column of the leaderboard that holds a constrained metric."""
     return f"{measure['metric']}[{measure['groups']}]"
@@ -145,7 +196,8 @@ def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
         listed = [
             Group(
                 label=label,
-                n_rows=own.get("weight"),
+                n_rows=own.get("rows"),
+                weight=own.get("weight"),
                 served=own,
                 reference=base.get(name, {}).get(label, {}),
             )

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +22,7 @@ from fairautoml.exceptions import (
     RunFolderExistsError,
     RunFolderLockedError,
 )
+from fairautoml.store.versions import check_versions, own_versions
 from fairautoml.trials import Artifacts
 from fairautoml.trials.artifacts import full_disk_named, sync_folder
 
@@ -58,8 +58,6 @@ OWN_FILES = frozenset(
 
 BEGUN = frozenset({STUDY, "model.json", "trials.jsonl"})
 """Without any of these a run was ended before it began, and what it left is nobody's work."""
-
-LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
 
 class RunFolder:
@@ -240,7 +238,7 @@ class RunFolder:
                 **about,
                 "format": FORMAT,
                 "sha256": file_hash(self.path / "model.joblib"),
-                "versions": {name: library_version(name) for name in LIBRARIES},
+                "versions": own_versions(),
             },
         )
 
@@ -253,14 +251,6 @@ def _cut_torn_line(stream: IO[bytes]) -> None:
     if stream.read(1) != b"\n":
         stream.seek(0)
         stream.truncate(stream.read().rfind(b"\n") + 1)
-
-
-def library_version(name: str) -> str:
-    """Return the version of a distribution; a plain checkout of this library is none."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def file_hash(path: Path) -> str:
@@ -301,6 +291,13 @@ def read_model(folder: Path) -> Any:
         No finished run, or one of another format.
     ModelCorruptError
         The file is not the one that ``model.json`` describes.
+    VersionMismatchError
+        It was written by another minor version of this library.
+
+    Warns
+    -----
+    DegradedWarning
+        It was written with another minor version of a library whose models it holds.
     """
     about = read_json(folder, "model.json")
     path = folder / "model.joblib"
@@ -320,6 +317,10 @@ def read_model(folder: Path) -> Any:
             "it is damaged or was exchanged: fit again"
         )
         raise ModelCorruptError(msg)
+    versions = about.get("versions", {})
+    if not isinstance(versions, dict):
+        raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
+    check_versions(folder, versions)
     return joblib.load(io.BytesIO(content))
 
 

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from certified_cases import people
 
@@ -163,6 +164,20 @@ def test_the_plan_says_in_words_why_no_rows_will_be_set_aside(kept, capsys):
     assert capsys.readouterr().out.strip() == said
 
 
+def test_the_plan_reads_sensitive_columns_as_fit_does(kept, tmp_path, capsys):
+    numbers = ["plan", str(kept / "people.csv"), "--target", "y", "--sensitive", "x", *ASKED]
+    assert main(numbers) == 3
+    assert "--bins x:25,60" in capsys.readouterr().err
+    assert main([*numbers, "--bins", "x:0"]) == 0
+    table = pd.read_csv(kept / "people.csv")
+    table.loc[::10, "group"] = None
+    table.to_csv(tmp_path / "gaps.csv", index=False)
+    gaps = ["plan", str(tmp_path / "gaps.csv"), *ROLES, *ASKED]
+    assert main(gaps) == 3
+    assert "(--sensitive-missing)" in capsys.readouterr().err
+    assert main([*gaps, "--sensitive-missing", "exclude"]) == 0
+
+
 def test_the_plan_refuses_what_fit_refuses(kept, capsys):
     table = str(kept / "people.csv")
     assert main(["plan", table, *ROLES, *ASKED, "--split", "time"]) == 2
@@ -197,3 +212,19 @@ def test_columns_of_people_and_times_are_read_from_the_table(tmp_path, capsys):
     arguments = ["--model", out]
     assert main(["verify", str(tmp_path / "run" / "certificate.json"), *arguments]) == 0
     assert main(["predict", out, str(tmp_path / "people.csv")]) == 0
+
+
+def test_a_run_about_overlapping_groups_is_verified_with_its_table(tmp_path):
+    X, y, group = people(1200)
+    terms = {"p": (X["x"] > 0.3).astype(int), "q": (X["z"] > 0).astype(int)}
+    X.round(3).assign(y=y, group=group, **terms).to_csv(tmp_path / "people.csv", index=False)
+    asked = ("--constraint", "demographic_parity_difference[group]<=0.4", "--certify", "yes")
+    groups = ("--overlapping", "identity=p,q", "--ledger", str(tmp_path / "ledger.jsonl"))
+    run = tmp_path / "run"
+    fitted = main(
+        ["fit", str(tmp_path / "people.csv"), *ROLES, *groups, *asked, *FIT, "--out", str(run)]
+    )
+    assert fitted == 0
+    found = verified(tmp_path, ledger=tmp_path / "ledger.jsonl")
+    assert found.ok
+    assert {"data", "counts"} <= set(found.checked)

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
+from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
@@ -514,6 +515,49 @@ def test_rows_outside_the_constraint_do_not_hide_a_proxy():
     options = BorderOptions(sensitive_missing="exclude")
     with pytest.warns(DegradedWarning, match="'proxy' of X give away"):
         build_dataset(features().assign(proxy=sexes()), target(), s, options=options)
+
+
+BANDED = NumberPolicy(bins={"age": [25, 60]})
+
+
+def ages(n: int = N) -> pd.Series:
+    found = pd.Series(np.random.default_rng(1).integers(18, 80, n).astype(float), name="age")
+    return found.where(np.arange(n) != 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda age: age,
+        lambda age: 2020 - age,
+        lambda age: age.map(lambda years: None if np.isnan(years) else f"{years:g}").astype(
+            "category"
+        ),
+        lambda age: age.fillna(40) * 12 + np.arange(len(age)) % 12,
+    ],
+)
+def test_a_number_that_was_cut_into_groups_is_dropped_from_the_features(make):
+    people = pd.DataFrame({"age": ages(), "race": full()["race"]})
+    X = pd.DataFrame({"age": make(ages()), "u": np.random.default_rng(2).normal(size=N)})
+    options = BorderOptions(sensitive_in_X="drop", numbers=BANDED, sensitive_missing="exclude")
+    assert build_dataset(X, target(), people, options=options).schema.names == ("u",)
+
+
+def test_a_number_that_was_cut_into_groups_is_named_once_among_the_features():
+    X = pd.DataFrame({"age": ages(), "u": range(N), "over_60": ages() > 60})
+    options = BorderOptions(numbers=BANDED, sensitive_missing="own_group")
+    with pytest.warns(DegradedWarning, match="'age' of X give away sensitive 'age'") as told:
+        build_dataset(X, target(), ages(), options=options)
+    assert len(told) == 1
+
+
+def test_a_text_of_the_number_that_is_constrained_is_dropped_from_the_features():
+    X = pd.DataFrame(
+        {"text": ages().fillna(40).map("{:g}".format).astype("category"), "u": features()["age"]}
+    )
+    options = BorderOptions(sensitive_in_X="drop", numbers=NumberPolicy(scales=("age",)))
+    data = build_dataset(X, target(), ages().fillna(40), options=options)
+    assert data.schema.names == ("u",)
 
 
 def test_a_feature_that_is_the_target_is_named():

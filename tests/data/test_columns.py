@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 import io
 import pickle
+import re
 import subprocess
 import sys
 
@@ -385,6 +386,56 @@ def test_a_number_column_that_comes_as_categories_of_numbers_is_read():
     schema = fit_schema(frame())
     later = schema.transform(frame().assign(age=pd.Categorical([20, 30, 40, 50])))
     assert same(later, schema.transform(frame()))
+
+
+# --- texts that look like numbers -------------------------------------------------------------
+
+
+WRITTEN = {
+    "a decimal comma": lambda n: f"{n},5",
+    "a thousands comma": lambda n: f"{n + 1},250.75",
+    "a thousands dot": lambda n: f"{n + 1}.250.000,5",
+    "a thousands space": lambda n: f"7\u00a0{n:03d}",
+    "one cell of junk": lambda n: "unknown" if n == 0 else str(n),
+    "numbers between texts": lambda n: "unknown" if n == 0 else n,
+}
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+def test_texts_that_look_like_numbers_stay_categories_with_a_warning_and_a_note(write):
+    X = pd.DataFrame({"price": [write(n) for n in range(30)], "u": range(30)}, dtype=object)
+    told = (
+        rf"look like numbers: 'price' .*example {re.escape(repr(write(0)))}.*astype\('category'\)"
+    )
+    with pytest.warns(DegradedWarning, match=told) as warned:
+        schema = fit_schema(X)
+    assert len(warned) == 1
+    assert [column.kind for column in schema.columns] == ["category", "number"]
+    assert schema.notes == (str(warned[0].message),)
+
+
+NO_NUMBERS = {
+    "few values": [f"{n % 19},5" for n in range(40)],
+    "codes with zeros": [f"{n:05d}" for n in range(40)],
+    "lists": [f"{n},{n + 1},{n + 2}" for n in range(10, 50)],
+    "dates": [f"{n % 28 + 1}.1.20{n:02d}" for n in range(10, 50)],
+    "a tenth and more of text": [str(n) if n % 8 else f"V{n}" for n in range(40)],
+    "declared categories": pd.Categorical([f"{n},5" for n in range(40)]),
+}
+
+
+@pytest.mark.parametrize("values", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_texts_that_are_no_numbers_are_categories_without_a_word(values):
+    schema = fit_schema(pd.DataFrame({"code": values, "u": range(40)}))
+    assert schema.columns[0].kind == "category"
+    assert schema.notes == ()
+
+
+def test_many_columns_that_look_like_numbers_are_told_in_one_warning():
+    X = pd.DataFrame({f"c{at}": [f"{n},5" for n in range(30)] for at in range(8)})
+    with pytest.warns(DegradedWarning, match="'c4' .*, and 3 more") as warned:
+        fit_schema(X)
+    assert len(warned) == 1
 
 
 # --- columns that are not used ----------------------------------------------------------------

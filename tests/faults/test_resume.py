@@ -27,7 +27,7 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.store import RunFolder
-from fairautoml.store.run_folder import LIBRARIES
+from fairautoml.store.versions import LIBRARIES
 from quick_fits import few_people, quick
 
 TESTS = Path(__file__).parents[1]

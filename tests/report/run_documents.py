@@ -42,7 +42,10 @@ def documents(n_entries=12, *, names=("Female", "Male"), **changes):
         )
         for rank in range(1, n_entries + 1)
     ]
-    rates = {"weight": 900.0, "selection": 0.25, "tpr": 0.5, "fpr": 0.125, "accuracy": 0.875}
+    rates = {
+        "rows": 900, "weight": 900.0, "selection": 0.25, "tpr": 0.5, "fpr": 0.125,
+        "accuracy": 0.875,
+    }  # fmt: skip
     best = {
         "objective": "accuracy",
         "measures": [{"metric": "demographic_parity_difference", "groups": "sex", "limit": 0.05}],

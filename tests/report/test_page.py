@@ -7,12 +7,20 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from run_documents import HOSTILE, documents, leaderboard_row
 
+from fairautoml.certification.verdicts import Verdict
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.leaderboard import Leaderboard
+from fairautoml.mitigators._rules import CommonRule
 from fairautoml.report import run_fragment, run_page, view_of
+from fairautoml.report.card import card_of, card_text
 from fairautoml.report.charts import pareto_chart
+from fairautoml.report.groups import describe_groups
 from fairautoml.report.page import embedded, visible
+from fairautoml.trials import Candidate, Entry
 
 ATTRIBUTES_OF_PAGES = re.compile(r"^(aria-|data-)?[a-z0-9-]+$", re.IGNORECASE)
 
@@ -81,6 +89,46 @@ def test_a_group_too_small_to_be_published_is_a_dash():
     assert "rare" in text
 
 
+def weighted_groups():
+    """Return what a page says of 200 light people, 8 heavy ones, 16 others and 400 plain ones."""
+    weights, rows = [0.04, 5.0, 1.0, 1.0], np.array([[100, 100], [4, 4], [8, 8], [200, 200]])
+    system = GroupSystem(
+        name="sex", labels=("light", "heavy", "few", "many"), of_cell=np.arange(4, dtype=np.int32)
+    )
+    counts = np.stack(
+        [w * n[:, None] * np.array([0.75, 0.25]) for w, n in zip(weights, rows, strict=True)]
+    )
+    entry = Entry(
+        trial_key="0-x", trial_number=0, candidate=Candidate(learner="lightgbm"),
+        mitigator="none", tolerance=None, rule=CommonRule(threshold=0.5), score=0.5, value=0.5,
+        measures=(), counts=counts, constant=False, seconds=1.0,
+    )  # fmt: skip
+    board = Leaderboard(
+        entries=(entry,), systems=(system,), objective="accuracy", n_rows=rows.sum(1)
+    )
+    return describe_groups(board, rows)
+
+
+def test_small_groups_are_told_by_their_people_and_not_by_what_they_weigh():
+    found = weighted_groups()["rates"]["1"]["sex"]
+    assert found["light"]["selection"] == pytest.approx(0.25)
+    assert (found["light"]["rows"], found["light"]["weight"]) == (200, pytest.approx(8.0))
+    assert set(found["heavy"].values()) == set(found["few"].values()) == {None}
+
+
+def test_weights_are_shown_as_weights_next_to_the_rows():
+    changed = replace(documents(n_entries=1), groups=weighted_groups())
+    assert '<td class="n">200</td><td class="n">8.0</td>' in run_page(view_of(changed))
+    assert "| light | 200 | 8.0 |" in card_text(changed)
+    group = card_of(changed)["groups"]["sex"]["light"]
+    assert (group["rows"], group["weight"]) == (200, pytest.approx(8.0))
+
+
+def test_without_weights_there_is_no_column_of_them():
+    assert ">weight<" not in page_of()
+    assert "| group | rows | selected |" in card_text(documents())
+
+
 def test_a_run_without_a_certificate_says_so_and_one_with_shows_it():
     assert "This run has no certificate" in page_of()
     shown = page_of(certificate={"verdict": "CERTIFIED"}, certificate_text="gap at most 0.05")
@@ -105,6 +153,15 @@ def test_the_page_says_what_reads_the_sensitive_columns_of_new_rows(read_by, sai
 
 def test_the_notes_of_a_run_are_on_its_page():
     assert "group 'Female' declared, n=0" in Read(page_of()).text
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_has_words_on_the_page_and_in_a_notebook(verdict):
+    view = view_of(documents(certificate={"verdict": verdict.value}, certificate_text="shown"))
+    words = verdict.value.lower().replace("_", " ")
+    assert words in Read(run_page(view)).text
+    assert words in run_fragment(view)
+    assert "no certificate" not in Read(run_page(view)).text
 
 
 def test_failed_trials_are_always_told():
@@ -245,6 +302,30 @@ def test_several_constraints_are_listed_with_limits_as_people_write_them():
     page = run_page(two_limits(0.02))
     assert "0.19999" not in page
     assert '<td class="n">0.2</td><td>✓ yes</td>' in page
+
+
+def recipes(*places):
+    """Return how to get each row of a front, given by score and gap; row 1 is served."""
+    rows = [
+        leaderboard_row(rank, score=score, gap=gap) for rank, (score, gap) in enumerate(places, 1)
+    ]
+    given = documents(leaderboard=rows, groups={"front": list(range(1, len(rows) + 1))})
+    return [row.how for row in view_of(given).rows]
+
+
+def test_a_row_of_the_front_is_got_by_its_own_gap_rounded_up():
+    assert recipes((0.9, 0.2), (0.8, 0.12341))[1] == "model.select(max_gap=0.1235)"
+
+
+def test_rows_whose_gaps_are_nearly_the_same_are_told_apart():
+    _, first, second = recipes((0.9, 0.2), (0.8, 0.12341), (0.85, 0.12344))
+    assert first == "model.select(max_gap=0.123411)"
+    assert second == "model.select(max_gap=0.1235)"
+
+
+def test_no_recipe_is_given_for_a_row_that_one_limit_for_all_gaps_never_serves():
+    # Of two limits the second row keeps to the wider one, and the third is fairer and better.
+    assert recipes((0.9, 0.3), (0.8, 0.2), (0.85, 0.1))[1].startswith("kept, but no max_gap leads")
 
 
 def test_an_objective_of_which_less_is_better_says_so():

@@ -61,6 +61,17 @@ def test_the_front_of_the_page_is_the_front_of_the_model(run):
     assert [row.rank for row in model._view().front] == model.pareto_front_["rank"].tolist()
 
 
+def test_the_page_says_how_to_get_each_row_and_that_serves_it(run):
+    model, folder = run
+    for view in (model._view(), view_of(read_documents(folder))):
+        told = [row for row in view.front if not row.served]
+        assert len(told) > 1
+        for row in told:
+            gap = float(row.how.removeprefix("model.select(max_gap=").removesuffix(")"))
+            found = model.select(max_gap=gap).best_entry_
+            assert found is model.pool_.board.ordered[row.rank - 1]
+
+
 def shows_the_rates_it_serves(model):
     system = next(s for s in model.pool_.board.systems if s.name == "sex")
     counts = model.best_entry_.counts
@@ -68,7 +79,7 @@ def shows_the_rates_it_serves(model):
     for at, group in enumerate(shown):
         own = counts[np.flatnonzero(system.of_cell == at)].sum(axis=0)
         assert group.served["selection"] == pytest.approx(own[:, 1].sum() / own.sum())
-        assert group.n_rows == pytest.approx(own.sum())
+        assert group.n_rows == group.weight == pytest.approx(own.sum())
     return True
 
 

@@ -3,17 +3,20 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fairautoml.exceptions import (
+    DegradedWarning,
     ModelCorruptError,
     RunFolderError,
     RunFolderExistsError,
     RunFolderLockedError,
     StorageFullError,
+    VersionMismatchError,
 )
 from fairautoml.store import RunFolder
 from fairautoml.store.run_folder import read_json, read_model
@@ -248,3 +251,70 @@ def test_a_manifest_that_is_no_object_is_refused(tmp_path):
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match=r"no finished run: it has no model\.json"):
         read_model(tmp_path)
+
+
+def never():
+    raise AssertionError("the model was loaded")
+
+
+class Canary:
+    """Something that must not be unpickled."""
+
+    def __reduce__(self):
+        return (never, ())
+
+
+def written_with(path, model=None, **versions):
+    """Make a finished run that says it was written with these versions."""
+    folder = RunFolder(path)
+    folder.write_model({"threshold": 0.5} if model is None else model, {})
+    about = read_json(path, "model.json")
+    folder.write_json("model.json", {**about, "versions": {**about["versions"], **versions}})
+    folder.close()
+    return path
+
+
+def other_minor(name):
+    major, minor, *_ = version(name).split(".")
+    return f"{major}.{int(minor) + 1}.3"
+
+
+def test_a_run_of_another_minor_version_of_this_library_is_not_loaded(tmp_path):
+    other = other_minor("fairautoml")
+    path = written_with(tmp_path / "run", Canary(), fairautoml=other)
+    now = version("fairautoml")
+    way_out = f"written by fairautoml {other} and this is {now}.*pip install 'fairautoml=="
+    with pytest.raises(VersionMismatchError, match=way_out):
+        read_model(path)
+
+
+@pytest.mark.parametrize("name", ["scikit-learn", "lightgbm", "xgboost"])
+def test_a_run_of_another_minor_version_of_a_learners_library_is_loaded_with_a_warning(
+    tmp_path, name
+):
+    other = other_minor(name)
+    path = written_with(tmp_path / "run", **{name: other})
+    told = rf"fitted with {name} {other} \(now {version(name)}\).*pip install '{name}==.*fit again"
+    with pytest.warns(DegradedWarning, match=told):
+        assert read_model(path) == {"threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        {name: f"{'.'.join(version(name).split('.')[:2])}.99" for name in ("scikit-learn",)},
+        {"fairautoml": "not installed", "xgboost": "not installed"},
+        {"pandas": "0.1.0", "numpy": "0.1.0"},
+    ],
+    ids=["another patch", "a plain checkout", "libraries that hold no model"],
+)
+def test_a_run_of_the_same_minor_versions_is_loaded_without_a_word(tmp_path, versions):
+    assert read_model(written_with(tmp_path / "run", **versions)) == {"threshold": 0.5}
+
+
+def test_a_manifest_whose_versions_are_no_list_is_refused(tmp_path):
+    path = written_with(tmp_path / "run")
+    text = (path / "model.json").read_text()
+    (path / "model.json").write_text(json.dumps({**json.loads(text), "versions": 3}))
+    with pytest.raises(ModelCorruptError, match="no list of versions"):
+        read_model(path)
