@@ -111,7 +111,7 @@ def test_a_point_of_the_front_tells_by_keyboard_how_to_get_it(opened, page):
     browser.execute_script("arguments[0].focus()", point)
     point.send_keys(Keys.ENTER)
     detail = browser.find_element(By.ID, "detail").text
-    assert "model.select(max_gap=0.0300)" in detail
+    assert "model.select(max_gap=0.0301)" in detail
     assert "Female: >= 0.3" in detail
 
 
