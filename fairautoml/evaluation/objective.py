@@ -3,6 +3,7 @@
 Holds the one broad ``except`` of the library: a failing candidate is a result.
 """
 
+import math
 import resource
 import time
 import warnings
@@ -28,8 +29,8 @@ LONGEST_ERROR = 2000
 """Characters kept of a learner's error message."""
 
 LATER_FOLDS = 0.8
-"""What the other folds of a trial cost at the least, in times of those done so far: the first ones
-also bring encoding and binning, which are kept."""
+"""What the other folds of a trial cost at the least, in times of the shortest one so far: folds
+differ, and the first ones of an encoding also take, encode and bin the rows."""
 
 FOLD_SHARE = 0.9
 """Part of its share of the time by which a mitigation should be done with a fold: it looks at the
@@ -83,6 +84,11 @@ class Objective:
             targets=self.targets,
         )
 
+    @cached_property
+    def trained(self) -> set[str]:
+        """Learners that have trained in this process."""
+        return set()
+
     def __call__(self, trial: Trial) -> TrialResult:
         """Return the result of a trial, whatever happens inside it.
 
@@ -113,7 +119,7 @@ class Objective:
 
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
         """Learn, instead of y, the groups and labels together."""
-        found, model = learn(self.rows, lambda done: _check_time(trial, start, done=done))
+        found, model = learn(self.rows, Pace(trial, start, cold=True).check)
         self.artifacts.write_models(trial.key, model)
         self.artifacts.write_scores(trial.key, found)
         return TrialResult(trial=trial, status=Status.SUCCESS)
@@ -124,9 +130,11 @@ class Objective:
         losses = np.full(self.dataset.n_rows, np.nan)
         rival = self._rival(trial)
         models: list[FittedModel] = []
+        pace = Pace(trial, start, cold=trial.candidate.learner not in self.trained)
         for fold in range(trial.budget.folds):
-            _check_time(trial, start, done=fold)
+            pace.check(fold)
             model, held_out, found = self._score_fold(trial, fold, start)
+            self.trained.add(trial.candidate.learner)
             scores[held_out] = found
             losses[held_out] = task.row_losses(self.dataset.y[held_out], found)
             models.append(model)
@@ -218,22 +226,59 @@ def refit(
         return (fit_candidate(candidate, rows, seed),)
 
 
-def _check_time(trial: Trial, start: float, *, done: int) -> None:
-    """Stop a trial that will not end in time: nothing is kept of one that lacks a fold.
+@dataclass(slots=True)
+class Pace:
+    """Stops a trial that will not end in time: nothing is kept of one that lacks a fold.
 
-    The folds to come are judged by those that are done. A mitigation fits its work into the time
-    that a fold is given, so what it took so far says nothing.
+    The folds to come are judged by the shortest one so far. A mitigation fits its work into the
+    time that a fold is given, so what it took says nothing.
+
+    Parameters
+    ----------
+    trial : Trial
+        What runs.
+    start : float
+        ``time.monotonic()`` at which it began.
+    cold : bool
+        Its learner has not trained in this process before: the first fold brings the import of a
+        library, and tells of the next one at the most.
     """
-    seconds = trial.budget.seconds
-    if seconds is None:
-        return
-    used, expected = time.monotonic() - start, 0.0
-    if done and trial.candidate.mitigation == "none":
+
+    trial: Trial
+    start: float
+    cold: bool
+    _last: float = 0.0
+    _shortest: float = math.inf
+
+    def check(self, done: int) -> None:
+        """Raise before a fold when it or a later one will not end in time.
+
+        Parameters
+        ----------
+        done : int
+            Folds that have ended, the last of them now.
+
+        Raises
+        ------
+        OutOfTimeError
+            The time is up, or will be.
+        """
+        used = time.monotonic() - self.start
+        if done:
+            self._shortest = min(self._shortest, used - self._last)
+        self._last = used
+        seconds = self.trial.budget.seconds
+        if seconds is not None and used + self._expected(done) > seconds:
+            msg = f"{done} of {self.trial.budget.folds} folds took {used:.1f} s of {seconds:.1f} s"
+            raise OutOfTimeError(msg)
+
+    def _expected(self, done: int) -> float:
+        """Return the seconds that the other folds take at the least."""
+        if not done or self.trial.candidate.mitigation != "none":
+            return 0.0
+        to_come = 1 if self.cold and done == 1 else self.trial.budget.folds - done
         # The next fold is never taken to be cheaper, as not every executor can interrupt it.
-        expected = used / done * max(1.0, LATER_FOLDS * (trial.budget.folds - done))
-    if used + expected > seconds:
-        msg = f"{done} of {trial.budget.folds} folds took {used:.1f} s of {seconds:.1f} s"
-        raise OutOfTimeError(msg)
+        return self._shortest * max(1.0, LATER_FOLDS * to_come)
 
 
 def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:

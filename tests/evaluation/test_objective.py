@@ -224,9 +224,19 @@ def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(objectiv
 
 
 def test_a_trial_whose_last_fold_would_not_fit_ends_after_its_first(objective, learners):
+    assert objective(trial_of("slow")).status is Status.SUCCESS
     result = objective(trial_of("slow", seconds=0.28))
     assert result.status is Status.TIMEOUT
     assert "1 of 3 folds took" in result.error
+
+
+def test_the_first_fold_of_a_learner_in_a_process_does_not_speak_for_all_others(
+    objective, learners, monkeypatch
+):
+    waits = [0.5, 0.0, 0.0]
+    monkeypatch.setattr(Slow, "fit", lambda self, X, y: time.sleep(waits.pop(0)) or self)
+    monkeypatch.setattr(Slow, "predict_proba", lambda self, X: np.full((len(X), 2), 0.5))
+    assert objective(trial_of("slow", seconds=1.2)).status is Status.SUCCESS
 
 
 def test_a_mitigation_that_keeps_its_deadlines_is_given_all_its_folds(
