@@ -63,7 +63,7 @@ def test_an_interrupted_fit_keeps_its_best_model_and_no_process(people, tmp_path
     trials = run / "trials.jsonl"
     assert _soon(lambda: trials.exists() and trials.read_text().count("\n") >= 3, seconds=60)
     process.send_signal(number)
-    out, err = process.communicate(timeout=15)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Chosen" in out
     assert main(["predict", str(run), csv, "--out", str(tmp_path / "p.csv")]) == 0
