@@ -21,6 +21,7 @@ from fairautoml.exceptions import (
     ParameterError,
     RunFolderError,
 )
+from fairautoml.held_out import hold_out
 from fairautoml.posing import border_options
 from fairautoml.sources import SOURCE_FILE, Source, kept_roles, open_source
 from fairautoml.store.run_folder import file_hash, read_json
@@ -96,7 +97,8 @@ class TableRequest:
         if self.rows is not None:
             source = source.draw(self.rows, self.seed)
         if self.holdout is not None:
-            source, held = source.split(self.holdout, self.seed, self.groups)
+            of = {"whose": self.groups, "when": self.time}
+            source, held = hold_out(source, self.holdout, self.seed, **of)
         return Tables(search=source, held=held, positive=positive)
 
     def fit(

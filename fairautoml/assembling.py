@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fairautoml.assembly import (
     Assembled,
-    Choice,
     Finish,
     Margin,
     Offers,
@@ -22,6 +21,7 @@ from fairautoml.assembly import (
     chances_on,
     choose,
     clear_lead,
+    lacks_evidence,
     mean_shares,
     pool_mixture,
     shares_by_fold,
@@ -322,11 +322,8 @@ def _with_margin(
         entities=problem.entities,
     )
     widest = None
-    if confidence is None or not plain.feasible:
-        chance = chances.met(plain.counts)
-        insufficient = isinstance(confidence, float) and chance < confidence
-        chosen = Choice(entry=plain, probability=chance, insufficient=insufficient)
-    else:
+    entry = plain
+    if confidence is not None and plain.feasible:
         # All rules of a column are worth the same on scores: the choice is within the best.
         on_scores = problem.objective.on == "scores"
         among = [e for e in order(offered) if not on_scores or e.value == plain.value]
@@ -340,18 +337,18 @@ def _with_margin(
             steady=lambda entry: entry.trial_key in (ENSEMBLE, MIXTURE),
             ahead=clear_lead(error, problem.dataset.n_rows),
         )
-        chosen = pick(chance=lambda entry: chances.met(entry.counts))
+        entry = pick(chance=lambda entry: chances.met(entry.counts))
         certain = finish.certifiable if confidence == "auto" else None
         if certain is not None:
-            widest = chosen.entry.gap
-            chosen = pick(chance=lambda e: chances.met(e.counts) * certain(e))
-    entry = chosen.entry
+            widest = entry.gap
+            entry = pick(chance=lambda e: chances.met(e.counts) * certain(e))
+    probability = chances.met(entry.counts)
     return entry, Margin(
         confidence=confidence,
-        probability=chances.met(entry.counts),
+        probability=probability,
         margin=-entry.excess,
         price=plain.value - entry.value,
-        insufficient_evidence=chosen.insufficient,
+        insufficient_evidence=lacks_evidence(probability, confidence),
         audit_ratio=finish.audit,
         kept=_kept(entry, plain, problem),
         widest=widest,

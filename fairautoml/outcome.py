@@ -30,6 +30,7 @@ from fairautoml.exceptions import (
     NoFeasibleModelError,
     NoFeasibleModelWarning,
     NoModelError,
+    SmallGroupWarning,
 )
 from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard, pareto_front
@@ -331,9 +332,9 @@ def say_how_it_went(
         It does not, and that is an error.
     """
     best = outcome.pool.best
-    news = bad_news(outcome.history, best, plan.baseline)
-    for msg in (*news, *margin_notes(outcome.assembled.margin)):
-        warnings.warn(msg, DegradedWarning, stacklevel=4)
+    lacking = margin_notes(outcome.assembled.margin)
+    for msg in (*bad_news(outcome.history, best, plan.baseline), *lacking):
+        warnings.warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning, stacklevel=4)
     if feasible or not wishes.constraints:
         return
     msg = shortfall(best, [c.label for c in wishes.constraints])
@@ -375,9 +376,8 @@ def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantCl
         As in ``fit``.
     """
     table, labels = read_table(X), as_array(y, "y")
-    if labels.ndim != 1 or len(labels) != table.n_rows or pd.isna(labels).any():
-        return None
-    if len(set(labels.tolist())) != 1:
+    known = labels.ndim == 1 and len(labels) == table.n_rows and not pd.isna(labels).any()
+    if not known or len(set(labels.tolist())) != 1:
         return None
     schema, _ = fit_columns(table, drop=(), on_nonfinite=on_nonfinite)
     return ConstantClassifier(schema=schema, classes=labels[:1].copy())

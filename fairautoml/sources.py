@@ -16,9 +16,6 @@ from fairautoml.data.files import read_table
 from fairautoml.data.later import read_later
 from fairautoml.data.loaders import load
 from fairautoml.data.roles import Roles
-from fairautoml.data.splits import first_rows, holdout_split
-from fairautoml.data.strata import strata_of_column
-from fairautoml.data.target import MOST_CLASSES
 from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
@@ -112,59 +109,6 @@ class Source:
         if text not in labels:
             raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
         return labels[text]
-
-    def split(
-        self, fraction: float, seed: int, whose: str | None = None
-    ) -> "tuple[Source, Source]":
-        """Set rows aside, the same share of every label and group.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the second part, in (0, 1).
-        seed : int
-            Seed of the draw.
-        whose : str or None
-            Column that says whose row it is: nobody has rows in both parts, and the shares are
-            those of people.
-
-        Raises
-        ------
-        ParameterError
-            There is no such column.
-        InputError
-            There are too few people for two parts.
-        """
-        labels = strata_of_column(self.y, MOST_CLASSES)
-        cells = np.zeros(len(labels), dtype=np.int64)
-        for name in self.groups:
-            codes, levels = pd.factorize(self.groups[name], use_na_sentinel=False)
-            cells = cells * len(levels) + codes
-        if whose is None:
-            kept, held = holdout_split(labels, cells, fraction, seed)
-        else:
-            kept, held = self._split_people(whose, labels, cells, fraction, seed)
-        return self.take(kept), self.take(held)
-
-    def _split_people(
-        self,
-        whose: str,
-        labels: NDArray[np.integer],
-        cells: NDArray[np.integer],
-        fraction: float,
-        seed: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        _check_columns(self.X, "--groups", (whose,))
-        people, names = pd.factorize(self.X[whose], use_na_sentinel=False)
-        first = first_rows(people)
-        drawn = np.isin(people, holdout_split(labels[first], cells[first], fraction, seed)[1])
-        if drawn.all() or not drawn.any():
-            msg = (
-                f"--holdout {fraction} with --groups {whose!r}: {len(names)} different values are "
-                "too few for two parts; leave one of the two out"
-            )
-            raise InputError(msg)
-        return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
     def draw(self, n_rows: int, seed: int) -> "Source":
         """Return that many rows, drawn without replacement, in the order of the table.
@@ -349,13 +293,13 @@ def _sorted(
     for rule in roles.derive:
         frame = apply_derive(frame, parse_derive(rule))
     weight = () if roles.weight is None else (roles.weight,)
-    _check_columns(frame, "--target", (target,))
-    _check_columns(frame, "--sensitive", roles.sensitive)
+    check_columns(frame, "--target", (target,))
+    check_columns(frame, "--sensitive", roles.sensitive)
     for columns in roles.tables.values():
-        _check_columns(frame, "--overlapping", columns)
-    _check_columns(frame, "--proxy", roles.proxies)
-    _check_columns(frame, "--drop", roles.drop)
-    _check_columns(frame, "--weight", weight)
+        check_columns(frame, "--overlapping", columns)
+    check_columns(frame, "--proxy", roles.proxies)
+    check_columns(frame, "--drop", roles.drop)
+    check_columns(frame, "--weight", weight)
     if target in roles.sensitive_columns:
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
@@ -379,7 +323,18 @@ def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> None:
+def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> None:
+    """Raise ParameterError where a table lacks a column that an argument names.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    argument : str
+        As the user wrote it, such as ``"--drop"``.
+    names : sequence of str
+        The columns.
+    """
     known = [str(column) for column in frame.columns]
     for name in names:
         if name not in known:

@@ -297,7 +297,7 @@ def violated(certificate: Certificate) -> str:
 
 
 def margin_notes(margin: Margin | None) -> tuple[str, ...]:
-    """Return a note when no entry is as sure as was asked for, or only ones of little worth.
+    """Return a note when what is served is less sure than was asked for, or of little worth.
 
     Parameters
     ----------
@@ -309,6 +309,13 @@ def margin_notes(margin: Margin | None) -> tuple[str, ...]:
         return ()
     if not margin.insufficient_evidence:
         return _dear(margin)
+    if not isinstance(margin.confidence, float):
+        return (
+            "insufficient evidence: the constraint is met on the rows of the search, and on as "
+            "many new people it would rather be missed than met (estimated probability "
+            f"{margin.probability:.2f}). Give more rows, a looser bound or fewer groups, or ask "
+            "for the surest model with confidence=0.95",
+        )
     return (
         f"insufficient evidence: no model found is as sure as confidence={margin.confidence} to "
         "meet the constraint on new people; the surest one is served, with an estimated "

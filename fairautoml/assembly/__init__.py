@@ -2,7 +2,7 @@
 
 from fairautoml.assembly.blend import Blend, Columns, models_of, scored_by
 from fairautoml.assembly.chances import Chances, chances_on
-from fairautoml.assembly.choice import Choice, Confidence, choose, clear_lead
+from fairautoml.assembly.choice import Confidence, choose, clear_lead, lacks_evidence
 from fairautoml.assembly.classifier import FairClassifier
 from fairautoml.assembly.finish import HELD_OUT, Finish
 from fairautoml.assembly.greedy import mean_shares, shares_by_fold
@@ -14,7 +14,6 @@ __all__ = [
     "Assembled",
     "Blend",
     "Chances",
-    "Choice",
     "Columns",
     "Confidence",
     "FairClassifier",
@@ -25,6 +24,7 @@ __all__ = [
     "chances_on",
     "choose",
     "clear_lead",
+    "lacks_evidence",
     "mean_shares",
     "models_of",
     "pool_mixture",

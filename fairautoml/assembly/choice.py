@@ -5,7 +5,6 @@ is whatever the better rule keeps.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,24 +16,8 @@ Confidence = Literal["auto"] | float | None
 """How sure it must be that the constraint holds on new people."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """An entry, and how likely it meets the constraints on new people.
-
-    Parameters
-    ----------
-    entry : Entry
-        The chosen one.
-    probability : float
-        That it meets all constraints, in [0, 1].
-    insufficient : bool
-        Whether a confidence was asked for and no entry reaches it.
-    """
-
-    entry: Entry
-    probability: float
-    insufficient: bool
-
+EVEN = 0.5
+"""Probability below which a constraint is rather missed than met."""
 
 DISAGREEING = 0.05
 """Share of the rows that two good models decide otherwise."""
@@ -65,7 +48,7 @@ def choose(
     fallback: float,
     steady: Callable[[Entry], bool] = lambda entry: True,
     ahead: float = 0.0,
-) -> Choice:
+) -> Entry:
     """Return the entry to serve.
 
     ``"auto"`` takes the largest ``worth P + fallback (1 - P)``: a rule that breaks the constraint
@@ -94,14 +77,26 @@ def choose(
     chances = np.array([chance(entry) for entry in entries])
     values = np.array([worth(entry) for entry in entries])
     sure = np.ones(len(entries), dtype=bool) if confidence == "auto" else chances >= confidence
-    insufficient = not sure.any()
-    if insufficient:
-        at = int(chances.argmax())
-    else:
-        worths = _expected(values, chances, fallback) if confidence == "auto" else values
-        calm = np.array([steady(entry) for entry in entries])
-        at = _ahead(np.where(sure, worths, -np.inf), calm, ahead)
-    return Choice(entry=entries[at], probability=float(chances[at]), insufficient=insufficient)
+    if not sure.any():
+        return entries[int(chances.argmax())]
+    worths = _expected(values, chances, fallback) if confidence == "auto" else values
+    calm = np.array([steady(entry) for entry in entries])
+    return entries[_ahead(np.where(sure, worths, -np.inf), calm, ahead)]
+
+
+def lacks_evidence(probability: float, confidence: Confidence) -> bool:
+    """Return whether a rule is less sure than was asked for; ``"auto"`` asks for even odds.
+
+    Parameters
+    ----------
+    probability : float
+        That it meets all constraints on new people, in [0, 1].
+    confidence : "auto", float or None
+        What was asked for; None = nothing.
+    """
+    if confidence is None:
+        return False
+    return probability < (EVEN if confidence == "auto" else confidence)
 
 
 def _ahead(worths: NDArray[np.float64], steady: NDArray[np.bool_], ahead: float) -> int:

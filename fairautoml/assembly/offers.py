@@ -60,7 +60,7 @@ class Margin:
     price : float
         Objective lost against the best entry that meets the constraints on the search rows.
     insufficient_evidence : bool
-        Whether no entry is as sure as was asked for.
+        Whether it is less sure than was asked for; ``"auto"`` asks for even odds.
     audit_ratio : float
         Size of that sample, in times of the searched rows.
     kept : float or None

@@ -21,6 +21,7 @@ from fairautoml.evaluation.membership import MEMBERSHIP, Membership, with_member
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
+from fairautoml.held_out import hold_out
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.options import Wishes
@@ -224,7 +225,7 @@ def open_bench(plan: Arsenal, table: Table, seed: int, artifacts: Artifacts) -> 
     source = open_source(table.dataset, roles)
     if table.rows is not None:
         source = source.draw(table.rows, seed)
-    search, held = source.split(plan.holdout, seed)
+    search, held = hold_out(source, plan.holdout, seed)
     search, held = search.draw(plan.train_rows, seed), held.draw(plan.held_rows, seed)
     options = BorderOptions(pos_label=source.positive_label, sensitive_in_X="drop")
     dataset = build_dataset(search.X, search.y, search.sensitive, options=options)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from fairautoml.assembly.choice import EVEN
 from fairautoml.bench.blocks import (
     BLOCK,
     complete_blocks,
@@ -82,10 +83,11 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         held-out rows; ``normalized``, the last as a share of the way from the majority's accuracy
         to the oracle's, over the questions on which that way is at least 0.01 long;
         ``feasible_on_search``, share of runs that meet the constraint on the search rows;
-        ``within_limit``, share of those that meet it on held-out rows; ``mean_excess``, by how
+        ``within_limit``, share of all runs that meet it on held-out rows; ``mean_excess``, by how
         much the gap exceeds the limit there, 0 where it does not; of the runs that say they meet
-        the constraint, ``exceeded_claims``, share of those with a larger gap there, and
-        ``refuted_claims``, share of those larger beyond chance (``fairautoml.bench.claims``);
+        the constraint (one whose own estimate is below one half does not), ``exceeded_claims``,
+        share of those with a larger gap there, and ``refuted_claims``, share of those larger
+        beyond chance (``fairautoml.bench.claims``);
         ``front_value``, hypervolume of the front, where there is one; ``at_limit``, accuracy of
         the held-out front where its gap equals the limit; ``score_if_feasible``, the
         search score of those feasible; ``feasible_trials``, share of trials that met it;
@@ -102,7 +104,7 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     feasible = (status == "feasible") & done
     excess = numbers(cells, "holdout.excess")
     judged = numbers(cells, "holdout.accuracy").notna()
-    claimed = feasible & judged & (numbers(cells, "claims").fillna(1.0) > 0)
+    claimed = feasible & judged & _claims(cells)
     strict = strict_fair_accuracy(cells)
     known = cells.assign(
         strict_fair_accuracy=strict,
@@ -135,6 +137,16 @@ def _normalized(cells: pd.DataFrame, strict: "pd.Series[float]") -> "pd.Series[f
     majority = majority.groupby([cells[name] for name in BLOCK]).transform("max")
     way = numbers(cells, "oracle") - majority
     return (strict - majority) / way.where(way >= LEAST_WAY)
+
+
+def _claims(cells: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether a run that meets the constraint on its own rows says that it holds.
+
+    Not one of a system without constraint, and not one that states an estimate by which it would
+    rather be missed on new people.
+    """
+    said = numbers(cells, "claims").fillna(1.0) > 0
+    return said & ~(numbers(cells, "search.margin.probability") < EVEN)
 
 
 def our_variant(cells: pd.DataFrame) -> str | None:

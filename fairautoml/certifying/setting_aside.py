@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from fairautoml.data._align import Inputs
 from fairautoml.data.border import BorderOptions, Roles, read_roles
 from fairautoml.data.parts import identity, read_extra, take_inputs
 from fairautoml.data.splits import certification_rows, latest_rows
+from fairautoml.data.times import ranks_of_times
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.options import Wishes
@@ -291,32 +291,6 @@ def _numbered(values: Any, X: Any, argument: str) -> tuple[NDArray[np.int64] | N
         return None, ""
     series, name = read_extra(values, X, argument)
     if argument == "time":
-        moments = _moments(series, f"time={name!r}" if name else "time")
-        try:
-            ranks = moments.rank(method="dense").to_numpy().astype(np.int64) - 1
-        except TypeError as error:
-            msg = f"time holds values that have no order: {error}. Give numbers or dates"
-            raise InputError(msg) from error
-        return ranks, name
+        return ranks_of_times(series, f"time={name!r}" if name else "time"), name
     codes = np.unique(series.astype("str"), return_inverse=True)[1]
     return codes.astype(np.int64), name
-
-
-def _moments(series: "pd.Series[Any]", shown: str) -> "pd.Series[Any]":
-    """Return texts as the dates that they are: by letters 31/01/2020 is later than 01/02/2020."""
-    declared = isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.ordered
-    if declared or series.dtype.kind != "O":
-        return series
-    values = series.astype(object)
-    if not values.map(lambda value: isinstance(value, str)).any():
-        return series
-    dates = values.where(values.map(lambda value: isinstance(value, str | date)))
-    read = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
-    unread = values[read.isna()]
-    if len(unread):
-        msg = (
-            f"{shown} holds {unread.iloc[0]!r}; texts must be dates as ISO 8601 writes them, such "
-            "as 2020-01-31, whose order is known. Write all of them so, or give numbers"
-        )
-        raise InputError(msg)
-    return read

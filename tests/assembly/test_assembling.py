@@ -11,7 +11,7 @@ from fairautoml import FairAutoML
 from fairautoml.assembling import ENSEMBLE, MIXTURE
 from fairautoml.assembly import Blend, Finish
 from fairautoml.data import load
-from fairautoml.exceptions import DegradedWarning, ParameterError
+from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.leaderboard import best_of
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.text import result_of, result_text
@@ -159,6 +159,18 @@ def test_too_few_rows_for_a_confidence_are_said(people):
         model.fit(*people, "sex")
     assert model.summary_["margin"]["insufficient_evidence"]
     assert any(note.startswith("insufficient evidence: no model") for note in model.notes_)
+
+
+def test_a_bound_that_new_people_would_rather_miss_is_said(people):
+    few = tuple(part.head(300) for part in people)
+    model = quick("demographic_parity_difference <= 0.02", n_trials=2)
+    with pytest.warns(SmallGroupWarning, match="on as many new people it would rather be missed"):
+        model.fit(*few, "sex")
+    margin = model.summary_["margin"]
+    assert model.feasible_
+    assert margin["insufficient_evidence"]
+    assert margin["probability"] < 0.5
+    assert any("would rather be missed than met" in note for note in model.notes_)
 
 
 def test_without_constraints_there_is_an_ensemble_and_no_margin(people):

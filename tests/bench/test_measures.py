@@ -61,11 +61,14 @@ def test_claims_are_counted_among_those_that_claim():
             cell("a", seed=3, **{"claim.refuted": 0.0, "holdout.excess": None}),
             cell("a", seed=4, status="no_feasible", **{"holdout.excess": 0.2}),
             cell("b", seed=0, claims=False, **{"claim.refuted": 1.0, "holdout.excess": 0.2}),
+            cell("c", seed=0, **{"search.margin.probability": 0.49, "holdout.excess": 0.2}),
+            cell("c", seed=1, **{"search.margin.probability": 0.5, "holdout.excess": -0.01}),
         ]
     )
     found = ranks(table).set_index("variant")
     assert found.loc["a", ["exceeded_claims", "refuted_claims"]].tolist() == [0.75, 0.25]
     assert found.loc["b", ["exceeded_claims", "refuted_claims"]].isna().all()
+    assert found.loc["c", "exceeded_claims"] == 0.0
 
 
 def test_a_group_of_which_half_of_everything_was_accepted_is_no_evidence():

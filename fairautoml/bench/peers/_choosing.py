@@ -139,7 +139,7 @@ def with_margin(question: Question, answer: Answer) -> Offer:
     chance: Any = chances.__getitem__
     worth: Any = [one.score for one in feasible].__getitem__
     fallback = float(labels.max() / labels.sum())
-    at: Any = choose(positions, "auto", chance=chance, worth=worth, fallback=fallback).entry
+    at: Any = choose(positions, "auto", chance=chance, worth=worth, fallback=fallback)
     found: Offer = feasible[at]
     return found
 
