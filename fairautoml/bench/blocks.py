@@ -1,8 +1,8 @@
 """Blocks of a sweep: a question with a seed, asked of every variant.
 
-Seeds of one question are draws from the same rows; questions are what a claim is about. So every
-mean here is over the seeds of a question first and then over questions, and every interval draws
-questions again and then, within each, its seeds.
+Seeds of one question are draws from the same rows, and so are two questions about one table. So
+every mean here is over the seeds of a question first and then over questions, and every interval
+draws tables again, with all their questions, and then, within each, its seeds.
 """
 
 import numpy as np
@@ -50,33 +50,54 @@ def mean_over_questions(blocks: pd.DataFrame) -> "pd.Series[float]":
     return blocks.groupby(level="question", sort=False).mean().mean()
 
 
-def interval_of_mean(blocks: pd.DataFrame) -> NDArray[np.float64]:
+def tables_of(cells: pd.DataFrame) -> "pd.Series[str]":
+    """Return the table behind each question, by question; where no cell says it, the question.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``question``, and ``dataset`` where a fit said it.
+    """
+    said = cells["dataset"] if "dataset" in cells else pd.Series(np.nan, index=cells.index)
+    found = said.groupby(cells["question"], sort=False).first()
+    return found.where(found.notna(), found.index.to_series()).astype(str)
+
+
+def interval_of_mean(blocks: pd.DataFrame, tables: "pd.Series[str]") -> NDArray[np.float64]:
     """Return the 95 % bootstrap interval of ``mean_over_questions``.
 
     Parameters
     ----------
     blocks : DataFrame
         As ``complete_blocks`` returns it, without missing values.
+    tables : Series of str
+        As ``tables_of`` returns it.
 
     Returns
     -------
     ndarray of float64, shape (2, n_columns)
-        Questions are drawn again, and within each its seeds; NaN without blocks.
+        Tables are drawn again with all their questions, and within each the seeds, the same for
+        all its questions; NaN without blocks.
 
     References
     ----------
     Davison, Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8 (clusters).
     """
-    by_question = [own.to_numpy() for _, own in blocks.groupby(level="question", sort=False)]
-    if not by_question:
+    clusters: dict[str, list[NDArray[np.float64]]] = {}
+    for question, own in blocks.groupby(level="question", sort=False):
+        clusters.setdefault(tables[question], []).append(own.to_numpy())
+    if not clusters:
         return np.full((2, blocks.shape[1]), np.nan)
     rng = np.random.default_rng(0)
-    drawn = rng.integers(len(by_question), size=(N_BOOTSTRAP, len(by_question)))
-    total = np.zeros((N_BOOTSTRAP, blocks.shape[1]))
+    drawn = rng.integers(len(clusters), size=(N_BOOTSTRAP, len(clusters)))
+    total, n_questions = np.zeros((N_BOOTSTRAP, blocks.shape[1])), np.zeros((N_BOOTSTRAP, 1))
     for slot in drawn.T:
-        for question, values in enumerate(by_question):
-            where = np.flatnonzero(slot == question)
-            seeds = rng.integers(len(values), size=(len(where), len(values)))
-            total[where] += values[seeds].mean(axis=1)
-    interval: NDArray[np.float64] = np.percentile(total / len(by_question), INTERVAL, axis=0)
+        for at, questions in enumerate(clusters.values()):
+            where = np.flatnonzero(slot == at)
+            places = rng.random((len(where), max(map(len, questions))))
+            for values in questions:
+                seeds = (places[:, : len(values)] * len(values)).astype(np.int64)
+                total[where] += values[seeds].mean(axis=1)
+            n_questions[where] += len(questions)
+    interval: NDArray[np.float64] = np.percentile(total / n_questions, INTERVAL, axis=0)
     return interval

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import studentized_range
 
+from fairautoml.bench.blocks import BLOCK
+
 MARGIN = "margin.holdout."
 SUFFIX = "+margin"
 LARGEST_GAP = 0.2
@@ -94,57 +96,62 @@ def accuracy_at(front: Sequence[Sequence[float | None]], limit: float) -> float:
 
 
 def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
-    """Return ``accuracy_at`` the limit of each cell, missing where the system gave no front.
+    """Return ``accuracy_at`` the limit of each cell, missing for systems without fronts.
 
     One decision for everybody, which has no gap, is a point of every front.
 
     Parameters
     ----------
     cells : DataFrame
-        With ``holdout_front``, JSON, ``holdout.gap``, ``holdout.excess`` and ``holdout.majority``.
+        With ``question``, ``seed``, ``variant``, ``holdout_front``, JSON, ``holdout.gap``,
+        ``holdout.excess`` and ``holdout.majority``.
     """
-    needed = {"holdout_front", "holdout.gap", "holdout.excess", "holdout.majority"}
-    if not needed <= set(cells):
+    if not {"holdout_front", "holdout.gap", "holdout.excess"} <= set(cells):
         return pd.Series(np.nan, index=cells.index)
-    limits = cells["holdout.gap"] - cells["holdout.excess"]
-    return pd.Series(
-        [
-            accuracy_at([*json.loads(front), (_known(majority), 0.0)], limit)
-            if isinstance(front, str) and not np.isnan(limit)
-            else np.nan
-            for front, majority, limit in zip(
-                cells["holdout_front"], cells["holdout.majority"], limits, strict=True
-            )
-        ],
-        index=cells.index,
-        dtype=float,
-    )
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    limits = _of_block(cells, cells["holdout.gap"] - cells["holdout.excess"])
+    found = [
+        np.nan if front is None else accuracy_at([*front, (majority, 0.0)], limit)
+        for front, majority, limit in zip(_fronts(cells), _majorities(cells), limits, strict=True)
+    ]
+    return pd.Series(found, index=cells.index, dtype=float)
 
 
 def front_values(cells: pd.DataFrame) -> "pd.Series[float]":
-    """Return ``front_value`` of each cell, missing where the system gave no front.
+    """Return ``front_value`` of each cell, missing for systems without fronts.
 
     Parameters
     ----------
     cells : DataFrame
-        With ``holdout_front``, JSON, and ``holdout.majority``.
+        With ``question``, ``seed``, ``variant``, ``holdout_front``, JSON, and
+        ``holdout.majority``.
     """
     if "holdout_front" not in cells:
         return pd.Series(np.nan, index=cells.index)
-    return pd.Series(
-        [
-            front_value(json.loads(front), majority) if isinstance(front, str) else np.nan
-            for front, majority in zip(
-                cells["holdout_front"], cells["holdout.majority"], strict=True
-            )
-        ],
-        index=cells.index,
-        dtype=float,
-    )
+    found = [
+        np.nan if front is None else front_value(front, majority)
+        for front, majority in zip(_fronts(cells), _majorities(cells), strict=True)
+    ]
+    return pd.Series(found, index=cells.index, dtype=float)
+
+
+def _fronts(cells: pd.DataFrame) -> list[list[list[float | None]] | None]:
+    """Return the front of each cell; one without, of a system that gives fronts, has no point."""
+    written = cells["holdout_front"]
+    gives = written.notna().groupby(cells["variant"]).transform("any")
+    return [
+        json.loads(front) if isinstance(front, str) else ([] if known else None)
+        for front, known in zip(written, gives, strict=True)
+    ]
+
+
+def _majorities(cells: pd.DataFrame) -> "pd.Series[float]":
+    return _of_block(cells, cells["holdout.majority"])
+
+
+def _of_block(cells: pd.DataFrame, values: "pd.Series[float]") -> "pd.Series[float]":
+    """Return what is the same for all cells of a block, also for those that failed."""
+    by = [cells[name] for name in BLOCK]
+    return pd.to_numeric(values).groupby(by).transform("max")
 
 
 def seconds_to_reach(cells: pd.DataFrame, ours: str) -> "pd.Series[float]":

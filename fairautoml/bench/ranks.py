@@ -9,6 +9,7 @@ from fairautoml.bench.blocks import (
     complete_blocks,
     interval_of_mean,
     mean_over_questions,
+    tables_of,
 )
 from fairautoml.bench.measures import accuracies_at_limit, front_values, seconds_to_reach
 
@@ -31,6 +32,7 @@ MEANS = {
     "feasible_trials": "feasible_trials",
     "seconds_to_best": "search.seconds_to_best",
     "n_trials": "search.n_trials",
+    "budget_used": "budget.used",
     "overhead_fraction": "search.overhead_fraction",
     "cpu_seconds": "cpu_seconds",
     "peak_memory_mb": "peak_memory_mb",
@@ -78,10 +80,11 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``variant``; ``rank`` by strict fair accuracy, 1 = best, ties shared and failures last, of
         the blocks (question and seed) that every variant has been run on; ``rank_low`` and
-        ``rank_high``, its 95 % bootstrap interval; ``blocks``, ``questions``, ``cells`` and
-        ``failed``, counts; then means: ``accuracy``, ``gap`` and ``strict_fair_accuracy`` on
-        held-out rows; ``normalized``, the last as a share of the way from the majority's accuracy
-        to the oracle's, over the questions on which that way is at least 0.01 long;
+        ``rank_high``, its 95 % bootstrap interval; ``blocks``, ``questions``, ``tables`` (that
+        they are about), ``cells`` and ``failed``, counts; then means: ``accuracy``, ``gap`` and
+        ``strict_fair_accuracy`` on held-out rows; ``normalized``, the last as a share of the way
+        from the majority's accuracy to the oracle's, over the questions on which that way is at
+        least 0.01 long;
         ``feasible_on_search``, share of runs that meet the constraint on the search rows;
         ``within_limit``, share of all runs that meet it on held-out rows; ``mean_excess``, by how
         much the gap exceeds the limit there, 0 where it does not; of the runs that say they meet
@@ -91,7 +94,8 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         ``front_value``, hypervolume of the front, where there is one; ``at_limit``, accuracy of
         the held-out front where its gap equals the limit; ``score_if_feasible``, the
         search score of those feasible; ``feasible_trials``, share of trials that met it;
-        ``seconds_to_best``; ``n_trials``; ``overhead_fraction``; ``cpu_seconds`` and
+        ``seconds_to_best``; ``n_trials``; ``budget_used``, share of its seconds that a search
+        took; ``overhead_fraction``; ``cpu_seconds`` and
         ``peak_memory_mb`` of all processes of a cell; ``needs_sensitive`` and
         ``randomized``, the league. With our own system among them, ``ours_reached``, share of the
         runs whose own final score our search had reached (each on its own search rows, without
@@ -188,7 +192,7 @@ def versus(cells: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for reference in (ours, *smaller):
         apart = blocks.sub(blocks[reference], axis=0)
-        low, high = interval_of_mean(apart)
+        low, high = interval_of_mean(apart, tables_of(cells))
         found = {"difference": mean_over_questions(apart), "low": low, "high": high}
         table = pd.DataFrame(found, index=blocks.columns).rename_axis("variant").reset_index()
         parts.append(table.assign(reference=reference))
@@ -228,20 +232,23 @@ def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``rank``, ``rank_low``, ``rank_high``, ``blocks`` and ``questions`` as in ``ranks``, by
-        variant.
+        ``rank``, ``rank_low``, ``rank_high``, ``blocks``, ``questions`` and ``tables`` as in
+        ``ranks``, by variant.
     """
     strict = strict_fair_accuracy(cells).where(numbers(cells, "holdout.accuracy").notna())
     blocks = complete_blocks(cells, strict)
     found = blocks.rank(axis=1, ascending=False, na_option="bottom")
-    low, high = interval_of_mean(found)
+    tables = tables_of(cells)
+    low, high = interval_of_mean(found, tables)
+    questions = found.index.get_level_values("question").unique()
     return pd.DataFrame(
         {
             "rank": mean_over_questions(found),
             "rank_low": low,
             "rank_high": high,
             "blocks": len(found),
-            "questions": found.index.get_level_values("question").nunique(),
+            "questions": len(questions),
+            "tables": tables.reindex(questions).nunique(),
         },
         index=blocks.columns,
     )

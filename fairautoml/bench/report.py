@@ -41,6 +41,7 @@ ABOUT = {
     "feasible_trials": "share of trials that meet it",
     "seconds_to_best": "seconds to the final value",
     "n_trials": "trials",
+    "budget_used": "share of the budget used",
     "overhead_fraction": "share of time not training",
     "cpu_seconds": "processor seconds",
     "peak_memory_mb": "peak memory, MiB",
@@ -245,7 +246,7 @@ def _versus(path: Path) -> list[Table]:
             Table(
                 title=f"Paired with {reference}",
                 about=f"Strict fair accuracy less that of {reference} on the same rows, with its "
-                "95 % bootstrap interval over questions and seeds.",
+                "95 % bootstrap interval over tables and seeds.",
                 header=("system", "difference", "low", "high"),
                 rows=rows,
             )

@@ -187,13 +187,13 @@ def ranks_page(table: pd.DataFrame) -> str:
 
 def _told_apart(table: pd.DataFrame) -> str:
     """Return from which difference on mean ranks can be told apart."""
-    questions = int(table["questions"].max())
-    if len(table) < 2 or questions == 0:
+    n_tables = int(table["tables"].max())
+    if len(table) < 2 or n_tables == 0:
         return ""
-    least = critical_difference(len(table), questions)
+    least = critical_difference(len(table), n_tables)
     return (
         f"\nMean ranks that differ by less than {least:.2f} cannot be told apart (Nemenyi's "
-        f"critical difference of {len(table)} rows over {questions} questions, 5 %). A row "
+        f"critical difference of {len(table)} rows over {n_tables} tables, 5 %). A row "
         "that ends with +margin is the same run, its candidates chosen with this library's "
         "margin.\n"
     )

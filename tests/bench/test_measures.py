@@ -10,6 +10,7 @@ from fairautoml.bench.measures import (
     accuracy_at,
     critical_difference,
     front_value,
+    front_values,
     seconds_to_reach,
     with_margin_rows,
 )
@@ -173,13 +174,33 @@ def test_a_front_without_so_small_a_gap_has_no_value_there(front):
 def test_fronts_of_cells_begin_with_one_decision_for_everybody():
     cells = pd.DataFrame(
         {
-            "holdout_front": [json.dumps([[0.9, 0.1]]), None, json.dumps([[0.9, 0.1]])],
-            "holdout.gap": [0.06, 0.06, np.nan],
-            "holdout.excess": [0.01, 0.01, np.nan],
-            "holdout.majority": [0.7, 0.7, 0.7],
+            "question": "q",
+            "seed": 0,
+            "variant": ["a", "b"],
+            "holdout_front": [json.dumps([[0.9, 0.1]]), None],
+            "holdout.gap": 0.06,
+            "holdout.excess": 0.01,
+            "holdout.majority": 0.7,
         }
     )
     found = accuracies_at_limit(cells)
     assert found[0] == pytest.approx(0.8)
-    assert found[1:].isna().all()
+    assert np.isnan(found[1])
     assert accuracies_at_limit(cells.drop(columns="holdout_front")).isna().all()
+
+
+def test_a_run_without_a_front_of_a_system_that_gives_fronts_has_one_decision_for_everybody():
+    cells = pd.DataFrame(
+        {
+            "question": "q",
+            "seed": [0, 1, 1],
+            "variant": ["a", "a", "b"],
+            "holdout_front": [json.dumps([[0.9, 0.0]]), None, None],
+            "holdout.gap": [0.06, np.nan, 0.06],
+            "holdout.excess": [0.01, np.nan, 0.01],
+            "holdout.majority": [0.7, np.nan, 0.6],
+        }
+    )
+    assert accuracies_at_limit(cells).tolist()[:2] == pytest.approx([0.9, 0.6])
+    assert front_values(cells).tolist()[:2] == pytest.approx([0.2, 0.0])
+    assert np.isnan(front_values(cells)[2])

@@ -183,3 +183,19 @@ def test_without_other_systems_nothing_is_compared():
 
 def test_without_an_oracle_nothing_is_normalized():
     assert ranked(cell("q", "a", 0, 0.9), cell("q", "b", 0, 0.8))["normalized"].isna().all()
+
+
+def test_two_questions_about_one_table_are_no_more_evidence_than_one():
+    rng = np.random.default_rng(0)
+    once = [
+        cell(f"q{table}", variant, seed, accuracy) | {"dataset": f"t{table}"}
+        for table in range(6)
+        for seed in range(3)
+        for variant, accuracy in zip("ab", rng.random(2), strict=True)
+    ]
+    twice = [*once, *({**one, "question": f"{one['question']}_again"} for one in once)]
+    found, repeated = ranked(*once), ranked(*twice)
+    assert repeated["tables"].tolist() == [6, 6]
+    assert repeated["questions"].tolist() == [12, 12]
+    for name in ("rank", "rank_low", "rank_high"):
+        assert repeated[name].tolist() == pytest.approx(found[name].tolist())

@@ -136,7 +136,8 @@ class Answer:
     offers : tuple of Offer
         What it could have answered instead, with their counts; our margin chooses among them.
     front : tuple of Offer
-        The best of what it tried, by its own rows, in accuracy and gap; judged after its time.
+        The best of what it tried, by its own rows, in accuracy and gap; what it would choose for
+        a few largest gaps is judged after its time.
     no_offers : str
         Why there are no offers; empty when there are.
     seconds : float or None

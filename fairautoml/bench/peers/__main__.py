@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from fairautoml.arguments import fit_arguments
 from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.bench.peers import PEERS, Answer, Offer, Question
-from fairautoml.bench.peers._choosing import with_margin
+from fairautoml.bench.peers._choosing import at_gaps, with_margin
 from fairautoml.data.border import build_dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import FairAutoMLError, ParameterError
@@ -155,8 +155,8 @@ class _Judged:
             }
         else:
             found["margin"] = {"reason": answer.no_offers}
-        if answer.front:
-            front = [self.one(one) for one in answer.front]
+        if answer.offers:
+            front = [self.one(one) for one in at_gaps(answer.front)]
             found["holdout_front"] = [[one["accuracy"], one["gap"]] for one in front]
         return found
 

@@ -1,21 +1,29 @@
 """What the systems over LightGBM share: rows as numbers, a clock, random parameters."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.bench.peers._choosing import Seen, answered, offer
-from fairautoml.data.splits import holdout_split
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.splits import holdout_split, stratified_folds
 
 HELD = 0.25
 """Share of the rows that models are compared on."""
+FEW_ROWS, N_FOLDS = 10_000, 5
+"""Below so many rows they are compared on folds."""
+HALF = 0.5
+
+Shares = Callable[[NDArray[np.float64]], NDArray[np.floating]]
+"""From rows as numbers to P(y = 1), or to the share of draws that decide 1."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,21 @@ class Codes:
         numbers = self.table.select_dtypes(["number", "bool"]).columns
         names = self.table.columns.difference(numbers, sort=False)
         return {name: pd.Index(self.table[name].astype("str").unique()) for name in names}
+
+    @property
+    def positions(self) -> list[int]:
+        """Places of the columns that hold categories."""
+        return [at for at, name in enumerate(self.table.columns) if name in self.categories]
+
+    @property
+    def layout(self) -> FeatureLayout:
+        """The same in the words of this library's learners."""
+        sizes = tuple(len(known) for known in self.categories.values())
+        return FeatureLayout(
+            n_features=self.table.shape[1],
+            categorical=tuple(self.positions),
+            cardinalities=sizes,
+        )
 
     def matrix(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return rows as numbers, shape (n_rows, n_features)."""
@@ -95,24 +118,36 @@ class Parts:
         All rows as numbers.
     y, cells : ndarray of int, shape (n_rows,)
         Labels and groups of all rows.
-    learned, held : ndarray of int
-        Positions.
+    splits : tuple of pair of ndarray of int
+        Positions to learn from and to compare on: a quarter, or every fold of few rows in turn.
     """
 
     X: NDArray[np.float64]
     y: NDArray[np.int8]
     cells: NDArray[np.int32]
-    learned: NDArray[np.int64]
-    held: NDArray[np.int64]
+    splits: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
 
     @property
-    def everything(self) -> NDArray[np.int64]:
-        """Positions of all rows."""
-        return np.arange(len(self.y))
+    def compared(self) -> NDArray[np.int64]:
+        """Positions of the rows that models are compared on, split by split."""
+        return np.concatenate([held for _, held in self.splits])
+
+    def shares(self, models: Sequence[Shares]) -> NDArray[np.float64]:
+        """Return what models, one for each split, say of the rows that they are compared on.
+
+        Parameters
+        ----------
+        models : sequence of callable
+            In the order of the splits.
+        """
+        said = [model(self.X[held]) for model, (_, held) in zip(models, self.splits, strict=True)]
+        return np.concatenate(said)
 
 
 def parts_of(question: Question, codes: Codes) -> Parts:
-    """Return the rows, a quarter of them set aside, the same share of every label and group.
+    """Return the rows and how they are split, the same share of every label and group.
+
+    As somebody careful would: where a quarter of the rows is too few to compare models on, folds.
 
     Parameters
     ----------
@@ -121,10 +156,54 @@ def parts_of(question: Question, codes: Codes) -> Parts:
     codes : Codes
         How its categories are numbered.
     """
-    cells = question.cells
-    learned, held = holdout_split(question.y, cells, HELD, question.seed)
-    X = codes.matrix(question.X)
-    return Parts(X=X, y=question.y, cells=cells, learned=learned, held=held)
+    y, cells = question.y, question.cells
+    if len(y) < FEW_ROWS:
+        fold = stratified_folds(y, cells, N_FOLDS, question.seed)
+        splits = [
+            (np.flatnonzero(fold != at), np.flatnonzero(fold == at)) for at in range(N_FOLDS)
+        ]
+    else:
+        splits = [holdout_split(y, cells, HELD, question.seed)]
+    return Parts(X=codes.matrix(question.X), y=y, cells=cells, splits=tuple(splits))
+
+
+def mean_of(models: Sequence[Shares], X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of what models say of rows, shape (n_rows,).
+
+    Parameters
+    ----------
+    models : sequence of callable
+        One for each split: the very models that were compared.
+    X : ndarray of float64, shape (n_rows, n_features)
+        Rows as numbers.
+    """
+    mean: NDArray[np.float64] = np.mean([model(X) for model in models], axis=0)
+    return mean
+
+
+def lightgbm_of(codes: Codes, params: Mapping[str, Any]) -> LGBMClassifier:
+    """Return a classifier that knows which columns are categories; one thread.
+
+    Parameters
+    ----------
+    codes : Codes
+        Says which.
+    params : mapping
+        LightGBM's.
+    """
+    kind = _with_categories(tuple(codes.positions))
+    return kind(**{**params, "n_jobs": 1, "verbose": -1})
+
+
+@cache
+def _with_categories(positions: tuple[int, ...]) -> type[LGBMClassifier]:
+    """Return LightGBM's classifier for callers that cannot name categories as they fit."""
+
+    def fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        named = list(positions) if positions else "auto"
+        return LGBMClassifier.fit(self, X, y, sample_weight, categorical_feature=named)
+
+    return type("LGBMClassifier", (LGBMClassifier,), {"fit": fit})
 
 
 def lightgbm_params(rng: np.random.Generator) -> dict[str, Any]:
@@ -149,45 +228,49 @@ def lightgbm_params(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-Predict = Callable[[NDArray[np.float64]], NDArray[np.integer]]
-"""From rows as numbers to decisions."""
-Train = Callable[[Parts, NDArray[np.int64], np.random.Generator], list[Predict]]
+Cut = Callable[[NDArray[np.float64]], NDArray[np.integer]]
+"""From shares to decisions."""
+Train = Callable[[Parts, NDArray[np.int64], np.random.Generator], list[Shares]]
 """From rows, which of them, and chance, to models; the same chance gives the same parameters."""
 
 
-def random_search(question: Question, train: Train, *, learner: str) -> Answer:
-    """Return the best feasible of random trials, trained once more on all rows.
+def at_half(shares: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Return 1 where a share is at least one half."""
+    return (shares >= HALF).astype(np.int8)
+
+
+def random_search(
+    question: Question, codes: Codes, train: Train, *, learner: str, cut: Cut = at_half
+) -> Answer:
+    """Return the best feasible of random trials.
 
     Parameters
     ----------
     question : Question
         Table, constraints, budget.
+    codes : Codes
+        How its categories are numbered.
     train : callable
-        One trial.
+        One trial on the rows of one split.
     learner : str
         What is trained.
+    cut : callable
+        From the mean of the models of a trial to decisions.
     """
-    codes = Codes(question.X)
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     parts = parts_of(question, codes)
-
-    @cache
-    def trained_again(number: int) -> list[Predict]:
-        return train(parts, parts.everything, _chance(question, number))
-
     offers: list[Offer] = []
     number = 0
     for number in clock.trials():
-        models = train(parts, parts.learned, _chance(question, number))
-        for at, model in enumerate(models):
+        trained = [train(parts, rows, _chance(question, number)) for rows, _ in parts.splits]
+        for models in zip(*trained, strict=True):
             seen = Seen(
-                y=parts.y[parts.held],
-                cells=parts.cells[parts.held],
-                decisions=np.asarray(model(parts.X[parts.held])).astype(np.int8),
+                y=parts.y[parts.compared],
+                cells=parts.cells[parts.compared],
+                decisions=np.asarray(cut(parts.shares(models))).astype(np.int8),
             )
-            again = _again(codes, trained_again, number, at)
-            found = offer(question, seen, again, learner=learner, seconds=clock.now())
-            offers.append(found)
+            decide = _served(codes, models, cut)
+            offers.append(offer(question, seen, decide, learner=learner, seconds=clock.now()))
     return answered(offers, n_trials=number + 1)
 
 
@@ -195,11 +278,8 @@ def _chance(question: Question, number: int) -> np.random.Generator:
     return np.random.default_rng([question.seed, number])
 
 
-def _again(
-    codes: Codes, trained_again: Callable[[int], list[Predict]], number: int, at: int
-) -> Decide:
+def _served(codes: Codes, models: Sequence[Shares], cut: Cut) -> Decide:
     def decide(X: pd.DataFrame) -> NDArray[np.integer]:
-        model = trained_again(number)[at]
-        return np.asarray(model(codes.matrix(X))).astype(np.int8)
+        return np.asarray(cut(mean_of(models, codes.matrix(X)))).astype(np.int8)
 
     return decide

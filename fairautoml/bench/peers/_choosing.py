@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.assembly.chances import DRAWS, Chances
 from fairautoml.assembly.choice import choose
+from fairautoml.bench.fronts import GAPS
 from fairautoml.bench.measures import LARGEST_GAP
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.judging import judge
@@ -168,4 +169,21 @@ def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
         if loss < best:
             best = loss
             found.append(offers[at])
+    return tuple(found)
+
+
+def at_gaps(front: Sequence[Offer]) -> tuple[Offer, ...]:
+    """Return the offers that the system would choose for each largest gap, as ours is asked.
+
+    Parameters
+    ----------
+    front : sequence of Offer
+        As ``front_of`` returns it.
+    """
+    found: list[Offer] = []
+    for gap in GAPS:
+        within = [one for one in front if one.gap is not None and one.gap <= gap]
+        best = max(within, key=lambda one: one.score, default=None)
+        if best is not None and not any(best is other for other in found):
+            found.append(best)
     return tuple(found)

@@ -22,7 +22,8 @@ from fairautoml.bench.peers import Decide, Question
 from fairautoml.bench.peers._boosted import HELD
 from fairautoml.exceptions import NoModelError
 
-LEARNERS = ("lgbm", "xgboost", "rf", "extra_tree", "lrl1")
+LEARNERS = ("lgbm", "xgboost", "xgb_limitdepth", "histgb", "rf", "extra_tree", "lrl1")
+"""The families that this library searches by default, each in all forms that FLAML has."""
 UNDEFINED_GAP = 1.0
 """What FLAML is told of a gap that has no value."""
 NO_LIMIT = -1
@@ -189,7 +190,8 @@ def search(
         Whether it is told the constraints.
     keep_scores : bool
         Whether validation scores are kept. Thresholds are then fitted on them, so where FLAML sets
-        rows aside it is a quarter, as for the other systems, and not its tenth.
+        rows aside it is a quarter, as for the other systems, and not its tenth, and it does not
+        train another model on all rows, to which they would not fit.
     learners : sequence of str, or mapping of str to class
         Names of FLAML's own, or further ones.
 
@@ -213,7 +215,7 @@ def search(
             estimator_list=list(learners),
             time_budget=seconds_of(question),
             max_iter=question.n_trials,
-            retrain_full="budget",
+            retrain_full=False if keep_scores else "budget",
             split_ratio=HELD if keep_scores else SPLIT_RATIO,
             n_jobs=1,
             seed=question.seed,

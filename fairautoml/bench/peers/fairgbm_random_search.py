@@ -12,15 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import Answer, Peer, Question
-from fairautoml.bench.peers._boosted import Parts, Predict, lightgbm_params, random_search
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.bench.peers._boosted import (
+    Codes,
+    Parts,
+    Shares,
+    lightgbm_params,
+    random_search,
+)
 from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.mitigators import TrainRows
 from fairautoml.mitigators.fairgbm import MITIGATOR
 from fairautoml.mitigators.fairgbm import train as train_fairgbm
 from fairautoml.trials import Candidate, ParamValue
 
-HALF = 0.5
 RATES = (0.001, 1.0)
 """Step sizes of the multipliers, drawn evenly on a log scale."""
 
@@ -33,8 +37,9 @@ def ask(question: Question) -> Answer:
     question : Question
         Table, constraints, budget.
     """
+    codes = Codes(question.X)
 
-    def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Predict]:
+    def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Shares]:
         params = lightgbm_params(rng)
         own: dict[str, ParamValue] = {
             "eta": float(np.exp(rng.uniform(*np.log(RATES)))),
@@ -53,21 +58,20 @@ def ask(question: Question) -> Answer:
             weight=np.ones(len(rows)),
             cells=parts.cells[rows],
             systems=question.groups.systems,
-            layout=FeatureLayout(n_features=parts.X.shape[1]),
+            layout=codes.layout,
             targets=question.targets,
         )
         fit_base = BaseFit(candidate=candidate, seed=question.seed, deadline=None)
-        return [_decided(train_fairgbm(table, fit_base, own, question.seed))]
+        return [_shares(train_fairgbm(table, fit_base, own, question.seed))]
 
-    return random_search(question, train, learner="fairgbm")
+    return random_search(question, codes, train, learner="fairgbm")
 
 
-def _decided(model: Any) -> Predict:
-    def decide(X: NDArray[np.float64]) -> NDArray[np.integer]:
-        scores = model.scores(X.astype(np.float32), np.zeros(len(X), dtype=np.int32))
-        return np.asarray(scores >= HALF).astype(np.int8)
+def _shares(model: Any) -> Shares:
+    def shares(X: NDArray[np.float64]) -> NDArray[np.floating]:
+        return np.asarray(model.scores(X.astype(np.float32), np.zeros(len(X), dtype=np.int32)))
 
-    return decide
+    return shares
 
 
 PEER = Peer(

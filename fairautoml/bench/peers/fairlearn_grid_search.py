@@ -1,20 +1,27 @@
 """fairlearn's GridSearch over LightGBM with random parameters.
 
 Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair Classification*,
-ICML 2018, section 3.2. All models of a grid are compared on a quarter of the rows.
+ICML 2018, section 3.2. All models of a grid are compared on a quarter of the rows, or on folds
+where they are few; there the models of one multiplier vote.
 """
 
 from typing import Any
 
 import numpy as np
 from fairlearn.reductions import GridSearch
-from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Peer, Question
 from fairautoml.bench.peers._arsenal._fairlearn import without_warnings
 from fairautoml.bench.peers._arsenal.fairlearn_exponentiated_gradient import CONSTRAINTS
-from fairautoml.bench.peers._boosted import Parts, Predict, lightgbm_params, random_search
+from fairautoml.bench.peers._boosted import (
+    Codes,
+    Parts,
+    Shares,
+    lightgbm_of,
+    lightgbm_params,
+    random_search,
+)
 
 GRID = 10
 """Models of one grid, fairlearn's own default."""
@@ -30,23 +37,25 @@ def ask(question: Question) -> Answer:
     """
     constraint = question.constraints[0]
 
-    def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Predict]:
-        learner = LGBMClassifier(**lightgbm_params(rng), n_jobs=1, verbose=-1)
+    codes = Codes(question.X)
+
+    def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Shares]:
+        learner = lightgbm_of(codes, lightgbm_params(rng))
         moment = CONSTRAINTS[constraint.metric.name](difference_bound=constraint.limit)
         model = GridSearch(learner, moment, grid_size=GRID)
         with without_warnings():
             model.fit(parts.X[rows], parts.y[rows], sensitive_features=parts.cells[rows])
-        return [_decided(one) for one in model.predictors_]
+        return [_shares(one) for one in model.predictors_]
 
-    return random_search(question, train, learner="grid_search(lightgbm)")
+    return random_search(question, codes, train, learner="grid_search(lightgbm)")
 
 
-def _decided(model: Any) -> Predict:
-    def decide(X: NDArray[np.float64]) -> NDArray[np.integer]:
+def _shares(model: Any) -> Shares:
+    def shares(X: NDArray[np.float64]) -> NDArray[np.floating]:
         with without_warnings():
-            return np.asarray(model.predict(X))
+            return np.asarray(model.predict(X), dtype=np.float64)
 
-    return decide
+    return shares
 
 
 PEER = Peer(

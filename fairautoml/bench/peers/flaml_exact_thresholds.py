@@ -1,7 +1,7 @@
 """FLAML, then this library's exact threshold program on its validation scores.
 
-The rules are fitted by ``group_thresholds`` as here; the search is FLAML's, one model is served,
-and its rows are those that FLAML set aside.
+The rules are fitted by the program behind ``group_thresholds`` on the labels as they are; the
+search is FLAML's, one model is served, and its rows are those that FLAML set aside.
 """
 
 import numpy as np
@@ -14,10 +14,12 @@ from fairautoml.bench.peers._flaml import search
 from fairautoml.bench.peers._scored import ScoredModel, scored_best
 from fairautoml.evaluation.problem import tolerance_grid
 from fairautoml.mitigators import Goal, ScoreRows
-from fairautoml.mitigators.group_thresholds import fit_rules
+from fairautoml.mitigators._group_program import pose
 from fairautoml.trials import Rule
 
 HALF = 0.5
+FINE = 13
+"""Tolerances up to the limit that the margin may choose from."""
 
 
 def ask(question: Question) -> Answer:
@@ -37,8 +39,10 @@ def ask(question: Question) -> Answer:
         cells=best.cells.astype(np.int32),
         n_cells=question.groups.n_cells,
     )
-    tolerances = tolerance_grid(question.targets)
-    rules = fit_rules(rows, Goal(targets=question.targets), tolerances)
+    limit = question.targets[0].limit
+    tolerances = sorted({*tolerance_grid(question.targets), *np.linspace(0.0, limit, FINE)})
+    posed = pose(rows, Goal(targets=question.targets))
+    rules = posed.rules(rows, tolerances, randomized=False)
     offers = [_offer(question, best, rule) for _, rule in rules if rule is not None]
     return answered(offers, n_trials=len(found.lines))
 

@@ -14,14 +14,13 @@ import pandas as pd
 from fairlearn.reductions import ExponentiatedGradient
 from flaml import tune
 from flaml.automl.model import LGBMEstimator, SKLearnEstimator
-from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Peer, Question
 from fairautoml.bench.peers._arsenal._fairlearn import without_warnings
 from fairautoml.bench.peers._arsenal.fairlearn_exponentiated_gradient import CONSTRAINTS
-from fairautoml.bench.peers._boosted import Codes
+from fairautoml.bench.peers._boosted import Codes, lightgbm_of
 from fairautoml.bench.peers._flaml import search
 from fairautoml.bench.peers._flaml_ways import of_log
 
@@ -59,7 +58,7 @@ class _Mixture(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.codes_ = Codes(X)
         self.classes_ = np.unique(y)
         moment = CONSTRAINTS[constraint.metric.name](difference_bound=self.bound)
-        learner = LGBMClassifier(**{**self.params, "n_jobs": 1, "verbose": -1})
+        learner = lightgbm_of(self.codes_, self.params)
         self.model_ = ExponentiatedGradient(learner, moment, eps=self.bound, max_iter=ROUNDS)
         with without_warnings():
             self.model_.fit(

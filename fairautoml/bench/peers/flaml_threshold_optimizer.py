@@ -1,8 +1,8 @@
 """FLAML, then fairlearn's ThresholdOptimizer on its validation scores: mitigate after.
 
 Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, NeurIPS 2016. The rules
-are fitted on the scores that FLAML's best model gave to rows it was not trained on (its folds, or
-its held-out part), and served on that model trained on all rows.
+are fitted on the scores that FLAML's best model gave to rows it was not trained on: its held-out
+part, and that model is served; or its folds, where it serves one trained on all rows.
 """
 
 import numpy as np
@@ -23,6 +23,8 @@ from fairautoml.bench.peers._scored import ScoredModel, scored_best
 
 STRICTER = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Tolerances that are offered, in units of the limit; for equalized odds there is 0 only."""
+LOOSER = (0.1, 0.15, 0.2)
+"""Gaps beyond the limit that are offered too, for the front."""
 
 
 def ask(question: Question) -> Answer:
@@ -36,9 +38,12 @@ def ask(question: Question) -> Answer:
     found = search(question, constrained=False, keep_scores=True)
     best = scored_best(found)
     constraint = question.constraints[0]
-    shares = STRICTER if constraint.metric.name in RELAXED else (0.0,)
+    tolerances = [0.0]
+    if constraint.metric.name in RELAXED:
+        tolerances = [share * constraint.limit for share in STRICTER]
+        tolerances += [gap for gap in LOOSER if gap > constraint.limit]
     with without_warnings():
-        offers = [_offer(question, best, share * constraint.limit) for share in shares]
+        offers = [_offer(question, best, tolerance) for tolerance in tolerances]
     return answered(offers, n_trials=len(found.lines))
 
 

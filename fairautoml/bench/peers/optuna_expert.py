@@ -2,20 +2,28 @@
 
 One Optuna study searches LightGBM's parameters, how far the rows are reweighed (Kamiran, Calders
 2012) and one threshold per group; gap minus limit is Optuna's constraint. Judged on a quarter of
-the rows, and the best feasible trial trained once more on all.
+the rows, or on folds where they are few; the models that were judged are served.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
-from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import Answer, Decide, Offer, Peer, Question
-from fairautoml.bench.peers._boosted import Clock, Codes, Parts, parts_of
+from fairautoml.bench.peers._boosted import (
+    Clock,
+    Codes,
+    Parts,
+    Shares,
+    lightgbm_of,
+    mean_of,
+    parts_of,
+)
 from fairautoml.bench.peers._choosing import Seen, answered, offer
 
 UNDEFINED_EXCESS = 1.0
@@ -41,13 +49,14 @@ def ask(question: Question) -> Answer:
     for _ in clock.trials():
         trial = study.ask()
         params = _suggested(trial, question.groups.n_cells)
-        model = _fitted(parts, parts.learned, params, question.seed)
+        models = [_fitted(codes, parts, rows, params, question.seed) for rows, _ in parts.splits]
+        cells = parts.cells[parts.compared]
         seen = Seen(
-            y=parts.y[parts.held],
-            cells=parts.cells[parts.held],
-            decisions=_decided(model, params, parts.X[parts.held], parts.cells[parts.held]),
+            y=parts.y[parts.compared],
+            cells=cells,
+            decisions=_decided(parts.shares(models), params, cells),
         )
-        decide = _again(question, codes, parts, params)
+        decide = _served(question, codes, models, params)
         one = offer(question, seen, decide, learner="lightgbm", seconds=clock.now())
         limit = min(target.limit for target in question.targets)
         excess = UNDEFINED_EXCESS if one.gap is None else one.gap - limit
@@ -75,11 +84,12 @@ def _suggested(trial: optuna.trial.Trial, n_cells: int) -> dict[str, Any]:
 
 
 def _fitted(
-    parts: Parts, rows: NDArray[np.int64], params: Mapping[str, Any], seed: int
-) -> LGBMClassifier:
+    codes: Codes, parts: Parts, rows: NDArray[np.int64], params: Mapping[str, Any], seed: int
+) -> Shares:
     weight = 1.0 + params["reweighing"] * (_reweighed(parts.y[rows], parts.cells[rows]) - 1.0)
-    model = LGBMClassifier(**params["lightgbm"], random_state=seed, n_jobs=1, verbose=-1)
-    return model.fit(parts.X[rows], parts.y[rows], sample_weight=weight)
+    model = lightgbm_of(codes, {**params["lightgbm"], "random_state": seed})
+    booster = model.fit(parts.X[rows], parts.y[rows], sample_weight=weight).booster_
+    return partial(booster.predict, num_threads=1)
 
 
 def _reweighed(y: NDArray[np.int8], cells: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -93,19 +103,17 @@ def _reweighed(y: NDArray[np.int8], cells: NDArray[np.int32]) -> NDArray[np.floa
 
 
 def _decided(
-    model: Any, params: Mapping[str, Any], X: NDArray[np.float64], cells: NDArray[np.int32]
+    shares: NDArray[np.floating], params: Mapping[str, Any], cells: NDArray[np.int32]
 ) -> NDArray[np.int8]:
     cuts = np.array([*params["thresholds"], NEUTRAL])  # the last one is for unknown groups
-    return np.asarray(model.booster_.predict(X, num_threads=1) >= cuts[cells]).astype(np.int8)
+    return np.asarray(shares >= cuts[cells]).astype(np.int8)
 
 
-def _again(question: Question, codes: Codes, parts: Parts, params: Mapping[str, Any]) -> Decide:
-    made: list[Any] = []
-
+def _served(
+    question: Question, codes: Codes, models: Sequence[Shares], params: Mapping[str, Any]
+) -> Decide:
     def decide(X: pd.DataFrame) -> NDArray[np.integer]:
-        if not made:
-            made.append(_fitted(parts, parts.everything, params, question.seed))
-        return _decided(made[0], params, codes.matrix(X), question.cells_of(X))
+        return _decided(mean_of(models, codes.matrix(X)), params, question.cells_of(X))
 
     return decide
 

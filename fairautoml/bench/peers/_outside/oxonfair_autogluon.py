@@ -24,6 +24,8 @@ METRICS = {
 }
 HYPERPARAMETERS: dict[str, dict[str, Any]] = {"GBM": {}, "XGB": {}, "RF": {}, "XT": {}, "LR": {}}
 STRICTER = (1.0, 0.8, 0.6, 0.4, 0.2)
+LOOSER = (0.1, 0.2)
+"""Gaps beyond the limit that are offered too, for the front."""
 
 
 def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
@@ -53,9 +55,10 @@ def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[st
     )
     rows = _with_groups(X, cells).assign(**{Y: y}).iloc[held]
     offers = []
-    for share in STRICTER:
+    gaps = [share * asked["limit"] for share in STRICTER]
+    for gap in (*gaps, *(gap for gap in LOOSER if gap > asked["limit"])):
         rule = oxonfair.FairPredictor(predictor, rows, groups=CELL)
-        rule.fit(group_metrics.accuracy, METRICS[asked["metric"]], share * asked["limit"])
+        rule.fit(group_metrics.accuracy, METRICS[asked["metric"]], gap)
         offers.append(
             {
                 "learner": f"autogluon {predictor.model_best}",

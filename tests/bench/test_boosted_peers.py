@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml.bench.peers import Question
+from fairautoml.bench.peers._boosted import (
+    FEW_ROWS,
+    HELD,
+    Codes,
+    lightgbm_of,
+    parts_of,
+    random_search,
+)
+from fairautoml.bench.peers._choosing import Seen, at_gaps, offer
+from fairautoml.data.groups import fit_groups
+from fairautoml.metrics import Constraint
+
+
+def asked(n_rows):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"group": rng.choice(["a", "b"], n_rows), "x": rng.random(n_rows)})
+    schema, _ = fit_groups(table[["group"]], n_rows=n_rows)
+    return Question(
+        X=table,
+        y=(table["x"] > 0.5).to_numpy(dtype=np.int8),
+        groups=schema,
+        constraints=(Constraint.parse("demographic_parity_difference<=0.05"),),
+        seconds=None,
+        n_trials=2,
+        seed=0,
+    )
+
+
+def test_few_rows_are_compared_on_folds_and_many_on_a_quarter():
+    few, many = (asked(n) for n in (300, FEW_ROWS))
+    folds, quarter = (parts_of(one, Codes(one.X)) for one in (few, many))
+    assert sorted(folds.compared.tolist()) == list(range(300))
+    assert len(quarter.splits) == 1
+    assert len(quarter.compared) == pytest.approx(HELD * FEW_ROWS, abs=4)
+    for parts in (folds, quarter):
+        for learned, held in parts.splits:
+            assert not set(learned.tolist()) & set(held.tolist())
+            assert len(learned) + len(held) == len(parts.y)
+
+
+def test_what_was_compared_is_served_and_nothing_is_trained_again():
+    question, trained = asked(300), []
+
+    def train(parts, rows, rng):
+        cut = len(trained) % 2  # every second model accepts everybody
+        trained.append(len(rows))
+        return [lambda X: (X[:, 1] > 0.5 * cut).astype(float)]
+
+    answer = random_search(question, Codes(question.X), train, learner="rule")
+    assert len(trained) == 2 * 5
+    first, second = answer.offers
+    decided = [one.decide(question.X).mean() for one in (first, second)]
+    assert len(trained) == 2 * 5
+    # Of five models three accept everybody in the first trial, and two in the second one.
+    assert decided[0] == 1.0
+    assert decided[1] == pytest.approx(question.y.mean())
+
+
+def test_lightgbm_is_told_which_columns_are_categories():
+    table = pd.DataFrame({"x": np.arange(400.0), "kind": ["p", "q", "r", "s"] * 100})
+    codes = Codes(table)
+    y = table["kind"].isin(["p", "r"]).to_numpy().astype(int)
+    model = lightgbm_of(codes, {"n_estimators": 1, "min_child_samples": 5})
+    model.fit(codes.matrix(table), y)
+    assert "==" in {
+        node["decision_type"] for node in _splits(model.booster_.dump_model()["tree_info"])
+    }
+
+
+def _splits(trees):
+    waiting = [tree["tree_structure"] for tree in trees]
+    while waiting:
+        node = waiting.pop()
+        if "decision_type" in node:
+            yield node
+            waiting += [node["left_child"], node["right_child"]]
+
+
+def test_the_points_of_a_front_are_what_would_be_chosen_for_each_gap():
+    question = asked(400)
+    by_group = [np.flatnonzero(question.cells == cell) for cell in (0, 1)]
+
+    def offered(gap):
+        """Everybody of one group right, so many of the other one wrong."""
+        decisions = question.y.copy()
+        wrong = by_group[0][question.y[by_group[0]] == 0][: round(gap * len(by_group[0]))]
+        decisions[wrong] = 1
+        seen = Seen(y=decisions, cells=question.cells, decisions=decisions)
+        return offer(question, seen, lambda X: decisions, learner="rule", seconds=1.0)
+
+    offers = [offered(gap) for gap in (0.0, 0.002, 0.1)]
+    # All score the same on their own rows: the first of the least gap is chosen for every gap.
+    assert len(at_gaps(offers)) <= 2
+    assert at_gaps(()) == ()
