@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.peers import Question
+from fairautoml.bench.peers import Offer, Question
 from fairautoml.bench.peers._boosted import (
     FEW_ROWS,
     HELD,
@@ -11,7 +11,7 @@ from fairautoml.bench.peers._boosted import (
     parts_of,
     random_search,
 )
-from fairautoml.bench.peers._choosing import Seen, at_gaps, offer
+from fairautoml.bench.peers._choosing import at_gaps
 from fairautoml.data.groups import fit_groups
 from fairautoml.metrics import Constraint
 
@@ -82,18 +82,12 @@ def _splits(trees):
 
 
 def test_the_points_of_a_front_are_what_would_be_chosen_for_each_gap():
-    question = asked(400)
-    by_group = [np.flatnonzero(question.cells == cell) for cell in (0, 1)]
-
-    def offered(gap):
-        """Everybody of one group right, so many of the other one wrong."""
-        decisions = question.y.copy()
-        wrong = by_group[0][question.y[by_group[0]] == 0][: round(gap * len(by_group[0]))]
-        decisions[wrong] = 1
-        seen = Seen(y=decisions, cells=question.cells, decisions=decisions)
-        return offer(question, seen, lambda X: decisions, learner="rule", seconds=1.0)
-
-    offers = [offered(gap) for gap in (0.0, 0.002, 0.1)]
-    # All score the same on their own rows: the first of the least gap is chosen for every gap.
-    assert len(at_gaps(offers)) <= 2
+    front = [
+        Offer(
+            decide=lambda X: np.zeros(len(X)), learner="rule", score=score, gap=gap,
+            feasible=True, seconds=1.0,
+        )
+        for score, gap in ((0.7, 0.005), (0.8, 0.025), (0.81, 0.035), (0.82, 0.038), (0.9, 0.12))
+    ]  # fmt: skip
+    assert [one.score for one in at_gaps(front)] == [0.7, 0.8, 0.82, 0.9]
     assert at_gaps(()) == ()
