@@ -161,10 +161,22 @@ def our_variant(cells: pd.DataFrame) -> str | None:
     cells : DataFrame
         With ``variant``, and ``system`` for those of other systems.
     """
-    if "system" not in cells:
+    if "system" not in cells or cells["system"].isna().all():
         return None
-    own = cells[cells["system"].isna() & (cells["outcome"] == "done")]
-    return None if own.empty or cells["system"].isna().all() else str(own["variant"].iloc[0])
+    return next(iter(our_variants(cells)), None)
+
+
+def our_variants(cells: pd.DataFrame) -> list[str]:
+    """Return all variants of this library that have answered; a run that failed names no system.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As in ``our_variant``.
+    """
+    done = cells[cells["outcome"] == "done"]
+    own = done if "system" not in done else done[done["system"].isna()]
+    return [str(name) for name in own["variant"].drop_duplicates()]
 
 
 def versus(cells: pd.DataFrame) -> pd.DataFrame:
@@ -187,8 +199,7 @@ def versus(cells: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["reference", "variant", "difference", "low", "high"])
     blocks = complete_blocks(cells, strict_fair_accuracy(cells))
     budget = numbers(cells, "search.time_budget").groupby(cells["variant"]).max()
-    own = cells.loc[cells["system"].isna(), "variant"].drop_duplicates()
-    smaller = [name for name in own if budget[name] < budget[ours]]
+    smaller = [name for name in our_variants(cells) if budget[name] < budget[ours]]
     parts = []
     for reference in (ours, *smaller):
         apart = blocks.sub(blocks[reference], axis=0)

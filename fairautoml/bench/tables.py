@@ -18,6 +18,7 @@ from fairautoml.bench.claims import claim_of
 from fairautoml.bench.leagues import LEAGUES, leagues
 from fairautoml.bench.measures import critical_difference, with_margin_rows
 from fairautoml.bench.ranks import MEANS, ranks, versus
+from fairautoml.bench.volumes import volumes
 from fairautoml.data.files import write_csv
 
 SHOWN = (
@@ -33,7 +34,7 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
 
     With variants there are ``ranks.csv`` and ``leagues.csv`` too, and with other systems
-    ``versus.csv``.
+    ``versus.csv`` and, where they give fronts, ``volumes.csv``.
 
     Parameters
     ----------
@@ -67,9 +68,12 @@ def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
         write_csv(within, folder / "leagues.csv")
         if not apart.empty:
             write_csv(apart, folder / "versus.csv")
+        fronts = volumes(both)
+        if not fronts.empty:
+            write_csv(fronts, folder / "volumes.csv")
         text = (
             f"{ranks_page(table)}{_told_apart(table)}{_versus_page(apart, table)}"
-            f"{_leagues_page(within)}\n{text}"
+            f"{_volumes_page(fronts)}{_leagues_page(within)}\n{text}"
         )
     write_text(folder / "summary.md", f"{text}\n{_again(cells, folder)}")
 
@@ -219,6 +223,26 @@ def _versus_page(apart: pd.DataFrame, table: pd.DataFrame) -> str:
         )
         more = []
     return text
+
+
+def _volumes_page(table: pd.DataFrame) -> str:
+    """Return our fronts against the best others as Markdown, nothing without other systems."""
+    if table.empty:
+        return ""
+    rows = [
+        [
+            str(row["table"]),
+            f"{row['hypervolume']:.4f}",
+            f"{row['other_hypervolume']:.4f} ({row['other']})",
+        ]
+        for _, row in table.iterrows()
+    ]
+    header = ["table", str(table["variant"].iloc[0]), "largest of another system"]
+    n_first = int(table["ours_first"].sum())
+    return (
+        f"\nHypervolume of the front, ours the largest on {n_first} of {len(table)} tables:\n\n"
+        f"{_markdown(header, rows)}"
+    )
 
 
 def _leagues_page(table: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from fairautoml.bench.ranks import ranks, strict_fair_accuracy, versus
 from fairautoml.bench.tables import ranks_page
+from fairautoml.bench.volumes import volumes
 
 
 def cell(question, variant, seed, accuracy, excess=-0.01, *, outcome="done", status="feasible"):
@@ -199,3 +200,29 @@ def test_two_questions_about_one_table_are_no_more_evidence_than_one():
     assert repeated["questions"].tolist() == [12, 12]
     for name in ("rank", "rank_low", "rank_high"):
         assert repeated[name].tolist() == pytest.approx(found[name].tolist())
+
+
+def test_our_front_is_set_against_the_best_other_one_table_by_table():
+    def fronted(question, variant, accuracy, system=None):
+        front = {"holdout_front": f"[[{accuracy}, 0.0]]", "system": system}
+        return cell(question, variant, 0, accuracy) | front | {"dataset": question[0]}
+
+    cells = [
+        fronted("t_dp", "ours", 0.8),
+        fronted("t_eo", "ours", 0.9),
+        fronted("t_dp", "ours_small", 0.99),
+        fronted("t_eo", "ours_small", 0.99),
+        fronted("t_dp", "p", 0.7, "p"),
+        fronted("t_eo", "p", 0.9, "p"),
+        fronted("t_dp", "r", 0.75, "r"),
+        fronted("t_eo", "r", 0.75, "r"),
+        fronted("u", "ours", 0.7),
+        fronted("u", "p", 0.8, "p"),
+        cell("u", "r", 0, 0.9, outcome="failed"),
+    ]
+    found = volumes(pd.DataFrame(cells)).set_index("table")
+    assert found["other"].to_dict() == {"t": "p", "u": "p"}
+    assert found["ours_first"].tolist() == [True, False]
+    assert found.loc["t", "hypervolume"] == pytest.approx(0.25)
+    assert found.loc["t", "other_hypervolume"] == pytest.approx(0.2)
+    assert volumes(pd.DataFrame(cells).drop(columns="system")).empty
