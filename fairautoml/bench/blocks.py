@@ -85,7 +85,7 @@ def interval_of_mean(blocks: pd.DataFrame, tables: "pd.Series[str]") -> NDArray[
     """
     clusters: dict[str, list[NDArray[np.float64]]] = {}
     for question, own in blocks.groupby(level="question", sort=False):
-        clusters.setdefault(tables[question], []).append(own.to_numpy())
+        clusters.setdefault(tables[str(question)], []).append(own.to_numpy())
     if not clusters:
         return np.full((2, blocks.shape[1]), np.nan)
     rng = np.random.default_rng(0)

@@ -31,8 +31,8 @@ def volumes(cells: pd.DataFrame) -> pd.DataFrame:
         others = means.drop(labels=our_variants(cells), errors="ignore").dropna()
         if ours is None or others.empty or pd.isna(means.get(ours)):
             continue
-        best = others.idxmax()
-        found.append((table, ours, means[ours], best, others[best], means[ours] >= others[best]))
+        best, most = str(others.idxmax()), float(others.max())
+        found.append((table, ours, means[ours], best, most, means[ours] >= most))
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 

@@ -200,7 +200,7 @@ def _with_categories(positions: tuple[int, ...]) -> type[LGBMClassifier]:
     """Return LightGBM's classifier for callers that cannot name categories as they fit."""
 
     def fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        named = list(positions) if positions else "auto"
+        named = list(positions)
         return LGBMClassifier.fit(self, X, y, sample_weight, categorical_feature=named)
 
     return type("LGBMClassifier", (LGBMClassifier,), {"fit": fit})

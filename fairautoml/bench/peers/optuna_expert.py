@@ -6,7 +6,6 @@ the rows, or on folds where they are few; the models that were judged are served
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +88,11 @@ def _fitted(
     weight = 1.0 + params["reweighing"] * (_reweighed(parts.y[rows], parts.cells[rows]) - 1.0)
     model = lightgbm_of(codes, {**params["lightgbm"], "random_state": seed})
     booster = model.fit(parts.X[rows], parts.y[rows], sample_weight=weight).booster_
-    return partial(booster.predict, num_threads=1)
+
+    def shares(X: NDArray[np.float64]) -> NDArray[np.floating]:
+        return np.asarray(booster.predict(X, num_threads=1))
+
+    return shares
 
 
 def _reweighed(y: NDArray[np.int8], cells: NDArray[np.int32]) -> NDArray[np.float64]:
