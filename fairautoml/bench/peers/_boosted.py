@@ -144,10 +144,8 @@ class Parts:
         return np.concatenate(said)
 
 
-def parts_of(question: Question, codes: Codes) -> Parts:
+def parts_of(question: Question, codes: Codes, *, folds: bool) -> Parts:
     """Return the rows and how they are split, the same share of every label and group.
-
-    As somebody careful would: where a quarter of the rows is too few to compare models on, folds.
 
     Parameters
     ----------
@@ -155,9 +153,12 @@ def parts_of(question: Question, codes: Codes) -> Parts:
         The table.
     codes : Codes
         How its categories are numbered.
+    folds : bool
+        Whether few rows are split into folds, as somebody careful would who has the time: a
+        quarter of them is too few to compare models on.
     """
     y, cells = question.y, question.cells
-    if len(y) < FEW_ROWS:
+    if folds and len(y) < FEW_ROWS:
         fold = stratified_folds(y, cells, N_FOLDS, question.seed)
         splits = [
             (np.flatnonzero(fold != at), np.flatnonzero(fold == at)) for at in range(N_FOLDS)
@@ -240,7 +241,13 @@ def at_half(shares: NDArray[np.float64]) -> NDArray[np.int8]:
 
 
 def random_search(
-    question: Question, codes: Codes, train: Train, *, learner: str, cut: Cut = at_half
+    question: Question,
+    codes: Codes,
+    train: Train,
+    *,
+    learner: str,
+    cut: Cut = at_half,
+    folds: bool = True,
 ) -> Answer:
     """Return the best feasible of random trials.
 
@@ -256,9 +263,11 @@ def random_search(
         What is trained.
     cut : callable
         From the mean of the models of a trial to decisions.
+    folds : bool
+        As ``parts_of`` takes it.
     """
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
-    parts = parts_of(question, codes)
+    parts = parts_of(question, codes, folds=folds)
     offers: list[Offer] = []
     number = 0
     for number in clock.trials():

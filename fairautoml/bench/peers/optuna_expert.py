@@ -39,7 +39,7 @@ def ask(question: Question) -> Answer:
     """
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     codes = Codes(question.X)
-    parts = parts_of(question, codes)
+    parts = parts_of(question, codes, folds=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=question.seed)
