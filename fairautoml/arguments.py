@@ -100,7 +100,8 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class")
-    add("--holdout", type=_share, help="share of rows set aside and judged at the end")
+    end = "share of rows set aside and judged at the end; with --split time the last ones"
+    add("--holdout", type=_share, help=end)
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:

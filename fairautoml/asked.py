@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from fairautoml.certification.rendering import REASONS
 from fairautoml.certifying import RowPlan, row_plan
 from fairautoml.data._align import Inputs
 from fairautoml.data.derive import parse_bins
+from fairautoml.data.files import write_whole
 from fairautoml.data.roles import Roles
 from fairautoml.data.target import AskedTask
 from fairautoml.exceptions import (
@@ -62,7 +62,7 @@ class TableRequest:
     rows : int or None
         How many rows are drawn; None, or more than there are = all.
     holdout : float or None
-        Share of the rows to set aside, in (0, 1).
+        Share of the rows to set aside, in (0, 1): the last ones where ``time`` says when.
     positive : str or None
         Label of the positive class as it was written.
     seed : int
@@ -175,11 +175,8 @@ class TableRequest:
             "time": self.time,
             "sha256": file_hash(file) if file.is_file() else None,
         }
-        target = Path(folder) / SOURCE_FILE
-        partial = target.with_name(f".{SOURCE_FILE}.{os.getpid()}.tmp")
         text = json.dumps(content, indent=1, sort_keys=True)
-        partial.write_text(f"{text}\n", encoding="utf-8")
-        partial.replace(target)
+        write_whole(f"{text}\n", Path(folder) / SOURCE_FILE)
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
