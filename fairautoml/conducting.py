@@ -124,6 +124,8 @@ class Conducted(Served, Shown):
     def _dataset(self, division: Division, options: BorderOptions) -> Dataset:
         """Read the search rows; nothing is learnt from the others."""
         rows = division.inputs
+        # New rows may have these columns too: they were there at fit, and were no features.
+        options = replace(options, drop=(*options.drop, *division.ids))
         dataset = build_dataset(
             rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
         )

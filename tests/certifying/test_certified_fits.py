@@ -275,6 +275,25 @@ def test_the_run_folder_holds_the_certificate(tmp_path):
     assert model_hash(loaded.model_) == model.certificate_.model
 
 
+@pytest.mark.parametrize("certify", [0.3, False], ids=["rows are set aside", "all rows train"])
+@pytest.mark.parametrize(
+    ("column", "asked"), [("person", {}), ("day", {"split": "time"})], ids=["groups", "time"]
+)
+def test_the_table_of_fit_is_judged_in_silence_although_a_column_is_no_feature(
+    column, asked, certify
+):
+    X, y, group = people(400)
+    X = X.assign(**{column: np.arange(400) // 2})
+    named = {"groups" if column == "person" else "time": column}
+    model = quick(certify=certify, **asked).fit(X, y, group, **named)
+    assert model.evaluate(X, y, group)["n_rows"] == 400
+    assert list(model.feature_names_in_) == ["x", "z", column]
+    assert model.n_features_in_ == 3
+    assert column not in model.model_.schema.names
+    # Later people may have no such column.
+    assert (model.predict(X) == model.predict(X.drop(columns=column))).all()
+
+
 @pytest.mark.parametrize(
     "learner", ["lightgbm", "xgboost", "hist_gradient_boosting", "random_forest", "extra_trees"]
 )
