@@ -273,8 +273,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Memory that one trial may take, MiB, besides the table itself; None = a fair share of what
         the machine has to give.
     n_jobs : int or None, default=None
-        Trials at the same time, one thread each; -1 = one per core; None = 1, or all threads of a
-        cluster.
+        Trials at the same time, one thread each; -1 = one per core of this machine; None = 1, or
+        all threads of a cluster.
     n_folds : int, default=5
         Cross-validation folds.
     pos_label : label or None, default=None
