@@ -291,7 +291,8 @@ def test_the_table_of_fit_is_judged_in_silence_although_a_column_is_no_feature(
     assert model.n_features_in_ == 3
     assert column not in model.model_.schema.names
     # Later people may have no such column.
-    assert (model.predict(X) == model.predict(X.drop(columns=column))).all()
+    without = X.drop(columns=column)
+    assert (model.predict(X, group) == model.predict(without, group)).all()
 
 
 @pytest.mark.parametrize(
