@@ -252,8 +252,15 @@ def _divided(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division
     """Set rows aside, with a ledger that can be written before anything is trained."""
     begun = time.monotonic()
     division = set_aside(inputs, wishes, options)
-    if division.vault is not None:
-        division.vault.ledger(wishes.certificate)
+    if division.vault is not None and not division.vault.answers(wishes.certificate):
+        msg = (
+            f"{division.vault.n_rows} rows are set aside for a certificate that they cannot give: "
+            "rows of this table were opened before, so it will be INCONCLUSIVE (rows_spent). Give "
+            "certify=False (--certify no), so that all rows train, or rows that nobody opened. "
+            "Fits that are to share them say so from the first on: openings='ledger' "
+            "(--openings ledger)"
+        )
+        warnings.warn(msg, DegradedWarning, stacklevel=5)
     return replace(division, seconds=time.monotonic() - begun)
 
 

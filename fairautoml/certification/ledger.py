@@ -281,6 +281,22 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             return _history(entries, keys).spent
 
+    def answers(self, keys: NDArray[np.uint64], mode: Openings) -> bool:
+        """Whether something may still be certified with the rows; nothing is opened.
+
+        Not where they overlap with others that were opened and have no level left. For rows that
+        were answered before the same question would have its answer again.
+
+        Parameters
+        ----------
+        keys, mode
+            As in ``open``.
+        """
+        with self._chain.locked() as (_, entries):
+            history = _history(entries, keys)
+            single = mode is Openings.SINGLE and len(history.openings) > 0
+            return not (history.spent or single) or bool(_answers(history, entries, keys))
+
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the opening with this hash as it was written, None if there is none."""
         with self._chain.locked() as (_, entries):
@@ -304,15 +320,14 @@ def _answered(
     history: _History, entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]
 ) -> Entry | None:
     """Return the opening at which the same question got its answer, None without one."""
-    answers = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
-    same = (
-        entry
-        for entry in history.openings
-        if entry.seal in answers
-        and entry.content["hashes"] == dict(hashes)
-        and np.array_equal(_keys(entry), keys)
-    )
-    return next(same, None)
+    found = _answers(history, entries, keys)
+    return next((entry for entry in found if entry.content["hashes"] == dict(hashes)), None)
+
+
+def _answers(history: _History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
+    """Return the openings of exactly these rows that have a verdict."""
+    told = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
+    return [e for e in history.openings if e.seal in told and np.array_equal(_keys(e), keys)]
 
 
 def _keys(opening: Entry) -> NDArray[np.uint64]:

@@ -144,6 +144,17 @@ class Vault:
             self._ledger = ledger
         return self._ledger
 
+    def answers(self, wishes: CertificateWishes) -> bool:
+        """Whether something may still be certified with the rows.
+
+        Parameters
+        ----------
+        wishes : CertificateWishes
+            As in ``ledger``.
+        """
+        ledger = self.ledger(wishes)
+        return ledger.answers(self.keys(ledger.salt), wishes.openings)
+
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
         """Return features, cells and labels, read as the search rows were."""
         matrix, cells = read_new_rows(

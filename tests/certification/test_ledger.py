@@ -82,6 +82,22 @@ def test_a_question_that_was_answered_is_no_further_opening(ledger):
     assert opened(ledger, keys(0, 49), Openings.SINGLE).spent
 
 
+def test_it_is_known_before_an_opening_whether_it_can_have_an_answer(ledger):
+    rows, single, several = keys(0, 50), Openings.SINGLE, Openings.LEDGER
+    assert ledger.answers(rows, single)
+    first = opened(ledger, rows, single)
+    assert not ledger.answers(rows, single)
+    ledger.record(first, Verdict.INCONCLUSIVE)
+    # The same question has its answer again; other rows of the table have none.
+    assert ledger.answers(rows, single)
+    assert not ledger.answers(keys(49, 60), single)
+    assert ledger.answers(keys(60, 70), single)
+    begun = opened(ledger, keys(60, 70), several)
+    assert ledger.answers(keys(60, 75), several)
+    ledger.record(begun, Verdict.CERTIFIED)
+    assert not ledger.answers(keys(60, 75), several)
+
+
 def test_an_opening_without_an_answer_is_not_asked_again(ledger):
     rows = keys(0, 50)
     opened(ledger, rows, Openings.SINGLE)
