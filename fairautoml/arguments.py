@@ -32,6 +32,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(unseen_group="error")
     guess = "column that guesses a group nobody recorded: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
+    infinite = "infinite features: refused (default), or taken for missing"
+    add("--on-nonfinite", choices=["error", "impute"], default="error", help=infinite)
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
     add("--randomized", action="store_true", help="allow rules that decide at random")
     add("--refit", action="store_true", help="serve one model trained on all rows")
@@ -94,6 +96,8 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     policy = "missing sensitive values: refused (default), a group, or in no group"
     add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
     parser.set_defaults(sensitive_missing="error")
+    most = "most groups of one sensitive column (default: 50)"
+    add("--max-groups", type=count, default=50, metavar="N", help=most)
     add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")

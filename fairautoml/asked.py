@@ -29,6 +29,9 @@ from fairautoml.store.run_folder import file_hash, read_json
 if TYPE_CHECKING:
     from fairautoml.run import Progress
 
+NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
+"""What a run folder keeps of a request besides the table and its roles."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tables:
@@ -167,12 +170,7 @@ class TableRequest:
         content = {
             **asdict(source.roles),
             "data": str(file.resolve()) if file.exists() else self.data,
-            "rows": self.rows,
-            "holdout": self.holdout,
-            "positive": self.positive,
-            "seed": self.seed,
-            "groups": self.groups,
-            "time": self.time,
+            **{name: getattr(self, name) for name in NOTED},
             "sha256": file_hash(file) if file.is_file() else None,
         }
         text = json.dumps(content, indent=1, sort_keys=True)
@@ -315,6 +313,8 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
         mitigators=arguments.mitigator,
         sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
         sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
+        on_nonfinite=arguments.on_nonfinite,
         unseen_group=arguments.unseen_group,
         sensitive_at_predict=not arguments.blind,
         randomized=arguments.randomized,
@@ -385,6 +385,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
         random_state=arguments.seed,
         sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
         sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
     )
     request = request_of(arguments)
     tables = request.open()

@@ -562,6 +562,17 @@ def test_how_trials_are_run_is_passed_on():
     assert given.storage == "postgresql://host/db"
 
 
+def test_the_ways_out_of_many_groups_and_of_infinite_features_are_options_too(people, tmp_path):
+    table = pd.read_csv(people / "people.csv")
+    table["town"], table.loc[0, "income"] = np.arange(len(table)) % 60, np.inf
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), *FIT, "--sensitive", "town", "--json"]
+    command = [*command, "--constraint", "demographic_parity_difference[sex]<=0.3"]
+    assert main(command) == 3
+    assert main([*command, "--max-groups", "60"]) == 3
+    assert main([*command, "--max-groups", "60", "--on-nonfinite", "impute"]) in {0, 4}
+
+
 def test_an_unknown_allocator_is_a_usage_error_with_the_nearest_name(people, capsys):
     assert main(["fit", str(people / "people.csv"), *FIT, "--allocator", "flatt"]) == 2
     assert "did you mean flat" in capsys.readouterr().err
