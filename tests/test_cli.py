@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import load_run
+from fairautoml import FairAutoML, load_run
 from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.cli import _parser, main
 from fairautoml.data import load
+from fairautoml.exceptions import DegradedWarning
 from fairautoml.store import RunFolder
 from fairautoml.store.run_folder import read_model
 
@@ -495,6 +496,16 @@ def test_a_place_that_cannot_be_written_to_is_a_storage_error(people, tmp_path, 
 def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
     assert main(["leaderboard", str(tmp_path)]) == 8
     assert "is no finished run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shown", ["table", "json", "csv"])
+def test_a_run_of_one_class_has_no_leaderboard_to_show(people, tmp_path, capsys, shown):
+    run, table = tmp_path / "run", pd.read_csv(people / "people.csv").head(50)
+    model = FairAutoML(on_degenerate="constant", run_dir=run)
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model.fit(table.drop(columns="repaid"), np.ones(50))
+    assert main(["leaderboard", str(run), "--format", shown]) == 3
+    assert "y had one class only, so nothing was searched" in capsys.readouterr().err
 
 
 def test_a_damaged_model_is_a_storage_error(people, tmp_path, capsys):
