@@ -317,7 +317,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     leaderboard_ : DataFrame
         One row per classifier: the served one, then the others, best first.
     pareto_front_ : DataFrame
-        The rows that no other beats in objective and gap, fairest first.
+        The rows that no other beats in objective and largest excess over a limit, fairest first.
     trials_ : DataFrame
         One row per trial with its status; failures say why.
     best_entry_ : Entry
