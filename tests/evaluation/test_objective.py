@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation import objective
+from fairautoml.evaluation import objective as module
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import LONGEST_ERROR, Objective, refit
 from fairautoml.execution import EXECUTORS, Limits
@@ -37,10 +37,10 @@ N_ROWS = 90
 
 @pytest.mark.parametrize(("system", "counted"), [("linux", 3 * 1024), ("darwin", 3 * 1024**2)])
 def test_memory_is_in_mebibytes_whatever_the_system_counts_in(system, counted, monkeypatch):
-    monkeypatch.setattr(objective.sys, "platform", system)
+    monkeypatch.setattr(module.sys, "platform", system)
     used = SimpleNamespace(ru_maxrss=counted)
-    monkeypatch.setattr(objective.resource, "getrusage", lambda _: used)
-    assert objective._peak_mb() == 3.0
+    monkeypatch.setattr(module.resource, "getrusage", lambda _: used)
+    assert module._peak_mb() == 3.0
 
 
 @pytest.fixture
