@@ -28,6 +28,14 @@ class Openings(StrEnum):
     LEDGER = "ledger"
 
 
+class Prospect(StrEnum):
+    """What rows may still give: a new answer, only that to the same question again, or none."""
+
+    NEW = "new"
+    SAME = "same"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """Leave to read certification rows once.
@@ -281,11 +289,8 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             return _history(entries, keys).spent
 
-    def answers(self, keys: NDArray[np.uint64], mode: Openings) -> bool:
-        """Whether something may still be certified with the rows; nothing is opened.
-
-        Not where they overlap with others that were opened and have no level left. For rows that
-        were answered before the same question would have its answer again.
+    def prospect(self, keys: NDArray[np.uint64], mode: Openings) -> Prospect:
+        """Return what an opening of the rows could give; nothing is opened.
 
         Parameters
         ----------
@@ -295,7 +300,9 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             history = _history(entries, keys)
             single = mode is Openings.SINGLE and len(history.openings) > 0
-            return not (history.spent or single) or bool(_answers(history, entries, keys))
+            if not history.spent and not single:
+                return Prospect.NEW
+            return Prospect.SAME if _answers(history, entries, keys) else Prospect.NONE
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the opening with this hash as it was written, None if there is none."""

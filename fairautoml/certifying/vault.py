@@ -14,6 +14,7 @@ from fairautoml.certification import (
     Evidence,
     Floor,
     Ledger,
+    Prospect,
     Rows,
     claim_from_counts,
     claim_from_rows,
@@ -144,8 +145,8 @@ class Vault:
             self._ledger = ledger
         return self._ledger
 
-    def answers(self, wishes: CertificateWishes) -> bool:
-        """Whether something may still be certified with the rows.
+    def prospect(self, wishes: CertificateWishes) -> Prospect:
+        """Return what the rows may still give.
 
         Parameters
         ----------
@@ -153,7 +154,7 @@ class Vault:
             As in ``ledger``.
         """
         ledger = self.ledger(wishes)
-        return ledger.answers(self.keys(ledger.salt), wishes.openings)
+        return ledger.prospect(self.keys(ledger.salt), wishes.openings)
 
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
         """Return features, cells and labels, read as the search rows were."""

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification import Ledger, Openings, Verdict, level_of, row_keys
+from fairautoml.certification import Ledger, Openings, Prospect, Verdict, level_of, row_keys
 from fairautoml.exceptions import InputError, StorageCorruptError
 
 HASHES = {"candidates": "c" * 64, "claims": "d" * 64}
@@ -82,20 +82,19 @@ def test_a_question_that_was_answered_is_no_further_opening(ledger):
     assert opened(ledger, keys(0, 49), Openings.SINGLE).spent
 
 
-def test_it_is_known_before_an_opening_whether_it_can_have_an_answer(ledger):
+def test_it_is_known_before_an_opening_what_it_can_give(ledger):
     rows, single, several = keys(0, 50), Openings.SINGLE, Openings.LEDGER
-    assert ledger.answers(rows, single)
+    assert ledger.prospect(rows, single) == Prospect.NEW
     first = opened(ledger, rows, single)
-    assert not ledger.answers(rows, single)
+    assert ledger.prospect(rows, single) == Prospect.NONE
     ledger.record(first, Verdict.INCONCLUSIVE)
-    # The same question has its answer again; other rows of the table have none.
-    assert ledger.answers(rows, single)
-    assert not ledger.answers(keys(49, 60), single)
-    assert ledger.answers(keys(60, 70), single)
+    assert ledger.prospect(rows, single) == Prospect.SAME
+    assert ledger.prospect(keys(49, 60), single) == Prospect.NONE
+    assert ledger.prospect(keys(60, 70), single) == Prospect.NEW
     begun = opened(ledger, keys(60, 70), several)
-    assert ledger.answers(keys(60, 75), several)
+    assert ledger.prospect(keys(60, 75), several) == Prospect.NEW
     ledger.record(begun, Verdict.CERTIFIED)
-    assert not ledger.answers(keys(60, 75), several)
+    assert ledger.prospect(keys(60, 75), several) == Prospect.NONE
 
 
 def test_an_opening_without_an_answer_is_not_asked_again(ledger):

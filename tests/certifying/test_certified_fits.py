@@ -109,9 +109,17 @@ def test_other_rows_of_the_same_table_were_spent_by_the_first_fit(tmp_path):
 def test_before_the_first_trial_it_is_said_that_spent_rows_are_set_aside_in_vain():
     certified()
     trials = []
-    with pytest.raises(DegradedWarning, match=r"^\d+ rows are set aside .* they cannot give"):
+    with pytest.raises(DegradedWarning, match=r"^\d+ rows are set aside .* they can hardly"):
         certified(random_state=1, on_progress=trials.append)
     assert trials == []
+
+
+def test_the_same_seed_with_seconds_is_told_that_only_the_same_candidates_have_an_answer():
+    certified()
+    with pytest.raises(
+        DegradedWarning, match=r"rows_spent\), unless .* of then\. Give"
+    ):
+        certified(time_budget=20)
 
 
 def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
