@@ -116,9 +116,7 @@ def test_before_the_first_trial_it_is_said_that_spent_rows_are_set_aside_in_vain
 
 def test_the_same_seed_with_seconds_is_told_that_only_the_same_candidates_have_an_answer():
     certified()
-    with pytest.raises(
-        DegradedWarning, match=r"rows_spent\), unless .* of then\. Give"
-    ):
+    with pytest.raises(DegradedWarning, match=r"rows_spent\), unless .* of then\. Give"):
         certified(time_budget=20)
 
 
