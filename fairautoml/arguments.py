@@ -32,6 +32,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(unseen_group="error")
     guess = "column that guesses a group nobody recorded: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
+    infinite = "infinite features: refused (default), or taken for missing"
+    add("--on-nonfinite", choices=["error", "impute"], default="error", help=infinite)
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
     add("--randomized", action="store_true", help="allow rules that decide at random")
     add("--refit", action="store_true", help="serve one model trained on all rows")
@@ -94,13 +96,16 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     policy = "missing sensitive values: refused (default), a group, or in no group"
     add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
     parser.set_defaults(sensitive_missing="error")
+    most = "most groups of one sensitive column (default: 50)"
+    add("--max-groups", type=count, default=50, metavar="N", help=most)
     add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class")
-    add("--holdout", type=_share, help="share of rows set aside and judged at the end")
+    end = "share of rows set aside and judged at the end; with --split time the last ones"
+    add("--holdout", type=_share, help=end)
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +119,8 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
     budget_arguments(parser, "(default: fit 60, demo 30)")
-    add("--jobs", type=_jobs, default=1, metavar="N", help="trials at a time; -1 = all cores")
+    many = "trials at a time (default: 1, or all threads of a cluster); -1 = all cores here"
+    add("--jobs", type=_jobs, metavar="N", help=many)
     add("--strategy", default="auto", help="how the next trial is chosen")
     add("--allocator", default="auto", help="who decides which trial may spend what")
     add("--executor", default="auto", help="where trials run: local, serial, dask")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from fairautoml.certification.rendering import REASONS
 from fairautoml.certifying import RowPlan, row_plan
 from fairautoml.data._align import Inputs
 from fairautoml.data.derive import parse_bins
+from fairautoml.data.files import write_whole
 from fairautoml.data.roles import Roles
 from fairautoml.data.target import AskedTask
 from fairautoml.exceptions import (
@@ -28,6 +28,9 @@ from fairautoml.store.run_folder import file_hash, read_json
 
 if TYPE_CHECKING:
     from fairautoml.run import Progress
+
+NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
+"""What a run folder keeps of a request besides the table and its roles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +65,7 @@ class TableRequest:
     rows : int or None
         How many rows are drawn; None, or more than there are = all.
     holdout : float or None
-        Share of the rows to set aside, in (0, 1).
+        Share of the rows to set aside, in (0, 1): the last ones where ``time`` says when.
     positive : str or None
         Label of the positive class as it was written.
     seed : int
@@ -167,19 +170,11 @@ class TableRequest:
         content = {
             **asdict(source.roles),
             "data": str(file.resolve()) if file.exists() else self.data,
-            "rows": self.rows,
-            "holdout": self.holdout,
-            "positive": self.positive,
-            "seed": self.seed,
-            "groups": self.groups,
-            "time": self.time,
+            **{name: getattr(self, name) for name in NOTED},
             "sha256": file_hash(file) if file.is_file() else None,
         }
-        target = Path(folder) / SOURCE_FILE
-        partial = target.with_name(f".{SOURCE_FILE}.{os.getpid()}.tmp")
         text = json.dumps(content, indent=1, sort_keys=True)
-        partial.write_text(f"{text}\n", encoding="utf-8")
-        partial.replace(target)
+        write_whole(f"{text}\n", Path(folder) / SOURCE_FILE)
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
@@ -318,6 +313,8 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
         mitigators=arguments.mitigator,
         sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
         sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
+        on_nonfinite=arguments.on_nonfinite,
         unseen_group=arguments.unseen_group,
         sensitive_at_predict=not arguments.blind,
         randomized=arguments.randomized,
@@ -388,6 +385,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
         random_state=arguments.seed,
         sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
         sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
     )
     request = request_of(arguments)
     tables = request.open()

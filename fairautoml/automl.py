@@ -273,8 +273,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Memory that one trial may take, MiB, besides the table itself; None = a fair share of what
         the machine has to give.
     n_jobs : int or None, default=None
-        Trials at the same time, one thread each; -1 = one per core; None = 1, or all threads of a
-        cluster.
+        Trials at the same time, one thread each; -1 = one per core of this machine; None = 1, or
+        all threads of a cluster.
     n_folds : int, default=5
         Cross-validation folds.
     pos_label : label or None, default=None
@@ -317,7 +317,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     leaderboard_ : DataFrame
         One row per classifier: the served one, then the others, best first.
     pareto_front_ : DataFrame
-        The rows that no other beats in objective and gap, fairest first.
+        The rows that no other beats in objective and largest excess over a limit, fairest first.
     trials_ : DataFrame
         One row per trial with its status; failures say why.
     best_entry_ : Entry

@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from fairautoml.certification import Certificate, Reason, Verdict
+from fairautoml.certification import Certificate, Prospect, Reason, Verdict
 from fairautoml.certifying import (
     Certified,
     Division,
+    Vault,
     claimed,
     freeze,
     inner_target_of,
@@ -124,6 +125,8 @@ class Conducted(Served, Shown):
     def _dataset(self, division: Division, options: BorderOptions) -> Dataset:
         """Read the search rows; nothing is learnt from the others."""
         rows = division.inputs
+        # New rows may have these columns too: they were there at fit, and were no features.
+        options = replace(options, drop=(*options.drop, *division.ids))
         dataset = build_dataset(
             rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
         )
@@ -251,8 +254,25 @@ def _divided(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division
     begun = time.monotonic()
     division = set_aside(inputs, wishes, options)
     if division.vault is not None:
-        division.vault.ledger(wishes.certificate)
+        _say_spent(division.vault, wishes)
     return replace(division, seconds=time.monotonic() - begun)
+
+
+def _say_spent(vault: Vault, wishes: Wishes) -> None:
+    """Say before the search that rows are set aside in vain; with a ledger that can be written."""
+    prospect = vault.prospect(wishes.certificate)
+    # Of trials alone the same seed makes the same fit, which has its certificate again.
+    again = prospect == Prospect.SAME
+    if prospect == Prospect.NEW or (again and wishes.time_budget is None):
+        return
+    unless = ", unless this search ends with the very candidates of then" if again else ""
+    msg = (
+        f"{vault.n_rows} rows are set aside for a certificate that they can hardly give: rows of "
+        f"this table were opened before, so it will be INCONCLUSIVE (rows_spent){unless}. Give "
+        "certify=False (--certify no), so that all rows train, or rows that nobody opened. Fits "
+        "that are to share them say so from the first on: openings='ledger' (--openings ledger)"
+    )
+    warnings.warn(msg, DegradedWarning, stacklevel=6)
 
 
 def _certified(

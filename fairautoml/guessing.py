@@ -198,6 +198,8 @@ class Guessing:
             )
             excess.append(hidden - constraint.limit if known else None)
         gaps = list(found["gaps"].values())
+        # What is served compares rates by their difference, whose gap is the value itself.
+        found["values"] = dict(found["gaps"])
         return {"gap": _largest(gaps), "excess": _largest(excess), **found}
 
     def said_by(self, rows: Inputs) -> dict[str, Any]:

@@ -68,8 +68,8 @@ def hold_out(
         by = {"--groups": whose, "--time-column": when}
         named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
         raise InputError(
-            f"--holdout {fraction}{named}: there is too little of it for two parts; leave one of "
-            "them out, or give more rows"
+            f"--holdout {fraction}{named}: too few people, or too few different times, for two "
+            "parts; leave one of these options out, or give more rows"
         )
     return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
 

@@ -68,8 +68,9 @@ def judge(
         ``rmse``, ``mae``, ``r2``); ``majority``, the accuracy of giving everybody the commonest
         label, of numbers the root mean squared error of giving everybody the mean; ``gap``, the
         largest over all constraints, and ``excess``, the largest gap minus limit, at most 0 when
-        every constraint is met; ``gaps`` by metric and group system; ``rates`` by group system,
-        group and rate.
+        every constraint is met; by metric and group system ``values``, as the metric has them, and
+        ``gaps``, how far they are from parity (of a ratio one minus it); ``rates`` by group
+        system, group and rate.
     """
     task = _task_of(classes)
     outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
@@ -86,16 +87,19 @@ def judge(
     if groups is None:
         return found
     counts = tally(cells, y, outcome, weights, n_groups=groups.n_cells)
+    values: dict[str, float | None] = {}
     gaps: dict[str, float | None] = {}
     excess: list[float | None] = []
     for target in targets_of(constraints, groups.systems):
         merged = counts.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
         value = target.metric.value(merged)
         gap = value if isinstance(value, Undefined) else target.metric.gap(value)
-        plain = gaps[f"{target.metric.name}[{target.system.name}]"] = _plain(gap)
+        name = f"{target.metric.name}[{target.system.name}]"
+        values[name], plain = _plain(value), _plain(gap)
+        gaps[name] = plain
         excess.append(None if plain is None else plain - target.limit)
     found["gap"], found["excess"] = _largest(list(gaps.values())), _largest(excess)
-    found["gaps"] = gaps
+    found["gaps"], found["values"] = gaps, values
     found["rates"] = {
         system.name: _rates(
             counts.merged(system.of_cell, system.n_groups, system.masks), system.labels, classes

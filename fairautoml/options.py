@@ -83,8 +83,8 @@ class Wishes:
         Address of a cluster's scheduler.
     memory_mb : float or None
         Memory of one trial, MiB.
-    n_workers : int
-        Trials at the same time.
+    n_workers : int or None
+        Trials at the same time; None = 1, or all threads of a cluster.
     n_folds : int
         Cross-validation folds wanted, at least 2.
     assemble : bool
@@ -110,7 +110,7 @@ class Wishes:
     executor: str
     scheduler: str | None
     memory_mb: float | None
-    n_workers: int
+    n_workers: int | None
     n_folds: int
     assemble: bool
     max_models: int | None
@@ -276,8 +276,8 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     return value
 
 
-def check_workers(n_jobs: Any) -> int:
-    """Return the number of workers; -1 = one per core that this process may use.
+def check_workers(n_jobs: Any) -> int | None:
+    """Return the number of workers, None for None; -1 = one per core that this process may use.
 
     Raises
     ------
@@ -286,7 +286,7 @@ def check_workers(n_jobs: Any) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if n_jobs is None:
-        return 1
+        return None
     if isinstance(n_jobs, numbers.Integral) and int(n_jobs) == -1:
         return cores if cores is not None else 1
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or int(n_jobs) < 1:

@@ -323,7 +323,7 @@ def _large(n_rows: int, n_columns: int) -> bool:
 
 def _isolated(wishes: Wishes, *, large: bool) -> bool:
     """Whether trials run in child processes where nothing is said about it."""
-    seconds, alone = wishes.time_budget, wishes.n_workers == 1
+    seconds, alone = wishes.time_budget, wishes.n_workers in (None, 1)
     least = SHORTEST_ISOLATED_SECONDS if large or not alone else SHORT_BUDGET_SECONDS
     short = alone if seconds is None else seconds < least
     return wishes.memory_mb is not None or not short

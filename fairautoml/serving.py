@@ -198,11 +198,12 @@ class Served:
         Returns
         -------
         dict
-            ``accuracy`` and others, of numbers ``rmse``, ``mae`` and ``r2``; ``gap``, ``gaps`` by
-            metric and group system, ``rates`` by group; rows of a group unknown to ``fit`` are
-            counted in ``n_unknown_group`` and are in no gap. Undefined values are None. With
-            guesses ``gaps`` are corrected, ``intervals`` are their 95 % bootstrap intervals, and
-            ``proxy_gaps`` are those of the guesses as they stand.
+            ``accuracy`` and others, of numbers ``rmse``, ``mae`` and ``r2``; by metric and group
+            system ``values``, as the metric has them, and ``gaps``, how far they are from parity
+            (of a ratio one minus it); ``gap``, the largest; ``rates`` by group; rows of a group
+            unknown to ``fit`` are counted in ``n_unknown_group`` and are in no gap. Undefined
+            values are None. With guesses ``gaps`` are corrected, ``intervals`` are their 95 %
+            bootstrap intervals, and ``proxy_gaps`` are those of the guesses as they stand.
 
         Raises
         ------
@@ -264,8 +265,8 @@ class Served:
         Parameters
         ----------
         max_gap : float or None
-            Largest gap over all constraints and groups, in [0, 1], or in units of the target
-            where the constraint is; the best objective within it is chosen.
+            Largest gap over all constraints and groups, in [0, 1] (of a ratio one minus it), or
+            in units of the target where the constraint is; the best objective within it is chosen.
         min_score : float or None
             Least objective; the fairest entry that reaches it is chosen.
 

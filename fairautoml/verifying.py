@@ -68,6 +68,8 @@ def verify_files(
         The ledger was changed.
     InputError
         The table cannot be read as it was for the fit.
+    RunFolderError
+        With ``data``: the run was made in Python and does not say how a table is read.
     """
     if data is not None and model is None:
         raise ParameterError("--data needs --model RUN, which says which column is what")
@@ -85,11 +87,11 @@ def verify_files(
     known = replace(known, model=model_hash(fitted.model_))
     if data is None:
         return verify_certificate(document, known)
+    request = replace(read_request(model), data=data)
     exchanged = _exchanged(data, model)
     if exchanged:
         found = verify_certificate(document, known)
         return replace(found, problems=(*found.problems, exchanged))
-    request = replace(read_request(model), data=data)
     return verify_certificate(document, _with_table(known, fitted, request, document))
 
 

@@ -140,6 +140,17 @@ def test_evaluate_judges_the_decisions(people, fitted):
     gap = abs(rates["female"]["selection"] - rates["male"]["selection"])
     assert found["gap"] == pytest.approx(gap)
     assert found["gaps"] == {"demographic_parity_difference[sex]": pytest.approx(gap)}
+    assert found["values"] == found["gaps"]
+
+
+def test_evaluate_gives_a_ratio_as_the_leaderboard_does_and_its_gap_beside_it(people):
+    X, y = people
+    model = quick("demographic_parity_ratio >= 0.8", n_trials=2).fit(X, y, "sex")
+    found, name = model.evaluate(X, y), "demographic_parity_ratio[sex]"
+    rates = [group["selection"] for group in found["rates"]["sex"].values()]
+    assert found["values"][name] == pytest.approx(min(rates) / max(rates))
+    assert found["gaps"][name] == found["gap"] == pytest.approx(1 - found["values"][name])
+    assert model.leaderboard_[name].iloc[0] == pytest.approx(1 - model.best_entry_.gap)
 
 
 def test_evaluate_counts_people_of_unknown_groups(people, fitted):

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import load_run
+from fairautoml import FairAutoML, load_run
 from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.cli import _parser, main
 from fairautoml.data import load
+from fairautoml.exceptions import DegradedWarning
 from fairautoml.store import RunFolder
 from fairautoml.store.run_folder import read_model
 
@@ -497,6 +498,16 @@ def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
     assert "is no finished run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("shown", ["table", "json", "csv"])
+def test_a_run_of_one_class_has_no_leaderboard_to_show(people, tmp_path, capsys, shown):
+    run, table = tmp_path / "run", pd.read_csv(people / "people.csv").head(50)
+    model = FairAutoML(on_degenerate="constant", run_dir=run)
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model.fit(table.drop(columns="repaid"), np.ones(50))
+    assert main(["leaderboard", str(run), "--format", shown]) == 3
+    assert "y had one class only, so nothing was searched" in capsys.readouterr().err
+
+
 def test_a_damaged_model_is_a_storage_error(people, tmp_path, capsys):
     run, csv = tmp_path / "run", str(people / "people.csv")
     assert main(["fit", csv, *FIT, "--out", str(run)]) == 0
@@ -554,10 +565,23 @@ def test_how_trials_are_run_is_passed_on():
     options = ["--allocator", "flat", "--executor", "dask", "--scheduler", "tcp://host:8786"]
     limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2"]
     model = fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options[:2], *limits]))
+    assert model.n_jobs == 2
+    assert fit_estimator_of(_parser().parse_args(["fit", "t.csv"])).n_jobs is None
     assert (model.allocator, model.strategy, model.memory_limit) == ("flat", "random", 1500.0)
     given = _parser().parse_args(["demo", *options, "--storage", "postgresql://host/db"])
     assert (given.executor, given.scheduler) == ("dask", "tcp://host:8786")
     assert given.storage == "postgresql://host/db"
+
+
+def test_the_ways_out_of_many_groups_and_of_infinite_features_are_options_too(people, tmp_path):
+    table = pd.read_csv(people / "people.csv")
+    table["town"], table.loc[0, "income"] = np.arange(len(table)) % 60, np.inf
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), *FIT, "--sensitive", "town", "--json"]
+    command = [*command, "--constraint", "demographic_parity_difference[sex]<=0.3"]
+    assert main(command) == 3
+    assert main([*command, "--max-groups", "60"]) == 3
+    assert main([*command, "--max-groups", "60", "--on-nonfinite", "impute"]) in {0, 4}
 
 
 def test_an_unknown_allocator_is_a_usage_error_with_the_nearest_name(people, capsys):

@@ -134,6 +134,7 @@ def test_new_rows_are_judged_by_their_guesses(fitted):
     name = "demographic_parity_difference[unseen]"
     hidden = gap_of(fitted, rows)
     assert found["gaps"][name] == found["gap"] == pytest.approx(hidden, abs=0.03)
+    assert found["values"] == found["gaps"]
     assert found["intervals"][name][0] <= hidden <= found["intervals"][name][1]
     assert found["proxy_gaps"][name] < hidden
     assert found["excess"] == pytest.approx(found["gap"] - BOUND)

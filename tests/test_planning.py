@@ -55,6 +55,16 @@ def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(secon
     assert _executor(wishes, 240, 2) == place
 
 
+@pytest.mark.parametrize("budget", [{"n_trials": 4}, {"time_budget": 5}])
+def test_one_trial_at_a_time_is_told_from_a_number_that_nobody_gave_but_runs_in_the_same_place(
+    budget,
+):
+    # A cluster gives all its threads to whoever said nothing, and one to whoever asked for one.
+    unsaid, one = (check_wishes(quick(**budget, n_jobs=n_jobs)) for n_jobs in (None, 1))
+    assert (unsaid.n_workers, one.n_workers) == (None, 1)
+    assert _executor(unsaid, 240, 2) == _executor(one, 240, 2) == "serial"
+
+
 @pytest.mark.parametrize(("learners", "small"), [(None, True), (["logistic_regression"], False)])
 def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, small):
     X, y, group = few_people()

@@ -22,7 +22,7 @@ from fairautoml.certification.issuing import (
     publish,
     uncertified,
 )
-from fairautoml.certification.ledger import Ledger, Opening, Openings, level_of
+from fairautoml.certification.ledger import Ledger, Opening, Openings, Prospect, level_of
 from fairautoml.certification.planner import CertificationPlan, plan_certification
 from fairautoml.certification.records import Certificate, Subject
 from fairautoml.certification.rendering import certificate_text
@@ -52,6 +52,7 @@ __all__ = [
     "Opening",
     "Openings",
     "Procedure",
+    "Prospect",
     "Reason",
     "Rows",
     "Shipped",

@@ -28,6 +28,14 @@ class Openings(StrEnum):
     LEDGER = "ledger"
 
 
+class Prospect(StrEnum):
+    """What rows may still give: a new answer, only that to the same question again, or none."""
+
+    NEW = "new"
+    SAME = "same"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """Leave to read certification rows once.
@@ -281,6 +289,21 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             return _history(entries, keys).spent
 
+    def prospect(self, keys: NDArray[np.uint64], mode: Openings) -> Prospect:
+        """Return what an opening of the rows could give; nothing is opened.
+
+        Parameters
+        ----------
+        keys, mode
+            As in ``open``.
+        """
+        with self._chain.locked() as (_, entries):
+            history = _history(entries, keys)
+            single = mode is Openings.SINGLE and len(history.openings) > 0
+            if not history.spent and not single:
+                return Prospect.NEW
+            return Prospect.SAME if _answers(history, entries, keys) else Prospect.NONE
+
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the opening with this hash as it was written, None if there is none."""
         with self._chain.locked() as (_, entries):
@@ -304,15 +327,14 @@ def _answered(
     history: _History, entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]
 ) -> Entry | None:
     """Return the opening at which the same question got its answer, None without one."""
-    answers = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
-    same = (
-        entry
-        for entry in history.openings
-        if entry.seal in answers
-        and entry.content["hashes"] == dict(hashes)
-        and np.array_equal(_keys(entry), keys)
-    )
-    return next(same, None)
+    found = _answers(history, entries, keys)
+    return next((entry for entry in found if entry.content["hashes"] == dict(hashes)), None)
+
+
+def _answers(history: _History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
+    """Return the openings of exactly these rows that have a verdict."""
+    told = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
+    return [e for e in history.openings if e.seal in told and np.array_equal(_keys(e), keys)]
 
 
 def _keys(opening: Entry) -> NDArray[np.uint64]:

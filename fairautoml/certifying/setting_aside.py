@@ -49,6 +49,8 @@ class Division:
         Why so many.
     n_rows : int
         Rows of the table.
+    ids : tuple of str
+        Columns of ``X`` that are no features: they say whose row it is, or when it was.
     seconds : float
         What planning and drawing took.
     """
@@ -58,6 +60,7 @@ class Division:
     vault: Vault | None
     plan: RowPlan
     n_rows: int
+    ids: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -159,21 +162,17 @@ class _Draw:
         kept = np.flatnonzero(~held)
         entities = None if self.entities is None else self.entities[kept]
         return Division(
-            inputs=self._part(kept) if held.any() or self._ids else self.inputs,
+            inputs=self._part(kept) if held.any() else self.inputs,
             entities=None if entities is None else np.unique(entities, return_inverse=True)[1],
             vault=self._vault(claims, strata, held) if held.any() else None,
             plan=plan,
             n_rows=len(held),
+            ids=tuple(name for name in (self.entity_name, self.time_name) if name),
         )
-
-    @property
-    def _ids(self) -> tuple[str, ...]:
-        """Columns of X that are no features."""
-        return tuple(name for name in (self.entity_name, self.time_name) if name)
 
     def _part(self, rows: NDArray[np.integer]) -> Inputs:
         named = self.roles.groups is not None and bool(self.roles.groups.sensitive_from_X)
-        return take_inputs(self.inputs, rows, names=named, without=self._ids)
+        return take_inputs(self.inputs, rows, names=named)
 
     def _claims(self) -> tuple[Claimed, ...]:
         systems = () if self.roles.groups is None else self.roles.groups.systems

@@ -14,6 +14,7 @@ from fairautoml.certification import (
     Evidence,
     Floor,
     Ledger,
+    Prospect,
     Rows,
     claim_from_counts,
     claim_from_rows,
@@ -143,6 +144,17 @@ class Vault:
             ledger.check(self.keys(ledger.salt), delta=wishes.delta, mode=wishes.openings)
             self._ledger = ledger
         return self._ledger
+
+    def prospect(self, wishes: CertificateWishes) -> Prospect:
+        """Return what the rows may still give.
+
+        Parameters
+        ----------
+        wishes : CertificateWishes
+            As in ``ledger``.
+        """
+        ledger = self.ledger(wishes)
+        return ledger.prospect(self.keys(ledger.salt), wishes.openings)
 
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
         """Return features, cells and labels, read as the search rows were."""

@@ -18,9 +18,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.store.run_folder import read_json
+    from fairautoml.store.run_folder import check_searched, read_json
 
-    rows = read_json(Path(arguments.run_dir), "leaderboard.json")
+    folder = Path(arguments.run_dir)
+    rows, summary = read_json(folder, "leaderboard.json"), read_json(folder, "summary.json")
+    check_searched(summary, folder.resolve().name)
     if arguments.top is not None:
         rows = rows[: arguments.top]
     if arguments.format == "json":
@@ -36,8 +38,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         from fairautoml.text import board_text
 
-        objective = read_json(Path(arguments.run_dir), "summary.json")["best"]["objective"]
-        show(board_text(table, objective))
+        show(board_text(table, summary["best"]["objective"]))
     return OK
 
 

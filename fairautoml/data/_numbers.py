@@ -150,7 +150,7 @@ def _refuse_infinite(
         f"X contains infinity (inf) or a value too large for dtype('float32'), largest "
         f"{np.finfo(np.float32).max:.3g}, in {len(found)} column(s), with their counts: "
         f"{', '.join(found[:10])}. Correct or rescale them, or treat them as missing with "
-        "on_nonfinite='impute'."
+        "on_nonfinite='impute' (--on-nonfinite impute)."
     )
     raise InputError(msg)
 

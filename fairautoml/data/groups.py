@@ -344,7 +344,7 @@ def _too_many(name: str, found: str, max_groups: int) -> str:
         f"{max_groups} of them. Bound its influence as a number with "
         f"constraint='gedi[{name}] <= 0.1', or cut it into bins: sensitive_bins={{{name!r}: "
         f"'quantiles'}} or cuts such as [25, 60] (--bins {name}:25,60; pandas.cut does it too), "
-        f"or raise max_groups."
+        f"or raise max_groups (--max-groups)."
     )
 
 

@@ -44,9 +44,7 @@ def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
     return as_array(values, "X")[rows]
 
 
-def take_inputs(
-    inputs: Inputs, rows: NDArray[np.integer], *, names: bool, without: tuple[str, ...]
-) -> Inputs:
+def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> Inputs:
     """Return some rows of everything that ``fit`` was given.
 
     Parameters
@@ -57,16 +55,10 @@ def take_inputs(
         Row positions.
     names : bool
         ``sensitive`` names columns of ``X`` and is no list of values.
-    without : tuple of str
-        Columns of ``X`` that are left out: they say whose row it is, or when it was.
     """
-    X = inputs.X
-    if without:
-        kept = {n: c for n, c in frame_columns(X, "X").items() if n not in without}
-        X = pd.DataFrame(kept)
     sensitive = inputs.sensitive
     return Inputs(
-        X=take_rows(X, rows),
+        X=take_rows(inputs.X, rows),
         y=take_rows(inputs.y, rows),
         sensitive=sensitive if names else take_rows(sensitive, rows),
         sample_weight=take_rows(inputs.sample_weight, rows),

@@ -330,11 +330,11 @@ def _check_count(keys: tuple[Key, ...], task: AskedTask) -> None:
         msg = (
             "Only binary classification was asked for. The type of the target is multiclass. "
             f"y has {len(keys)} classes: {shown}. Choose one of them as the positive class, for "
-            "example y == label, or ask for task='multiclass'."
+            "example y == label, or leave out --task binary to have them all."
         )
         raise InputError(msg)
     if task == "multiclass" and len(keys) == 2:
-        msg = f"y has 2 classes: {shown}; task='multiclass' needs more. Use task='binary'."
+        msg = f"y has 2 classes: {shown}; --task multiclass needs more. Leave it out."
         raise InputError(msg)
     if len(keys) > MOST_CLASSES:
         numeric = types_of(keys) <= {"int", "float"}

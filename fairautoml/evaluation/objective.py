@@ -5,6 +5,7 @@ Holds the one broad ``except`` of the library: a failing candidate is a result.
 
 import math
 import resource
+import sys
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -36,6 +37,13 @@ FOLD_SHARE = 0.9
 """Part of its share of the time by which a mitigation should be done with a fold: it looks at the
 clock between trainings, and the last fold must not pay for it when the last training takes longer.
 """
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this process has held, MiB."""
+    # getrusage(2) counts in bytes on macOS and in KiB on Linux.
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 class OutOfTimeError(TimeoutError):
@@ -114,8 +122,7 @@ class Objective:
         except (Exception, SystemExit) as exc:
             error = repr(exc)[:LONGEST_ERROR]
             result = TrialResult(trial=trial, status=Status.FAILED, error=error)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return replace(result, seconds=time.monotonic() - start, peak_memory_mb=peak)
+        return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
 
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
         """Learn, instead of y, the groups and labels together."""

@@ -13,8 +13,8 @@ class Limits:
 
     Parameters
     ----------
-    n_workers : int
-        Trials at the same time, at least 1.
+    n_workers : int or None
+        Trials at the same time, at least 1; None = nobody said how many.
     deadline : float or None
         ``time.monotonic()`` at which every trial must have ended.
     memory_mb : float or None
@@ -24,10 +24,20 @@ class Limits:
         Address of the cluster's scheduler, for an executor that has one.
     """
 
-    n_workers: int = 1
+    n_workers: int | None = None
     deadline: float | None = None
     memory_mb: float | None = None
     scheduler: str | None = None
+
+    def workers(self, unsaid: int) -> int:
+        """Return the trials at the same time.
+
+        Parameters
+        ----------
+        unsaid : int
+            As many where nobody said how many.
+        """
+        return unsaid if self.n_workers is None else self.n_workers
 
 
 MakeExecutor = Callable[[Limits], Executor]

@@ -68,7 +68,7 @@ class DaskExecutor:
     Parameters
     ----------
     limits : Limits
-        Workers: trials at the same time; with 1, as many as the cluster has threads now. Deadline
+        Workers: trials at the same time; None = as many as the cluster has threads now. Deadline
         of the run. Memory of a trial; None = a thread's share of its worker's limit. Address of
         the scheduler; None = the one of Dask's configuration (``scheduler-address``), or that of
         the client that is open in this process.
@@ -84,7 +84,7 @@ class DaskExecutor:
     def __init__(self, limits: Limits) -> None:
         self._client = connect(limits.scheduler)
         threads = sum(self._client.nthreads().values())
-        self.n_workers = limits.n_workers if limits.n_workers > 1 else max(1, threads)
+        self.n_workers = limits.workers(max(1, threads))
         self._deadline = limits.deadline
         self._memory_mb = limits.memory_mb
         self._threads = ThreadPoolExecutor(

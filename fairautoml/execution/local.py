@@ -41,10 +41,10 @@ class LocalExecutor:
     queued = 1
 
     def __init__(self, limits: Limits) -> None:
-        self.n_workers = limits.n_workers
+        self.n_workers = limits.workers(1)
         self._deadline = limits.deadline
         self._cap = _cap(limits)
-        self._threads = ThreadPoolExecutor(limits.n_workers, thread_name_prefix="fairautoml")
+        self._threads = ThreadPoolExecutor(self.n_workers, thread_name_prefix="fairautoml")
         self._idle: list[Worker] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -139,7 +139,7 @@ class LocalExecutor:
 def _cap(limits: Limits) -> Cap | None:
     if limits.memory_mb is not None:
         return Cap(megabytes=limits.memory_mb, asked=True)
-    share = fair_share_mb(limits.n_workers)
+    share = fair_share_mb(limits.workers(1))
     return None if share is None else Cap(megabytes=share, asked=False)
 
 

@@ -28,10 +28,10 @@ class VirtualExecutor:
     queued = 0
 
     def __init__(self, limits: Limits, start: float = 0.0) -> None:
-        self.n_workers = limits.n_workers
+        self.n_workers = limits.workers(1)
         self._deadline = limits.deadline
         self._clock = start
-        self._free = [start] * limits.n_workers
+        self._free = [start] * self.n_workers
         self._ends: dict[Future[TrialResult], float] = {}
 
     def submit(

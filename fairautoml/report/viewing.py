@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.report.documents import Documents
 from fairautoml.report.row import Row
@@ -23,6 +22,7 @@ from fairautoml.report.view import (
     Spent,
     System,
 )
+from fairautoml.store.run_folder import check_searched
 
 MOST_ROWS = 2_000
 """Rows of the leaderboard on a page, best first; the rest is in ``leaderboard.csv``."""
@@ -47,11 +47,7 @@ def view_of(documents: Documents) -> RunView:
     InputError
         The target had one class only, so that nothing was searched.
     """
-    if documents.summary["best"] is None:
-        raise InputError(
-            f"run {documents.name!r}: y had one class only, so nothing was searched and there is "
-            "nothing to show; give rows of both classes"
-        )
+    check_searched(documents.summary, documents.name)
     objective = str(documents.summary["best"]["objective"])
     groups = documents.groups
     front = set(groups.get("front", ()))

@@ -17,6 +17,7 @@ from typing import IO, Any
 import joblib
 
 from fairautoml.exceptions import (
+    InputError,
     ModelCorruptError,
     RunFolderError,
     RunFolderExistsError,
@@ -37,11 +38,13 @@ OWN_FILES = frozenset(
         "certificate.json",
         "certificate.txt",
         "config.json",
+        "groups.json",
         "leaderboard.csv",
         "leaderboard.json",
         "model.joblib",
         "model.json",
         "models",
+        "report.html",
         "run.lock",
         "scores",
         "source.json",
@@ -277,6 +280,28 @@ def read_json(folder: Path, name: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as exc:
         raise ModelCorruptError(f"{str(path)!r} is damaged: {exc}") from exc
+
+
+def check_searched(summary: Mapping[str, Any], name: str) -> None:
+    """Refuse a run in which there was nothing to search.
+
+    Parameters
+    ----------
+    summary : mapping
+        What its ``summary.json`` holds.
+    name : str
+        What the run is called.
+
+    Raises
+    ------
+    InputError
+        The target had one class only.
+    """
+    if summary["best"] is None:
+        raise InputError(
+            f"run {name!r}: y had one class only, so nothing was searched and there is nothing to "
+            "show; give rows of both classes"
+        )
 
 
 def read_model(folder: Path) -> Any:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification import Ledger, Openings, Verdict, level_of, row_keys
+from fairautoml.certification import Ledger, Openings, Prospect, Verdict, level_of, row_keys
 from fairautoml.exceptions import InputError, StorageCorruptError
 
 HASHES = {"candidates": "c" * 64, "claims": "d" * 64}
@@ -80,6 +80,21 @@ def test_a_question_that_was_answered_is_no_further_opening(ledger):
     assert ledger.path.read_bytes() == written
     assert opened(ledger, rows, Openings.SINGLE, hashes=OTHER).spent
     assert opened(ledger, keys(0, 49), Openings.SINGLE).spent
+
+
+def test_it_is_known_before_an_opening_what_it_can_give(ledger):
+    rows, single, several = keys(0, 50), Openings.SINGLE, Openings.LEDGER
+    assert ledger.prospect(rows, single) == Prospect.NEW
+    first = opened(ledger, rows, single)
+    assert ledger.prospect(rows, single) == Prospect.NONE
+    ledger.record(first, Verdict.INCONCLUSIVE)
+    assert ledger.prospect(rows, single) == Prospect.SAME
+    assert ledger.prospect(keys(49, 60), single) == Prospect.NONE
+    assert ledger.prospect(keys(60, 70), single) == Prospect.NEW
+    begun = opened(ledger, keys(60, 70), several)
+    assert ledger.prospect(keys(60, 75), several) == Prospect.NEW
+    ledger.record(begun, Verdict.CERTIFIED)
+    assert ledger.prospect(keys(60, 75), several) == Prospect.NONE
 
 
 def test_an_opening_without_an_answer_is_not_asked_again(ledger):

@@ -31,6 +31,10 @@ def said(model):
     return model.certificate_.verdict, model.certificate_.reason
 
 
+def warned_that_rows_are_spent():
+    return pytest.warns(DegradedWarning, match=r"rows_spent.*certify=False.*openings='ledger'")
+
+
 @pytest.fixture(scope="module")
 def fitted():
     return certified()
@@ -92,12 +96,28 @@ def test_the_same_fit_again_has_the_same_answer_and_is_no_second_opening():
 
 def test_other_rows_of_the_same_table_were_spent_by_the_first_fit(tmp_path):
     certified(run_dir=tmp_path / "one")
-    second = certified(random_state=1, run_dir=tmp_path / "two")
+    with warned_that_rows_are_spent():
+        second = certified(random_state=1, run_dir=tmp_path / "two")
     assert said(second) == SPENT
     X, y, group = people()
-    part = quick().fit(X.iloc[:800], y[:800], group[:800])
+    with warned_that_rows_are_spent():
+        part = quick().fit(X.iloc[:800], y[:800], group[:800])
     assert said(part) == SPENT
     assert second.best_entry_ is second._certified.entries[-1]
+
+
+def test_before_the_first_trial_it_is_said_that_spent_rows_are_set_aside_in_vain():
+    certified()
+    trials = []
+    with pytest.raises(DegradedWarning, match=r"^\d+ rows are set aside .* they can hardly"):
+        certified(random_state=1, on_progress=trials.append)
+    assert trials == []
+
+
+def test_the_same_seed_with_seconds_is_told_that_only_the_same_candidates_have_an_answer():
+    certified()
+    with pytest.raises(DegradedWarning, match=r"rows_spent\), unless .* of then\. Give"):
+        certified(time_budget=20)
 
 
 def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
@@ -108,12 +128,14 @@ def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
 def test_twenty_refits_of_the_same_rows_open_them_once():
     """Just above the bound: every further look would be a further chance."""
     X, y, group = people(500, shift=0.35)
-    found = [
+    models = [
         quick("demographic_parity_difference <= 0.2", random_state=seed, certify=0.5)
-        .fit(X, y, group)
-        .certificate_
         for seed in range(20)
     ]
+    found = [models[0].fit(X, y, group).certificate_]
+    for model in models[1:]:
+        with warned_that_rows_are_spent():
+            found.append(model.fit(X, y, group).certificate_)
     assert [one.opening.index for one in found[:2]] == [1, 2]
     assert [one.opening.level for one in found[1:]] == [0.0] * 19
     assert {one.reason for one in found[1:]} == {Reason.ROWS_SPENT}
@@ -275,6 +297,26 @@ def test_the_run_folder_holds_the_certificate(tmp_path):
     assert model_hash(loaded.model_) == model.certificate_.model
 
 
+@pytest.mark.parametrize("certify", [0.3, False], ids=["rows are set aside", "all rows train"])
+@pytest.mark.parametrize(
+    ("column", "asked"), [("person", {}), ("day", {"split": "time"})], ids=["groups", "time"]
+)
+def test_the_table_of_fit_is_judged_in_silence_although_a_column_is_no_feature(
+    column, asked, certify
+):
+    X, y, group = people(400)
+    X = X.assign(**{column: np.arange(400) // 2})
+    named = {"groups" if column == "person" else "time": column}
+    model = quick(certify=certify, **asked).fit(X, y, group, **named)
+    assert model.evaluate(X, y, group)["n_rows"] == 400
+    assert list(model.feature_names_in_) == ["x", "z", column]
+    assert model.n_features_in_ == 3
+    assert column not in model.model_.schema.names
+    # Later people may have no such column.
+    without = X.drop(columns=column)
+    assert (model.predict(X, group) == model.predict(without, group)).all()
+
+
 @pytest.mark.parametrize(
     "learner", ["lightgbm", "xgboost", "hist_gradient_boosting", "random_forest", "extra_trees"]
 )
@@ -291,8 +333,12 @@ def test_rows_stay_spent_when_a_column_is_renamed_or_added(own, tmp_path):
     first = quick(ledger=ledger).fit(X, y, group)
     renamed = X.rename(columns={X.columns[0]: "renamed"})
     noise = np.random.default_rng(0).normal(size=len(X))
-    for changed in (renamed, X.assign(noise=noise), X.iloc[:, :1]):
-        assert said(quick(ledger=ledger).fit(changed, y, group)) == SPENT
+    # These very rows had an answer, and nobody knows yet that another question will be asked.
+    assert said(quick(ledger=ledger).fit(renamed, y, group)) == SPENT
+    for changed in (X.assign(noise=noise), X.iloc[:, :1]):
+        with warned_that_rows_are_spent():
+            model = quick(ledger=ledger).fit(changed, y, group)
+        assert said(model) == SPENT
     assert first.certificate_.verdict == Verdict.CERTIFIED
 
 
@@ -313,7 +359,10 @@ def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_p
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(blocked))
     with pytest.warns(DegradedWarning, match="remembered by this process only"):
         first = certified()
-    with pytest.warns(DegradedWarning, match="remembered by this process only"):
+    with (
+        pytest.warns(DegradedWarning, match="remembered by this process only"),
+        warned_that_rows_are_spent(),
+    ):
         second = certified(random_state=1)
     assert first.certificate_.verdict == Verdict.CERTIFIED
     assert said(second) == SPENT
@@ -332,7 +381,9 @@ def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
         with pytest.raises(KeyboardInterrupt, match=r"^$"):
             certified(ledger=path)
     assert path.read_bytes().count(b'"kind":"opening"') == 1
-    assert said(certified(ledger=path)) == SPENT
+    with warned_that_rows_are_spent():
+        again = certified(ledger=path)
+    assert said(again) == SPENT
     assert Ledger(path).salt
 
 

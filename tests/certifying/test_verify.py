@@ -1,6 +1,7 @@
 """A certificate against its files: every change is found, and said where."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,16 @@ def test_a_certificate_is_what_it_says(kept, capsys):
     assert "not checked: model, data, counts, ledger" in capsys.readouterr().out
     assert main(["verify", certificate, "--model", str(kept / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unchecked"] == ["data", "counts", "ledger"]
+
+
+def test_a_run_made_in_python_is_told_from_a_folder_that_is_no_run(kept, tmp_path, capsys):
+    shutil.copytree(kept / "run", tmp_path / "run")
+    (tmp_path / "run" / "source.json").unlink()
+    arguments = ["--model", str(tmp_path / "run"), "--data", str(kept / "people.csv")]
+    assert main(["verify", str(kept / "run" / "certificate.json"), *arguments]) == 8
+    said = capsys.readouterr().err
+    assert "does not say which table it was fitted to" in said
+    assert "no finished run" not in said
 
 
 def flipped(path, at, value):

@@ -198,7 +198,10 @@ def test_numbers_that_float32_cannot_hold_are_refused_with_column_and_count(bad,
     X = {"frame": pd.DataFrame(array, columns=["x0", "x1"]), "array": array}.get(
         kind, sp.csr_matrix(array)
     )
-    with pytest.raises(InputError, match=r"infinity \(inf\).*'x1' \(2\).*on_nonfinite='impute'"):
+    with pytest.raises(
+        InputError,
+        match=r"infinity \(inf\).*'x1' \(2\).*on_nonfinite='impute' \(--on-nonfinite impute\)",
+    ):
         fit_schema(X).transform(X)
 
 

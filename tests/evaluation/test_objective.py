@@ -1,5 +1,6 @@
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import joblib
@@ -10,6 +11,7 @@ from sklearn.metrics import log_loss
 
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation import objective as module
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import LONGEST_ERROR, Objective, refit
 from fairautoml.execution import EXECUTORS, Limits
@@ -31,6 +33,14 @@ LINEAR = Candidate(
     learner="logistic_regression", params={"C": 1.0, "numeric": "scaled", "min_frequency": 10}
 )
 N_ROWS = 90
+
+
+@pytest.mark.parametrize(("system", "counted"), [("linux", 3 * 1024), ("darwin", 3 * 1024**2)])
+def test_memory_is_in_mebibytes_whatever_the_system_counts_in(system, counted, monkeypatch):
+    monkeypatch.setattr(module.sys, "platform", system)
+    used = SimpleNamespace(ru_maxrss=counted)
+    monkeypatch.setattr(module.resource, "getrusage", lambda _: used)
+    assert module._peak_mb() == 3.0
 
 
 @pytest.fixture

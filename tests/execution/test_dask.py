@@ -90,13 +90,13 @@ def worker_of(cluster):
     return cluster.client.scheduler_info(n_workers=-1)["workers"][address]["name"]
 
 
+@pytest.mark.parametrize(("n_workers", "found"), [(None, 2), (1, 1), (5, 5)])
 def test_there_are_as_many_workers_as_the_cluster_has_threads_unless_asked_otherwise(
-    cluster, remote
+    cluster, n_workers, found
 ):
-    assert remote.n_workers == 2
-    asked = DaskExecutor(Limits(scheduler=cluster.address, n_workers=5))
+    asked = DaskExecutor(Limits(scheduler=cluster.address, n_workers=n_workers))
     asked.shutdown()
-    assert asked.n_workers == 5
+    assert asked.n_workers == found
 
 
 def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote):
