@@ -24,19 +24,17 @@ from fairautoml.report.sweep import (
 from fairautoml.store.run_folder import read_json
 
 ABOUT = {
-    "cells": "runs",
-    "failed": "of them failed",
+    "strict_fair_accuracy": "strict fair accuracy",
     "accuracy": "held-out accuracy",
     "gap": "held-out gap",
-    "strict_fair_accuracy": "strict fair accuracy",
+    "within_limit": "meets the bound on held-out rows",
+    "exceeded_claims": "claims that held-out rows exceed",
+    "refuted_claims": "claims that they refute beyond chance",
+    "mean_excess": "held-out gap beyond the bound",
+    "normalized": "strict fair accuracy, 0 = majority, 1 = oracle",
     "front_value": "hypervolume of the front",
     "at_limit": "accuracy of the front at the limit",
     "feasible_on_search": "meets the bound on search rows",
-    "normalized": "strict fair accuracy, 0 = majority, 1 = oracle",
-    "within_limit": "meets it on held-out rows",
-    "mean_excess": "held-out gap beyond the bound",
-    "exceeded_claims": "claims that held-out rows exceed",
-    "refuted_claims": "claims that they refute beyond chance",
     "score_if_feasible": "search score where met",
     "feasible_trials": "share of trials that meet it",
     "seconds_to_best": "seconds to the final value",
@@ -45,6 +43,8 @@ ABOUT = {
     "overhead_fraction": "share of time not training",
     "cpu_seconds": "processor seconds",
     "peak_memory_mb": "peak memory, MiB",
+    "cells": "runs",
+    "failed": "of them failed",
 }
 """What the columns of the table of ranks are called on the page."""
 
@@ -187,9 +187,10 @@ def _about(cells: pd.DataFrame) -> str:
     done = int((cells["outcome"] == "done").sum())
     systems = cells["variant"].nunique() if "variant" in cells else 1
     questions = cells["question" if "question" in cells else "task"].nunique()
+    seeds = cells["seed"].nunique()
     return (
         f"{done} of {len(cells)} cells done: {systems} system{'s' * (systems != 1)}, "
-        f"{questions} question{'s' * (questions != 1)}, up to {cells['seed'].nunique()} seeds."
+        f"{questions} question{'s' * (questions != 1)}, up to {seeds} seed{'s' * (seeds != 1)}."
     )
 
 

@@ -122,6 +122,9 @@ LABELS, TEXTS = 270.0, 150.0
 NARROW, MARGIN, TALL_ROW = 360.0, 8.0, 44.0
 """The same on a telephone: names and numbers stand above the lines."""
 
+LETTERS, NARROW_LETTERS = 34, 28
+"""Of a name that there is room for beside its rank."""
+
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
 """Kinds of lines, so that curves are told apart without colours."""
 
@@ -135,7 +138,9 @@ def sweep_page(view: SweepView) -> str:
         The sweep.
     """
     lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
-    narrow, narrow_x = _ranks(view, start=MARGIN, end=NARROW - MARGIN, row=TALL_ROW)
+    narrow, narrow_x = _ranks(
+        view, start=MARGIN, end=NARROW - MARGIN, row=TALL_ROW, letters=NARROW_LETTERS
+    )
     return render(
         "sweep.html",
         view=view,
@@ -159,13 +164,15 @@ def ranks_picture(view: SweepView) -> str:
     return render("ranks.svg", name=view.name, x=x, lines=lines).strip() + "\n"
 
 
-def _ranks(view: SweepView, *, start: float, end: float, row: float) -> tuple[list[_Line], Axis]:
+def _ranks(
+    view: SweepView, *, start: float, end: float, row: float, letters: int = LETTERS
+) -> tuple[list[_Line], Axis]:
     """Return the lines of the picture of ranks, and its axis."""
     most = max((item.high for item in view.ranked), default=1.0)
     x = Axis(low=1.0, high=max(most, 2.0), start=start, end=end, title="mean rank")
     lines = [
         _Line(
-            name=shortened(item.name, 34),
+            name=shortened(item.name, letters),
             y=TOP + row * (at + 0.5),
             at=x.at(item.rank),
             low=x.at(max(1.0, item.low)),
