@@ -6,6 +6,7 @@ import pytest
 
 from fairautoml import FairAutoML
 from fairautoml.data.roles import Roles
+from fairautoml.held_out import hold_out
 from fairautoml.sources import open_source
 
 pytestmark = pytest.mark.usefixtures("data_home")
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("data_home")
 @pytest.fixture(scope="module")
 def adult():
     source = open_source("adult", Roles(target=None, sensitive=("sex", "race")))
-    return source.split(0.3, seed=0)
+    return hold_out(source, 0.3, 0)
 
 
 @pytest.fixture(scope="module")

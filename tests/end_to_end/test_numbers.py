@@ -12,6 +12,7 @@ from fairautoml import FairAutoML
 from fairautoml.cli import main
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.held_out import hold_out
 from fairautoml.metrics._gedi import gedi_value
 from fairautoml.sources import open_source
 
@@ -161,7 +162,7 @@ def test_the_command_line_takes_numbers_and_bins(people, tmp_path, capsys, flags
 
 @pytest.fixture(scope="module")
 def adult(data_home):
-    return open_source("adult", Roles(target=None, sensitive=("age",))).split(0.5, seed=0)
+    return hold_out(open_source("adult", Roles(target=None, sensitive=("age",))), 0.5, 0)
 
 
 @pytest.mark.slow
