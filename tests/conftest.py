@@ -20,7 +20,7 @@ def data_home():
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_ledger_of_the_user(tmp_path_factory):
-    """Fits of fixtures note their openings in a ledger of their module, never in the user's own."""
+    """Fits of fixtures note their openings in their module's ledger, never in the user's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
