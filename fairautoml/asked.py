@@ -100,8 +100,8 @@ class TableRequest:
         if self.rows is not None:
             source = source.draw(self.rows, self.seed)
         if self.holdout is not None:
-            of = {"whose": self.groups, "when": self.time}
-            source, held = hold_out(source, self.holdout, self.seed, **of)
+            whose, when = self.groups, self.time
+            source, held = hold_out(source, self.holdout, self.seed, whose=whose, when=when)
         return Tables(search=source, held=held, positive=positive)
 
     def fit(

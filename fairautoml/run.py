@@ -206,12 +206,11 @@ def run_search(
     on_progress : callable, optional
         Called with a ``Progress`` after each new result.
     """
-    history = History()
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
     real = _executor(plan)
     executor = _replaying(real, past.values(), plan.start, study)
-    history.n_workers = executor.n_workers
+    history = History(n_workers=executor.n_workers)
     for record in past.values():
         history.add(record.result, record.entries, record.seconds)
 

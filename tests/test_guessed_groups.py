@@ -162,7 +162,7 @@ def test_known_groups_come_under_any_name(fitted):
         assert fitted.evaluate(X, y, sensitive=given) == expected
     with pytest.raises(InputError, match="sensitive has 2 columns, 'sex', 'race', and proxies="):
         fitted.evaluate(X, y, sensitive={"sex": group, "race": group})
-    with pytest.raises(InputError, match="must name a column of X; did you mean 'x'"):
+    with pytest.raises(InputError, match="must be a column of X; did you mean 'x'"):
         fitted.evaluate(X, y, sensitive="xx")
 
 

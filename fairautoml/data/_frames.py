@@ -4,6 +4,7 @@ polars and pyarrow are optional: they are recognised by the name of their module
 imported, and polars is read without pyarrow.
 """
 
+import difflib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -204,6 +205,34 @@ def read_table(X: Any) -> Table:
         table = _read_array(X)
     _check_not_empty(table)
     return table
+
+
+def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
+    """Return the column of a table that an argument names.
+
+    Parameters
+    ----------
+    X : table
+        The features.
+    name : str
+        Of the column.
+    argument : str
+        Name of the user's argument, for messages.
+
+    Raises
+    ------
+    InputError
+        There is no such column.
+    """
+    table = read_table(X)
+    columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    if name not in columns:
+        near = difflib.get_close_matches(name, columns, n=3)
+        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+        raise InputError(
+            f"{argument}={name!r} must be a column of X{end} Give its name, or one value per row"
+        )
+    return columns[name]
 
 
 def _read_sparse(X: Any) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.data._frames import as_series, read_table
+from fairautoml.data._frames import as_series, column_of, read_table
 from fairautoml.data._per_row import check_length
 from fairautoml.data._sensitive import read_sensitive
 from fairautoml.exceptions import InputError
@@ -62,14 +62,7 @@ def read_truth(sensitive: Any, X: Any) -> Any:
         There is no such column, or several are given.
     """
     if isinstance(sensitive, str):
-        table = read_table(X)
-        columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
-        if sensitive not in columns:
-            near = difflib.get_close_matches(sensitive, columns, n=3)
-            end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-            msg = f"sensitive={sensitive!r} must name a column of X{end} Or give one group per row"
-            raise InputError(msg)
-        return columns[sensitive].array
+        return column_of(X, sensitive, "sensitive").array
     found = read_sensitive(sensitive).columns
     if len(found) != 1:
         msg = (

@@ -1,5 +1,6 @@
 """Features that give a label away: the sensitive attribute or the target itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,17 +174,14 @@ def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -
         The number of each row, NaN where unknown.
     """
     known = ~np.isnan(numbers)
-    if sp.issparse(matrix) or len(np.unique(numbers[known])) < 3:
+    if len(np.unique(numbers[known])) < 3:
         return ()
     found = []
-    for at, column in enumerate(schema.columns):
-        values = _as_numbers(matrix[:, at], column)
-        if values is None:
-            continue
+    for name, values in _of_numbers(matrix, schema):
         steps = np.diff(numbers[known][np.lexsort((numbers[known], values[known]))])
         falling = np.diff(numbers[known][np.lexsort((-numbers[known], values[known]))])
         if (steps >= 0).all() or (falling <= 0).all():
-            found.append(column.name)
+            found.append(name)
     return tuple(found)
 
 
@@ -204,19 +202,28 @@ def same_bands(matrix: Any, schema: TableSchema, bands: NDArray[np.float64]) -> 
         Band of each row, rising with the number; NaN where unknown.
     """
     known = ~np.isnan(bands)
-    if sp.issparse(matrix) or len(np.unique(bands[known])) < 2:
+    if len(np.unique(bands[known])) < 2:
         return ()
     found = []
-    for at, column in enumerate(schema.columns):
-        values = _as_numbers(matrix[:, at], column)
-        if values is None or np.isnan(values[known]).any():
+    for name, values in _of_numbers(matrix, schema):
+        if np.isnan(values[known]).any():
             continue
         order = np.argsort(values[known], kind="stable")
         steps = np.diff(bands[known][order])
         apart = (np.diff(values[known][order]) > 0) | (steps == 0)
         if apart.all() and ((steps >= 0).all() or (steps <= 0).all()):
-            found.append(column.name)
+            found.append(name)
     return tuple(found)
+
+
+def _of_numbers(matrix: Any, schema: TableSchema) -> Iterator[tuple[str, NDArray[np.floating]]]:
+    """Yield the names and values of features of numbers; none of a sparse matrix."""
+    if sp.issparse(matrix):
+        return
+    for at, column in enumerate(schema.columns):
+        values = _as_numbers(matrix[:, at], column)
+        if values is not None:
+            yield column.name, values
 
 
 def _as_numbers(values: NDArray[np.float32], column: Column) -> NDArray[np.floating] | None:

@@ -1,6 +1,5 @@
 """What the user gave, row by row, cut into parts before anything is learnt from it."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fairautoml.data._align import Inputs
-from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, read_table
+from fairautoml.data._frames import (
+    as_array,
+    as_series,
+    column_of,
+    frame_columns,
+    is_frame,
+    read_table,
+)
 from fairautoml.data._per_row import check_length
 from fairautoml.data.draws import row_draws
 from fairautoml.exceptions import InputError
@@ -89,17 +95,7 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
     """
     name = ""
     if isinstance(values, str):
-        table = read_table(X)
-        columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
-        if values not in columns:
-            near = difflib.get_close_matches(values, columns, n=3)
-            end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-            msg = (
-                f"{argument}={values!r} must be a column of X{end} Give its name, or one value "
-                "per row"
-            )
-            raise InputError(msg)
-        name, values = values, columns[values]
+        name, values = values, column_of(X, values, argument)
     series = as_series(values, argument)
     check_length(read_table(X).n_rows, series, argument)
     missing = int(series.isna().sum())

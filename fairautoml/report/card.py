@@ -8,7 +8,7 @@ from typing import Any
 
 from fairautoml.report.documents import Documents
 from fairautoml.report.page import short, visible
-from fairautoml.report.view import RATES, RunView
+from fairautoml.report.view import RATES, RunView, System
 from fairautoml.report.viewing import view_of
 
 LIMITS = (
@@ -71,18 +71,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
                 for item in view.measured
             },
         },
-        "groups": {
-            system.name: {
-                group.label: {
-                    "rows": group.n_rows,
-                    "weight": group.weight,
-                    "served": {rate: group.served.get(rate) for rate in RATES},
-                    "unconstrained": {rate: group.reference.get(rate) for rate in RATES},
-                }
-                for group in system.groups
-            }
-            for system in view.systems
-        },
+        "groups": {system.name: _group_rates(system) for system in view.systems},
         "levelling_down": {
             system.name: [item.rate for item in system.levelling if item.down]
             for system in view.systems
@@ -94,6 +83,18 @@ def card_of(documents: Documents) -> dict[str, Any]:
         },
         "environment": dict(view.versions),
         "limits": list(LIMITS),
+    }
+
+
+def _group_rates(system: System) -> dict[str, Any]:
+    return {
+        group.label: {
+            "rows": group.n_rows,
+            "weight": group.weight,
+            "served": {rate: group.served.get(rate) for rate in RATES},
+            "unconstrained": {rate: group.reference.get(rate) for rate in RATES},
+        }
+        for group in system.groups
     }
 
 
