@@ -5,6 +5,7 @@ constant (``LEARNER``, ``MITIGATOR``, ...). Listing imports nothing; a module is
 name is asked for, so a missing optional library hurts only who asks for it.
 """
 
+import ast
 import difflib
 import importlib
 import pkgutil
@@ -24,11 +25,13 @@ class Registry(Generic[T]):
     Parameters
     ----------
     package : str
-        The package whose modules are the plug-ins; also the entry-point group of third parties.
+        The package whose modules are the plug-ins.
     constant : str
         Name of the constant that a plug-in module holds.
     kind : str
         The field's noun for such a plug-in, for messages.
+    group : str, optional
+        Entry-point group of third parties; None = the name of the package.
 
     Examples
     --------
@@ -37,8 +40,11 @@ class Registry(Generic[T]):
     True
     """
 
-    def __init__(self, package: str, *, constant: str, kind: str) -> None:
+    def __init__(
+        self, package: str, *, constant: str, kind: str, group: str | None = None
+    ) -> None:
         self.package = package
+        self.group = package if group is None else group
         self.constant = constant
         self.kind = kind
         self._loaded: dict[str, T] = {}
@@ -52,7 +58,7 @@ class Registry(Generic[T]):
     @cached_property
     def _foreign(self) -> dict[str, EntryPoint]:
         found: dict[str, EntryPoint] = {}
-        for point in entry_points(group=self.package):
+        for point in entry_points(group=self.group):
             known = found.get(point.name)
             if point.name in self._own or (known is not None and known.value != point.value):
                 other = f"{self.package}.{point.name}" if known is None else known.value
@@ -76,6 +82,20 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
+
+    def about(self, name: str) -> str:
+        """Return the first line of a plug-in's docstring; nothing is imported.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names()``; of a third party's the place of the object is returned.
+        """
+        if name not in self._own:
+            return self._foreign[name].value
+        source = pkgutil.get_data(self.package, f"{name}.py")
+        told = None if source is None else ast.get_docstring(ast.parse(source))
+        return "" if told is None else told.splitlines()[0]
 
     def _load(self, name: str) -> T:
         if name in self._own:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,11 @@ EXAMPLE = ROOT / "tests" / "plugins_example" / "fair_extras"
 MORE_POINTS = {
     "fairautoml.mitigators": {"one_cut": "fair_extras.one_cut:MITIGATOR"},
     "fairautoml.metrics": {"informedness": "fair_extras.informedness:METRIC"},
+    "fairautoml.strategies": {"by_chance": "fairautoml.search.strategies.random:STRATEGY"},
+    "fairautoml.allocators": {"level": "fairautoml.allocation.flat:ALLOCATOR"},
+    "fairautoml.executors": {"in_turn": "fairautoml.execution.serial:EXECUTOR"},
+    "fairautoml.peers": {"like_ours": "fairautoml.bench.peers.optuna_expert:PEER"},
+    "fairautoml.commands": {"more_names": "fairautoml.commands.names:COMMAND"},
 }
 
 
@@ -96,6 +102,31 @@ print(json.dumps([names, "fair_extras" in sys.modules]))
     assert {"small_tree", "independence_weights", "one_cut", "informedness"} <= set(names)
     assert {"lightgbm", "accuracy", "group_thresholds"} <= set(names)
     assert not imported
+
+
+def test_every_group_of_the_docs_is_read(installed):
+    rows = re.findall(r"^\|.*\| `(fairautoml\.\w+)` \|", ADDING.read_text(), flags=re.MULTILINE)
+    points = (installed / "fair_extras-1.0.dist-info" / "entry_points.txt").read_text()
+    assert set(rows) == set(re.findall(r"^\[(.*)\]", points, flags=re.MULTILINE))
+    program = """
+import json
+from fairautoml.allocation import ALLOCATORS
+from fairautoml.bench.peers import PEERS
+from fairautoml.execution import EXECUTORS
+from fairautoml.search.strategies import STRATEGIES
+print(json.dumps([r.names() for r in (ALLOCATORS, PEERS, EXECUTORS, STRATEGIES)]))
+"""
+    names = answer(installed, program)
+    for name, of_kind in zip(("level", "like_ours", "in_turn", "by_chance"), names, strict=True):
+        assert name in of_kind
+
+
+def test_a_plug_in_of_others_is_named_with_its_place_on_the_command_line(installed):
+    done = python(installed, "-m", "fairautoml", "more-names", "strategies", "learners")
+    assert done.returncode == 0, done.stderr
+    assert "by_chance" in done.stdout
+    assert "fairautoml.search.strategies.random:STRATEGY" in done.stdout
+    assert "fair_extras.small_tree:LEARNER" in done.stdout
 
 
 def test_the_plug_ins_of_the_readme_pass_the_test_of_the_readme(installed):

@@ -17,7 +17,10 @@ class MakeAllocator(Protocol):
 
 
 ALLOCATORS: Registry[MakeAllocator] = Registry(
-    "fairautoml.allocation", constant="ALLOCATOR", kind="allocator"
+    "fairautoml.allocation",
+    constant="ALLOCATOR",
+    kind="allocator",
+    group="fairautoml.allocators",
 )
 
 __all__ = ["ALLOCATORS", "MakeAllocator"]

@@ -43,7 +43,10 @@ class Limits:
 MakeExecutor = Callable[[Limits], Executor]
 
 EXECUTORS: Registry[MakeExecutor] = Registry(
-    "fairautoml.execution", constant="EXECUTOR", kind="executor"
+    "fairautoml.execution",
+    constant="EXECUTOR",
+    kind="executor",
+    group="fairautoml.executors",
 )
 
 __all__ = ["EXECUTORS", "Limits", "MakeExecutor"]

@@ -206,6 +206,8 @@ class Peer:
 PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
 """Fairness metrics that most systems know."""
 
-PEERS: Registry[Peer] = Registry("fairautoml.bench.peers", constant="PEER", kind="system")
+PEERS: Registry[Peer] = Registry(
+    "fairautoml.bench.peers", constant="PEER", kind="system", group="fairautoml.peers"
+)
 
 __all__ = ["PARITY_OR_ODDS", "PEERS", "Answer", "Decide", "Offer", "Peer", "Question"]

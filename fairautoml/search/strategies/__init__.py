@@ -10,7 +10,10 @@ MakeStrategy = Callable[[SearchSpace, int, Sequence[Candidate]], SearchStrategy]
 """``make(space, seed, first)``: ``first`` are the candidates to propose before any other."""
 
 STRATEGIES: Registry[MakeStrategy] = Registry(
-    "fairautoml.search.strategies", constant="STRATEGY", kind="strategy"
+    "fairautoml.search.strategies",
+    constant="STRATEGY",
+    kind="strategy",
+    group="fairautoml.strategies",
 )
 
 __all__ = ["STRATEGIES", "MakeStrategy"]
