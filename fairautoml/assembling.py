@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.assembly import (
+    QUIETED,
     Assembled,
     Finish,
     Margin,
@@ -22,8 +23,10 @@ from fairautoml.assembly import (
     choose,
     clear_lead,
     lacks_evidence,
+    low_variance_thresholds,
     mean_shares,
     pool_mixture,
+    shared_limits,
     shares_by_fold,
 )
 from fairautoml.evaluation.expansion import Column, column_of, expand_column
@@ -283,6 +286,23 @@ class _Work:
         for column in columns if between else ():
             if self._in_time(FINE_COST):
                 found += [e for e in self.expanded(column, between) if e.tolerance is not None]
+        return [*found, *self._quiet(columns)]
+
+    def _quiet(self, columns: Sequence[Column]) -> list[Entry]:
+        """Return entries that leave a part of the limit to noise, where a confidence is asked."""
+        problem, confidence = self.problem, self.finish.confidence
+        limit = problem.goal.targets[0].limit
+        allowed = any(mitigator.name == QUIETED for mitigator in problem.mitigators)
+        if not isinstance(confidence, float) or limit == 0 or not allowed:
+            return []
+        quiet = low_variance_thresholds(confidence, self.finish.audit)
+        if not quiet.can_serve(problem.goal):
+            return []
+        problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
+        found: list[Entry] = []
+        for column in columns:
+            if column.trial_key != MIXTURE and self._in_time(FINE_COST):
+                found += expand_column(column, problem)
         return found
 
     def _in_time(self, results: float) -> bool:

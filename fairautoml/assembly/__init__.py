@@ -6,11 +6,18 @@ from fairautoml.assembly.choice import Confidence, choose, clear_lead, lacks_evi
 from fairautoml.assembly.classifier import FairClassifier
 from fairautoml.assembly.finish import HELD_OUT, Finish
 from fairautoml.assembly.greedy import mean_shares, shares_by_fold
+from fairautoml.assembly.low_variance import (
+    LOW_VARIANCE,
+    QUIETED,
+    low_variance_thresholds,
+    shared_limits,
+)
 from fairautoml.assembly.mixture import PoolRule, pool_mixture
 from fairautoml.assembly.offers import Assembled, Margin, Offers
 
 __all__ = [
     "HELD_OUT",
+    "LOW_VARIANCE",
     "Assembled",
     "Blend",
     "Chances",
@@ -20,14 +27,17 @@ __all__ = [
     "Finish",
     "Margin",
     "Offers",
+    "QUIETED",
     "PoolRule",
     "chances_on",
     "choose",
     "clear_lead",
     "lacks_evidence",
+    "low_variance_thresholds",
     "mean_shares",
     "models_of",
     "pool_mixture",
     "scored_by",
+    "shared_limits",
     "shares_by_fold",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fairautoml.assembling import ENSEMBLE, MIXTURE, gather, serve_best
-from fairautoml.assembly import HELD_OUT, Confidence, Finish, Offers
+from fairautoml.assembly import HELD_OUT, LOW_VARIANCE, Confidence, Finish, Offers
 from fairautoml.bench.pools_luck import LUCKLESS, log_losses, on_other_halves
 from fairautoml.bench.pools_rows import HeldRows
 from fairautoml.evaluation.expansion import expand
@@ -100,6 +100,7 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     seconds = (middle - start, time.process_time() - middle)
     singles = offers.columns - {ENSEMBLE}
     averaged = offers.columns & {ENSEMBLE} or singles
+    quiet = _quiet(pool, plan, history)
     ways = (
         ("single", plan, offers.only(singles), 0.0),
         ("ensemble", plan, offers.only(averaged), seconds[0]),
@@ -111,7 +112,7 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
         row
         for who, asked, offered, took in ways
         if offered.usual
-        for row in _by_margin(pool, asked, offered, {"who": who, "seconds": round(took, 3)})
+        for row in _by_margin(pool, asked, offered, quiet, {"who": who, "seconds": round(took, 3)})
     ]
     at_limit = _at_limits(pool, plan, mixed, offers.only(averaged))
     found += _beyond(pool, plan, offers.only(averaged), at_limit)
@@ -123,15 +124,32 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     ]
 
 
+def _quiet(pool: Pool, plan: RunPlan, history: History) -> dict[str, tuple[Entry, ...]]:
+    """Return the entries that are made only where a confidence is asked for, by margin."""
+    found = {}
+    for name, (confidence, ratio) in MARGINS.items():
+        if isinstance(confidence, float):
+            finish = Finish(confidence=confidence, audit_ratio=ratio)
+            fine = gather(plan, history, pool.artifacts, finish).fine
+            found[name] = tuple(e for e in fine if e.mitigator == LOW_VARIANCE)
+    return found
+
+
 def _by_margin(
-    pool: Pool, plan: RunPlan, offers: Offers, about: Mapping[str, Any]
+    pool: Pool,
+    plan: RunPlan,
+    offers: Offers,
+    quiet: Mapping[str, tuple[Entry, ...]],
+    about: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """Yield what one way serves with each margin, and how it fares."""
     constraint = _constraint_of(plan)
     for name, (confidence, ratio) in MARGINS.items():
         start = time.process_time()
         finish = Finish(confidence=confidence, audit_ratio=ratio)
-        entry, margin = serve_best(offers, plan, finish)
+        more = (e for e in quiet.get(name, ()) if e.trial_key in offers.columns)
+        offered = replace(offers, fine=(*offers.fine, *more))
+        entry, margin = serve_best(offered, plan, finish)
         took = time.process_time() - start
         yield {
             **about,

@@ -149,11 +149,20 @@ class Posed:
         cuts = build_cuts(labelled, self.groups, self.system.n_groups)
         solve = self.mixtures if randomized else self.deterministic
         return [
-            (tolerance, None if picks is None else self._rule(cuts, picks))
+            (tolerance, None if picks is None else self.rule(cuts, picks))
             for tolerance, picks in zip(tolerances, solve(cuts, tolerances), strict=True)
         ]
 
-    def _rule(self, cuts: Sequence[Cuts], picks: Picks) -> ThresholdRule:
+    def rule(self, cuts: Sequence[Cuts], picks: Picks) -> ThresholdRule:
+        """Return the rule that decides by the chosen cuts.
+
+        Parameters
+        ----------
+        cuts : sequence of Cuts
+            One per group.
+        picks : sequence of sequence of (int, float)
+            Per group the chosen cuts and their shares.
+        """
         # A group without rows has no best threshold: it is decided like rows without a group.
         return self.thresholds(
             [
