@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.auditing.cells import cells_of, outcome
-from fairautoml.auditing.game import Coalition, shapley_values
+from fairautoml.auditing.game import Coalition, mean_of, shapley_values
 from fairautoml.auditing.models import Decider
 from fairautoml.auditing.records import Contributions, Share
 from fairautoml.auditing.rows import AuditRows
@@ -145,33 +146,35 @@ def contributions_of(
     y, group = rows.y[at], codes[at]
     weight = np.ones(len(at)) if rows.weight is None else rows.weight[at]
 
-    def value(present: Coalition) -> float:
-        absent = [b for b in range(len(names)) if b not in present]
-        found = []
-        for repeat in range(REPEATS if absent else 1):
-            changed = table.copy()
-            for block in absent:
-                for column in blocks[names[block]]:
-                    changed[column] = table[column].iloc[moved[repeat, block]].to_numpy()
-            found.append(_gap(model.decide(changed), y, group, weight, question))
-        if np.isnan(found).any():
+    def value(present: Coalition, repeat: int) -> float:
+        changed = table.copy()
+        for block in (b for b in range(len(names)) if b not in present):
+            for column in blocks[names[block]]:
+                changed[column] = table[column].iloc[moved[repeat, block]].to_numpy()
+        found = _gap(model.decide(changed), y, group, weight, question)
+        if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"
             msg = (
                 f"blocks: with {shown} present the {question.rate} rate has no value in a group; "
                 "explain another constraint or give more rows"
             )
             raise InputError(msg)
-        return float(np.mean(found))
+        return found
 
-    solution = shapley_values(len(names), value, seed=seed)
+    solution = mean_of(
+        [
+            shapley_values(len(names), partial(value, repeat=repeat), seed=seed)
+            for repeat in range(REPEATS)
+        ]
+    )
     everything = frozenset(range(len(names)))
     return Contributions(
         system=question.system.name,
         rate=question.rate,
         high=question.system.labels[question.high],
         low=question.system.labels[question.low],
-        total=value(everything),
-        without=value(frozenset()),
+        total=value(everything, 0),
+        without=float(np.mean([value(frozenset(), repeat) for repeat in range(REPEATS)])),
         exact=solution.exact,
         n_rows=len(at),
         shares=tuple(

@@ -1,6 +1,6 @@
 """Shapley values of a game of a few players, exact or from sampled orders with their errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -74,6 +74,29 @@ def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
         pairs[at] = (contributions(order, game) + contributions(order[::-1], game)) / 2
     errors = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
     return Solution(values=pairs.mean(axis=0), standard_errors=errors, exact=False)
+
+
+def mean_of(solutions: Sequence[Solution]) -> Solution:
+    """Return the mean solution of games whose values are independent draws of the same ones.
+
+    Parameters
+    ----------
+    solutions : sequence of Solution
+        At least two, by the same orders of the players: what these err is common to all.
+
+    Returns
+    -------
+    Solution
+        ``standard_errors`` of the draws and of the orders together.
+    """
+    values = np.array([one.values for one in solutions])
+    of_draws = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    of_orders = np.mean([one.standard_errors for one in solutions], axis=0)
+    return Solution(
+        values=values.mean(axis=0),
+        standard_errors=np.hypot(of_draws, of_orders),
+        exact=all(one.exact for one in solutions),
+    )
 
 
 def contributions(order: NDArray[np.integer], value: Value) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ Method = Literal[
     "clopper_pearson_effective_rows (approximate)",
     "bootstrap (approximate)",
     "delong (approximate)",
+    "hanley-mcneil (approximate)",
     "none",
 ]
 
@@ -286,7 +287,8 @@ class Contributions:
     total, without : float
         The gap with all blocks and with all of them permuted.
     exact : bool
-        Whether all orders were computed.
+        Whether all orders of the blocks were computed; what a permuted block is worth is the mean
+        of a few permutations all the same, whose error is in the shares.
     n_rows : int
         Rows it was computed on.
     shares : tuple of Share

@@ -246,10 +246,7 @@ def _shares(audit: Audit) -> Table:
         f"{printable(found.low)}: {found.total:.4f}, {found.without:.4f} with all blocks permuted"
     )
     ordered = sorted(found.shares, key=lambda share: -abs(share.value))
-    rows = [
-        (printable(s.block), f"{s.value:+.4f}", "0" if found.exact else _number(s.standard_error))
-        for s in ordered
-    ]
+    rows = [(printable(s.block), f"{s.value:+.4f}", _number(s.standard_error)) for s in ordered]
     return title, header, rows
 
 

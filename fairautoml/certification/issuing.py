@@ -12,11 +12,14 @@ from fairautoml.certification.recording import (
     claim_record,
     counts_hash,
     floor_record,
+    method_of,
     opening_record,
     said_of,
+    shown_level,
     violated_level,
 )
 from fairautoml.certification.records import Certificate, OpeningRecord, Subject
+from fairautoml.certification.sealing import seal_of
 from fairautoml.certification.sequence import Procedure, Shipped, ship, shipped_as
 from fairautoml.certification.suppression import suppressed_groups
 from fairautoml.certification.verdicts import Judgement, Reason, Verdict
@@ -100,13 +103,14 @@ def certify(
             f"{len(subject.models)} candidates"
         )
         raise InputError(msg)
-    opening = ledger.open(keys, delta=terms.delta, mode=terms.openings, hashes=subject.hashes)
+    asked = _asked(subject, terms)
+    opening = ledger.open(keys, delta=terms.delta, mode=terms.openings, hashes=asked)
     if opening.spent:
         judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.ROWS_SPENT)
         return _withheld(subject, opening, terms, judgement)
     candidates = _checked(read(), subject)
     shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
-    if not ledger.record(opening, shipped.judgement.verdict):
+    if not ledger.record(opening, shipped.judgement.verdict, methods=_methods(candidates)):
         return _withheld(subject, opening, terms, _one_bit(shipped.judgement))
     return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
 
@@ -126,7 +130,7 @@ def publish(
     InputError
         The rows were never opened or are spent, or the subject is another one.
     """
-    opening = ledger.close(keys, hashes=subject.hashes)
+    opening = ledger.close(keys, hashes=_asked(subject, terms))
     candidates = _checked(read(), subject)
     shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
     return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
@@ -218,6 +222,16 @@ def passed_before(
     )
 
 
+def _asked(subject: Subject, terms: Terms) -> dict[str, str]:
+    """Return hashes of the whole question: the same rows answer another one no second time."""
+    return {**subject.hashes, "terms": seal_of([terms.procedure.value, terms.fallback])}
+
+
+def _methods(candidates: Sequence[Evidence]) -> str:
+    """Return a hash of the tests and bounds that decide, which must not be chosen afterwards."""
+    return seal_of([[method_of(claim) for claim in one.claims] for one in candidates])
+
+
 def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
     """Refuse evidence that is about something else than what was hashed."""
     for evidence in candidates:
@@ -291,8 +305,9 @@ def _of_candidate(
     judgement = shipped.judgement
     hidden = suppressed_groups(evidence.claims, smallest_cell)
     whole = not any(any(groups) for groups in hidden)
+    printed = shown_level(opening.level, shipped, evidence)
     records = (
-        claim_record(claim, finding, groups, shipped, opening.level, whole=whole)
+        claim_record(claim, finding, groups, shipped, printed, whole=whole)
         for claim, finding, groups in zip(
             evidence.claims, shipped.findings(evidence), hidden, strict=False
         )

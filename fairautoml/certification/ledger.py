@@ -214,7 +214,7 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             _check_terms(_history(entries, keys), delta, mode)
 
-    def record(self, opening: Opening, verdict: Verdict) -> bool:
+    def record(self, opening: Opening, verdict: Verdict, *, methods: str = "") -> bool:
         """Note what came of an opening; return whether its numbers may be shown.
 
         With a single opening they may. Else only those of a certificate, which ends the ledger
@@ -227,11 +227,19 @@ class Ledger:
             From ``open``, not spent.
         verdict : Verdict
             What was found.
+        methods : str
+            Hash of the tests and bounds that decided it.
+
+        Raises
+        ------
+        InputError
+            The same question was answered before by other methods.
         """
         released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
-        if opening.answered:
-            return released
         with self._chain.locked() as (stream, entries):
+            if opening.answered:
+                _check_methods(entries, opening, methods)
+                return released
             self._chain.append(
                 stream,
                 entries[-1].seal,
@@ -240,6 +248,7 @@ class Ledger:
                     "opening": opening.entry,
                     "released": "numbers" if released else "not certified",
                     "spent": released,
+                    "methods": methods,
                 },
             )
         return released
@@ -321,6 +330,17 @@ def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
         entry=entry.seal,
         answered=answered,
     )
+
+
+def _check_methods(entries: list[Entry], opening: Opening, methods: str) -> None:
+    told = [e.content for e in entries if e.content["kind"] == "verdict"]
+    before = next(one for one in told if one["opening"] == opening.entry)
+    if before.get("methods", "") != methods:
+        msg = (
+            "read: these rows have answered this question by another test or bound; the better of "
+            "two may not be chosen afterwards. Give the evidence of the first time, or new rows"
+        )
+        raise InputError(msg)
 
 
 def _answered(

@@ -45,7 +45,8 @@ def sensitivity(claim: Claim, level: float, *, shown_level: float) -> Sensitivit
         At which it was tested, in (0, 1).
     shown_level : float
         Level of the bound that is printed: that of the opening divided by the number of
-        candidates, for it belongs to the one that was selected.
+        candidates, for it belongs to the one that was selected, and by the number of claims, for
+        all printed bounds shall hold together.
     """
     bound = shown_bound(claim, shown_level)
     if claim.form == "difference":

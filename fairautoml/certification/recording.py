@@ -33,13 +33,13 @@ def claim_record(
     shipped : Shipped
         The candidate it belongs to.
     level : float
-        Of the opening.
+        Of the bound that is printed.
     whole : bool
         No group of any claim is suppressed; else numbers that give them away are left out.
     """
     room: Sensitivity | None = None
     if whole and finding.verdict is Verdict.CERTIFIED:
-        room = sensitivity(claim, shipped.level, shown_level=level / shipped.n_candidates)
+        room = sensitivity(claim, shipped.level, shown_level=level)
     cells = tuple(
         tuple(None if hide else cell.content() for cell, hide in zip(row, hidden, strict=True))
         for row in claim.cells
@@ -64,6 +64,21 @@ def claim_record(
         shift_radius=None if room is None else room.shift_radius,
         fragility=None if room is None else room.fragility,
     )
+
+
+def shown_level(level: float, shipped: Shipped, evidence: Evidence) -> float:
+    """Return the level of each printed bound, so that all of them hold together.
+
+    Parameters
+    ----------
+    level : float
+        Of the opening.
+    shipped : Shipped
+        One of so many candidates.
+    evidence : Evidence
+        Its claims, each of which has a bound of its own.
+    """
+    return level / (shipped.n_candidates * max(1, len(evidence.claims)))
 
 
 def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None:

@@ -89,7 +89,7 @@ class ClaimRecord:
     tail, limit : float or None
         Largest tail of the exact test and what it must not exceed.
     shown : float or None
-        Bound that was shown, simultaneous over the candidates; only if certified.
+        Bound that was shown, simultaneous over candidates and claims; only if certified.
     shift_radius : float or None
         As in ``Sensitivity``.
     fragility : int or None

@@ -11,6 +11,7 @@ from fairautoml.certification.recording import (
     counts_hash,
     floor_record,
     said_of,
+    shown_level,
     violated_level,
 )
 from fairautoml.certification.records import CAVEAT, Certificate, ClaimRecord, damage
@@ -189,7 +190,7 @@ def _differing(certificate: Certificate, evidence: Evidence, shipped: Shipped) -
     for claim, finding, groups, stated in zip(
         evidence.claims, shipped.findings(evidence), hidden, certificate.claims, strict=False
     ):
-        level = certificate.opening.level
+        level = shown_level(certificate.opening.level, shipped, evidence)
         found = claim_record(claim, finding, groups, shipped, level, whole=whole)
         found = replace(found, verdict=said_of(found.verdict, certificate.subject))
         name = _first_difference(found, stated)
@@ -276,6 +277,9 @@ def _entry(certificate: Certificate, ledger: Ledger | None) -> str | None:
     if written is None:
         return "ledger: it does not hold the opening that the certificate rests on"
     stated = {name: getattr(opening, name) for name in ("mode", "index", "level", "delta")}
-    stated |= {"previous": opening.previous, "hashes": certificate.subject.hashes}
+    stated |= {"previous": opening.previous}
     differing = [name for name, value in stated.items() if written[name] != value]
+    # The ledger also holds the terms, which a certificate states one by one.
+    if not certificate.subject.hashes.items() <= written["hashes"].items():
+        differing.append("hashes")
     return f"ledger: other {', '.join(differing)}" if differing else ""

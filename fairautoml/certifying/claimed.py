@@ -35,6 +35,11 @@ class Claimed:
         plain = self.system.masks is None and self.system.values is None
         return bool(self.constraint.metric.rates) and plain
 
+    @property
+    def of_accepted(self) -> bool:
+        """Whether it compares rates of the people who are accepted."""
+        return "ppv" in self.constraint.metric.rates
+
     def codes(self, cells: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the group of each row, -1 where it is unknown, shape (n_rows,)."""
         known = np.where(cells >= 0, self.system.of_cell[cells], -1)

@@ -207,7 +207,10 @@ class _Draw:
             return _without_draw(self.inputs)
         if not claims and not floor:
             return Reason.SINGLE_GROUP if self.wishes.constraints else Reason.NO_CLAIM
-        if self.roles.task != "binary" or not all(claim.testable for claim in claims):
+        # Of precision per person there is no bound: how many of whose rows are accepted is random.
+        by_person = self.entities is not None and any(claim.of_accepted for claim in claims)
+        testable = all(claim.testable for claim in claims) and not by_person
+        if self.roles.task != "binary" or not testable:
             return Reason.NO_EXACT_TEST
         if weight is not None and len(np.unique(np.asarray(weight))) > 1:
             return Reason.NO_WEIGHT_LIMIT

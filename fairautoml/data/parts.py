@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from fairautoml.data._align import Inputs
 from fairautoml.data._frames import (
@@ -106,7 +107,10 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
 
 
 def identity(inputs: Inputs) -> pd.DataFrame:
-    """Return the rows as a frame that tells them apart: features, label, groups and weight.
+    """Return the rows as a frame that tells them apart: features and label.
+
+    Groups and weights are left out: they are given in several forms, and the same people under
+    other groups or weights are the same people.
 
     Parameters
     ----------
@@ -124,17 +128,14 @@ def identity(inputs: Inputs) -> pd.DataFrame:
             f"X.{name}": column for name, column in zip(table.names, table.columns, strict=True)
         }
     elif table.sparse:
-        found = {f"X.{salt}": row_draws(table.matrix, salt) for salt in (0, 1)}
+        # One form of the same numbers, which float32 is what models read.
+        plain = csr_matrix(table.matrix, dtype=np.float32, copy=True)
+        plain.sum_duplicates()
+        found = {f"X.{salt}": row_draws(plain, salt) for salt in (0, 1)}
     else:
         found = {f"X.{n}": table.matrix[:, at] for at, n in enumerate(table.names)}
     found["y"] = as_series(_flat(inputs.y), "y")
-    sensitive = inputs.sensitive
-    columns = _columns_of(sensitive, table.n_rows)
-    found |= {f"sensitive.{name}": column for name, column in columns.items()}
-    if inputs.sample_weight is not None:
-        found["weight"] = as_series(inputs.sample_weight, "sample_weight")
-    plain = {name: pd.Series(c).reset_index(drop=True) for name, c in found.items()}
-    return pd.DataFrame(plain)
+    return pd.DataFrame({k: pd.Series(c).reset_index(drop=True) for k, c in found.items()})
 
 
 def _flat(y: Any) -> Any:
@@ -143,34 +144,3 @@ def _flat(y: Any) -> Any:
         return y.iloc[:, 0]
     array = y if isinstance(y, pd.Series) else as_array(y, "y")
     return array.ravel() if getattr(array, "ndim", 1) == 2 else array
-
-
-def _columns_of(sensitive: Any, n_rows: int) -> dict[str, Any]:
-    """Return sensitive values by column; names of columns of X are among the features already."""
-    if sensitive is None or isinstance(sensitive, str):
-        return {}
-    if isinstance(sensitive, Mapping):
-        return {
-            key: column
-            for name, values in sensitive.items()
-            for key, column in _one_or_several(str(name), values).items()
-        }
-    if is_frame(sensitive):
-        return dict(frame_columns(sensitive, "sensitive"))
-    array = (
-        as_series(sensitive, "sensitive").to_numpy()
-        if isinstance(sensitive, _CELL_TYPES)
-        else as_array(sensitive, "sensitive")
-    )
-    if len(array) != n_rows:
-        return {}
-    flat = array[:, None] if array.ndim == 1 else array
-    return {str(at): flat[:, at] for at in range(flat.shape[1])}
-
-
-def _one_or_several(name: str, values: Any) -> dict[str, Any]:
-    """Return a column by its name, or the columns of a table of groups that overlap by theirs."""
-    if not is_frame(values):
-        return {name: as_series(values, "sensitive")}
-    columns = frame_columns(values, f"sensitive[{name!r}]")
-    return {f"{name}.{column}": found for column, found in columns.items()}

@@ -82,6 +82,29 @@ def disparity(
     return Undefined(_reason(counts, rates, by_rate)) if np.isnan(found) else found
 
 
+def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | None:
+    """Return the disparity over those groups that have the rate, None where fewer than two do.
+
+    For what is fitted on some of the rows, never for a verdict: there a gap without a value is
+    none that was met.
+
+    Parameters
+    ----------
+    counts, rates, form
+        As in ``disparity``.
+    """
+    found = []
+    for rate in rates:
+        values = counts.rates(rate)
+        values = values[~np.isnan(values)]
+        if len(values) >= 2:
+            found.append(float(worst(values[None], form)))
+    known = [one for one in found if not np.isnan(one)]
+    if not known:
+        return None
+    return max(known) if form == "difference" else min(known)
+
+
 def _of_classes(counts: ClassCounts, rates: Sequence[Rate], form: Form) -> float | Undefined:
     reason = counts.lacking(rates)
     if reason:

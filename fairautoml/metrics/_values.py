@@ -1,6 +1,6 @@
 """Predicted numbers by group: what metrics of regression read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -99,6 +99,10 @@ class GroupValues:
         """Squared error of each row, shape (n_rows,)."""
         found: NDArray[np.float64] = np.square(self.y - self.prediction)
         return found
+
+    def of_present(self) -> "GroupValues":
+        """Return the values without groups that have no rows."""
+        return replace(self, member=self.member[self._sums(np.ones_like(self.weight)) > 0])
 
     def inside(self, group: int) -> NDArray[np.bool_]:
         """Return which rows are in a group, shape (n_rows,)."""

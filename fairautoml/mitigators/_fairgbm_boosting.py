@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from fairautoml.metrics import GroupCounts, Undefined
+from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.metrics._disparity import known_disparity
 from fairautoml.mitigators._base import Target, TrainRows
 from fairautoml.mitigators._fairgbm_game import Game
 from fairautoml.mitigators._fairgbm_proxies import Array
@@ -100,7 +101,8 @@ def best_look(looks: Sequence[Look]) -> Look:
 def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int) -> Look:
     """Return what margins are worth on rows that were not trained on.
 
-    A target that these rows say nothing about, since a cell is empty, is passed over.
+    Groups that lack the rows of a rate are left out of it, as where prices are set; a target that
+    these rows say nothing about is passed over.
 
     Parameters
     ----------
@@ -122,10 +124,17 @@ def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int)
         counts = GroupCounts.from_rows(
             held.cells, held.y, decision, held.weight, n_groups=n_cells
         ).merged(system.of_cell, system.n_groups, system.masks)
-        value = target.metric.value(counts)
-        if not isinstance(value, Undefined):
+        value = _value(target.metric, counts)
+        if value is not None:
             excess = max(excess, target.metric.gap(value) - target.limit)
     return Look(rounds=rounds, excess=excess, loss=float(held.weight @ losses))
+
+
+def _value(metric: Metric, counts: GroupCounts) -> float | None:
+    if metric.rates and not metric.to_overall:
+        return known_disparity(counts, metric.rates, metric.form)
+    value = metric.value(counts)
+    return None if isinstance(value, Undefined) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,8 +68,9 @@ def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> NDArray[np.float64]:
         for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
             system = target.system
             merged = values.merged(system.of_cell, system.n_groups, system.masks)
-            value = target.metric.value(merged)
-            # What has no value on these rows cannot be bounded on them.
+            # A group without rows here is no reason to leave the others apart; fewer than two
+            # that have some cannot be bounded on these rows.
+            value = target.metric.value(merged.of_present())
             gap = 0.0 if isinstance(value, Undefined) else value
             found[at] = max(found[at], gap / factor if factor > 0 else np.inf * (gap > 0))
     return found

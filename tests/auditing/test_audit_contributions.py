@@ -6,7 +6,7 @@ import pytest
 from audit_people import people, quick
 
 from fairautoml.auditing import LinearRule
-from fairautoml.auditing.game import contributions, shapley_values
+from fairautoml.auditing.game import contributions, mean_of, shapley_values
 from fairautoml.exceptions import InputError, ParameterError
 
 BLOCKS = {
@@ -147,3 +147,13 @@ def test_the_callers_table_stays_as_it_is():
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
     quick(rows.y, rows.decision, rows.groups, X=rows.X, model=rule, blocks={}, noise=0.1)
     pd.testing.assert_frame_equal(rows.X, before)
+
+
+def test_the_error_of_a_few_permutations_is_stated_though_all_orders_were_computed():
+    games = [
+        shapley_values(2, game({(): 0.0, (0,): a, (1,): 0.1, (0, 1): 0.3})) for a in (0.1, 0.2)
+    ]
+    found = mean_of(games)
+    assert found.exact
+    assert found.values.tolist() == pytest.approx([0.175, 0.125])
+    assert found.standard_errors.tolist() == pytest.approx([0.025, 0.025])

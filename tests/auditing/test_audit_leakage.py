@@ -98,3 +98,13 @@ def test_a_single_group_has_nothing_to_tell():
     found = audit(rows.y, rows.decision, ["one"] * 600).leakage
     assert found[0].auc is None
     assert "fewer than two groups" in found[0].reason
+
+
+def test_groups_that_few_rows_tell_apart_have_no_certain_auc():
+    four = auc_interval(np.array([0.9, 0.8, 0.1, 0.2]), np.array([1, 1, 0, 0]) == 1, 0.05)
+    many = auc_interval(np.r_[np.ones(300), np.zeros(300)], np.arange(600) < 300, 0.05)
+    for auc, ends in (four, many):
+        assert (auc, ends.high) == (1.0, 1.0)
+        assert not ends.exact
+    assert four[1].low < 0.7
+    assert 0.98 < many[1].low < 1.0

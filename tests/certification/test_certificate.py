@@ -13,12 +13,14 @@ from fairautoml.certification import (
     Openings,
     Procedure,
     Reason,
+    Rows,
     Subject,
     Terms,
     Verdict,
     certificate_text,
     certify,
     claim_from_counts,
+    claim_from_rows,
     floor_from_counts,
     judge,
     passed_before,
@@ -425,3 +427,43 @@ def test_twenty_refits_on_the_same_rows_stay_within_delta():
                 break
     # The .999 quantile of Bin(200, .05).
     assert certified <= 21
+
+
+def test_another_procedure_is_another_question_and_finds_the_rows_spent(ledger, keys):
+    asked = subject_of(GOOD, 2)
+    first = certify(asked, lambda: [BAD, GOOD], ledger, keys, Terms())
+    assert first.verdict != Verdict.CERTIFIED
+    for terms in (Terms(procedure=Procedure.BONFERRONI), Terms(fallback=1)):
+        again = certify(asked, lambda: [BAD, GOOD], ledger, keys, terms)
+        assert (again.verdict, again.reason) == (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
+
+
+def test_the_same_question_is_not_answered_by_another_bound(ledger, keys):
+    rng = np.random.default_rng(0)
+    codes, y = np.arange(2000) % 2, rng.integers(0, 2, 2000)
+    rows = Rows(codes=codes, y=y, decision=np.full(2000, 0.5))
+    constraint = Constraint.parse("demographic_parity_difference <= 0.1")
+    by = {
+        method: Evidence(
+            claims=(claim_from_rows(constraint, rows, GROUPS, system="sex", method=method),)
+        )
+        for method in ("hoeffding", "betting")
+    }
+    asked = replace(
+        subject_of(GOOD), claims=(by["betting"].claims[0].label,), groups=(tuple(GROUPS),)
+    )
+    first = certify(asked, lambda: [by["hoeffding"]], ledger, keys, Terms())
+    assert certify(asked, lambda: [by["hoeffding"]], ledger, keys, Terms()).claims == first.claims
+    with pytest.raises(InputError, match="by another test or bound"):
+        certify(asked, lambda: [by["betting"]], ledger, keys, Terms())
+
+
+def test_the_printed_bounds_of_several_claims_hold_together(tmp_path):
+    def shown(constraints, delta):
+        book = Ledger(tmp_path / f"{len(constraints)}.jsonl")
+        one = evidence(shift=40, constraints=constraints)
+        keys = row_keys(ROWS, book.salt)
+        found = certify(subject_of(one), lambda: [one], book, keys, Terms(delta=delta))
+        return found.claims[0].shown
+
+    assert shown(CONSTRAINTS, 0.05) == shown(CONSTRAINTS[:1], 0.025)

@@ -8,6 +8,7 @@ import pytest
 from certified_cases import people
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from fairautoml import FairAutoML
 from fairautoml.certification import Reason, Verdict
@@ -17,6 +18,7 @@ from fairautoml.certifying.claimed import claimed, strata_of
 from fairautoml.data._align import Inputs
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.parts import identity
 from fairautoml.data.splits import certification_rows, entity_folds, latest_rows
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.metrics import Constraint
@@ -418,3 +420,33 @@ def test_a_system_that_the_search_has_one_group_of_is_still_claimed():
     assert claimed(constraints, schema.systems) == ()
     (claim,) = claimed(constraints, schema.systems, kept={"sensitive"})
     assert claim.system.labels == ("a",)
+
+
+def test_rows_are_known_again_in_every_form_of_groups_and_weights():
+    X, y, group = people(200)
+    wide = X.assign(g=group)
+    forms = [
+        Inputs(X=wide, y=y, sensitive=given, sample_weight=weight)
+        for given in ("g", wide["g"], wide[["g"]], {"who": wide["g"]}, wide["g"].to_numpy())
+        for weight in (None, np.ones(200))
+    ]
+    for form in forms[1:]:
+        pd.testing.assert_frame_equal(identity(form), identity(forms[0]))
+
+
+def test_sparse_rows_are_known_again_at_another_precision_and_in_another_layout():
+    X = sparse.random(200, 8, density=0.4, random_state=0, format="csr")
+    y = np.arange(200) % 2
+    forms = [X, X.astype(np.float32), X.tocsc(), X.tocoo()]
+    found = [identity(Inputs(X=form, y=y, sensitive=None)) for form in forms]
+    for other in found[1:]:
+        pd.testing.assert_frame_equal(other, found[0])
+
+
+def test_precision_of_people_with_several_rows_is_refused_before_rows_are_set_aside():
+    inputs = given_rows(groups=np.repeat(np.arange(600), 2))
+    found = divided(inputs, "predictive_parity_difference <= 0.3")
+    assert found.vault is None
+    assert found.plan.reason is Reason.NO_EXACT_TEST
+    with_rows = divided(given_rows(), "predictive_parity_difference <= 0.3")
+    assert with_rows.plan.reason is not Reason.NO_EXACT_TEST

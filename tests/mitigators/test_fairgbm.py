@@ -281,3 +281,11 @@ def test_a_search_without_groups_at_predict_tries_it_when_it_is_named():
 
 def test_it_is_used_only_when_it_is_named():
     assert MITIGATOR.opt_in
+
+
+def test_a_group_without_the_rows_of_a_rate_does_not_hide_the_gap_of_the_others():
+    y, cells = [0, 1, 0, 1, 1], [0, 0, 1, 1, 2]
+    rows = rows_of(np.zeros((5, 1)), y, cells, ())
+    margin = np.array([1.0, 1.0, -1.0, -1.0, 1.0])
+    groups = system([0, 1, 2])
+    assert look(rows, (target(FPR, groups, 0.05),), margin, 10).excess == pytest.approx(0.95)

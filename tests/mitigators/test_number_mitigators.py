@@ -234,3 +234,20 @@ def test_bounded_loss_without_a_bound_says_what_it_needs():
     other = replace(rows, targets=goal("mean_difference").targets)
     with pytest.raises(InputError, match="needs a constraint on 'bounded_group_loss'"):
         MITIGATORS.get("bounded_loss").train(other, BASE, PARAMS, 0)
+
+
+def test_a_group_without_rows_does_not_keep_the_others_apart():
+    rows = people(600, shift=2.0)
+    third = GroupSystem(
+        name="sex", labels=("f", "m", "x"), of_cell=np.array([0, 1, 2], dtype=np.int32)
+    )
+    wide = goal("distribution_gap")
+    wide = replace(wide, targets=(replace(wide.targets[0], system=third),))
+    fit = MITIGATORS.get("distribution_repair").fit_rules
+    asked = [0.0, 0.1, 0.2]
+    for (_, two), (_, three) in zip(
+        fit(rows, goal("distribution_gap"), asked),
+        fit(replace(rows, n_cells=3), wide, asked),
+        strict=True,
+    ):
+        assert three.strength == two.strength > 0
