@@ -72,10 +72,17 @@ def certificate_arguments(parser: argparse.ArgumentParser) -> None:
     aside = "rows set aside for a certificate: auto (default), yes, no, or their share"
     add("--certify", type=_certify, default="auto", metavar="HOW", help=aside)
     add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
-    add("--delta", type=_share, default=0.05, metavar="D", help="error probability (0.05)")
+    add(
+        "--delta",
+        type=_share,
+        default=0.05,
+        metavar="D",
+        help="error probability of the certificate (0.05)",
+    )
     many = "one certificate for the same rows (default), or an error shared by several fits"
     add("--openings", choices=["single", "ledger"], default="single", help=many)
-    add("--ledger", metavar="FILE", help="that remembers which rows were opened")
+    kept = "file that remembers which rows were opened (default: one for all runs of a user)"
+    add("--ledger", metavar="FILE", help=kept)
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +110,7 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
-    add("--positive", help="label of the positive class")
+    add("--positive", help="label of the positive class (default: sorted last)")
     end = "share of rows set aside and judged at the end; with --split time the last ones"
     add("--holdout", type=_share, help=end)
 
@@ -124,11 +131,13 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--strategy", default="auto", help="how the next trial is chosen")
     add("--allocator", default="auto", help="who decides which trial may spend what")
     add("--executor", default="auto", help="where trials run: local, serial, dask")
-    add("--scheduler", metavar="ADDRESS", help="of a cluster, for --executor dask")
+    where = "address of the cluster's scheduler, for --executor dask"
+    add("--scheduler", metavar="ADDRESS", help=where)
     add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
     add("--no-assemble", dest="assemble", action="store_false", help="one model, no ensemble")
-    add("--max-models", type=_models, default=8, metavar="N", help="in an ensemble; 0 = no limit")
-    sure = "that the constraint holds on new people: auto (default), none, or such as 0.95"
+    most = "most models in an ensemble (default: 8); 0 = no limit"
+    add("--max-models", type=_models, default=8, metavar="N", help=most)
+    sure = "how surely the margin keeps the constraint on new people: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
     certificate_arguments(parser)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")

@@ -12,8 +12,8 @@ WHO = ("default", "single", "ensemble", "mixture", "hindsight", "oracle", "oracl
 
 QUESTION = ["task", "constraint"]
 
-CHECKED = "auto check"
-"""The margin whose probabilities are about samples of the size of the held-out part."""
+CHECKED = {"auto check": "so many people as are held out", "auto": "as many as were searched"}
+"""Margins whose probabilities are compared with what came, and what they speak about."""
 
 STATED = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99, 1.0)
 """Edges of the probabilities that are looked at together."""
@@ -222,13 +222,13 @@ def _margins(rows: pd.DataFrame) -> str:
         + _means(served.assign(rows=_size(served)), ["rows", "limit", "margin"])
         + "\nWhat is served, by question:\n\n"
         + _means(served, [*QUESTION, "margin"])
-        + _calibration(served[served["margin"] == CHECKED])
+        + "".join(_calibration(served, margin) for margin in CHECKED)
     )
 
 
-def _calibration(rows: pd.DataFrame) -> str:
+def _calibration(served: pd.DataFrame, margin: str) -> str:
     """Return how often the limit held where it was said to hold with some probability."""
-    known = rows.dropna(subset=["probability", "met"])
+    known = served[served["margin"] == margin].dropna(subset=["probability", "met"])
     if known.empty:
         return ""
     said = pd.cut(known["probability"], STATED, include_lowest=True)
@@ -238,8 +238,8 @@ def _calibration(rows: pd.DataFrame) -> str:
         for bin_, part in known.groupby(said, observed=True)
     ]
     return (
-        "\nThe probability that was stated for as many people as are held out, and the share of "
-        f"runs that meet the limit there (margin {CHECKED}, all questions):\n\n"
+        f"\nThe probability that was stated for {CHECKED[margin]}, and the share of runs that "
+        f"meet the limit on held-out rows (margin {margin}, all questions):\n\n"
         + _markdown(["stated", "runs", "mean stated", "met"], lines)
     )
 

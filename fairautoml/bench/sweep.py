@@ -1,6 +1,7 @@
 """Run a sweep: every task with every seed, each fit in its own process, resumable."""
 
 import errno
+import fcntl
 import json
 import os
 import sys
@@ -31,11 +32,6 @@ from fairautoml.exceptions import (
     StorageFullError,
 )
 from fairautoml.execution._memory import fair_share_mb
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
 PEER = (sys.executable, "-m", "fairautoml.bench.peers")
@@ -339,11 +335,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a folder; the system frees it when the process dies."""
     with path.open("a+", encoding="ascii") as lock:
         try:
-            if sys.platform == "win32":
-                lock.seek(1_000)  # a byte beyond the text, which others must be able to read
-                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
             holder = lock.read().strip()

@@ -3,13 +3,10 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from fairautoml.commands._base import OK, Command, check_out, show
+from fairautoml.commands._base import NOT_CERTIFIED, OK, Command, check_out, show
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NOT_CERTIFIED = 9
-"""With ``--require-certified``."""
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +24,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--largest-weight", type=float, metavar="W", help=largest)
     add("--baseline", metavar="COL", help="column of an unconstrained model's decisions")
     add("--positive", metavar="LABEL", help="the label that people want (default: sorted last)")
-    add("--confidence", type=float, default=0.95, help="of intervals and verdicts")
+    sure = "of intervals and verdicts: one minus the error probability, delta (default: 0.95)"
+    add("--confidence", type=float, default=0.95, help=sure)
     new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
     add("--rows-are-new", action="store_true", help=new)
     policy = "missing sensitive values: refused (default), a group, or in no group"

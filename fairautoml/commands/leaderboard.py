@@ -10,8 +10,9 @@ from fairautoml.commands._base import OK, Command, show, show_json
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of a finished fit")
-    add("--format", choices=["table", "json", "csv"], default="table")
-    add("--json", action="store_const", const="json", dest="format")
+    shape = "how it is shown (default: table)"
+    add("--format", choices=["table", "json", "csv"], default="table", help=shape)
+    add("--json", action="store_const", const="json", dest="format", help="--format json")
     add("--top", type=count, help="show this many rows")
 
 

@@ -18,7 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FOLDER", default="guarantee", help="where results go")
     add("--resume", action="store_true", help="redo only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="batches at a time (default: 1)")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="root seed (default: 0)")
 
 
 def _run(arguments: argparse.Namespace) -> int:

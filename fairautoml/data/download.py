@@ -21,7 +21,7 @@ def cache_folder() -> Path:
     named = os.environ.get("FAIRAUTOML_CACHE", "")
     if named:
         return Path(named)
-    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "")
+    base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "fairautoml"
 
 

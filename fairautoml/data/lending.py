@@ -50,16 +50,16 @@ OCCUPATION_BLUR = 1.5
 Gap = Literal[
     "demographic_parity_difference",
     "equal_opportunity_difference",
-    "predictive_equality_difference",
+    "false_positive_rate_difference",
     "equalized_odds_difference",
-    "accuracy_difference",
+    "accuracy_parity_difference",
 ]
 RATES_OF_GAP: dict[str, tuple[str, ...]] = {
     "demographic_parity_difference": ("selection",),
     "equal_opportunity_difference": ("tpr",),
-    "predictive_equality_difference": ("fpr",),
+    "false_positive_rate_difference": ("fpr",),
     "equalized_odds_difference": ("tpr", "fpr"),
-    "accuracy_difference": ("accuracy",),
+    "accuracy_parity_difference": ("accuracy",),
 }
 FACTS = TableFacts(
     target=TARGET,

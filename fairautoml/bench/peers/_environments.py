@@ -42,8 +42,6 @@ def python_of(name: str) -> str:
     folder = home() / name
     ready = folder / READY
     python = folder / "bin" / "python"
-    if os.name == "nt":
-        python = folder / "Scripts" / "python.exe"
     made = ready.read_text(encoding="ascii") if ready.is_file() else None
     if made != mark:
         if made is not None:
