@@ -54,7 +54,7 @@ SHRINK = 0.3
 """... each so much narrower than the one before."""
 
 
-WORK = 4e8
+WORK = 1e8
 """Products of a share and a multiplier that one round of search may take, about; ..."""
 
 FEWEST = 8

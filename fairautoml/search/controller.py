@@ -39,6 +39,9 @@ median of those like it that succeeded, whichever is more."""
 POLL_SECONDS = 0.5
 """How often the clock is looked at while trials run."""
 
+LONG = 0.5
+"""Seconds to settle a result from which on trials leave as much before the deadline."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
@@ -171,6 +174,7 @@ class Search:
     _proposed: dict[int, Candidate] = field(default_factory=dict)
     _rivals: Rivals = field(default_factory=Rivals)
     _caps: Caps = field(default_factory=Caps)
+    _settling: float = 0.0  # seconds that the last success took, on the executor's clock
 
     def run(self) -> bool:
         """Search until the budget is spent; returns False when the user interrupted it.
@@ -207,7 +211,8 @@ class Search:
 
     def _ask(self) -> bool:
         """Queue one more trial; False when there is none now."""
-        now = self.executor.now()
+        # What a trial gives is worth nothing when there is no time left to settle it.
+        now = self.executor.now() + self._settling
         if self.stop.reached(self._asked, now):
             return False
         proposed: list[Candidate] = []
@@ -231,12 +236,21 @@ class Search:
     def _submit(self) -> bool:
         """Hand over waiting trials; False when nothing runs and nothing waits."""
         while self._queue and len(self._running) < self._depth:
-            left = self.stop.seconds_left(self.executor.now())
+            left = self.stop.seconds_left(self.executor.now() + self._settling)
             if left is not None and left <= 0 and self._queue[0].number > 0:
                 self._queue.clear()
                 break
-            self._running.add(self.executor.submit(self.objective, self._queue.popleft()))
+            trial = self._early(self._queue.popleft(), left)
+            self._running.add(self.executor.submit(self.objective, trial))
         return bool(self._running)
+
+    def _early(self, trial: Trial, left: float | None) -> Trial:
+        """Return the trial, told to end early enough where settling what it gives takes long."""
+        if left is None or trial.number == 0 or self._settling < LONG:
+            return trial
+        own = trial.budget.seconds
+        seconds = left if own is None else min(own, left)
+        return replace(trial, budget=replace(trial.budget, seconds=seconds))
 
     def _collect(self) -> None:
         done: set[Future[TrialResult]] = set()
@@ -248,7 +262,10 @@ class Search:
                 self.executor.shutdown()
         self._running -= done
         for future in sorted(done, key=lambda f: f.result().trial.number):
+            start = self.executor.now()
             told = self.settle(future.result())
+            if told.status is Status.SUCCESS and told.trial.number > 0:
+                self._settling = self.executor.now() - start
             self._settled[told.trial.number] = told
 
     def _tell(self) -> None:

@@ -180,7 +180,11 @@ def test_a_confidence_on_few_rows_is_reached_by_more_than_one_decision_for_every
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"confidence": "auto"}, {"confidence": None}, {"confidence": 0.95, "mitigators": ["common_threshold"]}],
+    [
+        {"confidence": "auto"},
+        {"confidence": None},
+        {"confidence": 0.95, "mitigators": ["common_threshold"]},
+    ],
 )
 def test_nobody_else_is_offered_them(few, parameters):
     model = fit_few(few, **parameters)

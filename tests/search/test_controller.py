@@ -391,3 +391,23 @@ def test_no_trial_starts_when_not_even_the_shortest_fold_fits_into_what_is_left(
     # Folds take a second, and half a second is left after the trials at 100, 102 and 104.
     assert len(limits_of(2.0, 106.5)) == 3
     assert len(limits_of(2.0, 107.5)) == 4
+
+
+def test_what_it_takes_to_settle_a_result_is_left_before_the_deadline():
+    limits, clock, executor = [], [100.0], Immediate()
+    executor.clock = lambda: clock[0]
+
+    def objective(trial):
+        limits.append(trial.budget.seconds)
+        clock[0] += 2.0
+        return succeed(trial)
+
+    def settle(result):
+        clock[0] += 3.0
+        return replace(told_of(result), seconds=2.0)
+
+    search = make_search(Recorder(), executor, objective=objective, settle=settle, deadline=120.0)
+    assert search.run()
+    # Trials start at 100, 105, 110 and 115; from the third on three seconds are left for settling.
+    assert limits == [None, None, pytest.approx(7.0), pytest.approx(2.0)]
+    assert clock[0] <= 120.0
