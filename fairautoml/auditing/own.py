@@ -117,12 +117,14 @@ def own_range(
     Raises
     ------
     Unreadable
-        Its rule is no threshold, or a column with noise is not read as a number.
+        Its rule is no threshold, a column with noise is not read as a number, or the noise may
+        move people between groups that have thresholds or models of their own.
     """
     classifier = model.model_
     rule = getattr(classifier, "rule", None)
     if not isinstance(rule, CommonRule | ThresholdRule) or rule.randomized:
         raise Unreadable("the decision is no plain threshold on a score")
+    _refuse_moves_between_groups(classifier, {*noise}, {*sensitive})
     asked = _Asked(
         classifier=classifier, unseen=model.unseen_group, sensitive=sensitive, noise=noise
     )
@@ -146,6 +148,17 @@ def own_range(
         return rule.decide(low - SLACK, of) - 0.5, rule.decide(high + SLACK, of) - 0.5
 
     return OwnRange(reach=reach, unread=_said(unread))
+
+
+def _refuse_moves_between_groups(
+    classifier: FairClassifier, noisy: set[str], apart: set[str]
+) -> None:
+    if not classifier.needs_sensitive or classifier.groups is None:
+        return
+    moved = noisy & (apart | {*classifier.groups.sensitive_from_X})
+    if moved:
+        columns = ", ".join(map(repr, sorted(moved)))
+        raise Unreadable(f"noise on {columns} may move people to another group")
 
 
 def _said(unread: list[tuple[str, float]]) -> str:

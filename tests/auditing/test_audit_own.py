@@ -124,3 +124,21 @@ def test_noise_on_codes_of_categories_is_refused():
     model = fitted(["lightgbm"], 2, X.assign(town=codes.astype("category")), y)
     with pytest.raises(InputError, match="held categories of type int at fit"):
         judged(model, X.assign(town=codes), sex, noise={"town": 1.0})
+
+
+def test_nothing_is_proved_where_noise_may_move_people_to_another_group():
+    X, y, _ = table(400)
+    model = FairAutoML(
+        constraint="demographic_parity_difference <= 0.3",
+        n_trials=2,
+        random_state=0,
+        learners=["logistic_regression"],
+        mitigators=["group_thresholds"],
+        certify=False,
+        sensitive_bins={"x1": [0.5]},
+    ).fit(X, y, "x1")
+    model = model.select(max_gap=0.3)
+    assert model.model_.needs_sensitive
+    with pytest.raises(Unreadable, match="noise on 'x1' may move people to another group"):
+        own.own_range(model, X, {"x1": 0.02}, ())
+    assert own.own_range(model, X, {"x2": 0.02}, ()).unread == ""
