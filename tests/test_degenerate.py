@@ -1,11 +1,14 @@
 """Labels, groups and constraints for which there is no good answer: the run says so."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fairautoml.exceptions import (
     DegradedWarning,
+    FairAutoMLWarning,
     InputError,
     NoFeasibleModelError,
     NoFeasibleModelWarning,
@@ -147,3 +150,17 @@ def test_a_group_without_positives_is_undefined_and_not_perfect(people):
     with pytest.warns(NoFeasibleModelWarning, match="no model meets"):
         model = quick("equal_opportunity_difference <= 0.1", mitigators=["none"]).fit(X, y, group)
     assert model.best_entry_.measures[0].value is None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_few_rows_of_any_weight_give_a_model(seed):
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=200), np.where(rng.random(200) < 0.5, "x", "y")
+    y = (x + rng.normal(size=200) > 0).astype(int)
+    weight = np.zeros(200)
+    weight[np.random.default_rng(seed).choice(200, 8, replace=False)] = 1.0
+    model = quick("demographic_parity_difference <= 0.3", n_folds=5, certify=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FairAutoMLWarning)
+        model.fit(x[:, None], y, g, sample_weight=weight)
+    assert len(model.predict(x[:, None], g)) == 200

@@ -131,7 +131,11 @@ def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
         membership=problem.membership,
     )
     entries: list[Entry] = []
+    alike = bool((column.deployed == column.deployed[:1]).all())
     for mitigator in problem.mitigators:
+        # Equal scores have no order that the likely groups of a row could move it in.
+        if alike and mitigator.needs_membership:
+            continue
         for scored in _cross_fitted(mitigator, rows, column, problem):
             entry = _entry(scored, column, problem)
             if entry is not None:

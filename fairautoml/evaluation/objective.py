@@ -177,11 +177,8 @@ class Objective:
         return model, held_out.rows, model.scores_encoded(held_out.X, held_out.cells)
 
     def _fold_losses(self, losses: NDArray[np.float64], done: int) -> tuple[float, ...]:
-        weight = self.dataset.weight
-        return tuple(
-            float(np.average(losses[self.folds == k], weights=weight[self.folds == k]))
-            for k in range(done)
-        )
+        inside = [self.folds == k for k in range(done)]
+        return tuple(_mean(losses[rows], self.dataset.weight[rows]) for rows in inside)
 
     def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
         """Return the loss of each row by the trial's rival, None when it is not at hand."""
@@ -295,3 +292,8 @@ def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
         return None
     now = time.monotonic()
     return now + FOLD_SHARE * max(0.0, start + seconds - now) / (trial.budget.folds - done)
+
+
+def _mean(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Return the weighted mean; rows that all weigh nothing count alike."""
+    return float(np.average(losses, weights=weight if weight.any() else None))

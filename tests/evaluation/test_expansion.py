@@ -281,3 +281,11 @@ def test_a_constraint_on_groups_that_do_not_exist_is_refused(dataset):
 
 def test_without_constraints_there_are_no_tolerances():
     assert tolerance_grid(()) == ()
+
+
+def test_equal_scores_are_not_moved_by_the_likely_groups(dataset):
+    problem = problem_of(dataset, f"{PARITY}<=0.1", ["none", "common_threshold", "bias_scoring"])
+    alike = np.full(N_ROWS, 0.4, dtype=np.float32)
+    assert "bias_scoring" not in {e.mitigator for e in expand(RESULT, alike, problem)}
+    assert "none" in {e.mitigator for e in expand(RESULT, alike, problem)}
+    assert "bias_scoring" in {e.mitigator for e in expand(RESULT, scores_of(dataset), problem)}

@@ -416,3 +416,9 @@ def test_a_learner_may_write_to_the_rows_that_it_is_given(objective, learners, m
     monkeypatch.setitem(LEARNERS._loaded, "writes", writes)
     assert objective(trial_of("writes")).status is Status.SUCCESS
     assert objective(trial_of(LINEAR)).log_loss == before
+
+
+def test_a_fold_whose_rows_all_weigh_nothing_has_a_loss_all_the_same():
+    losses = np.array([1.0, 3.0])
+    assert module._mean(losses, np.array([3.0, 1.0])) == 1.5
+    assert module._mean(losses, np.zeros(2)) == 2.0
