@@ -97,7 +97,14 @@ class Conducted(Served, Shown):
             division = _divided(posed.inputs, wishes, options)
             dataset = self._dataset(division, options)
             problem = make_problem(dataset, wishes, setting, division.entities)
-            plan = make_plan(problem, wishes, setting, start, again=earlier is not None)
+            plan = make_plan(
+                problem,
+                wishes,
+                setting,
+                start,
+                again=earlier is not None,
+                certifies=division.vault is not None,
+            )
             keeper = begin(
                 plan, earlier if earlier is not None else place, self._parameters(wishes)
             )

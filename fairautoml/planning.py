@@ -207,7 +207,13 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
 
 
 def make_plan(
-    problem: Problem, wishes: Wishes, setting: Setting, start: float, *, again: bool = False
+    problem: Problem,
+    wishes: Wishes,
+    setting: Setting,
+    start: float,
+    *,
+    again: bool = False,
+    certifies: bool = False,
 ) -> RunPlan:
     """Return the plan of the search, ``"auto"`` resolved.
 
@@ -223,6 +229,8 @@ def make_plan(
         ``time.monotonic()`` at which ``fit`` began; the budget counts from there.
     again : bool
         Whether an earlier run goes on, which has its model.
+    certifies : bool
+        Whether rows are set aside for a certificate, which takes time at the end.
     """
     deadline = None
     if wishes.time_budget is not None:
@@ -230,7 +238,7 @@ def make_plan(
         reserve = min(most, RESERVE_SHARE * wishes.time_budget)
         if setting.refit:
             reserve = REFIT_RESERVE_SHARE * wishes.time_budget
-        if wishes.certificate.certify is not False and problem.goal.targets:
+        if certifies:
             reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
         deadline = start + wishes.time_budget - reserve
     allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
