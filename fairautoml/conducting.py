@@ -97,14 +97,8 @@ class Conducted(Served, Shown):
             division = _divided(posed.inputs, wishes, options)
             dataset = self._dataset(division, options)
             problem = make_problem(dataset, wishes, setting, division.entities)
-            plan = make_plan(
-                problem,
-                wishes,
-                setting,
-                start,
-                again=earlier is not None,
-                certifies=division.vault is not None,
-            )
+            again, aside = earlier is not None, division.vault is not None
+            plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
             keeper = begin(
                 plan, earlier if earlier is not None else place, self._parameters(wishes)
             )
@@ -124,8 +118,10 @@ class Conducted(Served, Shown):
                 outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
             self._finish(outcome, certified, plan, wishes, start)
             if keeper is not None:
-                pool = outcome.pool
-                keeper.finish(self._stored(), describe_groups(pool.board, pool.rows_by_label))
+                keeper.finish(
+                    self._stored(),
+                    describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
+                )
         _say_violated(certified.certificate, strict=self.strict)
         say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
 

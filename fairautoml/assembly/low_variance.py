@@ -134,11 +134,11 @@ def fit_low_variance(
     by_label = _rows_by_label(rows, posed)
     found: list[tuple[float, Rule | None]] = []
     for tolerance in tolerances:
-        quiet = _quiet(cuts, posed, by_label, tolerance, noise)
-        picks = None if quiet is None else posed.deterministic(quiet, [tolerance])[0]
-        found.append(
-            (tolerance, None if quiet is None or picks is None else posed.rule(quiet, picks))
-        )
+        rule, quiet = None, _quiet(cuts, posed, by_label, tolerance, noise)
+        if quiet is not None:
+            (picks,) = posed.deterministic(quiet, [tolerance])
+            rule = None if picks is None else posed.rule(quiet, picks)
+        found.append((tolerance, rule))
     return found
 
 

@@ -24,7 +24,7 @@ from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.levelling import change_rows
 from fairautoml.auditing.models import Decider, decider_of
 from fairautoml.auditing.rates import rate_rows, score_rows
-from fairautoml.auditing.records import Contributions, IndividualFairness
+from fairautoml.auditing.records import Contributions, IndividualFairness, VerdictRow
 from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
 from fairautoml.certification.issuing import SMALLEST_CELL
 from fairautoml.data._frames import read_table
@@ -57,6 +57,15 @@ class _Asked:
     hidden: Hidden
     level: float
     seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfModel:
+    """What only the model itself can say."""
+
+    individual: IndividualFairness | None = None
+    contributions: Contributions | None = None
+    notes: tuple[str, ...] = ()
 
 
 def audit(
@@ -167,23 +176,15 @@ def audit(
         seed=random_state,
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
-    individual = contributions = None
+    own = _OfModel()
     if model is not None:
         decider, table = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
-        individual = _individual(asked, decider, table, flips, noise)
-        proxies = (*proxies, *_not_features(rows, table))
-        contributions = None if blocks is None else _contributions(asked, decider, table, blocks)
+        own = _of_model(asked, decider, table, flips, noise, blocks)
     changes, levelling = (
         ((), ()) if rows.baseline is None else change_rows(rows, rows.baseline, asked.hidden)
     )
-    verdicts = verdict_rows(
-        rows,
-        asked.constraints,
-        asked.hidden,
-        asked.level,
-        independent=independent,
-        largest_weight=largest_weight,
-    )
+    verdicts = _verdicts(asked, independent, largest_weight)
+    leak = leakage_rows(rows, features, asked.hidden, asked.level, random_state) if leakage else ()
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.y),
@@ -198,15 +199,11 @@ def audit(
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=(
-            leakage_rows(rows, features, asked.hidden, asked.level, random_state)
-            if leakage
-            else ()
-        ),
-        contributions=contributions,
-        individual=individual,
+        leakage=leak,
+        contributions=own.contributions,
+        individual=own.individual,
         smallest_cell=smallest_cell,
-        notes=(*_notes(asked, smallest_cell, independent), *proxies),
+        notes=(*_notes(asked, smallest_cell, independent), *proxies, *own.notes),
     )
 
 
@@ -255,6 +252,34 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
         return None, tuple(proxies)
     own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
     return dense_features(matrix[:, kept], own.layout), tuple(proxies)
+
+
+def _verdicts(
+    asked: _Asked, independent: bool, largest_weight: float | None
+) -> tuple[VerdictRow, ...]:
+    return verdict_rows(
+        asked.rows,
+        asked.constraints,
+        asked.hidden,
+        asked.level,
+        independent=independent,
+        largest_weight=largest_weight,
+    )
+
+
+def _of_model(
+    asked: _Asked,
+    decider: Decider,
+    table: pd.DataFrame,
+    flips: Sequence[str] | None,
+    noise: Mapping[str, float] | float | None,
+    blocks: Blocks | None,
+) -> _OfModel:
+    return _OfModel(
+        individual=_individual(asked, decider, table, flips, noise),
+        contributions=None if blocks is None else _contributions(asked, decider, table, blocks),
+        notes=_not_features(asked.rows, table),
+    )
 
 
 def _individual(

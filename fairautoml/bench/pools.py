@@ -1,8 +1,10 @@
 """Sweep of pools: the same trained models, assembled in every way, at several margins.
 
 One cell is a table with a seed: a pool is trained once and answers all constraints of its task.
+``python -m fairautoml.bench.pools SWEEP.yaml FOLDER`` makes the summaries of a folder anew.
 """
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -105,9 +107,22 @@ def write_pool_tables(records: Sequence[CellRecord], folder: Path, *, targets: T
         What is aimed at.
     """
     rows = pd.DataFrame([row for record in records for row in rows_of(record)])
-    failed = [record for record in records if record.outcome == "failed"]
-    lines = [f"{record.task}, seed {record.seed}: {record.reason}" for record in failed]
     write_csv(rows, folder / "cells.csv")
+    write_pool_summaries(rows, folder, targets=targets)
+
+
+def write_pool_summaries(rows: pd.DataFrame, folder: Path, *, targets: Targets) -> None:
+    """Write what follows from the rows: ``summary.csv`` and ``summary.md``.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As in ``cells.csv``.
+    folder, targets
+        As in ``write_pool_tables``.
+    """
+    failed = rows[rows["outcome"] == "failed"].to_dict("records")
+    lines = [f"{row['task']}, seed {row['seed']}: {row['reason']}" for row in failed]
     if "who" not in rows:
         write_text(folder / "summary.md", page(pd.DataFrame(), targets, lines))
         return
@@ -129,3 +144,24 @@ def rows_of(record: CellRecord) -> list[dict[str, Any]]:
     if record.outcome == "failed":
         return [{**own, "reason": record.reason}]
     return [{**own, **record.result["pool"], **row} for row in record.result["rows"]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the summaries of a folder anew.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.pools")
+    parser.add_argument("sweep", type=Path, help="YAML file of the sweep, with what is aimed at")
+    parser.add_argument("folder", type=Path, help="folder with the cells.csv of a finished sweep")
+    given = parser.parse_args(argv)
+    rows = pd.read_csv(given.folder / "cells.csv")
+    write_pool_summaries(rows, given.folder, targets=read_targets(given.sweep))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

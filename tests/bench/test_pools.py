@@ -1,6 +1,8 @@
 import argparse
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +12,13 @@ from fairautoml.arguments import fit_arguments
 from fairautoml.bench import pools_cell
 from fairautoml.bench.cells import CellRecord
 from fairautoml.bench.dispatch import run_any
-from fairautoml.bench.pools import read_targets, rows_of, run_pools
+from fairautoml.bench.pools import main, read_targets, rows_of, run_pools
 from fairautoml.bench.pools_answers import MARGINS
 from fairautoml.bench.pools_luck import LUCKLESS
 from fairautoml.bench.pools_page import page, summarize, with_outcome
 from fairautoml.exceptions import InputError, ParameterError
 
+ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     *("lending", "--sensitive", "sex", "--rows", "700", "--holdout", "0.4", "--json"),
     *("--trials", "4", "--seed", "1", "--strategy=random"),
@@ -242,3 +245,11 @@ def test_a_failed_cell_is_a_row_with_its_reason():
         {"task": "t", "seed": 3, "outcome": "failed", "reason": "no memory"}
     ]
     assert page(pd.DataFrame(), {}, ["t, seed 3: no memory"]).startswith("Failed cells:")
+
+
+def test_summaries_are_made_anew_from_the_cells(tmp_path):
+    committed = ROOT / "results" / "assembly_small"
+    shutil.copy(committed / "cells.csv", tmp_path)
+    assert main([str(ROOT / "experiments" / "assembly_small.yaml"), str(tmp_path)]) == 0
+    for name in ("summary.csv", "summary.md"):
+        assert (tmp_path / name).read_text() == (committed / name).read_text()
