@@ -12,6 +12,9 @@ import numpy as np
 
 from fairautoml.trials import Status, TrialResult
 
+HOG_SECONDS = 0.02
+"""Between two helpings of 10 MiB: a look that a busy machine delays by 0.3 s lets 150 MiB by."""
+
 
 class UnreadableError(Exception):
     """Can be pickled, but not unpickled: it wants two arguments back."""
@@ -30,10 +33,14 @@ def hog(params):
     held = []
     while True:
         held.append(np.ones(10 * 2**17))  # 10 MiB
+        time.sleep(HOG_SECONDS)
 
 
 def hog_in_a_grandchild(params):
-    held = "held = []\nwhile True:\n    held.append(bytearray(10 * 2**20))"
+    held = (
+        "import time\nheld = []\nwhile True:\n"
+        f"    held.append(bytearray(10 * 2**20))\n    time.sleep({HOG_SECONDS})"
+    )
     subprocess.run([sys.executable, "-c", held], check=False)
     time.sleep(60)
 
