@@ -22,9 +22,28 @@ MOST_BYTES = 256 * 2**20
 """Bytes of encoded rows that one process keeps."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which rows a model is trained on; all rows of other folds are there to score it.
+
+    Parameters
+    ----------
+    fold : int
+        A fold.
+    fraction : float
+        Rows trained on, as a share of the rows outside that fold, in (0, 1].
+    own : bool
+        They are rows of the fold itself; otherwise of all other folds.
+    """
+
+    fold: int
+    fraction: float
+    own: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOut:
-    """The rows of a fold that its models are scored on.
+    """The rows that a model is scored on: none is of a fold that it was trained on.
 
     Parameters
     ----------
@@ -77,26 +96,23 @@ class FoldRows:
         """What was made so far."""
         return Kept(self.most_bytes)
 
-    def train(self, fold: int, fraction: float, encoding: str) -> Encoded:
-        """Return the training rows of a fold.
+    def train(self, part: Part, encoding: str) -> Encoded:
+        """Return the training rows of a part.
 
         Parameters
         ----------
-        fold : int
-            The fold that is left out.
-        fraction : float
-            Share of the rows of the other folds, in (0, 1].
+        part : Part
+            Which rows.
         encoding : str
             How categories reach the learner.
         """
-        return self.kept.get(
-            ("train", fold, fraction, encoding), lambda: self._train(fold, fraction, encoding)
-        )
+        return self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
 
-    def held_out(self, fold: int, fraction: float, encoding: str) -> HeldOut:
-        """Return the rows of a fold, encoded like the training rows of the same arguments."""
-        plain = self.kept.get(("held out", fold), lambda: self._held_out(fold))
-        encoder = self.train(fold, fraction, encoding).encoder
+    def held_out(self, part: Part, encoding: str) -> HeldOut:
+        """Return the rows that are not of the folds trained on, encoded like those that are."""
+        key = ("held out", part.fold, part.own)
+        plain = self.kept.get(key, lambda: self._held_out(part))
+        encoder = self.train(part, encoding).encoder
         if isinstance(encoder, Codes):
             return plain
 
@@ -105,22 +121,23 @@ class FoldRows:
             freeze(X)
             return replace(plain, X=X)
 
-        return self.kept.get(("held out", fold, fraction, encoding), encoded)
+        return self.kept.get(("held out", part, encoding), encoded)
 
-    def _train(self, fold: int, fraction: float, encoding: str) -> Encoded:
-        seed = fold_seed(self.root_seed, fold)
-        rows = np.flatnonzero(self.folds != fold)
-        if fraction < 1.0:
+    def _train(self, part: Part, encoding: str) -> Encoded:
+        seed = fold_seed(self.root_seed, part.fold)
+        inside = self.folds == part.fold
+        size = max(1, round(part.fraction * np.count_nonzero(~inside)))
+        rows = np.flatnonzero(inside == part.own)
+        if size < len(rows):
             labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
-            size = max(1, round(fraction * len(rows)))
             rows = rows[nested_sample(labels, cells, seed, size)]
         made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
         for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
             freeze(array)
         return made
 
-    def _held_out(self, fold: int) -> HeldOut:
-        rows = np.flatnonzero(self.folds == fold)
+    def _held_out(self, part: Part) -> HeldOut:
+        rows = np.flatnonzero((self.folds == part.fold) != part.own)
         X = self.dataset.X[rows]
         freeze(X)
         return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])

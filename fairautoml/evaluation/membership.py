@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel
-from fairautoml.evaluation.fold_rows import FoldRows, fold_seed
+from fairautoml.evaluation.fold_rows import FoldRows, Part, fold_seed
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.mitigators import TrainRows
@@ -104,9 +104,9 @@ def learn(
     models = []
     for fold in range(n_folds):
         check_time(fold)
-        train = rows.train(fold, fraction, "codes")
-        model = _fit_fold(train, n_cells, fold_seed(rows.root_seed, fold))
-        held_out = rows.held_out(fold, fraction, "codes")
+        part = Part(fold=fold, fraction=fraction)
+        model = _fit_fold(rows.train(part, "codes"), n_cells, fold_seed(rows.root_seed, fold))
+        held_out = rows.held_out(part, "codes")
         found[held_out.rows] = model.membership(held_out.X)
         models.append(model)
     return found, Membership(tuple(models))

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
-from fairautoml.evaluation.fold_rows import FoldRows
+from fairautoml.evaluation.fold_rows import FoldRows, Part
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
+from fairautoml.evaluation.out_of_fold import OutOfFold
 from fairautoml.evaluation.rivalry import ENOUGH_ROWS, FEWEST_FOLDS, too_far
 from fairautoml.exceptions import StorageFullError
 from fairautoml.mitigators import Target
@@ -132,49 +133,50 @@ class Objective:
         return TrialResult(trial=trial, status=Status.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
-        task = TASKS.get(self.dataset.task)
-        scores = np.full(self.dataset.score_shape, np.nan, dtype=np.float32)
-        losses = np.full(self.dataset.n_rows, np.nan)
-        rival = self._rival(trial)
+        n_folds = int(self.folds.max()) + 1
+        known = OutOfFold.of(self.dataset)
+        # A short trial is compared with no other: its scores are means of a growing number.
+        own = trial.budget.folds < n_folds
+        rival = None if own else self._rival(trial)
         models: list[FittedModel] = []
         pace = Pace(trial, start, cold=trial.candidate.learner not in self.trained)
         for fold in range(trial.budget.folds):
             pace.check(fold)
-            model, held_out, found = self._score_fold(trial, fold, start)
+            part = Part(fold=fold, fraction=trial.budget.sample_fraction, own=own)
+            models.append(self._fit_and_score(trial, part, start, known))
             self.trained.add(trial.candidate.learner)
-            scores[held_out] = found
-            losses[held_out] = task.row_losses(self.dataset.y[held_out], found)
-            models.append(model)
-            reason = "" if rival is None else self._too_far(losses, rival, trial, done=fold + 1)
+            reason = "" if rival is None else self._too_far(known, rival, trial, done=fold + 1)
             if reason:
                 return TrialResult(
                     trial=trial,
                     status=Status.PRUNED,
-                    fold_log_loss=self._fold_losses(losses, fold + 1),
+                    fold_log_loss=self._fold_losses(known.losses(), fold + 1),
                     error=reason,
                 )
         self.artifacts.write_models(trial.key, tuple(models))
-        self.artifacts.write_scores(trial.key, scores)
+        self.artifacts.write_scores(trial.key, known.scores())
+        losses = known.losses()
         return TrialResult(
             trial=trial,
             status=Status.SUCCESS,
             log_loss=float(np.average(losses, weights=self.dataset.weight)),
-            fold_log_loss=self._fold_losses(losses, trial.budget.folds),
+            fold_log_loss=self._fold_losses(losses, n_folds),
         )
 
-    def _score_fold(
-        self, trial: Trial, fold: int, start: float
-    ) -> tuple[FittedModel, NDArray[np.int64], NDArray[np.float32]]:
-        """Return the model of a fold, the rows that it did not see, and their scores."""
-        candidate, fraction = trial.candidate, trial.budget.sample_fraction
+    def _fit_and_score(
+        self, trial: Trial, part: Part, start: float, known: OutOfFold
+    ) -> FittedModel:
+        """Return the model of a part, after it has scored the rows that it did not see."""
+        candidate = trial.candidate
         model = fit_candidate(
             candidate,
-            self.rows.train(fold, fraction, candidate.encoding),
-            seed_of(self.root_seed, candidate) + fold,
-            deadline=_fold_deadline(trial, start, done=fold),
+            self.rows.train(part, candidate.encoding),
+            seed_of(self.root_seed, candidate) + part.fold,
+            deadline=_fold_deadline(trial, start, done=part.fold),
         )
-        held_out = self.rows.held_out(fold, fraction, candidate.encoding)
-        return model, held_out.rows, model.scores_encoded(held_out.X, held_out.cells)
+        held_out = self.rows.held_out(part, candidate.encoding)
+        known.add(held_out.rows, model.scores_encoded(held_out.X, held_out.cells))
+        return model
 
     def _fold_losses(self, losses: NDArray[np.float64], done: int) -> tuple[float, ...]:
         inside = [self.folds == k for k in range(done)]
@@ -191,19 +193,14 @@ class Objective:
             return None
 
     def _too_far(
-        self,
-        losses: NDArray[np.float64],
-        rival: NDArray[np.float64],
-        trial: Trial,
-        *,
-        done: int,
+        self, known: OutOfFold, rival: NDArray[np.float64], trial: Trial, *, done: int
     ) -> str:
         """Return why the trial goes no further after these folds, empty when it does."""
         rows = self.folds < done
         too_early = done < FEWEST_FOLDS and rows.sum() < ENOUGH_ROWS
         if too_early or done == trial.budget.folds:
             return ""
-        reason = too_far(losses[rows], rival[rows], self.dataset.weight[rows])
+        reason = too_far(known.losses()[rows], rival[rows], self.dataset.weight[rows])
         return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
 
 

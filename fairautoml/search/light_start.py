@@ -11,8 +11,14 @@ ROWS_PER_SECOND = 100_000
 SHARE = 0.1
 """Of the budget, that the first model may take."""
 
+MODELS = 3
+"""That it is the mean of, each trained on rows of one fold. Between new rows and those that
+thresholds were fitted to, acceptance rates differed by up to 0.012 with two and 0.004 with three
+(Dutch census, 8,000 rows each), but by 0.034 in a cross-validation of five with 6,000 rows each.
+"""
+
 FEWEST_ROWS = 2_000
-"""Of a fold, that it is trained on at least."""
+"""That each is trained on at least, where a fold has as many."""
 
 LARGEST = 0.5
 """With a larger share of the rows of a full trial there is no need for a lighter one."""
@@ -27,7 +33,7 @@ class Light:
     candidate : Candidate or None
         Tried after the baseline; None = the baseline only.
     fraction : float
-        Share of the training rows, in (0, 1).
+        Share of the training rows, in (0, 1); no more than one fold can hold.
     """
 
     candidate: Candidate | None
@@ -54,7 +60,7 @@ class LightStart:
         self.mitigates = allocator.mitigates
         self._allocator = allocator
         self._light = light
-        self._budget = replace(full, sample_fraction=light.fraction)
+        self._budget = replace(full, sample_fraction=light.fraction, folds=_models(full))
         self._last = 0 if light.candidate is None else 1
 
     def next_trial(
@@ -84,6 +90,12 @@ def light_fraction(terms: Terms, seconds: float) -> float | None:
     seconds : float
         Time budget.
     """
-    affordable = SHARE * seconds * ROWS_PER_SECOND / terms.budget.folds
+    affordable = SHARE * seconds * ROWS_PER_SECOND / _models(terms.budget)
     share = max(FEWEST_ROWS, affordable) / terms.n_train_rows
-    return share if share < LARGEST * terms.budget.sample_fraction else None
+    one_fold = 1.0 / (terms.budget.folds - 1)
+    return min(share, one_fold) if share < LARGEST * terms.budget.sample_fraction else None
+
+
+def _models(full: Budget) -> int:
+    """Return how many models are trained; with two folds it is a small cross-validation."""
+    return max(2, min(MODELS, full.folds - 1))

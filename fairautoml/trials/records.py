@@ -113,9 +113,13 @@ class Budget:
     seconds : float or None
         Wall-clock limit of the trial; None = no limit.
     sample_fraction : float
-        Share of the training rows of each fold that is trained on, in (0, 1].
+        Rows that each model is trained on, as a share of the rows outside one fold, in (0, 1].
     folds : int
-        Number of cross-validation folds, at least 2.
+        Models trained, at least 2. As many as there are folds: each on the other folds, to score
+        the rows of its own, as in cross-validation. Fewer, for a sample that one fold can hold:
+        each on rows of its own fold, to score all others. The mean of all models is served, and
+        the scores are then means as well; single models that saw few rows are bolder than
+        their mean, and thresholds for the ones would be wrong for the other.
     """
 
     seconds: float | None = None

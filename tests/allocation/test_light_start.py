@@ -33,7 +33,7 @@ def test_nothing_is_light_where_a_full_trial_is_affordable(n_train_rows, seconds
     assert light_fraction(terms(n_train_rows=n_train_rows), seconds) is None
 
 
-@pytest.mark.parametrize(("seconds", "rows"), [(0.1, FEWEST_ROWS), (2.0, 4_000), (10.0, 20_000)])
+@pytest.mark.parametrize(("seconds", "rows"), [(0.1, FEWEST_ROWS), (3.0, 10_000), (9.0, 30_000)])
 def test_a_short_budget_begins_with_as_many_rows_as_it_allows(seconds, rows):
     found = light_fraction(terms(n_train_rows=500_000), seconds)
     assert found == pytest.approx(rows / 500_000)
@@ -42,7 +42,19 @@ def test_a_short_budget_begins_with_as_many_rows_as_it_allows(seconds, rows):
 def test_a_light_trial_is_far_smaller_than_a_full_one_of_a_capped_table():
     capped = Budget(folds=5, sample_fraction=0.02)
     assert light_fraction(terms(n_train_rows=500_000, budget=capped), 3.0) is None
-    assert light_fraction(terms(n_train_rows=500_000, budget=capped), 1.0) == 0.004
+    found = light_fraction(terms(n_train_rows=500_000, budget=capped), 0.6)
+    assert found == pytest.approx(FEWEST_ROWS / 500_000)
+
+
+def test_a_light_model_has_no_more_rows_than_a_fold():
+    assert light_fraction(terms(n_train_rows=40_000), 4.5) == 0.25
+
+
+@pytest.mark.parametrize(("folds", "models"), [(2, 2), (3, 2), (5, 3), (10, 3)])
+def test_a_light_trial_trains_fewer_models_than_there_are_folds(folds, models):
+    allowed = terms(n_train_rows=500_000, budget=Budget(folds=folds))
+    light = LightStart(Flat(allowed), allowed.budget, Light(candidate=SMALL, fraction=0.01))
+    assert light.next_trial(Asking(), number=0, seconds_left=2.0).budget.folds == models
 
 
 def test_baseline_and_small_candidate_come_first_on_few_rows():

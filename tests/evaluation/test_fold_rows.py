@@ -8,7 +8,7 @@ import pytest
 
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fold_rows import FoldRows, fold_seed, nested_sample
+from fairautoml.evaluation.fold_rows import FoldRows, Part, fold_seed, nested_sample
 
 N_ROWS = 600
 
@@ -35,7 +35,10 @@ def taken(encoded):
 
 def test_the_training_rows_are_those_of_the_other_folds(rows, dataset):
     for fold in range(3):
-        encoded, held_out = rows.train(fold, 1.0, "codes"), rows.held_out(fold, 1.0, "codes")
+        encoded, held_out = (
+            rows.train(Part(fold=fold, fraction=1.0), "codes"),
+            rows.held_out(Part(fold=fold, fraction=1.0), "codes"),
+        )
         assert np.array_equal(taken(encoded), np.flatnonzero(rows.folds != fold))
         assert np.array_equal(held_out.rows, np.flatnonzero(rows.folds == fold))
         assert np.array_equal(encoded.train.y, dataset.y[rows.folds != fold])
@@ -45,28 +48,37 @@ def test_the_training_rows_are_those_of_the_other_folds(rows, dataset):
 
 @pytest.mark.parametrize("encoding", ["codes", "target"])
 def test_the_second_candidate_is_given_the_very_same_matrices(rows, encoding):
-    arguments = (1, 0.5, encoding)
+    arguments = (Part(fold=1, fraction=0.5), encoding)
     assert rows.train(*arguments).train.X is rows.train(*arguments).train.X
     assert rows.held_out(*arguments).X is rows.held_out(*arguments).X
 
 
 @pytest.mark.parametrize("encoding", ["codes", "target"])
 def test_what_is_shared_cannot_be_written_to(rows, encoding):
-    train = rows.train(0, 1.0, encoding).train
-    for shared in (train.X, train.y, train.weight, train.cells, rows.held_out(0, 1.0, encoding).X):
+    train = rows.train(Part(fold=0, fraction=1.0), encoding).train
+    for shared in (
+        train.X,
+        train.y,
+        train.weight,
+        train.cells,
+        rows.held_out(Part(fold=0, fraction=1.0), encoding).X,
+    ):
         with pytest.raises(ValueError, match="read-only"):
             shared[0] = 0
 
 
 def test_the_rows_of_the_dataset_stay_writable(rows, dataset):
-    rows.train(0, 1.0, "codes")
+    rows.train(Part(fold=0, fraction=1.0), "codes")
     assert dataset.X.flags.writeable
     assert dataset.y.flags.writeable
 
 
 def test_held_out_rows_are_encoded_like_the_training_rows(rows):
-    encoded, held_out = rows.train(0, 0.5, "target"), rows.held_out(0, 0.5, "target")
-    plain = rows.held_out(0, 0.5, "codes")
+    encoded, held_out = (
+        rows.train(Part(fold=0, fraction=0.5), "target"),
+        rows.held_out(Part(fold=0, fraction=0.5), "target"),
+    )
+    plain = rows.held_out(Part(fold=0, fraction=0.5), "codes")
     assert held_out.X.shape[1] == plain.X.shape[1] + 1
     assert np.array_equal(held_out.X, encoded.encoder.transform(plain.X))
 
@@ -74,12 +86,16 @@ def test_held_out_rows_are_encoded_like_the_training_rows(rows):
 def test_without_room_the_same_rows_are_made_anew(rows):
     tight = replace(rows, most_bytes=0)
     for encoding in ("codes", "target"):
-        first, second = tight.train(0, 0.4, encoding), tight.train(0, 0.4, encoding)
+        first, second = (
+            tight.train(Part(fold=0, fraction=0.4), encoding),
+            tight.train(Part(fold=0, fraction=0.4), encoding),
+        )
         assert first.train.X is not second.train.X
-        for other in (second, rows.train(0, 0.4, encoding)):
+        for other in (second, rows.train(Part(fold=0, fraction=0.4), encoding)):
             assert np.array_equal(first.train.X, other.train.X)
         assert np.array_equal(
-            tight.held_out(0, 0.4, encoding).X, rows.held_out(0, 0.4, encoding).X
+            tight.held_out(Part(fold=0, fraction=0.4), encoding).X,
+            rows.held_out(Part(fold=0, fraction=0.4), encoding).X,
         )
     assert tight.kept.nbytes == 0
 
@@ -88,27 +104,32 @@ def test_little_room_is_not_exceeded(rows):
     tight = replace(rows, most_bytes=20_000)
     for fold in (0, 1, 2, 0):
         for fraction in (0.2, 1.0):
-            tight.held_out(fold, fraction, "target")
+            tight.held_out(Part(fold=fold, fraction=fraction), "target")
             assert 0 < tight.kept.nbytes <= 20_000
 
 
 def test_rows_are_not_pickled_twice(rows):
     bare = len(pickle.dumps(rows))
-    rows.train(0, 1.0, "target")
+    rows.train(Part(fold=0, fraction=1.0), "target")
     assert len(pickle.dumps(rows)) < bare + 200
 
 
 def test_smaller_samples_lie_inside_larger_ones(rows):
-    samples = [set(taken(rows.train(0, f, "codes"))) for f in (0.05, 0.2, 0.5, 0.9, 1.0)]
+    samples = [
+        set(taken(rows.train(Part(fold=0, fraction=f), "codes")))
+        for f in (0.05, 0.2, 0.5, 0.9, 1.0)
+    ]
     assert [len(sample) for sample in samples] == [20, 80, 200, 360, 400]
     for small, large in itertools.pairwise(samples):
         assert small < large
 
 
 def test_the_sample_follows_the_seed_and_the_fold(rows):
-    found = taken(rows.train(0, 0.3, "codes"))
-    other = taken(replace(rows, root_seed=8).train(0, 0.3, "codes"))
-    assert np.array_equal(found, taken(replace(rows, root_seed=7).train(0, 0.3, "codes")))
+    found = taken(rows.train(Part(fold=0, fraction=0.3), "codes"))
+    other = taken(replace(rows, root_seed=8).train(Part(fold=0, fraction=0.3), "codes"))
+    assert np.array_equal(
+        found, taken(replace(rows, root_seed=7).train(Part(fold=0, fraction=0.3), "codes"))
+    )
     assert not np.array_equal(found, other)
     assert len({fold_seed(root, fold) for root in range(5) for fold in range(5)}) == 25
 
