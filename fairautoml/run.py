@@ -13,8 +13,7 @@ import numpy as np
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.expansion import expand
-from fairautoml.evaluation.membership import with_membership
+from fairautoml.evaluation.membership import with_membership, without_membership
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
@@ -28,6 +27,7 @@ from fairautoml.search.light_start import Light, LightStart
 from fairautoml.search.recalling import Recalling
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
+from fairautoml.settling import judged
 from fairautoml.spaces import SearchSpace
 from fairautoml.store.study import Record, Study
 from fairautoml.trials import (
@@ -38,7 +38,6 @@ from fairautoml.trials import (
     Costly,
     Entry,
     Executor,
-    Status,
     Terms,
     Told,
     Trial,
@@ -210,6 +209,7 @@ def run_search(
     past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
     real = _executor(plan)
     executor = _replaying(real, past.values(), plan.start, study)
+    listeners = tuple(f for f in (None if study is None else study.keep, keep) if f is not None)
     history = History(n_workers=executor.n_workers)
     for record in past.values():
         history.add(record.result, record.entries, record.seconds)
@@ -219,12 +219,10 @@ def run_search(
         if recorded is not None and recorded.result is result:
             return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
-        record = _judged(result, artifacts, problem, executor.now() - plan.start)
+        record = judged(result, artifacts, problem, executor.now() - plan.start)
         record = replace(record, proposed=strategy.take())
-        if study is not None:
-            study.keep(record)
-        if keep is not None:
-            keep(record)
+        for hear in listeners:
+            hear(record)
         history.add(result, record.entries, record.seconds)
         history.settle_seconds += time.perf_counter() - start
         if on_progress is not None:
@@ -238,12 +236,9 @@ def run_search(
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
-        problem = with_membership(
-            plan.problem,
-            artifacts,
-            lambda trial: _alone(real, objective, trial),
-            stop.seconds_left(real.now()),
-        )
+        problem, interrupted = _with_groups(plan, artifacts, real, objective)
+        if interrupted:
+            stop, listeners = Stop(n_trials=1), ()
         search = Search(
             objective=objective,
             settle=settle,
@@ -253,7 +248,7 @@ def run_search(
             stop=stop,
             overhead=history.overhead,
         )
-        finished = search.run()
+        finished = search.run() and not interrupted
         artifacts.drop_partials()
     return history, finished
 
@@ -262,6 +257,26 @@ def _executor(plan: RunPlan) -> FirstHere:
     """Return where trials run; the first one, which needs no training, has no deadline."""
     here = SerialExecutor(replace(plan.limits, deadline=None))
     return FirstHere(EXECUTORS.get(plan.executor)(plan.limits), here)
+
+
+def _with_groups(
+    plan: RunPlan, artifacts: Artifacts, executor: Executor, objective: Objective
+) -> tuple[Problem, bool]:
+    """Return the problem with what has to be known of the groups before any trial.
+
+    And whether the user interrupted that. Then the baseline alone is to run, so that there is a
+    model, and without a record: when the run goes on, it is judged with what is known by then, as
+    in a run that nobody interrupted.
+    """
+    left = Stop(deadline=plan.limits.deadline).seconds_left(executor.now())
+    try:
+        problem = with_membership(
+            plan.problem, artifacts, lambda trial: _alone(executor, objective, trial), left
+        )
+    except KeyboardInterrupt:
+        logger.info("interrupted before the groups were learned: the baseline alone runs")
+        return without_membership(plan.problem), True
+    return problem, False
 
 
 def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResult:
@@ -300,15 +315,6 @@ def _valid(
         for record in ended
         if not record.entries or whole(record.result.trial.key)
     }
-
-
-def _judged(result: TrialResult, artifacts: Artifacts, problem: Problem, seconds: float) -> Record:
-    """Expand a result to its entries, and say what is told of it."""
-    entries: tuple[Entry, ...] = ()
-    if result.status is Status.SUCCESS:
-        entries = expand(result, artifacts.scores(result.trial.key), problem)
-    told = _told(result, entries, problem)
-    return Record(result=result, told=told, entries=entries, seconds=seconds)
 
 
 def _progress(history: History, seconds_left: float | None) -> Progress:
@@ -372,28 +378,3 @@ def terms_of(plan: RunPlan) -> Terms:
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
     )
-
-
-def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:
-    """Say how a trial did; one that trained but has no entry (an undefined objective) failed."""
-    best = best_of(entries)
-    plain = next((entry for entry in entries if entry.mitigator == "none"), None)
-    status = Status.FAILED if best is None and result.status is Status.SUCCESS else result.status
-    return Told(
-        trial=result.trial,
-        status=status,
-        value=None if best is None else best.value,
-        violations=_violations(best, problem),
-        seconds=result.seconds,
-        limits=tuple(target.limit for target in problem.goal.targets),
-        plain_value=None if plain is None else plain.value,
-        plain_violations=_violations(plain, problem),
-        log_loss=result.log_loss,
-    )
-
-
-def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
-    # One decision for everybody is never feasible, though it meets most constraints.
-    if entry is None or entry.constant:
-        return tuple(np.inf for _ in problem.goal.targets)
-    return tuple(measure.gap - measure.limit for measure in entry.measures)

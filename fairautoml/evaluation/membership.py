@@ -164,13 +164,24 @@ def with_membership(
         reason = "" if result.status is Status.SUCCESS else f"{result.status}: {result.error}"
     if not reason:
         return replace(problem, membership=np.asarray(artifacts.scores(trial.key)))
-    without = tuple(m for m in problem.mitigators if not m.needs_membership)
     names = ", ".join(m.name for m in problem.mitigators if m.needs_membership)
     msg = (
         f"{names} left out: groups could not be told from the features ({reason}); give more time"
     )
     warnings.warn(msg, DegradedWarning, stacklevel=4)
-    return replace(problem, mitigators=without)
+    return without_membership(problem)
+
+
+def without_membership(problem: Problem) -> Problem:
+    """Return the problem without the post-processors that need P(cell, y | features).
+
+    Parameters
+    ----------
+    problem : Problem
+        As posed.
+    """
+    mitigators = tuple(m for m in problem.mitigators if not m.needs_membership)
+    return replace(problem, mitigators=mitigators)
 
 
 def _too_many(problem: Problem) -> str:
@@ -192,8 +203,7 @@ def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
     """
     trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())
     if not artifacts.has_scores(trial.key):
-        mitigators = tuple(m for m in problem.mitigators if not m.needs_membership)
-        return replace(problem, mitigators=mitigators)
+        return without_membership(problem)
     return replace(problem, membership=np.asarray(artifacts.scores(trial.key)))
 
 

@@ -1,0 +1,97 @@
+"""Ctrl-C while a blind run learns how likely the groups are, before any trial."""
+
+import warnings
+
+import pytest
+
+from fairautoml.cli import main
+from fairautoml.evaluation.membership import MEMBERSHIP
+from fairautoml.evaluation.objective import Objective
+from fairautoml.exceptions import FairAutoMLWarning
+from fairautoml.trials import Budget, Trial
+from quick_fits import few_people, quick
+
+MEMBERSHIP_KEY = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
+
+
+def blind(folder=None, **changes):
+    model = quick(
+        **{"sensitive_at_predict": False, "certify": False, "run_dir": folder, **changes}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FairAutoMLWarning)
+        return model.fit(*few_people())
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Press Ctrl-C as soon as the groups are learned."""
+
+    def press(self, trial, start):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "_learn_membership", press)
+        yield patch
+
+
+def entries_of(model):
+    return [(e.trial_key, e.mitigator, e.tolerance, e.score) for e in model.pool_.board.entries]
+
+
+def test_the_baseline_is_left_when_the_groups_are_not_yet_learned(interrupted, tmp_path):
+    seen = []
+    model = blind(tmp_path / "run", n_trials=5, on_progress=seen.append)
+    assert model.interrupted_
+    assert model.best_entry_.candidate.learner == "prior"
+    assert [progress.n_trials for progress in seen] == [1]
+    X, _, _ = few_people()
+    assert len(model.predict(X)) == len(X)
+    X.to_csv(tmp_path / "new.csv", index=False)
+    out = tmp_path / "decided.csv"
+    assert (
+        main(["predict", str(tmp_path / "run"), str(tmp_path / "new.csv"), "--out", str(out)]) == 0
+    )
+
+
+def test_the_run_goes_on_as_if_it_had_not_been_interrupted(interrupted, tmp_path):
+    blind(tmp_path / "run", n_trials=4)
+    interrupted.undo()
+    again = blind(tmp_path / "run", n_trials=4, resume=True)
+    whole = blind(tmp_path / "whole", n_trials=4)
+    assert not again.interrupted_
+    assert entries_of(again) == entries_of(whole)
+    assert again.best_entry_.trial_key == whole.best_entry_.trial_key
+
+
+def test_what_was_found_before_is_left_when_a_resumed_run_is_interrupted(
+    interrupted, monkeypatch, tmp_path
+):
+    interrupted.undo()
+    before = blind(tmp_path / "run", n_trials=4)
+    # Its models are learned again when they are gone.
+    (scores,) = (tmp_path / "run" / "scores").glob(f"{MEMBERSHIP_KEY}.npy")
+    scores.unlink()
+
+    def press(self, trial, start):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "_learn_membership", press)
+    again = blind(tmp_path / "run", n_trials=6, resume=True)
+    assert again.interrupted_
+    assert len(again.trials_) == len(before.trials_)
+    assert again.best_entry_.trial_number > 0
+
+
+def test_a_worker_that_learns_the_groups_is_stopped(monkeypatch, tmp_path):
+    waits = []
+
+    def press(executor, running, seconds):
+        waits.append(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fairautoml.execution.local.LocalExecutor.wait", press)
+    model = blind(executor="local", n_jobs=2, n_trials=5)
+    assert len(waits) == 1
+    assert model.interrupted_
+    assert model.best_entry_.candidate.learner == "prior"
