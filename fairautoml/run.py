@@ -18,13 +18,13 @@ from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.execution._first_here import FirstHere
-from fairautoml.execution._replay import Replay
+from fairautoml.execution._replay import Known, Replay
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of, pareto_front
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
 from fairautoml.search.light_start import Light, LightStart
-from fairautoml.search.recalling import Recalling
+from fairautoml.search.recalling import Recalling, as_proposed
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.settling import judged
@@ -210,7 +210,7 @@ def run_search(
     real = _executor(plan)
     executor = _replaying(real, past.values(), plan.start, study)
     listeners = tuple(f for f in (None if study is None else study.keep, keep) if f is not None)
-    history = History(n_workers=executor.n_workers)
+    history = History(n_workers=real.n_workers)
     for record in past.values():
         history.add(record.result, record.entries, record.seconds)
 
@@ -220,7 +220,7 @@ def run_search(
             return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
         record = judged(result, artifacts, problem, executor.now() - plan.start)
-        record = replace(record, proposed=strategy.take())
+        record = replace(record, proposed=strategy.take(), window=search.window)
         for hear in listeners:
             hear(record)
         history.add(result, record.entries, record.seconds)
@@ -232,6 +232,7 @@ def run_search(
     strategy = Recalling(
         STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first),
         {} if study is None else study.proposed,
+        lambda: as_proposed((past[r.trial.number].told for r in executor.unasked()), plan.space),
     )
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
@@ -291,7 +292,7 @@ def _replaying(
     executor: Executor, past: Iterable[Record], start: float, study: Study | None
 ) -> Replay:
     """Return the executor, which answers from the record what it holds."""
-    known = [(record.result, record.seconds) for record in past]
+    known = [Known(result=r.result, seconds=r.seconds, window=r.window) for r in past]
     return Replay(executor, known, start=start, on_start=None if study is None else study.asked)
 
 

@@ -1,17 +1,36 @@
 """An executor that answers from the record of an earlier run, then from a real one.
 
 Strategy and allocator are built anew and hear the recorded results in their recorded order, at
-their recorded times. So they end in the state they had when the run was cut off, without a
-training.
+their recorded times, after as many proposals as then. So they end in the state they had when the
+run was cut off, without a training, and whatever the number of workers is now.
 """
 
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fairautoml.trials import Executor, Trial, TrialResult
 
 OnStart = Callable[[Trial, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is recorded of a trial that has ended.
+
+    Parameters
+    ----------
+    result : TrialResult
+        How it ended.
+    seconds : float
+        When it was told, since the budget began.
+    window : int or None
+        Trials that might be asked for and not told until then; None = as many as now.
+    """
+
+    result: TrialResult
+    seconds: float
+    window: int | None = None
 
 
 class Replay:
@@ -21,8 +40,8 @@ class Replay:
     ----------
     executor : Executor
         Runs what is not recorded.
-    past : sequence of (TrialResult, float)
-        Results in the order in which they were told, with the seconds since the budget began.
+    past : sequence of Known
+        In the order in which they were told.
     start : float
         Time on the executor's clock at which the budget began, used seconds counted in.
     on_start : callable or None
@@ -32,25 +51,27 @@ class Replay:
     def __init__(
         self,
         executor: Executor,
-        past: Sequence[tuple[TrialResult, float]],
+        past: Sequence[Known],
         *,
         start: float,
         on_start: OnStart | None,
     ) -> None:
-        self.n_workers = executor.n_workers
         self.queued = executor.queued
         self._executor = executor
         self._start = start
         self._on_start = on_start
-        self._known = {past[turn][0].trial.number: turn for turn in range(len(past))}
+        self._known = {known.result.trial.number: turn for turn, known in enumerate(past)}
         self._past = past
         self._open = set(range(len(past)))
+        self._strayed = False
+        self._handed_over: set[int] = set()
         self._taken = set(self._known)
         self._waiting: dict[Future[TrialResult], int] = {}
         self._names: dict[str, str] = {}
         self._asked: dict[str, Trial] = {}
         self._clock = 0.0
         self._live = not past
+        self.n_workers = self._workers_then()
 
     def now(self) -> float:
         """Return the recorded time while the record is told, then the executor's."""
@@ -68,8 +89,12 @@ class Replay:
             promised: Future[TrialResult] = Future()
             self._waiting[promised] = turn
             self._open.discard(turn)
-            self._call(trial, self._past[turn][0].trial)
+            self._call(trial, self._past[turn].result.trial)
             return promised
+        if trial.number in self._known or trial.number > max(self._known, default=-1):
+            # Another one than then, and not one of those that have to be run again.
+            self._strayed = True
+            self.n_workers = self._workers_then()
         mine = self._renamed(trial)
         if self._on_start is not None:
             self._on_start(mine, self.now() - self._start)
@@ -84,9 +109,20 @@ class Replay:
             self._live = True
             return self._executor.wait(running, seconds)
         first = min(promised, key=self._waiting.__getitem__)
-        result, self._clock = self._past[self._waiting.pop(first)]
-        first.set_result(result)
+        known = self._past[self._waiting.pop(first)]
+        self._clock = known.seconds
+        self.n_workers = self._workers_then()
+        first.set_result(known.result)
         return {first}
+
+    def unasked(self) -> tuple[TrialResult, ...]:
+        """Return the recorded results that the search no longer comes to, each of them once.
+
+        There are some only after it took another way than it took then.
+        """
+        turns = sorted(self._open - self._handed_over) if self._strayed else []
+        self._handed_over.update(turns)
+        return tuple(self._past[turn].result for turn in turns)
 
     def shutdown(self) -> None:
         """Stop the real executor."""
@@ -102,13 +138,20 @@ class Replay:
         """
         return self._asked.get(trial.key, trial) if self._asked else trial
 
+    def _workers_then(self) -> int:
+        """Return the workers that make as many proposals as were made before the next result."""
+        ahead = self._open.union(self._waiting.values())
+        window = None if self._strayed or not ahead else self._past[min(ahead)].window
+        return self._executor.n_workers if window is None else window - self.queued
+
     def _turn_of(self, trial: Trial) -> int | None:
         """Return the turn of the recorded trial: under its number, else under any other."""
         turn = self._known.get(trial.number)
-        if turn in self._open and _same(self._past[turn][0].trial, trial):
+        if turn in self._open and _same(self._past[turn].result.trial, trial):
             return turn
         # The search took another way than it took then, and may come by the same places.
-        return next((t for t in sorted(self._open) if _same(self._past[t][0].trial, trial)), None)
+        others = sorted(self._open)
+        return next((t for t in others if _same(self._past[t].result.trial, trial)), None)
 
     def _call(self, trial: Trial, mine: Trial) -> None:
         """Remember which trial of the search runs, or ran, under another number."""

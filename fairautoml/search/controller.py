@@ -199,13 +199,13 @@ class Search:
         return self.executor.n_workers + self.executor.queued
 
     @property
-    def _window(self) -> int:
+    def window(self) -> int:
         """Trials asked for and not yet told."""
         return LAG if self.stop.deadline is None else self._depth
 
     def _refill(self) -> None:
         start = time.perf_counter()
-        while self._asked - self._told < self._window and self._ask():
+        while self._asked - self._told < self.window and self._ask():
             pass
         self.overhead.ask += time.perf_counter() - start
 

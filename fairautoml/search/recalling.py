@@ -1,10 +1,12 @@
 """A strategy that goes on where an earlier run was cut off, without thinking it all over again."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from fairautoml.trials import Candidate, SearchStrategy, Told
+from fairautoml.spaces import SearchSpace
+from fairautoml.trials import Candidate, Origin, SearchStrategy, Told
 
 
 @runtime_checkable
@@ -19,13 +21,23 @@ class Recaller(SearchStrategy, Protocol):
         """Take the candidate as the answer to the next ``ask``, which it was in an earlier run."""
         ...
 
+    def hear(self, told: Told) -> None:
+        """Learn what came of a candidate that this strategy did not propose."""
+        ...
+
+
+def nothing() -> tuple[Told, ...]:
+    """Return no results."""
+    return ()
+
 
 class Recalling:
     """Answers from the record what a strategy would answer, as long as its history is the same.
 
     A proposal is recorded under the digest of all that the strategy had proposed and heard before
-    it. Where the record has gaps, or the history takes another way, the strategy is asked. One
-    that is no ``Recaller`` always is, and nothing is recorded for it.
+    it. Where the record has gaps, or the history takes another way, the strategy is asked, after
+    it has heard of the results that this way does not come to. One that is no ``Recaller`` always
+    is, and nothing is recorded for it.
 
     Parameters
     ----------
@@ -33,12 +45,20 @@ class Recalling:
         Who proposes.
     known : mapping of str to Candidate
         Recorded proposals by the digest of the history before them, 32 hexadecimal digits.
+    unasked : callable
+        Returns the recorded results that will not be asked for any more, each of them once.
     """
 
-    def __init__(self, strategy: SearchStrategy, known: Mapping[str, Candidate]) -> None:
+    def __init__(
+        self,
+        strategy: SearchStrategy,
+        known: Mapping[str, Candidate],
+        unasked: Callable[[], Iterable[Told]] = nothing,
+    ) -> None:
         self._strategy = strategy
         self._recaller = strategy if isinstance(strategy, Recaller) else None
         self._known = known
+        self._unasked = unasked
         self._history = hashlib.blake2b(digest_size=16)
         self._new: dict[str, Candidate] = {}
 
@@ -49,6 +69,10 @@ class Recalling:
         history = self._history.hexdigest()
         candidate = self._known.get(history)
         if candidate is None:
+            for told in self._unasked():
+                self._recaller.hear(told)
+                self._note("heard", *_content(told))
+            history = self._history.hexdigest()
             candidate = self._recaller.ask()
             if candidate is not None:
                 self._new[history] = candidate
@@ -60,9 +84,7 @@ class Recalling:
     def tell(self, told: Told) -> None:
         """Pass the result on."""
         if self._recaller is not None:
-            value = None if told.value is None else float(told.value)
-            violations = [float(violation) for violation in told.violations]
-            self._note(told.trial.candidate.key, told.status.value, value, violations)
+            self._note(*_content(told))
         self._strategy.tell(told)
 
     def take(self) -> dict[str, Candidate]:
@@ -72,3 +94,30 @@ class Recalling:
 
     def _note(self, *event: object) -> None:
         self._history.update(f"{event!r}\n".encode())
+
+
+def _content(told: Told) -> tuple[object, ...]:
+    """Return what of a result may count."""
+    value = None if told.value is None else float(told.value)
+    violations = [float(violation) for violation in told.violations]
+    return told.trial.candidate.key, told.status.value, value, violations
+
+
+def as_proposed(results: Iterable[Told], space: SearchSpace) -> tuple[Told, ...]:
+    """Return the results of what a strategy had proposed, under the candidates it had proposed.
+
+    Parameters
+    ----------
+    results : iterable of Told
+        Of any trials, an allocator's among them.
+    space : SearchSpace
+        What the strategy chooses from; a mitigation that is not in it was put on by an allocator.
+    """
+    found = []
+    for told in results:
+        candidate = told.trial.candidate
+        if candidate.mitigation not in space.mitigations:
+            candidate = replace(candidate, mitigation="none", mitigation_params={})
+        if told.trial.origin is Origin.SEARCH and candidate.learner in space.learners:
+            found.append(replace(told, trial=replace(told.trial, candidate=candidate)))
+    return tuple(found)

@@ -47,6 +47,9 @@ class Record:
         What the strategy has newly proposed since the record before, each by the digest of its
         history until then; empty for a strategy that is asked again, and in records of versions
         that did not keep it.
+    window : int or None
+        Trials that might be asked for and not told at that time, from the result before to this
+        one; None in records of versions that did not keep it.
     """
 
     result: TrialResult
@@ -54,6 +57,7 @@ class Record:
     entries: tuple[Entry, ...]
     seconds: float
     proposed: Mapping[str, Candidate] = field(default_factory=dict)
+    window: int | None = None
 
     @property
     def cut_off(self) -> bool:
@@ -347,14 +351,20 @@ def _check_rows(about: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...], n
 
 
 def _packed(record: Record) -> bytes:
-    content = (record.result, record.told, record.entries, dict(record.proposed))
+    content = (record.result, record.told, record.entries, dict(record.proposed), record.window)
     return zlib.compress(pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL), level=1)
 
 
 def _unpacked(content: bytes, seconds: float) -> Record:
     result, told, entries, *more = pickle.loads(zlib.decompress(content))
-    proposed = more[0] if more else {}
-    return Record(result=result, told=told, entries=entries, seconds=seconds, proposed=proposed)
+    return Record(
+        result=result,
+        told=told,
+        entries=entries,
+        seconds=seconds,
+        proposed=more[0] if more else {},
+        window=more[1] if len(more) > 1 else None,
+    )
 
 
 def _text(value: object) -> str:

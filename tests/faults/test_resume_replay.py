@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from fairautoml.execution._replay import Replay
+from fairautoml.execution._replay import Known, Replay
 from fairautoml.trials import Budget, Candidate, Origin, Status, Trial, TrialResult
 
 
@@ -48,8 +48,11 @@ def done(tried):
     return TrialResult(trial=tried, status=Status.SUCCESS)
 
 
-def replay(executor, numbers, started=None):
-    past = [(done(trial(number)), 10.0 * turn + 1) for turn, number in enumerate(numbers)]
+def replay(executor, numbers, started=None, window=None):
+    past = [
+        Known(result=done(trial(number)), seconds=10.0 * turn + 1, window=window)
+        for turn, number in enumerate(numbers)
+    ]
     notes = [] if started is None else started
     return Replay(
         executor, past, start=40.0, on_start=lambda t, seconds: notes.append((t.number, seconds))
@@ -155,3 +158,36 @@ def test_what_ran_under_another_number_is_found_there(executor):
     # It is told once: the search comes to its own number with something else.
     again.submit(done, trial(2))
     assert [t.number for t in executor.started] == [3]
+
+
+def test_as_many_are_handed_out_as_then_until_the_record_is_told(executor):
+    again = replay(executor, [0, 1], window=7)
+    assert again.n_workers + again.queued == 7
+    futures = {again.submit(done, trial(number)) for number in range(2)}
+    for left in (7, 3):
+        ended = again.wait(futures, 0.5)
+        futures -= ended
+        assert again.n_workers + again.queued == left
+
+
+def test_a_record_without_a_window_is_told_with_the_workers_there_are(executor):
+    assert replay(executor, [0, 1]).n_workers == 2
+
+
+def test_what_the_search_does_not_come_to_is_handed_over_once_it_went_another_way(executor):
+    again = replay(executor, [0, 1, 2, 3], window=7)
+    again.submit(done, trial(0))
+    assert again.unasked() == ()
+    again.submit(done, trial(1, "tree"))
+    assert again.n_workers == 2
+    assert [result.trial.number for result in again.unasked()] == [1, 2, 3]
+    assert again.unasked() == ()
+
+
+def test_a_trial_that_has_to_be_run_again_is_no_other_way(executor):
+    again = replay(executor, [0, 2], window=7)
+    again.submit(done, trial(0))
+    again.submit(done, trial(1))
+    assert [t.number for t in executor.started] == [1]
+    assert again.unasked() == ()
+    assert again.n_workers + again.queued == 7

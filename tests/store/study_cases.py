@@ -46,6 +46,11 @@ def packed_without_proposals(kept):
     return zlib.compress(pickle.dumps((kept.result, kept.told, kept.entries)))
 
 
+def packed_without_window(kept):
+    """The same of versions that did not keep how many trials might be open."""
+    return zlib.compress(pickle.dumps((kept.result, kept.told, kept.entries, dict(kept.proposed))))
+
+
 @contextmanager
 def optuna_storage(url):
     """What a dashboard reads."""

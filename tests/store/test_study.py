@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_cases import PRINT, RUN, begun, kept, packed_without_proposals, record, trial
+from study_cases import (
+    PRINT,
+    RUN,
+    begun,
+    kept,
+    packed_without_proposals,
+    packed_without_window,
+    record,
+    trial,
+)
 
 from fairautoml.exceptions import (
     ResumeMismatchError,
@@ -74,6 +83,15 @@ def test_a_record_of_a_version_that_kept_no_proposals_is_read(path, monkeypatch)
     again = Study.resume(Database(sqlite_url(path)), past)
     assert again.proposed == {}
     again.close()
+
+
+def test_the_window_of_a_result_comes_back_and_is_unknown_in_older_records(path, monkeypatch):
+    study = begun(sqlite_url(path))
+    study.keep(replace(record(0), window=5))
+    monkeypatch.setattr(study_module, "_packed", packed_without_window)
+    study.keep(replace(record(1), window=5))
+    study.close()
+    assert [kept.window for kept in past_of(path).records()] == [5, None]
 
 
 def test_a_kept_result_is_in_the_file_while_the_writer_is_still_there(path):

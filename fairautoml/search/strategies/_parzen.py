@@ -219,11 +219,18 @@ class ParzenStrategy:
         """
         if self._first:
             self._first.popleft()
-        parts: dict[str, dict[str, ParamValue]] = {"": {}}
-        for name, value in flat(candidate).items():
-            if name in self._distributions:
-                parts.setdefault(_owner(name), {})[name] = value
-        self._enter(candidate, parts)
+        self._enter(candidate, self._parts(candidate))
+
+    def hear(self, told: Told) -> None:
+        """Learn what came of a candidate of the space that was not proposed here.
+
+        Parameters
+        ----------
+        told : Told
+            Its result.
+        """
+        self._enter(told.trial.candidate, self._parts(told.trial.candidate))
+        self.tell(told)
 
     def tell(self, told: Told) -> None:
         """Take in value and constraints; what failed counts as worse than all that did not."""
@@ -258,6 +265,14 @@ class ParzenStrategy:
             trial.study.tell(trial, state=TrialState.FAIL)
         self._enter(candidate, parts)
         return candidate
+
+    def _parts(self, candidate: Candidate) -> dict[str, dict[str, ParamValue]]:
+        """Return the parameters of a candidate by whose study they lie in."""
+        parts: dict[str, dict[str, ParamValue]] = {"": {}}
+        for name, value in flat(candidate).items():
+            if name in self._distributions:
+                parts.setdefault(_owner(name), {})[name] = value
+        return parts
 
     def _enter(self, candidate: Candidate, parts: Mapping[str, Mapping[str, ParamValue]]) -> None:
         """Take in a proposal, with its parameters by whose study they lie in."""

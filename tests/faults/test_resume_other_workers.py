@@ -1,0 +1,209 @@
+"""A run that goes on with other workers, or another way: the strategy hears what is known."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fairautoml import run
+from fairautoml.data.border import build_dataset
+from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation.problem import Problem
+from fairautoml.execution import Limits
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators import Goal
+from fairautoml.search.strategies import STRATEGIES
+from fairautoml.spaces import ParamSpace, Real, SearchSpace
+from fairautoml.store.study import Record
+from fairautoml.trials import Artifacts, Candidate, Costly, Status, Told, TrialResult
+
+SPACE = SearchSpace(
+    learners={
+        name: ParamSpace(name=name, ranges={"c": Real(low=0.0, high=1.0, default=0.5)})
+        for name in ("one", "other")
+    }
+)
+FIRST = tuple(Candidate(learner=name, params={"c": 0.5}) for name in SPACE.learners)
+
+
+class Kept:
+    """A study in memory."""
+
+    def __init__(self, records=()):
+        self.past = tuple(records)
+        self.new = []
+
+    @property
+    def proposed(self):
+        return {at: made for record in self.past for at, made in record.proposed.items()}
+
+    def asked(self, trial, seconds):
+        pass
+
+    def keep(self, record):
+        self.new.append(record)
+
+
+def chance(candidate):
+    return int(candidate.key, 16) % 997 / 997
+
+
+def run_trial(trial):
+    """A tenth fail; the others take a second or two, and are good where c is."""
+    status = Status.FAILED if chance(trial.candidate) < 0.1 else Status.SUCCESS
+    return TrialResult(trial=trial, status=status, seconds=1 + chance(trial.candidate))
+
+
+def judged(result, artifacts, problem, seconds):
+    candidate = result.trial.candidate
+    told = Told(
+        trial=result.trial,
+        status=result.status,
+        value=1 - abs(candidate.params.get("c", 0.0) - 0.3) if not result.error else None,
+        violations=(),
+        seconds=result.seconds,
+    )
+    return Record(result=result, told=told, entries=(), seconds=seconds)
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """What a Parzen strategy is told and hears, in order."""
+    calls = []
+    kind = STRATEGIES.get("optuna_tpe").__mro__[1]
+    real = kind.tell
+
+    def noted(self, told):
+        calls.append(told.trial.candidate.key)
+        real(self, told)
+
+    monkeypatch.setattr(kind, "tell", noted)
+    return calls
+
+
+@pytest.fixture
+def go(monkeypatch, tmp_path):
+    """Run on a simulated clock, or go on; returns the study."""
+    rng = np.random.default_rng(0)
+    data = build_dataset(rng.normal(size=(40, 2)), np.arange(40) % 2, None)
+    problem = Problem(
+        dataset=data,
+        folds=stratified_folds(data.y, data.cells, 2, 0),
+        objective=METRICS.get("accuracy"),
+        goal=Goal(targets=()),
+        mitigators=(),
+        tolerances=(),
+    )
+    artifacts = Artifacts(tmp_path)
+    artifacts.prepare()
+    monkeypatch.setattr(run, "_objective", lambda *_: run_trial)
+    monkeypatch.setattr(run, "judged", judged)
+
+    def make(n_workers, past=(), *, seconds=None, used=0.0, **changes):
+        start = time.monotonic() - used
+        deadline = None if seconds is None else start + seconds
+        settings = {"n_trials": None, "strategy": "optuna_tpe", "allocator": "flat"}
+        plan = run.RunPlan(
+            problem=problem,
+            space=SPACE,
+            baseline=Candidate(learner="prior"),
+            first=FIRST,
+            light=None,
+            executor="virtual",
+            limits=Limits(n_workers=n_workers, deadline=deadline),
+            start=start,
+            seed=3,
+            **{"mitigations": (), **settings, **changes},
+        )
+        study = Kept(past)
+        run.run_search(plan, artifacts, study=study)
+        return study
+
+    return make
+
+
+def keys(records):
+    return [record.result.trial.key for record in records]
+
+
+STRATEGY_NAMES = [name for name in STRATEGIES.names() if name not in {"admm_unconstrained"}]
+
+
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
+@pytest.mark.parametrize(("before", "now"), [(1, 4), (4, 1)])
+def test_with_other_workers_all_results_are_told_and_nothing_runs_twice(
+    go, strategy, before, now, monkeypatch
+):
+    first = go(before, seconds=40.0, strategy=strategy)
+    past = [record for record in first.new if not record.cut_off]
+    assert len(past) > 20
+    told = []
+    kind = type(STRATEGIES.get(strategy)(SPACE, 3, FIRST))
+    real = kind.tell
+    monkeypatch.setattr(
+        kind, "tell", lambda self, one: told.append(one.trial.candidate.key) or real(self, one)
+    )
+    again = go(now, past, seconds=60.0, used=40.0, strategy=strategy)
+    known = [record.result.trial.candidate.key for record in past[1:]]
+    # A proposal that comes again is answered at once, with what is known of it.
+    assert list(dict.fromkeys(told))[: len(known)] == known
+    assert {*keys(past)}.isdisjoint(keys(again.new))
+    assert len(again.new) > 5
+
+
+def test_a_run_that_had_several_numbers_of_workers_is_told_again_as_it_went(go, heard):
+    past, used = [], 0.0
+    for n_workers in (1, 4, 2):
+        study = go(n_workers, past, seconds=used + 20.0, used=used)
+        past, used = [*past, *(r for r in study.new if not r.cut_off)], used + 20.0
+    del heard[:]
+    again = go(3, past, seconds=used + 20.0, used=used)
+    known = [record.result.trial.candidate.key for record in past[1:]]
+    assert heard[: len(known)] == known
+    assert {*keys(past)}.isdisjoint(keys(again.new))
+
+
+def test_records_that_name_no_window_are_heard_when_the_search_takes_another_way(go, heard):
+    first = go(1, seconds=60.0)
+    past = [replace(record, window=None) for record in first.new if not record.cut_off]
+    del heard[:]
+    again = go(4, past, seconds=80.0, used=60.0)
+    known = {record.result.trial.candidate.key for record in past[1:]}
+    # Before everything that runs now, but for what was asked for until the ways had parted.
+    assert len(known - set(heard[: len(known)])) <= 5
+    assert known <= set(heard[: len(known) + 5])
+    assert len(again.new) > 5
+
+
+def test_what_an_allocator_mitigated_is_heard_as_it_was_proposed(go, heard):
+    changes = {
+        "allocator": "mitigate_always",
+        "mitigations": (Costly(name="reductions", ratio=5.0),),
+    }
+    first = go(1, seconds=40.0, **changes)
+    past = [replace(record, window=None) for record in first.new if not record.cut_off]
+    del heard[:]
+    go(4, past, seconds=60.0, used=40.0, **changes)
+    plain = [
+        replace(r.result.trial.candidate, mitigation="none", mitigation_params={}).key
+        for r in past[1:]
+    ]
+    assert set(plain) <= set(heard)
+
+
+def test_trials_alone_and_then_a_time_limit_lose_nothing(go, heard):
+    first = go(3, n_trials=40)
+    del heard[:]
+    go(2, first.new, seconds=200.0, used=50.0, n_trials=60)
+    known = {record.result.trial.candidate.key for record in first.new[1:]}
+    assert known <= set(heard)
+
+
+def test_the_same_workers_hear_what_they_heard(go, heard):
+    whole = go(3, n_trials=40)
+    order = list(heard)
+    del heard[:]
+    again = go(3, whole.new[:25], n_trials=40)
+    assert heard == order
+    assert sorted(keys(again.new)) == sorted(keys(whole.new)[25:])
