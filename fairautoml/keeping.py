@@ -1,7 +1,6 @@
 """How a run is kept in its folder, and found again to go on."""
 
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from fairautoml.store.database import Address, Database, corrupt, server_url, sh
 from fairautoml.store.fingerprint import check_same, content_hash, text_hash
 from fairautoml.store.mirror import Mirror, Shown
 from fairautoml.store.run_folder import STUDY, read_json
+from fairautoml.store.scratch import scratch
 from fairautoml.store.study import Past, Record, Study, read_past
 from fairautoml.store.versions import LIBRARIES, library_version
 from fairautoml.summary import describe_candidate, describe_entry
@@ -158,12 +158,12 @@ def _copied(place: Place) -> Iterator[Address]:
     if place.server is not None:
         yield place.server
         return
-    with tempfile.TemporaryDirectory(prefix="fairautoml-") as made:
+    with scratch() as made:
         for suffix in ("", "-wal"):
             source = place.path / f"{DATABASE}{suffix}"
             if source.is_file():
-                shutil.copyfile(source, Path(made) / source.name)
-        yield sqlite_url(Path(made) / DATABASE)
+                shutil.copyfile(source, made / source.name)
+        yield sqlite_url(made / DATABASE)
 
 
 class Keeper:

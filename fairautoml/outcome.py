@@ -1,12 +1,10 @@
 """What a search leaves: the leaderboard, the models that entries are served from, the files."""
 
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +36,7 @@ from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.options import Wishes
 from fairautoml.run import History, OnProgress, RunPlan, run_search
+from fairautoml.store.scratch import scratch
 from fairautoml.summary import bad_news, margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
 
@@ -224,8 +223,7 @@ def conduct(
 
 
 def _temporary(stack: ExitStack) -> Artifacts:
-    made = stack.enter_context(tempfile.TemporaryDirectory(prefix="fairautoml-"))
-    artifacts = Artifacts(Path(made))
+    artifacts = Artifacts(stack.enter_context(scratch()), durable=False)
     artifacts.prepare()
     return artifacts
 

@@ -1,7 +1,6 @@
 """One search, from checked rows to a pool of entries: puts the parts together and runs them."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.settling import judged
 from fairautoml.spaces import SearchSpace
+from fairautoml.store.scratch import scratch
 from fairautoml.store.study import Record, Study
 from fairautoml.trials import (
     Allocator,
@@ -331,8 +331,7 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
     """Give workers the rows as a memory map, the serial executor the rows themselves."""
     data: Dataset | Path = plan.problem.dataset
     if plan.executor != "serial":
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairautoml-")))
-        data = folder / "data.joblib"
+        data = stack.enter_context(scratch()) / "data.joblib"
         joblib.dump(plan.problem.dataset, data)
     return Objective(
         data=data,

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        artifacts = Artifacts(Path(scratch))
+        artifacts = Artifacts(Path(scratch), durable=False)
         artifacts.prepare()
         bench = open_bench(plan, table, seed, artifacts)
         for method in missing(plan, Path(folder), table, seed):

@@ -24,6 +24,7 @@ from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
 from fairautoml.execution.local import LocalExecutor
 from fairautoml.trials import Artifacts, Trial, TrialResult
+from fairautoml.trials.artifacts import sync_file
 
 POLL_SECONDS = 0.2
 """How often a task looks whether somebody still waits for it."""
@@ -99,10 +100,9 @@ class SentFile:
         path = artifacts.folder / Path(self.folder).name / Path(self.name).name
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with partial.open("wb") as stream:
-                stream.write(self.content)
-                stream.flush()
-                os.fsync(stream.fileno())
+            partial.write_bytes(self.content)
+            if artifacts.durable:
+                sync_file(partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ class Site:
         threads, limit = worker.state.nthreads, worker.memory_manager.memory_limit
         if memory_mb is None and limit:
             memory_mb = limit / threads / MEBIBYTE
-        self._artifacts = Artifacts(folder)
+        self._artifacts = Artifacts(folder, durable=False)
         self._artifacts.prepare()
         self._objective = cargo.unpack(folder)
         self._executor = LocalExecutor(Limits(n_workers=threads, memory_mb=memory_mb))
@@ -238,7 +238,7 @@ class Cargo:
         if self.rows is not None:
             data = folder / "data.joblib"
             data.write_bytes(self.rows)
-            objective = replace(objective, data=data, artifacts=Artifacts(folder))
+            objective = replace(objective, data=data, artifacts=Artifacts(folder, durable=False))
         made: Callable[[Trial], TrialResult] = objective
         return made
 

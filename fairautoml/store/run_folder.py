@@ -25,7 +25,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.store.versions import check_versions, own_versions
 from fairautoml.trials import Artifacts
-from fairautoml.trials.artifacts import full_disk_named, sync_folder
+from fairautoml.trials.artifacts import full_disk_named, sync_file, sync_folder
 
 STUDY = "study.json"
 """Says where the trials are recorded; without it there is nothing to resume."""
@@ -198,8 +198,7 @@ class RunFolder:
         try:
             with full_disk_named(target):
                 write(partial)
-                with partial.open("rb+") as stream:
-                    os.fsync(stream.fileno())
+                sync_file(partial)
                 partial.replace(target)
                 sync_folder(self.path)
         finally:

@@ -44,9 +44,12 @@ class Artifacts:
     ----------
     folder : Path
         Folder that holds ``scores/`` and ``models/``.
+    durable : bool
+        Whether what is written has to outlive a power cut; not in a folder that ends with the run.
     """
 
     folder: Path
+    durable: bool = True
 
     def prepare(self) -> None:
         """Make the sub-folders."""
@@ -132,16 +135,16 @@ class Artifacts:
         for partial in self.folder.glob("*/.*.tmp"):
             partial.unlink(missing_ok=True)
 
-    @staticmethod
-    def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with full_disk_named(path):
                 write(partial)
-                with partial.open("rb+") as stream:
-                    os.fsync(stream.fileno())
+                if self.durable:
+                    sync_file(partial)
                 partial.replace(path)
-                sync_folder(path.parent)
+                if self.durable:
+                    sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -167,6 +170,18 @@ def full_disk_named(target: Path) -> Iterator[None]:
             raise
         msg = f"no space left for {str(target)!r}; free some and run again"
         raise StorageFullError(msg) from exc
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable.
+
+    Parameters
+    ----------
+    path : Path
+        A file that is written.
+    """
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
