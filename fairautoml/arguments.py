@@ -36,7 +36,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--on-nonfinite", choices=["error", "impute"], default="error", help=infinite)
     add("--blind", action="store_true", help="the winner must not need the sensitive column")
     add("--randomized", action="store_true", help="allow rules that decide at random")
-    add("--refit", action="store_true", help="serve one model trained on all rows")
+    add("--refit", action="store_true", help="serve one model trained on all rows, if time allows")
     add("--strict", action="store_true", help="an error when no model is feasible")
     run_arguments(parser)
     whose_arguments(parser)

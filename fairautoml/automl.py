@@ -234,7 +234,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     refit : bool, default=False
         Train the chosen candidate once more on all rows instead of serving the mean of its fold
         models. Smaller and faster, but its rule was fitted for the fold models, and no ensemble
-        is made.
+        is made. Left out with a warning where it would take more time than ``time_budget`` has.
     assemble : bool, default=True
         Average several trials where that is better than the best one alone.
     max_models : int or None, default=8

@@ -20,7 +20,6 @@ from fairautoml.data.dataset import Dataset, TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import kept_membership
-from fairautoml.evaluation.objective import refit
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -35,6 +34,7 @@ from fairautoml.leaderboard import Leaderboard, pareto_front
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.options import Wishes
+from fairautoml.refitting import refitted
 from fairautoml.run import History, OnProgress, RunPlan, run_search
 from fairautoml.store.scratch import scratch
 from fairautoml.summary import bad_news, margin_notes, shortfall
@@ -174,7 +174,8 @@ def conduct(
     finish : Finish
         How the answer is made from what was found.
     retrain : bool
-        Train the chosen candidate once on all rows instead of serving its fold models.
+        Train the chosen candidate once on all rows instead of serving its fold models, if there
+        is time for it.
     on_progress : callable or None
         Called with a ``Progress`` after each trial.
 
@@ -210,7 +211,8 @@ def conduct(
             # A run that goes on may have spent its budget before: its answer is made all the same.
             finish = replace(finish, end=max(finish.end, time.monotonic() + FINISH_SECONDS))
         assembled = assemble(plan, history, artifacts, finish)
-        pool = make_pool(assembled, plan, artifacts, retrain=retrain)
+        made = refitted(assembled.best, plan, history.results, finish.end) if retrain else {}
+        pool = make_pool(assembled, plan, artifacts, made)
         # Forests are large, and what is neither on the front nor good enough for an ensemble
         # cannot be chosen any more, however long the run goes on. That an ensemble beats an entry
         # is no reason to drop it: the run may go on without that ensemble.
@@ -228,7 +230,9 @@ def _temporary(stack: ExitStack) -> Artifacts:
     return artifacts
 
 
-def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retrain: bool) -> Pool:
+def make_pool(
+    assembled: Assembled, plan: RunPlan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
+) -> Pool:
     """Load the models that can be served and let go of all training rows.
 
     Parameters
@@ -239,8 +243,8 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         The search that found them.
     artifacts : Artifacts
         Where the fold models lie.
-    retrain : bool
-        Train the chosen candidate once on all rows instead of serving its fold models.
+    made : mapping of str to ScoreModel
+        Served in place of the fold models, by trial key.
     """
     dataset, best = plan.problem.dataset, assembled.best
     board = Leaderboard(
@@ -253,10 +257,7 @@ def make_pool(assembled: Assembled, plan: RunPlan, artifacts: Artifacts, *, retr
         sensitive_features=dataset.sensitive_features,
     )
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
-    bags = {key: Bag(artifacts.models(key)) for key in sorted(keys)}
-    if retrain:
-        targets = plan.problem.goal.targets
-        bags[best.trial_key] = Bag(refit(best.candidate, dataset, plan.seed, targets))
+    bags = {k: made[k] if k in made else Bag(artifacts.models(k)) for k in sorted(keys)}
     return Pool(
         board=board,
         best=best,

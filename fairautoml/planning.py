@@ -18,6 +18,7 @@ from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.options import Wishes
 from fairautoml.posing import Setting, unfit
+from fairautoml.refitting import REFIT_RESERVE_SHARE
 from fairautoml.run import RunPlan, terms_of
 from fairautoml.search.light_start import Light, light_fraction
 from fairautoml.spaces import (
@@ -54,9 +55,6 @@ RESERVE_SHARE = 0.08
 CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
 """Kept besides for the certificate, if there may be one: its models predict the rows set aside.
 Least and largest share, and between them so many seconds and one more for so many rows."""
-
-REFIT_RESERVE_SHARE = 0.15
-"""The same when the winner is trained once more."""
 
 MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
 """So much time is kept at the most, and one second more for so many rows."""
