@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.strata import strata_of
-from fairautoml.evaluation.encoding import Codes
+from fairautoml.evaluation.encoding import Codes, Encoder
 from fairautoml.evaluation.fitting import Encoded, encode
 from fairautoml.evaluation.kept import Kept, freeze, memory_of
 from fairautoml.mitigators import Target
@@ -65,6 +65,14 @@ class HeldOut:
         return self.rows.nbytes + memory_of(self.X) + self.cells.nbytes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """The encoder of training rows that may not be kept; next to rows it weighs nothing."""
+
+    encoder: Encoder
+    nbytes: int = 0
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldRows:
     """Takes and encodes the rows of folds, and keeps what it made.
@@ -106,13 +114,15 @@ class FoldRows:
         encoding : str
             How categories reach the learner.
         """
-        return self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
+        found = self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
+        self.kept.get(("encoder", part, encoding), lambda: _Fitted(found.encoder))
+        return found
 
     def held_out(self, part: Part, encoding: str) -> HeldOut:
         """Return the rows that are not of the folds trained on, encoded like those that are."""
         key = ("held out", part.fold, part.own)
         plain = self.kept.get(key, lambda: self._held_out(part))
-        encoder = self.train(part, encoding).encoder
+        encoder = self._encoder(part, encoding)
         if isinstance(encoder, Codes):
             return plain
 
@@ -122,6 +132,11 @@ class FoldRows:
             return replace(plain, X=X)
 
         return self.kept.get(("held out", part, encoding), encoded)
+
+    def _encoder(self, part: Part, encoding: str) -> Encoder:
+        return self.kept.get(
+            ("encoder", part, encoding), lambda: _Fitted(self.train(part, encoding).encoder)
+        ).encoder
 
     def _train(self, part: Part, encoding: str) -> Encoded:
         seed = fold_seed(self.root_seed, part.fold)

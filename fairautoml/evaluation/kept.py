@@ -20,7 +20,11 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class Kept:
-    """Values by key; the least recently used go first when there is too much of them.
+    """Values by key; when there is too much of them, those go that were asked for longest ago.
+
+    A value never drives out what was asked for since it was asked for itself. So of values that
+    are wanted in turn, again and again, and do not fit, some stay: if each drove out the oldest,
+    which is the one that is wanted next, none would be found again.
 
     It is empty again after pickling: what was kept here is of no use in another process.
 
@@ -33,6 +37,8 @@ class Kept:
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._asked: dict[Hashable, int] = {}
+        self._turn = 0
 
     def __reduce__(self) -> tuple[type["Kept"], tuple[int]]:
         return Kept, (self.most_bytes,)
@@ -52,16 +58,34 @@ class Kept:
         make : callable
             Makes it.
         """
+        before = self._asked.get(key, self._turn + 1)
+        self._turn += 1
+        self._asked[key] = self._turn
         if key in self._values:
             self._values.move_to_end(key)
             known: Value = self._values[key]
             return known
         made = make()
-        if made.nbytes <= self.most_bytes:
+        leaving = self._leaving(made.nbytes, before)
+        if leaving is not None:
+            for other in leaving:
+                del self._values[other]
             self._values[key] = made
-            while self.nbytes > self.most_bytes:
-                self._values.popitem(last=False)
         return made
+
+    def _leaving(self, nbytes: int, before: int) -> list[Hashable] | None:
+        """Return what has to go for a value of that size, None when it is not to be kept.
+
+        Only what was last asked for before that turn may go.
+        """
+        found: list[Hashable] = []
+        room = self.most_bytes - self.nbytes
+        for other, value in self._values.items():
+            if room >= nbytes or self._asked[other] > before:
+                break
+            found.append(other)
+            room += value.nbytes
+        return found if room >= nbytes else None
 
 
 def memory_of(X: Any) -> int:

@@ -108,6 +108,38 @@ def test_little_room_is_not_exceeded(rows):
             assert 0 < tight.kept.nbytes <= 20_000
 
 
+@pytest.mark.parametrize("encoding", ["codes", "target"])
+def test_folds_that_do_not_all_fit_are_not_all_encoded_again(rows, encoding, monkeypatch):
+    made = []
+    real = FoldRows._train
+    monkeypatch.setattr(
+        FoldRows, "_train", lambda self, fold, *how: made.append(fold) or real(self, fold, *how)
+    )
+    rows.train(Part(fold=0, fraction=1.0), encoding)
+    rows.held_out(Part(fold=0, fraction=1.0), encoding)
+    tight = replace(rows, most_bytes=2 * rows.kept.nbytes + 1000)
+    del made[:]
+    for _ in range(5):
+        for fold in range(3):
+            tight.train(Part(fold=fold, fraction=1.0), encoding)
+            tight.held_out(Part(fold=fold, fraction=1.0), encoding)
+            assert tight.kept.nbytes <= tight.most_bytes
+    # Without any room each fold is encoded once per candidate.
+    assert len(made) < 12
+
+
+def test_rows_that_are_not_kept_are_encoded_once_per_candidate(rows, monkeypatch):
+    made = []
+    real = FoldRows._train
+    monkeypatch.setattr(
+        FoldRows, "_train", lambda self, fold, *how: made.append(fold) or real(self, fold, *how)
+    )
+    tight = replace(rows, most_bytes=0)
+    tight.train(Part(fold=0, fraction=1.0), "target")
+    tight.held_out(Part(fold=0, fraction=1.0), "target")
+    assert made == [0]
+
+
 def test_rows_are_not_pickled_twice(rows):
     bare = len(pickle.dumps(rows))
     rows.train(Part(fold=0, fraction=1.0), "target")

@@ -30,6 +30,28 @@ def test_the_least_recently_used_value_goes_first():
     assert made == ["a", "b", "c", "b"]
 
 
+def asked_in_turn(kept, keys, rounds):
+    """Return how many values were made."""
+    made = []
+    for key in keys * rounds:
+        kept.get(key, lambda key=key: made.append(key) or bytes_of(40))
+        assert kept.nbytes <= kept.most_bytes
+    return len(made)
+
+
+@pytest.mark.parametrize(("n_keys", "each_round"), [(2, 0), (3, 1), (5, 3)])
+def test_of_values_wanted_in_turn_that_do_not_fit_some_stay(n_keys, each_round):
+    assert asked_in_turn(Kept(100), list("abcde"[:n_keys]), 11) == n_keys + 10 * each_round
+
+
+def test_values_that_are_no_longer_wanted_make_room():
+    kept = Kept(100)
+    asked_in_turn(kept, list("ab"), 3)
+    assert asked_in_turn(kept, list("cd"), 3) == 2
+    # Back to what was wanted before, which is told from a scan when it comes for the second time.
+    assert asked_in_turn(kept, list("ab"), 5) <= 4
+
+
 def test_a_value_that_is_too_large_is_returned_and_drives_nothing_out():
     kept = Kept(100)
     small = kept.get("small", lambda: bytes_of(40))
