@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -74,6 +74,10 @@ class Objective:
     artifacts: Artifacts
     root_seed: int
     targets: tuple[Target, ...] = ()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what was made in this process: whoever is sent this maps the rows."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @cached_property
     def dataset(self) -> Dataset:

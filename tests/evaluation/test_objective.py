@@ -1,3 +1,4 @@
+import pickle
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -301,6 +302,19 @@ def test_the_rows_are_not_modified(objective, dataset):
     before = dataset.X.tobytes(), dataset.y.tobytes()
     objective(trial_of(FOREST))
     assert (dataset.X.tobytes(), dataset.y.tobytes()) == before
+
+
+def test_what_a_trial_made_in_this_process_is_not_sent_to_the_workers(objective, tmp_path):
+    file = tmp_path / "data.joblib"
+    joblib.dump(objective.data, file)
+    mapped = replace(objective, data=file)
+    bare = pickle.dumps(mapped)
+    trial = Trial(number=0, candidate=Candidate(learner="prior"), budget=Budget(folds=3))
+    assert mapped(trial).status is Status.SUCCESS
+    assert pickle.dumps(mapped) == bare
+    sent = pickle.loads(bare)
+    assert isinstance(sent.dataset.X, np.memmap)
+    assert sent(trial).status is Status.SUCCESS
 
 
 def test_refit_trains_one_model_on_all_rows_with_the_seed_of_the_search(dataset, learners):
