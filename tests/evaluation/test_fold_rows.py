@@ -113,7 +113,7 @@ def test_folds_that_do_not_all_fit_are_not_all_encoded_again(rows, encoding, mon
     made = []
     real = FoldRows._train
     monkeypatch.setattr(
-        FoldRows, "_train", lambda self, fold, *how: made.append(fold) or real(self, fold, *how)
+        FoldRows, "_train", lambda self, part, how: made.append(part.fold) or real(self, part, how)
     )
     rows.train(Part(fold=0, fraction=1.0), encoding)
     rows.held_out(Part(fold=0, fraction=1.0), encoding)
@@ -132,7 +132,7 @@ def test_rows_that_are_not_kept_are_encoded_once_per_candidate(rows, monkeypatch
     made = []
     real = FoldRows._train
     monkeypatch.setattr(
-        FoldRows, "_train", lambda self, fold, *how: made.append(fold) or real(self, fold, *how)
+        FoldRows, "_train", lambda self, part, how: made.append(part.fold) or real(self, part, how)
     )
     tight = replace(rows, most_bytes=0)
     tight.train(Part(fold=0, fraction=1.0), "target")
