@@ -1,7 +1,7 @@
 """A first small model within a part of a short budget, trained on as many rows as that allows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fairautoml.trials import Allocator, Budget, Candidate, Terms, Told, Trial
 
@@ -10,12 +10,6 @@ ROWS_PER_SECOND = 100_000
 
 SHARE = 0.1
 """Of the budget, that the first model may take."""
-
-MODELS = 3
-"""That it is the mean of, each trained on rows of one fold. Between new rows and those that
-thresholds were fitted to, acceptance rates differed by up to 0.012 with two and 0.004 with three
-(Dutch census, 8,000 rows each), but by 0.034 in a cross-validation of five with 6,000 rows each.
-"""
 
 FEWEST_ROWS = 2_000
 """That each is trained on at least, where a fold has as many."""
@@ -60,7 +54,7 @@ class LightStart:
         self.mitigates = allocator.mitigates
         self._allocator = allocator
         self._light = light
-        self._budget = replace(full, sample_fraction=light.fraction, folds=_models(full))
+        self._budget = full.on(light.fraction)
         self._last = 0 if light.candidate is None else 1
 
     def next_trial(
@@ -90,12 +84,7 @@ def light_fraction(terms: Terms, seconds: float) -> float | None:
     seconds : float
         Time budget.
     """
-    affordable = SHARE * seconds * ROWS_PER_SECOND / _models(terms.budget)
+    full = terms.budget
+    affordable = SHARE * seconds * ROWS_PER_SECOND / full.models_of_a_sample
     share = max(FEWEST_ROWS, affordable) / terms.n_train_rows
-    one_fold = 1.0 / (terms.budget.folds - 1)
-    return min(share, one_fold) if share < LARGEST * terms.budget.sample_fraction else None
-
-
-def _models(full: Budget) -> int:
-    """Return how many models are trained; with two folds it is a small cross-validation."""
-    return max(2, min(MODELS, full.folds - 1))
+    return min(share, full.one_fold) if share < LARGEST * full.sample_fraction else None
