@@ -272,9 +272,11 @@ def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
     """Return the plan with what a budget that is short for the table needs."""
     light, n_rows = None, plan.problem.dataset.n_rows
     # The share follows from budget and table alone: a run that goes on begins as it began.
-    fraction = None if plan.n_trials is not None else light_fraction(terms_of(plan), time_budget)
+    quick = SMALL.learner in {candidate.learner for candidate in plan.first}
+    fraction = None
+    if plan.n_trials is None:
+        fraction = light_fraction(terms_of(plan), time_budget, quick=quick)
     if fraction is not None:
-        quick = SMALL.learner in {candidate.learner for candidate in plan.first}
         small = SMALL if quick else next(iter(plan.first), None)
         light = Light(candidate=small, fraction=fraction)
     limits = plan.limits

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,8 @@ from fairautoml.execution.serial import SerialExecutor
 from fairautoml.leaderboard import best_of, pareto_front
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
-from fairautoml.search.light_start import Light, LightStart
+from fairautoml.search.fewer_rows import FewerRows
+from fairautoml.search.light_start import Light, LightStart, begun_with
 from fairautoml.search.recalling import Recalling, as_proposed
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
@@ -244,7 +245,7 @@ def run_search(
             objective=objective,
             settle=settle,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
-            allocator=_allocator(plan, () if study is None else study.past),
+            allocator=_allocator(plan, executor.n_workers, () if study is None else study.past),
             executor=executor,
             stop=stop,
             overhead=history.overhead,
@@ -342,25 +343,15 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
     )
 
 
-def _allocator(plan: RunPlan, past: Iterable[Record]) -> Allocator:
+def _allocator(plan: RunPlan, n_workers: int, past: Iterable[Record]) -> Allocator:
     """Return who decides which trial may spend what."""
     terms = terms_of(plan)
-    own = ALLOCATORS.get(plan.allocator)(terms)
-    light = _light(plan, {record.result.trial.number: record.result.trial for record in past})
-    return own if light is None else LightStart(own, terms.budget, light)
-
-
-def _light(plan: RunPlan, past: Mapping[int, Trial]) -> Light | None:
-    """Return what an earlier run began with, so that it is not run again, else what is planned."""
-    if 0 not in past:
-        return plan.light
-    fraction = past[0].budget.sample_fraction
-    if fraction == terms_of(plan).budget.sample_fraction:
-        return None
-    candidate = None if plan.light is None else plan.light.candidate
-    if 1 in past and past[1].budget.sample_fraction == fraction:
-        candidate = past[1].candidate
-    return Light(candidate=candidate, fraction=fraction)
+    chosen = ALLOCATORS.get(plan.allocator)(terms)
+    begun = {record.result.trial.number: record.result.trial for record in past}
+    light = begun_with(plan.light, terms.budget, begun)
+    if light is not None:
+        chosen = LightStart(chosen, terms.budget, light)
+    return FewerRows(chosen, terms, n_workers)
 
 
 def terms_of(plan: RunPlan) -> Terms:

@@ -1,6 +1,6 @@
 """A first small model within a part of a short budget, trained on as many rows as that allows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fairautoml.trials import Allocator, Budget, Candidate, Terms, Told, Trial
@@ -8,11 +8,17 @@ from fairautoml.trials import Allocator, Budget, Candidate, Terms, Told, Trial
 ROWS_PER_SECOND = 100_000
 """Rows that a small model trains on in a second, all folds together."""
 
+ROWS_PER_SECOND_UNKNOWN = 1_000
+"""The same of a learner that may be slow, such as a forest."""
+
 SHARE = 0.1
 """Of the budget, that the first model may take."""
 
 FEWEST_ROWS = 2_000
 """That each is trained on at least, where a fold has as many."""
+
+FEWEST_ROWS_UNKNOWN = 500
+"""The same of a learner that may be slow."""
 
 LARGEST = 0.5
 """With a larger share of the rows of a full trial there is no need for a lighter one."""
@@ -74,7 +80,7 @@ class LightStart:
             self._allocator.record(told)
 
 
-def light_fraction(terms: Terms, seconds: float) -> float | None:
+def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float | None:
     """Return the share of the rows for a light trial, None where a full one is affordable.
 
     Parameters
@@ -83,8 +89,36 @@ def light_fraction(terms: Terms, seconds: float) -> float | None:
         The full trial, and the number of training rows.
     seconds : float
         Time budget.
+    quick : bool
+        Whether the candidate is known to be small and fast.
     """
+    pace, fewest = ROWS_PER_SECOND, FEWEST_ROWS
+    if not quick:
+        pace, fewest = ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS_UNKNOWN
     full = terms.budget
-    affordable = SHARE * seconds * ROWS_PER_SECOND / full.models_of_a_sample
-    share = max(FEWEST_ROWS, affordable) / terms.n_train_rows
+    affordable = SHARE * seconds * pace / full.models_of_a_sample
+    share = max(fewest, affordable) / terms.n_train_rows
     return min(share, full.one_fold) if share < LARGEST * full.sample_fraction else None
+
+
+def begun_with(planned: Light | None, full: Budget, past: Mapping[int, Trial]) -> Light | None:
+    """Return what an earlier run began with, so that it is not run again, else what is planned.
+
+    Parameters
+    ----------
+    planned : Light or None
+        What this run would begin with.
+    full : Budget
+        Of a full trial.
+    past : mapping of int to Trial
+        The trials of the earlier run that have ended, by number.
+    """
+    if 0 not in past:
+        return planned
+    fraction = past[0].budget.sample_fraction
+    if fraction == full.sample_fraction:
+        return None
+    candidate = None if planned is None else planned.candidate
+    if 1 in past and past[1].budget.sample_fraction == fraction:
+        candidate = past[1].candidate
+    return Light(candidate=candidate, fraction=fraction)

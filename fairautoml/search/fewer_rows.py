@@ -1,0 +1,179 @@
+"""Fewer rows for what is too slow: a model on a part of the rows is better than none.
+
+A trial that is cut off leaves nothing. So as long as a learner has not shown that it ends in time,
+its trials leave time for a smaller one, and after one that was cut off the next have a quarter of
+its rows. Once a learner has succeeded on few rows, its seconds there say how many it can afford.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fairautoml.trials import Allocator, Candidate, Origin, Status, Terms, Told, Trial
+
+FEWEST_ROWS = 500
+"""Of a fold: with fewer, a model says little."""
+
+CUT = 4
+"""After a trial that was cut off, those like it have one row in so many."""
+
+STEP = 2
+"""From one size that is known to be affordable to the next."""
+
+SHARE_OF_REST = 0.5
+"""Of the time left, that a trial may take where it may well not end in time."""
+
+LEAST_SECONDS = 3.0
+"""No such trial is cut off before: a worker may have to start and to load a library."""
+
+FIXED_SECONDS = 1.0
+"""Part of a trial that does not grow with the rows it trains on: loading a library, scoring."""
+
+TOO_MUCH = frozenset({Status.TIMEOUT, Status.MEMOUT})
+"""Ends that fewer rows may prevent."""
+
+_Kind = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Success:
+    """The newest success of a kind on the most rows."""
+
+    key: str
+    fraction: float
+    seconds: float
+
+    def seconds_at(self, fraction: float) -> float:
+        """Return what it would have taken on more rows."""
+        fixed = min(self.seconds, FIXED_SECONDS)
+        return fixed + (self.seconds - fixed) * fraction / self.fraction
+
+
+class FewerRows:
+    """Makes the trials of any allocator smaller where their learner proves too slow for the time.
+
+    The allocator is told of its trials at the sizes that it asked for: all sizes of a learner
+    shrink alike, so whoever compares or grows them goes on as with a smaller table. Without a
+    deadline only a trial that ran out of memory makes later ones smaller.
+
+    Parameters
+    ----------
+    allocator : Allocator
+        Decides what is tried.
+    terms : Terms
+        The full trial, and the number of training rows.
+    n_workers : int
+        Trials that run at the same time.
+    """
+
+    def __init__(self, allocator: Allocator, terms: Terms, n_workers: int) -> None:
+        self.mitigates = allocator.mitigates
+        self._allocator = allocator
+        self._least = FEWEST_ROWS / terms.n_train_rows
+        self._n_workers = n_workers
+        self._open: dict[int, Trial] = {}
+        self._done: dict[_Kind, _Success] = {}
+        self._cut: dict[_Kind, float] = {}
+        self._shares: dict[_Kind, float] = {}
+        self._last_cut = math.inf
+        self._trained = False
+
+    def next_trial(
+        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+    ) -> Trial | None:
+        """Return what the allocator says, on as many rows as it can afford.
+
+        Until the first model is trained nothing is asked for in advance: how many rows come next
+        depends on how the running trial ends.
+        """
+        running = sum(n > 0 for n in self._open)
+        if seconds_left is not None and not self._trained and running >= self._n_workers:
+            return None
+        asked = self._allocator.next_trial(ask, number=number, seconds_left=seconds_left)
+        if asked is None:
+            return None
+        self._open[number] = asked
+        return asked if number == 0 else self._affordable(asked, seconds_left)
+
+    def record(self, told: Told) -> None:
+        """Learn what is too slow, and tell the allocator as it asked."""
+        if told.trial.number > 0:
+            self._learn(told)
+        asked = self._open.pop(told.trial.number, told.trial)
+        told = replace(told, trial=_sized(told.trial, asked.budget.sample_fraction))
+        self._allocator.record(told)
+
+    def _affordable(self, asked: Trial, left: float | None) -> Trial:
+        """Return the trial on the rows that it may have; what was found grows in its own scale."""
+        fraction, kind = asked.budget.sample_fraction, _kind(asked)
+        if asked.origin is not Origin.SEARCH:
+            return _sized(asked, fraction * self._shares.get(kind, 1.0))
+        size = self._size(asked, left)
+        self._shares[kind] = size / fraction
+        return self._capped(_sized(asked, size), left)
+
+    def _size(self, asked: Trial, left: float | None) -> float:
+        """Return the share of the rows for a proposal of the strategy."""
+        fraction, kind = asked.budget.sample_fraction, _kind(asked)
+        cut, done = self._cut.get(kind, math.inf), self._done.get(kind)
+        if done is None:
+            return self._untried(fraction, cut if self._trained else min(cut, self._last_cut))
+        slow = kind in self._cut or self._shares.get(kind, 1.0) < 1.0
+        if fraction <= done.fraction or not (slow or done.key == asked.candidate.key):
+            return fraction
+
+        def fits(size: float) -> bool:
+            in_time = left is None or done.seconds_at(size) <= SHARE_OF_REST * left
+            return in_time and STEP * size <= cut
+
+        if fits(fraction):
+            return fraction
+        # The same on as many rows would only give the same again.
+        size = min(fraction, done.fraction * (STEP if done.key == asked.candidate.key else 1))
+        while STEP * size < fraction and fits(STEP * size):
+            size *= STEP
+        return size
+
+    def _untried(self, fraction: float, cut: float) -> float:
+        """Return the share of the rows for a learner that has not succeeded yet."""
+        size = min(fraction, max(cut / CUT, min(cut, self._least)))
+        if self._done and any(share < 1.0 for share in self._shares.values()):
+            # Where others could not afford what was asked for, it begins near what they could.
+            size = min(size, CUT * max(done.fraction for done in self._done.values()))
+        return size
+
+    def _capped(self, trial: Trial, left: float | None) -> Trial:
+        """Return the trial, limited as long as its learner has not succeeded."""
+        size, own = trial.budget.sample_fraction, trial.budget.seconds
+        if left is None or _kind(trial) in self._done or size <= self._least:
+            return trial
+        most = max(SHARE_OF_REST * left, LEAST_SECONDS)
+        seconds = most if own is None else min(own, most)
+        return replace(trial, budget=replace(trial.budget, seconds=seconds))
+
+    def _learn(self, told: Told) -> None:
+        succeeded = told.status is Status.SUCCESS
+        self._trained = self._trained or succeeded
+        if told.trial.origin is not Origin.SEARCH:
+            return
+        kind, size = _kind(told.trial), told.trial.budget.sample_fraction
+        done = self._done.get(kind)
+        known = 0.0 if done is None else done.fraction
+        if succeeded and size >= known:
+            key = told.trial.candidate.key
+            self._done[kind] = _Success(key=key, fraction=size, seconds=told.seconds)
+            if size >= self._cut.get(kind, math.inf):
+                del self._cut[kind]
+        elif told.status in TOO_MUCH and size > known:
+            self._cut[kind] = min(size, self._cut.get(kind, math.inf))
+            self._last_cut = min(size, self._last_cut)
+
+
+def _kind(trial: Trial) -> _Kind:
+    """Return learner and mitigation; what the allocator mitigates was trained without."""
+    plain = trial.origin is Origin.MITIGATION
+    return trial.candidate.learner, "none" if plain else trial.candidate.mitigation
+
+
+def _sized(trial: Trial, fraction: float) -> Trial:
+    return replace(trial, budget=replace(trial.budget, sample_fraction=fraction))
