@@ -1,8 +1,8 @@
 """Fewer rows for what is too slow: a model on a part of the rows is better than none.
 
 A trial that is cut off leaves nothing. So as long as a learner has not shown that it ends in time,
-its trials leave time for a smaller one, and after one that was cut off the next have a quarter of
-its rows. Once a learner has succeeded on few rows, its seconds there say how many it can afford.
+its trials leave time for a smaller one, and after one that was cut off the next have a 16th of its
+rows. Once it has succeeded on few rows, its seconds there say how many it can afford.
 """
 
 import math
@@ -14,7 +14,7 @@ from fairautoml.trials import Allocator, Candidate, Origin, Status, Terms, Told,
 FEWEST_ROWS = 500
 """Of a fold: with fewer, a model says little."""
 
-CUT = 4
+CUT = 16
 """After a trial that was cut off, those like it have one row in so many."""
 
 STEP = 2
@@ -22,6 +22,10 @@ STEP = 2
 
 SHARE_OF_REST = 0.5
 """Of the time left, that a trial may take where it may well not end in time."""
+
+LATER_SHARE = 0.75
+"""The same once a trial has succeeded or was cut off. What does not shrink with the rows, such as
+the start of a worker, would not fit into ever smaller halves."""
 
 LEAST_SECONDS = 3.0
 """No such trial is cut off before: a worker may have to start and to load a library."""
@@ -147,7 +151,8 @@ class FewerRows:
         size, own = trial.budget.sample_fraction, trial.budget.seconds
         if left is None or _kind(trial) in self._done or size <= self._least:
             return trial
-        most = max(SHARE_OF_REST * left, LEAST_SECONDS)
+        first = not self._trained and not self._cut
+        most = max((SHARE_OF_REST if first else LATER_SHARE) * left, LEAST_SECONDS)
         seconds = most if own is None else min(own, most)
         return replace(trial, budget=replace(trial.budget, seconds=seconds))
 

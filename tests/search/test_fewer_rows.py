@@ -125,11 +125,13 @@ def test_a_learner_that_is_too_slow_in_full_is_trained_on_a_part(name, times, n_
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
-@pytest.mark.parametrize("learners", [("slow", "fast"), ("slow", "slower", "fast")])
-def test_a_slow_learner_leaves_time_for_the_others(name, learners):
+@pytest.mark.parametrize(
+    ("learners", "least"), [(("slow", "fast"), 2), (("slow", "slower", "fast"), 1)]
+)
+def test_a_slow_learner_leaves_time_for_the_others(name, learners, least):
     full = {"slow": 6 * BUDGET, "slower": 20 * BUDGET, "fast": 0.05 * BUDGET}
     results, _ = play(name, {one: full[one] for one in learners}, deadline=BUDGET)
-    assert len(trained(results, "fast")) >= 2
+    assert len(trained(results, "fast")) >= least
 
 
 @pytest.mark.parametrize("stop", [{"n_trials": 40}, {"deadline": BUDGET}])
@@ -215,9 +217,12 @@ def test_the_first_model_leaves_half_of_the_time_for_a_smaller_one():
     steps = Steps()
     assert steps.take(status=Status.TIMEOUT, left=40.0) == replace(FULL, seconds=20.0)
     assert steps.take(status=Status.TIMEOUT, left=20.0) == Budget(
-        folds=5, seconds=10.0, sample_fraction=1 / CUT
+        folds=5, seconds=15.0, sample_fraction=1 / CUT
     )
-    # A worker has to start, however little time is left.
+
+
+def test_a_worker_has_time_to_start_however_little_is_left():
+    steps = Steps()
     assert steps.take(status=Status.TIMEOUT, left=4.0).seconds == LEAST_SECONDS
 
 
@@ -250,20 +255,20 @@ def test_where_one_learner_is_limited_the_next_begins_near_the_rows_that_it_has(
     steps = Steps()
     for left in (80.0, 40.0):
         steps.take(status=Status.TIMEOUT, left=left)
-    steps.take(status=Status.SUCCESS, left=20.0, seconds=9.0)
-    assert steps.take(status=Status.SUCCESS, left=11.0, learner="b").sample_fraction == 1 / CUT
+    few = steps.take(status=Status.SUCCESS, left=20.0, seconds=9.0).sample_fraction
+    found = steps.take(status=Status.SUCCESS, left=11.0, learner="b")
+    assert found.sample_fraction == CUT * few
 
 
 def test_a_success_on_few_rows_says_how_many_are_affordable():
     steps = Steps()
-    steps.take(status=Status.TIMEOUT, left=80.0, seconds=10.0)
     steps.take(status=Status.TIMEOUT, left=70.0, seconds=10.0)
     # A 16th took 2 seconds, one of them fixed: an 8th takes 3, and a quarter 5.
     steps.take(status=Status.SUCCESS, left=60.0, seconds=2.0)
     assert steps.take(status=Status.FAILED, left=9.0).sample_fraction == 1 / 8
     assert steps.take(status=Status.FAILED, left=5.0).sample_fraction == 1 / 16
     # Half of what was cut off is as much as is tried again.
-    assert steps.take(status=Status.FAILED, left=50.0).sample_fraction == 1 / 8
+    assert steps.take(status=Status.FAILED, left=90.0).sample_fraction == 1 / 2
 
 
 def test_the_candidate_of_a_light_trial_gets_the_rows_that_it_can_afford():
