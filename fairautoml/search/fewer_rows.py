@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fairautoml.trials import Allocator, Candidate, Origin, Status, Terms, Told, Trial
+from fairautoml.trials import Allocator, Budget, Candidate, Origin, Status, Terms, Told, Trial
 
 FEWEST_ROWS = 500
 """Of a fold: with fewer, a model says little."""
@@ -30,8 +30,10 @@ the start of a worker, would not fit into ever smaller halves."""
 LEAST_SECONDS = 3.0
 """No such trial is cut off before: a worker may have to start and to load a library."""
 
-FIXED_SECONDS = 1.0
-"""Part of a trial that does not grow with the rows it trains on: loading a library, scoring."""
+FIXED_SECONDS, FIXED_SHARE = 1.0, 0.5
+"""Part of a trial that does not grow with the rows it trains on, such as loading a library and
+scoring: at the most so many seconds, and so much of it.
+"""
 
 TOO_MUCH = frozenset({Status.TIMEOUT, Status.MEMOUT})
 """Ends that fewer rows may prevent."""
@@ -40,17 +42,23 @@ _Kind = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Success:
+class Success:
     """The newest success of a kind on the most rows."""
 
     key: str
-    fraction: float
+    budget: Budget
     seconds: float
 
-    def seconds_at(self, fraction: float) -> float:
+    @property
+    def fraction(self) -> float:
+        """Share of the rows that it was trained on."""
+        return self.budget.sample_fraction
+
+    def seconds_on(self, more: Budget) -> float:
         """Return what it would have taken on more rows."""
-        fixed = min(self.seconds, FIXED_SECONDS)
-        return fixed + (self.seconds - fixed) * fraction / self.fraction
+        fixed = min(FIXED_SHARE * self.seconds, FIXED_SECONDS)
+        times = more.sample_fraction * more.folds / (self.fraction * self.budget.folds)
+        return fixed + (self.seconds - fixed) * times
 
 
 class FewerRows:
@@ -73,10 +81,11 @@ class FewerRows:
     def __init__(self, allocator: Allocator, terms: Terms, n_workers: int) -> None:
         self.mitigates = allocator.mitigates
         self._allocator = allocator
+        self._full = terms.budget
         self._least = FEWEST_ROWS / terms.n_train_rows
         self._n_workers = n_workers
         self._open: dict[int, Trial] = {}
-        self._done: dict[_Kind, _Success] = {}
+        self._done: dict[_Kind, Success] = {}
         self._cut: dict[_Kind, float] = {}
         self._shares: dict[_Kind, float] = {}
         self._last_cut = math.inf
@@ -104,17 +113,24 @@ class FewerRows:
         if told.trial.number > 0:
             self._learn(told)
         asked = self._open.pop(told.trial.number, told.trial)
-        told = replace(told, trial=_sized(told.trial, asked.budget.sample_fraction))
-        self._allocator.record(told)
+        budget = replace(asked.budget, seconds=told.trial.budget.seconds)
+        self._allocator.record(replace(told, trial=replace(told.trial, budget=budget)))
 
     def _affordable(self, asked: Trial, left: float | None) -> Trial:
         """Return the trial on the rows that it may have; what was found grows in its own scale."""
         fraction, kind = asked.budget.sample_fraction, _kind(asked)
         if asked.origin is not Origin.SEARCH:
-            return _sized(asked, fraction * self._shares.get(kind, 1.0))
+            return self._sized(asked, fraction * self._shares.get(kind, 1.0))
         size = self._size(asked, left)
         self._shares[kind] = size / fraction
-        return self._capped(_sized(asked, size), left)
+        return self._capped(self._sized(asked, size), left)
+
+    def _sized(self, asked: Trial, fraction: float) -> Trial:
+        """Return the trial on so many rows."""
+        if fraction == asked.budget.sample_fraction:
+            return asked
+        budget = replace(self._full.on(fraction), seconds=asked.budget.seconds)
+        return replace(asked, budget=budget)
 
     def _size(self, asked: Trial, left: float | None) -> float:
         """Return the share of the rows for a proposal of the strategy."""
@@ -122,12 +138,14 @@ class FewerRows:
         cut, done = self._cut.get(kind, math.inf), self._done.get(kind)
         if done is None:
             return self._untried(fraction, cut if self._trained else min(cut, self._last_cut))
-        slow = kind in self._cut or self._shares.get(kind, 1.0) < 1.0
+        late = left is not None and done.seconds_on(asked.budget) > left
+        slow = late or kind in self._cut or self._shares.get(kind, 1.0) < 1.0
         if fraction <= done.fraction or not (slow or done.key == asked.candidate.key):
             return fraction
 
         def fits(size: float) -> bool:
-            in_time = left is None or done.seconds_at(size) <= SHARE_OF_REST * left
+            more = self._full.on(size)
+            in_time = left is None or done.seconds_on(more) <= SHARE_OF_REST * left
             return in_time and STEP * size <= cut
 
         if fits(fraction):
@@ -166,7 +184,8 @@ class FewerRows:
         known = 0.0 if done is None else done.fraction
         if succeeded and size >= known:
             key = told.trial.candidate.key
-            self._done[kind] = _Success(key=key, fraction=size, seconds=told.seconds)
+            budget = told.trial.budget
+            self._done[kind] = Success(key=key, budget=budget, seconds=told.seconds)
             if size >= self._cut.get(kind, math.inf):
                 del self._cut[kind]
         elif told.status in TOO_MUCH and size > known:
@@ -178,7 +197,3 @@ def _kind(trial: Trial) -> _Kind:
     """Return learner and mitigation; what the allocator mitigates was trained without."""
     plain = trial.origin is Origin.MITIGATION
     return trial.candidate.learner, "none" if plain else trial.candidate.mitigation
-
-
-def _sized(trial: Trial, fraction: float) -> Trial:
-    return replace(trial, budget=replace(trial.budget, sample_fraction=fraction))

@@ -10,7 +10,7 @@ from fairautoml.allocation.flat import Flat
 from fairautoml.execution import Limits
 from fairautoml.execution.virtual import VirtualExecutor
 from fairautoml.search.controller import Search, Stop
-from fairautoml.search.fewer_rows import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows
+from fairautoml.search.fewer_rows import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows, Success
 from fairautoml.trials import (
     Budget,
     Candidate,
@@ -216,8 +216,9 @@ class Steps:
 def test_the_first_model_leaves_half_of_the_time_for_a_smaller_one():
     steps = Steps()
     assert steps.take(status=Status.TIMEOUT, left=40.0) == replace(FULL, seconds=20.0)
+    # A 16th of the rows fits into one fold.
     assert steps.take(status=Status.TIMEOUT, left=20.0) == Budget(
-        folds=5, seconds=15.0, sample_fraction=1 / CUT
+        folds=3, seconds=15.0, sample_fraction=1 / CUT
     )
 
 
@@ -276,15 +277,37 @@ def test_the_candidate_of_a_light_trial_gets_the_rows_that_it_can_afford():
     trial = Trial(
         number=1,
         candidate=Candidate(learner="slow", params={"turn": 1}),
-        budget=replace(FULL, sample_fraction=0.01),
+        budget=FULL.on(0.01),
     )
     told = Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=3.0)
     steps.wrapped.record(told)
     steps.number = 2
-    # Its first second is taken to be fixed: 0.08 would take 17 s.
-    found = steps.take(status=Status.SUCCESS, left=30.0, turn=1, seconds=10.0)
-    assert found.sample_fraction == pytest.approx(0.04)
-    assert steps.take(status=Status.SUCCESS, left=20.0).sample_fraction == pytest.approx(0.04)
+    # Its first second is taken to be fixed: 0.08 would take 17 s, and 0.16 33 s.
+    found = steps.take(status=Status.SUCCESS, left=40.0, turn=1, seconds=16.0)
+    assert found == FULL.on(0.08)
+    assert steps.take(status=Status.SUCCESS, left=20.0) == FULL.on(0.08)
+
+
+def test_five_models_on_twice_the_rows_take_ten_thirds_of_three():
+    three = Success(key="", budget=FULL.on(0.25), seconds=7.0)
+    assert three.seconds_on(FULL.on(0.5)) == pytest.approx(1.0 + 6.0 * 10 / 3)
+
+
+@pytest.mark.parametrize(("left", "fraction"), [(3.0, 1.0), (0.6, 0.1)])
+def test_a_quick_learner_stays_on_few_rows_where_all_would_not_end_in_time(left, fraction):
+    steps = Steps()
+    small = Candidate(learner="slow", params={"turn": 99})
+    told = Told(
+        trial=Trial(number=1, candidate=small, budget=FULL.on(0.1)),
+        status=Status.SUCCESS,
+        value=0.7,
+        violations=(0.0,),
+        seconds=0.24,
+    )
+    steps.wrapped.record(told)
+    steps.number = 2
+    # Half of its seconds are taken to be fixed: all rows would take 2.1 s.
+    assert steps.take(status=Status.SUCCESS, left=left).sample_fraction == fraction
 
 
 def test_the_allocator_hears_of_the_size_that_it_asked_for():
