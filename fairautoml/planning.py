@@ -38,6 +38,9 @@ SMALL = Candidate(
 )
 """Trained and asked ten times faster than the first of the portfolio."""
 
+MOST_ROWS_HERE = 200_000
+"""It is trained and asked in a tenth of a second per model on so many rows, in this process."""
+
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
 AUTO_ALLOCATOR = "flat"
@@ -278,7 +281,8 @@ def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
         fraction = light_fraction(terms_of(plan), time_budget, quick=quick)
     if fraction is not None:
         small = SMALL if quick else next(iter(plan.first), None)
-        light = Light(candidate=small, fraction=fraction)
+        here = quick and plan.limits.memory_mb is None and n_rows <= MOST_ROWS_HERE
+        light = Light(candidate=small, fraction=fraction, here=here)
     limits = plan.limits
     if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
         least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND

@@ -257,7 +257,9 @@ def run_search(
 
 def _executor(plan: RunPlan) -> FirstHere:
     """Return where trials run; the first one, which needs no training, has no deadline."""
-    here = SerialExecutor(replace(plan.limits, deadline=None))
+    here = {0: SerialExecutor(replace(plan.limits, deadline=None))}
+    if plan.light is not None and plan.light.here:
+        here[1] = SerialExecutor(plan.limits)
     return FirstHere(EXECUTORS.get(plan.executor)(plan.limits), here)
 
 

@@ -1,6 +1,6 @@
-"""The first trial in this process, so that there is a model before any worker has started."""
+"""The first trials in this process, so that there is a model before any worker has started."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import Future
 
 from fairautoml.execution.serial import SerialExecutor
@@ -8,7 +8,7 @@ from fairautoml.trials import Executor, Trial, TrialResult
 
 
 class FirstHere:
-    """Runs trial 0, the baseline that needs no training, at once and here; others elsewhere.
+    """Runs the baseline, which needs no training, and what is small at once and here.
 
     On a machine under load the start of the first worker may outlast a short budget.
 
@@ -16,11 +16,11 @@ class FirstHere:
     ----------
     executor : Executor
         Runs all other trials.
-    here : SerialExecutor
-        Runs the first one.
+    here : mapping of int to SerialExecutor
+        Runs the trials of these numbers.
     """
 
-    def __init__(self, executor: Executor, here: SerialExecutor) -> None:
+    def __init__(self, executor: Executor, here: Mapping[int, SerialExecutor]) -> None:
         self._executor = executor
         self._here = here
         self.n_workers = executor.n_workers
@@ -34,17 +34,17 @@ class FirstHere:
     def submit(
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
-        """Run the first trial, or hand over any other."""
-        if trial.number != 0:
+        """Run one of the first trials, or hand over any other."""
+        if trial.number not in self._here:
             return self._executor.submit(objective, trial)
-        future = self._here.submit(objective, trial)
+        future = self._here[trial.number].submit(objective, trial)
         self._done.add(future)
         return future
 
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Return the first trial when it is among ``running``, else what has ended elsewhere."""
+        """Return what has ended here when it is among ``running``, else what has elsewhere."""
         mine = self._done & running
         if mine:
             self._done -= mine

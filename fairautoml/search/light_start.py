@@ -34,10 +34,13 @@ class Light:
         Tried after the baseline; None = the baseline only.
     fraction : float
         Share of the training rows, in (0, 1); no more than one fold can hold.
+    here : bool
+        Whether the candidate is trained in this process, while the first worker starts.
     """
 
     candidate: Candidate | None
     fraction: float
+    here: bool = False
 
 
 class LightStart:
@@ -121,4 +124,5 @@ def begun_with(planned: Light | None, full: Budget, past: Mapping[int, Trial]) -
     candidate = None if planned is None else planned.candidate
     if 1 in past and past[1].budget.sample_fraction == fraction:
         candidate = past[1].candidate
-    return Light(candidate=candidate, fraction=fraction)
+    here = planned is not None and planned.here
+    return Light(candidate=candidate, fraction=fraction, here=here)

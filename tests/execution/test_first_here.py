@@ -34,10 +34,25 @@ def succeed(trial):
 
 
 def test_the_first_trial_ends_though_no_worker_ever_comes():
-    executor = FirstHere(NeverReady(), SerialExecutor(Limits()))
+    executor = FirstHere(NeverReady(), {0: SerialExecutor(Limits())})
     first = executor.submit(succeed, trial(0))
     second = executor.submit(succeed, trial(1))
     assert executor.wait({first, second}, 1.0) == {first}
     assert first.result() == succeed(trial(0))
     assert executor.wait({second}, 1.0) == set()
     assert (executor.n_workers, executor.queued) == (2, 1)
+
+
+def test_a_small_trial_ends_here_too_and_keeps_its_time():
+    late = SerialExecutor(Limits(deadline=0.0))
+    executor = FirstHere(NeverReady(), {0: SerialExecutor(Limits()), 1: late})
+    seen = []
+
+    def look(trial):
+        seen.append(trial.budget.seconds)
+        return succeed(trial)
+
+    futures = [executor.submit(look, trial(number)) for number in range(3)]
+    assert [future.done() for future in futures] == [True, True, False]
+    assert executor.wait(set(futures), 1.0) == set(futures[:2])
+    assert seen == [None, 0.0]
