@@ -34,7 +34,7 @@ from fairautoml.guessing import pose_guesses
 from fairautoml.keeping import Earlier, Place, begin, keep_model, place_of, write_config
 from fairautoml.options import Wishes, check_constraints
 from fairautoml.outcome import ConstantClassifier, Outcome, conduct, finish_of, say_how_it_went
-from fairautoml.planning import get_ready, make_plan
+from fairautoml.planning import BASELINE, get_ready, make_plan
 from fairautoml.posing import Setting, make_problem
 from fairautoml.report.groups import describe_groups
 from fairautoml.run import RunPlan
@@ -49,7 +49,7 @@ from fairautoml.summary import (
     trials_frame,
     violated,
 )
-from fairautoml.trials import Entry
+from fairautoml.trials import Entry, Status
 
 
 class Conducted(Served, Shown):
@@ -284,6 +284,9 @@ def _certified(
     """Freeze the list, and open the certification rows if there are any."""
     pool, margin = outcome.pool, outcome.assembled.margin
     begun = time.monotonic()
+    if outcome.interrupted and not _trained(outcome):
+        # A run that goes on has them all; for one decision for everybody they would be wasted.
+        division = division.closed(Reason.NOTHING_TRAINED)
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
     certified = judge_frozen(
         freeze(
@@ -299,6 +302,14 @@ def _certified(
         wishes.certificate,
     )
     return replace(certified, seconds=division.seconds + time.monotonic() - begun)
+
+
+def _trained(outcome: Outcome) -> bool:
+    """Whether anything but the baseline gave a model."""
+    return any(
+        result.status is Status.SUCCESS and result.trial.candidate != BASELINE
+        for result in outcome.history.results
+    )
 
 
 def _say_violated(certificate: Certificate, *, strict: bool) -> None:

@@ -282,7 +282,7 @@ def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
     if fraction is not None:
         small = SMALL if quick else next(iter(plan.first), None)
         here = quick and plan.limits.memory_mb is None and n_rows <= MOST_ROWS_HERE
-        light = Light(candidate=small, fraction=fraction, here=here)
+        light = Light(candidate=small, budget=terms_of(plan).budget.on(fraction), here=here)
     limits = plan.limits
     if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
         least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND

@@ -42,9 +42,9 @@ def refitted(
         There is not enough time, so that the fold models are served; or it took longer than was
         to be expected, and the budget is overrun.
     """
-    n_rows = plan.problem.dataset.n_rows
+    n_rows, n_folds = plan.problem.dataset.n_rows, int(plan.problem.folds.max()) + 1
     trial = next(result for result in results if result.trial.key == best.trial_key)
-    expected = expected_seconds(trial, n_rows)
+    expected = expected_seconds(trial, n_folds)
     begun = time.monotonic()
     what = f"training {best.candidate.learner} once more on all {n_rows:,} rows"
     if end is not None and expected > max(SOON, end - begun):
@@ -64,19 +64,19 @@ def refitted(
     return {best.trial_key: model}
 
 
-def expected_seconds(result: TrialResult, n_rows: int) -> float:
+def expected_seconds(result: TrialResult, n_folds: int) -> float:
     """Return what one training on all rows takes, if it takes as long per row as in the trial.
 
     Parameters
     ----------
     result : TrialResult
         How the trial went.
-    n_rows : int
-        Of all folds.
+    n_folds : int
+        Folds that the rows are in.
     """
     budget = result.trial.budget
-    trained = budget.sample_fraction * n_rows * (budget.folds - 1) / budget.folds
-    return result.seconds / budget.folds * n_rows / trained
+    share = budget.sample_fraction * (n_folds - 1) / n_folds
+    return result.seconds / budget.folds / share
 
 
 def _warn(msg: str, seconds: float) -> None:

@@ -352,7 +352,7 @@ def _allocator(plan: RunPlan, n_workers: int, past: Iterable[Record]) -> Allocat
     begun = {record.result.trial.number: record.result.trial for record in past}
     light = begun_with(plan.light, terms.budget, begun)
     if light is not None:
-        chosen = LightStart(chosen, terms.budget, light)
+        chosen = LightStart(chosen, light)
     return FewerRows(chosen, terms, n_workers)
 
 

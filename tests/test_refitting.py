@@ -67,11 +67,16 @@ def test_an_overrun_that_was_not_to_be_expected_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("folds", "fraction", "seconds"), [(5, 1.0, 12.5), (2, 1.0, 40.0), (5, 0.1, 125.0)]
+    ("budget", "seconds"),
+    [
+        (Budget(folds=5), 12.5),
+        (Budget(folds=5, sample_fraction=0.5), 25.0),
+        (Budget(folds=5).on(0.1), 125.0),
+        (Budget(folds=2), 20.0),
+    ],
 )
-def test_the_time_follows_from_the_rows_that_a_fold_of_the_trial_had(folds, fraction, seconds):
-    budget = Budget(folds=folds, sample_fraction=fraction)
+def test_the_time_follows_from_the_rows_that_a_model_of_the_trial_had(budget, seconds):
     trial = Trial(number=1, candidate=Candidate(learner="prior"), budget=budget)
-    seen = {5: 50.0, 2: 40.0}[folds]
-    result = TrialResult(trial=trial, status=Status.SUCCESS, seconds=seen)
-    assert expected_seconds(result, 1_000_000) == pytest.approx(seconds)
+    result = TrialResult(trial=trial, status=Status.SUCCESS, seconds=10.0 * budget.folds)
+    n_folds = 2 if budget.folds == 2 else 5
+    assert expected_seconds(result, n_folds) == pytest.approx(seconds)

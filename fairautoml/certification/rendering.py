@@ -26,6 +26,7 @@ REASONS = {
     Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
     Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
     Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
+    Reason.NOTHING_TRAINED: "the search was interrupted before any model: no row was opened",
 }
 
 

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     NOT_ON_LIST = "not_on_list"
     NO_WEIGHT_LIMIT = "no_weight_limit"
     GROUPS_GUESSED = "groups_guessed"
+    NOTHING_TRAINED = "nothing_trained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

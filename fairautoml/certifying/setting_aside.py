@@ -63,6 +63,16 @@ class Division:
     ids: tuple[str, ...] = ()
     seconds: float = 0.0
 
+    def closed(self, reason: Reason) -> "Division":
+        """Return the same without certification rows, which stay unopened.
+
+        Parameters
+        ----------
+        reason : Reason
+            Why.
+        """
+        return replace(self, vault=None, plan=replace(self.plan, reason=reason))
+
 
 def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
     """Draw certification rows, as many as the plan says, and return the rest for the search.

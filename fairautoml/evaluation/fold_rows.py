@@ -31,7 +31,8 @@ class Part:
     fold : int
         A fold.
     fraction : float
-        Rows trained on, as a share of the rows outside that fold, in (0, 1].
+        Rows trained on, as a share of the rows outside that fold (outside a fold of mean size
+        where they are its own), in (0, 1].
     own : bool
         They are rows of the fold itself; otherwise of all other folds.
     """
@@ -140,8 +141,10 @@ class FoldRows:
 
     def _train(self, part: Part, encoding: str) -> Encoded:
         seed = fold_seed(self.root_seed, part.fold)
-        inside = self.folds == part.fold
-        size = max(1, round(part.fraction * np.count_nonzero(~inside)))
+        inside, n_rows = self.folds == part.fold, len(self.folds)
+        # Persons with many rows make folds of unequal size.
+        usual = n_rows - n_rows / (int(self.folds.max()) + 1)
+        size = max(1, round(part.fraction * (usual if part.own else np.count_nonzero(~inside))))
         rows = np.flatnonzero(inside == part.own)
         if size < len(rows):
             labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]

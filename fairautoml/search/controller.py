@@ -36,6 +36,9 @@ SHARE_OF_REST, TIMES_THE_USUAL = 1 / 3, 10.0
 """Under a time budget a search trial may take that share of what is left, or that many times the
 median of those like it that succeeded, whichever is more."""
 
+_Size = tuple[float, int]
+"""Rows and models of a trial."""
+
 POLL_SECONDS = 0.5
 """How often the clock is looked at while trials run."""
 
@@ -78,21 +81,21 @@ class Rivals:
     allocator made is never compared: a mitigation changes the log loss.
     """
 
-    _best: dict[float, tuple[float, str]] = field(default_factory=dict)
+    _best: dict[_Size, tuple[float, str]] = field(default_factory=dict)
 
     def learn(self, told: Told) -> None:
         """Take in a result."""
         if told.status is Status.SUCCESS and told.log_loss is not None:
-            fraction = told.trial.budget.sample_fraction
-            best = self._best.get(fraction)
+            size = _size(told.trial)
+            best = self._best.get(size)
             if best is None or told.log_loss <= best[0]:
                 found = (told.log_loss, told.trial.key)
-                self._best[fraction] = found if best is None else min(found, best)
+                self._best[size] = found if best is None else min(found, best)
 
     def against(self, trial: Trial) -> Trial:
         """Return the trial, with a rival when it may be compared with one."""
         plain = trial.origin is Origin.SEARCH and trial.candidate.mitigation == "none"
-        best = self._best.get(trial.budget.sample_fraction)
+        best = self._best.get(_size(trial))
         return replace(trial, rival=best[1]) if plain and best is not None else trial
 
 
@@ -105,7 +108,7 @@ class Caps:
     time budget: what a trial gives must not depend on the machine there.
     """
 
-    _known: defaultdict[tuple[float, str], list[float]] = field(
+    _known: defaultdict[tuple[_Size, str], list[float]] = field(
         default_factory=lambda: defaultdict(list)
     )
 
@@ -127,8 +130,13 @@ class Caps:
         return replace(trial, budget=replace(trial.budget, seconds=most))
 
 
-def _kind(trial: Trial) -> tuple[float, str]:
-    return trial.budget.sample_fraction, trial.candidate.mitigation
+def _size(trial: Trial) -> _Size:
+    """Return what trials have in common whose losses and seconds can be compared."""
+    return trial.budget.sample_fraction, trial.budget.folds
+
+
+def _kind(trial: Trial) -> tuple[_Size, str]:
+    return _size(trial), trial.candidate.mitigation
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """A first small model within a part of a short budget, trained on as many rows as that allows."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fairautoml.trials import Allocator, Budget, Candidate, Terms, Told, Trial
 
@@ -32,14 +32,14 @@ class Light:
     ----------
     candidate : Candidate or None
         Tried after the baseline; None = the baseline only.
-    fraction : float
-        Share of the training rows, in (0, 1); no more than one fold can hold.
+    budget : Budget
+        What both may spend; without a limit of time.
     here : bool
         Whether the candidate is trained in this process, while the first worker starts.
     """
 
     candidate: Candidate | None
-    fraction: float
+    budget: Budget
     here: bool = False
 
 
@@ -53,17 +53,14 @@ class LightStart:
     ----------
     allocator : Allocator
         Decides everything after.
-    full : Budget
-        Of a full trial.
     light : Light
         What comes first; the strategy is asked for the baseline.
     """
 
-    def __init__(self, allocator: Allocator, full: Budget, light: Light) -> None:
+    def __init__(self, allocator: Allocator, light: Light) -> None:
         self.mitigates = allocator.mitigates
         self._allocator = allocator
         self._light = light
-        self._budget = full.on(light.fraction)
         self._last = 0 if light.candidate is None else 1
 
     def next_trial(
@@ -75,7 +72,7 @@ class LightStart:
         candidate = self._light.candidate if number else ask()
         if candidate is None:
             return None
-        return Trial(number=number, candidate=candidate, budget=self._budget)
+        return Trial(number=number, candidate=candidate, budget=self._light.budget)
 
     def record(self, told: Told) -> None:
         """Pass on what the allocator has asked for."""
@@ -118,11 +115,11 @@ def begun_with(planned: Light | None, full: Budget, past: Mapping[int, Trial]) -
     """
     if 0 not in past:
         return planned
-    fraction = past[0].budget.sample_fraction
-    if fraction == full.sample_fraction:
+    budget = replace(past[0].budget, seconds=None)
+    if budget == full:
         return None
     candidate = None if planned is None else planned.candidate
-    if 1 in past and past[1].budget.sample_fraction == fraction:
+    if 1 in past and past[1].budget.sample_fraction == budget.sample_fraction:
         candidate = past[1].candidate
     here = planned is not None and planned.here
-    return Light(candidate=candidate, fraction=fraction, here=here)
+    return Light(candidate=candidate, budget=budget, here=here)

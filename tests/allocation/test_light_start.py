@@ -2,8 +2,14 @@ import pytest
 from allocator_cases import Asking, terms, told
 
 from fairautoml.allocation.flat import Flat
-from fairautoml.search.light_start import FEWEST_ROWS, Light, LightStart, light_fraction
-from fairautoml.trials import Budget, Candidate
+from fairautoml.search.light_start import (
+    FEWEST_ROWS,
+    Light,
+    LightStart,
+    begun_with,
+    light_fraction,
+)
+from fairautoml.trials import Budget, Candidate, Trial
 
 SMALL = Candidate(learner="small")
 
@@ -20,7 +26,7 @@ class Listening(Flat):
 def trials(allowed, fraction, small=SMALL, n=4):
     """The first trials of a search, the allocator behind them, and how often it was asked."""
     inner, ask = Listening(allowed), Asking()
-    light = LightStart(inner, allowed.budget, Light(candidate=small, fraction=fraction))
+    light = LightStart(inner, Light(candidate=small, budget=allowed.budget.on(fraction)))
     found = []
     for number in range(n):
         found.append(light.next_trial(ask, number=number, seconds_left=2.0))
@@ -59,7 +65,7 @@ def test_a_light_model_has_no_more_rows_than_a_fold():
 @pytest.mark.parametrize(("folds", "models"), [(2, 2), (3, 2), (5, 3), (10, 3)])
 def test_a_light_trial_trains_fewer_models_than_there_are_folds(folds, models):
     allowed = terms(n_train_rows=500_000, budget=Budget(folds=folds))
-    light = LightStart(Flat(allowed), allowed.budget, Light(candidate=SMALL, fraction=0.01))
+    light = LightStart(Flat(allowed), Light(candidate=SMALL, budget=allowed.budget.on(0.01)))
     assert light.next_trial(Asking(), number=0, seconds_left=2.0).budget.folds == models
 
 
@@ -81,5 +87,16 @@ def test_without_a_small_candidate_only_the_baseline_is_light():
 
 def test_a_strategy_that_is_done_ends_the_light_start():
     allowed = terms(n_train_rows=500_000)
-    light = LightStart(Flat(allowed), allowed.budget, Light(candidate=SMALL, fraction=0.1))
+    light = LightStart(Flat(allowed), Light(candidate=SMALL, budget=allowed.budget.on(0.1)))
     assert light.next_trial(Asking(limit=0), number=0, seconds_left=2.0) is None
+
+
+@pytest.mark.parametrize("began", [Budget(folds=5, sample_fraction=0.1), Budget(folds=5).on(0.1)])
+def test_a_run_that_goes_on_begins_with_as_many_models_and_rows_as_then(began):
+    full = Budget(folds=5)
+    planned = Light(candidate=SMALL, budget=full.on(0.2), here=True)
+    past = {0: Trial(number=0, candidate=Candidate(learner="prior"), budget=began)}
+    assert begun_with(planned, full, past) == Light(candidate=SMALL, budget=began, here=True)
+    past[0] = Trial(number=0, candidate=Candidate(learner="prior"), budget=full)
+    assert begun_with(planned, full, past) is None
+    assert begun_with(planned, full, {}) == planned

@@ -7,7 +7,7 @@ from sklearn.datasets import make_classification
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.fitting import Bag
-from fairautoml.evaluation.fold_rows import Part
+from fairautoml.evaluation.fold_rows import FoldRows, Part
 from fairautoml.evaluation.objective import Objective
 from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
 
@@ -78,6 +78,15 @@ def test_the_rows_of_a_short_trial_are_of_one_fold_and_as_many_as_it_has(objecti
     own = {row.tobytes() for row in data.X[inside]}
     assert {row.tobytes() for row in train.train.X} <= own
     assert np.array_equal(held_out.rows, np.flatnonzero(objective.folds != 2))
+
+
+def test_a_fold_of_a_person_with_many_rows_leaves_the_others_as_many_as_they_have(objective):
+    folds = np.where(np.arange(N_SEARCH) < 60 * 4, np.arange(N_SEARCH) % 4, 4)
+    rows = FoldRows(dataset=objective.dataset, folds=folds, root_seed=0)
+    found = [
+        len(rows.train(Part(fold=k, fraction=0.1, own=True), "codes").train.y) for k in (0, 4)
+    ]
+    assert found == [60, 960]
 
 
 def test_the_loss_of_a_short_trial_is_that_of_what_it_serves(objective, people):

@@ -2,7 +2,9 @@
 
 import warnings
 
+import numpy as np
 import pytest
+from bystanders import soon, workers
 
 from fairautoml.cli import main
 from fairautoml.evaluation.membership import MEMBERSHIP
@@ -14,13 +16,13 @@ from quick_fits import few_people, quick
 MEMBERSHIP_KEY = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
 
 
-def blind(folder=None, **changes):
+def blind(folder=None, people=None, **changes):
     model = quick(
         **{"sensitive_at_predict": False, "certify": False, "run_dir": folder, **changes}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
-        return model.fit(*few_people())
+        return model.fit(*(few_people() if people is None else people))
 
 
 @pytest.fixture
@@ -83,6 +85,37 @@ def test_what_was_found_before_is_left_when_a_resumed_run_is_interrupted(
     assert again.best_entry_.trial_number > 0
 
 
+def many_people():
+    X, y, group = few_people()
+    rows = np.resize(np.arange(len(y)), 6_000)
+    X = X.iloc[rows].reset_index(drop=True) + np.random.default_rng(0).normal(size=(6_000, 2)) / 9
+    return X, y[rows], group[rows]
+
+
+@pytest.mark.parametrize("how", ["while the groups are learned", "after the baseline"])
+def test_no_certification_row_is_opened_before_there_is_a_model(
+    how, monkeypatch, interrupted, tmp_path
+):
+    def after(progress):
+        raise KeyboardInterrupt
+
+    asked = {"certify": True, "people": many_people(), "n_trials": 3}
+    if how == "after the baseline":
+        interrupted.undo()
+        asked["sensitive_at_predict"] = True
+        first = blind(tmp_path / "run", **asked, on_progress=after)
+    else:
+        first = blind(tmp_path / "run", **asked)
+        interrupted.undo()
+    assert first.interrupted_
+    said = first.certificate_
+    assert (said.verdict, said.reason) == ("INCONCLUSIVE", "nothing_trained")
+    assert "no row was opened" in (tmp_path / "run" / "certificate.txt").read_text()
+    again = blind(tmp_path / "run", **asked, resume=True)
+    assert again.best_entry_.candidate.learner != "prior"
+    assert again.certificate_.verdict == "CERTIFIED"
+
+
 def test_a_worker_that_learns_the_groups_is_stopped(monkeypatch, tmp_path):
     waits = []
 
@@ -93,5 +126,6 @@ def test_a_worker_that_learns_the_groups_is_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr("fairautoml.execution.local.LocalExecutor.wait", press)
     model = blind(executor="local", n_jobs=2, n_trials=5)
     assert len(waits) == 1
+    assert soon(lambda: workers() == [])
     assert model.interrupted_
     assert model.best_entry_.candidate.learner == "prior"

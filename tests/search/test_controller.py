@@ -327,6 +327,9 @@ def test_a_trial_is_compared_with_the_best_one_on_as_many_rows():
     assert rivals.against(trial(9, 0.1)).rival == trial(1, 0.1).key
     assert rivals.against(trial(9, 1.0)).rival == trial(2, 1.0).key
     assert rivals.against(trial(9, 0.5)).rival == ""
+    # The mean of other models is not what a model of a fold is compared with.
+    more = replace(trial(9, 1.0), budget=Budget(folds=5))
+    assert rivals.against(more).rival == ""
     assert rivals.against(trial(9, 1.0, origin=Origin.ROWS)).rival == ""
     mitigated = replace(trial(9, 1.0), candidate=Candidate(learner="fake", mitigation="costly"))
     assert rivals.against(mitigated).rival == ""
