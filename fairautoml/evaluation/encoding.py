@@ -32,27 +32,72 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lacking:
+    """A category column that has codes which are not among the training rows.
+
+    Parameters
+    ----------
+    column : int
+        Its position.
+    known : ndarray of bool, shape (n_codes,)
+        Whether a training row has the code.
+    """
+
+    column: int
+    known: NDArray[np.bool_]
+
+    def unknown(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return which rows have such a code, shape (n_rows,)."""
+        codes = X[:, self.column]
+        there = ~np.isnan(codes)
+        found = np.zeros(len(codes), dtype=bool)
+        found[there] = ~self.known[codes[there].astype(np.intp)]
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Codes:
-    """Leaves the matrix as it is."""
+    """Leaves codes as they are; one that no training row has is missing.
+
+    To new rows it is: their unseen categories have no code. Learners that read codes as ordinal
+    numbers would otherwise guess it from its neighbours, in the alphabet, where scores are made,
+    but not where the model serves.
+
+    Parameters
+    ----------
+    lacking : tuple of Lacking
+        Columns with such codes.
+    """
+
+    lacking: tuple[Lacking, ...] = ()
 
     def transform(self, X: Any) -> Any:
-        """Return ``X`` itself."""
-        return X
+        """Return ``X``, itself when it has no such code."""
+        unknown = [(column.column, column.unknown(X)) for column in self.lacking]
+        if not any(rows.any() for _, rows in unknown):
+            return X
+        known = X.copy()
+        for column, rows in unknown:
+            known[rows, column] = np.nan
+        return known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TargetMeans:
     """Appends the target mean of some category columns.
 
     Parameters
     ----------
+    codes : Codes
+        What becomes of the codes.
     columns : tuple of int
         Positions of those columns.
     encoders : tuple of TargetEncoder
         Fitted on them, of several classes one for each; an unseen category gets the overall mean.
     """
 
+    codes: Codes
     columns: tuple[int, ...]
     encoders: tuple[TargetEncoder, ...]
 
@@ -64,7 +109,8 @@ class TargetMeans:
         X : ndarray of float32, shape (n_rows, n_features)
             New rows, not training rows: their own labels are not left out.
         """
-        return _append(X, *(one.transform(X[:, self.columns]) for one in self.encoders))
+        known = self.codes.transform(X)
+        return _append(known, *(one.transform(known[:, self.columns]) for one in self.encoders))
 
 
 def has_high_cardinality(layout: FeatureLayout) -> bool:
@@ -112,12 +158,13 @@ def fit_encoding(
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
     columns = _columns(layout) if name == "target" else ()
+    codes = Codes(_lacking(X, layout))
     if not columns:
-        return X, layout, Codes()
+        return X, layout, codes
     strata = strata_of(y)
     smallest_class = int(np.bincount(strata, minlength=2).min())
     if smallest_class < 2:
-        return X, layout, Codes()
+        return X, layout, codes
     n_folds = min(INNER_FOLDS, smallest_class)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     learned = _targets(y)
@@ -125,7 +172,7 @@ def fit_encoding(
     means = [_cross_fitted(X[:, columns], target, parts) for target in learned]
     encoders = tuple(_encoder(target).fit(X[:, columns], target) for target in learned)
     wider = replace(layout, n_features=layout.n_features + len(columns) * len(learned))
-    return _append(X, *means), wider, TargetMeans(columns, encoders)
+    return _append(X, *means), wider, TargetMeans(codes, columns, encoders)
 
 
 def _targets(y: NDArray[Any]) -> list[NDArray[Any]]:
@@ -133,6 +180,18 @@ def _targets(y: NDArray[Any]) -> list[NDArray[Any]]:
     if y.dtype.kind == "f" or y.max() <= 1:
         return [y]
     return [(y == label).astype(np.int8) for label in np.unique(y)]
+
+
+def _lacking(X: Any, layout: FeatureLayout) -> tuple[Lacking, ...]:
+    """Return the category columns of which some code is not among these rows."""
+    found = []
+    for at, n_codes in zip(layout.categorical, layout.cardinalities, strict=True):
+        codes = X[:, at]
+        known = np.zeros(n_codes, dtype=bool)
+        known[codes[~np.isnan(codes)].astype(np.intp)] = True
+        if not known.all():
+            found.append(Lacking(column=at, known=known))
+    return tuple(found)
 
 
 def _columns(layout: FeatureLayout) -> tuple[int, ...]:

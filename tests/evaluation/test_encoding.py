@@ -62,8 +62,29 @@ def test_the_training_encoding_of_a_unique_column_does_not_leak_the_label():
     assert np.ptp(encoded[:, 1]) < 0.05
 
 
-def test_an_unseen_category_gets_the_overall_mean(table):
+@pytest.mark.parametrize("name", ["codes", "target"])
+def test_a_code_that_no_training_row_has_is_missing_as_it_is_to_new_rows(table, name):
     X, y = table
+    _, _, encoder = fit_encoding(name, X, y, LAYOUT, 0)
+    rows = np.array([[39.0, 0.5, 1.0], [7.0, 0.5, 1.0], [np.nan, 0.5, 1.0]], dtype=np.float32)
+    as_new = rows.copy()
+    as_new[0, 0] = np.nan
+    before = rows.tobytes()
+    found = encoder.transform(rows)
+    assert np.array_equal(found, encoder.transform(as_new), equal_nan=True)
+    assert np.array_equal(found[:, :3], as_new, equal_nan=True)
+    assert rows.tobytes() == before
+
+
+def test_rows_without_such_a_code_are_not_copied(table):
+    X, y = table
+    _, _, encoder = fit_encoding("codes", X, y, LAYOUT, 0)
+    few = X[:5]
+    assert encoder.transform(few) is few
+
+
+def test_an_unseen_category_gets_the_overall_mean(table):
+    X, y = table[0][20:], table[1][20:]
     _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
     unseen = np.array([[39.0, 0.0, 0.0]], dtype=np.float32)
     assert encoder.transform(unseen)[0, 3] == pytest.approx(y.mean(), abs=1e-6)
