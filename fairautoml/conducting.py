@@ -284,9 +284,11 @@ def _certified(
     """Freeze the list, and open the certification rows if there are any."""
     pool, margin = outcome.pool, outcome.assembled.margin
     begun = time.monotonic()
-    if outcome.interrupted and not _trained(outcome):
-        # A run that goes on has them all; for one decision for everybody they would be wasted.
-        division = division.closed(Reason.NOTHING_TRAINED)
+    why = _not_worth_rows(outcome)
+    if why is not None and division.vault is not None:
+        # A later fit or a run that goes on has them all; the gap of one decision for everybody is
+        # 0 without them.
+        division = division.closed(why)
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
     certified = judge_frozen(
         freeze(
@@ -304,12 +306,16 @@ def _certified(
     return replace(certified, seconds=division.seconds + time.monotonic() - begun)
 
 
-def _trained(outcome: Outcome) -> bool:
-    """Whether anything but the baseline gave a model."""
-    return any(
+def _not_worth_rows(outcome: Outcome) -> Reason | None:
+    """Return why certification rows would be wasted; the search rows alone decide that."""
+    trained = any(
         result.status is Status.SUCCESS and result.trial.candidate != BASELINE
         for result in outcome.history.results
     )
+    if not trained:
+        return Reason.NOTHING_TRAINED
+    best = outcome.pool.best
+    return Reason.DECIDES_ALIKE if best.constant and best.measures else None
 
 
 def _say_violated(certificate: Certificate, *, strict: bool) -> None:

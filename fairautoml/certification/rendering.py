@@ -26,7 +26,8 @@ REASONS = {
     Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
     Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
     Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
-    Reason.NOTHING_TRAINED: "the search was interrupted before any model: no row was opened",
+    Reason.NOTHING_TRAINED: "no model was trained besides the baseline: no row was opened",
+    Reason.DECIDES_ALIKE: "what is served decides alike for everybody: no row was opened",
 }
 
 

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     NO_WEIGHT_LIMIT = "no_weight_limit"
     GROUPS_GUESSED = "groups_guessed"
     NOTHING_TRAINED = "nothing_trained"
+    DECIDES_ALIKE = "decides_alike"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
