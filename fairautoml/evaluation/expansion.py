@@ -21,6 +21,9 @@ from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.tasks import TASKS
 from fairautoml.trials import Candidate, Entry, Measure, Rule, TrialResult, acceptance
 
+FEW = 1000
+"""Rows that a deployed rule decides before all of them, to see whether it tells people apart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Column:
@@ -137,7 +140,7 @@ def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
         if alike and mitigator.needs_membership:
             continue
         for scored in _cross_fitted(mitigator, rows, column, problem):
-            entry = _entry(scored, column, problem)
+            entry = _entry(scored, column, rows, problem)
             if entry is not None:
                 entries.append(entry)
     return tuple(entries)
@@ -183,7 +186,7 @@ def _tally(
     return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
 
-def _entry(scored: _Scored, column: Column, problem: Problem) -> Entry | None:
+def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -> Entry | None:
     metric, data = problem.objective, problem.dataset
     if metric.on == "decisions":
         score = metric.value(scored.tally)
@@ -203,10 +206,20 @@ def _entry(scored: _Scored, column: Column, problem: Problem) -> Entry | None:
         value=score if metric.greater_is_better else -score,
         measures=measure(scored.tally, problem),
         counts=table,
-        constant=TASKS.get(data.task).is_constant(table),
+        constant=TASKS.get(data.task).is_constant(table)
+        or _decides_alike(scored.rule, rows, problem),
         seconds=column.seconds,
         members=column.members,
     )
+
+
+def _decides_alike(rule: Rule, rows: ScoreRows, problem: Problem) -> bool:
+    """Whether the deployed rule answers everybody alike, whatever those of the folds did."""
+    few = rows.take(np.arange(min(FEW, len(rows.y))))
+    decided = acceptance(rule, few.scores, few.cells, few.membership)
+    if (decided != decided[:1]).any():
+        return False
+    return TASKS.get(problem.dataset.task).is_constant(_tally(rule, rows, None, problem).table)
 
 
 def measure(tally: Tally, problem: Problem) -> tuple[Measure, ...]:

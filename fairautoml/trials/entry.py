@@ -143,7 +143,7 @@ class Entry:
         Cross-fitted weight by finest cell, label and decision; in regression the sums of
         ``GroupValues.table``, shape (n_cells, n_columns).
     constant : bool
-        Everybody gets the same decision.
+        Everybody gets the same decision, cross-fitted or under the deployed rule.
     seconds : float
         Training seconds of the trial, of an ensemble those of all members.
     members : tuple of (str, float)

@@ -234,6 +234,50 @@ def test_one_decision_for_everybody_is_flagged_and_not_feasible(dataset, score):
     assert not entry.feasible
 
 
+@dataclass(frozen=True)
+class From:
+    """Accept from a score on."""
+
+    least: float
+    needs_sensitive = randomized = False
+
+    def decide(self, scores, cells):
+        return (scores >= self.least).astype(float)
+
+    def describe(self):
+        return f"from {self.least}"
+
+
+def other_on_fewer_rows(whole, part):
+    """Return what makes one rule of all rows, and another one of the rows of three folds."""
+
+    def fit_rules(rows, goal, tolerances):
+        return ((None, From(whole if len(rows.y) == N_ROWS else part)),)
+
+    return replace(MITIGATORS.get("none"), fit_rules=fit_rules)
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "alike"),
+    [(0.0, 0.5, True), (2.0, 0.5, True), (0.5, 0.5, False), (0.5, 2.0, True)],
+    ids=["everybody", "nobody", "told apart", "told apart, nobody in the folds"],
+)
+def test_the_rule_that_is_served_is_judged_too(dataset, whole, part, alike):
+    problem = problem_of(dataset, f"{PARITY}<=1", [other_on_fewer_rows(whole, part)])
+    (entry,) = expand(RESULT, scores_of(dataset), problem)
+    assert entry.constant == alike
+    assert entry.feasible != alike
+
+
+@pytest.mark.parametrize("last", [0.1, 0.9])
+def test_a_rule_that_tells_apart_only_the_last_row_is_not_constant(dataset, monkeypatch, last):
+    monkeypatch.setattr("fairautoml.evaluation.expansion.FEW", 10)
+    scores = np.full(N_ROWS, 0.9, dtype=np.float32)
+    scores[-1] = last
+    (entry,) = expand(RESULT, scores, problem_of(dataset, f"{PARITY}<=1", ["none"]))
+    assert entry.constant == (last == 0.9)
+
+
 def test_an_undefined_metric_has_no_value_a_reason_and_an_infinite_gap(dataset):
     # Nobody of the second group has label 1, so its true positive rate does not exist.
     y = np.where(dataset.cells == 1, 0, dataset.y).astype(np.int8)
