@@ -332,7 +332,8 @@ def _with_margin(
 ) -> tuple[Entry, Margin | None]:
     """Return what is served in place of the entry that is best on the search rows."""
     problem, confidence = plan.problem, finish.confidence
-    if not plain.measures:
+    if not plain.measures or plain.constant:
+        # One decision for everybody is sure to have no gap, which says nothing.
         return plain, None
     chances = chances_on(
         problem.dataset,

@@ -135,8 +135,7 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
     lines = [f"Chosen: {model}, {entry['objective']} {entry['score']:.4f} (cross-fitted)"]
     if not entry["measures"]:
         return lines
-    word = "meets" if result["status"] == "feasible" else "DOES NOT MEET"
-    lines.append(f"  {word} the constraint on the search rows (cross-fitted):")
+    lines.append(f"  {_how_met(result)}:")
     for measure in entry["measures"]:
         found = measure["reason"] if measure["value"] is None else f"{measure['value']:.4f}"
         lines.append(f"    {measure['metric']}[{measure['groups']}] {found}")
@@ -150,6 +149,20 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
         f"({most['learner']}) at gap {gap}"
     )
     return lines
+
+
+def _how_met(result: Mapping[str, Any]) -> str:
+    """Say whether the constraint is met: by one decision for everybody it is, and is no choice."""
+    entry, where = result["entry"], "the constraint on the search rows"
+    if result["status"] == "feasible":
+        return f"meets {where} (cross-fitted)"
+    within = all(
+        m["value"] is not None and METRICS.get(m["metric"]).gap(m["value"]) <= m["limit"]
+        for m in entry["measures"]
+    )
+    if entry["constant"] and within:
+        return f"meets {where} only because it decides alike for everybody, which is no choice"
+    return f"DOES NOT MEET {where} (cross-fitted)"
 
 
 def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:

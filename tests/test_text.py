@@ -112,6 +112,7 @@ def result():
             "objective": "accuracy",
             "score": 0.8,
             "rule": "a: >= 0.5",
+            "constant": False,
             "measures": [measure],
         },
         "most_accurate": {"learner": "xgboost", "score": 0.9, "gap": None},
@@ -134,6 +135,15 @@ def test_the_result_says_what_was_chosen_and_what_it_costs(result):
     assert "note: something was dropped" in text
     assert "7 trials, 1 failed; 9.0 s" in text
     assert "next: fairautoml predict run NEW.csv" in text
+
+
+def test_one_decision_for_everybody_meets_the_constraint_only_because_of_that(result):
+    result["entry"]["constant"], result["status"] = True, "no_feasible"
+    text = result_text(result, board(), 2)
+    assert "meets the constraint on the search rows only because it decides alike for" in text
+    assert "DOES NOT MEET" not in text
+    result["entry"]["measures"][0]["value"] = 0.9
+    assert "DOES NOT MEET" in result_text(result, board(), 2)
 
 
 def test_an_undefined_measure_is_shown_with_its_reason(result):

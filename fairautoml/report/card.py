@@ -150,8 +150,7 @@ def _measured(view: RunView) -> Iterator[str]:
     yield f"- {view.objective}: {served.score:.4f}"
     if view.limit is not None:
         gap = "undefined" if served.gap is None else f"{served.gap:.4f}"
-        met = "meets" if served.feasible else "misses"
-        yield f"- Largest gap: {gap}; {met} the constraint on these rows"
+        yield f"- Largest gap: {gap}; {_how_met(view)}"
         for item in view.measured:
             value = "undefined" if item.value is None else f"{item.value:.4f}"
             yield f"- {_safe(item.name)}: {value} (its gap may be {short(item.limit)} at the most)"
@@ -160,6 +159,16 @@ def _measured(view: RunView) -> Iterator[str]:
             f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
             f"{reference.gap:.4f} ({_safe(reference.learner)})"
         )
+
+
+def _how_met(view: RunView) -> str:
+    where = "the constraint on these rows"
+    if view.served.feasible:
+        return f"meets {where}"
+    within = all(item.gap is not None and item.gap <= item.limit for item in view.measured)
+    if view.served.constant and within:
+        return f"meets {where} only because it decides alike for everybody, which is no choice"
+    return f"misses {where}"
 
 
 def _rates(view: RunView, name: str) -> Iterator[str]:
