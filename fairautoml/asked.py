@@ -391,9 +391,6 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     tables = request.open()
     model.set_params(pos_label=tables.positive)
     plan = request.plan(model, tables.search)
-    return {
-        "fraction": plan.fraction,
-        "reason": plan.reason.value,
-        "plans": [asdict(one) for one in plan.plans],
-        "text": plan.text() or f"All rows train. Certificate: {REASONS[plan.reason]}",
-    }
+    text = plan.text() or f"All rows train. Certificate: {REASONS[plan.reason]}"
+    notes = tables.search.positive_notes(tables.positive)
+    return {**plan.plain(), "text": "\n".join([text, *notes]), "notes": list(notes)}

@@ -335,7 +335,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     interrupted_ : bool
         Whether the user ended the search.
     positive_class_ : label or None
-        The class that ``pos_label`` names; None unless ``fit`` has seen two classes.
+        What accepted means: ``pos_label``, or the last; None unless ``fit`` has seen two classes.
     classes_, n_features_in_, feature_names_in_, seed_
         As in scikit-learn; the root seed.
 

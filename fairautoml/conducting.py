@@ -25,6 +25,7 @@ from fairautoml.certifying import (
     without_rows,
 )
 from fairautoml.data._align import Inputs
+from fairautoml.data._keys import key_of
 from fairautoml.data._scales import plain_bins
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
@@ -189,6 +190,7 @@ class Conducted(Served, Shown):
             **({} if own else {"margin": None}),
             "notes": list(self.notes_),
             "best": describe_served(pool.board, pool.best),
+            "positive_class": _plain_label(self.positive_class_),
             "certificate": describe_certificate(certified.certificate),
             "certification_seconds": round(certified.seconds, 3),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
@@ -231,6 +233,11 @@ class Conducted(Served, Shown):
         if self.strict and wishes.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")
         warnings.warn(note, DegradedWarning, stacklevel=3)
+
+
+def _plain_label(label: Any) -> Any:
+    """Return a label as JSON has it, None for None."""
+    return None if label is None else key_of(label)[1]
 
 
 def _likely(

@@ -15,6 +15,7 @@ from fairautoml.data.derive import apply_derive, apply_keep, parse_derive, parse
 from fairautoml.data.files import read_table
 from fairautoml.data.later import read_later
 from fairautoml.data.loaders import load
+from fairautoml.data.positive import positive_notes
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import (
     InputError,
@@ -109,6 +110,18 @@ class Source:
         if text not in labels:
             raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
         return labels[text]
+
+    def positive_notes(self, given: Any) -> tuple[str, ...]:
+        """Say which of two labels is the positive class where nobody did.
+
+        Parameters
+        ----------
+        given : label or None
+            The one that was named.
+        """
+        labels = self.y.dropna().unique().tolist()
+        # Others than text are known by their order, and have no note.
+        return positive_notes(sorted(labels, key=str), given)
 
     def draw(self, n_rows: int, seed: int) -> "Source":
         """Return that many rows, drawn without replacement, in the order of the table.

@@ -21,6 +21,9 @@ COLUMNS = (
 
 GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
 
+APART = ("best", "notes", "positive_class")
+"""Keys of a summary that a result has outside of its search."""
+
 WHOLE = 1000
 """Numbers from here on are shown without a fraction."""
 
@@ -48,9 +51,10 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "constraint": model.constraint,
         "seed": model.seed_,
         "status": _status(model),
+        "positive_class": model.summary_["positive_class"],
         "interrupted": model.interrupted_,
         "search": {
-            **{k: v for k, v in model.summary_.items() if k not in ("best", "notes")},
+            **{k: v for k, v in model.summary_.items() if k not in APART},
             "score": best["score"],
             "gap": best["gap"],
         },
@@ -133,6 +137,9 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
     parts = [entry["learner"], entry["mitigation"], entry["mitigator"]]
     model = " with ".join([parts[0], *(part for part in parts[1:] if part != "none")])
     lines = [f"Chosen: {model}, {entry['objective']} {entry['score']:.4f} (cross-fitted)"]
+    positive = result["positive_class"]
+    if positive is not None:
+        lines.append(f"  positive class: {positive!r}; accepted means decided {positive!r}")
     if not entry["measures"]:
         return lines
     lines.append(f"  {_how_met(result)}:")

@@ -63,6 +63,28 @@ def test_means_of_held_out_numbers_are_shown_with_their_fractions(table, tmp_pat
     assert f"{other['mean_target']:.5g}" in shown
 
 
+def test_the_positive_class_is_said_wherever_a_run_is_told_of(table, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    asked = (str(table), "--target", "hired", "--drop", "income", "--sensitive", "x")
+    bound = ("--constraint", "demographic_parity_difference<=0.9")
+    note = "the positive class is 'yes', because it is sorted last; if it is 'no', give"
+    assert main(["fit", *asked, *bound, *QUICK, "--out", run]) == 0
+    shown = capsys.readouterr().out
+    assert "positive class: 'yes'; accepted means decided 'yes'" in shown
+    assert note in shown
+    assert main(["card", run]) == 0
+    assert "- Positive class: yes; accepted means decided so" in capsys.readouterr().out
+    assert load_run(run).summary_["positive_class"] == "yes"
+    assert main(["plan", *asked, *bound]) == 0
+    assert note in capsys.readouterr().out
+    assert main(["plan", *asked, *bound, "--positive", "no"]) == 0
+    assert "positive class" not in capsys.readouterr().out
+    assert main(["fit", *asked, *bound, *QUICK, "--positive", "no", "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert named["positive_class"] == "no"
+    assert not any("positive class" in note for note in named["notes"])
+
+
 def test_groups_that_overlap_are_fitted_resumed_and_decided_by_their_columns(
     table, tmp_path, capsys
 ):

@@ -117,6 +117,7 @@ def result():
         },
         "most_accurate": {"learner": "xgboost", "score": 0.9, "gap": None},
         "notes": ["something was dropped"],
+        "positive_class": "reject",
         "run_dir": "run",
     }
 
@@ -130,6 +131,7 @@ def test_the_result_says_what_was_chosen_and_what_it_costs(result):
     text = result_text(result, board(), 1)
     assert "the best 1 of 2 classifiers" in text
     assert "Chosen: lightgbm with group_thresholds, accuracy 0.8000 (cross-fitted)" in text
+    assert "positive class: 'reject'; accepted means decided 'reject'" in text
     assert f"{METRIC}[sex] 0.0200" in text
     assert "best accuracy found, fair or not, is 0.9000 (xgboost) at gap undefined" in text
     assert "note: something was dropped" in text

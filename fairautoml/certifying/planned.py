@@ -4,7 +4,8 @@ import functools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,11 @@ class RowPlan:
         """Return the plan for people."""
         parts = [plan.text() for plan in self.plans]
         return "\n".join([*parts, self.note] if self.note else parts)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the plan as plain values, without its text."""
+        plans = [asdict(plan) for plan in self.plans]
+        return {"fraction": self.fraction, "reason": self.reason.value, "plans": plans}
 
 
 def plan_rows(

@@ -18,6 +18,7 @@ from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset, TaskName
 from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups
+from fairautoml.data.positive import positive_notes
 from fairautoml.data.target import (
     AskedTask,
     check_given,
@@ -158,7 +159,11 @@ def build_dataset(
         task=_task_of(classes),
         schema=schema,
         groups=groups,
-        notes=(*schema.notes, *_group_notes(groups, aware)),
+        notes=(
+            *schema.notes,
+            *positive_notes(classes.tolist(), options.pos_label),
+            *_group_notes(groups, aware),
+        ),
         sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
 

@@ -49,6 +49,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
         },
         "asked": {
             "objective": view.objective,
+            "positive_class": view.summary.get("positive_class"),
             "constraints": list(view.constraints),
             "parameters": dict(view.config),
         },
@@ -120,6 +121,9 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     yield f"- SHA-256 of the model file: {documents.model_sha256 or 'not kept'}"
     yield from ("", "## What was asked for", "")
     yield f"- The best {view.objective}"
+    positive = view.summary.get("positive_class")
+    if positive is not None:
+        yield f"- Positive class: {_safe(str(positive))}; accepted means decided so"
     for constraint in view.constraints:
         yield f"- Constraint: {_safe(constraint)}"
     yield from ("", "## Data", "", *_data(view))

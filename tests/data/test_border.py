@@ -260,6 +260,27 @@ def test_so_many_texts_are_no_classes():
         build_dataset(X, [f"label {row}" for row in range(60)])
 
 
+@pytest.mark.parametrize(
+    ("labels", "given", "said"),
+    [
+        (["accept", "reject"], None, ["pos_label='accept' (--positive accept)"]),
+        (["no thanks", "yes"], None, ["pos_label='no thanks' (--positive 'no thanks')"]),
+        (["accept", "reject"], "reject", []),
+        (["accept", "maybe", "reject"], None, []),
+        ([0, 1], None, []),
+        ([False, True], None, []),
+    ],
+)
+def test_a_positive_class_that_nobody_named_is_said_of_text(labels, given, said):
+    y = np.array(labels)[np.arange(N) % len(labels)]
+    task = "binary" if len(labels) == 2 else "multiclass"
+    data = build_dataset(features(), y, options=BorderOptions(pos_label=given, task=task))
+    assert len(data.notes) == len(said)
+    for note, way_out in zip(data.notes, said, strict=True):
+        assert note.startswith(f"the positive class is {labels[-1]!r}, because it is sorted last")
+        assert way_out in note
+
+
 def test_a_positive_class_of_several_is_refused():
     with pytest.raises(InputError, match="pos_label=1 is for two classes, and y has 3"):
         build_dataset(features(), np.arange(N) % 3, options=BorderOptions(pos_label=1))
