@@ -33,11 +33,12 @@ from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard, pareto_front
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
+from fairautoml.news import bad_news
 from fairautoml.options import Wishes
 from fairautoml.refitting import refitted
 from fairautoml.run import History, OnProgress, RunPlan, run_search
 from fairautoml.store.scratch import scratch
-from fairautoml.summary import bad_news, margin_notes, shortfall
+from fairautoml.summary import margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
 
 FINISH_SECONDS = 1.0
@@ -330,9 +331,9 @@ def say_how_it_went(
     NoFeasibleModelError
         It does not, and that is an error.
     """
-    best = outcome.pool.best
-    lacking = margin_notes(outcome.assembled.margin)
-    for msg in (*bad_news(outcome.history, best, plan.baseline), *lacking):
+    best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
+    news = bad_news(outcome.history, best, plan.baseline, plan.problem.objective.name)
+    for msg in (*news, *lacking):
         warnings.warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning, stacklevel=4)
     if feasible or not wishes.constraints:
         return

@@ -11,10 +11,7 @@ from fairautoml.assembly import Assembled, Margin
 from fairautoml.certification import Certificate, Verdict
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.run import History, Improvement, RunPlan
-from fairautoml.trials import Candidate, Entry, Origin, Status, TrialResult
-
-BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST, Status.NO_SPACE})
-"""Ends of a trial that are nobody's wish."""
+from fairautoml.trials import Entry, Origin, Status, TrialResult
 
 
 def describe_candidate(result: TrialResult) -> dict[str, Any]:
@@ -336,61 +333,6 @@ def _dear(margin: Margin) -> tuple[str, ...]:
         f"nearly the same for everybody; the best of them keeps {max(0.0, margin.kept):.0%} of "
         "what the best model is worth beyond that. Give more rows, a looser bound, a lower "
         "confidence, or confidence='auto'",
-    )
-
-
-def bad_news(history: History, best: Entry, baseline: Candidate) -> list[str]:
-    """Return what the user should know of a run besides its constraint, mostly nothing.
-
-    Parameters
-    ----------
-    history : History
-        What the search saw.
-    best : Entry
-        What is served.
-    baseline : Candidate
-        The one that needs no training.
-    """
-    served_baseline = best.candidate == baseline
-    news = [
-        _only_baseline(history.results) if served_baseline else "",
-        _worse_than_alike(history.entries, best),
-    ]
-    return [msg for msg in news if msg]
-
-
-def _only_baseline(results: Sequence[TrialResult]) -> str:
-    others = [r for r in results if r.status is Status.SUCCESS and r.trial.number > 0]
-    failed = [r for r in results if r.status in BROKEN]
-    if others:
-        return (
-            "no trial beats the baseline (one score for everybody); give a larger budget, a "
-            "looser bound, or of classes an objective such as 'balanced_accuracy', and look at "
-            "trials_"
-        )
-    if failed:
-        first = failed[0]
-        return (
-            f"only the baseline (one score for everybody) is left: {len(failed)} of "
-            f"{len(results)} trials failed, the first ({first.trial.candidate.learner}) with "
-            f"{first.error}; look at trials_"
-        )
-    return (
-        "of all trials only the baseline (one score for everybody) finished; give a larger "
-        "budget, and look at trials_"
-    )
-
-
-def _worse_than_alike(entries: Sequence[Entry], best: Entry) -> str:
-    """Say that one decision for everybody would beat the feasible winner, or nothing."""
-    alike = [e for e in entries if e.constant and e.measures and e.excess <= 0]
-    better = max(alike, key=lambda e: e.value, default=None)
-    if better is None or not best.feasible or better.value <= best.value:
-        return ""
-    return (
-        f"the best model that meets the constraint (score {best.score:.4f}) is worse than "
-        f"deciding alike for everybody (score {better.score:.4f}, no gap); give a looser bound "
-        "or fewer groups"
     )
 
 

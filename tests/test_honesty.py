@@ -1,6 +1,7 @@
 """What is said of a run must be what was measured, also where that is unwelcome."""
 
 import multiprocessing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,10 @@ from fairautoml import FairAutoML
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._rules import CommonRule
+from fairautoml.news import bad_news
 from fairautoml.options import check_wishes
 from fairautoml.planning import BASELINE, _executor
 from fairautoml.run import History
-from fairautoml.summary import bad_news
 from fairautoml.trials import Candidate, Entry, Measure
 
 QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}
@@ -118,9 +119,47 @@ def entry(value, gap, *, constant):
 def test_a_feasible_model_worse_than_one_decision_for_all_is_called_so():
     poor, good = entry(0.43, 0.1, constant=False), entry(0.8, 0.1, constant=False)
     history = History(entries=[poor, entry(0.76, 0.0, constant=True)])
-    (news,) = bad_news(history, poor, BASELINE)
+    (news,) = bad_news(history, poor, BASELINE, "accuracy")
     assert "score 0.4300) is worse than deciding alike for everybody (score 0.7600" in news
-    assert bad_news(history, good, BASELINE) == []
+    assert news.endswith("give a looser bound or fewer groups")
+    assert bad_news(history, good, BASELINE, "accuracy") == []
+
+
+def of_which(accepted, positive, value=0.9):
+    """Return a feasible entry that accepts some of a thousand, of whom some are positive."""
+    right = min(accepted, positive)
+    table = [[1000 - positive - accepted + right, accepted - right], [positive - right, right]]
+    counts = np.array([table], dtype=float)
+    return replace(entry(value, 0.1, constant=False), counts=counts)
+
+
+def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
+    poor = of_which(1, 20, value=0.97)
+    history = History(entries=[poor, entry(0.98, 0.0, constant=True)])
+    (news,) = bad_news(history, poor, BASELINE, "accuracy")
+    assert "worse than deciding alike for everybody (score 0.9800, no gap): 98.0% of the" in news
+    assert "give objective='balanced_accuracy' or 'f1' (--objective)" in news
+    assert "looser bound" not in news
+    (other,) = bad_news(history, poor, BASELINE, "f1")
+    assert "looser bound" in other
+
+
+@pytest.mark.parametrize(
+    ("accepted", "positive", "said"),
+    [
+        (1, 20, "nearly nobody is accepted: 0.10% of the rows, where 2.00% have the positive"),
+        (999, 970, "nearly nobody is refused: 0.10% of the rows, where 3.00% have the negative"),
+        (3, 20, None),
+        (970, 970, None),
+        (10, 300, None),
+    ],
+)
+def test_a_decision_that_is_hardly_ever_made_is_said_under_accuracy(accepted, positive, said):
+    served = of_which(accepted, positive)
+    news = bad_news(History(entries=[served]), served, BASELINE, "accuracy")
+    assert len(news) == (said is not None)
+    assert all(said in one and "objective='balanced_accuracy' or 'f1'" in one for one in news)
+    assert bad_news(History(entries=[served]), served, BASELINE, "balanced_accuracy") == []
 
 
 def test_the_reason_of_a_failure_is_told_when_only_the_baseline_is_left(monkeypatch):
