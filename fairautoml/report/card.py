@@ -169,8 +169,7 @@ def _how_met(view: RunView) -> str:
     where = "the constraint on these rows"
     if view.served.feasible:
         return f"meets {where}"
-    within = all(item.gap is not None and item.gap <= item.limit for item in view.measured)
-    if view.served.constant and within:
+    if view.served.constant and all(item.within for item in view.measured):
         return f"meets {where} only because it decides alike for everybody, which is no choice"
     return f"misses {where}"
 

@@ -404,3 +404,28 @@ def test_the_page_without_a_constraint_offers_no_filter_by_it():
     assert '<label class="check" hidden><input type="checkbox" id="only-feasible">' in page
     assert "hollow: not yet" not in page
     assert "constrained. Table: people.csv" in page
+
+
+def test_page_and_card_name_the_positive_class_of_two():
+    given = documents(n_entries=3)
+    assert "positive class" not in run_page(view_of(given)) + card_text(given)
+    label = HOSTILE[0]
+    named = replace(given, summary={**given.summary, "positive_class": label})
+    page = run_page(view_of(named))
+    assert f"The positive class is {label}: accepted means decided so." in Read(page).text
+    assert label not in page
+    assert label not in card_text(named)
+    assert "Positive class: " in card_text(named)
+    assert card_of(named)["asked"]["positive_class"] == label
+
+
+def test_one_decision_for_everybody_is_not_said_to_miss_a_gap_that_it_does_not_have():
+    given = documents(n_entries=3)
+    first = {**given.leaderboard[0], "constant": True, "feasible": False}
+    for gap, said in ((0.0, "only because it decides alike for everybody"), (0.9, "misses the")):
+        measures = [{**m, "value": gap} for m in given.summary["best"]["measures"]]
+        best = {**given.summary["best"], "measures": measures}
+        rows = [{**first, "gap": gap}, *given.leaderboard[1:]]
+        changed = replace(given, leaderboard=rows, summary={**given.summary, "best": best})
+        assert said in card_text(changed)
+        assert "no way to meet the constraint" in run_fragment(view_of(changed))
