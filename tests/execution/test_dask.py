@@ -112,7 +112,7 @@ def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote
 @pytest.mark.slow
 def test_a_trial_over_its_time_is_killed_and_frees_its_worker(remote, tmp_path):
     for number in range(3):
-        trial = trial_of("hang", number=number, seconds=4.0, file=str(tmp_path / "pid"))
+        trial = trial_of("hang", number=number, seconds=8.0, file=str(tmp_path / "pid"))
         result = remote.submit(act, trial).result(timeout=60)
         assert result.status is Status.TIMEOUT
         assert result.trial == trial
