@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data._column import Column, encode_column, fit_column
 from fairautoml.data._frames import Table, read_table
-from fairautoml.data._number_texts import like_numbers, said_of
 from fairautoml.data._numbers import OnNonfinite, sparse_float32, to_float32
+from fairautoml.data._text_hints import text_hints
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import DegradedWarning, InputError
 
@@ -180,7 +180,7 @@ def fit_columns(
     Warns
     -----
     DegradedWarning
-        A column has no value, or is text although nearly all of it looks like numbers.
+        A column has no value, or is text although nearly all of it looks like numbers or dates.
     """
     _check_drop(table, drop)
     schema = TableSchema(
@@ -224,7 +224,6 @@ def _fit_series(
 ) -> tuple[TableSchema, NDArray[np.float32]]:
     columns: list[Column] = []
     reasons: dict[int, str] = {}
-    texts: list[str] = []
     matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
     for at, position in enumerate(wanted):
         name = schema.names_in[position]
@@ -233,18 +232,17 @@ def _fit_series(
         if reason:
             reasons[at] = reason
         columns.append(column)
-        texts.append(like_numbers(column, series[position], values))
         matrix[:, at] = values
-    schema = _noted(schema, [text for text in texts if text])
+    hints = text_hints(columns, [series[position] for position in wanted], matrix)
+    schema = _noted(schema, hints)
     return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
 
 
-def _noted(schema: TableSchema, texts: list[str]) -> TableSchema:
-    """Say, in a warning and a note, which columns of text look like numbers."""
-    if not texts:
-        return schema
-    warn(said_of(texts), DegradedWarning, stacklevel=4)
-    return replace(schema, notes=(*schema.notes, said_of(texts)))
+def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
+    """Say, in a warning and a note each, which columns of text were hardly meant as categories."""
+    for hint in hints:
+        warn(hint, DegradedWarning, stacklevel=4)
+    return replace(schema, notes=(*schema.notes, *hints))
 
 
 _EMPTY = "all values are missing"

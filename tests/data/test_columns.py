@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -420,6 +421,7 @@ def test_texts_that_look_like_numbers_stay_categories_with_a_warning_and_a_note(
 NO_NUMBERS = {
     "few values": [f"{n % 19},5" for n in range(40)],
     "codes with zeros": [f"{n:05d}" for n in range(40)],
+    "codes of which few begin with zero": [f"{n:05d}" for n in range(9_998, 10_038)],
     "lists": [f"{n},{n + 1},{n + 2}" for n in range(10, 50)],
     "dates": [f"{n % 28 + 1}.1.20{n:02d}" for n in range(10, 50)],
     "a tenth and more of text": [str(n) if n % 8 else f"V{n}" for n in range(40)],
@@ -432,6 +434,75 @@ def test_texts_that_are_no_numbers_are_categories_without_a_word(values):
     schema = fit_schema(pd.DataFrame({"code": values, "u": range(40)}))
     assert schema.columns[0].kind == "category"
     assert schema.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("needed", "example", "texts"),
+    [
+        ("thousands=','", "10,004.25", ["10,004.25", "1,200", "950.00"]),
+        ("thousands=','", "1,234", ["1,234", "999"]),
+        ("decimal=','", "0,5", ["0,5", "1,234"]),
+        ("decimal=',', thousands='.'", "1.200,50", ["950,00", "1.200,50"]),
+        ('thousands="\'"', "1'200", ["1'200"]),
+        ("decimal=',', thousands='\\xa0', engine='python'", "1\u00a0200,5", ["1\u00a0200,5"]),
+    ],
+)
+def test_the_way_out_reads_the_example_as_the_number_that_it_is(needed, example, texts):
+    X = pd.DataFrame({"c": [*texts, *map(str, range(30))], "u": range(len(texts) + 30)})
+    with pytest.warns(DegradedWarning) as warned:
+        fit_schema(X)
+    assert f"example {example!r}, which needs {needed})" in str(warned[0].message)
+    options = eval(f"dict({needed})")
+    read = pd.read_csv(io.StringIO(f"c;u\n{example};1\n"), sep=";", **options)
+    assert pd.api.types.is_numeric_dtype(read["c"])
+
+
+def test_a_cell_that_is_no_number_is_named():
+    X = pd.DataFrame({"c": ["unknown", *map(str, range(30))], "u": range(31)})
+    with pytest.warns(DegradedWarning, match="example 'unknown', which is no number"):
+        fit_schema(X)
+
+
+DAYS = pd.date_range("2019-01-01", periods=40)
+DATES = {
+    "days": DAYS.strftime("%Y-%m-%d"),
+    "moments": DAYS.strftime("%Y-%m-%d %H:%M"),
+    "moments with a zone": DAYS.strftime("%Y-%m-%dT%H:%M:%S+01:00"),
+    "slashes": DAYS.strftime("%Y/%m/%d"),
+    "months": pd.date_range("2019-01-01", periods=40, freq="MS").strftime("%Y-%m"),
+    "some other text": [*DAYS.strftime("%Y-%m-%d")[:38], "soon", "never"],
+    "periods": pd.period_range("2019-01", periods=40, freq="M"),
+    "dates among texts": [*DAYS[:38], "soon", "never"],
+}
+
+
+@pytest.mark.parametrize("values", DATES.values(), ids=DATES)
+def test_dates_that_are_read_as_categories_are_told(values):
+    X = pd.DataFrame({"when": values, "u": range(40)})
+    told = r"look like dates .*: 'when' \(\d+% .*example '2019.*pandas\.to_datetime.*parquet"
+    with pytest.warns(DegradedWarning, match=told) as warned:
+        schema = fit_schema(X)
+    assert len(warned) == 1
+    assert schema.columns[0].kind == "category"
+    assert schema.notes == (str(warned[0].message),)
+
+
+NO_DATES = {
+    "few days": [f"2019-01-{n % 19 + 1:02d}" for n in range(40)],
+    "years": [str(1960 + n) for n in range(40)],
+    "codes": [f"2019-{n:03d}" for n in range(40)],
+    "no months": [f"20{n}-{n}" for n in range(13, 53)],
+    "declared categories": pd.Categorical(DAYS.strftime("%Y-%m-%d")),
+    "dates": DAYS,
+}
+
+
+@pytest.mark.parametrize("name", NO_DATES)
+def test_what_is_no_text_of_a_date_is_not_told_to_be_one(name):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit_schema(pd.DataFrame({"when": NO_DATES[name], "u": range(40)}))
+    assert not [one for one in told if "dates" in str(one.message)]
 
 
 def test_many_columns_that_look_like_numbers_are_told_in_one_warning():
