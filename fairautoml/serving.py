@@ -105,6 +105,11 @@ class Served:
         InputError
             Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
             and ``sensitive`` differ and ``align="error"``.
+
+        Warns
+        -----
+        DegradedWarning
+            Most categories of a column are unseen, or a column has no value in many rows.
         """
         check_is_fitted(self)
         chosen = self._decide(self._matched(X, sensitive))
@@ -370,6 +375,7 @@ class Served:
             schema=model.schema,
             groups=model.groups if model.needs_sensitive else None,
             unseen=self.unseen_group,
+            tell=True,
         )
 
 

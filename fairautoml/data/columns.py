@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fairautoml.data._column import Column, encode_column, fit_column
 from fairautoml.data._frames import Table, read_table
 from fairautoml.data._numbers import OnNonfinite, sparse_float32, to_float32
+from fairautoml.data._strange_values import strange_values
 from fairautoml.data._text_hints import text_hints
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import DegradedWarning, InputError
@@ -84,7 +85,7 @@ class TableSchema:
             raise InputError(_nothing_left((*self.notes, *notes)))
         return replace(self, columns=columns, notes=(*self.notes, *notes))
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, *, tell: bool = False) -> Any:
         """Return a new table as the matrix that the learners were trained on.
 
         Columns are found by name; a table without names is read by position. A category that
@@ -94,6 +95,8 @@ class TableSchema:
         ----------
         X : DataFrame, arrow Table, array, sparse matrix or list of lists
             The table, shape (n_rows, n_features). It is not modified.
+        tell : bool
+            Warn also of columns that are mostly unseen, or missing in all of many rows.
 
         Returns
         -------
@@ -120,12 +123,12 @@ class TableSchema:
             raise InputError(msg)
         if self.sparse:
             return _sparse_matrix(self, table, positions)
-        if table.columns is None:
-            return _from_matrix(self, table.matrix, positions)
-        result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
-        for at, (column, position) in enumerate(zip(self.columns, positions, strict=True)):
-            result[:, at] = encode_column(column, table.columns[position], self.on_nonfinite)
-        return result
+        matrix = _dense_matrix(self, table, positions)
+        if tell:
+            whole = table.matrix.T if table.columns is None else table.columns
+            for text in strange_values(self.columns, [whole[at] for at in positions], matrix):
+                warn(text, DegradedWarning, stacklevel=2)
+        return matrix
 
 
 def fit_schema(
@@ -288,6 +291,15 @@ def _dropped(name: str, reason: str) -> str:
 def _nothing_left(notes: tuple[str, ...]) -> str:
     shown = "; ".join(notes[:10])
     return f"X has no usable column left: {shown}. Give at least one column that varies."
+
+
+def _dense_matrix(schema: TableSchema, table: Table, positions: list[int]) -> NDArray[np.float32]:
+    if table.columns is None:
+        return _from_matrix(schema, table.matrix, positions)
+    result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
+    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
+        result[:, at] = encode_column(column, table.columns[position], schema.on_nonfinite)
+    return result
 
 
 def _from_matrix(

@@ -20,6 +20,7 @@ def read_new_rows(
     groups: GroupSchema | None,
     unseen: UnseenPolicy,
     judged: bool = False,
+    tell: bool = False,
 ) -> tuple[Any, NDArray[np.int32]]:
     """Return the encoded matrix and the finest cells of new rows.
 
@@ -37,6 +38,8 @@ def read_new_rows(
         What a group means that ``fit`` has not seen.
     judged : bool
         The groups are for judging decisions, not for making them; for messages.
+    tell : bool
+        Warn of columns whose values are mostly unseen or all missing.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def read_new_rows(
     InputError
         Columns are missing, lengths differ, or a group is new.
     """
-    matrix = schema.transform(X)
+    matrix = schema.transform(X, tell=tell)
     if groups is None:
         return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
     cells = groups.encode(sensitive_values(X, sensitive, groups, judged=judged), unseen=unseen)

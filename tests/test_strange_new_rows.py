@@ -1,0 +1,84 @@
+"""New rows that say little to a model are decided, and it is said once what is missing."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml.exceptions import DegradedWarning
+from quick_fits import N_ROWS, few_people, quick
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y, group = few_people()
+    X = X.assign(region=np.resize(["north", "south", None], N_ROWS), sex=group)
+    return quick().fit(X, y, "sex"), X, y
+
+
+def told(answer):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        answer()
+    assert all(issubclass(one.category, DegradedWarning) for one in found)
+    return [str(one.message) for one in found]
+
+
+def quiet(answer, X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return answer(X)
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_proba", "score", "evaluate"])
+def test_unseen_categories_are_told_once_with_share_and_example(fitted, name):
+    model, X, y = fitted
+    new = X.assign(region=X["region"].replace({"north": "mars"}).replace({"south": "venus"}))
+    labels = () if name.startswith("predict") else (y,)
+    (text,) = told(lambda: getattr(model, name)(new, *labels))
+    assert "not seen: 'region' (100% of the values, for example 'mars'). They are read as" in text
+    assert (quiet(model.predict, X.assign(region=None)) == quiet(model.predict, new)).all()
+
+
+def test_one_unseen_row_is_told():
+    X, y, group = few_people()
+    X = X.assign(region=np.resize(["north", "south"], N_ROWS), sex=group)
+    model = quick().fit(X, y, "sex")
+    (text,) = told(lambda: model.predict(X[:1].assign(region="mars")))
+    assert "for example 'mars'" in text
+
+
+def test_as_many_seen_as_unseen_are_not_told(fitted):
+    model, X, _ = fitted
+    assert told(lambda: model.predict(X.assign(region=X["region"].replace("north", "mars")))) == []
+
+
+@pytest.mark.parametrize("column", ["x", "region"])
+@pytest.mark.parametrize("none", [None, np.nan, pd.NA])
+def test_a_column_without_any_value_is_told(fitted, column, none):
+    model, X, _ = fitted
+    (text,) = told(lambda: model.predict(X.assign(**{column: none})))
+    assert f"none in these rows: '{column}'. They are read as missing." in text
+
+
+def test_a_few_rows_may_lack_a_value(fitted):
+    model, X, _ = fitted
+    assert told(lambda: model.predict(X[:19].assign(x=None))) == []
+    assert len(told(lambda: model.predict(X[:20].assign(x=None)))) == 1
+
+
+def test_a_column_of_an_array_without_any_value_is_told():
+    X, y, group = few_people()
+    model = quick().fit(X.to_numpy(), y, group)
+    new = X.to_numpy().copy()
+    new[:, 1] = np.nan
+    (text,) = told(lambda: model.predict(new, group))
+    assert "none in these rows: 'x1'" in text
+
+
+def test_a_fit_does_not_tell_of_rows_that_it_sets_aside():
+    X, y, group = few_people()
+    X = X.assign(person=[f"P{at}" for at in range(N_ROWS)])
+    model = quick(certify=0.3)
+    assert [text for text in told(lambda: model.fit(X, y, group)) if "not seen" in text] == []
