@@ -58,7 +58,7 @@ def _own_warnings() -> Iterator[None]:
     from fairautoml.exceptions import FairAutoMLWarning
 
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _shown_once()
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", FairAutoMLWarning)
@@ -125,8 +125,16 @@ def _guarded(command: _Run) -> _Run:
     return run
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"warning: {message}")
+def _shown_once() -> Callable[..., None]:
+    """Return what shows a warning, each text once: a command may read a table twice."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            say(f"warning: {message}")
+
+    return show
 
 
 def _version() -> str:

@@ -137,6 +137,14 @@ def test_a_search_without_constraint_calls_nothing_feasible(people, capsys):
     assert result["entry"]["feasible"] is None
 
 
+def test_what_is_strange_in_new_rows_is_told_once(kept, tmp_path, capsys):
+    run, csv = kept
+    pd.read_csv(csv).assign(region="mars").to_csv(tmp_path / "new.csv", index=False)
+    for _ in range(2):
+        assert main(["predict", str(run), str(tmp_path / "new.csv"), "--proba"]) == 0
+        assert capsys.readouterr().err.count("not seen: 'region' (100%") == 1
+
+
 def test_predict_writes_a_file(kept, tmp_path, capsys):
     run, csv = kept
     out = tmp_path / "decided.csv"
