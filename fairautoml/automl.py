@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 
 from fairautoml.conducting import Conducted
 from fairautoml.data._align import Inputs, align_inputs
-from fairautoml.data.target import AskedTask
+from fairautoml.data.target import AskedTask, check_given
 from fairautoml.exceptions import ParameterError
 from fairautoml.options import Wishes, check_wishes
 from fairautoml.outcome import constant_classifier
@@ -162,6 +162,7 @@ class Estimator(Conducted):
             With ``strict=True``: no model met the constraint.
         """
         start = monotonic()
+        check_given(y)
         wishes, options = self.check_parameters(), border_options(self, sensitive)
         constant = None
         if self.on_degenerate == "constant" and self.asked_task != "regression":

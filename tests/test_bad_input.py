@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
+from fairautoml import FairAutoMLRegressor
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -263,3 +264,13 @@ def test_rows_of_missing_groups_can_be_left_out_of_the_constraint(people):
     model = quick(sensitive_missing="exclude").fit(X, y, gaps)
     assert set(model.pool_.groups.systems[0].labels) == {"a", "b"}
     assert model.predict(X, gaps).shape == (N_ROWS,)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"certify": False}, {"on_degenerate": "constant"}])
+def test_the_name_of_the_target_is_refused_with_the_way_out(people, parameters):
+    X, y, group = people
+    told = r"^y='good' is one text, .* y=X\['good'\], with X.drop\(columns='good'\) as X\.$"
+    with pytest.raises(InputError, match=told):
+        quick(**parameters).fit(X.assign(good=y), "good", group)
+    with pytest.raises(InputError, match=told):
+        FairAutoMLRegressor(n_trials=2).fit(X.assign(good=y), "good")

@@ -267,3 +267,10 @@ def test_no_labels_are_not_judged(fitted, judged):
     model, X, group = fitted
     with pytest.raises(InputError, match="the target y is None"):
         judged(model, X, None, group)
+
+
+@pytest.mark.parametrize("name", ["score", "evaluate"])
+def test_the_name_of_the_target_is_not_judged_by(fitted, name):
+    model, X, group = fitted
+    with pytest.raises(InputError, match=r"^y='good' is one text, .* y=X\['good'\]"):
+        getattr(model, name)(X, "good", group)

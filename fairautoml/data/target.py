@@ -161,7 +161,7 @@ def plain_numbers(y: Any) -> NDArray[np.float64]:
 
 
 def check_given(y: Any) -> None:
-    """Refuse a target that is None.
+    """Refuse a target that is None, or a single text.
 
     Parameters
     ----------
@@ -171,12 +171,18 @@ def check_given(y: Any) -> None:
     Raises
     ------
     InputError
-        It is None.
+        It is None, or a text such as the name of a column.
     """
     if y is None:
         msg = (
             "FairAutoML requires y to be passed, but the target y is None. Give one label per "
             "row of X."
+        )
+        raise InputError(msg)
+    if isinstance(y, str | bytes):
+        msg = (
+            f"y={y!r} is one text, and y must hold one label per row of X; a column of X is given "
+            f"as y=X[{y!r}], with X.drop(columns={y!r}) as X."
         )
         raise InputError(msg)
 
