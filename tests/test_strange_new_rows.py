@@ -82,3 +82,42 @@ def test_a_fit_does_not_tell_of_rows_that_it_sets_aside():
     X = X.assign(person=[f"P{at}" for at in range(N_ROWS)])
     model = quick(certify=0.3)
     assert [text for text in told(lambda: model.fit(X, y, group)) if "not seen" in text] == []
+
+
+@pytest.fixture(scope="module")
+def by_name():
+    X, y, group = few_people()
+    X = X.assign(sex=group)
+    model = quick(mitigators=["group_thresholds"]).fit(X, y, "sex")
+    assert model.model_.needs_sensitive
+    return model, X
+
+
+def test_groups_that_contradict_the_features_are_told(by_name):
+    model, X = by_name
+    other = np.where(np.arange(N_ROWS) < 7, X["sex"], X["sex"].map({"a": "b", "b": "a"}))
+    (text,) = told(lambda: model.predict(X, other))
+    assert f"'sex' of X, from which fit took the groups, differ in {N_ROWS - 7} of" in text
+    assert "first in row 7: the rule reads sensitive and the models read the column(s)" in text
+
+
+@pytest.mark.parametrize("given", [None, "sex", ["sex"], "values", "table"])
+def test_groups_that_are_those_of_the_features_are_not_told(by_name, given):
+    model, X = by_name
+    values = {"values": X["sex"].to_numpy(), "table": X[["sex"]]}
+    given = values.get(given, given) if isinstance(given, str) else given
+    assert told(lambda: model.predict(X, given)) == []
+
+
+def test_groups_in_place_of_missing_ones_are_not_told(by_name):
+    model, X = by_name
+    assert told(lambda: model.predict(X.assign(sex=X["sex"].where(X.index > 9)), X["sex"])) == []
+
+
+def test_groups_that_are_no_features_may_differ():
+    X, y, group = few_people()
+    X = X.assign(sex=group)
+    model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(X, y, "sex")
+    other = X["sex"].map({"a": "b", "b": "a"})
+    assert "sex" not in model.model_.schema.names
+    assert told(lambda: model.predict(X, other)) == []

@@ -2,6 +2,7 @@
 
 import difflib
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from fairautoml.data._frames import read_table
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.groups import GroupSchema, UnseenPolicy
-from fairautoml.exceptions import InputError, MissingSensitiveError
+from fairautoml.exceptions import DegradedWarning, InputError, MissingSensitiveError
 
 
 def read_new_rows(
@@ -39,7 +40,8 @@ def read_new_rows(
     judged : bool
         The groups are for judging decisions, not for making them; for messages.
     tell : bool
-        Warn of columns whose values are mostly unseen or all missing.
+        Warn of columns whose values are mostly unseen or all missing, and of groups that are not
+        those of the features.
 
     Raises
     ------
@@ -47,6 +49,11 @@ def read_new_rows(
         The groups are needed and not given.
     InputError
         Columns are missing, lengths differ, or a group is new.
+
+    Warns
+    -----
+    DegradedWarning
+        As ``tell`` says.
     """
     matrix = schema.transform(X, tell=tell)
     if groups is None:
@@ -55,7 +62,29 @@ def read_new_rows(
     if len(cells) != matrix.shape[0]:
         msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
         raise InputError(msg)
+    if tell and not _names(sensitive, groups) and {*groups.sensitive_from_X} & {*schema.names}:
+        _compare(X, groups, cells)
     return matrix, cells
+
+
+def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
+    """Warn of groups that are given and are not those of the columns that fit took them from."""
+    table = read_table(X)
+    if not table.named or not {*groups.sensitive_from_X} <= {*table.names}:
+        return
+    columns = _columns(X, groups.sensitive_from_X, judged=False)
+    there = groups.encode(columns, unseen="base_model")
+    apart = (there != cells) & (there >= 0) & (cells >= 0)
+    if not apart.any():
+        return
+    names = ", ".join(map(repr, groups.sensitive_from_X))
+    msg = (
+        f"sensitive and the column(s) {names} of X, from which fit took the groups, differ in "
+        f"{int(apart.sum())} of {len(cells)} rows, first in row {int(apart.argmax())}: the rule "
+        "reads sensitive and the models read the column(s). Leave sensitive out, or give the same "
+        "values in both"
+    )
+    warn(msg, DegradedWarning, stacklevel=3)
 
 
 def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
