@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import sklearn
 
 from fairautoml.cli import _parser
 from fairautoml.data import load
 from readme_blocks import DOCS, README, blocks, commands, examples
 
 ROOT = README.parent
+REFERENCE = DOCS / "reference.md"
 INSTALL = "pip install ."
 SET_UP = 'pip install -e ".[test]"'
 TEST = "pytest -n 2"
@@ -38,6 +40,17 @@ def test_the_python_example_runs_and_ends_in_a_fair_model(tmp_path, monkeypatch)
     assert seen["fairer"].best_entry_.gap <= 0.03
     assert len(seen["model"].pareto_front_) > 1
     assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.filterwarnings("ignore::fairautoml.exceptions.FairAutoMLWarning")
+def test_the_example_of_scikit_learn_runs():
+    example = next(text for text in blocks("python", REFERENCE) if "set_config" in text)
+    assert "time_budget=20" in example
+    seen = {}
+    with sklearn.config_context():
+        exec(example.replace("time_budget=20", "n_trials=2, random_state=0"), seen)
+    assert seen["accuracy"].shape == (3,)
+    assert (seen["accuracy"] > 0.6).all()
 
 
 @pytest.mark.parametrize("arguments", commands("fairautoml"), ids=" ".join)
