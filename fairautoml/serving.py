@@ -89,7 +89,7 @@ class Served:
         Parameters
         ----------
         X : same kind of table as in ``fit``, shape (n_rows, n_features)
-            New rows.
+            New rows; a warning names columns that are mostly unseen or have no value.
         sensitive : same form as in ``fit``, optional
             Needed when the chosen classifier reads the groups and they are no columns of ``X``.
 
@@ -105,11 +105,6 @@ class Served:
         InputError
             Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
             and ``sensitive`` differ and ``align="error"``.
-
-        Warns
-        -----
-        DegradedWarning
-            Most categories of a column are unseen, or a column has no value in many rows.
         """
         check_is_fitted(self)
         chosen = self._decide(self._matched(X, sensitive))

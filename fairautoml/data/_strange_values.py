@@ -8,15 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data._column import Column
+from fairautoml.data._text_hints import few
 
 MOST_UNSEEN = 0.5
 """Share of the values of a column that may be unseen without a word."""
 
 FEWEST_ROWS = 20
 """Rows below which a column may well be missing in all of them."""
-
-MOST_SHOWN = 5
-"""Columns that a warning lists."""
 
 
 def strange_values(
@@ -48,16 +46,11 @@ def strange_values(
         elif unread[:, at].all() and len(unread) >= FEWEST_ROWS:
             empty.append(repr(column.name))
     told = ((_said_of_unseen, unseen), (_said_of_empty, empty))
-    return tuple(say(_few(found)) for say, found in told if found)
+    return tuple(say(few(found)) for say, found in told if found)
 
 
 def _shown(name: str, share: float, example: Any) -> str:
     return f"{name!r} ({share:.0%} of the values, for example {str(example)!r})"
-
-
-def _few(found: list[str]) -> str:
-    more = "" if len(found) <= MOST_SHOWN else f", and {len(found) - MOST_SHOWN} more"
-    return f"{', '.join(found[:MOST_SHOWN])}{more}"
 
 
 def _said_of_unseen(found: str) -> str:

@@ -43,9 +43,16 @@ def text_hints(
         numbers.append(like_numbers(column, rows))
         dates.append(like_dates(column, rows))
     told = ((said_of_numbers, numbers), (said_of_dates, dates))
-    return tuple(say(_few(list(filter(None, found)))) for say, found in told if any(found))
+    return tuple(say(few(list(filter(None, found)))) for say, found in told if any(found))
 
 
-def _few(found: list[str]) -> str:
+def few(found: Sequence[str]) -> str:
+    """Return what is said of the first few columns, and how many more there are.
+
+    Parameters
+    ----------
+    found : sequence of str
+        One text per column.
+    """
     more = "" if len(found) <= MOST_SHOWN else f", and {len(found) - MOST_SHOWN} more"
     return f"{', '.join(found[:MOST_SHOWN])}{more}"
