@@ -44,4 +44,5 @@ def test_a_column_of_texts_that_do_not_come_again_promises_nothing(learner):
         ).fit(X, y, "sex")
         new, truth = applications(6_000, 2)
         accuracy = np.mean(model.predict(new) == truth)
-    assert model.best_entry_.score == pytest.approx(accuracy, abs=0.05)
+    # Of new rows a learner may guess more than of a fold, as its models disagree on the unknown.
+    assert model.best_entry_.score < accuracy + 0.05
