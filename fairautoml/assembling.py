@@ -210,7 +210,7 @@ class _Work:
             return None
         parts = [column.members or ((column.trial_key, 1.0),) for column in chosen]
         self._mixes = (pool_mixture(parts),)
-        folds = range(int(problem.folds.max()) + 1)
+        folds = range(problem.n_folds)
         return Column(
             trial_key=MIXTURE,
             trial_number=self._number + 1,

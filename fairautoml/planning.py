@@ -39,7 +39,7 @@ SMALL = Candidate(
 """Trained and asked ten times faster than the first of the portfolio."""
 
 MOST_ROWS_HERE = 200_000
-"""It is trained and asked in a tenth of a second per model on so many rows, in this process."""
+"""Up to so many rows it is trained and asked soon enough to do that in this process."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
@@ -281,7 +281,9 @@ def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
         fraction = light_fraction(terms_of(plan), time_budget, quick=quick)
     if fraction is not None:
         small = SMALL if quick else next(iter(plan.first), None)
-        here = quick and plan.limits.memory_mb is None and n_rows <= MOST_ROWS_HERE
+        # Other executors have clocks or memories of their own, and a memory limit needs a child.
+        local = plan.executor == "local" and plan.limits.memory_mb is None
+        here = quick and local and n_rows <= MOST_ROWS_HERE
         light = Light(candidate=small, budget=terms_of(plan).budget.on(fraction), here=here)
     limits = plan.limits
     if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:

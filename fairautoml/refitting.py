@@ -42,9 +42,9 @@ def refitted(
         There is not enough time, so that the fold models are served; or it took longer than was
         to be expected, and the budget is overrun.
     """
-    n_rows, n_folds = plan.problem.dataset.n_rows, int(plan.problem.folds.max()) + 1
+    n_rows = plan.problem.dataset.n_rows
     trial = next(result for result in results if result.trial.key == best.trial_key)
-    expected = expected_seconds(trial, n_folds)
+    expected = expected_seconds(trial, plan.problem.n_folds)
     begun = time.monotonic()
     what = f"training {best.candidate.learner} once more on all {n_rows:,} rows"
     if end is not None and expected > max(SOON, end - begun):

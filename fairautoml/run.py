@@ -206,6 +206,7 @@ def run_search(
     on_progress : callable, optional
         Called with a ``Progress`` after each new result.
     """
+    plan = _as_begun(plan, () if study is None else study.past)
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
     real = _executor(plan)
@@ -245,7 +246,7 @@ def run_search(
             objective=objective,
             settle=settle,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
-            allocator=_allocator(plan, executor.n_workers, () if study is None else study.past),
+            allocator=_allocator(plan, executor.n_workers),
             executor=executor,
             stop=stop,
             overhead=history.overhead,
@@ -345,15 +346,19 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
     )
 
 
-def _allocator(plan: RunPlan, n_workers: int, past: Iterable[Record]) -> Allocator:
+def _allocator(plan: RunPlan, n_workers: int) -> Allocator:
     """Return who decides which trial may spend what."""
     terms = terms_of(plan)
     chosen = ALLOCATORS.get(plan.allocator)(terms)
-    begun = {record.result.trial.number: record.result.trial for record in past}
-    light = begun_with(plan.light, terms.budget, begun)
-    if light is not None:
-        chosen = LightStart(chosen, light)
+    if plan.light is not None:
+        chosen = LightStart(chosen, plan.light)
     return FewerRows(chosen, terms, n_workers)
+
+
+def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
+    """Return the plan with what an earlier run began with."""
+    begun = {record.result.trial.number: record.result.trial for record in past}
+    return replace(plan, light=begun_with(plan.light, terms_of(plan).budget, begun))
 
 
 def terms_of(plan: RunPlan) -> Terms:
@@ -364,7 +369,7 @@ def terms_of(plan: RunPlan) -> Terms:
     plan : RunPlan
         The run.
     """
-    folds = int(plan.problem.folds.max()) + 1
+    folds = plan.problem.n_folds
     train_rows = plan.problem.dataset.n_rows * (folds - 1) // folds
     return Terms(
         budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),

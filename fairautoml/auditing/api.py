@@ -24,7 +24,13 @@ from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.levelling import change_rows
 from fairautoml.auditing.models import Decider, decider_of
 from fairautoml.auditing.rates import rate_rows, score_rows
-from fairautoml.auditing.records import Contributions, IndividualFairness, VerdictRow
+from fairautoml.auditing.records import (
+    ChangeRow,
+    Contributions,
+    IndividualFairness,
+    LevellingRow,
+    VerdictRow,
+)
 from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
 from fairautoml.certification.issuing import SMALLEST_CELL
 from fairautoml.data._frames import read_table
@@ -178,11 +184,9 @@ def audit(
     features, proxies = (None, ()) if X is None else _features(X, rows)
     own = _OfModel()
     if model is not None:
-        decider, table = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
-        own = _of_model(asked, decider, table, flips, noise, blocks)
-    changes, levelling = (
-        ((), ()) if rows.baseline is None else change_rows(rows, rows.baseline, asked.hidden)
-    )
+        asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
+        own = _of_model(asked, *asking, flips, noise, blocks)
+    changes, levelling = _compared(asked)
     verdicts = _verdicts(asked, independent, largest_weight)
     leak = leakage_rows(rows, features, asked.hidden, asked.level, random_state) if leakage else ()
     refused, accepted = rows.classes.tolist()
@@ -254,6 +258,12 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
     return dense_features(matrix[:, kept], own.layout), tuple(proxies)
 
 
+def _compared(asked: _Asked) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
+    """Return what became of whom against the baseline, nothing without one."""
+    baseline = asked.rows.baseline
+    return ((), ()) if baseline is None else change_rows(asked.rows, baseline, asked.hidden)
+
+
 def _verdicts(
     asked: _Asked, independent: bool, largest_weight: float | None
 ) -> tuple[VerdictRow, ...]:
@@ -275,25 +285,16 @@ def _of_model(
     noise: Mapping[str, float] | float | None,
     blocks: Blocks | None,
 ) -> _OfModel:
+    own = [name for name in asked.rows.columns if name in table.columns]
+    similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
+    individual = None
+    if similar.flips or similar.noise:
+        individual = individual_fairness(decider, table, similar, asked.seed)
     return _OfModel(
-        individual=_individual(asked, decider, table, flips, noise),
+        individual=individual,
         contributions=None if blocks is None else _contributions(asked, decider, table, blocks),
         notes=_not_features(asked.rows, table),
     )
-
-
-def _individual(
-    asked: _Asked,
-    decider: Decider,
-    table: pd.DataFrame,
-    flips: Sequence[str] | None,
-    noise: Mapping[str, float] | float | None,
-) -> IndividualFairness | None:
-    own = [name for name in asked.rows.columns if name in table.columns]
-    similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
-    if not similar.flips and not similar.noise:
-        return None
-    return individual_fairness(decider, table, similar, asked.seed)
 
 
 def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:

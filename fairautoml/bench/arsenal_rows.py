@@ -163,7 +163,7 @@ class Bench:
             The training failed; the message says why.
         """
         objective = self._objective(problem, self.dataset if rows is None else rows)
-        folds = int(problem.folds.max()) + 1
+        folds = problem.n_folds
         of_fold = self.dataset.n_rows * (folds - 1) / folds
         share = 1.0 if most_rows is None else min(1.0, most_rows / of_fold)
         budget = Budget(folds=folds, sample_fraction=share)

@@ -153,7 +153,7 @@ def _cross_fitted(
     deployed = fit(rows, problem.goal, problem.tolerances)
     tallies: list[Tally | None] = [None for _ in deployed]
     alive = [rule is not None for _, rule in deployed]
-    for fold in range(int(problem.folds.max()) + 1):
+    for fold in range(problem.n_folds):
         here = problem.folds == fold
         scored = replace(rows, scores=column.of_fold(fold))
         held_out = scored.take(here)

@@ -101,6 +101,11 @@ class FoldRows:
     most_bytes: int = MOST_BYTES
 
     @cached_property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return int(self.folds.max()) + 1
+
+    @cached_property
     def kept(self) -> Kept:
         """What was made so far."""
         return Kept(self.most_bytes)
@@ -143,7 +148,7 @@ class FoldRows:
         seed = fold_seed(self.root_seed, part.fold)
         inside, n_rows = self.folds == part.fold, len(self.folds)
         # Persons with many rows make folds of unequal size.
-        usual = n_rows - n_rows / (int(self.folds.max()) + 1)
+        usual = n_rows - n_rows / self.n_folds
         size = max(1, round(part.fraction * (usual if part.own else np.count_nonzero(~inside))))
         rows = np.flatnonzero(inside == part.own)
         if size < len(rows):

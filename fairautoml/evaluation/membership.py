@@ -98,7 +98,7 @@ def learn(
     """
     data = rows.dataset
     n_cells = 1 if data.groups is None else data.groups.n_cells
-    n_folds = int(rows.folds.max()) + 1
+    n_folds = rows.n_folds
     fraction = min(1.0, MOST_ROWS * n_folds / (data.n_rows * (n_folds - 1)))
     found = np.zeros((data.n_rows, n_cells, 2), dtype=np.float32)
     models = []
@@ -155,7 +155,7 @@ def with_membership(
     """
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
-    folds = int(problem.folds.max()) + 1
+    folds = problem.n_folds
     seconds = None if seconds_left is None else SHARE_OF_TIME * seconds_left
     trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget(seconds=seconds, folds=folds))
     reason = _too_many(problem)

@@ -137,7 +137,7 @@ class Objective:
         return TrialResult(trial=trial, status=Status.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
-        n_folds = int(self.folds.max()) + 1
+        n_folds = self.rows.n_folds
         known = OutOfFold.of(self.dataset)
         # A short trial is compared with no other: its scores are means of a growing number.
         own = trial.budget.folds < n_folds

@@ -55,6 +55,11 @@ class Problem:
     membership: NDArray[np.float32] | None = None
     entities: NDArray[np.integer] | None = None
 
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return int(self.folds.max()) + 1
+
 
 def targets_of(
     constraints: Sequence[Constraint], systems: Sequence[GroupSystem]

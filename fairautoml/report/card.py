@@ -35,7 +35,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
         Of the run.
     """
     view = view_of(documents)
-    served, reference = view.served, view.reference
+    served = view.served
     return {
         "name": view.name,
         "model": {
@@ -55,23 +55,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
         },
         "data": dict(view.source),
         "notes": list(view.notes),
-        "measured": {
-            "on": "search rows, cross-fitted",
-            "score": served.score,
-            "gap": served.gap,
-            "gap_interval_95": [served.gap_low, served.gap_high],
-            "meets_constraint": served.feasible,
-            "unconstrained": (
-                None
-                if reference is None
-                else {"score": reference.score, "gap": reference.gap, "learner": reference.learner}
-            ),
-            "margin": view.summary.get("margin"),
-            "constraints": {
-                item.name: {"value": item.value, "gap": item.gap, "limit": item.limit}
-                for item in view.measured
-            },
-        },
+        "measured": _plainly_measured(view),
         "groups": {system.name: _group_rates(system) for system in view.systems},
         "levelling_down": {
             system.name: [item.rate for item in system.levelling if item.down]
@@ -84,6 +68,27 @@ def card_of(documents: Documents) -> dict[str, Any]:
         },
         "environment": dict(view.versions),
         "limits": list(LIMITS),
+    }
+
+
+def _plainly_measured(view: RunView) -> dict[str, Any]:
+    served, reference = view.served, view.reference
+    return {
+        "on": "search rows, cross-fitted",
+        "score": served.score,
+        "gap": served.gap,
+        "gap_interval_95": [served.gap_low, served.gap_high],
+        "meets_constraint": served.feasible,
+        "unconstrained": (
+            None
+            if reference is None
+            else {"score": reference.score, "gap": reference.gap, "learner": reference.learner}
+        ),
+        "margin": view.summary.get("margin"),
+        "constraints": {
+            item.name: {"value": item.value, "gap": item.gap, "limit": item.limit}
+            for item in view.measured
+        },
     }
 
 
