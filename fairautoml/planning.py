@@ -20,7 +20,7 @@ from fairautoml.options import Wishes
 from fairautoml.posing import Setting, unfit
 from fairautoml.refitting import REFIT_RESERVE_SHARE
 from fairautoml.run import RunPlan, terms_of
-from fairautoml.search.light_start import Light, light_fraction
+from fairautoml.search.light_start import Light, is_quick, light_fraction
 from fairautoml.spaces import (
     ParamSpace,
     SearchSpace,
@@ -28,7 +28,7 @@ from fairautoml.spaces import (
     load_space,
     read_portfolio,
 )
-from fairautoml.trials import Candidate, Costly
+from fairautoml.trials import Budget, Candidate, Costly
 
 BASELINE = Candidate(learner="prior")
 """Needs no training, so there is a model from the first moment."""
@@ -36,24 +36,28 @@ BASELINE = Candidate(learner="prior")
 SMALL = Candidate(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
 )
-"""Trained and asked ten times faster than the first of the portfolio."""
+"""The first of the portfolio, by its parameters that are not the defaults: trained soon, and on
+few rows as good as anything."""
 
-MOST_ROWS_HERE = 200_000
-"""Up to so many rows it is trained and asked soon enough to do that in this process."""
+MOST_ROWS_HERE, MOST_VALUES_HERE = 200_000, 4_000_000
+"""Up to so many rows, and trained on up to so many rows times columns, it is soon enough trained
+and asked to do that in this process."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
 AUTO_ALLOCATOR = "flat"
 
 SHORT_BUDGET_SECONDS = 10.0
-"""Below this budget starting child processes costs more than it protects ..."""
+"""Below this budget a second candidate is tried on few rows, and starting child processes costs
+more than it protects ..."""
 
-LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
+LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 5.0
 """... unless the table has so many rows, or rows times columns, that a single fold may overrun the
 budget."""
 
-RESERVE_SHARE = 0.08
-"""Share of a time budget kept for what follows the search: ensemble, margin, leaderboard."""
+RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 100_000
+"""Kept for what follows the search (ensemble, margin, leaderboard): least and largest share of a
+time budget, and between them so many seconds and one more for so many rows."""
 
 CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
 """Kept besides for the certificate, if there may be one: its models predict the rows set aside.
@@ -178,7 +182,9 @@ def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
     )
 
 
-def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
+def first_candidates(
+    space: SearchSpace, *, without: Candidate | None = None
+) -> tuple[Candidate, ...]:
     """Return the portfolio members that lie in the space, then the other learners' defaults.
 
     A cheap training-time mitigation of the space is tried early on the first of them: somebody
@@ -188,6 +194,8 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     ----------
     space : SearchSpace
         What may be searched.
+    without : Candidate or None
+        Left out, as it is tried elsewhere.
     """
     found: Any = find_portfolio(PORTFOLIO)
     text, origin = found
@@ -195,6 +203,7 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
         Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
         for m in read_portfolio(text, origin, space)
     ]
+    members = [member for member in members if without is None or member.key != without.key]
     listed = {candidate.learner for candidate in members}
     for name, part in space.learners.items():
         if name not in listed:
@@ -236,7 +245,7 @@ def make_plan(
     deadline = None
     if wishes.time_budget is not None:
         most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
-        reserve = min(most, RESERVE_SHARE * wishes.time_budget)
+        reserve = min(most, _reserve(wishes.time_budget, problem.dataset.n_rows))
         if setting.refit:
             reserve = REFIT_RESERVE_SHARE * wishes.time_budget
         if certifies:
@@ -272,24 +281,57 @@ def make_plan(
 
 
 def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
-    """Return the plan with what a budget that is short for the table needs."""
-    light, n_rows = None, plan.problem.dataset.n_rows
-    # The share follows from budget and table alone: a run that goes on begins as it began.
-    quick = SMALL.learner in {candidate.learner for candidate in plan.first}
-    fraction = None
-    if plan.n_trials is None:
-        fraction = light_fraction(terms_of(plan), time_budget, quick=quick)
-    if fraction is not None:
-        small = SMALL if quick else next(iter(plan.first), None)
-        # Other executors have clocks or memories of their own, and a memory limit needs a child.
-        local = plan.executor == "local" and plan.limits.memory_mb is None
-        here = quick and local and n_rows <= MOST_ROWS_HERE
-        light = Light(candidate=small, budget=terms_of(plan).budget.on(fraction), here=here)
-    limits = plan.limits
+    """Return the plan with what its table needs to have a first model soon."""
+    n_rows, limits = plan.problem.dataset.n_rows, plan.limits
     if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
         least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
         limits = replace(limits, deadline=max(limits.deadline, least))
-    return replace(plan, light=light, limits=limits)
+    return _begun_lightly(replace(plan, limits=limits), time_budget)
+
+
+def _begun_lightly(plan: RunPlan, time_budget: float) -> RunPlan:
+    """Return the plan with what it tries first, on few rows where all would take their time.
+
+    That follows from budget and table alone: a run that goes on begins as it began.
+    """
+    terms, small = terms_of(plan), _small_of(plan.first)
+    fraction = None
+    if plan.n_trials is None:
+        fraction = light_fraction(terms, time_budget, quick=small is not None)
+    if fraction is None:
+        here = plan.first[0] == small and is_quick(terms, time_budget)
+        return replace(plan, here=here and _soon_here(plan, terms.budget))
+    few = terms.budget.on(fraction)
+    if small is None:
+        return replace(plan, light=Light(candidates=plan.first[:1], budget=few))
+    first = first_candidates(plan.space, without=small)
+    more = first[:1] if time_budget < SHORT_BUDGET_SECONDS else ()
+    light = Light(candidates=(small, *more), budget=few)
+    return replace(plan, light=light, first=first, here=_soon_here(plan, few))
+
+
+def _soon_here(plan: RunPlan, budget: Budget) -> bool:
+    """Return whether a small candidate is trained soon in this process, instead of in a worker."""
+    # Other executors have clocks or memories of their own, and a memory limit needs a child.
+    if plan.executor != "local" or plan.limits.memory_mb is not None:
+        return False
+    n_rows, n_columns = plan.problem.dataset.X.shape
+    trained = budget.folds * budget.sample_fraction * terms_of(plan).n_train_rows
+    return bool(n_rows <= MOST_ROWS_HERE and trained * n_columns <= MOST_VALUES_HERE)
+
+
+def _small_of(first: Sequence[Candidate]) -> Candidate | None:
+    """Return the small candidate, None where its learner is not to be used."""
+    listed = [candidate for candidate in first if candidate.learner == SMALL.learner]
+    for candidate in listed:
+        if SMALL.params.items() <= candidate.params.items() and candidate.mitigation == "none":
+            return candidate
+    return SMALL if listed else None
+
+
+def _reserve(time_budget: float, n_rows: int) -> float:
+    low, high = (share * time_budget for share in RESERVE_SHARES)
+    return min(high, max(low, RESERVE_SECONDS + n_rows / ASSEMBLED_ROWS_PER_SECOND))
 
 
 def _certify_reserve(time_budget: float, n_rows: int) -> float:

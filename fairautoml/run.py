@@ -66,7 +66,7 @@ class RunPlan:
     first : tuple of Candidate
         The portfolio: proposed before the strategy's own ideas.
     light : Light or None
-        What is tried on few rows first, where the budget is short for the table.
+        What is tried on few rows first, where a full trial takes its time.
     mitigations : tuple of Costly
         Costly training-time mitigations that the allocator may spend on.
     strategy, allocator, executor : str
@@ -79,6 +79,9 @@ class RunPlan:
         ``time.monotonic()`` at which the budget began.
     seed : int
         Root seed.
+    here : bool
+        Whether what is tried on few rows, else the first candidate, is small enough to be trained
+        in this process, while the first worker starts.
     """
 
     problem: Problem
@@ -94,6 +97,7 @@ class RunPlan:
     n_trials: int | None
     start: float
     seed: int
+    here: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +213,7 @@ def run_search(
     plan = _as_begun(plan, () if study is None else study.past)
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
-    real = _executor(plan)
+    real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     executor = _replaying(real, past.values(), plan.start, study)
     listeners = tuple(f for f in (None if study is None else study.keep, keep) if f is not None)
     history = History(n_workers=real.n_workers)
@@ -256,12 +260,22 @@ def run_search(
     return history, finished
 
 
-def _executor(plan: RunPlan) -> FirstHere:
-    """Return where trials run; the first one, which needs no training, has no deadline."""
-    here = {0: SerialExecutor(replace(plan.limits, deadline=None))}
-    if plan.light is not None and plan.light.here:
-        here[1] = SerialExecutor(plan.limits)
-    return FirstHere(EXECUTORS.get(plan.executor)(plan.limits), here)
+def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
+    """Return who runs a trial in this process; the first, which needs no training, at any time."""
+    first = SerialExecutor(replace(plan.limits, deadline=None))
+    then = SerialExecutor(plan.limits)
+    budget, candidates = terms_of(plan).budget, plan.first[:1]
+    if plan.light is not None:
+        budget, candidates = plan.light.budget, plan.light.candidates
+    keys = {candidate.key for candidate in candidates} if plan.here else set()
+
+    def who(trial: Trial) -> SerialExecutor | None:
+        if trial.number == 0:
+            return first
+        early = trial.number <= len(keys) and trial.candidate.key in keys
+        return then if early and replace(trial.budget, seconds=None) == budget else None
+
+    return who
 
 
 def _with_groups(
@@ -352,13 +366,15 @@ def _allocator(plan: RunPlan, n_workers: int) -> Allocator:
     chosen = ALLOCATORS.get(plan.allocator)(terms)
     if plan.light is not None:
         chosen = LightStart(chosen, plan.light)
-    return FewerRows(chosen, terms, n_workers)
+    return FewerRows(chosen, terms, n_workers, stoppable=plan.executor != "serial")
 
 
 def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
     """Return the plan with what an earlier run began with."""
     begun = {record.result.trial.number: record.result.trial for record in past}
-    return replace(plan, light=begun_with(plan.light, terms_of(plan).budget, begun))
+    light = begun_with(plan.light, terms_of(plan).budget, begun)
+    # Without the trials on few rows the first candidate is none for this process.
+    return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))
 
 
 def terms_of(plan: RunPlan) -> Terms:

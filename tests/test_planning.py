@@ -1,10 +1,15 @@
+import time
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
+from fairautoml.data.border import build_dataset
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.options import check_wishes
-from fairautoml.planning import SMALL, _executor, first_candidates, get_ready
+from fairautoml.planning import SMALL, _executor, first_candidates, get_ready, make_plan
+from fairautoml.posing import Setting, make_problem
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
 from quick_fits import few_people, quick
 
@@ -73,7 +78,81 @@ def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learne
     model.fit(X.iloc[rows].reset_index(drop=True), y[rows], group[rows])
     first = model.trials_[model.trials_["trial"] == 1].iloc[0]
     assert first["sample_fraction"] < 0.2
-    assert (first["params"] == SMALL.params) == small
+    assert (SMALL.params.items() <= first["params"].items()) == small
+
+
+def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
+    found = first_candidates(SearchSpace(learners=LEARNERS))
+    assert found[0].learner == SMALL.learner
+    assert SMALL.params.items() <= found[0].params.items()
+    assert found[0].params.keys() == LEARNERS[SMALL.learner].defaults().keys()
+    assert first_candidates(SearchSpace(learners=LEARNERS), without=found[0]) == found[1:]
+
+
+def planned(n_rows, *, n_columns=1, n_trials=None, **asked):
+    """The plan of a fit to so many rows."""
+    rng = np.random.default_rng(0)
+    asked = {"constraint": "demographic_parity_difference<=0.1", "n_folds": 5, **asked}
+    model = FairAutoML(n_trials=n_trials, **asked)
+    wishes = check_wishes(model)
+    X = pd.DataFrame(rng.normal(size=(n_rows, n_columns))).add_prefix("x")
+    data = build_dataset(X, rng.integers(0, 2, n_rows), rng.choice(["f", "m"], n_rows))
+    setting = Setting(sensitive_at_predict=True, randomized=False)
+    return make_plan(make_problem(data, wishes, setting), wishes, setting, time.monotonic())
+
+
+@pytest.mark.parametrize("seconds", [30, 3600])
+def test_a_large_table_begins_with_a_sample_and_goes_on_with_the_rest_of_the_portfolio(seconds):
+    plan = planned(40_000, time_budget=seconds)
+    whole = first_candidates(plan.space)
+    assert plan.light.candidates == whole[:1]
+    assert plan.light.budget.sample_fraction == 0.25
+    assert plan.first == whole[1:]
+    assert plan.here
+
+
+def test_a_short_budget_tries_a_second_candidate_on_the_sample_before_all_rows():
+    for seconds, here in ((3, False), (6, True)):
+        plan = planned(40_000, time_budget=seconds)
+        assert plan.light.candidates == first_candidates(plan.space)[:2]
+        assert plan.first[0] == plan.light.candidates[1]
+        assert plan.here == here
+
+
+def test_a_table_of_many_columns_is_left_to_the_workers():
+    assert planned(3_000, time_budget=30, n_columns=200).here
+    wide = planned(3_000, time_budget=30, n_columns=500)
+    assert (wide.light, wide.here) == (None, False)
+
+
+def test_a_small_table_begins_with_a_small_model_of_all_rows_in_this_process():
+    plan = planned(3_000, time_budget=30)
+    assert plan.light is None
+    assert plan.first == first_candidates(plan.space)
+    assert plan.here
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"n_trials": 5},
+        {"n_trials": 5, "time_budget": 30},
+        {"time_budget": 600, "learners": ["random_forest"]},
+    ],
+)
+def test_neither_a_number_of_trials_nor_another_learner_begins_with_a_sample(asked):
+    plan = planned(40_000, **asked)
+    assert plan.light is None
+    assert plan.first == first_candidates(plan.space)
+    assert not plan.here
+
+
+@pytest.mark.parametrize(
+    "asked", [{"time_budget": 2}, {"executor": "serial"}, {"memory_limit": 4000}]
+)
+def test_only_local_workers_without_a_memory_limit_are_waited_for_in_this_process(asked):
+    for n_rows in (3_000, 40_000):
+        assert not planned(n_rows, **{"time_budget": 30, **asked}).here
 
 
 def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):

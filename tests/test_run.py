@@ -2,6 +2,7 @@ import os
 import tempfile
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,10 +14,11 @@ from fairautoml.execution import Limits
 from fairautoml.keeping import Earlier, Place, begin
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.run import RunPlan, run_search
+from fairautoml.run import RunPlan, _as_begun, _run_here, run_search, terms_of
+from fairautoml.search.light_start import Light
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
-from fairautoml.trials import Artifacts, Candidate, Status
+from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
 
 NAMES = ("logistic_regression", "extra_trees", "lightgbm")
 
@@ -268,3 +270,35 @@ def test_the_environment_of_the_caller_is_untouched(plan, artifacts):
     before = dict(os.environ)
     run_search(small(plan, executor="local", n_trials=1), artifacts)
     assert dict(os.environ) == before
+
+
+def test_what_is_small_runs_here_and_whatever_else_comes_as_early_does_not(plan):
+    full, few = terms_of(plan).budget, terms_of(plan).budget.on(0.1)
+    first, second = plan.first[:2]
+
+    def here(asked, number, candidate, budget):
+        trial = Trial(number=number, candidate=candidate, budget=replace(budget, seconds=3.0))
+        return _run_here(asked)(trial) is not None
+
+    assert here(plan, 0, plan.baseline, full)
+    assert not here(plan, 1, first, full)
+    asked = replace(plan, here=True)
+    found = [here(asked, n, c, full) for n, c in ((1, first), (1, second), (2, first))]
+    assert found == [True, False, False]
+    asked = replace(plan, here=True, light=Light(candidates=(first, second), budget=few))
+    cases = ((1, first, few), (2, second, few), (2, second, full), (3, first, few))
+    assert [here(asked, *case) for case in cases] == [True, True, False, False]
+
+
+def test_a_run_that_began_without_a_sample_trains_no_full_model_here(plan):
+    asked = replace(
+        plan, here=True, light=Light(candidates=plan.first[:1], budget=Budget().on(0.1))
+    )
+    result = TrialResult(
+        trial=Trial(number=0, candidate=plan.baseline, budget=terms_of(plan).budget),
+        status=Status.SUCCESS,
+    )
+    found = _as_begun(asked, [SimpleNamespace(result=result)])
+    assert (found.light, found.here) == (None, False)
+    assert _as_begun(asked, []) == asked
+    assert _as_begun(replace(asked, light=None), [SimpleNamespace(result=result)]).here

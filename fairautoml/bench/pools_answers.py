@@ -16,7 +16,11 @@ from fairautoml.metrics import Constraint
 from fairautoml.options import Wishes
 from fairautoml.posing import Setting, make_problem
 from fairautoml.run import History, RunPlan
-from fairautoml.trials import Artifacts, Entry, TrialResult
+from fairautoml.spaces import load_space
+from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
+
+DEFAULT = "lightgbm"
+"""Learner that anybody would try without a search, with its defaults."""
 
 MARGINS: Mapping[str, tuple[Confidence, float | None]] = {
     "off": (None, None),
@@ -78,7 +82,8 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     cross-fitted value), and, chosen or fitted on the held-out rows themselves, ``hindsight`` (the
     best single trial), ``oracle`` (the program on the real labels, an upper bound) and ``oracle
     plug-in`` (the program as the search fits it). ``hindsight halves`` and ``ensemble halves`` are
-    as in ``on_other_halves``. ``default`` is the first trial of the portfolio.
+    as in ``on_other_halves``. ``default`` is LightGBM with its defaults, if it was tried, else the
+    first trial of the portfolio.
 
     Parameters
     ----------
@@ -184,10 +189,11 @@ def _at_limits(
     by_trial = {key: of(entries) for key, entries in fronts.items()}
     together = (*averaged.usual, *averaged.fine)
     known = [value for value in by_trial.values() if value is not None]
-    first = min(trials, key=lambda key: trials[key].trial.number)
+    usual = Candidate(learner=DEFAULT, params=load_space("learners", DEFAULT).defaults())
+    default = min(trials.values(), key=lambda r: (r.trial.candidate != usual, r.trial.number))
     best = best_of(e for e in mixed.usual if e.trial_key in trials)
     return {
-        "default": by_trial[first],
+        "default": by_trial[default.trial.key],
         "single": None if best is None else by_trial[best.trial_key],
         "hindsight": max(known, default=None),
         "ensemble": of(together),

@@ -1,6 +1,6 @@
 """The first trials in this process, so that there is a model before any worker has started."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from concurrent.futures import Future
 
 from fairautoml.execution.serial import SerialExecutor
@@ -16,11 +16,11 @@ class FirstHere:
     ----------
     executor : Executor
         Runs all other trials.
-    here : mapping of int to SerialExecutor
-        Runs the trials of these numbers.
+    here : callable
+        Returns who runs a trial here, None for the other executor.
     """
 
-    def __init__(self, executor: Executor, here: Mapping[int, SerialExecutor]) -> None:
+    def __init__(self, executor: Executor, here: Callable[[Trial], SerialExecutor | None]) -> None:
         self._executor = executor
         self._here = here
         self.n_workers = executor.n_workers
@@ -35,9 +35,10 @@ class FirstHere:
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
         """Run one of the first trials, or hand over any other."""
-        if trial.number not in self._here:
+        mine = self._here(trial)
+        if mine is None:
             return self._executor.submit(objective, trial)
-        future = self._here[trial.number].submit(objective, trial)
+        future = mine.submit(objective, trial)
         self._done.add(future)
         return future
 

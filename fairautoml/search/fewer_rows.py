@@ -27,6 +27,9 @@ LATER_SHARE = 0.75
 """The same once a trial has succeeded or was cut off. What does not shrink with the rows, such as
 the start of a worker, would not fit into ever smaller halves."""
 
+OTHERS, UNTRIED = 2.0, 3.0
+"""How many times as long others of a learner that succeeded may take, and an untried learner."""
+
 LEAST_SECONDS = 3.0
 """No such trial is cut off before: a worker may have to start and to load a library."""
 
@@ -76,14 +79,20 @@ class FewerRows:
         The full trial, and the number of training rows.
     n_workers : int
         Trials that run at the same time.
+    stoppable : bool
+        Whether a trial is stopped at once when its time is up. Where it ends its fold, a learner
+        that is untried has as many rows as it may afford at a third of the pace of the slowest.
     """
 
-    def __init__(self, allocator: Allocator, terms: Terms, n_workers: int) -> None:
+    def __init__(
+        self, allocator: Allocator, terms: Terms, n_workers: int, *, stoppable: bool = True
+    ) -> None:
         self.mitigates = allocator.mitigates
         self._allocator = allocator
         self._full = terms.budget
         self._least = FEWEST_ROWS / terms.n_train_rows
         self._n_workers = n_workers
+        self._stoppable = stoppable
         self._open: dict[int, Trial] = {}
         self._done: dict[_Kind, Success] = {}
         self._cut: dict[_Kind, float] = {}
@@ -137,21 +146,24 @@ class FewerRows:
         fraction, kind = asked.budget.sample_fraction, _kind(asked)
         cut, done = self._cut.get(kind, math.inf), self._done.get(kind)
         if done is None:
-            return self._untried(fraction, cut if self._trained else min(cut, self._last_cut))
-        late = left is not None and done.seconds_on(asked.budget) > left
+            most = self._untried(fraction, cut if self._trained else min(cut, self._last_cut))
+            return most if self._stoppable or left is None else self._surely_in_time(most, left)
+        same = done.key == asked.candidate.key
+        late = left is not None and done.seconds_on(asked.budget) > left / (1 if same else OTHERS)
         slow = late or kind in self._cut or self._shares.get(kind, 1.0) < 1.0
-        if fraction <= done.fraction or not (slow or done.key == asked.candidate.key):
+        if fraction <= done.fraction or not (slow or same):
             return fraction
+        share = LATER_SHARE if same else SHARE_OF_REST
 
         def fits(size: float) -> bool:
             more = self._full.on(size)
-            in_time = left is None or done.seconds_on(more) <= SHARE_OF_REST * left
+            in_time = left is None or done.seconds_on(more) <= share * left
             return in_time and STEP * size <= cut
 
         if fits(fraction):
             return fraction
         # The same on as many rows would only give the same again.
-        size = min(fraction, done.fraction * (STEP if done.key == asked.candidate.key else 1))
+        size = min(fraction, done.fraction * (STEP if same else 1))
         while STEP * size < fraction and fits(STEP * size):
             size *= STEP
         return size
@@ -162,6 +174,17 @@ class FewerRows:
         if self._done and any(share < 1.0 for share in self._shares.values()):
             # Where others could not afford what was asked for, it begins near what they could.
             size = min(size, CUT * max(done.fraction for done in self._done.values()))
+        return size
+
+    def _surely_in_time(self, size: float, left: float) -> float:
+        """Return at most so large a share of the rows as a slow learner affords."""
+        if not self._done:
+            return size
+        slowest = max(self._done.values(), key=lambda done: done.seconds_on(self._full))
+        while size > self._least:
+            if UNTRIED * slowest.seconds_on(self._full.on(size)) <= SHARE_OF_REST * left:
+                break
+            size = max(self._least, size / STEP)
         return size
 
     def _capped(self, trial: Trial, left: float | None) -> Trial:

@@ -1,4 +1,4 @@
-"""A first small model within a part of a short budget, trained on as many rows as that allows."""
+"""First small models within a part of the budget, trained on as many rows as that allows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ ROWS_PER_SECOND = 100_000
 ROWS_PER_SECOND_UNKNOWN = 1_000
 """The same of a learner that may be slow, such as a forest."""
 
-SHARE = 0.1
-"""Of the budget, that the first model may take."""
+SHARE, MOST_SECONDS = 0.1, 0.3
+"""Of the budget, that the first model may take; a small one also no more than so many seconds."""
 
 FEWEST_ROWS = 2_000
 """That each is trained on at least, where a fold has as many."""
@@ -23,6 +23,10 @@ FEWEST_ROWS_UNKNOWN = 500
 LARGEST = 0.5
 """With a larger share of the rows of a full trial there is no need for a lighter one."""
 
+SLOWER, SHARE_OF_REST = 2.0, 0.75
+"""A candidate takes at most so many times as long as the smaller one before it, and comes only if
+that is no more of the time left."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Light:
@@ -30,23 +34,20 @@ class Light:
 
     Parameters
     ----------
-    candidate : Candidate or None
-        Tried after the baseline; None = the baseline only.
+    candidates : tuple of Candidate
+        Tried after the baseline, each if the one before it says that there is time for it.
     budget : Budget
-        What both may spend; without a limit of time.
-    here : bool
-        Whether the candidate is trained in this process, while the first worker starts.
+        What each may spend; without a limit of time.
     """
 
-    candidate: Candidate | None
+    candidates: tuple[Candidate, ...]
     budget: Budget
-    here: bool = False
 
 
 class LightStart:
-    """Tries the baseline and a small candidate on few rows where a full trial would take too long.
+    """Tries the baseline and small candidates on few rows before full trials.
 
-    The allocator does not hear of these trials, nor the strategy of the small candidate; both
+    The allocator does not hear of these trials, nor the strategy of the small candidates; both
     begin as they would without.
 
     Parameters
@@ -61,23 +62,49 @@ class LightStart:
         self.mitigates = allocator.mitigates
         self._allocator = allocator
         self._light = light
-        self._last = 0 if light.candidate is None else 1
+        self._last = len(light.candidates)
+        self._seconds: float | None = 0.0
 
     def next_trial(
         self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return a light trial, or what the allocator says."""
+        if 0 < number <= self._last and not self._in_time(seconds_left):
+            self._last = number - 1
         if number > self._last:
             return self._allocator.next_trial(ask, number=number, seconds_left=seconds_left)
-        candidate = self._light.candidate if number else ask()
+        candidate = self._light.candidates[number - 1] if number else ask()
         if candidate is None:
             return None
+        self._seconds = None if number else 0.0
         return Trial(number=number, candidate=candidate, budget=self._light.budget)
 
     def record(self, told: Told) -> None:
         """Pass on what the allocator has asked for."""
         if told.trial.number > self._last:
             self._allocator.record(told)
+        elif told.trial.number > 0:
+            self._seconds = told.seconds
+
+    def _in_time(self, left: float | None) -> bool:
+        """Return whether there is time for the next, as far as the one before it says."""
+        if self._seconds is None:
+            return False
+        return left is None or SLOWER * self._seconds <= SHARE_OF_REST * left
+
+
+def is_quick(terms: Terms, seconds: float) -> bool:
+    """Return whether a full trial of a small candidate is affordable as the first of all.
+
+    Parameters
+    ----------
+    terms : Terms
+        The full trial, and the number of training rows.
+    seconds : float
+        Time budget.
+    """
+    rows = terms.budget.folds * terms.budget.sample_fraction * terms.n_train_rows
+    return rows <= ROWS_PER_SECOND * min(SHARE * seconds, MOST_SECONDS)
 
 
 def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float | None:
@@ -92,12 +119,17 @@ def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float
     quick : bool
         Whether the candidate is known to be small and fast.
     """
-    pace, fewest = ROWS_PER_SECOND, FEWEST_ROWS
+    if quick and is_quick(terms, seconds):
+        return None
+    pace, fewest, allowed = ROWS_PER_SECOND, FEWEST_ROWS, min(SHARE * seconds, MOST_SECONDS)
     if not quick:
         pace, fewest = ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS_UNKNOWN
+        allowed = SHARE * seconds
     full = terms.budget
-    affordable = SHARE * seconds * pace / full.models_of_a_sample
+    affordable = allowed * pace / full.models_of_a_sample
     share = max(fewest, affordable) / terms.n_train_rows
+    if quick:
+        share = min(share, full.one_fold)
     return min(share, full.one_fold) if share < LARGEST * full.sample_fraction else None
 
 
@@ -118,8 +150,13 @@ def begun_with(planned: Light | None, full: Budget, past: Mapping[int, Trial]) -
     budget = replace(past[0].budget, seconds=None)
     if budget == full:
         return None
-    candidate = None if planned is None else planned.candidate
-    if 1 in past and past[1].budget.sample_fraction == budget.sample_fraction:
-        candidate = past[1].candidate
-    here = planned is not None and planned.here
-    return Light(candidate=candidate, budget=budget, here=here)
+    found: list[Candidate] = []
+    for number, candidate in enumerate((None,) if planned is None else planned.candidates, 1):
+        then, asked = past.get(number), candidate
+        if then is not None:
+            light = then.budget.sample_fraction == budget.sample_fraction
+            asked = then.candidate if light else None
+        if asked is None:
+            break
+        found.append(asked)
+    return Light(candidates=tuple(found), budget=budget)

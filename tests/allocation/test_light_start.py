@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from allocator_cases import Asking, terms, told
 
@@ -7,11 +9,13 @@ from fairautoml.search.light_start import (
     Light,
     LightStart,
     begun_with,
+    is_quick,
     light_fraction,
 )
 from fairautoml.trials import Budget, Candidate, Trial
 
 SMALL = Candidate(learner="small")
+LARGER = Candidate(learner="larger")
 
 
 class Listening(Flat):
@@ -23,26 +27,43 @@ class Listening(Flat):
         self.heard.append(told.trial.number)
 
 
-def trials(allowed, fraction, small=SMALL, n=4):
+def trials(allowed, fraction, candidates=(SMALL,), n=4, left=2.0, seconds=0.1):
     """The first trials of a search, the allocator behind them, and how often it was asked."""
     inner, ask = Listening(allowed), Asking()
-    light = LightStart(inner, Light(candidate=small, budget=allowed.budget.on(fraction)))
+    light = LightStart(inner, Light(candidates=candidates, budget=allowed.budget.on(fraction)))
     found = []
     for number in range(n):
-        found.append(light.next_trial(ask, number=number, seconds_left=2.0))
-        light.record(told(found[-1]))
+        found.append(light.next_trial(ask, number=number, seconds_left=left))
+        light.record(told(found[-1], seconds=seconds))
     return found, inner, ask.asked
 
 
-@pytest.mark.parametrize(("n_train_rows", "seconds"), [(1_000, 1.0), (30_000, 20.0), (4_000, 0.5)])
-def test_nothing_is_light_where_a_full_trial_is_affordable(n_train_rows, seconds):
-    assert light_fraction(terms(n_train_rows=n_train_rows), seconds) is None
+@pytest.mark.parametrize(("n_train_rows", "seconds"), [(1_000, 1.0), (6_000, 20.0), (2_000, 1.0)])
+def test_nothing_is_light_where_a_small_model_of_all_rows_is_affordable(n_train_rows, seconds):
+    allowed = terms(n_train_rows=n_train_rows)
+    assert light_fraction(allowed, seconds) is None
+    assert is_quick(allowed, seconds)
 
 
-@pytest.mark.parametrize(("seconds", "rows"), [(0.1, FEWEST_ROWS), (3.0, 10_000), (9.0, 30_000)])
-def test_a_short_budget_begins_with_as_many_rows_as_it_allows(seconds, rows):
+@pytest.mark.parametrize(
+    ("seconds", "rows"), [(0.1, FEWEST_ROWS), (1.5, 5_000), (3.0, 10_000), (900.0, 10_000)]
+)
+def test_a_run_begins_with_as_many_rows_as_a_moment_allows(seconds, rows):
     found = light_fraction(terms(n_train_rows=500_000), seconds)
     assert found == pytest.approx(rows / 500_000)
+    assert not is_quick(terms(n_train_rows=500_000), seconds)
+
+
+@pytest.mark.parametrize("n_train_rows", [7_000, 30_000])
+def test_a_long_budget_begins_lightly_too_where_the_table_is_not_small(n_train_rows):
+    assert light_fraction(terms(n_train_rows=n_train_rows), 600.0) == 0.25
+
+
+@pytest.mark.parametrize(("n_train_rows", "seconds"), [(30_000, 600.0), (4_000, 60.0)])
+def test_a_learner_that_may_be_slow_begins_with_all_rows_where_they_are_affordable(
+    n_train_rows, seconds
+):
+    assert light_fraction(terms(n_train_rows=n_train_rows), seconds, quick=False) is None
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(5.0, 500), (60.0, 2_000)])
@@ -65,7 +86,7 @@ def test_a_light_model_has_no_more_rows_than_a_fold():
 @pytest.mark.parametrize(("folds", "models"), [(2, 2), (3, 2), (5, 3), (10, 3)])
 def test_a_light_trial_trains_fewer_models_than_there_are_folds(folds, models):
     allowed = terms(n_train_rows=500_000, budget=Budget(folds=folds))
-    light = LightStart(Flat(allowed), Light(candidate=SMALL, budget=allowed.budget.on(0.01)))
+    light = LightStart(Flat(allowed), Light(candidates=(SMALL,), budget=allowed.budget.on(0.01)))
     assert light.next_trial(Asking(), number=0, seconds_left=2.0).budget.folds == models
 
 
@@ -78,8 +99,32 @@ def test_baseline_and_small_candidate_come_first_on_few_rows():
     assert inner.heard == [2, 3]
 
 
+def test_a_second_candidate_follows_on_as_few_rows_where_the_first_one_was_fast():
+    found, inner, asked = trials(terms(n_train_rows=500_000), 0.01, (SMALL, LARGER))
+    assert [trial.budget.sample_fraction for trial in found] == [0.01, 0.01, 0.01, 1.0]
+    assert [trial.candidate for trial in found[1:3]] == [SMALL, LARGER]
+    assert asked == 2
+    assert inner.heard == [3]
+
+
+def test_a_second_candidate_stays_away_where_the_first_one_took_its_time():
+    found, inner, _ = trials(terms(n_train_rows=500_000), 0.01, (SMALL, LARGER), seconds=0.8)
+    assert [trial.budget.sample_fraction for trial in found] == [0.01, 0.01, 1.0, 1.0]
+    assert LARGER not in [trial.candidate for trial in found]
+    assert inner.heard == [2, 3]
+
+
+def test_a_second_candidate_stays_away_where_nobody_knows_how_fast_the_first_one_is():
+    allowed, ask = terms(n_train_rows=500_000), Asking()
+    few = allowed.budget.on(0.01)
+    light = LightStart(Flat(allowed), Light(candidates=(SMALL, LARGER), budget=few))
+    for number in range(2):
+        assert light.next_trial(ask, number=number, seconds_left=9.0).budget == few
+    assert light.next_trial(ask, number=2, seconds_left=9.0).budget == allowed.budget
+
+
 def test_without_a_small_candidate_only_the_baseline_is_light():
-    found, inner, asked = trials(terms(n_train_rows=500_000), 0.01, small=None)
+    found, inner, asked = trials(terms(n_train_rows=500_000), 0.01, candidates=())
     assert [trial.budget.sample_fraction < 1.0 for trial in found] == [True, False, False, False]
     assert asked == 4
     assert inner.heard == [1, 2, 3]
@@ -87,16 +132,32 @@ def test_without_a_small_candidate_only_the_baseline_is_light():
 
 def test_a_strategy_that_is_done_ends_the_light_start():
     allowed = terms(n_train_rows=500_000)
-    light = LightStart(Flat(allowed), Light(candidate=SMALL, budget=allowed.budget.on(0.1)))
+    light = LightStart(Flat(allowed), Light(candidates=(SMALL,), budget=allowed.budget.on(0.1)))
     assert light.next_trial(Asking(limit=0), number=0, seconds_left=2.0) is None
 
 
 @pytest.mark.parametrize("began", [Budget(folds=5, sample_fraction=0.1), Budget(folds=5).on(0.1)])
 def test_a_run_that_goes_on_begins_with_as_many_models_and_rows_as_then(began):
     full = Budget(folds=5)
-    planned = Light(candidate=SMALL, budget=full.on(0.2), here=True)
+    planned = Light(candidates=(SMALL, LARGER), budget=full.on(0.2))
     past = {0: Trial(number=0, candidate=Candidate(learner="prior"), budget=began)}
-    assert begun_with(planned, full, past) == Light(candidate=SMALL, budget=began, here=True)
+    assert begun_with(planned, full, past) == replace(planned, budget=began)
     past[0] = Trial(number=0, candidate=Candidate(learner="prior"), budget=full)
     assert begun_with(planned, full, past) is None
     assert begun_with(planned, full, {}) == planned
+
+
+def test_a_run_that_goes_on_begins_with_the_candidates_of_then():
+    full, other = Budget(folds=5), Candidate(learner="other")
+    few = full.on(0.1)
+    planned = Light(candidates=(SMALL, LARGER), budget=full.on(0.2))
+    past = {
+        number: Trial(number=number, candidate=candidate, budget=few)
+        for number, candidate in enumerate((Candidate(learner="prior"), other))
+    }
+    assert begun_with(planned, full, past).candidates == (other, LARGER)
+    past[2] = Trial(number=2, candidate=LARGER, budget=full)
+    assert begun_with(planned, full, past).candidates == (other,)
+    past[1] = past[2]
+    assert begun_with(planned, full, past).candidates == ()
+    assert begun_with(None, full, {0: past[0]}).candidates == ()

@@ -29,12 +29,16 @@ def trial(number):
     return Trial(number=number, candidate=Candidate(learner="fake"), budget=Budget(folds=2))
 
 
+def here(executors):
+    return lambda trial: executors.get(trial.number)
+
+
 def succeed(trial):
     return TrialResult(trial=trial, status=Status.SUCCESS)
 
 
 def test_the_first_trial_ends_though_no_worker_ever_comes():
-    executor = FirstHere(NeverReady(), {0: SerialExecutor(Limits())})
+    executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits())}))
     first = executor.submit(succeed, trial(0))
     second = executor.submit(succeed, trial(1))
     assert executor.wait({first, second}, 1.0) == {first}
@@ -45,7 +49,7 @@ def test_the_first_trial_ends_though_no_worker_ever_comes():
 
 def test_a_small_trial_ends_here_too_and_keeps_its_time():
     late = SerialExecutor(Limits(deadline=0.0))
-    executor = FirstHere(NeverReady(), {0: SerialExecutor(Limits()), 1: late})
+    executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits()), 1: late}))
     seen = []
 
     def look(trial):

@@ -192,9 +192,9 @@ class Listening(Flat):
 class Steps:
     """The wrapper around a flat allocator, one trial after the other."""
 
-    def __init__(self, terms=TERMS):
+    def __init__(self, terms=TERMS, *, stoppable=True):
         self.inner = Listening(terms)
-        self.wrapped = FewerRows(self.inner, terms, 1)
+        self.wrapped = FewerRows(self.inner, terms, 1, stoppable=stoppable)
         self.number = 0
         self.take(status=Status.SUCCESS, learner="prior", left=None)
 
@@ -293,7 +293,7 @@ def test_five_models_on_twice_the_rows_take_ten_thirds_of_three():
     assert three.seconds_on(FULL.on(0.5)) == pytest.approx(1.0 + 6.0 * 10 / 3)
 
 
-@pytest.mark.parametrize(("left", "fraction"), [(3.0, 1.0), (0.6, 0.1)])
+@pytest.mark.parametrize(("left", "fraction"), [(5.0, 1.0), (0.6, 0.1)])
 def test_a_quick_learner_stays_on_few_rows_where_all_would_not_end_in_time(left, fraction):
     steps = Steps()
     small = Candidate(learner="slow", params={"turn": 99})
@@ -306,7 +306,39 @@ def test_a_quick_learner_stays_on_few_rows_where_all_would_not_end_in_time(left,
     )
     steps.wrapped.record(told)
     steps.number = 2
-    # Half of its seconds are taken to be fixed: all rows would take 2.1 s.
+    # Half of its seconds are taken to be fixed: all rows would take 2.1 s, or twice as long.
+    assert steps.take(status=Status.SUCCESS, left=left).sample_fraction == fraction
+
+
+@pytest.mark.parametrize(("left", "fraction"), [(0.8, 1.0), (0.7, 0.5)])
+def test_the_same_candidate_may_take_three_quarters_of_the_time_left(left, fraction):
+    # On a quarter of the rows it took 0.2 s, half of it fixed: all rows take 0.77 s.
+    steps = Steps()
+    trial = Trial(
+        number=1, candidate=Candidate(learner="slow", params={"turn": 1}), budget=FULL.on(0.25)
+    )
+    steps.wrapped.record(
+        Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=0.2)
+    )
+    steps.number = 2
+    found = steps.take(status=Status.SUCCESS, left=left / 0.75, turn=1)
+    assert found.sample_fraction == fraction
+
+
+@pytest.mark.parametrize(
+    ("stoppable", "left", "fraction"),
+    [(True, 2.0, 1.0), (False, 2.0, 1 / 32), (False, 60.0, 1.0), (False, 0.1, 0.005)],
+)
+def test_an_untried_learner_has_fewer_rows_where_its_folds_cannot_be_stopped(
+    stoppable, left, fraction
+):
+    # On a tenth of the rows others took 0.5 s, half of it fixed: 0.3 s on a 32nd, times 3.
+    steps = Steps(stoppable=stoppable)
+    trial = Trial(number=1, candidate=Candidate(learner="quick"), budget=FULL.on(0.1))
+    steps.wrapped.record(
+        Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=0.5)
+    )
+    steps.number = 2
     assert steps.take(status=Status.SUCCESS, left=left).sample_fraction == fraction
 
 
