@@ -20,7 +20,7 @@ from fairautoml.options import Wishes
 from fairautoml.posing import Setting, unfit
 from fairautoml.refitting import REFIT_RESERVE_SHARE
 from fairautoml.run import RunPlan, terms_of
-from fairautoml.search.light_start import Light, is_quick, light_fraction
+from fairautoml.search.light_start import Light, light_fraction
 from fairautoml.spaces import (
     ParamSpace,
     SearchSpace,
@@ -39,9 +39,9 @@ SMALL = Candidate(
 """The first of the portfolio, by its parameters that are not the defaults: trained soon, and on
 few rows as good as anything."""
 
-MOST_ROWS_HERE, MOST_VALUES_HERE = 200_000, 4_000_000
-"""Up to so many rows, and trained on up to so many rows times columns, it is soon enough trained
-and asked to do that in this process."""
+MOST_TRAINED_HERE, MOST_ASKED_HERE = 50_000, 600_000
+"""Trained on, and asked for, up to so many rows of two classes and few columns, all models
+together, it is fast enough for this process."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
@@ -51,9 +51,13 @@ SHORT_BUDGET_SECONDS = 10.0
 """Below this budget a second candidate is tried on few rows, and starting child processes costs
 more than it protects ..."""
 
-LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 5.0
+LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
 """... unless the table has so many rows, or rows times columns, that a single fold may overrun the
-budget."""
+budget, or there are several workers."""
+
+LONG_TABLE_COLUMNS, SHORTEST_ISOLATED_SECONDS_LONG = 40, 5.0
+"""With so many columns at the most, one worker, and many rows, of which a trial takes fewer where
+its folds are too slow."""
 
 RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 100_000
 """Kept for what follows the search (ensemble, margin, leaderboard): least and largest share of a
@@ -81,7 +85,7 @@ def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
     n_rows, n_columns : int
         Of the table, as far as they are known.
     """
-    isolated = wishes.executor == "auto" and _isolated(wishes, large=_large(n_rows, n_columns))
+    isolated = wishes.executor == "auto" and _isolated(wishes, n_rows, n_columns)
     if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
         warm_up()
 
@@ -182,20 +186,16 @@ def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
     )
 
 
-def first_candidates(
-    space: SearchSpace, *, without: Candidate | None = None
-) -> tuple[Candidate, ...]:
+def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     """Return the portfolio members that lie in the space, then the other learners' defaults.
 
-    A cheap training-time mitigation of the space is tried early on the first of them: somebody
-    asked for it by name.
+    A cheap training-time mitigation of the space is tried early, on the first of them that is not
+    the small one: somebody asked for it by name.
 
     Parameters
     ----------
     space : SearchSpace
         What may be searched.
-    without : Candidate or None
-        Left out, as it is tried elsewhere.
     """
     found: Any = find_portfolio(PORTFOLIO)
     text, origin = found
@@ -203,17 +203,17 @@ def first_candidates(
         Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
         for m in read_portfolio(text, origin, space)
     ]
-    members = [member for member in members if without is None or member.key != without.key]
     listed = {candidate.learner for candidate in members}
     for name, part in space.learners.items():
         if name not in listed:
             members.append(Candidate(learner=name, params=part.defaults()))
+    usual = 1 if len(members) > 1 and _small_of(members) is not None else 0
     mitigated = [
-        replace(members[0], mitigation=name, mitigation_params=part.defaults())
+        replace(members[usual], mitigation=name, mitigation_params=part.defaults())
         for name, part in space.mitigations.items()
         if name != "none" and MITIGATORS.get(name).cost != "costly"
     ]
-    return (members[0], *mitigated, *members[1:])
+    return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
 
 
 def make_plan(
@@ -247,7 +247,7 @@ def make_plan(
         most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
         reserve = min(most, _reserve(wishes.time_budget, problem.dataset.n_rows))
         if setting.refit:
-            reserve = REFIT_RESERVE_SHARE * wishes.time_budget
+            reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * wishes.time_budget
         if certifies:
             reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
         deadline = start + wishes.time_budget - reserve
@@ -262,6 +262,7 @@ def make_plan(
         space=space,
         baseline=BASELINE,
         first=first,
+        small=_small_of(first),
         light=None,
         mitigations=mitigations,
         strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
@@ -290,24 +291,18 @@ def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
 
 
 def _begun_lightly(plan: RunPlan, time_budget: float) -> RunPlan:
-    """Return the plan with what it tries first, on few rows where all would take their time.
-
-    That follows from budget and table alone: a run that goes on begins as it began.
-    """
-    terms, small = terms_of(plan), _small_of(plan.first)
+    """Return the plan with what it tries first, on few rows where all would take their time."""
+    terms, small = terms_of(plan), plan.small
     fraction = None
     if plan.n_trials is None:
         fraction = light_fraction(terms, time_budget, quick=small is not None)
     if fraction is None:
-        here = plan.first[0] == small and is_quick(terms, time_budget)
-        return replace(plan, here=here and _soon_here(plan, terms.budget))
-    few = terms.budget.on(fraction)
-    if small is None:
-        return replace(plan, light=Light(candidates=plan.first[:1], budget=few))
-    first = first_candidates(plan.space, without=small)
-    more = first[:1] if time_budget < SHORT_BUDGET_SECONDS else ()
-    light = Light(candidates=(small, *more), budget=few)
-    return replace(plan, light=light, first=first, here=_soon_here(plan, few))
+        return replace(plan, here=small is not None and _soon_here(plan, terms.budget))
+    few, candidates = terms.budget.on(fraction), plan.first[:1]
+    if small is not None and time_budget < SHORT_BUDGET_SECONDS:
+        candidates = plan.first[:2]
+    light = Light(candidates=candidates, budget=few)
+    return replace(plan, light=light, here=small is not None and _soon_here(plan, few))
 
 
 def _soon_here(plan: RunPlan, budget: Budget) -> bool:
@@ -315,18 +310,17 @@ def _soon_here(plan: RunPlan, budget: Budget) -> bool:
     # Other executors have clocks or memories of their own, and a memory limit needs a child.
     if plan.executor != "local" or plan.limits.memory_mb is not None:
         return False
-    n_rows, n_columns = plan.problem.dataset.X.shape
-    trained = budget.folds * budget.sample_fraction * terms_of(plan).n_train_rows
-    return bool(n_rows <= MOST_ROWS_HERE and trained * n_columns <= MOST_VALUES_HERE)
+    terms = terms_of(plan)
+    trained = budget.folds * budget.sample_fraction * terms.n_train_rows * terms.row_cost
+    asked = budget.folds * plan.problem.dataset.n_rows * terms.row_cost
+    return trained <= MOST_TRAINED_HERE and asked <= MOST_ASKED_HERE
 
 
 def _small_of(first: Sequence[Candidate]) -> Candidate | None:
-    """Return the small candidate, None where its learner is not to be used."""
-    listed = [candidate for candidate in first if candidate.learner == SMALL.learner]
-    for candidate in listed:
-        if SMALL.params.items() <= candidate.params.items() and candidate.mitigation == "none":
-            return candidate
-    return SMALL if listed else None
+    """Return the first of the portfolio where it is the small one."""
+    small = first[0]
+    fits = small.learner == SMALL.learner and SMALL.params.items() <= small.params.items()
+    return small if fits else None
 
 
 def _reserve(time_budget: float, n_rows: int) -> float:
@@ -360,7 +354,7 @@ def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
     _check_heeded(wishes)
     if wishes.executor != "auto":
         return wishes.executor
-    if not _isolated(wishes, large=_large(n_rows, n_columns)):
+    if not _isolated(wishes, n_rows, n_columns):
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (
@@ -377,9 +371,13 @@ def _large(n_rows: int, n_columns: int) -> bool:
     return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
 
 
-def _isolated(wishes: Wishes, *, large: bool) -> bool:
+def _isolated(wishes: Wishes, n_rows: int, n_columns: int) -> bool:
     """Whether trials run in child processes where nothing is said about it."""
     seconds, alone = wishes.time_budget, wishes.n_workers in (None, 1)
-    least = SHORTEST_ISOLATED_SECONDS if large or not alone else SHORT_BUDGET_SECONDS
+    least = SHORTEST_ISOLATED_SECONDS
+    if alone and not _large(n_rows, n_columns):
+        least = SHORT_BUDGET_SECONDS
+    elif alone and n_columns <= LONG_TABLE_COLUMNS:
+        least = SHORTEST_ISOLATED_SECONDS_LONG
     short = alone if seconds is None else seconds < least
     return wishes.memory_mb is not None or not short

@@ -23,7 +23,7 @@ from fairautoml.leaderboard import best_of, pareto_front
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
 from fairautoml.search.fewer_rows import FewerRows
-from fairautoml.search.light_start import Light, LightStart, begun_with
+from fairautoml.search.light_start import Light, LightStart, begun_with, on_all_rows
 from fairautoml.search.recalling import Recalling, as_proposed
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
@@ -79,9 +79,11 @@ class RunPlan:
         ``time.monotonic()`` at which the budget began.
     seed : int
         Root seed.
+    small : Candidate or None
+        The first of ``first``, if it is not tried on all rows once it was tried on few.
     here : bool
-        Whether what is tried on few rows, else the first candidate, is small enough to be trained
-        in this process, while the first worker starts.
+        Whether what is tried on few rows, else the small candidate, is trained in this process,
+        while the first worker starts.
     """
 
     problem: Problem
@@ -97,6 +99,7 @@ class RunPlan:
     n_trials: int | None
     start: float
     seed: int
+    small: Candidate | None = None
     here: bool = False
 
 
@@ -236,7 +239,9 @@ def run_search(
         return replace(record.told, trial=executor.as_asked(result.trial))
 
     strategy = Recalling(
-        STRATEGIES.get(plan.strategy)(plan.space, plan.seed, plan.first),
+        STRATEGIES.get(plan.strategy)(
+            plan.space, plan.seed, on_all_rows(plan.first, plan.small, plan.light)
+        ),
         {} if study is None else study.proposed,
         lambda: as_proposed((past[r.trial.number].told for r in executor.unasked()), plan.space),
     )
@@ -264,16 +269,15 @@ def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
     """Return who runs a trial in this process; the first, which needs no training, at any time."""
     first = SerialExecutor(replace(plan.limits, deadline=None))
     then = SerialExecutor(plan.limits)
-    budget, candidates = terms_of(plan).budget, plan.first[:1]
-    if plan.light is not None:
-        budget, candidates = plan.light.budget, plan.light.candidates
-    keys = {candidate.key for candidate in candidates} if plan.here else set()
+    small = plan.light
+    if small is None:
+        small = Light(candidates=plan.first[:1], budget=terms_of(plan).budget)
 
     def who(trial: Trial) -> SerialExecutor | None:
         if trial.number == 0:
             return first
-        early = trial.number <= len(keys) and trial.candidate.key in keys
-        return then if early and replace(trial.budget, seconds=None) == budget else None
+        early = plan.here and trial.candidate in small.candidates[trial.number - 1 : trial.number]
+        return then if early and replace(trial.budget, seconds=None) == small.budget else None
 
     return who
 
@@ -385,10 +389,11 @@ def terms_of(plan: RunPlan) -> Terms:
     plan : RunPlan
         The run.
     """
-    folds = plan.problem.n_folds
-    train_rows = plan.problem.dataset.n_rows * (folds - 1) // folds
+    data, folds = plan.problem.dataset, plan.problem.n_folds
+    train_rows = data.n_rows * (folds - 1) // folds
     return Terms(
         budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
+        row_cost=data.row_cost,
     )

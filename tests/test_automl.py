@@ -119,8 +119,8 @@ def test_another_point_of_the_front_needs_no_training(people, fitted, monkeypatc
     monkeypatch.setattr("fairautoml.evaluation.fitting.fit_candidate", train)
     X, _ = people
     before = fitted.predict(X)
-    fairer = fitted.select(max_gap=0.01)
-    assert fairer.best_entry_.gap <= 0.01 < fitted.best_entry_.gap
+    fairer = fitted.select(max_gap=0.02)
+    assert fairer.best_entry_.gap <= 0.02 < fitted.best_entry_.gap
     assert (fairer.predict(X) != before).any()
     assert (fitted.predict(X) == before).all()
 

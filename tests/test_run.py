@@ -9,6 +9,7 @@ import pytest
 from fairautoml.data.border import build_dataset
 from fairautoml.data.lending import lending_table
 from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation.fitting import fit_candidate
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.execution import Limits
 from fairautoml.keeping import Earlier, Place, begin
@@ -288,6 +289,31 @@ def test_what_is_small_runs_here_and_whatever_else_comes_as_early_does_not(plan)
     asked = replace(plan, here=True, light=Light(candidates=(first, second), budget=few))
     cases = ((1, first, few), (2, second, few), (2, second, full), (3, first, few))
     assert [here(asked, *case) for case in cases] == [True, True, False, False]
+
+
+def test_trials_and_seconds_in_turn_lose_no_first_candidate(keeping, plan):
+    # The run of seconds tries its small candidate on few rows, the run of trials on all.
+    full, few = terms_of(plan).budget, terms_of(plan).budget.on(0.1)
+    light = Light(candidates=plan.first[:1], budget=few)
+    asked = {"small": plan.first[0], "first": plan.first[:2]}
+    keeping({**asked, "n_trials": 2})
+    history, _ = keeping({**asked, "light": light, "n_trials": 3}, resume=True)
+    tried = [(r.trial.candidate, r.trial.budget) for r in history.results]
+    assert tried == [(plan.baseline, full), (plan.first[0], full), (plan.first[1], full)]
+
+
+def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts, monkeypatch):
+    def fit(candidate, *rest, **named):
+        if candidate != plan.baseline:
+            raise KeyboardInterrupt
+        return fit_candidate(candidate, *rest, **named)
+
+    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fit)
+    asked = replace(plan, here=True, executor="local", n_trials=3)
+    history, finished = run_search(asked, artifacts)
+    assert not finished
+    assert [result.trial.candidate for result in history.results] == [plan.baseline]
+    assert history.best is not None
 
 
 def test_a_run_that_began_without_a_sample_trains_no_full_model_here(plan):

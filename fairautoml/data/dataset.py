@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from fairautoml.data.columns import TableSchema
     from fairautoml.data.groups import GroupSchema
 
+FEW_COLUMNS = 40
+"""Up to so many, what a row costs hardly depends on them."""
+
 TaskName = Literal["binary", "multiclass", "regression"]
 """What kind of target is learned: two classes, several, or numbers."""
 
@@ -134,6 +137,13 @@ class Dataset:
         """Shape of a score column: a row for each row, a column for each of several classes."""
         several = self.task == "multiclass"
         return (self.n_rows, len(self.classes)) if several else (self.n_rows,)
+
+    @property
+    def row_cost(self) -> float:
+        """What a row costs to learn from, in those of two classes and few columns."""
+        n_columns = self.X.nnz / self.n_rows if self.layout.sparse else self.X.shape[1]
+        classes = len(self.classes) if self.task == "multiclass" else 1
+        return max(1.0, float(n_columns) / FEW_COLUMNS) * classes
 
     @property
     def strata(self) -> NDArray[np.int64]:

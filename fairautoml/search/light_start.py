@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from fairautoml.trials import Allocator, Budget, Candidate, Terms, Told, Trial
 
 ROWS_PER_SECOND = 100_000
-"""Rows that a small model trains on in a second, all folds together."""
+"""Rows of two classes and few columns that a small model trains on in a second, all folds
+together."""
 
 ROWS_PER_SECOND_UNKNOWN = 1_000
 """The same of a learner that may be slow, such as a forest."""
@@ -15,7 +16,7 @@ SHARE, MOST_SECONDS = 0.1, 0.3
 """Of the budget, that the first model may take; a small one also no more than so many seconds."""
 
 FEWEST_ROWS = 2_000
-"""That each is trained on at least, where a fold has as many."""
+"""That each is trained on at least; where a fold has fewer, all rows are affordable too."""
 
 FEWEST_ROWS_UNKNOWN = 500
 """The same of a learner that may be slow."""
@@ -47,8 +48,7 @@ class Light:
 class LightStart:
     """Tries the baseline and small candidates on few rows before full trials.
 
-    The allocator does not hear of these trials, nor the strategy of the small candidates; both
-    begin as they would without.
+    The allocator does not hear of these trials, nor the strategy of the small candidates.
 
     Parameters
     ----------
@@ -93,20 +93,6 @@ class LightStart:
         return left is None or SLOWER * self._seconds <= SHARE_OF_REST * left
 
 
-def is_quick(terms: Terms, seconds: float) -> bool:
-    """Return whether a full trial of a small candidate is affordable as the first of all.
-
-    Parameters
-    ----------
-    terms : Terms
-        The full trial, and the number of training rows.
-    seconds : float
-        Time budget.
-    """
-    rows = terms.budget.folds * terms.budget.sample_fraction * terms.n_train_rows
-    return rows <= ROWS_PER_SECOND * min(SHARE * seconds, MOST_SECONDS)
-
-
 def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float | None:
     """Return the share of the rows for a light trial, None where a full one is affordable.
 
@@ -119,18 +105,36 @@ def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float
     quick : bool
         Whether the candidate is known to be small and fast.
     """
-    if quick and is_quick(terms, seconds):
-        return None
-    pace, fewest, allowed = ROWS_PER_SECOND, FEWEST_ROWS, min(SHARE * seconds, MOST_SECONDS)
-    if not quick:
-        pace, fewest = ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS_UNKNOWN
-        allowed = SHARE * seconds
-    full = terms.budget
-    affordable = allowed * pace / full.models_of_a_sample
-    share = max(fewest, affordable) / terms.n_train_rows
+    full, allowed = terms.budget, SHARE * seconds
+    pace, fewest = ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS_UNKNOWN
     if quick:
-        share = min(share, full.one_fold)
-    return min(share, full.one_fold) if share < LARGEST * full.sample_fraction else None
+        pace, fewest = ROWS_PER_SECOND, FEWEST_ROWS
+        rows = full.folds * full.sample_fraction * terms.n_train_rows
+        few = full.one_fold * terms.n_train_rows < fewest
+        if rows * terms.row_cost <= pace * (allowed if few else min(allowed, MOST_SECONDS)):
+            return None
+        allowed = min(allowed, MOST_SECONDS)
+    affordable = allowed * pace / full.models_of_a_sample / terms.row_cost
+    share = max(fewest, affordable) / terms.n_train_rows
+    held = min(share, full.one_fold)
+    return held if (held if quick else share) < LARGEST * full.sample_fraction else None
+
+
+def on_all_rows(
+    first: tuple[Candidate, ...], small: Candidate | None, light: Light | None
+) -> tuple[Candidate, ...]:
+    """Return the first candidates of full trials, without the small one that is tried on few rows.
+
+    Parameters
+    ----------
+    first : tuple of Candidate
+        In their order.
+    small : Candidate or None
+        The first of them, if it is so small that it need not be tried again.
+    light : Light or None
+        What is tried on few rows.
+    """
+    return first[1:] if light is not None and small in light.candidates else first
 
 
 def begun_with(planned: Light | None, full: Budget, past: Mapping[int, Trial]) -> Light | None:

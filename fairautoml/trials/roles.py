@@ -52,11 +52,14 @@ class Terms:
         Rows that a fold trains on at ``sample_fraction`` 1.
     mitigations : tuple of Costly
         Costly training-time mitigations; only for an allocator that ``mitigates``.
+    row_cost : float
+        What a row costs to train on or to ask for, in those of two classes and few columns.
     """
 
     budget: Budget
     n_train_rows: int
     mitigations: tuple[Costly, ...] = ()
+    row_cost: float = 1.0
 
 
 class Allocator(Protocol):

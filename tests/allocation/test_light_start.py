@@ -9,8 +9,8 @@ from fairautoml.search.light_start import (
     Light,
     LightStart,
     begun_with,
-    is_quick,
     light_fraction,
+    on_all_rows,
 )
 from fairautoml.trials import Budget, Candidate, Trial
 
@@ -40,9 +40,7 @@ def trials(allowed, fraction, candidates=(SMALL,), n=4, left=2.0, seconds=0.1):
 
 @pytest.mark.parametrize(("n_train_rows", "seconds"), [(1_000, 1.0), (6_000, 20.0), (2_000, 1.0)])
 def test_nothing_is_light_where_a_small_model_of_all_rows_is_affordable(n_train_rows, seconds):
-    allowed = terms(n_train_rows=n_train_rows)
-    assert light_fraction(allowed, seconds) is None
-    assert is_quick(allowed, seconds)
+    assert light_fraction(terms(n_train_rows=n_train_rows), seconds) is None
 
 
 @pytest.mark.parametrize(
@@ -51,12 +49,35 @@ def test_nothing_is_light_where_a_small_model_of_all_rows_is_affordable(n_train_
 def test_a_run_begins_with_as_many_rows_as_a_moment_allows(seconds, rows):
     found = light_fraction(terms(n_train_rows=500_000), seconds)
     assert found == pytest.approx(rows / 500_000)
-    assert not is_quick(terms(n_train_rows=500_000), seconds)
 
 
-@pytest.mark.parametrize("n_train_rows", [7_000, 30_000])
+@pytest.mark.parametrize("n_train_rows", [9_000, 30_000])
 def test_a_long_budget_begins_lightly_too_where_the_table_is_not_small(n_train_rows):
     assert light_fraction(terms(n_train_rows=n_train_rows), 600.0) == 0.25
+
+
+@pytest.mark.parametrize(("seconds", "fraction"), [(600.0, None), (1.0, 0.25)])
+def test_a_model_has_all_rows_where_a_fold_has_few_and_there_is_time(seconds, fraction):
+    assert light_fraction(terms(n_train_rows=7_000), seconds) == fraction
+    many = terms(n_train_rows=7_000, budget=Budget(folds=20))
+    assert light_fraction(many, 600.0) is None
+
+
+def test_rows_that_cost_more_are_fewer():
+    wide = replace(terms(n_train_rows=3_000), row_cost=20.0)
+    assert light_fraction(terms(n_train_rows=3_000), 4.0) is None
+    assert light_fraction(wide, 4.0) == 0.25
+    rows = light_fraction(replace(terms(n_train_rows=500_000), row_cost=2.0), 30.0) * 500_000
+    assert rows == pytest.approx(5_000)
+
+
+def test_the_small_candidate_is_not_tried_on_all_rows_once_it_was_tried_on_few():
+    first, few = (SMALL, LARGER), Budget(folds=5).on(0.1)
+    light = Light(candidates=(SMALL, LARGER), budget=few)
+    assert on_all_rows(first, SMALL, light) == (LARGER,)
+    assert on_all_rows(first, SMALL, None) == first
+    assert on_all_rows(first, SMALL, Light(candidates=(), budget=few)) == first
+    assert on_all_rows(first, None, light) == first
 
 
 @pytest.mark.parametrize(("n_train_rows", "seconds"), [(30_000, 600.0), (4_000, 60.0)])

@@ -81,7 +81,7 @@ def test_models_of_every_learner_are_bounded_and_no_perturbation_refutes_a_certi
 
 def test_an_ensemble_is_certified_row_by_row():
     X, y, sex = table(300)
-    model = fitted(["lightgbm", "logistic_regression"], 4, X, y)
+    model = fitted(["lightgbm", "logistic_regression"], 6, X, y)
     assert model.best_entry_.members
     same = stays(model, X, flips=False)
     alone = [judged(model, X.iloc[[at]], sex.iloc[[at]], flips=()).n_certified for at in range(9)]

@@ -57,6 +57,46 @@ def test_a_small_trial_ends_here_too_and_keeps_its_time():
         return succeed(trial)
 
     futures = [executor.submit(look, trial(number)) for number in range(3)]
-    assert [future.done() for future in futures] == [True, True, False]
-    assert executor.wait(set(futures), 1.0) == set(futures[:2])
+    for future in futures[:2]:
+        assert executor.wait(set(futures), 1.0) == {future}
+        assert future.done()
+    assert executor.wait(set(futures[2:]), 1.0) == set()
     assert seen == [None, 0.0]
+
+
+def test_a_trial_runs_here_only_after_the_one_before_is_collected_and_the_workers_have_theirs():
+    both = dict.fromkeys(range(2), SerialExecutor(Limits()))
+    executor, seen = FirstHere(NeverReady(), here(both)), []
+
+    def look(trial):
+        seen.append(trial.number)
+        return succeed(trial)
+
+    running = {executor.submit(look, trial(number)) for number in range(3)}
+    assert seen == []
+    executor.wait(running, 1.0)
+    assert seen == [0]
+    executor.wait(running, 1.0)
+    assert seen == [0, 1]
+
+
+class Keeping:
+    """An objective that remembers what it ran, unlike its copies."""
+
+    def __init__(self):
+        self.kept = []
+
+    def __getstate__(self):
+        return {"kept": []}
+
+    def __call__(self, trial):
+        self.kept.append(trial.number)
+        return succeed(trial)
+
+
+def test_what_is_kept_of_the_rows_for_trials_here_does_not_outlive_them():
+    objective = Keeping()
+    executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits())}))
+    future = executor.submit(objective, trial(0))
+    assert executor.wait({future}, 1.0) == {future}
+    assert objective.kept == []
