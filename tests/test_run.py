@@ -15,11 +15,11 @@ from fairautoml.execution import Limits
 from fairautoml.keeping import Earlier, Place, begin
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.run import RunPlan, _as_begun, _run_here, run_search, terms_of
+from fairautoml.run import RunPlan, _allocator, _as_begun, _run_here, run_search, terms_of
 from fairautoml.search.light_start import Light
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import ParamSpace, SearchSpace, load_space
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.trials import Artifacts, Budget, Candidate, Status, Told, Trial, TrialResult
 
 NAMES = ("logistic_regression", "extra_trees", "lightgbm")
 
@@ -328,3 +328,21 @@ def test_a_run_that_began_without_a_sample_trains_no_full_model_here(plan):
     assert (found.light, found.here) == (None, False)
     assert _as_begun(asked, []) == asked
     assert _as_begun(replace(asked, light=None), [SimpleNamespace(result=result)]).here
+
+
+@pytest.mark.parametrize(("executor", "whole"), [("serial", False), ("local", True)])
+def test_only_where_a_fold_cannot_be_stopped_an_untried_learner_begins_with_fewer_rows(
+    plan, monkeypatch, executor, whole
+):
+    terms = replace(terms_of(plan), n_train_rows=50_000)
+    monkeypatch.setattr("fairautoml.run.terms_of", lambda _: terms)
+    allocator = _allocator(replace(plan, executor=executor), 1)
+    learners = iter((plan.baseline, *plan.first[:2]))
+    for number in range(2):
+        trial = allocator.next_trial(lambda: next(learners), number=number, seconds_left=9.0)
+        allocator.record(
+            Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=1.0)
+        )
+    trial = allocator.next_trial(lambda: next(learners), number=2, seconds_left=2.0)
+    assert trial.candidate.learner != plan.first[0].learner
+    assert (trial.budget.sample_fraction == 1.0) == whole
