@@ -41,8 +41,8 @@ from fairautoml.store.scratch import scratch
 from fairautoml.summary import margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
 
-FINISH_SECONDS = 1.0
-"""That the answer may take after the search, whatever is left of the budget."""
+FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
+"""That the answer may take after the search, whatever is left, and as a share of the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,13 +210,13 @@ def conduct(
             raise NoModelError(msg)
         if finish.end is not None:
             # A run that goes on may have spent its budget before: its answer is made all the same.
-            finish = replace(finish, end=max(finish.end, time.monotonic() + FINISH_SECONDS))
+            least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
+            finish = replace(finish, end=max(finish.end, time.monotonic() + least))
         assembled = assemble(plan, history, artifacts, finish)
         made = refitted(assembled.best, plan, history.results, finish.end) if retrain else {}
         pool = make_pool(assembled, plan, artifacts, made)
-        # Forests are large, and what is neither on the front nor good enough for an ensemble
-        # cannot be chosen any more, however long the run goes on. That an ensemble beats an entry
-        # is no reason to drop it: the run may go on without that ensemble.
+        # Forests are large, and what is neither on the front nor good enough for an ensemble is
+        # never chosen again. Entries that only an ensemble beats stay: a run may go on without it.
         front = {entry.trial_key for entry in pareto_front(history.entries)}
         kept = {*pool.bags, *assembled.library, *front}
         for result in history.results:
