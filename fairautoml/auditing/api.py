@@ -28,6 +28,7 @@ from fairautoml.auditing.records import (
     ChangeRow,
     Contributions,
     IndividualFairness,
+    LeakageRow,
     LevellingRow,
     VerdictRow,
 )
@@ -188,7 +189,6 @@ def audit(
         own = _of_model(asked, *asking, flips, noise, blocks)
     changes, levelling = _compared(asked)
     verdicts = _verdicts(asked, independent, largest_weight)
-    leak = leakage_rows(rows, features, asked.hidden, asked.level, random_state) if leakage else ()
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.y),
@@ -203,7 +203,7 @@ def audit(
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=leak,
+        leakage=_leaks(asked, features) if leakage else (),
         contributions=own.contributions,
         individual=own.individual,
         smallest_cell=smallest_cell,
@@ -256,6 +256,11 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
         return None, tuple(proxies)
     own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
     return dense_features(matrix[:, kept], own.layout), tuple(proxies)
+
+
+def _leaks(asked: _Asked, features: Features | None) -> tuple[LeakageRow, ...]:
+    """Return how well the groups can be told from scores and features."""
+    return leakage_rows(asked.rows, features, asked.hidden, asked.level, asked.seed)
 
 
 def _compared(asked: _Asked) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:

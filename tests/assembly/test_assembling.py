@@ -1,6 +1,7 @@
 """The ensemble and the margin, from fit to prediction."""
 
 import copy
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.assembling import ENSEMBLE, MIXTURE
+from fairautoml.assembling import ENSEMBLE, MIXTURE, assemble
 from fairautoml.assembly import Blend, Finish
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
@@ -200,6 +201,19 @@ def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
     model = quick().fit(*people, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
+
+
+def test_the_answer_may_not_take_longer_than_a_short_budget(people, monkeypatch):
+    left = []
+
+    def look(plan, history, artifacts, finish):
+        left.append(finish.end - time.monotonic())
+        return assemble(plan, history, artifacts, finish)
+
+    monkeypatch.setattr("fairautoml.outcome.assemble", look)
+    quick(n_trials=None, time_budget=0.5).fit(*people, "sex")
+    assert len(left) == 1
+    assert 0.0 < left[0] <= 0.5
 
 
 def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
