@@ -285,16 +285,16 @@ def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
 def _with_groups(
     plan: RunPlan, artifacts: Artifacts, executor: Executor, objective: Objective
 ) -> tuple[Problem, bool]:
-    """Return the problem with what has to be known of the groups before any trial.
+    """Return the problem with what must be known of the groups, and whether that was interrupted.
 
-    And whether the user interrupted that. Then the baseline alone is to run, so that there is a
-    model, and without a record: when the run goes on, it is judged with what is known by then, as
-    in a run that nobody interrupted.
+    Then the baseline alone is to run, without a record: when the run goes on, it is judged anew.
     """
-    left = Stop(deadline=plan.limits.deadline).seconds_left(executor.now())
     try:
         problem = with_membership(
-            plan.problem, artifacts, lambda trial: _alone(executor, objective, trial), left
+            plan.problem,
+            artifacts,
+            lambda trial: _alone(executor, objective, trial),
+            lambda: Stop(deadline=plan.limits.deadline).seconds_left(executor.now()),
         )
     except KeyboardInterrupt:
         logger.info("interrupted before the groups were learned: the baseline alone runs")

@@ -123,7 +123,7 @@ class Bench:
         readers = (n for n in MITIGATORS.names() if MITIGATORS.get(n).needs_membership)
         problem = self.problem(self.constraints[0], next(readers))
         objective = self._objective(problem, self.dataset)
-        learned, seconds = timed(lambda: with_membership(problem, self.artifacts, objective, None))
+        learned, seconds = timed(lambda: with_membership(problem, self.artifacts, objective))
         if learned.membership is None:
             raise NoModelError("the model of groups and labels could not be trained")
         trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())

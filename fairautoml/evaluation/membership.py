@@ -2,9 +2,11 @@
 
 For rules that must not read the group of a person but may weigh how groups fare: they need
 P(cell, y | features). One small booster per cell and label, cross-fitted along the folds of the
-search, normalised to one. Trained once per run, for all candidates.
+search, normalised to one. Trained once per run, for all candidates; with little time, of fewer
+trees and then of fewer rows: rules count gaps on real groups, whatever these shares are worth.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +29,34 @@ BOOSTER = Candidate(
     learner="lightgbm", params={"n_estimators": 60, "num_leaves": 12, "learning_rate": 0.1}
 )
 
+SHORT_BOOSTER = Candidate(
+    learner="lightgbm", params={"n_estimators": 30, "num_leaves": 12, "learning_rate": 0.2}
+)
+"""Of half the trees: what halves the effort first. Then rows go."""
+
 MOST_ROWS = 20_000
 """Rows that one fold trains on."""
+
+FEWEST_ROWS = 2_000
+"""Rows of a fold, below which no effort goes."""
+
+SECONDS = 6e-6
+"""What one row costs one of the boosters, about, for few columns: training and scores."""
 
 MOST_CELLS = 30
 """Cells of groups beyond which there would be too many models."""
 
 SHARE_OF_TIME = 0.25
-"""Of the time that is left, what it may take."""
+"""Of the time that is left, what it may take at most, ..."""
+
+EXPECTED_SHARE = 0.08
+"""... and what it should take."""
+
+SMALLEST = 1 / 64
+"""Share of the effort that is asked for at least, ..."""
+
+LESS_EFFORT = 0.25
+"""... and of that, after it took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,7 @@ class Membership:
 
 
 def learn(
-    rows: FoldRows, check_time: Callable[[int], None]
+    rows: FoldRows, effort: float, check_time: Callable[[int], None]
 ) -> tuple[NDArray[np.float32], Membership]:
     """Train the models of all folds.
 
@@ -86,6 +108,8 @@ def learn(
     ----------
     rows : FoldRows
         The rows of the folds.
+    effort : float
+        Share of the usual one, in (0, 1]: a half is half the trees, less is fewer rows as well.
     check_time : callable
         Called with the number of folds done, before each one; ends it all by an exception.
 
@@ -99,22 +123,25 @@ def learn(
     data = rows.dataset
     n_cells = 1 if data.groups is None else data.groups.n_cells
     n_folds = rows.n_folds
-    fraction = min(1.0, MOST_ROWS * n_folds / (data.n_rows * (n_folds - 1)))
+    outside = data.n_rows * (n_folds - 1) / n_folds
+    booster = BOOSTER if effort > 0.5 else SHORT_BOOSTER
+    wanted = max(FEWEST_ROWS, min(1.0, 2.0 * effort) * min(outside, MOST_ROWS))
+    fraction = min(1.0, wanted / outside)
     found = np.zeros((data.n_rows, n_cells, 2), dtype=np.float32)
     models = []
     for fold in range(n_folds):
         check_time(fold)
         part = Part(fold=fold, fraction=fraction)
-        model = _fit_fold(rows.train(part, "codes"), n_cells, fold_seed(rows.root_seed, fold))
+        fit = BaseFit(candidate=booster, seed=fold_seed(rows.root_seed, fold), deadline=None)
+        model = _fit_fold(rows.train(part, "codes"), n_cells, fit)
         held_out = rows.held_out(part, "codes")
         found[held_out.rows] = model.membership(held_out.X)
         models.append(model)
     return found, Membership(tuple(models))
 
 
-def _fit_fold(rows: Encoded, n_cells: int, seed: int) -> FoldMembership:
+def _fit_fold(rows: Encoded, n_cells: int, fit: BaseFit) -> FoldMembership:
     known = _in_groups(rows.train)
-    fit = BaseFit(candidate=BOOSTER, seed=seed, deadline=None)
     label = known.cells.astype(np.int64) * 2 + known.y
     models = [
         (int(at), FittedModel(rows.encoder, fit(replace(known, y=(label == at).astype(np.int8)))))
@@ -136,7 +163,7 @@ def with_membership(
     problem: Problem,
     artifacts: Artifacts,
     run: Callable[[Trial], TrialResult],
-    seconds_left: float | None,
+    seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Problem:
     """Return the problem with P(cell, y | features), if a post-processor of it needs that.
 
@@ -150,26 +177,52 @@ def with_membership(
         Where the models go; what a run that goes on has there is used again.
     run : callable
         Runs a trial where trials run.
-    seconds_left : float or None
-        Of the time budget.
+    seconds_left : callable, optional
+        Returns what is left of the time budget in seconds, None without one.
     """
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
-    folds = problem.n_folds
-    seconds = None if seconds_left is None else SHARE_OF_TIME * seconds_left
-    trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget(seconds=seconds, folds=folds))
+    key = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
     reason = _too_many(problem)
-    if not reason and not artifacts.has_scores(trial.key):
-        result = run(trial)
-        reason = "" if result.status is Status.SUCCESS else f"{result.status}: {result.error}"
+    if not reason and not artifacts.has_scores(key):
+        reason = _learned(problem, run, seconds_left)
     if not reason:
-        return replace(problem, membership=np.asarray(artifacts.scores(trial.key)))
+        return replace(problem, membership=np.asarray(artifacts.scores(key)))
     names = ", ".join(m.name for m in problem.mitigators if m.needs_membership)
     msg = (
         f"{names} left out: groups could not be told from the features ({reason}); give more time"
     )
     warnings.warn(msg, DegradedWarning, stacklevel=4)
     return without_membership(problem)
+
+
+def _learned(
+    problem: Problem, run: Callable[[Trial], TrialResult], seconds_left: Callable[[], float | None]
+) -> str:
+    """Return why it could not be learned, nothing when it was; once more where it took long."""
+    result = run(_trial(problem, seconds_left(), 1.0))
+    if result.status is Status.TIMEOUT:
+        result = run(_trial(problem, seconds_left(), LESS_EFFORT))
+    return "" if result.status is Status.SUCCESS else f"{result.status}: {result.error}"
+
+
+def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
+    """Return what learns it in the time that is left; the effort is its share of rows."""
+    if seconds_left is None:
+        budget = Budget(folds=problem.n_folds)
+    else:
+        data = problem.dataset
+        n_classes = 2 if data.groups is None else 2 * data.groups.n_cells
+        rows = min(MOST_ROWS, data.n_rows) * n_classes * problem.n_folds
+        most = EXPECTED_SHARE * seconds_left / (rows * SECONDS * data.row_cost)
+        # Of powers of a half, so that a moment more or less gives the same.
+        effort = 0.5 ** max(0, math.ceil(-math.log2(max(most, SMALLEST))))
+        budget = Budget(
+            seconds=SHARE_OF_TIME * seconds_left,
+            sample_fraction=share * effort,
+            folds=problem.n_folds,
+        )
+    return Trial(number=-1, candidate=MEMBERSHIP, budget=budget)
 
 
 def without_membership(problem: Problem) -> Problem:

@@ -131,7 +131,8 @@ class Objective:
 
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
         """Learn, instead of y, the groups and labels together."""
-        found, model = learn(self.rows, Pace(trial, start, cold=True).check)
+        pace = Pace(trial, start, cold=True)
+        found, model = learn(self.rows, trial.budget.sample_fraction, pace.check)
         self.artifacts.write_models(trial.key, model)
         self.artifacts.write_scores(trial.key, found)
         return TrialResult(trial=trial, status=Status.SUCCESS)

@@ -37,6 +37,8 @@ class Dual:
         The rows.
     margin : ndarray of float64, shape (n_rows,)
         Score minus the unconstrained threshold.
+    share : ndarray of float64, shape (n_rows,)
+        Share of each row in the weight of all.
     block : ndarray of int, shape (n_multipliers,)
         Band of each multiplier.
     unit : ndarray of float64, shape (n_multipliers,)
@@ -47,6 +49,7 @@ class Dual:
 
     table: Table
     margin: NDArray[np.float64]
+    share: NDArray[np.float64]
     block: NDArray[np.int64]
     unit: NDArray[np.float64]
     off: NDArray[np.float64]
@@ -64,6 +67,7 @@ class Dual:
         return cls(
             table=table,
             margin=margin,
+            share=share,
             block=np.repeat(np.arange(len(sizes)), sizes),
             unit=table.priors(),
             off=table.rates(counted[:, None])[:, 0] - by_model,
@@ -105,12 +109,13 @@ class Dual:
         self, at: NDArray[np.float64], tolerance: float, width: float
     ) -> tuple[float, NDArray[np.float64]]:
         multipliers = self._multipliers(at)
-        left = (self.margin - multipliers @ self.table.shares) / width
-        slope = np.clip(left + 0.5, 0.0, 1.0)
-        positive = np.where(left > 0.5, left, slope**2 / 2) * width
-        share = self.table.weight / self.table.weight.sum()
+        left = self.margin - multipliers @ self.table.shares
+        slope = np.clip(left / width + 0.5, 0.0, 1.0)
         size = np.sqrt(multipliers**2 + ROUNDED**2)
         limit = tolerance * np.array([band.scale for band in self.table.bands])[self.block] / 2
-        value = share @ positive - multipliers @ self.off + limit @ size
-        gradient = limit * multipliers / size - self.table.shares @ (share * slope) - self.off
+        accepted = self.share * slope
+        # The positive part: within half a width of 0 a parabola.
+        positive = accepted @ left + width / 2 * (accepted @ (1.0 - slope))
+        value = positive - multipliers @ self.off + limit @ size
+        gradient = limit * multipliers / size - self.table.shares @ accepted - self.off
         return float(value), self.unit * self._centred(gradient)

@@ -120,7 +120,7 @@ def _offsets(n_axes: int) -> NDArray[np.float64]:
         return np.linspace(-1.0, 1.0, 11)[:, None]
     if n_axes == 2:
         return _grid(2, 5)
-    along = np.concatenate([step * np.eye(n_axes) for step in (-1, -0.4, -0.1, 0.1, 0.4, 1)])
+    along = np.kron(np.eye(n_axes), np.array([[-1.0], [-0.4], [-0.1], [0.1], [0.4], [1.0]]))
     # Along an edge of what is allowed no single axis leads on; a fixed seed keeps it repeatable.
     mixed = np.random.default_rng(0).normal(size=(2 * n_axes, n_axes)) / np.sqrt(n_axes)
     return np.concatenate([np.zeros((1, n_axes)), along, mixed, -mixed])
@@ -175,6 +175,21 @@ class Pool:
                 self.multipliers[at] = multipliers[rule]
                 self.thresholds[at] = thresholds[cut]
 
+    def on(self, table: Table, reach: float) -> "Pool":
+        """Return a pool of the same rules, each as good as it is on other rows.
+
+        Parameters
+        ----------
+        table : Table
+            Those rows.
+        reach : float
+            How far from each rule's threshold others are tried.
+        """
+        found = Pool(self.tolerances, self.price, self.multipliers.shape[1])
+        for multipliers, threshold in self.centres():
+            found.offer(table, multipliers[None], threshold, min(REACH, reach))
+        return found
+
     def centres(self) -> list[tuple[NDArray[np.float64], float]]:
         """Return the distinct rules in it."""
         both = np.column_stack([self.multipliers, self.thresholds])
@@ -202,7 +217,7 @@ class Pool:
 
 
 def search(
-    few: Table, all_rows: Table, tolerances: Sequence[float]
+    coarse: Table, few: Table, all_rows: Table, tolerances: Sequence[float]
 ) -> list[tuple[NDArray[np.float64], float]]:
     """Return multipliers and threshold of the best rule within each tolerance.
 
@@ -211,10 +226,12 @@ def search(
 
     Parameters
     ----------
+    coarse : Table
+        Rows that say where to begin.
     few : Table
         Rows to search on.
     all_rows : Table
-        Rows that the tolerances hold for; may be the same object.
+        Rows that the tolerances hold for; all three may be the same object.
     tolerances : sequence of float
         In any order.
     """
@@ -225,7 +242,10 @@ def search(
     if len(axes.moves) > max(GRID):
         asked = np.concatenate([asked, TIGHTER * asked])
     pool = Pool(np.unique(asked), PRICE, n_multipliers)
-    reaches = _begin(few, axes, pool, start)
+    first = coarse if len(axes.moves) in GRID else few
+    reaches = _begin(first, axes, pool, start, sorted(set(tolerances)))
+    if first is not few:
+        pool = pool.on(few, reaches[0])
     for reach in reaches:
         pool.refine(few, axes, reach)
     last = Pool(pool.tolerances, STRICT_PRICE, n_multipliers)
@@ -268,7 +288,9 @@ def _unconstrained(table: Table) -> float:
     return float((rising[best] + rising[best + 1]) / 2)
 
 
-def _begin(table: Table, axes: Axes, pool: Pool, start: float) -> list[float]:
+def _begin(
+    table: Table, axes: Axes, pool: Pool, start: float, tolerances: Sequence[float]
+) -> list[float]:
     """Fill the pool; return how far each round of search goes from there."""
     n_axes, n_multipliers = axes.moves.shape
     pool.offer(table, np.zeros((1, n_multipliers)), start, REACH)
@@ -279,7 +301,7 @@ def _begin(table: Table, axes: Axes, pool: Pool, start: float) -> list[float]:
         step = 2.0 / (GRID[n_axes] - 1)
         shrink = 0.2 if n_axes == 1 else SHRINK
         return [step * shrink**at for at in range(3 if n_axes == 1 else 4)]
-    path = Dual.of(table, start).path(pool.tolerances.tolist())
+    path = Dual.of(table, start).path(tolerances)
     pool.offer(table, np.stack(path), start, REACH)
     return [SHRINK**at for at in range(ROUNDS)]
 
@@ -289,15 +311,16 @@ def _exact(
 ) -> list[tuple[NDArray[np.float64], float]]:
     """Choose among all thresholds between two people near each rule of the pool."""
     plain = np.zeros(pool.multipliers.shape[1])
-    found = [(plain, np.array([-np.inf, np.inf]))]
+    alike = np.array([-np.inf, np.inf])
+    found = [(plain, alike, *table.cuts(table.scores, alike))]
     found += [
-        (multipliers, table.near(multipliers, threshold, CUTS))
+        (multipliers, *table.near(multipliers, threshold, CUTS))
         for multipliers, threshold in [(plain, start), *pool.centres()]
     ]
-    outcomes = [table.cuts(multipliers, cuts) for multipliers, cuts in found]
-    gap, worth = (np.concatenate(part) for part in zip(*outcomes, strict=True))
-    which = np.repeat(np.arange(len(found)), [len(cuts) for _, cuts in found])
-    cut = np.concatenate([cuts for _, cuts in found])
+    gap = np.concatenate([part for _, _, part, _ in found])
+    worth = np.concatenate([part for _, _, _, part in found])
+    which = np.repeat(np.arange(len(found)), [len(cuts) for _, cuts, _, _ in found])
+    cut = np.concatenate([cuts for _, cuts, _, _ in found])
     chosen = []
     for tolerance in tolerances:
         at = _within(gap, worth, tolerance, table.one_row)

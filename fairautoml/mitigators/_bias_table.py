@@ -7,15 +7,17 @@ rates at many thresholds are cumulated counts: real labels and real groups, not 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._base import ScoreRows, Target
+from fairautoml.mitigators._bias_rows import cell_weights
 from fairautoml.mitigators._cells import per_unit
 
 COUNTED: dict[Rate, tuple[float, float]] = {
@@ -28,8 +30,8 @@ COUNTED: dict[Rate, tuple[float, float]] = {
 APART = 1e-9
 """Adjusted scores that differ by less are the same person's."""
 
-FEW = 500
-"""Rows of one cell and label of which none is left out when rows are thinned."""
+BLOCK = 100_000
+"""Decisions that are counted at once, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,64 +62,6 @@ class Band:
     mass: NDArray[np.float64]
 
 
-def canonical(rows: ScoreRows) -> tuple[ScoreRows, NDArray[np.int64]]:
-    """Return the rows and cells in an order that follows from their content.
-
-    Sums are then the same to the last bit however rows are ordered and cells are numbered, so a
-    search among nearly equal rules ends in the same one.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        With membership.
-
-    Returns
-    -------
-    rows : ScoreRows
-        Sorted by cell, label and score.
-    cells : ndarray of int, shape (n_cells,)
-        The former number of each cell.
-    """
-    known = rows.cells >= 0
-    count = np.bincount(rows.cells[known] * 2 + rows.y[known], minlength=2 * rows.n_cells)
-    highest = np.zeros(rows.n_cells)
-    np.maximum.at(highest, rows.cells[known], rows.scores[known])
-    cells = np.lexsort((highest, count[1::2], count[::2]))
-    new = np.append(np.argsort(cells), -1).astype(np.int32)[rows.cells]
-    shares = rows.membership
-    if shares is None:
-        raise ValueError("rows.membership is None; post-hoc bias scoring reads P(cell, y | x)")
-    order = np.lexsort((shares[:, cells[0], 1], rows.weight, rows.scores, rows.y, new))
-    moved = shares[order][:, cells]
-    return replace(rows.take(order), cells=new[order], membership=moved), cells
-
-
-def thinned(rows: ScoreRows, most: int) -> tuple[ScoreRows, NDArray[np.int64]]:
-    """Return about ``most`` of the rows, or all, and which; cells and labels keep their weight.
-
-    Every k-th row of a cell and label in the order of the scores; all of them where they are few.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        In canonical order.
-    most : int
-        Number of rows wanted.
-    """
-    every = -(-len(rows.y) // most)
-    if every == 1:
-        return rows, np.arange(len(rows.y))
-    slot = (rows.cells.astype(np.int64) + 1) * 2 + rows.y
-    count = np.bincount(slot)
-    rank = np.arange(len(slot)) - (np.cumsum(count) - count)[slot]
-    kept = np.flatnonzero((rank % every == 0) | (count[slot] <= FEW))
-    full = np.bincount(slot, weights=rows.weight)
-    left = np.bincount(slot[kept], weights=rows.weight[kept], minlength=len(full))
-    ratio = np.divide(full, left, out=np.ones_like(full), where=left > 0)
-    fewer = rows.take(kept)
-    return replace(fewer, weight=fewer.weight * ratio[slot[kept]]), kept
-
-
 def bands_of(
     rows: ScoreRows, cells: NDArray[np.int64], targets: Sequence[Target], scale: Sequence[float]
 ) -> tuple[Band, ...]:
@@ -146,14 +90,6 @@ def bands_of(
         for (rate, _), (factor, system) in tightest.items()
     ]
     return tuple(band for band in found if len(band.groups) >= 2)
-
-
-def cell_weights(rows: ScoreRows) -> NDArray[np.float64]:
-    """Return the weight of every cell and label, shape (2 * n_cells,)."""
-    known = rows.cells >= 0
-    at = rows.cells[known].astype(np.int64) * 2 + rows.y[known]
-    weight = np.bincount(at, weights=rows.weight[known], minlength=2 * rows.n_cells)
-    return weight.astype(np.float64, copy=False)
 
 
 def _band(
@@ -212,6 +148,10 @@ class Table:
         self.gains = rows.weight * worth / (sum(gain) * rows.weight.sum())
         self.totals = cell_weights(rows)
         self.shares = self._shares(rows)
+        # The groups of a pair move against each other: their difference says it all.
+        self._free = _of_pairs(self.bands, (-0.5, 0.5))
+        self._basis = _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
+        self._sizes = np.abs(self._basis)
 
     def _shares(self, rows: ScoreRows) -> NDArray[np.float64]:
         """Return ``w_k(x)`` of all groups of all bands, shape (n_multipliers, n_rows)."""
@@ -250,35 +190,43 @@ class Table:
         worth : ndarray of float64, shape (n_rules, n_thresholds)
             Mean gain per unit of weight.
         """
+        moves = multipliers @ self._free.T
+        everywhere, rows = self._settled(moves, thresholds)
         n, step = len(thresholds), thresholds[1] - thresholds[0]
-        counts = np.empty((len(multipliers), self.n_slots, n))
-        worth = np.empty((len(multipliers), n))
-        for at, one in enumerate(multipliers):
-            passed = np.ceil((self.adjusted(one) - thresholds[0]) / step)
-            passed = np.clip(passed, 0, n).astype(np.int64)
-            counts[at], worth[at] = self._cumulated(passed, n)
-        return self._gaps(counts), worth
+        above, basis = self.scores[rows] - thresholds[0], self._basis[:, rows]
+        mass = np.empty((len(moves), self.n_slots, n))
+        gain = np.empty((len(moves), n))
+        block = max(1, BLOCK // max(len(rows), 1))
+        for at in range(0, len(moves), block):
+            some = slice(at, at + block)
+            passed = (above - moves[some] @ basis) / step
+            passed = np.clip(np.ceil(passed, out=passed), 0, n, out=passed)
+            mass[some], gain[some] = self._cumulated(passed.astype(np.int64), n, rows)
+        return self._with(mass, gain, everywhere)
 
-    def cuts(
-        self, multipliers: NDArray[np.float64], thresholds: NDArray[np.float64]
+    def _with(
+        self, mass: NDArray[np.float64], gain: NDArray[np.float64], accepted: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap and worth of one rule at any thresholds, each of shape (n_thresholds,).
+        """Return gap and worth where some rows are accepted besides what was counted."""
+        weight = self.weight[accepted]
+        more = np.bincount(self.slot[accepted], weights=weight, minlength=self.n_slots)
+        return self._gaps(mass + more[:, None]), gain + self.gains[accepted].sum()
 
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (n_multipliers,)
-            The rule's.
-        thresholds : ndarray of float64, shape (n_thresholds,)
-            Rising.
-        """
-        passed = np.searchsorted(thresholds, self.adjusted(multipliers), side="left")
-        counts, worth = self._cumulated(passed, len(thresholds))
-        return self._gaps(counts[None])[0], worth
+    def _settled(
+        self, moves: NDArray[np.float64], thresholds: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows that all these rules accept, and those on which they may differ."""
+        middle = (moves.max(axis=0) + moves.min(axis=0)) / 2
+        adjusted = self.scores - middle @ self._basis
+        spread = np.abs(moves - middle).max(axis=0) @ self._sizes + APART
+        above = adjusted - spread > thresholds[-1]
+        below = adjusted + spread < thresholds[0]
+        return np.flatnonzero(above), np.flatnonzero(~(above | below))
 
     def near(
         self, multipliers: NDArray[np.float64], threshold: float, n: int
-    ) -> NDArray[np.float64]:
-        """Return up to ``n`` thresholds that part people, the nearest to one; rising.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return up to ``n`` thresholds that part people near one, with gap and worth of each.
 
         Parameters
         ----------
@@ -288,23 +236,58 @@ class Table:
             Where to look.
         n : int
             How many.
+
+        Returns
+        -------
+        thresholds : ndarray of float64, shape (n_thresholds,)
+            Rising; empty where all people are alike.
+        gap, worth : ndarray of float64, shape (n_thresholds,)
+            As of `outcomes`.
         """
-        found = np.sort(self.adjusted(multipliers)[self.weight > 0])
-        gap = np.flatnonzero(np.diff(found) > APART)
-        between = (found[gap] + found[gap + 1]) / 2
+        adjusted = self.adjusted(multipliers)
+        people = adjusted[self.weight > 0]
+        apart = np.abs(people - threshold)
+        if len(apart) > 2 * n:
+            people = people[apart <= np.partition(apart, 2 * n)[2 * n]]
+        people.sort()
+        gap = np.flatnonzero(np.diff(people) > APART)
+        between = (people[gap] + people[gap + 1]) / 2
         at = int(np.searchsorted(between, threshold))
-        kept: NDArray[np.float64] = between[max(0, at - n // 2) : at + n // 2]
-        return kept
+        cuts = between[max(0, at - n // 2) : at + n // 2]
+        return (cuts, *self.cuts(adjusted, cuts))
+
+    def cuts(
+        self, adjusted: NDArray[np.float64], thresholds: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return gap and worth of one rule at any thresholds, each of shape (n_thresholds,).
+
+        Parameters
+        ----------
+        adjusted : ndarray of float64, shape (n_rows,)
+            Scores minus the bias of each row.
+        thresholds : ndarray of float64, shape (n_thresholds,)
+            Rising.
+        """
+        if len(thresholds) == 0:
+            return np.zeros(0), np.zeros(0)
+        everywhere = np.flatnonzero(adjusted > thresholds[-1])
+        rows = np.flatnonzero((adjusted > thresholds[0]) & (adjusted <= thresholds[-1]))
+        passed = np.searchsorted(thresholds, adjusted[rows], side="left")
+        mass, gain = self._cumulated(passed[None], len(thresholds), rows)
+        gap, worth = self._with(mass, gain, everywhere)
+        return gap[0], worth[0]
 
     def _cumulated(
-        self, passed: NDArray[np.int64], n: int
+        self, passed: NDArray[np.int64], n: int, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Count who passes at least so many thresholds, by cell and label, and the gain."""
-        size = self.n_slots * (n + 1)
-        at = self.slot * (n + 1) + passed
-        mass = np.bincount(at, weights=self.weight, minlength=size).reshape(self.n_slots, -1)
-        gain = np.bincount(passed, weights=self.gains, minlength=n + 1)
-        return _from_top(mass), _from_top(gain)
+        """Count, rule by rule, who passes at least so many thresholds, and the gain."""
+        n_rules, bins = len(passed), n + 1
+        rule = np.arange(n_rules)[:, None]
+        at = passed + self.slot[rows] * bins + rule * (self.n_slots * bins)
+        mass = _summed(at, self.weight[rows], n_rules * self.n_slots * bins)
+        gain = _summed(passed + rule * bins, self.gains[rows], n_rules * bins)
+        by_slot = mass.reshape(n_rules, self.n_slots, bins)
+        return _from_top(by_slot), _from_top(gain.reshape(n_rules, bins))
 
     def priors(self) -> NDArray[np.float64]:
         """Return the share of people that each multiplier speaks about."""
@@ -340,6 +323,20 @@ class Table:
         heaviest = float(self.weight.max())
         steps = [heaviest / (b.scale * b.mass.min()) if b.scale > 0 else 0.0 for b in self.bands]
         return min(steps, default=0.0)
+
+
+def _of_pairs(bands: Sequence[Band], pair: tuple[float, float]) -> NDArray[np.float64]:
+    """Return what takes each pair of groups together, by these factors, and leaves others."""
+    parts = [np.array([pair]) if len(b.groups) == 2 else np.eye(len(b.groups)) for b in bands]
+    found: NDArray[np.float64] = block_diag(*parts) if parts else np.zeros((0, 0))
+    return found
+
+
+def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+    """Return the sums of values, the same for each row of places, place by place."""
+    each = np.broadcast_to(values, at.shape)
+    found = np.bincount(at.ravel(), weights=each.ravel(), minlength=size)
+    return found.astype(np.float64, copy=False)
 
 
 def _from_top(counts: NDArray[Any]) -> NDArray[np.float64]:

@@ -19,16 +19,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._bias_rows import canonical, cell_weights, thinned
 from fairautoml.mitigators._bias_search import search
-from fairautoml.mitigators._bias_table import (
-    COUNTED,
-    Band,
-    Table,
-    bands_of,
-    canonical,
-    cell_weights,
-    thinned,
-)
+from fairautoml.mitigators._bias_table import COUNTED, Band, Table, bands_of
 from fairautoml.mitigators._cells import gain_weights, shrunk
 from fairautoml.mitigators._group_program import needed
 from fairautoml.mitigators._rules import CommonRule
@@ -192,13 +185,15 @@ def fit_rules(
     labels = shrunk(ordered, goal, ordered.cells, ordered.n_cells).y
     n_multipliers = sum(len(band.groups) for band in bands)
     most = max(FEWEST_ROWS, MOST_SHARES // max(n_multipliers, 1))
-    few, kept = thinned(ordered, min(MOST_ROWS, most))
-    searched = everything = Table(ordered, labels, bands, gain)
-    if len(kept) < len(labels):
-        searched = Table(few, labels[kept], bands, gain)
+    tables = [Table(ordered, labels, bands, gain)] * 3
+    for at, n in ((1, min(MOST_ROWS, most)), (2, FEWEST_ROWS)):
+        few, kept = thinned(ordered, n)
+        fewer = len(kept) < len(tables[at - 1].scores)
+        tables[at] = Table(few, labels[kept], bands, gain) if fewer else tables[at - 1]
+    everything, searched, first = tables
     # Small products again and again: threads would cost more than they bring.
     with threadpool_limits(limits=1):
-        found = search(searched, everything, tolerances)
+        found = search(first, searched, everything, tolerances)
     priors = np.empty((rows.n_cells, 2))
     weights = cell_weights(ordered)
     priors[cells] = (weights / max(weights.sum(), np.finfo(float).tiny)).reshape(-1, 2)

@@ -60,7 +60,7 @@ def no_check(done):
 
 
 def test_the_shares_of_a_row_sum_to_one_and_tell_groups_and_labels(objective):
-    found, _ = learn(objective.rows, no_check)
+    found, _ = learn(objective.rows, 1.0, no_check)
     data = objective.dataset
     assert found.shape == (data.n_rows, 3, 2)
     assert np.allclose(found.sum(axis=(1, 2)), 1.0, atol=1e-5)
@@ -73,13 +73,13 @@ def test_nobodys_own_label_and_group_are_in_their_shares(objective):
     group, y = noise.integers(0, 2, 900).astype(str), noise.integers(0, 2, 900)
     data = build_dataset(noise.normal(size=(900, 3)), y, group)
     blind = Objective(data=data, folds=objective.folds, artifacts=objective.artifacts, root_seed=1)
-    found, _ = learn(blind.rows, no_check)
+    found, _ = learn(blind.rows, 1.0, no_check)
     guessed = found.reshape(900, 4).argmax(axis=1) == data.cells * 2 + data.y
     assert guessed.mean() < 0.33
 
 
 def test_the_deployed_model_is_the_mean_over_the_folds_and_pickles(objective):
-    _, model = learn(objective.rows, no_check)
+    _, model = learn(objective.rows, 1.0, no_check)
     X = objective.dataset.X[:50]
     stored = pickle.loads(pickle.dumps(model))
     mean = np.mean([fold.membership(X) for fold in model.folds], axis=0)
@@ -91,7 +91,7 @@ def test_it_is_learned_only_when_a_post_processor_needs_it(objective):
         raise AssertionError("nobody needs it")
 
     problem = problem_of(objective, OTHER)
-    assert with_membership(problem, objective.artifacts, fail, None) is problem
+    assert with_membership(problem, objective.artifacts, fail) is problem
 
 
 def test_it_is_learned_once_and_found_again(objective):
@@ -102,7 +102,9 @@ def test_it_is_learned_once_and_found_again(objective):
         return objective(trial)
 
     for _ in range(2):
-        found = with_membership(problem_of(objective, READER), objective.artifacts, run, 100.0)
+        found = with_membership(
+            problem_of(objective, READER), objective.artifacts, run, lambda: 100.0
+        )
         assert found.membership.shape == (objective.dataset.n_rows, 3, 2)
     assert [trial.budget.seconds for trial in ran] == [25.0]
     assert kept_membership(objective.artifacts, [False, True]) is not None
@@ -115,7 +117,7 @@ def test_who_needs_it_is_left_out_with_a_warning_when_it_cannot_be_had(objective
 
     with pytest.warns(DegradedWarning, match=r"reader left out.*timeout: too slow.*more time"):
         found = with_membership(
-            problem_of(objective, OTHER, READER), objective.artifacts, run, 1.0
+            problem_of(objective, OTHER, READER), objective.artifacts, run, lambda: 1.0
         )
     assert found.mitigators == (OTHER,)
     assert found.membership is None
@@ -124,7 +126,70 @@ def test_who_needs_it_is_left_out_with_a_warning_when_it_cannot_be_had(objective
 def test_too_many_cells_are_not_learned(objective, monkeypatch):
     monkeypatch.setattr(module, "MOST_CELLS", 2)
     with pytest.warns(DegradedWarning, match="3 cells of groups, at most 2 are learned"):
-        found = with_membership(
-            problem_of(objective, READER), objective.artifacts, objective, None
-        )
+        found = with_membership(problem_of(objective, READER), objective.artifacts, objective)
     assert found.mitigators == ()
+
+
+def trials_of(objective, seconds_left, statuses=(Status.SUCCESS,)):
+    """Return the trials that learn the groups, the first ones ending as said."""
+    ran = []
+
+    def run(trial):
+        ran.append(trial)
+        status = statuses[min(len(ran), len(statuses)) - 1]
+        done = status is Status.SUCCESS
+        return objective(trial) if done else TrialResult(trial=trial, status=status)
+
+    found = with_membership(
+        problem_of(objective, READER), objective.artifacts, run, lambda: seconds_left
+    )
+    return found, ran
+
+
+@pytest.mark.filterwarnings("ignore:reader left out")
+def test_with_little_time_the_effort_is_a_power_of_a_half(objective):
+    efforts = []
+    for seconds in (100.0, 1.0, 0.9, 0.3, 1e-9):
+        _, (trial,) = trials_of(objective, seconds, statuses=(Status.FAILED,))
+        efforts.append(trial.budget.sample_fraction)
+    assert efforts[0] == 1.0
+    assert efforts == sorted(efforts, reverse=True)
+    assert efforts[1] == efforts[2]
+    assert np.log2(efforts) == pytest.approx(np.round(np.log2(efforts)))
+    assert 0.0 < efforts[-1] < efforts[1] < 1.0
+
+
+def test_without_a_time_budget_nothing_is_saved(objective):
+    _, (trial,) = trials_of(objective, None)
+    assert (trial.budget.sample_fraction, trial.budget.seconds) == (1.0, None)
+
+
+def test_half_the_effort_is_half_the_trees_and_less_is_fewer_rows_too(objective, monkeypatch):
+    monkeypatch.setattr(module, "FEWEST_ROWS", 100)
+    trained = []
+
+    def look(rows, n_cells, fit):
+        trained.append((len(rows.train.y), fit.candidate.params["n_estimators"]))
+        return fit_fold(rows, n_cells, fit)
+
+    fit_fold = module._fit_fold
+    monkeypatch.setattr(module, "_fit_fold", look)
+    for effort in (1.0, 0.5, 0.25):
+        found, _ = learn(objective.rows, effort, no_check)
+        assert np.allclose(found.sum(axis=(1, 2)), 1.0, atol=1e-5)
+    assert [trees for _, trees in trained[::3]] == [60, 30, 30]
+    full, half, quarter = (n for n, _ in trained[::3])
+    assert full == half
+    assert quarter == pytest.approx(full / 2, abs=3)
+
+
+def test_what_took_too_long_is_tried_once_more_with_less(objective):
+    found, ran = trials_of(objective, 100.0, statuses=(Status.TIMEOUT, Status.SUCCESS))
+    assert found.membership is not None
+    assert [trial.budget.sample_fraction for trial in ran] == [1.0, 0.25]
+
+
+def test_what_failed_is_not_tried_again(objective):
+    with pytest.warns(DegradedWarning, match="reader left out"):
+        _, ran = trials_of(objective, 100.0, statuses=(Status.FAILED,))
+    assert len(ran) == 1

@@ -10,7 +10,8 @@ from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of, syste
 
 from fairautoml.mitigators import Goal, bias_scoring, common_threshold, group_thresholds
 from fairautoml.mitigators._bias_dual import Dual
-from fairautoml.mitigators._bias_table import Table, bands_of, canonical, thinned
+from fairautoml.mitigators._bias_rows import canonical, thinned
+from fairautoml.mitigators._bias_table import Table, bands_of
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.mitigators.bias_scoring import MITIGATOR, BiasRule, GroupBias, fit_rules
 
@@ -194,6 +195,47 @@ def test_the_dual_gives_the_multipliers_of_the_linear_program():
         by_rate = {"fpr": zero, "tpr": one}
         expected = np.concatenate([by_rate[band.rate] for band in bands])
         assert found == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.parametrize("reach", [1e-4, 0.02, 0.3, 3.0])
+@pytest.mark.parametrize(("metric", "n_groups"), [(DEMOGRAPHIC, 2), (ODDS, 2), (ODDS, 3)])
+def test_many_rules_at_once_have_the_gap_and_the_worth_of_each(metric, n_groups, reach):
+    weight = np.random.default_rng(9).uniform(0.5, 2.0, 700)
+    weight[::50] = 0.0
+    rows, cells = canonical(sampled(4, n_groups, 700, weight=weight))
+    targets = goal(metric, n_groups).targets
+    table = Table(rows, rows.y, bands_of(rows, cells, targets, [1.0]), (1.0, 1.0))
+    rng = np.random.default_rng(int(1e4 * reach))
+    tried = rng.normal(size=(9, len(table.shares))) * min(reach, 0.3)
+    for band in (slice(at, at + n_groups) for at in range(0, tried.shape[1], n_groups)):
+        tried[:, band] -= tried[:, band].mean(axis=1, keepdims=True)
+    thresholds = 0.5 + reach * np.linspace(-1.0, 1.0, 7)
+    gap, worth = table.outcomes(tried, thresholds)
+    for rule in range(9):
+        for cut in range(7):
+            accepted = table.adjusted(tried[rule]) > thresholds[cut]
+            mass = np.bincount(rows.cells * 2 + rows.y, rows.weight * accepted, 2 * n_groups)
+            rates = table.rates(np.append(mass, 0.0)[:, None]).reshape(-1, n_groups)
+            assert gap[rule, cut] == pytest.approx(np.ptp(rates, axis=1).max(), abs=1e-12)
+            gained = np.average((2 * rows.y - 1) * accepted, weights=rows.weight) / 2
+            assert worth[rule, cut] == pytest.approx(gained, abs=1e-12)
+
+
+def test_thresholds_near_one_part_people_and_are_counted_as_any_other():
+    rows, cells = canonical(sampled(5, 2, 600))
+    bands = bands_of(rows, cells, goal(DEMOGRAPHIC, 2).targets, [1.0])
+    table = Table(rows, rows.y, bands, (1.0, 1.0))
+    tried = np.array([-0.1, 0.1])
+    cuts, gap, worth = table.near(tried, 0.5, 40)
+    adjusted = table.adjusted(tried)
+    assert len(cuts) == 40
+    assert cuts[0] < 0.5 < cuts[-1]
+    assert not np.isin(cuts, adjusted).any()
+    among = (adjusted > cuts[0]) & (adjusted < cuts[-1])
+    assert among.sum() == 39
+    there = table.cuts(adjusted, np.concatenate([[-np.inf], cuts, [np.inf]]))
+    assert gap == pytest.approx(there[0][1:-1])
+    assert worth == pytest.approx(there[1][1:-1])
 
 
 def test_with_the_groups_known_it_is_as_good_as_one_threshold_per_group():

@@ -10,7 +10,8 @@ from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.mitigators._bias_dual import Dual
-from fairautoml.mitigators._bias_table import Table, bands_of, canonical
+from fairautoml.mitigators._bias_rows import canonical
+from fairautoml.mitigators._bias_table import Table, bands_of
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.mitigators.bias_scoring import BiasRule, GroupBias, fit_rules
 
