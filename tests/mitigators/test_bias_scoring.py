@@ -9,8 +9,8 @@ from bias_program import pose_flips
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of, system, target
 
 from fairautoml.mitigators import Goal, bias_scoring, common_threshold, group_thresholds
-from fairautoml.mitigators._bias_dual import Dual
 from fairautoml.mitigators._bias_rows import canonical, thinned
+from fairautoml.mitigators._bias_smooth import Smooth
 from fairautoml.mitigators._bias_table import Table, bands_of
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.mitigators.bias_scoring import MITIGATOR, BiasRule, GroupBias, fit_rules
@@ -174,7 +174,7 @@ def test_thinned_rows_keep_the_weight_of_every_cell_and_label():
 @pytest.mark.parametrize("n_groups", [2, 3, 4])
 @pytest.mark.parametrize("metric", CRITERIA)
 def test_its_accuracy_is_that_of_the_linear_program(metric, n_groups):
-    shares = population(n_groups, n_groups, 2_400)
+    shares = population(n_groups, n_groups, 6_000)
     rows, wanted = whole(shares), goal(metric, n_groups)
     problem = pose_flips(shares, np.full(len(shares), 1 / len(shares)), CRITERIA[metric])
     unconstrained = np.maximum(shares[:, :, 1].sum(axis=1), shares[:, :, 0].sum(axis=1)).mean()
@@ -184,17 +184,45 @@ def test_its_accuracy_is_that_of_the_linear_program(metric, n_groups):
         assert accuracy >= unconstrained - problem.solve(tolerance).loss - 1e-3
 
 
-def test_the_dual_gives_the_multipliers_of_the_linear_program():
-    shares = population(0, 3, 1_000)
+def smooth_of(n_atoms, width, metric=ODDS, n_groups=3):
+    shares = population(0, n_groups, n_atoms)
     rows, cells = canonical(whole(shares))
-    bands = bands_of(rows, cells, goal(ODDS, 3).targets, [1.0])
-    table = Table(rows, rows.y, bands, (1.0, 1.0))
-    problem = pose_flips(shares[:, cells], np.full(1_000, 1e-3), "eo")
-    for tolerance, found in zip((0.02, 0.1), Dual.of(table, 0.5).path((0.02, 0.1)), strict=True):
-        zero, one = problem.solve(tolerance).multipliers / 2
-        by_rate = {"fpr": zero, "tpr": one}
-        expected = np.concatenate([by_rate[band.rate] for band in bands])
-        assert found == pytest.approx(expected, abs=5e-3)
+    bands = bands_of(rows, cells, goal(metric, n_groups).targets, [1.0])
+    return Smooth(Table(rows, rows.y, bands, (1.0, 1.0)), width), shares[:, cells]
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.1])
+def test_the_smooth_program_is_worth_as_much_as_the_linear_program(tolerance):
+    smooth, shares = smooth_of(1_000, 0.003)
+    limits = np.full(2, tolerance)
+    rule = smooth.improved(np.zeros(6), 0.5, limits, 200)
+    values, _ = smooth.values(np.append(rule[0] / smooth.unit, rule[1]))
+    assert np.ptp(values[:6].reshape(2, 3), axis=1).max() <= tolerance + 1e-6
+    gained = (shares[:, :, 1].sum(axis=1) - shares[:, :, 0].sum(axis=1)).clip(0.0).mean() / 2
+    loss = pose_flips(shares, np.full(1_000, 1e-3), "eo").solve(tolerance).loss
+    assert values[-1] == pytest.approx(gained - loss / 2, abs=2e-4)
+
+
+def test_the_slopes_of_smooth_counts_are_their_differences():
+    smooth, _ = smooth_of(300, 0.05)
+    at = np.append(np.random.default_rng(3).normal(size=6) * 0.1, 0.45)
+    _, slopes = smooth.values(at)
+    step = 1e-5 * np.eye(7)
+    numeric = [(smooth.values(at + one)[0] - smooth.values(at - one)[0]) / 2e-5 for one in step]
+    assert slopes == pytest.approx(np.transpose(numeric), abs=1e-6)
+
+
+def test_real_decisions_are_brought_within_the_limits_by_small_steps():
+    smooth, _ = smooth_of(3_000, 0.01)
+    table, limits = smooth.table, np.full(2, 0.03)
+    rule = smooth.improved(np.zeros(6), 0.5, limits, 100)
+    settled = smooth.within(*rule, limits, 30)
+    gap, worth = table.cuts(table.adjusted(settled[0]), np.array([settled[1]]))
+    before, worth_before = table.cuts(table.adjusted(rule[0]), np.array([rule[1]]))
+    assert before[0] > 0.03
+    assert gap[0] <= 0.03
+    assert worth[0] > worth_before[0] - 2e-3
+    assert smooth.within(*settled, limits, 30)[1] == settled[1]
 
 
 @pytest.mark.parametrize("reach", [1e-4, 0.02, 0.3, 3.0])

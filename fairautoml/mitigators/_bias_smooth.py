@@ -1,0 +1,190 @@
+"""The multipliers and the threshold of a blind rule by smooth counts: for many rates at once.
+
+``max worth(lam, t)`` subject to ``mid_k - eps_k / 2 <= rate_ka(lam, t) <= mid_k + eps_k / 2`` for
+every group a of every rate k, where a row is accepted by ``sigmoid((score - lam w - t) / width)``
+instead of 0 or 1: worth and rates, counted on labels and groups, then have gradients, and
+sequential quadratic programming finds a point from which no small move is better. With several
+active limits that is where a search along axes does not get to.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from fairautoml.mitigators._bias_table import Table
+
+FAR = 8.0
+"""Widths from the threshold beyond which a row is decided."""
+
+UNIT = 10.0
+"""Worth and rates are small numbers: what makes them alike in size to what the program expects."""
+
+PRECISE = 1e-6
+"""Of the worth, in that unit."""
+
+
+class Smooth:
+    """The program over one table of rows.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+    width : float
+        Of the smooth decision, in units of the score.
+    """
+
+    def __init__(self, table: Table, width: float) -> None:
+        self.table = table
+        self.width = width
+        sizes = [len(band.groups) for band in table.bands]
+        self.block = np.repeat(np.arange(len(sizes)), sizes)
+        self.unit = table.priors()
+        # Multipliers of free numbers near 1: those of each rate sum to 0.
+        self.centred = block_diag(*[np.eye(n) - 1.0 / n for n in sizes]) * self.unit
+        # What an accepted row of each cell and label adds to each rate.
+        nobody = np.zeros((len(self.unit), 1))
+        cells = np.concatenate([band.parts / band.mass[:, None] for band in table.bands])
+        self.of_slot = np.concatenate([cells, nobody], axis=1)
+        # And what each row adds, to the worth as well.
+        self.adds = np.concatenate([self.of_slot[:, table.slot] * table.weight, table.gains[None]])
+
+    def improved(
+        self,
+        multipliers: NDArray[np.float64],
+        threshold: float,
+        limits: NDArray[np.float64],
+        steps: int,
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return a better rule near one.
+
+        Parameters
+        ----------
+        multipliers : ndarray of float64, shape (n_multipliers,)
+            The rule's, those of a rate summing to 0.
+        threshold : float
+            Its threshold.
+        limits : ndarray of float64, shape (n_bands,)
+            Largest gap of each rate.
+        steps : int
+            Steps of the program at most.
+        """
+        n = len(self.unit)
+        half = limits[self.block] / 2
+        chosen = np.equal.outer(self.block, np.arange(len(limits))).astype(np.float64)
+        at = _Remembered(self)
+        start = np.append(multipliers / self.unit, threshold)
+        rates = at(start)[0][:n]
+
+        def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            values, slopes = at(x[: n + 1])
+            return -UNIT * values[n], -UNIT * np.append(slopes[n], np.zeros(len(limits)))
+
+        def room(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            apart = at(x[: n + 1])[0][:n] - x[n + 1 :][self.block]
+            return UNIT * np.concatenate([half - apart, half + apart])
+
+        def room_slopes(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            slopes = np.concatenate([at(x[: n + 1])[1][:n], -chosen], axis=1)
+            return UNIT * np.concatenate([-slopes, slopes])
+
+        found = minimize(
+            loss,
+            np.concatenate([start, self._middle(rates)]),
+            jac=True,
+            method="SLSQP",
+            constraints={"type": "ineq", "fun": room, "jac": room_slopes},
+            options={"maxiter": steps, "ftol": PRECISE},
+        ).x
+        if not np.isfinite(found).all():
+            return multipliers, threshold
+        return self.centred @ found[:n], float(found[n])
+
+    def within(
+        self,
+        multipliers: NDArray[np.float64],
+        threshold: float,
+        limits: NDArray[np.float64],
+        steps: int,
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return the rule nearest to one whose real decisions are within the limits, or nearly.
+
+        Each step is the smallest that makes up for what is too much, by the smooth slopes: ever
+        fewer rows change sides, and what was counted smoothly and what is counted come together.
+
+        Parameters
+        ----------
+        multipliers, threshold, limits, steps
+            As of `improved`.
+        """
+        n = len(self.unit)
+        half = limits[self.block] / 2
+        at = np.append(multipliers / self.unit, threshold)
+        for _ in range(steps):
+            rule = (self.centred @ at[:n], float(at[n]))
+            rates = self._counted(*rule)
+            middle = self._middle(rates)[self.block]
+            lacking = np.clip(rates, middle - half, middle + half) - rates
+            if not lacking.any():
+                return rule
+            slopes = self.values(at)[1][:n]
+            at = at + np.linalg.lstsq(slopes, lacking, rcond=1e-6)[0]
+        return self.centred @ at[:n], float(at[n])
+
+    def _counted(self, multipliers: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+        table = self.table
+        weight = table.weight * (table.adjusted(multipliers) > threshold)
+        counts = np.bincount(table.slot, weights=weight, minlength=table.n_slots)
+        found: NDArray[np.float64] = self.of_slot @ counts
+        return found
+
+    def _middle(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the middle of the rates of each band."""
+        parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
+        return np.array([(part.max() + part.min()) / 2 for part in parts])
+
+    def values(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return smooth rates and worth, and how each grows with each number.
+
+        Parameters
+        ----------
+        at : ndarray of float64, shape (n_multipliers + 1,)
+            Free numbers and the threshold.
+
+        Returns
+        -------
+        values : ndarray of float64, shape (n_multipliers + 1,)
+            Rates, then worth.
+        slopes : ndarray of float64, shape (n_multipliers + 1, n_multipliers + 1)
+            Of each value by each number.
+        """
+        table, n = self.table, len(self.unit)
+        above = (table.adjusted(self.centred @ at[:n]) - at[n]) / self.width
+        accepted = (above > 0).astype(np.float64)
+        near = np.flatnonzero(np.abs(above) < FAR)
+        accepted[near] = expit(above[near])
+        weight = np.bincount(table.slot, weights=table.weight * accepted, minlength=table.n_slots)
+        values = np.append(self.of_slot @ weight, table.gains @ accepted)
+        density = accepted[near] * (1.0 - accepted[near]) / self.width
+        falls = self.adds[:, near] * density
+        slopes = np.column_stack(
+            [falls @ table.shares[:, near].T @ self.centred, falls.sum(axis=1)]
+        )
+        return values, -slopes
+
+
+class _Remembered:
+    """Values and slopes at the last place asked for: loss and limits ask for the same in turn."""
+
+    def __init__(self, smooth: Smooth) -> None:
+        self.smooth = smooth
+        self.place = b""
+        self.found = (np.zeros(0), np.zeros((0, 0)))
+
+    def __call__(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if at.tobytes() != self.place:
+            self.place = at.tobytes()
+            self.found = self.smooth.values(at)
+        return self.found
