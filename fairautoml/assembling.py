@@ -28,6 +28,7 @@ from fairautoml.assembly import (
     pool_mixture,
     shared_limits,
     shares_by_fold,
+    weighted_sums,
 )
 from fairautoml.evaluation.expansion import Column, column_of, expand_column
 from fairautoml.evaluation.membership import learned_membership
@@ -61,7 +62,9 @@ FINE, FINE_MANY = 25, 13
 """Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
 
 FINE_COST = 4.0
-"""Time that finer tolerances of a column may take, in times of one result of the search."""
+"""Time that finer tolerances of a column may take, in times of one result of the search, ..."""
+ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
+"""... and an ensemble: its rules by the same measure, and its shares."""
 
 
 def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
@@ -176,7 +179,7 @@ class _Work:
 
     def ensemble(self, library: Sequence[TrialResult]) -> Column | None:
         """Return the mean of trials, None when no two of them are better than one."""
-        if len(library) < 2 or not self._in_time(FINE_COST):
+        if len(library) < 2 or not self._in_time(ENSEMBLE_COST, ENSEMBLE_SECONDS):
             return None
         columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
         by_fold = self._shares(columns)
@@ -190,8 +193,8 @@ class _Work:
             trial_number=self._number,
             candidate=_candidate_of(ENSEMBLE, members),
             seconds=sum(r.seconds for r in members),
-            deployed=_mean(shares.astype(np.float32), columns),
-            by_fold=_mean(by_fold.astype(np.float32), columns),
+            deployed=weighted_sums(shares.astype(np.float32), columns),
+            by_fold=weighted_sums(by_fold.astype(np.float32), columns),
             members=tuple(
                 (r.trial.key, float(shares[i])) for r, i in zip(members, at, strict=True)
             ),
@@ -282,10 +285,13 @@ class _Work:
         many = groups is not None and groups.n_cells > 2
         grid = np.linspace(0.0, targets[0].limit, FINE_MANY if many else FINE).tolist()
         between = tuple(t for t in grid if t not in self.problem.tolerances)
-        found: list[Entry] = []
-        for column in columns if between else ():
-            if self._in_time(FINE_COST):
-                found += [e for e in self.expanded(column, between) if e.tolerance is not None]
+        found = [
+            entry
+            for column in columns
+            if between and self._in_time(FINE_COST)
+            for entry in self.expanded(column, between)
+            if entry.tolerance is not None
+        ]
         return [*found, *self._quiet(columns)]
 
     def _quiet(self, columns: Sequence[Column]) -> list[Entry]:
@@ -299,22 +305,17 @@ class _Work:
         if not quiet.can_serve(problem.goal):
             return []
         problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
-        found: list[Entry] = []
-        for column in columns:
-            if column.trial_key != MIXTURE and self._in_time(FINE_COST):
-                found += expand_column(column, problem)
-        return found
+        return [
+            entry
+            for column in columns
+            if column.trial_key != MIXTURE and self._in_time(FINE_COST)
+            for entry in expand_column(column, problem)
+        ]
 
-    def _in_time(self, results: float) -> bool:
-        """Whether there is time left for as much as so many results of the search took."""
+    def _in_time(self, results: float, seconds: float = 0.0) -> bool:
+        """Whether there is time for as much as so many results of the search took, and more."""
         end = self.finish.end
-        return end is None or time.monotonic() + results * self._settle < end
-
-
-def _mean(shares: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return weighted sums of columns, of one row of shares or of several."""
-    flat: NDArray[np.float32] = shares @ columns.reshape(len(columns), -1)
-    return flat.reshape(*shares.shape[:-1], *columns.shape[1:])
+        return end is None or time.monotonic() + results * self._settle + seconds < end
 
 
 def _candidate_of(name: str, members: Sequence[TrialResult]) -> Candidate:

@@ -245,7 +245,7 @@ def make_plan(
     deadline = None
     if wishes.time_budget is not None:
         most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
-        reserve = min(most, _reserve(wishes.time_budget, problem.dataset.n_rows))
+        reserve = min(most, _reserve(wishes.time_budget, problem))
         if setting.refit:
             reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * wishes.time_budget
         if certifies:
@@ -323,9 +323,13 @@ def _small_of(first: Sequence[Candidate]) -> Candidate | None:
     return small if fits else None
 
 
-def _reserve(time_budget: float, n_rows: int) -> float:
+def _reserve(time_budget: float, problem: Problem) -> float:
     low, high = (share * time_budget for share in RESERVE_SHARES)
-    return min(high, max(low, RESERVE_SECONDS + n_rows / ASSEMBLED_ROWS_PER_SECOND))
+    groups, rows = problem.dataset.groups, problem.dataset.n_rows
+    if groups is not None and any(m.needs_membership for m in problem.mitigators):
+        # Rules that weigh how likely each group is.
+        rows *= groups.n_cells
+    return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
 
 
 def _certify_reserve(time_budget: float, n_rows: int) -> float:

@@ -108,7 +108,7 @@ def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
     assert found[0].params.keys() >= SMALL.params.keys()
 
 
-def planned(n_rows, *, n_columns=1, n_trials=None, **asked):
+def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, **asked):
     """The plan of a fit to so many rows."""
     rng = np.random.default_rng(0)
     asked = {"constraint": "demographic_parity_difference<=0.1", "n_folds": 5, **asked}
@@ -116,7 +116,7 @@ def planned(n_rows, *, n_columns=1, n_trials=None, **asked):
     wishes = check_wishes(model)
     X = pd.DataFrame(rng.normal(size=(n_rows, n_columns))).add_prefix("x")
     data = build_dataset(X, rng.integers(0, 2, n_rows), rng.choice(["f", "m"], n_rows))
-    setting = Setting(sensitive_at_predict=True, randomized=False, refit=model.refit)
+    setting = Setting(sensitive_at_predict=not blind, randomized=False, refit=model.refit)
     return make_plan(make_problem(data, wishes, setting), wishes, setting, time.monotonic())
 
 
@@ -147,6 +147,11 @@ def test_what_comes_after_the_search_is_left_its_time():
         again = planned(40_000, time_budget=seconds, refit=True)
         more = again.start + seconds - again.limits.deadline
         assert more == pytest.approx(after + 0.07 * seconds)
+
+
+def test_rules_that_weigh_how_likely_groups_are_have_more_time_after_the_search():
+    plan = planned(40_000, time_budget=10, blind=True)
+    assert plan.start + 10 - plan.limits.deadline == pytest.approx(0.4 + 2 * 0.4)
 
 
 def test_a_small_table_begins_with_a_small_model_of_all_rows_in_this_process():

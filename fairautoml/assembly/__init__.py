@@ -5,7 +5,7 @@ from fairautoml.assembly.chances import Chances, chances_on
 from fairautoml.assembly.choice import Confidence, choose, clear_lead, lacks_evidence
 from fairautoml.assembly.classifier import FairClassifier
 from fairautoml.assembly.finish import HELD_OUT, Finish
-from fairautoml.assembly.greedy import mean_shares, shares_by_fold
+from fairautoml.assembly.greedy import mean_shares, shares_by_fold, weighted_sums
 from fairautoml.assembly.low_variance import (
     LOW_VARIANCE,
     QUIETED,
@@ -40,4 +40,5 @@ __all__ = [
     "scored_by",
     "shared_limits",
     "shares_by_fold",
+    "weighted_sums",
 ]

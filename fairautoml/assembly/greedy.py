@@ -150,3 +150,23 @@ def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np
         mean[np.argsort(-mean, kind="stable")[most:]] = 0.0
     shares: NDArray[np.float64] = mean / mean.sum()
     return shares
+
+
+def weighted_sums(
+    shares: NDArray[np.float32], columns: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return sums of columns, of one row of shares or of several.
+
+    Parameters
+    ----------
+    shares : ndarray of float32, shape (n_columns,) or (n_sums, n_columns)
+        Weight of each column.
+    columns : ndarray of float32, shape (n_columns, n_rows) or (n_columns, n_rows, n_classes)
+        Scores of trials.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows,), (n_sums, n_rows) or with classes at the end
+    """
+    flat: NDArray[np.float32] = shares @ columns.reshape(len(columns), -1)
+    return flat.reshape(*shares.shape[:-1], *columns.shape[1:])

@@ -68,6 +68,9 @@ def _by_program(
     few: Table, all_rows: Table, start: float, tolerances: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.float64], float]]:
     """Return good rules for all tolerances, each from the next looser one's."""
+    gap, _ = all_rows.cuts(all_rows.scores, np.array([start]))
+    # Where nothing is to be given up, no bias is better than none.
+    tolerances = tolerances[tolerances < gap[0]]
     scale = TIGHTER * np.array([band.scale for band in few.bands])
     some, everything = Smooth(few, WIDTH), Smooth(all_rows, WIDTH)
     rule, steps = (np.zeros(len(few.shares)), start), FIRST_STEPS
