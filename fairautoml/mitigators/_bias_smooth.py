@@ -48,8 +48,6 @@ class Smooth:
         nobody = np.zeros((len(self.unit), 1))
         cells = np.concatenate([band.parts / band.mass[:, None] for band in table.bands])
         self.of_slot = np.concatenate([cells, nobody], axis=1)
-        # And what each row adds, to the worth as well.
-        self.adds = np.concatenate([self.of_slot[:, table.slot] * table.weight, table.gains[None]])
 
     def improved(
         self,
@@ -168,7 +166,8 @@ class Smooth:
         weight = np.bincount(table.slot, weights=table.weight * accepted, minlength=table.n_slots)
         values = np.append(self.of_slot @ weight, table.gains @ accepted)
         density = accepted[near] * (1.0 - accepted[near]) / self.width
-        falls = self.adds[:, near] * density
+        adds = [self.of_slot[:, table.slot[near]] * table.weight[near], table.gains[None, near]]
+        falls = np.concatenate(adds) * density
         slopes = np.column_stack(
             [falls @ table.shares[:, near].T @ self.centred, falls.sum(axis=1)]
         )

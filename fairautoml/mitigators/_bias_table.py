@@ -8,6 +8,7 @@ rates at many thresholds are cumulated counts: real labels and real groups, not 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -148,10 +149,6 @@ class Table:
         self.gains = rows.weight * worth / (sum(gain) * rows.weight.sum())
         self.totals = cell_weights(rows)
         self.shares = self._shares(rows)
-        # The groups of a pair move against each other: their difference says it all.
-        self._free = _of_pairs(self.bands, (-0.5, 0.5))
-        self._basis = _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
-        self._sizes = np.abs(self._basis)
 
     def _shares(self, rows: ScoreRows) -> NDArray[np.float64]:
         """Return ``w_k(x)`` of all groups of all bands, shape (n_multipliers, n_rows)."""
@@ -159,6 +156,16 @@ class Table:
         parts = [np.zeros((0, flat.shape[1])), *(band.parts for band in self.bands)]
         shares: NDArray[np.float64] = np.concatenate(parts) @ flat.T / self.priors()[:, None]
         return shares
+
+    @cached_property
+    def _basis(self) -> NDArray[np.float64]:
+        """What free moves are multiplied with: the groups of a pair move against each other."""
+        found: NDArray[np.float64] = _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
+        return found
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.float64]:
+        return np.abs(self._basis)
 
     def adjusted(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores minus the bias of each row, shape (n_rows,).
@@ -190,7 +197,7 @@ class Table:
         worth : ndarray of float64, shape (n_rules, n_thresholds)
             Mean gain per unit of weight.
         """
-        moves = multipliers @ self._free.T
+        moves = multipliers @ _of_pairs(self.bands, (-0.5, 0.5)).T
         everywhere, rows = self._settled(moves, thresholds)
         n, step = len(thresholds), thresholds[1] - thresholds[0]
         above, basis = self.scores[rows] - thresholds[0], self._basis[:, rows]
