@@ -46,8 +46,8 @@ SECONDS = 6e-6
 MOST_CELLS = 30
 """Cells of groups beyond which there would be too many models."""
 
-SHARE_OF_TIME = 0.25
-"""Of the time that is left, what it may take at most, ..."""
+SHARE_OF_TIME = 0.15
+"""Of the time that is left, what it may take at most, each of two times, ..."""
 
 EXPECTED_SHARE = 0.08
 """... and what it should take."""

@@ -1,7 +1,8 @@
 """Search for the multipliers and the threshold of blind rules, all tolerances in one go.
 
 One or two degrees of freedom: by a grid. More: by a program on smooth counts, from the loosest
-tolerance to the tightest. Then thresholds between any two people near what was found are counted.
+tolerance to the tightest, begun from the next looser one's rule or where the linear program of the
+model has its optimum. Then thresholds between any two people near what was found are counted.
 """
 
 from collections.abc import Sequence
@@ -9,13 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._bias_grid import by_grid, few_axes
+from fairautoml.mitigators._bias_dual import Dual
+from fairautoml.mitigators._bias_grid import PRICE, REACH, Pool, by_grid, few_axes
 from fairautoml.mitigators._bias_smooth import Smooth
 from fairautoml.mitigators._bias_table import Table
 from fairautoml.mitigators._choices import best_within
-
-WIDTH = 0.01
-"""Of smooth decisions, in units of the score."""
 
 FIRST_STEPS = 60
 """Of the program on smooth counts for the loosest tolerance, ..."""
@@ -23,7 +22,7 @@ FIRST_STEPS = 60
 STEPS = 15
 """... for each other one from there, ..."""
 
-LAST_STEPS = 10
+LAST_STEPS = 6
 """... and then on all rows, ..."""
 
 SETTLING = 20
@@ -67,19 +66,25 @@ def search(
 def _by_program(
     few: Table, all_rows: Table, start: float, tolerances: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """Return good rules for all tolerances, each from the next looser one's."""
+    """Return good rules for all tolerances, from the next looser one's and by the model."""
     gap, _ = all_rows.cuts(all_rows.scores, np.array([start]))
     # Where nothing is to be given up, no bias is better than none.
     tolerances = tolerances[tolerances < gap[0]]
     scale = TIGHTER * np.array([band.scale for band in few.bands])
-    some, everything = Smooth(few, WIDTH), Smooth(all_rows, WIDTH)
-    rule, steps = (np.zeros(len(few.shares)), start), FIRST_STEPS
-    found = []
-    for tolerance in tolerances[::-1]:
-        limits = tolerance * scale
-        rule, steps = some.improved(*rule, limits, steps), STEPS
+    some, everything = Smooth(few), Smooth(all_rows)
+    plain = (np.zeros(len(few.shares)), start)
+    rule, steps, found = plain, FIRST_STEPS, []
+    pool = Pool(tolerances, PRICE, len(few.shares))
+    if len(tolerances) > 0:
+        pool.offer(few, np.stack(Dual.of(few, start).path(tolerances.tolist())), start, REACH)
+    for at in range(len(tolerances))[::-1]:
+        limits = tolerances[at] * scale
+        starts = [rule, (pool.multipliers[at], float(pool.thresholds[at]))]
+        tried = [some.improved(*one, limits, steps) for one in starts]
+        prices = [some.priced(one, weight, limits) for one, weight in tried]
+        rule, steps = tried[int(np.argmax(prices))], STEPS
         last = everything.improved(*rule, limits, LAST_STEPS)
-        found.append(everything.within(*last, limits, SETTLING))
+        found += [last, everything.within(*last, limits, SETTLING)]
     return found
 
 

@@ -24,6 +24,21 @@ UNIT = 10.0
 PRECISE = 1e-6
 """Of the worth, in that unit."""
 
+WIDTH = 0.01
+"""Of the smooth decision, in units of the span of the scores."""
+
+SPAN = 2.0
+"""The span, in times of what lies between a tenth and nine tenths of them; at most 1, ..."""
+
+LEAST_SPAN = 1e-3
+"""... and at least."""
+
+FARTHEST = 2.0
+"""What a group may move the score by, in units of the span, where a row is of it for certain."""
+
+PRICE = 10.0
+"""Worth that a gap beyond its limit costs where two rules are compared."""
+
 
 class Smooth:
     """The program over one table of rows.
@@ -33,16 +48,18 @@ class Smooth:
     table : Table
         The rows.
     width : float
-        Of the smooth decision, in units of the score.
+        Of the smooth decision, in units of the span of the scores.
     """
 
-    def __init__(self, table: Table, width: float) -> None:
+    def __init__(self, table: Table, width: float = WIDTH) -> None:
         self.table = table
-        self.width = width
+        low, high = np.quantile(table.scores, [0.1, 0.9])
+        self.span = float(np.clip(SPAN * (high - low), LEAST_SPAN, 1.0))
+        self.width = width * self.span
         sizes = [len(band.groups) for band in table.bands]
         self.block = np.repeat(np.arange(len(sizes)), sizes)
-        self.unit = table.priors()
         # Multipliers of free numbers near 1: those of each rate sum to 0.
+        self.unit = table.priors() * self.span
         self.centred = block_diag(*[np.eye(n) - 1.0 / n for n in sizes]) * self.unit
         # What an accepted row of each cell and label adds to each rate.
         nobody = np.zeros((len(self.unit), 1))
@@ -56,7 +73,7 @@ class Smooth:
         limits: NDArray[np.float64],
         steps: int,
     ) -> tuple[NDArray[np.float64], float]:
-        """Return a better rule near one.
+        """Return a rule that is better by smooth counts, or the same one where none was found.
 
         Parameters
         ----------
@@ -73,7 +90,7 @@ class Smooth:
         half = limits[self.block] / 2
         chosen = np.equal.outer(self.block, np.arange(len(limits))).astype(np.float64)
         at = _Remembered(self)
-        start = np.append(multipliers / self.unit, threshold)
+        start = self._free(multipliers, threshold)
         rates = at(start)[0][:n]
 
         def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -93,12 +110,27 @@ class Smooth:
             np.concatenate([start, self._middle(rates)]),
             jac=True,
             method="SLSQP",
+            bounds=[(-FARTHEST, FARTHEST)] * n + [(None, None)] * (1 + len(limits)),
             constraints={"type": "ineq", "fun": room, "jac": room_slopes},
             options={"maxiter": steps, "ftol": PRECISE},
-        ).x
-        if not np.isfinite(found).all():
+        ).x[: n + 1]
+        if not np.isfinite(found).all() or self._priced(found, limits) < self._priced(
+            start, limits
+        ):
             return multipliers, threshold
-        return self.centred @ found[:n], float(found[n])
+        return self._rule(found)
+
+    def priced(
+        self, multipliers: NDArray[np.float64], threshold: float, limits: NDArray[np.float64]
+    ) -> float:
+        """Return the smooth worth of a rule less the price of what exceeds the limits.
+
+        Parameters
+        ----------
+        multipliers, threshold, limits
+            As of `improved`.
+        """
+        return self._priced(self._free(multipliers, threshold), limits)
 
     def within(
         self,
@@ -107,7 +139,7 @@ class Smooth:
         limits: NDArray[np.float64],
         steps: int,
     ) -> tuple[NDArray[np.float64], float]:
-        """Return the rule nearest to one whose real decisions are within the limits, or nearly.
+        """Return a rule near one whose real decisions are within the limits, or the nearest to it.
 
         Each step is the smallest that makes up for what is too much, by the smooth slopes: ever
         fewer rows change sides, and what was counted smoothly and what is counted come together.
@@ -119,17 +151,36 @@ class Smooth:
         """
         n = len(self.unit)
         half = limits[self.block] / 2
-        at = np.append(multipliers / self.unit, threshold)
+        at = self._free(multipliers, threshold)
+        best, least = (multipliers, threshold), np.inf
         for _ in range(steps):
-            rule = (self.centred @ at[:n], float(at[n]))
+            rule = self._rule(at)
             rates = self._counted(*rule)
+            beyond = self._beyond(rates, limits)
+            if beyond < least:
+                best, least = rule, beyond
+            if beyond <= 0.0:
+                break
             middle = self._middle(rates)[self.block]
             lacking = np.clip(rates, middle - half, middle + half) - rates
-            if not lacking.any():
-                return rule
             slopes = self.values(at)[1][:n]
             at = at + np.linalg.lstsq(slopes, lacking, rcond=1e-6)[0]
-        return self.centred @ at[:n], float(at[n])
+        return best
+
+    def _free(self, multipliers: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+        return np.append(multipliers / self.unit, threshold / self.span)
+
+    def _rule(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        return self.centred @ at[:-1], float(at[-1] * self.span)
+
+    def _beyond(self, rates: NDArray[np.float64], limits: NDArray[np.float64]) -> float:
+        parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
+        gaps = np.array([part.max() - part.min() for part in parts])
+        return float(np.maximum(gaps - limits, 0.0).max())
+
+    def _priced(self, at: NDArray[np.float64], limits: NDArray[np.float64]) -> float:
+        values, _ = self.values(at)
+        return float(values[-1]) - PRICE * self._beyond(values[:-1], limits)
 
     def _counted(self, multipliers: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
         table = self.table
@@ -149,7 +200,7 @@ class Smooth:
         Parameters
         ----------
         at : ndarray of float64, shape (n_multipliers + 1,)
-            Free numbers and the threshold.
+            Free numbers and the threshold, both in units of the span.
 
         Returns
         -------
@@ -158,8 +209,9 @@ class Smooth:
         slopes : ndarray of float64, shape (n_multipliers + 1, n_multipliers + 1)
             Of each value by each number.
         """
-        table, n = self.table, len(self.unit)
-        above = (table.adjusted(self.centred @ at[:n]) - at[n]) / self.width
+        table = self.table
+        multipliers, threshold = self._rule(at)
+        above = (table.adjusted(multipliers) - threshold) / self.width
         accepted = (above > 0).astype(np.float64)
         near = np.flatnonzero(np.abs(above) < FAR)
         accepted[near] = expit(above[near])
@@ -169,7 +221,7 @@ class Smooth:
         adds = [self.of_slot[:, table.slot[near]] * table.weight[near], table.gains[None, near]]
         falls = np.concatenate(adds) * density
         slopes = np.column_stack(
-            [falls @ table.shares[:, near].T @ self.centred, falls.sum(axis=1)]
+            [falls @ table.shares[:, near].T @ self.centred, falls.sum(axis=1) * self.span]
         )
         return values, -slopes
 

@@ -254,11 +254,13 @@ class Table:
         adjusted = self.adjusted(multipliers)
         people = adjusted[self.weight > 0]
         apart = np.abs(people - threshold)
+        some = people
         if len(apart) > 2 * n:
-            people = people[apart <= np.partition(apart, 2 * n)[2 * n]]
-        people.sort()
-        gap = np.flatnonzero(np.diff(people) > APART)
-        between = (people[gap] + people[gap + 1]) / 2
+            some = people[apart <= np.partition(apart, 2 * n)[2 * n]]
+        between = _between(some)
+        if len(between) < n and len(some) < len(people):
+            # Many are alike: the nearest others are farther away.
+            between = _between(people)
         at = int(np.searchsorted(between, threshold))
         cuts = between[max(0, at - n // 2) : at + n // 2]
         return (cuts, *self.cuts(adjusted, cuts))
@@ -344,6 +346,14 @@ def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> N
     each = np.broadcast_to(values, at.shape)
     found = np.bincount(at.ravel(), weights=each.ravel(), minlength=size)
     return found.astype(np.float64, copy=False)
+
+
+def _between(people: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the middle between any two neighbours that are apart, rising."""
+    rising = np.sort(people)
+    gap = np.flatnonzero(np.diff(rising) > APART)
+    found: NDArray[np.float64] = (rising[gap] + rising[gap + 1]) / 2
+    return found
 
 
 def _from_top(counts: NDArray[Any]) -> NDArray[np.float64]:

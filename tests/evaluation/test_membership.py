@@ -106,7 +106,7 @@ def test_it_is_learned_once_and_found_again(objective):
             problem_of(objective, READER), objective.artifacts, run, lambda: 100.0
         )
         assert found.membership.shape == (objective.dataset.n_rows, 3, 2)
-    assert [trial.budget.seconds for trial in ran] == [25.0]
+    assert [trial.budget.seconds for trial in ran] == [15.0]
     assert kept_membership(objective.artifacts, [False, True]) is not None
     assert kept_membership(objective.artifacts, [False]) is None
 

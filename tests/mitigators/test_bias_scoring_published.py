@@ -140,9 +140,9 @@ def test_the_smooth_program_of_the_library_ends_at_the_known_accuracy(criterion)
     for width in (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002):
         smooth = Smooth(table, width)
         rule = smooth.improved(*rule, limits, 200)
-    values, _ = smooth.values(np.append(rule[0] / smooth.unit, rule[1]))
+    values, _ = smooth.values(np.append(rule[0] / smooth.unit, rule[1] / smooth.span))
     rates = values[:-1].reshape(-1, 2)
-    assert np.ptp(rates, axis=1).max() <= 0.05 + 1e-6
+    assert np.ptp(rates, axis=1).max() <= 0.05 + 1e-5
     refused = rows.weight[rows.y == 0].sum() / rows.weight.sum()
     assert 2 * values[-1] + refused == pytest.approx(EIGHT_ATOMS[criterion]["accuracy"], abs=1e-3)
 
