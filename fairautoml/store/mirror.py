@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fairautoml.exceptions import RunFolderError
 from fairautoml.spaces import Integer, ParamSpace, Range, Real, SearchSpace
 from fairautoml.store.database import Database
-from fairautoml.store.study import Record
+from fairautoml.store.record import Record
 from fairautoml.trials import Candidate, ParamValue, Status
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Mirror:
         self._earlier: list[Record] = []
         self._waiting: list[Record] = []
         self._study: int | None = None
+        self._cut_off = False
         self._last = time.monotonic()
 
     def go_on(self, records: Sequence[Record]) -> None:
@@ -106,17 +107,20 @@ class Mirror:
 
     def copy(self) -> None:
         """Copy what waits, the oldest first."""
+        # What an interrupt cuts off while the tables are described cannot be begun again here.
+        self._cut_off = self._study is None
         with self._forgiven():
             study = self._opened()
             while self._waiting:
                 with self._database.transaction() as connection:
                     self._insert(connection, study, self._waiting[:BATCH])
                 del self._waiting[:BATCH]
+        self._cut_off = False
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Copy the rest."""
-        if self._waiting or self._earlier:
+        """Copy the rest; a run that goes on copies what an interrupt left."""
+        if not self._cut_off and (self._waiting or self._earlier):
             self.copy()
 
     @contextmanager
@@ -144,8 +148,8 @@ class Mirror:
                 storage.remove_session()
                 storage.engine.dispose()
             with self._database.transaction() as connection:
-                copied = _count(connection, self._study)
-            self._waiting[:0] = self._earlier[copied:]
+                copied = _copied(connection, self._study)
+            self._waiting[:0] = [r for r in self._earlier if r.result.trial.number not in copied]
             self._earlier.clear()
         return self._study
 
@@ -193,6 +197,17 @@ class Mirror:
         said |= {n: value for n, value in values.items() if not _fits(self._ranges.get(n), value)}
         for name, value in said.items():
             yield {"key": name, "value_json": json.dumps(value)}
+
+
+def _copied(connection: Connection, study: int) -> set[int]:
+    """Return the numbers of the trials that are in the copy; one that ran again is there twice."""
+    rows, said = models.TrialModel.__table__, models.TrialUserAttributeModel.__table__
+    query = (
+        select(said.c.value_json)
+        .join(rows, rows.c.trial_id == said.c.trial_id)
+        .where(rows.c.study_id == study, said.c.key == "trial")
+    )
+    return {int(json.loads(text)) for text in connection.execute(query).scalars()}
 
 
 def _count(connection: Connection, study: int) -> int:

@@ -39,6 +39,7 @@ OWN_FILES = frozenset(
         "certificate.txt",
         "config.json",
         "groups.json",
+        "holdout.json",
         "leaderboard.csv",
         "leaderboard.json",
         "model.joblib",
@@ -274,6 +275,8 @@ def read_json(folder: Path, name: str) -> Any:
     path = folder / name
     if not path.is_file():
         msg = f"{str(folder)!r} is no finished run: it has no {name}; give the folder of a fit"
+        if (folder / STUDY).is_file():
+            msg += f", or end this one: fairautoml resume {folder}"
         raise RunFolderError(msg)
     try:
         return json.loads(path.read_text(encoding="utf-8"))

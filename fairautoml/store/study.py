@@ -11,59 +11,23 @@ import math
 import pickle
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, inspect, select, update
+from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
 from fairautoml.exceptions import RunFolderError, StorageFullError
 from fairautoml.store import fingerprint as prints
 from fairautoml.store.database import Database, corrupt
+from fairautoml.store.record import Record
 from fairautoml.store.tables import RUNNING, SCHEMA, digest, metadata, runs, trials
-from fairautoml.trials import Candidate, Entry, Status, Told, Trial, TrialResult
+from fairautoml.trials import Candidate, Status, Trial
 
 logger = logging.getLogger(__name__)
 
 ORPHANED = "the controller died while this trial ran"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """A trial that has ended, with everything that came of it.
-
-    Parameters
-    ----------
-    result : TrialResult
-        How it ended.
-    told : Told
-        What strategy and allocator learned of it.
-    entries : tuple of Entry
-        Its rows on the leaderboard.
-    seconds : float
-        On the clock of the run, since the budget began.
-    proposed : mapping of str to Candidate
-        What the strategy has newly proposed since the record before, each by the digest of its
-        history until then; empty for a strategy that is asked again, and in records of versions
-        that did not keep it.
-    window : int or None
-        Trials that might be asked for and not told at that time, from the result before to this
-        one; None in records of versions that did not keep it.
-    """
-
-    result: TrialResult
-    told: Told
-    entries: tuple[Entry, ...]
-    seconds: float
-    proposed: Mapping[str, Candidate] = field(default_factory=dict)
-    window: int | None = None
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether only the end of the run stopped the trial; with more time it may succeed."""
-        status, limit = self.result.status, self.result.trial.budget.seconds
-        return status is Status.STOPPED or (status is Status.TIMEOUT and limit is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,10 +243,11 @@ class Study:
             # Not the trial's fault: it is asked again when the run goes on.
             raise StorageFullError(record.result.error)
         _, asked = self._asked.pop(trial.number, (trial, record.seconds))
-        numbers = {*self._numbers, trial.number}
         with self._database.transaction() as connection:
-            for other, since in self._asked.values():
-                self._write(connection, self._row(other, since, RUNNING))
+            for number, (other, since) in self._asked.items():
+                # What was cut off and is asked again keeps its result until there is another.
+                if number not in self._numbers:
+                    self._write(connection, self._row(other, since, RUNNING))
             self._write(
                 connection,
                 {
@@ -294,8 +259,8 @@ class Study:
                     "content": _packed(record),
                 },
             )
-            self._spend(connection, record.seconds, len(numbers))
-        self._numbers = numbers
+            self._spend(connection, record.seconds)
+        self._numbers.add(trial.number)
         self._asked.clear()
         self._turn += 1
 
@@ -310,7 +275,7 @@ class Study:
         try:
             if seconds is not None:
                 with self._database.transaction() as connection:
-                    self._spend(connection, seconds, len(self._numbers))
+                    self._spend(connection, seconds)
         finally:
             self._database.close()
 
@@ -328,7 +293,10 @@ class Study:
         connection.execute(delete(trials).where(key))
         connection.execute(insert(trials).values({**row, "digest": digest(trials, row)}))
 
-    def _spend(self, connection: Connection, seconds: float, results: int) -> None:
+    def _spend(self, connection: Connection, seconds: float) -> None:
+        # Counted where they are: an interrupt may come between a commit and what follows it.
+        ended = (trials.c.run == self._about["run"]) & trials.c.content.is_not(None)
+        results = connection.execute(select(func.count()).where(ended)).scalar_one()
         about = {**self._about, "seconds": seconds, "results": results}
         mine = runs.c.run == about["run"]
         connection.execute(

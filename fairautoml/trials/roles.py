@@ -86,11 +86,13 @@ class Executor(Protocol):
     """Runs trials somewhere; the shape of ``concurrent.futures`` plus a clock and deadlines.
 
     ``n_workers`` trials run at the same time; ``queued`` more may be handed over in advance, so
-    that no worker waits for the controller.
+    that no worker waits for the controller. Every trial ends ``spare`` seconds before the deadline
+    of the run, or what comes of it could not be settled in time; the controller sets it.
     """
 
     n_workers: int
     queued: int
+    spare: float
 
     def now(self) -> float:
         """Return the seconds on the clock of the run; it never goes back."""

@@ -8,7 +8,8 @@ import numpy as np
 import optuna
 
 from fairautoml.store.database import Database, sqlite_url
-from fairautoml.store.study import Record, Study
+from fairautoml.store.record import Record
+from fairautoml.store.study import Study
 from fairautoml.trials import Budget, Candidate, Status, Told, Trial, TrialResult
 
 RUN = "0123456789abcdef0123456789abcdef"

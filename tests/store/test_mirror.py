@@ -9,7 +9,7 @@ from study_cases import begun, record
 from fairautoml.spaces import Choice, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.store.database import Database, sqlite_url
 from fairautoml.store.mirror import Mirror, Shown
-from fairautoml.store.study import Record
+from fairautoml.store.record import Record
 from fairautoml.trials import Budget, Candidate, Status, Told, Trial, TrialResult
 
 SPACE = SearchSpace(
@@ -148,6 +148,28 @@ def test_trouble_with_the_copy_is_logged_and_the_run_goes_on(url, tmp_path, capl
     database.close()
 
 
+def test_a_copy_that_an_interrupt_cut_off_is_left_to_the_next_process(url, monkeypatch):
+    database = Database(url)
+    mirror = Mirror(database, SHOWN)
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    def half_described(self):
+        raise AttributeError("strategy")
+
+    mirror.add(tried(0))
+    monkeypatch.setattr(Mirror, "_opened", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.copy()
+    monkeypatch.setattr(Mirror, "_opened", half_described)
+    mirror.close()
+    monkeypatch.undo()
+    database.close()
+    mirrored(url, [tried(1)], earlier=[tried(0)])
+    assert [trial.user_attrs["trial"] for trial in shown_trials(url)] == [0, 1]
+
+
 def test_both_tables_of_trials_live_in_one_file(url, tmp_path):
     study = begun(url)
     study.keep(record(0))
@@ -158,3 +180,11 @@ def test_both_tables_of_trials_live_in_one_file(url, tmp_path):
         theirs = database.execute("SELECT number FROM trials").fetchall()
     assert [json.loads(told)["value"] for (told,) in ours] == [0.7]
     assert theirs == [(0,)]
+
+
+def test_a_trial_that_ran_again_hides_no_other_from_the_copy(url):
+    mirrored(url, [tried(0), tried(1)])
+    mirrored(url, [tried(0)], earlier=[tried(0), tried(1)])
+    mirrored(url, [], earlier=[tried(1), tried(0), tried(2)])
+    numbers = [trial.user_attrs["trial"] for trial in shown_trials(url)]
+    assert sorted(numbers) == [0, 0, 1, 2]

@@ -2,7 +2,7 @@ import json
 import random
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from fairautoml.store import study as study_module
 from fairautoml.store.database import Database, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash
 from fairautoml.store.study import Study, read_past
-from fairautoml.trials import Status
+from fairautoml.trials import Origin, Status
 
 
 @pytest.fixture
@@ -125,6 +125,39 @@ def test_running_trials_of_a_dead_controller_are_lost_and_may_come_again(path):
     again.close()
     assert rows(path) == [(0, "success"), (1, "success")]
     assert [r.result.trial.number for r in past_of(path).records()] == [0, 1]
+
+
+def test_what_was_cut_off_keeps_its_result_while_it_runs_again(path):
+    study = begun(sqlite_url(path))
+    for number in (0, 1):
+        study.keep(record(number, status=Status.STOPPED))
+    study.close()
+    again = Study.resume(Database(sqlite_url(path)), past_of(path))
+    for number in (0, 1):
+        again.asked(trial(number), 3.0)
+    again.keep(record(0, seconds=4.0))
+    again.close()
+    assert rows(path) == [(0, "success"), (1, "stopped")]
+    assert past_of(path).numbers == {0, 1}
+
+
+def test_an_interrupt_between_a_commit_and_what_follows_it_damages_nothing(path, monkeypatch):
+    study = begun(sqlite_url(path))
+    whole = Database.transaction
+
+    @contextmanager
+    def interrupted(database):
+        with whole(database) as connection:
+            yield connection
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Database, "transaction", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.keep(record(0))
+    monkeypatch.undo()
+    study.close(2.0)
+    past = past_of(path)
+    assert (past.numbers, past.seconds) == ({0}, 2.0)
 
 
 def test_a_trial_that_only_the_end_of_the_run_stopped_counts_as_cut_off():
@@ -238,3 +271,24 @@ def test_a_part_that_an_older_version_did_not_look_at_is_not_compared():
 def test_a_hash_of_content_knows_type_and_order():
     assert content_hash([1, 2]) == content_hash([1, 2])
     assert len({content_hash(value) for value in ([1, 2], [2, 1], (1, 2), [1.0, 2.0])}) == 4
+
+
+def limited(seconds, *, status=Status.TIMEOUT, origin=Origin.SEARCH):
+    found = record(0, status=status, seconds=5.0)
+    budget = replace(found.result.trial.budget, seconds=seconds)
+    tried = replace(found.result.trial, budget=budget, origin=origin)
+    return replace(found, result=replace(found.result, trial=tried))
+
+
+@pytest.mark.parametrize(
+    ("limit", "budget", "again"),
+    [(4.0, 10.0, False), (4.0, 35.0, True), (4.0, None, True), (None, 5.0, True)],
+)
+def test_a_trial_that_had_little_time_for_itself_has_more_in_a_longer_run(limit, budget, again):
+    assert limited(limit).has_more_time(budget) is again
+
+
+def test_what_an_allocator_limited_or_what_did_not_want_for_time_is_not_run_again():
+    assert not limited(4.0, origin=Origin.MITIGATION).has_more_time(None)
+    assert not limited(4.0, status=Status.FAILED).has_more_time(None)
+    assert limited(None, status=Status.STOPPED).has_more_time(6.0)
