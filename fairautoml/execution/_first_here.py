@@ -34,6 +34,15 @@ class FirstHere:
         self._waiting: deque[tuple[Future[TrialResult], SerialExecutor, Trial]] = deque()
         self._objective: Run | None = None
 
+    @property
+    def spare(self) -> float:
+        """Seconds before the deadline by which the trials of the other executor end."""
+        return self._executor.spare
+
+    @spare.setter
+    def spare(self, seconds: float) -> None:
+        self._executor.spare = seconds
+
     def now(self) -> float:
         """Return the time on the clock of the other executor."""
         return self._executor.now()

@@ -73,6 +73,15 @@ class Replay:
         self._live = not past
         self.n_workers = self._workers_then()
 
+    @property
+    def spare(self) -> float:
+        """Seconds before the deadline by which the trials of the real executor end."""
+        return self._executor.spare
+
+    @spare.setter
+    def spare(self, seconds: float) -> None:
+        self._executor.spare = seconds
+
     def now(self) -> float:
         """Return the recorded time while the record is told, then the executor's."""
         return self._executor.now() if self._live else self._start + self._clock

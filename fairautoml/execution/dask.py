@@ -80,6 +80,7 @@ class DaskExecutor:
     """
 
     queued = 1
+    spare = 0.0
 
     def __init__(self, limits: Limits) -> None:
         self._client = connect(limits.scheduler)
@@ -129,7 +130,7 @@ class DaskExecutor:
     def _supervise(self, freight: "Freight", trial: Trial) -> TrialResult:
         reason = ""
         for attempt in range(ATTEMPTS):
-            budget = seconds_until(trial.budget, self._deadline)
+            budget = seconds_until(trial.budget, self._deadline, self.spare)
             if self._closing.is_set() or (budget.seconds is not None and budget.seconds <= 0):
                 return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
             answer, reason = self._attempt(freight, replace(trial, budget=budget))

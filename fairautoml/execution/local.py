@@ -39,6 +39,7 @@ class LocalExecutor:
     """
 
     queued = 1
+    spare = 0.0
 
     def __init__(self, limits: Limits) -> None:
         self.n_workers = limits.workers(1)
@@ -85,7 +86,7 @@ class LocalExecutor:
 
     def _run(self, packed: bytes, trial: Trial) -> TrialResult:
         start = time.monotonic()
-        budget = allowed = seconds_until(trial.budget, self._deadline)
+        budget = allowed = seconds_until(trial.budget, self._deadline, self.spare)
         if self._closing.is_set() or _is_spent(budget):
             return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
         result = self._attempt(packed, replace(trial, budget=budget), self._idle_worker(packed))

@@ -23,6 +23,7 @@ class SerialExecutor:
 
     n_workers = 1
     queued = 0
+    spare = 0.0
 
     def __init__(self, limits: Limits) -> None:
         self._deadline = limits.deadline
@@ -32,7 +33,7 @@ class SerialExecutor:
     ) -> "Future[TrialResult]":
         """Run the trial and return the finished future."""
         future: Future[TrialResult] = Future()
-        allowed = replace(trial, budget=seconds_until(trial.budget, self._deadline))
+        allowed = replace(trial, budget=seconds_until(trial.budget, self._deadline, self.spare))
         result = objective(allowed)
         future.set_result(as_asked(result, trial, allowed.budget))
         return future
@@ -51,7 +52,7 @@ class SerialExecutor:
         """Nothing runs."""
 
 
-def seconds_until(budget: Budget, deadline: float | None) -> Budget:
+def seconds_until(budget: Budget, deadline: float | None, spare: float) -> Budget:
     """Return the budget, with no more seconds than are left before the deadline.
 
     Parameters
@@ -60,10 +61,12 @@ def seconds_until(budget: Budget, deadline: float | None) -> Budget:
         What the trial may spend.
     deadline : float or None
         ``time.monotonic()`` of the end of the run.
+    spare : float
+        Seconds before it by which the trial must have ended.
     """
     if deadline is None:
         return budget
-    left = max(0.0, deadline - time.monotonic())
+    left = max(0.0, deadline - spare - time.monotonic())
     return replace(budget, seconds=left if budget.seconds is None else min(left, budget.seconds))
 
 

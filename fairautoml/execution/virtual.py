@@ -26,6 +26,7 @@ class VirtualExecutor:
     """
 
     queued = 0
+    spare = 0.0
 
     def __init__(self, limits: Limits, start: float = 0.0) -> None:
         self.n_workers = limits.workers(1)
@@ -74,7 +75,7 @@ class VirtualExecutor:
         """Return the seconds that the trial may take when it begins at ``start``."""
         limits = [] if trial.budget.seconds is None else [trial.budget.seconds]
         if self._deadline is not None:
-            limits.append(max(0.0, self._deadline - start))
+            limits.append(max(0.0, self._deadline - self.spare - start))
         return min(limits, default=None)
 
 

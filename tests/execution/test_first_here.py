@@ -47,6 +47,13 @@ def test_the_first_trial_ends_though_no_worker_ever_comes():
     assert (executor.n_workers, executor.queued) == (2, 1)
 
 
+def test_what_is_spared_for_the_end_is_spared_by_the_other_executor():
+    other = NeverReady()
+    executor = FirstHere(other, here({}))
+    executor.spare = 2.5
+    assert (other.spare, executor.spare) == (2.5, 2.5)
+
+
 def test_a_small_trial_ends_here_too_and_keeps_its_time():
     late = SerialExecutor(Limits(deadline=0.0))
     executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits()), 1: late}))

@@ -156,8 +156,10 @@ def test_a_trial_over_its_time_is_killed_though_it_ignores_sigterm(local):
     assert local.submit(act, trial_of("nothing")).result(timeout=30).status is Status.SUCCESS
 
 
-def test_the_deadline_of_the_run_limits_a_trial_without_one():
-    executor = LocalExecutor(Limits(n_workers=1, deadline=time.monotonic() + 0.6))
+@pytest.mark.parametrize(("left", "spare"), [(0.6, 0.0), (100.6, 100.0)])
+def test_the_deadline_of_the_run_limits_a_trial_without_one(left, spare):
+    executor = LocalExecutor(Limits(n_workers=1, deadline=time.monotonic() + left))
+    executor.spare = spare
     futures = [executor.submit(act, trial_of("hang", number=n)) for n in range(2)]
     results = [future.result(timeout=30) for future in futures]
     executor.shutdown()

@@ -36,9 +36,12 @@ def test_the_trial_gets_no_more_seconds_than_are_left_and_its_result_keeps_its_o
     assert result.trial == TRIAL
 
 
-@pytest.mark.parametrize(("left", "kept"), [(60.0, None), (900.0, 100.0)])
-def test_what_the_end_of_the_run_stopped_is_recorded_without_a_limit_of_its_own(left, kept):
+@pytest.mark.parametrize(
+    ("left", "spare", "kept"), [(60.0, 0.0, None), (900.0, 0.0, 100.0), (900.0, 850.0, None)]
+)
+def test_what_the_end_of_the_run_stopped_is_recorded_without_a_limit_of_its_own(left, spare, kept):
     executor = SerialExecutor(Limits(deadline=time.monotonic() + left))
+    executor.spare = spare
     trial = replace(TRIAL, budget=Budget(folds=2, seconds=100.0))
 
     def objective(trial):
@@ -49,11 +52,12 @@ def test_what_the_end_of_the_run_stopped_is_recorded_without_a_limit_of_its_own(
 
 
 def test_without_a_deadline_the_budget_is_untouched():
-    assert seconds_until(Budget(folds=2), None) == Budget(folds=2)
+    assert seconds_until(Budget(folds=2), None, 9.0) == Budget(folds=2)
 
 
 def test_the_smaller_of_limit_and_time_left_counts_and_neither_is_negative():
     later = time.monotonic() + 100
-    assert seconds_until(Budget(folds=2, seconds=5.0), later).seconds == 5.0
-    assert 5 < seconds_until(Budget(folds=2, seconds=500.0), later).seconds <= 100
-    assert seconds_until(Budget(folds=2), time.monotonic() - 1).seconds == 0.0
+    assert seconds_until(Budget(folds=2, seconds=5.0), later, 0.0).seconds == 5.0
+    assert 5 < seconds_until(Budget(folds=2, seconds=500.0), later, 0.0).seconds <= 100
+    assert 5 < seconds_until(Budget(folds=2), later, 30.0).seconds <= 70
+    assert seconds_until(Budget(folds=2), time.monotonic() - 1, 0.0).seconds == 0.0

@@ -46,10 +46,11 @@ def test_a_trial_without_a_free_worker_waits_for_one():
 
 
 @pytest.mark.parametrize(
-    ("limit", "deadline", "end"), [(4.0, None, 4.0), (None, 6.0, 6.0), (4.0, 6.0, 4.0)]
+    ("limit", "deadline", "end"), [(4.0, None, 4.0), (None, 7.0, 6.0), (4.0, 7.0, 4.0)]
 )
 def test_a_trial_that_would_end_too_late_is_cut_off_and_its_result_is_lost(limit, deadline, end):
     executor = VirtualExecutor(Limits(deadline=deadline))
+    executor.spare = 1.0
     trial = lasting(9.0, limit=limit)
     future = executor.submit(objective, trial)
     executor.wait({future}, 0.5)
