@@ -7,7 +7,7 @@ import numpy as np
 from fairautoml.evaluation.expansion import expand
 from fairautoml.evaluation.problem import Problem
 from fairautoml.leaderboard import best_of
-from fairautoml.store.study import Record
+from fairautoml.store.record import Record
 from fairautoml.trials import Artifacts, Entry, Status, Told, TrialResult
 
 

@@ -9,13 +9,17 @@ Every post-processor is fitted for every tolerance on the other folds and scored
 """
 
 import re
+import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.evaluation.contained import contained, told
 from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning
 from fairautoml.metrics import Tally, Undefined
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.tasks import TASKS
@@ -117,6 +121,8 @@ def expand(
 def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
     """Return the leaderboard entries of a score column.
 
+    A post-processor that raises has none, and a warning says so: others go on.
+
     Parameters
     ----------
     column : Column
@@ -139,11 +145,21 @@ def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
         # Equal scores have no order that the likely groups of a row could move it in.
         if alike and mitigator.needs_membership:
             continue
-        for scored in _cross_fitted(mitigator, rows, column, problem):
-            entry = _entry(scored, column, rows, problem)
-            if entry is not None:
-                entries.append(entry)
+        found = contained(partial(_entries, mitigator, rows, column, problem))
+        if isinstance(found, list):
+            entries += found
+        else:
+            msg = f"rules of {mitigator.name!r} are missing where it failed: {told(found)}"
+            warnings.warn(msg, DegradedWarning, stacklevel=2)
     return tuple(entries)
+
+
+def _entries(
+    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem
+) -> list[Entry]:
+    scored = _cross_fitted(mitigator, rows, column, problem)
+    found = (_entry(one, column, rows, problem) for one in scored)
+    return [entry for entry in found if entry is not None]
 
 
 def _cross_fitted(

@@ -40,8 +40,8 @@ MOST_ROWS = 20_000
 FEWEST_ROWS = 2_000
 """Rows of a fold, below which no effort goes."""
 
-SECONDS = 6e-6
-"""What one row costs one of the boosters, about, for few columns: training and scores."""
+SECONDS, SCORED = 5e-6, 2e-6
+"""What a row costs one of the boosters, about, for few columns: to train on, and to score."""
 
 MOST_CELLS = 30
 """Cells of groups beyond which there would be too many models."""
@@ -123,10 +123,7 @@ def learn(
     data = rows.dataset
     n_cells = 1 if data.groups is None else data.groups.n_cells
     n_folds = rows.n_folds
-    outside = data.n_rows * (n_folds - 1) / n_folds
-    booster = BOOSTER if effort > 0.5 else SHORT_BOOSTER
-    wanted = max(FEWEST_ROWS, min(1.0, 2.0 * effort) * min(outside, MOST_ROWS))
-    fraction = min(1.0, wanted / outside)
+    booster, fraction = _training(data.n_rows * (n_folds - 1) / n_folds, effort)
     found = np.zeros((data.n_rows, n_cells, 2), dtype=np.float32)
     models = []
     for fold in range(n_folds):
@@ -138,6 +135,12 @@ def learn(
         found[held_out.rows] = model.membership(held_out.X)
         models.append(model)
     return found, Membership(tuple(models))
+
+
+def _training(outside: float, effort: float) -> tuple[Candidate, float]:
+    """Return which booster learns, and on which share of the rows outside a fold."""
+    wanted = max(FEWEST_ROWS, min(1.0, 2.0 * effort) * min(outside, MOST_ROWS))
+    return (BOOSTER if effort > 0.5 else SHORT_BOOSTER), min(1.0, wanted / outside)
 
 
 def _fit_fold(rows: Encoded, n_cells: int, fit: BaseFit) -> FoldMembership:
@@ -200,9 +203,14 @@ def _learned(
     problem: Problem, run: Callable[[Trial], TrialResult], seconds_left: Callable[[], float | None]
 ) -> str:
     """Return why it could not be learned, nothing when it was; once more where it took long."""
-    result = run(_trial(problem, seconds_left(), 1.0))
+    trial = _trial(problem, seconds_left(), 1.0)
+    result = run(trial)
     if result.status is Status.TIMEOUT:
-        result = run(_trial(problem, seconds_left(), LESS_EFFORT))
+        again = _trial(problem, seconds_left(), LESS_EFFORT)
+        outside = problem.dataset.n_rows * (1 - 1 / problem.n_folds)
+        first, second = (_training(outside, t.budget.sample_fraction) for t in (trial, again))
+        if first != second:
+            result = run(again)
     return "" if result.status is Status.SUCCESS else f"{result.status}: {result.error}"
 
 
@@ -213,8 +221,8 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
     else:
         data = problem.dataset
         n_classes = 2 if data.groups is None else 2 * data.groups.n_cells
-        rows = min(MOST_ROWS, data.n_rows) * n_classes * problem.n_folds
-        most = EXPECTED_SHARE * seconds_left / (rows * SECONDS * data.row_cost)
+        rows = SECONDS * min(MOST_ROWS, data.n_rows) * problem.n_folds + SCORED * data.n_rows
+        most = EXPECTED_SHARE * seconds_left / (rows * n_classes * data.row_cost)
         # Of powers of a half, so that a moment more or less gives the same.
         effort = 0.5 ** max(0, math.ceil(-math.log2(max(most, SMALLEST))))
         budget = Budget(

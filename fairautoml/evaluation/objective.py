@@ -1,7 +1,4 @@
-"""Run one trial: K folds, out-of-fold scores, one honest result.
-
-Holds the one broad ``except`` of the library: a failing candidate is a result.
-"""
+"""Run one trial: K folds, out-of-fold scores, one honest result."""
 
 import math
 import resource
@@ -9,7 +6,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import joblib
@@ -17,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.contained import contained, told
 from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
 from fairautoml.evaluation.fold_rows import FoldRows, Part
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
@@ -26,9 +24,6 @@ from fairautoml.exceptions import StorageFullError
 from fairautoml.mitigators import Target
 from fairautoml.tasks import TASKS
 from fairautoml.trials import Artifacts, Candidate, Status, Trial, TrialResult, seed_of
-
-LONGEST_ERROR = 2000
-"""Characters kept of a learner's error message."""
 
 LATER_FOLDS = 0.8
 """What the other folds of a trial cost at the least, in times of the shortest one so far: folds
@@ -111,23 +106,16 @@ class Objective:
             Candidate and budget.
         """
         start = time.monotonic()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                if trial.candidate == MEMBERSHIP:
-                    result = self._learn_membership(trial, start)
-                else:
-                    result = self._cross_validate(trial, start)
-        except OutOfTimeError as exc:
-            result = TrialResult(trial=trial, status=Status.TIMEOUT, error=str(exc))
-        except StorageFullError as exc:
-            result = TrialResult(trial=trial, status=Status.NO_SPACE, error=str(exc))
-        except MemoryError as exc:
-            result = TrialResult(trial=trial, status=Status.MEMOUT, error=repr(exc))
-        except (Exception, SystemExit) as exc:
-            error = repr(exc)[:LONGEST_ERROR]
-            result = TrialResult(trial=trial, status=Status.FAILED, error=error)
+        found = contained(partial(self._trained, trial, start))
+        result = found if isinstance(found, TrialResult) else _failed(trial, found)
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
+
+    def _trained(self, trial: Trial, start: float) -> TrialResult:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if trial.candidate == MEMBERSHIP:
+                return self._learn_membership(trial, start)
+            return self._cross_validate(trial, start)
 
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
         """Learn, instead of y, the groups and labels together."""
@@ -207,6 +195,16 @@ class Objective:
             return ""
         reason = too_far(known.losses()[rows], rival[rows], self.dataset.weight[rows])
         return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
+
+
+def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
+    """Return how a trial ended that raised."""
+    if isinstance(error, OutOfTimeError):
+        return TrialResult(trial=trial, status=Status.TIMEOUT, error=str(error))
+    if isinstance(error, StorageFullError):
+        return TrialResult(trial=trial, status=Status.NO_SPACE, error=str(error))
+    status = Status.MEMOUT if isinstance(error, MemoryError) else Status.FAILED
+    return TrialResult(trial=trial, status=status, error=told(error))
 
 
 def refit(

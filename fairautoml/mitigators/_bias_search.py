@@ -81,7 +81,7 @@ def _by_program(
         limits = tolerances[at] * scale
         starts = [rule, (pool.multipliers[at], float(pool.thresholds[at]))]
         tried = [some.improved(*one, limits, steps) for one in starts]
-        prices = [some.priced(one, weight, limits) for one, weight in tried]
+        prices = [some.priced(by, above, limits) for by, above in tried]
         rule, steps = tried[int(np.argmax(prices))], STEPS
         last = everything.improved(*rule, limits, LAST_STEPS)
         found += [last, everything.within(*last, limits, SETTLING)]

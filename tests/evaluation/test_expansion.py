@@ -7,7 +7,7 @@ from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.expansion import Column, expand, expand_column, measure
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
@@ -112,6 +112,27 @@ def test_the_rule_of_a_fold_is_fitted_on_the_other_folds_only(dataset):
         ).table
     assert np.allclose(entry.counts, counts)
     assert entry.rule == Remembers(float(scores.mean()))
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("it broke"), MemoryError(), SystemExit(3)])
+def test_a_post_processor_that_raises_has_no_entry_and_the_others_go_on(dataset, raised):
+    def fit_rules(rows, goal, tolerances):
+        raise raised
+
+    broken = replace(remembering([]), name="broken", fit_rules=fit_rules)
+    problem = problem_of(dataset, None, [broken, remembering([])])
+    with pytest.warns(DegradedWarning, match=r"rules of 'broken' are missing where it failed"):
+        (entry,) = expand(RESULT, scores_of(dataset), problem)
+    assert entry.mitigator == "remembering"
+
+
+def test_an_interrupt_goes_through_a_post_processor(dataset):
+    def fit_rules(rows, goal, tolerances):
+        raise KeyboardInterrupt
+
+    broken = replace(remembering([]), fit_rules=fit_rules)
+    with pytest.raises(KeyboardInterrupt):
+        expand(RESULT, scores_of(dataset), problem_of(dataset, None, [broken]))
 
 
 def mixed_column(deployed, by_fold):

@@ -189,6 +189,18 @@ def test_what_took_too_long_is_tried_once_more_with_less(objective):
     assert [trial.budget.sample_fraction for trial in ran] == [1.0, 0.25]
 
 
+def test_what_took_too_long_twice_is_left_out(objective):
+    with pytest.warns(DegradedWarning, match="reader left out"):
+        _, ran = trials_of(objective, 100.0, statuses=(Status.TIMEOUT,))
+    assert len(ran) == 2
+
+
+def test_what_would_be_the_same_training_is_not_tried_again(objective):
+    with pytest.warns(DegradedWarning, match="reader left out"):
+        _, ran = trials_of(objective, 0.1, statuses=(Status.TIMEOUT,))
+    assert len(ran) == 1
+
+
 def test_what_failed_is_not_tried_again(objective):
     with pytest.warns(DegradedWarning, match="reader left out"):
         _, ran = trials_of(objective, 100.0, statuses=(Status.FAILED,))

@@ -13,8 +13,9 @@ from sklearn.metrics import log_loss
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation import objective as module
+from fairautoml.evaluation.contained import LONGEST_ERROR
 from fairautoml.evaluation.fitting import Bag
-from fairautoml.evaluation.objective import LONGEST_ERROR, Objective, refit
+from fairautoml.evaluation.objective import Objective, refit
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS
