@@ -28,6 +28,7 @@ REASONS = {
     Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
     Reason.NOTHING_TRAINED: "no model was trained besides the baseline: no row was opened",
     Reason.DECIDES_ALIKE: "what is served decides alike for everybody: no row was opened",
+    Reason.INTERRUPTED: "the run was interrupted: no row was opened; resume it for a certificate",
 }
 
 

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     GROUPS_GUESSED = "groups_guessed"
     NOTHING_TRAINED = "nothing_trained"
     DECIDES_ALIKE = "decides_alike"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,8 +77,11 @@ def check_certificate(asked: Asked) -> CertificateWishes:
     if not isinstance(asked.ledger, str | PathLike | None):
         msg = f"ledger={asked.ledger!r} must be None or the path of a file that is only added to"
         raise ParameterError(msg)
-    if not (_is_number(asked.delta) and 0 < asked.delta < 1):
-        msg = f"delta={asked.delta!r} must be a probability between 0 and 1, such as 0.05"
+    if not (_is_number(asked.delta) and 0 < asked.delta < 0.5):
+        msg = (
+            f"delta={asked.delta!r} must be an error probability above 0 and below 0.5; a "
+            "confidence of 95 % is delta=0.05"
+        )
         raise ParameterError(msg)
     return CertificateWishes(
         certify=_certify(asked.certify),

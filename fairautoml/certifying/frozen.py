@@ -23,6 +23,7 @@ from fairautoml.certification.claims import label_of
 from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed, claimed
 from fairautoml.certifying.inner import CERTIFICATE_WORTH
+from fairautoml.certifying.ledgers import is_forgotten
 from fairautoml.certifying.naming import model_hash
 from fairautoml.certifying.setting_aside import Division
 from fairautoml.certifying.vault import Source, decisions_of
@@ -35,6 +36,12 @@ FAIRER, BOLDER = 2, 4
 """Entries of the list before and after the chosen one, at the most. Those after it
 are free: they are only reached when it has passed, and the first that fails ends the list; more of
 them would only loosen the bound that is printed, which holds for all at once."""
+
+FORGOTTEN = (
+    "No ledger could be kept: only the process that opened these rows remembers it, and another "
+    "may open them again at the full error probability. Name a ledger that lasts (--ledger)."
+)
+"""Of a certificate that nothing but the user keeps from being issued once more."""
 
 LIBRARIES = ("numpy", "scipy")
 """That the numbers of a certificate depend on."""
@@ -141,7 +148,7 @@ def freeze(
 ) -> Frozen:
     """Return the list: some fairer than what the assembly chose, that one, and some bolder.
 
-    What was chosen is likely to pass. Where it passes with room, an entry of a larger gap and a
+    What was chosen is likely to pass. Where it passes with room, an entry with less room and a
     better objective may pass too; a fixed sequence tries it at no price in error probability.
 
     Parameters
@@ -151,8 +158,8 @@ def freeze(
     chosen : Entry
         What the assembly chose.
     widest : float or None
-        Largest gap of entries after the chosen one; None = there are none. They must meet the
-        constraint on the search rows.
+        Largest excess (``Entry.excess``) of entries after the chosen one, at most 0; None = there
+        are none.
     everything : sequence of Entry
         All of the leaderboard: what one decision for everybody is worth is known from it. Fairer
         entries keep at least three quarters of what the chosen one is worth above that.
@@ -165,9 +172,10 @@ def freeze(
         else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - alike)
     )
     # A certificate of a rule that decides nearly alike for everybody is worth nothing.
-    before = [e for e in others if e.gap <= chosen.gap and e.value >= least]
-    last = chosen.gap if widest is None else widest
-    after = [e for e in others if chosen.gap < e.gap <= last and e.feasible]
+    before = [e for e in others if e.excess <= chosen.excess and e.value >= least]
+    # By excess, not by gap: constraints may have limits of their own.
+    last = chosen.excess if widest is None else widest
+    after = [e for e in others if chosen.excess < e.excess <= last and e.feasible]
     after = [e for e in after if e.value > chosen.value]
     listed = (*_spread(before, FAIRER), chosen, *_spread(after, BOLDER))
     return Frozen(entries=listed, chosen=chosen)
@@ -243,6 +251,8 @@ def judge_frozen(
     salt = ledger.salt
     terms = Terms(delta=wishes.delta, openings=wishes.openings, fallback=frozen.fallback)
     certificate = certify(subject, read, ledger, vault.keys(salt), terms)
+    if is_forgotten(ledger):
+        certificate = replace(certificate, note=FORGOTTEN)
     passed = certificate.position if in_turn(certificate) else 0
     return Certified(
         entries=frozen.entries,

@@ -68,6 +68,18 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
     return Ledger(folder / _known(folder / "tables", prints, name))
 
 
+def is_forgotten(ledger: Ledger) -> bool:
+    """Return whether a ledger goes with this process.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        From ``ledger_of``.
+    """
+    made = _of_process.cache_info().currsize > 0
+    return made and ledger.path.is_relative_to(_of_process().name)
+
+
 def _known(folder: Path, prints: NDArray[np.uint64], name: str) -> str:
     """Return the ledger's name under which a table is known, from now on by all its columns."""
     folder.mkdir(exist_ok=True, mode=0o700)

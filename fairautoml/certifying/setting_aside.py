@@ -63,14 +63,16 @@ class Division:
     ids: tuple[str, ...] = ()
     seconds: float = 0.0
 
-    def closed(self, reason: Reason) -> "Division":
+    def closed(self, reason: Reason | None) -> "Division":
         """Return the same without certification rows, which stay unopened.
 
         Parameters
         ----------
-        reason : Reason
-            Why.
+        reason : Reason or None
+            Why; None = they need not stay so.
         """
+        if reason is None or self.vault is None:
+            return self
         return replace(self, vault=None, plan=replace(self.plan, reason=reason))
 
 

@@ -366,6 +366,11 @@ def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_p
         second = certified(random_state=1)
     assert first.certificate_.verdict == Verdict.CERTIFIED
     assert said(second) == SPENT
+    for model in (first, second):
+        assert "No ledger could be kept" in certificate_text(model.certificate_)
+        assert verify_certificate(model.certificate_.to_bytes()).ok
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
+    assert "No ledger" not in certificate_text(certified().certificate_)
 
 
 def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
@@ -397,7 +402,7 @@ def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
             {"min_score": 0.5, "objective": "f1"},
             r"certified for accuracy only, and objective='f1'",
         ),
-        ({"delta": 1.0}, r"delta=1\.0 must be a probability"),
+        ({"delta": 0.95}, r"delta=0\.95 must be an error probability.*95 % is delta=0\.05"),
         ({"openings": "many"}, r"openings='many' must be 'single' or 'ledger'"),
         ({"split": "place"}, r"split='place' must be 'random' or 'time'"),
         ({"ledger": 3}, r"ledger=3 must be None or the path"),

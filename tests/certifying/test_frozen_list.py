@@ -15,14 +15,19 @@ from fairautoml.certifying.planned import RowPlan
 from fairautoml.certifying.setting_aside import Division
 from fairautoml.certifying.vault import decisions_of
 
+LIMIT = 0.1
 
-def entry(gap, value, *, feasible=True, constant=False):
-    return SimpleNamespace(gap=gap, value=value, feasible=feasible, constant=constant)
+
+def entry(gap, value, *, limit=LIMIT, constant=False):
+    excess = gap - limit
+    return SimpleNamespace(
+        gap=gap, value=value, excess=excess, feasible=excess <= 1e-9, constant=constant
+    )
 
 
 @pytest.fixture
 def front():
-    return [entry(0.005 * at, 0.80 + 0.002 * at, feasible=at <= 20) for at in range(40)]
+    return [entry(0.005 * at, 0.80 + 0.002 * at) for at in range(40)]
 
 
 def gaps(frozen):
@@ -31,7 +36,7 @@ def gaps(frozen):
 
 def test_the_list_goes_from_the_fairest_to_the_widest_gap_worth_its_risk(front):
     alike = entry(0.0, 0.7, constant=True)
-    frozen = freeze(front, front[6], widest=0.08, everything=[alike])
+    frozen = freeze(front, front[6], widest=0.08 - LIMIT, everything=[alike])
     assert gaps(frozen) == sorted(gaps(frozen))
     assert gaps(frozen)[0] == 0.0
     assert gaps(frozen)[-1] == 0.08
@@ -49,12 +54,26 @@ def test_what_breaks_the_constraint_on_the_search_rows_is_never_tried(front):
 
 def test_bolder_entries_are_worth_more_than_the_chosen_one(front):
     chosen = entry(0.03, 0.8401)
-    frozen = freeze(front, chosen, widest=0.2)
+    frozen = freeze(front, chosen, widest=0.2 - LIMIT)
     after = frozen.entries[frozen.fallback + 1 :]
     assert after == ()
     assert all(
-        one.value > 0.82 for one in freeze(front, entry(0.03, 0.82), widest=0.1).entries[4:]
+        one.value > 0.82
+        for one in freeze(front, entry(0.03, 0.82), widest=0.1 - LIMIT).entries[4:]
     )
+
+
+def test_constraints_of_different_limits_are_ordered_by_what_is_left_of_them():
+    chosen = entry(0.12, 0.82, limit=0.2)
+    broken, fairer, bolder = (
+        entry(0.09, 0.81, limit=0.03),
+        entry(0.1, 0.81, limit=0.2),
+        entry(0.05, 0.84, limit=0.06),
+    )
+    everything = [entry(0.0, 0.7, constant=True)]
+    front = [fairer, chosen, bolder, broken]
+    frozen = freeze(front, chosen, widest=0.0, everything=everything)
+    assert frozen.entries == (fairer, chosen, bolder)
 
 
 def test_one_decision_for_everybody_is_never_on_the_list_but_as_the_chosen_one():

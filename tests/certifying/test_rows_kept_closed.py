@@ -53,3 +53,32 @@ def test_trained_models_that_all_decide_alike_open_no_row(tmp_path):
 def test_a_floor_alone_is_certified_of_one_decision_for_everybody_too():
     model = quick(None, mitigators=["none"], min_score=0.9).fit(*rare())
     assert said(model)[0] == Verdict.CERTIFIED
+
+
+def interrupt_after(n_results):
+    def on_progress(progress):
+        if progress.n_trials >= n_results:
+            raise KeyboardInterrupt
+
+    return on_progress
+
+
+def test_a_kept_run_that_was_interrupted_opens_no_row_and_is_certified_when_it_has_gone_on(
+    tmp_path,
+):
+    X, y, group = people(1200)
+    kept = {"n_trials": 4, "run_dir": tmp_path / "run"}
+    first = quick(**kept, on_progress=interrupt_after(2)).fit(X, y, group)
+    assert first.interrupted_
+    assert not first.best_entry_.constant
+    assert said(first) == (Verdict.INCONCLUSIVE, Reason.INTERRUPTED)
+    text = (tmp_path / "run" / "certificate.txt").read_text()
+    assert "no row was opened; resume it for a certificate" in text
+    again = quick(**kept, resume=True).fit(X, y, group)
+    assert said(again)[0] == Verdict.CERTIFIED
+
+
+def test_an_interrupted_run_that_cannot_go_on_is_certified_as_far_as_it_came():
+    model = quick(n_trials=4, on_progress=interrupt_after(2)).fit(*people(1200))
+    assert model.interrupted_
+    assert said(model)[0] == Verdict.CERTIFIED

@@ -207,7 +207,7 @@ def test_the_command_line_prints_plan_and_certificate(kept, tmp_path, capsys):
 
 
 def test_a_script_can_insist_on_a_certificate(kept, tmp_path):
-    asked = [*ROLES, *ASKED, *FIT, "--certify", "no", "--require-certified"]
+    asked = [*ROLES, *ASKED, *FIT, "--delta", "1e-9", "--require-certified"]
     assert main(["fit", str(kept / "people.csv"), *asked]) == 9
 
 
