@@ -39,6 +39,21 @@ def complete_blocks(cells: pd.DataFrame, values: "pd.Series[float]") -> pd.DataF
     return table[(n_run == known["variant"].nunique()) & table.notna().any(axis=1)]
 
 
+def in_complete_blocks(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells of the blocks that every variant has been run on, all while there is none.
+
+    Means over other blocks would be of other questions for every variant.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        One row per cell, with ``question``, ``variant`` and ``seed``.
+    """
+    n_run = cells.groupby(BLOCK)["variant"].transform("nunique")
+    kept = cells[n_run == cells["variant"].nunique()]
+    return cells if kept.empty else kept
+
+
 def mean_over_questions(blocks: pd.DataFrame) -> "pd.Series[float]":
     """Return the mean of every column over seeds, then over questions.
 

@@ -1,5 +1,6 @@
 """Variants against those that may do the same: know the group of a new person, draw lots."""
 
+import numpy as np
 import pandas as pd
 
 from fairautoml.bench.ranks import mean_ranks, numbers, strict_fair_accuracy
@@ -29,7 +30,8 @@ def leagues(cells: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``league``, such as ``"aware, deterministic"``; ``variant``; ``rank``, ``rank_low``,
-        ``rank_high`` and ``blocks`` as in ``ranks``, among the variants of the league only;
+        ``rank_high`` and ``blocks`` as in ``ranks``, among the variants of the league only, and
+        missing where it has a single one;
         ``strict_fair_accuracy``, its mean over seeds, then over questions. Best first in each
         league; no rows when all variants are of one league.
     """
@@ -42,6 +44,8 @@ def leagues(cells: pd.DataFrame) -> pd.DataFrame:
         worth = own.groupby(["variant", "question"], sort=False)["strict_fair_accuracy"].mean()
         means = worth.groupby(level=0, sort=False).mean()
         table = mean_ranks(own).join(means).rename_axis("variant").reset_index()
+        if len(table) < 2:
+            table[["rank", "rank_low", "rank_high"]] = np.nan
         parts.append(table.assign(league=name).sort_values("rank", kind="stable"))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 

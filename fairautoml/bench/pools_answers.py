@@ -11,11 +11,12 @@ from fairautoml.assembly import HELD_OUT, LOW_VARIANCE, Confidence, Finish, Offe
 from fairautoml.bench.pools_luck import LUCKLESS, log_losses, on_other_halves
 from fairautoml.bench.pools_rows import HeldRows
 from fairautoml.evaluation.expansion import expand
+from fairautoml.history import History
 from fairautoml.leaderboard import best_of
 from fairautoml.metrics import Constraint
 from fairautoml.options import Wishes
 from fairautoml.posing import Setting, make_problem
-from fairautoml.run import History, RunPlan
+from fairautoml.run import RunPlan
 from fairautoml.spaces import load_space
 from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
 

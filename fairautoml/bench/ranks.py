@@ -11,7 +11,7 @@ from fairautoml.bench.blocks import (
     mean_over_questions,
     tables_of,
 )
-from fairautoml.bench.measures import accuracies_at_limit, front_values, seconds_to_reach
+from fairautoml.bench.measures import SUFFIX, accuracies_at_limit, front_values, seconds_to_reach
 
 TINY = 1e-9
 LEAST_WAY = 0.01
@@ -25,6 +25,7 @@ MEANS = {
     "within_limit": "within_limit",
     "mean_excess": "mean_excess",
     "exceeded_claims": "exceeded_claims",
+    "declined": "declined",
     "refuted_claims": "refuted_claims",
     "front_value": "front_value",
     "at_limit": "at_limit",
@@ -86,42 +87,46 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         from the majority's accuracy to the oracle's, over the questions on which that way is at
         least 0.01 long;
         ``feasible_on_search``, share of runs that meet the constraint on the search rows;
-        ``within_limit``, share of all runs that meet it on held-out rows; ``mean_excess``, by how
-        much the gap exceeds the limit there, 0 where it does not; of the runs that say they meet
-        the constraint (one whose own estimate is below one half does not), ``exceeded_claims``,
-        share of those with a larger gap there, and ``refuted_claims``, share of those larger
-        beyond chance (``fairautoml.bench.claims``);
+        ``within_limit``, share of all runs that meet it on held-out rows, one that failed being
+        none in both; ``mean_excess``, by how much the gap exceeds the limit there, 0 where it
+        does not, of the runs that did not fail, as are accuracy and gap; of the runs that meet
+        the constraint on their own rows, ``exceeded_claims``, share of those with a larger gap on
+        held-out rows, ``refuted_claims``, share of those larger beyond chance
+        (``fairautoml.bench.claims``), and ``declined``, share of those that state themselves that
+        they rather miss it on new people (an estimate below one half);
         ``front_value``, hypervolume of the front, where there is one; ``at_limit``, accuracy of
         the held-out front where its gap equals the limit; ``score_if_feasible``, the
-        search score of those feasible; ``feasible_trials``, share of trials that met it;
+        search score of those feasible; ``feasible_trials``, share of our own trials that met it;
         ``seconds_to_best``; ``n_trials``; ``budget_used``, share of its seconds that a search
         took; ``overhead_fraction``; ``cpu_seconds`` and
         ``peak_memory_mb`` of all processes of a cell; ``needs_sensitive`` and
         ``randomized``, the league. With our own system among them, ``ours_reached``, share of the
         runs whose own final score our search had reached (each on its own search rows, without
-        margin), and ``ours_seconds``, the median time that it took, infinite when most were never
-        reached. Every mean is over the seeds of a question, then over questions, and in the median
-        every question weighs the same.
+        margin, so not of rows with one), and ``ours_seconds``, the median time that it took,
+        infinite when most were never reached. Every mean is over the seeds of a question, then
+        over questions, and in the median every question weighs the same.
     """
     done = cells["outcome"] == "done"
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
     feasible = (status == "feasible") & done
     excess = numbers(cells, "holdout.excess")
     judged = numbers(cells, "holdout.accuracy").notna()
-    claimed = feasible & judged & _claims(cells)
+    unanswered = ~done if judged.any() else pd.Series(False, index=cells.index)
+    claimed = feasible & judged & (numbers(cells, "claims").fillna(1.0) > 0)
     strict = strict_fair_accuracy(cells)
     known = cells.assign(
         strict_fair_accuracy=strict,
         normalized=_normalized(cells, strict),
-        feasible_on_search=feasible.where(done).astype(float),
+        feasible_on_search=feasible.astype(float),
         mean_excess=excess.clip(lower=0.0),
         front_value=front_values(cells),
         at_limit=accuracies_at_limit(cells),
-        within_limit=(excess <= 0).where(judged).astype(float),
+        within_limit=(excess <= 0).where(judged | unanswered).astype(float),
         exceeded_claims=(~(excess <= 0)).where(claimed).astype(float),
         refuted_claims=numbers(cells, "claim.refuted").where(claimed),
+        declined=(numbers(cells, "search.margin.probability") < EVEN).where(claimed).astype(float),
         score_if_feasible=numbers(cells, "search.score").where(feasible),
-        feasible_trials=numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials"),
+        feasible_trials=_feasible_trials(cells),
     )
     measured = pd.DataFrame({name: numbers(known, column) for name, column in MEANS.items()})
     by_question = measured.groupby([cells["variant"], cells["question"]], sort=False).mean()
@@ -131,7 +136,8 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
     table = mean_ranks(cells).join(counts, how="outer").join(means)
     ours = our_variant(cells)
     if ours is not None:
-        table = table.join(_reached(known, ours))
+        margin = known["variant"].str.endswith(SUFFIX)
+        table = table.join(_reached(known[~margin], ours))
     return table.rename_axis("variant").reset_index().sort_values("rank", kind="stable")
 
 
@@ -143,14 +149,10 @@ def _normalized(cells: pd.DataFrame, strict: "pd.Series[float]") -> "pd.Series[f
     return (strict - majority) / way.where(way >= LEAST_WAY)
 
 
-def _claims(cells: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether a run that meets the constraint on its own rows says that it holds.
-
-    Not one of a system without constraint, and not one that states an estimate by which it would
-    rather be missed on new people.
-    """
-    said = numbers(cells, "claims").fillna(1.0) > 0
-    return said & ~(numbers(cells, "search.margin.probability") < EVEN)
+def _feasible_trials(cells: pd.DataFrame) -> "pd.Series[float]":
+    """Return the share of trials; others count rules, of which a trial gives many."""
+    share = numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials")
+    return share if "system" not in cells else share.where(cells["system"].isna())
 
 
 def our_variant(cells: pd.DataFrame) -> str | None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from fairautoml.bench.blocks import in_complete_blocks
 from fairautoml.bench.cells import CellRecord, write_text
 from fairautoml.bench.claims import claim_of
 from fairautoml.bench.leagues import LEAGUES, leagues
 from fairautoml.bench.measures import critical_difference, with_margin_rows
 from fairautoml.bench.ranks import MEANS, ranks, versus
+from fairautoml.bench.systems import systems
 from fairautoml.bench.volumes import volumes
 from fairautoml.data.files import write_csv
 
@@ -34,7 +36,8 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
 
     With variants there are ``ranks.csv`` and ``leagues.csv`` too, and with other systems
-    ``versus.csv`` and, where they give fronts, ``volumes.csv``.
+    ``versus.csv``, ``systems.csv`` and, where they give fronts, ``volumes.csv``. They are of the
+    questions and seeds that every variant has been run on.
 
     Parameters
     ----------
@@ -62,16 +65,21 @@ def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
     write_csv(summary, folder / "summary.csv")
     text = page(cells, summary)
     if "variant" in cells:
-        both = with_margin_rows(cells).copy()  # joined frames are slow to add columns to
+        every = with_margin_rows(cells)
+        both = in_complete_blocks(every).copy()  # joined frames are slow to add columns to
         table, within, apart = ranks(both), leagues(both), versus(both)
         write_csv(table, folder / "ranks.csv")
         write_csv(within, folder / "leagues.csv")
         if not apart.empty:
             write_csv(apart, folder / "versus.csv")
+        alone = systems(both)
+        if not alone.empty:
+            write_csv(alone, folder / "systems.csv")
         fronts = volumes(both)
         if not fronts.empty:
             write_csv(fronts, folder / "volumes.csv")
         text = (
+            f"{_left_out(every, both)}{_systems_page(alone)}"
             f"{ranks_page(table)}{_told_apart(table)}{_versus_page(apart, table)}"
             f"{_volumes_page(fronts)}{_leagues_page(within)}\n{text}"
         )
@@ -187,6 +195,44 @@ def ranks_page(table: pd.DataFrame) -> str:
         f"({blocks} blocks of question and seed), with its 95 % bootstrap interval; means over "
         "seeds, then questions.\n\n" + _markdown(["variant", "rank", *shown], rows)
     )
+
+
+def _left_out(every: pd.DataFrame, both: pd.DataFrame) -> str:
+    """Say that some cells do not count yet, or nothing."""
+    n_out = len(every) - len(both)
+    if n_out == 0:
+        return ""
+    return (
+        f"{n_out} of {len(every)} rows are of questions and seeds that not every variant has been "
+        "run on, and are in no table but the last.\n\n"
+    )
+
+
+def _systems_page(table: pd.DataFrame) -> str:
+    """Return one row per system as Markdown, nothing without other systems."""
+    if table.empty:
+        return ""
+    rows = [
+        [
+            str(row["variant"]),
+            _rank(row),
+            _between(row, "behind", "behind_low", "behind_high", "+.2f"),
+            f"{row['strict_fair_accuracy']:.4f}",
+            _between(row, "difference", "low", "high", "+.4f"),
+            _spread(row["p_holm"], math.nan),
+        ]
+        for _, row in table.iterrows()
+    ]
+    header = ["system", "rank", "rank less ours", "strict fair accuracy", "less ours", "p (Holm)"]
+    return (
+        "One row per system, its own or the one with this library's margin, whichever has the "
+        "larger strict fair accuracy; 95 % bootstrap intervals, paired with ours; p of Wilcoxon's "
+        f"test over tables, corrected by Holm.\n\n{_markdown(header, rows)}{_told_apart(table)}\n"
+    )
+
+
+def _between(row: "pd.Series[Any]", name: str, low: str, high: str, form: str) -> str:
+    return f"{row[name]:{form}} [{row[low]:{form}}, {row[high]:{form}}]"
 
 
 def _told_apart(table: pd.DataFrame) -> str:

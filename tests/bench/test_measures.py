@@ -69,7 +69,8 @@ def test_claims_are_counted_among_those_that_claim():
     found = ranks(table).set_index("variant")
     assert found.loc["a", ["exceeded_claims", "refuted_claims"]].tolist() == [0.75, 0.25]
     assert found.loc["b", ["exceeded_claims", "refuted_claims"]].isna().all()
-    assert found.loc["c", "exceeded_claims"] == 0.0
+    # What a system says of itself takes none of its misses away.
+    assert found.loc["c", ["exceeded_claims", "declined"]].tolist() == [0.5, 0.5]
 
 
 def test_a_group_of_which_half_of_everything_was_accepted_is_no_evidence():
@@ -145,6 +146,14 @@ def test_the_table_of_ranks_says_how_soon_ours_was_as_good():
     found = ranks(table).set_index("variant")
     assert found.loc["p", ["ours_reached", "ours_seconds"]].tolist() == [1.0, 5.0]
     assert found.loc["p", "front_value"] == pytest.approx(0.2)
+
+
+def test_what_was_chosen_with_our_margin_is_not_compared_with_a_search_without_one():
+    margin = {"margin.holdout.accuracy": 0.75, "margin.holdout.excess": -0.03,
+              "margin.score": 0.77, "margin.gap": 0.01}  # fmt: skip
+    found = ranks(with_margin_rows(cells(cell("p", system="p", **margin)))).set_index("variant")
+    assert found.loc["p", "ours_reached"] == 1.0
+    assert np.isnan(found.loc["p+margin", "ours_reached"])
 
 
 def test_the_critical_difference_is_the_published_one():

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairautoml.bench.blocks import in_complete_blocks
 from fairautoml.bench.ranks import ranks, strict_fair_accuracy, versus
 from fairautoml.bench.tables import ranks_page
 from fairautoml.bench.volumes import volumes
@@ -226,3 +227,29 @@ def test_our_front_is_set_against_the_best_other_one_table_by_table():
     assert found.loc["t", "hypervolume"] == pytest.approx(0.25)
     assert found.loc["t", "other_hypervolume"] == pytest.approx(0.2)
     assert volumes(pd.DataFrame(cells).drop(columns="system")).empty
+
+
+def test_a_run_that_failed_meets_no_limit():
+    found = ranked(cell("q", "a", 0, 0.9), cell("q", "a", 1, 0.9, outcome="failed"))
+    assert found.loc["a", ["within_limit", "feasible_on_search"]].tolist() == [0.5, 0.5]
+
+
+def test_without_held_out_rows_nobody_met_or_missed_a_limit():
+    blank = {"holdout.accuracy": None, "holdout.excess": None}
+    found = ranked(cell("q", "a", 0, 0.9) | blank, cell("q", "a", 1, 0.9, outcome="failed"))
+    assert np.isnan(found.loc["a", "within_limit"])
+
+
+def test_the_trials_of_others_that_met_the_limit_are_not_counted_by_their_rules():
+    found = ranked(cell("q", "ours", 0, 0.9), cell("q", "theirs", 0, 0.8) | {"system": "x"})
+    assert found.loc["ours", "feasible_trials"] == pytest.approx(0.4)
+    assert np.isnan(found.loc["theirs", "feasible_trials"])
+
+
+def test_tables_of_an_unfinished_sweep_are_of_what_every_variant_has_run():
+    cells = pd.DataFrame(
+        [cell("q", "a", 0, 0.9), cell("q", "b", 0, 0.8), cell("easy", "a", 0, 0.99)]
+    )
+    assert in_complete_blocks(cells)["question"].tolist() == ["q", "q"]
+    # While there is no whole block, what there is is shown.
+    assert len(in_complete_blocks(cells.iloc[[0, 2]].assign(variant=["a", "b"]))) == 2
