@@ -212,8 +212,11 @@ def audit(
 
 
 def _check_parameters(confidence: float, smallest_cell: int, random_state: int) -> None:
-    if not 0 < confidence < 1:
-        msg = f"confidence={confidence!r} must be between 0 and 1, for example 0.95"
+    if not 0.5 < confidence < 1:
+        msg = (
+            f"confidence={confidence!r} must be above 0.5 and below 1; an error probability of "
+            "5 % is confidence=0.95"
+        )
         raise ParameterError(msg)
     for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -129,7 +129,12 @@ def object_array(values: Any, argument: str) -> NDArray[Any]:
 
 
 def as_array(values: Any, argument: str) -> NDArray[Any]:
-    """Return an array or a list as an array; no copy of an array is made."""
+    """Return an array or a list as an array; no copy is made but where values are masked."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        # What is masked is missing; the value under the mask is not to be read.
+        found: NDArray[Any] = values.data.astype(float if values.dtype.kind == "f" else object)
+        found[np.ma.getmaskarray(values)] = np.nan if values.dtype.kind == "f" else None
+        return found
     if isinstance(values, np.ndarray):
         return np.asarray(values)
     if hasattr(values, "__array__"):
@@ -228,10 +233,10 @@ def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
     columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
     if name not in columns:
         near = difflib.get_close_matches(name, columns, n=3)
-        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-        raise InputError(
-            f"{argument}={name!r} must be a column of X{end} Give its name, or one value per row"
-        )
+        has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else has
+        wanted = f"{argument}={name!r} must be a column of X"
+        raise InputError(f"{wanted}; {hint} Give its name, or one value per row")
     return columns[name]
 
 

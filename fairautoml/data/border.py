@@ -231,11 +231,11 @@ def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
     unknown = [name for name in names if name not in known]
     if unknown or len(set(names)) < len(names):
         near = difflib.get_close_matches(names[0] if not unknown else unknown[0], known, n=3)
-        shown = near if near else list(known[:20])
+        has = f"X has {list(known[:20])}" if known else "X has no column names"
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"{has}."
         msg = (
-            f"sensitive={sensitive!r} must name columns of X, each once; X has "
-            f"{shown if known else 'no column names'}. Give such names, or one value per row "
-            f"({table.n_rows})."
+            f"sensitive={sensitive!r} must name columns of X, each once; {hint} Give such names, "
+            f"or one value per row ({table.n_rows})."
         )
         raise InputError(msg)
     return names

@@ -1,5 +1,6 @@
 """Reading the table a user gives (CSV, TSV, Parquet, Feather) and writing CSV that is safe."""
 
+import codecs
 import csv
 import difflib
 import gzip
@@ -181,9 +182,14 @@ def _text(file: Path, suffix: str) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
     try:
-        return raw.decode("utf-8-sig")
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return raw.decode("utf-16")
+        found = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        found = raw.decode("latin-1")
+    if "\0" in found:
+        raise InputError(f"{file} is no text, or UTF-16 without its mark; save it as UTF-8")
+    return found
 
 
 def _parse(

@@ -67,9 +67,13 @@ def test_the_result_can_go_to_a_file(table, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "code", "match"),
     [
-        (("--sensitive", "sexx"), 2, "--sensitive 'sexx': no such column; there are 'sex'"),
-        (("--sensitive", "sex", "--weight", "w"), 2, "--weight 'w': no such column"),
-        (("--sensitive", "sex", "--confidence", "2"), 2, "between 0 and 1"),
+        (
+            ("--sensitive", "sexx"),
+            2,
+            "--sensitive: no column 'sexx' in the table; did you mean 'sex'?",
+        ),
+        (("--sensitive", "sex", "--weight", "w"), 2, "--weight: no column 'w' in the table"),
+        (("--sensitive", "sex", "--confidence", "2"), 2, "above 0.5 and below 1"),
         (("--sensitive", "sex", "--positive", "yes"), 2, "--positive 'yes': the labels are"),
         (("--sensitive", "sex", "--constraint", "nonsense"), 3, "is not 'metric <= bound'"),
         (("--sensitive", "score"), 3, "different values"),

@@ -266,15 +266,13 @@ def test_so_many_texts_are_no_classes():
         (["accept", "reject"], None, ["pos_label='accept' (--positive accept)"]),
         (["no thanks", "yes"], None, ["pos_label='no thanks' (--positive 'no thanks')"]),
         (["accept", "reject"], "reject", []),
-        (["accept", "maybe", "reject"], None, []),
         ([0, 1], None, []),
         ([False, True], None, []),
     ],
 )
 def test_a_positive_class_that_nobody_named_is_said_of_text(labels, given, said):
     y = np.array(labels)[np.arange(N) % len(labels)]
-    task = "binary" if len(labels) == 2 else "multiclass"
-    data = build_dataset(features(), y, options=BorderOptions(pos_label=given, task=task))
+    data = build_dataset(features(), y, options=BorderOptions(pos_label=given, task="binary"))
     assert len(data.notes) == len(said)
     for note, way_out in zip(data.notes, said, strict=True):
         assert note.startswith(f"the positive class is {labels[-1]!r}, because it is sorted last")
@@ -450,9 +448,9 @@ def test_named_sensitive_columns_can_be_kept_from_the_features():
 
 
 def test_a_name_that_is_no_column_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"sensitive='sexx' must name columns of X.*\['sex'\]"):
+    with pytest.raises(InputError, match=r"sensitive='sexx' must name.* did you mean 'sex'"):
         build_dataset(full(), target(), "sexx")
-    with pytest.raises(InputError, match=r"must name columns of X.*\['race'\]"):
+    with pytest.raises(InputError, match=r"must name columns of X.* did you mean 'race'"):
         build_dataset(full(), target(), ["sex", "rac"])
     with pytest.raises(InputError, match="must name columns of X, each once"):
         build_dataset(full(), target(), ["sex", "sex"])

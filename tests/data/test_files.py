@@ -46,6 +46,17 @@ def test_quoted_cells_hold_delimiters_quotes_and_line_ends(tmp_path):
     assert found.to_numpy().tolist() == [["x, y", 'say "no"\nnow'], ["z", "w"]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_what_spreadsheets_save_as_unicode_is_read(tmp_path, encoding):
+    found = read_table(saved(tmp_path, "name,age\nJosé,3\nÅsa,4\n".encode(encoding)))
+    assert found["name"].tolist() == ["José", "Åsa"]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    with pytest.raises(InputError, match="save it as UTF-8"):
+        read_table(saved(tmp_path, "name,age\nJosé,3\n".encode("utf-16-le")))
+
+
 def test_latin_1_is_read_when_it_is_no_utf_8(tmp_path):
     found = read_table(saved(tmp_path, "name,age\nJosé,3\n".encode("latin-1")))
     assert found["name"].tolist() == ["José"]
