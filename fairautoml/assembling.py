@@ -33,10 +33,12 @@ from fairautoml.assembly import (
 from fairautoml.evaluation.expansion import Column, column_of, expand_column
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.problem import Problem
+from fairautoml.history import History
 from fairautoml.leaderboard import best_of, order, pareto_front
 from fairautoml.metrics import METRICS, Undefined
 from fairautoml.mitigators import Mitigator
-from fairautoml.run import History, RunPlan
+from fairautoml.prospects import Prospects
+from fairautoml.run import RunPlan
 from fairautoml.tasks import TASKS
 from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
 
@@ -48,12 +50,6 @@ MIXTURE = "mixture"
 
 MIXES = "randomized_thresholds"
 """Post-processor whose presence says that thresholds may be mixed; a mixture goes on from it."""
-
-LIBRARY = 30
-"""Columns of lowest log loss that an ensemble is selected from ..."""
-
-SINGLES = 3
-"""... next to those of the best entries, which are candidates by themselves too."""
 
 MOST_ROWS = 50_000
 """Rows that shares are selected on."""
@@ -89,7 +85,6 @@ def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Fini
         entries=(*offers.usual, *(e for e in offers.fine if e is best or id(e) in front)),
         best=best,
         margin=margin,
-        library=offers.library,
         seconds=time.monotonic() - start,
     )
 
@@ -103,18 +98,16 @@ def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish
         As in ``assemble``.
     """
     work = _Work(plan, history, artifacts, finish)
-    singles, library = [work.column(r) for r in work.singles()], work.library()
-    mixed = work.ensemble(library) if finish.assemble else None
-    columns = [*([] if mixed is None else [mixed]), *singles]
+    singles = [work.column(result) for result in work.prospects.singles()]
+    mixed = work.ensemble(work.prospects.library()) if finish.assemble else None
+    columns = singles if mixed is None else [mixed, *singles]
     mixture = work.mixture(columns) if finish.assemble else None
-    if mixture is not None:
-        columns.append(mixture)
+    columns = columns if mixture is None else [*columns, mixture]
     made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
     return Offers(
         usual=(*history.entries, *(entry for entries in made for entry in entries)),
         fine=tuple(work.finer(columns)),
         columns=frozenset(column.trial_key for column in columns),
-        library=frozenset({*(r.trial.key for r in library), *(c.trial_key for c in singles)}),
     )
 
 
@@ -152,26 +145,7 @@ class _Work:
         self._number = 1 + max((r.trial.number for r in history.results), default=-1)
         self._settle = history.settle_seconds / max(1, len(history.results))
         self._mixes: tuple[Mitigator, ...] = ()
-        self._best: dict[str, Entry] = {}
-        for entry in order(e for e in history.entries if not (e.constant and e.measures)):
-            self._best.setdefault(entry.trial_key, entry)
-        # In the order asked, not told: the same with any number of workers.
-        self._results = sorted(
-            (r for r in history.results if r.trial.key in self._best),
-            key=lambda result: result.trial.number,
-        )
-
-    def singles(self) -> list[TrialResult]:
-        """Return the trials with the best entries."""
-        place = {key: at for at, key in enumerate(self._best)}
-        return sorted(self._results, key=lambda r: place[r.trial.key])[:SINGLES]
-
-    def library(self) -> list[TrialResult]:
-        """Return the trials that an ensemble is selected from."""
-        sound = [r for r in self._results if r.log_loss is not None]
-        lowest = sorted(sound, key=lambda r: (r.log_loss, r.trial.number))[:LIBRARY]
-        keys = {r.trial.key for r in (*lowest, *self.singles())}
-        return [r for r in sound if r.trial.key in keys]
+        self.prospects = Prospects.of(history.results, history.entries)
 
     def column(self, result: TrialResult) -> Column:
         """Return the scores of a trial."""
@@ -195,9 +169,7 @@ class _Work:
             seconds=sum(r.seconds for r in members),
             deployed=weighted_sums(shares.astype(np.float32), columns),
             by_fold=weighted_sums(by_fold.astype(np.float32), columns),
-            members=tuple(
-                (r.trial.key, float(shares[i])) for r, i in zip(members, at, strict=True)
-            ),
+            members=tuple((library[i].trial.key, float(shares[i])) for i in at),
         )
 
     def mixture(self, columns: Sequence[Column]) -> Column | None:
@@ -252,7 +224,7 @@ class _Work:
         if not isinstance(entry.rule, PoolRule):
             raise TypeError(f"a mixture is decided by a PoolRule, not by {entry.rule!r}")
         rule = entry.rule.compact()
-        members = [r for r in self._results if r.trial.key in dict(rule.trials())]
+        members = [r for r in self.prospects.results if r.trial.key in dict(rule.trials())]
         return replace(
             entry,
             rule=rule,
@@ -298,7 +270,7 @@ class _Work:
         """Return entries that leave a part of the limit to noise, where a confidence is asked."""
         problem, confidence = self.problem, self.finish.confidence
         limit = problem.goal.targets[0].limit
-        allowed = any(mitigator.name == QUIETED for mitigator in problem.mitigators)
+        allowed = any(m.name == QUIETED for m in problem.mitigators)
         if not isinstance(confidence, float) or limit == 0 or not allowed:
             return []
         quiet = low_variance_thresholds(confidence, self.finish.audit)
@@ -362,7 +334,7 @@ def _with_margin(
         entry = pick(chance=lambda entry: chances.met(entry.counts))
         certain = finish.certifiable if confidence == "auto" else None
         if certain is not None:
-            widest = entry.gap
+            widest = entry.excess
             entry = pick(chance=lambda e: chances.met(e.counts) * certain(e))
     probability = chances.met(entry.counts)
     return entry, Margin(

@@ -309,7 +309,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Address of a PostgreSQL database that records the trials,
         ``"postgresql+psycopg://user@host/database"``; None = ``study.db`` in ``run_dir``.
     on_progress : callable or None, default=None
-        Called with a ``Progress`` after each trial.
+        Called with a ``Progress`` after each trial; an error in it ends nothing but the calls.
     random_state : int, RandomState, Generator or None, default=None
         Seed; None draws one, see ``seed_``.
 

@@ -5,12 +5,15 @@ The only module that sets up logging. The commands are plug-ins of ``fairautoml.
 
 import argparse
 import contextlib
+import difflib
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO, cast
 
 from fairautoml.commands import COMMANDS
 from fairautoml.commands._base import (
@@ -19,7 +22,6 @@ from fairautoml.commands._base import (
     LOCKED,
     NO_MODEL,
     NOT_FEASIBLE,
-    OK,
     STORAGE,
     TERMINATED,
     USAGE,
@@ -37,19 +39,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments; those of the process by default.
     """
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        arguments.own.error(_unrecognized(unknown, arguments.own.format_help()))
     terminated: list[int] = []
-    try:
-        with _own_warnings(), _ended_like_ctrl_c(terminated):
-            code: int = arguments.run(arguments)
-    except KeyboardInterrupt:
-        say("interrupted")
-        code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    with _unread_streams():
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        try:
+            with _own_warnings(), _ended_like_ctrl_c(terminated):
+                code: int = arguments.run(arguments)
+        except KeyboardInterrupt:
+            say("interrupted")
+            code = INTERRUPTED
     return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+class _Unread:
+    """A stream whose reader may go away, which neither ends a command nor changes its code."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody reads."""
+        with self._while_read():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody reads."""
+        with self._while_read():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _while_read(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # What is still in the buffer goes nowhere, and so does all that follows.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+@contextlib.contextmanager
+def _unread_streams() -> Iterator[None]:
+    """Go on when nobody reads what is printed, as in ``fairautoml fit ... | head -1``."""
+    streams = [_Unread(sys.stdout), _Unread(sys.stderr)]
+    with (
+        contextlib.redirect_stdout(cast("TextIO", streams[0])),
+        contextlib.redirect_stderr(cast("TextIO", streams[1])),
+    ):
+        yield
+        for stream in streams:
+            stream.flush()
 
 
 @contextlib.contextmanager
@@ -92,8 +136,16 @@ def _parser() -> argparse.ArgumentParser:
         command = COMMANDS.get(name)
         own = commands.add_parser(name.replace("_", "-"), help=command.about)
         command.arguments(own)
-        own.set_defaults(run=_guarded(command.run))
+        own.set_defaults(run=_guarded(command.run), own=own)
     return parser
+
+
+def _unrecognized(unknown: Sequence[str], known: str) -> str:
+    """Say which arguments a command does not know, and which it may have been."""
+    options = re.findall(r"--[a-z][a-z-]+", known)
+    near = [n for name in unknown for n in difflib.get_close_matches(name, options, n=1)]
+    hint = f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""
+    return f"unrecognized arguments: {' '.join(unknown)}{hint}"
 
 
 def _guarded(command: _Run) -> _Run:
@@ -116,8 +168,6 @@ def _guarded(command: _Run) -> _Run:
         except known.FairAutoMLError as error:
             say(f"fairautoml: error: {error}")
             return next(code for kinds, code in codes if isinstance(error, kinds))
-        except BrokenPipeError:
-            raise
         except OSError as error:
             say(f"fairautoml: error: {error}")
             return STORAGE

@@ -113,7 +113,12 @@ class Conducted(Served, Shown):
                     retrain=self.refit,
                     on_progress=self.on_progress,
                 )
-                certified = _certified(outcome, division, dataset, wishes)
+                certified = _certified(
+                    outcome,
+                    division.closed(_not_worth_rows(outcome, goes_on=keeper is not None)),
+                    dataset,
+                    wishes,
+                )
             if certified.served is not outcome.pool.best:
                 # The certificate is about what is served.
                 outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
@@ -291,11 +296,6 @@ def _certified(
     """Freeze the list, and open the certification rows if there are any."""
     pool, margin = outcome.pool, outcome.assembled.margin
     begun = time.monotonic()
-    why = _not_worth_rows(outcome)
-    if why is not None and division.vault is not None:
-        # A later fit or a run that goes on has them all; the gap of one decision for everybody is
-        # 0 without them.
-        division = division.closed(why)
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
     certified = judge_frozen(
         freeze(
@@ -313,14 +313,20 @@ def _certified(
     return replace(certified, seconds=division.seconds + time.monotonic() - begun)
 
 
-def _not_worth_rows(outcome: Outcome) -> Reason | None:
-    """Return why certification rows would be wasted; the search rows alone decide that."""
+def _not_worth_rows(outcome: Outcome, *, goes_on: bool) -> Reason | None:
+    """Return why certification rows would be wasted; the search rows alone decide that.
+
+    A later fit or a run that goes on has them all, and the gap of one decision for everybody is 0
+    without them.
+    """
     trained = any(
         result.status is Status.SUCCESS and result.trial.candidate != BASELINE
         for result in outcome.history.results
     )
     if not trained:
         return Reason.NOTHING_TRAINED
+    if goes_on and outcome.interrupted:
+        return Reason.INTERRUPTED
     best = outcome.pool.best
     return Reason.DECIDES_ALIKE if best.constant and best.measures else None
 

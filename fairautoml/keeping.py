@@ -21,9 +21,10 @@ from fairautoml.store import RunFolder
 from fairautoml.store.database import Address, Database, corrupt, server_url, shown, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash, text_hash
 from fairautoml.store.mirror import Mirror, Shown
+from fairautoml.store.record import Record
 from fairautoml.store.run_folder import STUDY, read_json
 from fairautoml.store.scratch import scratch
-from fairautoml.store.study import Past, Record, Study, read_past
+from fairautoml.store.study import Past, Study, read_past
 from fairautoml.store.versions import LIBRARIES, library_version
 from fairautoml.summary import describe_candidate, describe_entry
 from fairautoml.trials import Artifacts
@@ -231,6 +232,8 @@ def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
         What its page says of the groups.
     """
     board, summary = model.leaderboard_, model.summary_
+    # It is of the model that was served before.
+    (folder.path / "holdout.json").unlink(missing_ok=True)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))

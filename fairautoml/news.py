@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fairautoml.run import History
+from fairautoml.history import History
 from fairautoml.trials import Candidate, Entry, Status, TrialResult
 
 BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST, Status.NO_SPACE})
@@ -36,8 +36,19 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
         ]
     else:
         worse = _worse_than_alike(history.entries, best, objective)
-        news = [worse if worse else _hardly_ever(best, objective)]
+        news = [worse if worse else _hardly_ever(best, objective), _no_space(history.results)]
     return [msg for msg in news if msg]
+
+
+def _no_space(results: Sequence[TrialResult]) -> str:
+    """Say that trials were lost for want of room, or nothing."""
+    lost = [result for result in results if result.status is Status.NO_SPACE]
+    if not lost:
+        return ""
+    return (
+        f"{len(lost)} of {len(results)} trials were trained in vain, as the disk was full "
+        f"({lost[0].error}); free some space, or set TMPDIR or run_dir to a larger disk"
+    )
 
 
 def _only_baseline(results: Sequence[TrialResult]) -> str:

@@ -29,14 +29,16 @@ from fairautoml.exceptions import (
     NoModelError,
     SmallGroupWarning,
 )
+from fairautoml.history import History
 from fairautoml.keeping import Keeper
-from fairautoml.leaderboard import Leaderboard, pareto_front
+from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.news import bad_news
 from fairautoml.options import Wishes
+from fairautoml.prospects import Tidier
 from fairautoml.refitting import refitted
-from fairautoml.run import History, OnProgress, RunPlan, run_search
+from fairautoml.run import OnProgress, RunPlan, run_search, unbroken
 from fairautoml.store.scratch import scratch
 from fairautoml.summary import margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
@@ -194,7 +196,7 @@ def conduct(
             artifacts,
             study=None if keeper is None else keeper.study,
             keep=None if keeper is None else keeper.keep,
-            on_progress=on_progress,
+            on_progress=unbroken(on_progress),
         )
         if history.best is None and not finished:
             raise KeyboardInterrupt
@@ -215,13 +217,7 @@ def conduct(
         assembled = assemble(plan, history, artifacts, finish)
         made = refitted(assembled.best, plan, history.results, finish.end) if retrain else {}
         pool = make_pool(assembled, plan, artifacts, made)
-        # Forests are large, and what is neither on the front nor good enough for an ensemble is
-        # never chosen again. Entries that only an ensemble beats stay: a run may go on without it.
-        front = {entry.trial_key for entry in pareto_front(history.entries)}
-        kept = {*pool.bags, *assembled.library, *front}
-        for result in history.results:
-            if result.trial.key not in kept:
-                artifacts.drop_models(result.trial.key)
+        Tidier(artifacts, history.results, history.entries).tidy()
     return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
 
 

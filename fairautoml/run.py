@@ -2,9 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -12,16 +14,20 @@ import numpy as np
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.contained import contained, told
 from fairautoml.evaluation.membership import with_membership, without_membership
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.execution._first_here import FirstHere
 from fairautoml.execution._replay import Known, Replay
 from fairautoml.execution.serial import SerialExecutor
-from fairautoml.leaderboard import best_of, pareto_front
+from fairautoml.history import History
+from fairautoml.prospects import Tidier
+from fairautoml.resuming import judged_again, still_valid
 from fairautoml.search.baseline import BaselineFirst
-from fairautoml.search.controller import POLL_SECONDS, Overhead, Search, Stop
+from fairautoml.search.controller import POLL_SECONDS, Search, Stop
 from fairautoml.search.fewer_rows import FewerRows
 from fairautoml.search.light_start import Light, LightStart, begun_with, on_all_rows
 from fairautoml.search.recalling import Recalling, as_proposed
@@ -29,8 +35,9 @@ from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.settling import judged
 from fairautoml.spaces import SearchSpace
+from fairautoml.store.record import Record
 from fairautoml.store.scratch import scratch
-from fairautoml.store.study import Record, Study
+from fairautoml.store.study import Study
 from fairautoml.trials import (
     Allocator,
     Artifacts,
@@ -125,66 +132,6 @@ class Progress:
     seconds_left: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Improvement:
-    """A moment at which the best entry changed.
-
-    Parameters
-    ----------
-    seconds : float
-        Since the budget began.
-    trial : int
-        Number of the trial that brought it.
-    score : float
-        Objective of the new best entry, cross-fitted.
-    gap : float
-        Its largest gap, ``inf`` when undefined.
-    feasible : bool
-        Whether it meets the constraints.
-    """
-
-    seconds: float
-    trial: int
-    score: float
-    gap: float
-    feasible: bool
-
-
-@dataclass(slots=True)
-class History:
-    """All that a search has seen so far."""
-
-    results: list[TrialResult] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    best: Entry | None = None
-    improvements: list[Improvement] = field(default_factory=list)
-    n_feasible: int = 0
-    n_workers: int = 1
-    settle_seconds: float = 0.0
-    overhead: Overhead = field(default_factory=Overhead)
-
-    def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
-        """Take in a result with its entries, known after ``seconds`` of the budget."""
-        self.results.append(result)
-        self.entries.extend(entries)
-        best = best_of(entries)
-        if best is None:
-            return
-        self.n_feasible += best.feasible
-        winner = best if self.best is None else best_of([self.best, best])
-        if winner is best:
-            self.best = best
-            self.improvements.append(
-                Improvement(
-                    seconds=seconds,
-                    trial=result.trial.number,
-                    score=best.score,
-                    gap=best.gap,
-                    feasible=best.feasible,
-                )
-            )
-
-
 OnProgress = Callable[[Progress], None]
 Keep = Callable[[Record], None]
 
@@ -215,21 +162,27 @@ def run_search(
     """
     plan = _as_begun(plan, () if study is None else study.past)
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
-    past = {} if study is None else _valid(study.past, artifacts, plan.problem.dataset.score_shape)
+    past = still_valid(
+        () if study is None else study.past,
+        artifacts,
+        plan.problem.dataset.score_shape,
+        stop.seconds_left(plan.start),
+    )
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     executor = _replaying(real, past.values(), plan.start, study)
-    listeners = tuple(f for f in (None if study is None else study.keep, keep) if f is not None)
     history = History(n_workers=real.n_workers)
-    for record in past.values():
-        history.add(record.result, record.entries, record.seconds)
+    listeners = _listeners(history, artifacts, study, keep)
 
     def settle(result: TrialResult) -> Told:
         recorded = past.get(result.trial.number)
         if recorded is not None and recorded.result is result:
             return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
-        record = judged(result, artifacts, problem, executor.now() - plan.start)
-        record = replace(record, proposed=strategy.take(), window=search.window)
+        record = replace(
+            judged(result, artifacts, problem, executor.now() - plan.start),
+            proposed=strategy.take(),
+            window=search.window,
+        )
         for hear in listeners:
             hear(record)
         history.add(result, record.entries, record.seconds)
@@ -248,9 +201,10 @@ def run_search(
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
-        problem, interrupted = _with_groups(plan, artifacts, real, objective)
+        problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past)
         if interrupted:
             stop, listeners = Stop(n_trials=1), ()
+        history.go_on(past.values())
         search = Search(
             objective=objective,
             settle=settle,
@@ -263,6 +217,15 @@ def run_search(
         finished = search.run() and not interrupted
         artifacts.drop_partials()
     return history, finished
+
+
+def _listeners(
+    history: History, artifacts: Artifacts, study: Study | None, keep: Keep | None
+) -> tuple[Keep, ...]:
+    """Return who hears of a new result: where the disk is full, room is made before it is kept."""
+    tidier = Tidier(artifacts, history.results, history.entries)
+    others = (None if study is None else study.keep, keep)
+    return (tidier, *(hear for hear in others if hear is not None))
 
 
 def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
@@ -283,23 +246,31 @@ def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
 
 
 def _with_groups(
-    plan: RunPlan, artifacts: Artifacts, executor: Executor, objective: Objective
-) -> tuple[Problem, bool]:
-    """Return the problem with what must be known of the groups, and whether that was interrupted.
+    plan: RunPlan,
+    artifacts: Artifacts,
+    executor: Executor,
+    objective: Objective,
+    past: dict[int, Record],
+) -> tuple[Problem, dict[int, Record], bool]:
+    """Return problem and past with what must be known of the groups, and whether interrupted.
 
     Then the baseline alone is to run, without a record: when the run goes on, it is judged anew.
     """
+
+    def seconds_left() -> float | None:
+        return Stop(deadline=plan.limits.deadline).seconds_left(executor.now())
+
     try:
         problem = with_membership(
             plan.problem,
             artifacts,
             lambda trial: _alone(executor, objective, trial),
-            lambda: Stop(deadline=plan.limits.deadline).seconds_left(executor.now()),
+            seconds_left,
         )
+        return problem, judged_again(past, artifacts, problem, seconds_left), False
     except KeyboardInterrupt:
         logger.info("interrupted before the groups were learned: the baseline alone runs")
-        return without_membership(plan.problem), True
-    return problem, False
+        return without_membership(plan.problem), past, True
 
 
 def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResult:
@@ -318,26 +289,30 @@ def _replaying(
     return Replay(executor, known, start=start, on_start=None if study is None else study.asked)
 
 
-def _valid(
-    past: Sequence[Record], artifacts: Artifacts, shape: tuple[int, ...]
-) -> dict[int, Record]:
-    """Return what need not be run again, by number, in the order told.
+def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
+    """Return a callback that is not called again once it has raised, which a warning says.
 
-    A trial that only the end of the run cut off may now have more time, and one whose scores (or
-    models, if they may be served) were lost gives the same again.
+    An interrupt or an exit goes through.
+
+    Parameters
+    ----------
+    on_progress : callable or None
+        The user's.
     """
-    ended = [record for record in past if not record.cut_off]
-    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
-    lost = {key for key in front if not artifacts.has_models(key)}
+    if on_progress is None:
+        return None
+    left = [on_progress]
 
-    def whole(key: str) -> bool:
-        return key not in lost and artifacts.has_all_scores(key, shape)
+    def tell(progress: Progress) -> None:
+        error = contained(partial(left[0], progress)) if left else None
+        if isinstance(error, SystemExit):
+            raise error
+        if isinstance(error, Exception):
+            left.clear()
+            msg = f"on_progress raised {told(error)} and is not called again; the search goes on"
+            warnings.warn(msg, DegradedWarning, stacklevel=2)
 
-    return {
-        record.result.trial.number: record
-        for record in ended
-        if not record.entries or whole(record.result.trial.key)
-    }
+    return tell
 
 
 def _progress(history: History, seconds_left: float | None) -> Progress:

@@ -1,7 +1,6 @@
 """What a fitted estimator does: decide new rows, be judged, serve another point of the front."""
 
 import copy
-import numbers
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -28,13 +27,13 @@ from fairautoml.data.target import (
     plain_labels,
     plain_numbers,
 )
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError
 from fairautoml.guessing import GuessedGroups, Guessing
 from fairautoml.judging import judge
 from fairautoml.leaderboard import Leaderboard
-from fairautoml.metrics import METRICS
-from fairautoml.options import check_constraints, check_share
+from fairautoml.options import check_constraints
 from fairautoml.outcome import ConstantClassifier, Pool
+from fairautoml.selecting import alike_notes, check_selection
 from fairautoml.summary import describe_certificate, describe_served
 from fairautoml.trials import Entry
 
@@ -277,17 +276,7 @@ class Served:
             message says how far the front reaches.
         """
         pool = self._searched()
-        if max_gap is None and min_score is None:
-            raise InputError("select needs max_gap=, min_score= or both")
-        if max_gap is not None:
-            _check_gap(max_gap, pool)
-        if max_gap is not None and not pool.best.measures:
-            msg = (
-                f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
-                "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
-                "two groups or more"
-            )
-            raise InputError(msg)
+        check_selection(pool, max_gap, min_score)
         entry = pool.select(max_gap=max_gap, min_score=min_score)
         other = copy.copy(self)
         other.pool_ = served = pool.serving(entry)
@@ -296,7 +285,8 @@ class Served:
         other._tabulate(served.board, served.board.reordered(table, pool.board))
         best = describe_served(served.board, entry)
         # The margin speaks about what the search has chosen, not about this entry.
-        other.notes_ = tuple(note for note in self.notes_ if note not in self._margin_notes)
+        kept = (note for note in self.notes_ if note not in self._margin_notes)
+        other.notes_ = (*kept, *alike_notes(entry))
         certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,
@@ -372,23 +362,6 @@ class Served:
             unseen=self.unseen_group,
             tell=True,
         )
-
-
-def _check_gap(max_gap: Any, pool: Pool) -> None:
-    """Refuse what no gap can be.
-
-    Raises
-    ------
-    ParameterError
-        It is no number, negative, or above the largest value of the metrics.
-    """
-    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
-    if most <= 1.0:
-        check_share("max_gap", max_gap)
-        return
-    number = isinstance(max_gap, numbers.Real) and not isinstance(max_gap, bool)
-    if not number or not 0 <= float(max_gap) < float("inf"):
-        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
 
 
 def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:

@@ -1,6 +1,8 @@
 """Tables for the command line: a file or a named dataset, its columns sorted into roles."""
 
 import difflib
+import shlex
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -12,12 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.derive import apply_derive, apply_keep, parse_derive, parse_keep
-from fairautoml.data.files import read_table
+from fairautoml.data.files import MISSING, read_table
 from fairautoml.data.later import read_later
 from fairautoml.data.loaders import load
 from fairautoml.data.positive import positive_notes
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import (
+    DegradedWarning,
     InputError,
     MissingSensitiveError,
     ModelCorruptError,
@@ -112,7 +115,7 @@ class Source:
         return labels[text]
 
     def positive_notes(self, given: Any) -> tuple[str, ...]:
-        """Say which of two labels is the positive class where nobody did.
+        """Say which of two labels is the positive class where nobody did, or which there are.
 
         Parameters
         ----------
@@ -120,7 +123,9 @@ class Source:
             The one that was named.
         """
         labels = self.y.dropna().unique().tolist()
-        # Others than text are known by their order, and have no note.
+        if not all(isinstance(label, str) for label in labels):
+            # They are known by their order, or are numbers to predict.
+            return ()
         return positive_notes(sorted(labels, key=str), given)
 
     def draw(self, n_rows: int, seed: int) -> "Source":
@@ -316,6 +321,8 @@ def _sorted(
     if target in roles.sensitive_columns:
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
+    _check_labels(frame[target])
+    _say_missing_groups(frame[list(roles.sensitive)])
     away = {*drop, *weight, target}
     return Source(
         name=name,
@@ -326,6 +333,41 @@ def _sorted(
         positive_label=positive,
         roles=replace(roles, target=target, drop=drop, text=text),
     )
+
+
+def _written_missing(column: "pd.Series[Any]") -> "pd.Series[int]":
+    """Return how often each text occurs that means a missing value elsewhere in a table."""
+    texts = pd.Series([value for value in column if isinstance(value, str)], dtype=object)
+    return texts[texts.isin(MISSING)].value_counts()
+
+
+def _check_labels(column: "pd.Series[Any]") -> None:
+    """Refuse two classes and a third that means that the label is missing."""
+    # "None" may be a class, as in none, mild and severe.
+    found = _written_missing(column).drop("None", errors="ignore")
+    labels = column.dropna().unique().tolist()
+    others = [str(label) for label in labels if label not in found.index]
+    if len(found) == 0 or len(others) != 2:
+        return
+    text, n_rows = " or ".join(map(repr, found.index)), int(found.sum())
+    rule = shlex.quote(f"{column.name}={','.join(sorted(others))}")
+    msg = (
+        f"--target {column.name!r} holds {text} in {n_rows} rows, next to {others[0]!r} and "
+        f"{others[1]!r}: missing labels would be a third class; leave these rows out with "
+        f"--keep {rule}, or write another text where it is a class"
+    )
+    raise InputError(msg)
+
+
+def _say_missing_groups(columns: pd.DataFrame) -> None:
+    for name in columns:
+        for text, n_rows in _written_missing(columns[name]).items():
+            msg = (
+                f"--sensitive {name!r} holds {text!r} in {n_rows} rows, which is taken as a group "
+                "of its own; where it means a missing group, leave those cells empty: then "
+                "--sensitive-missing says what is done with them"
+            )
+            warnings.warn(msg, DegradedWarning, stacklevel=4)
 
 
 def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
@@ -352,5 +394,6 @@ def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> N
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}"
+            quoted = ", ".join(map(repr, near or known))
+            hint = f"did you mean {quoted}?" if near else f"there are {quoted}"
             raise ParameterError(f"{argument}: no column {name!r} in the table; {hint}")

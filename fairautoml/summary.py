@@ -9,8 +9,9 @@ import pandas as pd
 
 from fairautoml.assembly import Assembled, Margin
 from fairautoml.certification import Certificate, Verdict
+from fairautoml.history import History, Improvement
 from fairautoml.leaderboard import Leaderboard
-from fairautoml.run import History, Improvement, RunPlan
+from fairautoml.run import RunPlan
 from fairautoml.trials import Entry, Origin, Status, TrialResult
 
 
@@ -105,8 +106,11 @@ def trials_frame(history: History) -> pd.DataFrame:
     return pd.DataFrame([describe_candidate(result) for result in rows])
 
 
-CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT, Status.PRUNED})
-"""How trials end that the clock, the user or a better rival ended, not a fault."""
+CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT})
+"""How trials end that the clock or the user ended, ..."""
+
+SOUND = frozenset({Status.SUCCESS, Status.PRUNED})
+"""... and those that came to an end of their own without a fault."""
 
 
 def run_summary(
@@ -135,15 +139,16 @@ def run_summary(
     Returns
     -------
     dict
-        ``n_trials`` counts all trials; ``n_failed`` of them went wrong and ``n_cut_off`` were
-        ended by the clock, the user or a better rival. ``max_trials`` and ``time_budget`` are
-        what was allowed. ``overhead_fraction`` is the share of worker time in which nothing was
-        trained or scored; ``overhead_ms`` are the controller's milliseconds per trial: to ask,
-        to tell, and to settle a result (post-processing and storage). ``n_feasible`` trials met
-        the constraints; ``seconds_to_best`` after the start the best entry was known, and
-        ``improvements`` are the moments at which the best one changed. ``assembly_seconds`` is
-        what ensemble and choice took; ``margin`` says how sure it is that the constraints hold on
-        new people, how far inside the limits the served entry is and what that costs (``Margin``).
+        ``n_trials`` counts all trials; ``n_failed`` of them went wrong, ``n_pruned`` were ended
+        for a better rival, and ``n_cut_off`` by the clock or the user. ``max_trials`` and
+        ``time_budget`` are what was allowed. ``overhead_fraction`` is the share of worker time
+        in which nothing was trained or scored; ``overhead_ms`` are the controller's milliseconds
+        per trial: to ask, to tell, and to settle a result (post-processing and storage).
+        ``n_feasible`` trials met the constraints; ``seconds_to_best`` after the start the best
+        entry was known, and ``improvements`` are the moments at which the best one changed.
+        ``assembly_seconds`` is what ensemble and choice took; ``margin`` says how sure it is
+        that the constraints hold on new people, how far inside the limits the served entry is
+        and what that costs (``Margin``).
     """
     statuses = [result.status for result in history.results]
     training = sum(result.seconds for result in history.results)
@@ -151,7 +156,8 @@ def run_summary(
     moments = history.improvements
     return {
         "n_trials": len(statuses),
-        "n_failed": sum(s is not Status.SUCCESS and s not in CUT_OFF for s in statuses),
+        "n_failed": len(statuses) - sum(s in CUT_OFF or s in SOUND for s in statuses),
+        "n_pruned": statuses.count(Status.PRUNED),
         "n_cut_off": sum(status in CUT_OFF for status in statuses),
         "max_trials": plan.n_trials,
         "time_budget": time_budget,

@@ -111,7 +111,8 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
         Rows of it to show.
     """
     search = result["search"]
-    cut_off = f", {search['n_cut_off']} of them cut off at the end" if search["n_cut_off"] else ""
+    pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
+    cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
     lines = [
         f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
         *([GAP_LEGEND] if result["entry"]["measures"] else []),
@@ -123,7 +124,7 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
         *_population(result.get("population"), result["entry"]),
         *_certificate_lines(result.get("certificate")),
         "",
-        f"{search['n_trials']} trials{cut_off}, {search['n_failed']} failed; "
+        f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
         f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
         f"training ({search['n_workers']} worker(s), strategy {search['strategy']}, "
         f"seed {result['seed']})",
@@ -278,7 +279,11 @@ def _next_step(result: Mapping[str, Any]) -> list[str]:
         ]
     if result["run_dir"] is None:
         return ["Nothing was kept; give --out RUN to keep the model for fairautoml predict."]
-    return [f"Kept in {result['run_dir']}; next: fairautoml predict {result['run_dir']} NEW.csv"]
+    kept = f"Kept in {result['run_dir']}; next: fairautoml predict {result['run_dir']} NEW.csv"
+    if result["interrupted"]:
+        resume = f"fairautoml resume {result['run_dir']}"
+        return [f"Interrupted; the search goes on with: {resume}", kept]
+    return [kept]
 
 
 def progress_text(progress: "Progress") -> str:

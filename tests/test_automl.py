@@ -1,5 +1,6 @@
 import copy
 import logging
+import sys
 
 import joblib
 import numpy as np
@@ -189,8 +190,8 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_alike(people, tmp
 
 def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path, monkeypatch):
     # What is good enough for the ensemble of a longer run is kept; here that is next to nothing.
-    monkeypatch.setattr("fairautoml.assembling.LIBRARY", 1)
-    monkeypatch.setattr("fairautoml.assembling.SINGLES", 1)
+    monkeypatch.setattr("fairautoml.prospects.LIBRARY", 1)
+    monkeypatch.setattr("fairautoml.prospects.SINGLES", 1)
     model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*people, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     assert stored == set(model.pool_.bags)
@@ -230,6 +231,25 @@ def test_an_interrupted_fit_keeps_the_best_model_so_far(people, tmp_path):
     assert model.best_entry_.trial_number == 1
     assert read_model(tmp_path / "run").interrupted_
     assert model.evaluate(*people)["accuracy"] > 0.7
+
+
+def test_a_callback_that_raises_is_not_called_again_and_loses_nothing(people):
+    called = []
+
+    def broken(progress):
+        called.append(progress.n_trials)
+        raise KeyError("mine")
+
+    with pytest.warns(DegradedWarning, match=r"on_progress raised KeyError\('mine'\)"):
+        model = quick(n_trials=3, on_progress=broken).fit(*people, "sex")
+    assert called == [1]
+    assert len(model.trials_) == 3
+    assert not model.interrupted_
+
+
+def test_a_callback_may_end_the_program(people):
+    with pytest.raises(SystemExit):
+        quick(n_trials=3, on_progress=lambda _: sys.exit(3)).fit(*people, "sex")
 
 
 def test_an_interrupt_before_the_first_model_goes_on(people, monkeypatch):

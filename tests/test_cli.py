@@ -382,6 +382,7 @@ def test_the_demo_shows_the_truth_and_the_next_command(capsys):
         (["--rows", "0"], "'0' is not a positive whole number"),
         (["--holdout", "1"], "'1' is not a share between 0 and 1"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--times", "3"], "unrecognized arguments: --times 3; did you mean --time?"),
     ],
 )
 def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
@@ -393,9 +394,9 @@ def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--target", "repayd"], 2, "did you mean repaid?"),
-        (["--sensitive", "sexx"], 2, "did you mean sex?"),
-        (["--drop", "agee"], 2, "did you mean age?"),
+        (["--target", "repayd"], 2, "did you mean 'repaid'?"),
+        (["--sensitive", "sexx"], 2, "did you mean 'sex'?"),
+        (["--drop", "agee"], 2, "did you mean 'age'?"),
         (["--weight", "w"], 2, "--weight: no column 'w'"),
         (["--sensitive", "repaid"], 2, "'repaid' is the target"),
         (["--constraint", "demographic_parity_diff<=0.1"], 2, "demographic_parity_difference"),
@@ -404,6 +405,7 @@ def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
         (["--learner", "lightgmb"], 2, "lightgbm"),
         (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
         (["--target", "income"], 3, "FairAutoMLRegressor"),
+        (["--require-certified", "--certify", "no"], 2, "gives no certificate"),
     ],
 )
 def test_a_wrong_value_has_an_exit_code_and_a_hint(people, capsys, arguments, code, said):
@@ -664,6 +666,45 @@ def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypa
     monkeypatch.setattr("fairautoml.text._improvements", lambda stream: stop)
     main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)])
     assert seen[0]
+
+
+def test_what_held_out_rows_have_shown_is_kept_with_the_run_and_on_its_card(
+    people, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    command = ["fit", str(people / "people.csv"), *FIT, "--holdout", "0.3", "--out", str(run)]
+    assert main([*command, "--json"]) in {0, 4}
+    held = json.loads(capsys.readouterr().out)["holdout"]
+    assert json.loads((run / "holdout.json").read_text()) == held
+    assert main(["card", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["held_out"] == held
+    assert main(["card", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert f"- Rows: {held['n_rows']}" in text
+    assert f"- accuracy: {held['accuracy']:.4f}" in text
+
+
+def test_a_run_that_has_not_ended_says_how_to_end_it(people, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)]) in {0, 4}
+    for name in ("model.json", "leaderboard.json", "leaderboard.csv"):
+        (run / name).unlink()
+    capsys.readouterr()
+    assert main(["predict", str(run), str(people / "people.csv")]) == 8
+    assert f"fairautoml resume {run}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unread", ["stdout", "stderr"])
+def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(people, tmp_path, unread):
+    run = tmp_path / "run"
+    command = ["fit", str(people / "people.csv"), *FIT, "--out", str(run), "--require-certified"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fairautoml", *command],
+        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, unread: subprocess.PIPE},
+    )
+    getattr(process, unread).close()
+    assert process.wait(timeout=120) == 9
+    assert (run / "model.json").is_file()
 
 
 def test_resuming_another_table_is_a_data_error_and_changes_nothing(people, tmp_path, capsys):

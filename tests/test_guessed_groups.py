@@ -344,4 +344,6 @@ def test_the_command_line_names_a_column_that_is_not_there(tmp_path, capsys):
     pd.concat([X, guesses, y.rename("y")], axis=1).to_csv(table, index=False)
     asked = ["--target", "y", "--constraint", DP, "--proxy", "p9"]
     assert main(["fit", str(table), *asked]) == 2
-    assert "--proxy: no column 'p9' in the table; there are x, z, p0" in capsys.readouterr().err
+    assert (
+        "--proxy: no column 'p9' in the table; there are 'x', 'z', 'p0'" in capsys.readouterr().err
+    )

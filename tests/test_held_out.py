@@ -112,8 +112,8 @@ def test_the_command_line_holds_out_the_last_rows_by_its_time_column(visits):
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ({"whose": "persn"}, r"--groups: no column 'persn' .* did you mean person"),
-        ({"when": "dya"}, r"--time-column: no column 'dya' .* did you mean day"),
+        ({"whose": "persn"}, r"--groups: no column 'persn' .* did you mean 'person'"),
+        ({"when": "dya"}, r"--time-column: no column 'dya' .* did you mean 'day'"),
     ],
 )
 def test_a_column_of_people_or_times_that_is_not_there_is_named(visits, named, message):

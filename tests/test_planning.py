@@ -1,4 +1,5 @@
-import time
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -108,8 +109,8 @@ def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
     assert found[0].params.keys() >= SMALL.params.keys()
 
 
-def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, **asked):
-    """The plan of a fit to so many rows."""
+def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **asked):
+    """The plan of a fit to so many rows, made so many seconds after its start."""
     rng = np.random.default_rng(0)
     asked = {"constraint": "demographic_parity_difference<=0.1", "n_folds": 5, **asked}
     model = FairAutoML(n_trials=n_trials, **asked)
@@ -117,7 +118,9 @@ def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, **asked):
     X = pd.DataFrame(rng.normal(size=(n_rows, n_columns))).add_prefix("x")
     data = build_dataset(X, rng.integers(0, 2, n_rows), rng.choice(["f", "m"], n_rows))
     setting = Setting(sensitive_at_predict=not blind, randomized=False, refit=model.refit)
-    return make_plan(make_problem(data, wishes, setting), wishes, setting, time.monotonic())
+    problem = make_problem(data, wishes, setting)
+    with mock.patch("fairautoml.planning.time", SimpleNamespace(monotonic=lambda: 100.0 + late)):
+        return make_plan(problem, wishes, setting, 100.0)
 
 
 @pytest.mark.parametrize("seconds", [30, 3600])
@@ -147,6 +150,10 @@ def test_what_comes_after_the_search_is_left_its_time():
         again = planned(40_000, time_budget=seconds, refit=True)
         more = again.start + seconds - again.limits.deadline
         assert more == pytest.approx(after + 0.07 * seconds)
+
+
+def test_a_large_table_that_ate_its_budget_up_is_searched_for_a_moment_all_the_same():
+    assert planned(40_000, time_budget=2, late=1.8).limits.deadline == pytest.approx(102.7)
 
 
 def test_rules_that_weigh_how_likely_groups_are_have_more_time_after_the_search():

@@ -96,9 +96,11 @@ def result():
         "constraint": ["m <= 0.05"],
         "seed": 3,
         "status": "feasible",
+        "interrupted": False,
         "search": {
             "n_trials": 7,
             "n_cut_off": 0,
+            "n_pruned": 0,
             "n_failed": 1,
             "seconds": 9.0,
             "overhead_fraction": 0.1,
@@ -181,3 +183,12 @@ def test_held_out_gaps_are_compared_with_their_bounds(result):
     assert "m[race] undefined" in text
     assert "2 rows of unknown groups are in no gap" in text
     assert "... and 2 more groups" in text
+
+
+def test_trials_that_ended_early_are_told_apart_and_an_interrupt_says_how_to_go_on(result):
+    result["search"] |= {"n_pruned": 20, "n_cut_off": 1}
+    text = result_text(result, board(), 5)
+    assert "7 trials, 20 stopped as others were better, 1 cut off by the clock, 1 failed" in text
+    assert "fairautoml resume" not in text
+    result["interrupted"] = True
+    assert "goes on with: fairautoml resume run" in result_text(result, board(), 5)

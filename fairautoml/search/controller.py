@@ -248,17 +248,8 @@ class Search:
             if left is not None and left <= 0 and self._queue[0].number > 0:
                 self._queue.clear()
                 break
-            trial = self._early(self._queue.popleft(), left)
-            self._running.add(self.executor.submit(self.objective, trial))
+            self._running.add(self.executor.submit(self.objective, self._queue.popleft()))
         return bool(self._running)
-
-    def _early(self, trial: Trial, left: float | None) -> Trial:
-        """Return the trial, told to end early enough where settling what it gives takes long."""
-        if left is None or trial.number == 0 or self._settling < LONG:
-            return trial
-        own = trial.budget.seconds
-        seconds = left if own is None else min(own, left)
-        return replace(trial, budget=replace(trial.budget, seconds=seconds))
 
     def _collect(self) -> None:
         done: set[Future[TrialResult]] = set()
@@ -274,6 +265,7 @@ class Search:
             told = self.settle(future.result())
             if told.status is Status.SUCCESS and told.trial.number > 0:
                 self._settling = self.executor.now() - start
+                self.executor.spare = self._settling if self._settling >= LONG else 0.0
             self._settled[told.trial.number] = told
 
     def _tell(self) -> None:

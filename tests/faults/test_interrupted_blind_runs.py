@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from bystanders import soon, workers
 
+from fairautoml import prospects
 from fairautoml.cli import main
 from fairautoml.evaluation.membership import MEMBERSHIP
 from fairautoml.evaluation.objective import Objective
 from fairautoml.exceptions import FairAutoMLWarning
-from fairautoml.trials import Budget, Trial
+from fairautoml.trials import Budget, Status, Trial, TrialResult
 from quick_fits import few_people, quick
 
 MEMBERSHIP_KEY = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
@@ -64,6 +65,54 @@ def test_the_run_goes_on_as_if_it_had_not_been_interrupted(interrupted, tmp_path
     assert not again.interrupted_
     assert entries_of(again) == entries_of(whole)
     assert again.best_entry_.trial_key == whole.best_entry_.trial_key
+
+
+@pytest.mark.parametrize(("library", "n_trials"), [(30, 4), (2, 14)])
+def test_models_of_a_time_without_groups_have_rules_by_them_when_the_run_goes_on(
+    monkeypatch, tmp_path, library, n_trials
+):
+    monkeypatch.setattr(prospects, "LIBRARY", library)
+    monkeypatch.setattr(prospects, "SINGLES", min(3, library))
+
+    def too_slow(self, trial, start):
+        return TrialResult(trial=trial, status=Status.TIMEOUT, error="too slow")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "_learn_membership", too_slow)
+        first = blind(tmp_path / "run", n_trials=n_trials)
+    assert "bias_scoring" not in {entry.mitigator for entry in first.pool_.board.entries}
+    kept = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
+    trained = {
+        entry.trial_key
+        for entry in first.pool_.board.entries
+        if entry.candidate.learner not in {"prior", "ensemble"} and entry.trial_key in kept
+    }
+    assert len(trained) > 1
+    again = blind(tmp_path / "run", n_trials=n_trials + 2, resume=True)
+    by_groups = {
+        entry.trial_key for entry in again.pool_.board.entries if entry.mitigator == "bias_scoring"
+    }
+    assert trained <= by_groups
+
+
+def test_an_interrupt_while_old_trials_are_judged_again_leaves_what_was_known(
+    monkeypatch, tmp_path
+):
+    def too_slow(self, trial, start):
+        return TrialResult(trial=trial, status=Status.TIMEOUT, error="too slow")
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "_learn_membership", too_slow)
+        first = blind(tmp_path / "run", n_trials=4)
+    with monkeypatch.context() as patch:
+        patch.setattr("fairautoml.resuming.judged", press)
+        again = blind(tmp_path / "run", n_trials=6, resume=True)
+    assert again.interrupted_
+    assert again.best_entry_.trial_key == first.best_entry_.trial_key
+    assert len(again.trials_) == len(first.trials_)
 
 
 def test_what_was_found_before_is_left_when_a_resumed_run_is_interrupted(

@@ -307,7 +307,7 @@ def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_witho
     def beaten(*args):
         made = real(*args)
         worst = min(made.entries, key=lambda entry: entry.value)
-        return replace(made, best=worst, entries=(worst,), library=frozenset())
+        return replace(made, best=worst, entries=(worst,))
 
     with monkeypatch.context() as patched:
         patched.setattr(outcome, "assemble", beaten)

@@ -15,7 +15,7 @@ from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import ParamSpace, Real, SearchSpace
-from fairautoml.store.study import Record
+from fairautoml.store.record import Record
 from fairautoml.trials import Artifacts, Candidate, Costly, Status, Told, TrialResult
 
 SPACE = SearchSpace(
@@ -207,3 +207,34 @@ def test_the_same_workers_hear_what_they_heard(go, heard):
     again = go(3, whole.new[:25], n_trials=40)
     assert heard == order
     assert sorted(keys(again.new)) == sorted(keys(whole.new)[25:])
+
+
+def test_what_ran_out_of_a_short_limit_has_its_turn_again_in_a_longer_run(go, monkeypatch):
+    def slow(trial):
+        found = run_trial(trial)
+        seconds = 30.0 * trial.budget.sample_fraction
+        return replace(found, seconds=seconds) if trial.candidate.learner == "other" else found
+
+    monkeypatch.setattr(run, "_objective", lambda *_: slow)
+    first = go(1, seconds=24.0)
+    short = [
+        record.result.trial.candidate.key
+        for record in first.new
+        if record.result.status is Status.TIMEOUT and not record.cut_off
+    ]
+    assert short
+    past = [record for record in first.new if not record.cut_off]
+    again = go(1, past, seconds=600.0, used=24.0)
+    made = {
+        record.result.trial.candidate.key
+        for record in again.new
+        if record.result.status is not Status.TIMEOUT
+    }
+    assert set(short) <= made
+    full = [
+        record.result
+        for record in again.new
+        if record.result.trial.candidate.learner == "other"
+        and record.result.trial.budget.sample_fraction == 1.0
+    ]
+    assert any(result.status is Status.SUCCESS for result in full)
