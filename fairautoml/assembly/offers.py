@@ -19,14 +19,11 @@ class Offers:
         Entries of the tolerances between, of the columns that a margin is chosen on.
     columns : frozenset of str
         Keys of those columns.
-    library : frozenset of str
-        Trials that an ensemble of this run, or of a longer one, may be made of.
     """
 
     usual: tuple[Entry, ...]
     fine: tuple[Entry, ...]
     columns: frozenset[str]
-    library: frozenset[str]
 
     def only(self, keys: Collection[str]) -> "Offers":
         """Return what the columns of the given keys offer.
@@ -67,8 +64,8 @@ class Margin:
         Share of what the best entry is worth beyond one decision for everybody that the served one
         keeps, at most 1; None when there is no such worth.
     widest : float or None
-        Gap of what would be served if a certificate were worth nothing; None when it is not
-        weighed.
+        Excess over the limits of what would be served if a certificate were worth nothing; None
+        when it is not weighed.
     """
 
     confidence: Confidence
@@ -94,8 +91,6 @@ class Assembled:
         What is served.
     margin : Margin or None
         None when nothing is constrained.
-    library : frozenset of str
-        Trials that an ensemble of this run, or of a longer one, may be made of.
     seconds : float
         What it took.
     """
@@ -103,5 +98,4 @@ class Assembled:
     entries: tuple[Entry, ...]
     best: Entry
     margin: Margin | None
-    library: frozenset[str]
     seconds: float

@@ -71,19 +71,23 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def check_out(out: "Path") -> None:
+def check_out(out: "Path", *read: str) -> None:
     """Refuse a file to write before work is done for it.
 
     Parameters
     ----------
     out : Path
         What ``--out`` names.
+    *read : str
+        What the command reads, files or folders.
 
     Raises
     ------
     ParameterError
-        It is a folder, or there is no folder to hold it.
+        It is a folder, there is no folder to hold it, or it is what is read.
     """
+    from pathlib import Path
+
     from fairautoml.exceptions import ParameterError
 
     if out.is_dir():
@@ -91,3 +95,8 @@ def check_out(out: "Path") -> None:
     if not out.parent.is_dir():
         missing = f"there is no folder {str(out.parent)!r}"
         raise ParameterError(f"--out {str(out)!r}: {missing}; make it first or name another")
+    for name in read:
+        if out.exists() and out.resolve() == Path(name).resolve():
+            raise ParameterError(
+                f"--out {str(out)!r} is the table that is read; name another file"
+            )

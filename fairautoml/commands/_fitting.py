@@ -37,10 +37,24 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     result = {"dataset": request.data, **result_of(model)}
     if tables.held is not None:
         result["holdout"] = tables.held.judge(model)
+        _keep_beside(model, result["holdout"])
         if as_json and "gap" in result["holdout"] and "accuracy" in result["holdout"]:
             result["holdout_front"] = held_front(model, tables.held)
     show_result(result, model, as_json=as_json)
     return exit_code(model)
+
+
+def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
+    """Keep what held-out rows have shown with the run, if it is kept."""
+    from contextlib import closing
+    from pathlib import Path
+
+    from fairautoml.store import RunFolder
+
+    if model.run_dir is None:
+        return
+    with closing(RunFolder(Path(model.run_dir), resume=True)) as folder:
+        folder.write_json("holdout.json", holdout)
 
 
 def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:

@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:
-        check_out(out)
+        check_out(out, arguments.data)
     table = _table(arguments)
     smallest = arguments.smallest_cell
     found = audit(
@@ -81,10 +81,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
     """Read the columns that are asked for; labels and groups such as "NA" stay text."""
-    import difflib
-
     from fairautoml.data.files import read_table
-    from fairautoml.exceptions import ParameterError
+    from fairautoml.sources import check_columns
 
     labels = [arguments.y_true, arguments.y_pred, arguments.baseline, *arguments.sensitive]
     text = [name for name in labels if name is not None]
@@ -98,12 +96,7 @@ def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
         "--sensitive": arguments.sensitive,
     }
     for option, names in options.items():
-        for name in names:
-            if name is not None and name not in table.columns:
-                near = difflib.get_close_matches(name, table.columns, n=3)
-                shown = near or [*map(str, table.columns[:20])]
-                msg = f"{option} {name!r}: no such column; there are {', '.join(map(repr, shown))}"
-                raise ParameterError(msg)
+        check_columns(table, option, [name for name in names if name is not None])
     return table
 
 

@@ -9,8 +9,12 @@ from fairautoml.commands._fitting import fit_and_show
 
 def _run(arguments: argparse.Namespace) -> int:
     from fairautoml.asked import fit_estimator_of, request_of
+    from fairautoml.exceptions import ParameterError
 
     model = fit_estimator_of(arguments)
+    if arguments.require_certified and model.certify is False:
+        msg = "--require-certified: --certify no gives no certificate; leave one of them out"
+        raise ParameterError(msg)
     code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
     wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"
     return NOT_CERTIFIED if code == OK and wanting else code

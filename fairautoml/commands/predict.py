@@ -28,7 +28,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from fairautoml.sources import read_new
 
     if arguments.out is not None:
-        check_out(Path(arguments.out))
+        check_out(Path(arguments.out), arguments.data)
     model = load_run(arguments.run_dir)
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})

@@ -25,6 +25,9 @@ LIMITS = (
 )
 """What every card says."""
 
+HELD_SCORES = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "rmse", "mae", "r2")
+"""Of what is known of held-out rows."""
+
 
 def card_of(documents: Documents) -> dict[str, Any]:
     """Return the card of a run as plain values.
@@ -56,6 +59,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
         "data": dict(view.source),
         "notes": list(view.notes),
         "measured": _plainly_measured(view),
+        "held_out": dict(documents.holdout) or None,
         "groups": {system.name: _group_rates(system) for system in view.systems},
         "levelling_down": {
             system.name: [item.rate for item in system.levelling if item.down]
@@ -135,6 +139,8 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     yield from ("", "## Measured on the search rows (cross-fitted)", "", *_measured(view))
     for system in view.systems:
         yield from ("", f"### Rates by {_safe(system.name)}", "", *_rates(view, system.name))
+    if documents.holdout:
+        yield from ("", "## Measured on held-out rows", "", *_held_out(documents.holdout))
     yield from ("", "## Certificate", "")
     text = documents.certificate_text.strip()
     # Longer than any run of backticks inside, so that no name ends it.
@@ -168,6 +174,19 @@ def _measured(view: RunView) -> Iterator[str]:
             f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
             f"{reference.gap:.4f} ({_safe(reference.learner)})"
         )
+
+
+def _held_out(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what ``holdout.json`` holds: whole numbers of rows, scores, gaps as they are."""
+    yield f"- Rows: {found['n_rows']}"
+    for name in HELD_SCORES:
+        if found.get(name) is not None:
+            yield f"- {name}: {found[name]:.4f}"
+    for name, gap in found.get("gaps", {}).items():
+        yield f"- Gap of {_safe(name)}: {'undefined' if gap is None else f'{gap:.4f}'}"
+    if "excess" in found:
+        met = found["excess"] is not None and found["excess"] <= 0
+        yield f"- The constraint is {'met' if met else 'NOT met'} on these rows"
 
 
 def _how_met(view: RunView) -> str:

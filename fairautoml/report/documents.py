@@ -38,6 +38,8 @@ class Documents:
         Of libraries.
     source : mapping
         Where the table came from, empty when it was given in memory.
+    holdout : mapping
+        What the served classifier does on rows that were held out, empty when there are none.
     model_sha256 : str
         Hash of the model file, empty when there is none.
     """
@@ -52,6 +54,7 @@ class Documents:
     certificate_text: str = ""
     versions: Row = field(default_factory=dict)
     source: Row = field(default_factory=dict)
+    holdout: Row = field(default_factory=dict)
     model_sha256: str = ""
 
 
@@ -82,6 +85,7 @@ def read_documents(folder: Path) -> Documents:
         certificate_text=_text(folder / "certificate.txt"),
         versions=model.get("versions", {}),
         source=_optional(folder, "source.json") or {},
+        holdout=_optional(folder, "holdout.json") or {},
         model_sha256=model.get("sha256", ""),
     )
 
