@@ -86,12 +86,25 @@ def encode_column(
         values = values.astype(object)
         kind = kind_of(values, name)
     if kind not in (column.kind, "empty") and column.kind != "empty":
+        which = _first_strange(values) if (column.kind, kind) == ("number", "category") else ""
         msg = (
-            f"column {name!r} of X held {_NOUN[column.kind]} at fit and holds {_NOUN[kind]} now; "
-            "convert it to what it was at fit."
+            f"column {name!r} of X held {_NOUN[column.kind]} at fit and holds {_NOUN[kind]} now"
+            f"{which}; convert it to what it was at fit."
         )
         raise InputError(msg)
     return to_float32(numbers(values, kind, name), (name,), on_nonfinite)
+
+
+def _first_strange(values: "pd.Series[Any]") -> str:
+    """Say which value is no number, or that all can be read as numbers."""
+    read = pd.to_numeric(values.astype(object).astype(str), errors="coerce")
+    strange = np.flatnonzero(read.isna() & values.notna())
+    if len(strange) == 0:
+        return ": numbers as text, which pandas.to_numeric reads"
+    at = int(strange[0])
+    return (
+        f": {len(strange)} value(s) are no number, first {values.iloc[at]!r} in row {at} (from 0)"
+    )
 
 
 def _encode_category(column: Column, values: "pd.Series[Any]") -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairautoml.report.documents import Documents
+from fairautoml.report.held import held_facts
 from fairautoml.report.page import short, visible
 from fairautoml.report.view import RATES, RunView, System
 from fairautoml.report.viewing import view_of
@@ -24,9 +25,6 @@ LIMITS = (
     "here is a statement on legal compliance.",
 )
 """What every card says."""
-
-HELD_SCORES = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "rmse", "mae", "r2")
-"""Of what is known of held-out rows."""
 
 
 def card_of(documents: Documents) -> dict[str, Any]:
@@ -140,7 +138,8 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     for system in view.systems:
         yield from ("", f"### Rates by {_safe(system.name)}", "", *_rates(view, system.name))
     if documents.holdout:
-        yield from ("", "## Measured on held-out rows", "", *_held_out(documents.holdout))
+        yield from ("", "## Measured on held-out rows", "")
+        yield from (f"- {_safe(name)}: {text}" for name, text in held_facts(documents.holdout))
     yield from ("", "## Certificate", "")
     text = documents.certificate_text.strip()
     # Longer than any run of backticks inside, so that no name ends it.
@@ -174,19 +173,6 @@ def _measured(view: RunView) -> Iterator[str]:
             f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
             f"{reference.gap:.4f} ({_safe(reference.learner)})"
         )
-
-
-def _held_out(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what ``holdout.json`` holds: whole numbers of rows, scores, gaps as they are."""
-    yield f"- Rows: {found['n_rows']}"
-    for name in HELD_SCORES:
-        if found.get(name) is not None:
-            yield f"- {name}: {found[name]:.4f}"
-    for name, gap in found.get("gaps", {}).items():
-        yield f"- Gap of {_safe(name)}: {'undefined' if gap is None else f'{gap:.4f}'}"
-    if "excess" in found:
-        met = found["excess"] is not None and found["excess"] <= 0
-        yield f"- The constraint is {'met' if met else 'NOT met'} on these rows"
 
 
 def _how_met(view: RunView) -> str:

@@ -20,6 +20,7 @@ from fairautoml.report.charts import (
     shortened,
     spent_bars,
 )
+from fairautoml.report.held import held_facts
 from fairautoml.report.row import DASH
 from fairautoml.report.view import RunView
 
@@ -38,7 +39,7 @@ def run_page(view: RunView) -> str:
         The run.
     """
     details = {row.rank: {"rule": visible(row.rule), "how": row.how} for row in view.rows}
-    return render("run.html", view=view, data=details, **_charts(view))
+    return render("run.html", view=view, data=details, held=dict(held_facts(view.holdout)), **_charts(view))
 
 
 def run_fragment(view: RunView) -> str:

@@ -239,7 +239,7 @@ class RunView:
         What the allocator spent on what, most first.
     failures : tuple of Failure
         Trials without a model.
-    summary, config, versions, source : mapping
+    summary, config, versions, source, holdout : mapping
         As in ``Documents``.
     """
 
@@ -263,6 +263,7 @@ class RunView:
     config: Mapping[str, Any]
     versions: Mapping[str, Any]
     source: Mapping[str, Any]
+    holdout: Mapping[str, Any]
 
     @property
     def one_limit(self) -> bool:

@@ -93,6 +93,7 @@ def view_of(documents: Documents) -> RunView:
         config=documents.config,
         versions=documents.versions,
         source=documents.source,
+        holdout=documents.holdout,
     )
 
 

@@ -380,6 +380,15 @@ def test_a_number_column_that_holds_text_later_is_refused():
         schema.transform(frame().assign(age=list("abcd")))
 
 
+def test_the_first_value_that_is_no_number_is_shown_with_its_row():
+    schema = fit_schema(frame())
+    wrong = r"holds text or categories now: 2 value\(s\) are no number, first '4O' in row 1 \("
+    with pytest.raises(InputError, match=wrong):
+        schema.transform(frame().assign(age=["40", "4O", None, "?"]))
+    with pytest.raises(InputError, match="numbers as text, which pandas.to_numeric reads"):
+        schema.transform(frame().assign(age=["40", "41", None, "1e3"]))
+
+
 def test_a_number_column_that_is_all_missing_later_is_missing():
     schema = fit_schema(frame())
     later = schema.transform(frame().assign(age=pd.Series([None] * 4, dtype=object)))
