@@ -39,7 +39,8 @@ def run_page(view: RunView) -> str:
         The run.
     """
     details = {row.rank: {"rule": visible(row.rule), "how": row.how} for row in view.rows}
-    return render("run.html", view=view, data=details, held=dict(held_facts(view.holdout)), **_charts(view))
+    held = dict(held_facts(view.holdout))
+    return render("run.html", view=view, data=details, held=held, **_charts(view))
 
 
 def run_fragment(view: RunView) -> str:

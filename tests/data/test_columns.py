@@ -385,7 +385,7 @@ def test_the_first_value_that_is_no_number_is_shown_with_its_row():
     wrong = r"holds text or categories now: 2 value\(s\) are no number, first '4O' in row 1 \("
     with pytest.raises(InputError, match=wrong):
         schema.transform(frame().assign(age=["40", "4O", None, "?"]))
-    with pytest.raises(InputError, match="numbers as text, which pandas.to_numeric reads"):
+    with pytest.raises(InputError, match=r"numbers as text, which pandas\.to_numeric reads"):
         schema.transform(frame().assign(age=["40", "41", None, "1e3"]))
 
 
