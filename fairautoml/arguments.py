@@ -22,8 +22,6 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
-    kinds = "classes (auto), two or several of them, or a number to predict (regression)"
-    add("--task", choices=TASKS, default="auto", help=kinds)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
     add("--learner", action="append", help="search these learners only; may be repeated")
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
@@ -95,6 +93,8 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add = parser.add_argument
     add("--target", help="column of the labels")
+    kinds = "classes (auto), two or several of them, or a number to predict (regression)"
+    add("--task", choices=TASKS, default="auto", help=kinds)
     add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
     overlap = "groups that may overlap, one column of 1 and 0 each: 'identity=black,muslim'"
     add("--overlapping", action="append", default=[], metavar="NAME=COL,COL", help=overlap)

@@ -374,7 +374,8 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     if not arguments.constraint or not (arguments.sensitive or arguments.overlapping):
         raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
-    model = FairAutoML(
+    model = _of_task(arguments.task)
+    model.set_params(
         constraint=arguments.constraint,
         certify=arguments.certify,
         min_score=arguments.min_score,

@@ -11,7 +11,12 @@ from fairautoml.trials import Artifacts
 
 
 def still_valid(
-    past: Sequence[Record], artifacts: Artifacts, shape: tuple[int, ...], budget: float | None
+    past: Sequence[Record],
+    artifacts: Artifacts,
+    shape: tuple[int, ...],
+    budget: float | None,
+    *,
+    over: bool = False,
 ) -> dict[int, Record]:
     """Return what need not be run again, by number, in the order told.
 
@@ -28,8 +33,10 @@ def still_valid(
         Of the scores of a trial.
     budget : float or None
         Seconds of the run as it goes on, from its very beginning; None = no limit.
+    over : bool
+        Whether nothing can be run again, as the time is over.
     """
-    ended = [record for record in past if not record.has_more_time(budget)]
+    ended = [record for record in past if over or not record.has_more_time(budget)]
     front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
     lost = {key for key in front if not artifacts.has_models(key)}
 

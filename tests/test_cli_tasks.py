@@ -85,6 +85,15 @@ def test_the_positive_class_is_said_wherever_a_run_is_told_of(table, tmp_path, c
     assert not any("positive class" in note for note in named["notes"])
 
 
+def test_a_plan_knows_the_task_that_it_names(table, capsys):
+    asked = (str(table), "--target", "income", "--drop", "hired", "--sensitive", "x")
+    bound = ("--constraint", "mean_difference<=0.1")
+    assert main(["plan", *asked, *bound]) == 3
+    assert "(--task regression)" in capsys.readouterr().err
+    assert main(["plan", *asked, *bound, "--task", "regression"]) == 0
+    assert "no exact test for this metric" in capsys.readouterr().out
+
+
 def test_groups_that_overlap_are_fitted_resumed_and_decided_by_their_columns(
     table, tmp_path, capsys
 ):

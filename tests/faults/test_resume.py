@@ -15,6 +15,7 @@ import pytest
 
 from fairautoml import FairAutoML, keeping, outcome
 from fairautoml.exceptions import (
+    DegradedWarning,
     ModelCorruptError,
     NoFeasibleModelWarning,
     ParameterError,
@@ -224,11 +225,17 @@ def test_parameters_that_contradict_each_other_are_refused(parameters, message):
         FairAutoML(**parameters).check_parameters()
 
 
-def test_a_time_budget_counts_what_was_used_before(tmp_path):
+def test_with_no_time_left_a_run_says_so_and_keeps_what_it_found(tmp_path):
     first = fit(tmp_path / "run", n_trials=None, time_budget=2.0)
-    again = fit(tmp_path / "run", n_trials=None, time_budget=2.0, resume=True)
-    assert len(again.trials_) <= len(first.trials_) + 1
-    assert again.best_entry_.trial_key == first.best_entry_.trial_key
+    for _ in range(2):
+        with pytest.warns(
+            DegradedWarning, match=r"no time is left to search: the run has used \d"
+        ):
+            again = fit(tmp_path / "run", n_trials=None, time_budget=2.0, resume=True)
+        assert again.trials_["trial"].tolist() == first.trials_["trial"].tolist()
+        assert again.trials_["status"].tolist() == first.trials_["status"].tolist()
+        assert again.best_entry_.trial_key == first.best_entry_.trial_key
+    assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == len(first.trials_)
 
 
 def test_a_log_with_a_line_that_is_no_record_does_not_stop_the_run(run):
