@@ -1,5 +1,6 @@
 """A run's study in optuna-dashboard, while it grows or afterwards; read only."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ def dashboard(folder: Path) -> Any:
     path = (folder / DATABASE).resolve()
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} has no {DATABASE}: no trial has been recorded")
+    # A journal beside the file cannot be read where none can be made; no run goes on there.
+    how = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
     storage = RDBStorage(
-        f"sqlite:///{path.as_uri()}?mode=ro&uri=true",
+        f"sqlite:///{path.as_uri()}?{how}&uri=true",
         skip_compatibility_check=True,
         skip_table_creation=True,
     )

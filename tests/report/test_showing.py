@@ -1,6 +1,7 @@
 """What a fitted estimator shows, and what its folder gives to the commands."""
 
 import json
+import os
 import pickle
 import warnings
 from io import BytesIO
@@ -196,9 +197,12 @@ def asked(application, path):
     return status[0], json.loads(body)
 
 
-def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(run):
+@pytest.mark.parametrize("writable", [True, False])
+def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(run, writable, monkeypatch):
     pytest.importorskip("optuna_dashboard")
     model, folder = run
+    # Of a folder that is read only SQLite makes no journal, without which it reads nothing.
+    monkeypatch.setattr(os, "access", lambda path, mode: writable or mode != os.W_OK)
     before = (folder / "study.db").read_bytes()
     application = dashboard(folder)
     status, studies = asked(application, "/api/studies")
@@ -207,6 +211,7 @@ def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(run):
     _, study = asked(application, f"/api/studies/{number}")
     assert len(study["trials"]) == len(model.trials_)
     assert (folder / "study.db").read_bytes() == before
+    assert (folder / "study.db-wal").exists() == writable
 
 
 def test_a_folder_without_trials_has_no_dashboard(tmp_path):
