@@ -3,8 +3,10 @@
 import json
 import os
 import pickle
+import shutil
 import warnings
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -198,9 +200,12 @@ def asked(application, path):
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(run, writable, monkeypatch):
+def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(
+    run, writable, tmp_path, monkeypatch
+):
     pytest.importorskip("optuna_dashboard")
-    model, folder = run
+    model, kept = run
+    folder = Path(shutil.copytree(kept, tmp_path / "run"))
     # Of a folder that is read only SQLite makes no journal, without which it reads nothing.
     monkeypatch.setattr(os, "access", lambda path, mode: writable or mode != os.W_OK)
     before = (folder / "study.db").read_bytes()
