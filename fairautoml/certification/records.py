@@ -43,6 +43,8 @@ class Subject:
         Column by which they were drawn.
     entities : str
         Column that says whose row it is; empty = every row is its own.
+    positive : str
+        Label of the positive class as Python shows it: accepted means decided so; empty = none.
     split : {"random", "time"}
         How they were drawn; ``"time"`` takes the last rows, and nothing is CERTIFIED then.
     version : str
@@ -58,6 +60,7 @@ class Subject:
     split_seed: int
     stratified_by: str
     entities: str = ""
+    positive: str = ""
     split: str = "random"
     version: str
     libraries: tuple[tuple[str, str], ...] = ()

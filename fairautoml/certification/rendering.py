@@ -70,6 +70,8 @@ def _lines(certificate: Certificate) -> Iterator[str]:
         yield from _opened(certificate)
     else:
         yield "opening     none: no rows were opened for it"
+    if subject.positive:
+        yield f"positive    {subject.positive}: accepted means decided so"
     yield f"model       {certificate.model}"
     libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
     yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")

@@ -27,6 +27,7 @@ from fairautoml.certifying.ledgers import is_forgotten
 from fairautoml.certifying.naming import model_hash
 from fairautoml.certifying.setting_aside import Division
 from fairautoml.certifying.vault import Source, decisions_of
+from fairautoml.data._keys import key_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.metrics import Constraint
 from fairautoml.store.versions import library_version
@@ -228,7 +229,7 @@ def judge_frozen(
     claims = claimed(constraints, dataset.systems, kept=kept)
     if vault is None:
         alone_served = (classifier_of(frozen.chosen),)
-        subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE))
+        subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE, dataset))
         alone = uncertified(division.plan.reason, subject, wishes.delta, note)
         return Certified(
             entries=(frozen.chosen,),
@@ -241,7 +242,7 @@ def judge_frozen(
     listed = list(zip(map(scored_by, frozen.entries), classifiers, strict=True))
     for _ in decisions_of(listed, dataset.X[:REHEARSED], dataset.cells[:REHEARSED]):
         pass
-    subject = _subject(classifiers, _about(claims, wishes, vault.source))
+    subject = _subject(classifiers, _about(claims, wishes, vault.source, dataset))
     ledger, seen = vault.ledger(wishes), list[Evidence]()
 
     def read() -> list[Evidence]:
@@ -265,8 +266,16 @@ def judge_frozen(
     )
 
 
-def _about(claims: Sequence[Claimed], wishes: CertificateWishes, source: Source) -> Subject:
+def _about(
+    claims: Sequence[Claimed],
+    wishes: CertificateWishes,
+    source: Source,
+    dataset: Dataset | None = None,
+) -> Subject:
     """Return what is claimed of which rows, not yet of which models."""
+    positive = ""
+    if dataset is not None and dataset.task == "binary":
+        positive = repr(key_of(dataset.classes[1])[1])
     floor = [] if wishes.min_score is None else [f"accuracy >= {wishes.min_score}"]
     return Subject(
         models=(),
@@ -276,6 +285,7 @@ def _about(claims: Sequence[Claimed], wishes: CertificateWishes, source: Source)
         split_seed=source.split_seed,
         stratified_by=source.stratified_by,
         entities=source.entities,
+        positive=positive,
         split=source.split,
         version=library_version("fairautoml"),
         libraries=tuple((name, version(name)) for name in LIBRARIES),

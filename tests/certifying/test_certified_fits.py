@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,14 @@ def test_what_is_served_is_what_is_certified(fitted):
     assert verify_certificate(certificate.to_bytes()).ok
     assert fitted.leaderboard_["verdict"].iloc[0] == "CERTIFIED"
     assert fitted.summary_["certificate"]["verdict"] == "CERTIFIED"
+
+
+def test_a_certificate_names_the_class_that_is_given_to_the_accepted(fitted):
+    certificate = fitted.certificate_
+    assert certificate.subject.positive == repr(int(fitted.positive_class_))
+    assert "positive    1: accepted means decided so\n" in certificate_text(certificate)
+    unnamed = replace(certificate, subject=replace(certificate.subject, positive=""))
+    assert "positive" not in certificate_text(unnamed)
 
 
 def test_the_search_never_sees_the_certification_rows(fitted):
