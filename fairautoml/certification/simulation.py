@@ -19,6 +19,11 @@ SETTLED = 1e9
 STANDARD_ERROR = 0.02
 """Of a simulated power; so much below the wanted one counts as reached."""
 
+MANY, LOPSIDED = 5_000, 20
+"""Cells of more rows than that are taken for normal, and where one cell of a pair has fewer, the
+other counts at the most as so many times as large: the exact test would take minutes to tell what
+a plan rounds away. Certification rows themselves are always tested exactly."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
@@ -126,6 +131,9 @@ class Simulation:
             ratio=float(second / first),
         )
         fraction = float(SAFETY * less * wanted / first)
+        if fraction > 1 and self.cells(fraction).max() > MANY:
+            # Far more rows than there are: about how many is all that is asked.
+            return fraction
         for _ in range(MOST_GROWTHS):
             if self.power(fraction) >= power - STANDARD_ERROR:
                 break
@@ -141,12 +149,21 @@ class Simulation:
         # The harder a draw's hardest pair, the less it passes: bisection finds the border.
         while passed < failed:
             middle = (passed + failed) // 2
-            pair = hardest[middle][1]
-            if pair_test(*pair, self._eps, self._delta, self._tau).passed:
+            if self._passes(*hardest[middle][1]):
                 passed = middle + 1
             else:
                 failed = middle
         return passed / len(hardest)
+
+    def _passes(self, x1: int, n1: int, x2: int, n2: int) -> bool:
+        """Return whether a pair would pass."""
+        fewer = min(n1, n2)
+        if fewer > MANY:
+            t = float(statistic(x1, n1, x2, n2, self._eps, self._tau))
+            return t <= -float(ndtri(1 - TAIL * self._delta))
+        most = max(MANY, LOPSIDED * fewer)
+        pair = (*_thinned(x1, n1, most), *_thinned(x2, n2, most))
+        return pair_test(*pair, self._eps, self._delta, self._tau).passed
 
     def _hardest(
         self, sizes: NDArray[np.int64], x: NDArray[np.int64]
@@ -180,6 +197,11 @@ class Simulation:
             for draw in zip(p, variance, strict=True)
         ]
         return min(1.0, float(np.quantile(shown, power)))
+
+
+def _thinned(x: int, n: int, most: int) -> tuple[int, int]:
+    """Return a cell of at most so many rows with about the same rate."""
+    return (x, n) if n <= most else (round(x * most / n), most)
 
 
 def _upper(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:

@@ -11,7 +11,9 @@ from fairautoml.certification import (
     judge,
     plan_certification,
     rows_needed,
+    simulation,
 )
+from fairautoml.certification.exact import pair_test
 from fairautoml.certification.sizes import SAFETY, rows_without_positives
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
@@ -78,6 +80,8 @@ def certified_share(constraint, sizes, rates, draws=150, seed=5):
         ("demographic_parity_difference <= 0.1", {"a": 3000, "b": 9000}),
         ("demographic_parity_difference <= 0.1", {"a": 2000, "b": 2000, "c": 4000, "d": 8000}),
         ("demographic_parity_ratio >= 0.8", {"a": 8000, "b": 20_000}),
+        ("demographic_parity_difference <= 0.02", {"a": 60_000, "b": 90_000}),
+        ("demographic_parity_difference <= 0.06", {"a": 3000, "b": 2_000_000}),
     ],
 )
 def test_the_rows_that_are_set_aside_give_the_power_that_is_stated(text, rows):
@@ -155,3 +159,29 @@ def test_a_plan_without_sense_is_refused(rows, terms, message):
 def test_assumptions_must_be_rates():
     with pytest.raises(InputError, match="rate=0"):
         Assumptions(rate=0)
+
+
+@pytest.mark.parametrize("bound", [0.02, 0.001, 0.0])
+@pytest.mark.parametrize("rows", [{"a": 120, "b": 120}, {"a": 100, "b": 1_600_000}])
+def test_a_plan_tests_no_cells_exactly_that_would_take_long(monkeypatch, rows, bound):
+    tested = []
+
+    def noted(x1, n1, x2, n2, *margins):
+        tested.append(max(n1, n2) / max(simulation.MANY, simulation.LOPSIDED * min(n1, n2)))
+        return pair_test(x1, n1, x2, n2, *margins)
+
+    monkeypatch.setattr(simulation, "pair_test", noted)
+    plan = plan_certification(Constraint.parse(f"demographic_parity_difference <= {bound}"), rows)
+    assert plan.fraction is None
+    assert plan.power < 0.01
+    assert max(tested) <= 1
+
+
+def test_rows_far_beyond_those_at_hand_grow_with_the_square_of_the_bound():
+    two, ten = (
+        plan_certification(
+            Constraint.parse(f"demographic_parity_difference <= {bound}"), {"a": 120, "b": 120}
+        ).n_rows_needed
+        for bound in (0.01, 0.001)
+    )
+    assert ten == pytest.approx(100 * two, rel=0.001)

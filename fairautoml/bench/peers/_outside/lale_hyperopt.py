@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# AIF360 imports it in the first trial that needs it; the end of a search in the midst of that would
-# leave it half imported, and then nothing can be refitted.
+# AIF360 imports it in the first trial that needs it; if the search ended in the midst of that, it
+# would stay half imported, and nothing could be refitted.
 import BlackBoxAuditing.repairers.GeneralRepairer  # type: ignore[import-not-found]  # noqa: F401
 import numpy as np
 import pandas as pd
