@@ -4,9 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HOME = "FAIRAUTOML_DATA_HOME"
 REQUIRED = "FAIRAUTOML_REQUIRE_DATA"
+
+# Whether a property holds is no question of how fast the machine is.
+settings.register_profile(
+    "any_machine",
+    parent=settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +40,11 @@ def _no_ledger_of_the_user(tmp_path_factory):
 def _own_ledger(tmp_path_factory, monkeypatch):
     """What one test has opened is not spent for the next."""
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that say that they take long, so that no worker ends with one alone."""
+    items.sort(key=lambda item: -max((m.args[0] for m in item.iter_markers("timeout")), default=0))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -91,17 +91,6 @@ def test_one_trial_at_a_time_is_told_from_a_number_that_nobody_gave_but_runs_in_
     assert _executor(unsaid, 240, 2) == _executor(one, 240, 2) == "serial"
 
 
-@pytest.mark.parametrize(("learners", "small"), [(None, True), (["logistic_regression"], False)])
-def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, small):
-    X, y, group = few_people()
-    rows = np.resize(np.arange(len(y)), 60_000)
-    model = quick(time_budget=2, n_trials=None, learners=learners, n_folds=5)
-    model.fit(X.iloc[rows].reset_index(drop=True), y[rows], group[rows])
-    first = model.trials_[model.trials_["trial"] == 1].iloc[0]
-    assert first["sample_fraction"] < 0.2
-    assert (SMALL.params.items() <= first["params"].items()) == small
-
-
 def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
     found = first_candidates(SearchSpace(learners=LEARNERS))
     assert found[0].learner == SMALL.learner
@@ -136,6 +125,14 @@ def test_a_short_budget_tries_a_second_candidate_on_the_sample_before_all_rows()
         plan = planned(40_000, time_budget=seconds)
         assert plan.light.candidates == plan.first[:2]
         assert plan.here == here
+
+
+@pytest.mark.parametrize(("learners", "small"), [(None, True), (["logistic_regression"], False)])
+def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, small):
+    plan = planned(60_000, time_budget=2, learners=learners)
+    assert plan.light.budget.sample_fraction < 0.2
+    assert (SMALL.params.items() <= plan.light.candidates[0].params.items()) == small
+    assert plan.light.candidates[0].learner == ("lightgbm" if small else learners[0])
 
 
 def test_a_table_of_many_columns_is_left_to_the_workers():

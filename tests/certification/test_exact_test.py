@@ -55,7 +55,7 @@ def test_the_region_is_right_where_the_statistic_is_not_monotone():
     assert rejection_region(float(values[2]), 3000, 30, 0.1)[0] == 0
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(1, 12),
     st.integers(1, 12),
@@ -193,7 +193,7 @@ def test_a_looser_margin_never_takes_a_pass_away():
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_what_passes_at_a_level_has_a_tail_below_it(x1, x2):
     result = pair_test(x1, 40, x2, 40, 0.2, 0.05)
     assert (result.tail <= 0.048) is result.passed

@@ -217,7 +217,7 @@ def test_the_floor_is_judged_in_the_same_pass(min_score, verdict):
         assert found.reason is Reason.FLOOR_NOT_SHOWN
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(200, 400)), min_size=2, max_size=5))
 def test_order_and_names_of_groups_do_not_matter(cells):
     constraint = at(0.15)
@@ -226,7 +226,7 @@ def test_order_and_names_of_groups_do_not_matter(cells):
     assert verdict_of(claim_of(*cells, constraint=constraint)) == verdict_of(turned)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 300), st.just(300)), min_size=2, max_size=4))
 def test_one_claim_is_never_both_certified_and_violated(cells):
     claim = claim_of(*cells, constraint=at(0.1))
@@ -381,7 +381,7 @@ def test_precision_of_a_group_that_nobody_of_is_accepted_is_undefined():
     assert found == (Verdict.INCONCLUSIVE, Reason.UNDEFINED_CELL)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     by_group=st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 30)), min_size=1, max_size=4),
     level=st.sampled_from([0.01, 0.05, 0.3, 0.7]),

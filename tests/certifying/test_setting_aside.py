@@ -235,7 +235,7 @@ cases = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=2, m
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=cases, fraction=st.floats(0.05, 0.5), seed=st.integers(0, 99))
 def test_every_group_keeps_rows_for_the_search(data, fraction, seed):
     cells, people = data
@@ -250,7 +250,7 @@ def test_every_group_keeps_rows_for_the_search(data, fraction, seed):
         assert set(cells[~rows]) == set(cells)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 1), min_size=8, max_size=60),
     seed=st.integers(0, 99),

@@ -682,7 +682,7 @@ tables = st.lists(
 
 
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(X=tables, order=st.permutations(range(5)))
 def test_the_order_of_new_columns_does_not_matter(X, order):
     schema = fit_schema(X)
@@ -690,7 +690,7 @@ def test_the_order_of_new_columns_does_not_matter(X, order):
 
 
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(X=tables, levels=st.permutations(["a", "b", "c", "&", "nan", "", "unused"]))
 def test_the_order_of_declared_categories_does_not_matter(X, levels):
     declared = X.assign(s=pd.Categorical(X["s"], categories=levels))
@@ -698,7 +698,7 @@ def test_the_order_of_declared_categories_does_not_matter(X, levels):
 
 
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(X=tables, seed=st.integers(0, 9))
 def test_rows_are_encoded_one_by_one(X, seed):
     schema = fit_schema(X)

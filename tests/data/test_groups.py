@@ -295,7 +295,7 @@ def test_a_separator_inside_a_value_is_escaped():
 text = st.text(alphabet="a&\\ ()'", max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(text, text), min_size=1, max_size=12))
 def test_two_different_combinations_never_share_a_label(rows):
     schema, _ = fitted({"a": [r[0] for r in rows], "b": [r[1] for r in rows]}, len(rows))
@@ -362,7 +362,7 @@ def test_the_input_is_not_modified():
 values = st.one_of(st.integers(-3, 3), st.booleans(), st.sampled_from(["1", "a", "", "&"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(values, values, st.none() | values), min_size=1, max_size=25),
     policy=st.sampled_from(["own_group", "exclude"]),

@@ -129,7 +129,7 @@ def test_few_values_are_kept_exactly_in_standard_deviations():
     assert "standard deviation" in schema.notes[0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["normal", "lognormal", "gaps"]))
 def test_steps_change_gedi_by_little(seed, kind):
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ def spread(folds, n_folds):
     return counts.max() - counts.min()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=rows, n_folds=st.integers(2, 10), seed=st.integers(0, 2**31))
 def test_folds_differ_by_at_most_one_row_in_all_per_label_and_per_stratum(data, n_folds, seed):
     y, cells = data
@@ -33,7 +33,7 @@ def test_folds_differ_by_at_most_one_row_in_all_per_label_and_per_stratum(data, 
             assert spread(folds[(y == label) & (cells == cell)], n_folds) <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=rows, seed=st.integers(0, 2**31))
 def test_the_same_seed_gives_the_same_folds(data, seed):
     first, second = (stratified_folds(*data, 3, seed) for _ in range(2))
@@ -74,7 +74,7 @@ def test_the_fold_count_is_never_less_than_two():
     assert fold_count(np.array([0, 0, 1]), 2) == 2
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=rows, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 2**31))
 def test_a_holdout_takes_its_share_of_every_label_and_group(data, fraction, seed):
     y, cells = data

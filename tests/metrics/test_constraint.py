@@ -87,7 +87,7 @@ def test_a_performance_metric_is_refused_without_parsing_too():
     bound=st.floats(0, 1),
     system=st.none() | st.sampled_from(["sex", "sex & race", "a]b", "x >= 3", "Größe"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_label_is_read_back_as_the_same_constraint(name, bound, system):
     constraint = Constraint(metric=METRICS.get(name), bound=bound, system=system)
     assert Constraint.parse(constraint.label) == constraint
@@ -106,7 +106,7 @@ def test_the_limit_of_a_ratio_is_one_minus_its_bound():
 
 
 @given(name=st.sampled_from(FAIRNESS), bound=st.floats(0, 1), value=st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_value_that_meets_the_bound_has_a_gap_within_the_limit(name, bound, value):
     constraint = Constraint(metric=METRICS.get(name), bound=bound)
     meets = value >= bound if constraint.metric.form == "ratio" else value <= bound

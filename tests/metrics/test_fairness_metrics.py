@@ -56,14 +56,14 @@ tables = st.integers(2, 6).flatmap(
 
 @pytest.mark.parametrize("name", FAIRNESS)
 @given(table=tables)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_fairness_metric_lies_between_0_and_1(name, table):
     assert 0 <= evaluate(name, table) <= 1
 
 
 @pytest.mark.parametrize("name", FAIRNESS)
 @given(table=tables, data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_fairness_metric_ignores_what_the_groups_are_called(name, table, data):
     order = data.draw(st.permutations(range(len(table))))
     assert evaluate(name, table[list(order)]) == evaluate(name, table)
@@ -71,7 +71,7 @@ def test_a_fairness_metric_ignores_what_the_groups_are_called(name, table, data)
 
 @pytest.mark.parametrize("name", FAIRNESS)
 @given(table=tables, copies=st.integers(2, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_equal_groups_are_at_parity(name, table, copies):
     same = np.repeat(table[:1], copies, axis=0)
     assert evaluate(name, same) == (1.0 if name in RATIOS else 0.0)
@@ -79,7 +79,7 @@ def test_equal_groups_are_at_parity(name, table, copies):
 
 @pytest.mark.parametrize("name", FAIRNESS)
 @given(table=tables)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_merging_two_groups_never_makes_a_fairness_metric_worse(name, table):
     of_cell = np.array([0, *range(len(table) - 1)])
     merged = GroupCounts(table).merged(of_cell, len(table) - 1)
@@ -109,7 +109,7 @@ def of_rows(name, listed):
 
 @pytest.mark.parametrize("name", FAIRNESS)
 @given(drawn=rows)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_rows_is_irrelevant_and_weight_k_is_a_row_k_times(name, drawn):
     listed, random = drawn
     expected = of_rows(name, listed)

@@ -46,7 +46,7 @@ def test_coefficients_and_gradient_give_the_known_answers():
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(0.1, 10), degree=st.integers(1, 3))
 def test_the_gradient_is_the_slope(seed, factor, degree):
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def test_the_gradient_is_the_slope(seed, factor, degree):
         assert gradient[at] == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(-50, 50).filter(lambda c: abs(c) > 0.02))
 def test_the_unit_of_the_number_divides_it(seed, factor):
     rng = np.random.default_rng(seed)

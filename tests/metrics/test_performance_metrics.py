@@ -87,7 +87,7 @@ def test_scikit_learn_gives_the_same_value_on_scores(name, peer, seed):
     ),
     random=st.randoms(use_true_random=False),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_rows_is_irrelevant_and_weight_k_is_a_row_k_times(name, listed, random):
     listed = [(0, 3, 1), (1, 4, 1), *listed]
     shuffled = random.sample(listed, len(listed))
@@ -168,7 +168,7 @@ def test_recall_is_0_when_every_threshold_costs_too_many_false_positives():
 
 
 @given(seed=st.integers(0, 10**6), weighted=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_recall_at_fpr_is_the_best_over_all_thresholds(seed, weighted):
     rng = np.random.default_rng(seed)
     y = np.append(rng.integers(2, size=58), [0, 1])

@@ -55,7 +55,7 @@ def test_the_fine_projection_gives_the_known_answer():
     assert residual == pytest.approx(0.0, abs=1e-8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     degree=st.integers(1, 4),

@@ -171,7 +171,7 @@ def test_the_intersection_bounds_the_marginals_too(real_labels):
 
 SEEDS = st.integers(0, 10_000)
 METRICS_TRIED = st.sampled_from([DEMOGRAPHIC, OPPORTUNITY, ODDS, "demographic_parity_ratio"])
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=15)
 
 
 def outcome(rule, rows, wanted):

@@ -98,7 +98,7 @@ def test_bins_hold_their_upper_edge_and_the_first_one_zero_too(dtype):
 
 
 SEEDS = st.integers(0, 10_000)
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=15)
 
 
 @FEW

@@ -183,7 +183,7 @@ def test_without_a_constraint_there_is_no_rule():
     assert fit_rules(random_rows(1, 2, 50), Goal(targets=()), [0.0]) == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), n_groups=st.integers(1, 4), n_rows=st.integers(8, 60))
 def test_odd_tables_give_decisions_without_an_exception(seed, n_groups, n_rows):
     rng = np.random.default_rng(seed)
