@@ -40,6 +40,20 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
     return [msg for msg in news if msg]
 
 
+def no_time_left(used: float) -> str:
+    """Say that a run that goes on has spent its time.
+
+    Parameters
+    ----------
+    used : float
+        Seconds.
+    """
+    return (
+        f"no time is left to search: the run has used {used:.1f} s, and what it found stands; to "
+        "go on give a time_budget (--time) well above that"
+    )
+
+
 def _no_space(results: Sequence[TrialResult]) -> str:
     """Say that trials were lost for want of room, or nothing."""
     lost = [result for result in results if result.status is Status.NO_SPACE]

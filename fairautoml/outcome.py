@@ -34,11 +34,11 @@ from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
-from fairautoml.news import bad_news
+from fairautoml.news import bad_news, no_time_left
 from fairautoml.options import Wishes
 from fairautoml.prospects import Tidier
 from fairautoml.refitting import refitted
-from fairautoml.run import OnProgress, RunPlan, run_search, unbroken
+from fairautoml.run import OnProgress, RunPlan, is_over, run_search, unbroken
 from fairautoml.store.scratch import scratch
 from fairautoml.summary import margin_notes, shortfall
 from fairautoml.trials import Artifacts, BlindRule, Entry
@@ -191,10 +191,14 @@ def conduct(
     """
     with ExitStack() as stack:
         artifacts = _temporary(stack) if keeper is None else keeper.artifacts
+        study = None if keeper is None else keeper.study
+        if over := is_over(plan, study):
+            used = time.monotonic() - plan.start
+            warnings.warn(no_time_left(used), DegradedWarning, stacklevel=4)
         history, finished = run_search(
             plan,
             artifacts,
-            study=None if keeper is None else keeper.study,
+            study=study,
             keep=None if keeper is None else keeper.keep,
             on_progress=unbroken(on_progress),
         )
@@ -211,10 +215,11 @@ def conduct(
             )
             raise NoModelError(msg)
         if finish.end is not None:
-            # A run that goes on may have spent its budget before: its answer is made all the same.
             least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
             finish = replace(finish, end=max(finish.end, time.monotonic() + least))
-        assembled = assemble(plan, history, artifacts, finish)
+        # A run that goes on and has spent its budget before is given its whole answer again.
+        whole = replace(finish, end=None) if over else finish
+        assembled = assemble(plan, history, artifacts, whole)
         made = refitted(assembled.best, plan, history.results, finish.end) if retrain else {}
         pool = make_pool(assembled, plan, artifacts, made)
         Tidier(artifacts, history.results, history.entries).tidy()

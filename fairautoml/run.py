@@ -167,7 +167,7 @@ def run_search(
         artifacts,
         plan.problem.dataset.score_shape,
         stop.seconds_left(plan.start),
-        over=(over := _over(plan, study)),
+        over=(over := is_over(plan, study)),
     )
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     executor = _replaying(real, past.values(), plan.start, study)
@@ -220,17 +220,18 @@ def run_search(
     return history, finished
 
 
-def _over(plan: RunPlan, study: Study | None) -> bool:
-    """Return whether an earlier part of the run has left no time to search, and say so."""
+def is_over(plan: RunPlan, study: Study | None) -> bool:
+    """Return whether an earlier part of the run has left no time to search.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to search.
+    study : Study or None
+        With what is recorded.
+    """
     left = Stop(deadline=plan.limits.deadline).seconds_left(time.monotonic())
-    if study is None or not study.past or left is None or left > 0:
-        return False
-    msg = (
-        f"no time is left to search: the run has used {time.monotonic() - plan.start:.1f} s, and "
-        "what it found stands; to go on give a time_budget (--time) well above that"
-    )
-    warnings.warn(msg, DegradedWarning, stacklevel=2)
-    return True
+    return study is not None and bool(study.past) and left is not None and left <= 0
 
 
 def _listeners(

@@ -15,7 +15,7 @@ TRIALS = [
     Trial(
         number=n,
         candidate=Candidate(learner="fake", params={"turn": n}),
-        budget=Budget(folds=2, seconds=None if n % 2 else 30.0),
+        budget=Budget(folds=2, seconds=None if n % 2 else 300.0),
     )
     for n in range(7)
 ]
@@ -32,7 +32,7 @@ def executor(request):
 
 def test_every_executor_returns_what_the_objective_returned(executor):
     futures = [executor.submit(objective, trial) for trial in TRIALS]
-    assert [f.result(timeout=60) for f in futures] == [objective(trial) for trial in TRIALS]
+    assert [f.result(timeout=300) for f in futures] == [objective(trial) for trial in TRIALS]
 
 
 def test_every_executor_says_how_many_trials_it_can_hold(executor):
@@ -41,6 +41,6 @@ def test_every_executor_says_how_many_trials_it_can_hold(executor):
 
 
 def test_every_executor_can_be_shut_down_twice(executor):
-    executor.submit(objective, TRIALS[0]).result(timeout=60)
+    executor.submit(objective, TRIALS[0]).result(timeout=300)
     executor.shutdown()
     executor.shutdown()

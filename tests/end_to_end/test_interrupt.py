@@ -61,12 +61,12 @@ def test_an_interrupted_fit_keeps_its_best_model_and_no_process(people, tmp_path
         start_new_session=True,
     )
     trials = run / "trials.jsonl"
-    assert _soon(lambda: trials.exists() and trials.read_text().count("\n") >= 3, seconds=60)
+    assert _soon(lambda: trials.exists() and trials.read_text().count("\n") >= 3, seconds=300)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     assert "Chosen" in out
     assert main(["predict", str(run), csv, "--out", str(tmp_path / "p.csv")]) == 0
     assert len(pd.read_csv(tmp_path / "p.csv")) == 800
     # The fork server ends by itself as soon as it sees that its parent is gone.
-    assert _soon(lambda: _orphans(process.pid) == [], seconds=10)
+    assert _soon(lambda: _orphans(process.pid) == [], seconds=120)

@@ -1,5 +1,4 @@
 import pickle
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
@@ -92,10 +91,34 @@ class Predicts(DummyClassifier):
         return self.answer(len(X))
 
 
+class Clock:
+    """Stands still but for what is said to last."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+    def pass_by(self, seconds):
+        self.now += seconds
+
+
 class Slow(DummyClassifier):
+    clock: ClassVar = None
+
     def fit(self, X, y, sample_weight=None):
-        time.sleep(0.12)
+        self.clock.pass_by(0.12)
         return super().fit(X, y)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    held = Clock()
+    for name in ("objective", "fitting"):
+        monkeypatch.setattr(f"fairautoml.evaluation.{name}.time", held)
+    monkeypatch.setattr(Slow, "clock", held)
+    return held
 
 
 @pytest.fixture
@@ -228,14 +251,16 @@ def test_an_unknown_learner_fails_the_trial_with_the_known_ones(objective):
     assert "no learner is called 'lightgmb'; did you mean lightgbm" in result.error
 
 
-def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(objective, learners):
+def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(
+    objective, learners, clock
+):
     result = objective(trial_of("slow", seconds=0.2))
     assert result.status is Status.TIMEOUT
     assert "1 of 3 folds took" in result.error
-    assert 0.12 <= result.seconds < 0.36
+    assert result.seconds == pytest.approx(0.12)
 
 
-def test_a_trial_whose_last_fold_would_not_fit_ends_after_its_first(objective, learners):
+def test_a_trial_whose_last_fold_would_not_fit_ends_after_its_first(objective, learners, clock):
     assert objective(trial_of("slow")).status is Status.SUCCESS
     result = objective(trial_of("slow", seconds=0.28))
     assert result.status is Status.TIMEOUT
@@ -243,20 +268,20 @@ def test_a_trial_whose_last_fold_would_not_fit_ends_after_its_first(objective, l
 
 
 def test_the_first_fold_of_a_learner_in_a_process_does_not_speak_for_all_others(
-    objective, learners, monkeypatch
+    objective, learners, clock, monkeypatch
 ):
     waits = [0.5, 0.0, 0.0]
-    monkeypatch.setattr(Slow, "fit", lambda self, X, y: time.sleep(waits.pop(0)) or self)
+    monkeypatch.setattr(Slow, "fit", lambda self, X, y: clock.pass_by(waits.pop(0)) or self)
     monkeypatch.setattr(Slow, "predict_proba", lambda self, X: np.full((len(X), 2), 0.5))
     assert objective(trial_of("slow", seconds=1.2)).status is Status.SUCCESS
 
 
 def test_a_mitigation_that_keeps_its_deadlines_is_given_all_its_folds(
-    objective, learners, monkeypatch
+    objective, learners, clock, monkeypatch
 ):
     def train(rows, fit_base, params, seed):
         model = fit_base(rows)
-        time.sleep(max(0.0, fit_base.seconds_left()) + 0.02)
+        clock.pass_by(max(0.0, fit_base.seconds_left()) + 0.02)
         return model
 
     slow = replace(MITIGATORS.get("reweighing"), name="slow", train=train)

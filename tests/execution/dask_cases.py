@@ -27,7 +27,9 @@ def act(trial):
         with Path(file).open("a") as stream:
             stream.write(f"{os.getpid()}\n")
     if trial.candidate.learner == "hang":
-        time.sleep(120)
+        time.sleep(600)
+    if trial.candidate.learner == "rest":
+        time.sleep(0.5)
     if trial.candidate.learner == "abort":
         os.abort()
     return TrialResult(trial=trial, status=Status.SUCCESS, error=str(os.getppid()))

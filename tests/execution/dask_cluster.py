@@ -11,7 +11,7 @@ from pathlib import Path
 from distributed import Client
 
 HERE = Path(__file__).parent
-SECONDS_TO_START = 60
+SECONDS_TO_START = 300
 
 
 class Cluster:
@@ -52,7 +52,7 @@ class Cluster:
         self.client.close()
         for process in reversed(self.processes.values()):
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=120)
 
     def _start(self, name, tool, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.{tool}", *arguments]

@@ -83,7 +83,7 @@ def test_shutdown_does_not_wait_for_a_worker_that_starts(slow):
     future = executor.submit(act, trial_of(None))
     start = time.monotonic()
     executor.shutdown()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     assert future.result(timeout=0).status is Status.STOPPED
 
 

@@ -39,7 +39,7 @@ def leader():
 
 
 def gone(pids):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while any(started(pid) for pid in pids) and time.monotonic() < end:
         time.sleep(0.02)
     return not any(started(pid) for pid in pids)

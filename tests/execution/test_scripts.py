@@ -127,7 +127,7 @@ def run_python(arguments, *, stdin="", path=()):
 def is_gone(pid):
     """Wait for a process to end; one that is dead but not collected yet has ended."""
     stat = Path(f"/proc/{pid}/stat")
-    for _ in range(200):
+    for _ in range(2000):
         try:
             if stat.read_text().rpartition(")")[2].split()[0] == "Z":
                 return True

@@ -32,7 +32,7 @@ def workers():
     ]
 
 
-def soon(true, seconds=10.0):
+def soon(true, seconds=120.0):
     """Whether something becomes true in time."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:

