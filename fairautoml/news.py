@@ -40,6 +40,22 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
     return [msg for msg in news if msg]
 
 
+def no_model(results: Sequence[TrialResult]) -> str:
+    """Say why there is nothing to serve.
+
+    Parameters
+    ----------
+    results : sequence of TrialResult
+        All trials, none of which gave a model.
+    """
+    failures = [f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in results]
+    why = "; ".join(failures) if failures else "the time was over before the first began"
+    return (
+        f"no trial of {len(failures)} gave a model ({why}); give a larger time_budget or other "
+        "learners"
+    )
+
+
 def no_time_left(used: float) -> str:
     """Say that a run that goes on has spent its time.
 

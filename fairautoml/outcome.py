@@ -34,7 +34,7 @@ from fairautoml.keeping import Keeper
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
-from fairautoml.news import bad_news, no_time_left
+from fairautoml.news import bad_news, no_model, no_time_left
 from fairautoml.options import Wishes
 from fairautoml.prospects import Tidier
 from fairautoml.refitting import refitted
@@ -205,15 +205,7 @@ def conduct(
         if history.best is None and not finished:
             raise KeyboardInterrupt
         if history.best is None:
-            failures = [
-                f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in history.results
-            ]
-            why = "; ".join(failures) if failures else "the time was over before the first began"
-            msg = (
-                f"no trial of {len(failures)} gave a model ({why}); give a larger time_budget or "
-                "other learners"
-            )
-            raise NoModelError(msg)
+            raise NoModelError(no_model(history.results))
         if finish.end is not None:
             least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
             finish = replace(finish, end=max(finish.end, time.monotonic() + least))

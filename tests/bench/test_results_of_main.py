@@ -73,3 +73,30 @@ def test_every_row_of_the_results_is_that_of_the_systems():
             assert behind == between(row, "behind", "behind_low", "behind_high", "+.2f")
             assert less == between(row, "difference", "low", "high", "+.4f")
             assert p == f"{row['p_holm']:.2g}"
+
+
+def test_ranks_by_seed_are_those_of_the_parts():
+    parts = pd.read_csv(MAIN / "parts.csv")
+    shown = rows_of(MAIN / "README.md", "| seed | rank of ours")
+    seeds = parts.loc[parts["part"].str.startswith("seed "), "part"].unique()
+    assert len(shown) == len(seeds)
+    for seed, rank, following, accuracy, largest in shown:
+        part = parts[parts["part"] == f"seed {seed.split(',')[0]}"]
+        own, others = (part[(part["variant"] == "fairautoml") == ours] for ours in (True, False))
+        assert rank == f"{own['rank'].item():.2f}"
+        assert following.split()[0] == f"{others['rank'].min():.2f}"
+        assert accuracy == f"{own['strict_fair_accuracy'].item():.4f}"
+        assert largest.split()[0] == f"{others['strict_fair_accuracy'].max():.4f}"
+
+
+def test_what_is_said_of_small_and_large_tables_is_that_of_the_parts():
+    parts = pd.read_csv(MAIN / "parts.csv").set_index(["part", "variant"])
+    stated = pd.read_csv(MAIN / "stated.csv").set_index(["part", "variant"])
+    pages = [" ".join(p.read_text().split()) for p in (ROOT / "README.md", MAIN / "README.md")]
+    for part in ("small tables", "large tables"):
+        own = stated.loc[(part, "fairautoml")]
+        runs = int(own["runs"])
+        missed = f"{runs - int(own['met'])} of {runs}"
+        assert all(f"{parts.loc[(part, 'fairautoml'), 'rank']:.2f}" in page for page in pages)
+        assert all(missed in page for page in pages)
+        assert f"{own['stated']:.1f} of {runs}" in pages[1]

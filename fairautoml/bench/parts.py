@@ -1,0 +1,105 @@
+"""The systems of a sweep by seed and by size of table, and what ours has stated of itself.
+
+``python -m fairautoml.bench.parts results/main`` writes ``parts.csv`` and ``stated.csv``.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fairautoml.bench.blocks import in_complete_blocks
+from fairautoml.bench.measures import with_margin_rows
+from fairautoml.bench.ranks import numbers, our_variants
+from fairautoml.bench.systems import systems
+from fairautoml.data.files import write_csv
+
+FEW_HELD = 3_000
+"""Held-out rows below which a table is a small one: 30 % of 10,000 rows."""
+
+
+def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the cells of each part: every seed, small tables, large tables.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``question``, ``seed`` and ``holdout.n_rows``.
+    """
+    for seed, of_seed in cells.groupby("seed"):
+        yield f"seed {seed}", of_seed.copy()
+    # A failed run has held out as many rows as the others of its question.
+    held = numbers(cells, "holdout.n_rows").groupby(cells["question"]).transform("max")
+    yield "small tables", cells[held < FEW_HELD].copy()
+    yield "large tables", cells[held >= FEW_HELD].copy()
+
+
+def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the systems for each part, which the column ``part`` names.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As in ``cells.csv``.
+    """
+    both = in_complete_blocks(with_margin_rows(cells)).copy()
+    found = [systems(of_part).assign(part=name) for name, of_part in parts(both)]
+    return pd.concat(found, ignore_index=True)
+
+
+def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return how many runs of ours met the bound on held-out rows, and in how many it was stated.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As in ``cells.csv``.
+
+    Returns
+    -------
+    DataFrame
+        ``part``, ``variant``, ``runs``, ``met``, ``stated``, the sum of the stated probabilities
+        of as many new people as were searched; ``sure`` and ``sure_met``, runs that stated 0.95
+        or more, and those of them that met it.
+    """
+    found = []
+    for part, of_part in parts(cells):
+        for variant in our_variants(cells):
+            own = of_part[of_part["variant"] == variant]
+            met = numbers(own, "holdout.excess") <= 0
+            stated = numbers(own, "search.margin.probability")
+            sure = stated >= 0.95
+            found.append(
+                {
+                    "part": part,
+                    "variant": variant,
+                    "runs": len(own),
+                    "met": int(met.sum()),
+                    "stated": round(float(stated.sum()), 3),
+                    "sure": int(sure.sum()),
+                    "sure_met": int((met & sure).sum()),
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write both tables into the folder of a sweep.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.parts")
+    parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
+    folder = parser.parse_args(argv).folder
+    cells = pd.read_csv(folder / "cells.csv", low_memory=False)
+    write_csv(systems_by_part(cells), folder / "parts.csv")
+    write_csv(stated_by_part(cells), folder / "stated.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    main()
