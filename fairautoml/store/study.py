@@ -244,6 +244,7 @@ class Study:
             raise StorageFullError(record.result.error)
         _, asked = self._asked.pop(trial.number, (trial, record.seconds))
         with self._database.transaction() as connection:
+            earlier = self._holds_result(connection, trial.number)
             for number, (other, since) in self._asked.items():
                 # What was cut off and is asked again keeps its result until there is another.
                 if number not in self._numbers:
@@ -259,7 +260,7 @@ class Study:
                     "content": _packed(record),
                 },
             )
-            self._spend(connection, record.seconds)
+            self._spend(connection, record.seconds, more=0 if earlier else 1)
         self._numbers.add(trial.number)
         self._asked.clear()
         self._turn += 1
@@ -275,7 +276,7 @@ class Study:
         try:
             if seconds is not None:
                 with self._database.transaction() as connection:
-                    self._spend(connection, seconds)
+                    self._spend(connection, seconds, more=0)
         finally:
             self._database.close()
 
@@ -293,12 +294,16 @@ class Study:
         connection.execute(delete(trials).where(key))
         connection.execute(insert(trials).values({**row, "digest": digest(trials, row)}))
 
-    def _spend(self, connection: Connection, seconds: float) -> None:
-        # Counted where they are: an interrupt may come between a commit and what follows it.
-        ended = (trials.c.run == self._about["run"]) & trials.c.content.is_not(None)
-        results = connection.execute(select(func.count()).where(ended)).scalar_one()
+    def _holds_result(self, connection: Connection, number: int) -> bool:
+        key = (trials.c.run == self._about["run"]) & (trials.c.number == number)
+        kept = select(func.count()).where(key & trials.c.content.is_not(None))
+        return bool(connection.execute(kept).scalar_one())
+
+    def _spend(self, connection: Connection, seconds: float, *, more: int) -> None:
+        mine = runs.c.run == self._about["run"]
+        # Added to what is there: an interrupt may come between a commit and what follows it.
+        results = connection.execute(select(runs.c.results).where(mine)).scalar_one() + more
         about = {**self._about, "seconds": seconds, "results": results}
-        mine = runs.c.run == about["run"]
         connection.execute(
             update(runs)
             .where(mine)

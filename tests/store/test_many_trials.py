@@ -36,14 +36,17 @@ def run(folder, how, n_trials, strategy="random"):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_ten_thousand_trials_stay_cheap_to_keep_and_quick_to_resume(tmp_path):
-    """The limits are far above the promise (40 ms, 5 s): a slow, busy machine keeps them too."""
-    first = run(tmp_path / "run", "new", 10_000)
-    assert first["results"] == 10_000
-    assert first["median_ms"] <= 200
-    assert first["memory_mb"] < 500
+    """The limits are far above the promise (40 ms, 5 s): a slow, busy machine keeps them too.
+
+    All but the last trials are made without waiting for the disk; those that are measured wait.
+    """
+    made = run(tmp_path / "run", "made", 9_500)
+    assert made["results"] == 9_500
+    assert made["memory_mb"] < 500
     again = run(tmp_path / "run", "resume", 10_020)
     assert again["results"] == 10_020
-    assert again["new"] == 20
+    assert again["new"] == 520
+    assert again["median_ms"] <= 200
     assert again["seconds_to_first"] < 120
     assert again["memory_mb"] < 500
 
