@@ -9,6 +9,7 @@ import difflib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import warnings
@@ -39,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments; those of the process by default.
     """
-    arguments, unknown = _parser().parse_known_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    parser = _parser()
+    if misplaced := _before_command(given):
+        parser.error(misplaced)
+    arguments, unknown = parser.parse_known_args(given)
     if unknown:
         arguments.own.error(_unrecognized(unknown, arguments.own.format_help()))
     terminated: list[int] = []
@@ -138,6 +143,17 @@ def _parser() -> argparse.ArgumentParser:
         command.arguments(own)
         own.set_defaults(run=_guarded(command.run), own=own)
     return parser
+
+
+def _before_command(given: Sequence[str]) -> str:
+    """Say what to do about options that stand before the command; empty where none do."""
+    names = [name.replace("_", "-") for name in COMMANDS.names()]
+    first = given[0] if given else ""
+    command = next((word for word in given if word in names), None)
+    if not first.startswith("--") or command is None or first in {"--help", "--version"}:
+        return ""
+    rest = [word for word in given if word != command]
+    return f"the command stands before its options: fairautoml {shlex.join([command, *rest])}"
 
 
 def _unrecognized(unknown: Sequence[str], known: str) -> str:

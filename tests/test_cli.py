@@ -391,6 +391,12 @@ def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
     assert said in capsys.readouterr().err
 
 
+def test_options_before_the_command_are_told_where_they_belong(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--time", "60", "fit", "my people.csv"])
+    assert "fairautoml fit --time 60 'my people.csv'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
