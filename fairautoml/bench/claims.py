@@ -81,13 +81,13 @@ def _counts(
     pairs = []
     for group in groups:
         share = group.get(rate)
-        rows = float(group["weight"] or 0) if rate == "selection" else _labelled(group, rate)
+        rows = float(group["weight"] or 0) if rate == "selection" else labelled(group, rate)
         pairs.append((0.0, 0.0) if share is None else (round(share * rows), round(rows)))
     events, rows_of = np.array(pairs, dtype=np.float64).T
     return events, rows_of
 
 
-def _labelled(group: Mapping[str, float | None], rate: str) -> float:
+def labelled(group: Mapping[str, float | None], rate: str) -> float:
     """Return how many rows have the label of a rate, from the group's four rates.
 
     With p rows of label 1 among n: selection n = tpr p + fpr (n - p), and accuracy n =
