@@ -108,6 +108,21 @@ def test_a_metric_that_a_system_does_not_know_is_refused():
         peer.check("mljar_perform", (constraint,))
 
 
+@pytest.mark.parametrize("name", [n for n in HERE if PEERS.get(n).blind])
+def test_a_blind_answer_is_the_same_whatever_stands_in_the_group_column(name, question):
+    answer = PEERS.get(name).ask(replace(question, blind=True))
+    moved = question.X.assign(group="b")
+    for one in answer.offers:
+        assert np.array_equal(one.decide(question.X), one.decide(moved))
+        assert np.array_equal(one.decide(question.X), one.decide(moved[["x"]]))
+
+
+def test_only_who_can_do_without_the_groups_is_asked_to():
+    done = ask("optuna_expert", *FIT, "--blind")
+    assert done.returncode == 2
+    assert "system 'optuna_expert' cannot be asked with --blind" in done.stderr
+
+
 def test_the_best_feasible_offer_is_the_answer_and_without_one_the_smallest_gap(question):
     fair, unfair, worse = (offered(question, 100, n) for n in (100, 20, 60))
     assert fair.feasible

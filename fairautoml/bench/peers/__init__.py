@@ -28,7 +28,7 @@ class Question:
     Parameters
     ----------
     X : DataFrame, shape (n_rows, n_features)
-        Features as the user has them, group columns among them.
+        Columns as the user has them, group columns among them.
     y : ndarray of int8, shape (n_rows,)
         0 or 1; 1 is the positive class.
     groups : GroupSchema
@@ -41,6 +41,8 @@ class Question:
         Budget in trials.
     seed : int
         Root seed.
+    blind : bool
+        Whether models must do without the group columns, which are then read in training only.
     """
 
     X: pd.DataFrame
@@ -50,6 +52,12 @@ class Question:
     seconds: float | None
     n_trials: int | None
     seed: int
+    blind: bool = False
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """What models may read: all columns, or those that do not hold groups."""
+        return self.X.drop(columns=list(self.groups.columns)) if self.blind else self.X
 
     @property
     def cells(self) -> NDArray[np.int32]:
@@ -171,6 +179,8 @@ class Peer:
         Whether it reads the constraint.
     metrics : frozenset of str or None
         Fairness metrics that it can be asked for, None = all.
+    blind : bool
+        Whether it can do without the group columns but in training.
     """
 
     about: str
@@ -179,9 +189,12 @@ class Peer:
     randomized: bool = False
     constrained: bool = True
     metrics: frozenset[str] | None = None
+    blind: bool = False
 
-    def check(self, name: str, constraints: tuple[Constraint, ...]) -> None:
-        """Refuse constraints that the system has no words for.
+    def check(
+        self, name: str, constraints: tuple[Constraint, ...], *, blind: bool = False
+    ) -> None:
+        """Refuse what the system has no words for.
 
         Parameters
         ----------
@@ -189,12 +202,16 @@ class Peer:
             Name of the system.
         constraints : tuple of Constraint
             What is demanded.
+        blind : bool
+            Whether its models must do without the group columns.
 
         Raises
         ------
         ParameterError
-            A metric is not one of its own.
+            A metric is not one of its own, or it needs the groups.
         """
+        if blind and not self.blind:
+            raise ParameterError(f"system {name!r} cannot be asked with --blind; leave it out")
         for constraint in constraints:
             metric = constraint.metric.name
             if self.metrics is not None and metric not in self.metrics:

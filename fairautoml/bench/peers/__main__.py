@@ -86,9 +86,10 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         seconds=wishes.time_budget,
         n_trials=wishes.n_trials,
         seed=wishes.seed,
+        blind=arguments.blind,
     )
     peer = PEERS.get(arguments.system)
-    peer.check(arguments.system, wishes.constraints)
+    peer.check(arguments.system, wishes.constraints, blind=arguments.blind)
     answer = peer.ask(question)
     chosen = answer.chosen
     result = {

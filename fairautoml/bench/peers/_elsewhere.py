@@ -152,6 +152,7 @@ def _asked(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
         "limit": constraint.limit,
         "groups": list(question.groups.columns),
         "numbers": list(numbers),
+        "blind": question.blind,
         **own,
     }
 

@@ -37,7 +37,7 @@ def ask(question: Question) -> Answer:
     question : Question
         Table, constraints, budget.
     """
-    codes = Codes(question.X)
+    codes = Codes(question.features)
 
     def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Shares]:
         params = lightgbm_params(rng)
@@ -78,4 +78,5 @@ PEER = Peer(
     about="FairGBM (this library's, in the published form), random search",
     ask=ask,
     metrics=MITIGATOR.serves,
+    blind=True,
 )

@@ -39,7 +39,7 @@ def ask(question: Question) -> Answer:
     """
     constraint = question.constraints[0]
 
-    codes = Codes(question.X)
+    codes = Codes(question.features)
 
     def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Shares]:
         learner = lightgbm_of(codes, lightgbm_params(rng))
@@ -71,4 +71,5 @@ PEER = Peer(
     ask=ask,
     randomized=True,
     metrics=PARITY_OR_ODDS,
+    blind=True,
 )

@@ -37,7 +37,7 @@ def ask(question: Question) -> Answer:
     """
     constraint = question.constraints[0]
 
-    codes = Codes(question.X)
+    codes = Codes(question.features)
 
     def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Shares]:
         learner = lightgbm_of(codes, lightgbm_params(rng))
@@ -63,4 +63,5 @@ PEER = Peer(
     about="fairlearn's GridSearch over LightGBM, random search",
     ask=ask,
     metrics=PARITY_OR_ODDS,
+    blind=True,
 )

@@ -7,4 +7,5 @@ PEER = Peer(
     about='mljar-supervised with fairness_metric, mode "Perform"',
     ask=Elsewhere(script="mljar", own=(("mode", "Perform"),), chooses=True).ask,
     metrics=PARITY_OR_ODDS,
+    blind=True,
 )

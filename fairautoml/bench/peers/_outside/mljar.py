@@ -18,7 +18,7 @@ def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[st
     Parameters
     ----------
     asked : dict
-        ``seconds``, ``seed``, ``metric``, ``limit``, ``groups``, ``folder``, ``mode``.
+        ``seconds``, ``seed``, ``metric``, ``limit``, ``groups``, ``blind``, ``folder``, ``mode``.
     X, y, cells : DataFrame, ndarray, ndarray
         Rows.
     """
@@ -38,15 +38,16 @@ def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[st
         random_state=asked["seed"],
     )
     groups = X[asked["groups"]].astype(str)
-    model.fit(X, y, sensitive_features=groups)
+    hidden = asked["groups"] if asked["blind"] else []
+    model.fit(X.drop(columns=hidden), y, sensitive_features=groups)
     seconds = time.monotonic() - start
     best = model._best_model
     trained = [one for one in model._models if one is not best and one.get_type() != "Baseline"]
-    offers = [_offer(model, one, y, seconds) for one in [*trained, best]]
+    offers = [_offer(model, one, y, seconds, hidden) for one in [*trained, best]]
     return offers, len(model._models)
 
 
-def _offer(model: Any, one: Any, y: Any, seconds: float) -> dict[str, Any]:
+def _offer(model: Any, one: Any, y: Any, seconds: float, hidden: list[str]) -> dict[str, Any]:
     found = one.get_out_of_folds()
     positive = found["prediction"].to_numpy()
     rows = found.index.to_numpy()
@@ -54,7 +55,7 @@ def _offer(model: Any, one: Any, y: Any, seconds: float) -> dict[str, Any]:
         raise RuntimeError("mljar-supervised: out-of-fold rows are not in the order of the data")
 
     def decide(X: Any, cells: Any) -> Any:
-        return np.asarray(model._base_predict(X, one)["label"]).astype(int)
+        return np.asarray(model._base_predict(X.drop(columns=hidden), one)["label"]).astype(int)
 
     return {
         "learner": one.get_type(),
