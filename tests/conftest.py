@@ -1,5 +1,6 @@
 """Real tables: where they are, and what it means that they are not there."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -28,18 +29,25 @@ def data_home():
     return Path(home)
 
 
+@pytest.fixture(scope="session")
+def _state_homes(tmp_path_factory):
+    """Paths that nothing is at yet: thousands of numbered folders would take their time."""
+    home = tmp_path_factory.mktemp("states")
+    return (str(home / str(number)) for number in itertools.count())
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _no_ledger_of_the_user(tmp_path_factory):
+def _no_ledger_of_the_user(_state_homes):
     """Fits of fixtures note their openings in their module's ledger, never in the user's own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("FAIRAUTOML_STATE_HOME", next(_state_homes))
         yield
 
 
 @pytest.fixture(autouse=True)
-def _own_ledger(tmp_path_factory, monkeypatch):
+def _own_ledger(_state_homes, monkeypatch):
     """What one test has opened is not spent for the next."""
-    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", next(_state_homes))
 
 
 def pytest_collection_modifyitems(items):
