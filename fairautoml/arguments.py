@@ -110,7 +110,7 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
-    add("--positive", help="label of the positive class (default: sorted last)")
+    add("--positive", help="label of the positive class (default: the dataset's, or sorted last)")
     end = "share of rows set aside and judged at the end; with --split time the last ones"
     add("--holdout", type=_share, help=end)
 
