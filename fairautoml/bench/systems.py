@@ -52,17 +52,23 @@ def systems(cells: pd.DataFrame) -> pd.DataFrame:
     blocks = complete_blocks(cells, strict)
     if ours is None or blocks.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    others = blocks.drop(columns=our_variants(cells))
-    better = mean_over_questions(others).groupby(_system_of(others)).idxmax().tolist()
-    worth = blocks[[ours, *better]]
+    worth = blocks[[ours, *better_rows(blocks.drop(columns=our_variants(cells)))]]
     # A run that failed is worth the majority's accuracy, but ranks behind all that did not.
     answered = complete_blocks(cells, strict.where(numbers(cells, "holdout.accuracy").notna()))
     place = answered[worth.columns].rank(axis=1, ascending=False, na_option="bottom")
     return _compared(worth, place, ours, tables_of(cells))
 
 
-def _system_of(others: pd.DataFrame) -> "pd.Series[str]":
-    return others.columns.to_series().str.removesuffix(SUFFIX)
+def better_rows(others: pd.DataFrame) -> list[str]:
+    """Return the row that stands for each system: its own, or the one with our margin.
+
+    Parameters
+    ----------
+    others : DataFrame
+        Strict fair accuracies by block, one column per row of another system.
+    """
+    system = others.columns.to_series().str.removesuffix(SUFFIX)
+    return [str(row) for row in mean_over_questions(others).groupby(system).idxmax()]
 
 
 def _compared(

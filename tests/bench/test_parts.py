@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from fairautoml.bench.parts import main, stated_by_part, systems_by_part
+from fairautoml.bench.parts import main, pairs_by_part, stated_by_part, systems_by_part
 
 
 @pytest.fixture
@@ -45,8 +45,23 @@ def test_what_was_stated_stands_next_to_what_held(cells):
     assert found.loc["large tables", columns].tolist() == [2, 2, 1.92, 2, 2]
 
 
+def test_runs_are_compared_with_those_of_the_same_block(cells):
+    found = pairs_by_part(cells).set_index(["part", "variant"])
+    columns = ["at_least", "level", "blocks"]
+    assert found.loc[("large tables", "peer"), columns].tolist() == [1.0, 0.0, 2]
+    assert found.loc[("small tables", "peer"), columns].tolist() == [0.0, 0.0, 2]
+    assert found.loc[("all tables", "peer"), columns].tolist() == [0.5, 0.0, 4]
+
+
+def test_two_runs_that_miss_the_limit_are_level(cells):
+    cells.loc[cells["question"] == "few", "holdout.excess"] = 0.01
+    found = pairs_by_part(cells).set_index("part")
+    assert found.loc["small tables", ["at_least", "level"]].tolist() == [1.0, 1.0]
+
+
 def test_the_tables_are_written_into_the_folder_of_the_sweep(cells, tmp_path):
     cells.to_csv(tmp_path / "cells.csv", index=False)
     assert main([str(tmp_path)]) == 0
     assert len(pd.read_csv(tmp_path / "parts.csv")) == 8
     assert len(pd.read_csv(tmp_path / "stated.csv")) == 4
+    assert len(pd.read_csv(tmp_path / "pairs.csv")) == 5

@@ -100,3 +100,26 @@ def test_what_is_said_of_small_and_large_tables_is_that_of_the_parts():
         assert all(f"{parts.loc[(part, 'fairautoml'), 'rank']:.2f}" in page for page in pages)
         assert all(missed in page for page in pages)
         assert f"{own['stated']:.1f} of {runs}" in pages[1]
+
+
+def test_what_is_said_of_ours_with_a_tenth_of_the_time_is_that_of_the_pairs():
+    pairs = pd.read_csv(MAIN / "pairs.csv").set_index(["part", "ours"])
+    own = pairs.loc[("all tables", "fairautoml_tenth")].set_index("variant")
+    own = own.set_axis(own.index.str.removesuffix(MARGIN)).sort_values("at_least")
+    page = " ".join((MAIN / "README.md").read_text().split())
+    for system, words in (
+        (
+            "flaml_exact_thresholds",
+            "FLAML with our thresholds {at_least:.0f} % (95 % interval {low:.0f} to {high:.0f}, ",
+        ),
+        ("fairgbm_random_search", "FairGBM {at_least:.0f} % ({low:.0f} to {high:.0f})"),
+        (
+            "flaml_threshold_optimizer",
+            "ThresholdOptimizer {at_least:.0f} % ({low:.0f} to {high:.0f})",
+        ),
+        ("oxonfair_autogluon", "OxonFair {at_least:.0f} % ({low:.0f} to {high:.0f})"),
+    ):
+        shares = 100 * own.loc[system, ["at_least", "low", "high"]].astype(float)
+        assert words.format(**shares) in page
+    assert own["at_least"].min() > 0.5
+    assert f"everybody else {100 * own['at_least'].iloc[4]:.0f} % or more" in page
