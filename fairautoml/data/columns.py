@@ -55,12 +55,6 @@ class TableSchema:
         return tuple(column.name for column in self.columns)
 
     @property
-    def dropped(self) -> tuple[str, ...]:
-        """Original names of the features that are not used."""
-        kept = set(self.names)
-        return tuple(name for name in self.names_in if name not in kept)
-
-    @property
     def layout(self) -> FeatureLayout:
         """What a learner must know about the columns of the matrix."""
         categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
@@ -129,28 +123,6 @@ class TableSchema:
             for text in strange_values(self.columns, [whole[at] for at in positions], matrix):
                 warn(text, DegradedWarning, stacklevel=2)
         return matrix
-
-
-def fit_schema(
-    X: Any, *, drop: Collection[str] = (), on_nonfinite: OnNonfinite = "error"
-) -> TableSchema:
-    """Learn how to encode tables like ``X``.
-
-    Parameters
-    ----------
-    X : DataFrame, arrow Table, array, sparse matrix or list of lists
-        The features, shape (n_rows, n_features). It is not modified.
-    drop : collection of str
-        Names of columns that are no features.
-    on_nonfinite : {"error", "impute"}
-        Infinities and numbers beyond float32 are refused, or treated as missing.
-
-    Raises
-    ------
-    InputError
-        The table cannot be used: see `fit_columns`.
-    """
-    return fit_columns(read_table(X), drop=drop, on_nonfinite=on_nonfinite)[0]
 
 
 def fit_columns(
