@@ -160,7 +160,7 @@ class TableRequest:
         source : Source
             The search rows of this request.
         """
-        options = border_options(model, source.sensitive)
+        options = border_options(model)
         return row_plan(self.inputs(source), model.check_parameters(), options)
 
     def _note(self, folder: str | Path | None, source: Source) -> None:

@@ -163,7 +163,7 @@ class Estimator(Conducted):
         """
         start = monotonic()
         check_given(y)
-        wishes, options = self.check_parameters(), border_options(self, sensitive)
+        wishes, options = self.check_parameters(), border_options(self)
         constant = None
         if self.on_degenerate == "constant" and self.asked_task != "regression":
             constant = constant_classifier(X, y, options.on_nonfinite)
@@ -224,7 +224,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Seconds that ``fit`` may take, hard; 60 with neither ``time_budget`` nor ``n_trials``, as
         ``summary_["time_budget"]`` then says.
     n_trials : int or None, default=None
-        Number of trials, the baseline included; reproducible for any ``n_jobs``.
+        Number of trials, the baseline included; reproducible for any ``n_jobs``, but where
+        seconds decide (``flaml_eci``, ``blendsearch``, ``cost_aware``, ``cost_aware_simple``).
     learners, mitigators : list of str or None, default=None
         Registered names to search over; None = all that fit the data and the constraint.
     sensitive_at_predict : bool, default=True

@@ -4,7 +4,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from operator import length_hint
 from typing import Any, Self
@@ -30,7 +30,7 @@ from fairautoml.data._scales import plain_bins
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError
 from fairautoml.guessing import pose_guesses
 from fairautoml.keeping import Earlier, Place, begin, keep_model, place_of, write_config
 from fairautoml.options import Wishes, check_constraints
@@ -211,6 +211,14 @@ class Conducted(Served, Shown):
 
     def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
         """Set what ``fit`` leaves when there is nothing to search."""
+        place = self._place()
+        if place is not None and self.resume:
+            msg = (
+                f"resume=True: y has only 1 class, so there is no search to go on with; nothing in "
+                f"{str(place.path)!r} was changed. What is kept there is read by "
+                "fairautoml.load_run; overwrite=True replaces it, a new run_dir leaves it alone"
+            )
+            raise ResumeMismatchError(msg)
         self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
         self.model_ = model
         self.classes_ = model.classes
@@ -229,12 +237,10 @@ class Conducted(Served, Shown):
             "can be judged (NOT_APPLICABLE)"
         )
         self.notes_ = (*model.schema.notes, note)
-        place = self._place()
         if place is not None:
-            folder = RunFolder(place.path, overwrite=self.overwrite)
-            write_config(folder, self._parameters(wishes), place, wishes.seed)
-            keep_model(folder, self._stored(), {})
-            folder.close()
+            with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
+                write_config(folder, self._parameters(wishes), place, wishes.seed)
+                keep_model(folder, self._stored(), {})
         if self.strict and wishes.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")
         warnings.warn(note, DegradedWarning, stacklevel=3)

@@ -80,8 +80,8 @@ def place_of(
     ParameterError
         The parameters contradict each other, or the address is none.
     """
-    if path is None and (resume or storage is not None):
-        name = "resume=True" if resume else "storage"
+    if path is None and (resume or overwrite or storage is not None):
+        name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
         raise ParameterError(f"{name} needs run_dir, the folder that keeps scores and models")
     if resume and overwrite:
         raise ParameterError(

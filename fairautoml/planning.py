@@ -351,6 +351,12 @@ def _check_heeded(wishes: Wishes) -> None:
             "executor='serial' has none; give executor='local', or no memory_limit"
         )
         raise ParameterError(msg)
+    if wishes.n_workers not in (None, 1) and wishes.executor == "serial":
+        msg = (
+            f"n_jobs={wishes.n_workers} needs trials in child processes, and executor='serial' "
+            "has none; give executor='local', or n_jobs=1"
+        )
+        raise ParameterError(msg)
 
 
 def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:

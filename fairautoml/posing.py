@@ -63,24 +63,19 @@ class Strictness(Protocol):
     asked_task: Any
 
 
-def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
+def border_options(asked: Strictness) -> BorderOptions:
     """Return how the border shall read what ``fit`` was given.
 
     Parameters
     ----------
     asked : Strictness
         The estimator.
-    sensitive : values or name(s) of columns of X
-        As given to ``fit``.
 
     Raises
     ------
     InputError
         An option has a value that does not exist.
     """
-    named = isinstance(sensitive, str) or (
-        isinstance(sensitive, list | tuple) and all(isinstance(name, str) for name in sensitive)
-    )
     given = BorderOptions(
         pos_label=asked.pos_label,
         sensitive_missing=asked.sensitive_missing,
@@ -90,10 +85,11 @@ def border_options(asked: Strictness, sensitive: Any) -> BorderOptions:
         on_nonfinite=asked.on_nonfinite,
         align=asked.align,
         task=asked.asked_task,
+        at_predict=bool(asked.sensitive_at_predict),
     )
     # A winner that must not need the sensitive column must not have it as a feature either.
-    blind = not asked.sensitive_at_predict and (named or given.sensitive_in_X == "warn")
-    return replace(given, sensitive_in_X="drop") if blind else given
+    unasked = given.sensitive_in_X == "warn" and not given.at_predict
+    return replace(given, sensitive_in_X="drop") if unasked else given
 
 
 def _number_policy(asked: Strictness) -> NumberPolicy:

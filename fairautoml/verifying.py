@@ -116,7 +116,7 @@ def _with_table(
 def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
     """Draw the certification rows again and count what is served on them."""
     wishes = replace(check_wishes(fitted), seed=fitted.seed_)
-    division = set_aside(inputs, wishes, border_options(fitted, inputs.sensitive))
+    division = set_aside(inputs, wishes, border_options(fitted))
     pool, entry = fitted.pool_, fitted.best_entry_
     if division.vault is None or pool is None or entry is None:
         msg = "--model, --data: no rows were set aside for this model; give the run's own table"

@@ -12,6 +12,7 @@ from fairautoml.exceptions import (
     InputError,
     NoFeasibleModelError,
     NoFeasibleModelWarning,
+    ResumeMismatchError,
 )
 from quick_fits import N_ROWS, few_people, quick
 
@@ -69,6 +70,17 @@ def test_a_constant_model_is_forgotten_by_the_next_fit(people):
         model.fit(X, np.ones(N_ROWS), group)
     model.fit(X, y, group)
     assert len(set(model.predict(X, group))) == 2
+
+
+def test_a_constant_model_has_no_search_to_go_on_with(people, tmp_path):
+    X, _, group = people
+    kept = {"on_degenerate": "constant", "run_dir": tmp_path / "run"}
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        quick(**kept).fit(X, np.ones(N_ROWS), group)
+    with pytest.raises(ResumeMismatchError, match=r"no search to go on with.*overwrite=True"):
+        quick(**kept, resume=True).fit(X, np.ones(N_ROWS), group)
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        quick(**kept, overwrite=True).fit(X, np.ones(N_ROWS), group)
 
 
 def test_a_single_group_is_no_pass(people):

@@ -40,6 +40,7 @@ def test_a_cheap_mitigation_of_the_space_is_tried_early_and_a_costly_one_is_not(
     [
         ({"scheduler": "tcp://127.0.0.1:1"}, "scheduler='tcp://127.0.0.1:1' is for executor='das"),
         ({"memory_limit": 900, "executor": "serial"}, "memory_limit=900 needs trials in child"),
+        ({"n_jobs": 2, "executor": "serial"}, "n_jobs=2 needs trials in child processes"),
     ],
 )
 def test_a_limit_that_the_executor_would_pass_over_is_refused(asked, message):

@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         source.y,
         source.sensitive,
         source.weight,
-        options=border_options(model, source.sensitive),
+        options=border_options(model),
     )
     setting = Setting(sensitive_at_predict=True, randomized=False)
     plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, time.monotonic())

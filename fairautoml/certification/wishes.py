@@ -83,6 +83,7 @@ def check_certificate(asked: Asked) -> CertificateWishes:
             "confidence of 95 % is delta=0.05"
         )
         raise ParameterError(msg)
+    _check_asked_for(asked)
     return CertificateWishes(
         certify=_certify(asked.certify),
         min_score=_floor(asked.min_score, asked.objective),
@@ -91,6 +92,22 @@ def check_certificate(asked: Asked) -> CertificateWishes:
         ledger=None if asked.ledger is None else Path(asked.ledger),
         split=asked.split,
     )
+
+
+def _check_asked_for(asked: Asked) -> None:
+    """Refuse what would be passed over in silence where no certificate is made."""
+    given = {
+        "min_score": asked.min_score is not None,
+        "ledger": asked.ledger is not None,
+        "openings": asked.openings != Openings.SINGLE,
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        if asked.certify is False:
+            msg = (
+                f"{name}={getattr(asked, name)!r} is about the certificate, and certify=False "
+                f"makes none; give certify='auto', or leave {name} out"
+            )
+            raise ParameterError(msg)
 
 
 def _certify(value: Any) -> Certify:

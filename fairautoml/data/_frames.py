@@ -55,10 +55,15 @@ def library_of(value: object) -> str:
     return type(value).__module__.partition(".")[0]
 
 
+def is_foreign(value: object) -> bool:
+    """Whether ``value`` is a table or a column of polars or arrow."""
+    return library_of(value) in {"polars", "pyarrow"}
+
+
 def is_frame(value: object) -> bool:
     """Whether ``value`` is a table of pandas, polars or arrow."""
     return isinstance(value, pd.DataFrame) or (
-        library_of(value) in {"polars", "pyarrow"} and type(value).__name__ in _FOREIGN_FRAMES
+        is_foreign(value) and type(value).__name__ in _FOREIGN_FRAMES
     )
 
 
@@ -271,7 +276,7 @@ def _read_array(X: Any) -> Table:
 
 def _unwrapped(X: Any) -> Any:
     """Return a column given where a table belongs as an array, so that its shape is told."""
-    if isinstance(X, pd.Series) or (library_of(X) in {"polars", "pyarrow"}):
+    if isinstance(X, pd.Series) or is_foreign(X):
         return as_series(X, "X").to_numpy()
     return X
 

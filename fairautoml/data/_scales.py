@@ -25,6 +25,11 @@ QUANTILES = "quantiles"
 N_BANDS = 4
 """Bands of about equal size that ``"quantiles"`` makes."""
 
+FEW_DIGITS, MOST_DIGITS = 6, 17
+"""Digits of a cut in the name of a band: usually, and at most."""
+LARGEST_WHOLE = 1e15
+"""Below it a float holds every whole number, and shows it in full."""
+
 BINS_HELP = (
     'give rising numbers, the upper ends of all bands but the last, or "quantiles": '
     'sensitive_bins={"age": [25, 60]}'
@@ -149,9 +154,24 @@ def band_labels(source: str, cuts: Sequence[float]) -> list[str]:
     cuts : sequence of float
         Rising, at least one.
     """
-    texts = [f"{cut:g}" for cut in cuts]
+    texts = _texts_of(cuts)
     between = [f"{low}<{source}<={high}" for low, high in itertools.pairwise(texts)]
     return [f"{source}<={texts[0]}", *between, f"{source}>{texts[-1]}"]
+
+
+def _texts_of(cuts: Sequence[float]) -> list[str]:
+    """Return each cut as text, whole numbers in full, others in as many digits as tell them apart.
+
+    Two cuts of one text would make two bands one group.
+    """
+    for digits in range(FEW_DIGITS, MOST_DIGITS):
+        texts = [
+            f"{cut:.0f}" if cut == round(cut) and abs(cut) < LARGEST_WHOLE else f"{cut:.{digits}g}"
+            for cut in cuts
+        ]
+        if len(set(texts)) == len(texts):
+            return texts
+    return [repr(float(cut)) for cut in cuts]
 
 
 def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> Bands:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, library_of
+from fairautoml.data._frames import as_array, as_series, frame_columns, is_foreign, is_frame
 from fairautoml.data._keys import Key
 from fairautoml.exceptions import InputError
 
@@ -105,7 +105,7 @@ def _read_indicators(table: str, frame: Any) -> "dict[str, pd.Series[Any]]":
 
 def _is_column(sensitive: Any) -> bool:
     kinds = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
-    return isinstance(sensitive, kinds) or library_of(sensitive) in {"polars", "pyarrow"}
+    return isinstance(sensitive, kinds) or is_foreign(sensitive)
 
 
 def _read_array(sensitive: Any) -> SensitiveColumns:

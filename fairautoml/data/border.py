@@ -64,6 +64,9 @@ class BorderOptions:
         What the target must be; ``"auto"`` = classes, two or more of them.
     drop : tuple of str
         Columns of ``X`` that are no features.
+    at_predict : bool
+        Whether new rows come with their groups; if not, columns that ``sensitive`` names are no
+        features.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class BorderOptions:
     align: Align = "error"
     task: AskedTask = "auto"
     drop: tuple[str, ...] = ()
+    at_predict: bool = True
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -143,7 +147,8 @@ def build_dataset(
     weight /= weight.mean()
     _check_group_weights(weight, groups, cells)
     taken = () if groups is None else groups.sensitive_from_X
-    drop = (*options.drop, *(taken if options.sensitive_in_X == "drop" else ()))
+    kept = options.at_predict and options.sensitive_in_X != "drop"
+    drop = options.drop if kept else (*options.drop, *taken)
     schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not taken:

@@ -15,9 +15,11 @@ from fairautoml.data._frames import (
     as_series,
     column_of,
     frame_columns,
+    is_foreign,
     is_frame,
     read_table,
 )
+from fairautoml.data._numbers import kind_of, numbers
 from fairautoml.data._per_row import check_length
 from fairautoml.data.draws import row_draws
 from fairautoml.exceptions import InputError
@@ -27,6 +29,9 @@ _CELL_TYPES = (pd.Series, pd.Index, pd.Categorical, pd.api.extensions.ExtensionA
 
 def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
     """Return some rows of anything that ``fit`` takes; values and their types stay as they are.
+
+    What pandas holds is numbered anew: rows of what has an index and of what has none would
+    otherwise seem to be in different orders.
 
     Parameters
     ----------
@@ -42,12 +47,12 @@ def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
     if sp.issparse(values):
         return values.tocsr()[rows]
     if isinstance(values, pd.DataFrame):
-        return values.iloc[rows]
+        return values.iloc[rows].reset_index(drop=True)
     if is_frame(values):
         columns = frame_columns(values, "X")
-        return pd.DataFrame({name: c.iloc[rows] for name, c in columns.items()})
-    if isinstance(values, _CELL_TYPES):
-        return as_series(values, "X").iloc[rows]
+        return pd.DataFrame({n: c.iloc[rows] for n, c in columns.items()}).reset_index(drop=True)
+    if isinstance(values, _CELL_TYPES) or is_foreign(values):
+        return as_series(values, "X").iloc[rows].reset_index(drop=True)
     return as_array(values, "X")[rows]
 
 
@@ -120,7 +125,9 @@ def identity(inputs: Inputs) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per row; a sparse table is told by draws from the content of its rows.
+        One row per row, of numbers and texts, in however many forms of storage they come: columns
+        of Python objects are what they hold, dates are days. A sparse table is told by draws from
+        the content of its rows.
     """
     table = read_table(inputs.X)
     if table.columns is not None:
@@ -135,7 +142,16 @@ def identity(inputs: Inputs) -> pd.DataFrame:
     else:
         found = {f"X.{n}": table.matrix[:, at] for at, n in enumerate(table.names)}
     found["y"] = as_series(_flat(inputs.y), "y")
-    return pd.DataFrame({k: pd.Series(c).reset_index(drop=True) for k, c in found.items()})
+    return pd.DataFrame(
+        {k: _content(pd.Series(c), k.removeprefix("X.")) for k, c in found.items()}
+    )
+
+
+def _content(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
+    """Return what a column holds, whatever type it is stored as."""
+    held = column.reset_index(drop=True).infer_objects()
+    kind = kind_of(held, name.removeprefix("X."))
+    return held if kind == "category" else pd.Series(numbers(held, kind, name.removeprefix("X.")))
 
 
 def _flat(y: Any) -> Any:

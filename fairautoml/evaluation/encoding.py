@@ -119,13 +119,19 @@ def has_high_cardinality(layout: FeatureLayout) -> bool:
 
 
 def fit_encoding(
-    name: str, X: Any, y: NDArray[Any], layout: FeatureLayout, seed: int
+    name: str,
+    X: Any,
+    y: NDArray[Any],
+    layout: FeatureLayout,
+    seed: int,
+    weight: NDArray[np.float64] | None = None,
 ) -> tuple[Any, FeatureLayout, Encoder]:
     """Fit an encoding on training rows and encode them.
 
     ``"target"`` appends, for every category column of more than 20 categories, a column with the
     target means of the other inner folds, so that no row's label is in its own features. Codes
-    stay where they are. Rows with fewer than two of a class stay as they are.
+    stay where they are. Rows with fewer than two of a class stay as they are. Labels of rows of
+    weight 0 teach nothing; among the others every row counts the same.
 
     Parameters
     ----------
@@ -139,6 +145,8 @@ def fit_encoding(
         What the columns are.
     seed : int
         Seed of the inner folds, non-negative.
+    weight : ndarray of float64, shape (n_rows,), optional
+        Sample weights, at least 0.
 
     Returns
     -------
@@ -161,25 +169,29 @@ def fit_encoding(
     codes = Codes(_lacking(X, layout))
     if not columns:
         return X, layout, codes
-    strata = strata_of(y)
+    counted = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+    strata = strata_of(y[counted])
     smallest_class = int(np.bincount(strata, minlength=2).min())
     if smallest_class < 2:
         return X, layout, codes
     n_folds = min(INNER_FOLDS, smallest_class)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    learned = _targets(y)
-    parts = tuple(folds.split(X, strata))
-    means = [_cross_fitted(X[:, columns], target, parts) for target in learned]
-    encoders = tuple(_encoder(target).fit(X[:, columns], target) for target in learned)
+    learned, table = _targets(y, np.unique(strata)), X[:, columns]
+    parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
+    encoders = tuple(_fitted(table, target, counted) for target in learned)
+    means = [
+        _cross_fitted(table, target, parts, encoder)
+        for target, encoder in zip(learned, encoders, strict=True)
+    ]
     wider = replace(layout, n_features=layout.n_features + len(columns) * len(learned))
     return _append(X, *means), wider, TargetMeans(codes, columns, encoders)
 
 
-def _targets(y: NDArray[Any]) -> list[NDArray[Any]]:
+def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]:
     """Return what means are taken of: the labels of two classes, each of several, numbers."""
     if y.dtype.kind == "f" or y.max() <= 1:
         return [y]
-    return [(y == label).astype(np.int8) for label in np.unique(y)]
+    return [(y == label).astype(np.int8) for label in labels]
 
 
 def _lacking(X: Any, layout: FeatureLayout) -> tuple[Lacking, ...]:
@@ -199,20 +211,24 @@ def _columns(layout: FeatureLayout) -> tuple[int, ...]:
     return tuple(at for at, cardinality in pairs if cardinality > HIGH_CARDINALITY)
 
 
-def _encoder(y: NDArray[Any]) -> TargetEncoder:
+def _fitted(
+    table: NDArray[np.floating], y: NDArray[Any], rows: NDArray[np.int64]
+) -> TargetEncoder:
     kind = "continuous" if y.dtype.kind == "f" else "binary"
-    return TargetEncoder(target_type=kind, smooth="auto")
+    return TargetEncoder(target_type=kind, smooth="auto").fit(table[rows], y[rows])
 
 
 def _cross_fitted(
-    X: NDArray[np.floating],
+    table: NDArray[np.floating],
     y: NDArray[Any],
     parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    encoder: TargetEncoder,
 ) -> NDArray[np.float64]:
+    """Return the means by the other parts; rows in no part have taught the encoder nothing."""
     # Not fit_transform: how it is told its folds and seed changed in scikit-learn 1.9.
-    means = np.empty(X.shape, dtype=np.float64)
+    means: NDArray[np.float64] = encoder.transform(table)
     for others, held_out in parts:
-        means[held_out] = _encoder(y).fit(X[others], y[others]).transform(X[held_out])
+        means[held_out] = _fitted(table, y, others).transform(table[held_out])
     return means
 
 

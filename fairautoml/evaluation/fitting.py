@@ -144,7 +144,7 @@ def encode(
     targets : tuple of Target
         What the user wants equal, for training-time mitigations.
     """
-    X, layout, encoder = fit_encoding(encoding, rows.X, rows.y, rows.layout, seed)
+    X, layout, encoder = fit_encoding(encoding, rows.X, rows.y, rows.layout, seed, rows.weight)
     train = TrainRows(
         X=X,
         y=rows.y,

@@ -12,13 +12,15 @@ from scipy import sparse
 
 from fairautoml import FairAutoML
 from fairautoml.certification import Reason, Verdict
+from fairautoml.certification.row_keys import row_keys
 from fairautoml.certification.verdicts import judge
 from fairautoml.certifying import row_plan, set_aside
 from fairautoml.certifying.claimed import claimed, strata_of
-from fairautoml.data._align import Inputs
+from fairautoml.certifying.setting_aside import prints_of
+from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.groups import fit_groups
-from fairautoml.data.parts import identity
+from fairautoml.data.parts import identity, take_inputs
 from fairautoml.data.splits import certification_rows, entity_folds, latest_rows
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.metrics import Constraint
@@ -35,8 +37,10 @@ def given_rows(n_rows=1200, **extra):
 
 
 def held(division, inputs):
-    kept = division.inputs.X.index
-    return np.setdiff1d(inputs.X.index, kept)
+    """Return the rows whose features, which no two rows share, the search is not given."""
+    whole, kept = (pd.MultiIndex.from_frame(X) for X in (inputs.X, division.inputs.X))
+    assert whole.is_unique
+    return np.flatnonzero(~whole.isin(kept))
 
 
 def test_the_same_share_of_each_group_is_set_aside():
@@ -128,7 +132,7 @@ def test_all_rows_of_an_entity_are_on_one_side():
     inputs = given_rows(groups=np.arange(1200) // 3)
     division = divided(inputs, certify=0.3)
     rows = held(division, inputs)
-    assert len(np.intersect1d(rows // 3, division.inputs.X.index // 3)) == 0
+    assert len(np.intersect1d(rows // 3, np.setdiff1d(np.arange(1200), rows) // 3)) == 0
     assert len(rows) == pytest.approx(360, abs=3)
     assert division.entities.max() + 1 == len(np.unique(division.entities))
 
@@ -389,11 +393,10 @@ def test_a_gap_of_women_who_are_alone_in_their_cell_is_not_certified_away():
     inputs = lonely_women()
     claim = f"{PARITY}[sex] <= 0.2"
     division = divided(inputs, claim, certify=0.1)
-    rows = held(division, inputs)
-    alone = inputs.X["region"].to_numpy() > 0
-    assert len(rows) == 400
-    assert 0.4 < alone[rows].sum() / 200 < 0.6
     kept = division.inputs
+    assert len(inputs.X) - len(kept.X) == 400
+    alone = (inputs.X["region"] > 0).sum() - (kept.X["region"] > 0).sum()
+    assert 0.4 < alone / 200 < 0.6
     dataset = build_dataset(
         kept.X, kept.y, kept.sensitive, options=BorderOptions(sensitive_in_X="allow")
     )
@@ -441,6 +444,75 @@ def test_sparse_rows_are_known_again_at_another_precision_and_in_another_layout(
     found = [identity(Inputs(X=form, y=y, sensitive=None)) for form in forms]
     for other in found[1:]:
         pd.testing.assert_frame_equal(other, found[0])
+
+
+def test_rows_are_known_again_however_their_columns_are_stored():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "age": rng.integers(18, 80, 200),
+            "born": pd.Timestamp("1950-01-01")
+            + pd.to_timedelta(rng.integers(9**5, size=200), "h"),
+            "income": np.where(rng.random(200) < 0.1, np.nan, rng.normal(size=200)),
+            "job": rng.choice(["cook", "clerk"], 200),
+            "member": rng.random(200) < 0.5,
+        }
+    )
+    y = pd.Series(rng.integers(2, size=200))
+    known = identity(Inputs(X=X, y=y))
+    for form, labels in (
+        (X.astype(object), y),
+        (X.to_numpy(), y.astype(object)),
+        (X.to_numpy().tolist(), y.tolist()),
+        (X.convert_dtypes(), y.astype("Int64")),
+        (X.astype({"job": "category"}), y.to_numpy()),
+    ):
+        found = identity(Inputs(X=form, y=labels))
+        assert np.array_equal(row_keys(found, "salt"), row_keys(known, "salt"))
+        assert np.array_equal(prints_of(found), prints_of(known))
+
+
+WITHOUT_INDEX = {
+    "categorical": pd.Categorical,
+    "extension array": lambda column: column.array,
+    "index": pd.Index,
+    "array": np.asarray,
+    "list": list,
+}
+
+
+@pytest.mark.parametrize("form", WITHOUT_INDEX.values(), ids=WITHOUT_INDEX)
+def test_parts_of_what_has_an_index_and_of_what_has_none_go_together(form):
+    X, y, group = people(200)
+    order = np.random.default_rng(0).permutation(200)
+    X, y, group = X.iloc[order], pd.Series(y).iloc[order], pd.Series(group).iloc[order]
+    rows = np.arange(3, 200, 7)
+    for inputs in (
+        Inputs(X=X, y=form(y), sensitive=group),
+        Inputs(X=X, y=y, sensitive=form(group)),
+        Inputs(X=X.to_numpy(), y=y, sensitive=form(group)),
+    ):
+        part = align_inputs(take_inputs(inputs, rows, names=False), "error")
+        assert list(part.y) == y.iloc[rows].tolist()
+        assert list(part.sensitive) == group.iloc[rows].tolist()
+        assert np.array_equal(np.asarray(part.X), X.to_numpy()[rows])
+
+
+def test_parts_of_polars_go_with_those_of_pandas_and_keep_their_names():
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    X, y, group = people(200)
+    order = np.random.default_rng(0).permutation(200)
+    y = pd.Series(y).iloc[order]
+    rows = np.arange(3, 200, 7)
+    inputs = Inputs(
+        X=polars.DataFrame({name: X[name].to_numpy()[order] for name in X}),
+        y=y,
+        sensitive=polars.Series("sex", np.asarray(group)[order]),
+    )
+    part = align_inputs(take_inputs(inputs, rows, names=False), "error")
+    assert np.array_equal(part.X.to_numpy(), X.to_numpy()[order][rows])
+    assert part.sensitive.name == "sex"
+    assert part.sensitive.tolist() == np.asarray(group)[order][rows].tolist()
 
 
 def test_precision_of_people_with_several_rows_is_refused_before_rows_are_set_aside():

@@ -686,3 +686,12 @@ def test_nothing_is_warned_about_ordinary_data():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert build_dataset(full(), target(), "sex").n_rows == N
+
+
+def test_only_named_columns_are_no_features_where_new_rows_come_without_groups():
+    X = features().assign(sex=sexes())
+    asked = BorderOptions(sensitive_in_X="allow", at_predict=False)
+    for form in (X["sex"].tolist(), X["sex"].to_numpy(), tuple(X["sex"])):
+        assert "sex" in build_dataset(X, target(), form, options=asked).schema.names
+    for names in ("sex", ["sex"], ("sex",)):
+        assert "sex" not in build_dataset(X, target(), names, options=asked).schema.names

@@ -1,5 +1,6 @@
 """Sensitive columns of numbers: cut into groups, or taken as a number."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -54,6 +55,22 @@ def test_quantiles_of_few_values_make_no_empty_group():
     )
     assert schema.systems[0].labels == ("age<=1", "age>1")
     assert np.bincount(cells).tolist() == [90, 10]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "labels"),
+    [
+        ([20230105.0, 20230107.0], ["d<=20230105", "20230105<d<=20230107", "d>20230107"]),
+        ([0.1234567, 0.1234568], ["d<=0.1234567", "0.1234567<d<=0.1234568", "d>0.1234568"]),
+        ([2.5, 1e6], ["d<=2.5", "2.5<d<=1000000", "d>1000000"]),
+        ([1 / 3], ["d<=0.333333", "d>0.333333"]),
+    ],
+)
+def test_every_band_has_a_name_of_its_own(cuts, labels):
+    between = [(low + high) / 2 for low, high in itertools.pairwise(cuts)]
+    values = pd.Series([cuts[0] - 1, *between, cuts[-1] + 1], name="d")
+    schema, cells = fitted(values, NumberPolicy(bins={"d": cuts}))
+    assert [schema.systems[0].labels[cell] for cell in cells] == labels
 
 
 def test_new_rows_are_cut_where_the_rows_of_fit_were():

@@ -50,6 +50,18 @@ def test_the_added_column_tells_the_categories_apart(table):
     assert np.corrcoef(encoded[20:, 3], X[20:, 0] < 20)[0, 1] > 0.8
 
 
+def test_the_labels_of_rows_without_weight_teach_nothing(table):
+    X, y = table
+    weight = np.where(np.arange(400) % 2, 1.0, 0.0)
+    spoilt = np.where(weight > 0, y, X[:, 0] % 2 == 0).astype(np.int8)
+    encoded, _, encoder = fit_encoding("target", X, spoilt, LAYOUT, 0, weight)
+    other, _, same = fit_encoding("target", X, np.where(weight > 0, y, 0), LAYOUT, 0, weight)
+    assert np.array_equal(encoded, other, equal_nan=True)
+    assert np.array_equal(encoder.transform(X), same.transform(X), equal_nan=True)
+    _, _, alone = fit_encoding("target", X[1::2], y[1::2], LAYOUT, 0)
+    assert np.allclose(encoder.transform(X), alone.transform(X), equal_nan=True)
+
+
 def test_the_training_encoding_of_a_unique_column_does_not_leak_the_label():
     # Encoded with its own label, each row of a column of unique values would show it.
     n = 500

@@ -75,9 +75,7 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ParameterError(f"system {arguments.system!r} takes no --weight; leave it out")
     model.set_params(pos_label=tables.positive)
     start = time.monotonic()
-    dataset = build_dataset(
-        source.X, source.y, source.sensitive, options=border_options(model, source.sensitive)
-    )
+    dataset = build_dataset(source.X, source.y, source.sensitive, options=border_options(model))
     question = Question(
         X=source.X,
         y=dataset.y,
