@@ -214,7 +214,7 @@ class Conducted(Served, Shown):
         place = self._place()
         if place is not None and self.resume:
             msg = (
-                f"resume=True: y has only 1 class, so there is no search to go on with; nothing in "
+                "resume=True: y has only 1 class, so there is no search to go on with; nothing in "
                 f"{str(place.path)!r} was changed. What is kept there is read by "
                 "fairautoml.load_run; overwrite=True replaces it, a new run_dir leaves it alone"
             )

@@ -212,11 +212,10 @@ class Keeper:
 
     def close(self) -> None:
         """Let go of database and folder."""
-        try:
+        with ExitStack() as last:
+            last.callback(self._folder.close)
+            last.callback(lambda: self.study.close(time.monotonic() - self._plan.start))
             self._mirror.close()
-            self.study.close(time.monotonic() - self._plan.start)
-        finally:
-            self._folder.close()
 
 
 def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
