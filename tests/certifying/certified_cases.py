@@ -17,6 +17,13 @@ def people(n_rows=1200, seed=1, shift=0.03):
     return X, y, group
 
 
+def held_rows(division, X):
+    """Return the rows whose features, which no two rows share, the search is not given."""
+    whole, kept = (pd.MultiIndex.from_frame(table) for table in (X, division.inputs.X))
+    assert whole.is_unique
+    return np.flatnonzero(~whole.isin(kept))
+
+
 def quick(constraint=CONSTRAINT, **parameters):
     settings = {
         "n_trials": 2,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from certified_cases import CONSTRAINT, people, quick, searched
+from certified_cases import CONSTRAINT, held_rows, people, quick, searched
 
 from fairautoml import load_run
 from fairautoml.certification import Ledger, Reason, Verdict, certificate_text, verify_certificate
@@ -63,7 +63,7 @@ def test_the_search_never_sees_the_certification_rows(fitted):
     X, y, group = people()
     probe = quick().fit(X, y, group)
     kept = probe.certificate_.subject
-    held = held_rows(X, y, group)
+    held = set_aside_rows(X, y, group)
     poisoned_X, poisoned_y = X.copy(), y.copy()
     poisoned_X.iloc[held] = [[1e6, -1e6]]
     poisoned_y[held] = 1 - poisoned_y[held]
@@ -73,14 +73,14 @@ def test_the_search_never_sees_the_certification_rows(fitted):
     assert poisoned.certificate_.subject.models == kept.models
 
 
-def held_rows(X, y, group):
+def set_aside_rows(X, y, group):
     from fairautoml.certifying import set_aside
     from fairautoml.data._align import Inputs
     from fairautoml.data.border import BorderOptions
 
     inputs = Inputs(X=X, y=y, sensitive=group)
     division = set_aside(inputs, quick().check_parameters(), BorderOptions())
-    held = np.setdiff1d(X.index, division.inputs.X.index)
+    held = held_rows(division, X)
     assert len(held) == division.vault.n_rows > 100
     return held
 

@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from certified_cases import people
+from certified_cases import held_rows, people
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -37,10 +37,7 @@ def given_rows(n_rows=1200, **extra):
 
 
 def held(division, inputs):
-    """Return the rows whose features, which no two rows share, the search is not given."""
-    whole, kept = (pd.MultiIndex.from_frame(X) for X in (inputs.X, division.inputs.X))
-    assert whole.is_unique
-    return np.flatnonzero(~whole.isin(kept))
+    return held_rows(division, inputs.X)
 
 
 def test_the_same_share_of_each_group_is_set_aside():
