@@ -27,7 +27,7 @@ FEW_HELD = 3_000
 
 
 def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the cells of each part: every seed, small tables, large tables.
+    """Yield the cells of each part that there is: every seed, small tables, large tables.
 
     Parameters
     ----------
@@ -38,8 +38,9 @@ def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"seed {seed}", of_seed.copy()
     # A failed run has held out as many rows as the others of its question.
     held = numbers(cells, "holdout.n_rows").groupby(cells["question"]).transform("max")
-    yield "small tables", cells[held < FEW_HELD].copy()
-    yield "large tables", cells[held >= FEW_HELD].copy()
+    for name, chosen in (("small tables", held < FEW_HELD), ("large tables", held >= FEW_HELD)):
+        if chosen.any():
+            yield name, cells[chosen].copy()
 
 
 def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
