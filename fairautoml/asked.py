@@ -169,7 +169,7 @@ class TableRequest:
         file = Path(self.data)
         content = {
             **asdict(source.roles),
-            "data": str(file.resolve()) if file.exists() else self.data,
+            "data": str(file.resolve()) if file.is_file() else self.data,
             **{name: getattr(self, name) for name in NOTED},
             "sha256": file_hash(file) if file.is_file() else None,
         }

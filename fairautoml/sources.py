@@ -175,7 +175,8 @@ def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> S
     UnknownNameError
         No such dataset.
     """
-    file = Path(name).suffix != "" or Path(name).exists()
+    # A folder may be called like a dataset.
+    file = Path(name).suffix != "" or Path(name).is_file()
     if file:
         # Groups and labels such as "NA" are text, not missing values.
         groups = (*roles.sensitive, *roles.proxies)

@@ -163,7 +163,7 @@ def test_predict_makes_the_derived_columns_again(people, tmp_path, capsys):
     told = capsys.readouterr().out
     assert main(["predict", run, csv]) == 0
     assert capsys.readouterr().out == told
-    assert main(["predict", run, csv, "--derive", "young=agee<=30"]) == 3
+    assert main(["predict", run, csv, "--derive", "young=agee<=30"]) == 2
     assert "'agee'; the table has: age" in capsys.readouterr().err
 
 
@@ -412,6 +412,13 @@ def test_options_before_the_command_are_told_where_they_belong(capsys):
         (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
         (["--target", "income"], 3, "FairAutoMLRegressor"),
         (["--require-certified", "--certify", "no"], 2, "gives no certificate"),
+        (["--keep", "region"], 2, "keep is 'region'"),
+        (["--derive", "old"], 2, "derive is 'old'"),
+        (["--derive", "old=aged>50"], 2, "names the column 'aged'"),
+        (["--bins", "age"], 2, "bins is 'age'"),
+        (["--overlapping", "identity"], 2, "overlapping is 'identity'"),
+        (["--groups", "household"], 2, "groups='household' must be a column of X"),
+        (["--constraint", "demographic_parity_difference[race]<=0.1"], 2, "the groups 'race'"),
     ],
 )
 def test_a_wrong_value_has_an_exit_code_and_a_hint(people, capsys, arguments, code, said):
@@ -660,6 +667,13 @@ def test_a_run_is_resumed_with_its_own_table_and_more_trials(people, tmp_path, c
     whole = json.loads(capsys.readouterr().out)
     assert whole["entry"] == after["entry"]
     assert whole["holdout"] == after["holdout"]
+
+
+def test_a_folder_that_is_called_like_a_dataset_is_no_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit = ["fit", "lending", "--rows", "500", "--trials", "2", "--learner", "logistic_regression"]
+    assert main([*fit, "--constraint", CONSTRAINT, "--out", "lending"]) in {0, 4}
+    assert main(["resume", "lending", "--trials", "3"]) in {0, 4}
 
 
 def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypatch):

@@ -36,6 +36,8 @@ def with_margin_rows(cells: pd.DataFrame) -> pd.DataFrame:
         second[f"holdout.{name.removeprefix(MARGIN)}"] = second[name]
     for name in ("score", "gap"):
         second[f"search.{name}"] = second[f"margin.{name}"]
+    if "margin.status" in second:
+        second["status"] = second["margin.status"].fillna(second["status"])
     second["variant"] = second["variant"] + SUFFIX
     # The front and the claim are those of the system, and stay in its own row.
     for name in ("holdout_front", "claim.refuted", "claim.excess_low"):

@@ -250,19 +250,22 @@ class _Run:
     def all_cells(self, sweep: Sweep) -> SweepOutcome:
         """Run what is missing; however it ends, no process is left behind."""
         cells = [Cell(task=task, seed=seed) for task in sweep.tasks for seed in task.seeds]
-        records = {c.key: found for c in cells if (found := _finished(c, self.folder))}
-        n_reused = len(records)
-        todo = [cell for cell in in_turns(sweep) if cell.key not in records]
+        # What failed runs again, and stands in the tables until it has.
+        records = {c.key: found for c in cells if (found := _kept(c, self.folder))}
+        done = {key for key, record in records.items() if record.outcome == "done"}
+        n_reused = len(done)
+        todo = [cell for cell in in_turns(sweep) if cell.key not in done]
         clock = _Clock(left=sum(map(_Clock.plan, todo)), n_jobs=self.n_jobs)
         try:
             with closing(self._records(todo)) as ended:
                 for cell, record in ended:
                     records[cell.key] = record
+                    done.add(cell.key)
                     clock.record(cell, record.wall_seconds)
                     if self.pace.due():
                         self._write(cells, records)
                     self.on_line(
-                        f"[{len(records)}/{len(cells)}] {cell.key} {record.outcome} in "
+                        f"[{len(done)}/{len(cells)}] {cell.key} {record.outcome} in "
                         f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}"
                         f"{record.reason}; about {clock.seconds_left() / 60:.0f} min left\n"
                     )
@@ -317,13 +320,13 @@ def in_turns(sweep: Sweep) -> list[Cell]:
     ]
 
 
-def _finished(cell: Cell, folder: Path) -> CellRecord | None:
-    """Return the kept record of a cell if it is done and was asked the same.
+def _kept(cell: Cell, folder: Path) -> CellRecord | None:
+    """Return the kept record of a cell if it was asked the same.
 
     The oracle is no part of what is asked: it judges the answer.
     """
     record = read_record(folder / "cells" / f"{cell.key}.json")
-    if record is None or record.outcome != "done":
+    if record is None:
         return None
     asked = (cell.task.system, cell.task.arguments(cell.seed))
     same = (record.system, record.arguments) == asked

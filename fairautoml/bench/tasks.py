@@ -11,7 +11,7 @@ import yaml
 
 from fairautoml.bench.peers import PEERS
 from fairautoml.data.derive import parse_derive, parse_keep
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.registry import unknown_name
 
 SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
@@ -179,7 +179,7 @@ class Sweep:
                 return replace(self, tasks=(replace(task, seeds=(int(seed),)),))
         known = [f"{task.name}-s{seed}" for task in self.tasks for seed in task.seeds]
         near = difflib.get_close_matches(cell, known, n=3) or known[:3]
-        raise InputError(
+        raise ParameterError(
             f"sweep {self.name}: no cell is called {cell!r}; its {len(known)} cells are called by "
             f"task and seed, such as {', '.join(near)}"
         )

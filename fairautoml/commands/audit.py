@@ -97,7 +97,18 @@ def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
     }
     for option, names in options.items():
         check_columns(table, option, [name for name in names if name is not None])
-    return table
+    return _with_truths(table, [name for name in labels[:3] if name is not None])
+
+
+def _with_truths(table: "pd.DataFrame", labels: list[str]) -> "pd.DataFrame":
+    """Return the table with True and False as such beside labels of 0 and 1: ``score > 0.5``."""
+    from pandas.api.types import is_numeric_dtype
+
+    if not any(is_numeric_dtype(table[name]) for name in labels):
+        return table
+    truths = {"true": True, "false": False}
+    read = {name: table[name].astype(str).str.lower().map(truths) for name in labels}
+    return table.assign(**{name: found for name, found in read.items() if found.notna().all()})
 
 
 def _column(table: "pd.DataFrame", name: str | None) -> "pd.Series[Any] | None":

@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +241,7 @@ def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
         has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else has
         wanted = f"{argument}={name!r} must be a column of X"
-        raise InputError(f"{wanted}; {hint} Give its name, or one value per row")
+        raise ParameterError(f"{wanted}; {hint} Give its name, or one value per row")
     return columns[name]
 
 

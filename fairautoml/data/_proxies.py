@@ -178,6 +178,8 @@ def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -
         return ()
     found = []
     for name, values in _of_numbers(matrix, schema):
+        if len(np.unique(values[known & ~np.isnan(values)])) < 2:
+            continue
         steps = np.diff(numbers[known][np.lexsort((numbers[known], values[known]))])
         falling = np.diff(numbers[known][np.lexsort((-numbers[known], values[known]))])
         if (steps >= 0).all() or (falling <= 0).all():

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from fairautoml.data._scales import QUANTILES, band_labels
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import ParameterError
 
 OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
 """Comparisons, two-letter ones first so that they are recognised first."""
@@ -100,13 +100,13 @@ def parse_derive(text: str) -> Derivation:
 
     Raises
     ------
-    InputError
+    ParameterError
         The text has another form, or the cuts do not increase.
     """
     name, sign, rule = text.partition("=")
     name, rule = name.strip(), rule.strip()
     if not name or not sign or not rule or rule.startswith("=") or name[-1] in "<>!":
-        raise InputError(f"derive is {text!r}; {DERIVE_HELP}")
+        raise ParameterError(f"derive is {text!r}; {DERIVE_HELP}")
     found = COMPARISON.match(rule)
     if found is None:
         return _parse_bands(name, rule, text)
@@ -119,10 +119,10 @@ def parse_derive(text: str) -> Derivation:
 def _parse_bands(name: str, rule: str, text: str) -> Bands:
     source, sign, cuts = rule.rpartition(":")
     if not source or not sign:
-        raise InputError(f"derive is {text!r}; {DERIVE_HELP}")
+        raise ParameterError(f"derive is {text!r}; {DERIVE_HELP}")
     numbers = tuple(_number(cut, text) for cut in cuts.split(","))
     if any(low >= high for low, high in itertools.pairwise(numbers)):
-        raise InputError(f"derive is {text!r}; its cuts must increase")
+        raise ParameterError(f"derive is {text!r}; its cuts must increase")
     return Bands(name=name, source=source.strip(), cuts=numbers)
 
 
@@ -146,18 +146,18 @@ def parse_bins(text: str) -> tuple[str, list[float] | str]:
 
     Raises
     ------
-    InputError
+    ParameterError
         The text has another form.
     """
     name, sign, cuts = (part.strip() for part in text.rpartition(":"))
     if not name or not sign or not cuts:
-        raise InputError(f"bins is {text!r}; {BINS_HELP}")
+        raise ParameterError(f"bins is {text!r}; {BINS_HELP}")
     if cuts == QUANTILES:
         return name, QUANTILES
     try:
         return name, [float(cut) for cut in cuts.split(",")]
     except ValueError:
-        raise InputError(f"bins is {text!r}; {BINS_HELP}") from None
+        raise ParameterError(f"bins is {text!r}; {BINS_HELP}") from None
 
 
 def parse_overlapping(text: str) -> tuple[str, tuple[str, ...]]:
@@ -177,13 +177,13 @@ def parse_overlapping(text: str) -> tuple[str, tuple[str, ...]]:
 
     Raises
     ------
-    InputError
+    ParameterError
         The text has another form, or names a column twice.
     """
     name, _, listed = (part.strip() for part in text.partition("="))
     columns = tuple(column.strip() for column in listed.split(","))
     if not name or not all(columns) or len(set(columns)) < len(columns):
-        raise InputError(f"overlapping is {text!r}; {OVERLAPPING_HELP}, each once")
+        raise ParameterError(f"overlapping is {text!r}; {OVERLAPPING_HELP}, each once")
     return name, columns
 
 
@@ -193,7 +193,7 @@ def _number(text: str, whole: str) -> float:
     except ValueError:
         number = np.nan
     if not np.isfinite(number):
-        raise InputError(f"derive is {whole!r}; {text!r} is not a number; {DERIVE_HELP}")
+        raise ParameterError(f"derive is {whole!r}; {text!r} is not a number; {DERIVE_HELP}")
     return number
 
 
@@ -213,14 +213,14 @@ def apply_derive(
 
     Raises
     ------
-    InputError
+    ParameterError
         No such column, the new name exists, no row has a value that is compared with, or a column
         of text is to be compared as numbers.
     """
     _check_column(frame, derivation.source, "derive")
     if derivation.name in frame.columns:
         msg = f"derive makes the column {derivation.name!r}, which exists; choose another name"
-        raise InputError(msg)
+        raise ParameterError(msg)
     groups = (
         _banded(frame, derivation)
         if isinstance(derivation, Bands)
@@ -261,13 +261,13 @@ def parse_keep(text: str) -> Keep:
 
     Raises
     ------
-    InputError
+    ParameterError
         The text has another form.
     """
     source, _, values = text.partition("=")
     chosen = tuple(value.strip() for value in values.split(","))
     if not source.strip() or not all(chosen):
-        raise InputError(f"keep is {text!r}; {KEEP_HELP}")
+        raise ParameterError(f"keep is {text!r}; {KEEP_HELP}")
     return Keep(source=source.strip(), values=chosen)
 
 
@@ -283,7 +283,7 @@ def apply_keep(frame: pd.DataFrame, keep: Keep) -> pd.DataFrame:
 
     Raises
     ------
-    InputError
+    ParameterError
         No such column, or a value that no row has; the message lists the near ones.
     """
     _check_column(frame, keep.source, "keep")
@@ -309,7 +309,7 @@ def _texts(column: pd.Series) -> pd.Series:
 def _numeric(frame: pd.DataFrame, source: str) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(frame[source]):
         msg = f"derive compares {source!r} with numbers, but it holds text; use == or !="
-        raise InputError(msg)
+        raise ParameterError(msg)
     return frame[source].astype(np.float64)
 
 
@@ -318,7 +318,7 @@ def _check_column(frame: pd.DataFrame, source: str, argument: str) -> None:
         names = [str(name) for name in frame.columns]
         near = difflib.get_close_matches(source, names, n=3) or names
         msg = f"{argument} names the column {source!r}; the table has: {', '.join(near)}"
-        raise InputError(msg)
+        raise ParameterError(msg)
 
 
 def _check_values(texts: pd.Series, values: tuple[str, ...], source: str, argument: str) -> None:
@@ -327,4 +327,4 @@ def _check_values(texts: pd.Series, values: tuple[str, ...], source: str, argume
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=5, cutoff=0.4) or known[:10]
         msg = f"{argument}: no row has {source}={unknown[0]!r}; near values: {', '.join(near)}"
-        raise InputError(msg)
+        raise ParameterError(msg)

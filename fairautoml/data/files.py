@@ -15,6 +15,7 @@ from typing import TextIO
 
 import pandas as pd
 
+from fairautoml.data._number_texts import PLAIN
 from fairautoml.exceptions import InputError, MissingExtraError
 
 MISSING = (
@@ -28,8 +29,6 @@ SAMPLE_LINES = 50
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather")
 FORMULA = re.compile(r"^[=+\-@\t\r\x00]")
 """First characters by which a spreadsheet takes a text for a formula (CWE-1236)."""
-NUMBER = re.compile(r"^-?(0|[1-9]\d*)(\.\d+)?$")
-"""Numbers as people write them: not "007", which is a code, and not "nan"."""
 
 
 def read_table(
@@ -224,7 +223,7 @@ def _parse(
 def _numbers_if_all(column: pd.Series) -> pd.Series:
     """Return a column of labels as numbers when every label is one, so that ages can be cut."""
     values = column.dropna()
-    if len(values) == 0 or not values.map(lambda text: bool(NUMBER.match(text))).all():
+    if len(values) == 0 or not values.map(lambda text: bool(PLAIN.fullmatch(text))).all():
         return column
     return pd.to_numeric(column)
 

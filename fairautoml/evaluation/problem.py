@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset, GroupSystem
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Constraint, Metric
 from fairautoml.mitigators import Goal, Mitigator, Target
 
@@ -75,7 +75,7 @@ def targets_of(
 
     Raises
     ------
-    InputError
+    ParameterError
         A constraint names a group system that the data does not have, or speaks about groups
         where there is a number, or about a number where there are groups.
     """
@@ -87,9 +87,9 @@ def targets_of(
                 f"{constraint.system!r}; known are {', '.join(map(repr, names))}. "
                 "Name one of these in the brackets, or leave the brackets out."
             )
-            raise InputError(msg)
+            raise ParameterError(msg)
         if not any(_speaks_of(constraint, system) for system in systems):
-            raise InputError(_wrong_kind(constraint, names))
+            raise ParameterError(_wrong_kind(constraint, names))
     # Finest first: the tolerance of a front is the gap on the first target.
     return tuple(
         Target(

@@ -47,6 +47,9 @@ class _Booster:
         }
         # The number of rounds is an argument; among the parameters it would draw a warning.
         given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
+        if given.get("grow_policy") == "lossguide":
+            # Leaves are what limits such a tree, not the depth of 6 that is usual elsewhere.
+            given.setdefault("max_depth", 0)
         rounds = int(self.params.get("n_estimators", 100))
         patience = int(self.params.get(STOPPING, 0))
         params = {**given, **fixed}

@@ -172,10 +172,12 @@ def _distances(
     """Return the distances of the groups of these numbers; all rows count, or those of a group."""
     sign = np.array(EVENTS[name])[rows.y]
     counted = (sign != 0) & (rows.weight > 0)
+    # Cell -1, of an unknown group, is the last column: it belongs to no group.
+    inside = np.pad(system.member, ((0, 0), (0, 1)))[:, rows.cells]
     if not system.overlapping:
-        counted &= system.member[:, rows.cells].any(axis=0)
+        counted &= inside.any(axis=0)
     at = np.flatnonzero(counted)
-    member = system.member[codes][:, rows.cells[at]]
+    member = inside[codes][:, at]
     return Distances(
         name=name,
         at=at,

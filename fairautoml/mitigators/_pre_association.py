@@ -50,7 +50,7 @@ def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
     n_rows : int
         Number of rows behind it, at least 2.
     """
-    table = table[table.any(axis=1)]
+    table = table[table.any(axis=1)][:, table.any(axis=0)]
     levels, groups = table.shape
     joint = table / table.sum()
     independent = np.outer(joint.sum(axis=1), joint.sum(axis=0))

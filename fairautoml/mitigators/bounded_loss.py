@@ -146,10 +146,14 @@ class _Members:
     def best_shares(self, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the shares of smallest error within the bounds, or as near as can be."""
         n_models, n_groups = len(self.models), len(bounds)
-        excess = np.concatenate([np.array(self.by_group).T, -np.eye(n_groups)], axis=1)
-        cost = np.concatenate([self.overall, np.full(n_groups, TOO_MUCH)])
+        # Errors have the unit of the target, squared; the solver's tolerances have none.
+        unit = max(float(np.mean(self.overall)), float(np.finfo(np.float64).tiny))
+        excess = np.concatenate([np.array(self.by_group).T / unit, -np.eye(n_groups)], axis=1)
+        cost = np.concatenate([np.array(self.overall) / unit, np.full(n_groups, TOO_MUCH)])
         sums = np.concatenate([np.ones(n_models), np.zeros(n_groups)])[None]
-        solved = linprog(cost, A_ub=excess, b_ub=bounds, A_eq=sums, b_eq=[1.0], bounds=(0.0, None))
+        solved = linprog(
+            cost, A_ub=excess, b_ub=bounds / unit, A_eq=sums, b_eq=[1.0], bounds=(0.0, None)
+        )
         return self._improved(solved.x[:n_models], bounds)
 
     def _improved(

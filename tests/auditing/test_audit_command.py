@@ -103,3 +103,14 @@ def test_the_help_imports_no_heavy_library(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["audit", "--help"])
     assert "--rows-are-new" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("column", ["label", "decision"])
+def test_true_and_false_stand_for_1_and_0_beside_these(table, tmp_path, capsys, column):
+    assert run(table, "--sensitive", "sex", "--json") == 0
+    expected = json.loads(capsys.readouterr().out)
+    frame = pd.read_csv(table)
+    path = tmp_path / "truths.csv"
+    frame.assign(**{column: frame[column] > 0}).to_csv(path, index=False)
+    assert run(path, "--sensitive", "sex", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rates"] == expected["rates"]

@@ -246,6 +246,20 @@ def test_resuming_repeats_failed_cells_only(bench, monkeypatch):
     assert bench.cells["outcome"].eq("done").all()
 
 
+def test_what_failed_stays_in_the_tables_until_it_has_run_again(bench, monkeypatch):
+    monkeypatch.setenv("FAKE_MODE", "fail")
+    bench.run()
+    changed = bench.out / "cells" / "one-s0.json"
+    changed.unlink()
+
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(bench.source, bench.out, resume=True, way=bench.way, on_line=stop)
+    assert bench.cells["outcome"].tolist() == ["done", "failed", "done", "done"]
+
+
 def test_resuming_repeats_cells_whose_task_has_changed(bench):
     bench.run()
     bench.source.write_text(SWEEP.replace("dp<=0.05", "dp<=0.01"))

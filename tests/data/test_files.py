@@ -75,6 +75,13 @@ def test_labels_and_groups_that_look_missing_stay_text(tmp_path, name):
     assert found["group"].isna().tolist() == [False, False, True]
 
 
+def test_numbers_are_numbers_in_text_columns_as_in_others_however_they_are_written(tmp_path):
+    texts = ["1", "-2.5e-05", ".5", "5.", "+3", "1E3"]
+    path = saved(tmp_path, "\n".join(["a,b", *(f"{text},{text}" for text in texts)]) + "\n")
+    found = read_table(path, text_columns=["a"])
+    assert found["a"].tolist() == found["b"].tolist() == [float(text) for text in texts]
+
+
 def test_codes_keep_their_zeros_in_text_columns_only(tmp_path):
     path = saved(tmp_path, "zip,other\n007,007\n010,010\n")
     found = read_table(path, text_columns=["zip"])

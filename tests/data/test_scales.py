@@ -236,3 +236,16 @@ def test_a_feature_that_rises_or_falls_with_the_number_gives_it_away(copy):
         build_dataset(X, y, {"age": age}, options=options)
     dropped = BorderOptions(numbers=SCALE, sensitive_in_X="drop")
     assert build_dataset(X, y, {"age": age}, options=dropped).schema.names == ("noise",)
+
+
+def test_a_feature_of_one_value_gives_no_number_away():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"noise": rng.normal(size=100)})
+    matrix = np.column_stack((np.ones(100), X["noise"]))
+    data = build_dataset(
+        matrix,
+        rng.integers(2, size=100),
+        {"age": np.arange(100.0)},
+        options=BorderOptions(numbers=SCALE, sensitive_in_X="drop"),
+    )
+    assert data.schema.names == ("x0", "x1")

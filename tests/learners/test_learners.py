@@ -174,3 +174,22 @@ def test_lightgbm_bins_as_finely_as_its_parameters_say():
         for bins in (4, 255)
     )
     assert len(np.unique(few)) <= 4 < len(np.unique(many))
+
+
+def test_the_trees_of_xgboost_that_grow_leaf_by_leaf_have_as_many_leaves_as_are_asked_for():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 3)).astype(np.float32)
+    y = (rng.random(6000) < 0.5).astype(np.int8)
+    given = {"grow_policy": "lossguide", "n_estimators": 1, "learning_rate": 0.3}
+    sizes = [
+        len(
+            np.unique(
+                build("xgboost", FeatureLayout(n_features=3), {**given, "max_leaves": most})
+                .fit(X, y)
+                .predict_proba(X)[:, 1]
+            )
+        )
+        for most in (20, 127)
+    ]
+    assert sizes[0] <= 20
+    assert 64 < sizes[1] <= 127

@@ -41,6 +41,13 @@ def test_the_gradient_over_two_overlapping_groups_is_the_known_one():
     assert constraint.rate.rates(margin) + 0.75 == pytest.approx([1.0, 2 / 3], abs=1e-9)
 
 
+def test_rows_of_an_unknown_group_belong_to_none():
+    y = [0, 0, 0, 0, 0, 1]
+    known = constraint_on([1, 3, 3, 2, 1, 2], y)
+    with_unknown = constraint_on([1, 3, 3, 2, 1, 2, -1, -1], [*y, 0, 0])
+    assert np.array_equal(known.rate.mass, with_unknown.rate.mass)
+
+
 def test_a_price_rises_with_the_distance_beyond_the_tolerance_and_falls_within():
     constraint = constraint_on([1, 3, 3, 2, 1, 2], [0, 0, 0, 0, 1, 1], limit=0.1)
     margin = np.array([1.0, 1.5, 0.5, -2.0, 2.0, -0.5])

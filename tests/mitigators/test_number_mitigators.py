@@ -205,6 +205,20 @@ def test_a_bound_that_is_kept_already_leaves_the_plain_model():
     assert np.allclose(model.scores(rows.X, rows.cells), plain, atol=1e-5)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e8])
+def test_the_shares_of_the_members_do_not_depend_on_the_unit_of_the_target(unit):
+    rows = training_rows()
+    scaled = replace(
+        rows,
+        y=rows.y * unit,
+        targets=goal("bounded_group_loss", limit=2.0 * unit**2).targets,
+    )
+    plain, other = (
+        MITIGATORS.get("bounded_loss").train(r, BASE, PARAMS, 0) for r in (rows, scaled)
+    )
+    assert other.shares == pytest.approx(plain.shares, abs=0.02)
+
+
 class Counted:
     """Trains like ``BASE`` and remembers on how many rows."""
 

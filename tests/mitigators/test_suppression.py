@@ -47,6 +47,7 @@ def test_two_equal_columns_have_association_one_and_independent_ones_zero():
     assert cramers_v(np.array([[30.0, 0.0], [0.0, 20.0]]), 50) == pytest.approx(1.0)
     assert cramers_v(np.array([[10.0, 20.0], [20.0, 40.0]]), 90) == 0.0
     assert cramers_v(np.array([[10.0, 20.0]]), 30) == 0.0
+    assert cramers_v(np.array([[30.0, 0.0, 0.0], [0.0, 20.0, 0.0]]), 50) == pytest.approx(1.0)
 
 
 def test_the_bias_corrected_association_of_a_two_by_two_table_is_the_one_worked_out_by_hand():

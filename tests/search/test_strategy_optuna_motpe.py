@@ -94,6 +94,16 @@ def test_among_candidates_that_miss_the_limit_alike_the_better_value_has_the_sma
     assert penalised_loss(high) < penalised_loss(low)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e5, 1e9])
+def test_a_missed_limit_outweighs_a_slightly_smaller_error_in_any_unit_of_the_target(unit):
+    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    missed, met = (
+        told(candidate, value=-error * unit, violations=(violation * unit,))
+        for error, violation in ((0.5, 0.09), (0.501, -0.0005))
+    )
+    assert penalised_loss(missed) > penalised_loss(met)
+
+
 @pytest.mark.parametrize("value", [None, math.nan, -math.inf])
 def test_a_trial_without_a_finite_value_has_no_loss(value):
     candidate = OptunaMOTPE(TOY, 0, ()).ask()

@@ -95,7 +95,7 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         "system": arguments.system,
         "constraint": arguments.constraint,
         "seed": wishes.seed,
-        "status": "feasible" if chosen.feasible else "no_feasible",
+        "status": _status(chosen),
         "claims": peer.constrained,
         "search": _search(answer, time.monotonic() - start, wishes.time_budget),
         "entry": {
@@ -109,6 +109,10 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         judged = _Judged(question=question, held=tables.held, positive=dataset.classes[1])
         result |= judged.all_of(answer)
     return result
+
+
+def _status(offer: Offer) -> str:
+    return "feasible" if offer.feasible else "no_feasible"
 
 
 def _search(answer: Answer, seconds: float, budget: float | None) -> dict[str, Any]:
@@ -150,6 +154,7 @@ class _Judged:
             found["margin"] = {
                 "score": other.score,
                 "gap": other.gap,
+                "status": _status(other),
                 "holdout": self.one(other),
             }
         else:

@@ -39,6 +39,9 @@ def worst_violation(told: Told) -> float:
 def penalised_loss(told: Told) -> float | None:
     """Return one minus the value, plus ``PENALTY`` times what the constraints are missed by.
 
+    Errors of numbers, and violations of what bounds them, are in units of the target: where the
+    value is beyond 1, it is the unit of both.
+
     Parameters
     ----------
     told : Told
@@ -51,5 +54,6 @@ def penalised_loss(told: Told) -> float | None:
     """
     if told.status is not Status.SUCCESS or told.value is None or not math.isfinite(told.value):
         return None
-    missed = sum(max(bounded(violation), 0.0) for violation in told.violations)
-    return 1.0 - told.value + PENALTY * missed
+    unit = max(1.0, abs(told.value))
+    missed = sum(max(bounded(violation / unit), 0.0) for violation in told.violations)
+    return 1.0 - told.value + PENALTY * unit * missed

@@ -52,6 +52,7 @@ class ADMM:
         splitting: Splitting = SHORT_RUNS,
     ) -> None:
         self._cube = Cube(space)
+        self._unit: float | None = None
         self._waiting = list(first)
         self._open: defaultdict[str, list[tuple[Start | None, Reading | None]]] = defaultdict(list)
         self._known: dict[str, Outcome | None] = {}
@@ -116,7 +117,9 @@ class ADMM:
         if not asked:
             return
         start, reading = asked.pop(0)
-        outcome = None if reading is None else outcome_of(told, reading)
+        if self._unit is None and told.value is not None and np.isfinite(told.value):
+            self._unit = max(1.0, abs(told.value))
+        outcome = None if reading is None else outcome_of(told, reading, unit=self._unit)
         # A worker that was killed from outside says nothing about the candidate.
         if told.status is not Status.LOST:
             self._known[key] = outcome
@@ -156,7 +159,7 @@ def origins_of(cube: Cube, first: Sequence[Candidate]) -> list[Reading]:
     return [cube.read(one, point) for one in arms.values()]
 
 
-def outcome_of(told: Told, reading: Reading) -> Outcome | None:
+def outcome_of(told: Told, reading: Reading, *, unit: float | None = None) -> Outcome | None:
     """Return what was measured, None when the trial failed or a gap is unknown.
 
     Parameters
@@ -165,6 +168,9 @@ def outcome_of(told: Told, reading: Reading) -> Outcome | None:
         The result; without ``limits`` a violation is taken as a gap whose limit is 0.
     reading : Reading
         What was evaluated.
+    unit : float or None
+        What losses are measured in, as gaps are in their limits: errors of numbers are in units of
+        the target. None = 1.
     """
     violations = np.array(told.violations, dtype=float)
     if told.status is not Status.SUCCESS or told.value is None:
@@ -173,7 +179,8 @@ def outcome_of(told: Told, reading: Reading) -> Outcome | None:
         return None
     limits = np.array(told.limits, dtype=float) if told.limits else np.zeros_like(violations)
     gap, limit = normalised(np.maximum(violations + limits, 0.0), limits)
-    return Outcome(reading=reading, loss=1.0 - told.value, gap=gap, limit=limit)
+    loss = (1.0 - told.value) / (1.0 if unit is None else unit)
+    return Outcome(reading=reading, loss=loss, gap=gap, limit=limit)
 
 
 STRATEGY = ADMM
