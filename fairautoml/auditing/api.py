@@ -54,6 +54,11 @@ NEW = (
     "constraint, groups or bound has seen, asked once; does not assert legal compliance."
 )
 
+NOT_TAKEN_APART = (
+    "blocks: no gap was taken apart. It is that of the first constraint, between groups that are "
+    "shown, of which each has the rate, and not to everybody or as a mean over pairs."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Asked:
@@ -298,10 +303,12 @@ def _of_model(
     individual = None
     if similar.flips or similar.noise:
         individual = individual_fairness(decider, table, similar, asked.seed)
+    parts = None if blocks is None else _contributions(asked, decider, table, blocks)
+    untold = (NOT_TAKEN_APART,) if blocks is not None and parts is None else ()
     return _OfModel(
         individual=individual,
-        contributions=None if blocks is None else _contributions(asked, decider, table, blocks),
-        notes=_not_features(asked.rows, table),
+        contributions=parts,
+        notes=(*_not_features(asked.rows, table), *untold),
     )
 
 

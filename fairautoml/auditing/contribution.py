@@ -150,7 +150,7 @@ def contributions_of(
         changed = table.copy()
         for block in (b for b in range(len(names)) if b not in present):
             for column in blocks[names[block]]:
-                changed[column] = table[column].iloc[moved[repeat, block]].to_numpy()
+                changed[column] = table[column].array[moved[repeat, block]]
         found = _gap(model.decide(changed), y, group, weight, question)
         if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"

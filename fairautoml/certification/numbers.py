@@ -22,8 +22,9 @@ class Sensitivity:
     bound : float
         Bound that was shown, at least as strict as the one claimed; simultaneous over candidates.
     shift_radius : float
-        The claim survives if the law of each group moves by at most this in total variation, or
-        if at most this share of a cell's rows has a wrong group or outcome.
+        The claim survives if the law of each cell (a group; for rates among one label or one
+        decision, its people with that label or decision) moves by at most this in total
+        variation, or if at most this share of a cell's rows has a wrong group or outcome.
     fragility : int or None
         Rows of one cell whose outcome has to be flipped until the claim is no longer certified;
         None where there are no 0/1 outcomes or flipping all of a cell changes nothing.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 
 from fairautoml.certification.exact import TAIL
 from fairautoml.certification.records import Certificate, ClaimRecord, Subject
@@ -30,6 +31,9 @@ REASONS = {
     Reason.DECIDES_ALIKE: "what is served decides alike for everybody: no row was opened",
     Reason.INTERRUPTED: "the run was interrupted: no row was opened; resume it for a certificate",
 }
+
+LISTED = 3
+"""Groups named at the most, where several lack rows."""
 
 
 def certificate_text(certificate: Certificate) -> str:
@@ -136,7 +140,7 @@ def _claim_lines(claim: ClaimRecord) -> Iterator[str]:
     yield f"  method {claim.method}{tail}"
     if claim.shown is not None and claim.shift_radius is not None:
         sign = "at most" if claim.form == "difference" else "at least"
-        yield f"  shown: {sign} {claim.shown:.4g}; shift radius {claim.shift_radius:.4g}"
+        yield f"  shown: {sign} {claim.shown:.4g}; shift radius {claim.shift_radius:.4g} within each cell"
     if claim.fragility is not None:
         yield f"  fragility: {claim.fragility} flipped outcomes in one cell would undo it"
     for event, row in zip(claim.events, claim.cells or (), strict=False):
@@ -159,28 +163,43 @@ def _cell(cell: dict[str, int | float | str] | None) -> str:
 
 
 def _more_rows(claim: ClaimRecord) -> str:
-    """Say how many rows the widest pair would take if its rates are what was seen."""
+    """Say how many rows the groups would take if their rates are what was seen."""
     testable = claim.form == "difference" and claim.method.startswith("exact")
     open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
     if not testable or not open_ or claim.cells is None or claim.limit is None:
         return ""
-    wanted: dict[str, float] = {}
+    delta, wanted = claim.limit / TAIL, dict.fromkeys(claim.groups, 0.0)
     for row in claim.cells:
-        seen = [
-            (int(cell["x"]) / int(cell["n"]), int(cell["n"]), group)
-            for cell, group in zip(row, claim.groups, strict=True)
-            if cell is not None
-        ]
-        if len(seen) < len(claim.groups):
+        known = [cell for cell in row if cell is not None]
+        if len(known) < len(claim.groups):
             return ""
-        low, high = min(seen), max(seen)
-        rate, gap = (low[0] + high[0]) / 2, high[0] - low[0]
-        needed = SAFETY * rows_needed(claim.bound, delta=claim.limit / TAIL, rate=rate, gap=gap)
-        for _, n, group in (low, high):
-            wanted[group] = max(wanted.get(group, 0.0), needed - n)
-    group, more = max(wanted.items(), key=lambda item: item[1])
-    if not math.isfinite(more):
+        seen = [(int(cell["x"]), int(cell["n"])) for cell in known]
+        for pair in combinations(range(len(seen)), 2):
+            lacking = _shortfall(claim.bound, delta, *(seen[at] for at in pair))
+            for at, more in zip(pair, lacking, strict=True):
+                wanted[claim.groups[at]] = max(wanted[claim.groups[at]], more)
+    if not all(map(math.isfinite, wanted.values())):
         return "at the rates seen no number of rows would be enough"
-    return (
-        f"at the rates seen about {math.ceil(max(more, 1)):,} more rows in group {group} would do"
-    )
+    most = sorted(wanted.items(), key=lambda item: -item[1])[:LISTED]
+    listed = [
+        f"{math.ceil(more):,} more rows in group {group}" for group, more in most if more > 0
+    ]
+    return f"at the rates seen about {' and '.join(listed)} would do" if listed else ""
+
+
+def _shortfall(
+    bound: float, delta: float, one: tuple[int, int], two: tuple[int, int]
+) -> tuple[float, float]:
+    """Return how many rows each of two cells of (events, rows) lacks.
+
+    A cell with enough rows for two of one size spares the other some of its own.
+    """
+    rates = [x / n if n else 0.0 for x, n in (one, two)]
+    gap = abs(rates[0] - rates[1])
+    needed = SAFETY * rows_needed(bound, delta=delta, rate=sum(rates) / 2, gap=gap)
+    if not math.isfinite(needed):
+        return math.inf, math.inf
+    sizes = one[1], two[1]
+    if max(sizes) > needed:
+        needed = 1 / (2 / needed - 1 / max(sizes))
+    return max(needed - sizes[0], 0.0), max(needed - sizes[1], 0.0)

@@ -256,7 +256,12 @@ def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 def _implies(finer: Target, coarser: Target) -> bool:
     same = finer.metric.name == coarser.metric.name and finer.limit <= coarser.limit
-    return same and _refines(finer.system, coarser.system)
+    if not same or not _refines(finer.system, coarser.system):
+        return False
+    # "Everybody" are those whom the system covers.
+    return not finer.metric.to_overall or np.array_equal(
+        finer.system.of_cell >= 0, coarser.system.of_cell >= 0
+    )
 
 
 def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:

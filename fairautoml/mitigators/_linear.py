@@ -45,6 +45,7 @@ class _Band:
     form: str  # "difference", "ratio"; against everybody "max", "sum"
     scale: float
     weights: NDArray[np.float64]  # (n_groups, n_cells): the cell's part of the group's rate
+    least: float = 0.0  # of a ratio, which has no value where every rate is 0
 
     @property
     def n_extra(self) -> int:
@@ -59,7 +60,7 @@ class _Band:
 
         Against everybody ``-u <= distance <= u`` with the width for u, or with one u per group
         and their sum within the width. Else ``u - rate <= 0`` and ``rate - u <= width``, for a
-        ratio ``rate (1 - width) - u <= 0``.
+        ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
         """
         width, n = self.width(tolerance), len(values)
         both = np.vstack([values, -values])
@@ -69,11 +70,17 @@ class _Band:
             own = np.vstack([-np.eye(n), -np.eye(n), np.ones((1, n))])
             last = np.zeros((1, values.shape[1]))
             return np.vstack([both, last]), own, np.append(np.zeros(2 * n), width)
-        ratio = self.form == "ratio"
-        factor = max(1.0 - width, 0.0) if ratio else 1.0
         low = np.vstack([np.ones((n, 1)), -np.ones((n, 1))])
-        right = np.append(np.zeros(n), np.full(n, 0.0 if ratio else width))
-        return np.vstack([-values, factor * values]), low, right
+        if self.form == "ratio":
+            shares = np.vstack(
+                [-values, max(1.0 - width, 0.0) * values, np.zeros_like(values[:1])]
+            )
+            return (
+                shares,
+                np.append(low, [[-1.0]], axis=0),
+                np.append(np.zeros(2 * n), -self.least),
+            )
+        return np.vstack([-values, values]), low, np.append(np.zeros(n), np.full(n, width))
 
     def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gap per unit of tolerance of group rates, shape (n_groups, ...)."""
@@ -275,11 +282,20 @@ def _band(cuts: Sequence[Cuts], target: Target, rate: Rate, scale: float) -> _Ba
     filled = total[:, 0] > 0
     weights: NDArray[np.float64] = parts[filled] / total[filled]
     if not target.metric.to_overall:
-        return _Band(rate, target.metric.form, scale, weights) if len(weights) >= 2 else None
+        least = _least(cuts, rate, weights)
+        return _Band(rate, target.metric.form, scale, weights, least) if len(weights) > 1 else None
     counted = mass if target.system.overlapping else mass * target.system.member.any(axis=0)
     if len(weights) == 0:
         return None
     return _Band(rate, target.metric.over_groups, scale, weights - counted / counted.sum())
+
+
+def _least(cuts: Sequence[Cuts], rate: Rate, weights: NDArray[np.float64]) -> float:
+    """Return the smallest positive rate of a group that one cut of one cell makes."""
+    positive = [values[values > 0] for values in (cut.rate(rate) for cut in cuts)]
+    steps = weights * [values.min() if values.size else 0.0 for values in positive]
+    found = steps[steps > 0]
+    return float(found.min()) if found.size else 0.0
 
 
 def _hull(cut: Cuts) -> NDArray[np.int64]:

@@ -144,13 +144,15 @@ class _Members:
         )
 
     def best_shares(self, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the shares of smallest error within the bounds, or as near as can be."""
+        """Return the shares of smallest error within the bounds, or of the least excess."""
         n_models, n_groups = len(self.models), len(bounds)
         # Errors have the unit of the target, squared; the solver's tolerances have none.
         unit = max(float(np.mean(self.overall)), float(np.finfo(np.float64).tiny))
-        excess = np.concatenate([np.array(self.by_group).T / unit, -np.eye(n_groups)], axis=1)
-        cost = np.concatenate([np.array(self.overall) / unit, np.full(n_groups, TOO_MUCH)])
-        sums = np.concatenate([np.ones(n_models), np.zeros(n_groups)])[None]
+        excess = np.concatenate(
+            [np.array(self.by_group).T / unit, -np.ones((n_groups, 1))], axis=1
+        )
+        cost = np.concatenate([np.array(self.overall) / unit, [TOO_MUCH]])
+        sums = np.append(np.ones(n_models), 0.0)[None]
         solved = linprog(
             cost, A_ub=excess, b_ub=bounds / unit, A_eq=sums, b_eq=[1.0], bounds=(0.0, None)
         )
@@ -165,8 +167,11 @@ class _Members:
             (residuals[at] * weight[at, None]).T @ residuals[at] / weight[at].sum()
             for at in self.judged
         ]
-        # Bounds that cannot be kept are kept as far as the start does.
-        limits = np.maximum(bounds, [start @ product @ start for product in products[1:]])
+        # Bounds that cannot be kept are kept as far as the start keeps the worst of them.
+        least = max(
+            0.0, *(start @ p @ start - b for p, b in zip(products[1:], bounds, strict=True))
+        )
+        limits = bounds + least
         unit = max(float(start @ products[0] @ start), float(np.finfo(np.float64).tiny))
         found = minimize(
             lambda s: float(s @ products[0] @ s) / unit,

@@ -99,6 +99,36 @@ def test_the_gap_of_a_model_comes_from_the_feature_that_makes_it():
     assert share["sex"] == 0.0
 
 
+def test_a_gap_that_cannot_be_taken_apart_is_said_to_be_none():
+    rows = people()
+    rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
+    found = quick(
+        rows.y,
+        rows.decision,
+        rows.groups["sex"],
+        X=rows.X,
+        model=rule,
+        blocks={},
+        constraint="equalized_odds_to_overall <= 0.1",
+    )
+    assert found.contributions is None
+    assert any(note.startswith("blocks: no gap was taken apart") for note in found.notes)
+
+
+def test_categories_of_a_block_stay_categories():
+    rows = people()
+    X = rows.X.assign(job=pd.Categorical(np.where(rows.X["x1"] > 0, "clerk", "cook")))
+
+    class Model:
+        def predict(self, table):
+            assert isinstance(table["job"].dtype, pd.CategoricalDtype)
+            return (table["job"] == "clerk").to_numpy().astype(int)
+
+    decision = Model().predict(X)
+    found = quick(rows.y, decision, rows.groups["sex"], X=X, model=Model(), blocks={})
+    assert "job" in {share.block for share in found.contributions.shares}
+
+
 def test_columns_of_no_block_are_a_block_of_their_own():
     rows = people()
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)

@@ -141,6 +141,12 @@ def test_a_tighter_marginal_is_needed_next_to_the_intersection():
     assert needed(targets) == targets
 
 
+@pytest.mark.parametrize(("metric", "kept"), [("equalized_odds_to_overall", 2), (ODDS, 1)])
+def test_of_who_is_left_out_depends_who_everybody_is(metric, kept):
+    parts, whole = system([0, 1, 2, 3], "region"), system([0, -1, 1, 0], "state")
+    assert len(needed((target(metric, parts), target(metric, whole)))) == kept
+
+
 def test_of_equal_targets_one_is_needed():
     targets = (target(ODDS, SEX), target(ODDS, SEX))
     assert needed(targets) == targets[:1]

@@ -146,6 +146,19 @@ def test_two_systems_at_once_are_both_within_the_tolerance():
         assert max(gap_of(counts, one) for one in targets) <= tolerance + 1e-8
 
 
+@pytest.mark.parametrize("metric", ["demographic_parity_ratio", "equalized_odds_ratio"])
+def test_where_accepting_nobody_is_best_a_ratio_still_has_a_value(metric):
+    # Every score is far below one half, and the ratio of 0 to 0 has no value.
+    rows = random_rows(3, 2, 2_000)
+    rare = rows_of(0.3 * rows.scores, np.arange(2_000) % 17 == 0, rows.cells)
+    wanted = goal(metric, 2).targets
+    cuts, program = program_of(rare, wanted)
+    for tolerance in (0.0, 0.05, 0.2):
+        counts = mixed_counts(cuts, program.mixture(tolerance))
+        assert gap_of(counts, wanted[0]) <= tolerance + 1e-5
+        assert worth(counts) >= brute_force(cuts, wanted, tolerance) - 1e-6
+
+
 def test_an_impossible_constraint_has_no_solution():
     # All scores are equal, so a group is accepted or refused as a whole: its error is 2/3 or 1/3
     # in the first group, 0 or 1 in the second, and no two of these are alike.

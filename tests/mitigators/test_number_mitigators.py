@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, GroupValues
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target, TrainRows
+from fairautoml.mitigators.bounded_loss import _Members
 from fairautoml.trials import Candidate
 
 SYSTEM = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
@@ -203,6 +205,24 @@ def test_a_bound_that_is_kept_already_leaves_the_plain_model():
     assert len(model.models) == 1
     plain = BASE(rows).scores(rows.X, rows.cells)
     assert np.allclose(model.scores(rows.X, rows.cells), plain, atol=1e-5)
+
+
+def test_bounds_that_cannot_be_kept_are_missed_by_as_little_as_can_be_in_the_worst_group():
+    # The one member is within the bound for one group only, the other for neither, but nearer.
+    cells = np.repeat(np.array([0, 1], dtype=np.int32), 50)
+    held = _Members(
+        rows=SimpleNamespace(y=np.zeros(100), weight=np.ones(100)),
+        groups=(cells == 0, cells == 1),
+        learned=np.arange(0),
+        fit_base=None,
+    )
+    for errors in (np.array([1.5, 0.98]), np.array([1.3, 1.3])):
+        held.models.append(None)
+        held.residuals.append(np.sqrt(errors)[cells])
+        held.overall.append(float(errors.mean()))
+        held.by_group.append(errors)
+    shares = held.best_shares(np.array([0.98, 0.98]))
+    assert shares.tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e8])
