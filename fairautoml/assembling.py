@@ -143,7 +143,7 @@ class _Work:
         self.finish = finish
         self._artifacts = artifacts
         self._number = 1 + max((r.trial.number for r in history.results), default=-1)
-        self._settle = history.settle_seconds / max(1, len(history.results))
+        self._settles = list(history.settle_seconds)
         self._mixes: tuple[Mitigator, ...] = ()
         self.prospects = Prospects.of(history.results, history.entries)
 
@@ -215,8 +215,9 @@ class _Work:
         if tolerances is not None:
             problem = replace(problem, tolerances=tolerances)
         if column.trial_key != MIXTURE:
-            return list(expand_column(column, problem))
-        found = expand_column(column, replace(problem, mitigators=self._mixes))
+            return list(expand_column(column, problem, self.finish.end))
+        mixed = replace(problem, mitigators=self._mixes)
+        found = expand_column(column, mixed, self.finish.end)
         return [self._of_mixture(entry) for entry in found]
 
     def _of_mixture(self, entry: Entry) -> Entry:
@@ -281,13 +282,24 @@ class _Work:
             entry
             for column in columns
             if column.trial_key != MIXTURE and self._in_time(FINE_COST)
-            for entry in expand_column(column, problem)
+            for entry in expand_column(column, problem, self.finish.end)
         ]
 
     def _in_time(self, results: float, seconds: float = 0.0) -> bool:
         """Whether there is time for as much as so many results of the search took, and more."""
         end = self.finish.end
-        return end is None or time.monotonic() + results * self._settle + seconds < end
+        if end is None:
+            return True
+        if not self._settles:
+            self._settles = [self._measured()]
+        usual = sum(self._settles) / len(self._settles)
+        return time.monotonic() + results * usual + seconds < end
+
+    def _measured(self) -> float:
+        """Return how long a result takes where all of them are of an earlier part of the run."""
+        start = time.monotonic()
+        self.expanded(self.column(self.prospects.results[0]))
+        return time.monotonic() - start
 
 
 def _candidate_of(name: str, members: Sequence[TrialResult]) -> Candidate:

@@ -276,7 +276,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         the machine has to give.
     n_jobs : int or None, default=None
         Trials at the same time, one thread each; -1 = one per core of this machine; None = 1, or
-        all threads of a cluster.
+        all threads of a cluster. Under ``n_trials`` alone, at most 8 are.
     n_folds : int, default=5
         Cross-validation folds.
     pos_label : label or None, default=None

@@ -44,7 +44,7 @@ class History:
     improvements: list[Improvement] = field(default_factory=list)
     n_feasible: int = 0
     n_workers: int = 1
-    settle_seconds: float = 0.0
+    settle_seconds: list[float] = field(default_factory=list)
     overhead: Overhead = field(default_factory=Overhead)
 
     def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
@@ -67,6 +67,11 @@ class History:
                     feasible=best.feasible,
                 )
             )
+
+    def settled(self, entries: Sequence[Entry], seconds: float) -> None:
+        """Take in how long the entries of a result took here; without any it says little."""
+        if entries:
+            self.settle_seconds.append(seconds)
 
     def go_on(self, past: Iterable[Record]) -> None:
         """Take in what an earlier part of the run has seen."""

@@ -180,14 +180,14 @@ def run_search(
             return replace(recorded.told, trial=executor.as_asked(result.trial))
         start = time.perf_counter()
         record = replace(
-            judged(result, artifacts, problem, executor.now() - plan.start),
+            judged(result, artifacts, problem, executor.now() - plan.start, plan.limits.deadline),
             proposed=strategy.take(),
             window=search.window,
         )
         for hear in listeners:
             hear(record)
         history.add(result, record.entries, record.seconds)
-        history.settle_seconds += time.perf_counter() - start
+        history.settled(record.entries, time.perf_counter() - start)
         if on_progress is not None:
             on_progress(_progress(history, stop.seconds_left(executor.now())))
         return replace(record.told, trial=executor.as_asked(result.trial))

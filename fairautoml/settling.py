@@ -11,7 +11,13 @@ from fairautoml.store.record import Record
 from fairautoml.trials import Artifacts, Entry, Status, Told, TrialResult
 
 
-def judged(result: TrialResult, artifacts: Artifacts, problem: Problem, seconds: float) -> Record:
+def judged(
+    result: TrialResult,
+    artifacts: Artifacts,
+    problem: Problem,
+    seconds: float,
+    end: float | None = None,
+) -> Record:
     """Expand a result to its entries, and say what is told of it.
 
     Parameters
@@ -24,10 +30,12 @@ def judged(result: TrialResult, artifacts: Artifacts, problem: Problem, seconds:
         Labels, groups, constraints, post-processors.
     seconds : float
         On the clock of the run, since the budget began.
+    end : float, optional
+        Moment of ``time.monotonic`` from which on there is no time.
     """
     entries: tuple[Entry, ...] = ()
     if result.status is Status.SUCCESS:
-        entries = expand(result, artifacts.scores(result.trial.key), problem)
+        entries = expand(result, artifacts.scores(result.trial.key), problem, end)
     told = _told(result, entries, problem)
     return Record(result=result, told=told, entries=entries, seconds=seconds)
 

@@ -169,7 +169,7 @@ def run_summary(
         "overhead_ms": {
             "ask": _per_trial(history.overhead.ask, statuses),
             "tell": _per_trial(history.overhead.tell, statuses),
-            "settle": _per_trial(history.settle_seconds, statuses),
+            "settle": _per_trial(sum(history.settle_seconds), history.settle_seconds),
         },
         "n_feasible": history.n_feasible,
         "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
@@ -201,7 +201,7 @@ def describe_improvement(moment: Improvement) -> dict[str, Any]:
     }
 
 
-def _per_trial(seconds: float, trials: Sequence[Status]) -> float:
+def _per_trial(seconds: float, trials: Sequence[object]) -> float:
     return round(1000.0 * seconds / max(1, len(trials)), 3)
 
 

@@ -1,15 +1,15 @@
 """What a candidate costs on more rows: every trial scores all rows, whatever it is trained on.
 
-So ``seconds = a + b * fraction``: a for reading and scoring, b for the training. On 665,800 rows
-nearly all of the second that a small model takes is a; proportional to the rows, four times as
-many would seem to cost four times as much.
+So ``seconds = a + b * rows``: a for reading and scoring, b for the training on the rows of all its
+models together. On 665,800 rows nearly all of the second that a small model takes is a;
+proportional to the rows, four times as many would seem to cost four times as much.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 from fairautoml.allocation._told import constant
-from fairautoml.trials import Origin, Status, Told
+from fairautoml.trials import Budget, Origin, Status, Told
 
 FEWEST_PAIRS = 3
 """Candidates of a learner seen at two sizes from which its costs are taken, else those of all."""
@@ -24,16 +24,16 @@ class _Line:
     growing: float = 0.0
 
     def learn(self, one: tuple[float, float], other: tuple[float, float]) -> None:
-        """Take in (fraction, seconds) of the same candidate at two sizes."""
+        """Take in (rows, seconds) of the same candidate at two sizes."""
         (few, before), (many, after) = sorted((one, other))
         slope = max(0.0, (after - before) / (many - few))
         self.n += 1
         self.fixed += max(0.0, before - slope * few)
         self.growing += slope
 
-    def at(self, fraction: float) -> float:
+    def at(self, rows: float) -> float:
         """Return the seconds of all these candidates together."""
-        return self.fixed + self.growing * fraction
+        return self.fixed + self.growing * rows
 
 
 class RowCosts:
@@ -58,30 +58,35 @@ class RowCosts:
             self._baseline = told.seconds
             return
         candidate = told.trial.candidate
-        now = (told.trial.budget.sample_fraction, told.seconds)
+        now = (_rows(told.trial.budget), told.seconds)
         before = self._seen.get(candidate.key, now)
         self._seen[candidate.key] = now
         if before[0] != now[0]:
             self._all.learn(before, now)
             self._of_learner[candidate.learner].learn(before, now)
 
-    def seconds(self, told: Told, fraction: float) -> float:
+    def seconds(self, told: Told, budget: Budget) -> float:
         """Return what the candidate of a trial is expected to cost at another size.
 
         Parameters
         ----------
         told : Told
             The trial.
-        fraction : float
-            ``sample_fraction`` asked about.
+        budget : Budget
+            Rows and models asked about.
         """
-        known = told.trial.budget.sample_fraction
-        if fraction == known:
+        known, rows = _rows(told.trial.budget), _rows(budget)
+        if rows == known:
             return told.seconds
         line = self._of_learner.get(told.trial.candidate.learner, self._all)
         if line.n < FEWEST_PAIRS:
             line = self._all
         if line.at(known) > 0:
-            return told.seconds * line.at(fraction) / line.at(known)
+            return told.seconds * line.at(rows) / line.at(known)
         fixed = min(self._baseline, told.seconds)
-        return fixed + (told.seconds - fixed) * fraction / known
+        return fixed + (told.seconds - fixed) * rows / known
+
+
+def _rows(budget: Budget) -> float:
+    """Return the rows that all models of a trial are trained on, in those outside one fold."""
+    return budget.sample_fraction * budget.folds

@@ -163,11 +163,11 @@ class Memory:
     ----------
     mitigations : tuple of Costly
         What may be spent on.
-    full : float
-        ``sample_fraction`` of a full trial.
+    full : Budget
+        Of a full trial.
     """
 
-    def __init__(self, mitigations: tuple[Costly, ...], full: float) -> None:
+    def __init__(self, mitigations: tuple[Costly, ...], full: Budget) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
         self.costs = RowCosts()
         self.search = Progress()
@@ -258,6 +258,6 @@ class Memory:
             self.search.full_seconds = self.costs.seconds(self._incumbent, self._full)
         candidate = told.trial.candidate
         mitigable = candidate.mitigation == "none" and not fair(violations)
-        if mitigable and fraction >= self._full:
+        if mitigable and fraction >= self._full.sample_fraction:
             base = Base(candidate, loss, told.seconds)
             self._pool.setdefault(candidate.key, base)

@@ -31,7 +31,7 @@ class CostAware:
     def __init__(self, terms: Terms, rules: Rules = FULL_RULE) -> None:
         self._budget = terms.budget
         self._rules = rules
-        self._memory = Memory(terms.mitigations, terms.budget.sample_fraction)
+        self._memory = Memory(terms.mitigations, terms.budget)
         self._sizes = SampleSizes(terms, self._memory.costs)
         self._clock = Clock()
 

@@ -26,7 +26,7 @@ class MitigateAfter:
 
     def __init__(self, terms: Terms, *, retry: bool = False) -> None:
         self._budget = terms.budget
-        self._memory = Memory(terms.mitigations, terms.budget.sample_fraction)
+        self._memory = Memory(terms.mitigations, terms.budget)
         self._clock = Clock()
         self._retry = retry
         self._searching = True

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.compose import ColumnTransformer
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fairautoml.assembly import FairClassifier
@@ -197,7 +196,7 @@ class _Member:
         self._range: Range
         own = fitted.scores(box[1], cells).astype(np.float64)
         values = self._values(box[1])
-        if isinstance(self._estimator, DummyClassifier) or self._inner is None:
+        if self._inner is None or isinstance(self._inner, float):
             self._range = partial(_same, score=float(own[0]))
         elif hasattr(self._inner, "steps"):
             self._range = partial(_additive, self._inner, _knots(self._inner))

@@ -28,7 +28,7 @@ class RandomMitigation:
 
     def __init__(self, terms: Terms, *, probability: float, seed: int) -> None:
         self._budget = terms.budget
-        self._memory = Memory(terms.mitigations, terms.budget.sample_fraction)
+        self._memory = Memory(terms.mitigations, terms.budget)
         self._probability = probability
         self._draws = np.random.default_rng(FIRST_SEED + seed)
 

@@ -140,7 +140,8 @@ def _claim_lines(claim: ClaimRecord) -> Iterator[str]:
     yield f"  method {claim.method}{tail}"
     if claim.shown is not None and claim.shift_radius is not None:
         sign = "at most" if claim.form == "difference" else "at least"
-        yield f"  shown: {sign} {claim.shown:.4g}; shift radius {claim.shift_radius:.4g} within each cell"
+        radius = f"shift radius {claim.shift_radius:.4g} within each cell"
+        yield f"  shown: {sign} {claim.shown:.4g}; {radius}"
     if claim.fragility is not None:
         yield f"  fragility: {claim.fragility} flipped outcomes in one cell would undo it"
     for event, row in zip(claim.events, claim.cells or (), strict=False):

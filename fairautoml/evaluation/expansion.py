@@ -9,7 +9,9 @@ Every post-processor is fitted for every tolerance on the other folds and scored
 """
 
 import re
+import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +29,11 @@ from fairautoml.trials import Candidate, Entry, Measure, Rule, TrialResult, acce
 
 FEW = 1000
 """Rows that a deployed rule decides before all of them, to see whether it tells people apart."""
+
+SHORT = 0.5
+"""Seconds that a post-processor may take even where there is no time."""
+
+_Rules = Sequence[tuple[float | None, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +109,7 @@ class _Scored:
 
 
 def expand(
-    result: TrialResult, scores: NDArray[np.float32], problem: Problem
+    result: TrialResult, scores: NDArray[np.float32], problem: Problem, end: float | None = None
 ) -> tuple[Entry, ...]:
     """Return the leaderboard entries of a successful trial.
 
@@ -114,11 +121,13 @@ def expand(
         Its out-of-fold scores.
     problem : Problem
         Labels, groups, constraints, post-processors.
+    end : float, optional
+        As in ``expand_column``.
     """
-    return expand_column(column_of(result, scores), problem)
+    return expand_column(column_of(result, scores), problem, end)
 
 
-def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
+def expand_column(column: Column, problem: Problem, end: float | None = None) -> tuple[Entry, ...]:
     """Return the leaderboard entries of a score column.
 
     A post-processor that raises has none, and a warning says so: others go on.
@@ -129,6 +138,9 @@ def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
         Of a trial or an ensemble.
     problem : Problem
         Labels, groups, constraints, post-processors.
+    end : float, optional
+        Moment of ``time.monotonic`` from which on there is no time: what would take longer is
+        tried at fewer tolerances, those near the limit.
     """
     data = problem.dataset
     rows = ScoreRows(
@@ -145,7 +157,7 @@ def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
         # Equal scores have no order that the likely groups of a row could move it in.
         if alike and mitigator.needs_membership:
             continue
-        found = contained(partial(_entries, mitigator, rows, column, problem))
+        found = contained(partial(_entries, mitigator, rows, column, problem, end))
         if isinstance(found, list):
             entries += found
         else:
@@ -155,18 +167,20 @@ def expand_column(column: Column, problem: Problem) -> tuple[Entry, ...]:
 
 
 def _entries(
-    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem
+    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem, end: float | None
 ) -> list[Entry]:
-    scored = _cross_fitted(mitigator, rows, column, problem)
+    scored = _cross_fitted(mitigator, rows, column, problem, end)
     found = (_entry(one, column, rows, problem) for one in scored)
     return [entry for entry in found if entry is not None]
 
 
 def _cross_fitted(
-    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem
+    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem, end: float | None
 ) -> list[_Scored]:
     fit: Any = mitigator.fit_rules
+    start = time.monotonic()
     deployed = fit(rows, problem.goal, problem.tolerances)
+    deployed, tolerances = _affordable(deployed, problem, start, end)
     tallies: list[Tally | None] = [None for _ in deployed]
     alive = [rule is not None for _, rule in deployed]
     for fold in range(problem.n_folds):
@@ -174,7 +188,7 @@ def _cross_fitted(
         scored = replace(rows, scores=column.of_fold(fold))
         held_out = scored.take(here)
         draws = None if problem.draws is None else problem.draws[here]
-        fitted = fit(scored.take(~here), problem.goal, problem.tolerances)
+        fitted = fit(scored.take(~here), problem.goal, tolerances)
         for at, (_, rule) in enumerate(fitted):
             alive[at] = alive[at] and rule is not None
             if alive[at]:
@@ -189,6 +203,24 @@ def _cross_fitted(
                 _Scored(mitigator=mitigator.name, tolerance=tolerance, rule=rule, tally=tally)
             )
     return found
+
+
+def _affordable(
+    deployed: _Rules, problem: Problem, start: float, end: float | None
+) -> tuple[_Rules, tuple[float, ...]]:
+    """Return the rules, and their tolerances, that can be cross-fitted until the end.
+
+    Of those that took too long since the start it is the nearest below the limit, at least one.
+    """
+    now, known = time.monotonic(), [t for t, _ in deployed if t is not None]
+    if end is None or len(known) < len(deployed) or not problem.goal.targets:
+        return deployed, problem.tolerances
+    left = max(end - now, SHORT) / max(problem.n_folds * (now - start), SHORT)
+    limit = problem.goal.targets[0].limit
+    nearest = sorted(known, key=lambda tolerance: (tolerance > limit, abs(tolerance - limit)))
+    kept = set(nearest[: max(1, int(len(known) * left))])
+    rules = [(tolerance, rule) for tolerance, rule in deployed if tolerance in kept]
+    return rules, tuple(tolerance for tolerance in known if tolerance in kept)
 
 
 def _tally(

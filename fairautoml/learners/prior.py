@@ -8,11 +8,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.dummy import DummyRegressor
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._classifier import BinaryClassifier
 from fairautoml.learners._multiclass import MulticlassClassifier
+
+
+class PriorBinary(BinaryClassifier):
+    """The share of positives in the training rows."""
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
+        return float(np.average(y, weights=weight))
+
+    def _positive(self, X: Any) -> NDArray[np.floating]:
+        return np.full(X.shape[0], self.model_)
 
 
 class PriorMulticlass(MulticlassClassifier):
@@ -25,10 +36,9 @@ class PriorMulticlass(MulticlassClassifier):
         return np.tile(self.model_, (X.shape[0], 1))
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> Any:
-    """Return a classifier that predicts the class shares of its training rows."""
-    del params, layout, seed
-    return DummyClassifier(strategy="prior")
+def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> PriorBinary:
+    """Return a classifier that predicts the share of positives in its training rows."""
+    return PriorBinary(params, layout, seed)
 
 
 def build_multiclass(

@@ -5,12 +5,14 @@ Everything it knows is in its arguments. It sees candidates and results, never a
 
 import logging
 import time
+import warnings
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from fairautoml.exceptions import DegradedWarning
 from fairautoml.trials import (
     Allocator,
     Candidate,
@@ -189,6 +191,13 @@ class Search:
 
         Nothing that was settled before an interrupt is lost.
         """
+        if self.window < self.executor.n_workers:
+            msg = (
+                f"{self.window} of {self.executor.n_workers} workers have something to do: under "
+                "n_trials alone no more run at once, so that the search is the same with any "
+                "number; give a time_budget as well for all of them"
+            )
+            warnings.warn(msg, DegradedWarning, stacklevel=2)
         try:
             self._refill()
             while self._submit():

@@ -13,7 +13,7 @@ BARE = Rules(early=False)
 
 
 def memory_with(*bases, ratio=50.0):
-    memory = Memory((Costly(name="costly0", ratio=ratio),), 1.0)
+    memory = Memory((Costly(name="costly0", ratio=ratio),), FULL)
     for number, (loss, seconds) in enumerate(bases):
         memory.record(told(plain(number), loss=loss, seconds=seconds))
     return memory
@@ -165,7 +165,7 @@ def test_a_mitigation_that_runs_out_of_time_raises_the_ratio_and_is_not_repeated
 
 
 def test_of_several_mitigations_each_keeps_its_own_ratio():
-    memory = Memory((Costly(name="a", ratio=10.0), Costly(name="b", ratio=20.0)), 1.0)
+    memory = Memory((Costly(name="a", ratio=10.0), Costly(name="b", ratio=20.0)), FULL)
     memory.record(told(plain(0), loss=0.2, seconds=1.0))
     first = choose(memory, Rules(test="greedy", early=False), None)
     assert first.arm.costly.name == "a"

@@ -2,13 +2,14 @@ import math
 from dataclasses import replace
 
 import pytest
-from allocator_cases import Asking, plain, terms, told
+from allocator_cases import FULL, Asking, plain, terms, told
 
 from fairautoml.allocation._clock import Clock
 from fairautoml.allocation._cost_of_rows import FEWEST_PAIRS, RowCosts
 from fairautoml.allocation._rules import Rules
 from fairautoml.allocation._state import Memory
 from fairautoml.allocation.cost_aware import CostAware
+from fairautoml.allocation.successive_halving import SuccessiveHalving
 from fairautoml.trials import Budget, Candidate, Origin, Status
 
 GREEDY = Rules(test="greedy", early=False, cap=False)
@@ -33,6 +34,21 @@ def test_a_mitigation_is_a_full_trial_of_the_same_configuration():
     assert second.candidate.mitigation == "costly0"
     assert second.candidate.params == first.candidate.params
     assert second.budget == full
+
+
+def test_what_more_models_cost_is_counted_like_more_rows():
+    costs, few = RowCosts(), Budget(folds=5).on(0.1)
+    other = told(replace(plain(9), budget=few), seconds=3.0)
+    assert few.folds == 3
+    assert costs.seconds(other, Budget(folds=5)) == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize("allocator", [CostAware, SuccessiveHalving])
+def test_a_sample_has_few_models_on_folds_of_their_own_and_all_rows_have_them_all(allocator):
+    wanted = terms(n_train_rows=160_000, budget=Budget(folds=5))
+    budgets = [trial.budget for trial in run(allocator(wanted), Asking(), 60)]
+    assert {b.folds for b in budgets if b.sample_fraction <= 1 / 4} == {3}
+    assert {b.folds for b in budgets if b.sample_fraction == 1.0} == {5}
 
 
 def test_with_several_workers_no_model_is_mitigated_twice():
@@ -224,11 +240,11 @@ def grew(costs, number, *, learner="fake", before=1.0, after=1.3):
 
 def test_a_candidate_that_grew_says_what_more_rows_cost_another():
     costs, other = RowCosts(), told(plain(9, fraction=0.1), seconds=2.0)
-    assert costs.seconds(other, 1.0) == pytest.approx(20.0)
+    assert costs.seconds(other, FULL) == pytest.approx(20.0)
     grew(costs, 1)
     # 0.9 s + 1 s per share of the rows, times two.
-    assert costs.seconds(other, 1.0) == pytest.approx(3.8)
-    assert costs.seconds(other, 0.1) == 2.0
+    assert costs.seconds(other, FULL) == pytest.approx(3.8)
+    assert costs.seconds(other, replace(FULL, sample_fraction=0.1)) == 2.0
 
 
 def test_a_learner_that_grew_often_enough_says_it_for_itself():
@@ -237,8 +253,8 @@ def test_a_learner_that_grew_often_enough_says_it_for_itself():
         grew(costs, number, learner="steep", after=4.0)
         grew(costs, FEWEST_PAIRS + number, before=1.0, after=1.0)
     steep = replace(other.trial, candidate=Candidate(learner="steep", params={"turn": 99}))
-    assert costs.seconds(other, 1.0) == pytest.approx(1.0)
-    assert costs.seconds(replace(other, trial=steep), 1.0) == pytest.approx(10.0)
+    assert costs.seconds(other, FULL) == pytest.approx(1.0)
+    assert costs.seconds(replace(other, trial=steep), FULL) == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.PRUNED, Status.TIMEOUT])
@@ -246,11 +262,11 @@ def test_a_trial_that_was_cut_off_says_nothing_of_what_rows_cost(status):
     costs = RowCosts()
     costs.learn(told(plain(1, fraction=0.1), seconds=1.0))
     costs.learn(told(plain(1, fraction=0.4), seconds=0.1, status=status))
-    assert costs.seconds(told(plain(2, fraction=0.1), seconds=1.0), 1.0) == pytest.approx(10.0)
+    assert costs.seconds(told(plain(2, fraction=0.1), seconds=1.0), FULL) == pytest.approx(10.0)
 
 
 def test_what_the_best_base_would_cost_in_full_is_learnt_from_what_grew():
-    memory = Memory((), 1.0)
+    memory = Memory((), FULL)
     memory.record(told(plain(1, fraction=0.1), seconds=1.0))
     assert memory.search.full_seconds == pytest.approx(10.0)
     memory.record(told(plain(1, fraction=0.4), seconds=1.3))

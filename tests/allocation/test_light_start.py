@@ -1,7 +1,8 @@
 from dataclasses import replace
 
 import pytest
-from allocator_cases import Asking, terms, told
+from allocator_cases import Asking, told
+from allocator_cases import terms as terms_of
 
 from fairautoml.allocation.flat import Flat
 from fairautoml.search.light_start import (
@@ -16,6 +17,13 @@ from fairautoml.trials import Budget, Candidate, Trial
 
 SMALL = Candidate(learner="small")
 LARGER = Candidate(learner="larger")
+
+
+FIVE = Budget(folds=5)
+
+
+def terms(n_train_rows, budget=FIVE):
+    return terms_of(n_train_rows=n_train_rows, budget=budget)
 
 
 class Listening(Flat):

@@ -1,6 +1,7 @@
 """The ensemble and the margin, from fit to prediction."""
 
 import copy
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -201,6 +202,16 @@ def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
     model = quick().fit(*people, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
+
+
+def test_a_run_that_goes_on_measures_anew_what_rules_take(people, tmp_path, monkeypatch):
+    end = Finish(end=time.monotonic() + 1e5)
+    monkeypatch.setattr("fairautoml.conducting.finish_of", lambda *_: end)
+    monkeypatch.setattr("fairautoml.assembling._Work._measured", lambda _: 1e6)
+    first = quick(run_dir=tmp_path / "run").fit(*people, "sex")
+    assert mixed_entries(first)
+    again = quick(run_dir=tmp_path / "run", resume=True).fit(*people, "sex")
+    assert mixed_entries(again) == []
 
 
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")

@@ -290,6 +290,37 @@ def test_the_rule_that_is_served_is_judged_too(dataset, whole, part, alike):
     assert entry.feasible != alike
 
 
+class Slow:
+    """A clock that only a post-processor moves: a second for each tolerance."""
+
+    def __init__(self):
+        self.now, self.asked = 0.0, []
+
+    def fit_rules(self, rows, goal, tolerances):
+        self.now += len(tolerances)
+        self.asked.append(tuple(tolerances))
+        return MITIGATORS.get("group_thresholds").fit_rules(rows, goal, tolerances)
+
+
+@pytest.mark.parametrize(("seconds", "n_kept"), [(None, None), (1000.0, None), (9.0, 3), (1.0, 1)])
+def test_without_time_for_all_tolerances_those_near_the_limit_are_tried(
+    dataset, monkeypatch, seconds, n_kept
+):
+    slow = Slow()
+    monkeypatch.setattr("fairautoml.evaluation.expansion.time.monotonic", lambda: slow.now)
+    mitigator = replace(MITIGATORS.get("group_thresholds"), fit_rules=slow.fit_rules)
+    problem = problem_of(dataset, f"{PARITY}<=0.05", [mitigator])
+    whole = len(problem.tolerances)
+    end = None if seconds is None else whole + 4 * seconds / 3
+    entries = expand(RESULT, scores_of(dataset), problem, end)
+    assert {len(asked) for asked in slow.asked[1:]} == {whole if n_kept is None else n_kept}
+    below = sorted(t for t in problem.tolerances if t <= 0.05)
+    assert entries
+    if n_kept is not None:
+        assert slow.asked[1] == tuple(below[-n_kept:])
+        assert {entry.tolerance for entry in entries} <= set(below[-n_kept:])
+
+
 @pytest.mark.parametrize("last", [0.1, 0.9])
 def test_a_rule_that_tells_apart_only_the_last_row_is_not_constant(dataset, monkeypatch, last):
     monkeypatch.setattr("fairautoml.evaluation.expansion.FEW", 10)

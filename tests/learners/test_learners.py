@@ -73,7 +73,7 @@ def test_a_column_of_300_categories_can_be_learned(name):
     assert (model.predict(X) == y).mean() > 0.9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "prior"])
 @pytest.mark.parametrize("only", [0, 1])
 def test_rows_of_one_class_give_a_model_that_always_says_it(name, only):
     X = np.arange(12, dtype=np.float32)[:, None]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fairautoml.allocation.flat import Flat
+from fairautoml.exceptions import DegradedWarning
 from fairautoml.search import controller
 from fairautoml.search.controller import LAG, Caps, Rivals, Search, Stop
 from fairautoml.trials import (
@@ -130,6 +131,12 @@ def make_search(strategy, executor, *, objective=succeed, settle=told_of, **stop
     )
 
 
+def test_workers_without_work_are_reported():
+    with pytest.warns(DegradedWarning, match="8 of 12 workers have something to do"):
+        make_search(Recorder(), Shuffled(12), n_trials=3).run()
+
+
+@pytest.mark.filterwarnings("ignore:8 of 12 workers")
 @pytest.mark.parametrize("n_workers", [1, 2, 5, LAG, 12])
 def test_ask_and_tell_come_in_one_order_whatever_the_number_of_workers(n_workers):
     expected = Recorder()
