@@ -18,13 +18,14 @@ from fairautoml.data.target import AskedTask
 from fairautoml.exceptions import (
     ModelCorruptError,
     NoFeasibleModelError,
+    NoModelError,
     ParameterError,
     RunFolderError,
 )
 from fairautoml.held_out import hold_out
 from fairautoml.posing import border_options
 from fairautoml.sources import SOURCE_FILE, Source, kept_roles, open_source
-from fairautoml.store.run_folder import file_hash, read_json
+from fairautoml.store.run_folder import file_hash, lacks, read_json
 
 if TYPE_CHECKING:
     from fairautoml.run import Progress
@@ -133,8 +134,9 @@ class TableRequest:
         try:
             named = {"groups": self.groups, "time": self.time, "proxies": source.proxies}
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)
-        except NoFeasibleModelError:
-            self._note(model.run_dir, source)  # the run was kept before the error
+        except (NoFeasibleModelError, NoModelError, KeyboardInterrupt):
+            if lacks(model.run_dir, SOURCE_FILE):
+                self._note(model.run_dir, source)  # the run was kept before the error
             raise
         self._note(model.run_dir, source)
 

@@ -202,7 +202,7 @@ def run_search(
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
-        problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past)
+        problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past, over)
         if interrupted:
             stop, listeners = Stop(n_trials=1), ()
         history.go_on(past.values())
@@ -266,10 +266,12 @@ def _with_groups(
     executor: Executor,
     objective: Objective,
     past: dict[int, Record],
+    over: bool,
 ) -> tuple[Problem, dict[int, Record], bool]:
     """Return problem and past with what must be known of the groups, and whether interrupted.
 
     Then the baseline alone is to run, without a record: when the run goes on, it is judged anew.
+    A run that is over gives its whole answer again, however little time is left.
     """
 
     def seconds_left() -> float | None:
@@ -282,7 +284,8 @@ def _with_groups(
             lambda trial: _alone(executor, objective, trial),
             seconds_left,
         )
-        return problem, judged_again(past, artifacts, problem, seconds_left), False
+        left = (lambda: None) if over else seconds_left
+        return problem, judged_again(past, artifacts, problem, left), False
     except KeyboardInterrupt:
         logger.info("interrupted before the groups were learned: the baseline alone runs")
         return without_membership(plan.problem), past, True

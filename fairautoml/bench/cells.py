@@ -138,6 +138,7 @@ class CellRecord:
             "cpu_seconds": self.cpu_seconds,
             "peak_memory_mb": self.peak_memory_mb,
             **({} if self.oracle is None else {"oracle": self.oracle}),
+            **({} if self.system == OURS else {"system": self.system}),
             "group_is_feature": float(BLIND not in self.arguments),
             "git_commit": self.git_commit,
             "started": self.started,

@@ -169,16 +169,15 @@ def our_variant(cells: pd.DataFrame) -> str | None:
 
 
 def our_variants(cells: pd.DataFrame) -> list[str]:
-    """Return all variants of this library that have answered; a run that failed names no system.
+    """Return all variants of this library: those of which no run names a system.
 
     Parameters
     ----------
     cells : DataFrame
         As in ``our_variant``.
     """
-    done = cells[cells["outcome"] == "done"]
-    own = done if "system" not in done else done[done["system"].isna()]
-    return [str(name) for name in own["variant"].drop_duplicates()]
+    named = cells.loc[cells["system"].notna(), "variant"] if "system" in cells else ()
+    return [str(name) for name in cells["variant"].drop_duplicates() if name not in set(named)]
 
 
 def versus(cells: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from fairautoml.certifying.naming import data_hash, row_hashes
 from fairautoml.certifying.planned import RowPlan, plan_rows
 from fairautoml.certifying.vault import Source, Vault
 from fairautoml.data._align import Inputs
+from fairautoml.data._per_row import read_weights
 from fairautoml.data.border import BorderOptions, Roles, read_roles
 from fairautoml.data.parts import identity, read_extra, take_inputs
 from fairautoml.data.splits import certification_rows, latest_rows
@@ -224,7 +225,7 @@ class _Draw:
         testable = all(claim.testable for claim in claims) and not by_person
         if self.roles.task != "binary" or not testable:
             return Reason.NO_EXACT_TEST
-        if weight is not None and len(np.unique(np.asarray(weight))) > 1:
+        if weight is not None and len(np.unique(read_weights(weight, len(self.roles.y)))) > 1:
             return Reason.NO_WEIGHT_LIMIT
         return Reason.NONE
 

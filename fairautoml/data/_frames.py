@@ -88,12 +88,23 @@ def frame_columns(frame: Any, argument: str) -> "dict[str, pd.Series[Any]]":
     elif library_of(frame) == "polars":
         table = frame.collect() if hasattr(frame, "collect") else frame
         names = list(table.columns)
-        columns = [pd.Series(column.to_numpy()) for column in table.iter_columns()]
+        columns = [_of_polars(column, argument) for column in table.iter_columns()]
     else:
         names = list(frame.column_names)
         columns = [column.to_pandas() for column in frame.columns]
     _check_unique(names, argument)
     return dict(zip(names, columns, strict=True))
+
+
+def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
+    values = column.to_numpy()
+    if values.ndim != 1:
+        msg = (
+            f"column {column.name!r} of {argument} holds several values per row ({column.dtype}); "
+            "make columns of them (unnest) or leave it out"
+        )
+        raise InputError(msg)
+    return pd.Series(values)
 
 
 def _check_unique(names: list[str], argument: str) -> None:

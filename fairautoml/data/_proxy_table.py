@@ -22,6 +22,9 @@ _CONDITIONS: dict[str, tuple[int, ...]] = {
 }
 """Labels within which decisions are compared; -1 = all rows."""
 
+MOST_CELLS = 1_000_000
+"""Of what all proxies say together: a hundred groups in three columns."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyTable:
@@ -92,6 +95,12 @@ def tabulate(decision: Any, proxies: Any, y: Any, compare: str) -> ProxyTable:
         raise InputError(msg)
     columns = read_sensitive(proxies).columns
     codes, labels = _shared_codes(list(columns.values()))
+    if len(labels) ** len(columns) > MOST_CELLS:
+        msg = (
+            f"proxies: {len(columns)} columns hold {len(labels)} different values, too many for "
+            "groups; a guess names a group: cut probabilities first, as in p > 0.5"
+        )
+        raise InputError(msg)
     decided = _zero_one(decision, "decision", len(codes))
     condition = np.zeros(len(codes), dtype=np.int64)
     if compare != "demographic_parity":

@@ -172,6 +172,8 @@ def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
         raise InputError(f"{file} cannot be read as {suffix}: {error}") from None
     if frame.empty:
         raise InputError(f"{file} holds no rows")
+    frame.columns = [str(name) for name in frame.columns]
+    _check_names(list(frame.columns), file)
     return frame
 
 
@@ -229,16 +231,21 @@ def _numbers_if_all(column: pd.Series) -> pd.Series:
 
 
 def _delimiter(text: str) -> str:
-    """Return the delimiter that cuts the first lines into the most columns, evenly if any does."""
+    """Return the delimiter that cuts the first lines into the most columns, evenly if any does.
+
+    Of several the one that tears the fewest names.
+    """
     lines = text.split("\n", SAMPLE_LINES)[:SAMPLE_LINES]
 
-    def quality(delimiter: str) -> tuple[bool, int]:
-        rows = csv.reader((line.rstrip("\r") for line in lines), delimiter=delimiter)
+    def quality(delimiter: str) -> tuple[bool, int, int]:
+        reader = csv.reader((line.rstrip("\r") for line in lines), delimiter=delimiter)
         try:
-            widths = [len(row) for row in rows if row] or [0]
+            rows = [row for row in reader if row] or [[]]
         except csv.Error:
-            return False, 0  # the check of the whole file will say what is wrong, and where
-        return widths[0] > 1 and len(set(widths)) == 1, widths[0]
+            return False, 0, 0  # the check of the whole file will say what is wrong, and where
+        widths, heads = [len(row) for row in rows], rows[0]
+        torn = [cell for cell in heads if cell.startswith(" ") or '"' in cell]
+        return widths[0] > 1 and len(set(widths)) == 1, widths[0], -len(torn)
 
     return max(DELIMITERS, key=quality)
 
@@ -258,7 +265,11 @@ def _checked_header(text: str, delimiter: str, file: Path) -> list[str]:
         raise InputError(f"{file}, line {reader.line_num}: {error}") from None
     if n_rows == 0:
         raise InputError(f"{file} holds column names and no rows")
+    _check_names(header, file)
+    return header
+
+
+def _check_names(header: Sequence[str], file: Path) -> None:
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise InputError(f"{file} names a column twice: {', '.join(doubled)}; rename one")
-    return header

@@ -262,6 +262,12 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def lacks(folder: str | Path | None, name: str) -> bool:
+    """Return whether a run was begun in a folder, and that file is not there yet."""
+    path = None if folder is None else Path(folder)
+    return path is not None and (path / STUDY).is_file() and not (path / name).exists()
+
+
 def read_json(folder: Path, name: str) -> Any:
     """Return the content of a JSON file of a run folder.
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.bench.blocks import in_complete_blocks
-from fairautoml.bench.ranks import ranks, strict_fair_accuracy, versus
+from fairautoml.bench.ranks import our_variants, ranks, strict_fair_accuracy, versus
 from fairautoml.bench.tables import ranks_page
 from fairautoml.bench.volumes import volumes
 
@@ -177,6 +177,13 @@ def test_ours_is_compared_block_by_block_and_so_is_ours_with_a_smaller_budget():
         ("tenth", "ours"): 0.05, ("tenth", "tenth"): 0.0, ("tenth", "theirs"): -0.05,
     }  # fmt: skip
     assert found.loc[("ours", "theirs"), ["low", "high"]].tolist() == pytest.approx([-0.1, -0.1])
+
+
+def test_a_system_of_ours_that_failed_everywhere_is_still_ours_and_one_of_others_theirs():
+    rows = [cell("q", v, 0, 0.9) for v in ("ours", "theirs")]
+    rows += [cell("q", v, 0, 0.9, outcome="failed") for v in ("ours-b", "theirs-b")]
+    system = [v if v.startswith("theirs") else None for v in (row["variant"] for row in rows)]
+    assert our_variants(pd.DataFrame(rows).assign(system=system)) == ["ours", "ours-b"]
 
 
 def test_without_other_systems_nothing_is_compared():

@@ -12,11 +12,11 @@ TABLES = 6
 
 def cell(table, variant, accuracy, *, system="x", seed=0, outcome="done"):
     found = {"question": f"{table}_dp", "dataset": f"t{table}", "variant": variant, "seed": seed}
+    found["system"] = system
     if outcome == "failed":
         return found | {"outcome": outcome}
     return found | {
         "outcome": outcome,
-        "system": system,
         "status": "feasible",
         "holdout.accuracy": accuracy,
         "holdout.excess": -0.01,

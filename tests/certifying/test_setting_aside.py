@@ -121,6 +121,9 @@ def test_unequal_weights_are_not_certified_because_their_limit_is_not_known():
     weighted = given_rows(sample_weight=np.linspace(1, 2, 1200))
     assert divided(weighted).plan.reason is Reason.NO_WEIGHT_LIMIT
     assert divided(given_rows(sample_weight=np.ones(1200))).vault is not None
+    for wrong, words in ((np.ones(1190), "sample_weight"), ([1.0, None] * 600, "sample_weight")):
+        with pytest.raises(InputError, match=words):
+            divided(given_rows(sample_weight=wrong))
     with pytest.raises(InputError, match=r"certify=True.*unequal sample_weight"):
         divided(weighted, certify=True)
 

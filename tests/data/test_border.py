@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
+from fairautoml.data._frames import frame_columns
 from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.target import encode_target
@@ -184,6 +185,13 @@ def test_two_labels_of_any_kind_become_zero_and_one(y, classes):
     assert found.shape == (2,)
     assert found.tolist() == classes
     assert [type(label) for label in found.tolist()] == [type(label) for label in classes]
+
+
+def test_several_values_per_row_name_their_column():
+    pl = pytest.importorskip("polars", reason="polars is not installed")
+    wide = pl.DataFrame({"a": [1, 2] * 5, "st": [{"x": 1, "y": 2}] * 10})
+    with pytest.raises(InputError, match=r"column 'st' of X holds several values per row"):
+        frame_columns(wide, "X")
 
 
 def test_labels_of_polars_and_arrow_become_zero_and_one():

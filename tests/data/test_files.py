@@ -41,6 +41,23 @@ def test_an_arrow_file_is_read(tmp_path, suffix):
     pd.testing.assert_frame_equal(read_table(path), EXPECTED)
 
 
+def test_whole_numbers_that_name_columns_are_texts(tmp_path):
+    pd.DataFrame({0: [1, 2], 1: [3, 4]}).to_parquet(tmp_path / "n.parquet")
+    assert read_table(tmp_path / "n.parquet").columns.tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id;income, EUR\n1;2,5\n",
+        "id;income, EUR;city, zip\n1;2,5;Bonn, 3\n",
+        '"id";"income, EUR"\n1;2,5\n',
+    ],
+)
+def test_commas_within_names_do_not_cut_them(tmp_path, text):
+    assert read_table(saved(tmp_path, text)).columns[:2].tolist() == ["id", "income, EUR"]
+
+
 def test_quoted_cells_hold_delimiters_quotes_and_line_ends(tmp_path):
     found = read_table(saved(tmp_path, 'a,b\n"x, y","say ""no""\nnow"\nz,w\n'))
     assert found.to_numpy().tolist() == [["x, y", 'say "no"\nnow'], ["z", "w"]]

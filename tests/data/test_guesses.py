@@ -135,6 +135,12 @@ def test_errors_that_the_rows_contradict_are_refused():
         guess.factors(("selection",))
 
 
+def test_probabilities_of_a_group_are_no_guesses_of_it():
+    _, y, _, rng = three(2000, (0.9, 0.9, 0.9), 0)
+    with pytest.raises(InputError, match=r"3 columns hold 6000 different values.*p > 0\.5"):
+        learn_guess(rng.uniform(size=(2000, 3)), y, rng=rng)
+
+
 def test_errors_by_decision_are_refused_before_there_are_decisions():
     _, y, said, _ = exact_people(1000)
     with pytest.raises(InputError, match=r"proxy_errors has shape \(2, 2, 2\).*give one of shape"):
