@@ -33,7 +33,7 @@ _HOME = {
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def load_run(path: "str | Path") -> "FairAutoML":
+def load_run(path: "str | Path") -> "FairAutoML | FairAutoMLRegressor":
     """Return the fitted estimator of a run folder (``run_dir=``, ``fairautoml fit --out``).
 
     A run folder holds a pickle, and loading a pickle runs what is in it: load only runs that you

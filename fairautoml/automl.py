@@ -221,8 +221,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     objective : str, default="auto"
         Performance metric to be as good as possible; ``"auto"`` = ``"accuracy"``.
     time_budget : float or None, default=None
-        Seconds that ``fit`` may take, hard; 60 with neither ``time_budget`` nor ``n_trials``, as
-        ``summary_["time_budget"]`` then says.
+        Seconds that ``fit`` may take, kept within 3 s or 5 %; 60 with neither it nor
+        ``n_trials``, as ``summary_["time_budget"]`` then says.
     n_trials : int or None, default=None
         Number of trials, the baseline included; reproducible for any ``n_jobs``, but where
         seconds decide (``flaml_eci``, ``blendsearch``, ``cost_aware``, ``cost_aware_simple``).

@@ -19,7 +19,7 @@ from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.guesses import Guess, HiddenRate, learn_guess
 from fairautoml.data.weak_proxies import LEVEL, assumptions_of
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics import METRICS, Constraint, GroupCounts
+from fairautoml.metrics import METRICS, Constraint, GroupCounts, largest_defined
 from fairautoml.options import Wishes
 from fairautoml.trials import Entry
 
@@ -200,7 +200,7 @@ class Guessing:
         gaps = list(found["gaps"].values())
         # What is served compares rates by their difference, whose gap is the value itself.
         found["values"] = dict(found["gaps"])
-        return {"gap": _largest(gaps), "excess": _largest(excess), **found}
+        return {"gap": largest_defined(gaps), "excess": largest_defined(excess), **found}
 
     def said_by(self, rows: Inputs) -> dict[str, Any]:
         """Return the column of the best proxy for new rows, under its name.
@@ -384,8 +384,3 @@ def _served(name: str) -> bool:
 def _middle(draws: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known) if known and len(known) == len(values) else None

@@ -1,11 +1,11 @@
 """How decisions fare on rows with known labels: accuracy, constraints, rates by group."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.dataset import task_of
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.metrics import (
@@ -17,6 +17,7 @@ from fairautoml.metrics import (
     Tally,
     TaskName,
     Undefined,
+    largest_defined,
 )
 from fairautoml.metrics._base import Rate
 from fairautoml.metrics._values import MASS
@@ -72,7 +73,7 @@ def judge(
         ``gaps``, how far they are from parity (of a ratio one minus it); ``rates`` by group
         system, group and rate.
     """
-    task = _task_of(classes)
+    task = task_of(classes)
     outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
     weights = np.ones(len(y)) if weight is None else weight
     tally = TASKS.get(task).tally
@@ -98,7 +99,7 @@ def judge(
         values[name], plain = _plain(value), _plain(gap)
         gaps[name] = plain
         excess.append(None if plain is None else plain - target.limit)
-    found["gap"], found["excess"] = _largest(list(gaps.values())), _largest(excess)
+    found["gap"], found["excess"] = largest_defined(list(gaps.values())), largest_defined(excess)
     found["gaps"], found["values"] = gaps, values
     found["rates"] = {
         system.name: _rates(
@@ -110,12 +111,6 @@ def judge(
     return found
 
 
-def _task_of(classes: NDArray[Any]) -> TaskName:
-    if len(classes) == 0:
-        return "regression"
-    return "binary" if len(classes) == 2 else "multiclass"
-
-
 def _majority(counts: Tally) -> float | None:
     if isinstance(counts, GroupValues):
         mass = counts.weight.sum()
@@ -124,12 +119,6 @@ def _majority(counts: Tally) -> float | None:
         return None if spread is None else float(np.sqrt(spread))
     by_label = counts.table.sum(axis=(0, 2))
     return float(by_label.max() / by_label.sum()) if by_label.sum() > 0 else None
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    """Return the largest, None when one of them is undefined or there is none."""
-    known = [value for value in values if value is not None]
-    return max(known) if known and len(known) == len(values) else None
 
 
 def _plain(value: float | Undefined) -> float | None:

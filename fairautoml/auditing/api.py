@@ -92,7 +92,7 @@ def audit(
     X: Any = None,
     model: Any = None,
     independent: bool = False,
-    confidence: float = 0.95,
+    delta: float = 0.05,
     largest_weight: float | None = None,
     flips: Sequence[str] | None = None,
     noise: Mapping[str, float] | float | None = None,
@@ -127,8 +127,8 @@ def audit(
     independent : bool
         The rows are a fresh sample that neither model nor constraint was chosen on. Only then
         can a verdict be CERTIFIED.
-    confidence : float
-        Of every interval, bound and verdict, in (0, 1).
+    delta : float
+        Error probability of every interval, bound and verdict, in (0, 0.5); as in ``fit``.
     largest_weight : float, optional
         Largest weight that the way of sampling allows; makes bounds of weighted rates exact.
     flips : sequence of str, optional
@@ -164,7 +164,7 @@ def audit(
     ParameterError
         A parameter is outside its range, or needs another one.
     """
-    _check_parameters(confidence, smallest_cell, random_state)
+    _check_parameters(delta, smallest_cell, random_state)
     _check_needs(X, model, flips, noise, blocks)
     given = Given(
         y_true=y_true,
@@ -184,7 +184,7 @@ def audit(
         rows=rows,
         constraints=parse_constraints(constraint),
         hidden=hidden_groups(rows, smallest_cell),
-        level=1 - confidence,
+        level=delta,
         seed=random_state,
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
@@ -199,7 +199,7 @@ def audit(
         n_rows=len(rows.y),
         weighted=rows.weight is not None,
         classes=(str(refused), str(accepted)),
-        confidence=confidence,
+        delta=delta,
         independent=independent,
         verdict=overall(verdicts),
         rates=rate_rows(rows, asked.hidden, asked.level, largest_weight),
@@ -216,11 +216,11 @@ def audit(
     )
 
 
-def _check_parameters(confidence: float, smallest_cell: int, random_state: int) -> None:
-    if not 0.5 < confidence < 1:
+def _check_parameters(delta: float, smallest_cell: int, random_state: int) -> None:
+    if not 0 < delta < 0.5:
         msg = (
-            f"confidence={confidence!r} must be above 0.5 and below 1; an error probability of "
-            "5 % is confidence=0.95"
+            f"delta={delta!r} must be above 0 and below 0.5; it is an error probability: a "
+            "confidence of 95 % is delta=0.05"
         )
         raise ParameterError(msg)
     for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):

@@ -41,8 +41,8 @@ class Audit:
         Whether rows have weights.
     classes : tuple of str
         Labels of refusal and acceptance, as text.
-    confidence : float
-        Of every interval and bound.
+    delta : float
+        Error probability of every interval, bound and verdict.
     independent : bool
         The rows are declared new to the model.
     verdict : str
@@ -76,7 +76,7 @@ class Audit:
     n_rows: int
     weighted: bool
     classes: tuple[str, str]
-    confidence: float
+    delta: float
     independent: bool
     verdict: str
     rates: tuple[RateRow, ...]

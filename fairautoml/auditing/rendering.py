@@ -83,7 +83,7 @@ def _headline(audit: Audit) -> str:
     accepted = printable(audit.classes[1])
     return (
         f"Audit of {audit.n_rows:,} rows{weighted}; accepted means {accepted!r}; intervals and "
-        f"bounds at {100 * audit.confidence:g} % confidence"
+        f"bounds at {100 * (1 - audit.delta):g} % confidence"
     )
 
 

@@ -24,8 +24,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--largest-weight", type=float, metavar="W", help=largest)
     add("--baseline", metavar="COL", help="column of an unconstrained model's decisions")
     add("--positive", metavar="LABEL", help="the label that people want (default: sorted last)")
-    sure = "of intervals and verdicts: one minus the error probability, delta (default: 0.95)"
-    add("--confidence", type=float, default=0.95, help=sure)
+    wrong = "error probability of intervals and verdicts (default: 0.05)"
+    add("--delta", type=float, default=0.05, help=wrong)
     new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
     add("--rows-are-new", action="store_true", help=new)
     policy = "missing sensitive values: refused (default), a group, or in no group"
@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sample_weight=_column(table, arguments.weight),
         baseline=_column(table, arguments.baseline),
         independent=arguments.rows_are_new,
-        confidence=arguments.confidence,
+        delta=arguments.delta,
         largest_weight=arguments.largest_weight,
         pos_label=_positive(table, arguments),
         sensitive_missing=arguments.sensitive_missing,

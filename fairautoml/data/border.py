@@ -16,7 +16,7 @@ from fairautoml.data._per_row import check_length, read_weights
 from fairautoml.data._proxies import Labelled, given_away, same_numbers, same_partition
 from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
-from fairautoml.data.dataset import Dataset, TaskName
+from fairautoml.data.dataset import Dataset, TaskName, task_of
 from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups
 from fairautoml.data.positive import positive_notes
 from fairautoml.data.target import (
@@ -161,7 +161,7 @@ def build_dataset(
         weight=weight,
         cells=cells,
         classes=classes,
-        task=_task_of(classes),
+        task=task_of(classes),
         schema=schema,
         groups=groups,
         notes=(
@@ -171,12 +171,6 @@ def build_dataset(
         ),
         sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
-
-
-def _task_of(classes: NDArray[Any]) -> TaskName:
-    if len(classes) == 0:
-        return "regression"
-    return "binary" if len(classes) == 2 else "multiclass"
 
 
 def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -386,4 +380,4 @@ def read_roles(inputs: Inputs, options: BorderOptions = _DEFAULTS) -> Roles:
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)
-    return Roles(y=labels, task=_task_of(classes), groups=groups, cells=cells)
+    return Roles(y=labels, task=task_of(classes), groups=groups, cells=cells)

@@ -19,6 +19,13 @@ TaskName = Literal["binary", "multiclass", "regression"]
 """What kind of target is learned: two classes, several, or numbers."""
 
 
+def task_of(classes: NDArray[Any]) -> TaskName:
+    """Return the task of a target with these classes, none for numbers."""
+    if len(classes) == 0:
+        return "regression"
+    return "binary" if len(classes) == 2 else "multiclass"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureLayout:
     """What a learner must know about the columns of the encoded matrix.

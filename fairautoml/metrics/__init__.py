@@ -1,6 +1,13 @@
 """Performance and fairness metrics, from group counts; one file per metric."""
 
-from fairautoml.metrics._base import GroupCounts, Metric, Tally, TaskName, Undefined
+from fairautoml.metrics._base import (
+    GroupCounts,
+    Metric,
+    Tally,
+    TaskName,
+    Undefined,
+    largest_defined,
+)
 from fairautoml.metrics._classes import ClassCounts
 from fairautoml.metrics._constraint import Constraint, parse_constraints
 from fairautoml.metrics._interval import bootstrap_interval
@@ -19,6 +26,7 @@ __all__ = [
     "TaskName",
     "Undefined",
     "bootstrap_interval",
+    "largest_defined",
     "mcnemar",
     "parse_constraints",
 ]

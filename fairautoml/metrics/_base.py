@@ -1,6 +1,6 @@
 """What a metric is, and the group counts that metrics are computed from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, Self
@@ -20,6 +20,12 @@ class Undefined:
     """A metric that has no value, with the reason; never 0, never 1, never NaN."""
 
     reason: str
+
+
+def largest_defined(values: Sequence[float | None]) -> float | None:
+    """Return the largest, None when one of them is undefined or there is none."""
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
 
 
 class Tally(Protocol):

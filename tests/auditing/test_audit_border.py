@@ -48,8 +48,8 @@ def test_rows_that_cannot_be_audited_are_refused(change, match):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"confidence": 1.0}, r"confidence=1.0 must be above 0\.5 and below 1"),
-        ({"confidence": 0.05}, r"error probability of 5 % is confidence=0\.95"),
+        ({"delta": 0.0}, r"delta=0.0 must be above 0 and below 0\.5"),
+        ({"delta": 0.95}, r"confidence of 95 % is delta=0\.05"),
         ({"smallest_cell": -1}, "smallest_cell=-1"),
         ({"random_state": 0.5}, "random_state=0.5"),
         ({"model": print}, "model= needs X="),

@@ -73,7 +73,7 @@ def test_the_result_can_go_to_a_file(table, tmp_path, capsys):
             "--sensitive: no column 'sexx' in the table; did you mean 'sex'?",
         ),
         (("--sensitive", "sex", "--weight", "w"), 2, "--weight: no column 'w' in the table"),
-        (("--sensitive", "sex", "--confidence", "2"), 2, "above 0.5 and below 1"),
+        (("--sensitive", "sex", "--delta", "2"), 2, "above 0 and below 0.5"),
         (("--sensitive", "sex", "--positive", "yes"), 2, "--positive 'yes': the labels are"),
         (("--sensitive", "sex", "--constraint", "nonsense"), 3, "is not 'metric <= bound'"),
         (("--sensitive", "score"), 3, "different values"),
