@@ -1,12 +1,17 @@
 import json
 import os
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 
+from fairautoml import FairAutoML
 from fairautoml.cli import _parser
 from fairautoml.data import load
 from readme_blocks import DOCS, README, blocks, commands, examples
@@ -53,6 +58,22 @@ def test_the_example_of_scikit_learn_runs():
     assert (seen["accuracy"] > 0.6).all()
 
 
+def test_the_examples_of_audit_and_of_guesses_run():
+    people = load("lending").frame.head(1200)
+    X, y = people.drop(columns="repaid"), people["repaid"]
+    rng = np.random.default_rng(0)
+    said = (people["sex"] == "female").to_numpy()
+    guesses = pd.DataFrame({c: np.where(rng.uniform(size=1200) < 0.9, said, ~said) for c in "abc"})
+    names = {"X": X[:800], "y": y[:800], "X_new": X[800:], "y_new": y[800:]}
+    names |= {"guesses": guesses[:800], "guesses_new": guesses[800:]}
+    quick = partial(FairAutoML, n_trials=2, n_folds=3, learners=["logistic_regression"])
+    names["model"] = quick("demographic_parity_difference <= 0.2").fit(X[:800], y[:800], "sex")
+    exec(blocks("python", REFERENCE)[1], names)
+    assert "equalized_odds_difference" in names["found"].text()
+    (example,) = blocks("python", DOCS / "choosing_a_constraint.md")
+    exec(example, names | {"FairAutoML": partial(quick, random_state=0)})
+
+
 @pytest.mark.parametrize("arguments", commands("fairautoml"), ids=" ".join)
 def test_the_command_line_knows_every_command_of_the_readme(arguments):
     assert callable(_parser().parse_args(arguments).run)
@@ -93,10 +114,14 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
 
 def headings(page):
     lines = page.read_text(encoding="utf-8").splitlines()
-    return {line.lstrip("# ").lower().replace(" ", "-") for line in lines if line.startswith("#")}
+    found = (line.lstrip("# ").lower() for line in lines if line.startswith("#"))
+    return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in found}
 
 
-@pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("results/*/README.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: "/".join(page.parts[-2:]))
 def test_every_file_and_heading_that_a_page_links_to_exists(page):
     text = page.read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in text.split("](")[1:]]

@@ -35,8 +35,8 @@ from fairautoml.auditing.records import (
 from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
 from fairautoml.certification.issuing import SMALLEST_CELL
 from fairautoml.data._frames import read_table
+from fairautoml.data._giveaways import same_partition
 from fairautoml.data._per_row import check_length
-from fairautoml.data._proxies import same_partition
 from fairautoml.data._sensitive import read_sensitive
 from fairautoml.data.columns import fit_columns
 from fairautoml.exceptions import InputError, ParameterError

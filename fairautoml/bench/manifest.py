@@ -48,8 +48,15 @@ def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, An
         "cpu_model": _cpu_model(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_changed": _git("status", "--porcelain") not in ("", None),
+        "sweep_committed": _is_committed(source),
         "data": {name: _data(name) for name in sorted({t.dataset for t in sweep.tasks})},
     }
+
+
+def _is_committed(source: Path) -> bool:
+    """Return whether the commit holds a file of this content."""
+    blob = _git("hash-object", str(source.resolve()))
+    return blob is not None and blob in str(_git("ls-tree", "-r", "--full-tree", "HEAD"))
 
 
 def _data(name: str) -> str:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data._align import Align, Inputs, align_inputs
 from fairautoml.data._frames import Table, read_table
+from fairautoml.data._giveaways import Labelled, given_away, same_numbers, same_partition
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data._per_row import check_length, read_weights
-from fairautoml.data._proxies import Labelled, given_away, same_numbers, same_partition
 from fairautoml.data._scales import NumberPolicy
 from fairautoml.data.columns import TableSchema, fit_columns
 from fairautoml.data.dataset import Dataset, TaskName, task_of

@@ -1,5 +1,6 @@
-"""Trials on a simulated clock: hours of budget in seconds, to compare allocators and strategies.
+"""For simulations only: trials on a simulated clock, whose real time nothing limits.
 
+Hours of budget pass in seconds, to compare allocators and strategies.
 The objective runs at once, and its trial ends on the clock of the simulation after the seconds
 that its result claims. What the objective really took does not count.
 """
