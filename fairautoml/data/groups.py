@@ -27,7 +27,7 @@ from fairautoml.exceptions import InputError
 MissingPolicy = Literal["error", "own_group", "exclude"]
 UnseenPolicy = Literal["error", "base_model"]
 
-_UNSEEN = -2
+_UNSEEN, _ABSENT = -2, -3
 _AS_GIVEN = NumberPolicy()
 
 
@@ -101,7 +101,7 @@ class GroupSchema:
             The sensitive columns.
         unseen : {"error", "base_model"}
             A group, or a combination of groups, that did not occur at ``fit`` is refused, or gets
-            cell -1.
+            cell -1, which rows outside the constraint get in any case.
 
         Returns
         -------
@@ -115,12 +115,29 @@ class GroupSchema:
         _check_choice("unseen", unseen, ("error", "base_model"))
         levels = self.levels_of(sensitive, unseen=unseen)
         cells = self._cells_of(levels)
-        if unseen == "error" and (cells < 0).any():
-            raise InputError(self._unseen_combination(levels, cells))
+        unknown = (cells < 0) & ~self.outside(levels).any(axis=1)
+        if unseen == "error" and unknown.any():
+            raise InputError(self._unseen_combination(levels, unknown))
         return cells
+
+    def outside(self, levels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which values, shape (n_rows, n_columns), leave their row outside, being missing.
+
+        Parameters
+        ----------
+        levels : ndarray of int64, shape (n_rows, n_columns)
+            From ``levels_of``.
+        """
+        if self.missing != "exclude":
+            return np.zeros(levels.shape, dtype=np.bool_)
+        known = [keys.index(MISSING) if MISSING in keys else _ABSENT for keys in self.levels]
+        found: NDArray[np.bool_] = levels == np.array(known)
+        return found
 
     def levels_of(self, sensitive: Any, *, unseen: UnseenPolicy) -> NDArray[np.int64]:
         """Return the position in ``levels`` of each row's groups, -2 where one is unseen.
+
+        A missing value that ``fit`` did not see is -3 where such rows are outside the constraint.
 
         Parameters
         ----------
@@ -161,7 +178,8 @@ class GroupSchema:
             if self.missing == "error":
                 refuse_missing(name, int(absent.sum()))
             refuse_unseen(name, raw[codes == _UNSEEN], keys, known)
-        codes[absent] = known.index(MISSING) if MISSING in known else _UNSEEN
+        unknown = _ABSENT if self.missing == "exclude" else _UNSEEN
+        codes[absent] = known.index(MISSING) if MISSING in known else unknown
         return codes
 
     def _cells_of(self, codes: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -196,8 +214,8 @@ class GroupSchema:
                 found[at] = reachable[apart[reachable].argmin()]
         return found[ids]
 
-    def _unseen_combination(self, levels: NDArray[np.int64], cells: NDArray[np.int32]) -> str:
-        rows = np.flatnonzero(cells < 0)
+    def _unseen_combination(self, levels: NDArray[np.int64], unknown: NDArray[np.bool_]) -> str:
+        rows = np.flatnonzero(unknown)
         parts = []
         for known, code in zip(self.levels, levels[rows[0]].tolist(), strict=True):
             parts.append("(missing)" if code < 0 else level_labels(known)[code])

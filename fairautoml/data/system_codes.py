@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data._scales import Scale
-from fairautoml.data._sensitive import MISSING, row_ids
+from fairautoml.data._sensitive import row_ids
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.groups import GroupSchema
 
@@ -40,18 +40,7 @@ def system_codes(
     group_of = np.full(int(ids.max()) + 1, NEW, dtype=np.int64)
     group_of[ids[: schema.n_cells]] = system.of_cell
     found = group_of[ids[schema.n_cells :]]
-    return np.where(_missing(schema, levels, columns), -1, found)
-
-
-def _missing(
-    schema: GroupSchema, levels: NDArray[np.int64], columns: list[int]
-) -> NDArray[np.bool_]:
-    """Return which rows a missing value leaves outside."""
-    found = np.zeros(len(levels), dtype=np.bool_)
-    for at in columns:
-        if schema.missing == "exclude" and MISSING in schema.levels[at]:
-            found |= levels[:, at] == schema.levels[at].index(MISSING)
-    return found
+    return np.where(schema.outside(levels)[:, columns].any(axis=1), -1, found)
 
 
 def _columns_of(schema: GroupSchema, system: GroupSystem) -> list[int]:

@@ -322,9 +322,23 @@ def test_an_unseen_combination_of_known_groups_is_unseen():
 
 
 def test_an_unseen_combination_with_a_missing_value_is_told_so():
-    schema, _ = fitted(["a", "b"], missing="exclude")
+    schema, _ = fitted(["a", "b"], missing="own_group")
     with pytest.raises(InputError, match=r"for example '\(missing\)'"):
         schema.encode(["a", None])
+
+
+def test_missing_values_that_fit_did_not_see_are_outside_where_they_are_excluded():
+    schema, _ = fitted(people(), missing="exclude")
+    new = pd.DataFrame({"sex": ["M", None, "F"], "race": ["White", "White", None]})
+    assert (schema.encode(new) >= 0).tolist() == [True, False, False]
+    levels = schema.levels_of(new, unseen="error")
+    found = {s.name: (system_codes(schema, s, levels) < 0).tolist() for s in schema.systems}
+    assert found == {
+        "sex": [False, True, False],
+        "race": [False, False, True],
+        "sex & race": [False, True, True],
+    }
+    assert (system_codes(schema, schema.systems[0], levels) != NEW).all()
 
 
 def test_tables_are_read_by_name_and_may_hold_other_columns():
