@@ -56,7 +56,7 @@ def run_trial(trial):
     return TrialResult(trial=trial, status=status, seconds=1 + chance(trial.candidate))
 
 
-def judged(result, artifacts, problem, seconds):
+def judged(result, artifacts, problem, seconds, end=None):
     candidate = result.trial.candidate
     told = Told(
         trial=result.trial,
