@@ -164,6 +164,7 @@ def test_the_manifest_says_what_was_run_and_where(bench):
     assert kept["packages"]["pandas"] == pd.__version__
     assert kept["cpu_count"] >= 1
     assert kept["data"]["lending"].startswith("content:")
+    assert kept["sweep_committed"] is False
 
 
 def test_a_dataset_that_is_not_here_does_not_stop_the_others(bench):
