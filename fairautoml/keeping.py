@@ -231,6 +231,7 @@ def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
         What its page says of the groups.
     """
     board, summary = model.leaderboard_, model.summary_
+    folder.stage_model(model)
     # It is of the model that was served before.
     (folder.path / "holdout.json").unlink(missing_ok=True)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
@@ -241,7 +242,7 @@ def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     document, page = certificate.to_bytes(), certificate_text(certificate)
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
-    folder.write_model(model, {"best": summary["best"]})
+    folder.place_model({"best": summary["best"]})
 
 
 def begin(

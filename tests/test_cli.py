@@ -15,7 +15,7 @@ from fairautoml import FairAutoML, load_run
 from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.cli import _parser, main
 from fairautoml.data import load
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, StorageFullError
 from fairautoml.store import RunFolder
 from fairautoml.store.run_folder import read_model
 
@@ -525,6 +525,27 @@ def test_another_guarantee_experiment_than_the_one_begun_is_refused(tmp_path, ca
     assert "holds another experiment" in capsys.readouterr().err
     assert [resume for _, resume in ran] == [False, True]
     assert ran[0][0] == ran[1][0]
+
+
+@pytest.mark.parametrize("where", ["stage_model", "place_model"])
+def test_a_model_that_could_not_be_replaced_is_served_on(people, tmp_path, monkeypatch, where):
+    run = str(tmp_path / "run")
+    fit = ["fit", str(people / "people.csv"), *FIT, "--out", run]
+    assert main(fit) in {0, 4}
+    before = (tmp_path / "run" / "model.joblib").read_bytes()
+
+    def full(*_):
+        raise StorageFullError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"fairautoml.store.run_folder.RunFolder.{where}", full)
+        assert main(["resume", run, "--trials", "5"]) == 8
+    assert (tmp_path / "run" / "model.joblib").read_bytes() == before
+    assert main(["predict", run, str(people / "people.csv")]) == 0
+    # Leaderboard and certificate may be those of the model that is not there.
+    assert main(["report", run]) in {0, 8}
+    assert main(["resume", run, "--trials", "5"]) in {0, 4}
+    assert main(["report", run]) == 0
 
 
 def test_an_earlier_run_is_not_replaced_unasked(kept, capsys):

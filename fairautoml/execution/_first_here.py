@@ -67,6 +67,7 @@ class FirstHere:
             self._objective = None
             return self._executor.wait(running, seconds)
         future, mine, trial = self._waiting.popleft()
+        mine.spare = self._executor.spare
         future.set_result(mine.submit(self._objective, trial).result())
         return {future}
 

@@ -6,7 +6,6 @@ task only watches: the trial runs under a ``LocalExecutor``, which enforces time
 
 import io
 import multiprocessing
-import os
 import pickle
 import tempfile
 import threading
@@ -24,7 +23,6 @@ from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
 from fairautoml.execution.local import LocalExecutor
 from fairautoml.trials import Artifacts, Trial, TrialResult
-from fairautoml.trials.artifacts import sync_file
 
 POLL_SECONDS = 0.2
 """How often a task looks whether somebody still waits for it."""
@@ -98,14 +96,7 @@ class SentFile:
     def keep(self, artifacts: Artifacts) -> None:
         """Write it into the artifacts, whole or not at all."""
         path = artifacts.folder / Path(self.folder).name / Path(self.name).name
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            partial.write_bytes(self.content)
-            if artifacts.durable:
-                sync_file(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        artifacts.replace(path, lambda partial: partial.write_bytes(self.content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,6 +204,7 @@ class Boosting:
         booster, start = self._begin(rows)
         learned, seen = game.on(rows), game.on(held)
         margin, looks, path = np.full(len(held.y), start), list[Look](), list[Prices]()
+        n_trees = 0
 
         def before(done: int, _: Array) -> None:
             if done > 1:
@@ -211,8 +212,11 @@ class Boosting:
             path.append(learned.prices)
 
         def after(done: int, *, last: bool) -> None:
-            nonlocal margin
-            margin = margin + _added(booster, held.X, done - 1, 1)
+            nonlocal margin, n_trees
+            # A round without a split leaves no tree behind.
+            grown = booster.current_iteration() - n_trees
+            margin = margin + _added(booster, held.X, n_trees, grown)
+            n_trees += grown
             if last or (done >= FIRST_LOOK and (done - FIRST_LOOK) % LOOK_EVERY == 0):
                 looks.append(look(held, targets, margin, done))
 

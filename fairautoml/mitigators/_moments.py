@@ -90,7 +90,8 @@ class Moments:
 
     def error(self, accepted: NDArray[np.float64]) -> float:
         """Return the weighted share decided wrongly, in [0, 1]."""
-        return float(self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted)
+        wrong = self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted
+        return float(np.clip(wrong, 0.0, 1.0))
 
     def gamma(self, accepted: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distances above and then below the rate of all, shape (2 * n_moments,)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairautoml.exceptions import RunFolderError
-from fairautoml.store.run_folder import read_json
+from fairautoml.store.run_folder import check_certificate, read_json
 
 Row = Mapping[str, Any]
 
@@ -74,6 +74,7 @@ def read_documents(folder: Path) -> Documents:
     leaderboard = read_json(folder, "leaderboard.json")
     certificate = _optional(folder, "certificate.json")
     model = read_json(folder, "model.json")
+    check_certificate(folder, model)
     return Documents(
         name=folder.resolve().name,
         leaderboard=leaderboard,

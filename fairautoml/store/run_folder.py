@@ -28,6 +28,7 @@ from fairautoml.trials import Artifacts
 from fairautoml.trials.artifacts import full_disk_named, sync_file, sync_folder
 
 STUDY = "study.json"
+STAGED = "model.joblib.next"
 """Says where the trials are recorded; without it there is nothing to resume."""
 
 FORMAT = 1
@@ -44,6 +45,7 @@ OWN_FILES = frozenset(
         "leaderboard.json",
         "model.joblib",
         "model.json",
+        STAGED,
         "models",
         "report.html",
         "run.lock",
@@ -232,18 +234,22 @@ class RunFolder:
         text = path.read_bytes() if path.is_file() else b""
         return frozenset(map(_number, text[: text.rfind(b"\n") + 1].splitlines())) - {-1}
 
-    def write_model(self, model: Any, about: Mapping[str, object]) -> None:
-        """Write ``model.joblib`` and, last, ``model.json`` with its hash and the versions."""
-        self.write("model.joblib", lambda path: joblib.dump(model, path))
-        self.write_json(
-            "model.json",
-            {
-                **about,
-                "format": FORMAT,
-                "sha256": file_hash(self.path / "model.joblib"),
-                "versions": own_versions(),
-            },
-        )
+    def stage_model(self, model: Any) -> None:
+        """Write a model beside the one that is served until ``place_model``."""
+        self.write(STAGED, lambda path: joblib.dump(model, path))
+
+    def place_model(self, about: Mapping[str, object]) -> None:
+        """Serve the staged model; ``model.json``, written last, names it and its certificate."""
+        certificate = self.path / "certificate.json"
+        content = {
+            **about,
+            "format": FORMAT,
+            "sha256": file_hash(self.path / STAGED),
+            "certificate_sha256": file_hash(certificate) if certificate.is_file() else None,
+            "versions": own_versions(),
+        }
+        (self.path / STAGED).replace(self.path / "model.joblib")
+        self.write_json("model.json", content)
 
 
 def _cut_torn_line(stream: IO[bytes]) -> None:
@@ -347,7 +353,7 @@ def read_model(folder: Path) -> Any:
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
         msg = (
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
-            "it is damaged or was exchanged: fit again"
+            f"it is damaged or was exchanged: {_way_out(folder)}"
         )
         raise ModelCorruptError(msg)
     versions = about.get("versions", {})
@@ -355,6 +361,20 @@ def read_model(folder: Path) -> Any:
         raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
     check_versions(folder, versions)
     return joblib.load(io.BytesIO(content))
+
+
+def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:
+    """Refuse a certificate in a run folder that is not of the model of ``model.json``."""
+    path, noted = folder / "certificate.json", about.get("certificate_sha256")
+    if noted is not None and path.is_file() and file_hash(path) != noted:
+        msg = f"{str(path)!r} is not the certificate of the model beside it: {_way_out(folder)}"
+        raise ModelCorruptError(msg)
+
+
+def _way_out(folder: Path) -> str:
+    if not (folder / STUDY).is_file():
+        return "fit again"
+    return f"if it was being replaced, end that by: fairautoml resume {folder}; else fit again"
 
 
 def _number(line: bytes) -> int:

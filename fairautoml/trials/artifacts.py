@@ -6,6 +6,7 @@ import io
 import math
 import os
 import pickle
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Artifacts:
             np.save(column, np.ascontiguousarray(scores, dtype=SCORES), allow_pickle=False)
             path.write_bytes(column.getbuffer())
 
-        self._replace(self.folder / "scores" / f"{key}.npy", write)
+        self.replace(self.folder / "scores" / f"{key}.npy", write)
 
     def scores(self, key: str) -> NDArray[np.float32]:
         """Return the score column of a trial, memory-mapped."""
@@ -76,7 +77,7 @@ class Artifacts:
 
     def write_models(self, key: str, models: Any) -> None:
         """Keep the fold models of a trial."""
-        self._replace(
+        self.replace(
             self.folder / "models" / f"{key}.joblib", lambda path: joblib.dump(models, path)
         )
 
@@ -135,8 +136,22 @@ class Artifacts:
         for partial in self.folder.glob("*/.*.tmp"):
             partial.unlink(missing_ok=True)
 
-    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Let ``write`` make a file, then put it in place.
+
+        Parameters
+        ----------
+        path : Path
+            In a folder of these artifacts.
+        write : callable
+            Writes the file that it is given the path of.
+
+        Raises
+        ------
+        StorageFullError
+            The disk is full; what was there before is untouched.
+        """
+        partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             with full_disk_named(path):
                 write(partial)

@@ -11,6 +11,7 @@ class NeverReady:
 
     n_workers = 2
     queued = 1
+    spare = 0.0
 
     def now(self):
         return 0.0

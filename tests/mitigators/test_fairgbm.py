@@ -228,6 +228,31 @@ def test_prices_by_held_out_rows_serve_new_people_better_than_prices_by_the_rows
     assert by_held < by_learned - 0.01
 
 
+def test_a_round_without_a_split_hides_no_later_tree_from_the_held_out_rows(monkeypatch):
+    rows = case(ODDS)
+    learned, held = parts_of(rows)
+    boosting = Boosting(params=TREES, seed=0, seconds_left=lambda: None)
+    boosters, rounds, margins, update = [], [], [], lightgbm.Booster.update
+
+    def once_without_a_split(self, **given):
+        boosters.append(self)
+        self.reset_parameter({"min_gain_to_split": 1e9 if len(boosters) == 5 else 0.0})
+        return update(self, **given)
+
+    def seen(held, targets, margin, done):
+        rounds.append(boosters[-1].current_iteration())
+        margins.append((margin, boosters[-1].predict(held.X, raw_score=True)))
+        return look(held, targets, margin, done)
+
+    monkeypatch.setattr(lightgbm.Booster, "update", once_without_a_split)
+    monkeypatch.setattr("fairautoml.mitigators._fairgbm_boosting.look", seen)
+    boosting.learn_prices(learned, held, game_of(rows), rows.targets)
+    assert rounds[-1] == len(boosters) - 1
+    start = margins[0][0] - margins[0][1]
+    for margin, trees in margins:
+        assert margin - trees == pytest.approx(start, abs=1e-9)
+
+
 def test_the_last_round_is_looked_at_when_there_are_few():
     model = fit(case(FNR), asked=Asked(params={**TREES, "n_estimators": 4}))
     assert model.booster.current_iteration() == 4

@@ -49,7 +49,8 @@ def finished_run(path):
     folder.write_json("config.json", {"seed": 1})
     folder.append_trial({"number": 0})
     folder.artifacts.write_scores("00000-a", np.zeros(3, dtype=np.float32))
-    folder.write_model({"threshold": 0.5}, {"best": "a"})
+    folder.stage_model({"threshold": 0.5})
+    folder.place_model({"best": "a"})
     folder.close()
 
 
@@ -270,7 +271,8 @@ class Canary:
 def written_with(path, model=None, **versions):
     """Make a finished run that says it was written with these versions."""
     folder = RunFolder(path)
-    folder.write_model({"threshold": 0.5} if model is None else model, {})
+    folder.stage_model({"threshold": 0.5} if model is None else model)
+    folder.place_model({})
     about = read_json(path, "model.json")
     folder.write_json("model.json", {**about, "versions": {**about["versions"], **versions}})
     folder.close()
