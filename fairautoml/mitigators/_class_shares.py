@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from scipy.sparse import csr_matrix, lil_matrix
+from scipy.sparse import csr_matrix, hstack, identity, kron, vstack
 
 from fairautoml.mitigators._base import Target
 
@@ -45,31 +45,25 @@ def nearest_shares(
     n_levels = len(targets) * n_classes
     # Variables: shares, distances, and the lowest rate of each target and class.
     cost = np.concatenate([np.zeros(size), np.repeat(mass, n_classes), np.zeros(n_levels)])
-    each = csr_matrix(np.kron(np.eye(n_cells), np.ones(n_classes)))
-    sums = lil_matrix((n_cells, len(cost)))
-    sums[:, :size] = each
-    rows: list[NDArray[np.float64]] = []
-    bounds: list[float] = []
-    for sign in (1.0, -1.0):
-        for at in range(size):
-            row = np.zeros(len(cost))
-            row[at], row[size + at] = sign, -1.0
-            rows.append(row)
-            bounds.append(sign * float(shares.flat[at]))
+    eye, free = identity(size), csr_matrix((size, n_levels))
+    rows = [hstack([eye, -eye, free]), hstack([-eye, -eye, free])]
+    bounds = [shares.ravel(), -shares.ravel()]
     for number, (target, limit) in enumerate(zip(targets, limits, strict=True)):
         part = target.system.member * mass
-        for group in np.flatnonzero(part.sum(axis=1) > 0):
-            for c in range(n_classes):
-                rate = np.zeros(len(cost))
-                rate[c:size:n_classes] = part[group] / part[group].sum()
-                rate[2 * size + number * n_classes + c] = -1.0
-                rows += [rate, -rate]
-                bounds += [limit, 0.0]
+        total = part.sum(axis=1)
+        there = total > 0
+        rates = kron(csr_matrix(part[there] / total[there, None]), identity(n_classes))
+        own = np.eye(1, len(targets), number)
+        low = kron(np.ones((there.sum(), 1)), kron(own, identity(n_classes)))
+        unused = csr_matrix(rates.shape)
+        rows += [hstack([rates, unused, -low]), hstack([-rates, unused, low])]
+        bounds += [np.full(rates.shape[0], limit), np.zeros(rates.shape[0])]
+    each = kron(identity(n_cells), np.ones((1, n_classes)))
     solved = linprog(
         cost,
-        A_ub=csr_matrix(np.array(rows)),
-        b_ub=np.array(bounds),
-        A_eq=sums.tocsr(),
+        A_ub=vstack(rows, format="csr"),
+        b_ub=np.concatenate(bounds),
+        A_eq=hstack([each, csr_matrix((n_cells, size + n_levels))], format="csr"),
         b_eq=np.ones(n_cells),
         bounds=(0.0, 1.0),
         method="highs",

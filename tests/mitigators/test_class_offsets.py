@@ -1,4 +1,6 @@
+import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, ClassCounts
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
 from fairautoml.mitigators._class_rules import MostLikely
+from fairautoml.mitigators._class_shares import nearest_shares
 
 FIT = MITIGATORS.get("class_offsets").fit_rules
 LABELS = ("a", "b", "c")
@@ -196,3 +199,18 @@ def test_a_price_of_next_to_nothing_is_written_as_nothing():
     written = replace(rule, cuts=nothing).describe()
     assert "+0.0000" in written
     assert "-0.0000" not in written
+
+
+def test_many_cells_and_classes_take_memory_by_what_the_limits_speak_of():
+    rng = np.random.default_rng(0)
+    member = np.eye(5)[rng.integers(5, size=150)].T
+    wanted = SimpleNamespace(system=SimpleNamespace(member=member))
+    shares, mass = rng.dirichlet(np.ones(6), 150), rng.uniform(size=150)
+    tracemalloc.start()
+    found = nearest_shares(shares, mass, [wanted], [0.02])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    rates = (member * mass) @ found / (member @ mass)[:, None]
+    assert np.ptp(rates, axis=0).max() <= 0.02 + 1e-7
+    # The same program with every coefficient written down takes 27 MB.
+    assert peak < 5e6
