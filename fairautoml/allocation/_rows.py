@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from fairautoml.allocation._clock import now_or_never
 from fairautoml.allocation._cost_of_rows import RowCosts
 from fairautoml.allocation._told import constant, fair
-from fairautoml.trials import Budget, Candidate, Origin, Status, Terms, Told, Trial
+from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
 
 FIRST_ROWS = 10_000
 GROWTH = 4
@@ -120,7 +120,8 @@ class SampleSizes:
 
     def first(self, candidate: Candidate, number: int) -> Trial:
         """Return the trial of a proposal of the strategy, on the smallest sample."""
-        return Trial(number=number, candidate=candidate, budget=self._of(0))
+        budget = self._budget.on(self._levels[0].fraction)
+        return Trial(number=number, candidate=candidate, budget=budget)
 
     def record(self, told: Told) -> None:
         """Take in a result; mitigations are none of the search's business."""
@@ -159,18 +160,13 @@ class SampleSizes:
         source.n_since, source.seconds_since = 0, 0.0
         source.price *= DEARER
         target.n_open += 1
-        budget = self._of(growth.size)
+        budget = self._budget.on(target.fraction)
         return Trial(number=number, candidate=growth.candidate, budget=budget, origin=Origin.ROWS)
-
-    def _of(self, size: int) -> Budget:
-        """Return the budget of a size; the last is that of a full trial."""
-        last = size == len(self._levels) - 1
-        return self._budget if last else self._budget.on(self._levels[size].fraction)
 
     def _growth(self, level: _Level, size: int, left: float | None) -> Growth | None:
         """Return the best of a level that was not grown and would end in time."""
         for told in level.top:
-            seconds = self._costs.seconds(told, self._of(size))
+            seconds = self._costs.seconds(told, self._budget.on(self._levels[size].fraction))
             if left is None or seconds <= left:
                 return Growth(candidate=told.trial.candidate, size=size, seconds=seconds)
         return None

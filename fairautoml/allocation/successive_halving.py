@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fairautoml.allocation._clock import Clock, now_or_never
 from fairautoml.allocation._cost_of_rows import RowCosts
 from fairautoml.allocation._told import fair
-from fairautoml.trials import Budget, Candidate, Origin, Status, Terms, Told, Trial
+from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
 
 FEWEST_ROWS = 4000
 """Below it, the order on few rows says little about the order on all rows."""
@@ -112,7 +112,7 @@ class SuccessiveHalving:
         return (told, top) if due else None
 
     def _seconds(self, told: Told, size: int) -> float:
-        return self._costs.seconds(told, self._of(size))
+        return self._costs.seconds(told, self._budget.on(self._rungs[size].fraction))
 
     def _promote(self, told: Told, size: int, number: int) -> Trial:
         for rung in self._rungs[:size]:
@@ -120,12 +120,8 @@ class SuccessiveHalving:
         return self._trial(number, told.trial.candidate, size, Origin.ROWS)
 
     def _trial(self, number: int, candidate: Candidate, size: int, origin: Origin) -> Trial:
-        return Trial(number=number, candidate=candidate, budget=self._of(size), origin=origin)
-
-    def _of(self, size: int) -> Budget:
-        """Return the budget of a size; the last is that of a full trial."""
-        last = size == len(self._rungs) - 1
-        return self._budget if last else self._budget.on(self._rungs[size].fraction)
+        budget = self._budget.on(self._rungs[size].fraction)
+        return Trial(number=number, candidate=candidate, budget=budget, origin=origin)
 
 
 def _merit(told: Told) -> tuple[bool, float]:

@@ -176,8 +176,8 @@ def our_variants(cells: pd.DataFrame) -> list[str]:
     cells : DataFrame
         As in ``our_variant``.
     """
-    named = cells.loc[cells["system"].notna(), "variant"] if "system" in cells else ()
-    return [str(name) for name in cells["variant"].drop_duplicates() if name not in set(named)]
+    named = set(cells.loc[cells["system"].notna(), "variant"]) if "system" in cells else set()
+    return [str(name) for name in cells["variant"].drop_duplicates() if name not in named]
 
 
 def versus(cells: pd.DataFrame) -> pd.DataFrame:

@@ -150,8 +150,8 @@ def identity(inputs: Inputs) -> pd.DataFrame:
 def _content(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
     """Return what a column holds, whatever type it is stored as."""
     held = column.reset_index(drop=True).infer_objects()
-    kind = kind_of(held, name.removeprefix("X."))
-    return held if kind == "category" else pd.Series(numbers(held, kind, name.removeprefix("X.")))
+    kind = kind_of(held, name)
+    return held if kind == "category" else pd.Series(numbers(held, kind, name))
 
 
 def _flat(y: Any) -> Any:

@@ -145,11 +145,15 @@ class Budget:
     def on(self, fraction: float) -> "Budget":
         """Return what the same trial may spend on a sample, this budget being that of a full one.
 
+        On as many rows as it has itself, it is itself.
+
         Parameters
         ----------
         fraction : float
             Share of the rows outside one fold, in (0, 1].
         """
+        if fraction == self.sample_fraction:
+            return self
         folds = self.models_of_a_sample if fraction <= self.one_fold else self.folds
         return replace(self, sample_fraction=fraction, folds=folds)
 
