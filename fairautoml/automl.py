@@ -11,14 +11,14 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 
-from fairautoml.conducting import Conducted
+from fairautoml.conducting.fit import Conducted
 from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data.target import AskedTask, check_given
 from fairautoml.exceptions import ParameterError
-from fairautoml.options import Wishes, check_wishes
-from fairautoml.outcome import constant_classifier
-from fairautoml.posing import border_options
-from fairautoml.run import OnProgress
+from fairautoml.finishing.outcome import constant_classifier
+from fairautoml.posing.options import Wishes, check_wishes
+from fairautoml.posing.setting import border_options
+from fairautoml.running.run import OnProgress
 
 
 class Estimator(Conducted):

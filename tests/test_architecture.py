@@ -28,6 +28,7 @@ PLANTED = {
     "allocation/_planted.py": ("import sklearn", "never sees a model"),
     "store/_planted.py": ("import fairautoml.leaderboard", "One direction"),
     "data/_planted.py": ("import fairautoml.evaluation", "One direction"),
+    "running/_planted.py": ("import json", "One direction in running"),
     "undeclared.py": ("import json", "One direction"),
 }
 
@@ -70,8 +71,11 @@ def test_an_import_against_the_rules_breaks_a_contract(place, copy):
 
 
 def test_no_file_is_longer_than_a_reader_bears():
-    lengths = {f.name: len(f.read_text(encoding="utf-8").splitlines()) for f in python_files()}
-    assert len(lengths) > 50
+    lengths = {
+        str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines())
+        for file in python_files()
+    }
+    assert len(lengths) > 500
     assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML, load_run
-from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.cli import _parser, main
+from fairautoml.console.asked import fit_estimator_of, request_of
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, StorageFullError
 from fairautoml.store import RunFolder
@@ -734,7 +734,7 @@ def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypa
         seen.append((run / "source.json").is_file())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.text._improvements", lambda stream: stop)
+    monkeypatch.setattr("fairautoml.console.text._improvements", lambda stream: stop)
     main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)])
     assert seen[0]
 

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoMLRegressor, load_run, sources
+from fairautoml import FairAutoMLRegressor, load_run
 from fairautoml.cli import main
+from fairautoml.console import sources
+from fairautoml.console.sources import open_source
+from fairautoml.console.text import result_text
 from fairautoml.data import load
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import ParameterError
-from fairautoml.sources import open_source
-from fairautoml.text import result_text
 
 N = 240
 QUICK = ("--trials", "2", "--learner", "logistic_regression", "--seed", "1")

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
+from fairautoml.conducting.planning import BASELINE, _executor
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
-from fairautoml.history import History
+from fairautoml.finishing.news import bad_news
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._rules import CommonRule
-from fairautoml.news import bad_news
-from fairautoml.options import check_wishes
-from fairautoml.planning import BASELINE, _executor
+from fairautoml.posing.options import check_wishes
+from fairautoml.running.history import History
 from fairautoml.trials import Candidate, Entry, Measure
 
 QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml import FairAutoML, run
+from fairautoml import FairAutoML
 from fairautoml.allocation import ALLOCATORS
+from fairautoml.running import run
 
 ROWS, N_FOLDS = 20_000, 5
 LEARNER = "logistic_regression"

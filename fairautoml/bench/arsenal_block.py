@@ -17,7 +17,7 @@ from fairautoml.bench.arsenal_plan import Method, Table, read_arsenal
 from fairautoml.bench.arsenal_record import Record, record_path, write_record
 from fairautoml.bench.arsenal_rows import Bench, open_bench
 from fairautoml.exceptions import FairAutoMLError
-from fairautoml.serving import own_settings
+from fairautoml.serving.served import own_settings
 from fairautoml.trials import Artifacts
 
 EXPECTED = (

@@ -15,10 +15,10 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.expansion import expand
 from fairautoml.evaluation.problem import TOLERANCES
 from fairautoml.exceptions import NoModelError
-from fairautoml.judging import judge
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS, Mitigator
+from fairautoml.serving.judging import judge
 from fairautoml.trials import BlindRule, Entry
 
 

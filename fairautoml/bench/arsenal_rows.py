@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fairautoml.automl import FairAutoML
 from fairautoml.bench.arsenal_plan import PLAIN, Arsenal, Table
+from fairautoml.console.held_out import hold_out
+from fairautoml.console.sources import open_source
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
@@ -21,12 +23,10 @@ from fairautoml.evaluation.membership import MEMBERSHIP, Membership, with_member
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
-from fairautoml.held_out import hold_out
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.options import Wishes
-from fairautoml.posing import Setting, make_problem
-from fairautoml.sources import open_source
+from fairautoml.posing.options import Wishes
+from fairautoml.posing.setting import Setting, make_problem
 from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
 
 Value = TypeVar("Value")

@@ -12,7 +12,7 @@ from fairautoml.mitigators import ScoreModel
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator
-    from fairautoml.sources import Source
+    from fairautoml.console.sources import Source
     from fairautoml.trials import Entry
 
 GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fairautoml.assembling import ENSEMBLE, MIXTURE, gather, serve_best
 from fairautoml.assembly import HELD_OUT, LOW_VARIANCE, Confidence, Finish, Offers
 from fairautoml.bench.pools_luck import LUCKLESS, log_losses, on_other_halves
 from fairautoml.bench.pools_rows import HeldRows
 from fairautoml.evaluation.expansion import expand
-from fairautoml.history import History
+from fairautoml.finishing.assembling import ENSEMBLE, MIXTURE, gather, serve_best
 from fairautoml.leaderboard import best_of
 from fairautoml.metrics import Constraint
-from fairautoml.options import Wishes
-from fairautoml.posing import Setting, make_problem
-from fairautoml.run import RunPlan
+from fairautoml.posing.options import Wishes
+from fairautoml.posing.setting import Setting, make_problem
+from fairautoml.running.history import History
+from fairautoml.running.run import RunPlan
 from fairautoml.spaces import load_space
 from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
 

@@ -21,20 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.arguments import fit_arguments
-from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.bench.pools_answers import Pool, answers
 from fairautoml.bench.pools_rows import HeldRows
+from fairautoml.conducting.planning import make_plan
+from fairautoml.console.arguments import fit_arguments
+from fairautoml.console.asked import fit_estimator_of, request_of
 from fairautoml.data.border import build_dataset
 from fairautoml.data.new_rows import read_new_rows
 from fairautoml.data.target import known_labels
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.options import check_constraints
-from fairautoml.planning import make_plan
-from fairautoml.posing import Setting, border_options, make_problem
-from fairautoml.run import RunPlan, run_search
-from fairautoml.serving import own_settings
+from fairautoml.posing.options import check_constraints
+from fairautoml.posing.setting import Setting, border_options, make_problem
+from fairautoml.running.run import RunPlan, run_search
+from fairautoml.serving.served import own_settings
 from fairautoml.trials import Artifacts, Status, TrialResult
 
 OK, WRONG = 0, 2
@@ -90,7 +90,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     Parameters
     ----------
     arguments : Namespace
-        ``keep_pools`` and what ``fairautoml.arguments.fit_arguments`` reads.
+        ``keep_pools`` and what ``fairautoml.console.arguments.fit_arguments`` reads.
 
     Raises
     ------

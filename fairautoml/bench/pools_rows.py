@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from fairautoml.assembly import FairClassifier, models_of
 from fairautoml.bench.measures import accuracy_at
 from fairautoml.data.dataset import Dataset
-from fairautoml.judging import judge
 from fairautoml.leaderboard import best_of
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Goal, ScoreModel, ScoreRows
 from fairautoml.mitigators._group_program import pose
 from fairautoml.mitigators.group_thresholds import MITIGATOR as THRESHOLDS
+from fairautoml.serving.judging import judge
 from fairautoml.trials import Entry, Rule
 
 

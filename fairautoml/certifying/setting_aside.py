@@ -23,7 +23,7 @@ from fairautoml.data.splits import certification_rows, latest_rows
 from fairautoml.data.times import ranks_of_times
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
-from fairautoml.options import Wishes
+from fairautoml.posing.options import Wishes
 
 STREAM = 0xCE47
 """Of the random numbers that draw certification rows, next to those of the folds."""

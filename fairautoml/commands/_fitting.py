@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from fairautoml.commands._base import INTERRUPTED, NOT_FEASIBLE, OK, say, show, show_json
 
 if TYPE_CHECKING:
-    from fairautoml.asked import TableRequest
     from fairautoml.automl import Estimator
-    from fairautoml.sources import Source
+    from fairautoml.console.asked import TableRequest
+    from fairautoml.console.sources import Source
 
 TOP_ROWS = 10
 """Rows of the leaderboard that are shown."""
@@ -27,8 +27,8 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
         Show one line of JSON instead of text.
     """
     from fairautoml.bench.fronts import held_front
-    from fairautoml.planning import get_ready
-    from fairautoml.text import result_of
+    from fairautoml.conducting.planning import get_ready
+    from fairautoml.console.text import result_of
 
     get_ready(model.check_parameters())
     tables = request.open()
@@ -69,7 +69,7 @@ def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> No
     source : Source
         The table.
     """
-    from fairautoml.text import progress_line
+    from fairautoml.console.text import progress_line
 
     plan = request.plan(model, source).text()
     if plan:
@@ -93,7 +93,7 @@ def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) ->
     if as_json:
         show_json(result)
         return
-    from fairautoml.text import result_text
+    from fairautoml.console.text import result_text
 
     show(result_text(result, model.leaderboard_, TOP_ROWS))
 

@@ -81,8 +81,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
     """Read the columns that are asked for; labels and groups such as "NA" stay text."""
+    from fairautoml.console.sources import check_columns
     from fairautoml.data.files import read_table
-    from fairautoml.sources import check_columns
 
     labels = [arguments.y_true, arguments.y_pred, arguments.baseline, *arguments.sensitive]
     text = [name for name in labels if name is not None]

@@ -2,8 +2,8 @@
 
 import argparse
 
-from fairautoml.arguments import count
 from fairautoml.commands._base import Command, say
+from fairautoml.console.arguments import count
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from fairautoml.arguments import count
 from fairautoml.commands._base import OK, Command, say
+from fairautoml.console.arguments import count
 
 HOST = "127.0.0.1"
 PORT = 8080

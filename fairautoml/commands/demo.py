@@ -3,9 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from fairautoml.arguments import run_arguments
 from fairautoml.commands._base import Command, say
 from fairautoml.commands._fitting import exit_code, run_fit, show_result
+from fairautoml.console.arguments import run_arguments
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator
@@ -17,9 +17,9 @@ SECONDS = 30.0
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from fairautoml.asked import TableRequest, estimator_of
+    from fairautoml.console.asked import TableRequest, estimator_of
+    from fairautoml.console.text import result_of
     from fairautoml.data.roles import Roles
-    from fairautoml.text import result_of
 
     if arguments.time is None and arguments.trials is None:
         arguments.time = SECONDS

@@ -2,13 +2,13 @@
 
 import argparse
 
-from fairautoml.arguments import fit_arguments
 from fairautoml.commands._base import NOT_CERTIFIED, OK, Command
 from fairautoml.commands._fitting import fit_and_show
+from fairautoml.console.arguments import fit_arguments
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from fairautoml.asked import fit_estimator_of, request_of
+    from fairautoml.console.asked import fit_estimator_of, request_of
     from fairautoml.exceptions import ParameterError
 
     model = fit_estimator_of(arguments)

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from fairautoml.arguments import count
 from fairautoml.commands._base import OK, Command, show, show_json
+from fairautoml.console.arguments import count
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
     else:
-        from fairautoml.text import board_text
+        from fairautoml.console.text import board_text
 
         show(board_text(table, summary["best"]["objective"]))
     return OK

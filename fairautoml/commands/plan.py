@@ -2,8 +2,8 @@
 
 import argparse
 
-from fairautoml.arguments import certificate_arguments, table_arguments, whose_arguments
 from fairautoml.commands._base import OK, Command, show, show_json
+from fairautoml.console.arguments import certificate_arguments, table_arguments, whose_arguments
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from fairautoml.asked import plan_of
+    from fairautoml.console.asked import plan_of
 
     plan = plan_of(arguments)
     if arguments.json:

@@ -24,8 +24,8 @@ def _run(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
     from fairautoml import load_run
+    from fairautoml.console.sources import read_new
     from fairautoml.data.files import write_csv
-    from fairautoml.sources import read_new
 
     if arguments.out is not None:
         check_out(Path(arguments.out), arguments.data)

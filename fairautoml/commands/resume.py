@@ -2,9 +2,9 @@
 
 import argparse
 
-from fairautoml.arguments import budget_arguments
 from fairautoml.commands._base import Command
 from fairautoml.commands._fitting import fit_and_show
+from fairautoml.console.arguments import budget_arguments
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.asked import read_request, resumed_estimator_of
+    from fairautoml.console.asked import read_request, resumed_estimator_of
 
     request = read_request(Path(arguments.run_dir))
     return fit_and_show(resumed_estimator_of(arguments), request, as_json=arguments.json)

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fairautoml.arguments import count
 from fairautoml.commands._base import Command, show
+from fairautoml.console.arguments import count
 
 if TYPE_CHECKING:
     from fairautoml.guarantee import Plan

@@ -18,7 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.verifying import verify_files
+    from fairautoml.console.verifying import verify_files
 
     named = (arguments.model, arguments.ledger, arguments.key)
     model, ledger, key = (None if one is None else Path(one) for one in named)

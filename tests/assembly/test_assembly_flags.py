@@ -2,8 +2,8 @@ import argparse
 
 import pytest
 
-from fairautoml.arguments import fit_arguments
-from fairautoml.asked import fit_estimator_of
+from fairautoml.console.arguments import fit_arguments
+from fairautoml.console.asked import fit_estimator_of
 
 
 def parsed(*flags):

@@ -4,10 +4,10 @@ import pytest
 
 from fairautoml import FairAutoML
 from fairautoml.bench.fronts import GAPS, held_front
+from fairautoml.console.sources import open_source
 from fairautoml.data import load
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import InputError
-from fairautoml.sources import open_source
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.arguments import fit_arguments
 from fairautoml.bench import pools_cell
 from fairautoml.bench.cells import CellRecord
 from fairautoml.bench.dispatch import run_any
@@ -16,6 +15,7 @@ from fairautoml.bench.pools import main, read_targets, rows_of, run_pools
 from fairautoml.bench.pools_answers import MARGINS
 from fairautoml.bench.pools_luck import LUCKLESS
 from fairautoml.bench.pools_page import page, summarize, with_outcome
+from fairautoml.console.arguments import fit_arguments
 from fairautoml.exceptions import InputError, ParameterError
 
 ROOT = Path(__file__).parents[2]

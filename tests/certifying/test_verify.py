@@ -9,8 +9,8 @@ import pytest
 from certified_cases import people
 
 from fairautoml.cli import main
+from fairautoml.console.verifying import verify_files
 from fairautoml.exceptions import FairAutoMLError
-from fairautoml.verifying import verify_files
 
 ROLES = ["--target", "y", "--sensitive", "group"]
 ASKED = ["--constraint", "demographic_parity_difference<=0.25"]
@@ -109,7 +109,7 @@ def test_a_thousand_random_changes_of_a_byte_are_all_found(kept):
 
 
 def test_a_changed_value_is_found_though_nobody_noted_the_file(kept, monkeypatch):
-    monkeypatch.setattr("fairautoml.verifying._exchanged", lambda *_: "")
+    monkeypatch.setattr("fairautoml.console.verifying._exchanged", lambda *_: "")
     people_csv = kept / "people.csv"
     before = people_csv.read_bytes()
     header, first, *rest = before.decode().splitlines()

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
+from fairautoml.console.held_out import hold_out
+from fairautoml.console.sources import open_source
 from fairautoml.data.roles import Roles
-from fairautoml.held_out import hold_out
-from fairautoml.sources import open_source
 
 pytestmark = pytest.mark.usefixtures("data_home")
 

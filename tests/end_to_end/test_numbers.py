@@ -10,11 +10,11 @@ import pytest
 
 from fairautoml import FairAutoML
 from fairautoml.cli import main
+from fairautoml.console.held_out import hold_out
+from fairautoml.console.sources import open_source
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import DegradedWarning, InputError
-from fairautoml.held_out import hold_out
 from fairautoml.metrics._gedi import gedi_value
-from fairautoml.sources import open_source
 
 N_ROWS = 900
 

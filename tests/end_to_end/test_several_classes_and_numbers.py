@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
+from fairautoml.console.held_out import hold_out
+from fairautoml.console.sources import open_source
 from fairautoml.data import load
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError
-from fairautoml.held_out import hold_out
-from fairautoml.sources import open_source
 
 LEARNERS = ["lightgbm", "logistic_regression"]
 

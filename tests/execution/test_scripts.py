@@ -27,7 +27,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import Limits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.run import RunPlan, run_search
+from fairautoml.running.run import RunPlan, run_search
 from fairautoml.spaces import ParamSpace, SearchSpace
 from fairautoml.trials import Artifacts, Candidate
 

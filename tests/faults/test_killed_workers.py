@@ -19,8 +19,8 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.prospects import servable
-from fairautoml.run import RunPlan, run_search
+from fairautoml.running.prospects import servable
+from fairautoml.running.run import RunPlan, run_search
 from fairautoml.spaces import SearchSpace, load_space
 from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml import FairAutoML, keeping, outcome
+from fairautoml import FairAutoML
 from fairautoml.exceptions import (
     DegradedWarning,
     ModelCorruptError,
@@ -27,6 +27,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
+from fairautoml.finishing import keeping, outcome
 from fairautoml.store import RunFolder
 from fairautoml.store.versions import LIBRARIES
 from quick_fits import few_people, quick

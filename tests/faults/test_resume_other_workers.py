@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fairautoml import run
 from fairautoml.data.border import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import Limits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
+from fairautoml.running import run
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import ParamSpace, Real, SearchSpace
 from fairautoml.store.record import Record

@@ -8,8 +8,8 @@ import pytest
 from admm_cases import FIXED, GBM, LOSS, MEMBERS, RIDGE, SPACE, TINY, failed, place, told
 
 from fairautoml import FairAutoML
+from fairautoml.conducting.planning import AUTO_STRATEGY
 from fairautoml.exceptions import ParameterError
-from fairautoml.planning import AUTO_STRATEGY
 from fairautoml.search.repeats import WithoutRepeats
 from fairautoml.search.strategies._admm_cube import Arms, Cube
 from fairautoml.search.strategies._admm_solvers import Bandit, HalfLocal

@@ -11,10 +11,10 @@ from fairautoml.data.lending import lending_table
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.execution import Limits
-from fairautoml.keeping import Earlier, Place, begin
+from fairautoml.finishing.keeping import Earlier, Place, begin
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.run import RunPlan, run_search
+from fairautoml.running.run import RunPlan, run_search
 from fairautoml.search.proposal import propose
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
 from fairautoml.spaces import ParamSpace, Real, SearchSpace

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import ParameterError
-from fairautoml.judging import judge
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Target
 from fairautoml.registry import Registry
+from fairautoml.serving.judging import judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +82,7 @@ class Question:
     def judge(
         self, X: pd.DataFrame, y: NDArray[np.integer], decisions: NDArray[np.integer]
     ) -> dict[str, Any]:
-        """Return what decisions are worth, as ``fairautoml.judging.judge`` does.
+        """Return what decisions are worth, as ``fairautoml.serving.judging.judge`` does.
 
         Parameters
         ----------

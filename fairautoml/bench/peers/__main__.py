@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.arguments import fit_arguments
-from fairautoml.asked import fit_estimator_of, request_of
 from fairautoml.bench.peers import PEERS, Answer, Offer, Question
 from fairautoml.bench.peers._choosing import at_gaps, with_margin
+from fairautoml.console.arguments import fit_arguments
+from fairautoml.console.asked import fit_estimator_of, request_of
+from fairautoml.console.sources import Source
 from fairautoml.data.border import build_dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.posing import border_options
-from fairautoml.sources import Source
+from fairautoml.posing.setting import border_options
 
 OK, WRONG, NOT_FEASIBLE = 0, 2, 4
 
@@ -53,7 +53,7 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
     Parameters
     ----------
     arguments : Namespace
-        ``system`` and what ``fairautoml.arguments.fit_arguments`` reads.
+        ``system`` and what ``fairautoml.console.arguments.fit_arguments`` reads.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from fairautoml.assembly.choice import choose
 from fairautoml.bench.fronts import GAPS
 from fairautoml.bench.measures import LARGEST_GAP
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
-from fairautoml.judging import judge
+from fairautoml.serving.judging import judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""How a fit goes, from rows and wishes to a certificate."""

@@ -1,0 +1,352 @@
+"""How a fit goes: rows divided, search, choice, certificate, and what is left of them."""
+
+import copy
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from operator import length_hint
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from fairautoml.certification import Certificate, Prospect, Reason, Verdict
+from fairautoml.certifying import (
+    Certified,
+    Division,
+    Vault,
+    claimed,
+    freeze,
+    inner_target_of,
+    judge_frozen,
+    set_aside,
+    without_rows,
+)
+from fairautoml.conducting.planning import BASELINE, get_ready, make_plan
+from fairautoml.data._align import Inputs
+from fairautoml.data._keys import key_of
+from fairautoml.data._scales import plain_bins
+from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError
+from fairautoml.finishing.keeping import Earlier, Place, begin, keep_model, place_of, write_config
+from fairautoml.finishing.outcome import (
+    ConstantClassifier,
+    Outcome,
+    conduct,
+    finish_of,
+    say_how_it_went,
+)
+from fairautoml.finishing.summary import (
+    describe_certificate,
+    describe_served,
+    margin_notes,
+    run_summary,
+    trials_frame,
+    violated,
+)
+from fairautoml.posing.guessing import pose_guesses
+from fairautoml.posing.options import Wishes, check_constraints
+from fairautoml.posing.setting import Setting, make_problem
+from fairautoml.report.groups import describe_groups
+from fairautoml.running.run import RunPlan
+from fairautoml.serving.served import Served, own_settings
+from fairautoml.serving.shown import Shown
+from fairautoml.store import RunFolder
+from fairautoml.trials import Entry, Status
+
+
+class Conducted(Served, Shown):
+    """The part of the estimator that searches, chooses, certifies and keeps."""
+
+    sensitive_at_predict: Any
+    randomized: Any
+    refit: Any
+    strict: Any
+    ledger: Any
+    random_state: Any
+    run_dir: Any
+    overwrite: Any
+    resume: Any
+    storage: Any
+    on_progress: Any
+    sensitive_bins: Any
+    get_params: Callable[..., dict[str, Any]]
+
+    def _search(
+        self,
+        inputs: Inputs,
+        wishes: Wishes,
+        options: BorderOptions,
+        start: float,
+        proxy_errors: Any,
+    ) -> None:
+        get_ready(wishes, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
+        setting = Setting(
+            # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
+            sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
+            randomized=self.randomized,
+            refit=self.refit,
+        )
+        with ExitStack() as stack:
+            place = self._place()
+            earlier = Earlier(place) if place is not None and self.resume else None
+            if earlier is not None:
+                stack.callback(earlier.folder.close)
+                start -= earlier.past.seconds
+                if self.random_state is None:
+                    wishes = replace(wishes, seed=earlier.past.seed)
+            posed = pose_guesses(inputs, wishes, options, proxy_errors)
+            wishes, options, self._guessing = posed.wishes, posed.options, posed.guessing
+            division = _divided(posed.inputs, wishes, options)
+            dataset = self._dataset(division, options)
+            problem = make_problem(dataset, wishes, setting, division.entities)
+            again, aside = earlier is not None, division.vault is not None
+            plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
+            keeper = begin(
+                plan, earlier if earlier is not None else place, self._parameters(wishes)
+            )
+            if keeper is not None:
+                stack.callback(keeper.close)
+            with own_settings():
+                outcome = conduct(
+                    plan,
+                    keeper,
+                    finish=finish_of(wishes, start, _likely(division, problem, wishes)),
+                    retrain=self.refit,
+                    on_progress=self.on_progress,
+                )
+                certified = _certified(
+                    outcome,
+                    division.closed(_not_worth_rows(outcome, goes_on=keeper is not None)),
+                    dataset,
+                    wishes,
+                )
+            if certified.served is not outcome.pool.best:
+                # The certificate is about what is served.
+                outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
+            self._finish(outcome, certified, plan, wishes, start)
+            if keeper is not None:
+                keeper.finish(
+                    self._stored(),
+                    describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
+                )
+        _say_violated(certified.certificate, strict=self.strict)
+        say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
+
+    def _dataset(self, division: Division, options: BorderOptions) -> Dataset:
+        """Read the search rows; nothing is learnt from the others."""
+        rows = division.inputs
+        # New rows may have these columns too: they were there at fit, and were no features.
+        options = replace(options, drop=(*options.drop, *division.ids))
+        dataset = build_dataset(
+            rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
+        )
+        self._remember_names(dataset.schema)
+        if division.vault is not None:
+            division.vault.check(dataset)
+        return dataset
+
+    def _place(self) -> Place | None:
+        return place_of(
+            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
+        )
+
+    def _parameters(self, wishes: Wishes) -> dict[str, Any]:
+        constraints = [constraint.label for constraint in check_constraints(self.constraint)]
+        ledger = None if self.ledger is None else str(self.ledger)
+        bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
+        asked = {
+            "constraint": constraints,
+            "ledger": ledger,
+            "sensitive_bins": bins,
+            "task": self.asked_task,
+        }
+        return {**self.get_params(deep=False), **asked}
+
+    def _finish(
+        self,
+        outcome: Outcome,
+        certified: Certified,
+        plan: RunPlan,
+        wishes: Wishes,
+        start: float,
+    ) -> None:
+        """Set what ``fit`` leaves; training rows are let go."""
+        pool = outcome.pool
+        self.pool_ = pool
+        self.interrupted_ = outcome.interrupted
+        if pool.task != "regression":
+            self.classes_ = np.sort(pool.classes)
+        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
+        self.seed_ = plan.seed
+        own = pool.best is outcome.assembled.best
+        margin = outcome.assembled.margin if own else None
+        self._margin_notes = margin_notes(margin)
+        self.notes_ = (*plan.problem.dataset.notes, *self._margin_notes)
+        self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
+        self._certified = certified
+        self._serve(pool, pool.best)
+        self.trials_ = trials_frame(outcome.history)
+        self._tabulate(pool.board, pool.board.frame())
+        seconds, budget = time.monotonic() - start, wishes.time_budget
+        self.summary_ = {
+            **run_summary(
+                outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
+            ),
+            # The margin speaks about what the assembly has chosen.
+            **({} if own else {"margin": None}),
+            "notes": list(self.notes_),
+            "best": describe_served(pool.board, pool.best),
+            "positive_class": _plain_label(self.positive_class_),
+            "certificate": describe_certificate(certified.certificate),
+            "certification_seconds": round(certified.seconds, 3),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
+        }
+
+    def _stored(self) -> Self:
+        """Return what is written to the disk: no callback, no password."""
+        stored = copy.copy(self)
+        stored.on_progress = None
+        place = self._place()
+        stored.storage = None if place is None else place.storage
+        return stored
+
+    def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
+        """Set what ``fit`` leaves when there is nothing to search."""
+        place = self._place()
+        if place is not None and self.resume:
+            msg = (
+                "resume=True: y has only 1 class, so there is no search to go on with; nothing in "
+                f"{str(place.path)!r} was changed. What is kept there is read by "
+                "fairautoml.load_run; overwrite=True replaces it, a new run_dir leaves it alone"
+            )
+            raise ResumeMismatchError(msg)
+        self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
+        self.model_ = model
+        self.classes_ = model.classes
+        self.positive_class_ = None
+        self.feasible_ = self.interrupted_ = False
+        self.seed_ = wishes.seed
+        self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
+        self.certificate_ = without_rows(
+            Reason.CONSTANT_TARGET, model, wishes.certificate, wishes.constraints
+        )
+        certificate = describe_certificate(self.certificate_)
+        self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
+        label = model.classes.tolist()[0]
+        note = (
+            f"y has only 1 class: {label!r}; predict always answers with it, and no constraint "
+            "can be judged (NOT_APPLICABLE)"
+        )
+        self.notes_ = (*model.schema.notes, note)
+        if place is not None:
+            with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
+                write_config(folder, self._parameters(wishes), place, wishes.seed)
+                keep_model(folder, self._stored(), {})
+        if self.strict and wishes.constraints:
+            raise NoFeasibleModelError(f"{note}; give rows of both classes")
+        warnings.warn(note, DegradedWarning, stacklevel=3)
+
+
+def _plain_label(label: Any) -> Any:
+    """Return a label as JSON has it, None for None."""
+    return None if label is None else key_of(label)[1]
+
+
+def _likely(
+    division: Division, problem: Problem, wishes: Wishes
+) -> Callable[[Entry], float] | None:
+    """Return what a likely certificate is worth, None when there will be none."""
+    dataset = problem.dataset
+    claims = claimed(wishes.constraints, dataset.systems)
+    if division.vault is None or not claims:
+        return None
+    target = inner_target_of(
+        claims,
+        dataset.cells,
+        n_certification=division.vault.n_rows,
+        delta=wishes.certificate.delta,
+        y=dataset.y,
+        entities=problem.entities,
+    )
+    return target.kept_worth
+
+
+def _divided(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
+    """Set rows aside, with a ledger that can be written before anything is trained."""
+    begun = time.monotonic()
+    division = set_aside(inputs, wishes, options)
+    if division.vault is not None:
+        _say_spent(division.vault, wishes)
+    return replace(division, seconds=time.monotonic() - begun)
+
+
+def _say_spent(vault: Vault, wishes: Wishes) -> None:
+    """Say before the search that rows are set aside in vain; with a ledger that can be written."""
+    prospect = vault.prospect(wishes.certificate)
+    # Of trials alone the same seed makes the same fit, which has its certificate again.
+    again = prospect == Prospect.SAME
+    if prospect == Prospect.NEW or (again and wishes.time_budget is None):
+        return
+    unless = ", unless this search ends with the very candidates of then" if again else ""
+    msg = (
+        f"{vault.n_rows} rows are set aside for a certificate that they can hardly give: rows of "
+        f"this table were opened before, so it will be INCONCLUSIVE (rows_spent){unless}. Give "
+        "certify=False (--certify no), so that all rows train, or rows that nobody opened. Fits "
+        "that are to share them say so from the first on: openings='ledger' (--openings ledger)"
+    )
+    warnings.warn(msg, DegradedWarning, stacklevel=6)
+
+
+def _certified(
+    outcome: Outcome, division: Division, dataset: Dataset, wishes: Wishes
+) -> Certified:
+    """Freeze the list, and open the certification rows if there are any."""
+    pool, margin = outcome.pool, outcome.assembled.margin
+    begun = time.monotonic()
+    kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
+    certified = judge_frozen(
+        freeze(
+            kept,
+            pool.best,
+            widest=None if margin is None else margin.widest,
+            everything=pool.board.entries,
+        ),
+        pool.classifier,
+        division,
+        dataset,
+        wishes.constraints,
+        wishes.certificate,
+    )
+    return replace(certified, seconds=division.seconds + time.monotonic() - begun)
+
+
+def _not_worth_rows(outcome: Outcome, *, goes_on: bool) -> Reason | None:
+    """Return why certification rows would be wasted; the search rows alone decide that.
+
+    A later fit or a run that goes on has them all, and the gap of one decision for everybody is 0
+    without them.
+    """
+    trained = any(
+        result.status is Status.SUCCESS and result.trial.candidate != BASELINE
+        for result in outcome.history.results
+    )
+    if not trained:
+        return Reason.NOTHING_TRAINED
+    if goes_on and outcome.interrupted:
+        return Reason.INTERRUPTED
+    best = outcome.pool.best
+    return Reason.DECIDES_ALIKE if best.constant and best.measures else None
+
+
+def _say_violated(certificate: Certificate, *, strict: bool) -> None:
+    if certificate.verdict != Verdict.VIOLATED:
+        return
+    msg = violated(certificate)
+    if strict:
+        raise NoFeasibleModelError(msg)
+    warnings.warn(msg, DegradedWarning, stacklevel=4)

@@ -1,0 +1,393 @@
+"""From wishes and a problem to a plan: what may be searched, in which order, how long."""
+
+import multiprocessing
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fairautoml.allocation import ALLOCATORS
+from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.encoding import has_high_cardinality
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.execution import Limits
+from fairautoml.execution._worker import warm_up
+from fairautoml.finishing.refitting import REFIT_RESERVE_SHARE
+from fairautoml.learners import LEARNERS
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
+from fairautoml.posing.options import Wishes
+from fairautoml.posing.setting import Setting, unfit
+from fairautoml.running.run import RunPlan, terms_of
+from fairautoml.search.light_start import Light, light_fraction
+from fairautoml.spaces import (
+    ParamSpace,
+    SearchSpace,
+    find_portfolio,
+    load_space,
+    read_portfolio,
+)
+from fairautoml.trials import Budget, Candidate, Costly
+
+BASELINE = Candidate(learner="prior")
+"""Needs no training, so there is a model from the first moment."""
+
+SMALL = Candidate(
+    learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
+)
+"""The first of the portfolio, by its parameters that are not the defaults: trained soon, and on
+few rows as good as anything."""
+
+MOST_TRAINED_HERE, MOST_ASKED_HERE = 50_000, 600_000
+"""Trained on, and asked for, up to so many rows of two classes and few columns, all models
+together, it is fast enough for this process."""
+
+PORTFOLIO = "default"
+AUTO_STRATEGY = "optuna_tpe"
+AUTO_ALLOCATOR = "flat"
+
+SHORT_BUDGET_SECONDS = 10.0
+"""Below this budget a second candidate is tried on few rows, and starting child processes costs
+more than it protects ..."""
+
+LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
+"""... unless the table has so many rows, or rows times columns, that a single fold may overrun the
+budget, or there are several workers."""
+
+LONG_TABLE_COLUMNS, SHORTEST_ISOLATED_SECONDS_LONG = 40, 5.0
+"""With so many columns at the most, one worker, and many rows, of which a trial takes fewer where
+its folds are too slow."""
+
+RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 100_000
+"""Kept for what follows the search (ensemble, margin, leaderboard): least and largest share of a
+time budget, and between them so many seconds and one more for so many rows."""
+
+CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
+"""Kept besides for the certificate, if there may be one: its models predict the rows set aside.
+Least and largest share, and between them so many seconds and one more for so many rows."""
+
+MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
+"""So much time is kept at the most, and one second more for so many rows."""
+
+LEAST_SECONDS, LEAST_ROWS_PER_SECOND = 0.8, 400_000
+"""A large table may have eaten up a short budget before the search begins; it then gets so many
+seconds all the same, and one more for so many rows, for a model that is better than none."""
+
+
+def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
+    """Start what trials in child processes wait for, if it is clear that there will be any.
+
+    Parameters
+    ----------
+    wishes : Wishes
+        What is asked for.
+    n_rows, n_columns : int
+        Of the table, as far as they are known.
+    """
+    isolated = wishes.executor == "auto" and _isolated(wishes, n_rows, n_columns)
+    if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
+        warm_up()
+
+
+def make_space(
+    dataset: Dataset, wishes: Wishes, goal: Goal, setting: Setting, allocator: str
+) -> SearchSpace:
+    """Return the space: learners that can read the rows, encodings, training-time mitigations.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Search rows.
+    wishes : Wishes
+        Learners and mitigators by name.
+    goal : Goal
+        Constraints.
+    setting : Setting
+        What is allowed.
+    allocator : str
+        Registered name; one that mitigates keeps costly mitigations to itself.
+
+    Raises
+    ------
+    InputError
+        No learner can be used, or a named one cannot.
+    """
+    return SearchSpace(
+        learners=_learner_spaces(dataset, wishes.learners),
+        encodings=("codes", "target") if has_high_cardinality(dataset.layout) else ("codes",),
+        mitigations=_mitigation_spaces(
+            wishes.mitigators,
+            goal,
+            setting,
+            costly=wishes.mitigators is not None and not ALLOCATORS.get(allocator).mitigates,
+        ),
+    )
+
+
+def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
+    weighted = bool((dataset.weight != dataset.weight[0]).any())
+    found: dict[str, ParamSpace] = {}
+    for name in LEARNERS.names() if names is None else names:
+        learner = LEARNERS.get(name)
+        reason = ""
+        if dataset.task not in learner.tasks:
+            reason = f"cannot learn a {dataset.task} target"
+        elif dataset.layout.sparse and not learner.handles_sparse:
+            reason = "cannot read a sparse X"
+        elif weighted and not learner.handles_weights:
+            reason = "cannot use sample_weight"
+        if reason and names is not None:
+            raise InputError(f"learners: {name!r} {reason}; leave it out of the list")
+        # Unasked, only what is installed anyway and learns something is searched.
+        aside = learner.extra or learner.opt_in or name == BASELINE.learner
+        if not reason and (names is not None or not aside):
+            found[name] = load_space("learners", name, learner.space)
+    if not found:
+        raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
+    return found
+
+
+def _mitigation_spaces(
+    names: Sequence[str] | None, goal: Goal, setting: Setting, *, costly: bool
+) -> dict[str, ParamSpace]:
+    """Return the spaces of the training-time mitigations that the strategy chooses from."""
+    spaces = {"none": ParamSpace(name="none")}
+    for mitigator in _trained(names, goal, setting):
+        if mitigator.cost != "costly" or costly:
+            spaces[mitigator.name] = load_space("mitigators", mitigator.name, mitigator.space)
+    return spaces
+
+
+def _trained(names: Sequence[str] | None, goal: Goal, setting: Setting) -> list[Mitigator]:
+    """Return the training-time mitigators that serve the goal."""
+    if not goal.targets:
+        return []
+    found = [MITIGATORS.get(name) for name in (MITIGATORS.names() if names is None else names)]
+    return [
+        mitigator
+        for mitigator in found
+        if mitigator.stage != "post"
+        and not unfit(mitigator, goal, setting)
+        and (names is not None or not (mitigator.extra or mitigator.opt_in))
+    ]
+
+
+def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
+    """Return what an allocator may spend on, each with the defaults of its space."""
+    return tuple(
+        Costly(
+            name=mitigator.name,
+            params=load_space("mitigators", mitigator.name, mitigator.space).defaults(),
+            ratio=mitigator.ratio,
+        )
+        for mitigator in mitigators
+        if mitigator.cost == "costly"
+    )
+
+
+def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
+    """Return the portfolio members that lie in the space, then the other learners' defaults.
+
+    A cheap training-time mitigation of the space is tried early, on the first of them that is not
+    the small one: somebody asked for it by name.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What may be searched.
+    """
+    found: Any = find_portfolio(PORTFOLIO)
+    text, origin = found
+    members = [
+        Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
+        for m in read_portfolio(text, origin, space)
+    ]
+    listed = {candidate.learner for candidate in members}
+    for name, part in space.learners.items():
+        if name not in listed:
+            members.append(Candidate(learner=name, params=part.defaults()))
+    usual = 1 if len(members) > 1 and _small_of(members) is not None else 0
+    mitigated = [
+        replace(members[usual], mitigation=name, mitigation_params=part.defaults())
+        for name, part in space.mitigations.items()
+        if name != "none" and MITIGATORS.get(name).cost != "costly"
+    ]
+    return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
+
+
+def make_plan(
+    problem: Problem,
+    wishes: Wishes,
+    setting: Setting,
+    start: float,
+    *,
+    again: bool = False,
+    certifies: bool = False,
+) -> RunPlan:
+    """Return the plan of the search, ``"auto"`` resolved.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to solve.
+    wishes : Wishes
+        Budget, names, seed.
+    setting : Setting
+        What is allowed.
+    start : float
+        ``time.monotonic()`` at which ``fit`` began; the budget counts from there.
+    again : bool
+        Whether an earlier run goes on, which has its model.
+    certifies : bool
+        Whether rows are set aside for a certificate, which takes time at the end.
+    """
+    deadline = None
+    if wishes.time_budget is not None:
+        most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
+        reserve = min(most, _reserve(wishes.time_budget, problem))
+        if setting.refit:
+            reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * wishes.time_budget
+        if certifies:
+            reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
+        deadline = start + wishes.time_budget - reserve
+    allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
+    space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
+    mitigations: tuple[Costly, ...] = ()
+    if ALLOCATORS.get(allocator).mitigates:
+        mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
+    executor, first = _executor(wishes, *problem.dataset.X.shape), first_candidates(space)
+    plan = RunPlan(
+        problem=problem,
+        space=space,
+        baseline=BASELINE,
+        first=first,
+        small=_small_of(first),
+        light=None,
+        mitigations=mitigations,
+        strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
+        allocator=allocator,
+        executor=executor,
+        limits=Limits(
+            n_workers=1 if executor == "serial" else wishes.n_workers,
+            deadline=deadline,
+            memory_mb=wishes.memory_mb,
+            scheduler=wishes.scheduler,
+        ),
+        n_trials=wishes.n_trials,
+        start=start,
+        seed=wishes.seed,
+    )
+    return plan if wishes.time_budget is None else _in_time(plan, wishes.time_budget, again=again)
+
+
+def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
+    """Return the plan with what its table needs to have a first model soon."""
+    n_rows, limits = plan.problem.dataset.n_rows, plan.limits
+    if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
+        least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
+        limits = replace(limits, deadline=max(limits.deadline, least))
+    return _begun_lightly(replace(plan, limits=limits), time_budget)
+
+
+def _begun_lightly(plan: RunPlan, time_budget: float) -> RunPlan:
+    """Return the plan with what it tries first, on few rows where all would take their time."""
+    terms, small = terms_of(plan), plan.small
+    fraction = None
+    if plan.n_trials is None:
+        fraction = light_fraction(terms, time_budget, quick=small is not None)
+    if fraction is None:
+        return replace(plan, here=small is not None and _soon_here(plan, terms.budget))
+    few, candidates = terms.budget.on(fraction), plan.first[:1]
+    if small is not None and time_budget < SHORT_BUDGET_SECONDS:
+        candidates = plan.first[:2]
+    light = Light(candidates=candidates, budget=few)
+    return replace(plan, light=light, here=small is not None and _soon_here(plan, few))
+
+
+def _soon_here(plan: RunPlan, budget: Budget) -> bool:
+    """Return whether a small candidate is trained soon in this process, instead of in a worker."""
+    # Other executors have clocks or memories of their own, and a memory limit needs a child.
+    if plan.executor != "local" or plan.limits.memory_mb is not None:
+        return False
+    terms = terms_of(plan)
+    trained = budget.folds * budget.sample_fraction * terms.n_train_rows * terms.row_cost
+    asked = budget.folds * plan.problem.dataset.n_rows * terms.row_cost
+    return trained <= MOST_TRAINED_HERE and asked <= MOST_ASKED_HERE
+
+
+def _small_of(first: Sequence[Candidate]) -> Candidate | None:
+    """Return the first of the portfolio where it is the small one."""
+    small = first[0]
+    fits = small.learner == SMALL.learner and SMALL.params.items() <= small.params.items()
+    return small if fits else None
+
+
+def _reserve(time_budget: float, problem: Problem) -> float:
+    low, high = (share * time_budget for share in RESERVE_SHARES)
+    groups, rows = problem.dataset.groups, problem.dataset.n_rows
+    if groups is not None and any(m.needs_membership for m in problem.mitigators):
+        # Rules that weigh how likely each group is.
+        rows *= groups.n_cells
+    return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
+
+
+def _certify_reserve(time_budget: float, n_rows: int) -> float:
+    low, high = (share * time_budget for share in CERTIFY_RESERVE_SHARES)
+    return min(high, max(low, CERTIFY_SECONDS + n_rows / CERTIFIED_ROWS_PER_SECOND))
+
+
+def _check_heeded(wishes: Wishes) -> None:
+    """Refuse what the executor would pass over in silence."""
+    if wishes.scheduler is not None and wishes.executor != "dask":
+        msg = (
+            f"scheduler={wishes.scheduler!r} is for executor='dask', not for "
+            f"executor={wishes.executor!r}; give both, or no scheduler"
+        )
+        raise ParameterError(msg)
+    if wishes.memory_mb is not None and wishes.executor == "serial":
+        msg = (
+            f"memory_limit={wishes.memory_mb:g} needs trials in child processes, and "
+            "executor='serial' has none; give executor='local', or no memory_limit"
+        )
+        raise ParameterError(msg)
+    if wishes.n_workers not in (None, 1) and wishes.executor == "serial":
+        msg = (
+            f"n_jobs={wishes.n_workers} needs trials in child processes, and executor='serial' "
+            "has none; give executor='local', or n_jobs=1"
+        )
+        raise ParameterError(msg)
+
+
+def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
+    """Return where trials run: in child processes if a limit or more workers ask for them."""
+    _check_heeded(wishes)
+    if wishes.executor != "auto":
+        return wishes.executor
+    if not _isolated(wishes, n_rows, n_columns):
+        return "serial"
+    if multiprocessing.current_process().daemon:
+        msg = (
+            "this process is a daemon (a worker of a pool) and may not start processes: trials "
+            "run one after the other, and a trial is stopped between folds only"
+        )
+        warnings.warn(msg, DegradedWarning, stacklevel=4)
+        return "serial"
+    return "local"
+
+
+def _large(n_rows: int, n_columns: int) -> bool:
+    """Whether a single fold may take seconds."""
+    return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
+
+
+def _isolated(wishes: Wishes, n_rows: int, n_columns: int) -> bool:
+    """Whether trials run in child processes where nothing is said about it."""
+    seconds, alone = wishes.time_budget, wishes.n_workers in (None, 1)
+    least = SHORTEST_ISOLATED_SECONDS
+    if alone and not _large(n_rows, n_columns):
+        least = SHORT_BUDGET_SECONDS
+    elif alone and n_columns <= LONG_TABLE_COLUMNS:
+        least = SHORTEST_ISOLATED_SECONDS_LONG
+    short = alone if seconds is None else seconds < least
+    return wishes.memory_mb is not None or not short

@@ -1,0 +1,89 @@
+"""Rows of a table that are set aside before the search, to judge its result on."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.console.sources import Source, check_columns
+from fairautoml.data.parts import read_extra
+from fairautoml.data.splits import first_rows, holdout_split, latest_rows
+from fairautoml.data.strata import strata_of_column
+from fairautoml.data.target import MOST_CLASSES
+from fairautoml.data.times import ranks_of_times
+from fairautoml.exceptions import InputError
+
+
+def hold_out(
+    source: Source,
+    fraction: float,
+    seed: int,
+    *,
+    whose: str | None = None,
+    when: str | None = None,
+) -> tuple[Source, Source]:
+    """Set rows aside: the same share of every label and group, or the last ones.
+
+    Parameters
+    ----------
+    source : Source
+        The table.
+    fraction : float
+        Share of the second part, in (0, 1); of the last rows at most that share.
+    seed : int
+        Seed of the draw; the last rows are not drawn.
+    whose : str or None
+        Column that says whose row it is: nobody has rows in both parts, and the shares are
+        those of people.
+    when : str or None
+        Column that says when a row was: the second part is later than the first, but for the
+        first people of a group that only late rows have.
+
+    Returns
+    -------
+    tuple of Source
+        The rows to search, and those held out.
+
+    Raises
+    ------
+    ParameterError
+        There is no such column.
+    InputError
+        There are too few people, or different times, for two parts; or a time has no order.
+    """
+    cells = np.zeros(len(source.y), dtype=np.int64)
+    for name in source.groups:
+        codes, levels = pd.factorize(source.groups[name], use_na_sentinel=False)
+        cells = cells * len(levels) + codes
+    people = None
+    if whose is not None:
+        check_columns(source.X, "--groups", (whose,))
+        people = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
+    if when is None:
+        held = _drawn(source, cells, people, fraction, seed)
+    else:
+        check_columns(source.X, "--time-column", (when,))
+        times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
+        held = latest_rows(times, cells, fraction, entities=people)
+    if held.all() or not held.any():
+        by = {"--groups": whose, "--time-column": when}
+        named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
+        raise InputError(
+            f"--holdout {fraction}{named}: too few people, or too few different times, for two "
+            "parts; leave one of these options out, or give more rows"
+        )
+    return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
+
+
+def _drawn(
+    source: Source,
+    cells: NDArray[np.int64],
+    people: NDArray[np.int64] | None,
+    fraction: float,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Return which rows are drawn, by label and group of a person's first row."""
+    labels = strata_of_column(source.y, MOST_CLASSES)
+    whose = np.arange(len(labels)) if people is None else people
+    first = first_rows(whose)
+    drawn = holdout_split(labels[first], cells[first], fraction, seed)[1]
+    return np.isin(whose, drawn)

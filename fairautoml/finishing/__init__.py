@@ -1,0 +1,1 @@
+"""From the pool of a search to what is served and kept: assembly, files, what must be said."""

@@ -1,0 +1,384 @@
+"""From the pool of a search to what is served: ensemble, mixture, finer tolerances, the margin.
+
+Nothing is trained: everything is computed from the out-of-fold scores of the trials. Single
+trials, ensemble and mixture compete by what they are worth cross-fitted on the search rows.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.assembly import (
+    QUIETED,
+    Assembled,
+    Finish,
+    Margin,
+    Offers,
+    PoolRule,
+    chances_on,
+    choose,
+    clear_lead,
+    lacks_evidence,
+    low_variance_thresholds,
+    mean_shares,
+    pool_mixture,
+    shared_limits,
+    shares_by_fold,
+    weighted_sums,
+)
+from fairautoml.evaluation.expansion import Column, column_of, expand_column
+from fairautoml.evaluation.membership import learned_membership
+from fairautoml.evaluation.problem import Problem
+from fairautoml.leaderboard import best_of, order, pareto_front
+from fairautoml.metrics import METRICS, Undefined
+from fairautoml.mitigators import Mitigator
+from fairautoml.running.history import History
+from fairautoml.running.prospects import Prospects
+from fairautoml.running.run import RunPlan
+from fairautoml.tasks import TASKS
+from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
+
+ENSEMBLE = "ensemble"
+"""Key of the entries of the ensemble, and their learner."""
+
+MIXTURE = "mixture"
+"""The same of the mixture of columns, which decides at random."""
+
+MIXES = "randomized_thresholds"
+"""Post-processor whose presence says that thresholds may be mixed; a mixture goes on from it."""
+
+MOST_ROWS = 50_000
+"""Rows that shares are selected on."""
+
+FINE, FINE_MANY = 25, 13
+"""Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
+
+FINE_COST = 4.0
+"""Time that finer tolerances of a column may take, in times of one result of the search, ..."""
+ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
+"""... and an ensemble: its rules by the same measure, and its shares."""
+
+
+def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
+    """Return what is served, and everything it was chosen from.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The search.
+    history : History
+        What it saw; at least one entry.
+    artifacts : Artifacts
+        The scores of the trials.
+    finish : Finish
+        What is wanted.
+    """
+    start = time.monotonic()
+    offers = gather(plan, history, artifacts, finish)
+    best, margin = serve_best(offers, plan, finish)
+    front = {id(entry) for entry in pareto_front((*offers.usual, *offers.fine))}
+    return Assembled(
+        entries=(*offers.usual, *(e for e in offers.fine if e is best or id(e) in front)),
+        best=best,
+        margin=margin,
+        seconds=time.monotonic() - start,
+    )
+
+
+def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Offers:
+    """Return everything that can be served.
+
+    Parameters
+    ----------
+    plan, history, artifacts, finish
+        As in ``assemble``.
+    """
+    work = _Work(plan, history, artifacts, finish)
+    singles = [work.column(result) for result in work.prospects.singles()]
+    mixed = work.ensemble(work.prospects.library()) if finish.assemble else None
+    columns = singles if mixed is None else [mixed, *singles]
+    mixture = work.mixture(columns) if finish.assemble else None
+    columns = columns if mixture is None else [*columns, mixture]
+    made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
+    return Offers(
+        usual=(*history.entries, *(entry for entries in made for entry in entries)),
+        fine=tuple(work.finer(columns)),
+        columns=frozenset(column.trial_key for column in columns),
+    )
+
+
+def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Margin | None]:
+    """Return what is served, and the margin that it keeps, None when nothing is constrained.
+
+    Parameters
+    ----------
+    offers : Offers
+        At least one entry.
+    plan : RunPlan
+        The search.
+    finish : Finish
+        What is wanted.
+    """
+    every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
+    plain = best_of(every)
+    if plain is None:
+        raise ValueError("a search without entries leaves nothing to assemble")
+    return _with_margin(
+        plan, finish, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
+    )
+
+
+class _Work:
+    """The steps of one assembly, over what they share."""
+
+    def __init__(
+        self, plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish
+    ) -> None:
+        self.seed = plan.seed
+        self.problem = learned_membership(plan.problem, artifacts)
+        self.finish = finish
+        self._artifacts = artifacts
+        self._number = 1 + max((r.trial.number for r in history.results), default=-1)
+        self._settles = list(history.settle_seconds)
+        self._mixes: tuple[Mitigator, ...] = ()
+        self.prospects = Prospects.of(history.results, history.entries)
+
+    def column(self, result: TrialResult) -> Column:
+        """Return the scores of a trial."""
+        return column_of(result, self._artifacts.scores(result.trial.key))
+
+    def ensemble(self, library: Sequence[TrialResult]) -> Column | None:
+        """Return the mean of trials, None when no two of them are better than one."""
+        if len(library) < 2 or not self._in_time(ENSEMBLE_COST, ENSEMBLE_SECONDS):
+            return None
+        columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
+        by_fold = self._shares(columns)
+        shares = mean_shares(by_fold, most=self.finish.max_models)
+        at = np.flatnonzero(shares).tolist()
+        if len(at) < 2:
+            return None
+        members = [library[i] for i in at]
+        return Column(
+            trial_key=ENSEMBLE,
+            trial_number=self._number,
+            candidate=_candidate_of(ENSEMBLE, members),
+            seconds=sum(r.seconds for r in members),
+            deployed=weighted_sums(shares.astype(np.float32), columns),
+            by_fold=weighted_sums(by_fold.astype(np.float32), columns),
+            members=tuple((library[i].trial.key, float(shares[i])) for i in at),
+        )
+
+    def mixture(self, columns: Sequence[Column]) -> Column | None:
+        """Return several columns side by side, None when they may not be mixed at random."""
+        problem = self.problem
+        allowed = any(mitigator.name == MIXES for mitigator in problem.mitigators)
+        chosen = self._affordable(columns)
+        if (
+            not (allowed and problem.goal.targets and problem.objective.on == "decisions")
+            or len(chosen) < 2
+            or not self._in_time(FINE_COST)
+        ):
+            return None
+        parts = [column.members or ((column.trial_key, 1.0),) for column in chosen]
+        self._mixes = (pool_mixture(parts),)
+        folds = range(problem.n_folds)
+        return Column(
+            trial_key=MIXTURE,
+            trial_number=self._number + 1,
+            candidate=Candidate(learner=MIXTURE),
+            seconds=0.0,
+            deployed=np.stack([column.deployed for column in chosen], axis=1),
+            by_fold=np.stack(
+                [np.stack([c.of_fold(fold) for c in chosen], axis=1) for fold in folds]
+            ),
+        )
+
+    def _affordable(self, columns: Sequence[Column]) -> list[Column]:
+        """Return the first columns that no more trials than allowed stand behind."""
+        chosen: list[Column] = []
+        behind: set[str] = set()
+        most = self.finish.max_models
+        for column in columns:
+            keys = behind | {key for key, _ in column.members or ((column.trial_key, 1.0),)}
+            if most is None or len(keys) <= most:
+                chosen.append(column)
+                behind = keys
+        return chosen
+
+    def expanded(self, column: Column, tolerances: tuple[float, ...] | None = None) -> list[Entry]:
+        """Return the entries of a column, at the usual tolerances or the given ones."""
+        problem = self.problem
+        if tolerances is not None:
+            problem = replace(problem, tolerances=tolerances)
+        if column.trial_key != MIXTURE:
+            return list(expand_column(column, problem, self.finish.end))
+        mixed = replace(problem, mitigators=self._mixes)
+        found = expand_column(column, mixed, self.finish.end)
+        return [self._of_mixture(entry) for entry in found]
+
+    def _of_mixture(self, entry: Entry) -> Entry:
+        """Return an entry of the mixture that names what its rule reads, and no more."""
+        if not isinstance(entry.rule, PoolRule):
+            raise TypeError(f"a mixture is decided by a PoolRule, not by {entry.rule!r}")
+        rule = entry.rule.compact()
+        members = [r for r in self.prospects.results if r.trial.key in dict(rule.trials())]
+        return replace(
+            entry,
+            rule=rule,
+            members=rule.trials(),
+            candidate=_candidate_of(MIXTURE, members),
+            seconds=sum(result.seconds for result in members),
+        )
+
+    def _shares(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the shares of the columns by fold, selected on some of the rows."""
+        data = self.problem.dataset
+        rows = np.arange(data.n_rows)
+        if data.n_rows > MOST_ROWS:
+            rng = np.random.default_rng([self.seed, data.n_rows])
+            rows = np.sort(rng.choice(data.n_rows, MOST_ROWS, replace=False))
+        return shares_by_fold(
+            columns[:, rows],
+            data.y[rows],
+            data.weight[rows],
+            self.problem.folds[rows],
+            most=self.finish.max_models,
+            task=data.task,
+        )
+
+    def finer(self, columns: Sequence[Column]) -> list[Entry]:
+        """Return entries of the columns between those of the usual tolerances."""
+        targets, groups = self.problem.goal.targets, self.problem.dataset.groups
+        if not targets or self.finish.confidence is None:
+            return []
+        many = groups is not None and groups.n_cells > 2
+        grid = np.linspace(0.0, targets[0].limit, FINE_MANY if many else FINE).tolist()
+        between = tuple(t for t in grid if t not in self.problem.tolerances)
+        found = [
+            entry
+            for column in columns
+            if between and self._in_time(FINE_COST)
+            for entry in self.expanded(column, between)
+            if entry.tolerance is not None
+        ]
+        return [*found, *self._quiet(columns)]
+
+    def _quiet(self, columns: Sequence[Column]) -> list[Entry]:
+        """Return entries that leave a part of the limit to noise, where a confidence is asked."""
+        problem, confidence = self.problem, self.finish.confidence
+        limit = problem.goal.targets[0].limit
+        allowed = any(m.name == QUIETED for m in problem.mitigators)
+        if not isinstance(confidence, float) or limit == 0 or not allowed:
+            return []
+        quiet = low_variance_thresholds(confidence, self.finish.audit)
+        if not quiet.can_serve(problem.goal):
+            return []
+        problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
+        return [
+            entry
+            for column in columns
+            if column.trial_key != MIXTURE and self._in_time(FINE_COST)
+            for entry in expand_column(column, problem, self.finish.end)
+        ]
+
+    def _in_time(self, results: float, seconds: float = 0.0) -> bool:
+        """Whether there is time for as much as so many results of the search took, and more."""
+        end = self.finish.end
+        if end is None:
+            return True
+        if not self._settles:
+            self._settles = [self._measured()]
+        usual = sum(self._settles) / len(self._settles)
+        return time.monotonic() + results * usual + seconds < end
+
+    def _measured(self) -> float:
+        """Return how long a result takes where all of them are of an earlier part of the run."""
+        start = time.monotonic()
+        self.expanded(self.column(self.prospects.results[0]))
+        return time.monotonic() - start
+
+
+def _candidate_of(name: str, members: Sequence[TrialResult]) -> Candidate:
+    """Return what several trials are called: all their encodings and mitigations."""
+    candidates = [result.trial.candidate for result in members]
+    return Candidate(
+        learner=name,
+        encoding="+".join(sorted({c.encoding for c in candidates})),
+        mitigation="+".join(sorted({c.mitigation for c in candidates})),
+    )
+
+
+def _with_margin(
+    plan: RunPlan, finish: Finish, plain: Entry, offered: Sequence[Entry]
+) -> tuple[Entry, Margin | None]:
+    """Return what is served in place of the entry that is best on the search rows."""
+    problem, confidence = plan.problem, finish.confidence
+    if not plain.measures or plain.constant:
+        # One decision for everybody is sure to have no gap, which says nothing.
+        return plain, None
+    chances = chances_on(
+        problem.dataset,
+        problem.goal.targets,
+        plan.seed,
+        audit_ratio=finish.audit,
+        entities=problem.entities,
+    )
+    widest = None
+    entry = plain
+    if confidence is not None and plain.feasible:
+        # All rules of a column are worth the same on scores: the choice is within the best.
+        on_scores = problem.objective.on == "scores"
+        among = [e for e in order(offered) if not on_scores or e.value == plain.value]
+        error = None if on_scores or problem.objective.greater_is_better else plain.value
+        pick = partial(
+            choose,
+            among,
+            confidence,
+            worth=lambda entry: entry.accuracy if on_scores else entry.value,
+            fallback=_worth_of_alike(problem),
+            steady=lambda entry: entry.trial_key in (ENSEMBLE, MIXTURE),
+            ahead=clear_lead(error, problem.dataset.n_rows),
+        )
+        entry = pick(chance=lambda entry: chances.met(entry.counts))
+        certain = finish.certifiable if confidence == "auto" else None
+        if certain is not None:
+            widest = entry.excess
+            entry = pick(chance=lambda e: chances.met(e.counts) * certain(e))
+    probability = chances.met(entry.counts)
+    return entry, Margin(
+        confidence=confidence,
+        probability=probability,
+        margin=-entry.excess,
+        price=plain.value - entry.value,
+        insufficient_evidence=lacks_evidence(probability, confidence),
+        audit_ratio=finish.audit,
+        kept=_kept(entry, plain, problem),
+        widest=widest,
+    )
+
+
+def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
+    """Return what the served entry keeps of what the best one is worth beyond the same for all."""
+    if problem.objective.on == "scores":
+        return None
+    alike = _worth_of_alike(problem)
+    worth = plain.value - alike
+    return (entry.value - alike) / worth if worth > 0 else None
+
+
+def _worth_of_alike(problem: Problem) -> float:
+    """Return what the best of the answers that are the same for everybody is worth."""
+    data, metric = problem.dataset, problem.objective
+    metric = METRICS.get("accuracy") if metric.on == "scores" else metric
+    task, found = TASKS.get(data.task), []
+    for everybody in task.alike(data.y, data.weight, len(data.classes)):
+        value = metric.value(
+            task.tally(np.zeros_like(data.cells), data.y, everybody, data.weight, n_groups=1)
+        )
+        if not isinstance(value, Undefined):
+            found.append(value if metric.greater_is_better else -value)
+    return max(found, default=0.0)

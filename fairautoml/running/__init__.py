@@ -1,0 +1,1 @@
+"""One search, from a plan to the pool of entries that it leaves."""

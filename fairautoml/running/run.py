@@ -1,0 +1,392 @@
+"""One search, from checked rows to a pool of entries: puts the parts together and runs them."""
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from fairautoml.allocation import ALLOCATORS
+from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.contained import contained, told
+from fairautoml.evaluation.membership import with_membership, without_membership
+from fairautoml.evaluation.objective import Objective
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning
+from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.execution._first_here import FirstHere
+from fairautoml.execution._replay import Known, Replay
+from fairautoml.execution.serial import SerialExecutor
+from fairautoml.running.history import History
+from fairautoml.running.prospects import Tidier
+from fairautoml.running.resuming import judged_again, still_valid
+from fairautoml.running.settling import judged
+from fairautoml.search.baseline import BaselineFirst
+from fairautoml.search.controller import POLL_SECONDS, Search, Stop
+from fairautoml.search.fewer_rows import FewerRows
+from fairautoml.search.light_start import Light, LightStart, begun_with, on_all_rows
+from fairautoml.search.recalling import Recalling, as_proposed
+from fairautoml.search.repeats import WithoutRepeats
+from fairautoml.search.strategies import STRATEGIES
+from fairautoml.spaces import SearchSpace
+from fairautoml.store.record import Record
+from fairautoml.store.scratch import scratch
+from fairautoml.store.study import Study
+from fairautoml.trials import (
+    Allocator,
+    Artifacts,
+    Budget,
+    Candidate,
+    Costly,
+    Entry,
+    Executor,
+    Terms,
+    Told,
+    Trial,
+    TrialResult,
+)
+
+logger = logging.getLogger(__name__)
+
+MOST_TRAIN_ROWS = 100_000
+"""Rows that a fold trains on at the most; all rows are scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Everything a search needs to know.
+
+    Parameters
+    ----------
+    problem : Problem
+        Rows, constraints, objective, post-processors.
+    space : SearchSpace
+        What may be chosen.
+    baseline : Candidate
+        Runs before everything else and needs no training, so that there is always a model.
+    first : tuple of Candidate
+        The portfolio: proposed before the strategy's own ideas.
+    light : Light or None
+        What is tried on few rows first, where a full trial takes its time.
+    mitigations : tuple of Costly
+        Costly training-time mitigations that the allocator may spend on.
+    strategy, allocator, executor : str
+        Registered names.
+    limits : Limits
+        Of the executor: workers, memory, deadline.
+    n_trials : int or None
+        Trials to run at the most.
+    start : float
+        ``time.monotonic()`` at which the budget began.
+    seed : int
+        Root seed.
+    small : Candidate or None
+        The first of ``first``, if it is not tried on all rows once it was tried on few.
+    here : bool
+        Whether what is tried on few rows, else the small candidate, is trained in this process,
+        while the first worker starts.
+    """
+
+    problem: Problem
+    space: SearchSpace
+    baseline: Candidate
+    first: tuple[Candidate, ...]
+    light: Light | None
+    mitigations: tuple[Costly, ...]
+    strategy: str
+    allocator: str
+    executor: str
+    limits: Limits
+    n_trials: int | None
+    start: float
+    seed: int
+    small: Candidate | None = None
+    here: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a progress callback is told after each result.
+
+    Parameters
+    ----------
+    result : TrialResult
+        The newest result.
+    best : Entry or None
+        Best entry so far.
+    n_trials : int
+        Results so far.
+    seconds_left : float or None
+        Until the deadline.
+    """
+
+    result: TrialResult
+    best: Entry | None
+    n_trials: int
+    seconds_left: float | None
+
+
+OnProgress = Callable[[Progress], None]
+Keep = Callable[[Record], None]
+
+
+def run_search(
+    plan: RunPlan,
+    artifacts: Artifacts,
+    *,
+    study: Study | None = None,
+    keep: Keep | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[History, bool]:
+    """Search and return what was found, and False when the user interrupted it.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to search.
+    artifacts : Artifacts
+        Where scores and fold models go.
+    study : Study, optional
+        Makes a result durable before anybody hears of it. What it holds already is not run again:
+        strategy and allocator hear it as they did then.
+    keep : callable, optional
+        Called with the ``Record`` of each new result after that, before it is told.
+    on_progress : callable, optional
+        Called with a ``Progress`` after each new result.
+    """
+    plan = _as_begun(plan, () if study is None else study.past)
+    stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
+    past = still_valid(
+        () if study is None else study.past,
+        artifacts,
+        plan.problem.dataset.score_shape,
+        stop.seconds_left(plan.start),
+        over=(over := is_over(plan, study)),
+    )
+    real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
+    executor = _replaying(real, past.values(), plan.start, study)
+    history = History(n_workers=real.n_workers)
+    listeners = _listeners(history, artifacts, study, keep)
+
+    def settle(result: TrialResult) -> Told:
+        recorded = past.get(result.trial.number)
+        if recorded is not None and recorded.result is result:
+            return replace(recorded.told, trial=executor.as_asked(result.trial))
+        start = time.perf_counter()
+        record = replace(
+            judged(result, artifacts, problem, executor.now() - plan.start, plan.limits.deadline),
+            proposed=strategy.take(),
+            window=search.window,
+        )
+        for hear in listeners:
+            hear(record)
+        history.add(result, record.entries, record.seconds)
+        history.settled(record.entries, time.perf_counter() - start)
+        if on_progress is not None:
+            on_progress(_progress(history, stop.seconds_left(executor.now())))
+        return replace(record.told, trial=executor.as_asked(result.trial))
+
+    strategy = Recalling(
+        STRATEGIES.get(plan.strategy)(
+            plan.space, plan.seed, on_all_rows(plan.first, plan.small, plan.light)
+        ),
+        {} if study is None else study.proposed,
+        lambda: as_proposed((past[r.trial.number].told for r in executor.unasked()), plan.space),
+    )
+    with ExitStack() as stack:
+        stack.callback(executor.shutdown)
+        objective = _objective(plan, artifacts, stack)
+        problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past, over)
+        if interrupted:
+            stop, listeners = Stop(n_trials=1), ()
+        history.go_on(past.values())
+        search = Search(
+            objective=objective,
+            settle=settle,
+            strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
+            allocator=_allocator(plan, executor.n_workers),
+            executor=executor,
+            stop=stop,
+            overhead=history.overhead,
+        )
+        finished = (over or search.run()) and not interrupted
+        artifacts.drop_partials()
+    return history, finished
+
+
+def is_over(plan: RunPlan, study: Study | None) -> bool:
+    """Return whether an earlier part of the run has left no time to search.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to search.
+    study : Study or None
+        With what is recorded.
+    """
+    left = Stop(deadline=plan.limits.deadline).seconds_left(time.monotonic())
+    return study is not None and bool(study.past) and left is not None and left <= 0
+
+
+def _listeners(
+    history: History, artifacts: Artifacts, study: Study | None, keep: Keep | None
+) -> tuple[Keep, ...]:
+    """Return who hears of a new result: where the disk is full, room is made before it is kept."""
+    tidier = Tidier(artifacts, history.results, history.entries)
+    others = (None if study is None else study.keep, keep)
+    return (tidier, *(hear for hear in others if hear is not None))
+
+
+def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
+    """Return who runs a trial in this process; the first, which needs no training, at any time."""
+    first = SerialExecutor(replace(plan.limits, deadline=None))
+    then = SerialExecutor(plan.limits)
+    small = plan.light
+    if small is None:
+        small = Light(candidates=plan.first[:1], budget=terms_of(plan).budget)
+
+    def who(trial: Trial) -> SerialExecutor | None:
+        if trial.number == 0:
+            return first
+        early = plan.here and trial.candidate in small.candidates[trial.number - 1 : trial.number]
+        return then if early and replace(trial.budget, seconds=None) == small.budget else None
+
+    return who
+
+
+def _with_groups(
+    plan: RunPlan,
+    artifacts: Artifacts,
+    executor: Executor,
+    objective: Objective,
+    past: dict[int, Record],
+    over: bool,
+) -> tuple[Problem, dict[int, Record], bool]:
+    """Return problem and past with what must be known of the groups, and whether interrupted.
+
+    Then the baseline alone is to run, without a record: when the run goes on, it is judged anew.
+    A run that is over gives its whole answer again, however little time is left.
+    """
+
+    def seconds_left() -> float | None:
+        return Stop(deadline=plan.limits.deadline).seconds_left(executor.now())
+
+    try:
+        problem = with_membership(
+            plan.problem,
+            artifacts,
+            lambda trial: _alone(executor, objective, trial),
+            seconds_left,
+        )
+        left = (lambda: None) if over else seconds_left
+        return problem, judged_again(past, artifacts, problem, left), False
+    except KeyboardInterrupt:
+        logger.info("interrupted before the groups were learned: the baseline alone runs")
+        return without_membership(plan.problem), past, True
+
+
+def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResult:
+    """Run one trial to its end, with nothing beside it."""
+    future = executor.submit(objective, trial)
+    while not executor.wait({future}, POLL_SECONDS):
+        pass
+    return future.result()
+
+
+def _replaying(
+    executor: Executor, past: Iterable[Record], start: float, study: Study | None
+) -> Replay:
+    """Return the executor, which answers from the record what it holds."""
+    known = [Known(result=r.result, seconds=r.seconds, window=r.window) for r in past]
+    return Replay(executor, known, start=start, on_start=None if study is None else study.asked)
+
+
+def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
+    """Return a callback that is not called again once it has raised, which a warning says.
+
+    An interrupt or an exit goes through.
+
+    Parameters
+    ----------
+    on_progress : callable or None
+        The user's.
+    """
+    if on_progress is None:
+        return None
+    left = [on_progress]
+
+    def tell(progress: Progress) -> None:
+        error = contained(partial(left[0], progress)) if left else None
+        if isinstance(error, SystemExit):
+            raise error
+        if isinstance(error, Exception):
+            left.clear()
+            msg = f"on_progress raised {told(error)} and is not called again; the search goes on"
+            warnings.warn(msg, DegradedWarning, stacklevel=2)
+
+    return tell
+
+
+def _progress(history: History, seconds_left: float | None) -> Progress:
+    return Progress(
+        result=history.results[-1],
+        best=history.best,
+        n_trials=len(history.results),
+        seconds_left=seconds_left,
+    )
+
+
+def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objective:
+    """Give workers the rows as a memory map, the serial executor the rows themselves."""
+    data: Dataset | Path = plan.problem.dataset
+    if plan.executor != "serial":
+        data = stack.enter_context(scratch()) / "data.joblib"
+        joblib.dump(plan.problem.dataset, data)
+    return Objective(
+        data=data,
+        folds=np.asarray(plan.problem.folds),
+        artifacts=artifacts,
+        root_seed=plan.seed,
+        targets=plan.problem.goal.targets,
+    )
+
+
+def _allocator(plan: RunPlan, n_workers: int) -> Allocator:
+    """Return who decides which trial may spend what."""
+    terms = terms_of(plan)
+    chosen = ALLOCATORS.get(plan.allocator)(terms)
+    if plan.light is not None:
+        chosen = LightStart(chosen, plan.light)
+    return FewerRows(chosen, terms, n_workers, stoppable=plan.executor != "serial")
+
+
+def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
+    """Return the plan with what an earlier run began with."""
+    begun = {record.result.trial.number: record.result.trial for record in past}
+    light = begun_with(plan.light, terms_of(plan).budget, begun)
+    # Without the trials on few rows the first candidate is none for this process.
+    return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))
+
+
+def terms_of(plan: RunPlan) -> Terms:
+    """Return what the allocator of a run may spend.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    """
+    data, folds = plan.problem.dataset, plan.problem.n_folds
+    train_rows = data.n_rows * (folds - 1) // folds
+    return Terms(
+        budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
+        n_train_rows=train_rows,
+        mitigations=plan.mitigations,
+        row_cost=data.row_cost,
+    )
