@@ -18,7 +18,7 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.finishing.outcome import constant_classifier
 from fairautoml.posing.options import Wishes, check_wishes
 from fairautoml.posing.setting import border_options
-from fairautoml.running.run import OnProgress
+from fairautoml.running.results import OnProgress
 
 
 class Estimator(Conducted):

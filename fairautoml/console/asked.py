@@ -28,7 +28,7 @@ from fairautoml.posing.setting import border_options
 from fairautoml.store.run_folder import file_hash, lacks, read_json
 
 if TYPE_CHECKING:
-    from fairautoml.running.run import Progress
+    from fairautoml.running.results import Progress
 
 NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
 """What a run folder keeps of a request besides the table and its roles."""

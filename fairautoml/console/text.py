@@ -11,7 +11,7 @@ from fairautoml.metrics import METRICS
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator
-    from fairautoml.running.run import Progress
+    from fairautoml.running.results import Progress
 
 COLUMNS = (
     "rank", "feasible", "verdict", "gap", "gap_low", "gap_high", "learner", "mitigation",

@@ -39,7 +39,8 @@ from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.posing.options import Wishes
 from fairautoml.running.history import History
 from fairautoml.running.prospects import Tidier
-from fairautoml.running.run import OnProgress, RunPlan, is_over, run_search, unbroken
+from fairautoml.running.results import OnProgress, unbroken
+from fairautoml.running.run import RunPlan, is_over, run_search
 from fairautoml.store.scratch import scratch
 from fairautoml.trials import Artifacts, BlindRule, Entry
 

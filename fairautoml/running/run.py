@@ -2,11 +2,9 @@
 
 import logging
 import time
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import joblib
@@ -14,19 +12,17 @@ import numpy as np
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.contained import contained, told
 from fairautoml.evaluation.membership import with_membership, without_membership
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.execution._first_here import FirstHere
 from fairautoml.execution._replay import Known, Replay
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.running.history import History
 from fairautoml.running.prospects import Tidier
+from fairautoml.running.results import Keep, OnProgress, Settler
 from fairautoml.running.resuming import judged_again, still_valid
-from fairautoml.running.settling import judged
 from fairautoml.search.baseline import BaselineFirst
 from fairautoml.search.controller import POLL_SECONDS, Search, Stop
 from fairautoml.search.fewer_rows import FewerRows
@@ -44,10 +40,8 @@ from fairautoml.trials import (
     Budget,
     Candidate,
     Costly,
-    Entry,
     Executor,
     Terms,
-    Told,
     Trial,
     TrialResult,
 )
@@ -110,32 +104,6 @@ class RunPlan:
     here: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What a progress callback is told after each result.
-
-    Parameters
-    ----------
-    result : TrialResult
-        The newest result.
-    best : Entry or None
-        Best entry so far.
-    n_trials : int
-        Results so far.
-    seconds_left : float or None
-        Until the deadline.
-    """
-
-    result: TrialResult
-    best: Entry | None
-    n_trials: int
-    seconds_left: float | None
-
-
-OnProgress = Callable[[Progress], None]
-Keep = Callable[[Record], None]
-
-
 def run_search(
     plan: RunPlan,
     artifacts: Artifacts,
@@ -172,47 +140,30 @@ def run_search(
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     executor = _replaying(real, past.values(), plan.start, study)
     history = History(n_workers=real.n_workers)
-    listeners = _listeners(history, artifacts, study, keep)
-
-    def settle(result: TrialResult) -> Told:
-        recorded = past.get(result.trial.number)
-        if recorded is not None and recorded.result is result:
-            return replace(recorded.told, trial=executor.as_asked(result.trial))
-        start = time.perf_counter()
-        record = replace(
-            judged(result, artifacts, problem, executor.now() - plan.start, plan.limits.deadline),
-            proposed=strategy.take(),
-            window=search.window,
-        )
-        for hear in listeners:
-            hear(record)
-        history.add(result, record.entries, record.seconds)
-        history.settled(record.entries, time.perf_counter() - start)
-        if on_progress is not None:
-            on_progress(_progress(history, stop.seconds_left(executor.now())))
-        return replace(record.told, trial=executor.as_asked(result.trial))
-
-    strategy = Recalling(
-        STRATEGIES.get(plan.strategy)(
-            plan.space, plan.seed, on_all_rows(plan.first, plan.small, plan.light)
-        ),
-        {} if study is None else study.proposed,
-        lambda: as_proposed((past[r.trial.number].told for r in executor.unasked()), plan.space),
-    )
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
         problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past, over)
-        if interrupted:
-            stop, listeners = Stop(n_trials=1), ()
         history.go_on(past.values())
+        settler = Settler(
+            problem=problem,
+            past=past,
+            artifacts=artifacts,
+            executor=executor,
+            strategy=_strategy(plan, executor, past, study),
+            history=history,
+            listeners=() if interrupted else _listeners(history, artifacts, study, keep),
+            on_progress=on_progress,
+            start=plan.start,
+            stop=Stop(n_trials=1) if interrupted else stop,
+        )
         search = Search(
             objective=objective,
-            settle=settle,
-            strategy=WithoutRepeats(BaselineFirst(plan.baseline, strategy)),
+            settle=settler,
+            strategy=WithoutRepeats(BaselineFirst(plan.baseline, settler.strategy)),
             allocator=_allocator(plan, executor.n_workers),
             executor=executor,
-            stop=stop,
+            stop=settler.stop,
             overhead=history.overhead,
         )
         finished = (over or search.run()) and not interrupted
@@ -307,38 +258,17 @@ def _replaying(
     return Replay(executor, known, start=start, on_start=None if study is None else study.asked)
 
 
-def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
-    """Return a callback that is not called again once it has raised, which a warning says.
-
-    An interrupt or an exit goes through.
-
-    Parameters
-    ----------
-    on_progress : callable or None
-        The user's.
-    """
-    if on_progress is None:
-        return None
-    left = [on_progress]
-
-    def tell(progress: Progress) -> None:
-        error = contained(partial(left[0], progress)) if left else None
-        if isinstance(error, SystemExit):
-            raise error
-        if isinstance(error, Exception):
-            left.clear()
-            msg = f"on_progress raised {told(error)} and is not called again; the search goes on"
-            warnings.warn(msg, DegradedWarning, stacklevel=2)
-
-    return tell
-
-
-def _progress(history: History, seconds_left: float | None) -> Progress:
-    return Progress(
-        result=history.results[-1],
-        best=history.best,
-        n_trials=len(history.results),
-        seconds_left=seconds_left,
+def _strategy(
+    plan: RunPlan, executor: Replay, past: Mapping[int, Record], study: Study | None
+) -> Recalling:
+    """Return who proposes, and goes on where an earlier part of the run was cut off."""
+    chosen = STRATEGIES.get(plan.strategy)(
+        plan.space, plan.seed, on_all_rows(plan.first, plan.small, plan.light)
+    )
+    return Recalling(
+        chosen,
+        {} if study is None else study.proposed,
+        lambda: as_proposed((past[r.trial.number].told for r in executor.unasked()), plan.space),
     )
 
 

@@ -132,6 +132,23 @@ class Caps:
         return replace(trial, budget=replace(trial.budget, seconds=most))
 
 
+def window_of(stop: Stop, executor: Executor) -> int:
+    """Return how many trials may be asked for and not yet told.
+
+    Parameters
+    ----------
+    stop : Stop
+        When the search ends.
+    executor : Executor
+        Where trials run.
+    """
+    return LAG if stop.deadline is None else _depth_of(executor)
+
+
+def _depth_of(executor: Executor) -> int:
+    return executor.n_workers + executor.queued
+
+
 def _size(trial: Trial) -> _Size:
     """Return what trials have in common whose losses and seconds can be compared."""
     return trial.budget.sample_fraction, trial.budget.folds
@@ -213,12 +230,12 @@ class Search:
     @property
     def _depth(self) -> int:
         """Trials handed to the executor at once; one waits so that no worker does."""
-        return self.executor.n_workers + self.executor.queued
+        return _depth_of(self.executor)
 
     @property
     def window(self) -> int:
         """Trials asked for and not yet told."""
-        return LAG if self.stop.deadline is None else self._depth
+        return window_of(self.stop, self.executor)
 
     def _refill(self) -> None:
         start = time.perf_counter()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.console.text import progress_line, progress_text, result_text
-from fairautoml.running.run import Progress
+from fairautoml.running.results import Progress
 from fairautoml.trials import Budget, Candidate, Entry, Measure, Status, Trial, TrialResult
 
 METRIC = "equal_opportunity_difference"

@@ -1,0 +1,149 @@
+"""What becomes of a result: its worth, a record that lasts, and who hears of it."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from fairautoml.evaluation.contained import contained, told
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import DegradedWarning
+from fairautoml.execution._replay import Replay
+from fairautoml.running.history import History
+from fairautoml.running.settling import judged
+from fairautoml.search.controller import Stop, window_of
+from fairautoml.search.recalling import Recalling
+from fairautoml.store.record import Record
+from fairautoml.trials import Artifacts, Entry, Told, TrialResult
+
+Keep = Callable[[Record], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a progress callback is told after each result.
+
+    Parameters
+    ----------
+    result : TrialResult
+        The newest result.
+    best : Entry or None
+        Best entry so far.
+    n_trials : int
+        Results so far.
+    seconds_left : float or None
+        Until the deadline.
+    """
+
+    result: TrialResult
+    best: Entry | None
+    n_trials: int
+    seconds_left: float | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Settler:
+    """Judges a result and makes it durable before anybody hears of it.
+
+    Parameters
+    ----------
+    problem : Problem
+        What results are judged by.
+    past : mapping of int to Record
+        What an earlier part of the run left, by number of trial: worth what it was then.
+    artifacts : Artifacts
+        Where scores lie.
+    executor : Replay
+        Where trials run; knows under which number the search asked for one.
+    strategy : Recalling
+        Whose proposals are recorded with the results.
+    history : History
+        Remembers what was found.
+    listeners : tuple of callable
+        Called with the ``Record`` of each new result, in this order.
+    on_progress : callable or None
+        Called with a ``Progress`` after them.
+    start : float
+        Moment on the executor's clock at which the budget began.
+    stop : Stop
+        When the search ends.
+    """
+
+    problem: Problem
+    past: Mapping[int, Record]
+    artifacts: Artifacts
+    executor: Replay
+    strategy: Recalling
+    history: History
+    listeners: tuple[Keep, ...]
+    on_progress: OnProgress | None
+    start: float
+    stop: Stop
+
+    def __call__(self, result: TrialResult) -> Told:
+        """Return what the search is told of a result, once everything worth keeping is kept.
+
+        Parameters
+        ----------
+        result : TrialResult
+            New, or one of the past that is told again.
+        """
+        recorded = self.past.get(result.trial.number)
+        if recorded is None or recorded.result is not result:
+            recorded = self._settled(result)
+        return replace(recorded.told, trial=self.executor.as_asked(result.trial))
+
+    def _settled(self, result: TrialResult) -> Record:
+        """Return the record of a new result, which everybody has heard of."""
+        begun = time.perf_counter()
+        seconds = self.executor.now() - self.start
+        record = replace(
+            judged(result, self.artifacts, self.problem, seconds, self.stop.deadline),
+            proposed=self.strategy.take(),
+            window=window_of(self.stop, self.executor),
+        )
+        for hear in self.listeners:
+            hear(record)
+        self.history.add(result, record.entries, record.seconds)
+        self.history.settled(record.entries, time.perf_counter() - begun)
+        if self.on_progress is not None:
+            self.on_progress(self._progress(result))
+        return record
+
+    def _progress(self, result: TrialResult) -> Progress:
+        return Progress(
+            result=result,
+            best=self.history.best,
+            n_trials=len(self.history.results),
+            seconds_left=self.stop.seconds_left(self.executor.now()),
+        )
+
+
+def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
+    """Return a callback that is not called again once it has raised, which a warning says.
+
+    An interrupt or an exit goes through.
+
+    Parameters
+    ----------
+    on_progress : callable or None
+        The user's.
+    """
+    if on_progress is None:
+        return None
+    left = [on_progress]
+
+    def tell(progress: Progress) -> None:
+        error = contained(partial(left[0], progress)) if left else None
+        if isinstance(error, SystemExit):
+            raise error
+        if isinstance(error, Exception):
+            left.clear()
+            msg = f"on_progress raised {told(error)} and is not called again; the search goes on"
+            warnings.warn(msg, DegradedWarning, stacklevel=2)
+
+    return tell
