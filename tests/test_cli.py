@@ -649,9 +649,9 @@ def test_warnings_and_handlers_are_put_back(kept, capsys):
 
 def test_how_trials_are_run_is_passed_on():
     options = ["--allocator", "flat", "--executor", "dask", "--scheduler", "tcp://host:8786"]
-    limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2"]
+    limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2", "--folds", "3"]
     model = fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options[:2], *limits]))
-    assert model.n_jobs == 2
+    assert (model.n_jobs, model.n_folds) == (2, 3)
     assert fit_estimator_of(_parser().parse_args(["fit", "t.csv"])).n_jobs is None
     assert (model.allocator, model.strategy, model.memory_limit) == ("flat", "random", 1500.0)
     given = _parser().parse_args(["demo", *options, "--storage", "postgresql://host/db"])

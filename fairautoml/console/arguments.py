@@ -134,6 +134,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     where = "address of the cluster's scheduler, for --executor dask"
     add("--scheduler", metavar="ADDRESS", help=where)
     add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
+    add("--folds", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
     add("--no-assemble", dest="assemble", action="store_false", help="one model, no ensemble")
     most = "most models in an ensemble (default: 8); 0 = no limit"
     add("--max-models", type=_models, default=8, metavar="N", help=most)

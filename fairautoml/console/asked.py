@@ -270,6 +270,7 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         scheduler=arguments.scheduler,
         memory_limit=arguments.memory,
         n_jobs=arguments.jobs,
+        n_folds=arguments.folds,
         run_dir=arguments.out,
         overwrite=arguments.overwrite,
         storage=arguments.storage,

@@ -26,6 +26,8 @@ MISSING = (
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_LINES = 50
 """Lines that the delimiter is guessed from."""
+SAID = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""A first line by which spreadsheets are told the delimiter."""
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather")
 FORMULA = re.compile(r"^[=+\-@\t\r\x00]")
 """First characters by which a spreadsheet takes a text for a formula (CWE-1236)."""
@@ -36,8 +38,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a table from a file.
 
-    CSV is read whatever its delimiter (comma, semicolon, tab, bar), line ends, byte order mark
-    and compression; as UTF-8, else as Latin-1. Usual markers of missing values and "?" become
+    CSV is read whatever its delimiter (comma, semicolon, tab, bar, or what a first line such as
+    ``sep=;`` says), line ends, byte order mark and compression; as UTF-8, else as Latin-1. Usual markers of missing values and "?" become
     missing.
 
     Parameters
@@ -198,7 +200,10 @@ def _parse(
 ) -> pd.DataFrame:
     if not text.strip():
         raise InputError(f"{file} is empty; it must have a line of column names and rows")
-    delimiter = _delimiter(text)
+    said = SAID.match(text)
+    if said is not None:
+        text = text[said.end() - 1 :]  # the empty line that is left keeps the numbers of the others
+    delimiter = _delimiter(text) if said is None else said[1]
     header = _checked_header(text, delimiter, file)
     present = [name for name in text_columns if name in header]
     usual = list(MISSING)

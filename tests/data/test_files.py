@@ -28,6 +28,18 @@ def test_every_delimiter_line_end_and_byte_order_mark_is_read(tmp_path, delimite
     pd.testing.assert_frame_equal(found, EXPECTED)
 
 
+@pytest.mark.parametrize(("first", "delimiter"), [("sep=;", ";"), ('"SEP=^"', "^"), ("sep=,", ",")])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_may_say_the_delimiter(tmp_path, first, delimiter, end):
+    text = end.join([first, *TEXT.replace(",", delimiter).splitlines(), ""])
+    pd.testing.assert_frame_equal(read_table(saved(tmp_path, text)), EXPECTED)
+
+
+def test_lines_are_counted_as_in_the_file_when_the_first_says_the_delimiter(tmp_path):
+    with pytest.raises(InputError, match="line 4: 2 cells, not 3"):
+        read_table(saved(tmp_path, "sep=;\nname;age;sex\nana;30;F\nbo;41\n"))
+
+
 @pytest.mark.parametrize("name", ["people.csv.gz", "people.tsv.gz", "PEOPLE.CSV.GZ"])
 def test_a_compressed_file_is_read(tmp_path, name):
     found = read_table(saved(tmp_path, gzip.compress(TEXT.encode()), name))
