@@ -15,7 +15,7 @@ from fairautoml.conducting.fit import Conducted
 from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data.target import AskedTask, check_given
 from fairautoml.exceptions import ParameterError
-from fairautoml.finishing.outcome import constant_classifier
+from fairautoml.finishing.constant import constant_classifier
 from fairautoml.posing.options import Wishes, check_wishes
 from fairautoml.posing.setting import border_options
 from fairautoml.running.results import OnProgress

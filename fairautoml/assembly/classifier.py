@@ -67,7 +67,6 @@ class FairClassifier:
         A randomised rule draws by the content of the row, so a row is never decided twice in
         different ways and nobody can try again.
         """
-        # The rule was fitted on float32 scores.
         accepted = self.acceptance(X, cells, scores)
         if not self.rule.randomized:
             return TASKS.get(self.task).answers(accepted)
@@ -85,4 +84,5 @@ class FairClassifier:
         """
         shares = None if self.membership is None else self.membership.membership(X)
         known = self.models.scores(X, cells) if scores is None else scores
+        # Not of self.scores, which are float64: the rule was fitted on float32.
         return acceptance(self.rule, known, cells, shares)

@@ -140,7 +140,7 @@ def contributions_of(
     Heuillet, Couthouis, Diaz-Rodriguez, "Collective eXplainable AI", 2021 (arXiv 2110.01307).
     """
     codes = rows.codes(question.system)
-    at = _drawn(codes, question, seed)
+    at = _drawn(codes, seed)
     table, names = X.iloc[at].reset_index(drop=True), list(blocks)
     moved = _orders(len(at), len(names), seed)
     y, group = rows.y[at], codes[at]
@@ -189,7 +189,7 @@ def contributions_of(
     )
 
 
-def _drawn(codes: NDArray[np.int64], question: Question, seed: int) -> NDArray[np.int64]:
+def _drawn(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Return rows of all groups, for an absent block is drawn from everybody."""
     if len(codes) <= MOST_ROWS:
         return np.arange(len(codes))

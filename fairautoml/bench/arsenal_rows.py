@@ -19,7 +19,7 @@ from fairautoml.data.groups import GroupSchema
 from fairautoml.data.new_rows import read_new_rows
 from fairautoml.data.roles import Roles
 from fairautoml.evaluation.fitting import Bag
-from fairautoml.evaluation.membership import MEMBERSHIP, Membership, with_membership
+from fairautoml.evaluation.membership import MEMBERSHIP_KEY, Membership, with_membership
 from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
@@ -126,8 +126,7 @@ class Bench:
         learned, seconds = timed(lambda: with_membership(problem, self.artifacts, objective))
         if learned.membership is None:
             raise NoModelError("the model of groups and labels could not be trained")
-        trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())
-        return self.artifacts.models(trial.key), learned.membership, seconds
+        return self.artifacts.models(MEMBERSHIP_KEY), learned.membership, seconds
 
     def problem(
         self, constraint: Constraint, mitigator: str, *, randomized: bool = False

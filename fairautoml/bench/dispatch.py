@@ -1,4 +1,4 @@
-"""Run whatever an experiment's file asks for: a sweep of fits or of pools, or a simulation."""
+"""Run what an experiment's file asks for: fits, pools, mitigators, certificates, a simulation."""
 
 from pathlib import Path
 
@@ -50,28 +50,24 @@ def run_any(
     RunFolderError
         The folder is in use, holds results already, or cannot be written.
     """
+    kind = _kind(source)
+    if only is not None and kind:
+        raise InputError(
+            f"only={only!r} names a cell of a sweep of fits, and {source} is one of {kind}; "
+            "run it whole"
+        )
     if only is not None:
-        return _one(source, folder, resume=resume, only=only)
-    if _has(source, "guarantee"):
+        return run_sweep(source, folder, resume=resume, only=only).exit_code
+    if kind == "guarantee":
         return _guarantee(source, folder, resume=resume, n_jobs=n_jobs)
-    if _has(source, "arsenal"):
+    if kind == "arsenal":
         return run_arsenal(source, folder, resume=resume, n_jobs=n_jobs)
-    if _has(source, "pools"):
+    if kind == "pools":
         return run_pools(source, folder, resume=resume, n_jobs=n_jobs)
-    if _has(source, "simulation"):
+    if kind == "simulation":
         run_simulation(source, folder, resume=resume)
         return 0
     return run_sweep(source, folder, resume=resume, n_jobs=n_jobs).exit_code
-
-
-def _one(source: Path, folder: Path, *, resume: bool, only: str) -> int:
-    other = [kind for kind in OTHERS if _has(source, kind)]
-    if other:
-        raise InputError(
-            f"only={only!r} names a cell of a sweep of fits, and {source} is one of {other[0]}; "
-            "run it whole"
-        )
-    return run_sweep(source, folder, resume=resume, only=only).exit_code
 
 
 def _guarantee(source: Path, folder: Path, *, resume: bool, n_jobs: int) -> int:
@@ -83,10 +79,13 @@ def _guarantee(source: Path, folder: Path, *, resume: bool, n_jobs: int) -> int:
         )
 
 
-def _has(source: Path, kind: str) -> bool:
-    """Whether the file says so; one that cannot be read is left to the sweep's own messages."""
+def _kind(source: Path) -> str:
+    """Return which of ``OTHERS`` the file asks for, empty for fits.
+
+    One that cannot be read is left to the sweep's own messages.
+    """
     try:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    return isinstance(content, dict) and kind in content
+        return ""
+    return next((k for k in OTHERS if k in content), "") if isinstance(content, dict) else ""

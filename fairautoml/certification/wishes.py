@@ -77,7 +77,7 @@ def check_certificate(asked: Asked) -> CertificateWishes:
     if not isinstance(asked.ledger, str | PathLike | None):
         msg = f"ledger={asked.ledger!r} must be None or the path of a file that is only added to"
         raise ParameterError(msg)
-    if not (_is_number(asked.delta) and 0 < asked.delta < 0.5):
+    if not (is_number(asked.delta) and 0 < asked.delta < 0.5):
         msg = (
             f"delta={asked.delta!r} must be an error probability above 0 and below 0.5; a "
             "confidence of 95 % is delta=0.05"
@@ -115,7 +115,7 @@ def _certify(value: Any) -> Certify:
         return value
     if isinstance(value, str) and value == "auto":
         return "auto"
-    if _is_number(value) and 0 < value <= LARGEST_SHARE:
+    if is_number(value) and 0 < value <= LARGEST_SHARE:
         return float(value)
     msg = (
         f"certify={value!r} must be 'auto', True, False or the share of the rows to set aside, "
@@ -127,7 +127,7 @@ def _certify(value: Any) -> Certify:
 def _floor(value: Any, objective: Any) -> float | None:
     if value is None:
         return None
-    if not (_is_number(value) and 0 <= value <= 1):
+    if not (is_number(value) and 0 <= value <= 1):
         raise ParameterError(f"min_score={value!r} must be None or an accuracy in [0, 1]")
     if objective not in ("accuracy", "auto"):
         msg = (
@@ -138,6 +138,13 @@ def _floor(value: Any, objective: Any) -> float | None:
     return float(value)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a parameter is a finite number, and no bool.
+
+    Parameters
+    ----------
+    value : object
+        As the user gave it.
+    """
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and math.isfinite(float(value))

@@ -48,8 +48,6 @@ class Division:
         The certification rows; None = all rows train.
     plan : RowPlan
         Why so many.
-    n_rows : int
-        Rows of the table.
     ids : tuple of str
         Columns of ``X`` that are no features: they say whose row it is, or when it was.
     seconds : float
@@ -60,7 +58,6 @@ class Division:
     entities: NDArray[np.int64] | None
     vault: Vault | None
     plan: RowPlan
-    n_rows: int
     ids: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -108,7 +105,7 @@ def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Divisio
     none_held = asked.certify is False or inputs.proxies is not None
     if none_held and inputs.groups is None and inputs.time is None:
         plan = RowPlan(fraction=None, reason=_without_draw(inputs))
-        return Division(inputs=inputs, entities=None, vault=None, plan=plan, n_rows=0)
+        return Division(inputs=inputs, entities=None, vault=None, plan=plan)
     return _Draw(inputs, wishes, options).division()
 
 
@@ -179,7 +176,6 @@ class _Draw:
             entities=None if entities is None else np.unique(entities, return_inverse=True)[1],
             vault=self._vault(claims, strata, held) if held.any() else None,
             plan=plan,
-            n_rows=len(held),
             ids=tuple(name for name in (self.entity_name, self.time_name) if name),
         )
 

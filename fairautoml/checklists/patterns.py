@@ -8,16 +8,7 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics._base import Form, Rate
-
-Labels = tuple[float, float]
-
-RATES: dict[Rate, tuple[Labels, Labels, Labels]] = {
-    "selection": ((1, 1), (1, 1), (0, 0)),
-    "tpr": ((0, 1), (0, 1), (0, 0)),
-    "fpr": ((1, 0), (1, 0), (0, 0)),
-    "accuracy": ((1, 1), (-1, 1), (1, 0)),
-}
-"""For label 0 and 1: whether its rows count, what accepting one adds, what refusing it gives."""
+from fairautoml.metrics._linear_rates import RATES
 
 LEAST_STEP = 1e-3
 """Costs closer than this share of the mean mistake are the same: a solver tells no finer."""

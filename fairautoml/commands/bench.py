@@ -1,4 +1,4 @@
-"""``fairautoml bench``: run a sweep of fits, or an experiment without fits."""
+"""``fairautoml bench``: run an experiment: fits, pools, mitigators, certificates, a simulation."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from fairautoml.console.arguments import count
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("sweep", metavar="SWEEP.yaml", help="tasks, seeds, budgets")
+    add("sweep", metavar="SWEEP.yaml", help="what is run: tasks, seeds, budgets")
     add("--out", metavar="FOLDER", required=True, help="where results go")
     add("--resume", action="store_true", help="redo only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="fits at a time (default: 1)")
@@ -34,4 +34,8 @@ def _run(arguments: argparse.Namespace) -> int:
     return code
 
 
-COMMAND = Command(about="run a sweep of fits, or a simulation", arguments=_arguments, run=_run)
+COMMAND = Command(
+    about="run an experiment: fits, pools, mitigators, certificates or a simulation",
+    arguments=_arguments,
+    run=_run,
+)

@@ -25,6 +25,7 @@ from fairautoml.certifying import (
     without_rows,
 )
 from fairautoml.conducting.planning import BASELINE, get_ready, make_plan
+from fairautoml.conducting.searching import conduct
 from fairautoml.data._align import Inputs
 from fairautoml.data._keys import key_of
 from fairautoml.data._scales import plain_bins
@@ -32,14 +33,9 @@ from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError
+from fairautoml.finishing.constant import ConstantClassifier
 from fairautoml.finishing.keeping import Earlier, Place, begin, keep_model, place_of, write_config
-from fairautoml.finishing.outcome import (
-    ConstantClassifier,
-    Outcome,
-    conduct,
-    finish_of,
-    say_how_it_went,
-)
+from fairautoml.finishing.outcome import Outcome, finish_of, say_how_it_went
 from fairautoml.finishing.summary import (
     describe_certificate,
     describe_served,
@@ -106,9 +102,7 @@ class Conducted(Served, Shown):
             problem = make_problem(dataset, wishes, setting, division.entities)
             again, aside = earlier is not None, division.vault is not None
             plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
-            keeper = begin(
-                plan, earlier if earlier is not None else place, self._parameters(wishes)
-            )
+            keeper = begin(plan, earlier if earlier is not None else place, self._parameters())
             if keeper is not None:
                 stack.callback(keeper.close)
             with own_settings():
@@ -155,7 +149,7 @@ class Conducted(Served, Shown):
             self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
         )
 
-    def _parameters(self, wishes: Wishes) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, Any]:
         constraints = [constraint.label for constraint in check_constraints(self.constraint)]
         ledger = None if self.ledger is None else str(self.ledger)
         bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
@@ -245,7 +239,7 @@ class Conducted(Served, Shown):
         self.notes_ = (*model.schema.notes, note)
         if place is not None:
             with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
-                write_config(folder, self._parameters(wishes), place, wishes.seed)
+                write_config(folder, self._parameters(), place, wishes.seed)
                 keep_model(folder, self._stored(), {})
         if self.strict and wishes.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")

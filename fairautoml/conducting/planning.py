@@ -5,13 +5,12 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.encoding import has_high_cardinality
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, SpaceError
 from fairautoml.execution import Limits
 from fairautoml.execution._worker import warm_up
 from fairautoml.finishing.refitting import REFIT_RESERVE_SHARE
@@ -197,11 +196,13 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
     space : SearchSpace
         What may be searched.
     """
-    found: Any = find_portfolio(PORTFOLIO)
-    text, origin = found
+    found = find_portfolio(PORTFOLIO)
+    if found is None:
+        msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
+        raise SpaceError(msg)
     members = [
         Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
-        for m in read_portfolio(text, origin, space)
+        for m in read_portfolio(*found, space)
     ]
     listed = {candidate.learner for candidate in members}
     for name, part in space.learners.items():

@@ -194,10 +194,10 @@ def _margin_lines(margin: Mapping[str, Any] | None) -> list[str]:
     if margin is None or margin["margin"] < 0:
         return []
     ratio = margin.get("audit_ratio", 1.0)
-    many = "as many" if ratio == 1 else f"{ratio:.2g} times as many"
+    many = "as many new people" if ratio == 1 else f"{ratio:.2g} times as many new people"
     return [
         f"  margin: {margin['margin']:.4f} inside the limit, at a price of {margin['price']:.4f}; "
-        f"holds on {many} new people with probability {margin['probability']:.2f} "
+        f"holds on {many} as were searched, with probability {margin['probability']:.2f} "
         f"(an estimate, confidence={margin['confidence']})"
     ]
 

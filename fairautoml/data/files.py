@@ -39,8 +39,8 @@ def read_table(
     """Read a table from a file.
 
     CSV is read whatever its delimiter (comma, semicolon, tab, bar, or what a first line such as
-    ``sep=;`` says), line ends, byte order mark and compression; as UTF-8, else as Latin-1. Usual markers of missing values and "?" become
-    missing.
+    ``sep=;`` says), line ends, byte order mark and compression; as UTF-8, else as Latin-1. Usual
+    markers of missing values and "?" become missing.
 
     Parameters
     ----------
@@ -202,7 +202,9 @@ def _parse(
         raise InputError(f"{file} is empty; it must have a line of column names and rows")
     said = SAID.match(text)
     if said is not None:
-        text = text[said.end() - 1 :]  # the empty line that is left keeps the numbers of the others
+        text = text[
+            said.end() - 1 :
+        ]  # the empty line that is left keeps the numbers of the others
     delimiter = _delimiter(text) if said is None else said[1]
     header = _checked_header(text, delimiter, file)
     present = [name for name in text_columns if name in header]

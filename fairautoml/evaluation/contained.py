@@ -23,7 +23,7 @@ def contained(work: Callable[[], Made]) -> Made | Exception | SystemExit:
         return exc
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return an error as text of bounded length.
 
     Parameters

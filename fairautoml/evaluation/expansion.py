@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.evaluation.contained import contained, told
+from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.metrics import Tally, Undefined
@@ -161,7 +161,7 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
         if isinstance(found, list):
             entries += found
         else:
-            msg = f"rules of {mitigator.name!r} are missing where it failed: {told(found)}"
+            msg = f"rules of {mitigator.name!r} are missing where it failed: {error_text(found)}"
             warnings.warn(msg, DegradedWarning, stacklevel=2)
     return tuple(entries)
 

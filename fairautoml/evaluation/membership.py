@@ -25,6 +25,9 @@ from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, Trial
 MEMBERSHIP = Candidate(learner="group_membership")
 """Stands for the model in place of a learner; no registered one is called so."""
 
+MEMBERSHIP_KEY = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
+"""Where its models and shares lie; -1, as it is no turn of the search."""
+
 BOOSTER = Candidate(
     learner="lightgbm", params={"n_estimators": 60, "num_leaves": 12, "learning_rate": 0.1}
 )
@@ -185,7 +188,7 @@ def with_membership(
     """
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
-    key = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
+    key = MEMBERSHIP_KEY
     reason = _too_many(problem)
     if not reason and not artifacts.has_scores(key):
         reason = _learned(problem, run, seconds_left)
@@ -262,10 +265,9 @@ def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
     artifacts : Artifacts
         Of the search, which has ended.
     """
-    trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())
-    if not artifacts.has_scores(trial.key):
+    if not artifacts.has_scores(MEMBERSHIP_KEY):
         return without_membership(problem)
-    return replace(problem, membership=np.asarray(artifacts.scores(trial.key)))
+    return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
 
 
 def kept_membership(artifacts: Artifacts, rules_read_it: Sequence[bool]) -> Membership | None:
@@ -280,6 +282,5 @@ def kept_membership(artifacts: Artifacts, rules_read_it: Sequence[bool]) -> Memb
     """
     if not any(rules_read_it):
         return None
-    trial = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget())
-    model: Membership = artifacts.models(trial.key)
+    model: Membership = artifacts.models(MEMBERSHIP_KEY)
     return model

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.contained import contained, told
+from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.fitting import FittedModel, encode, fit_candidate
 from fairautoml.evaluation.fold_rows import FoldRows, Part
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
@@ -204,7 +204,7 @@ def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
     if isinstance(error, StorageFullError):
         return TrialResult(trial=trial, status=Status.NO_SPACE, error=str(error))
     status = Status.MEMOUT if isinstance(error, MemoryError) else Status.FAILED
-    return TrialResult(trial=trial, status=status, error=told(error))
+    return TrialResult(trial=trial, status=status, error=error_text(error))
 
 
 def refit(

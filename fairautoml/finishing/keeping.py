@@ -21,15 +21,13 @@ from fairautoml.running.run import RunPlan
 from fairautoml.store import RunFolder
 from fairautoml.store.database import Address, Database, corrupt, server_url, shown, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash, text_hash
-from fairautoml.store.mirror import Mirror, Shown
+from fairautoml.store.mirror import Mirror, StudyAbout
 from fairautoml.store.record import Record
-from fairautoml.store.run_folder import STUDY, read_json
+from fairautoml.store.run_folder import DATABASE, STUDY, read_json
 from fairautoml.store.scratch import scratch
 from fairautoml.store.study import Past, Study, read_past
 from fairautoml.store.versions import LIBRARIES, library_version
 from fairautoml.trials import Artifacts
-
-DATABASE = "study.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +385,7 @@ def _mirror(plan: RunPlan, place: Place, database: Database, run: str) -> Mirror
     learners = {plan.baseline.learner, *(candidate.learner for candidate in plan.first)}
     return Mirror(
         database,
-        Shown(
+        StudyAbout(
             name=name,
             space=plan.space,
             learners=learners,

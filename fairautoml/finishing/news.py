@@ -29,13 +29,10 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
     objective : str
         Name of the performance metric.
     """
+    worse = _worse_than_alike(history.entries, best, objective)
     if best.candidate == baseline:
-        news = [
-            _only_baseline(history.results),
-            _worse_than_alike(history.entries, best, objective),
-        ]
+        news = [_only_baseline(history.results), worse]
     else:
-        worse = _worse_than_alike(history.entries, best, objective)
         news = [worse if worse else _hardly_ever(best, objective), _no_space(history.results)]
     return [msg for msg in news if msg]
 

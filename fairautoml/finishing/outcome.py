@@ -1,20 +1,15 @@
 """What a search leaves: the leaderboard, the models that entries are served from, the files."""
 
-import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.assembly import Assembled, FairClassifier, Finish, models_of
-from fairautoml.data._frames import as_array, read_table
-from fairautoml.data._numbers import OnNonfinite
-from fairautoml.data.columns import TableSchema, fit_columns
+from fairautoml.data.columns import TableSchema
 from fairautoml.data.dataset import Dataset, TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
@@ -25,27 +20,17 @@ from fairautoml.exceptions import (
     InputError,
     NoFeasibleModelError,
     NoFeasibleModelWarning,
-    NoModelError,
     SmallGroupWarning,
 )
-from fairautoml.finishing.assembling import assemble
-from fairautoml.finishing.keeping import Keeper
-from fairautoml.finishing.news import bad_news, no_model, no_time_left
-from fairautoml.finishing.refitting import refitted
+from fairautoml.finishing.news import bad_news
 from fairautoml.finishing.summary import margin_notes, shortfall
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.posing.options import Wishes
 from fairautoml.running.history import History
-from fairautoml.running.prospects import Tidier
-from fairautoml.running.results import OnProgress, unbroken
-from fairautoml.running.run import RunPlan, is_over, run_search
-from fairautoml.store.scratch import scratch
+from fairautoml.running.run import RunPlan
 from fairautoml.trials import Artifacts, BlindRule, Entry
-
-FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
-"""That the answer may take after the search, whatever is left, and as a share of the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,72 +144,6 @@ class Outcome:
     interrupted: bool
 
 
-def conduct(
-    plan: RunPlan,
-    keeper: Keeper | None,
-    *,
-    finish: Finish,
-    retrain: bool,
-    on_progress: OnProgress | None,
-) -> Outcome:
-    """Run the search, choose, and load what can be served.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        What to search.
-    keeper : Keeper or None
-        Keeps every trial as it ends; without one nothing stays on the disk.
-    finish : Finish
-        How the answer is made from what was found.
-    retrain : bool
-        Train the chosen candidate once on all rows instead of serving its fold models, if there
-        is time for it.
-    on_progress : callable or None
-        Called with a ``Progress`` after each trial.
-
-    Raises
-    ------
-    NoModelError
-        Not a single trial gave a model.
-    KeyboardInterrupt
-        The user ended the search before the first model.
-    """
-    with ExitStack() as stack:
-        artifacts = _temporary(stack) if keeper is None else keeper.artifacts
-        study = None if keeper is None else keeper.study
-        if over := is_over(plan, study):
-            used = time.monotonic() - plan.start
-            warnings.warn(no_time_left(used), DegradedWarning, stacklevel=4)
-        history, finished = run_search(
-            plan,
-            artifacts,
-            study=study,
-            keep=None if keeper is None else keeper.keep,
-            on_progress=unbroken(on_progress),
-        )
-        if history.best is None and not finished:
-            raise KeyboardInterrupt
-        if history.best is None:
-            raise NoModelError(no_model(history.results))
-        if finish.end is not None:
-            least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
-            finish = replace(finish, end=max(finish.end, time.monotonic() + least))
-        # A run that goes on and has spent its budget before is given its whole answer again.
-        whole = replace(finish, end=None) if over else finish
-        assembled = assemble(plan, history, artifacts, whole)
-        made = refitted(assembled.best, plan, history.results, finish.end) if retrain else {}
-        pool = make_pool(assembled, plan, artifacts, made)
-        Tidier(artifacts, history.results, history.entries).tidy()
-    return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
-
-
-def _temporary(stack: ExitStack) -> Artifacts:
-    artifacts = Artifacts(stack.enter_context(scratch()), durable=False)
-    artifacts.prepare()
-    return artifacts
-
-
 def make_pool(
     assembled: Assembled, plan: RunPlan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
 ) -> Pool:
@@ -335,46 +254,6 @@ def say_how_it_went(
     if strict:
         raise NoFeasibleModelError(msg)
     warnings.warn(msg, NoFeasibleModelWarning, stacklevel=4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantClassifier:
-    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``.
-
-    Parameters
-    ----------
-    schema : TableSchema
-        How a table is read: new rows are checked as ever.
-    classes : ndarray of shape (1,)
-        The user's label.
-    """
-
-    schema: TableSchema
-    classes: NDArray[Any]
-    groups: None = None
-    needs_sensitive: bool = False
-
-    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the position of the class for encoded rows, shape (n_rows,)."""
-        return np.zeros(len(cells), dtype=np.int64)
-
-
-def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantClassifier | None:
-    """Return the model of a target with one class; None when it has several or is faulty.
-
-    Parameters
-    ----------
-    X, y
-        As in ``fit``.
-    on_nonfinite : {"error", "impute"}
-        As in ``fit``.
-    """
-    table, labels = read_table(X), as_array(y, "y")
-    known = labels.ndim == 1 and len(labels) == table.n_rows and not pd.isna(labels).any()
-    if not known or len(set(labels.tolist())) != 1:
-        return None
-    schema, _ = fit_columns(table, drop=(), on_nonfinite=on_nonfinite)
-    return ConstantClassifier(schema=schema, classes=labels[:1].copy())
 
 
 def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:

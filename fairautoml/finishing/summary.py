@@ -232,7 +232,7 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
     if entry.constant:
         return (
             f"no model that tells people apart meets constraint={wanted!r} on the search rows; "
-            "the one that is kept decides alike for everybody (constant_predictor). Give more "
+            "the one that is kept decides alike for everybody. Give more "
             "time or rows; leaderboard_ has the front"
         )
     worst = max(entry.measures, key=lambda m: m.gap - m.limit)
@@ -315,7 +315,7 @@ def margin_notes(margin: Margin | None) -> tuple[str, ...]:
     if not isinstance(margin.confidence, float):
         return (
             "insufficient evidence: the constraint is met on the rows of the search, and on as "
-            "many new people it would rather be missed than met (estimated probability "
+            "many new people it is more likely to be missed than met (estimated probability "
             f"{margin.probability:.2f}). Give more rows, a looser bound or fewer groups, or ask "
             "for the surest model with confidence=0.95",
         )

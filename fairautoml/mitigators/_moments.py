@@ -19,17 +19,8 @@ from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensi
 from fairautoml.metrics import METRICS
 from fairautoml.metrics._base import Rate
 from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._linear_rates import RATES
 from fairautoml.mitigators._base import Target, TrainRows
-
-Labels = tuple[float, float]
-
-RATES: dict[Rate, tuple[Labels, Labels, Labels]] = {
-    "selection": ((1, 1), (1, 1), (0, 0)),
-    "tpr": ((0, 1), (0, 1), (0, 0)),
-    "fpr": ((1, 0), (1, 0), (0, 0)),
-    "accuracy": ((1, 1), (-1, 1), (1, 0)),
-}
-"""For label 0 and 1: whether its rows count, what accepting one adds, what refusing it gives."""
 
 SERVES = frozenset(
     {

@@ -1,6 +1,5 @@
 """What the user asked for, checked: everything that does not depend on the data."""
 
-import math
 import numbers
 import os
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.assembly import Confidence
 from fairautoml.certification.wishes import Asked as AskedOfCertificate
-from fairautoml.certification.wishes import CertificateWishes, check_certificate
+from fairautoml.certification.wishes import CertificateWishes, check_certificate, is_number
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
@@ -234,8 +233,7 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
     if time_budget is None and n_trials is None:
         return DEFAULT_SECONDS, None
     if time_budget is not None:
-        number = isinstance(time_budget, numbers.Real) and not isinstance(time_budget, bool)
-        if not number or not 0 < float(time_budget) <= LONGEST_BUDGET_SECONDS:
+        if not is_number(time_budget) or not 0 < float(time_budget) <= LONGEST_BUDGET_SECONDS:
             msg = (
                 f"time_budget={time_budget!r} must be a positive, finite number of seconds; "
                 "give for example 60, or None and n_trials"
@@ -305,8 +303,7 @@ def check_memory(value: Any) -> float | None:
     """
     if value is None:
         return None
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 < float(value) < math.inf:
+    if not is_number(value) or float(value) <= 0:
         msg = f"memory_limit={value!r} must be None or a positive number of MiB for one trial"
         raise ParameterError(msg)
     return float(value)
@@ -324,8 +321,7 @@ def check_confidence(value: Any) -> Confidence:
         return None
     if isinstance(value, str) and value == "auto":
         return "auto"
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0.5 < float(value) < 1:
+    if not is_number(value) or not 0.5 < float(value) < 1:
         msg = (
             f"confidence={value!r} must be 'auto', None or a number above 0.5 and below 1, "
             "for example 0.95"
@@ -361,8 +357,7 @@ def check_share(name: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(float(value)) or not 0 <= float(value) <= 1:
+    if not is_number(value) or not 0 <= float(value) <= 1:
         msg = f"{name}={value!r} must be a number in [0, 1]"
         raise ParameterError(msg)
     return float(value)

@@ -231,7 +231,7 @@ class RateChart:
 
 ROW = 26.0
 LABELS = 230.0
-RATE_WIDTH, RATE_LABELS, RATE_END = 460.0, 150.0, 312.0
+RATE_LABELS, RATE_END = 150.0, 312.0
 
 
 def rate_charts(system: System) -> tuple[RateChart, ...]:

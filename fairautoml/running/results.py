@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fairautoml.evaluation.contained import contained, told
+from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.execution._replay import Replay
@@ -143,7 +143,8 @@ def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
             raise error
         if isinstance(error, Exception):
             left.clear()
-            msg = f"on_progress raised {told(error)} and is not called again; the search goes on"
+            found = error_text(error)
+            msg = f"on_progress raised {found} and is not called again; the search goes on"
             warnings.warn(msg, DegradedWarning, stacklevel=2)
 
     return tell

@@ -128,15 +128,11 @@ def run_search(
     on_progress : callable, optional
         Called with a ``Progress`` after each new result.
     """
-    plan = _as_begun(plan, () if study is None else study.past)
+    recorded = () if study is None else study.past
+    plan, over = _as_begun(plan, recorded), is_over(plan, study)
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
-    past = still_valid(
-        () if study is None else study.past,
-        artifacts,
-        plan.problem.dataset.score_shape,
-        stop.seconds_left(plan.start),
-        over=(over := is_over(plan, study)),
-    )
+    left = stop.seconds_left(plan.start)
+    past = still_valid(recorded, artifacts, plan.problem.dataset.score_shape, left, over=over)
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     executor = _replaying(real, past.values(), plan.start, study)
     history = History(n_workers=real.n_workers)

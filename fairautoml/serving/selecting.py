@@ -1,10 +1,9 @@
 """Whether a point of the front may be asked for, and what must be said of it."""
 
-import math
-import numbers
 import warnings
 from typing import Any
 
+from fairautoml.certification.wishes import is_number
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.finishing.outcome import Pool
 from fairautoml.metrics import METRICS
@@ -33,7 +32,7 @@ def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
         raise InputError("select needs max_gap=, min_score= or both")
     if max_gap is not None:
         _check_gap(max_gap, pool)
-    if min_score is not None and not _is_finite(min_score):
+    if min_score is not None and not is_number(min_score):
         raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
     if max_gap is not None and not pool.best.measures:
         msg = (
@@ -48,13 +47,8 @@ def _check_gap(max_gap: Any, pool: Pool) -> None:
     most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
     if most <= 1.0:
         check_share("max_gap", max_gap)
-    elif not _is_finite(max_gap) or max_gap < 0:
+    elif not is_number(max_gap) or max_gap < 0:
         raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
-
-
-def _is_finite(value: Any) -> bool:
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and math.isfinite(float(value))
 
 
 def alike_notes(entry: Entry) -> tuple[str, ...]:

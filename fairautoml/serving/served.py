@@ -28,7 +28,8 @@ from fairautoml.data.target import (
     plain_numbers,
 )
 from fairautoml.exceptions import InputError
-from fairautoml.finishing.outcome import ConstantClassifier, Pool
+from fairautoml.finishing.constant import ConstantClassifier
+from fairautoml.finishing.outcome import Pool
 from fairautoml.finishing.summary import describe_certificate, describe_served
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.posing.guessing import GuessedGroups, Guessing

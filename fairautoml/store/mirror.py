@@ -43,7 +43,7 @@ BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class StudyAbout:
     """What the study is about.
 
     Parameters
@@ -69,14 +69,14 @@ class Mirror:
     ----------
     database : Database
         Where the trials are recorded.
-    shown : Shown
+    about : StudyAbout
         Name and ranges.
     """
 
-    def __init__(self, database: Database, shown: Shown) -> None:
+    def __init__(self, database: Database, about: StudyAbout) -> None:
         self._database = database
-        self._name = shown.name
-        self._ranges = _distributions(shown)
+        self._name = about.name
+        self._ranges = _distributions(about)
         self._texts = {
             name: optuna.distributions.distribution_to_json(allowed)
             for name, allowed in self._ranges.items()
@@ -264,12 +264,12 @@ def _flat(candidate: Candidate) -> dict[str, ParamValue]:
     }
 
 
-def _distributions(shown: Shown) -> dict[str, BaseDistribution]:
-    space = shown.space
+def _distributions(about: StudyAbout) -> dict[str, BaseDistribution]:
+    space = about.space
     found: dict[str, BaseDistribution] = {
-        "learner": CategoricalDistribution(sorted({*space.learners, *shown.learners})),
+        "learner": CategoricalDistribution(sorted({*space.learners, *about.learners})),
         "encoding": CategoricalDistribution(sorted({*space.encodings, "codes"})),
-        "mitigation": CategoricalDistribution(sorted({*space.mitigations, *shown.mitigations})),
+        "mitigation": CategoricalDistribution(sorted({*space.mitigations, *about.mitigations})),
     }
     for parts in (space.learners, space.mitigations):
         found.update(_of_parts(parts))

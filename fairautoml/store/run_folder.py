@@ -28,8 +28,13 @@ from fairautoml.trials import Artifacts
 from fairautoml.trials.artifacts import full_disk_named, sync_file, sync_folder
 
 STUDY = "study.json"
-STAGED = "model.joblib.next"
 """Says where the trials are recorded; without it there is nothing to resume."""
+
+DATABASE = "study.db"
+"""Holds them, unless they are recorded on a server."""
+
+STAGED = "model.joblib.next"
+"""A model that is written and not yet served."""
 
 FORMAT = 1
 """Version of the layout of a run folder."""

@@ -7,9 +7,7 @@ from typing import Any
 from optuna.storages import RDBStorage
 
 from fairautoml.exceptions import MissingExtraError, RunFolderError
-from fairautoml.store.run_folder import STUDY, read_json
-
-DATABASE = "study.db"
+from fairautoml.store.run_folder import DATABASE, STUDY, read_json
 
 
 def dashboard(folder: Path) -> Any:

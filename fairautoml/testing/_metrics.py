@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import GroupCounts, Metric, Undefined
-from fairautoml.testing._other_metrics import check_other_metric
-
-TOLERANCE = 1e-9
-"""Sums of weights in another order differ by rounding, not by more than this."""
+from fairautoml.testing._other_metrics import check_other_metric, defined, equal
 
 N_ROWS = 240
 """Rows of the examples: every group, label and decision occurs."""
@@ -94,14 +91,14 @@ def check_metric_on_numbers(metric: Metric) -> None:
     _check_rows(bound, _on_decisions(bound))
     _check_unmodified(bound)
     counts = _counts(_example())
-    expected = _defined(bound, bound.value(counts))
+    expected = defined(bound, bound.value(counts))
     other = metric.bound(NUMBERS[REORDERED]).value(GroupCounts(counts.table[REORDERED]))
-    _equal(metric, _defined(metric, other), expected, "the values are in another order")
+    equal(metric, defined(metric, other), expected, "the values are in another order")
     alike = np.array([[[21.0, 9], [9, 1]], [[15, 5], [15, 5]], [[10, 2], [20, 8]]])
-    _equal(metric, _defined(bound, bound.value(GroupCounts(alike))), 0.0, "all are accepted alike")
+    equal(metric, defined(bound, bound.value(GroupCounts(alike))), 0.0, "all are accepted alike")
     if bound.many is not None:
         both = bound.many(np.stack([counts.table, counts.table]))
-        _equal(metric, float(np.abs(both - expected).max()), 0.0, "many tables differ from one")
+        equal(metric, float(np.abs(both - expected).max()), 0.0, "many tables differ from one")
     one = metric.bound(NUMBERS[:1]).value(GroupCounts(counts.table[:1]))
     for case, found in (("there is one value", one), ("no values", metric.value(counts))):
         if not isinstance(found, Undefined) or not found.reason:
@@ -130,11 +127,11 @@ def _counts(rows: Rows) -> GroupCounts:
 
 
 def _on_decisions(metric: Metric) -> Evaluate:
-    return lambda rows: _defined(metric, metric.value(_counts(rows)))
+    return lambda rows: defined(metric, metric.value(_counts(rows)))
 
 
 def _on_scores(metric: Metric) -> Evaluate:
-    return lambda rows: _defined(
+    return lambda rows: defined(
         metric, metric.value(rows["y"].astype(np.int8), rows["scores"], rows["weight"])
     )
 
@@ -143,14 +140,14 @@ def _check_rows(metric: Metric, value: Evaluate) -> None:
     rows = _example()
     expected = value(rows)
     order = np.random.default_rng(1).permutation(N_ROWS)
-    _equal(metric, value(_take(rows, order)), expected, "the rows are in another order")
+    equal(metric, value(_take(rows, order)), expected, "the rows are in another order")
     twice = _take(rows, np.repeat(np.arange(N_ROWS), rows["weight"].astype(np.int64)))
     twice["weight"] = np.ones(len(twice["y"]))
-    _equal(metric, value(twice), expected, "a row of weight k is given k times")
+    equal(metric, value(twice), expected, "a row of weight k is given k times")
     if metric.degree:
         return
     renamed = {**rows, "groups": (rows["groups"] + 1) % N_GROUPS}
-    _equal(metric, value(renamed), expected, "the groups are renamed")
+    equal(metric, value(renamed), expected, "the groups are renamed")
 
 
 def _check_unmodified(metric: Metric) -> None:
@@ -164,7 +161,7 @@ def _check_unmodified(metric: Metric) -> None:
         metric.value(GroupCounts(table))
     else:
         metric.value(y, rows["scores"], rows["weight"])
-    if not all(np.array_equal(old, new) for old, new in zip(before, given, strict=True)):
+    if not all(np.arrayequal(old, new) for old, new in zip(before, given, strict=True)):
         raise AssertionError(f"{metric.name}: value() modifies its input")
 
 
@@ -185,7 +182,7 @@ def _check_parity(metric: Metric) -> None:
     # Powers of two keep the rates of the groups equal to the last bit.
     counts = GroupCounts(np.stack([one, 2 * one, 16 * one]))
     parity = 0.0 if metric.form == "difference" else 1.0
-    _equal(metric, _defined(metric, metric.value(counts)), parity, "all groups are equal")
+    equal(metric, defined(metric, metric.value(counts)), parity, "all groups are equal")
 
 
 def _check_empty_groups(metric: Metric) -> None:
@@ -213,30 +210,17 @@ def _check_stated_rates(metric: Metric) -> None:
         expected = max(high - low for low, high in ends)
     else:
         expected = min(low / high for low, high in ends)
-    found = _defined(metric, metric.value(counts))
-    _equal(metric, found, float(expected), f"computed from its rates {metric.rates}")
+    found = defined(metric, metric.value(counts))
+    equal(metric, found, float(expected), f"computed from its rates {metric.rates}")
 
 
 def _check_anchored(metric: Metric, counts: GroupCounts) -> None:
     everybody = GroupCounts(counts.total[None])
     apart = [np.abs(counts.rates(r) - everybody.rates(r)) for r in metric.to_overall]
-    found = _defined(metric, metric.value(counts))
+    found = defined(metric, metric.value(counts))
     expected = max(getattr(each, metric.over_groups)() for each in apart)
-    _equal(metric, found, float(expected), f"computed from its rates {metric.to_overall}")
+    equal(metric, found, float(expected), f"computed from its rates {metric.to_overall}")
 
 
 def _take(rows: Rows, at: NDArray[np.integer]) -> Rows:
     return {name: column[at] for name, column in rows.items()}
-
-
-def _defined(metric: Metric, found: float | Undefined) -> float:
-    if isinstance(found, Undefined):
-        raise AssertionError(f"{metric.name}: {found} on an example that has a value")
-    if not isinstance(found, float) or not np.isfinite(found):
-        raise AssertionError(f"{metric.name}: value is {found!r}, not a finite float")
-    return found
-
-
-def _equal(metric: Metric, found: float, expected: float, case: str) -> None:
-    if abs(found - expected) > TOLERANCE:
-        raise AssertionError(f"{metric.name}: {found}, not {expected}, when {case}")

@@ -39,8 +39,8 @@ def check_other_metric(metric: Metric, task: TaskName) -> None:
 
     def value(rows: ScoreRows) -> float:
         if metric.on == "scores":
-            return _defined(metric, metric.value(rows.y, rows.scores, rows.weight))
-        return _defined(metric, metric.value(_tally(task, rows)))
+            return defined(metric, metric.value(rows.y, rows.scores, rows.weight))
+        return defined(metric, metric.value(_tally(task, rows)))
 
     rows = _weighted(task)
     before = rows.scores.tobytes(), np.asarray(rows.y).tobytes(), rows.weight.tobytes()
@@ -74,12 +74,12 @@ def _tally(task: TaskName, rows: ScoreRows) -> Tally:
 
 def _check_rows(metric: Metric, value: Evaluate, rows: ScoreRows, expected: float) -> None:
     order = np.random.default_rng(1).permutation(len(rows.y))
-    _equal(metric, value(rows.take(order)), expected, "the rows are in another order")
+    equal(metric, value(rows.take(order)), expected, "the rows are in another order")
     twice = rows.take(np.repeat(np.arange(len(rows.y)), rows.weight.astype(np.int64)))
     twice = replace(twice, weight=np.ones(len(twice.y)))
-    _equal(metric, value(twice), expected, "a row of weight k is given k times")
+    equal(metric, value(twice), expected, "a row of weight k is given k times")
     renamed = replace(rows, cells=(rows.cells + 1) % N_GROUPS)
-    _equal(metric, value(renamed), expected, "the groups are renamed")
+    equal(metric, value(renamed), expected, "the groups are renamed")
 
 
 def _check_direction(metric: Metric, task: TaskName, value: Evaluate) -> None:
@@ -100,10 +100,10 @@ def _check_fairness(metric: Metric, task: TaskName, rows: ScoreRows) -> None:
     alike = replace(
         same, cells=np.repeat(np.arange(N_GROUPS), len(same.y) // N_GROUPS).astype(np.int32)
     )
-    found = _defined(metric, metric.value(_tally(task, alike)))
+    found = defined(metric, metric.value(_tally(task, alike)))
     if metric.form != "level":
         parity = 0.0 if metric.form == "difference" else 1.0
-        _equal(metric, found, parity, "all groups are equal")
+        equal(metric, found, parity, "all groups are equal")
     tally = _tally(task, rows)
     one = tally.merged(np.zeros(N_GROUPS, dtype=np.int64), 1)
     without = _tally(task, rows.take(rows.cells != 1))
@@ -111,7 +111,7 @@ def _check_fairness(metric: Metric, task: TaskName, rows: ScoreRows) -> None:
         value = metric.value(broken)
         if not isinstance(value, Undefined) or not value.reason:
             raise AssertionError(f"{metric.name}: {value} is not Undefined when {case}")
-    exact = _defined(metric, metric.value(tally))
+    exact = defined(metric, metric.value(tally))
     together = values_of(metric, np.stack([tally.table, tally.table]))
     # Of numbers the table holds the distribution in 64 bins only.
     allowed = 0.05 * max(abs(exact), 1.0) if task == "regression" else TOLERANCE
@@ -119,7 +119,8 @@ def _check_fairness(metric: Metric, task: TaskName, rows: ScoreRows) -> None:
         raise AssertionError(f"{metric.name}: {together}, not {exact}, of many tables at once")
 
 
-def _defined(metric: Metric, found: float | Undefined) -> float:
+def defined(metric: Metric, found: float | Undefined) -> float:
+    """Return what a metric found, which must be a finite number."""
     if isinstance(found, Undefined):
         raise AssertionError(f"{metric.name}: {found} on an example that has a value")
     if not isinstance(found, float) or not np.isfinite(found):
@@ -127,6 +128,7 @@ def _defined(metric: Metric, found: float | Undefined) -> float:
     return found
 
 
-def _equal(metric: Metric, found: float, expected: float, case: str) -> None:
+def equal(metric: Metric, found: float, expected: float, case: str) -> None:
+    """Check what a metric found up to rounding."""
     if abs(found - expected) > TOLERANCE:
         raise AssertionError(f"{metric.name}: {found}, not {expected}, when {case}")

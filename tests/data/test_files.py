@@ -28,7 +28,9 @@ def test_every_delimiter_line_end_and_byte_order_mark_is_read(tmp_path, delimite
     pd.testing.assert_frame_equal(found, EXPECTED)
 
 
-@pytest.mark.parametrize(("first", "delimiter"), [("sep=;", ";"), ('"SEP=^"', "^"), ("sep=,", ",")])
+@pytest.mark.parametrize(
+    ("first", "delimiter"), [("sep=;", ";"), ('"SEP=^"', "^"), ("sep=,", ",")]
+)
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_first_line_may_say_the_delimiter(tmp_path, first, delimiter, end):
     text = end.join([first, *TEXT.replace(",", delimiter).splitlines(), ""])

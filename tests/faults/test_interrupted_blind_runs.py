@@ -7,14 +7,12 @@ import pytest
 from bystanders import soon, workers
 
 from fairautoml.cli import main
-from fairautoml.evaluation.membership import MEMBERSHIP
+from fairautoml.evaluation.membership import MEMBERSHIP_KEY
 from fairautoml.evaluation.objective import Objective
 from fairautoml.exceptions import FairAutoMLWarning
 from fairautoml.running import prospects
-from fairautoml.trials import Budget, Status, Trial, TrialResult
+from fairautoml.trials import Status, TrialResult
 from quick_fits import few_people, quick
-
-MEMBERSHIP_KEY = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
 
 
 def blind(folder=None, people=None, **changes):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fairautoml import FairAutoML
+from fairautoml.conducting import searching
 from fairautoml.exceptions import (
     DegradedWarning,
     ModelCorruptError,
@@ -27,7 +28,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
-from fairautoml.finishing import keeping, outcome
+from fairautoml.finishing import keeping
 from fairautoml.store import RunFolder
 from fairautoml.store.versions import LIBRARIES
 from quick_fits import few_people, quick
@@ -311,7 +312,7 @@ def test_lost_models_that_may_be_served_are_trained_again(run):
 def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_without_it(
     tmp_path, monkeypatch
 ):
-    real = outcome.assemble
+    real = searching.assemble
 
     def beaten(*args):
         made = real(*args)
@@ -319,7 +320,7 @@ def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_witho
         return replace(made, best=worst, entries=(worst,))
 
     with monkeypatch.context() as patched:
-        patched.setattr(outcome, "assemble", beaten)
+        patched.setattr(searching, "assemble", beaten)
         fit(tmp_path / "run")
     trained = []
     fit(tmp_path / "run", assemble=False, resume=True, on_progress=trained.append)

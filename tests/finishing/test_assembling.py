@@ -166,13 +166,13 @@ def test_too_few_rows_for_a_confidence_are_said(people):
 def test_a_bound_that_new_people_would_rather_miss_is_said(people):
     few = tuple(part.head(300) for part in people)
     model = quick("demographic_parity_difference <= 0.02", n_trials=2)
-    with pytest.warns(SmallGroupWarning, match="on as many new people it would rather be missed"):
+    with pytest.warns(SmallGroupWarning, match="on as many new people it is more likely to be"):
         model.fit(*few, "sex")
     margin = model.summary_["margin"]
     assert model.feasible_
     assert margin["insufficient_evidence"]
     assert margin["probability"] < 0.5
-    assert any("would rather be missed than met" in note for note in model.notes_)
+    assert any("is more likely to be missed than met" in note for note in model.notes_)
 
 
 def test_without_constraints_there_is_an_ensemble_and_no_margin(people):
@@ -198,7 +198,7 @@ def test_the_same_seed_gives_the_same_ensemble_and_choice(people, fitted):
 
 def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
     monkeypatch.setattr("fairautoml.conducting.fit.finish_of", lambda *_: Finish(end=0.0))
-    monkeypatch.setattr("fairautoml.finishing.outcome.FINISH_SECONDS", -1e9)
+    monkeypatch.setattr("fairautoml.conducting.searching.FINISH_SECONDS", -1e9)
     model = quick().fit(*people, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
@@ -222,9 +222,9 @@ def test_the_answer_may_not_take_longer_than_a_short_budget(people, monkeypatch)
         ends.append(finish.end)
         return assemble(plan, history, artifacts, finish)
 
-    monkeypatch.setattr("fairautoml.finishing.outcome.assemble", look)
+    monkeypatch.setattr("fairautoml.conducting.searching.assemble", look)
     monkeypatch.setattr(
-        "fairautoml.finishing.outcome.time", SimpleNamespace(monotonic=lambda: 1e9)
+        "fairautoml.conducting.searching.time", SimpleNamespace(monotonic=lambda: 1e9)
     )
     quick(n_trials=2, time_budget=0.5).fit(*people, "sex")
     # Three tenths of the budget from then on, however late that is.

@@ -8,7 +8,7 @@ from study_cases import begun, record
 
 from fairautoml.spaces import Choice, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.store.database import Database, sqlite_url
-from fairautoml.store.mirror import Mirror, Shown
+from fairautoml.store.mirror import Mirror, StudyAbout
 from fairautoml.store.record import Record
 from fairautoml.trials import Budget, Candidate, Status, Told, Trial, TrialResult
 
@@ -24,7 +24,7 @@ SPACE = SearchSpace(
         )
     }
 )
-SHOWN = Shown(name="run", space=SPACE, learners={"prior"}, mitigations={"costly"})
+SHOWN = StudyAbout(name="run", space=SPACE, learners={"prior"}, mitigations={"costly"})
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""What answers when the target has one class only, so that there is nothing to search."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data._frames import as_array, read_table
+from fairautoml.data._numbers import OnNonfinite
+from fairautoml.data.columns import TableSchema, fit_columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantClassifier:
+    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        How a table is read: new rows are checked as ever.
+    classes : ndarray of shape (1,)
+        The user's label.
+    """
+
+    schema: TableSchema
+    classes: NDArray[Any]
+    groups: None = None
+    needs_sensitive: bool = False
+
+    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the position of the class for encoded rows, shape (n_rows,)."""
+        return np.zeros(len(cells), dtype=np.int64)
+
+
+def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantClassifier | None:
+    """Return the model of a target with one class; None when it has several or is faulty.
+
+    Parameters
+    ----------
+    X, y
+        As in ``fit``.
+    on_nonfinite : {"error", "impute"}
+        As in ``fit``.
+    """
+    table, labels = read_table(X), as_array(y, "y")
+    known = labels.ndim == 1 and len(labels) == table.n_rows and not pd.isna(labels).any()
+    if not known or len(set(labels.tolist())) != 1:
+        return None
+    schema, _ = fit_columns(table, drop=(), on_nonfinite=on_nonfinite)
+    return ConstantClassifier(schema=schema, classes=labels[:1].copy())
