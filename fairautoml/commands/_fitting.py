@@ -28,11 +28,14 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     """
     from fairautoml.bench.fronts import held_front
     from fairautoml.conducting.planning import get_ready
+    from fairautoml.console.held_out import refuse_new_classes
     from fairautoml.console.text import result_of
 
     get_ready(model.check_parameters())
     tables = request.open()
     model.set_params(pos_label=tables.positive)
+    if tables.held is not None and model.asked_task != "regression":
+        refuse_new_classes(tables.search, tables.held)
     run_fit(model, request, tables.search)
     result = {"dataset": request.data, **result_of(model)}
     if tables.held is not None:

@@ -12,6 +12,9 @@ from fairautoml.data.target import MOST_CLASSES
 from fairautoml.data.times import ranks_of_times
 from fairautoml.exceptions import InputError
 
+MOST_GROUPS = 50
+"""Values of a sensitive number up to which each is taken for a group."""
+
 
 def hold_out(
     source: Source,
@@ -50,20 +53,16 @@ def hold_out(
     InputError
         There are too few people, or different times, for two parts; or a time has no order.
     """
-    cells = np.zeros(len(source.y), dtype=np.int64)
-    for name in source.groups:
-        codes, levels = pd.factorize(source.groups[name], use_na_sentinel=False)
-        cells = cells * len(levels) + codes
     people = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
         people = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
     if when is None:
-        held = _drawn(source, cells, people, fraction, seed)
+        held = _drawn(source, _cells(source), people, fraction, seed)
     else:
         check_columns(source.X, "--time-column", (when,))
         times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
-        held = latest_rows(times, cells, fraction, entities=people)
+        held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=people)
     if held.all() or not held.any():
         by = {"--groups": whose, "--time-column": when}
         named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
@@ -72,6 +71,42 @@ def hold_out(
             "parts; leave one of these options out, or give more rows"
         )
     return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
+
+
+def refuse_new_classes(search: Source, held: Source) -> None:
+    """Refuse held-out rows of a class that the search cannot learn, before it begins.
+
+    Parameters
+    ----------
+    search, held : Source
+        As ``hold_out`` divides them.
+
+    Raises
+    ------
+    InputError
+        Some class is among the rows set aside only.
+    """
+    new = set(held.y.dropna()) - set(search.y.dropna())
+    if new:
+        raise InputError(
+            f"--holdout: class(es) {', '.join(sorted(map(repr, new)))} of the target are only "
+            "among the rows set aside; leave these out with --keep, or set another share aside"
+        )
+
+
+def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
+    """Return the combination of sensitive values of each row.
+
+    A number with more than ``most`` values is left out: its values are no groups, they are cut
+    into bands or constrained as a number.
+    """
+    cells = np.zeros(len(source.y), dtype=np.int64)
+    for name in source.groups:
+        codes, levels = pd.factorize(source.groups[name], use_na_sentinel=False)
+        number = pd.api.types.is_numeric_dtype(source.groups[name])
+        if most is None or len(levels) <= most or not number:
+            cells = cells * len(levels) + codes
+    return cells
 
 
 def _drawn(

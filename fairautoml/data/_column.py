@@ -85,6 +85,8 @@ def encode_column(
     if kind == "category" and isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
         kind = kind_of(values, name)
+    if values.isna().all():
+        kind = "empty"  # a column without a value is of any kind
     if kind not in (column.kind, "empty") and column.kind != "empty":
         which = _first_strange(values) if (column.kind, kind) == ("number", "category") else ""
         msg = (

@@ -130,6 +130,12 @@ def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
     InputError
         It holds something else than numbers, or an infinite one.
     """
+    if values.dtype.kind in "mM":
+        msg = (
+            f"sensitive {name!r} holds dates or durations, and bins and gedi need numbers; give "
+            "it as a number in a unit of your choice, such as years"
+        )
+        raise InputError(msg)
     try:
         found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:

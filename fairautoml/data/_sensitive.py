@@ -175,11 +175,12 @@ def row_ids(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     Parameters
     ----------
     codes : ndarray of int64, shape (n_rows, n_columns)
-        Codes, at least -2.
+        Codes; negative ones are as different from each other as all others.
     """
     ids = np.zeros(len(codes), dtype=np.int64)
     for column in codes.T:
-        width = int(column.max(initial=0)) + 3
-        _, inverse = np.unique(ids * width + (column + 2), return_inverse=True)
+        low = int(column.min(initial=0))
+        width = int(column.max(initial=0)) - low + 1
+        _, inverse = np.unique(ids * width + (column - low), return_inverse=True)
         ids = inverse.reshape(-1).astype(np.int64)
     return ids

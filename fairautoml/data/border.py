@@ -151,8 +151,9 @@ def build_dataset(
     drop = options.drop if kept else (*options.drop, *taken)
     schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
-    if groups is not None and not taken:
-        given = Labelled(groups=groups, cells=cells, sensitive=inputs.sensitive)
+    if groups is not None and not (taken and kept):
+        values = inputs.sensitive if not taken else _columns_of(taken, table)
+        given = Labelled(groups=groups, cells=cells, sensitive=values)
         schema, matrix, aware = _without_proxies(schema, matrix, given, options)
     _warn_about_target(schema, matrix, labels)
     return Dataset(
@@ -168,6 +169,7 @@ def build_dataset(
             *schema.notes,
             *positive_notes(classes.tolist(), options.pos_label),
             *_group_notes(groups, aware),
+            *_outside_notes(groups, cells),
         ),
         sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
@@ -206,8 +208,7 @@ def _groups(
         return None, np.zeros(table.n_rows, dtype=np.int32)
     names = _names_of_columns(sensitive, table)
     if names and table.columns is not None:
-        at = {name: position for position, name in enumerate(table.names)}
-        sensitive = {name: table.columns[at[name]] for name in names}
+        sensitive = _columns_of(names, table)
     schema, cells = fit_groups(
         sensitive,
         n_rows=table.n_rows,
@@ -216,6 +217,12 @@ def _groups(
         numbers=options.numbers,
     )
     return replace(schema, sensitive_from_X=names), cells
+
+
+def _columns_of(names: tuple[str, ...], table: Table) -> Any:
+    """Return columns of X as ``sensitive`` may be given."""
+    at = {name: position for position, name in enumerate(table.names)}
+    return {name: table.columns[at[name]] for name in names} if table.columns else names
 
 
 def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
@@ -333,10 +340,27 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
 def _group_notes(groups: GroupSchema | None, aware: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     if groups is None:
         return ()
-    if groups.sensitive_from_X and aware:
-        names = ", ".join(map(repr, aware))
+    themselves = [name for name, features in aware.items() if features == (name,)]
+    if groups.sensitive_from_X and themselves:
+        names = ", ".join(map(repr, themselves))
         return (*groups.notes, f"sensitive column(s) {names} of X are also features")
     return (*groups.notes, *(_gives_away(system, names) for system, names in aware.items()))
+
+
+def _outside_notes(groups: GroupSchema | None, cells: NDArray[np.int32]) -> tuple[str, ...]:
+    """Say how many rows no constraint on a column speaks about."""
+    if groups is None or groups.missing != "exclude":
+        return ()
+    counts = {
+        system.name: int((system.of_cell[cells] < 0).sum())
+        for system in groups.systems
+        if system.name in groups.columns
+    }
+    return tuple(
+        f"{count} of {len(cells)} rows have no value of {name!r} and are outside its constraint"
+        for name, count in counts.items()
+        if count
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,19 +51,34 @@ def read_later(
     strings = [name for name, keys in levels.items() if _only_text(keys)]
     of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
     table = read_table(path, text_columns=of_groups, strings=[*strings, *text])
+    truths = [n for n in of_groups if n in table.columns and _kinds(levels[n]) == {"bool"}]
+    table = table.assign(**{n: _as_truths(table[n]) for n in truths})
     dates = [column.name for column in schema.columns if column.kind == "datetime"]
     return table.assign(**{n: _as_dates(table[n]) for n in dates if n in table.columns})
 
 
 def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
-    return {kind for kind, value in levels if value is not None} == {"str"}
+    return _kinds(levels) == {"str"}
+
+
+def _kinds(levels: Sequence[tuple[str, Any]]) -> set[str]:
+    return {kind for kind, value in levels if value is not None}
+
+
+def _as_truths(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return truth values as CSV writes them, True and False or 1 and 0; others as they are."""
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    texts = column.astype(str).str.lower()
+    read = texts.isin(list(known)) | column.isna()
+    return texts.map(known).where(column.notna(), None) if read.all() else column
 
 
 def _as_dates(column: "pd.Series[Any]") -> "pd.Series[Any]":
     if not pd.api.types.is_string_dtype(column.dtype):
         return column
     try:
-        return pd.to_datetime(column, format="ISO8601")
+        # Where clocks change, dates of one zone have two differences to UTC.
+        return pd.to_datetime(column, format="ISO8601", utc=True)
     except ValueError as error:
         msg = f"column {column.name!r} held dates at fit; write dates as 2026-01-31: {error}"
         raise InputError(msg) from error

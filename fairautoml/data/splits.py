@@ -154,6 +154,8 @@ def entity_folds(
     entities: NDArray[np.integer],
     n_folds: int,
     seed: int,
+    *,
+    every_label: bool = True,
 ) -> NDArray[np.int16]:
     """Deal whole entities to folds, evenly by label and group of the entities.
 
@@ -164,9 +166,12 @@ def entity_folds(
     entities : ndarray of int, shape (n_rows,)
         Whose row it is, 0 .. n_entities - 1, all of them there.
     n_folds : int
-        Number of folds wanted, at least 2; fewer where a class has fewer entities.
+        Number of folds wanted, at least 2; fewer where there are fewer entities.
     seed : int
         Non-negative; the same seed gives the same folds.
+    every_label : bool
+        Whether each label must be in every fold, as of two classes; fewer folds then where one
+        has fewer entities.
 
     Returns
     -------
@@ -176,7 +181,8 @@ def entity_folds(
     Raises
     ------
     InputError
-        ``n_folds`` is less than 2, or a class has rows of a single entity.
+        ``n_folds`` is less than 2, or all rows, or those of a label that must be in every fold,
+        are of a single entity.
 
     Warns
     -----
@@ -184,12 +190,18 @@ def entity_folds(
         There are fewer folds than wanted.
     """
     first = first_rows(entities)
+    if len(first) < MIN_FOLDS:
+        msg = (
+            "groups: all rows belong to one entity, so that no fold can be judged by people of "
+            "its own. Give rows of more entities, or leave groups out"
+        )
+        raise InputError(msg)
     # An entity of several labels counts for the rarest: each class must reach every fold.
     rarest_first = np.argsort(np.bincount(y), kind="stable")
     of_entity = np.full(len(first), -1, dtype=np.int64)
     for label in rarest_first[::-1].tolist():
         of_entity[entities[y == label]] = label
-        if 0 < len(np.unique(entities[y == label])) < MIN_FOLDS:
+        if every_label and 0 < len(np.unique(entities[y == label])) < MIN_FOLDS:
             msg = (
                 f"groups: the rows of one class belong to fewer than {MIN_FOLDS} entities, so "
                 "that no fold can be judged by people of its own. Give rows of more entities, or "
@@ -198,7 +210,8 @@ def entity_folds(
             raise InputError(msg)
     strata = np.unique(of_entity, return_inverse=True)[1]
     # Where everybody has rows of all labels there is one stratum, and people alone set the limit.
-    most = fold_count(strata, n_folds) if strata.any() else min(n_folds, len(first))
+    alone = not every_label or not strata.any()
+    most = min(n_folds, len(first)) if alone else fold_count(strata, n_folds)
     folds: NDArray[np.int16] = stratified_folds(strata, cells[first], most, seed)[entities]
     return folds
 

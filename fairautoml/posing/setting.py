@@ -172,10 +172,13 @@ def _folds(
     dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
 ) -> NDArray[np.int16]:
     strata, cells = dataset.strata, dataset.cells
-    if entities is not None:
-        return entity_folds(strata, cells, entities, wishes.n_folds, wishes.seed)
     # One of two classes has to be in every fold, one of several or a stratum of numbers has not.
-    labels = strata if dataset.task == "binary" else np.arange(len(strata)) % 2
+    every = dataset.task == "binary"
+    if entities is not None:
+        return entity_folds(
+            strata, cells, entities, wishes.n_folds, wishes.seed, every_label=every
+        )
+    labels = strata if every else np.arange(len(strata)) % 2
     count = fold_count(labels, wishes.n_folds)
     return stratified_folds(strata, cells, count, wishes.seed)
 

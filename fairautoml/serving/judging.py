@@ -81,7 +81,7 @@ def judge(
     pooled = tally(everybody, y, outcome, weights, n_groups=1)
     found: dict[str, Any] = {
         "n_rows": len(y),
-        "n_unknown_group": int((cells < 0).sum()),
+        "n_unknown_group": int(_outside(cells, groups).sum()),
         "majority": _majority(pooled),
         **{name: _plain(METRICS.get(name).value(pooled)) for name in SHOWN[task]},
     }
@@ -108,6 +108,15 @@ def judge(
         for system in groups.systems
         if system.values is None
     }
+    return found
+
+
+def _outside(cells: NDArray[np.integer], groups: GroupSchema | None) -> NDArray[np.bool_]:
+    """Return which rows have no group of some column, so that they are in none of its gaps."""
+    found = cells < 0
+    for system in () if groups is None else groups.systems:
+        if not system.overlapping:
+            found = found | (system.of_cell[cells] < 0)
     return found
 
 

@@ -200,8 +200,9 @@ class Served:
         dict
             ``accuracy`` and others, of numbers ``rmse``, ``mae`` and ``r2``; by metric and group
             system ``values``, as the metric has them, and ``gaps``, how far they are from parity
-            (of a ratio one minus it); ``gap``, the largest; ``rates`` by group; rows of a group
-            unknown to ``fit`` are counted in ``n_unknown_group`` and are in no gap. Undefined
+            (of a ratio one minus it); ``gap``, the largest; ``rates`` by group; rows whose
+            group is missing or unknown to ``fit`` are counted in ``n_unknown_group`` and are in
+            no gap of that column. Undefined
             values are None. With guesses ``gaps`` are corrected, ``intervals`` are their 95 %
             bootstrap intervals, and ``proxy_gaps`` are those of the guesses as they stand.
 

@@ -522,3 +522,15 @@ def test_precision_of_people_with_several_rows_is_refused_before_rows_are_set_as
     assert found.plan.reason is Reason.NO_EXACT_TEST
     with_rows = divided(given_rows(), "predictive_parity_difference <= 0.3")
     assert with_rows.plan.reason is not Reason.NO_EXACT_TEST
+
+
+def test_labels_that_need_not_be_in_every_fold_take_no_folds_away():
+    entities = np.repeat(np.arange(8), 50)
+    folds = entity_folds(entities, np.zeros(400, dtype=int), entities, 5, 0, every_label=False)
+    assert len(np.unique(folds)) == 5
+    assert (folds.reshape(8, 50) == folds.reshape(8, 50)[:, :1]).all()
+
+
+def test_rows_of_one_person_cannot_be_cross_validated():
+    with pytest.raises(InputError, match="all rows belong to one entity"):
+        entity_folds(np.tile([0, 1], 5), np.zeros(10, dtype=int), np.zeros(10, dtype=int), 2, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.cli import _parser
+from fairautoml.cli import _parser, main
 from fairautoml.console.asked import request_of
 from fairautoml.console.held_out import hold_out
 from fairautoml.console.sources import open_source
@@ -37,8 +37,9 @@ def visits(tmp_path):
     return path
 
 
-def source(path):
-    return open_source(str(path), Roles(target="y", sensitive=("sex",)), ("person", "day"))
+def source(path, *extra):
+    named = extra or ("person", "day")
+    return open_source(str(path), Roles(target="y", sensitive=("sex",)), named)
 
 
 def test_nobody_has_rows_both_in_the_search_and_in_the_holdout(visits):
@@ -157,3 +158,24 @@ def test_people_of_rare_groups_are_as_likely_in_the_holdout_as_others(tmp_path):
     pd.DataFrame(table).to_csv(path, index=False)
     held = hold_out(source(path), 0.3, 0, whose="person")[1]
     assert held.groups["sex"].gt(0).mean() == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_numbers_with_many_values_give_no_late_row_back(tmp_path):
+    path = tmp_path / "wealth.csv"
+    wealth = np.random.default_rng(0).normal(size=500).round(4)
+    table = {"when": np.arange(500), "sex": wealth, "y": np.arange(500) % 2, "x": 1.0}
+    pd.DataFrame(table).to_csv(path, index=False)
+    search, held = hold_out(source(path, "when"), 0.2, 0, when="when")
+    assert (len(search.y), len(held.y)) == (400, 100)
+    assert search.X["when"].max() < held.X["when"].min()
+
+
+def test_a_class_that_only_held_out_rows_have_is_refused_before_the_search(tmp_path, capsys):
+    path = tmp_path / "new.csv"
+    labels = np.where(np.arange(400) >= 390, "new", np.tile(["a", "b"], 200))
+    table = {"when": np.arange(400), "sex": np.tile(["f", "f", "m", "m"], 100), "y": labels}
+    pd.DataFrame({**table, "x": 1.0}).to_csv(path, index=False)
+    words = ["fit", str(path), "--target", "y", "--sensitive", "sex", "--holdout", "0.2"]
+    assert main([*words, "--split", "time", "--time-column", "when", "--trials", "2"]) == 3
+    told = capsys.readouterr().err
+    assert "--holdout: class(es) 'new' of the target are only among the rows set aside" in told

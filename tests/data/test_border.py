@@ -500,6 +500,21 @@ def test_a_feature_that_is_the_sensitive_column_can_be_dropped():
     assert data.notes == ("column 'proxy' of X is not used: it gives away sensitive 'sex'",)
 
 
+def test_copies_of_a_named_column_are_dropped_with_it():
+    X = features().assign(sex=sexes(), code=sexes() == "F")
+    options = BorderOptions(sensitive_in_X="drop", at_predict=False)
+    data = build_dataset(X, target(), "sex", options=options)
+    assert data.schema.names == ("age", "job", "hours")
+
+
+def test_copies_of_a_named_column_that_is_no_feature_are_named():
+    X = features().assign(sex=sexes(), code=sexes() == "F")
+    with pytest.warns(DegradedWarning, match=r"'code' of X give away sensitive 'sex'\. Keep"):
+        data = build_dataset(X, target(), "sex", options=BorderOptions(at_predict=False))
+    assert data.schema.names == ("age", "job", "hours", "code")
+    assert "feature(s) 'code' of X give away sensitive 'sex'" in data.notes
+
+
 def test_dropping_the_only_feature_is_refused():
     X = pd.DataFrame({"proxy": sexes()})
     with pytest.raises(InputError, match="no usable column left"):
@@ -646,6 +661,13 @@ def test_excluded_rows_may_have_weight_zero():
     weight = np.where(np.arange(N) > 1, 1.0, 0.0)
     options = BorderOptions(sensitive_missing="exclude")
     assert build_dataset(features(), target(), s, weight, options=options).n_rows == N
+
+
+def test_how_many_rows_are_outside_is_noted():
+    s = sexes().where(np.arange(N) > 2, None)
+    options = BorderOptions(sensitive_missing="exclude")
+    data = build_dataset(features(), target(), s, options=options)
+    assert data.notes == (f"3 of {N} rows have no value of 'sex' and are outside its constraint",)
 
 
 def test_weights_of_two_dimensions_or_text_are_refused():

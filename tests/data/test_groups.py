@@ -331,6 +331,8 @@ def test_missing_values_that_fit_did_not_see_are_outside_where_they_are_excluded
     schema, _ = fitted(people(), missing="exclude")
     new = pd.DataFrame({"sex": ["M", None, "F"], "race": ["White", "White", None]})
     assert (schema.encode(new) >= 0).tolist() == [True, False, False]
+    for sex in ("F", "M"):
+        assert schema.encode(pd.DataFrame({"sex": [sex], "race": [None]})).tolist() == [-1]
     levels = schema.levels_of(new, unseen="error")
     found = {s.name: (system_codes(schema, s, levels) < 0).tolist() for s in schema.systems}
     assert found == {

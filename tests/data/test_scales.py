@@ -108,6 +108,14 @@ def test_bins_of_text_are_refused():
         fitted(pd.Series(["young", "old"], name="age"), CUT)
 
 
+@pytest.mark.parametrize("numbers", [NumberPolicy(bins={"age": "quantiles"}), SCALE])
+def test_dates_are_no_numbers(numbers):
+    born = pd.Series(pd.to_datetime(["1950-01-01", "1980-05-05", None, "2001-03-03"]), name="age")
+    for column in (born, born - born.min()):
+        with pytest.raises(InputError, match=r"'age' holds dates or durations.*such as years"):
+            fitted(column, numbers)
+
+
 def test_bins_of_no_values_have_no_quantiles():
     with pytest.raises(InputError, match="too few values for quantiles; give cuts"):
         fitted(pd.Series([3, 3, 3], name="age"), NumberPolicy(bins={"age": "quantiles"}))

@@ -1,0 +1,45 @@
+"""A CSV of later rows is read as the table of the fit was, whatever file that was."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml.data._frames import read_table
+from fairautoml.data.columns import fit_columns
+from fairautoml.data.groups import fit_groups
+from fairautoml.data.later import read_later
+
+
+def learned(X, sensitive=None):
+    schema, matrix = fit_columns(read_table(X), drop=(), on_nonfinite="error")
+    groups = None if sensitive is None else fit_groups(sensitive, n_rows=len(X))
+    return schema, matrix, groups
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("true", "false"), ("1", "0")])
+def test_truth_values_of_a_group_are_read_as_they_are_written(tmp_path, words):
+    table = pd.DataFrame({"x": np.arange(4.0), "veteran": [True, False, True, False]})
+    schema, _, (groups, cells) = learned(table[["x"]], table[["veteran"]])
+    written = table.assign(veteran=[words[0] if value else words[1] for value in table.veteran])
+    written.to_csv(tmp_path / "new.csv", index=False)
+    read = read_later(tmp_path / "new.csv", schema=schema, groups=groups)
+    assert groups.encode(read[["veteran"]]).tolist() == cells.tolist()
+
+
+def test_dates_of_a_zone_are_read_across_the_change_of_clocks(tmp_path):
+    days = pd.date_range("2026-03-27", periods=6, tz="Europe/Berlin")
+    table = pd.DataFrame({"day": days, "x": np.arange(6.0)})
+    schema, matrix, _ = learned(table)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    read = read_later(tmp_path / "new.csv", schema=schema, groups=None)
+    np.testing.assert_allclose(schema.transform(read), matrix)
+
+
+@pytest.mark.parametrize("empty", [np.nan, None])
+def test_a_column_without_a_value_is_of_any_kind(empty):
+    days = pd.DataFrame({"day": pd.date_range("2026-03-27", periods=6), "x": np.arange(6.0)})
+    schema, _, _ = learned(days)
+    new = pd.DataFrame({"day": [empty], "x": [1.0]})
+    found = schema.transform(new)
+    assert np.isnan(found[0, 0])
+    assert found[0, 1] == 1.0
