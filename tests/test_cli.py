@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML, load_run
-from fairautoml.cli import _parser, main
+from fairautoml.cli import _ended_like_ctrl_c, _parser, main
 from fairautoml.console.asked import fit_estimator_of, request_of
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, StorageFullError
@@ -645,6 +645,16 @@ def test_warnings_and_handlers_are_put_back(kept, capsys):
     assert main(["leaderboard", str(kept[0])]) == 0
     assert warnings.showwarning is shown
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _ended_like_ctrl_c([]):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_how_trials_are_run_is_passed_on():

@@ -1,7 +1,7 @@
 """``audit``: any model's decisions, judged as our own are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -180,6 +180,8 @@ def audit(
     )
     rows = read_rows(given, options)
     check_largest_weight(rows, largest_weight)
+    if largest_weight is None and rows.weight is not None and len(np.unique(rows.weight)) == 1:
+        rows = replace(rows, weight=None)
     asked = _Asked(
         rows=rows,
         constraints=parse_constraints(constraint),

@@ -80,6 +80,8 @@ def verdict_rows(
     found = []
     for constraint, system in asked:
         finding = next(findings) if system.n_groups >= 2 else _single(constraint)
+        if finding.reason is Reason.NO_EXACT_TEST and not _testable(rows, largest_weight):
+            finding = replace(finding, reason=_untested(rows, (constraint, system)))
         found.append(_row(rows, (constraint, system), finding, hidden, independent))
     return tuple(found)
 
@@ -110,10 +112,22 @@ def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim
     else:
         counts = counts_of(rows, rows.decision, None).merged(system.of_cell, system.n_groups)
         claim = claim_from_counts(constraint, counts, system.labels, system.name)
-    testable = rows.weight is None or largest_weight is not None
-    if testable and rate_cells(rows, system, constraint.metric) is not None:
+    if _testable(rows, largest_weight) and _has_test(rows, asked):
         return claim
     return replace(claim, events=(), cells=())
+
+
+def _testable(rows: AuditRows, largest_weight: float | None) -> bool:
+    return rows.weight is None or largest_weight is not None
+
+
+def _has_test(rows: AuditRows, asked: Asked) -> bool:
+    return rate_cells(rows, asked[1], asked[0].metric) is not None
+
+
+def _untested(rows: AuditRows, asked: Asked) -> Reason:
+    """Say what weighted rows lack: a limit of their weights, or a test of the metric at all."""
+    return Reason.NO_WEIGHT_LIMIT if _has_test(rows, asked) else Reason.NO_EXACT_TEST
 
 
 def _findings(judgement: Judgement, claims: Sequence[Claim]) -> tuple[Finding, ...]:

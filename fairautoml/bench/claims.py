@@ -31,8 +31,8 @@ def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
         ``claim.refuted``, 1 where it was called feasible and some rates of two groups differ by
         more than a limit allows even at the ends of their exact (Clopper-Pearson) intervals,
         which hold together with probability 0.95; ``claim.excess_low``, by how much they differ
-        more than allowed at the least. Empty without held-out rows, and for metrics that are no
-        differences of shares of rows.
+        more than allowed at the least. Empty without held-out rows, of weighted rows and of
+        more than two classes, and for metrics that are no differences of shares of rows.
     """
     rates = result.get("holdout", {}).get("rates", {})
     constraints = result.get("constraint") or []
@@ -41,7 +41,7 @@ def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
     written = [constraints] if isinstance(constraints, str) else constraints
     parsed = [Constraint.parse(text) for text in written]
     known = all(c.metric.form == "difference" and set(c.metric.rates) <= COUNTED for c in parsed)
-    if not known:
+    if not known or not _counted(rates, result["holdout"].get("n_rows", np.inf)):
         return {}
     lowest = [
         _low(constraint, groups, _n_bounds(parsed, rates)) - constraint.limit
@@ -52,6 +52,15 @@ def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
     low = max(lowest)
     refuted = result.get("status") == "feasible" and low > 0
     return {"claim.refuted": float(refuted), "claim.excess_low": round(low, 6)}
+
+
+def _counted(rates: Mapping[str, Mapping[str, Any]], n_rows: float) -> bool:
+    """Return whether all rates are shares of rows: of two classes, without weights."""
+    groups = [group for table in rates.values() for group in table.values()]
+    weights = [float(group["weight"] or 0) for group in groups]
+    return all("selection" in group for group in groups) and all(
+        weight.is_integer() and weight <= n_rows for weight in weights
+    )
 
 
 def _n_bounds(constraints: list[Constraint], rates: Mapping[str, Mapping[str, Any]]) -> int:

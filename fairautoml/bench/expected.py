@@ -28,6 +28,7 @@ from fairautoml.bench.blocks import (
 from fairautoml.bench.claims import COUNTED, labelled
 from fairautoml.bench.measures import with_margin_rows
 from fairautoml.bench.ranks import numbers, our_variant
+from fairautoml.bench.reading import read_rows
 from fairautoml.bench.tasks import Sweep, read_sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import InputError
@@ -238,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep", type=Path, help="YAML file of the sweep")
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of the sweep")
     arguments = parser.parse_args(argv)
-    cells = pd.read_csv(arguments.folder / "cells.csv", low_memory=False)
+    cells = read_rows(arguments.folder / "cells.csv")
     both = in_complete_blocks(with_margin_rows(cells)).copy()
     judged = judged_on_samples(both, read_sweep(arguments.sweep))
     write_csv(expected(judged), arguments.folder / "expected.csv")

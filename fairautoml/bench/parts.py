@@ -19,6 +19,7 @@ from fairautoml.bench.blocks import (
 )
 from fairautoml.bench.measures import with_margin_rows
 from fairautoml.bench.ranks import TINY, numbers, our_variants, strict_fair_accuracy
+from fairautoml.bench.reading import read_rows
 from fairautoml.bench.systems import better_rows, systems
 from fairautoml.data.files import write_csv
 
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.parts")
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
     folder = parser.parse_args(argv).folder
-    cells = pd.read_csv(folder / "cells.csv", low_memory=False)
+    cells = read_rows(folder / "cells.csv")
     write_csv(systems_by_part(cells), folder / "parts.csv")
     write_csv(stated_by_part(cells), folder / "stated.csv")
     write_csv(pairs_by_part(cells), folder / "pairs.csv")

@@ -16,6 +16,7 @@ import yaml
 
 from fairautoml.bench.cells import CellRecord, to_stderr, write_text
 from fairautoml.bench.pools_page import page, summarize
+from fairautoml.bench.reading import read_rows
 from fairautoml.bench.sweep import Way, run_sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import InputError
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep", type=Path, help="YAML file of the sweep, with what is aimed at")
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of a finished sweep")
     given = parser.parse_args(argv)
-    rows = pd.read_csv(given.folder / "cells.csv")
+    rows = read_rows(given.folder / "cells.csv")
     write_pool_summaries(rows, given.folder, targets=read_targets(given.sweep))
     return 0
 

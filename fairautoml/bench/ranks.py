@@ -65,7 +65,20 @@ def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
         numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
     )
     of_block = majority.groupby([cells[name] for name in BLOCK]).transform("max")
-    return accuracy.where(excess <= 0, of_block)
+    return accuracy.where((excess <= 0) | unconstrained(cells), of_block)
+
+
+def unconstrained(cells: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which cells nothing was asked of but accuracy.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        One row per cell.
+    """
+    if "status" not in cells:
+        return pd.Series(False, index=cells.index)
+    return cells["status"] == "no_constraint"
 
 
 def ranks(cells: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +134,9 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
         mean_excess=excess.clip(lower=0.0),
         front_value=front_values(cells),
         at_limit=accuracies_at_limit(cells),
-        within_limit=(excess <= 0).where(judged | unanswered).astype(float),
+        within_limit=(excess <= 0)
+        .where((judged | unanswered) & ~unconstrained(cells))
+        .astype(float),
         exceeded_claims=(~(excess <= 0)).where(claimed).astype(float),
         refuted_claims=numbers(cells, "claim.refuted").where(claimed),
         declined=(numbers(cells, "search.margin.probability") < EVEN).where(claimed).astype(float),

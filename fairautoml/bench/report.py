@@ -11,6 +11,7 @@ import pandas as pd
 from fairautoml.bench.leagues import LEAGUES
 from fairautoml.bench.measures import front_values
 from fairautoml.bench.ranks import MEANS, numbers, strict_fair_accuracy
+from fairautoml.bench.reading import read_rows
 from fairautoml.bench.tables import command_of_one
 from fairautoml.exceptions import RunFolderError
 from fairautoml.report.sweep import (
@@ -114,7 +115,7 @@ def sweep_view(folder: Path) -> SweepView:
     RunFolderError
         It has neither the cells of a sweep of fits nor a summary.
     """
-    cells = pd.read_csv(folder / "cells.csv")
+    cells = read_rows(folder / "cells.csv")
     manifest = read_json(folder, "manifest.json")
     if not set(cells) >= FITS:
         return _summed_up(folder, len(cells), manifest)
@@ -152,7 +153,7 @@ def _summed_up(folder: Path, n_cells: int, manifest: dict[str, Any]) -> SweepVie
             f"{str(folder)!r} has neither summary.csv nor the columns of a sweep of fits in "
             "cells.csv; let fairautoml bench --resume finish it"
         )
-    table = pd.read_csv(path)
+    table = read_rows(path)
     # Words first: the first column names the row.
     words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
     table = table[[*words, *(name for name in table if name not in words)]]
@@ -198,7 +199,7 @@ def _about(cells: pd.DataFrame) -> str:
 def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
     if not path.is_file():
         return (), 0
-    table = pd.read_csv(path)
+    table = read_rows(path)
     known = table[table["rank"].notna()]
     found = tuple(
         Ranked(
@@ -217,7 +218,7 @@ def _leagues(path: Path) -> list[Table]:
     """Return the table of ranks within leagues, where there are several."""
     if not path.is_file():
         return []
-    table = pd.read_csv(path)
+    table = read_rows(path)
     if table.empty:
         return []
     rows = tuple(
@@ -238,7 +239,7 @@ def _systems(path: Path) -> list[Table]:
     """Return every other system by its better row against ours, nothing without others."""
     if not path.is_file():
         return []
-    table = pd.read_csv(path)
+    table = read_rows(path)
     shown = ("rank", "behind", "behind_low", "behind_high", STRICT, "difference", "low", "high")
     rows = tuple(
         (str(row["variant"]), *(_number(row[name]) for name in (*shown, "p_holm")))
@@ -265,7 +266,7 @@ def _versus(path: Path) -> list[Table]:
     if not path.is_file():
         return []
     found = []
-    for reference, own in pd.read_csv(path).groupby("reference", sort=False):
+    for reference, own in read_rows(path).groupby("reference", sort=False):
         rows = tuple(
             (str(row["variant"]), *(f"{row[name]:+.4f}" for name in ("difference", "low", "high")))
             for _, row in own.sort_values("difference", ascending=False).iterrows()
@@ -335,9 +336,9 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
     last = pd.Series(
         [_last(json.loads(text)) for text in known["search.improvements"]], known.index
     )
-    best = last.groupby([known["question"], known["seed"]]).transform("max")
     # Until it has something that meets its constraint, a search is worth the majority's accuracy.
     start = numbers(known, "holdout.majority")
+    best = last.fillna(start).groupby([known["question"], known["seed"]]).transform("max")
     end = float(numbers(known, "search.seconds").max())
     times = np.linspace(0.0, end, MOMENTS)
     found = []

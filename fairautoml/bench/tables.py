@@ -19,6 +19,7 @@ from fairautoml.bench.claims import claim_of
 from fairautoml.bench.leagues import LEAGUES, leagues
 from fairautoml.bench.measures import critical_difference, with_margin_rows
 from fairautoml.bench.ranks import MEANS, ranks, versus
+from fairautoml.bench.reading import read_rows
 from fairautoml.bench.systems import systems
 from fairautoml.bench.volumes import volumes
 from fairautoml.data.files import write_csv
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.tables")
     parser.add_argument("folder", type=Path, help="folder of a finished sweep of fits")
     folder = parser.parse_args(argv).folder
-    write_summaries(pd.read_csv(folder / "cells.csv"), folder)
+    write_summaries(read_rows(folder / "cells.csv"), folder)
     return 0
 
 

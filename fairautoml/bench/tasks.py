@@ -82,7 +82,7 @@ class Task:
     oracle: float | None = None
 
     def __post_init__(self) -> None:
-        if not SLUG.match(self.name):
+        if not isinstance(self.name, str) or not SLUG.match(self.name):
             msg = f"name is {self.name!r}; use at most 64 letters, digits, '.', '_' and '-'"
             raise InputError(msg)
         if (self.seconds is None) == (self.n_trials is None):
@@ -243,6 +243,9 @@ def _crossed(
                 raise InputError(msg)
             given = {**defaults, **task}
             name = variant.get("name")
+            if not isinstance(name, str):
+                msg = f"sweep {path}: a variant's name is {name!r}; write a text, in quotes"
+                raise InputError(msg)
             if name == "":
                 yield given
                 continue

@@ -41,7 +41,7 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     if tables.held is not None:
         result["holdout"] = tables.held.judge(model)
         _keep_beside(model, result["holdout"])
-        if as_json and "gap" in result["holdout"] and "accuracy" in result["holdout"]:
+        if as_json and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
             result["holdout_front"] = held_front(model, tables.held)
     show_result(result, model, as_json=as_json)
     return exit_code(model)

@@ -1,5 +1,6 @@
 """The accepted forms of ``sensitive`` as named columns, and the names of groups."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,7 +148,13 @@ def level_labels(keys: tuple[Key, ...]) -> tuple[str, ...]:
 
 
 def _text(key: Key) -> str:
-    return MISSING_LABEL if key == MISSING else str(key[1])
+    if key == MISSING:
+        return MISSING_LABEL
+    # A line end or a terminal's code in a label could forge a line of a certificate.
+    return "".join(
+        sign.encode("unicode_escape").decode() if unicodedata.category(sign) == "Cc" else sign
+        for sign in str(key[1])
+    )
 
 
 def _literal(key: Key) -> str:

@@ -23,6 +23,6 @@ def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"{found[name]:.4f}"
     for name, gap in found.get("gaps", {}).items():
         yield f"Gap of {name}", "undefined" if gap is None else f"{gap:.4f}"
-    if "excess" in found:
-        met = found["excess"] is not None and found["excess"] <= 0
+    if found.get("gaps"):
+        met = found.get("excess") is not None and found["excess"] <= 0
         yield "Constraint", f"{'met' if met else 'NOT met'} on these rows"

@@ -109,9 +109,17 @@ def test_weights_without_a_known_limit_have_no_exact_test():
     weight = np.tile([1.0, 2.0], 3000)
     asked = {"constraint": CAN, "independent": True, "sample_weight": weight}
     plain = quick(y, decision, groups, **asked)
-    assert (plain.verdict, plain.verdicts[0].reason) == ("NOT_APPLICABLE", "no_exact_test")
+    assert (plain.verdict, plain.verdicts[0].reason) == ("NOT_APPLICABLE", "no_weight_limit")
     known = quick(y, decision, groups, largest_weight=2.0, **asked)
     assert known.verdict == "CERTIFIED"
+
+
+def test_equal_weights_are_none():
+    y, decision, groups = of_counts((900, 3000), (900, 3000))
+    asked = {"constraint": CAN, "independent": True}
+    plain = quick(y, decision, groups, **asked)
+    assert plain.verdict == "CERTIFIED"
+    assert quick(y, decision, groups, sample_weight=np.full(6000, 2.5), **asked) == plain
 
 
 def test_a_metric_without_an_exact_test_is_not_applicable():

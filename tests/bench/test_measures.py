@@ -213,3 +213,13 @@ def test_a_run_without_a_front_of_a_system_that_gives_fronts_has_one_decision_fo
     assert accuracies_at_limit(cells).tolist()[:2] == pytest.approx([0.9, 0.6])
     assert front_values(cells).tolist()[:2] == pytest.approx([0.2, 0.0])
     assert np.isnan(front_values(cells)[2])
+
+
+def test_rates_that_are_no_shares_of_rows_refute_nothing():
+    many = group(4000, 2000, 1600, 400), group(4000, 2000, 800, 200)
+    found = fitted("demographic_parity_difference", *many)
+    assert claim_of(found)["claim.refuted"] == 1.0
+    found["holdout"]["n_rows"] = 300  # so these are weights, not rows
+    assert claim_of(found) == {}
+    several = {"selection[a]": 0.9, "weight": 100.0}, {"selection[a]": 0.1, "weight": 100.0}
+    assert claim_of(fitted("demographic_parity_difference", *several)) == {}

@@ -260,3 +260,14 @@ def test_tables_of_an_unfinished_sweep_are_of_what_every_variant_has_run():
     assert in_complete_blocks(cells)["question"].tolist() == ["q", "q"]
     # While there is no whole block, what there is is shown.
     assert len(in_complete_blocks(cells.iloc[[0, 2]].assign(variant=["a", "b"]))) == 2
+
+
+def test_where_nothing_was_asked_accuracy_is_what_counts():
+    cells = [
+        cell("q", name, 0, accuracy, status="no_constraint") | {"holdout.excess": None}
+        for name, accuracy in (("a", 0.85), ("b", 0.86))
+    ]
+    found = ranked(*cells)
+    assert found["rank"].to_dict() == {"b": 1.0, "a": 2.0}
+    assert found["strict_fair_accuracy"].to_dict() == {"b": 0.86, "a": 0.85}
+    assert found["within_limit"].isna().all()

@@ -77,3 +77,36 @@ def test_the_page_has_one_row_per_system(tmp_path):
     table = table[: table.index("</table>")]
     assert table.count("<tr>") == 3
     assert "margin<" in table
+
+
+def test_a_question_that_nobody_can_meet_takes_no_curve_away(tmp_path):
+    cells = [
+        cell("one", [(2, 0.9, False)], 0.9) | {"holdout.majority": 0.6, "question": "hard"},
+        cell("one", [(2, 0.9, True)], 0.9) | {"holdout.majority": 0.6, "task": "p-one"},
+    ]
+    pd.DataFrame(cells).to_csv(tmp_path / "cells.csv")
+    (tmp_path / "manifest.json").write_text('{"sweep": "s"}')
+    seen = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "fairautoml.bench.report.sweep_page",
+            lambda view: str(seen.update({one.name: one.points for one in view.curves})),
+        )
+        write_report(tmp_path)
+    assert seen["one"][-1][1] == 0
+
+
+@pytest.mark.parametrize("names", [("10", "60"), ("NA", "null"), ("on", "007")])
+def test_names_are_texts_whatever_they_look_like(tmp_path, names):
+    cells = [
+        cell(name, [(1, 0.8, True)], 0.8)
+        | {"holdout.accuracy": 0.8, "holdout.excess": -0.01, "holdout.majority": 0.5}
+        | {"system": None, "status": "feasible", "dataset": "t", "exit_code": 0}
+        for name in names
+    ]
+    write_summaries(pd.DataFrame(cells), tmp_path)
+    pd.DataFrame(cells).to_csv(tmp_path / "cells.csv")
+    (tmp_path / "manifest.json").write_text('{"sweep": "s"}')
+    page = write_report(tmp_path)[0].read_text()
+    for name in names:
+        assert f">{name}<" in page

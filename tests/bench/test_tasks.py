@@ -73,7 +73,7 @@ def test_a_task_without_variants_is_its_own_question():
     [
         (("name: plain", "name: flat"), "two tasks called one-flat, two-flat"),
         (("{name: plain}", "3"), "3 must be a mapping of the fields of a task"),
-        (("name: plain", "title: plain"), "unknown field title"),
+        (("name: plain", "title: plain"), "a variant's name is None; write a text"),
         (("name: plain", "name: a b"), "name is 'one-a b'"),
         (("variants:", "variants: []\nx:"), "must have the keys 'tasks'"),
         (("system: flaml_best_feasible", "system: autogluon"), "no system is called 'autogluon'"),
@@ -84,6 +84,25 @@ def test_a_wrong_variant_is_refused(grid, change, said):
     with pytest.raises(InputError, match=said) as caught:
         grid(GRID.replace(*change))
     assert "grid.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "tasks: [{name: a, dataset: d, sensitive: [s]}]\nvariants: [{name: off}]",
+            "name is False",
+        ),
+        (
+            "tasks: [{name: a, dataset: d, sensitive: [s]}]\nvariants: [{name: 10}]",
+            "name is 10; w",
+        ),
+        ("tasks: [{name: 2024, dataset: d, sensitive: [s]}]", "name is 2024; use"),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(grid, text, said):
+    with pytest.raises(InputError, match=said):
+        grid(f"defaults: {{n_trials: 2}}\n{text}\n")
 
 
 def test_no_variants_at_all_is_refused(grid):

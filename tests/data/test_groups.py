@@ -287,6 +287,13 @@ def test_the_category_order_of_the_frame_does_not_change_the_cells():
     assert fitted(a)[1].tolist() == fitted(["x", "y"])[1].tolist()
 
 
+def test_a_label_holds_no_line_end_and_no_code_of_a_terminal():
+    schema, _ = fitted(["b\nCERTIFIED", "\x1b[2J", "b\\nCERTIFIED"])
+    labels = schema.systems[0].labels
+    assert len(set(labels)) == 3
+    assert all(label.isprintable() for label in labels)
+
+
 def test_a_separator_inside_a_value_is_escaped():
     schema, _ = fitted(pd.DataFrame({"a": ["x & y", "x"], "b": ["z", "y & z"]}))
     assert schema.cell_labels == ("x & y \\& z", "x \\& y & z")

@@ -40,3 +40,7 @@ def test_page_and_card_show_held_out_rows_if_there_are_any():
         assert "NOT met on these rows" in shown
         assert "0.0625" in shown
         assert HOSTILE[0] not in shown
+
+
+def test_nothing_is_said_of_a_constraint_that_was_not_asked_for():
+    assert "Constraint" not in dict(held_facts({"n_rows": 3, "gaps": {}, "excess": None}))
