@@ -48,7 +48,9 @@ def shared_limits(limit: float) -> tuple[float, ...]:
     return tuple((limit * np.arange(PARTS - 1, -1, -1) / PARTS).tolist())
 
 
-def low_variance_thresholds(confidence: float, audit_ratio: float) -> Mitigator:
+def low_variance_thresholds(
+    confidence: float, audit_ratio: float, lumped: float = 1.0
+) -> Mitigator:
     """Return the post-processor that leaves what a tolerance takes off the limit to the noise.
 
     It is no plug-in: what it reads is known to an assembly only.
@@ -59,9 +61,12 @@ def low_variance_thresholds(confidence: float, audit_ratio: float) -> Mitigator:
         How likely the noise shall stay within its part, in (0, 1).
     audit_ratio : float
         New people that the limit will be counted on, in times of the rows, above 0.
+    lumped : float
+        Effective rows that stand for one person, at least 1.
     """
     noise = Noise(
-        quantile=float(norm.ppf((1.0 + confidence) / 2.0)), worse=1.0 + 1.0 / audit_ratio
+        quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
+        worse=lumped * (1.0 + 1.0 / audit_ratio),
     )
 
     def fit_rules(

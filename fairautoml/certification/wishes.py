@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from fairautoml.certification.ledger import Openings
+from fairautoml.certification.ledger import Openings, level_of
 from fairautoml.exceptions import ParameterError
 
 LARGEST_SHARE = 0.5
@@ -55,6 +55,11 @@ class CertificateWishes:
     openings: Openings = Openings.SINGLE
     ledger: Path | None = None
     split: str = "random"
+
+    @property
+    def first_level(self) -> float:
+        """What the first opening may spend: the same fit again plans the same, and is answered."""
+        return level_of(1, self.delta, self.openings)
 
 
 def check_certificate(asked: Asked) -> CertificateWishes:

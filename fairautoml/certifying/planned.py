@@ -94,12 +94,14 @@ def plan_rows(
         planned(
             claim.constraint,
             tuple(zip(claim.system.labels, _rows_of(claim, cells, entities), strict=True)),
-            wishes.delta,
+            wishes.first_level,
         )
         for claim in claims
     )
     margin = _mean_margin if clustered else _share_margin
-    floor = None if wishes.min_score is None else _floor_share(margin, wishes.delta, n_people)
+    floor = (
+        None if wishes.min_score is None else _floor_share(margin, wishes.first_level, n_people)
+    )
     if isinstance(wishes.certify, float):
         note = f"{wishes.certify:.1%} of the rows are set aside, as was asked for."
         return RowPlan(fraction=wishes.certify, plans=plans, note=note)

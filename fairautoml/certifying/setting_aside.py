@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.certification import Reason, column_prints
-from fairautoml.certification.wishes import CertificateWishes
+from fairautoml.certification.wishes import LARGEST_SHARE, CertificateWishes
 from fairautoml.certifying.claimed import Claimed, Strata, claimed, strata_of
 from fairautoml.certifying.naming import data_hash, row_hashes
 from fairautoml.certifying.planned import RowPlan, plan_rows
@@ -26,7 +26,9 @@ from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.posing.options import Wishes
 
 STREAM = 0xCE47
-"""Of the random numbers that draw certification rows, next to those of the folds."""
+"""Of the random numbers that draw certification rows: the same for every fit of a table, whatever
+its root seed. With another draw, rows that an earlier search has shown would judge what its user
+chose by them."""
 
 
 DISTINCT, COPIES = 0.2, 0.01
@@ -168,7 +170,7 @@ class _Draw:
         if plan.fraction is not None:
             held = self._drawn(strata, plan.fraction)
             if not held.any():
-                plan = replace(plan, fraction=None, reason=Reason.TOO_FEW_ROWS)
+                plan = self._without_rows()
         kept = np.flatnonzero(~held)
         entities = None if self.entities is None else self.entities[kept]
         return Division(
@@ -236,13 +238,28 @@ class _Draw:
 
     def _drawn(self, strata: Strata, fraction: float) -> NDArray[np.bool_]:
         if self.time is not None:
-            return latest_rows(self.time, strata.groups, fraction, entities=self.entities)
+            return latest_rows(
+                self.time, strata.groups, fraction, entities=self.entities, most=LARGEST_SHARE
+            )
         return certification_rows(strata.codes, fraction, self._seed, entities=self.entities)
+
+    def _without_rows(self) -> RowPlan:
+        """Return the plan where nothing can be set aside; an error where that was asked for."""
+        if self.time is None:
+            why = "there are too few rows"
+        else:
+            why = f"more than {LARGEST_SHARE:.0%} of the rows have the last time"
+        if self.asked.certify != "auto":
+            raise InputError(
+                f"certify={self.asked.certify!r}: no rows can be set aside, because {why}; give "
+                "more rows or finer times, or certify='auto'"
+            )
+        note = f"No rows are set aside, because {why}."
+        return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, note=note)
 
     @property
     def _seed(self) -> int:
-        drawn = np.random.SeedSequence([self.wishes.seed, STREAM]).generate_state(1)
-        return int(drawn[0])
+        return int(np.random.SeedSequence([STREAM]).generate_state(1)[0])
 
     def _warn_of_copies(self, frame: pd.DataFrame, held: NDArray[np.bool_]) -> None:
         """Say that people seem to have several rows: chance does not repeat exact numbers."""

@@ -259,11 +259,14 @@ def _likely(
     claims = claimed(wishes.constraints, dataset.systems)
     if division.vault is None or not claims:
         return None
+    asked = wishes.certificate
+    if division.vault.prospect(asked) is Prospect.NONE:
+        return None
     target = inner_target_of(
         claims,
         dataset.cells,
         n_certification=division.vault.n_rows,
-        delta=wishes.certificate.delta,
+        delta=asked.first_level,
         y=dataset.y,
         entities=problem.entities,
     )

@@ -76,7 +76,7 @@ def conduct(
         # A run that goes on and has spent its budget before is given its whole answer again.
         whole = replace(finish, end=None) if over else finish
         assembled = assemble(plan, history, artifacts, whole)
-        made = refitted(assembled.best, plan, history.results, finish.end) if retrain else {}
+        made = refitted(assembled.best, plan, history.results, whole.end) if retrain else {}
         pool = make_pool(assembled, plan, artifacts, made)
         Tidier(artifacts, history.results, history.entries).tidy()
     return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)

@@ -237,7 +237,8 @@ def certification_rows(
 ) -> NDArray[np.bool_]:
     """Draw a share of the rows, or of the entities, of each stratum at random.
 
-    Within a stratum every row has the same chance. Between strata chances differ, because whole
+    The same seed draws nested parts: a larger share holds a smaller one. Within a stratum every
+    row has the same chance. Between strata chances differ, because whole
     numbers are drawn from each: what is claimed of the rows must speak about each stratum for
     itself.
 
@@ -259,8 +260,15 @@ def certification_rows(
     """
     whose = np.arange(len(strata)) if entities is None else entities
     of_entity = strata[first_rows(whose)]
-    chosen = holdout_split(of_entity, np.zeros(len(of_entity), dtype=np.int64), fraction, seed)[1]
-    drawn: NDArray[np.bool_] = np.isin(whose, chosen)
+    turns = np.random.default_rng(seed).random(len(of_entity))
+    chosen = np.zeros(len(of_entity), dtype=bool)
+    for stratum in np.unique(of_entity):
+        members = np.flatnonzero(of_entity == stratum)
+        wanted = round(len(members) * fraction)
+        if len(members) > 1:
+            wanted = min(max(wanted, 1), len(members) - 1)
+        chosen[members[np.argsort(turns[members], kind="stable")[:wanted]]] = True
+    drawn: NDArray[np.bool_] = chosen[whose]
     return drawn
 
 
@@ -270,6 +278,7 @@ def latest_rows(
     fraction: float,
     *,
     entities: NDArray[np.integer] | None = None,
+    most: float = 0.0,
 ) -> NDArray[np.bool_]:
     """Return the last rows by time, at most the given share; rows of one time stay together.
 
@@ -283,11 +292,13 @@ def latest_rows(
         Share of the rows, in (0, 1).
     entities : ndarray of int, shape (n_rows,), optional
         Whose row it is; an entity is as late as its last row.
+    most : float
+        Where the last time alone has a larger share, it is taken up to this one.
 
     Returns
     -------
     ndarray of bool, shape (n_rows,)
-        Which rows are the last; none where all have one time.
+        Which rows are the last; none where all have one time, or the last has too many.
     """
     whose = np.arange(len(time)) if entities is None else entities
     last = np.full(int(whose.max()) + 1, np.iinfo(np.int64).min, dtype=np.int64)
@@ -296,6 +307,8 @@ def latest_rows(
     times, counts = np.unique(when, return_counts=True)
     behind = np.cumsum(counts[::-1])[::-1]
     small = times[behind <= fraction * len(when)]
+    if not len(small) and counts[-1] <= most * len(when):
+        small = times[-1:]
     drawn = np.zeros(len(last), dtype=bool)
     if len(small):
         drawn[last >= small[0]] = True

@@ -35,6 +35,7 @@ from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.leaderboard import best_of, order, pareto_front
 from fairautoml.metrics import METRICS, Undefined
+from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import Mitigator
 from fairautoml.running.history import History
 from fairautoml.running.prospects import Prospects
@@ -274,7 +275,7 @@ class _Work:
         allowed = any(m.name == QUIETED for m in problem.mitigators)
         if not isinstance(confidence, float) or limit == 0 or not allowed:
             return []
-        quiet = low_variance_thresholds(confidence, self.finish.audit)
+        quiet = low_variance_thresholds(confidence, self.finish.audit, self._lumped())
         if not quiet.can_serve(problem.goal):
             return []
         problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
@@ -284,6 +285,15 @@ class _Work:
             if column.trial_key != MIXTURE and self._in_time(FINE_COST)
             for entry in expand_column(column, problem, self.finish.end)
         ]
+
+    def _lumped(self) -> float:
+        """Return how many effective rows stand for one person who has several."""
+        whose, weight = self.problem.entities, self.problem.dataset.weight
+        if whose is None:
+            return 1.0
+        alike = np.zeros(len(weight), dtype=np.int64)
+        rows = effective_rows(alike, weight, 1)
+        return float((rows / effective_rows(alike, weight, 1, whose))[0])
 
     def _in_time(self, results: float, seconds: float = 0.0) -> bool:
         """Whether there is time for as much as so many results of the search took, and more."""

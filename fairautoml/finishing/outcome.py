@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.assembly import Assembled, FairClassifier, Finish, models_of
 from fairautoml.data.columns import TableSchema
-from fairautoml.data.dataset import Dataset, TaskName
+from fairautoml.data.dataset import TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import kept_membership
@@ -54,8 +54,8 @@ class Pool:
     task : {"binary", "multiclass", "regression"}
         What kind of target it is.
     rows_by_label : ndarray of int64, shape (n_cells, 2), or None
-        Search rows that count, by finest cell and label, whatever they weigh; None without two
-        classes.
+        People of the search whose rows count, by finest cell and label, whatever they weigh; None
+        without two classes.
     """
 
     board: Leaderboard
@@ -184,7 +184,7 @@ def make_pool(
         membership=kept_membership(
             artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
         ),
-        rows_by_label=_rows_by_label(dataset),
+        rows_by_label=_people_by_label(plan.problem),
     )
 
 
@@ -262,11 +262,18 @@ def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
     return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)
 
 
-def _rows_by_label(dataset: Dataset) -> NDArray[np.int64] | None:
-    """Return how many people are behind a weight, so that small groups are told by people."""
+def _people_by_label(problem: Problem) -> NDArray[np.int64] | None:
+    """Return how many people are behind a weight, so that small groups are told by people.
+
+    One who has several rows of a label is counted once, in the cell of the first.
+    """
+    dataset = problem.dataset
     if dataset.task != "binary":
         return None
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    counted = dataset.weight > 0
+    counted = np.flatnonzero(dataset.weight > 0)
+    if problem.entities is not None:
+        whose = np.c_[problem.entities[counted], dataset.y[counted]]
+        counted = counted[np.unique(whose, axis=0, return_index=True)[1]]
     at = 2 * dataset.cells[counted].astype(np.int64) + dataset.y[counted]
     return np.bincount(at, minlength=2 * n_cells).reshape(n_cells, 2)

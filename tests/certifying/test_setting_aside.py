@@ -534,3 +534,40 @@ def test_labels_that_need_not_be_in_every_fold_take_no_folds_away():
 def test_rows_of_one_person_cannot_be_cross_validated():
     with pytest.raises(InputError, match="all rows belong to one entity"):
         entity_folds(np.tile([0, 1], 5), np.zeros(10, dtype=int), np.zeros(10, dtype=int), 2, 0)
+
+
+def test_every_seed_sets_the_same_rows_aside_and_a_larger_share_more_of_them():
+    inputs = given_rows()
+    found = []
+    for seed, share in ((0, 0.2), (1, 0.2), (2, 0.4)):
+        model = FairAutoML(
+            "demographic_parity_difference <= 0.2", random_state=seed, certify=share
+        )
+        division = set_aside(inputs, model.check_parameters(), BorderOptions())
+        found.append(set(held(division, inputs).tolist()))
+    assert found[0] == found[1]
+    assert found[0] < found[2]
+
+
+def test_the_last_time_is_set_aside_where_it_has_more_rows_than_were_asked_for():
+    years = np.repeat([2021, 2022, 2023], [390, 390, 420])
+    inputs = given_rows(time=years)
+    for share in (0.3, "auto"):
+        division = divided(inputs, certify=share, split="time")
+        assert (years[held(division, inputs)] == 2023).all()
+        assert division.vault.n_rows == 420
+
+
+def test_a_last_time_of_most_rows_is_told():
+    inputs = given_rows(time=np.repeat([2022, 2023], [400, 800]))
+    plan = divided(inputs, split="time").plan
+    assert (plan.fraction, plan.reason) == (None, Reason.TOO_FEW_ROWS)
+    assert "more than 50% of the rows have the last time" in plan.text()
+    with pytest.raises(InputError, match=r"certify=0\.3: no rows can be set aside, because more"):
+        divided(inputs, certify=0.3, split="time")
+
+
+def test_openings_that_share_an_error_are_planned_with_what_the_first_may_spend():
+    shared = divided(given_rows(), certify=True, openings="ledger").plan
+    alone = divided(given_rows(), certify=True).plan
+    assert shared.plans[0].delta == pytest.approx(6 * alone.plans[0].delta / np.pi**2)
