@@ -187,9 +187,22 @@ def fit_candidate(
     return FittedModel(rows.encoder, model, rows.train.task)
 
 
+def _that_count(rows: TrainRows) -> TrainRows:
+    """Leave rows of weight 0 out: scalers, bins and smallest leaves do not look at weights.
+
+    Not where a class would go with them.
+    """
+    counted = rows.weight > 0
+    if counted.all():
+        return rows
+    whole = rows.task == "regression" or len(np.unique(rows.y[counted])) == len(np.unique(rows.y))
+    return rows.take(np.flatnonzero(counted)) if whole and counted.any() else rows
+
+
 def _fit_learner(
     learner: Learner, candidate: Candidate, rows: TrainRows, seed: int
 ) -> LearnerModel:
+    rows = _that_count(rows)
     estimator = learner.built(
         candidate.params, rows.layout, seed, task=rows.task, n_classes=rows.n_classes
     )

@@ -162,7 +162,8 @@ def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
     Accepting x gains ``c1 P(y=1|x) - c0 P(y=0|x)``; the best unconstrained threshold is
     ``c0 / (c0 + c1)``. Accuracy: 1 and 1. Balanced accuracy: each label by its share. F1: the
     linear form that has the same maximum at the unconstrained optimum v (Dinkelbach 1967):
-    ``2 - v`` and ``v``. Metrics of the scores alone do not depend on decisions: as accuracy.
+    ``2 - v`` and ``v``. Macro F1: its slopes in the two counts at its best threshold. Metrics of
+    the scores alone do not depend on decisions: as accuracy.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
     objective : str
         Registered performance metric.
     """
-    if objective not in {"balanced_accuracy", "f1"}:
+    if objective not in {"balanced_accuracy", "f1", "f1_macro"}:
         return 1.0, 1.0
     one = float(rows.weight @ rows.y)
     zero = float(rows.weight.sum()) - one
@@ -181,8 +182,36 @@ def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
         return zero / (one + zero) * 2, one / (one + zero) * 2
     (cuts,) = build_cuts(rows, np.zeros(len(rows.y), dtype=np.int64), 1)
     false, true = cuts.accepted.T
-    best = float((2 * true / (true + false + one)).max())
-    return 2.0 - best, best
+    values = f1_values(cuts.accepted, one, zero, objective)
+    if objective == "f1":
+        best = float(values.max())
+        return 2.0 - best, best
+    at = int(values.argmax())
+    size_one, size_zero = true[at] + false[at] + one, 2 * zero - false[at] + one - true[at]
+    right = (false[at] + one) / size_one**2 + (zero - false[at]) / size_zero**2
+    wrong = true[at] / size_one**2 + (zero + one - true[at]) / size_zero**2
+    return float(2 * right / (right + wrong)), float(2 * wrong / (right + wrong))
+
+
+def f1_values(
+    accepted: NDArray[np.float64], one: float, zero: float, objective: str
+) -> NDArray[np.float64]:
+    """Return F1 or macro F1 at every cut.
+
+    Parameters
+    ----------
+    accepted : ndarray of float64, shape (n_cuts, 2)
+        Accepted weight of label 0 and of label 1.
+    one, zero : float
+        Weight of either label, above 0.
+    objective : {"f1", "f1_macro"}
+        Which of them.
+    """
+    false, true = accepted.T
+    of_one: NDArray[np.float64] = 2 * true / (true + false + one)
+    if objective == "f1":
+        return of_one
+    return (of_one + 2 * (zero - false) / (2 * zero - false + one - true)) / 2
 
 
 def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

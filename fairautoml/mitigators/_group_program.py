@@ -5,7 +5,7 @@ left lives on the groups of one system, or on the finest cells.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,10 +205,12 @@ def pose(rows: ScoreRows, goal: Goal) -> Posed:
     names = {target.system.name for target in targets}
     # A rule cannot have one threshold for each of several groups of the same person.
     one_system = len(names) == 1 and not targets[0].system.overlapping
-    system = targets[0].system if one_system else _finest(targets, rows.n_cells)
     if one_system:
+        system = targets[0].system
         itself = _itself(system)
         targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
+    else:
+        system, targets = _parted(targets, rows.n_cells)
     return Posed(
         system=system,
         groups=groups_of(rows.cells, system),
@@ -276,14 +278,31 @@ def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
     return len(parts) == len(set(parts))
 
 
-def _finest(targets: Sequence[Target], n_cells: int) -> GroupSystem:
-    """Return the finest cells, each named by the groups that its people belong to."""
+def _parted(targets: Sequence[Target], n_cells: int) -> tuple[GroupSystem, tuple[Target, ...]]:
+    """Return the coarsest groups that those of all targets are made of, and the targets over them.
+
+    Cells that no target tells apart are one group, named by the groups that its people belong to.
+    """
     systems = {target.system.name: target.system for target in targets}
+    member = np.concatenate([system.member[:, :n_cells] for system in systems.values()])
+    _, first, part = np.unique(member.T, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(first), dtype=np.int32)
+    place[order] = np.arange(len(first))  # in the order of the cells
+    first = first[order]
     labels = tuple(
-        " & ".join(_belongs(system, cell) for system in systems.values())
-        for cell in range(n_cells)
+        " & ".join(_belongs(system, int(cell)) for system in systems.values()) for cell in first
     )
-    return GroupSystem(name="cells", labels=labels, of_cell=np.arange(n_cells, dtype=np.int32))
+    over = {
+        name: replace(
+            system,
+            of_cell=system.of_cell[first],
+            masks=None if system.masks is None else system.masks[:, first],
+        )
+        for name, system in systems.items()
+    }
+    parts = GroupSystem(name="cells", labels=labels, of_cell=place[part.reshape(-1)])
+    return parts, tuple(replace(target, system=over[target.system.name]) for target in targets)
 
 
 def _belongs(system: GroupSystem, cell: int) -> str:

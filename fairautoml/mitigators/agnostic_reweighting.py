@@ -134,7 +134,8 @@ def train(
         Trains the learner, which must take sample weights.
     params : mapping
         ``adversary``: ``"kernel"`` (weights are sums of Gaussian bumps around rows; ``width`` in
-        median distances; ``bound`` on each coefficient) or ``"segments"`` (one weight within
+        median distances; ``bound`` on each coefficient, in units of the least that all must
+        have where bumps are so narrow that it is above 1) or ``"segments"`` (one weight within
         ``low`` and ``high`` per k-means cluster, ``n_segments`` of them); ``rounds``: trainings;
         ``strength`` in [0, 1] of the fairness weights, 0 = only robust; ``predictor``:
         ``"mixture"`` (mean score over the rounds) or ``"last"``.
@@ -187,7 +188,9 @@ def _adversary(rows: TrainRows, params: Mapping[str, ParamValue], seed: int) -> 
         return segment_adversary(segment, plain, low=low, high=high)
     distances, typical = near_references(rows, seed)
     sigma, bound = float(params["width"]) * typical, float(params["bound"])
-    return kernel_adversary(distances, plain, sigma=sigma, bound=bound)
+    # Narrow bumps hold little weight: the bound is then in units of what makes a mean of 1.
+    reach = float((plain @ np.exp(-distances / (2 * sigma**2))).sum())
+    return kernel_adversary(distances, plain, sigma=sigma, bound=bound * max(1.0, 1.0 / reach))
 
 
 MITIGATOR = Mitigator(

@@ -15,11 +15,11 @@ from fairautoml.metrics import GroupCounts, Metric
 from fairautoml.metrics._disparity import worst as worst_of
 from fairautoml.metrics._many import values_of
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
-from fairautoml.mitigators._cells import SLACK, Cuts, build_cuts, gain_weights, per_unit
+from fairautoml.mitigators._cells import SLACK, Cuts, build_cuts, f1_values, gain_weights, per_unit
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.trials import Rule
 
-TUNABLE = frozenset({"balanced_accuracy", "f1"})
+TUNABLE = frozenset({"balanced_accuracy", "f1", "f1_macro"})
 """Objectives whose best threshold is not one half."""
 
 
@@ -46,12 +46,22 @@ def fit_rules(
         return []
     everybody = np.zeros(len(rows.y), dtype=np.int64)
     (cuts,) = build_cuts(rows, everybody, 1)
-    gain = gain_weights(rows, goal.objective)
-    value = cuts.accepted @ np.array([-gain[1], gain[0]])
+    value = _values(rows, cuts, goal.objective)
     if not goal.targets:
         return [(None, CommonRule(threshold=float(cuts.thresholds[value.argmax()])))]
     gap = _gaps(rows, cuts, goal.targets)
     return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
+
+
+def _values(rows: ScoreRows, cuts: Cuts, objective: str) -> NDArray[np.float64]:
+    """Return what every cut is worth."""
+    one = float(rows.weight @ rows.y)
+    zero = float(rows.weight.sum()) - one
+    if objective in {"f1", "f1_macro"} and one > 0 and zero > 0:
+        return f1_values(cuts.accepted, one, zero, objective)
+    gain = gain_weights(rows, objective)
+    linear: NDArray[np.float64] = cuts.accepted @ np.array([-gain[1], gain[0]])
+    return linear
 
 
 def _best(cuts: Cuts, value: NDArray[np.float64]) -> Rule | None:

@@ -203,3 +203,14 @@ def test_a_learner_that_cannot_use_weights_is_not_eligible(monkeypatch):
     monkeypatch.setitem(LEARNERS._loaded, "logistic_regression", blind)
     with pytest.raises(TypeError, match="cannot use sample weights"):
         train(biased_rows(), SEGMENTS)
+
+
+@pytest.mark.parametrize("n_features", [10, 50])
+def test_narrow_bumps_in_many_dimensions_leave_room_for_every_bound_of_the_space(n_features):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, n_features))
+    rows = rows_of(X, (X[:, 0] > 0).astype(int), rng.integers(2, size=300))
+    recorder = Recorder()
+    train(rows, {**KERNEL, "width": 0.3, "bound": 1.0}, recorder, strength=0.0, rounds=2)
+    for given in recorder.given:
+        assert given.weight.sum() == pytest.approx(rows.weight.sum(), rel=1e-6)

@@ -173,6 +173,25 @@ def test_the_intersection_bounds_the_marginals_too(real_labels):
     assert max(gap_of(counts_of(rule, rows), one) for one in targets) <= 0.05 + 1e-9
 
 
+def test_a_column_that_no_constraint_speaks_about_changes_no_threshold(real_labels):
+    rows = random_rows(4, 4, 2_000)
+    twice = np.random.default_rng(0).integers(2, size=len(rows.y)) * 4 + rows.cells
+    finer = rows_of(rows.scores, rows.y, twice, n_cells=8)
+    limits = ((ODDS, "sex", 0.1), (DEMOGRAPHIC, "age", 0.05))
+    found = []
+    for people, times in ((rows, 1), (finer, 2)):
+        systems = {
+            name: system(np.tile(one.of_cell, times), name)
+            for name, one in (("sex", SEX), ("age", AGE))
+        }
+        targets = tuple(target(metric, systems[name], limit) for metric, name, limit in limits)
+        ((_, rule),) = fit_rules(people, Goal(targets=targets), [0.05])
+        found.append(rule)
+    assert found[1].labels == found[0].labels
+    assert found[1].steps == found[0].steps
+    assert found[1].group_of_cell == found[0].group_of_cell * 2
+
+
 # --------------------------------------------------------------------------------- properties
 
 SEEDS = st.integers(0, 10_000)
