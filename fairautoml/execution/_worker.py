@@ -8,12 +8,11 @@ import os
 import pickle
 import resource
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, spawn
 from multiprocessing.connection import Connection
 from typing import IO, Any, cast
 
@@ -40,6 +39,9 @@ MOST_NOISE = 1024**2
 
 LONGEST_WORDS = 500
 """Characters of the last line on standard error that go into a message."""
+
+MAIN = {"init_main_from_name", "init_main_from_path", "main_path"}
+"""What a child is told of the script that started it."""
 
 _DIE_WITH_PARENT = 1
 _ADOPT_ORPHANS = 36
@@ -265,22 +267,20 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keep the child from running the user's script again.
+    """Keep a child that this thread starts from running the user's script again.
 
     A script without ``if __name__ == "__main__"``, or one read from standard input, would be
-    imported by every child; nothing of it is needed there.
+    imported by every child; nothing of it is needed there. The script itself sees no difference.
     """
-    main: Any = sys.modules["__main__"]
-    missing = object()
-    before = {name: getattr(main, name, missing) for name in ("__file__", "__spec__")}
-    for name, value in before.items():
-        if value is not missing:
-            setattr(main, name, None)
-    if before["__file__"] is not missing:
-        del main.__file__
+    mine, usual = threading.get_ident(), spawn.get_preparation_data
+
+    def without_main(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = usual(name)
+        kept = found if threading.get_ident() != mine else {*found} - MAIN
+        return {key: found[key] for key in kept}
+
+    spawn.get_preparation_data = without_main
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is not missing:
-                setattr(main, name, value)
+        spawn.get_preparation_data = usual

@@ -36,7 +36,16 @@ def still_valid(
     over : bool
         Whether nothing can be run again, as the time is over.
     """
-    ended = [record for record in past if over or not record.has_more_time(budget)]
+    used = max((record.seconds for record in past), default=0.0)
+
+    def more(record: Record) -> bool:
+        if not record.has_more_time(budget):
+            return False
+        # It had at least the time from its start to the last record; with less it ends alike.
+        had = used - (record.seconds - record.result.seconds)
+        return not record.cut_off or budget is None or budget - used > had
+
+    ended = [record for record in past if over or not more(record)]
     front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
     lost = {key for key in front if not artifacts.has_models(key)}
 

@@ -157,7 +157,8 @@ def run_search(
             objective=objective,
             settle=settler,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, settler.strategy)),
-            allocator=_allocator(plan, executor.n_workers),
+            # A record made without a trial in advance leaves no worker beside the one that waits.
+            allocator=_allocator(plan, max(1, executor.n_workers)),
             executor=executor,
             stop=settler.stop,
             overhead=history.overhead,
@@ -295,7 +296,13 @@ def _allocator(plan: RunPlan, n_workers: int) -> Allocator:
 def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
     """Return the plan with what an earlier run began with."""
     begun = {record.result.trial.number: record.result.trial for record in past}
-    light = begun_with(plan.light, terms_of(plan).budget, begun)
+    terms = terms_of(plan)
+    # Some allocators themselves try the baseline on few rows.
+    first = ALLOCATORS.get(plan.allocator)(terms).next_trial(
+        lambda: plan.baseline, number=0, seconds_left=None
+    )
+    own = terms.budget if first is None else replace(first.budget, seconds=None)
+    light = begun_with(plan.light, own, begun)
     # Without the trials on few rows the first candidate is none for this process.
     return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))
 

@@ -137,22 +137,22 @@ def on_all_rows(
     return first[1:] if light is not None and small in light.candidates else first
 
 
-def begun_with(planned: Light | None, full: Budget, past: Mapping[int, Trial]) -> Light | None:
+def begun_with(planned: Light | None, own: Budget, past: Mapping[int, Trial]) -> Light | None:
     """Return what an earlier run began with, so that it is not run again, else what is planned.
 
     Parameters
     ----------
     planned : Light or None
         What this run would begin with.
-    full : Budget
-        Of a full trial.
+    own : Budget
+        That the allocator itself gives the baseline.
     past : mapping of int to Trial
         The trials of the earlier run that have ended, by number.
     """
     if 0 not in past:
         return planned
     budget = replace(past[0].budget, seconds=None)
-    if budget == full:
+    if budget == own and (planned is None or planned.budget != budget):
         return None
     found: list[Candidate] = []
     for number, candidate in enumerate((None,) if planned is None else planned.candidates, 1):

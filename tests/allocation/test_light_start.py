@@ -190,3 +190,11 @@ def test_a_run_that_goes_on_begins_with_the_candidates_of_then():
     past[1] = past[2]
     assert begun_with(planned, full, past).candidates == ()
     assert begun_with(None, full, {0: past[0]}).candidates == ()
+
+
+def test_an_allocator_that_tries_the_baseline_on_few_rows_began_with_no_light_start():
+    few = Budget(folds=5).on(0.25)
+    past = {0: Trial(number=0, candidate=Candidate(learner="prior"), budget=few)}
+    assert begun_with(None, few, past) is None
+    planned = Light(candidates=(SMALL,), budget=few)
+    assert begun_with(planned, few, past) == planned

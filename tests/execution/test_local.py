@@ -5,13 +5,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from multiprocessing import spawn
 from pathlib import Path
 
 import pytest
 
 from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
+from fairautoml.execution._worker import MAIN, _hidden_main
 from fairautoml.execution.local import LocalExecutor
 from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
 
@@ -323,6 +326,26 @@ def test_the_main_module_is_whole_again_after_a_worker_started(local):
     before = (main.__spec__, getattr(main, "__file__", None))
     local.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
     assert (main.__spec__, getattr(main, "__file__", None)) == before
+
+
+def test_only_the_thread_that_starts_a_worker_hides_the_script():
+    main = sys.modules["__main__"]
+    before = dict(vars(main))
+    found = {}
+
+    def note(name):
+        found[name] = set(spawn.get_preparation_data("worker"))
+
+    note("usual")
+    with _hidden_main():
+        assert vars(main) == before
+        note("hidden")
+        other = threading.Thread(target=note, args=("other",))
+        other.start()
+        other.join()
+    note("after")
+    assert found["usual"] == found["other"] == found["after"]
+    assert found["hidden"] == found["usual"] - MAIN
 
 
 def _report(pipe):

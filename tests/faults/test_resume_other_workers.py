@@ -12,7 +12,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import Limits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
-from fairautoml.running import run
+from fairautoml.running import results, run
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.spaces import ParamSpace, Real, SearchSpace
 from fairautoml.store.record import Record
@@ -99,7 +99,7 @@ def go(monkeypatch, tmp_path):
     artifacts = Artifacts(tmp_path)
     artifacts.prepare()
     monkeypatch.setattr(run, "_objective", lambda *_: run_trial)
-    monkeypatch.setattr(run, "judged", judged)
+    monkeypatch.setattr(results, "judged", judged)
     # Only the simulated clock goes on.
     held = SimpleNamespace(monotonic=lambda: NOW, perf_counter=lambda: NOW)
     monkeypatch.setattr(run, "time", held)
@@ -243,3 +243,27 @@ def test_what_ran_out_of_a_short_limit_has_its_turn_again_in_a_longer_run(go, mo
         and record.result.trial.budget.sample_fraction == 1.0
     ]
     assert any(result.status is Status.SUCCESS for result in full)
+
+
+def test_a_run_that_had_no_trial_in_advance_goes_on_where_one_waits(go, monkeypatch):
+    past = [record for record in go(1, seconds=20.0).new if not record.cut_off]
+    monkeypatch.setattr(virtual.VirtualExecutor, "queued", 1)
+    again = go(1, past, seconds=60.0, used=20.0)
+    assert {*keys(past)}.isdisjoint(keys(again.new))
+    assert len(again.new) > 10
+
+
+def test_what_could_not_end_in_the_time_that_is_left_is_not_begun_again(go):
+    whole = go(1, seconds=100.0)
+    past = [record for record in whole.new if record.seconds <= 80.0]
+    # As a trial that its pace has stopped: no limit of its own, and the run went on.
+    late = past[len(past) // 4]
+    stopped = replace(late.result, status=Status.TIMEOUT, error="its folds would not fit")
+    past = [
+        replace(record, result=stopped, told=replace(record.told, status=Status.TIMEOUT))
+        if record is late
+        else record
+        for record in past
+    ]
+    assert late.result.trial.key not in keys(go(1, past, seconds=100.0, used=80.0).new)
+    assert late.result.trial.key in keys(go(1, past, seconds=400.0, used=80.0).new)
