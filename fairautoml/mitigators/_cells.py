@@ -211,7 +211,8 @@ def f1_values(
     of_one: NDArray[np.float64] = 2 * true / (true + false + one)
     if objective == "f1":
         return of_one
-    return (of_one + 2 * (zero - false) / (2 * zero - false + one - true)) / 2
+    of_zero: NDArray[np.float64] = 2 * (zero - false) / (2 * zero - false + one - true)
+    return (of_one + of_zero) / 2
 
 
 def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

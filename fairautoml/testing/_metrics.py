@@ -161,7 +161,7 @@ def _check_unmodified(metric: Metric) -> None:
         metric.value(GroupCounts(table))
     else:
         metric.value(y, rows["scores"], rows["weight"])
-    if not all(np.arrayequal(old, new) for old, new in zip(before, given, strict=True)):
+    if not all(np.array_equal(old, new) for old, new in zip(before, given, strict=True)):
         raise AssertionError(f"{metric.name}: value() modifies its input")
 
 
