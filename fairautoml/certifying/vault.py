@@ -100,6 +100,7 @@ class Vault:
         self.systems = systems
         self._prints = prints
         self._ledger: Ledger | None = None
+        self._prospect: Prospect | None = None
         self.n_rows = len(frame)
         self._inputs = inputs
         self._frame = frame
@@ -146,15 +147,17 @@ class Vault:
         return self._ledger
 
     def prospect(self, wishes: CertificateWishes) -> Prospect:
-        """Return what the rows may still give.
+        """Return what the rows may still give, as it was when first asked.
 
         Parameters
         ----------
         wishes : CertificateWishes
             As in ``ledger``.
         """
-        ledger = self.ledger(wishes)
-        return ledger.prospect(self.keys(ledger.salt), wishes.openings)
+        if self._prospect is None:
+            ledger = self.ledger(wishes)
+            self._prospect = ledger.prospect(self.keys(ledger.salt), wishes.openings)
+        return self._prospect
 
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
         """Return features, cells and labels, read as the search rows were."""
