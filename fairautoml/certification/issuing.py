@@ -58,6 +58,8 @@ class Terms:
         Position of the candidate that is shipped when none passes.
     smallest_cell : int
         Rows from which the counts of a cell are published.
+    seed : int
+        Root seed of the fit, for the ledger.
     """
 
     delta: float = 0.05
@@ -65,6 +67,7 @@ class Terms:
     procedure: Procedure = Procedure.FIXED_SEQUENCE
     fallback: int = 0
     smallest_cell: int = SMALLEST_CELL
+    seed: int = 0
 
 
 def certify(
@@ -104,7 +107,9 @@ def certify(
         )
         raise InputError(msg)
     asked = _asked(subject, terms)
-    opening = ledger.open(keys, delta=terms.delta, mode=terms.openings, hashes=asked)
+    opening = ledger.open(
+        keys, delta=terms.delta, mode=terms.openings, hashes=asked, seed=terms.seed
+    )
     if opening.spent:
         judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.ROWS_SPENT)
         return _withheld(subject, opening, terms, judgement)

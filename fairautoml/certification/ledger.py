@@ -7,7 +7,7 @@ import base64
 import math
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -129,7 +129,13 @@ class Ledger:
             return str(entries[0].content["salt"])
 
     def open(
-        self, keys: NDArray[np.uint64], *, delta: float, mode: Openings, hashes: Mapping[str, str]
+        self,
+        keys: NDArray[np.uint64],
+        *,
+        delta: float,
+        mode: Openings,
+        hashes: Mapping[str, str],
+        seed: int = 0,
     ) -> Opening:
         """Note that rows are about to be read, durably, and return with what level.
 
@@ -146,6 +152,8 @@ class Ledger:
             How they share it.
         hashes : mapping of str to str
             What is tested: of the frozen candidates and of the claims.
+        seed : int
+            Root seed of the fit that asks; noted, so that the same fit is known beforehand.
 
         Raises
         ------
@@ -167,34 +175,29 @@ class Ledger:
             if before is not None:
                 return _opening_of(before, answered=True)
             index = len(history.openings) + 1
-            previous = entries[-1].seal
-            if history.spent or (mode is Openings.SINGLE and index > 1):
-                return Opening(
-                    index=index,
-                    level=0.0,
-                    delta=delta,
-                    mode=mode,
-                    previous=previous,
-                    entry=NO_ENTRY,
-                    spent=True,
-                )
-            level = level_of(index, delta, mode)
-            entry = self._chain.append(
-                stream,
-                previous,
-                {
-                    "kind": "opening",
-                    "index": index,
-                    "level": level,
-                    "delta": delta,
-                    "mode": mode.value,
-                    "hashes": dict(hashes),
-                    "rows": base64.b64encode(keys.astype("<u8").tobytes()).decode(),
-                },
+            spent = history.spent or (mode is Openings.SINGLE and index > 1)
+            opening = Opening(
+                index=index,
+                level=0.0 if spent else level_of(index, delta, mode),
+                delta=delta,
+                mode=mode,
+                previous=entries[-1].seal,
+                entry=NO_ENTRY,
+                spent=spent,
             )
-            return Opening(
-                index=index, level=level, delta=delta, mode=mode, previous=previous, entry=entry
-            )
+            if spent:
+                return opening
+            content = {
+                "kind": "opening",
+                "index": index,
+                "level": opening.level,
+                "delta": delta,
+                "mode": mode.value,
+                "seed": seed,
+                "hashes": dict(hashes),
+                "rows": base64.b64encode(keys.astype("<u8").tobytes()).decode(),
+            }
+            return replace(opening, entry=self._chain.append(stream, opening.previous, content))
 
     def check(self, keys: NDArray[np.uint64], *, delta: float, mode: Openings) -> None:
         """Refuse terms that differ from those at the first opening; nothing is opened.
@@ -298,26 +301,26 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             return _history(entries, keys).spent
 
-    def prospect(self, keys: NDArray[np.uint64], mode: Openings) -> Prospect:
+    def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> Prospect:
         """Return what an opening of the rows could give; nothing is opened.
 
         Parameters
         ----------
-        keys, mode
-            As in ``open``.
+        keys, mode, seed
+            As in ``open``; another seed makes another fit, whose question is another.
         """
         with self._chain.locked() as (_, entries):
             history = _history(entries, keys)
             single = mode is Openings.SINGLE and len(history.openings) > 0
             if not history.spent and not single:
                 return Prospect.NEW
-            return Prospect.SAME if _answers(history, entries, keys) else Prospect.NONE
+            same = any(e.content["seed"] == seed for e in _answers(history, entries, keys))
+            return Prospect.SAME if same else Prospect.NONE
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the opening with this hash as it was written, None if there is none."""
         with self._chain.locked() as (_, entries):
-            found = (e.content for e in _openings(entries) if e.seal == entry)
-            return next(found, None)
+            return next((e.content for e in _openings(entries) if e.seal == entry), None)
 
 
 def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:

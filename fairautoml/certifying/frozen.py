@@ -250,7 +250,12 @@ def judge_frozen(
         return seen
 
     salt = ledger.salt
-    terms = Terms(delta=wishes.delta, openings=wishes.openings, fallback=frozen.fallback)
+    terms = Terms(
+        delta=wishes.delta,
+        openings=wishes.openings,
+        fallback=frozen.fallback,
+        seed=vault.source.seed,
+    )
     certificate = certify(subject, read, ledger, vault.keys(salt), terms)
     if is_forgotten(ledger):
         certificate = replace(certificate, note=FORGOTTEN)

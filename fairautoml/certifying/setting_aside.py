@@ -296,6 +296,7 @@ class _Draw:
                 stratified_by=", ".join(strata.names),
                 entities=self.entity_name or ("groups" if self.entities is not None else ""),
                 split=self.asked.split,
+                seed=self.wishes.seed,
             ),
             prints=prints_of(frame),
             systems=frozenset(claim.system.name for claim in claims),

@@ -43,6 +43,8 @@ class Source:
     ----------
     data, split_seed, stratified_by, entities, split
         As in ``Subject``.
+    seed : int
+        Root seed of the fit that they were set aside for.
     """
 
     data: str
@@ -50,6 +52,7 @@ class Source:
     stratified_by: str
     entities: str
     split: str
+    seed: int = 0
 
 
 class Reading(Protocol):
@@ -156,7 +159,9 @@ class Vault:
         """
         if self._prospect is None:
             ledger = self.ledger(wishes)
-            self._prospect = ledger.prospect(self.keys(ledger.salt), wishes.openings)
+            self._prospect = ledger.prospect(
+                self.keys(ledger.salt), wishes.openings, self.source.seed
+            )
         return self._prospect
 
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
