@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fairautoml.data._align import Align, Inputs, align_inputs
 from fairautoml.data._frames import Table, read_table
 from fairautoml.data._giveaways import Labelled, given_away, same_numbers, same_partition
+from fairautoml.data._group_notes import gives_away, group_notes
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data._per_row import check_length, read_weights
 from fairautoml.data._scales import NumberPolicy
@@ -168,8 +169,7 @@ def build_dataset(
         notes=(
             *schema.notes,
             *positive_notes(classes.tolist(), options.pos_label),
-            *_group_notes(groups, aware),
-            *_outside_notes(groups, cells),
+            *group_notes(groups, cells, aware),
         ),
         sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
@@ -313,15 +313,11 @@ def _without_proxies(
     if options.sensitive_in_X == "warn":
         for system, names in found.items():
             msg = (
-                f"{_gives_away(system, names)}. Keep them with sensitive_in_X='allow' or leave "
+                f"{gives_away(system, names)}. Keep them with sensitive_in_X='allow' or leave "
                 "them out with sensitive_in_X='drop' (--drop COLUMN)."
             )
             warn(msg, DegradedWarning, stacklevel=3)
     return schema, matrix, found
-
-
-def _gives_away(system: str, names: tuple[str, ...]) -> str:
-    return f"feature(s) {', '.join(map(repr, names))} of X give away sensitive {system!r}"
 
 
 def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> None:
@@ -335,32 +331,6 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
             "known when decisions are made, remove them from X."
         )
         warn(msg, DegradedWarning, stacklevel=3)
-
-
-def _group_notes(groups: GroupSchema | None, aware: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if groups is None:
-        return ()
-    themselves = [name for name, features in aware.items() if features == (name,)]
-    if groups.sensitive_from_X and themselves:
-        names = ", ".join(map(repr, themselves))
-        return (*groups.notes, f"sensitive column(s) {names} of X are also features")
-    return (*groups.notes, *(_gives_away(system, names) for system, names in aware.items()))
-
-
-def _outside_notes(groups: GroupSchema | None, cells: NDArray[np.int32]) -> tuple[str, ...]:
-    """Say how many rows no constraint on a column speaks about."""
-    if groups is None or groups.missing != "exclude":
-        return ()
-    counts = {
-        system.name: int((system.of_cell[cells] < 0).sum())
-        for system in groups.systems
-        if system.name in groups.columns
-    }
-    return tuple(
-        f"{count} of {len(cells)} rows have no value of {name!r} and are outside its constraint"
-        for name, count in counts.items()
-        if count
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
