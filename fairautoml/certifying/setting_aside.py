@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml.certification import Reason, column_prints
+from fairautoml.certification import Openings, Reason, column_prints
 from fairautoml.certification.wishes import LARGEST_SHARE, CertificateWishes
 from fairautoml.certifying.claimed import Claimed, Strata, claimed, strata_of
 from fairautoml.certifying.naming import data_hash, row_hashes
@@ -26,9 +26,7 @@ from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.posing.options import Wishes
 
 STREAM = 0xCE47
-"""Of the random numbers that draw certification rows: the same for every fit of a table, whatever
-its root seed. With another draw, rows that an earlier search has shown would judge what its user
-chose by them."""
+"""Of the random numbers that draw certification rows, next to those of the folds."""
 
 
 DISTINCT, COPIES = 0.2, 0.01
@@ -259,7 +257,10 @@ class _Draw:
 
     @property
     def _seed(self) -> int:
-        return int(np.random.SeedSequence([STREAM]).generate_state(1)[0])
+        # Openings that share an error are of the same rows, whatever the root seed: others, which
+        # an earlier search has shown, would judge what its user chose by them.
+        root = self.wishes.seed if self.asked.openings is Openings.SINGLE else 0
+        return int(np.random.SeedSequence([root, STREAM]).generate_state(1)[0])
 
     def _warn_of_copies(self, frame: pd.DataFrame, held: NDArray[np.bool_]) -> None:
         """Say that people seem to have several rows: chance does not repeat exact numbers."""
