@@ -257,8 +257,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     delta : float, default=0.05
         Probability with which the certificate may err.
     openings : {"single", "ledger"}, default="single"
-        The same rows give one certificate; or several fits share ``delta``, and all that is
-        released before the first certificate is "not certified".
+        One certificate for the same rows; or several fits share ``delta`` until one is certified.
     split : {"random", "time"}, default="random"
         How rows are set aside: at random within the groups, or the last ones by ``time``, which
         is validated on later data and never certified.

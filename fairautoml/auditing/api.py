@@ -1,7 +1,7 @@
 """``audit``: any model's decisions, judged as our own are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.auditing.audit import Audit
-from fairautoml.auditing.cells import check_largest_weight
+from fairautoml.auditing.cells import with_checked_weight
 from fairautoml.auditing.contribution import (
     Blocks,
     check_blocks,
@@ -178,10 +178,7 @@ def audit(
     options = ReadOptions(
         pos_label=pos_label, sensitive_missing=sensitive_missing, max_groups=max_groups
     )
-    rows = read_rows(given, options)
-    check_largest_weight(rows, largest_weight)
-    if largest_weight is None and rows.weight is not None and len(np.unique(rows.weight)) == 1:
-        rows = replace(rows, weight=None)
+    rows = with_checked_weight(read_rows(given, options), largest_weight)
     asked = _Asked(
         rows=rows,
         constraints=parse_constraints(constraint),

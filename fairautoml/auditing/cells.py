@@ -1,6 +1,6 @@
 """What was seen of each rate in each group: rows, events, weight, and bounds that follow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,8 +103,8 @@ class RateCells:
         return Interval(low=float(low[group]), high=float(high[group]), method=self.method)
 
 
-def check_largest_weight(rows: AuditRows, largest_weight: float | None) -> None:
-    """Refuse a largest weight that is none.
+def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditRows:
+    """Return the rows, without weights that are all equal; refuse a largest weight that is none.
 
     Parameters
     ----------
@@ -119,7 +119,8 @@ def check_largest_weight(rows: AuditRows, largest_weight: float | None) -> None:
         It is not positive and finite, below a weight that was seen, or there are no weights.
     """
     if largest_weight is None:
-        return
+        alike = rows.weight is not None and len(np.unique(rows.weight)) == 1
+        return replace(rows, weight=None) if alike else rows
     if rows.weight is None:
         msg = f"largest_weight={largest_weight!r} without weights; give sample_weight= or leave it"
         raise InputError(msg)
@@ -130,6 +131,7 @@ def check_largest_weight(rows: AuditRows, largest_weight: float | None) -> None:
             "that the way of sampling allows, known before the rows were seen"
         )
         raise InputError(msg)
+    return rows
 
 
 def counts_of(

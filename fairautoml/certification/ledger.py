@@ -284,16 +284,13 @@ class Ledger:
                     "give those, no others may be looked at any more"
                 )
                 raise InputError(msg)
-            self._chain.append(
-                stream,
-                entries[-1].seal,
-                {
-                    "kind": "verdict",
-                    "opening": last.seal,
-                    "released": "numbers",
-                    "spent": True,
-                },
-            )
+            content = {
+                "kind": "verdict",
+                "opening": last.seal,
+                "released": "numbers",
+                "spent": True,
+            }
+            self._chain.append(stream, entries[-1].seal, content)
             return _opening_of(last)
 
     def spent(self, keys: NDArray[np.uint64]) -> bool:
@@ -314,7 +311,7 @@ class Ledger:
             single = mode is Openings.SINGLE and len(history.openings) > 0
             if not history.spent and not single:
                 return Prospect.NEW
-            same = any(e.content["seed"] == seed for e in _answers(history, entries, keys))
+            same = any(e.content.get("seed") == seed for e in _answers(history, entries, keys))
             return Prospect.SAME if same else Prospect.NONE
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:

@@ -162,8 +162,7 @@ class TableRequest:
         source : Source
             The search rows of this request.
         """
-        options = border_options(model)
-        return row_plan(self.inputs(source), model.check_parameters(), options)
+        return row_plan(self.inputs(source), model.check_parameters(), border_options(model))
 
     def _note(self, folder: str | Path | None, source: Source) -> None:
         if folder is None:

@@ -324,10 +324,9 @@ def _sorted(
     frame = frame.reset_index(drop=True)
     _check_labels(frame[target])
     _say_missing_groups(frame[list(roles.sensitive)])
-    away = {*drop, *weight, target}
     return Source(
         name=name,
-        X=frame.drop(columns=[c for c in frame.columns if c in away]),
+        X=frame.drop(columns=[c for c in frame.columns if c in {*drop, *weight, target}]),
         y=frame[target],
         groups=frame[list(roles.sensitive_columns)],
         weight=None if roles.weight is None else _weights(frame[roles.weight]),

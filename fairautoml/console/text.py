@@ -216,7 +216,7 @@ def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list
     scores = [f"{name} {found[name]:.4f}" for name in shown if found.get(name) is not None]
     lines = ["", f"On {found['n_rows']:,} held-out rows: {', '.join(scores)}"]
     if found["n_unknown_group"]:
-        lines.append(f"  {found['n_unknown_group']} rows of unknown groups are in no gap")
+        lines.append(f"  {found['n_unknown_group']} rows lack a group, and are in no gap of it")
     lines += _gap_lines(found.get("gaps", {}), entry)
     for system, groups in found.get("rates", {}).items():
         rates = pd.DataFrame(groups).T.rename_axis(columns=system)

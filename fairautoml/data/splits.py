@@ -139,13 +139,17 @@ def holdout_split(
 
 def _steps(size: int, fraction: float, offset: float) -> NDArray[np.int64]:
     """Return equally spaced positions in a block of ``size`` rows (systematic sampling)."""
-    wanted = round(size * fraction)
-    if size > 1:
-        wanted = min(max(wanted, 1), size - 1)
+    wanted = _wanted(size, fraction)
     if wanted == 0:
         return np.empty(0, dtype=np.int64)
     steps = ((np.arange(wanted) + offset) * size / wanted).astype(np.int64)
     return np.minimum(steps, size - 1)
+
+
+def _wanted(size: int, fraction: float) -> int:
+    """Return how many of a block are drawn; of two or more neither none nor all."""
+    wanted = round(size * fraction)
+    return min(max(wanted, 1), size - 1) if size > 1 else wanted
 
 
 def entity_folds(
@@ -264,10 +268,8 @@ def certification_rows(
     chosen = np.zeros(len(of_entity), dtype=bool)
     for stratum in np.unique(of_entity):
         members = np.flatnonzero(of_entity == stratum)
-        wanted = round(len(members) * fraction)
-        if len(members) > 1:
-            wanted = min(max(wanted, 1), len(members) - 1)
-        chosen[members[np.argsort(turns[members], kind="stable")[:wanted]]] = True
+        in_turn = members[np.argsort(turns[members], kind="stable")]
+        chosen[in_turn[: _wanted(len(members), fraction)]] = True
     drawn: NDArray[np.bool_] = chosen[whose]
     return drawn
 

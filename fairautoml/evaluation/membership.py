@@ -188,12 +188,11 @@ def with_membership(
     """
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
-    key = MEMBERSHIP_KEY
     reason = _too_many(problem)
-    if not reason and not artifacts.has_scores(key):
+    if not reason and not artifacts.has_scores(MEMBERSHIP_KEY):
         reason = _learned(problem, run, seconds_left)
     if not reason:
-        return replace(problem, membership=np.asarray(artifacts.scores(key)))
+        return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
     names = ", ".join(m.name for m in problem.mitigators if m.needs_membership)
     msg = (
         f"{names} left out: groups could not be told from the features ({reason}); give more time"

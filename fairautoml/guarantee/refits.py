@@ -29,8 +29,9 @@ from fairautoml.guarantee.outcomes import CERTIFIER, DELTA, SLIGHTLY, Outcome
 RATE, RIGHT = 0.35, 0.9
 NOISE_LEVELS = 1_000
 SHARE = 0.3
-"""Of the rows that each refit holds back; another seed draws others. The fewer they have in
-common, the more a further look is a further chance; with 100 of a group none can be certified."""
+"""Of the rows that each refit holds back; with a single opening another seed draws others. The
+fewer they have in common, the more a further look is a further chance; with 100 of a group none
+can be certified."""
 
 FORGETFUL = "forgetful"
 """The same refits, each with a new ledger."""

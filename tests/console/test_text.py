@@ -181,7 +181,7 @@ def test_held_out_gaps_are_compared_with_their_bounds(result):
     assert "On 1,400 held-out rows: accuracy 0.7000" in text
     assert f"{METRIC}[sex] 0.0600 (over the bound 0.05)" in text
     assert "m[race] undefined" in text
-    assert "2 rows of unknown groups are in no gap" in text
+    assert "2 rows lack a group, and are in no gap of it" in text
     assert "... and 2 more groups" in text
 
 
