@@ -66,6 +66,22 @@ def test_three_classes_are_found_from_the_target(people, three, of_three):
     assert "tpr[mid]" in found["rates"]["sex"]["female"]
 
 
+def test_a_rare_class_is_found_more_often_where_all_classes_count_alike():
+    rng = np.random.default_rng(0)
+    worth = rng.normal(size=(3000, 3))
+    noise = rng.gumbel(size=(3000, 3))
+    y = (worth + noise + [2.5, 1.0, -0.5]).argmax(axis=1)
+    X = pd.DataFrame(worth, columns=["a", "b", "c"])
+    found = {}
+    for objective in ("accuracy", "balanced_accuracy"):
+        search = FairAutoML(
+            objective=objective, n_trials=2, learners=["logistic_regression"], random_state=0
+        ).fit(X[:2000], y[:2000])
+        found[objective] = search.evaluate(X[2000:], y[2000:])
+    gain = found["balanced_accuracy"]["balanced_accuracy"] - found["accuracy"]["balanced_accuracy"]
+    assert gain > 0.05
+
+
 def test_numbers_are_predicted_in_their_unit(people, of_numbers):
     X, income, sex = people
     found = of_numbers.evaluate(X, income, sex)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import METRICS, ClassCounts
+from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
+from fairautoml.mitigators._class_rules import MostLikely
+
+FIT = MITIGATORS.get("logit_adjustment").fit_rules
+OBJECTIVES = ("balanced_accuracy", "f1_macro")
+
+
+def people(n_rows=20_000, seed=0):
+    """Scores that are true, of classes of which one is rare."""
+    rng = np.random.default_rng(seed)
+    worth = rng.normal(loc=(2.0, 1.0, -1.0), size=(n_rows, 3))
+    scores = np.exp(worth) / np.exp(worth).sum(axis=1, keepdims=True)
+    y = (scores.cumsum(axis=1) > rng.uniform(size=(n_rows, 1))).argmax(axis=1)
+    zero = np.zeros(n_rows, dtype=np.int32)
+    return ScoreRows(scores=scores, y=y, weight=np.ones(n_rows), cells=zero, n_cells=1)
+
+
+def goal(objective, targets=()):
+    return Goal(targets=targets, objective=objective, task="multiclass")
+
+
+def value(rule, rows, objective):
+    decided = rule.decide(rows.scores, rows.cells)
+    counts = ClassCounts.from_rows(rows.cells, rows.y, decided, rows.weight, n_groups=1)
+    return METRICS.get(objective).value(counts)
+
+
+@pytest.mark.parametrize(("objective", "more"), [("balanced_accuracy", 0.1), ("f1_macro", 0.05)])
+def test_where_classes_count_alike_other_rows_gain_over_the_most_likely_class(objective, more):
+    ((tolerance, rule),) = FIT(people(), goal(objective), ())
+    other = people(seed=1)
+    assert tolerance is None
+    assert value(rule, other, objective) > value(MostLikely(), other, objective) + more
+
+
+def test_true_scores_over_the_shares_are_nearly_the_best_for_balanced_accuracy():
+    rows = people()
+    ((_, rule),) = FIT(rows, goal("balanced_accuracy"), ())
+    shares = np.bincount(rows.y) / len(rows.y)
+    best = ((rows.scores / shares).argmax(axis=1)[:, None] == np.arange(3)).astype(float)
+    counts = ClassCounts.from_rows(rows.cells, rows.y, best, rows.weight, n_groups=1)
+    known = METRICS.get("balanced_accuracy").value(counts)
+    assert value(rule, rows, "balanced_accuracy") == pytest.approx(known, abs=0.003)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_weights_count_as_that_many_rows(objective):
+    rows = people(900)
+    times = np.random.default_rng(2).integers(1, 4, size=900)
+    weighted = ScoreRows(
+        scores=rows.scores, y=rows.y, weight=times.astype(float), cells=rows.cells, n_cells=1
+    )
+    repeated = rows.take(np.repeat(np.arange(900), times))
+    assert FIT(weighted, goal(objective), ()) == FIT(repeated, goal(objective), ())
+
+
+def test_it_reads_no_group_and_says_its_factors():
+    ((_, rule),) = FIT(people(), goal("balanced_accuracy"), ())
+    assert not rule.needs_sensitive
+    assert not rule.randomized
+    assert rule.describe().startswith("all: x1.000 x")
+
+
+def test_a_class_without_rows_leaves_the_most_likely_class_to_others():
+    rows = people(500)
+    without = rows.take(rows.y != 2)
+    assert FIT(without, goal("f1_macro"), ()) == [(None, None)]
+
+
+def test_accuracy_and_constraints_are_left_to_others():
+    system = GroupSystem(name="group", labels=("a",), of_cell=np.array([0], dtype=np.int32))
+    metric = METRICS.get("demographic_parity_difference")
+    target = Target(metric=metric, system=system, limit=0.05)
+    assert FIT(people(100), goal("accuracy"), ()) == []
+    assert FIT(people(100), goal("f1_macro", (target,)), (0.05,)) == []
