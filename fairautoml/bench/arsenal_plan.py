@@ -11,6 +11,7 @@ import yaml
 
 from fairautoml.bench.peers._arsenal import ARSENAL_PEERS
 from fairautoml.bench.tasks import SLUG
+from fairautoml.bench.written import mapping_of
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError
 from fairautoml.learners import LEARNERS
@@ -168,13 +169,15 @@ def read_arsenal(path: Path) -> Arsenal:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"arsenal {path} cannot be read: {error}") from None
     try:
-        return _arsenal(_mapping(content, ("arsenal",))["arsenal"])
+        return _arsenal(mapping_of(content, ("arsenal",))["arsenal"])
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(f"arsenal {path}: {error}") from None
 
 
 def _arsenal(content: object) -> Arsenal:
-    given = dict(_mapping(content, (*(part.name for part in fields(Arsenal)), "without", "only")))
+    given = dict(
+        mapping_of(content, (*(part.name for part in fields(Arsenal)), "without", "only"))
+    )
     missing = [name for name in ("tables", "constraints", "seeds") if not given.get(name)]
     if missing:
         raise InputError(f"{', '.join(missing)} is missing or empty")
@@ -199,7 +202,7 @@ def _arsenal(content: object) -> Arsenal:
 
 
 def _table(entry: object) -> Table:
-    given = _mapping(entry, [part.name for part in fields(Table)])
+    given = mapping_of(entry, [part.name for part in fields(Table)])
     lists = {
         key: tuple(given[key]) if isinstance(given[key], list) else (given[key],)
         for key in ("derive", "keep", "drop")
@@ -243,7 +246,7 @@ def _serves_one(name: str, metrics: set[str]) -> bool:
 
 
 def _method(name: str, options: object) -> Method:
-    given = dict(_mapping(options, ("vary", "points", "values", "rows", "params", "of")))
+    given = dict(mapping_of(options, ("vary", "points", "values", "rows", "params", "of")))
     registered = str(given.get("of", name))
     if registered in MITIGATORS.names():
         mitigator = MITIGATORS.get(registered)
@@ -295,10 +298,3 @@ def _point(space: ParamSpace, given: dict[str, Any]) -> dict[str, ParamValue]:
     if unknown:
         raise InputError(f"no parameter {', '.join(unknown)}; known: {', '.join(space.ranges)}")
     return space.walk(lambda name, allowed: asked.get(name, allowed.default))
-
-
-def _mapping(value: object, allowed: "tuple[str, ...] | list[str]") -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not set(value) <= set(allowed):
-        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
-        raise InputError(f"found {found}; expected a mapping with the keys {', '.join(allowed)}")
-    return value

@@ -1,6 +1,5 @@
 """What a simulation plays: contenders, worlds and guesses, read from a YAML file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +9,7 @@ import yaml
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.allocation._rules import Rules, Test
 from fairautoml.bench.worlds import BUDGET
+from fairautoml.bench.written import is_number, mapping_of
 from fairautoml.exceptions import InputError
 
 DICE = "random"
@@ -28,7 +28,7 @@ class Guess:
     def __post_init__(self) -> None:
         for name in ("ratio", "prior"):
             value = getattr(self, name)
-            if not _is_number(value) or value <= 0:
+            if not is_number(value) or value <= 0:
                 raise InputError(f"{name} is {value!r}; it must be a positive number")
 
 
@@ -71,7 +71,7 @@ class Contender:
             raise InputError(f"retry belongs to mitigate_after, not to {self.allocator}")
         if self.rules != Rules() and self.allocator != "cost_aware":
             raise InputError(f"rules belong to cost_aware, not to {self.allocator}")
-        if not _is_number(self.probability) or not 0 <= self.probability <= 1:
+        if not is_number(self.probability) or not 0 <= self.probability <= 1:
             raise InputError(f"probability is {self.probability!r}; it must be in [0, 1]")
 
     def enters(self, guess: Guess) -> bool:
@@ -111,20 +111,20 @@ def read_simulation(path: Path) -> Simulation:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"simulation {path} cannot be read: {error}") from None
     try:
-        return _simulation(_mapping(content, ("simulation",))["simulation"])
+        return _simulation(mapping_of(content, ("simulation",))["simulation"])
     except InputError as error:
         raise InputError(f"simulation {path}: {error}") from None
 
 
 def _simulation(content: object) -> Simulation:
-    given = _mapping(content, [part.name for part in fields(Simulation)])
+    given = mapping_of(content, [part.name for part in fields(Simulation)])
     missing = [name for name in ("guesses", "contenders", "seeds") if not given.get(name)]
     if missing:
         raise InputError(f"{', '.join(missing)} is missing or empty")
     n_seeds, budget = given["seeds"], given.get("budget", BUDGET)
     if type(n_seeds) is not int or n_seeds < 1:
         raise InputError(f"seeds is {n_seeds!r}; give a count of at least 1")
-    if not _is_number(budget) or budget <= 0:
+    if not is_number(budget) or budget <= 0:
         raise InputError(f"budget is {budget!r}; give seconds, more than 0")
     contenders = tuple(_contender(entry) for entry in _list(given["contenders"], "contenders"))
     names = [contender.name for contender in contenders]
@@ -139,17 +139,17 @@ def _simulation(content: object) -> Simulation:
 
 
 def _guess(entry: object) -> Guess:
-    given = _mapping(entry, ("ratio", "prior"))
+    given = mapping_of(entry, ("ratio", "prior"))
     if len(given) < 2:
         raise InputError(f"the guess {entry!r} lacks ratio or prior")
     return Guess(ratio=given["ratio"], prior=given["prior"])
 
 
 def _contender(entry: object) -> Contender:
-    given = dict(_mapping(entry, [part.name for part in fields(Contender)]))
+    given = dict(mapping_of(entry, [part.name for part in fields(Contender)]))
     if not {"name", "allocator"} <= set(given):
         raise InputError(f"the contender {entry!r} lacks name or allocator")
-    options = _mapping(given.pop("rules", {}), [part.name for part in fields(Rules)])
+    options = mapping_of(given.pop("rules", {}), [part.name for part in fields(Rules)])
     test = options.get("test", "full")
     if test not in get_args(Test):
         raise InputError(f"test is {test!r}; allowed: {', '.join(get_args(Test))}")
@@ -161,18 +161,7 @@ def _contender(entry: object) -> Contender:
     return Contender(**given, rules=Rules(**options), priors=priors)
 
 
-def _mapping(value: object, allowed: "list[str] | tuple[str, ...]") -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not set(value) <= set(allowed):
-        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
-        raise InputError(f"found {found}; expected a mapping with the keys {', '.join(allowed)}")
-    return value
-
-
 def _list(value: object, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise InputError(f"{name} is {value!r}; give a list")
     return value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import yaml
 
 from fairautoml.bench.peers import PEERS
+from fairautoml.bench.written import is_number
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.registry import unknown_name
@@ -88,7 +89,7 @@ class Task:
         if (self.seconds is None) == (self.n_trials is None):
             raise InputError(f"task {self.name!r}: give either seconds or n_trials")
         budget = self.n_trials if self.seconds is None else self.seconds
-        if not _is_number(budget) or budget <= 0:
+        if not is_number(budget) or budget <= 0:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
         self._check_shares()
         if self.system != OURS and self.system not in PEERS.names():
@@ -110,11 +111,11 @@ class Task:
 
     def _check_shares(self) -> None:
         share = self.holdout
-        if share is not None and (not _is_number(share) or not 0 < share < 1):
+        if share is not None and (not is_number(share) or not 0 < share < 1):
             msg = f"task {self.name!r}: holdout is {share!r}; it must be in (0, 1), or null"
             raise InputError(msg)
         oracle = self.oracle
-        if oracle is not None and (not _is_number(oracle) or not 0 < oracle <= 1):
+        if oracle is not None and (not is_number(oracle) or not 0 < oracle <= 1):
             raise InputError(f"task {self.name!r}: oracle is {oracle!r}; it must be in (0, 1]")
 
     def _check_seeds(self) -> None:
@@ -289,7 +290,3 @@ def _flat(value: object) -> Iterator[object]:
         return
     for item in value:
         yield from _flat(item)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
