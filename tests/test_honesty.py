@@ -110,7 +110,8 @@ def entry(value, gap, *, constant):
         score=value,
         value=value,
         measures=(measure,),
-        counts=np.ones((2, 2, 2)),
+        # With one decision for everybody nobody is accepted.
+        counts=np.ones((2, 2, 2)) * ([1, 0] if constant else [1, 1]),
         constant=constant,
         seconds=1.0,
     )
@@ -123,6 +124,12 @@ def test_a_feasible_model_worse_than_one_decision_for_all_is_called_so():
     assert "score 0.4300) is worse than deciding alike for everybody (score 0.7600" in news
     assert news.endswith("give a looser bound or fewer groups")
     assert bad_news(history, good, BASELINE, "accuracy") == []
+
+
+def test_a_rule_that_told_people_apart_where_it_was_judged_is_no_decision_for_all():
+    fair = entry(0.8, 0.1, constant=False)
+    collapsed = replace(entry(0.9, 0.0, constant=True), counts=np.ones((2, 2, 2)))
+    assert bad_news(History(entries=[fair, collapsed]), fair, BASELINE, "accuracy") == []
 
 
 def of_which(accepted, positive, value=0.9):

@@ -33,7 +33,7 @@ from fairautoml.auditing.records import (
     VerdictRow,
 )
 from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
-from fairautoml.certification.issuing import SMALLEST_CELL
+from fairautoml.certification.suppression import SMALLEST_CELL
 from fairautoml.data._frames import read_table
 from fairautoml.data._giveaways import same_partition
 from fairautoml.data._per_row import check_length

@@ -30,7 +30,7 @@ from fairautoml.certification.row_keys import row_keys
 from fairautoml.certification.rows import Rows, claim_from_rows, floor_from_rows
 from fairautoml.certification.sequence import Procedure, Shipped, ship
 from fairautoml.certification.simulation import Assumptions
-from fairautoml.certification.sizes import eps_within_reach, inner_target, rows_needed
+from fairautoml.certification.sizes import rows_needed
 from fairautoml.certification.verdicts import Finding, Judgement, Reason, Verdict, judge
 from fairautoml.certification.verification import Known, Verification, verify_certificate
 
@@ -66,11 +66,9 @@ __all__ = [
     "claim_from_counts",
     "claim_from_rows",
     "column_prints",
-    "eps_within_reach",
     "floor_from_counts",
     "floor_from_rows",
     "in_turn",
-    "inner_target",
     "judge",
     "level_of",
     "passed_before",

@@ -21,12 +21,9 @@ from fairautoml.certification.recording import (
 from fairautoml.certification.records import Certificate, OpeningRecord, Subject
 from fairautoml.certification.sealing import seal_of
 from fairautoml.certification.sequence import Procedure, Shipped, ship, shipped_as
-from fairautoml.certification.suppression import suppressed_groups
+from fairautoml.certification.suppression import SMALLEST_CELL, suppressed_groups
 from fairautoml.certification.verdicts import Judgement, Reason, Verdict
 from fairautoml.exceptions import InputError
-
-SMALLEST_CELL = 10
-"""Rows from which the counts of a cell are published."""
 
 NOT_APPLICABLE = frozenset(
     {
@@ -60,6 +57,8 @@ class Terms:
         Rows from which the counts of a cell are published.
     seed : int
         Root seed of the fit, for the ledger.
+    grouping : str
+        Hash of who is in which group of each claim; empty = not a part of the question.
     """
 
     delta: float = 0.05
@@ -68,6 +67,7 @@ class Terms:
     fallback: int = 0
     smallest_cell: int = SMALLEST_CELL
     seed: int = 0
+    grouping: str = ""
 
 
 def certify(
@@ -133,10 +133,13 @@ def publish(
     Raises
     ------
     InputError
-        The rows were never opened or are spent, or the subject is another one.
+        The rows were never opened or are spent, the subject is another one, or the last opening
+        was judged by other tests or bounds.
     """
-    opening = ledger.close(keys, hashes=_asked(subject, terms))
+    asked = _asked(subject, terms)
+    ledger.check_last(keys, hashes=asked)
     candidates = _checked(read(), subject)
+    opening = ledger.close(keys, hashes=asked, methods=_methods(candidates))
     shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
     return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
 
@@ -229,7 +232,8 @@ def passed_before(
 
 def _asked(subject: Subject, terms: Terms) -> dict[str, str]:
     """Return hashes of the whole question: the same rows answer another one no second time."""
-    return {**subject.hashes, "terms": seal_of([terms.procedure.value, terms.fallback])}
+    asked = [terms.procedure.value, terms.fallback, terms.grouping]
+    return {**subject.hashes, "terms": seal_of(asked)}
 
 
 def _methods(candidates: Sequence[Evidence]) -> str:

@@ -3,7 +3,6 @@
 It prevents accidents, not fraud: whoever deletes the file can start anew.
 """
 
-import base64
 import math
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,6 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.certification.chain import NO_ENTRY, Chain, Entry
+from fairautoml.certification.past_openings import (
+    answers_of,
+    check_methods,
+    check_terms,
+    history_of,
+    last_open,
+    openings_in,
+    packed_rows,
+)
 from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import InputError
 
@@ -84,14 +92,6 @@ def level_of(index: int, delta: float, mode: Openings) -> float:
     if mode is Openings.SINGLE:
         return delta if index == 1 else 0.0
     return 6 * delta / (math.pi * index) ** 2
-
-
-@dataclass(frozen=True, slots=True)
-class _History:
-    """Openings of rows that overlap, directly or through others, with those asked for."""
-
-    openings: tuple[Entry, ...]
-    spent: bool
 
 
 def _first() -> dict[str, str | int]:
@@ -169,9 +169,10 @@ class Ledger:
             )
             raise InputError(msg)
         with self._chain.locked() as (stream, entries):
-            history = _history(entries, keys)
-            _check_terms(history, delta, mode)
-            before = _answered(history, entries, keys, hashes)
+            history = history_of(entries, keys)
+            check_terms(history, delta, mode.value)
+            told = answers_of(history, entries, keys)
+            before = next((e for e in told if e.content["hashes"] == dict(hashes)), None)
             if before is not None:
                 return _opening_of(before, answered=True)
             index = len(history.openings) + 1
@@ -195,7 +196,7 @@ class Ledger:
                 "mode": mode.value,
                 "seed": seed,
                 "hashes": dict(hashes),
-                "rows": base64.b64encode(keys.astype("<u8").tobytes()).decode(),
+                "rows": packed_rows(keys),
             }
             return replace(opening, entry=self._chain.append(stream, opening.previous, content))
 
@@ -215,7 +216,7 @@ class Ledger:
             An entry was changed or removed.
         """
         with self._chain.locked() as (_, entries):
-            _check_terms(_history(entries, keys), delta, mode)
+            check_terms(history_of(entries, keys), delta, mode.value)
 
     def record(self, opening: Opening, verdict: Verdict, *, methods: str = "") -> bool:
         """Note what came of an opening; return whether its numbers may be shown.
@@ -241,7 +242,7 @@ class Ledger:
         released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
         with self._chain.locked() as (stream, entries):
             if opening.answered:
-                _check_methods(entries, opening, methods)
+                check_methods(entries, opening.entry, methods)
                 return released
             self._chain.append(
                 stream,
@@ -256,7 +257,25 @@ class Ledger:
             )
         return released
 
-    def close(self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str]) -> Opening:
+    def check_last(self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str]) -> None:
+        """Refuse to close rows whose last opening was about something else; nothing is written.
+
+        Parameters
+        ----------
+        keys, hashes
+            As in ``close``.
+
+        Raises
+        ------
+        InputError
+            They were never opened, are spent already, or the hashes are others.
+        """
+        with self._chain.locked() as (_, entries):
+            last_open(entries, keys, hashes)
+
+    def close(
+        self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str], methods: str = ""
+    ) -> Opening:
         """Spend the rows and return their last opening, whose numbers may now be shown.
 
         Parameters
@@ -265,30 +284,23 @@ class Ledger:
             Of the rows.
         hashes : mapping of str to str
             As at the last opening: nothing else may be looked at any more.
+        methods : str
+            Hash of the tests and bounds that decide, as in ``record``.
 
         Raises
         ------
         InputError
-            They were never opened, are spent already, or the hashes are others.
+            They were never opened, are spent already, or the hashes or methods are others.
         """
         with self._chain.locked() as (stream, entries):
-            history = _history(entries, keys)
-            if not history.openings or history.spent:
-                state = "spent already" if history.spent else "never opened"
-                msg = f"keys: these rows are {state}; only rows with an open ledger can be closed"
-                raise InputError(msg)
-            last = history.openings[-1]
-            if last.content["hashes"] != dict(hashes):
-                msg = (
-                    "hashes: the last opening of these rows was about other candidates or claims; "
-                    "give those, no others may be looked at any more"
-                )
-                raise InputError(msg)
+            last = last_open(entries, keys, hashes)
+            check_methods(entries, last.seal, methods)
             content = {
                 "kind": "verdict",
                 "opening": last.seal,
                 "released": "numbers",
                 "spent": True,
+                "methods": methods,
             }
             self._chain.append(stream, entries[-1].seal, content)
             return _opening_of(last)
@@ -296,7 +308,7 @@ class Ledger:
     def spent(self, keys: NDArray[np.uint64]) -> bool:
         """Whether numbers of these rows, or of rows that overlap with them, were shown."""
         with self._chain.locked() as (_, entries):
-            return _history(entries, keys).spent
+            return history_of(entries, keys).spent
 
     def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> Prospect:
         """Return what an opening of the rows could give; nothing is opened.
@@ -307,17 +319,17 @@ class Ledger:
             As in ``open``; another seed makes another fit, whose question is another.
         """
         with self._chain.locked() as (_, entries):
-            history = _history(entries, keys)
+            history = history_of(entries, keys)
             single = mode is Openings.SINGLE and len(history.openings) > 0
             if not history.spent and not single:
                 return Prospect.NEW
-            same = any(e.content.get("seed") == seed for e in _answers(history, entries, keys))
+            same = any(e.content.get("seed") == seed for e in answers_of(history, entries, keys))
             return Prospect.SAME if same else Prospect.NONE
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the opening with this hash as it was written, None if there is none."""
         with self._chain.locked() as (_, entries):
-            return next((e.content for e in _openings(entries) if e.seal == entry), None)
+            return next((e.content for e in openings_in(entries) if e.seal == entry), None)
 
 
 def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
@@ -330,68 +342,3 @@ def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
         entry=entry.seal,
         answered=answered,
     )
-
-
-def _check_methods(entries: list[Entry], opening: Opening, methods: str) -> None:
-    told = [e.content for e in entries if e.content["kind"] == "verdict"]
-    before = next(one for one in told if one["opening"] == opening.entry)
-    if before.get("methods", "") != methods:
-        msg = (
-            "read: these rows have answered this question by another test or bound; the better of "
-            "two may not be chosen afterwards. Give the evidence of the first time, or new rows"
-        )
-        raise InputError(msg)
-
-
-def _answered(
-    history: _History, entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]
-) -> Entry | None:
-    """Return the opening at which the same question got its answer, None without one."""
-    found = _answers(history, entries, keys)
-    return next((entry for entry in found if entry.content["hashes"] == dict(hashes)), None)
-
-
-def _answers(history: _History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
-    """Return the openings of exactly these rows that have a verdict."""
-    told = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
-    return [e for e in history.openings if e.seal in told and np.array_equal(_keys(e), keys)]
-
-
-def _keys(opening: Entry) -> NDArray[np.uint64]:
-    packed = base64.b64decode(opening.content["rows"])
-    return np.frombuffer(packed, dtype="<u8").astype(np.uint64)
-
-
-def _openings(entries: list[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.content["kind"] == "opening"]
-
-
-def _history(entries: list[Entry], keys: NDArray[np.uint64]) -> _History:
-    """Return the openings that share rows with ``keys``, also through other openings."""
-    left = _openings(entries)
-    found: list[Entry] = []
-    reached = keys
-    grown = True
-    while grown:
-        touching = [e for e in left if len(np.intersect1d(_keys(e), reached)) > 0]
-        left = [e for e in left if e not in touching]
-        found += touching
-        reached = np.unique(np.concatenate([reached, *(_keys(e) for e in touching)]))
-        grown = len(touching) > 0
-    seals = {entry.seal for entry in found}
-    spent = any(e.content.get("spent") and e.content.get("opening") in seals for e in entries)
-    found.sort(key=entries.index)
-    return _History(tuple(found), spent)
-
-
-def _check_terms(history: _History, delta: float, mode: Openings) -> None:
-    """Refuse terms that change between openings: their levels would no longer add up."""
-    for entry in history.openings:
-        before = (entry.content["delta"], entry.content["mode"])
-        if before != (delta, mode.value):
-            msg = (
-                f"delta={delta}, openings={mode.value!r}: these rows were opened with "
-                f"delta={before[0]}, openings={before[1]!r}. Keep to that, or certify on rows "
-                "that were never opened"
-            )
-            raise InputError(msg)

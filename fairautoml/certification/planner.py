@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fairautoml.certification.simulation import Assumptions, Simulation
+from fairautoml.certification.suppression import SMALLEST_CELL
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
 
@@ -56,10 +57,10 @@ class CertificationPlan:
         """Return the plan for people."""
         name, smallest = min(self.rows, key=lambda item: item[1])
         lines = [
-            f"{self.label} at delta {self.delta:g}: with {self.smallest_cell:,} rows in the "
+            f"{self.label} at delta {self.delta:g}: with {_shown(self.smallest_cell)} rows in the "
             f"smallest cell, {self.bound_within_reach:.3g} can be certified with "
             f"{self.wanted:.0%} power; the bound asked for needs {self._needed()} certification "
-            f"rows of group {name!r} (there are {smallest:,} rows in all)."
+            f"rows of group {name!r} (there are {_shown(smallest)} rows in all)."
         ]
         if self.fraction is None:
             lines.append(
@@ -74,6 +75,11 @@ class CertificationPlan:
     def _needed(self) -> str:
         # With the assumed gap at the bound or above, more rows do not help.
         return "no number of" if self.n_rows_needed is None else f"about {self.n_rows_needed:,}"
+
+
+def _shown(rows: int) -> str:
+    # The plan of a certificate that could not be given is published with it.
+    return f"{rows:,}" if rows >= SMALLEST_CELL else f"fewer than {SMALLEST_CELL}"
 
 
 def plan_certification(

@@ -171,6 +171,11 @@ class OpeningRecord:
     spent: bool
     released: bool
 
+    @property
+    def read(self) -> bool:
+        """Whether the rows were read: some were set aside, and they were not spent before."""
+        return self.index > 0 and not self.spent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
@@ -296,7 +301,8 @@ def damage(document: bytes, key: bytes | None = None) -> str:
 
 
 def _signature(content: Mapping[str, Any], key: bytes) -> str:
-    return hmac.new(key, canonical(content), "sha256").hexdigest()
+    # The last line of a file of text ends in a newline, which is no part of the secret.
+    return hmac.new(key.strip(), canonical(content), "sha256").hexdigest()
 
 
 def _signed(content: Mapping[str, Any], signature: object, key: bytes) -> bool:

@@ -1,19 +1,21 @@
 """A certificate for people: one page of plain text."""
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from fairautoml.certification.exact import TAIL
 from fairautoml.certification.records import Certificate, ClaimRecord, Subject
 from fairautoml.certification.sizes import SAFETY, rows_needed
 from fairautoml.certification.verdicts import Reason, Verdict
+from fairautoml.metrics._disparity import LACKS
 
 REASONS = {
     Reason.BOUND_ABOVE_EPS: "not shown either way: the bound is above what was asked for",
     Reason.FLOOR_NOT_SHOWN: "not shown either way: accuracy may be below the floor",
     Reason.NOT_CERTIFIED: "not certified; no numbers, so that later candidates stay independent",
-    Reason.TOO_FEW_ROWS: "not shown either way: too few rows, whatever they say",
+    Reason.TOO_FEW_ROWS: "not shown either way: few rows in a cell",
     Reason.GROUP_ABSENT: "a declared group has no rows; it is not dropped",
     Reason.UNDEFINED_CELL: "a rate has no value because nobody it speaks about was seen",
     Reason.ROWS_SPENT: "these rows, or some of them, were used up by an earlier certificate",
@@ -34,6 +36,9 @@ REASONS = {
 
 LISTED = 3
 """Groups named at the most, where several lack rows."""
+
+ROWS_OF: Mapping[str, str] = {**LACKS}
+"""What rows the rate of an event is measured on."""
 
 
 def certificate_text(certificate: Certificate) -> str:
@@ -70,7 +75,7 @@ def _lines(certificate: Certificate) -> Iterator[str]:
             "nor numbers that would give them away."
         )
     yield ""
-    if opening.index > 0:
+    if opening.read:
         yield from _opened(certificate)
     else:
         yield "opening     none: no rows were opened for it"
@@ -169,8 +174,8 @@ def _more_rows(claim: ClaimRecord) -> str:
     open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
     if not testable or not open_ or claim.cells is None or claim.limit is None:
         return ""
-    delta, wanted = claim.limit / TAIL, dict.fromkeys(claim.groups, 0.0)
-    for row in claim.cells:
+    delta, wanted = claim.limit / TAIL, defaultdict[tuple[str, str], float](float)
+    for event, row in zip(claim.events, claim.cells, strict=True):
         known = [cell for cell in row if cell is not None]
         if len(known) < len(claim.groups):
             return ""
@@ -178,12 +183,15 @@ def _more_rows(claim: ClaimRecord) -> str:
         for pair in combinations(range(len(seen)), 2):
             lacking = _shortfall(claim.bound, delta, *(seen[at] for at in pair))
             for at, more in zip(pair, lacking, strict=True):
-                wanted[claim.groups[at]] = max(wanted[claim.groups[at]], more)
+                kind = (ROWS_OF.get(event, "rows"), claim.groups[at])
+                wanted[kind] = max(wanted[kind], more)
     if not all(map(math.isfinite, wanted.values())):
         return "at the rates seen no number of rows would be enough"
     most = sorted(wanted.items(), key=lambda item: -item[1])[:LISTED]
     listed = [
-        f"{math.ceil(more):,} more rows in group {group}" for group, more in most if more > 0
+        f"{math.ceil(more):,} more {rows} in group {group}"
+        for (rows, group), more in most
+        if more > 0
     ]
     return f"at the rates seen about {' and '.join(listed)} would do" if listed else ""
 

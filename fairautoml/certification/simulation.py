@@ -32,7 +32,8 @@ class Assumptions:
     Parameters
     ----------
     rate : float
-        Rate of the events compared, in (0, 1).
+        Rate of the events compared, in (0, 1); both rates are moved where one would not be in
+        [0, 1].
     gap : float
         True distance from parity, in [0, 1): difference of the rates, or one minus their ratio.
     positives : float
@@ -90,13 +91,13 @@ class Simulation:
     def _rates(self) -> NDArray[np.float64]:
         """True rate of each group: the smallest group stands against all others."""
         rate, gap = self._assumed.rate, self._assumed.gap
-        others = np.full(self._rows.shape[1], rate)
         if self._ratio:
-            others[self._smallest] = rate * (1 - gap)
-            return others
-        others -= gap / 2
-        others[self._smallest] += gap
-        rates: NDArray[np.float64] = np.clip(others, 0.0, 1.0)
+            others, smallest = rate, rate * (1 - gap)
+        else:
+            others = min(max(rate - gap / 2, 0.0), 1.0 - gap)
+            smallest = others + gap
+        rates = np.full(self._rows.shape[1], others)
+        rates[self._smallest] = smallest
         return rates
 
     def cells(self, fraction: float) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Closed formulas: rows that a certificate takes, and the inner target of the search."""
+"""Closed formulas: rows that a certificate takes."""
 
 import math
 
@@ -88,61 +88,3 @@ def rows_needed(
     if gap >= eps:
         return math.inf
     return spread(rate, gap, ratio) * (_standard_errors(delta, power, gap) / (eps - gap)) ** 2
-
-
-def eps_within_reach(
-    n: float,
-    *,
-    delta: float = 0.05,
-    rate: float = 0.3,
-    gap: float = 0.0,
-    power: float = 0.8,
-    ratio: float = 1.0,
-) -> float:
-    """Return the smallest difference that ``n`` rows in the smaller cell can certify.
-
-    The inverse of ``rows_needed`` with ``SAFETY``.
-
-    Parameters
-    ----------
-    n : float
-        Rows of the smaller cell; without rows the answer is 1.
-    delta, rate, gap, power, ratio : float
-        As in ``rows_needed``.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    if n <= 0:
-        return 1.0
-    error = math.sqrt(SAFETY * spread(rate, gap, ratio) / n)
-    return min(1.0, gap + _standard_errors(delta, power, gap) * error)
-
-
-def inner_target(
-    eps: float, rates: tuple[float, float], n: tuple[int, int], *, delta: float = 0.05
-) -> float:
-    """Return the bound that the search should meet so that ``eps`` is likely certified.
-
-    ``max(0, eps - (z_(1 - .96 delta) + z_.8) sqrt(sum theta (1 - theta) / n))``.
-
-    Parameters
-    ----------
-    eps : float
-        Bound to certify.
-    rates : tuple of float
-        Rates of the two cells as the search rows show them; never from certification rows.
-    n : tuple of int
-        Certification rows of the two cells, positive.
-    delta : float
-        Level, in (0, 1).
-
-    References
-    ----------
-    Thomas et al., "Preventing undesirable behavior of intelligent machines", Science 366 (2019),
-    the predicted safety test.
-    """
-    error = math.sqrt(sum(rate * (1 - rate) / rows for rate, rows in zip(rates, n, strict=True)))
-    return max(0.0, eps - float(ndtri(1 - TAIL * delta) + ndtri(0.8)) * error)

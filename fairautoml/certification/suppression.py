@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from fairautoml.certification.claims import Claim
 
+SMALLEST_CELL = 10
+"""Rows from which the counts of a cell are published."""
+
 
 def suppressed_groups(claims: Sequence[Claim], smallest: int) -> tuple[tuple[bool, ...], ...]:
     """Return which groups of each claim are not published.

@@ -124,8 +124,7 @@ def _same(name: str, stated: str, found: str | None) -> str | None:
 def _level(certificate: Certificate) -> str:
     """Check that the level is what the mode and the index allow, and who was shipped."""
     opening = certificate.opening
-    spendable = opening.index > 0 and not opening.spent
-    level = level_of(opening.index, opening.delta, Openings(opening.mode)) if spendable else 0.0
+    level = level_of(opening.index, opening.delta, Openings(opening.mode)) if opening.read else 0.0
     if abs(level - opening.level) > TOLERANCE:
         return f"level: opening {opening.index} may spend {level}, not {opening.level}"
     if certificate.caveat != CAVEAT:
@@ -271,7 +270,7 @@ def _counts(certificate: Certificate, known: Known) -> str | None:
 def _entry(certificate: Certificate, ledger: Ledger | None) -> str | None:
     """Compare with the opening that the ledger holds."""
     opening = certificate.opening
-    if ledger is None or opening.spent or opening.index == 0:
+    if ledger is None or not opening.read:
         return None
     written = ledger.opening(opening.entry)
     if written is None:

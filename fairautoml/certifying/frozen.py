@@ -110,10 +110,8 @@ class Certified:
         place = next((at for at, one in enumerate(self.entries) if one is entry), None)
         if place is not None and place < len(self.evidence):
             return passed_before(self.certificate, self.evidence, self.salt)[place]
-        before = Reason(self.certificate.reason)
-        opened = self.certificate.opening.index > 0
-        reason = before
-        if opened:
+        reason = Reason(self.certificate.reason)
+        if self.certificate.opening.read:
             reason = Reason.NOT_ON_LIST if place is None else Reason.NOT_CERTIFIED
         subject = _subject((classifier,), self.certificate.subject)
         return uncertified(reason, subject, self.delta, self.note)
@@ -166,7 +164,7 @@ def freeze(
         entries keep at least three quarters of what the chosen one is worth above that.
     """
     others = [e for e in front if e is not chosen and not e.constant]
-    alike = max((e.value for e in everything if e.constant), default=None)
+    alike = max((e.value for e in everything if e.alike), default=None)
     least = (
         chosen.value
         if alike is None
@@ -255,6 +253,7 @@ def judge_frozen(
         openings=wishes.openings,
         fallback=frozen.fallback,
         seed=vault.source.seed,
+        grouping=vault.grouping(claims, dataset),
     )
     certificate = certify(subject, read, ledger, vault.keys(salt), terms)
     if is_forgotten(ledger):

@@ -1,5 +1,6 @@
 """The certification rows: one object holds them, and only the certifier has them judged."""
 
+import hashlib
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from fairautoml.certification import (
     print_keys,
     row_keys,
 )
+from fairautoml.certification.sealing import seal_of
 from fairautoml.certification.wishes import CertificateWishes
 from fairautoml.certifying.claimed import Claimed
 from fairautoml.certifying.ledgers import ledger_of
@@ -202,6 +204,17 @@ class Vault:
             judged = self._judged(y, decided, codes, min_score)
             found.append(replace(judged, constant_target=len(np.unique(y)) < 2))
         return found
+
+    def grouping(self, claims: Sequence[Claimed], reading: Reading) -> str:
+        """Return a hash of who is in which group: other groups are another question.
+
+        Parameters
+        ----------
+        claims, reading
+            As in ``evidence``.
+        """
+        codes = (codes.astype("<i4").tobytes() for _, codes in self._codes(claims, reading))
+        return seal_of([hashlib.sha256(one).hexdigest() for one in codes])
 
     def _codes(
         self, claims: Sequence[Claimed], reading: Reading

@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.auditing import audit
-    from fairautoml.certification.issuing import SMALLEST_CELL
+    from fairautoml.certification.suppression import SMALLEST_CELL
 
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:

@@ -79,7 +79,7 @@ def verify_files(
     document = certificate.read_bytes()
     known = Known(
         ledger=None if ledger is None else Ledger(ledger),
-        key=None if key is None else key.read_bytes().strip(),
+        key=None if key is None else key.read_bytes(),
     )
     if damage(document, known.key) or model is None:
         return verify_certificate(document, known)

@@ -102,7 +102,7 @@ def _only_baseline(results: Sequence[TrialResult]) -> str:
 
 def _worse_than_alike(entries: Sequence[Entry], best: Entry, objective: str) -> str:
     """Say that one decision for everybody would beat the feasible winner, or nothing."""
-    alike = [e for e in entries if e.constant and e.measures and e.excess <= 0]
+    alike = [e for e in entries if e.alike and e.measures and e.excess <= 0]
     better = max(alike, key=lambda e: e.value, default=None)
     if better is None or not best.feasible or better.value <= best.value:
         return ""

@@ -170,6 +170,15 @@ class Entry:
         return tuple(key for key, _ in self.members) if self.members else (self.trial_key,)
 
     @property
+    def alike(self) -> bool:
+        """One decision for everybody cross-fitted too: its value is what that is worth.
+
+        A rule that is constant on all rows may tell people apart in the folds that score it.
+        """
+        one_decision = self.counts.ndim == 2 or (self.counts.sum(axis=(0, 1)) > 0).sum() < 2
+        return self.constant and bool(one_decision)
+
+    @property
     def gap(self) -> float:
         """Largest gap over constraints and group systems; 0 without constraints."""
         return max((measure.gap for measure in self.measures), default=0.0)

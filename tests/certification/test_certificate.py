@@ -150,6 +150,14 @@ def test_the_same_question_has_the_same_answer_and_costs_nothing(ledger, keys):
     assert (shown[0].verdict, shown[0].opening.index) == (Verdict.CERTIFIED, 2)
 
 
+def test_other_members_of_the_groups_are_another_question(ledger, keys):
+    first = certify(subject_of(BAD), lambda: [BAD], ledger, keys, Terms(grouping="those"))
+    assert first.verdict == Verdict.VIOLATED
+    other = certify(subject_of(BAD), lambda: [GOOD], ledger, keys, Terms(grouping="these"))
+    assert (other.verdict, other.reason) == (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
+    assert certify(subject_of(BAD), lambda: [BAD], ledger, keys, Terms(grouping="those")) == first
+
+
 def test_those_that_passed_before_the_one_shipped_have_certificates_too(ledger, issued):
     (first,) = passed_before(issued, FRONT, ledger.salt)
     assert (first.verdict, first.position) == (Verdict.CERTIFIED, 0)
@@ -405,7 +413,24 @@ def test_the_text_says_what_was_shown_and_what_it_rests_on(issued):
 def test_the_text_says_how_many_rows_more_would_do(ledger, keys):
     found = certify(subject_of(GOOD), lambda: [evidence(shift=210)], ledger, keys, Terms())
     assert found.reason == Reason.BOUND_ABOVE_EPS
-    assert "more rows in group" in certificate_text(found)
+    assert "more rows with label 0 in group" in certificate_text(found)
+
+
+def test_the_text_counts_the_rows_that_a_rate_is_measured_on(ledger, keys):
+    table = np.array([[[970.0, 0.0], [21.0, 9.0]]] * 2)
+    constraint = Constraint.parse("equal_opportunity_difference <= 0.1")
+    one = Evidence(claims=(claim_from_counts(constraint, GroupCounts(table), GROUPS, "sex"),))
+    subject = replace(subject_of(GOOD), claims=(one.claims[0].label,), groups=(GROUPS,))
+    text = certificate_text(certify(subject, lambda: [one], ledger, keys, Terms()))
+    assert "more rows with label 1 in group female" in text
+    assert "more rows in group" not in text
+
+
+def test_the_text_of_spent_rows_says_that_none_were_opened(ledger, keys, issued):
+    again = certify(subject_of(GOOD), lambda: [GOOD], ledger, keys, Terms())
+    text = certificate_text(again)
+    assert "no rows were opened for it" in text
+    assert "ledger entry" not in text
 
 
 def test_the_text_names_the_group_that_lacks_rows_and_no_other(ledger, keys):
@@ -456,7 +481,8 @@ def test_another_procedure_is_another_question_and_finds_the_rows_spent(ledger, 
         assert (again.verdict, again.reason) == (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
 
 
-def test_the_same_question_is_not_answered_by_another_bound(ledger, keys):
+def by_bound():
+    """Return a subject and its evidence by either of two bounds."""
     rng = np.random.default_rng(0)
     codes, y = np.arange(2000) % 2, rng.integers(0, 2, 2000)
     rows = Rows(codes=codes, y=y, decision=np.full(2000, 0.5))
@@ -467,13 +493,47 @@ def test_the_same_question_is_not_answered_by_another_bound(ledger, keys):
         )
         for method in ("hoeffding", "betting")
     }
-    asked = replace(
-        subject_of(GOOD), claims=(by["betting"].claims[0].label,), groups=(tuple(GROUPS),)
-    )
+    label = by["betting"].claims[0].label
+    return replace(subject_of(GOOD), claims=(label,), groups=(tuple(GROUPS),)), by
+
+
+def test_the_same_question_is_not_answered_by_another_bound(ledger, keys):
+    asked, by = by_bound()
     first = certify(asked, lambda: [by["hoeffding"]], ledger, keys, Terms())
     assert certify(asked, lambda: [by["hoeffding"]], ledger, keys, Terms()).claims == first.claims
     with pytest.raises(InputError, match="by another test or bound"):
         certify(asked, lambda: [by["betting"]], ledger, keys, Terms())
+
+
+def test_what_is_published_was_judged_by_the_bounds_of_before(ledger, keys):
+    asked, by = by_bound()
+    terms = Terms(openings=Openings.LEDGER, delta=1e-9)
+    certify(asked, lambda: [by["hoeffding"]], ledger, keys, terms)
+    with pytest.raises(InputError, match="by another test or bound"):
+        publish(asked, lambda: [by["betting"]], ledger, keys, terms)
+    assert not ledger.spent(keys)
+    assert publish(asked, lambda: [by["hoeffding"]], ledger, keys, terms).claims
+
+
+def test_what_was_published_after_a_crash_has_the_same_answer_again(ledger, keys):
+    terms = Terms(openings=Openings.LEDGER)
+
+    def crash():
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        certify(subject_of(BAD), crash, ledger, keys, terms)
+    shown = publish(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
+    again = certify(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
+    assert again.opening.entry == shown.opening.entry
+    with pytest.raises(InputError, match="spent already"):
+        publish(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
+
+
+def test_a_secret_is_the_same_with_and_without_the_newline_of_its_file(issued):
+    document = issued.to_bytes(key=b"secret\n")
+    assert verify_certificate(document, Known(key=b"secret")).ok
+    assert not verify_certificate(document, Known(key=b"other")).ok
 
 
 def test_the_printed_bounds_of_several_claims_hold_together(tmp_path):

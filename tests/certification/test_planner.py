@@ -6,15 +6,13 @@ from fairautoml.certification import (
     Evidence,
     Verdict,
     claim_from_counts,
-    eps_within_reach,
-    inner_target,
     judge,
     plan_certification,
     rows_needed,
     simulation,
 )
 from fairautoml.certification.exact import pair_test
-from fairautoml.certification.sizes import SAFETY, rows_without_positives
+from fairautoml.certification.sizes import rows_without_positives
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 
@@ -41,25 +39,11 @@ def test_a_gap_at_the_bound_takes_more_rows_than_there_are():
     assert rows_needed(0.05, gap=0.05) == np.inf
 
 
-def test_rows_and_bound_within_reach_are_inverse():
-    for eps, gap in ((0.1, 0.0), (0.05, 0.02)):
-        rows = SAFETY * rows_needed(eps, gap=gap)
-        assert eps_within_reach(rows, gap=gap) == pytest.approx(eps)
-    assert eps_within_reach(0) == 1.0
-
-
 @pytest.mark.parametrize(
     ("eps", "rows"), [(0.05, 60), (0.1, 29), (0.2, 14), (1.0, 1), (0.0, np.inf)]
 )
 def test_cells_without_events_need_the_known_rows(eps, rows):
     assert rows_without_positives(eps, 0.05) == rows
-
-
-def test_the_inner_target_leaves_room_for_chance_and_is_never_negative():
-    loose = inner_target(0.05, (0.3, 0.28), (20_000, 20_000))
-    tight = inner_target(0.05, (0.3, 0.28), (5_000, 5_000))
-    assert 0 < tight < loose < 0.05
-    assert inner_target(0.05, (0.3, 0.28), (50, 50)) == 0.0
 
 
 def certified_share(constraint, sizes, rates, draws=150, seed=5):
@@ -185,3 +169,25 @@ def test_rows_far_beyond_those_at_hand_grow_with_the_square_of_the_bound():
         for bound in (0.01, 0.001)
     )
     assert ten == pytest.approx(100 * two, rel=0.001)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.98])
+def test_a_gap_beyond_what_the_rate_allows_is_assumed_all_the_same(rate):
+    def power(rate):
+        return plan_certification(
+            Constraint.parse("demographic_parity_difference <= 0.12"),
+            {"a": 1500, "b": 1500},
+            assumptions=Assumptions(rate=rate, gap=0.1),
+        ).power
+
+    # Rates of 0 and 0.1, as with a mean of 0.05.
+    assert power(rate) == pytest.approx(power(0.05), abs=0.05)
+    assert power(rate) < 0.7
+
+
+def test_a_plan_tells_nobody_how_few_there_are():
+    text = plan_certification(
+        Constraint.parse("demographic_parity_difference <= 0.1"), {"a": 500, "tiny": 3}
+    ).text()
+    assert "there are fewer than 10 rows in all" in text
+    assert "with fewer than 10 rows in the smallest cell" in text

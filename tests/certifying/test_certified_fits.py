@@ -129,6 +129,24 @@ def test_the_same_seed_with_seconds_is_told_that_only_the_same_candidates_have_a
         certified(time_budget=20)
 
 
+def test_another_cut_into_groups_does_not_open_the_same_rows_once_more(tmp_path):
+    X, y, _ = people()
+
+    def cut_at(value):
+        older = pd.Series((X["z"] > value).astype(int), name="older")
+        return quick(
+            certify=0.3, min_score=0.5, refit=True, mitigators=["none"], assemble=False,
+            ledger=tmp_path / "ledger.jsonl",
+        ).fit(X, y, older)  # fmt: skip
+
+    first, other = cut_at(0.0), cut_at(0.5)
+    assert first.certificate_.opening.read
+    assert first.certificate_.model == other.certificate_.model
+    assert said(other) == SPENT
+    (unserved,) = (e for e in other.pool_.board.ordered if e is not other._certified.served)
+    assert other._certified.of(unserved, other.model_).reason == Reason.ROWS_SPENT
+
+
 def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
     certified()
     assert said(certified(random_state=1, ledger=tmp_path / "new" / "l.jsonl"))[0] == "CERTIFIED"

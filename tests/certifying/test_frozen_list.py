@@ -21,7 +21,12 @@ LIMIT = 0.1
 def entry(gap, value, *, limit=LIMIT, constant=False):
     excess = gap - limit
     return SimpleNamespace(
-        gap=gap, value=value, excess=excess, feasible=excess <= 1e-9, constant=constant
+        gap=gap,
+        value=value,
+        excess=excess,
+        feasible=excess <= 1e-9,
+        constant=constant,
+        alike=constant,
     )
 
 
