@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SPACES = sorted(f.relative_to(ROOT).as_posix() for f in (ROOT / "search_spaces").rglob("*.yaml"))
-PARTS = ("fairautoml", "search_spaces", "tests", "experiments", ".gitignore")
+PARTS = ("fairautoml", "search_spaces", "tests", "experiments", "results", ".gitignore")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
@@ -99,6 +99,13 @@ def test_the_source_distribution_holds_spaces_tests_and_licence(sdist):
     assert SPACES
     wanted = {*SPACES, *FILES, "fairautoml/py.typed", "tests/test_packaging.py"}
     assert wanted <= names
+
+
+def test_the_source_distribution_holds_what_the_tests_and_pages_of_results_read(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"results/main/cells.csv", "results/main/ranks.svg"} <= names
+    assert not [name for name in names if name.endswith(".tar.xz")]
 
 
 def test_both_wheels_hold_every_space_and_the_same_files(wheels):

@@ -130,7 +130,7 @@ def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the three tables into the folder of a sweep.
+    """Write the three tables into the folder of a sweep, those that have rows.
 
     Parameters
     ----------
@@ -141,9 +141,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
     folder = parser.parse_args(argv).folder
     cells = read_rows(folder / "cells.csv")
-    write_csv(systems_by_part(cells), folder / "parts.csv")
-    write_csv(stated_by_part(cells), folder / "stated.csv")
-    write_csv(pairs_by_part(cells), folder / "pairs.csv")
+    tables = {"parts": systems_by_part, "stated": stated_by_part, "pairs": pairs_by_part}
+    for name, table_of in tables.items():
+        table = table_of(cells)
+        # Where there is no other system there is nobody to compare with.
+        if len(table) > 0:
+            write_csv(table, folder / f"{name}.csv")
     return 0
 
 

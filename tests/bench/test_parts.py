@@ -65,3 +65,11 @@ def test_the_tables_are_written_into_the_folder_of_the_sweep(cells, tmp_path):
     assert len(pd.read_csv(tmp_path / "parts.csv")) == 8
     assert len(pd.read_csv(tmp_path / "stated.csv")) == 4
     assert len(pd.read_csv(tmp_path / "pairs.csv")) == 5
+
+
+def test_without_another_system_there_is_no_table_of_comparisons(cells, tmp_path):
+    alone = cells[cells["variant"] == cells["variant"].iloc[0]]
+    alone.to_csv(tmp_path / "cells.csv", index=False)
+    assert main([str(tmp_path)]) == 0
+    assert len(pd.read_csv(tmp_path / "stated.csv")) > 0
+    assert not (tmp_path / "pairs.csv").exists()
