@@ -11,7 +11,7 @@ the noise of both groups bounded in advance, so that groups are still decided ap
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from scipy.stats import norm
 from fairautoml.metrics._base import Rate
 from fairautoml.metrics._effective import effective_rows
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._cells import MONOTONE, Cuts, build_cuts, shrunk
+from fairautoml.mitigators._cells import MONOTONE, Cuts, shrunk
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Posed, pose
 from fairautoml.trials import Rule
 
@@ -135,7 +135,7 @@ def fit_low_variance(
     """
     posed = pose(rows, goal)
     n_groups = posed.system.n_groups
-    cuts = build_cuts(shrunk(rows, goal, posed.groups, n_groups), posed.groups, n_groups)
+    cuts = posed.cuts(shrunk(rows, goal, posed.groups, n_groups))
     by_label = _rows_by_label(rows, posed)
     found: list[tuple[float, Rule | None]] = []
     for tolerance in tolerances:
@@ -175,12 +175,12 @@ def _quiet(
                 continue
             most = noise.variance(room, behind[behind > 0])
             for keep, of_group in zip(kept, cuts, strict=True):
-                if of_group.mass(rate) > 0:
+                if of_group.has(rate):
                     keep &= _variance(of_group.rate(rate), target.metric.form) <= most
     if all(keep.all() for keep in kept):
         return None
     return [
-        Cuts(thresholds=of_group.thresholds[keep], accepted=of_group.accepted[keep])
+        replace(of_group, thresholds=of_group.thresholds[keep], accepted=of_group.accepted[keep])
         for keep, of_group in zip(kept, cuts, strict=True)
     ]
 

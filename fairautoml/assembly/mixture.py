@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._cells import Cuts, build_cuts, shrunk
+from fairautoml.mitigators._cells import Cuts, shrunk
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, pose
 from fairautoml.trials import Rule
 
@@ -47,7 +47,7 @@ class PoolRule:
     Parameters
     ----------
     parts : tuple of tuple of Part
-        Per group what is mixed; the shares of a group sum to 1.
+        Per group what is mixed, its shares sum to 1; empty where a group had no rows.
     columns : tuple of Shares
         The trials whose mean each column is.
     labels : tuple of str
@@ -55,7 +55,7 @@ class PoolRule:
     group_of_cell : tuple of int
         Group of each finest cell, -1 = none.
     neutral : float
-        Threshold on the mean of the columns for rows without a group.
+        Threshold on the mean of the columns for rows without a group and of such a group.
     """
 
     parts: tuple[tuple[Part, ...], ...]
@@ -90,7 +90,8 @@ class PoolRule:
         wide = scores.astype(np.float64)
         # A sum over columns by NumPy's own order would depend on the rows that come along.
         mean = sum(wide[:, at] for at in range(wide.shape[1])) / wide.shape[1]
-        accepted = np.where(group < 0, mean >= self.neutral, 0.0)
+        unmixed = np.array([not of_group for of_group in self.parts] + [True])
+        accepted = np.where(unmixed[group], mean >= self.neutral, 0.0)
         for at, of_group in enumerate(self.parts):
             here = np.flatnonzero(group == at)
             for part in of_group:
@@ -99,8 +100,9 @@ class PoolRule:
 
     def describe(self) -> str:
         """Return the parts by group in one line."""
+        as_if_none = f"mean >= {self.neutral:.4f}"
         return "; ".join(
-            f"{label}: " + " or ".join(part.describe() for part in of_group)
+            f"{label}: {' or '.join(part.describe() for part in of_group) or as_if_none}"
             for label, of_group in zip(self.labels, self.parts, strict=True)
         )
 
@@ -175,9 +177,7 @@ def fit_pool_rules(
     # The same labels for all columns: each column's own would favour the one with extreme scores.
     labelled = shrunk(first, goal, posed.groups, posed.system.n_groups)
     by_column = [
-        build_cuts(
-            replace(labelled, scores=rows.scores[:, at]), posed.groups, posed.system.n_groups
-        )
+        posed.cuts(replace(labelled, scores=rows.scores[:, at]))
         for at in range(rows.scores.shape[1])
     ]
     merged = [_merged(of_group) for of_group in zip(*by_column, strict=True)]
@@ -187,7 +187,7 @@ def fit_pool_rules(
         rule = None
         if picks is not None:
             rule = PoolRule(
-                parts=_parts(merged, picks, posed.neutral),
+                parts=_parts(merged, picks),
                 columns=columns,
                 labels=posed.system.labels,
                 group_of_cell=tuple(int(g) for g in posed.system.of_cell),
@@ -205,15 +205,16 @@ def _merged(by_column: Sequence[Cuts]) -> tuple[Cuts, NDArray[np.int64]]:
     column = np.repeat(np.arange(len(by_column)), sizes)
     # From "nobody" to "everybody", as the hull expects it: by false, then by true acceptances.
     order = np.lexsort((accepted[:, 1], accepted[:, 0]))
-    return Cuts(thresholds=thresholds[order], accepted=accepted[order]), column[order]
+    merged = replace(by_column[0], thresholds=thresholds[order], accepted=accepted[order])
+    return merged, column[order]
 
 
 def _parts(
-    merged: Sequence[tuple[Cuts, NDArray[np.int64]]], picks: Picks, neutral: float
+    merged: Sequence[tuple[Cuts, NDArray[np.int64]]], picks: Picks
 ) -> tuple[tuple[Part, ...], ...]:
     # A group without rows has no best threshold: it is decided like rows without a group.
     return tuple(
-        (Part(column=0, threshold=neutral, share=1.0),)
+        ()
         if cuts.empty
         else tuple(
             Part(column=int(column[at]), threshold=float(cuts.thresholds[at]), share=share)

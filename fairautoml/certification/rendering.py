@@ -37,7 +37,7 @@ REASONS = {
 LISTED = 3
 """Groups named at the most, where several lack rows."""
 
-ROWS_OF: Mapping[str, str] = {**LACKS}
+ROWS_OF: Mapping[str, str] = {str(rate): rows for rate, rows in LACKS.items()}
 """What rows the rate of an event is measured on."""
 
 

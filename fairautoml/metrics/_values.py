@@ -185,6 +185,22 @@ def redrawn(
     return found
 
 
+def per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sums per unit of weight, NaN where a group has none.
+
+    Parameters
+    ----------
+    tables : ndarray of float64, shape (..., n_groups, n_columns)
+        As in ``GroupValues``.
+    part : ndarray of float64, shape (..., n_groups) or (..., n_groups, n_bins)
+        Sums over the rows of each group.
+    """
+    mass = np.broadcast_to(
+        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
+    )
+    return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
+
+
 def distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the largest distance between the distribution functions of two groups.
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._base import Metric, Undefined
-from fairautoml.metrics._values import LOSS, MASS, GroupValues
+from fairautoml.metrics._values import LOSS, GroupValues, per_mass
 
 
 def value(values: GroupValues) -> float | Undefined:
@@ -35,7 +35,7 @@ def value(values: GroupValues) -> float | Undefined:
 
 def many(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values of tables of shape (n, n_groups, n_columns), shape (n,)."""
-    found: NDArray[np.float64] = (tables[..., LOSS] / tables[..., MASS]).max(axis=-1)
+    found: NDArray[np.float64] = per_mass(tables, tables[..., LOSS]).max(axis=-1)
     return found
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._base import Metric, Undefined
-from fairautoml.metrics._values import FIRST_BIN, MASS, GroupValues, distances, heights_of
+from fairautoml.metrics._values import FIRST_BIN, GroupValues, distances, heights_of, per_mass
 
 
 def value(values: GroupValues) -> float | Undefined:
@@ -36,8 +36,7 @@ def value(values: GroupValues) -> float | Undefined:
 
 def many(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values of tables of shape (n, n_groups, n_columns), shape (n,)."""
-    heights = np.cumsum(tables[..., FIRST_BIN:], axis=-1) / tables[..., MASS, None]
-    return distances(heights)
+    return distances(per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
 
 
 METRIC = Metric(

@@ -44,10 +44,13 @@ class Cuts:
         Falling from +inf to -inf; accept when score >= threshold.
     accepted : ndarray of float64, shape (n_cuts, 2)
         Weight accepted at each cut, of label 0 and of label 1.
+    lacks : frozenset of Rate
+        Rates whose rows the group has none of, though shrunk labels give them a weight.
     """
 
     thresholds: NDArray[np.float64]
     accepted: NDArray[np.float64]
+    lacks: frozenset[Rate] = frozenset()
 
     @property
     def totals(self) -> NDArray[np.float64]:
@@ -59,6 +62,10 @@ class Cuts:
     def empty(self) -> bool:
         """Whether the group has no rows of positive weight."""
         return not self.totals.any()
+
+    def has(self, rate: Rate) -> bool:
+        """Whether the group has rows that the rate is a share of."""
+        return rate not in self.lacks and self.mass(rate) > 0
 
     def mass(self, rate: Rate) -> float:
         """Return the denominator of a rate in this group."""

@@ -323,12 +323,20 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
         ],
         axis=1,
     )
+    real = np.zeros_like(labels)
+    np.add.at(real, (rows.cells, rows.y), weight)
     found = []
     for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
         member = target.system.member.astype(np.float64)
         whole = np.repeat((member @ everybody)[:, None], labels.shape[1], axis=1)
-        own = member @ labels
-        masses = {"selection": whole, "tpr": own, "fpr": whole - own}
+        own, own_real = member @ labels, member @ real
+        others_real = member @ (real.sum(axis=1, keepdims=True) - real)
+        # Shrunk labels give a weight to classes of which a group has no row.
+        masses = {
+            "selection": whole,
+            "tpr": np.where(own_real > 0, own, 0.0),
+            "fpr": np.where(others_real > 0, whole - own, 0.0),
+        }
         found += [
             Band(rate=rate, member=member, mass=masses[rate], factor=factor)
             for rate in target.metric.rates

@@ -75,7 +75,7 @@ def solve_pairs(
 
 def _comparable(cuts: Sequence[Cuts], limits: Sequence[Limit]) -> list[Limit]:
     """Return the limits whose rate exists in at least two groups."""
-    return [limit for limit in limits if sum(cut.mass(limit[0]) > 0 for cut in cuts) >= 2]
+    return [limit for limit in limits if sum(cut.has(limit[0]) for cut in cuts) >= 2]
 
 
 def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDArray[np.float64]:
@@ -240,7 +240,7 @@ class _Group:
     @classmethod
     def of(cls, cut: Cuts, limits: Sequence[Limit], gain: tuple[float, float]) -> "_Group":
         gains = _gains(cut, gain)
-        rates = [cut.rate(rate) if cut.mass(rate) > 0 else None for rate, _, _ in limits]
+        rates = [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in limits]
         return cls(rates, gains, _range_maxima(gains))
 
     def best_within(

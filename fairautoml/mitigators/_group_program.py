@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
 from fairautoml.mitigators._cells import (
     MONOTONE,
@@ -74,6 +75,8 @@ class Posed:
     capacity : float
         Largest share of the rows of all groups together that may be accepted, in [0, 1]; it does
         not scale with the tolerance, and 1 binds nothing.
+    lacks : tuple of frozenset of Rate
+        Per group the rates whose rows it has none of.
     """
 
     system: GroupSystem
@@ -82,11 +85,24 @@ class Posed:
     scale: tuple[float, ...]
     gain: tuple[float, float]
     capacity: float = 1.0
+    lacks: tuple[frozenset[Rate], ...]
 
     @property
     def neutral(self) -> float:
         """The best threshold on true probabilities when nothing is constrained."""
         return self.gain[1] / (self.gain[0] + self.gain[1])
+
+    def cuts(self, labelled: ScoreRows) -> tuple[Cuts, ...]:
+        """Return the cuts of every group.
+
+        Parameters
+        ----------
+        labelled : ScoreRows
+            The posed rows, with the labels to fit on (possibly shrunk, in [0, 1]).
+        """
+        built = build_cuts(labelled, self.groups, self.system.n_groups)
+        pairs = zip(built, self.lacks, strict=True)
+        return tuple(replace(cuts, lacks=lacks) for cuts, lacks in pairs)
 
     def deterministic(
         self, cuts: Sequence[Cuts], tolerances: Sequence[float]
@@ -146,7 +162,7 @@ class Posed:
         randomized : bool
             The best mixture of cuts in place of the best single ones.
         """
-        cuts = build_cuts(labelled, self.groups, self.system.n_groups)
+        cuts = self.cuts(labelled)
         solve = self.mixtures if randomized else self.deterministic
         return [
             (tolerance, None if picks is None else self.rule(cuts, picks))
@@ -211,12 +227,28 @@ def pose(rows: ScoreRows, goal: Goal) -> Posed:
         targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
     else:
         system, targets = _parted(targets, rows.n_cells)
+    groups = groups_of(rows.cells, system)
     return Posed(
         system=system,
-        groups=groups_of(rows.cells, system),
+        groups=groups,
         targets=targets,
         scale=scale,
         gain=gain_weights(rows, goal.objective),
+        lacks=_lacking(rows, groups, system.n_groups),
+    )
+
+
+def _lacking(
+    rows: ScoreRows, groups: NDArray[np.int32], n_groups: int
+) -> tuple[frozenset[Rate], ...]:
+    """Return the rates whose rows each group has none of."""
+    known = groups >= 0
+    slot = groups[known].astype(np.int64) * 2 + rows.y[known]
+    mass = np.bincount(slot, weights=rows.weight[known], minlength=2 * n_groups)
+    by_label: tuple[Rate, Rate] = ("fpr", "tpr")
+    return tuple(
+        frozenset(rate for rate, rows_of in zip(by_label, of_group, strict=True) if rows_of <= 0)
+        for of_group in mass.reshape(n_groups, 2)
     )
 
 

@@ -277,14 +277,17 @@ def _band(cuts: Sequence[Cuts], target: Target, rate: Rate, scale: float) -> _Ba
     Groups without such rows are left out. A cell that has none counts 0 in every rate.
     """
     mass = np.array([cut.mass(rate) for cut in cuts])
+    has = np.array([cut.has(rate) for cut in cuts])
     parts = target.system.member * mass
     total = parts.sum(axis=1, keepdims=True)
-    filled = total[:, 0] > 0
+    filled = (target.system.member & has).any(axis=1)
     weights: NDArray[np.float64] = parts[filled] / total[filled]
     if not target.metric.to_overall:
         least = _least(cuts, rate, weights)
         return _Band(rate, target.metric.form, scale, weights, least) if len(weights) > 1 else None
-    counted = mass if target.system.overlapping else mass * target.system.member.any(axis=0)
+    counted = mass * has
+    if not target.system.overlapping:
+        counted *= target.system.member.any(axis=0)
     if len(weights) == 0:
         return None
     return _Band(rate, target.metric.over_groups, scale, weights - counted / counted.sum())

@@ -3,8 +3,8 @@
 The most likely class is what accuracy rewards. Where all classes count alike (balanced accuracy,
 macro F1), the class of the largest ``p_c(x) / P(c) ** strength`` is chosen; strength 1 is the best
 there is for balanced accuracy if the scores are true, and as they may be off the strength is
-searched on the rows. Used where nothing is constrained: for several classes what
-``common_threshold`` is for two.
+searched on the rows, under constraints among those whose gap is within the tolerance. For several
+classes what ``common_threshold`` is for two: no group is read.
 
 Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, *Long-tail learning via logit adjustment*,
 ICLR 2021, arXiv 2007.07314, equation 9 (there ``tau`` is the strength).
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import METRICS, ClassCounts, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.mitigators._cells import per_unit
+from fairautoml.mitigators._choices import best_within
 from fairautoml.mitigators._class_program import BALANCED
 from fairautoml.mitigators._class_rules import one_hot
 from fairautoml.trials import Rule
@@ -71,7 +73,7 @@ class ClassFactors:
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the factors of the best strength, of equally good ones the weakest.
+    """Return the factors of the best strength for every tolerance, of equal ones the weakest.
 
     Where a class has no rows the objective has no value, and there is no rule.
 
@@ -80,20 +82,24 @@ def fit_rules(
     rows : ScoreRows
         Scores of a model that did not see the rows, shape (n_rows, n_classes).
     goal : Goal
-        Constraints, or an objective in which classes do not count alike, give no rule.
+        Constraints and objective; one in which classes do not count alike gives no rule.
     tolerances : sequence of float
-        Not read.
+        Gaps asked for on the first target.
     """
-    del tolerances
-    if goal.targets or goal.objective not in BALANCED:
+    if goal.objective not in BALANCED:
         return []
+    asked: Sequence[float | None] = tolerances if goal.targets else (None,)
     n_classes = rows.scores.shape[1]
     mass = np.bincount(rows.y, weights=rows.weight, minlength=n_classes).astype(np.float64)
     if (mass <= 0).any():
-        return [(None, None)]
+        return [(tolerance, None) for tolerance in asked]
     found = [_factors(mass, float(strength)) for strength in STRENGTHS]
-    values = [_value(rule, rows, goal.objective) for rule in found]
-    return [(None, found[int(np.argmax(values))])]
+    worth = np.array([_value(rule, rows, goal.objective) for rule in found])
+    if not goal.targets:
+        return [(None, found[int(worth.argmax())])]
+    gap = np.array([_gap(rule, rows, goal.targets) for rule in found])
+    best = best_within(gap, worth, tolerances)
+    return [(t, None if at is None else found[at]) for t, at in zip(asked, best, strict=True)]
 
 
 def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
@@ -107,6 +113,23 @@ def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
     counts = ClassCounts.from_rows(everybody, rows.y, chosen, rows.weight, n_groups=1)
     value = METRICS.get(objective).value(counts)
     return -np.inf if isinstance(value, Undefined) else value
+
+
+def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> float:
+    """Return the largest gap per unit of tolerance, infinite where one has no value."""
+    known = rows.take(rows.cells >= 0)
+    chosen = rule.decide(known.scores, known.cells)
+    counts = ClassCounts.from_rows(
+        known.cells, known.y, chosen, known.weight, n_groups=rows.n_cells
+    )
+    worst = 0.0
+    for target, scale in zip(targets, scales(targets), strict=True):
+        system = target.system
+        value = target.metric.value(counts.merged(system.of_cell, system.n_groups, system.masks))
+        if isinstance(value, Undefined):
+            return np.inf
+        worst = max(worst, float(per_unit(np.array(target.metric.gap(value)), scale)))
+    return worst
 
 
 MITIGATOR = Mitigator(

@@ -135,10 +135,15 @@ def test_a_rule_says_what_it_mixes():
     )
 
 
-def test_a_group_without_rows_gets_the_neutral_threshold(people):
+def test_a_group_without_rows_is_decided_like_rows_without_a_group(people):
     rows, goal = asked(people, "demographic_parity_difference<=0.05")
     ((_, rule),) = fit_pool_rules(rows.take(rows.cells == 0), goal, (0.05,), COLUMNS)
-    assert rule.parts[1] == (Part(column=0, threshold=0.5, share=1.0),)
+    assert rule.parts[1] == ()
+    scores = np.random.default_rng(0).random((50, len(COLUMNS)))
+    of_group, of_nobody = (rule.decide(scores, np.full(50, cell)) for cell in (1, -1))
+    assert np.array_equal(of_group, of_nobody)
+    assert 0 < of_group.sum() < 50
+    assert "mean >= 0.5000" in rule.describe()
 
 
 class Says:

@@ -210,3 +210,11 @@ def test_a_bound_in_units_of_the_target_may_be_large():
     constraint = Constraint.parse("mean_difference[sex] <= 2500")
     assert constraint.limit == 2500
     assert Constraint.parse("bounded_group_loss <= 1e6").label == "bounded_group_loss <= 1000000.0"
+
+
+@pytest.mark.parametrize("name", ["mean_difference", "distribution_gap", "bounded_group_loss"])
+def test_a_group_without_rows_leaves_no_interval(name):
+    values = GroupValues.from_rows(
+        np.zeros(50, dtype=int), np.arange(50.0), np.arange(50.0), np.ones(50), n_groups=2
+    )
+    assert bootstrap_interval(METRICS.get(name), values.table) is None

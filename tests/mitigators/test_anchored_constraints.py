@@ -19,7 +19,7 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics import GroupCounts
-from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
 from fairautoml.mitigators._cells import build_cuts
 from fairautoml.mitigators._linear import Program
 
@@ -127,3 +127,30 @@ def test_nobody_accepted_is_no_way_around_the_false_negative_rate():
 def test_what_cannot_tell_overlapping_groups_apart_does_not_serve_them(name):
     assert not MITIGATORS.get(name).can_serve(wanting(DEMOGRAPHIC, IDENTITIES))
     assert MITIGATORS.get(name).can_serve(goal(DEMOGRAPHIC, 4))
+
+
+def without_label_one(metric, n=1200, n_bare=300):
+    """Two groups with scores that are true, and one whose scores are but nobody has label 1."""
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.beta(2, 2, 2 * n), rng.beta(2, 4, n_bare)])
+    y = (rng.uniform(size=len(scores)) < scores).astype(int)
+    y[2 * n :] = 0
+    cells = np.repeat([0, 1, 2], [n, n, n_bare]).astype(np.int32)
+    rows = ScoreRows(
+        scores=scores.astype(np.float32), y=y, weight=np.ones(len(y)), cells=cells, n_cells=3
+    )
+    return rows, wanting(metric, system([0, 1, 2]))
+
+
+@pytest.mark.parametrize("metric", ["false_negative_rate_to_overall", "fned"])
+def test_a_group_that_lacks_the_rows_of_a_rate_is_left_out_of_it(metric):
+    rows, wanted = without_label_one(metric)
+    others = rows.cells < 2
+    ((_, rule),) = fit("group_thresholds", rows, wanted, (0.01,))
+    ((_, alone),) = fit("group_thresholds", rows.take(others), wanted, (0.01,))
+    # What the two others have to have in common does not depend on the third.
+    found, expected = (one.decide(rows.scores, rows.cells)[others] for one in (rule, alone))
+    assert np.array_equal(found, expected)
+    # It is decided by what is most accurate, about one half.
+    (step,) = rule.steps[2]
+    assert 0.4 < step.threshold < 0.8

@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, ClassCounts
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
+from fairautoml.mitigators._class_program import pose
 from fairautoml.mitigators._class_rules import MostLikely
 from fairautoml.mitigators._class_shares import nearest_shares
 
@@ -214,3 +215,20 @@ def test_many_cells_and_classes_take_memory_by_what_the_limits_speak_of():
     assert np.ptp(rates, axis=0).max() <= 0.02 + 1e-7
     # The same program with every coefficient written down takes 27 MB.
     assert peak < 5e6
+
+
+def test_a_class_of_which_a_group_has_no_row_is_not_compared_there():
+    rows = people(3000)
+    kept = rows.take((rows.cells != 2) | (rows.y != 1))
+    bands = pose(kept, goal("equalized_odds_difference")).bands
+    masses = {band.rate: band.mass for band in bands}
+    assert masses["tpr"][2, 1] == 0
+    assert (np.delete(masses["tpr"].ravel(), 2 * 4 + 1) > 0).all()
+    alone = rows.take((rows.cells != 2) | (rows.y == 1))
+    masses = {
+        band.rate: band.mass for band in pose(alone, goal("equalized_odds_difference")).bands
+    }
+    assert masses["fpr"][2].tolist() == pytest.approx(
+        [masses["fpr"][2, 0], 0, *masses["fpr"][2, 2:]]
+    )
+    assert masses["fpr"][2, 0] > 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,11 +72,39 @@ def test_a_class_without_rows_leaves_the_most_likely_class_to_others():
     rows = people(500)
     without = rows.take(rows.y != 2)
     assert FIT(without, goal("f1_macro"), ()) == [(None, None)]
+    assert FIT(without, goal("f1_macro", (parity(),)), (0.05,)) == [(0.05, None)]
 
 
-def test_accuracy_and_constraints_are_left_to_others():
-    system = GroupSystem(name="group", labels=("a",), of_cell=np.array([0], dtype=np.int32))
+def parity(limit=0.05):
+    cells = np.arange(2, dtype=np.int32)
+    system = GroupSystem(name="group", labels=("a", "b"), of_cell=cells)
     metric = METRICS.get("demographic_parity_difference")
-    target = Target(metric=metric, system=system, limit=0.05)
+    return Target(metric=metric, system=system, limit=limit)
+
+
+def test_of_the_strengths_whose_gap_is_within_the_tolerance_the_best_is_taken():
+    rows = people()
+    # Group b has more of the rare class: the more readily it is chosen, the wider the gap.
+    apart = rows.scores[:, 2] > np.random.default_rng(3).uniform(0, 0.5, len(rows.y))
+    rows = replace(rows, cells=apart.astype(np.int32), n_cells=2)
+    target = parity()
+    pairs = FIT(rows, goal("balanced_accuracy", (target,)), (0.01, 0.3, 1.0))
+    gaps, values = [], []
+    for tolerance, rule in pairs:
+        if rule is None:
+            continue
+        decided = rule.decide(rows.scores, rows.cells)
+        counts = ClassCounts.from_rows(rows.cells, rows.y, decided, rows.weight, n_groups=2)
+        gaps.append(target.metric.value(counts))
+        assert gaps[-1] <= tolerance + 1e-9
+        values.append(value(rule, replace(rows, cells=rows.cells * 0), "balanced_accuracy"))
+    assert [tolerance for tolerance, _ in pairs] == [0.01, 0.3, 1.0]
+    assert len(values) > 1
+    assert values == sorted(values)
+    ((_, free),) = FIT(rows, goal("balanced_accuracy"), ())
+    assert pairs[-1][1] == free
+
+
+def test_accuracy_is_left_to_others():
     assert FIT(people(100), goal("accuracy"), ()) == []
-    assert FIT(people(100), goal("f1_macro", (target,)), (0.05,)) == []
+    assert FIT(people(100), goal("accuracy", (parity(),)), (0.05,)) == []
