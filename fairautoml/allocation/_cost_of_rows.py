@@ -8,7 +8,7 @@ proportional to the rows, four times as many would seem to cost four times as mu
 from collections import defaultdict
 from dataclasses import dataclass
 
-from fairautoml.allocation._told import constant
+from fairautoml.allocation._told import is_baseline
 from fairautoml.trials import Budget, Origin, Status, Told
 
 FEWEST_PAIRS = 3
@@ -54,7 +54,7 @@ class RowCosts:
         """Take in what a trial cost; only one that went to its end says it."""
         if told.status is not Status.SUCCESS or told.trial.origin is Origin.MITIGATION:
             return
-        if told.trial.number == 0 and constant(told.violations):
+        if is_baseline(told):
             self._baseline = told.seconds
             return
         candidate = told.trial.candidate

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from fairautoml.allocation._clock import now_or_never
 from fairautoml.allocation._cost_of_rows import RowCosts
-from fairautoml.allocation._told import constant, fair
+from fairautoml.allocation._told import fair, unknown
 from fairautoml.trials import Candidate, Origin, Status, Terms, Told, Trial
 
 FIRST_ROWS = 10_000
@@ -69,7 +69,7 @@ class _Level:
     def learn(self, told: Told) -> None:
         """Take in a result at this size; a new best one begins the count anew."""
         self.n_open -= told.trial.origin is Origin.ROWS
-        if told.status is not Status.SUCCESS or told.value is None or constant(told.violations):
+        if told.status is not Status.SUCCESS or told.value is None or unknown(told.violations):
             return
         if _merit(told) > self.merit:
             self.merit = _merit(told)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fairautoml.allocation._cost_of_rows import RowCosts
-from fairautoml.allocation._told import bare, constant, fair
+from fairautoml.allocation._told import bare, fair, is_baseline
 from fairautoml.trials import Budget, Candidate, Costly, Origin, Status, Told, Trial
 
 FEWEST_SHIFTS = 5
@@ -241,7 +241,7 @@ class Memory:
 
     def _learn_plain(self, told: Told) -> None:
         loss, violations = bare(told)
-        if constant(violations):
+        if is_baseline(told):
             # Whoever is no better than one decision for everybody is not worth a mitigation.
             self._floor = min(self._floor, loss)
             return

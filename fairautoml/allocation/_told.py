@@ -10,9 +10,14 @@ def fair(violations: tuple[float, ...]) -> bool:
     return all(violation <= 0 for violation in violations)
 
 
-def constant(violations: tuple[float, ...]) -> bool:
-    """Whether nothing is known of any gap: one decision for everybody, such as the baseline's."""
+def unknown(violations: tuple[float, ...]) -> bool:
+    """Whether nothing is known of any gap: it has no value, or all get the same decision."""
     return bool(violations) and all(math.isinf(violation) for violation in violations)
+
+
+def is_baseline(told: Told) -> bool:
+    """Whether it is the trial that trains nothing and decides alike for everybody."""
+    return told.trial.number == 0 and all(math.isinf(v) for v in told.violations)
 
 
 def bare(told: Told) -> tuple[float, tuple[float, ...]]:

@@ -11,7 +11,9 @@ RESERVE = 1.2
 
 
 class MitigateAfter:
-    """The baseline of comparisons between allocators; without a deadline it never mitigates.
+    """The baseline of comparisons between allocators.
+
+    Without a deadline it mitigates when the strategy has nothing left to propose.
 
     Parameters
     ----------

@@ -18,8 +18,9 @@ class Limits:
     deadline : float or None
         ``time.monotonic()`` at which every trial must have ended.
     memory_mb : float or None
-        Memory that one trial may take, MiB, besides the mapped rows; None = a fair share of what
-        the machine has to give.
+        Memory that one trial may take, MiB, besides the mapped rows; None = a fair share.
+    share_mb : float or None
+        That share, MiB; None = of what the machine has to give.
     scheduler : str or None
         Address of the cluster's scheduler, for an executor that has one.
     """
@@ -27,6 +28,7 @@ class Limits:
     n_workers: int | None = None
     deadline: float | None = None
     memory_mb: float | None = None
+    share_mb: float | None = None
     scheduler: str | None = None
 
     def workers(self, unsaid: int) -> int:

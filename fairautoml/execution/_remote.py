@@ -134,12 +134,15 @@ class Site:
         )
         folder = Path(made.name)
         threads, limit = worker.state.nthreads, worker.memory_manager.memory_limit
-        if memory_mb is None and limit:
-            memory_mb = limit / threads / MEBIBYTE
+        limits = Limits(
+            n_workers=threads,
+            memory_mb=memory_mb,
+            share_mb=limit / threads / MEBIBYTE if limit else None,
+        )
         self._artifacts = Artifacts(folder, durable=False)
         self._artifacts.prepare()
         self._objective = cargo.unpack(folder)
-        self._executor = LocalExecutor(Limits(n_workers=threads, memory_mb=memory_mb))
+        self._executor = LocalExecutor(limits)
         self._ended = weakref.finalize(self, _end, self._executor, made)
 
     def close(self) -> None:

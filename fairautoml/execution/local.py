@@ -140,7 +140,7 @@ class LocalExecutor:
 def _cap(limits: Limits) -> Cap | None:
     if limits.memory_mb is not None:
         return Cap(megabytes=limits.memory_mb, asked=True)
-    share = fair_share_mb(limits.workers(1))
+    share = fair_share_mb(limits.workers(1)) if limits.share_mb is None else limits.share_mb
     return None if share is None else Cap(megabytes=share, asked=False)
 
 

@@ -48,7 +48,7 @@ class Light:
 class LightStart:
     """Tries the baseline and small candidates on few rows before full trials.
 
-    The allocator does not hear of these trials, nor the strategy of the small candidates.
+    Neither allocator nor strategy hears of the small candidates.
 
     Parameters
     ----------
@@ -80,10 +80,10 @@ class LightStart:
         return Trial(number=number, candidate=candidate, budget=self._light.budget)
 
     def record(self, told: Told) -> None:
-        """Pass on what the allocator has asked for."""
-        if told.trial.number > self._last:
+        """Pass on what the allocator has asked for, and the baseline: what scoring costs."""
+        if told.trial.number == 0 or told.trial.number > self._last:
             self._allocator.record(told)
-        elif told.trial.number > 0:
+        else:
             self._seconds = told.seconds
 
     def _in_time(self, left: float | None) -> bool:

@@ -35,6 +35,9 @@ from fairautoml.trials import Candidate, ParamValue, Status
 
 logger = logging.getLogger(__name__)
 
+UNKNOWN = 1e9
+"""Violation that is shown where it is not known: JSON has no infinity, and browsers refuse it."""
+
 PAUSE_SECONDS = 1.0
 """Least time between two copies."""
 
@@ -247,7 +250,8 @@ def _value_rows(record: Record) -> Iterator[dict[str, Any]]:
 def _constraint_rows(record: Record) -> Iterator[dict[str, Any]]:
     """Give every constraint of a complete trial: without any it would count as feasible."""
     if _complete(record):
-        yield {"key": "constraints", "value_json": json.dumps(list(record.told.violations))}
+        shown = [v if math.isfinite(v) else UNKNOWN for v in record.told.violations]
+        yield {"key": "constraints", "value_json": json.dumps(shown)}
 
 
 def _flat(candidate: Candidate) -> dict[str, ParamValue]:

@@ -123,9 +123,18 @@ def test_the_last_chance_is_taken_when_one_more_trial_would_leave_too_little():
 
 
 def test_a_model_no_better_than_one_decision_for_everybody_is_not_mitigated():
-    memory = memory_with((0.26, 1.0), (0.24, 1.0))
-    memory.record(told(plain(2), loss=0.25, gap=math.inf, seconds=0.0))
+    memory = memory_with()
+    memory.record(told(plain(0), loss=0.25, gap=math.inf, seconds=0.0))
+    for number, loss in enumerate((0.26, 0.24), start=1):
+        memory.record(told(plain(number), loss=loss))
     assert [pair.base.loss for pair in memory.pairs()] == [pytest.approx(0.24)]
+
+
+def test_a_model_whose_gap_has_no_value_is_mitigated_and_rules_out_no_other():
+    memory = memory_with((0.26, 1.0), (0.24, 1.0))
+    memory.record(told(plain(2), loss=0.15, plain_loss=0.15, plain_gap=math.inf))
+    losses = sorted(pair.base.loss for pair in memory.pairs())
+    assert losses == pytest.approx([0.15, 0.24, 0.26])
 
 
 def test_the_baseline_is_no_incumbent():

@@ -125,7 +125,7 @@ def test_baseline_and_small_candidate_come_first_on_few_rows():
     assert found[1].candidate == SMALL
     # The strategy is asked for the baseline, and then goes on as if nothing had been.
     assert asked == 3
-    assert inner.heard == [2, 3]
+    assert inner.heard == [0, 2, 3]
 
 
 def test_a_second_candidate_follows_on_as_few_rows_where_the_first_one_was_fast():
@@ -133,14 +133,14 @@ def test_a_second_candidate_follows_on_as_few_rows_where_the_first_one_was_fast(
     assert [trial.budget.sample_fraction for trial in found] == [0.01, 0.01, 0.01, 1.0]
     assert [trial.candidate for trial in found[1:3]] == [SMALL, LARGER]
     assert asked == 2
-    assert inner.heard == [3]
+    assert inner.heard == [0, 3]
 
 
 def test_a_second_candidate_stays_away_where_the_first_one_took_its_time():
     found, inner, _ = trials(terms(n_train_rows=500_000), 0.01, (SMALL, LARGER), seconds=0.8)
     assert [trial.budget.sample_fraction for trial in found] == [0.01, 0.01, 1.0, 1.0]
     assert LARGER not in [trial.candidate for trial in found]
-    assert inner.heard == [2, 3]
+    assert inner.heard == [0, 2, 3]
 
 
 def test_a_second_candidate_stays_away_where_nobody_knows_how_fast_the_first_one_is():
@@ -156,7 +156,7 @@ def test_without_a_small_candidate_only_the_baseline_is_light():
     found, inner, asked = trials(terms(n_train_rows=500_000), 0.01, candidates=())
     assert [trial.budget.sample_fraction < 1.0 for trial in found] == [True, False, False, False]
     assert asked == 4
-    assert inner.heard == [1, 2, 3]
+    assert inner.heard == [0, 1, 2, 3]
 
 
 def test_a_strategy_that_is_done_ends_the_light_start():

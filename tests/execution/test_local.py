@@ -279,6 +279,13 @@ def test_a_fair_share_that_is_too_small_for_a_worker_is_not_enforced(monkeypatch
     assert result.status is Status.SUCCESS
 
 
+def test_a_fair_share_that_somebody_else_knows_is_never_too_small_for_a_worker():
+    executor = LocalExecutor(Limits(n_workers=1, share_mb=3.0))
+    result = executor.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
+    executor.shutdown()
+    assert result.status is Status.SUCCESS
+
+
 def test_a_trial_over_its_memory_is_killed_and_says_how_much_it_took():
     executor = LocalExecutor(Limits(n_workers=1, memory_mb=300.0))
     result = executor.submit(act, trial_of("hog", seconds=float(PATIENCE))).result(

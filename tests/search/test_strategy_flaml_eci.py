@@ -197,3 +197,18 @@ def test_a_result_that_was_not_asked_for_changes_nothing():
     strategy = FlamlECI(SPACE, 0, ())
     strategy.tell(told(PORTFOLIO[0]))
     assert set(strategy._accounts.values()) == {Account()}
+
+
+def test_a_full_trial_on_a_part_of_a_large_table_is_one_on_all_rows():
+    strategy = FlamlECI(space_of("one"), 0, [])
+    for loss in (0.3, 0.35):
+        candidate = strategy.ask()
+        strategy.tell(told(candidate, value=1 - loss, fraction=0.19))
+    assert strategy._accounts["one"].fraction == 1.0
+
+
+def test_a_trial_on_fewer_rows_than_another_one_could_have_more():
+    strategy = FlamlECI(space_of("one"), 0, [])
+    for value, fraction in ((0.7, 0.2), (0.8, 0.05)):
+        strategy.tell(told(strategy.ask(), value=value, fraction=fraction))
+    assert strategy._accounts["one"].fraction == pytest.approx(0.25)

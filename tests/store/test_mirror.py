@@ -109,6 +109,18 @@ def test_a_trial_of_unknown_gap_is_infeasible_and_never_the_best(url):
     assert study.best_trial.number == 0
 
 
+def test_a_browser_can_read_the_constraints_of_an_unknown_gap(url):
+    mirrored(url, [record(0, violation=float("inf"))])
+    with closing(sqlite3.connect(url.database)) as connection:
+        query = "SELECT value_json FROM trial_system_attributes WHERE key = 'constraints'"
+        (row,) = connection.execute(query).fetchall()
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    assert all(value > 0 for value in json.loads(row[0], parse_constant=refuse))
+
+
 def test_what_an_earlier_process_did_not_copy_is_copied_once(url):
     first = [tried(number) for number in range(5)]
     mirrored(url, first[:3])

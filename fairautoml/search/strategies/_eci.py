@@ -44,7 +44,7 @@ class Account:
     seconds_of_best : float
         What its best trial cost.
     fraction : float
-        Share of the rows that its best trial was trained on, in (0, 1].
+        Rows that its best trial was trained on, as a share of the most so far, in (0, 1].
     failures : int
         Trials without a loss before the first one with a loss.
     """
@@ -76,7 +76,7 @@ def booked(account: Account, loss: float | None, seconds: float, fraction: float
     seconds : float
         What it cost.
     fraction : float
-        Share of the rows it was trained on, in (0, 1].
+        Rows it was trained on, as a share of the most so far, in (0, 1].
     """
     total = account.total + seconds
     if loss is None or loss >= account.best:

@@ -57,6 +57,7 @@ class FlamlECI:
         self._accounts = {name: Account() for name in space.learners}
         self._reference: tuple[str, float] | None = None
         self._due: Counter[str] = Counter()
+        self._most = 0.0
 
     def ask(self) -> Candidate | None:
         """Return the next candidate; None while every learner waits for results."""
@@ -93,8 +94,11 @@ class FlamlECI:
         if learner not in self._searches:
             return
         loss = penalised_loss(told)
+        # A full trial may have a part of a large table: what counts is whether more is possible.
+        size = told.trial.budget.sample_fraction
+        self._most = max(self._most, size)
         self._accounts[learner] = booked(
-            self._accounts[learner], loss, told.seconds, told.trial.budget.sample_fraction
+            self._accounts[learner], loss, told.seconds, size / self._most
         )
         if self._reference is None and loss is not None:
             self._reference = (learner, max(told.seconds, LEAST))
