@@ -166,7 +166,7 @@ class Estimator(Conducted):
         wishes, options = self.check_parameters(), border_options(self)
         constant = None
         if self.on_degenerate == "constant" and self.asked_task != "regression":
-            constant = constant_classifier(X, y, options.on_nonfinite)
+            constant = constant_classifier(X, y, options.on_nonfinite, extras=(groups, time))
         if constant is not None:
             self._remember_names(constant.schema)
             self._be_constant(constant, wishes)

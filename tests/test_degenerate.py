@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -31,6 +32,27 @@ def test_one_class_can_give_a_constant_model(people):
     assert model.classes_.tolist() == ["yes"]
     assert not model.feasible_
     assert "NOT_APPLICABLE" in model.notes_[-1]
+
+
+@pytest.mark.parametrize("as_given", [lambda y: np.reshape(y, (-1, 1)), lambda y: {"y": y}])
+def test_a_column_of_one_class_gives_a_constant_model_too(people, as_given):
+    X, _, group = people
+    y = as_given(["yes"] * N_ROWS)
+    y = pd.DataFrame(y) if isinstance(y, dict) else y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataConversionWarning)
+        with pytest.warns(DegradedWarning, match="only 1 class"):
+            model = quick(on_degenerate="constant").fit(X, y, group)
+    assert model.predict(X).tolist() == ["yes"] * N_ROWS
+
+
+def test_a_constant_model_asks_for_no_column_that_is_no_feature(people):
+    X, _, group = people
+    with pytest.warns(DegradedWarning, match="only 1 class"):
+        model = quick(on_degenerate="constant").fit(
+            X.assign(person=np.arange(N_ROWS)), np.ones(N_ROWS), group, groups="person"
+        )
+    assert model.predict(X).tolist() == [1.0] * N_ROWS
 
 
 def test_a_constant_model_still_checks_new_rows(people):

@@ -85,6 +85,8 @@ def judged_on_samples(cells: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
         if task is None or task.holdout is None or len(task.constraints) != 1:
             msg = f"question {row['question']!r}: not in the sweep with one constraint and holdout"
             raise InputError(msg)
+        if len(task.sensitive) != 1:
+            raise InputError(f"question {task.question!r}: rates by one sensitive column are read")
         constraint = Constraint.parse(task.constraints[0])
         if constraint.metric.form != "difference" or not set(constraint.metric.rates) <= COUNTED:
             raise InputError(f"question {task.question!r}: no difference of shares of rows")

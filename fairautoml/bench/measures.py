@@ -9,12 +9,16 @@ import pandas as pd
 from scipy.stats import studentized_range
 
 from fairautoml.bench.blocks import BLOCK
+from fairautoml.metrics import METRICS
 
 MARGIN = "margin.holdout."
 SUFFIX = "+margin"
 LARGEST_GAP = 0.2
 """Gap at which a front ends: what is less fair is of no interest."""
 SIGNIFICANCE = 0.05
+
+Signed = tuple[float, list[dict[str, Any]]]
+"""Whether more is better, 1 or -1, and the moments at which a search had something better."""
 
 
 def with_margin_rows(cells: pd.DataFrame) -> pd.DataFrame:
@@ -177,24 +181,37 @@ def seconds_to_reach(cells: pd.DataFrame, ours: str) -> "pd.Series[float]":
     """
     own = cells[(cells["variant"] == ours) & cells["search.improvements"].notna()]
     curves = {
-        (row["question"], row["seed"]): json.loads(row["search.improvements"])
+        (row["question"], row["seed"]): (sign_of(row), json.loads(row["search.improvements"]))
         for _, row in own.iterrows()
     }
     found = [_reached(curves, row) for _, row in cells.iterrows()]
     return pd.Series(found, index=cells.index, dtype=float)
 
 
-def _reached(curves: dict[tuple[Any, Any], list[dict[str, Any]]], row: "pd.Series[Any]") -> float:
-    curve = curves.get((row["question"], row["seed"]))
+def _reached(curves: dict[tuple[Any, Any], Signed], row: "pd.Series[Any]") -> float:
+    sign, curve = curves.get((row["question"], row["seed"]), (1.0, None))
     if curve is None or row["status"] != "feasible" or pd.isna(row["search.score"]):
         return np.nan
     score = row["search.score"]
-    times = [moment["seconds"] for moment in curve if _as_good(moment, score)]
+    times = [
+        moment["seconds"]
+        for moment in curve
+        if moment["feasible"] and sign * moment["score"] >= sign * score
+    ]
     return float(min(times)) if times else np.inf
 
 
-def _as_good(moment: dict[str, Any], score: float) -> bool:
-    return bool(moment["feasible"]) and moment["score"] >= score
+def sign_of(row: "pd.Series[Any]") -> float:
+    """Return 1 where a larger objective is better, -1 where a smaller one is.
+
+    Parameters
+    ----------
+    row : Series
+        A cell, with ``entry.objective`` where it is known; accuracy else.
+    """
+    name = row.get("entry.objective")
+    known = isinstance(name, str) and name in METRICS.names()
+    return 1.0 if not known or METRICS.get(str(name)).greater_is_better else -1.0
 
 
 def critical_difference(n_systems: int, n_questions: int) -> float:

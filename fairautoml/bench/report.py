@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fairautoml.bench.leagues import LEAGUES
-from fairautoml.bench.measures import front_values
+from fairautoml.bench.measures import front_values, sign_of
 from fairautoml.bench.ranks import MEANS, numbers, strict_fair_accuracy
 from fairautoml.bench.reading import read_rows
 from fairautoml.bench.tables import command_of_one
@@ -326,10 +326,14 @@ def _by_question(title: str, cells: pd.DataFrame, ranked: Sequence[Ranked]) -> T
 
 
 def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
-    """Return the mean, over cells, of how far the best so far is behind its question's best."""
+    """Return the mean, over cells, of how far the best so far is behind its question's best.
+
+    Of objectives of which more is better.
+    """
     if "search.improvements" not in cells or "variant" not in cells:
         return ()
-    known = cells[cells["search.improvements"].notna() & cells["search.score"].notna()]
+    rising = np.array([sign_of(row) > 0 for _, row in cells.iterrows()], dtype=bool)
+    known = cells[rising & cells["search.improvements"].notna() & cells["search.score"].notna()]
     if known.empty:
         return ()
     # Of the same kind as the curves: what is served in the end has a margin, and may score less.

@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.commands._base import INTERRUPTED, NOT_FEASIBLE, OK, say, show, show_json
+from fairautoml.exceptions import FairAutoMLError
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator
@@ -28,23 +29,37 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     """
     from fairautoml.bench.fronts import held_front
     from fairautoml.conducting.planning import get_ready
-    from fairautoml.console.held_out import refuse_new_classes
     from fairautoml.console.text import result_of
 
     get_ready(model.check_parameters())
     tables = request.open()
     model.set_params(pos_label=tables.positive)
-    if tables.held is not None and model.asked_task != "regression":
-        refuse_new_classes(tables.search, tables.held)
+    if tables.held is not None:
+        _check_held(model, tables.search, tables.held)
     run_fit(model, request, tables.search)
     result = {"dataset": request.data, **result_of(model)}
     if tables.held is not None:
-        result["holdout"] = tables.held.judge(model)
+        try:
+            result["holdout"] = tables.held.judge(model)
+        except FairAutoMLError:
+            # The search was not in vain.
+            show_result(result, model, as_json=as_json)
+            raise
         _keep_beside(model, result["holdout"])
         if as_json and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
             result["holdout_front"] = held_front(model, tables.held)
     show_result(result, model, as_json=as_json)
     return exit_code(model)
+
+
+def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
+    """Refuse held-out rows that could not be judged, before the search begins."""
+    from fairautoml.console.held_out import refuse_new_classes, refuse_unjudgeable
+
+    regression = model.asked_task == "regression"
+    if not regression:
+        refuse_new_classes(search, held)
+    refuse_unjudgeable(held, regression=regression, infinite=model.on_nonfinite == "impute")
 
 
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:

@@ -5,10 +5,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.console.sources import Source, check_columns
+from fairautoml.data._numbers import to_float32
+from fairautoml.data._per_row import read_weights
 from fairautoml.data.parts import read_extra
 from fairautoml.data.splits import first_rows, holdout_split, latest_rows
 from fairautoml.data.strata import strata_of_column
-from fairautoml.data.target import MOST_CLASSES
+from fairautoml.data.target import MOST_CLASSES, plain_labels, plain_numbers
 from fairautoml.data.times import ranks_of_times
 from fairautoml.exceptions import InputError
 
@@ -92,6 +94,34 @@ def refuse_new_classes(search: Source, held: Source) -> None:
             f"--holdout: class(es) {', '.join(sorted(map(repr, new)))} of the target are only "
             "among the rows set aside; leave these out with --keep, or set another share aside"
         )
+
+
+def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> None:
+    """Refuse held-out rows that nothing could be judged on, before the search begins.
+
+    Parameters
+    ----------
+    held : Source
+        The rows set aside.
+    regression : bool
+        Whether the target holds numbers.
+    infinite : bool
+        Whether features may be infinite.
+
+    Raises
+    ------
+    InputError
+        A label or weight is missing or faulty, or a feature is infinite.
+    """
+    try:
+        (plain_numbers if regression else plain_labels)(held.y)
+        if held.weight is not None:
+            read_weights(held.weight, len(held.y))
+        for name, column in held.X.select_dtypes("number").items() if not infinite else ():
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            to_float32(values[:, None], (str(name),), "error")
+    except InputError as error:
+        raise InputError(f"--holdout: the rows set aside cannot be judged: {error}") from None
 
 
 def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:

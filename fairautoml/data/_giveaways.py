@@ -19,8 +19,11 @@ from fairautoml.data.groups import GroupSchema
 PURITY = 0.999
 """Balanced accuracy from which a categorical feature counts as the attribute itself."""
 
+FEWEST = 10
+"""Rows of each group from which it is no chance that a group is one interval of a number."""
+
 _GLANCE = 2_000
-"""Rows that decide at first whether a numeric column has few enough values to be looked at."""
+"""Rows that decide at first whether a numeric column is worth a look at all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,6 +63,8 @@ def given_away(matrix: Any, schema: TableSchema, given: Labelled) -> dict[str, t
         if system.name in bands:
             # The number itself divides the rows finer than its bands do.
             names += same_bands(matrix, schema, bands[system.name])
+        elif system.values is None:
+            names += same_intervals(matrix, schema, system.of_cell[given.cells])
         if names:
             found[system.name] = tuple(dict.fromkeys(names))
     return found
@@ -206,16 +211,57 @@ def same_bands(matrix: Any, schema: TableSchema, bands: NDArray[np.float64]) -> 
     known = ~np.isnan(bands)
     if len(np.unique(bands[known])) < 2:
         return ()
+    numbers = _of_numbers(matrix, schema)
+    return tuple(name for name, values in numbers if _is_cut(values[known], bands[known]))
+
+
+def same_intervals(
+    matrix: Any, schema: TableSchema, codes: NDArray[np.integer]
+) -> tuple[str, ...]:
+    """Return the features of numbers of which every group is one interval, whatever its name.
+
+    Such as the age of people who are grouped by "young" and "old".
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
+        Encoded features; sparse ones are not searched.
+    schema : TableSchema
+        Their names and kinds.
+    codes : ndarray of int, shape (n_rows,)
+        Group of each row; -1 = unknown. With fewer than ``FEWEST`` rows in a group its interval
+        may be chance, and nothing is found.
+    """
+    known = codes >= 0
+    of = codes[known]
+    sizes = np.bincount(of)
+    filled = sizes[sizes > 0]
+    if len(filled) < 2 or filled.min() < FEWEST:
+        return ()
     found = []
     for name, values in _of_numbers(matrix, schema):
-        if np.isnan(values[known]).any():
-            continue
-        order = np.argsort(values[known], kind="stable")
-        steps = np.diff(bands[known][order])
-        apart = (np.diff(values[known][order]) > 0) | (steps == 0)
-        if apart.all() and ((steps >= 0).all() or (steps <= 0).all()):
+        own = values[known]
+        # To sort all rows by every feature would take its time.
+        if _in_intervals(own[:_GLANCE], of[:_GLANCE]) and _in_intervals(own, of):
             found.append(name)
     return tuple(found)
+
+
+def _in_intervals(values: NDArray[np.floating], codes: NDArray[np.integer]) -> bool:
+    """Whether each code has one interval of the values."""
+    mean = np.bincount(codes, weights=values) / np.maximum(np.bincount(codes), 1)
+    rank = np.argsort(np.argsort(mean)).astype(np.float64)
+    return _is_cut(values, rank[codes])
+
+
+def _is_cut(values: NDArray[np.floating], bands: NDArray[np.float64]) -> bool:
+    """Whether each band is one interval of the values, in rising or falling order."""
+    if np.isnan(values).any():
+        return False
+    order = np.argsort(values, kind="stable")
+    steps = np.diff(bands[order])
+    apart = (np.diff(values[order]) > 0) | (steps == 0)
+    return bool(apart.all() and ((steps >= 0).all() or (steps <= 0).all()))
 
 
 def _of_numbers(matrix: Any, schema: TableSchema) -> Iterator[tuple[str, NDArray[np.floating]]]:

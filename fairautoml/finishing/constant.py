@@ -1,15 +1,17 @@
 """What answers when the target has one class only, so that there is nothing to search."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data._frames import as_array, read_table
+from fairautoml.data._frames import read_table
 from fairautoml.data._numbers import OnNonfinite
 from fairautoml.data.columns import TableSchema, fit_columns
+from fairautoml.data.target import plain_labels
+from fairautoml.exceptions import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,9 @@ class ConstantClassifier:
         return np.zeros(len(cells), dtype=np.int64)
 
 
-def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantClassifier | None:
+def constant_classifier(
+    X: Any, y: Any, on_nonfinite: OnNonfinite, *, extras: Sequence[Any] = ()
+) -> ConstantClassifier | None:
     """Return the model of a target with one class; None when it has several or is faulty.
 
     Parameters
@@ -43,10 +47,17 @@ def constant_classifier(X: Any, y: Any, on_nonfinite: OnNonfinite) -> ConstantCl
         As in ``fit``.
     on_nonfinite : {"error", "impute"}
         As in ``fit``.
+    extras : sequence
+        What else ``fit`` was given by row, such as whose row it is: columns named there are no
+        features.
     """
-    table, labels = read_table(X), as_array(y, "y")
-    known = labels.ndim == 1 and len(labels) == table.n_rows and not pd.isna(labels).any()
-    if not known or len(set(labels.tolist())) != 1:
+    table = read_table(X)
+    try:
+        labels = plain_labels(y)
+    except InputError:
         return None
-    schema, _ = fit_columns(table, drop=(), on_nonfinite=on_nonfinite)
-    return ConstantClassifier(schema=schema, classes=labels[:1].copy())
+    if len(labels) != table.n_rows or len(set(labels.tolist())) != 1:
+        return None
+    named = [name for name in extras if isinstance(name, str) and name in table.names]
+    schema, _ = fit_columns(table, drop=tuple(named), on_nonfinite=on_nonfinite)
+    return ConstantClassifier(schema=schema, classes=np.array(labels[:1].tolist()))

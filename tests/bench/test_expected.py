@@ -108,6 +108,14 @@ def test_a_question_that_is_not_in_the_sweep_is_refused(sweep):
         judged_on_samples(cells, read_sweep(sweep))
 
 
+def test_a_question_of_several_sensitive_columns_is_refused(sweep):
+    text = sweep.read_text()
+    sweep.write_text(text.replace("- sex", "- sex\n  - region"))
+    cells = pd.DataFrame([cell("fairautoml", 0.3, 0.3)])
+    with pytest.raises(InputError, match="one sensitive column"):
+        judged_on_samples(cells, read_sweep(sweep))
+
+
 def test_the_tables_are_written_into_the_folder_of_the_sweep(sweep, tmp_path):
     offered = {"margin.holdout.accuracy": 0.5, "margin.score": 0.5, "margin.gap": 0.0}
     front = {"holdout_front": json.dumps([])}

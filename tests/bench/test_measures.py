@@ -127,6 +127,16 @@ def test_the_time_to_reach_counts_feasible_values_only():
     assert np.isnan(found[3])
 
 
+def test_of_an_objective_of_which_less_is_better_the_time_is_to_less():
+    moments = [
+        {"seconds": seconds, "score": score, "gap": 0.0, "feasible": True}
+        for seconds, score in ((1.0, 0.69), (20.0, 0.30))
+    ]
+    given = {"search.improvements": json.dumps(moments), "entry.objective": "log_loss"}
+    table = pd.DataFrame([cell("ours", **given), cell("p", **{"search.score": 0.4})])
+    assert seconds_to_reach(table, "ours").tolist()[1] == 20.0
+
+
 def test_candidates_with_our_margin_are_a_row_of_their_own():
     margin = {
         "margin.holdout.accuracy": 0.75, "margin.holdout.excess": -0.03,

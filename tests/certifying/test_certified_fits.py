@@ -136,7 +136,7 @@ def test_another_cut_into_groups_does_not_open_the_same_rows_once_more(tmp_path)
         older = pd.Series((X["z"] > value).astype(int), name="older")
         return quick(
             certify=0.3, min_score=0.5, refit=True, mitigators=["none"], assemble=False,
-            ledger=tmp_path / "ledger.jsonl",
+            sensitive_in_X="allow", ledger=tmp_path / "ledger.jsonl",
         ).fit(X, y, older)  # fmt: skip
 
     first, other = cut_at(0.0), cut_at(0.5)

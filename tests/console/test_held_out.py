@@ -179,3 +179,50 @@ def test_a_class_that_only_held_out_rows_have_is_refused_before_the_search(tmp_p
     assert main([*words, "--split", "time", "--time-column", "when", "--trials", "2"]) == 3
     told = capsys.readouterr().err
     assert "--holdout: class(es) 'new' of the target are only among the rows set aside" in told
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [("y", "", "missing label"), ("x", "inf", "x"), ("w", "", "sample_weight")],
+)
+def test_late_rows_that_cannot_be_judged_are_refused_before_the_search(
+    tmp_path, capsys, column, value, found
+):
+    path = tmp_path / "late.csv"
+    table = pd.DataFrame(
+        {"when": np.arange(400), "sex": np.tile(["f", "f", "m", "m"], 100), "x": 1.0, "w": 1.0}
+    )
+    table["y"] = np.tile(["a", "b"], 200)
+    table = table.astype(str)
+    table.loc[395, column] = value
+    table.to_csv(path, index=False)
+    words = ["fit", str(path), "--target", "y", "--sensitive", "sex", "--weight", "w"]
+    late = ["--holdout", "0.2", "--split", "time", "--time-column", "when"]
+    assert main([*words, *late, "--trials", "2"]) == 3
+    told = capsys.readouterr()
+    assert "--holdout: the rows set aside cannot be judged" in told.err
+    assert found in told.err
+    assert "trials" not in told.err
+
+
+def test_what_was_found_is_shown_though_the_held_out_rows_fail(people_file, capsys, monkeypatch):
+    def fail(*_):
+        raise InputError("no such group")
+
+    monkeypatch.setattr("fairautoml.console.sources.Source.judge", fail)
+    words = ["fit", str(people_file), "--target", "y", "--sensitive", "sex", "--holdout", "0.2"]
+    assert main([*words, "--trials", "2", "--learner", "logistic_regression"]) == 3
+    told = capsys.readouterr()
+    assert "logistic_regression" in told.out
+    assert "no such group" in told.err
+
+
+@pytest.fixture
+def people_file(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    sex = rng.choice(["f", "m"], 300)
+    y = (x + rng.normal(size=300) > 0).astype(int)
+    path = tmp_path / "people.csv"
+    pd.DataFrame({"x": x, "sex": sex, "y": y}).to_csv(path, index=False)
+    return path

@@ -455,6 +455,25 @@ def test_named_sensitive_columns_can_be_kept_from_the_features():
     assert [system.name for system in data.systems] == ["sex", "race", "sex & race"]
 
 
+@pytest.mark.parametrize("given", [lambda age: age, lambda age: 2026 - age])
+def test_a_number_that_groups_were_cut_from_by_hand_gives_them_away(given):
+    X = full()
+    X["since"] = given(X["age"].to_numpy() + np.linspace(0, 0.5, N))
+    groups = np.where(X["since"] <= X["since"].median(), "one", "other")
+    with pytest.warns(DegradedWarning, match="'since' of X give away"):
+        data = build_dataset(X, target(), groups)
+    assert data.sensitive_features == ("since",)
+    kept = build_dataset(X, target(), groups, options=BorderOptions(sensitive_in_X="drop"))
+    assert "since" not in kept.schema.names
+
+
+def test_few_people_who_are_alike_in_a_number_by_chance_give_nothing_away():
+    X = full()
+    groups = np.where(X["age"].to_numpy() >= np.sort(X["age"].to_numpy())[-1], "one", "other")
+    assert (groups == "one").sum() < 10
+    assert build_dataset(X, target(), groups).sensitive_features == ()
+
+
 def test_a_name_that_is_no_column_is_refused_with_the_nearest():
     with pytest.raises(InputError, match=r"sensitive='sexx' must name.* did you mean 'sex'"):
         build_dataset(full(), target(), "sexx")
