@@ -243,12 +243,14 @@ def _lacking(
 ) -> tuple[frozenset[Rate], ...]:
     """Return the rates whose rows each group has none of."""
     known = groups >= 0
-    slot = groups[known].astype(np.int64) * 2 + rows.y[known]
-    mass = np.bincount(slot, weights=rows.weight[known], minlength=2 * n_groups)
+    of, weight, y = groups[known], rows.weight[known], rows.y[known]
+    zero, one = (
+        np.bincount(of, weights=weight * share, minlength=n_groups) for share in (1 - y, y)
+    )
     by_label: tuple[Rate, Rate] = ("fpr", "tpr")
     return tuple(
-        frozenset(rate for rate, rows_of in zip(by_label, of_group, strict=True) if rows_of <= 0)
-        for of_group in mass.reshape(n_groups, 2)
+        frozenset(rate for rate, mass in zip(by_label, of_group, strict=True) if mass <= 0)
+        for of_group in zip(zero, one, strict=True)
     )
 
 
