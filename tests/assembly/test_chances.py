@@ -110,15 +110,17 @@ def test_the_rows_of_an_audit_have_a_noise_of_their_own(audit_ratio):
     assert found.met(counts_of(dataset, [0.3, 0.3])) == pytest.approx(expected, abs=0.04)
 
 
+OF_MANY = BorderOptions(max_groups=N_ROWS, sensitive_in_X="allow")
+"""Many groups, each of them one interval of the feature."""
+
+
 def cut(rows_per_cell):
     """The same people with two sensitive columns more, one of them a copy of the first."""
     at = np.arange(N_ROWS)
     group, cohort = at % 2, at // 2 // rows_per_cell
     columns = {"g": group.astype(str), "copy": group.astype(str), "cohort": cohort.astype(str)}
     y = (at // 2) % 2
-    return build_dataset(
-        at[:, None].astype(float), y, columns, options=BorderOptions(max_groups=N_ROWS)
-    )
+    return build_dataset(at[:, None].astype(float), y, columns, options=OF_MANY)
 
 
 def decided(dataset, shares):
