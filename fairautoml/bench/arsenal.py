@@ -14,15 +14,13 @@ from fairautoml.bench.arsenal_record import Record, read_record, record_path, wr
 from fairautoml.bench.arsenal_tables import write_tables
 from fairautoml.bench.cells import Pace, to_stderr, write_text
 from fairautoml.bench.manifest import manifest
-from fairautoml.bench.sweep import locked
+from fairautoml.bench.sweep import PARTIAL, locked
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.loaders import checksum
 from fairautoml.exceptions import RunFolderExistsError
 
 BLOCK = (sys.executable, "-m", "fairautoml.bench.arsenal_block")
 """Called with file, folder, table and seed."""
-PARTIAL = 6
-"""Exit code when some cells failed."""
 CELL_SECONDS = 3600.0
 """A method that takes longer on one table hangs, and its process is ended."""
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fairautoml.assembly import HELD_OUT
 from fairautoml.bench.blocks import (
     BLOCK,
     complete_blocks,
@@ -36,9 +37,6 @@ from fairautoml.metrics import Constraint
 
 DRAWS = 4000
 """Samples drawn per rule: the standard error of a probability is at most 0.008."""
-
-HELD_OUT = 3 / 7
-"""People that a hold-out of 30 % judges on, in times of those searched."""
 
 RATES = "holdout.rates."
 EDGES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)

@@ -27,7 +27,6 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     as_json : bool
         Show one line of JSON instead of text.
     """
-    from fairautoml.bench.fronts import held_front
     from fairautoml.conducting.planning import get_ready
     from fairautoml.console.text import result_of
 
@@ -47,6 +46,8 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
             raise
         _keep_beside(model, result["holdout"])
         if as_json and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
+            from fairautoml.console.fronts import held_front
+
             result["holdout_front"] = held_front(model, tables.held)
     show_result(result, model, as_json=as_json)
     return exit_code(model)

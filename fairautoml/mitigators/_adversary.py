@@ -1,18 +1,17 @@
-"""Row weights at their worst: what an unknown test distribution may do to a loss or a gap.
+"""Row weights at their worst: what an unknown test distribution may do to a loss.
 
 A weighting is ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The worst one
 is a linear program with one equality and bounds, a fractional knapsack, which is solved exactly
 by filling up the coefficients of the highest loss first (Dantzig, "Discrete-variable extremum
 problems", Operations Research 1957). The class of weightings by kernels is that of Du, Xu, Wu and
 Tong, *Fairness-aware Agnostic Federated Learning*, 2020, arXiv 2010.05057; a weight per segment
-and the audit of the gap are ours.
+is ours.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from fairautoml.exceptions import ParameterError
 
@@ -93,44 +92,6 @@ class Adversary:
         alpha[order] += added / mass[order]
         weight = self.basis @ alpha
         return Worst(alpha=alpha, weight=weight, loss=float((self.share * weight) @ loss))
-
-    def worst_gap(
-        self,
-        accepted: NDArray[np.bool_],
-        first: NDArray[np.bool_],
-        second: NDArray[np.bool_],
-    ) -> float | None:
-        """Return the largest difference in selection rate that the weights can make of two groups.
-
-        The mean weight of either group stays 1: who is in it may change, its size does not.
-
-        Parameters
-        ----------
-        accepted : ndarray of bool, shape (n_rows,)
-            The decisions.
-        first, second : ndarray of bool, shape (n_rows,)
-            Who is in either group.
-
-        Returns
-        -------
-        float or None
-            In [0, 1]; None when no weighting has a mean of 1 in both groups.
-        """
-        within = [self.share * group / self.share[group].sum() for group in (first, second)]
-        means = np.stack([within[0] @ self.basis, within[1] @ self.basis, self._mass])
-        rates = [(part * accepted) @ self.basis for part in within]
-        found = [
-            linprog(
-                sign * (rates[1] - rates[0]),
-                A_eq=means,
-                b_eq=np.ones(3),
-                bounds=(self.low, self.high),
-                method="highs",
-            )
-            for sign in (-1, 1)
-        ]
-        solved = [-float(one.fun) for one in found if one.status == 0]
-        return max(solved, default=None)
 
 
 def kernel_adversary(

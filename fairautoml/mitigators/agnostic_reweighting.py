@@ -10,7 +10,6 @@ and Calders, KAIS 2012) where the paper adds a penalty to a linear model's loss.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from fairautoml.mitigators._adversary import (
 from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._neighbourhoods import near_references, segments_of
 from fairautoml.mitigators._pre import PARITY, RowGroups, refuse_sparse, row_groups, share
-from fairautoml.mitigators._reductions import HALF, mixture_of
+from fairautoml.mitigators._reductions import mixture_of
 from fairautoml.mitigators.reweighing import independence_factors
 from fairautoml.trials import ParamValue
 
@@ -31,47 +30,6 @@ NAME = "agnostic_reweighting"
 
 SUREST = 1e-6
 """Probabilities are kept this far from 0 and 1: the logarithm of 0 would be all that counts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Robustness:
-    """How a model stands the worst weights, on the rows it was trained on.
-
-    Parameters
-    ----------
-    mean_loss, worst_loss : float
-        Log loss in nats under the plain weights and under the adversary's worst ones.
-    gap : float
-        Difference in selection rate of the two groups that are furthest apart.
-    worst_gap : float or None
-        The same under the adversary's worst weights that have a mean of 1 in both of them, None
-        when there are none.
-    """
-
-    mean_loss: float
-    worst_loss: float
-    gap: float
-    worst_gap: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Robust:
-    """A model and how robust it is.
-
-    Parameters
-    ----------
-    model : ScoreModel
-        The mixture over the rounds, or the last round's model.
-    robustness : Robustness
-        What it stands.
-    """
-
-    model: ScoreModel
-    robustness: Robustness
-
-    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1) of each row, shape (n_rows,)."""
-        return self.model.scores(X, cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,25 +55,6 @@ class _Game:
         said = np.where(self.rows.y == 1, scores, 1 - scores)
         loss: NDArray[np.float64] = -np.log(np.clip(said, SUREST, 1 - SUREST))
         return loss
-
-    def robustness(self, model: ScoreModel) -> Robustness:
-        """Say how a model stands the worst weights."""
-        loss = self.losses(model)
-        accepted = model.scores(self.rows.X, self.rows.cells) >= HALF
-        of_row, total = self.groups.of_row, self.groups.mass.sum(axis=1)
-        taken = np.zeros_like(total)
-        np.add.at(taken, of_row[of_row >= 0], (self.rows.weight * accepted)[of_row >= 0])
-        present = self.groups.present
-        rates = taken[present] / total[present]
-        most, least = present[rates.argmax()], present[rates.argmin()]
-        # Where all rates are equal both are the same group.
-        least = present[-1] if most == least else least
-        return Robustness(
-            mean_loss=float(self.adversary.share @ loss),
-            worst_loss=self.adversary.worst(loss).loss,
-            gap=float(np.ptp(rates)),
-            worst_gap=self.adversary.worst_gap(accepted, of_row == most, of_row == least),
-        )
 
 
 def train(
@@ -172,8 +111,7 @@ def train(
         worst = adversary.worst(game.losses(models[-1])).weight
         factor = factor + (worst - factor) / turn
     last = params["predictor"] == "last"
-    model = models[-1] if last else mixture_of(models, np.ones(len(models)))
-    return Robust(model=model, robustness=game.robustness(model))
+    return models[-1] if last else mixture_of(models, np.ones(len(models)))
 
 
 def _each(start: float, turns: int) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fairautoml.search.strategies import MakeStrategy
+from fairautoml.search.strategies._coordinates import lies_in
 from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.trials import Budget, Candidate, Status, Told, Trial
 
@@ -53,7 +54,7 @@ def check_strategy(make: MakeStrategy) -> None:
         if proposed[:1] != list(first):
             raise AssertionError(f"the given candidate {first[0]} is not proposed first")
         for candidate in proposed:
-            if not _lies_in(space, candidate):
+            if not lies_in(space, candidate):
                 raise AssertionError(f"{candidate} lies outside the space")
         if proposed != _proposals(make, space, first):
             raise AssertionError("the same seed and results do not give the same proposals")
@@ -83,14 +84,4 @@ def _told(number: int, candidate: Candidate) -> Told:
         value=None if failed else 0.5 + number / 1000,
         violations=(float("inf") if number % 2 else -0.01,),
         seconds=0.1,
-    )
-
-
-def _lies_in(space: SearchSpace, candidate: Candidate) -> bool:
-    return (
-        candidate.learner in space.learners
-        and space.learners[candidate.learner].contains(candidate.params)
-        and candidate.encoding in space.encodings
-        and candidate.mitigation in space.mitigations
-        and space.mitigations[candidate.mitigation].contains(candidate.mitigation_params)
     )

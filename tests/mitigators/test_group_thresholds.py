@@ -92,7 +92,9 @@ def test_a_loose_bound_gives_the_best_threshold_of_every_group(real_labels, n_gr
 def test_the_gap_on_the_fitted_rows_is_within_the_tolerance(real_labels, metric, n_groups, n_rows):
     rows = random_rows(n_groups, n_groups, n_rows)
     wanted = goal(metric, n_groups)
-    for tolerance, rule in fit_rules(rows, wanted, (0.0, 0.02, 0.1, 0.3)):
+    found = fit_rules(rows, wanted, (0.0, 0.02, 0.1, 0.3))
+    assert found[-1][1] is not None
+    for tolerance, rule in found:
         if rule is not None:
             gap = gap_of(counts_of(rule, rows), wanted.targets[0])
             assert gap <= tolerance + 1e-8

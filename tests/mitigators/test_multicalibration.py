@@ -247,7 +247,9 @@ def test_the_loss_where_a_false_acceptance_costs_three_times_a_missed_one():
 def test_the_gap_on_the_fitted_rows_is_within_the_tolerance(real_labels, metric, n_groups):
     rows = random_rows(n_groups, n_groups, 1_500)
     wanted = goal(metric, n_groups)
-    for tolerance, rule in fit_rules(rows, wanted, (0.0, 0.02, 0.1, 0.3)):
+    found = fit_rules(rows, wanted, (0.0, 0.02, 0.1, 0.3))
+    assert found[-1][1] is not None
+    for tolerance, rule in found:
         if rule is not None:
             assert not rule.randomized
             assert gap_of(counts_of(rule, rows), wanted.targets[0]) <= tolerance + 1e-8

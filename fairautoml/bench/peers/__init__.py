@@ -139,8 +139,10 @@ class Answer:
     ----------
     chosen : Offer
         The system's own answer.
-    n_trials, n_feasible : int
-        Trials, and those of them that met every constraint on its validation rows.
+    n_trials : int
+        Models trained.
+    n_feasible : int
+        Offers that met every constraint on its validation rows; one training may give many.
     offers : tuple of Offer
         What it could have answered instead, with their counts; our margin chooses among them.
     front : tuple of Offer

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fairautoml.assembly.chances import DRAWS, Chances
 from fairautoml.assembly.choice import choose
-from fairautoml.bench.fronts import GAPS
 from fairautoml.bench.measures import LARGEST_GAP
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
+from fairautoml.console.fronts import GAPS
 from fairautoml.serving.judging import judge
 
 
@@ -82,12 +82,7 @@ def counted(question: Question, seen: Seen) -> NDArray[np.float64]:
     return counts
 
 
-def answered(
-    offers: Sequence[Offer],
-    *,
-    n_trials: int,
-    n_feasible: int | None = None,
-) -> Answer:
+def answered(offers: Sequence[Offer], *, n_trials: int) -> Answer:
     """Return the answer of a user who takes the best offer that meets the constraints.
 
     Without one, it is the offer of the smallest gap. Its front is that of all offers, whether the
@@ -99,8 +94,6 @@ def answered(
         At least one, in the order of time.
     n_trials : int
         Models trained.
-    n_feasible : int or None
-        Those of them that met the constraints; None = one offer a trial.
     """
     feasible = [one for one in offers if one.feasible]
     if feasible:
@@ -110,7 +103,7 @@ def answered(
     return Answer(
         chosen=chosen,
         n_trials=n_trials,
-        n_feasible=len(feasible) if n_feasible is None else n_feasible,
+        n_feasible=len(feasible),
         offers=tuple(offers),
         front=front_of(offers),
     )

@@ -3,7 +3,7 @@ from copy import copy
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.bench.fronts import GAPS, held_front
+from fairautoml.console.fronts import GAPS, held_front
 from fairautoml.console.sources import open_source
 from fairautoml.data import load
 from fairautoml.data.roles import Roles
