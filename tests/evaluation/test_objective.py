@@ -9,7 +9,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation import objective as module
 from fairautoml.evaluation.contained import LONGEST_ERROR
@@ -49,7 +49,8 @@ def dataset():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(N_ROWS, 4))
     y = (X[:, 0] + rng.normal(size=N_ROWS) > 0).astype(int)
-    return build_dataset(X, y, np.where(X[:, 1] > 0, "a", "b"))
+    options = BorderOptions(sensitive_in_X="allow")
+    return build_dataset(X, y, np.where(X[:, 1] > 0, "a", "b"), options=options)
 
 
 @pytest.fixture

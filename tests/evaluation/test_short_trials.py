@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.fold_rows import FoldRows, Part
@@ -27,7 +27,7 @@ def people():
 @pytest.fixture(scope="module")
 def objective(people, tmp_path_factory):
     X, y, groups = (part[:N_SEARCH] for part in people)
-    dataset = build_dataset(X, y, groups)
+    dataset = build_dataset(X, y, groups, options=BorderOptions(sensitive_in_X="allow"))
     artifacts = Artifacts(tmp_path_factory.mktemp("artifacts"))
     artifacts.prepare()
     folds = stratified_folds(dataset.y, dataset.cells, FOLDS, 0)
