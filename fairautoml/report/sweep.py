@@ -125,8 +125,11 @@ NARROW, MARGIN, TALL_ROW = 360.0, 8.0, 44.0
 LETTERS, NARROW_LETTERS = 34, 28
 """Of a name that there is room for beside its rank."""
 
-DASHES = ("", "7 4", "2 3", "9 3 2 3")
+DASHES = ("", "7 4", "2 3", "9 3 2 3", "16 4", "2 8")
 """Kinds of lines, so that curves are told apart without colours."""
+
+HUES = 6
+"""Colours of curves, as many as the style sheet has."""
 
 
 def sweep_page(view: SweepView) -> str:
@@ -204,5 +207,7 @@ def _drawn(curves: Sequence[Curve]) -> _Curves | None:
         (first, value), *rest = curve.points
         path = f"M{x.at(first)},{y.at(value)}"
         path += "".join(f"H{x.at(s)}V{y.at(v)}" for s, v in rest)
-        lines.append((curve.name, path, number % 6, DASHES[number // 6 % len(DASHES)]))
+        # Curves next to each other differ in both, for who cannot tell hues apart.
+        dash = DASHES[(number + number // HUES) % len(DASHES)]
+        lines.append((curve.name, path, number % HUES, dash))
     return _Curves(x=x, y=y, lines=tuple(lines))

@@ -20,6 +20,7 @@ from fairautoml.report.card import card_of, card_text
 from fairautoml.report.charts import pareto_chart
 from fairautoml.report.groups import describe_groups
 from fairautoml.report.page import embedded, visible
+from fairautoml.report.sweep import Curve, _drawn
 from fairautoml.trials import Candidate, Entry
 
 ATTRIBUTES_OF_PAGES = re.compile(r"^(aria-|data-)?[a-z0-9-]+$", re.IGNORECASE)
@@ -429,3 +430,11 @@ def test_one_decision_for_everybody_is_not_said_to_miss_a_gap_that_it_does_not_h
         changed = replace(given, leaderboard=rows, summary={**given.summary, "best": best})
         assert said in card_text(changed)
         assert "no way to meet the constraint" in run_fragment(view_of(changed))
+
+
+def test_curves_are_told_apart_without_colours():
+    curves = tuple(Curve(name=str(n), points=((0.0, 0.0), (5.0, n / 10))) for n in range(24))
+    drawn = _drawn(curves)
+    kinds = [(hue, dash) for _, _, hue, dash in drawn.lines]
+    assert len({dash for _, dash in kinds[:6]}) == 6
+    assert len(set(kinds)) == 24
