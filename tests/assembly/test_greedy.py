@@ -55,6 +55,15 @@ def test_the_best_round_is_kept():
     assert select_greedily(columns, y, np.ones(4), most=None).tolist() == [0.0, 1.0]
 
 
+def test_the_best_round_is_returned_and_not_the_last():
+    # Each column is right about one half of the rows: equal shares are best, and only an even
+    # number of rounds has them.
+    y = np.array([0, 1, 0, 1], dtype=np.int8)
+    columns = np.array([[0.1, 0.9, 0.6, 0.4], [0.6, 0.4, 0.1, 0.9]], dtype=np.float32)
+    shares = select_greedily(columns, y, np.ones(4), most=None, rounds=3)
+    assert shares.tolist() == [0.5, 0.5]
+
+
 def test_weights_decide_which_column_is_best():
     y = np.array([1, 1], dtype=np.int8)
     columns = np.array([[0.9, 0.2], [0.2, 0.9]], dtype=np.float32)
