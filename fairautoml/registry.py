@@ -14,7 +14,12 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from fairautoml.exceptions import FairAutoMLError, ParameterError, UnknownNameError
+from fairautoml.exceptions import (
+    FairAutoMLError,
+    MissingExtraError,
+    ParameterError,
+    UnknownNameError,
+)
 
 T = TypeVar("T")
 
@@ -78,10 +83,27 @@ class Registry(Generic[T]):
         ------
         UnknownNameError
             No plug-in has that name; the message lists the nearest ones and all.
+        MissingExtraError
+            The library that it needs cannot be imported.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
+
+    def missing(self) -> dict[str, str]:
+        """Return the plug-ins whose library cannot be imported, with the error message of each."""
+        found = {}
+        for name in self.names():
+            try:
+                self.get(name)
+            except MissingExtraError as error:
+                found[name] = str(error)
+        return found
+
+    def available(self) -> tuple[str, ...]:
+        """Return the names of the plug-ins that can be used here, sorted; all are imported."""
+        missing = self.missing()
+        return tuple(name for name in self.names() if name not in missing)
 
     def about(self, name: str) -> str:
         """Return the first line of a plug-in's docstring; nothing is imported.
@@ -126,6 +148,28 @@ def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     return f"no {kind} is called {name!r}; {way_out}"
 
 
+def missing_library(
+    plugin: str, library: str, package: str, error: Exception
+) -> MissingExtraError:
+    """Return the error for a plug-in whose library cannot be imported.
+
+    Parameters
+    ----------
+    plugin : str
+        Kind and name of the plug-in.
+    library : str
+        What it needs.
+    package : str
+        What ``pip install`` is given to get it.
+    error : Exception
+        Why the import failed.
+    """
+    return MissingExtraError(
+        f"{plugin} needs {library}, which cannot be imported ({error}); install it with: "
+        f"pip install {package}"
+    )
+
+
 def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:
     """Return registered names, None for None.
 
@@ -135,6 +179,8 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
         The list is empty or no list of names.
     UnknownNameError
         A name is not registered.
+    MissingExtraError
+        The library that one needs cannot be imported.
     """
     if value is None:
         return None

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -94,7 +95,7 @@ def runs_elsewhere(file):
 def test_every_foreign_package_that_is_imported_is_declared():
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    declared = {re.split(r"[<>=~\[ ]", line)[0].lower() for line in wanted}
+    declared = {re.split(r"[<>=~\[; ]", line)[0].lower() for line in wanted}
     ours = [file for file in python_files() if not runs_elsewhere(file)]
     roots = set(chain(*map(imported, ours)))
     foreign = roots - set(sys.stdlib_module_names) - {"fairautoml"}
@@ -102,3 +103,18 @@ def test_every_foreign_package_that_is_imported_is_declared():
     owners = importlib.metadata.packages_distributions()
     missing = {n for n in foreign if not {o.lower() for o in owners.get(n, ())} & declared}
     assert missing == set()
+
+
+@pytest.mark.parametrize(
+    ("platform", "package"),
+    [("linux", "xgboost-cpu"), ("win32", "xgboost-cpu"), ("darwin", "xgboost")],
+)
+def test_a_plain_install_brings_one_xgboost_the_smallest_of_the_platform(platform, package):
+    wanted = map(Requirement, PROJECT["project"]["dependencies"])
+    found = [
+        one.name
+        for one in wanted
+        if one.name.startswith("xgboost")
+        and (one.marker is None or one.marker.evaluate({"sys_platform": platform}))
+    ]
+    assert found == [package]

@@ -6,7 +6,6 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import fairautoml
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.loaders import checksum
 from fairautoml.exceptions import InputError, UnknownNameError
+from fairautoml.store.versions import NOT_INSTALLED, library_version
 
 PACKAGES = (
     "fairautoml", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "xgboost", "optuna",
@@ -43,7 +43,9 @@ def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, An
         "command": [Path(command[0]).name, *command[1:]],
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "packages": {
+            name: found for name in PACKAGES if (found := library_version(name)) != NOT_INSTALLED
+        },
         "cpu_count": os.cpu_count(),
         "cpu_model": _cpu_model(),
         "git_commit": _git("rev-parse", "HEAD"),
@@ -65,13 +67,6 @@ def _data(name: str) -> str:
         return checksum(name)
     except (UnknownNameError, InputError) as error:
         return f"{UNAVAILABLE}: {error}"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _cpu_model() -> str:

@@ -180,7 +180,7 @@ class Conducted(Served, Shown):
         own = pool.best is outcome.assembled.best
         margin = outcome.assembled.margin if own else None
         self._margin_notes = margin_notes(margin)
-        self.notes_ = (*plan.problem.dataset.notes, *self._margin_notes)
+        self.notes_ = (*plan.notes, *plan.problem.dataset.notes, *self._margin_notes)
         self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
         self._certified = certified
         self._serve(pool, pool.best)

@@ -14,7 +14,7 @@ from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, S
 from fairautoml.execution import Limits
 from fairautoml.execution._worker import warm_up
 from fairautoml.finishing.refitting import REFIT_RESERVE_SHARE
-from fairautoml.learners import LEARNERS
+from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.posing.options import Wishes
 from fairautoml.posing.setting import Setting, unfit
@@ -111,6 +111,8 @@ def make_space(
     ------
     InputError
         No learner can be used, or a named one cannot.
+    MissingExtraError
+        The optional library of a named learner is not installed.
     """
     return SearchSpace(
         learners=_learner_spaces(dataset, wishes.learners),
@@ -125,19 +127,15 @@ def make_space(
 
 
 def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
-    weighted = bool((dataset.weight != dataset.weight[0]).any())
     found: dict[str, ParamSpace] = {}
-    for name in LEARNERS.names() if names is None else names:
+    for name in LEARNERS.available() if names is None else names:
         learner = LEARNERS.get(name)
-        reason = ""
-        if dataset.task not in learner.tasks:
-            reason = f"cannot learn a {dataset.task} target"
-        elif dataset.layout.sparse and not learner.handles_sparse:
-            reason = "cannot read a sparse X"
-        elif weighted and not learner.handles_weights:
-            reason = "cannot use sample_weight"
+        reason = _unusable(learner, dataset)
         if reason and names is not None:
             raise InputError(f"learners: {name!r} {reason}; leave it out of the list")
+        if names is not None and learner.extra:
+            # Its optional library is imported here, not by every fit; a missing one is an error.
+            learner.build({}, dataset.layout, 0)
         # Unasked, only what is installed anyway and learns something is searched.
         aside = learner.extra or learner.opt_in or name == BASELINE.learner
         if not reason and (names is not None or not aside):
@@ -145,6 +143,24 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
     if not found:
         raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
     return found
+
+
+def _unusable(learner: Learner, dataset: Dataset) -> str:
+    """Return why a learner cannot use the rows, empty when it can."""
+    if dataset.task not in learner.tasks:
+        return f"cannot learn a {dataset.task} target"
+    if dataset.layout.sparse and not learner.handles_sparse:
+        return "cannot read a sparse X"
+    weighted = bool((dataset.weight != dataset.weight[0]).any())
+    return "cannot use sample_weight" if weighted and not learner.handles_weights else ""
+
+
+def _missing_learners() -> tuple[str, ...]:
+    """Return one sentence for each learner that is left out as its library is missing."""
+    notes = tuple(f"left out of the search: {why}" for why in LEARNERS.missing().values())
+    for note in notes:
+        warnings.warn(note, DegradedWarning, stacklevel=5)
+    return notes
 
 
 def _mitigation_spaces(
@@ -162,7 +178,8 @@ def _trained(names: Sequence[str] | None, goal: Goal, setting: Setting) -> list[
     """Return the training-time mitigators that serve the goal."""
     if not goal.targets:
         return []
-    found = [MITIGATORS.get(name) for name in (MITIGATORS.names() if names is None else names)]
+    chosen = MITIGATORS.available() if names is None else names
+    found = [MITIGATORS.get(name) for name in chosen]
     return [
         mitigator
         for mitigator in found
@@ -254,6 +271,7 @@ def make_plan(
         deadline = start + wishes.time_budget - reserve
     allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
     space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
+    notes = _missing_learners() if wishes.learners is None else ()
     mitigations: tuple[Costly, ...] = ()
     if ALLOCATORS.get(allocator).mitigates:
         mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
@@ -278,6 +296,7 @@ def make_plan(
         n_trials=wishes.n_trials,
         start=start,
         seed=wishes.seed,
+        notes=notes,
     )
     return plan if wishes.time_budget is None else _in_time(plan, wishes.time_budget, again=again)
 

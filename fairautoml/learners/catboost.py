@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._classifier import BinaryClassifier
-from fairautoml.learners._extras import missing_extra
+from fairautoml.registry import missing_library
 
 _OF_THIS_TRAINING = ("model_guid", "train_finish_time")
 """Notes in a model that differ from one training to the next, though the trees are equal."""
@@ -65,7 +65,8 @@ def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) ->
     try:
         importlib.import_module("catboost")
     except ImportError as error:
-        raise missing_extra("catboost", "catboost", "catboost") from error
+        learner, package = "learner 'catboost'", '"fairautoml[catboost]"'
+        raise missing_library(learner, "catboost", package, error) from error
     return CatBoostBinary(params, layout, seed)
 
 

@@ -12,7 +12,7 @@ from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._classifier import BinaryClassifier
 from fairautoml.learners._empty import EmptyColumns
-from fairautoml.learners._extras import missing_extra
+from fairautoml.registry import missing_library
 
 
 class ExplainableBoostingBinary(BinaryClassifier):
@@ -49,7 +49,8 @@ def build(
     try:
         importlib.import_module("interpret.glassbox")
     except ImportError as error:
-        raise missing_extra("explainable_boosting", "interpret-core", "ebm") from error
+        learner, package = "learner 'explainable_boosting'", '"fairautoml[ebm]"'
+        raise missing_library(learner, "interpret-core", package, error) from error
     return ExplainableBoostingBinary(params, layout, seed)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,13 @@ from fairautoml.learners._classifier import BinaryClassifier
 from fairautoml.learners._multiclass import MulticlassClassifier
 from fairautoml.learners._regressor import Regressor
 from fairautoml.learners._stopping import STOPPING, stopping_parts
+from fairautoml.registry import missing_library
+
+try:
+    import lightgbm
+# Without the OpenMP library of the system it raises an OSError.
+except (ImportError, OSError) as error:
+    raise missing_library("learner 'lightgbm'", "lightgbm", "lightgbm", error) from error
 
 _BINNED: Binned[lightgbm.Dataset] = Binned()
 

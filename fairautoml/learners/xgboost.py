@@ -1,10 +1,10 @@
 """XGBoost: gradient boosted trees on histograms, with native categories."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout
@@ -14,6 +14,14 @@ from fairautoml.learners._classifier import BinaryClassifier
 from fairautoml.learners._multiclass import MulticlassClassifier
 from fairautoml.learners._regressor import Regressor
 from fairautoml.learners._stopping import STOPPING, stopping_parts
+from fairautoml.registry import missing_library
+
+try:
+    import xgboost
+# Without OpenMP on macOS it raises an XGBoostError, which is a ValueError.
+except (ImportError, OSError, ValueError) as error:
+    package = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"
+    raise missing_library("learner 'xgboost'", "xgboost", package, error) from error
 
 _ROUNDS = frozenset({"n_estimators", STOPPING})
 

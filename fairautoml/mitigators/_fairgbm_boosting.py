@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -15,7 +14,13 @@ from fairautoml.metrics._disparity import known_disparity
 from fairautoml.mitigators._base import Target, TrainRows
 from fairautoml.mitigators._fairgbm_game import Game
 from fairautoml.mitigators._fairgbm_proxies import Array
+from fairautoml.registry import missing_library
 from fairautoml.trials import ParamValue
+
+try:
+    import lightgbm
+except (ImportError, OSError) as error:
+    raise missing_library("mitigator 'fairgbm'", "lightgbm", "lightgbm", error) from error
 
 FIRST_LOOK, LOOK_EVERY = 10, 5
 """The held-out rows are looked at after 10, 15, 20, ... rounds, and after the last."""

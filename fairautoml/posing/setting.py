@@ -214,7 +214,7 @@ def _left_out(names: Sequence[str] | None, goal: Goal, setting: Setting) -> tupl
     if (goal.task == "binary" and not number) or names is not None or not goal.targets:
         return ()
     about = "constraint on a number" if number else f"{goal.task} target"
-    every = [MITIGATORS.get(name) for name in MITIGATORS.names()]
+    every = [MITIGATORS.get(name) for name in MITIGATORS.available()]
     reasons = {m.name: unfit(m, goal, setting) for m in every}
     served = ", ".join(name for name, reason in reasons.items() if not reason)
     why: dict[str, list[str]] = {}
@@ -283,7 +283,7 @@ def _small_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...
 def _post_processors(
     names: Sequence[str] | None, goal: Goal, setting: Setting
 ) -> tuple[Mitigator, ...]:
-    chosen = MITIGATORS.names() if names is None else ("none", *names)
+    chosen = MITIGATORS.available() if names is None else ("none", *names)
     found = []
     for name in dict.fromkeys(chosen):
         mitigator = MITIGATORS.get(name)

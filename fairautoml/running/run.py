@@ -85,6 +85,8 @@ class RunPlan:
     here : bool
         Whether what is tried on few rows, else the small candidate, is trained in this process,
         while the first worker starts.
+    notes : tuple of str
+        What the search goes without, for the user.
     """
 
     problem: Problem
@@ -102,6 +104,7 @@ class RunPlan:
     seed: int
     small: Candidate | None = None
     here: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def run_search(

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from fairautoml.exceptions import DegradedWarning, VersionMismatchError
@@ -12,6 +12,11 @@ LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboo
 LEARNT_WITH = ("lightgbm", "scikit-learn", "xgboost")
 """Libraries whose fitted models may decide otherwise, or break, under another minor version."""
 
+SAME_LIBRARY = {"xgboost": "xgboost-cpu"}
+"""Other distributions of the same library."""
+
+NOT_INSTALLED = "not installed"
+
 
 def own_versions() -> dict[str, str]:
     """Return the versions that are noted with a model, by name of the distribution."""
@@ -19,11 +24,23 @@ def own_versions() -> dict[str, str]:
 
 
 def library_version(name: str) -> str:
-    """Return the version of a distribution; a plain checkout of this library is none."""
+    """Return the version of a library; a plain checkout of this one has none."""
     try:
-        return version(name)
+        return version(distribution_of(name))
     except PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
+
+
+def distribution_of(name: str) -> str:
+    """Return the distribution that a library is installed from, its own name if it is not.
+
+    Parameters
+    ----------
+    name : str
+        Usual name of the distribution.
+    """
+    other = SAME_LIBRARY.get(name, name)
+    return other if any(distributions(name=other)) else name
 
 
 def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
@@ -82,5 +99,7 @@ def _minor(text: str) -> str:
 
 
 def _install(others: "Mapping[str, tuple[str, str]]") -> str:
-    wanted = " ".join(f"'{name}=={_minor(then)}.*'" for name, (then, _) in others.items())
+    wanted = " ".join(
+        f"'{distribution_of(name)}=={_minor(then)}.*'" for name, (then, _) in others.items()
+    )
     return f"pip install {wanted}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xgboost
 
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -18,8 +19,9 @@ from fairautoml.exceptions import (
     StorageFullError,
     VersionMismatchError,
 )
-from fairautoml.store import RunFolder
+from fairautoml.store import RunFolder, versions
 from fairautoml.store.run_folder import read_json, read_model
+from fairautoml.store.versions import distribution_of, library_version
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -280,7 +282,7 @@ def written_with(path, model=None, **versions):
 
 
 def other_minor(name):
-    major, minor, *_ = version(name).split(".")
+    major, minor, *_ = library_version(name).split(".")
     return f"{major}.{int(minor) + 1}.3"
 
 
@@ -299,9 +301,24 @@ def test_a_run_of_another_minor_version_of_a_learners_library_is_loaded_with_a_w
 ):
     other = other_minor(name)
     path = written_with(tmp_path / "run", **{name: other})
-    told = rf"fitted with {name} {other} \(now {version(name)}\).*pip install '{name}==.*fit again"
+    now, package = library_version(name), distribution_of(name)
+    told = rf"fitted with {name} {other} \(now {now}\).*pip install '{package}==.*fit again"
     with pytest.warns(DegradedWarning, match=told):
         assert read_model(path) == {"threshold": 0.5}
+
+
+def test_the_version_of_xgboost_is_found_whichever_package_it_is_installed_from(monkeypatch):
+    def installed(*names):
+        monkeypatch.setattr(
+            versions, "distributions", lambda name: [name] if name in names else []
+        )
+
+    installed("xgboost-cpu")
+    assert distribution_of("xgboost") == "xgboost-cpu"
+    installed("xgboost")
+    assert distribution_of("xgboost") == "xgboost"
+    monkeypatch.undo()
+    assert library_version("xgboost") == xgboost.__version__
 
 
 @pytest.mark.parametrize(
