@@ -9,6 +9,7 @@ from typing import Any
 
 from fairautoml.certification.cells import Content, cell_from_content
 from fairautoml.certification.ledger import Openings
+from fairautoml.certification.rendering import certificate_summary
 from fairautoml.certification.sealing import canonical, seal_of
 from fairautoml.certification.sequence import Procedure
 from fairautoml.certification.verdicts import Reason, Verdict
@@ -231,6 +232,10 @@ class Certificate:
     note: str = ""
     caveat: str = CAVEAT
     format: int = FORMAT
+
+    def __str__(self) -> str:
+        """Return a summary of about ten lines; ``certificate_text`` has all."""
+        return certificate_summary(self)
 
     @property
     def model(self) -> str:

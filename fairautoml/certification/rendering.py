@@ -1,15 +1,18 @@
-"""A certificate for people: one page of plain text."""
+"""A certificate as plain text: one page, and a summary of about ten lines."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from fairautoml.certification.exact import TAIL
-from fairautoml.certification.records import Certificate, ClaimRecord, Subject
 from fairautoml.certification.sizes import SAFETY, rows_needed
 from fairautoml.certification.verdicts import Reason, Verdict
 from fairautoml.metrics._disparity import LACKS
+
+if TYPE_CHECKING:
+    from fairautoml.certification.records import Certificate, ClaimRecord, Subject
 
 REASONS = {
     Reason.BOUND_ABOVE_EPS: "not shown either way: the bound is above what was asked for",
@@ -41,7 +44,7 @@ ROWS_OF: Mapping[str, str] = {str(rate): rows for rate, rows in LACKS.items()}
 """What rows the rate of an event is measured on."""
 
 
-def certificate_text(certificate: Certificate) -> str:
+def certificate_text(certificate: "Certificate") -> str:
     """Return a certificate as plain text.
 
     Parameters
@@ -52,7 +55,38 @@ def certificate_text(certificate: Certificate) -> str:
     return "\n".join(_lines(certificate)) + "\n"
 
 
-def _lines(certificate: Certificate) -> Iterator[str]:
+MOST_CLAIMS = 5
+"""Claims that a summary lists."""
+
+
+def certificate_summary(certificate: "Certificate") -> str:
+    """Return verdict, claims and opening of a certificate, without the counts of the groups.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        Any.
+    """
+    lines = [f"{certificate.verdict}{_because(certificate.reason)}", _statement(certificate)]
+    claims = certificate.claims
+    lines += [f"{c.label}: {c.verdict}{_because(c.reason)}" for c in claims[:MOST_CLAIMS]]
+    if len(claims) > MOST_CLAIMS:
+        lines.append(f"... and {len(claims) - MOST_CLAIMS} more claims")
+    if certificate.floor is not None:
+        lines.append(f"{certificate.floor.label}: {certificate.floor.verdict}")
+    opening = certificate.opening
+    if opening.read:
+        lines.append(
+            f"opening {opening.index} ({opening.mode}), level {opening.level:.6g} of delta "
+            f"{opening.delta:g}"
+        )
+    else:
+        lines.append("no rows were opened for it")
+    lines += [f"model {certificate.model}", "fairautoml.certification.certificate_text has all"]
+    return "\n".join(lines)
+
+
+def _lines(certificate: "Certificate") -> Iterator[str]:
     opening, subject = certificate.opening, certificate.subject
     yield f"{certificate.verdict}{_because(certificate.reason)}"
     yield _statement(certificate)
@@ -88,7 +122,7 @@ def _lines(certificate: Certificate) -> Iterator[str]:
     yield certificate.caveat
 
 
-def _opened(certificate: Certificate) -> Iterator[str]:
+def _opened(certificate: "Certificate") -> Iterator[str]:
     opening, subject = certificate.opening, certificate.subject
     yield f"opening     {opening.index} ({opening.mode}), level {opening.level:.6g}"
     yield f"            of delta {opening.delta:g}; ledger entry {opening.entry}"
@@ -101,7 +135,7 @@ def _opened(certificate: Certificate) -> Iterator[str]:
     yield f"rows        {_drawn(subject)}{entities}"
 
 
-def _drawn(subject: Subject) -> str:
+def _drawn(subject: "Subject") -> str:
     if subject.split == "time":
         return "the last ones by time"
     return (
@@ -113,7 +147,7 @@ def _because(reason: str) -> str:
     return f" ({REASONS[Reason(reason)]})" if reason else ""
 
 
-def _statement(certificate: Certificate) -> str:
+def _statement(certificate: "Certificate") -> str:
     delta = certificate.opening.delta
     if certificate.verdict == Verdict.CERTIFIED:
         return (
@@ -134,7 +168,7 @@ def _statement(certificate: Certificate) -> str:
     return "Nothing is said about the population these rows came from."
 
 
-def _claim_lines(claim: ClaimRecord) -> Iterator[str]:
+def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
     detail = f": {claim.detail}" if claim.detail else ""
     yield f"{claim.label}: {claim.verdict}{_because(claim.reason)}{detail}"
     tail = ""
@@ -168,7 +202,7 @@ def _cell(cell: dict[str, int | float | str] | None) -> str:
     return f"{cell['n']:,} rows" + (f", {numbers}" if numbers else "")
 
 
-def _more_rows(claim: ClaimRecord) -> str:
+def _more_rows(claim: "ClaimRecord") -> str:
     """Say how many rows the groups would take if their rates are what was seen."""
     testable = claim.form == "difference" and claim.method.startswith("exact")
     open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)

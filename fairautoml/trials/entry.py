@@ -1,12 +1,16 @@
 """One leaderboard row, and the fitted rule behind it."""
 
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.trials.records import Candidate
+
+LONGEST_RULE = 100
+"""Characters of a rule in the text of an entry."""
 
 
 class Rule(Protocol):
@@ -163,6 +167,23 @@ class Entry:
     constant: bool
     seconds: float
     members: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        """Return model and score, the worst gap against its limit, and the rule: three lines."""
+        score = f"{self.name}: score {self.score:.4f} (cross-fitted)"
+        rule = "rule: " + shorten(self.rule.describe(), LONGEST_RULE, placeholder=" ...")
+        if not self.measures:
+            return f"{score}\n{rule}"
+        worst = max(self.measures, key=lambda measure: measure.gap - measure.limit)
+        gap = f"undefined ({worst.reason})" if worst.value is None else f"{worst.gap:.4f}"
+        return f"{score}\n{worst.metric}[{worst.system}]: gap {gap}, limit {worst.limit:g}\n{rule}"
+
+    @property
+    def name(self) -> str:
+        """Learner, how many trials it averages, and mitigations, such as ``"lightgbm"``."""
+        trials = f" of {len(self.members)} trials" if self.members else ""
+        made = (self.candidate.learner + trials, self.candidate.mitigation, self.mitigator)
+        return " with ".join(part for part in made if part != "none")
 
     @property
     def sources(self) -> tuple[str, ...]:

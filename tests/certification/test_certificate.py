@@ -98,6 +98,21 @@ def test_the_most_accurate_candidate_that_passes_in_order_is_certified(issued):
     assert issued.floor.verdict == Verdict.CERTIFIED
 
 
+def test_a_certificate_prints_as_a_summary_of_about_ten_lines(issued):
+    lines = str(issued).splitlines()
+    assert len(lines) <= 10
+    assert lines[0] == "CERTIFIED"
+    assert [f"{claim.label}: CERTIFIED" for claim in issued.claims] == lines[2:4]
+    assert f"{issued.floor.label}: CERTIFIED" in lines
+    assert f"model {issued.model}" in lines
+
+
+def test_a_certificate_with_many_claims_still_prints_as_a_summary(issued):
+    many = replace(issued, claims=issued.claims * 10)
+    assert len(str(many).splitlines()) <= 12
+    assert "... and 15 more claims" in str(many)
+
+
 def test_the_rows_are_read_only_after_the_ledger_was_written(ledger, keys):
     def read():
         assert b'"kind":"opening"' in ledger.path.read_bytes()
