@@ -92,6 +92,16 @@ class Shown:
             return diagram
         return run_fragment(self._view())
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return what Jupyter shows: scikit-learn's display, after ``fit`` the result instead."""
+        bundle: dict[str, str] = super()._repr_mimebundle_(  # type: ignore[misc]
+            include=include, exclude=exclude
+        )
+        # It has no HTML where sklearn.set_config(display="text") asks for none.
+        if "text/html" in bundle and getattr(self, "pool_", None) is not None:
+            bundle["text/html"] = run_fragment(self._view())
+        return bundle
+
     def _view(self, name: str = "fairautoml") -> RunView:
         check_is_fitted(self, "summary_")
         return view_of(self._documents(name))

@@ -1,0 +1,60 @@
+"""What an executed notebook shows of an estimator."""
+
+import pytest
+
+nbclient = pytest.importorskip("nbclient", reason="a test extra")
+nbformat = pytest.importorskip("nbformat", reason="comes with nbclient")
+pytest.importorskip("ipykernel", reason="a test extra")
+
+FIT = """
+import warnings
+warnings.simplefilter("ignore")
+from fairautoml import FairAutoML
+from fairautoml.data import load
+table = load("lending").frame.head(600)
+model = FairAutoML(
+    "demographic_parity_difference <= 0.1", n_trials=3, random_state=0, executor="serial"
+)
+"""
+CELLS = (
+    FIT,
+    "model",
+    'model.fit(table.drop(columns="repaid"), table["repaid"], "sex")',
+    "print(model.best_entry_)",
+    "print(model.certificate_)",
+    "print(model.summary_['headline'])",
+)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """The one output of each cell after the first."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    folder = str(tmp_path_factory.mktemp("notebook"))
+    client = nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
+    done = client.execute()
+    return [cell.outputs[0] for cell in done.cells[1:]]
+
+
+def test_before_fit_a_notebook_shows_the_display_of_scikit_learn(outputs):
+    shown = outputs[0].data["text/html"]
+    assert "sk-" in shown
+    assert "random_state" in shown
+
+
+def test_after_fit_a_notebook_shows_the_result_and_the_served_entry_first(outputs):
+    shown, served = outputs[1].data["text/html"], outputs[4].text.strip()
+    body = shown.split("</style>")[1]
+    assert body.lstrip().startswith(f"<p><strong>{served}</strong></p>")
+    assert body.index("served</td>") < body.index("<svg")
+    assert "sk-" not in shown
+
+
+def test_entry_and_certificate_print_as_short_texts(outputs):
+    entry, certificate = outputs[2].text.splitlines(), outputs[3].text.splitlines()
+    assert len(entry) == 3
+    assert max(map(len, entry)) < 120
+    assert len(certificate) <= 12
+    assert certificate[0].split(" ")[0] in ("INCONCLUSIVE", "CERTIFIED", "NOT_APPLICABLE")
