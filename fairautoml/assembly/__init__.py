@@ -13,7 +13,7 @@ from fairautoml.assembly.low_variance import (
     shared_limits,
 )
 from fairautoml.assembly.mixture import PoolRule, pool_mixture
-from fairautoml.assembly.offers import Assembled, Margin, Offers
+from fairautoml.assembly.offers import Assembled, Margin, Offers, PassedOver
 
 __all__ = [
     "HELD_OUT",
@@ -28,6 +28,7 @@ __all__ = [
     "Margin",
     "Offers",
     "QUIETED",
+    "PassedOver",
     "PoolRule",
     "chances_on",
     "choose",

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from fairautoml.assembly.choice import Confidence
 from fairautoml.trials import Entry
@@ -42,6 +43,26 @@ class Offers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """The entry of the best score that meets the constraints on the search rows, not served.
+
+    Parameters
+    ----------
+    score : float
+        Objective, in its natural direction.
+    probability : float
+        That the constraints hold for it on a sample of new people, in [0, 1].
+    reason : {"probability", "certificate", "noise"}
+        It is less likely to meet the constraints; it is less likely to be certified; or it is a
+        single trial whose lead over an ensemble is too small to count.
+    """
+
+    score: float
+    probability: float
+    reason: Literal["probability", "certificate", "noise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
     """How far the served entry stays inside the limits, why, and what that costs.
 
@@ -66,6 +87,8 @@ class Margin:
     widest : float or None
         Excess over the limits of what would be served if a certificate were worth nothing; None
         when it is not weighed.
+    passed_over : PassedOver or None
+        The entry of a better score, and why it is not served; None when there is none.
     """
 
     confidence: Confidence
@@ -76,6 +99,7 @@ class Margin:
     audit_ratio: float = 1.0
     kept: float | None = None
     widest: float | None = None
+    passed_over: PassedOver | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError
 from fairautoml.finishing.constant import ConstantClassifier
+from fairautoml.finishing.headline import headline
 from fairautoml.finishing.keeping import Earlier, Place, begin, keep_model, place_of, write_config
 from fairautoml.finishing.outcome import Outcome, finish_of, say_how_it_went
 from fairautoml.finishing.summary import (
@@ -193,6 +194,7 @@ class Conducted(Served, Shown):
             ),
             # The margin speaks about what the assembly has chosen.
             **({} if own else {"margin": None}),
+            "headline": headline(pool.board, pool.best, margin),
             "notes": list(self.notes_),
             "best": describe_served(pool.board, pool.best),
             "positive_class": _plain_label(self.positive_class_),

@@ -21,7 +21,7 @@ COLUMNS = (
 
 GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
 
-APART = ("best", "notes", "positive_class")
+APART = ("best", "headline", "notes", "positive_class")
 """Keys of a summary that a result has outside of its search."""
 
 WHOLE = 1000
@@ -64,6 +64,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
             "score": float(front[best["objective"]]),
             "gap": None if pd.isna(front["gap"]) else float(front["gap"]),
         },
+        "headline": model.summary_["headline"],
         "notes": list(model.notes_),
         "certificate": {
             **model.summary_["certificate"],
@@ -114,12 +115,14 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
     pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
     cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
     lines = [
+        result["headline"],
+        *(f"Note: {note}" for note in result["notes"]),
+        "",
         f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
         *([GAP_LEGEND] if result["entry"]["measures"] else []),
         board_text(board.head(n_rows), result["entry"]["objective"]),
         "",
         *_chosen(result),
-        *(f"  note: {note}" for note in result["notes"]),
         *_held_out(result.get("holdout"), result["entry"]),
         *_population(result.get("population"), result["entry"]),
         *_certificate_lines(result.get("certificate")),
@@ -148,14 +151,7 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
         found = measure["reason"] if measure["value"] is None else f"{measure['value']:.4f}"
         lines.append(f"    {measure['metric']}[{measure['groups']}] {found}")
     lines += _guessed_lines(result["search"].get("proxies"))
-    lines += _margin_lines(result["search"].get("margin"))
     lines.append(f"  rule: {entry['rule']}")
-    most = result["most_accurate"]
-    gap = "undefined" if most["gap"] is None else f"{most['gap']:.4f}"
-    lines.append(
-        f"  price: the best {entry['objective']} found, fair or not, is {most['score']:.4f} "
-        f"({most['learner']}) at gap {gap}"
-    )
     return lines
 
 
@@ -188,18 +184,6 @@ def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
             f"guesses; corrected gap {found}"
         )
     return [*lines, f"    assumed: {'; '.join(proxies['assumptions'])}"]
-
-
-def _margin_lines(margin: Mapping[str, Any] | None) -> list[str]:
-    if margin is None or margin["margin"] < 0:
-        return []
-    ratio = margin.get("audit_ratio", 1.0)
-    many = "as many new people" if ratio == 1 else f"{ratio:.2g} times as many new people"
-    return [
-        f"  margin: {margin['margin']:.4f} inside the limit, at a price of {margin['price']:.4f}; "
-        f"holds on {many} as were searched, with probability {margin['probability']:.2f} "
-        f"(an estimate, confidence={margin['confidence']})"
-    ]
 
 
 def _certificate_lines(certificate: Mapping[str, Any] | None) -> list[str]:

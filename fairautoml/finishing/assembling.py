@@ -5,9 +5,10 @@ trials, ensemble and mixture compete by what they are worth cross-fitted on the 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from fairautoml.assembly import (
     Finish,
     Margin,
     Offers,
+    PassedOver,
     PoolRule,
     chances_on,
     choose,
@@ -54,6 +56,9 @@ MIXES = "randomized_thresholds"
 
 MOST_ROWS = 50_000
 """Rows that shares are selected on."""
+
+SAME_CHANCE = 0.005
+"""Probabilities that differ by no more are equal to the user."""
 
 FINE, FINE_MANY = 25, 13
 """Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
@@ -337,27 +342,29 @@ def _with_margin(
         audit_ratio=finish.audit,
         entities=problem.entities,
     )
-    widest = None
+    widest, certified = None, False
     entry = plain
+    # All rules of a column are worth the same on scores: the choice is within the best.
+    on_scores = problem.objective.on == "scores"
+    error = None if on_scores or problem.objective.greater_is_better else plain.value
+    lead = clear_lead(error, problem.dataset.n_rows)
     if confidence is not None and plain.feasible:
-        # All rules of a column are worth the same on scores: the choice is within the best.
-        on_scores = problem.objective.on == "scores"
         among = [e for e in order(offered) if not on_scores or e.value == plain.value]
-        error = None if on_scores or problem.objective.greater_is_better else plain.value
         pick = partial(
             choose,
             among,
             confidence,
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_worth_of_alike(problem),
-            steady=lambda entry: entry.trial_key in (ENSEMBLE, MIXTURE),
-            ahead=clear_lead(error, problem.dataset.n_rows),
+            steady=_steady,
+            ahead=lead,
         )
         entry = pick(chance=lambda entry: chances.met(entry.counts))
         certain = finish.certifiable if confidence == "auto" else None
         if certain is not None:
             widest = entry.excess
-            entry = pick(chance=lambda e: chances.met(e.counts) * certain(e))
+            likely, entry = entry, pick(chance=lambda e: chances.met(e.counts) * certain(e))
+            certified = entry is not likely and certain(plain) < certain(entry)
     probability = chances.met(entry.counts)
     return entry, Margin(
         confidence=confidence,
@@ -368,6 +375,35 @@ def _with_margin(
         audit_ratio=finish.audit,
         kept=_kept(entry, plain, problem),
         widest=widest,
+        passed_over=_passed_over(
+            entry, plain, lambda e: chances.met(e.counts), lead, certified=certified
+        ),
+    )
+
+
+def _steady(entry: Entry) -> bool:
+    """Whether an entry was not itself picked as the best of many."""
+    return entry.trial_key in (ENSEMBLE, MIXTURE)
+
+
+def _passed_over(
+    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float, *, certified: bool
+) -> PassedOver | None:
+    """Return the entry of the better score and why it is not served, None if there is none."""
+    ahead, probability = plain.value - entry.value, chance(plain)
+    reason: Literal["probability", "certificate", "noise"]
+    if certified:
+        reason = "certificate"
+    elif probability < chance(entry) - SAME_CHANCE:
+        reason = "probability"
+    elif _steady(entry) and not _steady(plain) and ahead <= lead:
+        reason = "noise"
+    else:
+        return None
+    return (
+        PassedOver(score=plain.score, probability=probability, reason=reason)
+        if ahead > 0
+        else None
     )
 
 

@@ -39,6 +39,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
     served = view.served
     return {
         "name": view.name,
+        "headline": view.headline,
         "model": {
             "learner": served.learner,
             "n_models": served.n_models,
@@ -119,7 +120,12 @@ def card_text(documents: Documents) -> str:
 
 def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     served = view.served
-    yield from (f"# Model card: {_safe(view.name)}", "", "## Model", "")
+    yield from (f"# Model card: {_safe(view.name)}", "")
+    if view.headline:
+        yield from (f"**{_safe(view.headline)}**", "")
+    if view.notes:
+        yield from (*(f"- Note: {_safe(note)}" for note in view.notes), "")
+    yield from ("## Model", "")
     yield f"- Learner: {_safe(served.learner)}, {served.n_models} trial(s)"
     yield f"- Mitigation: {_safe(served.mitigations)}"
     yield f"- Rule: {_safe(served.rule)}"
@@ -156,7 +162,6 @@ def _data(view: RunView) -> Iterator[str]:
     for name, value in view.source.items():
         if value not in (None, [], {}, ""):
             yield f"- {_safe(name)}: {_safe(str(value))}"
-    yield from (f"- Note: {_safe(note)}" for note in view.notes)
 
 
 def _measured(view: RunView) -> Iterator[str]:

@@ -20,6 +20,9 @@ SAME = 1e-9
 WHOLE = 1e-6
 """Weights closer than this to a number of rows are that number."""
 
+MOST_FIRST = 8
+"""Rows in the view of a notebook."""
+
 VERDICTS = {
     "CERTIFIED": ("✓", "certified", "good"),
     "VALIDATED_ON_LATER_DATA": ("✓", "validated on later data", "good"),
@@ -300,6 +303,16 @@ class RunView:
         """The Pareto front, fairest first."""
         found = (row for row in self.rows if row.front and row.gap is not None)
         return tuple(sorted(found, key=lambda row: (self.across(row) or 0.0, row.score)))
+
+    @property
+    def first_rows(self) -> tuple[Row, ...]:
+        """The served one, then the others of the front, the best score first; eight at most."""
+        return (self.served, *(row for row in reversed(self.front) if not row.served))[:MOST_FIRST]
+
+    @property
+    def headline(self) -> str:
+        """What is served, its price and the probability that the bound holds."""
+        return str(self.summary.get("headline", ""))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from fairautoml.data.target import (
 )
 from fairautoml.exceptions import InputError
 from fairautoml.finishing.constant import ConstantClassifier
+from fairautoml.finishing.headline import headline
 from fairautoml.finishing.outcome import Pool
 from fairautoml.finishing.summary import describe_certificate, describe_served
 from fairautoml.leaderboard import Leaderboard
@@ -293,6 +294,7 @@ class Served:
         other.summary_ = {
             **self.summary_,
             "margin": None,
+            "headline": headline(served.board, entry, None),
             "notes": list(other.notes_),
             "best": best,
             "certificate": certificate,

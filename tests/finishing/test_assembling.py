@@ -110,8 +110,8 @@ def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(peopl
     assert number.summary_["margin"]["audit_ratio"] == pytest.approx(3 / 7)
     assert auto.summary_["margin"]["audit_ratio"] == 1.0
     said = [result_text(result_of(model), model.leaderboard_, 3) for model in (number, auto)]
-    assert "holds on 0.43 times as many new people" in said[0]
-    assert "holds on as many new people" in said[1]
+    assert "the bound holds on 0.43 times as many new rows with" in said[0]
+    assert "the bound holds on as many new rows with" in said[1]
 
 
 def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
@@ -143,11 +143,26 @@ def test_the_served_entry_comes_first_and_is_feasible(fitted):
     assert margin["price"] == pytest.approx(best - fitted.best_entry_.value)
 
 
-def test_the_margin_and_its_price_are_shown(fitted):
-    margin = fitted.summary_["margin"]
-    text = result_text(result_of(fitted), fitted.leaderboard_, 3)
-    assert f"margin: {margin['margin']:.4f} inside the limit, at a price of" in text
-    assert f"with probability {margin['probability']:.2f} (an estimate, confidence=auto)" in text
+def test_the_headline_states_price_and_probability_of_the_fit(fitted):
+    margin, served = fitted.summary_["margin"], fitted.best_entry_
+    best = max(entry.score for entry in fitted.pool_.board.entries)
+    text = fitted.summary_["headline"]
+    assert f"accuracy {served.score:.4f} ({100 * (best - served.score):.1f} points below" in text
+    assert f"estimated probability {margin['probability']:.2f}" in text
+    other = fitted.leaderboard_.iloc[1]
+    assert other["accuracy"] > served.score
+    passed = margin["passed_over"]
+    assert passed["score"] == other["accuracy"]
+    assert passed["probability"] < margin["probability"]
+    assert f"accuracy {passed['score']:.4f} was not served because its probability is" in text
+    assert f"is {passed['probability']:.2f}." in text
+
+
+def test_a_selected_entry_has_a_headline_of_its_own_without_a_probability(fitted):
+    other = fitted.select(min_score=0.0)
+    text = other.summary_["headline"]
+    assert f"accuracy {other.best_entry_.score:.4f}" in text
+    assert "probability" not in text
 
 
 def test_another_point_of_the_front_has_no_margin_of_its_own(fitted):

@@ -54,6 +54,15 @@ def test_the_notes_of_a_run_are_on_its_card():
     assert card_of(documents())["notes"] == ["group 'Female' declared, n=0"]
 
 
+def test_headline_and_notes_stand_before_everything_else_of_the_card():
+    given = documents()
+    told = replace(given, summary={**given.summary, "headline": "Served: lightgbm."})
+    text, card = card_text(told), card_of(told)
+    head = text.split("## ")[0].splitlines()
+    assert head[2:5] == ["**Served: lightgbm.**", "", "- Note: group 'Female' declared, n=0"]
+    assert card["headline"] == "Served: lightgbm."
+
+
 def test_a_name_with_backticks_does_not_end_the_certificate():
     text = card_text(replace(documents(), certificate_text="a\n```\n# owned"))
     fence = text.split("## Certificate\n\n")[1].split("text\n")[0]

@@ -256,6 +256,22 @@ def test_ten_thousand_entries_and_a_thousand_groups_stay_under_five_megabytes():
     assert "970 groups" in page
 
 
+def test_headline_and_notes_come_before_all_figures_of_page_and_compact_form():
+    given = documents()
+    told = view_of(replace(given, summary={**given.summary, "headline": "Served: <lightgbm>."}))
+    for shown in (run_page(told), run_fragment(told)):
+        body = shown.split("</style>")[1]
+        order = ("<strong>Served: &lt;lightgbm&gt;.</strong>", "declared, n=0", "0.8620", "<svg")
+        places = [body.index(text) for text in order]
+        assert places == sorted(places)
+
+
+def test_the_served_entry_is_the_first_row_of_the_compact_form():
+    fragment = run_fragment(view_of(documents()))
+    rows = re.findall(r"<tr><td>([^<]*)</td>", fragment)
+    assert rows == ["1 · served", "5", "4", "3", "2"]
+
+
 def test_the_compact_form_needs_no_script_and_keeps_its_style_to_itself():
     fragment = run_fragment(view_of(documents()))
     read = Read(fragment)

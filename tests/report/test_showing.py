@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
 from fairautoml import FairAutoML
@@ -150,6 +151,23 @@ def test_notebooks_get_the_diagram_before_and_the_front_after_fit(run):
     model, _ = run
     assert "sk-" in FairAutoML()._repr_html_()
     assert "Pareto front" in model._repr_html_()
+    # Jupyter asks for the bundle first.
+    assert "sk-" in FairAutoML()._repr_mimebundle_()["text/html"]
+    assert "Pareto front" in model._repr_mimebundle_()["text/html"]
+    with config_context(display="text"):
+        assert set(model._repr_mimebundle_()) == {"text/plain"}
+
+
+def test_a_folder_and_its_model_state_the_same_headline_everywhere(run, tmp_path, capsys):
+    model, folder = run
+    headline = model.summary_["headline"]
+    assert "estimated probability" in headline
+    assert headline in model.report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert main(["report", str(folder), "-o", str(tmp_path / "kept.html")]) == 0
+    assert headline in (tmp_path / "kept.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main(["card", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["headline"] == headline
 
 
 def test_pictures_come_as_axes_with_the_front_on_them(run):
