@@ -330,7 +330,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     proxies_ : GuessedGroups or None
         How the proxies err, bounds on their groups, and the corrected gap of what is served.
     summary_ : dict
-        Figures of the run: trials, seconds, budget, overhead, margin, best entry.
+        Figures of the run: trials, seconds, budget, overhead, margin, best entry; ``headline``,
+        what is served, its price and how likely the bound holds.
     feasible_ : bool
         Whether it meets the constraint on the search rows (cross-fitted).
     interrupted_ : bool

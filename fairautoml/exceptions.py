@@ -11,7 +11,7 @@
     |   +-- ResumeMismatchError          a run is resumed with other data or another search
     +-- SpaceError (ValueError)          a search-space file is wrong: file, line, key
     +-- UnknownNameError (LookupError)   no such learner, mitigator, metric, ...
-    +-- MissingExtraError (ImportError)  an optional library is not installed
+    +-- MissingExtraError (ImportError)  a library that is needed cannot be imported
     +-- NoFeasibleModelError (RuntimeError)   only with ``strict=True``
     +-- NoModelError (RuntimeError)      not a single trial gave a model
     +-- RunFolderError (OSError)         the run folder cannot be used
@@ -70,7 +70,7 @@ class UnknownNameError(FairAutoMLError, LookupError):
 
 
 class MissingExtraError(FairAutoMLError, ImportError):
-    """An optional library is not installed; the message names the extra that brings it."""
+    """A library cannot be imported; the message names the package or extra that brings it."""
 
 
 class NoFeasibleModelError(FairAutoMLError, RuntimeError):
