@@ -13,12 +13,15 @@ PACKAGES = {
     "lightgbm": "lightgbm",
     "xgboost": "xgboost" if sys.platform == "darwin" else "xgboost-cpu",
 }
-IMPORTERS = (
-    "fairautoml.learners.lightgbm",
-    "fairautoml.learners.xgboost",
-    "fairautoml.mitigators.fairgbm",
-    "fairautoml.mitigators._fairgbm_boosting",
-)
+IMPORTERS = {
+    "lightgbm": (
+        "fairautoml.learners.lightgbm",
+        "fairautoml.mitigators.fairgbm",
+        "fairautoml.mitigators._fairgbm_boosting",
+    ),
+    "xgboost": ("fairautoml.learners.xgboost",),
+    "catboost": (),
+}
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def without(monkeypatch):
 
     def hide(library):
         monkeypatch.setitem(sys.modules, library, None)
-        for name in IMPORTERS:
+        for name in IMPORTERS[library]:
             monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setattr(LEARNERS, "_loaded", {})
         monkeypatch.setattr(MITIGATORS, "_loaded", {})
