@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.encoding import has_high_cardinality
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, SpaceError
 from fairautoml.execution import Limits
@@ -116,7 +115,7 @@ def make_space(
     """
     return SearchSpace(
         learners=_learner_spaces(dataset, wishes.learners),
-        encodings=("codes", "target") if has_high_cardinality(dataset.layout) else ("codes",),
+        encodings=("codes", "target") if dataset.layout.high_cardinality else ("codes",),
         mitigations=_mitigation_spaces(
             wishes.mitigators,
             goal,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 FEW_COLUMNS = 40
 """Up to so many, what a row costs hardly depends on them."""
 
+MOST_NATIVE = 20
+"""Categories up to which boosted trees split on subsets of them; beyond, that overfits."""
+
 TaskName = Literal["binary", "multiclass", "regression"]
 """What kind of target is learned: two classes, several, or numbers."""
 
@@ -46,6 +49,20 @@ class FeatureLayout:
     categorical: tuple[int, ...] = ()
     cardinalities: tuple[int, ...] = ()
     sparse: bool = False
+
+    @property
+    def native(self) -> tuple[int, ...]:
+        """Positions of the category columns that boosted trees take as categories."""
+        return self._categorical(high_cardinality=False)
+
+    @property
+    def high_cardinality(self) -> tuple[int, ...]:
+        """Positions of the category columns that boosted trees take as numbers."""
+        return self._categorical(high_cardinality=True)
+
+    def _categorical(self, *, high_cardinality: bool) -> tuple[int, ...]:
+        pairs = zip(self.categorical, self.cardinalities, strict=True)
+        return tuple(at for at, n_codes in pairs if (n_codes > MOST_NATIVE) == high_cardinality)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

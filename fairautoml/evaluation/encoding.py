@@ -1,4 +1,6 @@
-"""How categories reach a learner: as codes, or with cross-fitted target means besides.
+"""How categories reach a learner: as codes, or with cross-fitted target means as well.
+
+Codes of many categories are ordered by frequency, so that boosted trees can take them as numbers.
 
 Fitted inside the training rows of a fold only. Source: Micci-Barreca (2001), "A preprocessing
 scheme for high-cardinality categorical attributes"; cross-fitting and automatic smoothing as in
@@ -19,8 +21,6 @@ from fairautoml.data.strata import strata_of
 from fairautoml.exceptions import UnknownNameError
 
 ENCODINGS = ("codes", "target")
-HIGH_CARDINALITY = 20
-"""Target means help from more categories than this on."""
 INNER_FOLDS = 5
 
 
@@ -33,54 +33,50 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lacking:
-    """A category column that has codes which are not among the training rows.
+class Recoding:
+    """New codes of a category column.
 
     Parameters
     ----------
     column : int
         Its position.
-    known : ndarray of bool, shape (n_codes,)
-        Whether a training row has the code.
+    codes : ndarray of float32, shape (n_codes + 1,)
+        The new code of each code and, last, of missing; NaN where no training row has the code.
     """
 
     column: int
-    known: NDArray[np.bool_]
+    codes: NDArray[np.float32]
 
-    def unknown(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which rows have such a code, shape (n_rows,)."""
-        codes = X[:, self.column]
-        there = ~np.isnan(codes)
-        found = np.zeros(len(codes), dtype=bool)
-        found[there] = ~self.known[codes[there].astype(np.intp)]
-        return found
+    def apply(self, codes: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the new codes of rows, shape (n_rows,)."""
+        missing = len(self.codes) - 1
+        return self.codes[np.where(np.isnan(codes), missing, codes).astype(np.intp)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
-    """Leaves codes as they are; one that no training row has is missing.
+    """Renumbers codes: by frequency where there are many, and as missing what was not trained on.
 
-    To new rows it is: their unseen categories have no code. Learners that read codes as ordinal
-    numbers would otherwise guess it from its neighbours, in the alphabet, where scores are made,
-    but not where the model serves.
+    A code that no training row has is missing to new rows, as an unseen category is. Learners
+    that read codes as ordinal numbers would otherwise guess it from its neighbours where scores
+    are made, but not where the model serves.
 
     Parameters
     ----------
-    lacking : tuple of Lacking
-        Columns with such codes.
+    columns : tuple of Recoding
+        The columns that change.
     """
 
-    lacking: tuple[Lacking, ...] = ()
+    columns: tuple[Recoding, ...] = ()
 
     def transform(self, X: Any) -> Any:
-        """Return ``X``, itself when it has no such code."""
-        unknown = [(column.column, column.unknown(X)) for column in self.lacking]
-        if not any(rows.any() for _, rows in unknown):
+        """Return the rows renumbered; ``X`` itself when no column changes."""
+        if not self.columns:
             return X
-        known = X.copy()
-        for column, rows in unknown:
-            known[rows, column] = np.nan
-        return known
+        recoded = X.copy()
+        for recoding in self.columns:
+            recoded[:, recoding.column] = recoding.apply(X[:, recoding.column])
+        return recoded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,11 +109,6 @@ class TargetMeans:
         return _append(known, *(one.transform(known[:, self.columns]) for one in self.encoders))
 
 
-def has_high_cardinality(layout: FeatureLayout) -> bool:
-    """Whether the encoding ``"target"`` would change anything."""
-    return bool(_columns(layout))
-
-
 def fit_encoding(
     name: str,
     X: Any,
@@ -128,10 +119,10 @@ def fit_encoding(
 ) -> tuple[Any, FeatureLayout, Encoder]:
     """Fit an encoding on training rows and encode them.
 
-    ``"target"`` appends, for every category column of more than 20 categories, a column with the
-    target means of the other inner folds, so that no row's label is in its own features. Codes
-    stay where they are. Rows with fewer than two of a class stay as they are. Labels of rows of
-    weight 0 teach nothing; among the others every row counts the same.
+    The codes of a column of more than 20 categories are renumbered by falling frequency, for
+    boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
+    the target means of the other inner folds, so that no row's label is in its own features; not
+    where a class has fewer than two rows. Rows of weight 0 do not count, the others count equally.
 
     Parameters
     ----------
@@ -151,7 +142,7 @@ def fit_encoding(
     Returns
     -------
     X_encoded : ndarray of float32 or CSR matrix
-        Encoded training rows; ``X`` itself when nothing is added.
+        Encoded training rows; ``X`` itself when nothing changes.
     layout_encoded : FeatureLayout
         Its columns.
     encoder : Encoder
@@ -165,11 +156,13 @@ def fit_encoding(
     if name not in ENCODINGS:
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
-    columns = _columns(layout) if name == "target" else ()
-    codes = Codes(_lacking(X, layout))
+    with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
+    codes = _recodings(X, layout, with_weight)
+    X = codes.transform(X)
+    columns = layout.high_cardinality if name == "target" else ()
     if not columns:
         return X, layout, codes
-    counted = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+    counted = np.flatnonzero(with_weight)
     strata = strata_of(y[counted])
     smallest_class = int(np.bincount(strata, minlength=2).min())
     if smallest_class < 2:
@@ -194,21 +187,24 @@ def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]
     return [(y == label).astype(np.int8) for label in labels]
 
 
-def _lacking(X: Any, layout: FeatureLayout) -> tuple[Lacking, ...]:
-    """Return the category columns of which some code is not among these rows."""
+def _recodings(X: Any, layout: FeatureLayout, counted: NDArray[np.bool_]) -> Codes:
+    """Number many categories by falling frequency among the rows counted."""
+    many = frozenset(layout.high_cardinality)
     found = []
     for at, n_codes in zip(layout.categorical, layout.cardinalities, strict=True):
-        codes = X[:, at]
-        known = np.zeros(n_codes, dtype=bool)
-        known[codes[~np.isnan(codes)].astype(np.intp)] = True
-        if not known.all():
-            found.append(Lacking(column=at, known=known))
-    return tuple(found)
-
-
-def _columns(layout: FeatureLayout) -> tuple[int, ...]:
-    pairs = zip(layout.categorical, layout.cardinalities, strict=True)
-    return tuple(at for at, cardinality in pairs if cardinality > HIGH_CARDINALITY)
+        there = ~np.isnan(X[:, at])
+        codes = X[there, at].astype(np.intp)
+        absent = np.bincount(codes, minlength=n_codes) == 0
+        if at not in many and not absent.any():
+            continue
+        new = np.arange(n_codes + 1, dtype=np.float32)
+        if at in many:
+            frequency = np.bincount(codes, weights=counted[there], minlength=n_codes)
+            new[np.argsort(-frequency, kind="stable")] = np.arange(n_codes)
+        new[:-1][absent] = np.nan
+        new[-1] = np.nan
+        found.append(Recoding(column=at, codes=new))
+    return Codes(tuple(found))
 
 
 def _fitted(

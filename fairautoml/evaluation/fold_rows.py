@@ -129,7 +129,7 @@ class FoldRows:
         key = ("held out", part.fold, part.own)
         plain = self.kept.get(key, lambda: self._held_out(part))
         encoder = self._encoder(part, encoding)
-        if isinstance(encoder, Codes) and not encoder.lacking:
+        if isinstance(encoder, Codes) and not encoder.columns:
             return plain
 
         def encoded() -> HeldOut:

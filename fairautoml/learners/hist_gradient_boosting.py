@@ -1,4 +1,4 @@
-"""scikit-learn's histogram gradient boosting, with native categories."""
+"""scikit-learn's histogram gradient boosting, with native categories up to 20."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,9 @@ from fairautoml.learners._sklearn import (
     SklearnTraining,
 )
 
-MAX_CATEGORIES = 255
-"""scikit-learn keeps a bin per category in one byte, less one for missing values."""
-
 
 class _Boosting(SklearnTraining):
-    """Histogram gradient boosting; a column of more than 255 categories is taken as numbers."""
+    """Histogram gradient boosting on codes."""
 
     params: Mapping[str, ParamValue]
     layout: FeatureLayout
@@ -31,10 +28,7 @@ class _Boosting(SklearnTraining):
 
     def _estimator(self, n_rows: int) -> Any:
         categorical = np.zeros(self.layout.n_features, dtype=bool)
-        for at, cardinality in zip(
-            self.layout.categorical, self.layout.cardinalities, strict=True
-        ):
-            categorical[at] = cardinality <= MAX_CATEGORIES
+        categorical[list(self.layout.native)] = True
         return self.kind(
             **self.params,
             categorical_features=categorical,

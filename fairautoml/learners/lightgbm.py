@@ -1,4 +1,4 @@
-"""LightGBM: gradient boosted trees grown leaf by leaf, with native categories."""
+"""LightGBM: gradient boosted trees grown leaf by leaf, with native categories up to 20."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -108,7 +108,7 @@ class _Booster:
             key: at for key, at in self.params.items() if key not in _TREES | {"n_estimators"}
         }
         bins = {**_BINS, **given}
-        categorical = self.layout.categorical
+        categorical = self.layout.native
 
         def make() -> lightgbm.Dataset:
             return lightgbm.Dataset(

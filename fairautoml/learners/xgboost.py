@@ -1,4 +1,4 @@
-"""XGBoost: gradient boosted trees on histograms, with native categories."""
+"""XGBoost: gradient boosted trees on histograms, with native categories up to 20."""
 
 import sys
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ class _Booster:
         def make() -> xgboost.QuantileDMatrix:
             return xgboost.QuantileDMatrix(X, max_bin=bins, **columns)
 
-        rows = _BINNED.get(X, (self.layout.categorical, bins), make)
+        rows = _BINNED.get(X, (self.layout.native, bins), make)
         rows.set_info(label=y)
         return rows
 
@@ -98,7 +98,7 @@ class _Booster:
         return xgboost.DMatrix(X, label=y, weight=weight, **self._columns())
 
     def _columns(self) -> dict[str, Any]:
-        categorical = frozenset(self.layout.categorical)
+        categorical = frozenset(self.layout.native)
         return {
             "missing": np.nan,
             "feature_types": [

@@ -264,7 +264,7 @@ class Boosting:
             rows.X,
             label=rows.y,
             init_score=np.full(len(rows.y), start),
-            categorical_feature=list(rows.layout.categorical),
+            categorical_feature=list(rows.layout.native),
             params=params,
         )
         return lightgbm.Booster(params, binned), start

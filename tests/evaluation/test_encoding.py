@@ -5,10 +5,11 @@ import pytest
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.evaluation.encoding import Codes, fit_encoding, has_high_cardinality
+from fairautoml.evaluation.encoding import Codes, fit_encoding
 from fairautoml.exceptions import UnknownNameError
 
 LAYOUT = FeatureLayout(n_features=3, categorical=(0, 2), cardinalities=(40, 3))
+FEW = FeatureLayout(n_features=3, categorical=(2,), cardinalities=(3,))
 
 
 @pytest.fixture
@@ -22,25 +23,47 @@ def table():
     return X, y
 
 
-def test_codes_leave_everything_as_it_is(table):
+def test_few_categories_stay_as_they_are(table):
     X, y = table
-    encoded, layout, encoder = fit_encoding("codes", X, y, LAYOUT, 0)
+    encoded, layout, encoder = fit_encoding("codes", X, y, FEW, 0)
     assert encoded is X
-    assert layout is LAYOUT
+    assert layout is FEW
     assert encoder.transform(X) is X
+
+
+@pytest.mark.parametrize("name", ["codes", "target"])
+def test_many_categories_are_numbered_by_falling_frequency(name):
+    codes = np.repeat([7, 3, 20], [5, 50, 9]).astype(np.float32)
+    X = np.append(codes, np.nan)[:, None].astype(np.float32)
+    y = (np.arange(65) % 2).astype(np.int8)
+    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(21,))
+    encoded, _, encoder = fit_encoding(name, X, y, layout, 0)
+    assert np.array_equal(encoded[:, 0], np.repeat([2, 0, 1, np.nan], [5, 50, 9, 1]), True)
+    new = np.array([[3.0], [20.0], [7.0], [8.0], [np.nan]], dtype=np.float32)
+    assert np.array_equal(encoder.transform(new)[:, 0], [0, 1, 2, np.nan, np.nan], True)
+
+
+def test_rows_without_weight_do_not_change_the_order_of_the_categories():
+    codes = np.repeat([7, 3, 20], [9, 5, 50]).astype(np.float32)[:, None]
+    y = (np.arange(64) % 2).astype(np.int8)
+    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(21,))
+    weight = np.where(codes[:, 0] == 20, 0.0, 1.0)
+    encoded, _, _ = fit_encoding("codes", codes, y, layout, 0, weight)
+    assert np.array_equal(encoded[:14, 0], np.repeat([0, 1], [9, 5]))
 
 
 def test_target_appends_one_column_per_column_of_many_categories(table):
     X, y = table
     before = X.tobytes()
     encoded, layout, encoder = fit_encoding("target", X, y, LAYOUT, 0)
-    assert np.array_equal(encoded[:, :3], X, equal_nan=True)
+    assert np.array_equal(encoded[:, 1:3], X[:, 1:])
+    assert np.array_equal(np.isnan(encoded[:, 0]), np.isnan(X[:, 0]))
     assert encoded.dtype == np.float32
     assert encoded.flags.c_contiguous
     assert layout == FeatureLayout(n_features=4, categorical=(0, 2), cardinalities=(40, 3))
     new = encoder.transform(X[:7])
     assert new.shape == (7, 4)
-    assert np.array_equal(new[:, :3], X[:7], equal_nan=True)
+    assert np.array_equal(new[:, :3], encoded[:7, :3], equal_nan=True)
     assert X.tobytes() == before
 
 
@@ -84,15 +107,9 @@ def test_a_code_that_no_training_row_has_is_missing_as_it_is_to_new_rows(table, 
     before = rows.tobytes()
     found = encoder.transform(rows)
     assert np.array_equal(found, encoder.transform(as_new), equal_nan=True)
-    assert np.array_equal(found[:, :3], as_new, equal_nan=True)
+    assert np.array_equal(np.isnan(found[:, 0]), [True, False, True])
+    assert np.array_equal(found[:, 1:3], rows[:, 1:])
     assert rows.tobytes() == before
-
-
-def test_rows_without_such_a_code_are_not_copied(table):
-    X, y = table
-    _, _, encoder = fit_encoding("codes", X, y, LAYOUT, 0)
-    few = X[:5]
-    assert encoder.transform(few) is few
 
 
 def test_an_unseen_category_gets_the_overall_mean(table):
@@ -140,7 +157,8 @@ def test_a_sparse_table_has_nothing_to_encode():
 @pytest.mark.parametrize(("cardinality", "expected"), [(20, False), (21, True)])
 def test_more_than_twenty_categories_are_many(cardinality, expected):
     layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(cardinality,))
-    assert has_high_cardinality(layout) is expected
+    assert (layout.high_cardinality == (0,)) is expected
+    assert (layout.native == ()) is expected
 
 
 def test_an_unknown_encoding_is_refused_with_the_known_ones(table):

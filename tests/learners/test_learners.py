@@ -73,6 +73,19 @@ def test_a_column_of_300_categories_can_be_learned(name):
     assert (model.predict(X) == y).mean() > 0.9
 
 
+@pytest.mark.parametrize("name", ["hist_gradient_boosting", "lightgbm", "xgboost"])
+@pytest.mark.parametrize(("n_codes", "as_numbers"), [(20, False), (21, True)])
+def test_boosters_take_more_than_twenty_categories_as_numbers(name, n_codes, as_numbers):
+    rng = np.random.default_rng(0)
+    X = np.column_stack((rng.integers(n_codes, size=2000), rng.normal(size=2000)))
+    X = X.astype(np.float32)
+    y = (rng.random(2000) < 0.1 + 0.8 * (X[:, 0] % 2)).astype(np.int8)
+    layout = FeatureLayout(n_features=2, categorical=(0,), cardinalities=(n_codes,))
+    found = build(name, layout).fit(X, y).predict_proba(X)
+    numbers = build(name, FeatureLayout(n_features=2)).fit(X, y).predict_proba(X)
+    assert np.array_equal(found, numbers) is as_numbers
+
+
 @pytest.mark.parametrize("name", [*NAMES, "prior"])
 @pytest.mark.parametrize("only", [0, 1])
 def test_rows_of_one_class_give_a_model_that_always_says_it(name, only):

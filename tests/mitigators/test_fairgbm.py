@@ -136,15 +136,23 @@ def test_a_sparse_table_is_learned_like_a_dense_one():
 
 def test_category_codes_are_split_as_categories():
     X, y, cells = unequal_table(n_rows=2000)
-    codes = np.random.default_rng(0).permutation(40)
-    level = np.random.default_rng(1).integers(40, size=2000)
+    codes = np.random.default_rng(0).permutation(20)
+    level = np.random.default_rng(1).integers(20, size=2000)
     y = (np.random.default_rng(2).uniform(size=2000) < 0.1 + 0.8 * (codes[level] % 2)).astype(int)
     rows = rows_of(np.column_stack([level, X]), y, cells, (target(FNR, system([0, 1])),))
     stumps = Asked(params={"n_estimators": 5, "num_leaves": 2, "min_data_per_group": 5})
-    named = replace(rows, layout=replace(rows.layout, categorical=(0,), cardinalities=(40,)))
+    named = replace(rows, layout=replace(rows.layout, categorical=(0,), cardinalities=(20,)))
     known, unknown = (fit(table, LAST, stumps).margins(rows.X) for table in (named, rows))
     apart = [abs(f[y == 1].mean() - f[y == 0].mean()) for f in (known, unknown)]
     assert apart[0] > 2 * apart[1]
+
+
+def test_codes_of_more_than_twenty_categories_are_split_as_numbers():
+    X, y, cells = unequal_table(n_rows=2000)
+    level = np.random.default_rng(1).integers(21, size=2000)
+    rows = rows_of(np.column_stack([level, X]), y, cells, (target(FNR, system([0, 1])),))
+    named = replace(rows, layout=replace(rows.layout, categorical=(0,), cardinalities=(21,)))
+    np.testing.assert_array_equal(*(fit(table).margins(rows.X) for table in (named, rows)))
 
 
 # ----------------------------------------------------------------------------- the number of trees
