@@ -9,7 +9,7 @@ scikit-learn's ``TargetEncoder``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,38 +24,31 @@ ENCODINGS = ("codes", "target")
 INNER_FOLDS = 5
 
 
-class Encoder(Protocol):
-    """A fitted encoding."""
-
-    def transform(self, X: Any) -> Any:
-        """Return new rows as the learner was trained on them."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Recoding:
-    """New codes of a category column.
+class Lookup:
+    """A number for each code of a category column.
 
     Parameters
     ----------
     column : int
         Its position.
-    codes : ndarray of float32, shape (n_codes + 1,)
-        The new code of each code and, last, of missing; NaN where no training row has the code.
+    values : ndarray of float32, shape (n_codes + 1,)
+        The number of each code and, last, of missing.
     """
 
     column: int
-    codes: NDArray[np.float32]
+    values: NDArray[np.float32]
 
-    def apply(self, codes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the new codes of rows, shape (n_rows,)."""
-        missing = len(self.codes) - 1
-        return self.codes[np.where(np.isnan(codes), missing, codes).astype(np.intp)]
+    def of(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the number of each row, shape (n_rows,)."""
+        codes = X[:, self.column]
+        missing = len(self.values) - 1
+        return self.values[np.where(np.isnan(codes), missing, codes).astype(np.intp)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Codes:
-    """Renumbers codes: by frequency where there are many, and as missing what was not trained on.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoder:
+    """A fitted encoding.
 
     A code that no training row has is missing to new rows, as an unseen category is. Learners
     that read codes as ordinal numbers would otherwise guess it from its neighbours where scores
@@ -63,50 +56,38 @@ class Codes:
 
     Parameters
     ----------
-    columns : tuple of Recoding
-        The columns that change.
+    replaced : tuple of Lookup
+        New codes of columns: by frequency where there are many, missing if not trained on.
+    appended : tuple of Lookup
+        Target means of columns; an unseen category gets the overall mean.
     """
 
-    columns: tuple[Recoding, ...] = ()
+    replaced: tuple[Lookup, ...] = ()
+    appended: tuple[Lookup, ...] = ()
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether rows stay as they are."""
+        return not self.replaced and not self.appended
 
     def transform(self, X: Any) -> Any:
-        """Return the rows renumbered; ``X`` itself when no column changes."""
-        if not self.columns:
-            return X
-        recoded = X.copy()
-        for recoding in self.columns:
-            recoded[:, recoding.column] = recoding.apply(X[:, recoding.column])
-        return recoded
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TargetMeans:
-    """Appends the target mean of some category columns.
-
-    Parameters
-    ----------
-    codes : Codes
-        What becomes of the codes.
-    columns : tuple of int
-        Positions of those columns.
-    encoders : tuple of TargetEncoder
-        Fitted on them, of several classes one for each; an unseen category gets the overall mean.
-    """
-
-    codes: Codes
-    columns: tuple[int, ...]
-    encoders: tuple[TargetEncoder, ...]
-
-    def transform(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return ``X`` with one more column per encoded column and encoder.
+        """Return new rows as the learner was trained on them; ``X`` itself if nothing changes.
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_rows, n_features)
+        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
             New rows, not training rows: their own labels are not left out.
         """
-        known = self.codes.transform(X)
-        return _append(known, *(one.transform(known[:, self.columns]) for one in self.encoders))
+        if self.is_identity:
+            return X
+        n_rows, n_features = X.shape
+        encoded = np.empty((n_rows, n_features + len(self.appended)), dtype=np.float32)
+        encoded[:, :n_features] = X
+        for lookup in self.replaced:
+            encoded[:, lookup.column] = lookup.of(X)
+        for at, lookup in enumerate(self.appended, start=n_features):
+            encoded[:, at] = lookup.of(X)
+        return encoded
 
 
 def fit_encoding(
@@ -157,27 +138,30 @@ def fit_encoding(
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
     with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
-    codes = _recodings(X, layout, with_weight)
-    X = codes.transform(X)
+    codes = Encoder(replaced=_recodings(X, layout, with_weight))
+    encoded = codes.transform(X)
     columns = layout.high_cardinality if name == "target" else ()
     if not columns:
-        return X, layout, codes
+        return encoded, layout, codes
     counted = np.flatnonzero(with_weight)
     strata = strata_of(y[counted])
     smallest_class = int(np.bincount(strata, minlength=2).min())
     if smallest_class < 2:
-        return X, layout, codes
+        return encoded, layout, codes
     n_folds = min(INNER_FOLDS, smallest_class)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    learned, table = _targets(y, np.unique(strata)), X[:, columns]
+    learned, table = _targets(y, np.unique(strata)), encoded[:, columns]
+    recoded = [lookup for lookup in codes.replaced if lookup.column in columns]
     parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
-    encoders = tuple(_fitted(table, target, counted) for target in learned)
+    encoders = [_fitted(table, target, counted) for target in learned]
     means = [
         _cross_fitted(table, target, parts, encoder)
         for target, encoder in zip(learned, encoders, strict=True)
     ]
-    wider = replace(layout, n_features=layout.n_features + len(columns) * len(learned))
-    return _append(X, *means), wider, TargetMeans(codes, columns, encoders)
+    appended = tuple(one for encoder in encoders for one in _lookups(encoder, recoded))
+    wider = replace(layout, n_features=layout.n_features + len(appended))
+    whole = Encoder(replaced=codes.replaced, appended=appended)
+    return _append(encoded, *means), wider, whole
 
 
 def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]:
@@ -187,7 +171,7 @@ def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]
     return [(y == label).astype(np.int8) for label in labels]
 
 
-def _recodings(X: Any, layout: FeatureLayout, counted: NDArray[np.bool_]) -> Codes:
+def _recodings(X: Any, layout: FeatureLayout, counted: NDArray[np.bool_]) -> tuple[Lookup, ...]:
     """Number many categories by falling frequency among the rows counted."""
     many = frozenset(layout.high_cardinality)
     found = []
@@ -203,8 +187,8 @@ def _recodings(X: Any, layout: FeatureLayout, counted: NDArray[np.bool_]) -> Cod
             new[np.argsort(-frequency, kind="stable")] = np.arange(n_codes)
         new[:-1][absent] = np.nan
         new[-1] = np.nan
-        found.append(Recoding(column=at, codes=new))
-    return Codes(tuple(found))
+        found.append(Lookup(column=at, values=new))
+    return tuple(found)
 
 
 def _fitted(
@@ -212,6 +196,19 @@ def _fitted(
 ) -> TargetEncoder:
     kind = "continuous" if y.dtype.kind == "f" else "binary"
     return TargetEncoder(target_type=kind, smooth="auto").fit(table[rows], y[rows])
+
+
+def _lookups(encoder: TargetEncoder, recoded: Sequence[Lookup]) -> list[Lookup]:
+    """Return the means of all codes of columns, by the means of their new codes."""
+    longest = max(len(lookup.values) for lookup in recoded)
+    every = np.full((longest, len(recoded)), np.nan, dtype=np.float32)
+    for at, lookup in enumerate(recoded):
+        every[: len(lookup.values), at] = lookup.values
+    means = encoder.transform(every).astype(np.float32)
+    return [
+        Lookup(column=lookup.column, values=means[: len(lookup.values), at])
+        for at, lookup in enumerate(recoded)
+    ]
 
 
 def _cross_fitted(

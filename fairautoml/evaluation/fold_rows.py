@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.strata import strata_of
-from fairautoml.evaluation.encoding import Codes, Encoder
+from fairautoml.evaluation.encoding import Encoder
 from fairautoml.evaluation.fitting import Encoded, encode
 from fairautoml.evaluation.kept import Kept, freeze, memory_of
 from fairautoml.mitigators import Target
@@ -129,7 +129,7 @@ class FoldRows:
         key = ("held out", part.fold, part.own)
         plain = self.kept.get(key, lambda: self._held_out(part))
         encoder = self._encoder(part, encoding)
-        if isinstance(encoder, Codes) and not encoder.columns:
+        if encoder.is_identity:
             return plain
 
         def encoded() -> HeldOut:

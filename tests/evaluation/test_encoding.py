@@ -3,9 +3,10 @@ import pickle
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.evaluation.encoding import Codes, fit_encoding
+from fairautoml.evaluation.encoding import fit_encoding
 from fairautoml.exceptions import UnknownNameError
 
 LAYOUT = FeatureLayout(n_features=3, categorical=(0, 2), cardinalities=(40, 3))
@@ -119,6 +120,19 @@ def test_an_unseen_category_gets_the_overall_mean(table):
     assert encoder.transform(unseen)[0, 3] == pytest.approx(y.mean(), abs=1e-6)
 
 
+@pytest.mark.parametrize("gaps", [True, False])
+def test_new_rows_get_the_means_of_scikit_learn_to_the_last_bit(table, gaps, monkeypatch):
+    X, y = (part[0 if gaps else 20 :] for part in table)
+    _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    own = TargetEncoder(target_type="binary", smooth="auto").fit(X[:, :1], y)
+    new = np.column_stack([np.arange(40), np.zeros(40), np.zeros(40)]).astype(np.float32)
+    new = np.vstack((new, [[np.nan, 0.0, 0.0]])).astype(np.float32)
+    as_trained = np.where(np.isin(new[:, :1], X[:, 0]), new[:, :1], np.nan)
+    expected = own.transform(as_trained).astype(np.float32)
+    monkeypatch.delattr(TargetEncoder, "transform")
+    assert np.array_equal(encoder.transform(new)[:, 3:], expected)
+
+
 def test_missing_is_a_category_of_its_own(table):
     X, y = table
     y = y.copy()
@@ -151,7 +165,7 @@ def test_a_sparse_table_has_nothing_to_encode():
     layout = FeatureLayout(n_features=4, sparse=True)
     encoded, _, encoder = fit_encoding("target", X, np.array([0, 1, 0, 1]), layout, 0)
     assert encoded is X
-    assert isinstance(encoder, Codes)
+    assert encoder.is_identity
 
 
 @pytest.mark.parametrize(("cardinality", "expected"), [(20, False), (21, True)])
