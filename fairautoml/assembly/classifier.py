@@ -12,6 +12,7 @@ from fairautoml.data.draws import row_draws
 from fairautoml.data.groups import GroupSchema
 from fairautoml.mitigators import MembershipModel, ScoreModel
 from fairautoml.tasks import TASKS, TaskName
+from fairautoml.threads import one_limit
 from fairautoml.trials import Rule, acceptance
 
 
@@ -53,7 +54,8 @@ class FairClassifier:
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return P(y = 1) of encoded rows, of a mixture the mean of its columns."""
-        found = self.models.scores(X, cells).astype(np.float64)
+        with one_limit():
+            found = self.models.scores(X, cells).astype(np.float64)
         return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
 
     def decisions(
@@ -82,7 +84,8 @@ class FairClassifier:
 
         ``scores`` are those of the models on the same rows, where they are known already.
         """
-        shares = None if self.membership is None else self.membership.membership(X)
-        known = self.models.scores(X, cells) if scores is None else scores
+        with one_limit():
+            shares = None if self.membership is None else self.membership.membership(X)
+            known = self.models.scores(X, cells) if scores is None else scores
         # Not of self.scores, which are float64: the rule was fitted on float32.
         return acceptance(self.rule, known, cells, shares)

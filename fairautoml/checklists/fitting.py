@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.checklists.descent import Chosen, Lists, descend
 from fairautoml.checklists.fitted import Checklist, fit_log_odds
@@ -16,6 +15,7 @@ from fairautoml.checklists.patterns import Patterns, RateGap, merge
 from fairautoml.checklists.program import solve
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import FairAutoMLError, InputError
+from fairautoml.threads import one_thread
 from fairautoml.trials import ParamValue
 
 DESCENT_SHARE = 0.5
@@ -139,7 +139,7 @@ def fit_checklist(
     cost = weight / weight.mean() * _costs(y, weight, shape.cost)
     kept = [replace(gap, groups=gap.groups[used]) for gap in gaps]
     patterns = merge(checked, column, y, cost, weight, kept)
-    with threadpool_limits(limits=1):
+    with one_thread():
         best, bound = _best(patterns, shape, gaps, seed=seed, deadline=deadline)
     found = tuple(items[at] for at in best.items)
     counts = checked[:, list(best.items)].sum(axis=1)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.data.design import fit_design
@@ -31,6 +30,7 @@ from fairautoml.learners._mixture_loss import (
     stepped,
     unfairness,
 )
+from fairautoml.threads import one_thread
 
 SPREAD = 0.3
 """Standard deviation of what is added to equal experts and flat gates so that they part."""
@@ -184,7 +184,7 @@ class MixtureOfExperts(BinaryClassifier):
         if not hasattr(self, "monitor_"):
             self._forget(settings)
         n_windows = max(1, round(len(y) / settings.window))
-        with threadpool_limits(limits=1):
+        with one_thread():
             for at in np.array_split(np.arange(len(y)), n_windows):
                 counted = at[weight[at] > 0]
                 if len(np.unique(y[counted])) < 2:
@@ -230,7 +230,7 @@ class MixtureOfExperts(BinaryClassifier):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Mixture:
         settings = self._settings()
-        with threadpool_limits(limits=1):
+        with one_thread():
             no_groups = np.full(len(y), -1)
             window = self._first(X, y, _weights(weight, len(y)), no_groups)
             price = replace(_price(settings, window), lam=0.0)

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.data.design import fit_design
 from fairautoml.data.draws import row_draws
 from fairautoml.mitigators._base import TrainRows
+from fairautoml.threads import one_thread
 
 N_REFERENCES = 30
 """Reference points; 30 in arXiv 2010.05057."""
@@ -59,7 +59,7 @@ def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64
     matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
     at = _drawn(rows, seed)[:LOOKED_AT]
     clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         # Fewer distinct rows than clusters: some segments stay empty.
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters.fit(matrix[at], sample_weight=rows.weight[at])

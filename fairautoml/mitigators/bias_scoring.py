@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.metrics._base import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
@@ -25,6 +24,7 @@ from fairautoml.mitigators._bias_table import COUNTED, Band, Table, bands_of
 from fairautoml.mitigators._cells import gain_weights, shrunk
 from fairautoml.mitigators._group_program import needed
 from fairautoml.mitigators._rules import CommonRule
+from fairautoml.threads import one_thread
 from fairautoml.trials import Rule
 
 MOST_ROWS = 20_000
@@ -192,7 +192,7 @@ def fit_rules(
         tables[at] = Table(few, labels[kept], bands, gain) if fewer else tables[at - 1]
     everything, searched, first = tables
     # Small products again and again: threads would cost more than they bring.
-    with threadpool_limits(limits=1):
+    with one_thread():
         found = search(first, searched, everything, tolerances)
     priors = np.empty((rows.n_cells, 2))
     weights = cell_weights(ordered)

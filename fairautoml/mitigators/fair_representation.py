@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.data.design import Design, fit_design
@@ -29,6 +28,7 @@ from fairautoml.mitigators._pre import (
     row_groups,
     share,
 )
+from fairautoml.threads import one_thread
 from fairautoml.trials import ParamValue
 
 NAME = "fair_representation"
@@ -61,7 +61,7 @@ class Representation:
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the representation, shape (n_rows, n_columns)."""
         del cells
-        with threadpool_limits(limits=1):
+        with one_thread():
             matrix = self.design.matrix(X)
             encoded = matrix if self.layer is None else self.layer.apply(matrix)
             return self.erasure.apply(encoded).astype(np.float32)
@@ -98,7 +98,7 @@ def train(
     refuse_sparse(rows.layout, NAME)
     if share(params["strength"]) == 0:
         return fit_base(rows)
-    with threadpool_limits(limits=1):
+    with one_thread():
         change = _representation(rows, groups, params, seed)
     encoded = change.apply(rows.X, rows.cells)
     layout = FeatureLayout(n_features=encoded.shape[1])

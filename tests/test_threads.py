@@ -1,0 +1,58 @@
+import threading
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+from fairautoml import threads
+from fairautoml.threads import one_limit, one_thread
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    found = []
+
+    def counted(limits):
+        found.append(limits)
+        return threadpool_limits(limits=limits)
+
+    monkeypatch.setattr(threads, "threadpool_limits", counted)
+    return found
+
+
+def test_a_limit_inside_a_limit_is_not_set_again(limits):
+    with one_thread(), one_thread():
+        pass
+    assert limits == [1]
+
+
+def test_limits_that_follow_each_other_in_one_call_are_set_once(limits):
+    with one_limit():
+        for _ in range(3):
+            with one_thread():
+                pass
+    assert limits == [1]
+
+
+def test_a_call_that_needs_no_limit_sets_none(limits):
+    with one_limit(), one_limit():
+        pass
+    assert limits == []
+
+
+def test_after_a_limit_the_next_one_is_set_anew_also_when_the_first_failed(limits):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="inside"), one_thread():
+            raise ValueError("inside")
+    assert limits == [1, 1]
+
+
+def test_each_thread_has_limits_of_its_own(limits):
+    def other():
+        with one_thread():
+            pass
+
+    with one_thread():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert limits == [1, 1]
