@@ -10,12 +10,14 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners._base import Learner, ParamValue
 from fairautoml.learners._empty import EmptyColumns
+from fairautoml.learners._histograms import DirectTrees, direct_trees
 from fairautoml.learners._sklearn import (
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
     SklearnTraining,
 )
+from fairautoml.threads import one_thread
 
 
 class _Boosting(SklearnTraining):
@@ -24,6 +26,7 @@ class _Boosting(SklearnTraining):
     params: Mapping[str, ParamValue]
     layout: FeatureLayout
     seed: int
+    trees_: DirectTrees | None
     kind: type[Any] = HistGradientBoostingClassifier
 
     def _estimator(self, n_rows: int) -> Any:
@@ -38,21 +41,33 @@ class _Boosting(SklearnTraining):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         self.empty_ = EmptyColumns(X)
-        return super()._train(self.empty_.fill(X), y, weight)
+        filled = self.empty_.fill(X)
+        model = super()._train(filled, y, weight)
+        with one_thread():
+            self.trees_ = direct_trees(model, filled)
+        return model
 
 
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
     """The booster of two classes."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
-        return super()._positive(self.empty_.fill(X))
+        filled = self.empty_.fill(X)
+        if self.trees_ is None:
+            return super()._positive(filled)
+        scores: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
+        return scores[:, 1]
 
 
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
     """The booster of several classes."""
 
     def _shares(self, X: Any) -> NDArray[np.floating]:
-        return super()._shares(self.empty_.fill(X))
+        filled = self.empty_.fill(X)
+        if self.trees_ is None:
+            return super()._shares(filled)
+        shares: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
+        return shares
 
 
 class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
@@ -61,7 +76,11 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
     kind = HistGradientBoostingRegressor
 
     def _numbers(self, X: Any) -> NDArray[np.floating]:
-        return super()._numbers(self.empty_.fill(X))
+        filled = self.empty_.fill(X)
+        if self.trees_ is None:
+            return super()._numbers(filled)
+        # The link of the squared error is the identity.
+        return self.trees_.sums(filled)[:, 0]
 
 
 def build(

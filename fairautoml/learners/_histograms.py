@@ -1,0 +1,98 @@
+"""The trees of a fitted histogram gradient booster, called without the checks around them.
+
+scikit-learn checks and encodes the rows of every call through a ColumnTransformer and joblib,
+which for one row takes several times as long as the trees.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_COMPARED = 50
+"""Training rows on which the sums must equal scikit-learn's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DirectTrees:
+    """Sums of the trees, equal to scikit-learn's to the last bit.
+
+    Parameters
+    ----------
+    order : ndarray of intp, shape (n_features,)
+        Columns as the trees number them, categories first.
+    positions : tuple of ndarray of float64
+        Per category column the position of each code, NaN for one that is unknown and, last, for
+        missing.
+    baseline : ndarray of float64, shape (1, n_sums)
+        What the sums start from.
+    trees : tuple of tuple
+        Of each iteration one tree per sum.
+    known, columns : ndarray
+        Which positions are known, and where the trees find those of a column.
+    """
+
+    order: NDArray[np.intp]
+    positions: tuple[NDArray[np.float64], ...]
+    baseline: NDArray[np.float64]
+    trees: tuple[tuple[Any, ...], ...]
+    known: NDArray[np.uint32]
+    columns: NDArray[np.uint32]
+
+    def sums(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the raw predictions, shape (n_rows, n_sums), by one thread."""
+        rows = np.take(X, self.order, axis=1).astype(np.float64)
+        for at, positions in enumerate(self.positions):
+            codes, last = rows[:, at], len(positions) - 1
+            # Not true of NaN either.
+            rows[:, at] = positions[np.where(codes < last, codes, last).astype(np.intp)]
+        found = np.zeros((len(rows), self.baseline.shape[1]), order="F")
+        found += self.baseline
+        for iteration in self.trees:
+            for at, tree in enumerate(iteration):
+                found[:, at] += tree.predict(rows, self.known, self.columns, 1)
+        return found
+
+
+def direct_trees(model: Any, X: NDArray[np.floating]) -> DirectTrees | None:
+    """Return the trees of a fitted booster, None where scikit-learn keeps them in another way.
+
+    Parameters
+    ----------
+    model : HistGradientBoostingClassifier or HistGradientBoostingRegressor
+        Fitted.
+    X : ndarray of float32, shape (n_rows, n_features)
+        Its training rows; on some of them the sums are compared.
+    """
+    try:
+        trees = _read(model)
+        same = np.array_equal(trees.sums(X[:N_COMPARED]), model._raw_predict(X[:N_COMPARED]))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+    return trees if same else None
+
+
+def _read(model: Any) -> DirectTrees:
+    categorical = np.zeros(model.n_features_in_, dtype=np.bool_)
+    positions: tuple[NDArray[np.float64], ...] = ()
+    if model._preprocessor is not None:
+        categorical = model.is_categorical_
+        encoder = model._preprocessor.named_transformers_["encoder"]
+        positions = tuple(_positions(codes) for codes in encoder.categories_)
+    known, columns = model._bin_mapper.make_known_categories_bitsets()
+    return DirectTrees(
+        order=np.argsort(~categorical, kind="stable"),
+        positions=positions,
+        baseline=model._baseline_prediction,
+        trees=tuple(tuple(iteration) for iteration in model._predictors),
+        known=known,
+        columns=columns,
+    )
+
+
+def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
+    codes = codes[~np.isnan(codes)].astype(np.intp)
+    found = np.full(codes.max(initial=-1) + 2, np.nan)
+    found[codes] = np.arange(len(codes))
+    return found
