@@ -19,6 +19,7 @@ from fairautoml.auditing.contribution import (
 from fairautoml.auditing.deciding import overall, verdict_rows
 from fairautoml.auditing.gaps import gap_rows
 from fairautoml.auditing.hiding import Hidden, hidden_groups
+from fairautoml.auditing.impact import impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.levelling import change_rows
@@ -54,6 +55,11 @@ NEW = (
     "constraint, groups or bound has seen, asked once; does not assert legal compliance."
 )
 
+NO_LABELS = (
+    "No true labels were given (y_true, --y-true): only selection rates and what follows from "
+    "them are shown."
+)
+
 NOT_TAKEN_APART = (
     "blocks: no gap was taken apart. It is that of the first constraint, between groups that are "
     "shown, of which each has the rate, and not to everybody or as a mean over pairs."
@@ -81,9 +87,9 @@ class _OfModel:
 
 
 def audit(
-    y_true: Any,
-    y_pred: Any,
-    sensitive: Any,
+    y_true: Any = None,
+    y_pred: Any = None,
+    sensitive: Any = None,
     *,
     y_score: Any = None,
     constraint: str | Constraint | Sequence[str | Constraint] | None = None,
@@ -108,8 +114,11 @@ def audit(
 
     Parameters
     ----------
-    y_true, y_pred : labels, shape (n_rows,)
-        True labels and decisions, two labels in all.
+    y_true : labels, shape (n_rows,), optional
+        True labels. Without them only selection rates, impact ratios and demographic parity are
+        audited.
+    y_pred : labels, shape (n_rows,)
+        Decisions; with the true labels two labels in all.
     sensitive : array, column, DataFrame or dict of name -> column
         One or several sensitive attributes; several are also crossed.
     y_score : numbers, shape (n_rows,), optional
@@ -195,13 +204,15 @@ def audit(
     verdicts = _verdicts(asked, independent, largest_weight)
     refused, accepted = rows.classes.tolist()
     return Audit(
-        n_rows=len(rows.y),
+        n_rows=len(rows.decision),
+        labelled=rows.y is not None,
         weighted=rows.weight is not None,
         classes=(str(refused), str(accepted)),
         delta=delta,
         independent=independent,
         verdict=overall(verdicts),
         rates=rate_rows(rows, asked.hidden, asked.level, largest_weight),
+        impact=impact_rows(rows, asked.hidden),
         scores=score_rows(rows, asked.hidden, asked.level, random_state),
         gaps=gap_rows(rows, asked.hidden, asked.level, largest_weight, random_state),
         verdicts=verdicts,
@@ -246,7 +257,7 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
     the leakage shall show.
     """
     table = read_table(X)
-    check_length(len(rows.y), X, "y_true")
+    check_length(len(rows.decision), X, "y_pred")
     schema, matrix = fit_columns(table, drop=(), on_nonfinite="impute")
     kept = [at for at, name in enumerate(schema.names) if name not in rows.columns]
     proxies = []
@@ -351,6 +362,8 @@ def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
 
 def _notes(asked: _Asked, smallest_cell: int, independent: bool) -> tuple[str, ...]:
     notes = [NEW if independent else NOT_NEW, *asked.rows.notes]
+    if asked.rows.y is None:
+        notes.append(NO_LABELS)
     if any(hidden.any() for hidden in asked.hidden.values()):
         notes.append(
             f"Groups with fewer than {smallest_cell} rows, positives or negatives are suppressed, "

@@ -11,6 +11,7 @@ from fairautoml.auditing.records import (
     ChangeRow,
     Contributions,
     GapRow,
+    ImpactRow,
     IndividualFairness,
     LeakageRow,
     LevellingRow,
@@ -22,7 +23,15 @@ from fairautoml.auditing.records import (
 FORMAT = 1
 
 Part = Literal[
-    "rates", "scores", "gaps", "verdicts", "changes", "levelling", "leakage", "contributions"
+    "rates",
+    "impact",
+    "scores",
+    "gaps",
+    "verdicts",
+    "changes",
+    "levelling",
+    "leakage",
+    "contributions",
 ]
 
 
@@ -37,6 +46,9 @@ class Audit:
     ----------
     n_rows : int
         Rows.
+    labelled : bool
+        Whether true labels were given; without them only selection rates and what follows from
+        them are here.
     weighted : bool
         Whether rows have weights.
     classes : tuple of str
@@ -49,6 +61,8 @@ class Audit:
         On all constraints together.
     rates : tuple of RateRow
         Every rate of every group, with its interval.
+    impact : tuple of ImpactRow
+        Impact ratio of every group.
     scores : tuple of ScoreRow
         Every performance metric, on everybody and by group.
     gaps : tuple of GapRow
@@ -74,12 +88,14 @@ class Audit:
     """
 
     n_rows: int
+    labelled: bool
     weighted: bool
     classes: tuple[str, str]
     delta: float
     independent: bool
     verdict: str
     rates: tuple[RateRow, ...]
+    impact: tuple[ImpactRow, ...]
     scores: tuple[ScoreRow, ...]
     gaps: tuple[GapRow, ...]
     verdicts: tuple[VerdictRow, ...] = ()
@@ -98,7 +114,7 @@ class Audit:
         Parameters
         ----------
         part : str
-            ``"rates"``, ``"scores"``, ``"gaps"``, ``"verdicts"``, ``"changes"``,
+            ``"rates"``, ``"impact"``, ``"scores"``, ``"gaps"``, ``"verdicts"``, ``"changes"``,
             ``"levelling"``, ``"leakage"`` or ``"contributions"``.
         """
         if part == "contributions":

@@ -1,5 +1,6 @@
 """What was seen of each rate in each group: rows, events, weight, and bounds that follow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import cp_lower, cp_upper, weighted_bounds
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import InputError
-from fairautoml.metrics import GroupCounts
+from fairautoml.metrics import GroupCounts, Metric
 from fairautoml.metrics._base import Rate
 from fairautoml.metrics._effective import effective_rows
 
@@ -19,6 +20,9 @@ RATES: tuple[Rate, ...] = ("selection", "tpr", "fpr", "ppv", "accuracy")
 
 SOURCES: tuple[Rate, ...] = ("selection", "tpr", "fpr")
 """Rates whose numbers of rows are published; the others can be computed from their counts."""
+
+LABEL_FREE: frozenset[Rate] = frozenset({"selection"})
+"""Rates that are defined without true labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,6 +138,43 @@ def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditR
     return rows
 
 
+def defined_rates(rows: AuditRows, rates: Sequence[Rate]) -> tuple[Rate, ...]:
+    """Return the rates that can be computed: all of them only with true labels.
+
+    Parameters
+    ----------
+    rows : AuditRows
+        With or without labels.
+    rates : sequence of Rate
+        Those wanted.
+    """
+    return tuple(rate for rate in rates if rows.y is not None or rate in LABEL_FREE)
+
+
+def needs_labels(metric: Metric) -> bool:
+    """Return whether a fairness metric reads true labels.
+
+    Parameters
+    ----------
+    metric : Metric
+        On decisions.
+    """
+    return not metric.compared or not LABEL_FREE.issuperset(metric.compared)
+
+
+def counted_labels(rows: AuditRows) -> NDArray[np.int8]:
+    """Return the labels to count by; without any, all rows are counted under label 0.
+
+    Selection rates add up over the labels, so that they do not depend on them.
+
+    Parameters
+    ----------
+    rows : AuditRows
+        With or without labels.
+    """
+    return np.zeros(len(rows.decision), dtype=np.int8) if rows.y is None else rows.y
+
+
 def counts_of(
     rows: AuditRows, decision: NDArray[np.integer], weight: NDArray[np.float64] | None
 ) -> GroupCounts:
@@ -148,7 +189,9 @@ def counts_of(
     weight : ndarray of float64, shape (n_rows,), or None
         Weights, or None to count rows.
     """
-    return GroupCounts.from_rows(rows.cells, rows.y, decision, weight, n_groups=rows.n_cells)
+    return GroupCounts.from_rows(
+        rows.cells, counted_labels(rows), decision, weight, n_groups=rows.n_cells
+    )
 
 
 def cells_of(
@@ -199,20 +242,30 @@ def cells_of(
 
 
 def outcome(
-    y: NDArray[np.integer], decision: NDArray[np.integer], rate: Rate
+    y: NDArray[np.integer] | None, decision: NDArray[np.integer], rate: Rate
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which rows a rate speaks about, and in which of them it happened.
 
     Parameters
     ----------
-    y, decision : ndarray of int, shape (n_rows,)
-        Labels and decisions, 0 or 1.
+    y : ndarray of int, shape (n_rows,), or None
+        Labels, 0 or 1; only the selection rate is defined without them.
+    decision : ndarray of int, shape (n_rows,)
+        Decisions, 0 or 1.
     rate : Rate
         Which.
+
+    Raises
+    ------
+    ValueError
+        The rate needs labels and there are none.
     """
-    everybody = np.ones(len(y), dtype=np.bool_)
+    everybody = np.ones(len(decision), dtype=np.bool_)
+    if rate == "selection":
+        return everybody, decision == 1
+    if y is None:
+        raise ValueError(f"the {rate} rate needs true labels")
     table: dict[Rate, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {
-        "selection": (everybody, decision == 1),
         "tpr": (y == 1, decision == 1),
         "fpr": (y == 0, decision == 1),
         "ppv": (decision == 1, y == 1),

@@ -143,7 +143,7 @@ def contributions_of(
     at = _drawn(codes, seed)
     table, names = X.iloc[at].reset_index(drop=True), list(blocks)
     moved = _orders(len(at), len(names), seed)
-    y, group = rows.y[at], codes[at]
+    y, group = None if rows.y is None else rows.y[at], codes[at]
     weight = np.ones(len(at)) if rows.weight is None else rows.weight[at]
 
     def value(present: Coalition, repeat: int) -> float:
@@ -208,7 +208,7 @@ def _orders(n_rows: int, n_blocks: int, seed: int) -> NDArray[np.int64]:
 
 def _gap(
     decision: NDArray[np.integer],
-    y: NDArray[np.integer],
+    y: NDArray[np.integer] | None,
     group: NDArray[np.int64],
     weight: NDArray[Any],
     question: Question,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.auditing.cells import counts_of
+from fairautoml.auditing.cells import counted_labels, counts_of, needs_labels
 from fairautoml.auditing.gaps import applies, rate_cells
 from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import VerdictRow
@@ -63,7 +63,8 @@ def verdict_rows(
     Raises
     ------
     InputError
-        A constraint names a group system that the data does not have.
+        A constraint names a group system that the data does not have, or needs labels that were
+        not given.
     """
     _check(constraints, rows)
     asked = [
@@ -74,7 +75,7 @@ def verdict_rows(
     ]
     several = [pair for pair in asked if pair[1].n_groups >= 2]
     claims = [_claim(rows, pair, largest_weight) for pair in several]
-    constant = len(np.unique(rows.y)) < 2
+    constant = rows.y is not None and len(np.unique(rows.y)) < 2
     judgement = judge(Evidence(claims=tuple(claims), constant_target=constant), level)
     findings = iter(_findings(judgement, claims))
     found = []
@@ -96,6 +97,13 @@ def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
                 "another metric"
             )
             raise InputError(msg)
+        if rows.y is None and needs_labels(constraint.metric):
+            msg = (
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} needs true labels, "
+                "and none were given. Give y_true (--y-true), or bound "
+                "demographic_parity_difference or demographic_parity_ratio."
+            )
+            raise InputError(msg)
 
 
 def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim:
@@ -103,7 +111,7 @@ def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim
     if rows.weight is not None and largest_weight is not None:
         sample = Rows(
             codes=rows.codes(system),
-            y=rows.y,
+            y=counted_labels(rows),
             decision=rows.decision.astype(np.float64),
             weight=rows.weight,
             largest_weight=largest_weight,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.cells import RateCells, cells_of, counts_of
+from fairautoml.auditing.cells import RateCells, cells_of, counts_of, needs_labels
 from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import GapRow, Interval
 from fairautoml.auditing.rows import AuditRows
@@ -24,7 +24,7 @@ SAME = 1e-9
 def gap_rows(
     rows: AuditRows, hidden: Hidden, level: float, largest_weight: float | None, seed: int
 ) -> tuple[GapRow, ...]:
-    """Return every fairness metric on every group system.
+    """Return every fairness metric that is defined on every group system.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def gap_rows(
     """
     every = (METRICS.get(name) for name in METRICS.names())
     metrics = [metric for metric in every if metric.kind == "fairness" and applies(metric)]
+    if rows.y is None:
+        metrics = [metric for metric in metrics if not needs_labels(metric)]
     counts = counts_of(rows, rows.decision, rows.weight)
     found = []
     for system in rows.systems:

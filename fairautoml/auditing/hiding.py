@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.cells import SOURCES
+from fairautoml.auditing.cells import SOURCES, defined_rates, outcome
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.cells import Count
 from fairautoml.certification.claims import Claim
@@ -48,7 +48,8 @@ def _sizes(
     rows: AuditRows, codes: NDArray[np.int64], system: str, labels: tuple[str, ...]
 ) -> Claim:
     """Return a claim that holds nothing but numbers of rows, for the rule to look at."""
-    parts = (codes >= 0, (codes >= 0) & (rows.y == 1), (codes >= 0) & (rows.y == 0))
+    known, events = codes >= 0, defined_rates(rows, SOURCES)
+    parts = [known & outcome(rows.y, rows.decision, rate)[0] for rate in events]
     counts = [np.bincount(codes[part], minlength=len(labels)) for part in parts]
     return Claim(
         label="",
@@ -56,6 +57,6 @@ def _sizes(
         form="difference",
         bound=1.0,
         groups=labels,
-        events=SOURCES,
+        events=events,
         cells=tuple(tuple(Count(x=0, n=int(n)) for n in row) for row in counts),
     )

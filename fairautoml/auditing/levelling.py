@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from fairautoml.auditing.cells import cells_of
+from fairautoml.auditing.cells import cells_of, defined_rates, outcome
 from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import ChangeRow, LevellingRow
 from fairautoml.auditing.rows import AuditRows
@@ -40,7 +40,7 @@ def change_rows(
     changes: list[ChangeRow] = []
     summaries = []
     for system in rows.systems:
-        for rate in COMPARED:
+        for rate in defined_rates(rows, COMPARED):
             found = list(_changes(rows, baseline, system, rate, hidden[system.name]))
             changes += found
             summaries.append(_levelling(system.name, rate, found))
@@ -88,12 +88,10 @@ def _sign_test(
     """Return the two-sided p-value of as many changes one way as the other (McNemar, exact)."""
     if rows.weight is not None:
         return None
-    about = {"tpr": rows.y == 1, "fpr": rows.y == 0}.get(rate, np.True_)
+    about, new = outcome(rows.y, rows.decision, rate)
+    _, old = outcome(rows.y, baseline, rate)
     here = here & about
-    old, new = baseline[here], rows.decision[here]
-    if rate == "accuracy":
-        old, new = (old == rows.y[here]).astype(np.int8), (new == rows.y[here]).astype(np.int8)
-    up, down = int(((old == 0) & (new == 1)).sum()), int(((old == 1) & (new == 0)).sum())
+    up, down = int((here & new & ~old).sum()), int((here & old & ~new).sum())
     return 1.0 if up + down == 0 else float(binomtest(up, up + down).pvalue)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.auditing.auc import auc_interval
-from fairautoml.auditing.cells import RATES, RateCells, cells_of
+from fairautoml.auditing.cells import RATES, RateCells, cells_of, defined_rates
 from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import Interval, RateRow, ScoreRow
 from fairautoml.auditing.rows import AuditRows
@@ -41,7 +41,7 @@ def rate_rows(
     """
     found: list[RateRow] = []
     for system in rows.systems:
-        for rate in RATES:
+        for rate in defined_rates(rows, RATES):
             cells = cells_of(rows, system, rate, largest_weight=largest_weight)
             found += _rows_of(system, cells, hidden[system.name], level)
     return tuple(found)
@@ -69,7 +69,7 @@ def _rows_of(
 
 
 def score_rows(rows: AuditRows, hidden: Hidden, level: float, seed: int) -> tuple[ScoreRow, ...]:
-    """Return every performance metric on everybody and on every group.
+    """Return every performance metric on everybody and on every group, none without labels.
 
     Parameters
     ----------
@@ -82,9 +82,11 @@ def score_rows(rows: AuditRows, hidden: Hidden, level: float, seed: int) -> tupl
     seed : int
         Of the bootstrap.
     """
+    if rows.y is None:
+        return ()
     found: list[ScoreRow] = []
     for metric in _performance():
-        measure = _measure(rows, metric, level, seed)
+        measure = _measure(rows, rows.y, metric, level, seed)
         found.append(measure("", "", np.ones(len(rows.y), dtype=np.bool_), True))
         for system in rows.systems:
             codes, few = rows.codes(system), system.n_groups <= MOST_GROUPS
@@ -110,15 +112,17 @@ def _suppressed(system: str, group: str, metric: str) -> ScoreRow:
 _Measure = Callable[[str, str, NDArray[np.bool_], bool], ScoreRow]
 
 
-def _measure(rows: AuditRows, metric: Metric, level: float, seed: int) -> _Measure:
+def _measure(
+    rows: AuditRows, y: NDArray[np.int8], metric: Metric, level: float, seed: int
+) -> _Measure:
     """Return what measures one metric on part of the rows."""
 
     def decided(system: str, group: str, here: NDArray[np.bool_], few: bool) -> ScoreRow:
-        value, interval = _on_decisions(rows, metric, here, level, seed if few else None)
+        value, interval = _on_decisions(rows, y, metric, here, level, seed if few else None)
         return _row(system, group, metric, value, interval)
 
     def scored(system: str, group: str, here: NDArray[np.bool_], few: bool) -> ScoreRow:
-        value, interval = _on_scores(rows, metric, here, level, seed)
+        value, interval = _on_scores(rows, y, metric, here, level, seed)
         return _row(system, group, metric, value, interval)
 
     return decided if metric.on == "decisions" else scored
@@ -135,12 +139,17 @@ def _row(
 
 
 def _on_decisions(
-    rows: AuditRows, metric: Metric, here: NDArray[np.bool_], level: float, seed: int | None
+    rows: AuditRows,
+    labels: NDArray[np.int8],
+    metric: Metric,
+    here: NDArray[np.bool_],
+    level: float,
+    seed: int | None,
 ) -> tuple[float | Undefined, Interval | None]:
     """Return a metric on some rows; without a seed there is no bootstrap."""
     one = np.zeros(int(here.sum()), dtype=np.int64)
     weight = None if rows.weight is None else rows.weight[here]
-    counts = GroupCounts.from_rows(one, rows.y[here], rows.decision[here], weight, n_groups=1)
+    counts = GroupCounts.from_rows(one, labels[here], rows.decision[here], weight, n_groups=1)
     value = metric.value(counts)
     worth = None if weight is None else effective_rows(one, weight, 1)
     if metric.name == "accuracy" and not isinstance(value, Undefined):
@@ -168,11 +177,16 @@ def _share_interval(
 
 
 def _on_scores(
-    rows: AuditRows, metric: Metric, here: NDArray[np.bool_], level: float, seed: int
+    rows: AuditRows,
+    labels: NDArray[np.int8],
+    metric: Metric,
+    here: NDArray[np.bool_],
+    level: float,
+    seed: int,
 ) -> tuple[float | Undefined, Interval | None]:
     if rows.score is None:
         return Undefined("needs y_score"), None
-    score, y = rows.score[here], rows.y[here]
+    score, y = rows.score[here], labels[here]
     if metric.name == "log_loss" and not ((rows.score >= 0) & (rows.score <= 1)).all():
         return Undefined("the scores are no probabilities in [0, 1]"), None
     weight = np.ones(len(y)) if rows.weight is None else rows.weight[here]

@@ -67,6 +67,37 @@ class RateRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImpactRow:
+    """The impact ratio of one group: its selection rate over that of the most selected group.
+
+    Parameters
+    ----------
+    system, group : str
+        Sensitive column or intersection, and its group.
+    reference : str
+        The most selected of the groups that are shown.
+    selection_rate, impact_ratio : float or None
+        In [0, 1]; None when undefined or suppressed.
+    below_four_fifths : bool or None
+        Whether the ratio is below 0.8 on these rows.
+    reason : str
+        Why there is no ratio.
+
+    References
+    ----------
+    Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D.
+    """
+
+    system: str
+    group: str
+    reference: str = ""
+    selection_rate: float | None = None
+    impact_ratio: float | None = None
+    below_four_fifths: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
     """One performance metric on one group, or on everybody (``system`` and ``group`` empty).
 

@@ -90,7 +90,7 @@ def _headline(audit: Audit) -> str:
 def _tables(audit: Audit) -> Iterator[Table]:
     """Return title, header and rows of every table that has rows."""
     makers: tuple[Callable[[Audit], Table], ...] = (
-        _verdicts, _gaps, _rates, _scores, _changes, _levelling, _leakage, _shares,
+        _verdicts, _impact, _gaps, _rates, _scores, _changes, _levelling, _leakage, _shares,
     )  # fmt: skip
     for make in makers:
         title, header, rows = make(audit)
@@ -148,6 +148,25 @@ def _gaps(audit: Audit) -> Table:
     title = (
         f"Fairness metrics ({kind} one-sided bounds; by chance: mean of the metric if all groups "
         "had one rate, and how often it is as far from parity)"
+    )
+    return title, header, rows
+
+
+def _impact(audit: Audit) -> Table:
+    rows = [
+        (
+            printable(row.system),
+            printable(row.group),
+            _number(row.selection_rate),
+            _number(row.impact_ratio) if row.impact_ratio is not None else row.reason,
+            printable(row.reference),
+            {True: "below 0.8", False: "no", None: "-"}[row.below_four_fifths],
+        )
+        for row in audit.impact
+    ]
+    header = ("groups", "group", "selection rate", "impact ratio", "most selected", "four-fifths")
+    title = (
+        "Impact ratios (selection rate over that of the most selected group; flagged below 0.8)"
     )
     return title, header, rows
 

@@ -25,7 +25,9 @@ class Given:
 
     Parameters
     ----------
-    y_true, y_pred : labels, shape (n_rows,)
+    y_true : labels, shape (n_rows,), or None
+        True labels.
+    y_pred : labels, shape (n_rows,)
         Two labels in all.
     sensitive : values, or None
         As in ``fit``.
@@ -50,8 +52,10 @@ class AuditRows:
 
     Parameters
     ----------
-    y, decision : ndarray of int8, shape (n_rows,)
-        Labels and decisions, 0 or 1.
+    y : ndarray of int8, shape (n_rows,), or None
+        True labels, 0 or 1.
+    decision : ndarray of int8, shape (n_rows,)
+        Decisions, 0 or 1.
     baseline : ndarray of int8, shape (n_rows,), or None
         Decisions of the model to compare with.
     score : ndarray of float64, shape (n_rows,), or None
@@ -72,7 +76,7 @@ class AuditRows:
         About groups that are declared and do not occur.
     """
 
-    y: NDArray[np.int8]
+    y: NDArray[np.int8] | None
     decision: NDArray[np.int8]
     baseline: NDArray[np.int8] | None
     score: NDArray[np.float64] | None
@@ -126,9 +130,10 @@ def read_rows(given: Given, options: ReadOptions) -> AuditRows:
     """
     _check_indices(given)
     labels = _labels(given)
-    n_rows = len(labels["y_true"])
+    first = next(iter(labels))
+    n_rows = len(labels[first])
     if n_rows == 0:
-        raise InputError("y_true has no rows; give at least one row to audit")
+        raise InputError(f"{first} has no rows; give at least one row to audit")
     for name, values in labels.items():
         _check_rows(n_rows, values, name)
     codes, classes = _encoded(labels, options.pos_label)
@@ -144,7 +149,7 @@ def read_rows(given: Given, options: ReadOptions) -> AuditRows:
     _refuse_overlaps(schema.systems)
     weight = None if given.sample_weight is None else read_weights(given.sample_weight, n_rows)
     return AuditRows(
-        y=codes["y_true"],
+        y=codes.get("y_true"),
         decision=codes["y_pred"],
         baseline=codes.get("baseline"),
         score=None if given.y_score is None else _scores(given.y_score, n_rows),
@@ -194,10 +199,10 @@ def _labels(given: Given) -> dict[str, NDArray[Any]]:
     found = {"y_true": given.y_true, "y_pred": given.y_pred, "baseline": given.baseline}
     labels = {}
     for name, values in found.items():
-        if values is None and name == "baseline":
-            continue
+        if values is None and name == "y_pred":
+            raise InputError("y_pred is None; give one decision per row")
         if values is None:
-            raise InputError(f"{name} is None; give one label per row")
+            continue
         try:
             labels[name] = plain_labels(values)
         except InputError as error:
@@ -229,6 +234,12 @@ def _encoded(
         msg = (
             f"{shown}: {len(keys)} labels in all, allowed are two. Write the labels in the same "
             "way in all columns (1 and '1' are two labels), or choose one as positive: y == label"
+        )
+        raise InputError(msg)
+    if len(keys) == 1 and "y_true" not in labels:
+        msg = (
+            f"y_pred holds one label only: {_listed(pooled)}. Without true labels (y_true, "
+            "--y-true) rows of both decisions are needed to tell which one is acceptance."
         )
         raise InputError(msg)
     codes, classes = encode_target(pooled, pos_label=pos_label)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="PREDICTIONS", help="CSV, TSV or parquet file, one row per decision")
-    add("--y-true", required=True, metavar="COL", help="column of the true labels")
+    truth = "column of the true labels; without it only selection rates are audited"
+    add("--y-true", metavar="COL", help=truth)
     add("--y-pred", required=True, metavar="COL", help="column of the decisions")
     add("--y-score", metavar="COL", help="column of scores of the positive class")
     sensitive = "sensitive column; may be repeated, then the columns are also crossed"
@@ -54,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     table = _table(arguments)
     smallest = arguments.smallest_cell
     found = audit(
-        table[arguments.y_true],
+        _column(table, arguments.y_true),
         table[arguments.y_pred],
         table[list(dict.fromkeys(arguments.sensitive))],
         y_score=_column(table, arguments.y_score),
@@ -121,7 +122,8 @@ def _positive(table: "pd.DataFrame", arguments: argparse.Namespace) -> Any:
 
     if arguments.positive is None:
         return None
-    labels = {str(label): label for label in table[arguments.y_true].dropna().unique().tolist()}
+    named = arguments.y_pred if arguments.y_true is None else arguments.y_true
+    labels = {str(label): label for label in table[named].dropna().unique().tolist()}
     if arguments.positive not in labels:
         msg = f"--positive {arguments.positive!r}: the labels are {', '.join(map(repr, labels))}"
         raise ParameterError(msg)

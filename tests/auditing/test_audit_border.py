@@ -16,7 +16,6 @@ G = ["a", "b"] * 10 + ["b", "a"] * 10
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"y_true": None}, "y_true is None"),
         ({"y_pred": None}, "y_pred is None"),
         ({"sensitive": None}, "an audit compares groups"),
         ({"y_pred": [0.2, 0.7] * 20}, "y_pred holds 40 number.s. with fractions"),
