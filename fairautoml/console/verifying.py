@@ -1,5 +1,6 @@
 """A certificate against the files it is about: model, table, ledger."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +26,17 @@ from fairautoml.console.asked import TableRequest, read_request
 from fairautoml.console.sources import SOURCE_FILE
 from fairautoml.data._align import Inputs
 from fairautoml.data.parts import identity
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError, ModelCorruptError, ParameterError
 from fairautoml.posing.options import check_wishes
 from fairautoml.posing.setting import border_options
 from fairautoml.serving.served import own_settings
-from fairautoml.store.run_folder import file_hash, read_json, read_model
+from fairautoml.store.run_folder import file_hash, read_json, read_model, read_model_file
 
 if TYPE_CHECKING:
     from fairautoml.automl import FairAutoML
+
+NEED_MODEL = frozenset({"numbers", "model", "counts"})
+"""Checks that may take the loaded model."""
 
 
 def verify_files(
@@ -42,8 +46,12 @@ def verify_files(
     data: str | None = None,
     ledger: Path | None = None,
     key: Path | None = None,
+    trust_pickle: bool = False,
 ) -> Verification:
     """Check a certificate against whatever is at hand.
+
+    Nothing is loaded that could run code unless ``trust_pickle`` is true: the files of the model
+    are hashed.
 
     Parameters
     ----------
@@ -57,6 +65,9 @@ def verify_files(
         The ledger; with ``data`` the user's own by default.
     key : Path, optional
         File that holds the secret of the signature.
+    trust_pickle : bool
+        Load the model, which runs the code in its pickle, to hash its content and, with
+        ``data``, to count its decisions again.
 
     Raises
     ------
@@ -83,34 +94,62 @@ def verify_files(
     )
     if damage(document, known.key) or model is None:
         return verify_certificate(document, known)
-    fitted: FairAutoML = read_model(model)
-    known = replace(known, model=model_hash(fitted.model_))
-    if data is None:
-        return verify_certificate(document, known)
-    request = replace(read_request(model), data=data)
-    exchanged = _exchanged(data, model)
-    if exchanged:
-        found = verify_certificate(document, known)
-        return replace(found, problems=(*found.problems, exchanged))
-    return verify_certificate(document, _with_table(known, fitted, request, document))
+    problems = [_other_certificate(document, model)]
+    fitted: FairAutoML | None = read_model(model) if trust_pickle else None
+    if fitted is not None:
+        known = replace(known, model=model_hash(fitted.model_))
+    if data is not None:
+        request = replace(read_request(model), data=data)
+        problems.append(_exchanged(data, model))
+        if not problems[-1]:
+            known = _with_table(known, fitted, model, request, document)
+    found = verify_certificate(document, known)
+    return replace(
+        found,
+        problems=(*found.problems, *filter(None, problems)),
+        checked=(*found.checked, "model file"),
+    )
+
+
+def _other_certificate(document: bytes, folder: Path) -> str:
+    """Hash the model file, and return what is wrong if the run is about another certificate."""
+    noted = read_model_file(folder)[0].get("certificate_sha256")
+    # A signed copy has other bytes than the certificate in the folder.
+    unsigned = hashlib.sha256(Certificate.from_bytes(document).to_bytes()).hexdigest()
+    if noted in (None, unsigned):
+        return ""
+    return f"model file: its run has the certificate with SHA-256 {noted}, not {unsigned}"
 
 
 def _with_table(
-    known: Known, fitted: "FairAutoML", request: TableRequest, document: bytes
+    known: Known,
+    fitted: "FairAutoML | None",
+    folder: Path,
+    request: TableRequest,
+    document: bytes,
 ) -> Known:
-    """Add the table's fingerprint, its ledger, and the counts of the rows that were opened."""
+    """Add the table's fingerprint, its ledger, and with a model the counts of the opened rows."""
     certificate = Certificate.from_bytes(document)
     inputs = request.inputs(request.open().search)
     frame = identity(inputs)
     known = replace(known, data=data_hash(frame) if certificate.subject.data else None)
     if known.ledger is None and certificate.opening.index > 0:
-        named = check_wishes(fitted).certificate.ledger
-        own = ledger_of(named, frame.columns, prints_of(frame))
+        named = _named_ledger(folder)
+        own = ledger_of(None, frame.columns, prints_of(frame)) if named is None else Ledger(named)
         known = replace(known, ledger=own if own.path.is_file() else None)
-    same = known.data == certificate.subject.data
-    if same and certificate.opening.released and known.model == certificate.model:
+    same = known.data == certificate.subject.data and known.model == certificate.model
+    if fitted is not None and same and certificate.opening.released:
         known = replace(known, evidence=_counted(fitted, inputs))
     return known
+
+
+def _named_ledger(folder: Path) -> Path | None:
+    """Return the ledger that the run was given, None for the user's own."""
+    config = read_json(folder, "config.json")
+    named = config.get("ledger") if isinstance(config, dict) else 0
+    if not isinstance(named, str | None):
+        raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged: no path of a ledger")
+    return None if named is None else Path(named)
 
 
 def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:

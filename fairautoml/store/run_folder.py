@@ -343,6 +343,25 @@ def read_model(folder: Path) -> Any:
     DegradedWarning
         It was written with another minor version of a library whose models it holds.
     """
+    # What is checked is what is loaded: the file is read once.
+    about, content = read_model_file(folder)
+    versions = about.get("versions", {})
+    if not isinstance(versions, dict):
+        raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
+    check_versions(folder, versions)
+    return joblib.load(io.BytesIO(content))
+
+
+def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Return ``model.json`` and the bytes of the model, compared with each other and not loaded.
+
+    Raises
+    ------
+    RunFolderError
+        No finished run, or one of another format.
+    ModelCorruptError
+        The file is not the one that ``model.json`` describes.
+    """
     about = read_json(folder, "model.json")
     path = folder / "model.joblib"
     if not isinstance(about, dict):
@@ -354,18 +373,13 @@ def read_model(folder: Path) -> Any:
         )
         raise RunFolderError(msg)
     content = path.read_bytes() if path.is_file() else b""
-    # What is checked is what is loaded: the file is read once.
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
         msg = (
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
             f"it is damaged or was exchanged: {_way_out(folder)}"
         )
         raise ModelCorruptError(msg)
-    versions = about.get("versions", {})
-    if not isinstance(versions, dict):
-        raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
-    check_versions(folder, versions)
-    return joblib.load(io.BytesIO(content))
+    return about, content
 
 
 def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:

@@ -1,13 +1,19 @@
 """A certificate against its files: every change is found, and said where."""
 
+import contextlib
+import hashlib
 import json
+import os
+import shlex
 import shutil
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from certified_cases import people
 
+from fairautoml.certification import Certificate
 from fairautoml.cli import main
 from fairautoml.console.verifying import verify_files
 from fairautoml.exceptions import FairAutoMLError
@@ -40,6 +46,7 @@ def verified(place, **other):
         "certificate": place / "run" / "certificate.json",
         "model": place / "run",
         "data": str(place / "people.csv"),
+        "trust_pickle": True,
     }
     return verify_files(**{**parts, **other})
 
@@ -48,13 +55,84 @@ def test_a_certificate_is_what_it_says(kept, capsys):
     found = verified(kept)
     assert found.ok
     assert set(found.checked) == {
-        "bytes", "claims", "level", "numbers", "model", "data", "counts", "ledger",
+        "bytes", "claims", "level", "numbers", "model", "data", "counts", "ledger", "model file",
     }  # fmt: skip
     certificate = str(kept / "run" / "certificate.json")
     assert main(["verify", certificate]) == 0
     assert "not checked: model, data, counts, ledger" in capsys.readouterr().out
-    assert main(["verify", certificate, "--model", str(kept / "run"), "--json"]) == 0
+    trusted = ["--model", str(kept / "run"), "--trust-pickle"]
+    assert main(["verify", certificate, *trusted, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unchecked"] == ["data", "counts", "ledger"]
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {shlex.quote(str(self.marker))}",)
+
+
+@pytest.fixture
+def exchanged(kept, tmp_path):
+    """The run with a model that runs a command, its hash written into model.json."""
+    run = tmp_path / "run"
+    shutil.copytree(kept / "run", run)
+    joblib.dump(Payload(tmp_path / "ran"), run / "model.joblib")
+    about = json.loads((run / "model.json").read_text())
+    about["sha256"] = hashlib.sha256((run / "model.joblib").read_bytes()).hexdigest()
+    (run / "model.json").write_text(json.dumps(about))
+    return run
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+def test_an_exchanged_model_is_not_run_and_what_was_not_checked_is_said(
+    kept, exchanged, capsys, with_data
+):
+    arguments = ["verify", str(exchanged / "certificate.json"), "--model", str(exchanged)]
+    arguments += ["--data", str(kept / "people.csv")] * with_data
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert not (exchanged.parent / "ran").exists()
+    lacking = "model, counts" if with_data else "model, data, counts, ledger"
+    assert f"not checked: {lacking}\n" in out
+    assert "The model was hashed, not loaded, so model, counts could not be checked." in out
+    assert "add --trust-pickle" in out
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["need_trust_pickle"] == ["model", "counts"]
+    assert not (exchanged.parent / "ran").exists()
+    with contextlib.suppress(AttributeError):  # the payload is no model
+        main([*arguments, "--trust-pickle"])
+    assert (exchanged.parent / "ran").exists()
+
+
+def test_data_and_ledger_are_compared_without_loading_the_model(kept, tmp_path):
+    found = verified(kept, trust_pickle=False)
+    assert found.ok
+    assert {"data", "ledger", "model file"} <= set(found.checked)
+    assert found.unchecked == ("model", "counts")
+    changed = tmp_path / "people.csv"
+    changed.write_bytes(flipped(kept / "people.csv", 100, 0))
+    assert not verified(kept, trust_pickle=False, data=str(changed)).ok
+
+
+def test_a_run_with_another_certificate_is_found_without_loading_it(kept, tmp_path):
+    shutil.copytree(kept / "run", tmp_path / "run")
+    about = json.loads((tmp_path / "run" / "model.json").read_text())
+    about["certificate_sha256"] = "0" * 64
+    (tmp_path / "run" / "model.json").write_text(json.dumps(about))
+    (problem,) = verified(kept, model=tmp_path / "run", data=None, trust_pickle=False).problems
+    assert problem.startswith("model file: its run has the certificate with SHA-256 000")
+
+
+def test_a_signed_copy_belongs_to_the_same_run(kept, tmp_path):
+    certificate = Certificate.from_bytes((kept / "run" / "certificate.json").read_bytes())
+    (tmp_path / "key").write_bytes(b"secret")
+    (tmp_path / "signed.json").write_bytes(certificate.to_bytes(key=b"secret"))
+    signed = {"certificate": tmp_path / "signed.json", "key": tmp_path / "key"}
+    assert verified(kept, **signed, trust_pickle=False).ok
 
 
 def test_a_run_made_in_python_is_told_from_a_folder_that_is_no_run(kept, tmp_path, capsys):
