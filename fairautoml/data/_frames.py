@@ -201,13 +201,15 @@ def as_series(values: Any, argument: str) -> "pd.Series[Any]":
     return pd.Series(array)
 
 
-def read_table(X: Any) -> Table:
+def read_table(X: Any, *, allow_empty: bool = False) -> Table:
     """Read features in any accepted form and check their shape.
 
     Parameters
     ----------
     X : DataFrame, arrow Table, array, sparse matrix or list of lists, shape (n_rows, n_features)
         The features.
+    allow_empty : bool
+        Accept a table without rows.
 
     Raises
     ------
@@ -224,7 +226,7 @@ def read_table(X: Any) -> Table:
         )
     else:
         table = _read_array(X)
-    _check_not_empty(table)
+    _check_not_empty(table, allow_empty=allow_empty)
     return table
 
 
@@ -302,7 +304,7 @@ def _positional(n_columns: int) -> tuple[str, ...]:
     return tuple(f"x{at}" for at in range(n_columns))
 
 
-def _check_not_empty(table: Table) -> None:
+def _check_not_empty(table: Table, *, allow_empty: bool) -> None:
     shape = (table.n_rows, len(table.names))
     if not table.names:
         msg = (
@@ -310,7 +312,7 @@ def _check_not_empty(table: Table) -> None:
             "Give X at least one column."
         )
         raise InputError(msg)
-    if table.n_rows == 0:
+    if table.n_rows == 0 and not allow_empty:
         msg = (
             f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required. "
             "Give X at least one row."

@@ -107,7 +107,7 @@ class TableSchema:
         DegradedWarning
             The columns had to be reordered, some were ignored, or names are on one side only.
         """
-        table = read_table(X)
+        table = read_table(X, allow_empty=True)
         positions = _locate(self, table)
         if table.sparse and not self.sparse:
             msg = (
@@ -117,6 +117,9 @@ class TableSchema:
             raise InputError(msg)
         if self.sparse:
             return _sparse_matrix(self, table, positions)
+        if table.n_rows == 0:
+            # Columns without values have no types to compare: a CSV file of a header only.
+            return np.empty((0, len(positions)), dtype=np.float32)
         matrix = _dense_matrix(self, table, positions)
         if tell:
             whole = table.matrix.T if table.columns is None else table.columns

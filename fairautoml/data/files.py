@@ -34,13 +34,17 @@ FORMULA = re.compile(r"^[=+\-@\t\r\x00]")
 
 
 def read_table(
-    path: str | os.PathLike[str], *, text_columns: Sequence[str] = (), strings: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    *,
+    text_columns: Sequence[str] = (),
+    strings: Sequence[str] = (),
+    allow_empty: bool = False,
 ) -> pd.DataFrame:
     """Read a table from a file.
 
     CSV is read whatever its delimiter (comma, semicolon, tab, bar, or what a first line such as
     ``sep=;`` says), line ends, byte order mark and compression; as UTF-8, else as Latin-1. Usual
-    markers of missing values and "?" become missing.
+    markers of missing values and "?" become missing. Named indexes of Parquet files are columns.
 
     Parameters
     ----------
@@ -53,6 +57,8 @@ def read_table(
     strings : sequence of str
         Columns whose values stay text even when all of them are numbers: what a model has learned
         as text must be text in every later CSV. A name that the file does not have is ignored.
+    allow_empty : bool
+        Accept a file of column names without rows.
 
     Raises
     ------
@@ -70,8 +76,12 @@ def read_table(
     if not file.is_file():
         raise InputError(_not_found(file))
     if suffix in (".parquet", ".feather"):
-        return _read_arrow(file, suffix)
-    return _parse(_text(file, suffix), file, frozenset(text_columns), frozenset(strings))
+        frame = _read_arrow(file, suffix)
+    else:
+        frame = _parse(_text(file, suffix), file, frozenset(text_columns), frozenset(strings))
+    if len(frame) == 0 and not allow_empty:
+        raise InputError(f"{file} holds column names and no rows")
+    return frame
 
 
 def write_csv(
@@ -172,11 +182,19 @@ def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
         frame = pd.read_parquet(file) if suffix == ".parquet" else pd.read_feather(file)
     except (ValueError, OSError) as error:
         raise InputError(f"{file} cannot be read as {suffix}: {error}") from None
-    if frame.empty:
-        raise InputError(f"{file} holds no rows")
+    frame = _with_named_index(frame)
     frame.columns = [str(name) for name in frame.columns]
     _check_names(list(frame.columns), file)
     return frame
+
+
+def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the named levels of the index as first columns, unless columns repeat them."""
+    names = frame.index.names
+    levels = [at for at, n in enumerate(names) if n is not None and n not in frame.columns]
+    for at in reversed(levels):
+        frame.insert(0, names[at], frame.index.get_level_values(at), allow_duplicates=True)
+    return frame.reset_index(drop=True)
 
 
 def _text(file: Path, suffix: str) -> str:
@@ -262,16 +280,12 @@ def _checked_header(text: str, delimiter: str, file: Path) -> list[str]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         header = next(row for row in reader if row)
-        n_rows = 0
         for row in reader:
-            n_rows += bool(row)
             if row and len(row) != len(header):
                 msg = f"{file}, line {reader.line_num}: {len(row)} cells, not {len(header)}"
                 raise InputError(f"{msg} as in the first line; correct or quote that line")
     except csv.Error as error:
         raise InputError(f"{file}, line {reader.line_num}: {error}") from None
-    if n_rows == 0:
-        raise InputError(f"{file} holds column names and no rows")
     _check_names(header, file)
     return header
 

@@ -50,7 +50,7 @@ def read_later(
         }
     strings = [name for name, keys in levels.items() if _only_text(keys)]
     of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
-    table = read_table(path, text_columns=of_groups, strings=[*strings, *text])
+    table = read_table(path, text_columns=of_groups, strings=[*strings, *text], allow_empty=True)
     truths = [n for n in of_groups if n in table.columns and _kinds(levels[n]) == {"bool"}]
     table = table.assign(**{n: _as_truths(table[n]) for n in truths})
     dates = [column.name for column in schema.columns if column.kind == "datetime"]

@@ -69,7 +69,7 @@ def read_new_rows(
 
 def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
     """Warn of groups that are given and are not those of the columns that fit took them from."""
-    table = read_table(X)
+    table = read_table(X, allow_empty=True)
     if not table.named or not {*groups.sensitive_from_X} <= {*table.names}:
         return
     columns = _columns(X, groups.sensitive_from_X, judged=False)
@@ -133,7 +133,7 @@ def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
 
 
 def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
-    table = read_table(X)
+    table = read_table(X, allow_empty=True)
     at = {name: position for position, name in enumerate(table.names)}
     missing = [name for name in names if not table.named or name not in at]
     if missing or table.columns is None:

@@ -90,7 +90,7 @@ class Served:
         Parameters
         ----------
         X : same kind of table as in ``fit``, shape (n_rows, n_features)
-            New rows; a warning names columns that are mostly unseen or have no value.
+            New rows, or none; a warning names columns that are mostly unseen or have no value.
         sensitive : same form as in ``fit``, optional
             Needed when the chosen classifier reads the groups and they are no columns of ``X``.
 
@@ -130,6 +130,8 @@ class Served:
         """
         check_is_fitted(self)
         matrix, cells = self._read(self._matched(X, sensitive))
+        if len(cells) == 0:
+            return np.empty((0, len(self.classes_)))
         if isinstance(self.model_, ConstantClassifier):
             return np.ones((len(cells), 1))
         with own_settings():
@@ -353,6 +355,8 @@ class Served:
     def _decide(self, rows: Inputs) -> NDArray[Any]:
         """Return the position of each decision in the classes of the model, or the number."""
         matrix, cells = self._read(rows)
+        if len(cells) == 0:
+            return np.empty(0, dtype=np.int64 if len(self.model_.classes) else np.float64)
         with own_settings():
             return np.asarray(self.model_.decisions(matrix, cells))
 
@@ -369,7 +373,9 @@ class Served:
 
 
 def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
-    """Check that there is one label per row, and return the weights."""
+    """Check that there are rows with one label each, and return the weights."""
+    if n_rows == 0:
+        raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
     check_given(rows.y)
     check_length(n_rows, rows.y, "y")
     return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)

@@ -55,6 +55,26 @@ def test_an_arrow_file_is_read(tmp_path, suffix):
     pd.testing.assert_frame_equal(read_table(path), EXPECTED)
 
 
+@pytest.mark.parametrize("names", [["name"], ["name", "age"], ["name", "age", "sex"]])
+def test_named_indexes_of_a_parquet_file_come_back_as_columns(tmp_path, names):
+    EXPECTED.set_index(names).to_parquet(tmp_path / "p.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "p.parquet"), EXPECTED)
+
+
+def test_an_index_that_repeats_a_column_or_has_no_name_is_left_out(tmp_path):
+    EXPECTED.set_index("name", drop=False).to_parquet(tmp_path / "p.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "p.parquet"), EXPECTED)
+    EXPECTED.set_index(pd.Index(["p", "q"])).to_parquet(tmp_path / "p.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "p.parquet"), EXPECTED)
+
+
+def test_two_levels_of_an_index_with_one_name_are_refused(tmp_path):
+    frame = EXPECTED.set_index(["name", "age"]).rename_axis(["id", "id"])
+    frame.to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="names a column twice: id"):
+        read_table(tmp_path / "p.parquet")
+
+
 def test_whole_numbers_that_name_columns_are_texts(tmp_path):
     pd.DataFrame({0: [1, 2], 1: [3, 4]}).to_parquet(tmp_path / "n.parquet")
     assert read_table(tmp_path / "n.parquet").columns.tolist() == ["0", "1"]
@@ -159,8 +179,17 @@ def test_a_file_of_names_only_is_refused(tmp_path):
 
 def test_an_empty_parquet_file_is_refused(tmp_path):
     EXPECTED.iloc[:0].to_parquet(tmp_path / "people.parquet")
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="holds column names and no rows"):
         read_table(tmp_path / "people.parquet")
+
+
+def test_a_table_without_rows_is_read_where_it_is_allowed(tmp_path):
+    EXPECTED.iloc[:0].to_parquet(tmp_path / "people.parquet")
+    saved(tmp_path, "name,age,sex\n")
+    for name in ("people.parquet", "people.csv"):
+        found = read_table(tmp_path / name, allow_empty=True)
+        assert found.shape == (0, 3)
+        assert found.columns.tolist() == ["name", "age", "sex"]
 
 
 def test_doubled_column_names_are_refused(tmp_path):
