@@ -4,12 +4,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data._align import unlike_indices
 from fairautoml.data._frames import as_series
-from fairautoml.data._keys import key_of
+from fairautoml.data._keys import encode_levels, key_of
 from fairautoml.data._per_row import check_length, read_weights
+from fairautoml.data._spelling import refuse_spellings
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.groups import MissingPolicy, fit_groups
 from fairautoml.data.target import encode_target, plain_labels
@@ -228,7 +230,8 @@ def _encoded(
 ) -> tuple[dict[str, NDArray[np.int8]], NDArray[Any]]:
     """Return all label columns as 0 and 1 by one and the same pair of classes."""
     pooled = np.concatenate(list(_same_kind(labels).values()))
-    keys = {key_of(value) for value in pooled.tolist()}
+    rows, keys = encode_levels(pd.Series(pooled, dtype=object), "y_pred")
+    refuse_spellings(" and ".join(labels), rows, keys)
     if len(keys) > 2:
         shown = "; ".join(f"{name} has {_listed(values)}" for name, values in labels.items())
         msg = (

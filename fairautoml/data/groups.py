@@ -20,6 +20,7 @@ from fairautoml.data._sensitive import (
     read_sensitive,
     row_ids,
 )
+from fairautoml.data._spelling import matched_keys, refuse_spellings
 from fairautoml.data._systems import cell_labels, group_systems
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import InputError
@@ -111,6 +112,12 @@ class GroupSchema:
         ------
         InputError
             A column is missing or of another type than at ``fit``, or a group is unseen.
+
+        Warns
+        -----
+        DegradedWarning
+            A group differs from one of ``fit`` only by spaces, case or Unicode form, and is taken
+            for it.
         """
         _check_choice("unseen", unseen, ("error", "base_model"))
         levels = self.levels_of(sensitive, unseen=unseen)
@@ -171,6 +178,7 @@ class GroupSchema:
         raw, levels = level_arrays(values, f"sensitive {name!r}")
         keys = tuple(key_of(value) for value in levels)
         if not isinstance(reading, Scale):
+            keys = matched_keys(f"sensitive {name!r}", keys, known)
             check_types(name, known, keys)
         codes = recode(raw, keys, known, unknown=_UNSEEN)
         absent = codes == -1
@@ -264,7 +272,8 @@ def fit_groups(
     Raises
     ------
     InputError
-        Wrong length, missing values, a continuous column or one of too many groups.
+        Wrong length, missing values, a continuous column, one of too many groups, or a group in
+        several spellings.
     """
     _check_choice("sensitive_missing", missing, ("error", "own_group", "exclude"))
     found = read_sensitive(sensitive)
@@ -345,6 +354,7 @@ def _fit_column(
     if max_groups is not None and len(found) > max_groups:
         raise InputError(_too_many(name, f"{len(found)} different values", max_groups))
     codes, keys = sort_levels(raw, found)
+    refuse_spellings(f"sensitive {name!r}", codes, keys)
     if max_groups is not None and "float" in types_of(keys):
         raise InputError(_too_many(name, "numbers with fractions", max_groups))
     absent = codes < 0

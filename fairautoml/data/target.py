@@ -10,6 +10,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, library_of
 from fairautoml.data._keys import Key, encode_levels, key_of, types_of
+from fairautoml.data._spelling import refuse_spellings
 from fairautoml.exceptions import DegradedWarning, InputError
 
 AskedTask = Literal["auto", "binary", "multiclass", "regression"]
@@ -46,8 +47,8 @@ def encode_target(
     Raises
     ------
     InputError
-        Missing labels, one label, too many, a continuous target, or a ``pos_label`` that does not
-        occur or is one of several.
+        Missing labels, one label, too many, one in several spellings, a continuous target, or a
+        ``pos_label`` that does not occur or is one of several.
 
     Warns
     -----
@@ -64,6 +65,7 @@ def encode_target(
     values = _one_column(y)
     _check_complete(values)
     codes, keys = encode_levels(values, "y")
+    refuse_spellings("y", codes, keys)
     _check_labels(keys, task)
     classes = _labels(values, codes, keys)
     if len(keys) > 2:

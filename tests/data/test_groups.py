@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairautoml.data._spelling import normalized
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.system_codes import NEW, system_codes
 from fairautoml.exceptions import InputError
@@ -299,7 +300,8 @@ def test_a_separator_inside_a_value_is_escaped():
     assert schema.cell_labels == ("x & y \\& z", "x \\& y & z")
 
 
-text = st.text(alphabet="a&\\ ()'", max_size=4)
+# Groups that differ by spaces at the ends only are refused.
+text = st.text(alphabet="a&\\ ()'", max_size=4).filter(lambda value: normalized(value) == value)
 
 
 @settings(max_examples=60)
