@@ -48,6 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from fairautoml.auditing import audit
     from fairautoml.certification.suppression import SMALLEST_CELL
+    from fairautoml.data.files import write_whole
 
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:
@@ -76,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if out is None:
         show(text)
     else:
-        out.write_text(f"{text}\n", encoding="utf-8")
+        write_whole(f"{text}\n", out)
     return NOT_CERTIFIED if arguments.require_certified and found.verdict != "CERTIFIED" else OK
 
 

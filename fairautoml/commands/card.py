@@ -16,6 +16,7 @@ def _run(arguments: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
+    from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents
     from fairautoml.report.card import card_of, card_text
 
@@ -29,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     check_out(out)
     card = json.dumps(card_of(documents), indent=1, allow_nan=False) if arguments.json else None
-    out.write_text(card_text(documents) if card is None else card + "\n", encoding="utf-8")
+    write_whole(card_text(documents) if card is None else card + "\n", out)
     say(f"written: {out}")
     return OK
 

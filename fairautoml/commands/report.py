@@ -15,6 +15,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.bench.report import is_sweep, sweep_report
+    from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents, run_page, view_of
 
     folder = Path(arguments.folder)
@@ -22,7 +23,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         check_out(out)
     page = sweep_report(folder) if is_sweep(folder) else run_page(view_of(read_documents(folder)))
-    out.write_text(page, encoding="utf-8")
+    write_whole(page, out)
     say(f"written: {out}")
     return OK
 

@@ -36,8 +36,8 @@ def _run(arguments: argparse.Namespace) -> int:
     unloaded = [name for name in found.unchecked if hashed and name in NEED_MODEL]
     if arguments.json:
         result = {"problems": found.problems, "checked": found.checked}
-        result |= {"unchecked": found.unchecked, "need_trust_pickle": unloaded}
-        show_json({"ok": found.ok, **result})
+        result |= {"unchecked": found.unchecked}
+        show_json({"ok": found.ok, **result, "need_trust_pickle": unloaded})
         return OK if found.ok else DATA
     for problem in found.problems:
         show(f"WRONG: {problem}")

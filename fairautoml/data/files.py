@@ -118,7 +118,7 @@ def write_csv(
 
 
 def write_whole(text: str, path: Path) -> None:
-    """Write a text file whole or not at all.
+    """Write a text file whole or not at all; only its owner may read it, whatever the umask.
 
     Parameters
     ----------
@@ -132,8 +132,14 @@ def write_whole(text: str, path: Path) -> None:
     OSError
         It cannot be written; the error names ``path``.
     """
+    if path.exists() and not path.is_file():
+        # A device such as /dev/stdout is written to, not replaced.
+        path.write_text(text, encoding="utf-8", newline="")
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        partial.touch(mode=0o600)
+        partial.chmod(0o600)
         partial.write_text(text, encoding="utf-8", newline="")
         partial.replace(path)
     except OSError as error:

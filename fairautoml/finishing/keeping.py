@@ -28,6 +28,7 @@ from fairautoml.store.scratch import scratch
 from fairautoml.store.study import Past, Study, read_past
 from fairautoml.store.versions import LIBRARIES, library_version
 from fairautoml.trials import Artifacts
+from fairautoml.trials.artifacts import make_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +285,9 @@ def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper
         undo.callback(folder.close)
         write_config(folder, parameters, place, plan.seed)
         run = uuid.uuid4().hex
+        if place.server is None:
+            # SQLite gives the files beside it the same mode.
+            make_private(place.path / DATABASE)
         database = Database(place.url)
         study = Study.create(
             database,

@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification import certificate_text
+from fairautoml.data.files import write_whole
 from fairautoml.exceptions import ParameterError
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.groups import describe_groups
@@ -46,7 +47,7 @@ class Shown:
         if out.is_dir() or not out.parent.is_dir():
             raise ParameterError(f"report: {str(out)!r} must be a file in a folder that exists")
         page = run_page(self._view(out.stem))
-        out.write_text(page, encoding="utf-8")
+        write_whole(page, out)
         return out
 
     def plot_pareto(self, ax: Any = None) -> Any:

@@ -1,7 +1,8 @@
 """One folder per run: configuration, trials, scores, fold models, leaderboard, model.
 
 Every file is written whole or not at all, except ``trials.jsonl``, to which lines are appended; a
-torn last line is ignored by readers and cut off before the next append.
+torn last line is ignored by readers and cut off before the next append. Only the owner may read
+them, also where the folder is open to others: they hold values of the table.
 """
 
 import fcntl
@@ -25,7 +26,13 @@ from fairautoml.exceptions import (
 )
 from fairautoml.store.versions import check_versions, own_versions
 from fairautoml.trials import Artifacts
-from fairautoml.trials.artifacts import full_disk_named, sync_file, sync_folder
+from fairautoml.trials.artifacts import (
+    append_private,
+    full_disk_named,
+    make_private,
+    sync_file,
+    sync_folder,
+)
 
 STUDY = "study.json"
 """Says where the trials are recorded; without it there is nothing to resume."""
@@ -132,7 +139,7 @@ class RunFolder:
 
     def _locked(self) -> IO[bytes]:
         try:
-            stream = (self.path / "run.lock").open("ab+")
+            stream = append_private(self.path / "run.lock")
         except OSError as exc:
             msg = (
                 f"run_dir={str(self.path)!r} cannot be written to: {exc.strerror}; copy the "
@@ -205,6 +212,7 @@ class RunFolder:
         partial = target.with_name(f".{name}.tmp")
         try:
             with full_disk_named(target):
+                make_private(partial)
                 write(partial)
                 sync_file(partial)
                 partial.replace(target)
@@ -222,7 +230,7 @@ class RunFolder:
         """
         text = json.dumps(dict(line), sort_keys=True, allow_nan=False)
         path = self.path / "trials.jsonl"
-        with full_disk_named(path), path.open("ab+") as stream:
+        with full_disk_named(path), append_private(path) as stream:
             _cut_torn_line(stream)
             stream.write(text.encode() + b"\n")
 

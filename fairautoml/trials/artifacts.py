@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import joblib
 import numpy as np
@@ -154,6 +154,7 @@ class Artifacts:
         partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             with full_disk_named(path):
+                make_private(partial)
                 write(partial)
                 if self.durable:
                     sync_file(partial)
@@ -185,6 +186,29 @@ def full_disk_named(target: Path) -> Iterator[None]:
             raise
         msg = f"no space left for {str(target)!r}; free some and run again"
         raise StorageFullError(msg) from exc
+
+
+def make_private(path: Path) -> None:
+    """Make a file that only its owner may read or write, whatever the umask.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or where one is to be: then it is empty.
+    """
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+
+
+def append_private(path: Path) -> IO[bytes]:
+    """Open a file to read and append to; if it is made, only its owner may read it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+")
 
 
 def sync_file(path: Path) -> None:
