@@ -508,25 +508,6 @@ def test_a_run_that_was_interrupted_at_once_goes_on(people, tmp_path, monkeypatc
     assert main(["resume", str(tmp_path / "run")]) in {0, 4}
 
 
-def test_another_guarantee_experiment_than_the_one_begun_is_refused(tmp_path, capsys, monkeypatch):
-    ran = []
-
-    def run(plan, folder, *, resume, n_jobs):
-        ran.append((plan.read_text(), resume))
-        (folder / "summary.md").write_text("done")
-        return 0
-
-    monkeypatch.setattr("fairautoml.bench.dispatch.run_any", run)
-    begin = ["validate-guarantee", "--out", str(tmp_path / "g")]
-    assert main([*begin, "--cells", "all", "--seed", "7", "--repetitions", "50"]) == 0
-    assert main(begin) != 0
-    assert main([*begin, "--resume"]) == 0
-    assert main([*begin, "--resume", "--cells", "quick"]) == 2
-    assert "holds another experiment" in capsys.readouterr().err
-    assert [resume for _, resume in ran] == [False, True]
-    assert ran[0][0] == ran[1][0]
-
-
 @pytest.mark.parametrize("where", ["stage_model", "place_model"])
 def test_a_model_that_could_not_be_replaced_is_served_on(people, tmp_path, monkeypatch, where):
     run = str(tmp_path / "run")

@@ -19,7 +19,7 @@ MORE_POINTS = {
     "fairautoml.strategies": {"by_chance": "fairautoml.search.strategies.random:STRATEGY"},
     "fairautoml.allocators": {"level": "fairautoml.allocation.flat:ALLOCATOR"},
     "fairautoml.executors": {"in_turn": "fairautoml.execution.serial:EXECUTOR"},
-    "fairautoml.peers": {"like_ours": "fairautoml.bench.peers.optuna_expert:PEER"},
+    "fairautoml.peers": {"majority_peer": "fair_extras.majority_peer:PEER"},
     "fairautoml.commands": {"more_names": "fairautoml.commands.names:COMMAND"},
 }
 
@@ -111,14 +111,27 @@ def test_every_group_of_the_docs_is_read(installed):
     program = """
 import json
 from fairautoml.allocation import ALLOCATORS
-from fairautoml.bench.peers import PEERS
+from fairautoml.bench.peers import Peers
 from fairautoml.execution import EXECUTORS
 from fairautoml.search.strategies import STRATEGIES
-print(json.dumps([r.names() for r in (ALLOCATORS, PEERS, EXECUTORS, STRATEGIES)]))
+print(json.dumps([r.names() for r in (ALLOCATORS, Peers(), EXECUTORS, STRATEGIES)]))
 """
     names = answer(installed, program)
-    for name, of_kind in zip(("level", "like_ours", "in_turn", "by_chance"), names, strict=True):
+    for name, of_kind in zip(
+        ("level", "majority_peer", "in_turn", "by_chance"), names, strict=True
+    ):
         assert name in of_kind
+
+
+def test_a_system_of_an_installed_package_takes_part_in_a_sweep(installed):
+    (installed / "sweep.yaml").write_text(
+        "tasks: [{name: a, dataset: lending, sensitive: [sex], n_trials: 1, system: majority_peer,"
+        " constraints: 'demographic_parity_difference<=0.1', options: [--rows=300]}]"
+    )
+    done = python(installed, "-m", "fairautoml", "bench", "sweep.yaml", "--out", "swept")
+    assert done.returncode == 0, done.stderr
+    cell = json.loads((installed / "swept" / "cells" / "a-s0.json").read_text())
+    assert cell["result"]["entry"]["learner"] == "majority"
 
 
 def test_a_plug_in_of_others_is_named_with_its_place_on_the_command_line(installed):

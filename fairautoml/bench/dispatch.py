@@ -1,21 +1,13 @@
-"""Run what an experiment's file asks for: fits, pools, mitigators, certificates, a simulation."""
+"""Run an experiment's file: a sweep of fits, or what its ``runner`` does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from fairautoml.bench.arsenal import run_arsenal
-from fairautoml.bench.cells import to_stderr
-from fairautoml.bench.manifest import manifest
-from fairautoml.bench.pools import run_pools
-from fairautoml.bench.simulation import run_simulation
-from fairautoml.bench.sweep import locked, run_sweep
-from fairautoml.bench.tasks import Sweep
+from fairautoml.bench.plugins import load_file
+from fairautoml.bench.sweep import run_sweep
 from fairautoml.exceptions import InputError
-from fairautoml.guarantee import run_guarantee
-
-OTHERS = ("guarantee", "arsenal", "pools", "simulation")
-"""Experiments that are no sweeps of fits."""
 
 
 def run_any(
@@ -25,15 +17,16 @@ def run_any(
     resume: bool = False,
     n_jobs: int = 1,
     only: str | None = None,
+    peers: Sequence[Path] = (),
 ) -> int:
     """Run an experiment and return its exit code.
 
     Parameters
     ----------
     source : Path
-        YAML file; with the key ``simulation`` nothing is fitted, with ``pools`` the same models
-        are assembled in many ways, with ``arsenal`` mitigators are compared, with ``guarantee``
-        certificates are counted where the truth is known.
+        YAML file. With the key ``runner``, the path of a Python file relative to the YAML file,
+        the experiment is that file's ``run(source, folder, *, resume, n_jobs)``, which returns
+        the exit code; without it a sweep of fits.
     folder : Path
         Where its tables go.
     resume : bool
@@ -42,6 +35,8 @@ def run_any(
         Fits at the same time, at least 1.
     only : str or None
         The one cell of a sweep of fits that is run, such as ``"adult_dp-s0"``; None = all.
+    peers : sequence of Path
+        Further folders of other systems that a sweep of fits may name.
 
     Raises
     ------
@@ -50,42 +45,31 @@ def run_any(
     RunFolderError
         The folder is in use, holds results already, or cannot be written.
     """
-    kind = _kind(source)
-    if only is not None and kind:
+    runner = _runner(source)
+    if runner is None:
+        jobs = n_jobs if only is None else 1
+        outcome = run_sweep(source, folder, resume=resume, n_jobs=jobs, only=only, peers=peers)
+        return outcome.exit_code
+    if only is not None or peers:
         raise InputError(
-            f"only={only!r} names a cell of a sweep of fits, and {source} is one of {kind}; "
-            "run it whole"
+            f"only={only!r}, peers={list(map(str, peers))}: they are for a sweep of fits, and "
+            f"{source} has a runner of its own; leave them out"
         )
-    if only is not None:
-        return run_sweep(source, folder, resume=resume, only=only).exit_code
-    if kind == "guarantee":
-        return _guarantee(source, folder, resume=resume, n_jobs=n_jobs)
-    if kind == "arsenal":
-        return run_arsenal(source, folder, resume=resume, n_jobs=n_jobs)
-    if kind == "pools":
-        return run_pools(source, folder, resume=resume, n_jobs=n_jobs)
-    if kind == "simulation":
-        run_simulation(source, folder, resume=resume)
-        return 0
-    return run_sweep(source, folder, resume=resume, n_jobs=n_jobs).exit_code
+    module = load_file(runner)
+    if not hasattr(module, "run"):
+        raise InputError(f"the runner {runner} of {source} has no function 'run'; define it")
+    code: int = module.run(source, folder, resume=resume, n_jobs=n_jobs)
+    return code
 
 
-def _guarantee(source: Path, folder: Path, *, resume: bool, n_jobs: int) -> int:
-    about = manifest(Sweep(name=source.stem, tasks=()), source, ("fairautoml", "bench"))
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock"):
-        return run_guarantee(
-            source, folder, about=about, resume=resume, n_jobs=n_jobs, on_line=to_stderr
-        )
-
-
-def _kind(source: Path) -> str:
-    """Return which of ``OTHERS`` the file asks for, empty for fits.
-
-    One that cannot be read is left to the sweep's own messages.
-    """
+def _runner(source: Path) -> Path | None:
+    """Return the file that runs the experiment; what cannot be read is left to the sweep."""
     try:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return ""
-    return next((k for k in OTHERS if k in content), "") if isinstance(content, dict) else ""
+        return None
+    if not isinstance(content, dict) or "runner" not in content:
+        return None
+    if not isinstance(content["runner"], str):
+        raise InputError(f"{source}: runner is {content['runner']!r}; give the path of a file")
+    return source.parent / content["runner"]

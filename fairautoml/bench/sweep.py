@@ -34,7 +34,7 @@ from fairautoml.exceptions import (
 from fairautoml.execution._memory import fair_share_mb
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
-PEER = (sys.executable, "-m", "fairautoml.bench.peers")
+PEER = (sys.executable, "-m", "fairautoml.bench.peer_cell")
 """Called with the name of the system before the arguments of a fit."""
 PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
@@ -96,6 +96,7 @@ def run_sweep(
     resume: bool = False,
     n_jobs: int = 1,
     only: str | None = None,
+    peers: Sequence[Path] = (),
     way: Way = FITS,
     on_line: Callable[[str], object] = to_stderr,
 ) -> SweepOutcome:
@@ -121,6 +122,8 @@ def run_sweep(
         free at the start is ended.
     only : str or None
         The one cell that is run, named by task and seed, such as ``"adult_dp-s0"``; None = all.
+    peers : sequence of Path
+        Further folders of other systems, see ``read_sweep``.
     way : Way
         How cells are run and their records written.
     on_line : callable
@@ -140,7 +143,7 @@ def run_sweep(
     StorageFullError
         The disk is full; finished cells are kept.
     """
-    sweep = read_sweep(source)
+    sweep = read_sweep(source, peers)
     if only is not None:
         sweep = sweep.only(only)
         _check_apart(folder, only)
@@ -161,6 +164,7 @@ def run_sweep(
                 way=way,
                 n_jobs=n_jobs,
                 memory_mb=memory,
+                peers=sweep.peers.folders,
                 commit=_commit(about),
                 on_line=on_line,
             )
@@ -242,6 +246,7 @@ class _Run:
     way: Way
     n_jobs: int
     memory_mb: float | None
+    peers: tuple[Path, ...]
     commit: str | None
     on_line: Callable[[str], object]
     pace: Pace = field(default_factory=Pace)
@@ -297,8 +302,10 @@ class _Run:
                 self.stop.set()
 
     def _one(self, cell: Cell) -> CellRecord | None:
-        system = cell.task.system
-        command = self.way.command if system == OURS else (*PEER, system)
+        system, command = cell.task.system, self.way.command
+        if system != OURS:
+            folders = [part for folder in self.peers for part in ("--peers", str(folder))]
+            command = (*PEER, system, *folders)
         parts = Parts(folder=self.folder / "cells", commit=self.commit)
         return run_cell(cell, command, parts, self.stop, self.memory_mb)
 

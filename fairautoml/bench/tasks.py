@@ -2,14 +2,14 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fairautoml.bench.peers import PEERS
+from fairautoml.bench.peers import Peers
 from fairautoml.bench.written import is_number
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError, ParameterError
@@ -19,7 +19,9 @@ SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""
 LISTS = ("sensitive", "constraints", "derive", "keep", "options", "seeds")
 OURS = "fairautoml"
-KEYS = ("defaults", "pools", "tasks", "variants")
+KEYS = ("defaults", "plugins", "tasks", "variants")
+USUAL_PEERS = "peers"
+"""Folder of other systems beside a sweep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Task:
     holdout : float or None
         Share of the rows that the fit does not see, in (0, 1); None = nothing is set aside.
     system : str
-        ``"fairautoml"``, or the name of another system of ``fairautoml.bench.peers``.
+        ``"fairautoml"``, or the name of another system, see ``fairautoml.bench.peers``.
     variant : str
         One of several ways to answer the same question; empty when there is one only. The name
         of the task ends with it.
@@ -92,9 +94,6 @@ class Task:
         if not is_number(budget) or budget <= 0:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
         self._check_shares()
-        if self.system != OURS and self.system not in PEERS.names():
-            known = (OURS, *PEERS.names())
-            raise InputError(f"task {self.name!r}: {unknown_name('system', self.system, known)}")
         if not all(option.startswith("--") for option in self.options):
             msg = f"task {self.name!r}: options is {list(self.options)}; each must begin with --"
             raise InputError(msg)
@@ -156,10 +155,13 @@ class Sweep:
         Name of the sweep.
     tasks : tuple of Task
         In the order they are run.
+    peers : Peers
+        The other systems that tasks may name.
     """
 
     name: str
     tasks: tuple[Task, ...]
+    peers: Peers = field(default_factory=Peers, compare=False)
 
     def only(self, cell: str) -> "Sweep":
         """Return the sweep of one cell.
@@ -186,7 +188,7 @@ class Sweep:
         )
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Path, peers: Sequence[Path] = ()) -> Sweep:
     """Read a sweep.
 
     The file has ``tasks``, a list of the fields of ``Task``, and optionally ``defaults``, fields
@@ -194,12 +196,15 @@ def read_sweep(path: Path) -> Sweep:
     further fields with a name each, every task is run in every variant: the fields of a variant
     replace those of the task, its options are added, and the task is called
     ``<task>-<variant>``. Lists in a list of texts are laid out flat, so that anchors can be used.
-    What is under ``pools`` is left to that kind of sweep.
+    ``plugins`` lists the folders of other systems, relative to the file; without it they are in
+    ``peers`` beside the file. What else a file with a ``runner`` holds is left to that.
 
     Parameters
     ----------
     path : Path
         YAML file; its name without ending is the name of the sweep.
+    peers : sequence of Path
+        Further folders of other systems.
 
     Raises
     ------
@@ -216,11 +221,28 @@ def read_sweep(path: Path) -> Sweep:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"sweep {path} has two tasks called {', '.join(doubled)}; rename one")
-    return Sweep(name=path.stem, tasks=read)
+    found = Peers([*_plugins(content, path), *peers])
+    known = (OURS, *found.names())
+    for task in read:
+        if task.system not in known:
+            said = unknown_name("system", task.system, known)
+            raise InputError(f"sweep {path}, task {task.name!r}: {said}")
+    return Sweep(name=path.stem, tasks=read, peers=found)
+
+
+def _plugins(content: Mapping[str, Any], path: Path) -> list[Path]:
+    """Return the folders of systems that a file names, or the usual one if it is there."""
+    if "plugins" not in content:
+        usual = path.parent / USUAL_PEERS
+        return [usual] if usual.is_dir() else []
+    named = content["plugins"]
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise InputError(f"sweep {path}: plugins is {named!r}; give a list of folders")
+    return [path.parent / name for name in named]
 
 
 def _parts(content: object, path: Path) -> tuple[dict[str, Any], list[Any], list[Any]]:
-    if not isinstance(content, dict) or not set(content) <= set(KEYS):
+    if not isinstance(content, dict) or not ("runner" in content or set(content) <= set(KEYS)):
         msg = f"sweep {path} must have the keys 'tasks' and, if wanted, 'defaults' and 'variants'"
         raise InputError(msg)
     defaults, tasks = content.get("defaults", {}), content.get("tasks")

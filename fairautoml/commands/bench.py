@@ -1,4 +1,4 @@
-"""``fairautoml bench``: run an experiment: fits, pools, mitigators, certificates, a simulation."""
+"""``fairautoml bench``: run an experiment: a sweep of fits, or what its file runs."""
 
 import argparse
 
@@ -13,6 +13,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="redo only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="fits at a time (default: 1)")
     add("--only", metavar="CELL", help="one fit of a sweep of fits, such as adult_dp-s0")
+    where = "folder of other systems (default: peers/ beside the sweep); may be repeated"
+    add("--peers", action="append", default=[], metavar="FOLDER", help=where)
     add(
         "--report",
         action="store_true",
@@ -27,7 +29,14 @@ def _run(arguments: argparse.Namespace) -> int:
     from fairautoml.bench.report import is_sweep, write_report
 
     sweep, out = Path(arguments.sweep), Path(arguments.out)
-    code = run_any(sweep, out, resume=arguments.resume, n_jobs=arguments.jobs, only=arguments.only)
+    code = run_any(
+        sweep,
+        out,
+        resume=arguments.resume,
+        n_jobs=arguments.jobs,
+        only=arguments.only,
+        peers=[Path(folder) for folder in arguments.peers],
+    )
     if arguments.report and is_sweep(out):
         for path in write_report(out):
             say(f"written: {path}")
@@ -35,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    about="run an experiment: fits, pools, mitigators, certificates or a simulation",
+    about="run an experiment: a sweep of fits, or what its file runs",
     arguments=_arguments,
     run=_run,
 )

@@ -14,7 +14,6 @@ import yaml
 from fairautoml.bench import cells as cells_module
 from fairautoml.bench import sweep as sweep_module
 from fairautoml.bench.cells import Cell, CellRecord, budget_of, flatten, read_record
-from fairautoml.bench.dispatch import run_any
 from fairautoml.bench.report import write_report
 from fairautoml.bench.sweep import SweepOutcome, Way, in_turns, run_sweep
 from fairautoml.bench.tables import main as tables_anew
@@ -78,6 +77,9 @@ class Bench:
         self.out = folder / "out"
         self.source = folder / "quick.yaml"
         self.source.write_text(SWEEP)
+        self.peers = folder / "peers"
+        self.peers.mkdir()
+        (self.peers / "flaml_best_feasible.py").touch()
         script = folder / "fake.py"
         script.write_text(FAKE.format(calls=str(self.calls)))
         self.way = Way(command=(sys.executable, str(script)))
@@ -404,7 +406,7 @@ def test_a_sweep_in_which_all_failed_has_a_page():
         (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
         (
             ("holdout: 0.25", "system: flaml"),
-            "no system is called 'flaml'; known: fairautoml, aeq",
+            "no system is called 'flaml'; did you mean flaml_best_feasible",
         ),
         (("seeds: [7]", "seeds: [7]\n    oracle: 90"), "oracle is 90; it must be in"),
         (("seeds: [7]", "seeds: [7, 7]"), "seeds is"),
@@ -442,11 +444,10 @@ def test_a_sweep_that_is_not_there_is_refused(tmp_path):
         read_sweep(tmp_path / "none.yaml")
 
 
-OTHER_KINDS = ("simulation", "guarantee", "arsenal", "pools")
 SWEEPS = [
     path
     for path in sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
-    if not set(OTHER_KINDS) & set(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if "runner" not in yaml.safe_load(path.read_text(encoding="utf-8"))
 ]
 
 
@@ -517,7 +518,8 @@ def test_another_system_is_called_by_its_name_with_the_same_arguments(bench, mon
     monkeypatch.setattr(sweep_module, "PEER", (sys.executable, "-c", ECHO))
     bench.run()
     record = read_record(bench.out / "cells" / "two-s7.json")
-    assert record.result["given"] == ["flaml_best_feasible", *record.arguments]
+    place = ["flaml_best_feasible", "--peers", str(bench.peers)]
+    assert record.result["given"] == [*place, *record.arguments]
     assert record.system == "flaml_best_feasible"
 
 
@@ -605,10 +607,3 @@ def test_a_cell_that_is_none_is_refused_with_its_neighbours(bench, only):
     with pytest.raises(InputError, match="4 cells are called by task and seed, such as "):
         bench.run(only=only)
     assert not bench.out.exists()
-
-
-def test_an_experiment_that_is_no_sweep_of_fits_has_no_cells(tmp_path):
-    source = tmp_path / "told.yaml"
-    source.write_text("guarantee: {cells: refits}")
-    with pytest.raises(InputError, match="one of guarantee; run it whole"):
-        run_any(source, tmp_path / "out", only="one-s0")

@@ -20,6 +20,8 @@ variants:
 @pytest.fixture
 def grid(tmp_path):
     path = tmp_path / "grid.yaml"
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "flaml_best_feasible.py").touch()
 
     def read(text=GRID):
         path.write_text(text)

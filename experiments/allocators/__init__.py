@@ -1,0 +1,1 @@
+"""Allocators on made-up worlds and a simulated clock."""

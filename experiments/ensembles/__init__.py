@@ -1,0 +1,1 @@
+"""The same trained models, assembled in every way, at several margins."""

@@ -1,0 +1,227 @@
+"""What one pool of trained models answers to one constraint, in every way of assembling it."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ensembles.luck import LUCKLESS, log_losses, on_other_halves
+from ensembles.rows import HeldRows
+from fairautoml.assembly import HELD_OUT, LOW_VARIANCE, Confidence, Finish, Offers
+from fairautoml.evaluation.expansion import expand
+from fairautoml.finishing.assembling import ENSEMBLE, MIXTURE, gather, serve_best
+from fairautoml.leaderboard import best_of
+from fairautoml.metrics import Constraint
+from fairautoml.posing.options import Wishes
+from fairautoml.posing.setting import Setting, make_problem
+from fairautoml.running.history import History
+from fairautoml.running.run import RunPlan
+from fairautoml.spaces import load_space
+from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
+
+DEFAULT = "lightgbm"
+"""Learner that anybody would try without a search, with its defaults."""
+
+MARGINS: Mapping[str, tuple[Confidence, float | None]] = {
+    "off": (None, None),
+    "auto": ("auto", None),
+    "0.95": (0.95, None),
+    "auto all": ("auto", math.inf),
+    "0.95 all": (0.95, math.inf),
+    "auto check": ("auto", HELD_OUT),
+    "0.95 many": (0.95, 1.0),
+}
+"""Confidence, and on how many new people in times of the searched: as users have it by default, on
+all there are, on as many as a check holds out, on as many as were searched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pool:
+    """Models that were trained once, for any question.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        How they were trained; its problem has no constraint.
+    results : tuple of TrialResult
+        Those that succeeded.
+    artifacts : Artifacts
+        Their scores.
+    held : HeldRows
+        What they are judged on.
+    wishes : Wishes
+        What was asked for.
+    """
+
+    plan: RunPlan
+    results: tuple[TrialResult, ...]
+    artifacts: Artifacts
+    held: HeldRows
+    wishes: Wishes
+
+    def asked(self, constraint: Constraint, *, randomized: bool) -> RunPlan:
+        """Return the plan with a constraint.
+
+        Parameters
+        ----------
+        constraint : Constraint
+            What is demanded.
+        randomized : bool
+            Whether rules may decide at random.
+        """
+        setting = Setting(sensitive_at_predict=True, randomized=randomized)
+        wishes = replace(self.wishes, constraints=(constraint,))
+        return replace(self.plan, problem=make_problem(self.plan.problem.dataset, wishes, setting))
+
+
+def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
+    """Return one row per way of assembling and margin.
+
+    ``who`` is ``single`` (the best of the best trials), ``ensemble``, ``mixture`` (rules that
+    decide at random), ``served`` and ``served randomized`` (what ``fit`` chooses among them by
+    cross-fitted value), and, chosen or fitted on the held-out rows themselves, ``hindsight`` (the
+    best single trial), ``oracle`` (the program on the real labels, an upper bound) and ``oracle
+    plug-in`` (the program as the search fits it). ``hindsight halves`` and ``ensemble halves`` are
+    as in ``on_other_halves``. ``default`` is LightGBM with its defaults, if it was tried, else the
+    first trial of the portfolio.
+
+    Parameters
+    ----------
+    pool : Pool
+        The models.
+    constraint : Constraint
+        The question.
+    """
+    plan = pool.asked(constraint, randomized=False)
+    history = History()
+    for result in pool.results:
+        scores = pool.artifacts.scores(result.trial.key)
+        history.add(result, expand(result, scores, plan.problem), 0.0)
+    start = time.process_time()
+    offers = gather(plan, history, pool.artifacts, Finish())
+    middle = time.process_time()
+    mixed_plan = pool.asked(constraint, randomized=True)
+    mixed = gather(mixed_plan, history, pool.artifacts, Finish())
+    seconds = (middle - start, time.process_time() - middle)
+    singles = offers.columns - {ENSEMBLE}
+    averaged = offers.columns & {ENSEMBLE} or singles
+    quiet = _quiet(pool, plan, history)
+    ways = (
+        ("single", plan, offers.only(singles), 0.0),
+        ("ensemble", plan, offers.only(averaged), seconds[0]),
+        ("served", plan, offers, seconds[0]),
+        ("mixture", mixed_plan, mixed.only(mixed.columns & {MIXTURE}), seconds[1]),
+        ("served randomized", mixed_plan, mixed, seconds[1]),
+    )
+    found = [
+        row
+        for who, asked, offered, took in ways
+        if offered.usual
+        for row in _by_margin(pool, asked, offered, quiet, {"who": who, "seconds": round(took, 3)})
+    ]
+    at_limit = _at_limits(pool, plan, mixed, offers.only(averaged))
+    found += _beyond(pool, plan, offers.only(averaged), at_limit)
+    label = {"constraint": constraint.label, "limit": constraint.limit}
+    losses = log_losses(pool.held, next(iter(offers.only({ENSEMBLE}).usual), None))
+    return [
+        label | {"at_limit": at_limit.get(row["who"]), "log_loss": losses.get(row["who"])} | row
+        for row in found
+    ]
+
+
+def _quiet(pool: Pool, plan: RunPlan, history: History) -> dict[str, tuple[Entry, ...]]:
+    """Return the entries that are made only where a confidence is asked for, by margin."""
+    found = {}
+    for name, (confidence, ratio) in MARGINS.items():
+        if isinstance(confidence, float):
+            finish = Finish(confidence=confidence, audit_ratio=ratio)
+            fine = gather(plan, history, pool.artifacts, finish).fine
+            found[name] = tuple(e for e in fine if e.mitigator == LOW_VARIANCE)
+    return found
+
+
+def _by_margin(
+    pool: Pool,
+    plan: RunPlan,
+    offers: Offers,
+    quiet: Mapping[str, tuple[Entry, ...]],
+    about: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Yield what one way serves with each margin, and how it fares."""
+    constraint = _constraint_of(plan)
+    for name, (confidence, ratio) in MARGINS.items():
+        start = time.process_time()
+        finish = Finish(confidence=confidence, audit_ratio=ratio)
+        more = (e for e in quiet.get(name, ()) if e.trial_key in offers.columns)
+        offered = replace(offers, fine=(*offers.fine, *more))
+        entry, margin = serve_best(offered, plan, finish)
+        took = time.process_time() - start
+        yield {
+            **about,
+            "margin": name,
+            **pool.held.worth(entry, constraint),
+            "served_by": entry.trial_key if entry.members else "single",
+            "score": entry.value,
+            "search_gap": entry.gap if math.isfinite(entry.gap) else None,
+            "probability": None if margin is None else margin.probability,
+            "insufficient": None if margin is None else margin.insufficient_evidence,
+            "seconds": round(about["seconds"] + took, 3),
+        }
+
+
+def _constraint_of(plan: RunPlan) -> Constraint:
+    (target,) = plan.problem.goal.targets
+    bound = target.limit if target.metric.form == "difference" else 1.0 - target.limit
+    return Constraint(metric=target.metric, bound=bound, system=target.system.name)
+
+
+def _at_limits(
+    pool: Pool, plan: RunPlan, mixed: Offers, averaged: Offers
+) -> dict[str, float | None]:
+    """Return the accuracy at the limit of single trials, ensemble and mixture."""
+    constraint = _constraint_of(plan)
+
+    def of(entries: Sequence[Entry]) -> float | None:
+        return pool.held.at_limit(entries, constraint)
+
+    trials = {r.trial.key: r for r in pool.results if r.trial.candidate != plan.baseline}
+    fronts = {key: _entries(mixed, key) for key in trials}
+    by_trial = {key: of(entries) for key, entries in fronts.items()}
+    together = (*averaged.usual, *averaged.fine)
+    known = [value for value in by_trial.values() if value is not None]
+    usual = Candidate(learner=DEFAULT, params=load_space("learners", DEFAULT).defaults())
+    default = min(trials.values(), key=lambda r: (r.trial.candidate != usual, r.trial.number))
+    best = best_of(e for e in mixed.usual if e.trial_key in trials)
+    return {
+        "default": by_trial[default.trial.key],
+        "single": None if best is None else by_trial[best.trial_key],
+        "hindsight": max(known, default=None),
+        "ensemble": of(together),
+        "mixture": of(_entries(mixed, MIXTURE)),
+        **on_other_halves(pool.held, fronts, together, constraint),
+    }
+
+
+def _entries(offers: Offers, key: str) -> list[Entry]:
+    """Return the entries of a column that decide for certain, or all of the mixture."""
+    return [
+        entry
+        for entry in (*offers.usual, *offers.fine)
+        if entry.trial_key == key and (key == MIXTURE or not entry.rule.randomized)
+    ]
+
+
+def _beyond(
+    pool: Pool, plan: RunPlan, averaged: Offers, at_limit: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    """Return the rows of what was chosen or fitted on the held-out rows, and the default."""
+    constraint, held = _constraint_of(plan), pool.held
+    blank = {"margin": "", "gap": None, "majority": None, "seconds": None}
+    known = ("default", "hindsight", *LUCKLESS)
+    rows = [{**blank, "who": who, "accuracy": at_limit[who]} for who in known]
+    for who, shrink in (("oracle", False), ("oracle plug-in", True)):
+        worth = held.oracle(averaged.usual, plan.problem.goal, constraint, shrink=shrink)
+        if worth is not None:
+            rows.append({**blank, "who": who, **worth})
+    return rows

@@ -1,0 +1,171 @@
+"""One pool of models, measured: ``cell.py DATA ...``.
+
+The arguments are those of ``fairautoml fit``; every ``--constraint`` is a question of its own that
+the same pool answers. What a pool is judged by, its scores, is kept under ``--keep``: another
+question or another way of assembling needs no training.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from ensembles.answers import Pool, answers
+from ensembles.rows import HeldRows
+from fairautoml.conducting.planning import make_plan
+from fairautoml.console.arguments import fit_arguments
+from fairautoml.console.asked import fit_estimator_of, request_of
+from fairautoml.data.border import build_dataset
+from fairautoml.data.new_rows import read_new_rows
+from fairautoml.data.target import known_labels
+from fairautoml.evaluation.fitting import Bag
+from fairautoml.exceptions import FairAutoMLError, ParameterError
+from fairautoml.posing.options import check_constraints
+from fairautoml.posing.setting import Setting, border_options, make_problem
+from fairautoml.running.run import RunPlan, run_search
+from fairautoml.serving.served import own_settings
+from fairautoml.trials import Artifacts, Status, TrialResult
+
+OK, WRONG = 0, 2
+
+NOT_OF_THE_POOL = ("constraint", "json", "keep_pools")
+"""Arguments that do not change what is trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A pool as it is kept.
+
+    Parameters
+    ----------
+    results : tuple of TrialResult
+        Trials that succeeded; their out-of-fold scores lie in the artifacts.
+    scores : mapping of str to ndarray of float32, shape (n_held,)
+        Held-out scores by trial.
+    seconds : float
+        CPU seconds of training and scoring.
+    """
+
+    results: tuple[TrialResult, ...]
+    scores: Mapping[str, NDArray[np.float32]]
+    seconds: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train a pool, answer every question with it, print the rows as JSON.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(prog="ensembles/cell.py")
+    parser.add_argument("--keep-pools", required=True, metavar="FOLDER", help="for the scores")
+    fit_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        with redirect_stdout(sys.stderr), threadpool_limits(1), own_settings():
+            result = measure(arguments)
+    except FairAutoMLError as error:
+        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        return WRONG
+    sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
+    return OK
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what every way of assembling is worth on the held-out rows.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        ``keep_pools`` and what ``fairautoml.console.arguments.fit_arguments`` reads.
+
+    Raises
+    ------
+    ParameterError
+        No constraint, or nothing held out.
+    InputError
+        The table cannot be used.
+    """
+    questions = [check_constraints(text) for text in arguments.constraint or ()]
+    # The pool is trained without a constraint, so that it is the same for all questions.
+    model = fit_estimator_of(argparse.Namespace(**{**vars(arguments), "constraint": None}))
+    wishes, tables = model.check_parameters(), request_of(arguments).open()
+    if not (questions and arguments.sensitive) or tables.held is None:
+        raise ParameterError("a pool needs --constraint, --sensitive and --holdout")
+    model.set_params(pos_label=tables.positive)
+    source, held = tables.search, tables.held
+    dataset = build_dataset(
+        source.X,
+        source.y,
+        source.sensitive,
+        source.weight,
+        options=border_options(model),
+    )
+    setting = Setting(sensitive_at_predict=True, randomized=False)
+    plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, time.monotonic())
+    X, cells = read_new_rows(
+        held.X, held.sensitive, schema=dataset.schema, groups=dataset.groups, unseen="base_model"
+    )
+    artifacts = Artifacts(_folder_of(arguments))
+    trained = _trained(plan, artifacts, X, cells)
+    rows = HeldRows(
+        X=X,
+        y=known_labels(held.y, dataset.classes),
+        cells=cells,
+        weight=held.weight,
+        scores=trained.scores,
+        dataset=dataset,
+        seed=plan.seed,
+    )
+    pool = Pool(plan=plan, results=trained.results, artifacts=artifacts, held=rows, wishes=wishes)
+    return {
+        "rows": [row for (constraint,) in questions for row in answers(pool, constraint)],
+        "pool": {
+            "n_models": len(trained.results),
+            "n_search": dataset.n_rows,
+            "n_held": len(rows.y),
+            "n_groups": 0 if dataset.groups is None else dataset.groups.n_cells,
+            "seconds_trained": round(trained.seconds, 2),
+        },
+    }
+
+
+def _folder_of(arguments: argparse.Namespace) -> Path:
+    """Return where the pool of these arguments is kept."""
+    given = {k: v for k, v in sorted(vars(arguments).items()) if k not in NOT_OF_THE_POOL}
+    name = hashlib.sha256(json.dumps(given, default=str).encode()).hexdigest()[:16]
+    return Path(arguments.keep_pools) / name
+
+
+def _trained(plan: RunPlan, artifacts: Artifacts, X: Any, cells: NDArray[np.int32]) -> Trained:
+    """Return the pool, trained now if it is not kept; its models are let go."""
+    kept = artifacts.folder / "pool.joblib"
+    if kept.exists():
+        known: Trained = joblib.load(kept)
+        return known
+    start = time.process_time()
+    artifacts.prepare()
+    history, _ = run_search(plan, artifacts)
+    results = tuple(r for r in history.results if r.status is Status.SUCCESS)
+    scores = {}
+    for key in (result.trial.key for result in results):
+        scores[key] = Bag(artifacts.models(key)).scores(X, cells)
+        artifacts.drop_models(key)
+    found = Trained(results=results, scores=scores, seconds=time.process_time() - start)
+    partial = kept.with_suffix(".tmp")
+    joblib.dump(found, partial)
+    partial.replace(kept)
+    return found

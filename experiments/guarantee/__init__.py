@@ -1,0 +1,1 @@
+"""The guarantee experiment: how often certificates are wrong where the truth is known."""

@@ -1,0 +1,248 @@
+"""The rows of one table and seed, and the plain model of them, shared by all methods."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.automl import FairAutoML
+from fairautoml.console.held_out import hold_out
+from fairautoml.console.sources import open_source
+from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.dataset import Dataset
+from fairautoml.data.groups import GroupSchema
+from fairautoml.data.new_rows import read_new_rows
+from fairautoml.data.roles import Roles
+from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.membership import MEMBERSHIP_KEY, Membership, with_membership
+from fairautoml.evaluation.objective import Objective
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import InputError, NoModelError
+from fairautoml.metrics import Constraint
+from fairautoml.mitigators import MITIGATORS
+from fairautoml.posing.options import Wishes
+from fairautoml.posing.setting import Setting, make_problem
+from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+from mitigators.plan import PLAIN, Arsenal, Table
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Held:
+    """Rows that nothing is fitted on.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_rows, n_features)
+        Encoded as the training rows are.
+    y : ndarray of int8, shape (n_rows,)
+        Labels 0 or 1.
+    cells : ndarray of int32, shape (n_rows,)
+        Finest group cells.
+    """
+
+    X: Any
+    y: NDArray[np.int8]
+    cells: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """A candidate's out-of-fold scores and fold models.
+
+    Parameters
+    ----------
+    result : TrialResult
+        Status SUCCESS.
+    scores : ndarray of float32, shape (n_rows,)
+        Out of fold.
+    bag : Bag
+        What is deployed.
+    cpu_seconds : float
+        Of the training.
+    """
+
+    result: TrialResult
+    scores: NDArray[np.float32]
+    bag: Bag
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """Everything that the methods of one table and seed share.
+
+    Parameters
+    ----------
+    plan : Arsenal
+        The comparison.
+    dataset : Dataset
+        Training rows; the sensitive column is no feature.
+    held : Held
+        Held-out rows.
+    constraints : tuple of Constraint
+        What is to be equal.
+    seed : int
+        Of split, folds, training and draws.
+    artifacts : Artifacts
+        Where scores and fold models go.
+    """
+
+    plan: Arsenal
+    dataset: Dataset
+    held: Held
+    constraints: tuple[Constraint, ...]
+    seed: int
+    artifacts: Artifacts
+
+    @property
+    def groups(self) -> GroupSchema:
+        """The group systems."""
+        if self.dataset.groups is None:
+            raise InputError("the table of a comparison must have groups")
+        return self.dataset.groups
+
+    @property
+    def candidate(self) -> Candidate:
+        """The learner without mitigation."""
+        return Candidate(learner=self.plan.learner, params=self.plan.params)
+
+    @cached_property
+    def plain(self) -> Trained:
+        """The plain model."""
+        return self.train(self.candidate, self.problem(self.constraints[0], PLAIN))
+
+    @cached_property
+    def membership(self) -> tuple[Membership, NDArray[np.float32], float]:
+        """The model of groups and labels, its out-of-fold answers, and its CPU seconds."""
+        readers = (n for n in MITIGATORS.names() if MITIGATORS.get(n).needs_membership)
+        problem = self.problem(self.constraints[0], next(readers))
+        objective = self._objective(problem, self.dataset)
+        learned, seconds = timed(lambda: with_membership(problem, self.artifacts, objective))
+        if learned.membership is None:
+            raise NoModelError("the model of groups and labels could not be trained")
+        return self.artifacts.models(MEMBERSHIP_KEY), learned.membership, seconds
+
+    def problem(
+        self, constraint: Constraint, mitigator: str, *, randomized: bool = False
+    ) -> Problem:
+        """Return the problem of one constraint and one post-processor, as ``fit`` poses it."""
+        setting = Setting(sensitive_at_predict=True, randomized=randomized)
+        return make_problem(self.dataset, self._wishes(constraint, mitigator), setting)
+
+    def train(
+        self,
+        candidate: Candidate,
+        problem: Problem,
+        *,
+        rows: Dataset | None = None,
+        most_rows: int | None = None,
+    ) -> Trained:
+        """Train a candidate fold by fold, as a trial of a search.
+
+        Parameters
+        ----------
+        candidate : Candidate
+            What.
+        problem : Problem
+            Names folds and targets.
+        rows : Dataset, optional
+            The training rows with other weights; as they are by default.
+        most_rows : int, optional
+            Rows that a fold trains on at the most.
+
+        Raises
+        ------
+        NoModelError
+            The training failed; the message says why.
+        """
+        objective = self._objective(problem, self.dataset if rows is None else rows)
+        folds = problem.n_folds
+        of_fold = self.dataset.n_rows * (folds - 1) / folds
+        share = 1.0 if most_rows is None else min(1.0, most_rows / of_fold)
+        budget = Budget(folds=folds, sample_fraction=share)
+        trial = Trial(number=0, candidate=candidate, budget=budget)
+        result, seconds = timed(lambda: objective(trial))
+        if result.status is not Status.SUCCESS:
+            raise NoModelError(f"{result.status}: {result.error}")
+        return Trained(
+            result=result,
+            scores=np.array(self.artifacts.scores(trial.key)),
+            bag=Bag(self.artifacts.models(trial.key)),
+            cpu_seconds=seconds,
+        )
+
+    def _wishes(self, constraint: Constraint, mitigator: str) -> Wishes:
+        return FairAutoML(
+            constraint=constraint.label,
+            mitigators=[mitigator],
+            n_folds=self.plan.folds,
+            random_state=self.seed,
+        ).check_parameters()
+
+    def _objective(self, problem: Problem, rows: Dataset) -> Objective:
+        return Objective(
+            data=rows,
+            folds=problem.folds,
+            artifacts=self.artifacts,
+            root_seed=self.seed,
+            targets=problem.goal.targets,
+        )
+
+
+def open_bench(plan: Arsenal, table: Table, seed: int, artifacts: Artifacts) -> Bench:
+    """Read, split and encode a table.
+
+    Parameters
+    ----------
+    plan : Arsenal
+        The comparison.
+    table : Table
+        Which table.
+    seed : int
+        Of all draws.
+    artifacts : Artifacts
+        Where scores and fold models go.
+
+    Raises
+    ------
+    InputError
+        The table cannot be used.
+    """
+    roles = Roles(
+        target=table.target,
+        sensitive=(table.sensitive,),
+        drop=table.drop,
+        derive=table.derive,
+        keep=table.keep,
+    )
+    source = open_source(table.dataset, roles)
+    if table.rows is not None:
+        source = source.draw(table.rows, seed)
+    search, held = hold_out(source, plan.holdout, seed)
+    search, held = search.draw(plan.train_rows, seed), held.draw(plan.held_rows, seed)
+    options = BorderOptions(pos_label=source.positive_label, sensitive_in_X="drop")
+    dataset = build_dataset(search.X, search.y, search.sensitive, options=options)
+    matrix, cells = read_new_rows(
+        held.X, held.sensitive, schema=dataset.schema, groups=dataset.groups, unseen="base_model"
+    )
+    return Bench(
+        plan=plan,
+        dataset=dataset,
+        held=Held(X=matrix, y=(held.y == dataset.classes[1]).to_numpy(np.int8), cells=cells),
+        constraints=tuple(Constraint.parse(text) for text in plan.constraints),
+        seed=seed,
+        artifacts=artifacts,
+    )
+
+
+def timed(make: Callable[[], Value]) -> tuple[Value, float]:
+    """Return what is made, and the CPU seconds of this process that it took."""
+    start = time.process_time()
+    made = make()
+    return made, time.process_time() - start

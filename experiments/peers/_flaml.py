@@ -1,0 +1,290 @@
+"""FLAML's AutoML: what its search is told, and what it saw.
+
+Wang, Wu, Weimer, Zhu, "FLAML: A Fast and Lightweight AutoML Library", MLSys 2021. Constraints
+given as ``metric_constraints`` steer its searcher only: the model that it returns is that of the
+smallest loss, feasible or not.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from flaml import AutoML  # type: ignore[attr-defined]
+from flaml.automl.training_log import training_log_reader
+from flaml.config import SPLIT_RATIO
+from numpy.typing import NDArray
+
+from fairautoml.bench.peers import Decide, Question
+from fairautoml.exceptions import NoModelError
+from peers._boosted import HELD
+
+LEARNERS = ("lgbm", "xgboost", "xgb_limitdepth", "histgb", "rf", "extra_tree", "lrl1")
+"""The families that this library searches by default, each in all forms that FLAML has."""
+UNDEFINED_GAP = 1.0
+"""What FLAML is told of a gap that has no value."""
+NO_LIMIT = -1
+TRIAL = "trial"
+"""Name under which the number of a trial is logged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """A line of FLAML's log.
+
+    Parameters
+    ----------
+    at : int
+        Its number.
+    trial : int
+        Which trial it is of, see ``Watched``.
+    learner : str
+        What was trained.
+    loss : float
+        One minus accuracy on validation rows.
+    gap : float
+        Largest gap there, the mean over FLAML's folds.
+    feasible : bool
+        Every constraint is met there.
+    seconds : float
+        Since the start.
+    """
+
+    at: int
+    trial: int
+    learner: str
+    loss: float
+    gap: float
+    feasible: bool
+    seconds: float
+
+
+@dataclass(slots=True)
+class Rows:
+    """Validation rows of one trial, fold by fold.
+
+    Parameters
+    ----------
+    y, cells, scores : list of ndarray, shape (n_rows_of_fold,)
+        Labels, finest group cells, P(y = 1).
+    decisions : list of ndarray of int, shape (n_rows_of_fold,)
+        0 or 1.
+    """
+
+    y: list[NDArray[np.integer]] = field(default_factory=list)
+    cells: list[NDArray[np.integer]] = field(default_factory=list)
+    scores: list[NDArray[np.floating]] = field(default_factory=list)
+    decisions: list[NDArray[np.integer]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """FLAML's custom metric, which keeps what it is shown.
+
+    Parameters
+    ----------
+    question : Question
+        Constraints and groups.
+    keep_scores : bool
+        Whether scores are kept next to decisions.
+    """
+
+    question: Question
+    keep_scores: bool = False
+    trials: list[Rows] = field(default_factory=list)
+    _config: Any = None
+
+    def metric(
+        self, X: pd.DataFrame, y: NDArray[np.integer], estimator: Any, *others: Any
+    ) -> tuple[float, dict[str, float]]:
+        """Return the loss, to be small, and what is logged: gaps, and the trial's number.
+
+        Parameters
+        ----------
+        X, y : DataFrame and ndarray
+            Validation rows of one fold.
+        estimator : object
+            Trained on the others.
+        *others : object
+            What FLAML says besides; the configuration is the sixth.
+        """
+        config = others[5]
+        if config is not self._config:  # FLAML hands the same object over for all folds
+            self._config = config
+            self.trials.append(Rows())
+        labels = np.asarray(y).astype(np.int8)
+        decisions = np.asarray(estimator.predict(X)).astype(np.int8)
+        rows = self.trials[-1]
+        rows.y.append(labels)
+        rows.cells.append(self.question.cells_of(X))
+        rows.decisions.append(decisions)
+        if self.keep_scores:
+            rows.scores.append(np.asarray(estimator.predict_proba(X))[:, 1])
+        found = self.question.judge(X, labels, decisions)
+        gaps = {n: UNDEFINED_GAP if gap is None else gap for n, gap in found["gaps"].items()}
+        return 1.0 - found["accuracy"], {**gaps, TRIAL: float(len(self.trials) - 1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Searched:
+    """A finished search of FLAML's.
+
+    Parameters
+    ----------
+    question : Question
+        What was asked.
+    model : AutoML
+        Fitted.
+    lines : tuple of Logged
+        Its log.
+    trials : tuple of Rows
+        What it saw in each trial.
+    log : str
+        The log's text.
+    added : mapping of str to class
+        Learners that FLAML does not have itself.
+    """
+
+    question: Question
+    model: Any
+    lines: tuple[Logged, ...]
+    trials: tuple[Rows, ...]
+    log: str
+    added: Mapping[str, Any]
+
+    def model_of(self, line: Logged) -> Any:
+        """Return a model of the log, trained once more on the rows that it was logged with."""
+        model = _with_learners(self.added)
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "flaml.log"
+            log.write_text(self.log, encoding="utf-8")
+            model.retrain_from_log(
+                log_file_name=str(log),
+                X_train=self.question.X,
+                y_train=self.question.y,
+                task="classification",
+                record_id=line.at,
+                time_budget=seconds_of(self.question),  # decides: folds or a held-out part
+                n_jobs=1,
+            )
+        return model
+
+
+def search(
+    question: Question,
+    *,
+    constrained: bool,
+    keep_scores: bool = False,
+    learners: Mapping[str, Any] | Sequence[str] = LEARNERS,
+) -> Searched:
+    """Run FLAML on a question.
+
+    Parameters
+    ----------
+    question : Question
+        Table, constraints, budget.
+    constrained : bool
+        Whether it is told the constraints.
+    keep_scores : bool
+        Whether validation scores are kept. Thresholds are then fitted on them, so where FLAML sets
+        rows aside it is a quarter, as for the other systems, and not its tenth, and it does not
+        train another model on all rows, to which they would not fit.
+    learners : sequence of str, or mapping of str to class
+        Names of FLAML's own, or further ones.
+
+    Raises
+    ------
+    NoModelError
+        It had no time for a trial.
+    """
+    watched = Watched(question=question, keep_scores=keep_scores)
+    limits = limits_of(question)
+    added = learners if isinstance(learners, Mapping) else {}
+    model = _with_learners(added)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "flaml.log"
+        model.fit(
+            X_train=question.X,
+            y_train=question.y,
+            task="classification",
+            metric=watched.metric,
+            metric_constraints=[(n, "<=", limit) for n, limit in limits.items() if constrained],
+            estimator_list=list(learners),
+            time_budget=seconds_of(question),
+            max_iter=question.n_trials,
+            retrain_full=False if keep_scores else "budget",
+            split_ratio=HELD if keep_scores else SPLIT_RATIO,
+            n_jobs=1,
+            seed=question.seed,
+            log_file_name=str(log),
+            log_type="all",
+            verbose=0,
+        )
+        lines = _read(log, limits)
+        text = log.read_text(encoding="utf-8")
+    return Searched(
+        question=question,
+        model=model,
+        lines=lines,
+        trials=tuple(watched.trials),
+        log=text,
+        added=added,
+    )
+
+
+def decider(model: Callable[[], Any]) -> Decide:
+    """Return the decisions of a model that is made when it is first needed.
+
+    Parameters
+    ----------
+    model : callable
+        Returns something with ``predict``.
+    """
+    made: list[Any] = []
+
+    def decide(X: pd.DataFrame) -> NDArray[np.integer]:
+        if not made:
+            made.append(model())
+        return np.asarray(made[0].predict(X)).astype(np.int8)
+
+    return decide
+
+
+def seconds_of(question: Question) -> float:
+    """Return the budget in FLAML's words."""
+    return NO_LIMIT if question.seconds is None else question.seconds
+
+
+def limits_of(question: Question) -> dict[str, float]:
+    """Return the limit of each gap, by the name that ``judge`` gives it."""
+    return {f"{t.metric.name}[{t.system.name}]": t.limit for t in question.targets}
+
+
+def _with_learners(added: Mapping[str, Any]) -> Any:
+    model = AutoML()  # type: ignore[no-untyped-call]
+    for name, kind in added.items():
+        model.add_learner(name, kind)  # type: ignore[no-untyped-call]
+    return model
+
+
+def _read(log: Path, limits: Mapping[str, float]) -> tuple[Logged, ...]:
+    with training_log_reader(str(log)) as reader:
+        records = list(reader.records())
+    if not records:
+        raise NoModelError("FLAML logged no trial; give more seconds, or two trials and more")
+    gaps = [[record.logged_metric[name] for name in limits] for record in records]
+    return tuple(
+        Logged(
+            at=record.record_id,
+            trial=round(record.logged_metric[TRIAL]),
+            learner=record.learner,
+            loss=float(record.validation_loss),
+            gap=max(own),
+            feasible=all(gap <= limit for gap, limit in zip(own, limits.values(), strict=True)),
+            seconds=float(record.wall_clock_time),
+        )
+        for record, own in zip(records, gaps, strict=True)
+    )

@@ -1,0 +1,106 @@
+"""FLAML asked for a fair model in the ways that it has itself."""
+
+import numpy as np
+
+from fairautoml.bench.choosing import Seen, counted, front_of
+from fairautoml.bench.peers import Answer, Offer, Question
+from peers._flaml import Logged, Searched, decider, search
+
+NOT_A_CHOICE = "it returns one model and says nothing of others"
+
+
+def unconstrained(question: Question) -> Answer:
+    """Return the most accurate model; the constraints are not read.
+
+    Parameters
+    ----------
+    question : Question
+        Table and budget.
+    """
+    return _as_returned(search(question, constrained=False))
+
+
+def as_returned(question: Question) -> Answer:
+    """Return the model that FLAML returns: the smallest loss, whatever its gap.
+
+    Parameters
+    ----------
+    question : Question
+        Table, constraints, budget.
+    """
+    return _as_returned(search(question, constrained=True))
+
+
+def best_feasible(question: Question) -> Answer:
+    """Return the best model of FLAML's log that meets the constraints, trained once more.
+
+    It is trained on the rows that it was logged with, as another model would have another gap;
+    that is not in the budget. Without a feasible one it is the model that FLAML returns.
+
+    Parameters
+    ----------
+    question : Question
+        Table, constraints, budget.
+    """
+    return of_log(search(question, constrained=True))
+
+
+def of_log(found: Searched) -> Answer:
+    """Return the best feasible model of a log, with the others as offers.
+
+    Parameters
+    ----------
+    found : Searched
+        A finished search.
+    """
+    best = min(found.lines, key=lambda line: (not line.feasible, line.loss))
+    offers = tuple(_offer(found, line) for line in found.lines)
+    at = found.lines.index(best)
+    chosen = offers[at] if best.feasible else _served(found, best)
+    return Answer(
+        chosen=chosen,
+        n_trials=len(found.lines),
+        n_feasible=sum(line.feasible for line in found.lines),
+        offers=offers,
+        front=front_of(offers),
+    )
+
+
+def _as_returned(found: Searched) -> Answer:
+    best = min(found.lines, key=lambda line: line.loss)
+    return Answer(
+        chosen=_served(found, best),
+        n_trials=len(found.lines),
+        n_feasible=sum(line.feasible for line in found.lines),
+        no_offers=NOT_A_CHOICE,
+    )
+
+
+def _served(found: Searched, line: Logged) -> Offer:
+    return Offer(
+        decide=decider(lambda: found.model),
+        learner=line.learner,
+        score=1.0 - line.loss,
+        gap=line.gap,
+        feasible=line.feasible,
+        seconds=line.seconds,
+    )
+
+
+def _offer(found: Searched, line: Logged) -> Offer:
+    """Return a line of the log; the claim is FLAML's own, the counts are of all its folds."""
+    rows = found.trials[line.trial]
+    seen = Seen(
+        y=np.concatenate(rows.y),
+        cells=np.concatenate(rows.cells),
+        decisions=np.concatenate(rows.decisions),
+    )
+    return Offer(
+        decide=decider(lambda: found.model_of(line)),
+        learner=line.learner,
+        score=1.0 - line.loss,
+        gap=line.gap,
+        feasible=line.feasible,
+        seconds=line.seconds,
+        counts=counted(found.question, seen),
+    )

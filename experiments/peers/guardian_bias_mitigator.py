@@ -1,0 +1,11 @@
+"""oracle-guardian-ai's ModelBiasMitigator over boosted trees, in a Python of its own."""
+
+from fairautoml.bench.peers import PARITY_OR_ODDS, Peer
+from peers._elsewhere import Elsewhere
+
+PEER = Peer(
+    about="oracle-guardian-ai's ModelBiasMitigator over boosted trees",
+    ask=Elsewhere(script="guardian_bias_mitigator").ask,
+    reads_groups=True,
+    metrics=PARITY_OR_ODDS,
+)

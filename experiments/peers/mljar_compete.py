@@ -1,0 +1,11 @@
+"""mljar-supervised with its fairness metric in mode "Compete", in a Python of its own."""
+
+from fairautoml.bench.peers import PARITY_OR_ODDS, Peer
+from peers._elsewhere import Elsewhere
+
+PEER = Peer(
+    about='mljar-supervised with fairness_metric, mode "Compete"',
+    ask=Elsewhere(script="mljar", own=(("mode", "Compete"),), chooses=True).ask,
+    metrics=PARITY_OR_ODDS,
+    blind=True,
+)
