@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SPACES = sorted(f.relative_to(ROOT).as_posix() for f in (ROOT / "search_spaces").rglob("*.yaml"))
+MAJORITY = ROOT / "tests" / "plugins_example" / "fair_extras" / "majority_peer.py"
 PARTS = ("fairautoml", "search_spaces", "tests", "experiments", "results", ".gitignore")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
 
@@ -27,6 +29,18 @@ names = [n for n in LEARNERS.names() if n != "prior"]
 sizes = {n: len(load_space("learners", n).defaults()) for n in names}
 origin = find_space("learners", "lightgbm")[1]
 print(json.dumps([fairautoml.__file__, sizes, origin, find_portfolio("default")[1]]))
+"""
+
+
+SWEEP = """
+tasks:
+  - name: parity
+    dataset: lending
+    sensitive: [sex]
+    constraints: "demographic_parity_difference<=0.1"
+    n_trials: 2
+    options: [--rows=600]
+variants: [{name: fairautoml}, {name: majority_peer, system: majority_peer}]
 """
 
 
@@ -112,7 +126,23 @@ def test_both_wheels_hold_every_space_and_the_same_files(wheels):
     listed = {kind: set(zipfile.ZipFile(wheel).namelist()) for kind, wheel in wheels.items()}
     assert {f"fairautoml/{name}" for name in SPACES} | {"fairautoml/py.typed"} <= listed["sdist"]
     assert listed["checkout"] == listed["sdist"]
-    assert not [name for name in listed["sdist"] if name.startswith(("tests", "search_spaces"))]
+    tops = {name.partition("/")[0] for name in listed["sdist"]}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"fairautoml"}
+
+
+def test_no_code_of_experiments_is_in_the_wheel(wheels):
+    studies = [path.name for path in (ROOT / "experiments").iterdir() if path.is_dir()]
+    assert {"peers", "guarantee"} <= set(studies)
+    inside = zipfile.ZipFile(wheels["checkout"]).namelist()
+    places = [f"/{place}/" for place in ("experiments", "peers", "guarantee", "_outside")]
+    assert not [name for name in inside if any(place in name for place in places)]
+    written = "".join(
+        zipfile.ZipFile(wheels["checkout"]).read(name).decode()
+        for name in inside
+        if name.endswith(".py")
+    )
+    imports = "|".join(name for name in studies if not name.startswith("__"))
+    assert not re.findall(rf"^\s*(?:from|import) (?:{imports})\b", written, flags=re.MULTILINE)
 
 
 def test_an_installed_wheel_finds_all_its_spaces(installed, tmp_path):
@@ -134,6 +164,21 @@ def test_an_installed_wheel_runs_the_demo(installed, tmp_path):
     shown = json.loads(text)
     assert shown["status"] == "feasible"
     assert 0 <= shown["population"]["true_gap"]["equalized_odds_difference"] < 0.15
+
+
+def test_an_installed_wheel_runs_a_sweep_and_a_system_beside_it(installed, tmp_path):
+    (tmp_path / "peers").mkdir()
+    shutil.copy(MAJORITY, tmp_path / "peers")
+    (tmp_path / "one.yaml").write_text(SWEEP)
+    run(
+        *("-m", "fairautoml", "bench", "one.yaml", "--out", "out"),
+        folder=tmp_path,
+        PYTHONPATH=str(installed),
+    )
+    rows = (tmp_path / "out" / "cells.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2
+    assert all(",done," in row for row in rows[1:])
+    assert "majority_peer" in (tmp_path / "out" / "ranks.csv").read_text()
 
 
 def test_an_installed_wheel_has_the_command_and_the_licence(installed):

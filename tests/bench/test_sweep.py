@@ -406,7 +406,7 @@ def test_a_sweep_in_which_all_failed_has_a_page():
         (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
         (
             ("holdout: 0.25", "system: flaml"),
-            "no system is called 'flaml'; did you mean flaml_best_feasible",
+            "no system is called 'flaml'; known: fairautoml, flaml_best_feasible",
         ),
         (("seeds: [7]", "seeds: [7]\n    oracle: 90"), "oracle is 90; it must be in"),
         (("seeds: [7]", "seeds: [7, 7]"), "seeds is"),
