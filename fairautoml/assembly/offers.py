@@ -117,9 +117,12 @@ class Assembled:
         None when nothing is constrained.
     seconds : float
         What it took.
+    outdone : Entry or None
+        The model chosen, where the best constant is worth more and served instead.
     """
 
     entries: tuple[Entry, ...]
     best: Entry
     margin: Margin | None
     seconds: float
+    outdone: Entry | None = None

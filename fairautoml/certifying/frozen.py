@@ -164,7 +164,7 @@ def freeze(
         entries keep at least three quarters of what the chosen one is worth above that.
     """
     others = [e for e in front if e is not chosen and not e.constant]
-    alike = max((e.value for e in everything if e.alike), default=None)
+    alike = max((e.value for e in everything if e.constant), default=None)
     least = (
         chosen.value
         if alike is None

@@ -35,6 +35,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError
 from fairautoml.finishing.constant import ConstantClassifier
 from fairautoml.finishing.headline import headline
+from fairautoml.finishing.headlines import group_headlines, one_sided_notes
 from fairautoml.finishing.keeping import Earlier, Place, begin, keep_model, place_of, write_config
 from fairautoml.finishing.outcome import Outcome, finish_of, say_how_it_went
 from fairautoml.finishing.summary import (
@@ -180,8 +181,15 @@ class Conducted(Served, Shown):
         self.seed_ = plan.seed
         own = pool.best is outcome.assembled.best
         margin = outcome.assembled.margin if own else None
-        self._margin_notes = margin_notes(margin)
-        self.notes_ = (*plan.notes, *plan.problem.dataset.notes, *self._margin_notes)
+        constant = outcome.constant_headline
+        first = (
+            group_headlines(pool.board, pool.best, pool.classes)
+            if constant is None
+            else (constant,)
+        )
+        last = (*margin_notes(margin), *one_sided_notes(pool.board, pool.best))
+        self._entry_notes = (*first, *last)
+        self.notes_ = (*first, *plan.notes, *plan.problem.dataset.notes, *last)
         self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
         self._certified = certified
         self._serve(pool, pool.best)

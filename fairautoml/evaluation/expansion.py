@@ -5,7 +5,9 @@ labels like a rule, so its scores differ by fold: rows are decided by shares tha
 had no part in, as by a rule that it had no part in.
 
 Every post-processor is fitted for every tolerance on the other folds and scored on this one
-(cross-fitted); the rule that would be deployed is fitted on all rows.
+(cross-fitted); the rule that would be deployed is fitted on all rows. What it decides there is
+counted too: an entry is not feasible if the deployed rule is constant, or clearly violates a
+constraint that the rules of the folds meet.
 """
 
 import re
@@ -23,12 +25,14 @@ from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.metrics import Tally, Undefined
+from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._interval import interval_of_groups
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.tasks import TASKS
 from fairautoml.trials import Candidate, Entry, Measure, Rule, TrialResult, acceptance
 
-FEW = 1000
-"""Rows that a deployed rule decides before all of them, to see whether it tells people apart."""
+ONE_ERROR = 0.6827
+"""Level of the interval that reaches one standard error to each side."""
 
 SHORT = 0.5
 """Seconds that a post-processor may take even where there is no time."""
@@ -170,7 +174,8 @@ def _entries(
     mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem, end: float | None
 ) -> list[Entry]:
     scored = _cross_fitted(mitigator, rows, column, problem, end)
-    found = (_entry(one, column, rows, problem) for one in scored)
+    served = replace(rows, scores=_scores_when_served(column, problem))
+    found = (_entry(one, column, served, problem) for one in scored)
     return [entry for entry in found if entry is not None]
 
 
@@ -235,14 +240,15 @@ def _tally(
 
 
 def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -> Entry | None:
-    metric, data = problem.objective, problem.dataset
+    metric, task = problem.objective, TASKS.get(problem.dataset.task)
+    deployed, constant = _deployed(scored.rule, rows, problem)
+    tally = deployed if constant or _violates(scored.tally, deployed, problem) else scored.tally
     if metric.on == "decisions":
-        score = metric.value(scored.tally)
+        score = metric.value(tally)
     else:
-        score = metric.value(data.y, column.judged(problem.folds), data.weight)
+        score = metric.value(rows.y, column.judged(problem.folds), rows.weight)
     if isinstance(score, Undefined):
         return None
-    table = scored.tally.table
     return Entry(
         trial_key=column.trial_key,
         trial_number=column.trial_number,
@@ -252,22 +258,62 @@ def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -
         rule=scored.rule,
         score=score,
         value=score if metric.greater_is_better else -score,
-        measures=measure(scored.tally, problem),
-        counts=table,
-        constant=TASKS.get(data.task).is_constant(table)
-        or _decides_alike(scored.rule, rows, problem),
+        measures=measure(tally, problem),
+        counts=tally.table,
+        deployed=deployed.table,
+        constant=constant or task.is_constant(tally.table),
         seconds=column.seconds,
         members=column.members,
     )
 
 
-def _decides_alike(rule: Rule, rows: ScoreRows, problem: Problem) -> bool:
-    """Whether the deployed rule answers everybody alike, whatever those of the folds did."""
-    few = rows.take(np.arange(min(FEW, len(rows.y))))
-    decided = acceptance(rule, few.scores, few.cells, few.membership)
-    if (decided != decided[:1]).any():
+def _deployed(rule: Rule, rows: ScoreRows, problem: Problem) -> tuple[Tally, bool]:
+    """Count what the deployed rule decides, and say whether that is the same for all rows."""
+    decided = acceptance(rule, rows.scores, rows.cells, rows.membership)
+    task = TASKS.get(problem.dataset.task)
+    tally = task.tally(rows.cells, rows.y, decided, rows.weight, n_groups=rows.n_cells)
+    return tally, bool((decided == decided[:1]).all()) or task.is_constant(tally.table)
+
+
+def _violates(crossfitted: Tally, deployed: Tally, problem: Problem) -> bool:
+    """Whether only the deployed rule violates a constraint, by more than a standard error."""
+    if any(one.gap > one.limit for one in measure(crossfitted, problem)):
         return False
-    return TASKS.get(problem.dataset.task).is_constant(_tally(rule, rows, None, problem).table)
+    return any(
+        one.gap > one.limit + _standard_error(deployed, target, problem)
+        for one, target in zip(measure(deployed, problem), problem.goal.targets, strict=True)
+        if one.gap > one.limit
+    )
+
+
+def _standard_error(tally: Tally, target: Target, problem: Problem) -> float:
+    """Return the standard error of a gap, 0 where it is undefined."""
+    data = problem.dataset
+    ends = interval_of_groups(
+        target.metric,
+        tally.table,
+        member=target.system.member,
+        overlapping=target.system.overlapping,
+        n_rows=effective_rows(data.cells, data.weight, len(tally.table), problem.entities),
+        level=ONE_ERROR,
+    )
+    return 0.0 if ends is None else (ends[1] - ends[0]) / 2
+
+
+def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]:
+    """Return the scores that deployed rules are judged on.
+
+    A model whose scores are the same for all rows of a fold, like a prior, has other out-of-fold
+    scores in each fold, but only one score when it is served: the mean over the folds.
+    """
+    wide = column.deployed.reshape(len(column.deployed), -1)
+    of_fold = wide[[int((problem.folds == fold).argmax()) for fold in range(problem.n_folds)]]
+    same = (wide == of_fold[problem.folds]).all(axis=0)
+    if not same.any():
+        return column.deployed
+    served = wide.copy()
+    served[:, same] = of_fold[:, same].mean(axis=0)
+    return served.reshape(column.deployed.shape)
 
 
 def measure(tally: Tally, problem: Problem) -> tuple[Measure, ...]:

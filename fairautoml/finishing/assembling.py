@@ -85,13 +85,16 @@ def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Fini
     """
     start = time.monotonic()
     offers = gather(plan, history, artifacts, finish)
-    best, margin = serve_best(offers, plan, finish)
+    chosen, margin = serve_best(offers, plan, finish)
+    constant = _constant_worth_more(chosen, offers.usual, plan.baseline)
+    best = chosen if constant is None else constant
     front = {id(entry) for entry in pareto_front((*offers.usual, *offers.fine))}
     return Assembled(
         entries=(*offers.usual, *(e for e in offers.fine if e is best or id(e) in front)),
         best=best,
-        margin=margin,
+        margin=margin if constant is None else None,
         seconds=time.monotonic() - start,
+        outdone=None if constant is None else chosen,
     )
 
 
@@ -136,6 +139,17 @@ def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Ma
     return _with_margin(
         plan, finish, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
     )
+
+
+def _constant_worth_more(
+    chosen: Entry, entries: Sequence[Entry], baseline: Candidate
+) -> Entry | None:
+    """Return the best constant of the baseline where it is worth more than the model chosen."""
+    if chosen.constant or not chosen.measures:
+        return None
+    constants = (e for e in entries if e.candidate == baseline and e.constant and e.excess <= 0)
+    best = max(constants, key=lambda entry: entry.value, default=None)
+    return best if best is not None and best.value > chosen.value else None
 
 
 class _Work:

@@ -29,12 +29,25 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
     objective : str
         Name of the performance metric.
     """
-    worse = _worse_than_alike(history.entries, best, objective)
     if best.candidate == baseline:
-        news = [_only_baseline(history.results), worse]
-    else:
-        news = [worse if worse else _hardly_ever(best, objective), _no_space(history.results)]
+        return [_only_baseline(history.results)]
+    news = [_hardly_ever(best, objective), _no_space(history.results)]
     return [msg for msg in news if msg]
+
+
+def advice_on_constant(outdone: Entry, objective: str) -> str:
+    """Return what may help where the best constant is worth more than the model chosen.
+
+    Parameters
+    ----------
+    outdone : Entry
+        The model chosen.
+    objective : str
+        Name of the performance metric.
+    """
+    if _rewards_alike(outdone, objective):
+        return _blame(outdone)
+    return "give a looser bound or fewer groups"
 
 
 def no_model(results: Sequence[TrialResult]) -> str:
@@ -98,21 +111,6 @@ def _only_baseline(results: Sequence[TrialResult]) -> str:
         "of all trials only the baseline (one score for everybody) finished; give a larger "
         "budget, and look at trials_"
     )
-
-
-def _worse_than_alike(entries: Sequence[Entry], best: Entry, objective: str) -> str:
-    """Say that one decision for everybody would beat the feasible winner, or nothing."""
-    alike = [e for e in entries if e.alike and e.measures and e.excess <= 0]
-    better = max(alike, key=lambda e: e.value, default=None)
-    if better is None or not best.feasible or better.value <= best.value:
-        return ""
-    found = (
-        f"the best model that meets the constraint (score {best.score:.4f}) is worse than "
-        f"deciding alike for everybody (score {better.score:.4f}, no gap)"
-    )
-    if not _rewards_alike(best, objective):
-        return f"{found}; give a looser bound or fewer groups"
-    return f"{found}: {_blame(best)}"
 
 
 def _rewards_alike(entry: Entry, objective: str) -> bool:

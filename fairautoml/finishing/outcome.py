@@ -22,7 +22,8 @@ from fairautoml.exceptions import (
     NoFeasibleModelWarning,
     SmallGroupWarning,
 )
-from fairautoml.finishing.news import bad_news
+from fairautoml.finishing.headlines import constant_headline, group_headlines
+from fairautoml.finishing.news import advice_on_constant, bad_news
 from fairautoml.finishing.summary import margin_notes, shortfall
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics._effective import effective_rows
@@ -143,6 +144,15 @@ class Outcome:
     assembled: Assembled
     interrupted: bool
 
+    @property
+    def constant_headline(self) -> str | None:
+        """Sentence on a constant that is served because it is worth more than the model chosen."""
+        outdone = self.assembled.outdone
+        if outdone is None:
+            return None
+        advice = advice_on_constant(outdone, self.pool.board.objective)
+        return constant_headline(outdone, self.assembled.best, advice)
+
 
 def make_pool(
     assembled: Assembled, plan: RunPlan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
@@ -245,12 +255,15 @@ def say_how_it_went(
         It does not, and that is an error.
     """
     best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
+    constant = outcome.constant_headline
     news = bad_news(outcome.history, best, plan.baseline, plan.problem.objective.name)
-    for msg in (*news, *lacking):
+    if constant is not None:
+        news = []
+    for msg in (*group_headlines(outcome.pool.board, best, outcome.pool.classes), *news, *lacking):
         warnings.warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning, stacklevel=4)
     if feasible or not wishes.constraints:
         return
-    msg = shortfall(best, [c.label for c in wishes.constraints])
+    msg = shortfall(best, [c.label for c in wishes.constraints]) if constant is None else constant
     if strict:
         raise NoFeasibleModelError(msg)
     warnings.warn(msg, NoFeasibleModelWarning, stacklevel=4)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.leaderboard.choice import order, pareto_front, select
-from fairautoml.metrics import METRICS, ClassCounts
-from fairautoml.metrics._interval import bootstrap_interval
+from fairautoml.metrics import METRICS
+from fairautoml.metrics._interval import interval_of_groups
 from fairautoml.trials import Entry, Measure
 
 INTERVAL_LEVEL = 0.95
@@ -195,16 +195,13 @@ class Leaderboard:
         self, entry: Entry, worst: Measure, system: GroupSystem
     ) -> tuple[float | None, float | None]:
         metric = METRICS.get(worst.metric).bound(system.values)
-        counts = ClassCounts(entry.counts)
-        if system.overlapping:
-            # Overlapping groups are not redrawn one by one, nor without the rest of the people.
-            table, rows, masks = counts.table, self.n_rows, system.member
-        else:
-            # Whoever is in no group is not in everybody either, as in the measured value.
-            merged = counts.merged(system.of_cell, system.n_groups)
-            table, rows, masks = merged.table, system.member @ self.n_rows, None
-        interval = bootstrap_interval(
-            metric, table, n_rows=rows, level=INTERVAL_LEVEL, masks=masks
+        interval = interval_of_groups(
+            metric,
+            entry.counts,
+            member=system.member,
+            overlapping=system.overlapping,
+            n_rows=self.n_rows,
+            level=INTERVAL_LEVEL,
         )
         if interval is None:
             return None, None

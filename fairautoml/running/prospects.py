@@ -83,6 +83,8 @@ def servable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozen
             *(r.trial.key for r in (*found.library(), *found.singles())),
             *(entry.trial_key for entry in pareto_front(entries)),
             *(() if best is None else (best.trial_key,)),
+            # The constant baseline is served where no model is worth more.
+            *(r.trial.key for r in results if r.trial.number == 0),
         }
     )
 

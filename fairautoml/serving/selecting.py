@@ -5,6 +5,7 @@ from typing import Any
 
 from fairautoml.certification.wishes import is_number
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.finishing.headlines import group_headlines
 from fairautoml.finishing.outcome import Pool
 from fairautoml.metrics import METRICS
 from fairautoml.posing.options import check_share
@@ -67,3 +68,17 @@ def alike_notes(entry: Entry) -> tuple[str, ...]:
     )
     warnings.warn(note, DegradedWarning, stacklevel=3)
     return (note,)
+
+
+def warned_headlines(pool: Pool) -> tuple[str, ...]:
+    """Warn of groups that what is served leaves with one decision, and return the same as notes.
+
+    Parameters
+    ----------
+    pool : Pool
+        What is served.
+    """
+    found = group_headlines(pool.board, pool.best, pool.classes)
+    for sentence in found:
+        warnings.warn(sentence, DegradedWarning, stacklevel=3)
+    return found

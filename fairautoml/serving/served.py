@@ -30,13 +30,14 @@ from fairautoml.data.target import (
 from fairautoml.exceptions import InputError
 from fairautoml.finishing.constant import ConstantClassifier
 from fairautoml.finishing.headline import headline
+from fairautoml.finishing.headlines import one_sided_notes
 from fairautoml.finishing.outcome import Pool
 from fairautoml.finishing.summary import describe_certificate, describe_served
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.posing.guessing import GuessedGroups, Guessing
 from fairautoml.posing.options import check_constraints
 from fairautoml.serving.judging import judge
-from fairautoml.serving.selecting import alike_notes, check_selection
+from fairautoml.serving.selecting import alike_notes, check_selection, warned_headlines
 from fairautoml.trials import Entry
 
 
@@ -80,7 +81,7 @@ class Served:
     certificate_: Certificate
     proxies_: GuessedGroups | None
     _guessing: Guessing | None = None
-    _margin_notes: tuple[str, ...] = ()
+    _entry_notes: tuple[str, ...] = ()
     _certified: Certified
     _applies: bool
 
@@ -289,9 +290,12 @@ class Served:
         table = self.leaderboard_.drop(columns="verdict")
         other._tabulate(served.board, served.board.reordered(table, pool.board))
         best = describe_served(served.board, entry)
-        # The margin speaks about what the search has chosen, not about this entry.
-        kept = (note for note in self.notes_ if note not in self._margin_notes)
-        other.notes_ = (*kept, *alike_notes(entry))
+        first = warned_headlines(served)
+        last = (*one_sided_notes(served.board, entry), *alike_notes(entry))
+        # Notes on the margin are about the entry that the search has chosen.
+        kept = (note for note in self.notes_ if note not in self._entry_notes)
+        other._entry_notes = (*first, *last)
+        other.notes_ = (*first, *kept, *last)
         certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of these tables; kept with every run."""
 
 RUNNING = "running"

@@ -123,6 +123,10 @@ class Measure:
 class Entry:
     """One classifier on the leaderboard: a trial's scores under one rule.
 
+    Its figures are cross-fitted. Where the deployed rule is constant, or violates a constraint
+    that the rules of the folds meet by more than one standard error, they are those of the
+    deployed rule instead: that is the one that will decide.
+
     Parameters
     ----------
     trial_key : str
@@ -138,16 +142,18 @@ class Entry:
     rule : Rule
         The rule fitted on all search rows: what is deployed.
     score : float
-        Objective, cross-fitted, in its natural direction.
+        Objective in its natural direction.
     value : float
         The same with greater = better.
     measures : tuple of Measure
-        One per constraint and group system, cross-fitted.
+        One per constraint and group system.
     counts : ndarray of float64, shape (n_cells, n_classes, n_classes)
-        Cross-fitted weight by finest cell, label and decision; in regression the sums of
+        Weight by finest cell, label and decision; in regression the sums of
         ``GroupValues.table``, shape (n_cells, n_columns).
+    deployed : ndarray of float64
+        The same for the decisions of the deployed rule on the out-of-fold scores.
     constant : bool
-        Everybody gets the same decision, cross-fitted or under the deployed rule.
+        All rows get the same decision, cross-fitted or from the deployed rule.
     seconds : float
         Training seconds of the trial, of an ensemble those of all members.
     members : tuple of (str, float)
@@ -164,6 +170,7 @@ class Entry:
     value: float
     measures: tuple[Measure, ...]
     counts: NDArray[np.float64]
+    deployed: NDArray[np.float64]
     constant: bool
     seconds: float
     members: tuple[tuple[str, float], ...] = ()
@@ -189,15 +196,6 @@ class Entry:
     def sources(self) -> tuple[str, ...]:
         """Keys of the trials whose fold models it takes."""
         return tuple(key for key, _ in self.members) if self.members else (self.trial_key,)
-
-    @property
-    def alike(self) -> bool:
-        """One decision for everybody cross-fitted too: its value is what that is worth.
-
-        A rule that is constant on all rows may tell people apart in the folds that score it.
-        """
-        one_decision = self.counts.ndim == 2 or (self.counts.sum(axis=(0, 1)) > 0).sum() < 2
-        return self.constant and bool(one_decision)
 
     @property
     def gap(self) -> float:

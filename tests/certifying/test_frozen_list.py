@@ -26,7 +26,6 @@ def entry(gap, value, *, limit=LIMIT, constant=False):
         excess=excess,
         feasible=excess <= 1e-9,
         constant=constant,
-        alike=constant,
     )
 
 

@@ -27,6 +27,7 @@ def entry(first, second, n=1000):
         value=0.5,
         measures=(),
         counts=counts,
+        deployed=counts,
         constant=False,
         seconds=0.0,
     )

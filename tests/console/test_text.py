@@ -35,6 +35,7 @@ def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
                 Measure(metric="m", system="sex", value=gap, gap=gap, limit=0.05) for gap in gaps
             ),
             counts=None,
+            deployed=None,
             constant=False,
             seconds=1.0,
         )

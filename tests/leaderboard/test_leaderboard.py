@@ -34,6 +34,7 @@ def entry(score=0.8, gap=0.02, *, limit=0.05, number=0, rises=True, **other):
         "value": score if rises else -score,
         "measures": (measure,),
         "counts": COUNTS,
+        "deployed": COUNTS,
         "constant": False,
         "seconds": 1.0,
     }

@@ -102,7 +102,7 @@ def weighted_groups():
     entry = Entry(
         trial_key="0-x", trial_number=0, candidate=Candidate(learner="lightgbm"),
         mitigator="none", tolerance=None, rule=CommonRule(threshold=0.5), score=0.5, value=0.5,
-        measures=(), counts=counts, constant=False, seconds=1.0,
+        measures=(), counts=counts, deployed=counts, constant=False, seconds=1.0,
     )  # fmt: skip
     board = Leaderboard(
         entries=(entry,), systems=(system,), objective="accuracy", n_rows=rows.sum(1)

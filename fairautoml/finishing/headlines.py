@@ -1,0 +1,182 @@
+"""What leads the notes of a fit: groups that get one decision, a constant worth more."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.leaderboard import Leaderboard
+from fairautoml.trials import Entry
+
+NEARLY = 0.1
+"""A decision is shut out below this share of how often it is made without the constraint."""
+
+FEWEST = 5.0
+"""Rows that must be concerned before a group is named."""
+
+MOST_NAMED = 5
+"""Groups of one sensitive column that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How often each decision is made in the groups of a system.
+
+    Parameters
+    ----------
+    served, reference, labels : ndarray of float64, shape (n_groups, n_classes)
+        Shares of the decisions of the served rule, of those of the best model without the
+        constraint (the labels where there is none), and of the labels.
+    n_rows : ndarray of float64, shape (n_groups,)
+        Effective rows.
+    """
+
+    served: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    n_rows: NDArray[np.float64]
+
+
+def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> tuple[str, ...]:
+    """Return one sentence per group that the constraint leaves with one decision.
+
+    Parameters
+    ----------
+    board : Leaderboard
+        All entries; the best one without a mitigation is what rates are compared with.
+    entry : Entry
+        The one that is served.
+    classes : ndarray of shape (n_classes,)
+        The user's labels, by position.
+    """
+    found: list[str] = []
+    unconstrained = _unconstrained(board)
+    for system in _constrained(board, entry):
+        shares = _shares(board, entry, unconstrained, system)
+        decision = shares.served.argmax(axis=1)
+        at = np.arange(len(decision))
+        other = 1.0 - shares.served[at, decision]
+        usual = 1.0 - shares.reference[at, decision]
+        shut = (other < NEARLY * usual) & (shares.n_rows * usual >= FEWEST)
+        named = np.flatnonzero(shut).tolist()
+        found += [
+            _sentence(system, group, shares, classes, compared=unconstrained is not None)
+            for group in named[:MOST_NAMED]
+        ]
+        if len(named) > MOST_NAMED:
+            found.append(
+                f"{len(named) - MOST_NAMED} more groups of {system.name!r} get one decision; see "
+                "their rates."
+            )
+    return tuple(found)
+
+
+def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
+    """Return a note on groups that get one decision without the constraint too.
+
+    Parameters
+    ----------
+    board, entry
+        As in ``group_headlines``.
+    """
+    unconstrained = _unconstrained(board)
+    if unconstrained is None or board.objective == "balanced_accuracy":
+        return ()
+    found: list[str] = []
+    for system in _constrained(board, entry):
+        shares = _shares(board, entry, unconstrained, system)
+        one = np.isclose(shares.served, 1.0) & np.isclose(shares.reference, 1.0)
+        missed = shares.n_rows[:, None] * (1.0 - shares.labels) >= FEWEST
+        labels = [system.labels[group] for group in np.flatnonzero((one & missed).any(axis=1))]
+        if labels:
+            found.append(
+                f"without the constraint, too, all rows of {', '.join(map(repr, labels))} of "
+                f"{system.name!r} get the same decision, though their labels differ; "
+                "objective='balanced_accuracy' rewards finding the rarer label"
+            )
+    return tuple(found)
+
+
+def constant_headline(outdone: Entry, constant: Entry, advice: str) -> str:
+    """Say that the constant is served because it is worth more than the model chosen.
+
+    Parameters
+    ----------
+    outdone : Entry
+        The model chosen.
+    constant : Entry
+        What is served.
+    advice : str
+        What may help.
+    """
+    who = "best model that meets the constraint" if outdone.feasible else "least unfair model"
+    return (
+        f"the {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "
+        f"(score {constant.score:.4f}), so the constant is served; {advice}"
+    )
+
+
+def _constrained(board: Leaderboard, entry: Entry) -> Iterator[GroupSystem]:
+    """Yield the systems of the constraints; none for a constant, and for numbers."""
+    if entry.constant or entry.deployed.ndim == 2:
+        return
+    names = {measure.system for measure in entry.measures}
+    yield from (s for s in board.systems if s.name in names)
+
+
+def _unconstrained(board: Leaderboard) -> Entry | None:
+    plain = (
+        e for e in board.entries if e.mitigator == "none" and e.candidate.mitigation == "none"
+    )
+    return max(plain, key=lambda entry: entry.value, default=None)
+
+
+def _shares(
+    board: Leaderboard, entry: Entry, unconstrained: Entry | None, system: GroupSystem
+) -> Shares:
+    member = system.member.astype(np.float64)
+    table = np.tensordot(member, entry.deployed, 1)
+    labels = _normalized(table.sum(axis=2))
+    reference = labels
+    if unconstrained is not None:
+        reference = _normalized(np.tensordot(member, unconstrained.deployed, 1).sum(axis=1))
+    return Shares(
+        served=_normalized(table.sum(axis=1)),
+        reference=reference,
+        labels=labels,
+        n_rows=member @ np.nan_to_num(board.n_rows),
+    )
+
+
+def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = weight.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = np.divide(
+        weight, total, out=np.zeros_like(weight), where=total > 0
+    )
+    return shares
+
+
+def _sentence(
+    system: GroupSystem,
+    group: int,
+    shares: Shares,
+    classes: NDArray[Any],
+    *,
+    compared: bool,
+) -> str:
+    decision = int(shares.served[group].argmax())
+    label = system.labels[group]
+    binary = shares.served.shape[1] == 2
+    shown = 1 if binary else decision
+    rate, before = shares.served[group, shown], shares.reference[group, shown]
+    usual = f"without the constraint {before:.1%}" if compared else f"{before:.1%} have that label"
+    if not binary:
+        return (
+            f"The rule gives {str(classes[decision])!r} to {rate:.1%} of {label!r} of {system.name!r}, "
+            f"{usual}."
+        )
+    verb = "accepts nearly all of" if decision else "shuts out"
+    return f"The rule {verb} {label!r} of {system.name!r}: it accepts {rate:.1%} of them, {usual}."
