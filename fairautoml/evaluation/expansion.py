@@ -156,25 +156,32 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
         membership=problem.membership,
     )
     entries: list[Entry] = []
-    alike = bool((column.deployed == column.deployed[:1]).all())
+    served = replace(rows, scores=_scores_when_served(column, problem))
+    uninformed = bool((served.scores == served.scores[:1]).all())
     for mitigator in problem.mitigators:
         # Equal scores have no order that the likely groups of a row could move it in.
-        if alike and mitigator.needs_membership:
+        if uninformed and mitigator.needs_membership:
             continue
-        found = contained(partial(_entries, mitigator, rows, column, problem, end))
+        found = contained(partial(_entries, mitigator, rows, served, column, problem, end))
         if isinstance(found, list):
             entries += found
         else:
             msg = f"rules of {mitigator.name!r} are missing where it failed: {error_text(found)}"
             warnings.warn(msg, DegradedWarning, stacklevel=2)
-    return tuple(entries)
+    constant = [entry for entry in entries if entry.constant]
+    # Of equal scores any other rule decides by the group alone.
+    return tuple(constant if uninformed and constant and problem.goal.targets else entries)
 
 
 def _entries(
-    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem, end: float | None
+    mitigator: Mitigator,
+    rows: ScoreRows,
+    served: ScoreRows,
+    column: Column,
+    problem: Problem,
+    end: float | None,
 ) -> list[Entry]:
     scored = _cross_fitted(mitigator, rows, column, problem, end)
-    served = replace(rows, scores=_scores_when_served(column, problem))
     found = (_entry(one, column, served, problem) for one in scored)
     return [entry for entry in found if entry is not None]
 
