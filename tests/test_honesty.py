@@ -10,7 +10,8 @@ import pytest
 from fairautoml import FairAutoML
 from fairautoml.conducting.planning import BASELINE, _executor
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
-from fairautoml.finishing.news import bad_news
+from fairautoml.finishing.headlines import constant_headline
+from fairautoml.finishing.news import advice_on_constant, bad_news
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.posing.options import check_wishes
@@ -112,24 +113,20 @@ def entry(value, gap, *, constant):
         measures=(measure,),
         # With one decision for everybody nobody is accepted.
         counts=np.ones((2, 2, 2)) * ([1, 0] if constant else [1, 1]),
+        deployed=np.ones((2, 2, 2)) * ([1, 0] if constant else [1, 1]),
         constant=constant,
         seconds=1.0,
     )
 
 
-def test_a_feasible_model_worse_than_one_decision_for_all_is_called_so():
-    poor, good = entry(0.43, 0.1, constant=False), entry(0.8, 0.1, constant=False)
-    history = History(entries=[poor, entry(0.76, 0.0, constant=True)])
-    (news,) = bad_news(history, poor, BASELINE, "accuracy")
-    assert "score 0.4300) is worse than deciding alike for everybody (score 0.7600" in news
-    assert news.endswith("give a looser bound or fewer groups")
-    assert bad_news(history, good, BASELINE, "accuracy") == []
-
-
-def test_a_rule_that_told_people_apart_where_it_was_judged_is_no_decision_for_all():
-    fair = entry(0.8, 0.1, constant=False)
-    collapsed = replace(entry(0.9, 0.0, constant=True), counts=np.ones((2, 2, 2)))
-    assert bad_news(History(entries=[fair, collapsed]), fair, BASELINE, "accuracy") == []
+def test_a_constant_worth_more_than_the_model_chosen_leads_with_both_scores():
+    poor, constant = entry(0.43, 0.1, constant=False), entry(0.76, 0.0, constant=True)
+    advice = advice_on_constant(poor, "accuracy")
+    said = constant_headline(poor, constant, advice)
+    assert said.startswith("the best model that meets the constraint (score 0.4300) is worth less")
+    assert "constant prediction (score 0.7600), so the constant is served; give a looser" in said
+    unfair = entry(0.43, 0.5, constant=False)
+    assert constant_headline(unfair, constant, advice).startswith("the least unfair model (score")
 
 
 def of_which(accepted, positive, value=0.9):
@@ -142,13 +139,11 @@ def of_which(accepted, positive, value=0.9):
 
 def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
     poor = of_which(1, 20, value=0.97)
-    history = History(entries=[poor, entry(0.98, 0.0, constant=True)])
-    (news,) = bad_news(history, poor, BASELINE, "accuracy")
-    assert "worse than deciding alike for everybody (score 0.9800, no gap): 98.0% of the" in news
+    news = advice_on_constant(poor, "accuracy")
+    assert news.startswith("98.0% of the rows have the same label")
     assert "give objective='balanced_accuracy' or 'f1' (--objective)" in news
     assert "looser bound" not in news
-    (other,) = bad_news(history, poor, BASELINE, "f1")
-    assert "looser bound" in other
+    assert "looser bound" in advice_on_constant(poor, "f1")
 
 
 @pytest.mark.parametrize(

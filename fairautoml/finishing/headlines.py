@@ -174,9 +174,7 @@ def _sentence(
     rate, before = shares.served[group, shown], shares.reference[group, shown]
     usual = f"without the constraint {before:.1%}" if compared else f"{before:.1%} have that label"
     if not binary:
-        return (
-            f"The rule gives {str(classes[decision])!r} to {rate:.1%} of {label!r} of {system.name!r}, "
-            f"{usual}."
-        )
+        given = str(classes[decision])
+        return f"The rule gives {given!r} to {rate:.1%} of {label!r} of {system.name!r}, {usual}."
     verb = "accepts nearly all of" if decision else "shuts out"
     return f"The rule {verb} {label!r} of {system.name!r}: it accepts {rate:.1%} of them, {usual}."

@@ -290,6 +290,48 @@ def test_the_rule_that_is_served_is_judged_too(dataset, whole, part, alike):
     assert entry.feasible != alike
 
 
+@pytest.mark.parametrize("mitigator", POST)
+def test_a_prior_whose_folds_lie_on_both_sides_of_a_half_is_constant(dataset, mitigator):
+    problem = problem_of(dataset, f"{PARITY}<=0.2", [mitigator, "none"])
+    scores = np.array([0.499, 0.501, 0.4995, 0.5], dtype=np.float32)[problem.folds]
+    entries = expand(RESULT, scores, problem)
+    assert entries
+    assert all(entry.constant and not entry.feasible and entry.gap == 0 for entry in entries)
+    plain = next(entry for entry in entries if entry.mitigator == "none")
+    labels = np.bincount(dataset.y, weights=dataset.weight)
+    assert plain.score == pytest.approx(labels[0] / labels.sum())
+
+
+@dataclass(frozen=True)
+class ByGroup:
+    """Accept the first group from one score on, the second from another."""
+
+    first: float
+    second: float
+    needs_sensitive, randomized = True, False
+
+    def decide(self, scores, cells):
+        return (scores >= np.where(cells == 0, self.first, self.second)).astype(float)
+
+    def describe(self):
+        return f"{self.first} and {self.second}"
+
+
+@pytest.mark.parametrize("second", [0.5, 2.0], ids=["fair", "shuts out a group"])
+def test_a_rule_that_violates_the_constraint_only_when_deployed_is_not_feasible(dataset, second):
+    def fit_rules(rows, goal, tolerances):
+        return ((None, ByGroup(0.5, second if len(rows.y) == N_ROWS else 0.5)),)
+
+    mitigator = replace(MITIGATORS.get("none"), fit_rules=fit_rules)
+    scores = np.random.default_rng(3).random(N_ROWS).astype(np.float32)
+    (entry,) = expand(RESULT, scores, problem_of(dataset, f"{PARITY}<=0.3", [mitigator]))
+    assert entry.feasible == (second == 0.5)
+    assert not entry.constant
+    accepted = entry.deployed[:, :, 1].sum(axis=1)
+    assert (accepted[1] == 0) == (second == 2.0)
+    assert (entry.gap > 0.4) == (second == 2.0)
+
+
 class Slow:
     """A clock that only a post-processor moves: a second for each tolerance."""
 
@@ -322,8 +364,7 @@ def test_without_time_for_all_tolerances_those_near_the_limit_are_tried(
 
 
 @pytest.mark.parametrize("last", [0.1, 0.9])
-def test_a_rule_that_tells_apart_only_the_last_row_is_not_constant(dataset, monkeypatch, last):
-    monkeypatch.setattr("fairautoml.evaluation.expansion.FEW", 10)
+def test_a_rule_that_tells_apart_only_the_last_row_is_not_constant(dataset, last):
     scores = np.full(N_ROWS, 0.9, dtype=np.float32)
     scores[-1] = last
     (entry,) = expand(RESULT, scores, problem_of(dataset, f"{PARITY}<=1", ["none"]))

@@ -124,7 +124,10 @@ def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
 
 def test_a_confidence_that_leaves_little_of_the_model_is_said(people):
     model = quick("equalized_odds_difference <= 0.15", confidence=0.95)
-    with pytest.warns(DegradedWarning, match="dear confidence: as sure as confidence=0.95"):
+    with (
+        pytest.warns(DegradedWarning, match="dear confidence: as sure as confidence=0.95"),
+        pytest.warns(DegradedWarning, match="shuts out 'female' of 'sex'"),
+    ):
         model.fit(*people, "sex")
     margin = model.summary_["margin"]
     assert margin["kept"] < 0.25
@@ -172,7 +175,10 @@ def test_another_point_of_the_front_has_no_margin_of_its_own(fitted):
 
 def test_too_few_rows_for_a_confidence_are_said(people):
     model = quick("equalized_odds_difference <= 0.1", n_trials=2, confidence=0.9999)
-    with pytest.warns(DegradedWarning, match="insufficient evidence: no model found is as sure"):
+    with (
+        pytest.warns(DegradedWarning, match="insufficient evidence: no model found is as sure"),
+        pytest.warns(DegradedWarning, match="shuts out 'female' of 'sex'"),
+    ):
         model.fit(*people, "sex")
     assert model.summary_["margin"]["insufficient_evidence"]
     assert any(note.startswith("insufficient evidence: no model") for note in model.notes_)
