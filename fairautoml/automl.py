@@ -326,14 +326,16 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     certificate_ : Certificate
         What may be said of it about unseen people, and why not more.
     notes_ : tuple of str
-        What was done to the data that the user should know.
+        What the user should know: groups that get one decision first, then what was done to the
+        data.
     proxies_ : GuessedGroups or None
         How the proxies err, bounds on their groups, and the corrected gap of what is served.
     summary_ : dict
         Figures of the run: trials, seconds, budget, overhead, margin, best entry; ``headline``,
         what is served, its price and how likely the bound holds.
     feasible_ : bool
-        Whether it meets the constraint on the search rows (cross-fitted).
+        Whether it meets the constraint on the search rows, cross-fitted and as deployed, and is
+        not constant.
     interrupted_ : bool
         Whether the user ended the search.
     positive_class_ : label or None

@@ -231,7 +231,7 @@ def test_a_version_of_the_tables_from_the_future_is_refused(path):
     with closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE fairautoml_runs SET schema_version = 99")
         database.commit()
-    with pytest.raises(RunFolderError, match=r"tables of version 99 .* reads 1"):
+    with pytest.raises(RunFolderError, match=r"tables of version 99 .* reads 2"):
         past_of(path)
 
 
