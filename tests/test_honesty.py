@@ -121,10 +121,12 @@ def entry(value, gap, *, constant):
 
 def test_a_constant_worth_more_than_the_model_chosen_leads_with_both_scores():
     poor, constant = entry(0.43, 0.1, constant=False), entry(0.76, 0.0, constant=True)
-    advice = advice_on_constant(poor, "accuracy")
+    better = entry(0.8, 0.4, constant=False)
+    advice = advice_on_constant(poor, constant, [poor, constant, better], "accuracy")
     said = constant_headline(poor, constant, advice)
     assert said.startswith("the best model that meets the constraint (score 0.4300) is worth less")
     assert "constant prediction (score 0.7600), so the constant is served; give a looser" in said
+    assert "fair or not" in advice_on_constant(poor, constant, [poor, constant], "accuracy")
     unfair = entry(0.43, 0.5, constant=False)
     assert constant_headline(unfair, constant, advice).startswith("the least unfair model (score")
 
@@ -138,12 +140,13 @@ def of_which(accepted, positive, value=0.9):
 
 
 def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
-    poor = of_which(1, 20, value=0.97)
-    news = advice_on_constant(poor, "accuracy")
+    poor, constant = of_which(1, 20, value=0.97), entry(0.98, 0.0, constant=True)
+    unfair = entry(0.99, 0.5, constant=False)
+    news = advice_on_constant(poor, constant, [poor, constant, unfair], "accuracy")
     assert news.startswith("98.0% of the rows have the same label")
     assert "give objective='balanced_accuracy' or 'f1' (--objective)" in news
     assert "looser bound" not in news
-    assert "looser bound" in advice_on_constant(poor, "f1")
+    assert "looser bound" in advice_on_constant(poor, constant, [poor, constant, unfair], "f1")
 
 
 @pytest.mark.parametrize(

@@ -35,18 +35,26 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
     return [msg for msg in news if msg]
 
 
-def advice_on_constant(outdone: Entry, objective: str) -> str:
+def advice_on_constant(
+    outdone: Entry, constant: Entry, entries: Sequence[Entry], objective: str
+) -> str:
     """Return what may help where the best constant is worth more than the model chosen.
 
     Parameters
     ----------
     outdone : Entry
         The model chosen.
+    constant : Entry
+        The best constant.
+    entries : sequence of Entry
+        All of the leaderboard.
     objective : str
         Name of the performance metric.
     """
     if _rewards_alike(outdone, objective):
         return _blame(outdone)
+    if all(entry.value <= constant.value for entry in entries):
+        return "no model found is worth more, fair or not: give more time, rows or features"
     return "give a looser bound or fewer groups"
 
 

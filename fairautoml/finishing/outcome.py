@@ -150,8 +150,9 @@ class Outcome:
         outdone = self.assembled.outdone
         if outdone is None:
             return None
-        advice = advice_on_constant(outdone, self.pool.board.objective)
-        return constant_headline(outdone, self.assembled.best, advice)
+        board, constant = self.pool.board, self.assembled.best
+        advice = advice_on_constant(outdone, constant, board.entries, board.objective)
+        return constant_headline(outdone, constant, advice)
 
 
 def make_pool(

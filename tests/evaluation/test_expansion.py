@@ -332,6 +332,21 @@ def test_a_rule_that_violates_the_constraint_only_when_deployed_is_not_feasible(
     assert (entry.gap > 0.4) == (second == 2.0)
 
 
+@pytest.mark.parametrize(("beyond", "feasible"), [(0.01, True), (0.15, False)])
+def test_a_deployed_rule_may_be_beyond_the_bound_by_one_standard_error(dataset, beyond, feasible):
+    def fit_rules(rows, goal, tolerances):
+        return ((None, ByGroup(0.5, 0.8 if len(rows.y) == N_ROWS else 0.5)),)
+
+    mitigator = replace(MITIGATORS.get("none"), fit_rules=fit_rules)
+    scores = np.random.default_rng(3).random(N_ROWS).astype(np.float32)
+    (free,) = expand(RESULT, scores, problem_of(dataset, f"{PARITY}<=1", [mitigator]))
+    rates = free.deployed[:, :, 1].sum(axis=1) / free.deployed.sum(axis=(1, 2))
+    limit = abs(rates[0] - rates[1]) - beyond
+    assert free.gap < limit
+    (entry,) = expand(RESULT, scores, problem_of(dataset, f"{PARITY}<={limit}", [mitigator]))
+    assert entry.feasible == feasible
+
+
 class Slow:
     """A clock that only a post-processor moves: a second for each tolerance."""
 
