@@ -23,7 +23,7 @@ from fairautoml.auditing.impact import impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.levelling import change_rows
-from fairautoml.auditing.models import Decider, decider_of
+from fairautoml.auditing.models import Decider, decider_of, small_groups_of
 from fairautoml.auditing.rates import rate_rows, score_rows
 from fairautoml.auditing.records import (
     ChangeRow,
@@ -40,6 +40,7 @@ from fairautoml.data._giveaways import same_partition
 from fairautoml.data._per_row import check_length
 from fairautoml.data._sensitive import read_sensitive
 from fairautoml.data.columns import fit_columns
+from fairautoml.data.small_groups import SmallGroups
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
 
@@ -201,7 +202,8 @@ def audit(
         asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
         own = _of_model(asked, *asking, flips, noise, blocks)
     changes, levelling = _compared(asked)
-    verdicts = _verdicts(asked, independent, largest_weight)
+    small = small_groups_of(model)
+    verdicts = _verdicts(asked, independent, largest_weight, small)
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.decision),
@@ -222,7 +224,12 @@ def audit(
         contributions=own.contributions,
         individual=own.individual,
         smallest_cell=smallest_cell,
-        notes=(*_notes(asked, smallest_cell, independent), *proxies, *own.notes),
+        notes=(
+            *_left_out(asked, small),
+            *_notes(asked, smallest_cell, independent),
+            *proxies,
+            *own.notes,
+        ),
     )
 
 
@@ -288,7 +295,10 @@ def _compared(asked: _Asked) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow,
 
 
 def _verdicts(
-    asked: _Asked, independent: bool, largest_weight: float | None
+    asked: _Asked,
+    independent: bool,
+    largest_weight: float | None,
+    small_groups: tuple[SmallGroups, ...],
 ) -> tuple[VerdictRow, ...]:
     return verdict_rows(
         asked.rows,
@@ -297,7 +307,14 @@ def _verdicts(
         asked.level,
         independent=independent,
         largest_weight=largest_weight,
+        small_groups=small_groups,
     )
+
+
+def _left_out(asked: _Asked, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
+    """Say which groups the verdicts leave out, as the fit of the model did."""
+    judged = {constraint.metric.name for constraint in asked.constraints}
+    return tuple(f"At fit: {one.headline}." for one in small_groups if one.metric in judged)
 
 
 def _of_model(

@@ -23,6 +23,7 @@ from fairautoml.certification import (
     judge,
 )
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.small_groups import SmallGroups, constrained
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, Undefined
@@ -38,6 +39,7 @@ def verdict_rows(
     *,
     independent: bool,
     largest_weight: float | None,
+    small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[VerdictRow, ...]:
     """Return what is shown of every constraint on every group system that it speaks about.
 
@@ -59,6 +61,8 @@ def verdict_rows(
         nothing is certified.
     largest_weight : float or None
         Largest weight that is possible; without it weighted rows have no exact test.
+    small_groups : sequence of SmallGroups
+        Groups that the constraints leave out, as they did at ``fit``.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def verdict_rows(
     """
     _check(constraints, rows)
     asked = [
-        (constraint, system)
+        (constraint, constrained(system, constraint.metric.name, small_groups))
         for constraint in constraints
         for system in rows.systems
         if constraint.system in (None, system.name)

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data._frames import frame_columns, is_frame
+from fairautoml.data.groups import GroupSchema
+from fairautoml.data.small_groups import SmallGroups
 from fairautoml.data.target import known_labels
 from fairautoml.exceptions import InputError
 
@@ -141,6 +143,18 @@ def decider_of(
     for name in apart:
         table[name] = sensitive[name].to_numpy()
     return Decider(model=model, classes=classes, named=named, sensitive=apart), table
+
+
+def small_groups_of(model: Any) -> tuple[SmallGroups, ...]:
+    """Return the groups that the constraints of a fitted ``FairAutoML`` leave out.
+
+    Parameters
+    ----------
+    model : object
+        Any model, or None.
+    """
+    groups = getattr(getattr(model, "model_", None), "groups", None)
+    return groups.small_groups if isinstance(groups, GroupSchema) else ()
 
 
 def _table(X: Any) -> pd.DataFrame:

@@ -52,6 +52,9 @@ class Subject:
         Version of this library.
     libraries : tuple of (str, str)
         Names and versions of those that the numbers depend on.
+    outside : tuple of tuple of str
+        Groups that each claim leaves out, in the order of ``claims``, because they had too few
+        rows at ``fit``; empty = none does.
     """
 
     models: tuple[str, ...]
@@ -65,6 +68,7 @@ class Subject:
     split: str = "random"
     version: str
     libraries: tuple[tuple[str, str], ...] = ()
+    outside: tuple[tuple[str, ...], ...] = ()
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -357,5 +361,7 @@ def _claim(content: dict[str, Any]) -> ClaimRecord:
 def _subject(content: dict[str, Any]) -> Subject:
     names = {name: tuple(content[name]) for name in ("models", "claims")}
     groups = tuple(tuple(group) for group in content["groups"])
+    outside = tuple(tuple(group) for group in content.get("outside", ()))
     libraries = tuple((str(name), str(version)) for name, version in content["libraries"])
-    return Subject(**{**content, **names, "groups": groups, "libraries": libraries})
+    named = {"groups": groups, "outside": outside, "libraries": libraries}
+    return Subject(**{**content, **names, **named})

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,7 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
     if certificate.note:
         yield ""
         yield certificate.note
+    yield from _left_out(subject)
     for claim in certificate.claims:
         yield ""
         yield from _claim_lines(claim)
@@ -133,6 +134,18 @@ def _opened(certificate: "Certificate") -> Iterator[str]:
     yield f"data        {subject.data}"
     entities = f", whole entities of {subject.entities}" if subject.entities else ""
     yield f"rows        {_drawn(subject)}{entities}"
+
+
+def _left_out(subject: "Subject") -> Iterator[str]:
+    for label, outside in zip(subject.claims, subject.outside, strict=False):
+        if outside:
+            yield ""
+            yield f"{label} leaves out {_listed(outside)}: too few rows in the search"
+
+
+def _listed(groups: Sequence[str]) -> str:
+    more = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
+    return ", ".join(map(repr, groups[:LISTED])) + more
 
 
 def _drawn(subject: "Subject") -> str:

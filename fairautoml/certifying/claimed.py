@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.small_groups import SmallGroups, outside_of
 from fairautoml.data.splits import first_rows
 from fairautoml.metrics import Constraint
 
@@ -24,10 +25,13 @@ class Claimed:
         With the name of the system.
     system : GroupSystem
         Which groups.
+    outside : tuple of str
+        Groups that the constraint leaves out.
     """
 
     constraint: Constraint
     system: GroupSystem
+    outside: tuple[str, ...] = ()
 
     @property
     def testable(self) -> bool:
@@ -51,6 +55,7 @@ def claimed(
     systems: Sequence[GroupSystem],
     *,
     kept: Collection[str] = (),
+    small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Claimed, ...]:
     """Return the claims, without group systems of a single group, which have no gap.
 
@@ -63,16 +68,25 @@ def claimed(
     kept : collection of str
         Systems that stay although they have a single group: those of which the certification rows
         were drawn have more groups there, and no claim is dropped in silence.
+    small_groups : sequence of SmallGroups
+        Groups that the constraints leave out.
     """
     return tuple(
-        Claimed(
-            constraint=Constraint(metric=c.metric, bound=c.bound, system=system.name),
-            system=system,
-        )
+        _claimed(c, system, outside_of(small_groups, c.metric.name, system.name))
         for c in constraints
         for system in systems
         if c.system in (None, system.name)
         and (system.n_groups > 1 or system.values is not None or system.name in kept)
+    )
+
+
+def _claimed(constraint: Constraint, system: GroupSystem, outside: tuple[str, ...]) -> Claimed:
+    return Claimed(
+        constraint=Constraint(
+            metric=constraint.metric, bound=constraint.bound, system=system.name
+        ),
+        system=system.without(outside),
+        outside=outside,
     )
 
 

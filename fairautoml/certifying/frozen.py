@@ -224,7 +224,7 @@ def judge_frozen(
     """
     vault, note = division.vault, division.plan.text()
     kept = () if vault is None else vault.systems
-    claims = claimed(constraints, dataset.systems, kept=kept)
+    claims = claimed(constraints, dataset.systems, kept=kept, small_groups=dataset.small_groups)
     if vault is None:
         alone_served = (classifier_of(frozen.chosen),)
         subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE, dataset))
@@ -285,6 +285,7 @@ def _about(
         models=(),
         claims=(*(label_of(c.constraint, c.system.name) for c in claims), *floor),
         groups=(*(c.system.labels for c in claims), *(() for _ in floor)),
+        outside=(*(c.outside for c in claims), *(() for _ in floor)),
         data=source.data,
         split_seed=source.split_seed,
         stratified_by=source.stratified_by,

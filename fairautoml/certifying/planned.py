@@ -16,6 +16,7 @@ from fairautoml.certification.bounds import cp_lower, hoeffding_margin
 from fairautoml.certification.planner import WORTHWHILE
 from fairautoml.certification.wishes import LARGEST_SHARE, CertificateWishes
 from fairautoml.certifying.claimed import Claimed
+from fairautoml.evaluation.evidence import fewest_rows
 from fairautoml.metrics import Constraint
 
 FLOOR_MARGIN, ASSUMED_ACCURACY = 0.03, 0.75
@@ -93,7 +94,7 @@ def plan_rows(
     plans = tuple(
         planned(
             claim.constraint,
-            tuple(zip(claim.system.labels, _rows_of(claim, cells, entities), strict=True)),
+            _large_groups(claim, _rows_of(claim, cells, entities)),
             wishes.first_level,
         )
         for claim in claims
@@ -127,6 +128,16 @@ def plan_rows(
 def _generous(fraction: float, n_rows: int) -> float:
     """Return a larger share where the search has plenty of rows all the same."""
     return max(fraction, min(GENEROUS * fraction, 1.0 - PLENTY / n_rows, LARGEST_SHARE))
+
+
+def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    """Return the groups that a constraint can speak about, all where fewer than two are left."""
+    # Labels must not decide how many rows are drawn, so that a ratio's base rate is assumed.
+    scale = ASSUMED_RATE if claim.constraint.metric.form == "ratio" else 1.0
+    fewest = fewest_rows(scale * claim.constraint.limit)
+    every = tuple(zip(claim.system.labels, rows, strict=True))
+    large = tuple((label, n) for label, n in every if n >= fewest)
+    return large if len(large) >= 2 else every
 
 
 def _rows_of(

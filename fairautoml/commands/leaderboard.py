@@ -37,9 +37,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
     else:
-        from fairautoml.console.text import board_text
+        from fairautoml.console.text import board_text, headline_lines
 
-        show(board_text(table, summary["best"]["objective"]))
+        board = board_text(table, summary["best"]["objective"])
+        show("\n".join([*headline_lines(summary.get("headlines", ())), board]))
     return OK
 
 

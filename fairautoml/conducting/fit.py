@@ -102,6 +102,7 @@ class Conducted(Served, Shown):
             division = _divided(posed.inputs, wishes, options)
             dataset = self._dataset(division, options)
             problem = make_problem(dataset, wishes, setting, division.entities)
+            dataset = problem.dataset
             again, aside = earlier is not None, division.vault is not None
             plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
             keeper = begin(plan, earlier if earlier is not None else place, self._parameters())
@@ -182,14 +183,15 @@ class Conducted(Served, Shown):
         own = pool.best is outcome.assembled.best
         margin = outcome.assembled.margin if own else None
         constant = outcome.constant_headline
-        first = (
+        of_rule = (
             group_headlines(pool.board, pool.best, pool.classes)
             if constant is None
             else (constant,)
         )
+        headlines = (*(() if pool.groups is None else pool.groups.headlines), *of_rule)
         last = (*margin_notes(margin), *one_sided_notes(pool.board, pool.best))
-        self._entry_notes = (*first, *last)
-        self.notes_ = (*first, *plan.notes, *plan.problem.dataset.notes, *last)
+        self._entry_notes = (*of_rule, *last)
+        self.notes_ = (*headlines, *plan.notes, *plan.problem.dataset.notes, *last)
         self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
         self._certified = certified
         self._serve(pool, pool.best)
@@ -203,6 +205,7 @@ class Conducted(Served, Shown):
             # The margin speaks about what the assembly has chosen.
             **({} if own else {"margin": None}),
             "headline": headline(pool.board, pool.best, margin),
+            "headlines": list(headlines),
             "notes": list(self.notes_),
             "best": describe_served(pool.board, pool.best),
             "positive_class": _plain_label(self.positive_class_),
@@ -266,7 +269,7 @@ def _likely(
 ) -> Callable[[Entry], float] | None:
     """Return what a likely certificate is worth, None when there will be none."""
     dataset = problem.dataset
-    claims = claimed(wishes.constraints, dataset.systems)
+    claims = claimed(wishes.constraints, dataset.systems, small_groups=dataset.small_groups)
     if division.vault is None or not claims:
         return None
     asked = wishes.certificate

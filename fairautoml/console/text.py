@@ -1,6 +1,6 @@
 """The result of a run: as plain values for JSON, and as text for a terminal."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,7 +21,7 @@ COLUMNS = (
 
 GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
 
-APART = ("best", "headline", "notes", "positive_class")
+APART = ("best", "headline", "headlines", "notes", "positive_class")
 """Keys of a summary that a result has outside of its search."""
 
 WHOLE = 1000
@@ -65,6 +65,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
             "gap": None if pd.isna(front["gap"]) else float(front["gap"]),
         },
         "headline": model.summary_["headline"],
+        "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
         "certificate": {
             **model.summary_["certificate"],
@@ -99,6 +100,17 @@ def board_text(board: pd.DataFrame, objective: str) -> str:
     return board[shown].to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-")
 
 
+def headline_lines(headlines: Sequence[str]) -> list[str]:
+    """Return what has to be read before any number, and a blank line after it.
+
+    Parameters
+    ----------
+    headlines : sequence of str
+        Of the summary of a run.
+    """
+    return [*(f"WARNING: {headline}" for headline in headlines), ""] if headlines else []
+
+
 def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> str:
     """Return leaderboard, chosen model, held-out or true rates, and what the run cost.
 
@@ -115,8 +127,9 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
     pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
     cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
     lines = [
+        *headline_lines(result["headlines"]),
         result["headline"],
-        *(f"Note: {note}" for note in result["notes"]),
+        *(f"Note: {note}" for note in result["notes"] if note not in result["headlines"]),
         "",
         f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
         *([GAP_LEGEND] if result["entry"]["measures"] else []),

@@ -160,11 +160,12 @@ def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
     if division.vault is None or pool is None or entry is None:
         msg = "--model, --data: no rows were set aside for this model; give the run's own table"
         raise InputError(msg)
-    systems = () if pool.groups is None else pool.groups.systems
+    groups = pool.groups
+    systems, small = ((), ()) if groups is None else (groups.systems, groups.small_groups)
     with own_settings():
         (evidence,) = division.vault.evidence(
             [(entry.trial_key, pool.classifier(entry))],
-            claimed(wishes.constraints, systems, kept=division.vault.systems),
+            claimed(wishes.constraints, systems, kept=division.vault.systems, small_groups=small),
             wishes.certificate.min_score,
             pool,
         )

@@ -1,5 +1,6 @@
 """The checked table that the whole library works on."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from fairautoml.data.strata import strata_of
 if TYPE_CHECKING:
     from fairautoml.data.columns import TableSchema
     from fairautoml.data.groups import GroupSchema
+    from fairautoml.data.small_groups import SmallGroups
 
 FEW_COLUMNS = 40
 """Up to so many, what a row costs hardly depends on them."""
@@ -97,6 +99,11 @@ class GroupSystem:
         return len(self.labels)
 
     @property
+    def key(self) -> tuple[str, tuple[str, ...]]:
+        """Name and groups: constraints may compare different groups of a system of one name."""
+        return self.name, self.labels
+
+    @property
     def overlapping(self) -> bool:
         """Whether a person may be in several groups, or in none."""
         return self.masks is not None
@@ -108,6 +115,27 @@ class GroupSystem:
             return self.masks
         belongs: NDArray[np.bool_] = self.of_cell == np.arange(self.n_groups)[:, None]
         return belongs
+
+    def without(self, labels: Collection[str]) -> "GroupSystem":
+        """Return the system without some of its groups, whose cells are in no group then.
+
+        Parameters
+        ----------
+        labels : collection of str
+            Groups to leave out; others are not read.
+        """
+        kept = np.array([label not in labels for label in self.labels], dtype=np.bool_)
+        if kept.all():
+            return self
+        # The last element is what the cells of no group find.
+        place = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
+        return replace(
+            self,
+            labels=tuple(label for label in self.labels if label not in labels),
+            of_cell=place[self.of_cell],
+            masks=None if self.masks is None else self.masks[kept],
+            values=None if self.values is None else self.values[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +211,11 @@ class Dataset:
     def systems(self) -> tuple[GroupSystem, ...]:
         """The group systems, none without sensitive columns."""
         return () if self.groups is None else self.groups.systems
+
+    @property
+    def small_groups(self) -> "tuple[SmallGroups, ...]":
+        """What constraints leave out, none without sensitive columns."""
+        return () if self.groups is None else self.groups.small_groups
 
     def take(self, rows: NDArray[np.integer]) -> "Dataset":
         """Return the given rows, in that order.

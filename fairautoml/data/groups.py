@@ -23,6 +23,7 @@ from fairautoml.data._sensitive import (
 from fairautoml.data._spelling import matched_keys, refuse_spellings
 from fairautoml.data._systems import cell_labels, group_systems
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.small_groups import SmallGroups
 from fairautoml.exceptions import InputError
 
 MissingPolicy = Literal["error", "own_group", "exclude"]
@@ -63,6 +64,8 @@ class GroupSchema:
         Declared categories that do not occur, and units of numbers.
     readings : tuple of Bands, Scale or None
         For each column how its numbers become groups; None = its values are the groups.
+    small_groups : tuple of SmallGroups
+        Groups that constraints leave out because they have too few rows, fixed before the search.
     """
 
     columns: tuple[str, ...]
@@ -75,6 +78,12 @@ class GroupSchema:
     sensitive_from_X: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     readings: tuple[Reading | None, ...] = ()
+    small_groups: tuple[SmallGroups, ...] = ()
+
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """Which groups are outside a bound, and which bounds cannot be judged."""
+        return tuple(one.headline for one in self.small_groups)
 
     @property
     def numeric(self) -> tuple[str, ...]:

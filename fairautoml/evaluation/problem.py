@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset, GroupSystem
+from fairautoml.data.small_groups import SmallGroups, constrained
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Constraint, Metric
 from fairautoml.mitigators import Goal, Mitigator, Target
@@ -62,7 +63,9 @@ class Problem:
 
 
 def targets_of(
-    constraints: Sequence[Constraint], systems: Sequence[GroupSystem]
+    constraints: Sequence[Constraint],
+    systems: Sequence[GroupSystem],
+    small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Target, ...]:
     """Return one target per constraint and group system that it speaks about.
 
@@ -72,6 +75,8 @@ def targets_of(
         As the user wrote them; one without a system speaks about all of them.
     systems : sequence of GroupSystem
         Group systems of the data.
+    small_groups : sequence of SmallGroups
+        Groups that the constraints leave out.
 
     Raises
     ------
@@ -93,7 +98,9 @@ def targets_of(
     # Finest first: the tolerance of a front is the gap on the first target.
     return tuple(
         Target(
-            metric=constraint.metric.bound(system.values), system=system, limit=constraint.limit
+            metric=constraint.metric.bound(system.values),
+            system=constrained(system, constraint.metric.name, small_groups),
+            limit=constraint.limit,
         )
         for constraint in constraints
         for system in reversed(systems)

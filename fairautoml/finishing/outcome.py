@@ -175,6 +175,7 @@ def make_pool(
     board = Leaderboard(
         entries=assembled.entries,
         systems=dataset.systems,
+        small_groups=dataset.small_groups,
         objective=plan.problem.objective.name,
         n_rows=_rows_by_cell(plan.problem),
         served=best,

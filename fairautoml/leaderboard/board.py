@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.small_groups import SmallGroups, constrained
 from fairautoml.leaderboard.choice import order, pareto_front, select
 from fairautoml.metrics import METRICS
 from fairautoml.metrics._interval import interval_of_groups
@@ -39,6 +40,8 @@ class Leaderboard:
         Those of the trials whose models read the groups of new rows.
     sensitive_features : tuple of str
         Features that are a sensitive column or give one away.
+    small_groups : tuple of SmallGroups
+        Groups that constraints leave out.
     """
 
     entries: tuple[Entry, ...]
@@ -48,6 +51,7 @@ class Leaderboard:
     served: Entry | None = None
     readers: frozenset[str] = frozenset()
     sensitive_features: tuple[str, ...] = ()
+    small_groups: tuple[SmallGroups, ...] = ()
 
     @cached_property
     def ordered(self) -> tuple[Entry, ...]:
@@ -189,7 +193,8 @@ class Leaderboard:
         if worst.value is None:
             return None, None
         system = next(s for s in self.systems if s.name == worst.system)
-        return self._interval(entry, worst, system)
+        compared = constrained(system, worst.metric, self.small_groups)
+        return self._interval(entry, worst, compared)
 
     def _interval(
         self, entry: Entry, worst: Measure, system: GroupSystem

@@ -30,6 +30,11 @@ class Target:
     system: GroupSystem
     limit: float
 
+    @property
+    def fewest_groups(self) -> int:
+        """Groups that it takes to compare any: one that overlaps is compared with all rows."""
+        return 1 if self.metric.to_overall and self.system.overlapping else 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRows:

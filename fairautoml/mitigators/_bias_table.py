@@ -80,10 +80,10 @@ def bands_of(
         Limit of each target per unit of tolerance.
     """
     totals = cell_weights(rows)
-    tightest: dict[tuple[Rate, str], tuple[float, GroupSystem]] = {}
+    tightest: dict[tuple[Rate, tuple[str, tuple[str, ...]]], tuple[float, GroupSystem]] = {}
     for target, factor in zip(targets, scale, strict=True):
         for rate in target.metric.rates:
-            key = (rate, target.system.name)
+            key = (rate, target.system.key)
             before = tightest.get(key, (np.inf, target.system))[0]
             tightest[key] = (min(factor, before), target.system)
     found = [

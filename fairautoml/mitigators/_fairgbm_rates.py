@@ -121,22 +121,22 @@ def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, 
     DegenerateGroupError
         No rate exists in two groups.
     """
-    limits: dict[tuple[str, Rate], tuple[GroupSystem, float]] = {}
+    limits: dict[tuple[tuple[str, tuple[str, ...]], Rate], tuple[GroupSystem, float]] = {}
     for target in targets:
         if target.metric.name not in SERVES:
             allowed = ", ".join(sorted(SERVES))
             msg = f"targets: fairgbm cannot bound {target.metric.name!r}; it can bound {allowed}"
             raise InputError(msg)
         for name in target.metric.rates:
-            _, known = limits.get((target.system.name, name), (target.system, target.limit))
+            _, known = limits.get((target.system.key, name), (target.system, target.limit))
             smaller = min(known, target.limit)
-            limits[target.system.name, name] = (target.system, smaller)
+            limits[target.system.key, name] = (target.system, smaller)
     found = [
         _group_rate(rows, system, name, limit) for (_, name), (system, limit) in limits.items()
     ]
     kept = tuple(rate for rate in found if len(rate.mass) >= 2)
     if not kept:
-        names = ", ".join(f"{name} on {system!r}" for system, name in limits)
+        names = ", ".join(f"{name} on {system!r}" for (system, _), name in limits)
         msg = (
             f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
             "trained on; merge small groups or train on more rows"

@@ -27,6 +27,9 @@ from fairautoml.mitigators._rules import Step, ThresholdRule
 Picks = Sequence[Sequence[tuple[int, float]]]
 """Per group the chosen cuts and their shares."""
 
+FEWEST_ROWS = 20
+"""Rows from which a part that a target leaves out has a threshold of its own."""
+
 THRESHOLDS_SERVE = frozenset(
     {
         "accuracy_parity_difference",
@@ -122,7 +125,7 @@ class Posed:
         of_pairs = self.capacity >= 1 and not any(
             t.metric.to_overall or t.system.overlapping for t in self.targets
         )
-        if of_pairs and len({target.system.name for target in self.targets}) == 1:
+        if of_pairs and len({target.system.key for target in self.targets}) == 1:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
                 return [_sure(at) for at in solve_pairs(cuts, limits, self.gain, tolerances)]
@@ -218,15 +221,15 @@ def pose(rows: ScoreRows, goal: Goal) -> Posed:
     factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
     scale = tuple(factor[id(target)] for target in targets)
-    names = {target.system.name for target in targets}
+    apart = {target.system.key for target in targets}
     # A rule cannot have one threshold for each of several groups of the same person.
-    one_system = len(names) == 1 and not targets[0].system.overlapping
+    one_system = len(apart) == 1 and not targets[0].system.overlapping
     if one_system:
         system = targets[0].system
         itself = _itself(system)
         targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
     else:
-        system, targets = _parted(targets, rows.n_cells)
+        system, targets = _parted(targets, rows)
     groups = groups_of(rows.cells, system)
     return Posed(
         system=system,
@@ -312,31 +315,56 @@ def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
     return len(parts) == len(set(parts))
 
 
-def _parted(targets: Sequence[Target], n_cells: int) -> tuple[GroupSystem, tuple[Target, ...]]:
+def _parted(targets: Sequence[Target], rows: ScoreRows) -> tuple[GroupSystem, tuple[Target, ...]]:
     """Return the coarsest groups that those of all targets are made of, and the targets over them.
 
     Cells that no target tells apart are one group, named by the groups that its people belong to.
     """
-    systems = {target.system.name: target.system for target in targets}
+    systems = {target.system.key: target.system for target in targets}
+    n_cells = rows.n_cells
     member = np.concatenate([system.member[:, :n_cells] for system in systems.values()])
     _, first, part = np.unique(member.T, axis=0, return_index=True, return_inverse=True)
+    kept = ~_left_out(tuple(systems.values()), rows, first, part.reshape(-1))
     order = np.argsort(first)
-    place = np.empty(len(first), dtype=np.int32)
-    place[order] = np.arange(len(first))  # in the order of the cells
+    order = order[kept[order]]
+    place = np.full(len(first), -1, dtype=np.int32)
+    place[order] = np.arange(len(order))  # in the order of the cells
     first = first[order]
     labels = tuple(
         " & ".join(_belongs(system, int(cell)) for system in systems.values()) for cell in first
     )
     over = {
-        name: replace(
+        key: replace(
             system,
             of_cell=system.of_cell[first],
             masks=None if system.masks is None else system.masks[:, first],
         )
-        for name, system in systems.items()
+        for key, system in systems.items()
     }
     parts = GroupSystem(name="cells", labels=labels, of_cell=place[part.reshape(-1)])
-    return parts, tuple(replace(target, system=over[target.system.name]) for target in targets)
+    return parts, tuple(replace(target, system=over[target.system.key]) for target in targets)
+
+
+def _left_out(
+    systems: Sequence[GroupSystem],
+    rows: ScoreRows,
+    first: NDArray[np.integer],
+    part: NDArray[np.integer],
+) -> NDArray[np.bool_]:
+    """Return which parts are decided as without constraints, shape (n_parts,).
+
+    Those are the parts in no group of any target, and those that some target leaves out and that
+    have hardly a row to fit a threshold of their own on.
+    """
+    if any(system.overlapping for system in systems):
+        # Rates are compared with those of all rows, whose thresholds all matter.
+        return np.zeros(len(first), dtype=np.bool_)
+    covered = np.stack([system.of_cell[first] >= 0 for system in systems])
+    n_rows = np.bincount(part[rows.cells[rows.cells >= 0]], minlength=len(first))
+    n_covering = covered.sum(axis=0)
+    tiny = (n_covering < len(systems)) & (n_rows < FEWEST_ROWS)
+    left_out: NDArray[np.bool_] = (n_covering == 0) | tiny
+    return left_out if np.count_nonzero(~left_out) >= 2 else np.zeros_like(left_out)
 
 
 def _belongs(system: GroupSystem, cell: int) -> str:

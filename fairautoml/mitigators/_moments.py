@@ -202,7 +202,7 @@ class _Wish:
 
 def _wishes(targets: Sequence[Target]) -> tuple[_Wish, ...]:
     """Return every rate of every group system once, with the smallest limit."""
-    found: dict[tuple[str, Rate], _Wish] = {}
+    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _Wish] = {}
     for target in targets:
         if target.metric.name not in SERVES:
             msg = (
@@ -212,9 +212,9 @@ def _wishes(targets: Sequence[Target]) -> tuple[_Wish, ...]:
             raise InputError(msg)
         for rate in target.metric.rates:
             wish = _Wish(system=target.system, rate=rate, limit=target.limit)
-            known = found.setdefault((target.system.name, rate), wish)
+            known = found.setdefault((target.system.key, rate), wish)
             if wish.limit < known.limit:
-                found[target.system.name, rate] = wish
+                found[target.system.key, rate] = wish
     return tuple(found.values())
 
 

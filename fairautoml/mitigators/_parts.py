@@ -36,7 +36,7 @@ class Parts:
         n_cells : int
             Number of finest cells.
         """
-        systems = {target.system.name: target.system for target in targets}
+        systems = {target.system.key: target.system for target in targets}
         member = np.concatenate([system.member for system in systems.values()])[:, :n_cells]
         nowhere = ~member.any(axis=0)
         # Negated, the first group comes first.

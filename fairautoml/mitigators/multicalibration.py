@@ -116,7 +116,7 @@ def fit_rules(
     """
     if not goal.targets:
         return []
-    systems = {target.system.name: target.system for target in goal.targets}
+    systems = {target.system.key: target.system for target in goal.targets}
     of_cell = tuple(tuple(int(g) for g in system.of_cell) for system in systems.values())
     data = rows.scores, rows.y, rows.weight
     moved, updates = BINS.calibrate(*data, _all_groups(rows.cells, of_cell))

@@ -13,7 +13,7 @@ from fairautoml.data.border import BorderOptions
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.draws import row_draws
 from fairautoml.data.splits import entity_folds, fold_count, stratified_folds
-from fairautoml.evaluation.evidence import FEWEST_ROWS, thin_groups
+from fairautoml.evaluation.evidence import FEWEST_ROWS, small_groups, thin_groups
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -131,7 +131,7 @@ def make_problem(
     DegradedWarning
         A sensitive column has a single group, so that no constraint applies to it.
     SmallGroupWarning
-        A constrained group has fewer than 20 rows behind a rate.
+        Groups have too few rows for a bound and are outside of it, or too few to judge it.
     """
     if wishes.constraints and dataset.groups is None:
         msg = (
@@ -140,8 +140,10 @@ def make_problem(
             "For a search without fairness use FairAutoML(constraint=None)."
         )
         raise MissingSensitiveError(msg)
-    targets, notes = _applicable(targets_of(wishes.constraints, dataset.systems))
-    notes += (*_small_groups(dataset, targets), *_lowered_degrees(targets))
+    dataset = _without_small_groups(dataset, wishes, _repeated(entities))
+    constrained = targets_of(wishes.constraints, dataset.systems, dataset.small_groups)
+    targets, notes = _applicable(constrained)
+    notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
     goal = Goal(
         targets=targets,
         objective=wishes.objective.name,
@@ -260,12 +262,23 @@ def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
 
 
 def _comparable(target: Target) -> bool:
-    """Whether there are two groups, or one that overlaps is compared with everybody."""
-    fewest = 1 if target.metric.to_overall and target.system.overlapping else 2
-    return target.system.n_groups >= fewest
+    return target.system.n_groups >= target.fewest_groups
 
 
-def _small_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
+def _without_small_groups(
+    dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
+) -> Dataset:
+    """Fix which groups each constraint leaves out, and warn about them."""
+    if dataset.groups is None:
+        return dataset
+    targets = targets_of(wishes.constraints, dataset.systems)
+    found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
+    if found.headlines:
+        warnings.warn(". ".join(found.headlines), SmallGroupWarning, stacklevel=4)
+    return replace(dataset, groups=found)
+
+
+def _thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
     """Warn about groups whose rates are mostly chance, and return the note."""
     thin = thin_groups(dataset, targets)
     if not thin:

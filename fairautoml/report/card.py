@@ -56,6 +56,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
             "parameters": dict(view.config),
         },
         "data": dict(view.source),
+        "headlines": list(view.headlines),
         "notes": list(view.notes),
         "measured": _plainly_measured(view),
         "held_out": dict(documents.holdout) or None,
@@ -121,6 +122,8 @@ def card_text(documents: Documents) -> str:
 def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     served = view.served
     yield from (f"# Model card: {_safe(view.name)}", "")
+    for headline in view.headlines:
+        yield from (f"**{_safe(headline)}**", "")
     if view.headline:
         yield from (f"**{_safe(view.headline)}**", "")
     if view.notes:

@@ -315,9 +315,15 @@ class RunView:
         return str(self.summary.get("headline", ""))
 
     @property
+    def headlines(self) -> tuple[str, ...]:
+        """What has to be read before any number."""
+        return tuple(self.summary.get("headlines", ()))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the data, and what else the user should know."""
-        return tuple(self.summary.get("notes", ()))
+        notes = self.summary.get("notes", ())
+        return tuple(note for note in notes if note not in self.headlines)
 
     @property
     def verdict_mark(self) -> tuple[str, str, str]:

@@ -91,7 +91,7 @@ def judge(
     values: dict[str, float | None] = {}
     gaps: dict[str, float | None] = {}
     excess: list[float | None] = []
-    for target in targets_of(constraints, groups.systems):
+    for target in targets_of(constraints, groups.systems, groups.small_groups):
         merged = counts.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
         value = target.metric.value(merged)
         gap = value if isinstance(value, Undefined) else target.metric.gap(value)

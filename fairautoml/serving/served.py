@@ -293,14 +293,16 @@ class Served:
         first = warned_headlines(served)
         last = (*one_sided_notes(served.board, entry), *alike_notes(entry))
         # Notes on the margin are about the entry that the search has chosen.
-        kept = (note for note in self.notes_ if note not in self._entry_notes)
+        outside = () if pool.groups is None else pool.groups.headlines
+        kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
         other._entry_notes = (*first, *last)
-        other.notes_ = (*first, *kept, *last)
+        other.notes_ = (*outside, *first, *kept, *last)
         certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,
             "margin": None,
             "headline": headline(served.board, entry, None),
+            "headlines": [*outside, *first],
             "notes": list(other.notes_),
             "best": best,
             "certificate": certificate,

@@ -1,0 +1,101 @@
+"""Groups with too few rows for a constraint: the list of each constraint, frozen at ``fit``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fairautoml.data.dataset import GroupSystem
+
+MOST_NAMED = 5
+"""Groups that a headline names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallGroups:
+    """What too few rows mean for one metric on one group system.
+
+    Parameters
+    ----------
+    metric : str
+        Constrained fairness metric.
+    system : str
+        Name of the group system.
+    outside : tuple of str
+        Groups that the constraint leaves out; their rows are decided as without it.
+    n_rows : tuple of int
+        Rows of each of those groups.
+    n_groups : int
+        All groups of the system.
+    fewest : int
+        Rows that have to be behind each compared rate of a group.
+    effective : bool
+        Whether rows are counted by their weights, or by entity.
+    judged : bool
+        False where fewer than two groups have that many rows: the largest stay constrained, and
+        their rows cannot show that the bound is met.
+    """
+
+    metric: str
+    system: str
+    outside: tuple[str, ...]
+    n_rows: tuple[int, ...]
+    n_groups: int
+    fewest: int
+    effective: bool = False
+    judged: bool = True
+
+    @property
+    def headline(self) -> str:
+        """Which groups are outside the bound, or that it cannot be judged, in one sentence."""
+        rows = "effective rows" if self.effective else "rows"
+        why = f"fewer than {self.fewest:,} {rows} behind a rate"
+        left_out = f"{self._left_out}, {why}" if self.outside else ""
+        if self.judged:
+            return left_out
+        return (
+            f"too few rows to judge {self.metric} on {self.system!r}: all groups but one, or all, "
+            f"have {why}, so a gap within the bound is mostly chance"
+            + (f"; {left_out}" if left_out else "")
+        )
+
+    @property
+    def _left_out(self) -> str:
+        n, total = len(self.outside), sum(self.n_rows)
+        named = [
+            f"{label!r} (n={rows:,})"
+            for label, rows in zip(self.outside[:MOST_NAMED], self.n_rows, strict=False)
+        ]
+        more = f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+        return (
+            f"{n} of {self.n_groups} groups of {self.system!r} ({total:,} "
+            f"row{'' if total == 1 else 's'}) {'is' if n == 1 else 'are'} outside the bound of "
+            f"{self.metric}: {', '.join(named)}{more}"
+        )
+
+
+def outside_of(small: Sequence[SmallGroups], metric: str, system: str) -> tuple[str, ...]:
+    """Return the groups of a system that a metric leaves out.
+
+    Parameters
+    ----------
+    small : sequence of SmallGroups
+        Of the fit.
+    metric, system : str
+        Which constraint.
+    """
+    found = (one.outside for one in small if (one.metric, one.system) == (metric, system))
+    return next(found, ())
+
+
+def constrained(system: GroupSystem, metric: str, small: Sequence[SmallGroups]) -> GroupSystem:
+    """Return the groups of a system that a metric compares.
+
+    Parameters
+    ----------
+    system : GroupSystem
+        All groups.
+    metric : str
+        Constrained fairness metric.
+    small : sequence of SmallGroups
+        Of the fit.
+    """
+    return system.without(outside_of(small, metric, system.name))
