@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.data.border import build_dataset
-from fairautoml.evaluation.evidence import thin_groups
+from fairautoml.data._scales import NumberPolicy
+from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.evaluation.evidence import fewest_rows, small_groups, thin_groups
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import SmallGroupWarning
 from fairautoml.metrics import parse_constraints
@@ -44,3 +45,120 @@ def test_a_fit_with_a_small_group_warns_and_keeps_the_note():
     with pytest.warns(SmallGroupWarning, match="insufficient evidence.*'small' of 'g': 12 rows"):
         model.fit(X, y, groups)
     assert any("insufficient evidence" in note for note in model.notes_)
+
+
+@pytest.mark.parametrize(
+    ("bound", "rows"),
+    [(0.0, 100), (0.01, 100), (0.05, 100), (0.1, 25), (0.2, 7), (0.5, 2), (0.8, 2), (1.0, 1)],
+)
+def test_a_bound_needs_so_many_rows_behind_each_rate(bound, rows):
+    assert fewest_rows(bound) == rows
+
+
+def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto"):
+    """Return what groups of (label 0, label 1) rows each lose, named a, b, c, ..."""
+    group = np.concatenate([[name] * sum(n) for name, n in zip("abcdef", parts, strict=False)])
+    if y is None:
+        y = np.concatenate([np.arange(sum(n)) >= n[0] for n in parts]).astype(int)
+    X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=len(y))})
+    options = BorderOptions(task=task)
+    dataset = build_dataset(X, y, pd.Series(group, name="g"), weight, options=options)
+    targets = targets_of(parse_constraints(constraint), dataset.systems)
+    return small_groups(dataset, targets, entities)
+
+
+def test_a_selection_rate_rests_on_all_rows_of_a_group():
+    bound = "demographic_parity_difference <= 0.05"
+    assert outside(bound, (200, 200), (200, 200), (60, 40)) == ()
+    (found,) = outside(bound, (200, 200), (200, 200), (60, 39))
+    assert (found.outside, found.n_rows, found.fewest, found.judged) == (("c",), (99,), 100, True)
+
+
+def test_equalized_odds_rest_on_the_rows_of_either_label():
+    groups = (200, 200), (200, 200), (200, 99), (99, 200)
+    (found,) = outside("equalized_odds_difference <= 0.05", *groups)
+    assert found.outside == ("c", "d")
+    (found,) = outside("equal_opportunity_difference <= 0.05", *groups)
+    assert found.outside == ("c",)
+    (found,) = outside("false_positive_rate_difference <= 0.05", *groups)
+    assert found.outside == ("d",)
+
+
+def test_a_ratio_is_counted_in_units_of_the_base_rate():
+    groups = (200, 200), (200, 200), (12, 12)
+    (found,) = outside("demographic_parity_ratio >= 0.8", *groups)
+    assert (found.fewest, found.outside) == (25, ("c",))
+    (found,) = outside("demographic_parity_ratio >= 0.8", (600, 200), (600, 200), (48, 16))
+    assert (found.fewest, found.outside) == (100, ("c",))
+
+
+def test_each_constraint_has_its_own_list():
+    both = ["demographic_parity_difference <= 0.05", "equalized_odds_difference <= 0.05"]
+    (found,) = outside(both, (200, 200), (200, 200), (100, 50))
+    assert (found.metric, found.outside) == ("equalized_odds_difference", ("c",))
+
+
+def test_weighted_rows_and_rows_of_one_entity_count_for_less():
+    groups = (200, 200), (200, 200), (60, 60)
+    bound = "demographic_parity_difference <= 0.05"
+    assert outside(bound, *groups, weight=np.full(920, 0.3)) == ()
+    weight = np.where(np.arange(920) % 2, 1.0, 9.0)
+    (found,) = outside(bound, *groups, weight=weight)
+    assert (found.outside, found.effective) == (("c",), True)
+    (found,) = outside(bound, *groups, entities=np.r_[:800, 800 + np.arange(120) // 2])
+    assert (found.outside, found.effective) == (("c",), True)
+
+
+def test_at_least_two_groups_stay():
+    (found,) = outside("demographic_parity_difference <= 0.05", (30, 30), (300, 300), (20, 20))
+    assert (found.outside, found.judged) == (("c",), False)
+    assert found.headline.startswith("too few rows to judge demographic_parity_difference on 'g'")
+    (found,) = outside("demographic_parity_difference <= 0.05", (30, 30), (300, 300))
+    assert (found.outside, found.judged) == ((), False)
+
+
+def test_a_rare_class_alone_leaves_no_group_out():
+    groups = (200, 200), (200, 200), (200, 200), (20, 20)
+    y = np.arange(1240) % 2
+    y[[5, 405, 805]] = 2
+    (found,) = outside("equalized_odds_difference <= 0.05", *groups, y=y)
+    assert (found.outside, found.judged) == (("d",), True)
+
+
+def test_a_mean_is_counted_in_units_of_the_target():
+    groups = (60, 60), (60, 60), (12, 12)
+    y = np.random.default_rng(0).normal(scale=10.0, size=264)
+    (found,) = outside("mean_difference <= 2", *groups, y=y, task="regression")
+    assert (found.fewest, found.outside) == (pytest.approx(25, abs=3), ("c",))
+    (found,) = outside("bounded_group_loss <= 12", *groups, y=y, task="regression")
+    assert (found.fewest, found.outside) == (100, ("c",))
+
+
+def test_a_group_that_overlaps_with_others_is_left_out_by_itself():
+    rng = np.random.default_rng(0)
+    n = 1_000
+    masks = pd.DataFrame({"p": rng.random(n) < 0.4, "q": rng.random(n) < 0.4, "r": False})
+    masks.loc[:9, "r"] = True
+    X = pd.DataFrame({"x": rng.normal(size=n)})
+    dataset = build_dataset(X, rng.integers(0, 2, n), {"identity": masks})
+    targets = targets_of(
+        parse_constraints("demographic_parity_to_overall <= 0.05"), dataset.systems
+    )
+    (found,) = small_groups(dataset, targets)
+    assert (found.system, found.outside, found.n_rows) == ("identity", ("r",), (10,))
+    (target,) = targets_of(
+        parse_constraints("demographic_parity_to_overall <= 0.05"), dataset.systems, [found]
+    )
+    assert target.system.labels == ("p", "q")
+    assert target.system.member.shape[0] == 2
+
+
+def test_a_bound_on_a_number_leaves_nobody_out():
+    n = 300
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=n)})
+    age = pd.Series(rng.normal(size=n), name="age")
+    options = BorderOptions(numbers=NumberPolicy(bins={}, scales=None))
+    dataset = build_dataset(X, rng.integers(0, 2, n), age, options=options)
+    targets = targets_of(parse_constraints("gedi[age] <= 0.1"), dataset.systems)
+    assert small_groups(dataset, targets) == ()

@@ -1,0 +1,165 @@
+"""Groups with too few rows for a bound: left out of it, decided by the base rule, and named."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML, load_run
+from fairautoml.auditing import audit
+from fairautoml.certification import Certificate, certificate_text
+from fairautoml.cli import main
+from fairautoml.exceptions import SmallGroupWarning
+
+BOUND = "demographic_parity_difference <= 0.05"
+HEADLINE = (
+    "1 of 3 groups of 'sex' (1 row) is outside the bound of demographic_parity_difference: "
+    "'Unknown' (n=1), fewer than 100 rows behind a rate"
+)
+QUICK = {"n_trials": 2, "learners": ["logistic_regression"], "random_state": 0, "n_folds": 3}
+
+
+def population(n_rows, seed):
+    rng = np.random.default_rng(seed)
+    sex = rng.choice(["Female", "Male"], n_rows, p=[0.4, 0.6]).astype(object)
+    x = rng.normal(size=n_rows) + (sex == "Male")
+    z = rng.normal(size=n_rows)
+    y = (x + 0.5 * z + rng.normal(size=n_rows) > 1).astype(int)
+    return pd.DataFrame({"x": x, "z": z}), y, pd.Series(sex, name="sex", dtype=object)
+
+
+def with_a_stray_row(sex):
+    changed = sex.copy()
+    changed[7] = "Unknown"
+    return changed
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y, sex = population(8_000, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallGroupWarning)
+        return FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, with_a_stray_row(sex))
+
+
+def test_a_stray_row_costs_no_accuracy(fitted):
+    X, y, sex = population(8_000, 1)
+    clean = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, sex)
+    new_X, new_y, new_sex = population(40_000, 2)
+    found = [(model.predict(new_X, new_sex) == new_y).mean() for model in (clean, fitted)]
+    assert fitted.feasible_
+    assert found[1] == pytest.approx(found[0], abs=0.003)
+
+
+def test_rows_of_a_group_outside_are_decided_as_without_the_constraint(fitted):
+    X, _, sex = population(4_000, 3)
+    unknown = pd.Series(np.full(len(X), "Unknown"), name="sex")
+    decided = fitted.predict(X, unknown)
+    np.testing.assert_array_equal(decided, fitted.predict_proba(X, unknown)[:, 1] >= 0.5)
+    assert (decided != fitted.predict(X, sex)).any()
+
+
+def half_unknown():
+    """Return rows of which those that are likely accepted have an unknown sex."""
+    X, y, sex = population(4_000, 3)
+    return X, y, sex.mask(X["x"] > 1.5, "Unknown")
+
+
+def test_the_list_of_the_fit_holds_where_the_group_is_large(fitted):
+    X, y, sex = half_unknown()
+    for model in (fitted, fitted.select(max_gap=0.2)):
+        found = model.evaluate(X, y, sex)
+        rates = {group: rate["selection"] for group, rate in found["rates"]["sex"].items()}
+        gap = found["gaps"]["demographic_parity_difference[sex]"]
+        assert gap == pytest.approx(abs(rates["Male"] - rates["Female"]))
+        assert rates["Unknown"] - max(rates["Female"], rates["Male"]) > 0.2
+
+
+def test_an_audit_of_the_model_uses_the_list_of_the_fit(fitted):
+    X, y, sex = half_unknown()
+    decided = fitted.predict(X, sex)
+    asked = {"constraint": BOUND, "X": X, "leakage": False}
+    own = audit(y, decided, sex, model=fitted, **asked)
+    foreign = audit(y, decided, sex, **asked)
+    gap = fitted.evaluate(X, y, sex)["gap"]
+    assert own.verdicts[0].measured == pytest.approx(gap)
+    assert foreign.verdicts[0].measured > gap + 0.2
+    assert own.notes[0] == f"At fit: {HEADLINE}."
+
+
+def test_the_headline_is_in_warning_notes_and_page(fitted, tmp_path):
+    X, y, sex = population(500, 1)
+    with pytest.warns(SmallGroupWarning, match="'Unknown'"):
+        FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, with_a_stray_row(sex))
+    assert fitted.notes_[0] == HEADLINE
+    assert fitted.select(max_gap=0.2).notes_[0] == HEADLINE
+    page = fitted.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    shown = "of &#39;sex&#39; (1 row) is outside the bound"
+    assert page.count(shown) == 1
+    assert page.index(shown) < page.index('<dl class="tiles">')
+
+
+def test_the_headline_is_the_first_line_of_a_run(tmp_path, capsys):
+    X, y, sex = population(2_000, 1)
+    table = X.assign(y=y, sex=with_a_stray_row(sex))
+    table.to_csv(tmp_path / "table.csv", index=False)
+    run = tmp_path / "run"
+    command = ["fit", str(tmp_path / "table.csv"), "--target", "y", "--sensitive", "sex"]
+    command += ["--constraint", BOUND, "--trials", "2", "--learner", "logistic_regression"]
+    assert main([*command, "--seed", "0", "--certify", "no", "--out", str(run)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"WARNING: {HEADLINE}\n")
+    assert printed.out.count(HEADLINE) == 1
+    assert HEADLINE in printed.err
+    main(["leaderboard", str(run)])
+    assert capsys.readouterr().out.startswith(f"WARNING: {HEADLINE}\n")
+    main(["card", str(run)])
+    card = (run / "card.md").read_text() if (run / "card.md").exists() else capsys.readouterr().out
+    assert card.index("is outside the bound") < card.index("## Model")
+    assert load_run(run).notes_[0] == HEADLINE
+
+
+def test_a_certificate_names_the_groups_left_out():
+    X, y, sex = population(4_000, 1)
+    sex[:6] = "Unknown"
+    model = FairAutoML("demographic_parity_difference <= 0.2", certify=0.3, **QUICK)
+    with pytest.warns(SmallGroupWarning, match="'Unknown'"):
+        model.fit(X, y, sex)
+    certificate = model.certificate_
+    assert certificate.subject.groups == (("Female", "Male"),)
+    assert certificate.subject.outside == (("Unknown",),)
+    assert certificate.verdict == "CERTIFIED"
+    assert "leaves out 'Unknown': too few rows in the search" in certificate_text(certificate)
+    assert Certificate.from_bytes(certificate.to_bytes()) == certificate
+
+
+def test_the_two_largest_groups_stay_and_the_bound_is_not_said_to_be_met():
+    X, y, _ = population(150, 1)
+    group = pd.Series(["a"] * 60 + ["b"] * 50 + ["c"] * 40, name="g")
+    with pytest.warns(SmallGroupWarning, match="too few rows to judge") as caught:
+        model = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, group)
+    assert any("'c' (n=40)" in str(one.message) for one in caught)
+    assert model.notes_[0].startswith("too few rows to judge demographic_parity_difference on 'g'")
+    rates = model.evaluate(X, y, group)
+    shown = {name: rate["selection"] for name, rate in rates["rates"]["g"].items()}
+    assert rates["gap"] == pytest.approx(abs(shown["a"] - shown["b"]))
+
+
+def test_a_cell_of_an_intersection_is_outside_while_its_margins_are_constrained():
+    X, y, sex = population(3_000, 1)
+    region = pd.Series(np.where(np.arange(3_000) % 3 == 0, "north", "south"), name="region")
+    region[sex == "Female"] = "south"
+    region[np.flatnonzero(sex == "Female")[:30]] = "north"
+    groups = pd.DataFrame({"sex": sex, "region": region})
+    with pytest.warns(SmallGroupWarning, match="1 of 4 groups of 'sex & region'"):
+        model = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, groups)
+    assert len(model.notes_[0].split(";")) == 1
+    found = model.evaluate(X, y, groups)
+    rates = {
+        system: [rate["selection"] for group, rate in of.items() if rate["weight"] > 30]
+        for system, of in found["rates"].items()
+    }
+    for system, gap in found["gaps"].items():
+        shown = rates[system.split("[")[1][:-1]]
+        assert gap == pytest.approx(max(shown) - min(shown))
