@@ -26,7 +26,7 @@
     FairAutoMLWarning (UserWarning)
     +-- NoFeasibleModelWarning           the constraint was not met; the least unfair model is kept
     +-- DegradedWarning                  the run goes on with less than was asked for
-        +-- SmallGroupWarning            a constrained group has too few rows to say much
+        +-- SmallGroupWarning            groups have too few rows for a constraint on them
 
 All but ``NoFeasibleModelError``, ``NoModelError`` and the storage ones are raised before the first
 trial.
@@ -126,4 +126,4 @@ class DegradedWarning(FairAutoMLWarning):
 
 
 class SmallGroupWarning(DegradedWarning):
-    """A constrained group has so few rows that its measured rates are mostly chance."""
+    """Groups have so few rows that a constraint leaves them out, or cannot be judged."""

@@ -60,6 +60,18 @@ def test_rows_of_a_group_outside_are_decided_as_without_the_constraint(fitted):
     assert (decided != fitted.predict(X, sex)).any()
 
 
+def test_with_a_second_column_they_still_have_no_threshold_of_their_own():
+    X, y, sex = population(3_000, 1)
+    region = pd.Series(np.where(np.arange(3_000) % 2, "north", "south"), name="region")
+    model = FairAutoML(BOUND, certify=False, mitigators=["group_thresholds"], **QUICK)
+    with pytest.warns(SmallGroupWarning, match="'Unknown'"):
+        model.fit(X, y, pd.DataFrame({"sex": with_a_stray_row(sex), "region": region}))
+    unknown = pd.DataFrame({"sex": "Unknown", "region": region[7]}, index=X.index)
+    decided = model.predict(X, unknown)
+    assert model.best_entry_.mitigator == "group_thresholds"
+    np.testing.assert_array_equal(decided, model.predict_proba(X, unknown)[:, 1] >= 0.5)
+
+
 def half_unknown():
     """Return rows of which those that are likely accepted have an unknown sex."""
     X, y, sex = population(4_000, 3)

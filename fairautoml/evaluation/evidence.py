@@ -58,7 +58,7 @@ def small_groups(
         tightest[target.metric.name, target.system.name] = replace(
             target, limit=min(target.limit, known.limit)
         )
-    found = (_small_groups(dataset, target, entities) for target in tightest.values())
+    found = (_of_target(dataset, target, entities) for target in tightest.values())
     return tuple(one for one in found if one is not None)
 
 
@@ -89,7 +89,7 @@ def _as_difference(dataset: Dataset, target: Target) -> float:
     return target.limit
 
 
-def _small_groups(
+def _of_target(
     dataset: Dataset, target: Target, entities: NDArray[np.integer] | None
 ) -> SmallGroups | None:
     system = target.system

@@ -120,6 +120,7 @@ def result():
         },
         "most_accurate": {"learner": "xgboost", "score": 0.9, "gap": None},
         "headline": "Served: lightgbm.",
+        "headlines": [],
         "notes": ["something was dropped"],
         "positive_class": "reject",
         "run_dir": "run",
