@@ -175,3 +175,26 @@ def test_a_cell_of_an_intersection_is_outside_while_its_margins_are_constrained(
     for system, gap in found["gaps"].items():
         shown = rates[system.split("[")[1][:-1]]
         assert gap == pytest.approx(max(shown) - min(shown))
+
+
+def test_two_constraints_on_one_column_may_compare_different_groups():
+    X, y, sex = population(4_000, 1)
+    sex[np.flatnonzero(y == 0)[:150]] = "Other"
+    sex[np.flatnonzero(y == 1)[:60]] = "Other"
+    both = [BOUND, "equal_opportunity_difference <= 0.05"]
+    model = FairAutoML(both, certify=False, mitigators=["group_thresholds"], **QUICK)
+    with pytest.warns(SmallGroupWarning, match="'Other'") as caught:
+        model.fit(X, y, sex)
+    assert not any("demographic_parity" in str(one.message) for one in caught)
+    found = model.evaluate(X, y, sex)
+    rates = found["rates"]["sex"]
+    selection = [rate["selection"] for rate in rates.values()]
+    gaps = found["gaps"]
+    assert gaps["demographic_parity_difference[sex]"] == pytest.approx(
+        max(selection) - min(selection)
+    )
+    assert gaps["equal_opportunity_difference[sex]"] == pytest.approx(
+        abs(rates["Male"]["tpr"] - rates["Female"]["tpr"])
+    )
+    fairest = model.select(max_gap=0.1).evaluate(X, y, sex)["gaps"]
+    assert max(fairest.values()) < 0.15

@@ -47,14 +47,13 @@ class SmallGroups:
     def headline(self) -> str:
         """Which groups are outside the bound, or that it cannot be judged, in one sentence."""
         rows = "effective rows" if self.effective else "rows"
-        why = f"fewer than {self.fewest:,} {rows} behind a rate"
-        left_out = f"{self._left_out}, {why}" if self.outside else ""
+        left_out = f"{self._left_out}, fewer than {self.fewest:,} {rows} behind a rate"
         if self.judged:
             return left_out
         return (
-            f"too few rows to judge {self.metric} on {self.system!r}: all groups but one, or all, "
-            f"have {why}, so a gap within the bound is mostly chance"
-            + (f"; {left_out}" if left_out else "")
+            f"too few rows to judge {self.metric} on {self.system!r}: not enough groups have "
+            f"{self.fewest:,} {rows} behind each rate, so a gap within the bound may be chance"
+            + (f"; {left_out}" if self.outside else "")
         )
 
     @property

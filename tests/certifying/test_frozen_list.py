@@ -160,7 +160,9 @@ def test_a_classifier_that_cannot_decide_fails_before_the_rows_are_opened(answer
             Frozen(entries=(one,), chosen=one),
             lambda _: broken,
             Division(inputs=None, entities=None, vault=vault, plan=RowPlan(fraction=0.5)),
-            SimpleNamespace(systems=(), X=np.ones((5, 1)), cells=np.zeros(5, dtype=np.int32)),
+            SimpleNamespace(
+                systems=(), small_groups=(), X=np.ones((5, 1)), cells=np.zeros(5, dtype=np.int32)
+            ),
             (),
             CertificateWishes(),
         )
