@@ -15,7 +15,7 @@ from fairautoml.exceptions import SmallGroupWarning
 BOUND = "demographic_parity_difference <= 0.05"
 HEADLINE = (
     "1 of 3 groups of 'sex' (1 row) is outside the bound of demographic_parity_difference: "
-    "'Unknown' (n=1), fewer than 100 rows behind a rate"
+    "'Unknown' (n=1), fewer than 100 rows behind a rate."
 )
 QUICK = {"n_trials": 2, "learners": ["logistic_regression"], "random_state": 0, "n_folds": 3}
 
@@ -149,10 +149,10 @@ def test_a_certificate_names_the_groups_left_out():
 def test_the_two_largest_groups_stay_and_the_bound_is_not_said_to_be_met():
     X, y, _ = population(150, 1)
     group = pd.Series(["a"] * 60 + ["b"] * 50 + ["c"] * 40, name="g")
-    with pytest.warns(SmallGroupWarning, match="too few rows to judge") as caught:
+    with pytest.warns(SmallGroupWarning, match="Too few rows to judge") as caught:
         model = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, group)
     assert any("'c' (n=40)" in str(one.message) for one in caught)
-    assert model.notes_[0].startswith("too few rows to judge demographic_parity_difference on 'g'")
+    assert model.notes_[0].startswith("Too few rows to judge demographic_parity_difference on 'g'")
     rates = model.evaluate(X, y, group)
     shown = {name: rate["selection"] for name, rate in rates["rates"]["g"].items()}
     assert rates["gap"] == pytest.approx(abs(shown["a"] - shown["b"]))

@@ -49,11 +49,11 @@ class SmallGroups:
         rows = "effective rows" if self.effective else "rows"
         left_out = f"{self._left_out}, fewer than {self.fewest:,} {rows} behind a rate"
         if self.judged:
-            return left_out
+            return f"{left_out}."
         return (
-            f"too few rows to judge {self.metric} on {self.system!r}: not enough groups have "
+            f"Too few rows to judge {self.metric} on {self.system!r}: not enough groups have "
             f"{self.fewest:,} {rows} behind each rate, so a gap within the bound may be chance"
-            + (f"; {left_out}" if self.outside else "")
+            f"{f'; {left_out}' if self.outside else ''}."
         )
 
     @property

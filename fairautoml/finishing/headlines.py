@@ -114,8 +114,8 @@ def constant_headline(outdone: Entry, constant: Entry, advice: str) -> str:
     """
     who = "best model that meets the constraint" if outdone.feasible else "least unfair model"
     return (
-        f"the {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "
-        f"(score {constant.score:.4f}), so the constant is served; {advice}"
+        f"The {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "
+        f"(score {constant.score:.4f}), so the constant is served; {advice}."
     )
 
 

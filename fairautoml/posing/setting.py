@@ -274,7 +274,7 @@ def _without_small_groups(
     targets = targets_of(wishes.constraints, dataset.systems)
     found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
     if found.headlines:
-        warnings.warn(". ".join(found.headlines), SmallGroupWarning, stacklevel=4)
+        warnings.warn(" ".join(found.headlines), SmallGroupWarning, stacklevel=4)
     return replace(dataset, groups=found)
 
 

@@ -112,7 +112,7 @@ def test_weighted_rows_and_rows_of_one_entity_count_for_less():
 def test_at_least_two_groups_stay():
     (found,) = outside("demographic_parity_difference <= 0.05", (30, 30), (300, 300), (20, 20))
     assert (found.outside, found.judged) == (("c",), False)
-    assert found.headline.startswith("too few rows to judge demographic_parity_difference on 'g'")
+    assert found.headline.startswith("Too few rows to judge demographic_parity_difference on 'g'")
     (found,) = outside("demographic_parity_difference <= 0.05", (30, 30), (300, 300))
     assert (found.outside, found.judged) == ((), False)
 
