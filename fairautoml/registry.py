@@ -1,4 +1,4 @@
-"""Name -> plug-in: the folder is the registry, entry points add third parties.
+"""Name -> plug-in: the folder is the registry, or its rows are given; entry points add others.
 
 A module of a plug-in package whose name has no leading underscore is a plug-in; it holds one
 constant (``LEARNER``, ``MITIGATOR``, ...). Listing imports nothing; a module is imported when its
@@ -9,7 +9,7 @@ import ast
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -33,6 +33,8 @@ class Registry(Generic[T]):
         The package whose modules are the plug-ins.
     constant : str
         Name of the constant that a plug-in module holds.
+    rows : mapping of str to plug-in, optional
+        The plug-ins of this package, each with one line ``about`` it; no modules are looked up.
     kind : str
         The field's noun for such a plug-in, for messages.
     group : str, optional
@@ -46,16 +48,25 @@ class Registry(Generic[T]):
     """
 
     def __init__(
-        self, package: str, *, constant: str, kind: str, group: str | None = None
+        self,
+        package: str,
+        *,
+        kind: str,
+        constant: str = "",
+        rows: Mapping[str, T] | None = None,
+        group: str | None = None,
     ) -> None:
         self.package = package
         self.group = package if group is None else group
         self.constant = constant
         self.kind = kind
+        self.rows = rows
         self._loaded: dict[str, T] = {}
 
     @cached_property
     def _own(self) -> frozenset[str]:
+        if self.rows is not None:
+            return frozenset(self.rows)
         path = importlib.import_module(self.package).__path__
         found = (module.name for module in pkgutil.iter_modules(path))
         return frozenset(name for name in found if not name.startswith("_"))
@@ -115,11 +126,15 @@ class Registry(Generic[T]):
         """
         if name not in self._own:
             return self._foreign[name].value
+        if self.rows is not None:
+            return str(getattr(self.rows[name], "about", ""))
         source = pkgutil.get_data(self.package, f"{name}.py")
         told = None if source is None else ast.get_docstring(ast.parse(source))
         return "" if told is None else told.splitlines()[0]
 
     def _load(self, name: str) -> T:
+        if self.rows is not None and name in self.rows:
+            return self.rows[name]
         if name in self._own:
             module = importlib.import_module(f"{self.package}.{name}")
             plugin: T = getattr(module, self.constant)

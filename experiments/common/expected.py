@@ -26,7 +26,7 @@ from fairautoml.bench.blocks import (
     mean_over_questions,
     tables_of,
 )
-from fairautoml.bench.claims import COUNTED, labelled
+from fairautoml.bench.claims import labelled
 from fairautoml.bench.measures import with_margin_rows
 from fairautoml.bench.ranks import numbers, our_variant
 from fairautoml.bench.reading import read_rows
@@ -86,7 +86,9 @@ def judged_on_samples(cells: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
         if len(task.sensitive) != 1:
             raise InputError(f"question {task.question!r}: rates by one sensitive column are read")
         constraint = Constraint.parse(task.constraints[0])
-        if constraint.metric.form != "difference" or not set(constraint.metric.rates) <= COUNTED:
+        if constraint.metric.form != "difference" or not all(
+            rate.is_acceptance for rate in constraint.metric.rates
+        ):
             raise InputError(f"question {task.question!r}: no difference of shares of rows")
         found.append(_on_samples(row, constraint, task.holdout))
     judged = cells.join(pd.DataFrame(found, index=cells.index))
@@ -146,7 +148,8 @@ def _sampled(
     drawn = rng.multinomial(n_people, shares.ravel(), size=DRAWS).reshape(DRAWS, *shares.shape)
     accepted, rows = drawn[..., 1], drawn.sum(axis=3)
     gaps = [
-        _spread(_behind(accepted, rate), _behind(rows, rate)) for rate in constraint.metric.rates
+        _spread(_behind(accepted, rate.name), _behind(rows, rate.name))
+        for rate in constraint.metric.rates
     ]
     accuracy = (drawn[:, :, 0, 0] + drawn[:, :, 1, 1]).sum(axis=1) / n_people
     return np.max(gaps, axis=0) <= constraint.limit, accuracy

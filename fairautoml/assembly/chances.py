@@ -21,14 +21,11 @@ from fairautoml.assembly.group_noise import (
     rows_of_groups,
 )
 from fairautoml.data.dataset import Dataset
-from fairautoml.metrics._effective import effective_rows, weight_sums
+from fairautoml.metrics._table import effective_rows, weight_sums
 from fairautoml.mitigators import Target
 
 DRAWS = 1000
 """Draws: the standard error of a probability is at most 0.016."""
-
-WITHIN_LABEL = frozenset({"tpr", "fpr"})
-"""Rates that rows of one label make up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +183,8 @@ def _rows_behind(
         return np.column_stack([by_label.sum(axis=1), by_label])
     whose = entities[rows]
     by_label = effective_rows(label, weight, 2 * n_drawn, whose).reshape(n_drawn, 2)
-    if not WITHIN_LABEL.issuperset(target.metric.compared or ("selection",)):
+    rates = target.metric.compared
+    if not rates or any(rate.label is None for rate in rates):
         # A person with rows of both labels moves both acceptances, which are drawn apart: that
         # their sum moves as it should, both move more.
         apart = weight_sums(label, weight, 2 * n_drawn, whose)[1].reshape(n_drawn, 2).sum(axis=1)

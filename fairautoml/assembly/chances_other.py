@@ -13,9 +13,7 @@ from fairautoml.assembly.group_noise import (
     rows_of_groups,
 )
 from fairautoml.data.dataset import Dataset
-from fairautoml.metrics._effective import effective_rows, weight_sums
-from fairautoml.metrics._redraw import moved_shares
-from fairautoml.metrics._values import N_BINS, redrawn
+from fairautoml.metrics._table import N_BINS, effective_rows, moved_shares, redrawn, weight_sums
 from fairautoml.mitigators import Target
 
 DRAWS = 500

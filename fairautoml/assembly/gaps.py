@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._many import values_of
+from fairautoml.metrics.rates import values_of
 from fairautoml.mitigators import Target
 
 

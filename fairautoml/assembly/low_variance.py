@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._cells import MONOTONE, Cuts, shrunk
+from fairautoml.mitigators._cells import Cuts, shrunk
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Posed, pose
 from fairautoml.trials import Rule
 
@@ -167,7 +166,7 @@ def _quiet(
     for target, scale in zip(posed.targets, posed.scale, strict=True):
         room = max(0.0, target.limit - scale * tolerance)
         for rate in target.metric.rates:
-            if rate not in MONOTONE:
+            if not rate.is_acceptance:
                 msg = f"{target.metric.name} compares {rate}, which has noise at every cut"
                 raise ValueError(msg)
             behind = _rows_behind(by_label, rate)
@@ -187,8 +186,7 @@ def _quiet(
 
 def _rows_behind(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
     """Return the effective rows that a rate is a share of, shape (n_groups,)."""
-    at = {"fpr": 0, "tpr": 1}.get(rate)
-    return by_label.sum(axis=1) if at is None else by_label[:, at]
+    return by_label.sum(axis=1) if rate.label is None else by_label[:, rate.label]
 
 
 def _variance(rate: NDArray[np.float64], form: str) -> NDArray[np.float64]:

@@ -12,17 +12,14 @@ from fairautoml.certification.bounds import cp_lower, cp_upper, weighted_bounds
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import GroupCounts, Metric
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.metrics.rates import ACCURACY, FPR, PPV, SELECTION, TPR
 
-RATES: tuple[Rate, ...] = ("selection", "tpr", "fpr", "ppv", "accuracy")
+SHOWN: tuple[Rate, ...] = (SELECTION, TPR, FPR, PPV, ACCURACY)
 """Rates that are shown; the error rate is one minus the accuracy."""
 
-SOURCES: tuple[Rate, ...] = ("selection", "tpr", "fpr")
+SOURCES: tuple[Rate, ...] = (SELECTION, TPR, FPR)
 """Rates whose numbers of rows are published; the others can be computed from their counts."""
-
-LABEL_FREE: frozenset[Rate] = frozenset({"selection"})
-"""Rates that are defined without true labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,7 +145,7 @@ def defined_rates(rows: AuditRows, rates: Sequence[Rate]) -> tuple[Rate, ...]:
     rates : sequence of Rate
         Those wanted.
     """
-    return tuple(rate for rate in rates if rows.y is not None or rate in LABEL_FREE)
+    return tuple(rate for rate in rates if rows.y is not None or not rate.needs_labels)
 
 
 def needs_labels(metric: Metric) -> bool:
@@ -159,7 +156,7 @@ def needs_labels(metric: Metric) -> bool:
     metric : Metric
         On decisions.
     """
-    return not metric.compared or not LABEL_FREE.issuperset(metric.compared)
+    return not metric.compared or any(rate.needs_labels for rate in metric.compared)
 
 
 def counted_labels(rows: AuditRows) -> NDArray[np.int8]:
@@ -260,16 +257,9 @@ def outcome(
     ValueError
         The rate needs labels and there are none.
     """
-    everybody = np.ones(len(decision), dtype=np.bool_)
-    if rate == "selection":
-        return everybody, decision == 1
     if y is None:
-        raise ValueError(f"the {rate} rate needs true labels")
-    table: dict[Rate, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {
-        "tpr": (y == 1, decision == 1),
-        "fpr": (y == 0, decision == 1),
-        "ppv": (decision == 1, y == 1),
-        "accuracy": (everybody, decision == y),
-        "error": (everybody, decision != y),
-    }
-    return table[rate]
+        if rate.needs_labels:
+            raise ValueError(f"the {rate} rate needs true labels")
+        y = np.zeros(len(decision), dtype=np.int8)
+    mass, top = rate.shares(y, decision)
+    return mass > 0, top > 0

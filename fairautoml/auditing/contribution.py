@@ -17,7 +17,7 @@ from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Metric
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 
 REPEATS = 5
 """Permutations of an absent block that are averaged."""
@@ -170,7 +170,7 @@ def contributions_of(
     everything = frozenset(range(len(names)))
     return Contributions(
         system=question.system.name,
-        rate=question.rate,
+        rate=question.rate.name,
         high=question.system.labels[question.high],
         low=question.system.labels[question.low],
         total=value(everything, 0),

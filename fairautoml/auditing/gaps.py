@@ -12,9 +12,8 @@ from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import largest_difference, smallest_ratio
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstrap_interval
-from fairautoml.metrics._base import Form
-from fairautoml.metrics._disparity import LACKS, worst
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import Form, effective_rows
+from fairautoml.metrics.rates import worst
 
 DRAWS = 400
 SAME = 1e-9
@@ -110,7 +109,7 @@ def _lacking(rows: AuditRows, system: GroupSystem, metric: Metric) -> str:
         empty = np.flatnonzero(cells_of(rows, system, rate).mass <= 0)
         if len(empty) > 0:
             more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-            return f"group {system.labels[empty[0]]!r}{more} has no {LACKS[rate]}"
+            return f"group {system.labels[empty[0]]!r}{more} has no {rate.lacks}"
     return ""
 
 
@@ -161,7 +160,7 @@ def _bounded(
         bounds=cells[0].method,
         lowest=system.labels[int(decisive.values.argmin())],
         highest=system.labels[int(decisive.values.argmax())],
-        rate=decisive.rate,
+        rate=decisive.rate.name,
     )
 
 

@@ -57,6 +57,6 @@ def _sizes(
         form="difference",
         bound=1.0,
         groups=labels,
-        events=events,
+        events=tuple(rate.name for rate in events),
         cells=tuple(tuple(Count(x=0, n=int(n)) for n in row) for row in counts),
     )

@@ -10,6 +10,7 @@ from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import ImpactRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics.rates import SELECTION
 
 FOUR_FIFTHS = 0.8
 ROUNDING = 1e-9
@@ -30,9 +31,7 @@ def impact_rows(rows: AuditRows, hidden: Hidden) -> tuple[ImpactRow, ...]:
         row
         for system in rows.systems
         if system.n_groups >= 2
-        for row in _rows_of(
-            system, cells_of(rows, system, "selection").values, hidden[system.name]
-        )
+        for row in _rows_of(system, cells_of(rows, system, SELECTION).values, hidden[system.name])
     )
 
 

@@ -11,9 +11,9 @@ from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import ChangeRow, LevellingRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.rates import FPR, SHOWN
 
-COMPARED: tuple[Rate, ...] = ("selection", "tpr", "fpr", "accuracy")
 SMALL = 1e-12
 """A change of a rate below this is rounding."""
 
@@ -40,10 +40,10 @@ def change_rows(
     changes: list[ChangeRow] = []
     summaries = []
     for system in rows.systems:
-        for rate in defined_rates(rows, COMPARED):
+        for rate in defined_rates(rows, SHOWN):
             found = list(_changes(rows, baseline, system, rate, hidden[system.name]))
             changes += found
-            summaries.append(_levelling(system.name, rate, found))
+            summaries.append(_levelling(system.name, rate.name, found))
     return tuple(changes), tuple(summaries)
 
 
@@ -60,14 +60,19 @@ def _changes(
     for at, label in enumerate(system.labels):
         if hidden[at] or np.isnan(before[at]):
             yield ChangeRow(
-                system=system.name, group=label, rate=rate, baseline=None, value=None, change=None
+                system=system.name,
+                group=label,
+                rate=rate.name,
+                baseline=None,
+                value=None,
+                change=None,
             )
             continue
         change = float(after[at] - before[at])
         yield ChangeRow(
             system=system.name,
             group=label,
-            rate=rate,
+            rate=rate.name,
             baseline=float(before[at]),
             value=float(after[at]),
             change=change,
@@ -79,7 +84,7 @@ def _changes(
 def _direction(change: float, rate: Rate) -> str:
     if abs(change) <= SMALL:
         return "same"
-    return "better" if (change > 0) != (rate == "fpr") else "worse"
+    return "better" if (change > 0) != (rate == FPR) else "worse"
 
 
 def _sign_test(

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.auditing.auc import auc_interval
-from fairautoml.auditing.cells import RATES, RateCells, cells_of, defined_rates
+from fairautoml.auditing.cells import SHOWN, RateCells, cells_of, defined_rates
 from fairautoml.auditing.hiding import Hidden
 from fairautoml.auditing.records import Interval, RateRow, ScoreRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstrap_interval
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import effective_rows
+from fairautoml.metrics.rates import ACCURACY
 
 HIDDEN = "suppressed"
 DRAWS = 100
@@ -41,7 +42,7 @@ def rate_rows(
     """
     found: list[RateRow] = []
     for system in rows.systems:
-        for rate in defined_rates(rows, RATES):
+        for rate in defined_rates(rows, SHOWN):
             cells = cells_of(rows, system, rate, largest_weight=largest_weight)
             found += _rows_of(system, cells, hidden[system.name], level)
     return tuple(found)
@@ -59,7 +60,7 @@ def _rows_of(
         yield RateRow(
             system=system.name,
             group=label,
-            rate=cells.rate,
+            rate=cells.rate.name,
             n=int(cells.n[at]) if shown else None,
             events=float(cells.events[at]) if shown else None,
             value=float(values[at]) if defined else None,
@@ -166,7 +167,7 @@ def _share_interval(
     """Return the interval of a share of rows: accuracy is a rate like those of groups."""
     effective = np.array([float(n)]) if worth is None else worth
     cells = RateCells(
-        rate="accuracy",
+        rate=ACCURACY,
         events=np.rint(value * effective) if worth is None else value * effective,
         mass=effective,
         n=np.array([n]),

@@ -40,7 +40,10 @@ def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
         return {}
     written = [constraints] if isinstance(constraints, str) else constraints
     parsed = [Constraint.parse(text) for text in written]
-    known = all(c.metric.form == "difference" and set(c.metric.rates) <= COUNTED for c in parsed)
+    known = all(
+        c.metric.form == "difference" and all(r.is_acceptance for r in c.metric.rates)
+        for c in parsed
+    )
     if not known or not _counted(rates, result["holdout"].get("n_rows", np.inf)):
         return {}
     lowest = [
@@ -74,7 +77,7 @@ def _low(
     """Return the least gap that the counts allow; negative where intervals overlap."""
     found = -1.0
     for rate in constraint.metric.rates:
-        events, rows = _counts(list(groups.values()), rate)
+        events, rows = _counts(list(groups.values()), rate.name)
         sure = rows > 0
         if sure.sum() > 1:
             lower = cp_lower(events[sure], rows[sure], LEVEL / n_bounds)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.certification.bounds import cp_lower, cp_upper, hoeffding_margin
 from fairautoml.certification.cells import Cell, Count, empty
@@ -206,7 +205,7 @@ def claim_from_counts(
         )
         raise InputError(msg)
     cells = tuple(
-        tuple(Count(x=int(x), n=int(n)) for x, n in zip(*rate_counts(table, rate), strict=True))
+        tuple(Count(x=int(x), n=int(n)) for x, n in zip(*rate.sums(table), strict=True))
         for rate in constraint.metric.rates
     )
     return Claim(
@@ -215,7 +214,7 @@ def claim_from_counts(
         form=form_of(constraint),
         bound=constraint.bound,
         groups=tuple(groups),
-        events=tuple(constraint.metric.rates),
+        events=tuple(rate.name for rate in constraint.metric.rates),
         cells=cells,
         absent=tuple(name for name, rows in zip(groups, table, strict=True) if not rows.any()),
     )
@@ -267,30 +266,6 @@ def label_of(constraint: Constraint, system: str) -> str:
     if constraint.system is not None or not system:
         return constraint.label
     return constraint.label.replace(" ", f"[{system}] ", 1)
-
-
-def rate_counts(
-    table: NDArray[np.float64], rate: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return events and rows per group: numerator and denominator of a rate.
-
-    Parameters
-    ----------
-    table : ndarray of float64, shape (n_groups, 2, 2)
-        As in ``GroupCounts``.
-    rate : str
-        Which rate.
-    """
-    total = table.sum(axis=(1, 2))
-    parts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
-        "selection": (table[:, :, 1].sum(axis=1), total),
-        "tpr": (table[:, 1, 1], table[:, 1].sum(axis=1)),
-        "fpr": (table[:, 0, 1], table[:, 0].sum(axis=1)),
-        "ppv": (table[:, 1, 1], table[:, :, 1].sum(axis=1)),
-        "accuracy": (table[:, 0, 0] + table[:, 1, 1], total),
-        "error": (table[:, 0, 1] + table[:, 1, 0], total),
-    }
-    return parts[rate]
 
 
 def check_groups(groups: Sequence[str], n_groups: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fairautoml.certification.exact import TAIL
 from fairautoml.certification.sizes import SAFETY, rows_needed
 from fairautoml.certification.verdicts import Reason, Verdict
-from fairautoml.metrics._disparity import LACKS
+from fairautoml.metrics.rates import RATES
 
 if TYPE_CHECKING:
     from fairautoml.certification.records import Certificate, ClaimRecord, Subject
@@ -40,7 +40,7 @@ REASONS = {
 LISTED = 3
 """Groups named at the most, where several lack rows."""
 
-ROWS_OF: Mapping[str, str] = {str(rate): rows for rate, rows in LACKS.items()}
+ROWS_OF: Mapping[str, str] = {name: rate.lacks for name, rate in RATES.items()}
 """What rows the rate of an event is measured on."""
 
 

@@ -11,6 +11,7 @@ from fairautoml.certification.cells import Bets, Cell, Mean, Weighted
 from fairautoml.certification.claims import Claim, Floor, check_groups, form_of, label_of
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
+from fairautoml.metrics._table import Rate
 
 Method = Literal["hoeffding", "empirical_bernstein", "betting"]
 METHODS: tuple[Method, ...] = ("hoeffding", "empirical_bernstein", "betting")
@@ -100,7 +101,9 @@ def claim_from_rows(
     if method not in METHODS:
         msg = f"method={method!r}: allowed are {', '.join(METHODS)}"
         raise InputError(msg)
-    if rows.entities is not None and "ppv" in constraint.metric.rates:
+    if rows.entities is not None and any(
+        rate.depends_on_decision for rate in constraint.metric.rates
+    ):
         msg = (
             f"entities=: {constraint.metric.name!r} compares accepted rows only, whose number per "
             "entity is itself random; give one row per entity, or bound another metric"
@@ -119,7 +122,7 @@ def claim_from_rows(
         form=form_of(constraint),
         bound=constraint.bound,
         groups=tuple(groups),
-        events=tuple(constraint.metric.rates),
+        events=tuple(rate.name for rate in constraint.metric.rates),
         cells=cells,
         absent=tuple(name for name, some in zip(groups, present, strict=True) if not some),
         independent=rows.entities is None or not _shared(rows.codes, rows.entities),
@@ -133,19 +136,14 @@ def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:
 
 
 def _cell(
-    rows: Rows, rate: str, here: NDArray[np.bool_], method: Method, rng: np.random.Generator
+    rows: Rows, rate: Rate, here: NDArray[np.bool_], method: Method, rng: np.random.Generator
 ) -> Cell:
     """Return what was seen of one rate in one group."""
-    here = here & {"tpr": rows.y == 1, "fpr": rows.y == 0}.get(rate, np.True_)
-    accepted = rows.decision[here].astype(np.float64)
-    right = np.where(rows.y[here] == 1, accepted, 1.0 - accepted)
-    outcome = {
-        "accuracy": right,
-        "error": 1.0 - right,
-        "ppv": rows.y[here].astype(np.float64),
-    }.get(rate, accepted)
-    if rows.weight is not None or rate == "ppv":
-        return _weighted(rows, rate, here, outcome)
+    mass, happened = rate.shares(rows.y, rows.decision)
+    here = here & (mass > 0) if not rate.depends_on_decision else here
+    outcome = happened[here]
+    if rows.weight is not None or rate.depends_on_decision:
+        return _weighted(rows, mass[here], here, outcome)
     outcome = _per_entity(outcome, rows.entities, here)
     n = len(outcome)
     if method == "betting":
@@ -196,13 +194,13 @@ def floor_from_rows(min_score: float, rows: Rows) -> Floor:
 
 
 def _weighted(
-    rows: Rows, rate: str, here: NDArray[np.bool_], outcome: NDArray[np.float64]
+    rows: Rows, share: NDArray[np.float64], here: NDArray[np.bool_], outcome: NDArray[np.float64]
 ) -> Weighted:
-    """Return a weighted cell; precision weights its rows by their probability of acceptance."""
+    """Return a weighted cell; a row counts by its share in the denominator."""
     weight = np.ones(len(outcome)) if rows.weight is None else rows.weight[here]
-    mass = weight * rows.decision[here] if rate == "ppv" else weight
+    mass = weight * share
     return Weighted(
-        sum_wh=float(mass @ outcome),
+        sum_wh=float(weight @ outcome),
         sum_w=float(mass.sum()),
         n=len(outcome),
         largest=1.0 if rows.largest_weight is None else rows.largest_weight,

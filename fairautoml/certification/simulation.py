@@ -82,8 +82,10 @@ class Simulation:
         self._assumed = assumed
         self._ratio = constraint.metric.form == "ratio"
         self._eps, self._tau = margins(constraint.metric.form, constraint.bound)
-        shares = {"tpr": assumed.positives, "fpr": 1 - assumed.positives, "ppv": assumed.rate}
-        events = [shares.get(rate, 1.0) for rate in constraint.metric.rates]
+        events = [
+            rate.expected_share(assumed.positives, assumed.rate)
+            for rate in constraint.metric.rates
+        ]
         self._rows = np.outer(events, rows)
         self._smallest = np.argmin(rows)
 

@@ -11,7 +11,6 @@ from fairautoml.data.small_groups import SmallGroups, outside_of
 from fairautoml.data.splits import first_rows
 from fairautoml.metrics import Constraint
 
-CONDITIONAL = frozenset({"tpr", "fpr"})
 """Rates among rows of one label."""
 
 
@@ -42,7 +41,7 @@ class Claimed:
     @property
     def of_accepted(self) -> bool:
         """Whether it compares rates of the people who are accepted."""
-        return "ppv" in self.constraint.metric.rates
+        return any(rate.depends_on_decision for rate in self.constraint.metric.rates)
 
     def codes(self, cells: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the group of each row, -1 where it is unknown, shape (n_rows,)."""
@@ -97,7 +96,7 @@ def by_label(claims: Sequence[Claimed]) -> bool:
     would no longer be independent.
     """
     rates = [rate for claim in claims for rate in claim.constraint.metric.rates]
-    return bool(rates) and CONDITIONAL.issuperset(rates)
+    return bool(rates) and all(rate.label is not None for rate in rates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from fairautoml.certification.bounds import hoeffding_margin
-from fairautoml.certification.claims import rate_counts
 from fairautoml.certification.exact import TAIL
 from fairautoml.certifying.claimed import Claimed
 from fairautoml.metrics import GroupCounts
+from fairautoml.metrics._table import Rate
 from fairautoml.trials import Entry
 
 CERTIFICATE_WORTH = 0.25
@@ -35,11 +35,11 @@ class People:
     n: NDArray[np.int64]
     apart: bool
 
-    def behind(self, rate: str) -> NDArray[np.int64]:
+    def behind(self, rate: Rate) -> NDArray[np.int64]:
         """Return the people behind a rate by group; none where it can not be certified."""
-        if rate == "ppv":
+        if rate.depends_on_decision:
             return np.zeros(len(self.n), dtype=np.int64)
-        return self.n[:, {"fpr": 1, "tpr": 2}.get(rate, 0)]
+        return self.n[:, 0 if rate.label is None else 1 + rate.label]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,7 +103,7 @@ class InnerTarget:
         merged = counts.merged(claim.system.of_cell, claim.system.n_groups)
         found = []
         for rate in claim.constraint.metric.rates:
-            events, rows = rate_counts(merged.table, rate)
+            events, rows = rate.sums(merged.table)
             if people is not None:
                 # Where rows of one person are all alike, the mean of a person is one of them.
                 events, rows = _shrunk(events, rows, people.behind(rate))

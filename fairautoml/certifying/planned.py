@@ -29,8 +29,8 @@ PLENTY, GENEROUS = 100_000, 4.0
 """With so many rows left for the search, so many times the planned ones are set aside: they show a
 gap of half the bound as surely as the planned ones show none."""
 
-ASSUMED_RATE, EVENT_SHARES = 0.3, {"tpr": 0.3, "fpr": 0.7, "ppv": 0.3}
-"""What the planner assumes, for entities: the rate, and the rows that a rate is measured on."""
+ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
+"""What the planner assumes, for entities: the rate, and the share of rows of label 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,9 @@ def _planned_by_entity(
     constraint: Constraint, rows: tuple[tuple[str, int], ...], delta: float
 ) -> CertificationPlan:
     """Return the plan where entities have several rows: Hoeffding's bound of their means."""
-    events = [EVENT_SHARES.get(rate, 1.0) for rate in constraint.metric.rates]
+    events = [
+        rate.expected_share(ASSUMED_POSITIVES, ASSUMED_RATE) for rate in constraint.metric.rates
+    ]
     first, second = sorted(count for _, count in rows)[:2]
     cells = max(1.0, min(events) * first), max(1.0, min(events) * second)
     # A ratio at rate p bounds the difference by p times its distance from one.

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegenerateGroupError
-from fairautoml.metrics._base import Form, Rate
-from fairautoml.metrics._linear_rates import RATES
+from fairautoml.metrics._table import Form, Rate
 
 LEAST_STEP = 1e-3
 """Costs closer than this share of the mean mistake are the same: a solver tells no finer."""
@@ -29,8 +28,8 @@ class RateGap:
         Group of each training row; -1 is outside the constraint.
     n_groups : int
         Number of groups; those without rows of this rate are left out.
-    rate : {"selection", "tpr", "fpr", "accuracy"}
-        Which rate.
+    rate : Rate
+        Which rate; its denominator must not depend on the decisions.
     form : {"difference", "ratio"}
         Largest minus smallest rate, or one minus smallest over largest, is bounded.
     limit : float
@@ -202,7 +201,7 @@ def _rates(
     y: NDArray[np.integer],
     weight: NDArray[np.float64],
 ) -> Rates | None:
-    counts, slopes, offsets = (np.array(part)[y] for part in RATES[gap.rate])
+    counts, slopes, offsets = (part[y] for part in gap.rate.linear())
     known = gap.groups >= 0
     groups = gap.groups[known]
     mass = np.bincount(groups, weights=(weight * counts)[known], minlength=gap.n_groups)

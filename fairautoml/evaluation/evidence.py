@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset, GroupSystem
 from fairautoml.data.small_groups import SmallGroups
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators import Target
 
 SMALLEST_BOUND = 0.05
@@ -23,9 +22,6 @@ FEWEST_ROWS = 20
 """Rows behind a rate below which its value is mostly chance: its standard error is above 0.1."""
 
 _ROUNDING = 1e-6
-
-# As many rows are accepted as have label 1, about.
-_LABELS: dict[Rate, tuple[int, ...]] = {"tpr": (1,), "fpr": (0,), "ppv": (1,)}
 
 
 def small_groups(
@@ -178,8 +174,18 @@ def _labels(target: Target, dataset: Dataset) -> set[int]:
     """Return the labels whose rows are behind the rates of a target, -1 for all rows."""
     if dataset.task != "multiclass":
         rates = target.metric.compared
-        found = {label for rate in rates for label in _LABELS.get(rate, (-1,))}
+        found = {_label_behind(rate) for rate in rates}
         return found if dataset.task == "binary" and found else {-1}
     # Each class is told from all others: a rate of its own rows is the thinner one.
-    by_label = bool({"tpr", "fpr", "ppv"} & set(target.metric.compared))
+    by_label = any(
+        rate.label is not None or rate.depends_on_decision for rate in target.metric.compared
+    )
     return set(range(len(dataset.classes))) if by_label else {-1}
+
+
+def _label_behind(rate: Rate) -> int:
+    """Return the label whose rows are as many as those of the rate, -1 for all rows."""
+    if rate.label is not None:
+        return rate.label
+    # About as many rows are accepted as have label 1.
+    return min(d for _, d in rate.among) if rate.depends_on_decision else -1

@@ -25,8 +25,8 @@ from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.metrics import Tally, Undefined
-from fairautoml.metrics._effective import effective_rows
-from fairautoml.metrics._interval import interval_of_groups
+from fairautoml.metrics._table import effective_rows
+from fairautoml.metrics.intervals import interval_of_groups
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.tasks import TASKS
 from fairautoml.trials import Candidate, Entry, Measure, Rule, TrialResult, acceptance

@@ -37,7 +37,7 @@ from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.leaderboard import best_of, order, pareto_front
 from fairautoml.metrics import METRICS, Undefined
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import Mitigator
 from fairautoml.running.history import History
 from fairautoml.running.prospects import Prospects

@@ -26,7 +26,7 @@ from fairautoml.finishing.headlines import constant_headline, group_headlines
 from fairautoml.finishing.news import advice_on_constant, bad_news
 from fairautoml.finishing.summary import margin_notes, shortfall
 from fairautoml.leaderboard import Leaderboard
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
 from fairautoml.posing.options import Wishes
 from fairautoml.running.history import History

@@ -12,7 +12,7 @@ from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.small_groups import SmallGroups, constrained
 from fairautoml.leaderboard.choice import order, pareto_front, select
 from fairautoml.metrics import METRICS
-from fairautoml.metrics._interval import interval_of_groups
+from fairautoml.metrics.intervals import interval_of_groups
 from fairautoml.trials import Entry, Measure
 
 INTERVAL_LEVEL = 0.95

@@ -1,31 +1,35 @@
-"""Performance and fairness metrics, from group counts; one file per metric."""
+"""Performance and fairness metrics, and the constraints on them."""
 
-from fairautoml.metrics._base import (
+from fairautoml.metrics._registry import METRICS
+from fairautoml.metrics._table import (
+    ClassCounts,
     GroupCounts,
+    GroupValues,
     Metric,
+    Rate,
     Tally,
     TaskName,
     Undefined,
     largest_defined,
 )
-from fairautoml.metrics._classes import ClassCounts
-from fairautoml.metrics._constraint import Constraint, parse_constraints
-from fairautoml.metrics._interval import bootstrap_interval
-from fairautoml.metrics._mcnemar import mcnemar
-from fairautoml.metrics._registry import METRICS
-from fairautoml.metrics._values import GroupValues
+from fairautoml.metrics.constraint import Constraint, parse_constraints
+from fairautoml.metrics.intervals import bootstrap_interval, mcnemar
+from fairautoml.metrics.rates import RATES, fairness_metric
 
 __all__ = [
     "METRICS",
+    "RATES",
     "ClassCounts",
     "Constraint",
     "GroupCounts",
     "GroupValues",
     "Metric",
+    "Rate",
     "Tally",
     "TaskName",
     "Undefined",
     "bootstrap_interval",
+    "fairness_metric",
     "largest_defined",
     "mcnemar",
     "parse_constraints",

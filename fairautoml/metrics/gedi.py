@@ -1,10 +1,201 @@
-"""GeDI of degree 1: acceptance gained or lost per standard deviation of a number such as age.
+"""GeDI: how strongly decisions depend on a number, such as age.
 
-``|cov(x, d)| / var(x)`` with x in standard deviations of the rows of ``fit`` and d the decision;
-0 is no linear dependence. A dependence that is not linear (the young and the old refused alike)
-is not seen; ``gedi_2`` and higher degrees see it.
+Source: Giuliani, Misino, Lombardi, "Generalized Disparate Impact for Configurable Fairness
+Solutions in ML", ICML 2023, arXiv 2305.18504. With the centred powers
+``Phi = [x - mean(x), ..., x^k - mean(x^k)]`` and ``alpha = argmin ||Phi alpha - (v - mean(v))||``,
+``GeDI_k(x, v) = ||alpha||_1``; for k = 1 that is ``|cov(x, v)| / var(x)``, and the difference of
+means where x is 0 or 1. What a package called maxcorr (0.1.2) names GeDI is
+``HGR * sd(b) / sd(a)``, which is the same for degree 1 only.
+
+The unit matters: ``GeDI_1(c x, v) = GeDI_1(x, v) / |c|``. The functions of x and v take x as it
+is; as a constraint x is in standard deviations of the rows that ``fit`` was given.
 """
 
-from fairautoml.metrics._gedi import gedi_metric
+import math
+import warnings
+from dataclasses import dataclass
 
-METRIC = gedi_metric("gedi", degree=1)
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.metrics._table import GroupCounts, Metric, Undefined
+
+CONSTANT = "the attribute has one value only, so nothing can depend on it"
+UNBOUND = (
+    "it reads the numbers behind the groups and was given none: it speaks about a numeric "
+    "sensitive column, not about categories"
+)
+NO_SLOPE = 1e-12
+"""A slope of the labels below this, per standard deviation, is none."""
+NO_DEPENDENCE = "0/0: the labels themselves do not depend on the attribute"
+
+
+def centred_powers(
+    x: NDArray[np.float64], degree: int, weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``x - mean(x), ..., x^k - mean(x^k)``, shape (n_values, degree)."""
+    powers: NDArray[np.float64] = x[:, None] ** np.arange(1, degree + 1)
+    centred: NDArray[np.float64] = powers - weight @ powers / weight.sum()
+    return centred
+
+
+def served_degree(x: NDArray[np.float64], weight: NDArray[np.float64], degree: int) -> int:
+    """Return the degree that the values allow: less than the number of distinct ones."""
+    return min(degree, len(np.unique(x[weight > 0])) - 1)
+
+
+def solver(
+    x: NDArray[np.float64], weight: NDArray[np.float64], degree: int
+) -> NDArray[np.float64] | None:
+    """Return the matrix that takes v to alpha, shape (degree, n_values); None for a constant x."""
+    degree = served_degree(x, weight, degree)
+    if degree < 1:
+        return None
+    root = np.sqrt(weight)
+    powers = centred_powers(x, degree, weight) * root[:, None]
+    # High powers are larger by orders of magnitude; of one length they are better posed.
+    length = np.sqrt((powers**2).sum(axis=0))
+    found: NDArray[np.float64] = np.linalg.pinv(powers / length) / length[:, None] * root
+    return found
+
+
+def gedi_coefficients(
+    x: NDArray[np.floating],
+    v: NDArray[np.floating],
+    degree: int = 1,
+    weight: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64] | None:
+    """Return alpha, the coefficients of the powers of x that fit v best; None for a constant x."""
+    if degree < 1:
+        raise InputError(f"degree={degree} must be a whole number of at least 1")
+    numbers = np.asarray(x, dtype=np.float64)
+    mass = np.ones(len(x)) if weight is None else weight
+    if not len(x) == len(v) == len(mass):
+        msg = f"x, v and weight have {len(x)}, {len(v)} and {len(mass)} rows; give one per row"
+        raise InputError(msg)
+    served = served_degree(numbers, mass, degree)
+    if served < degree:
+        what = CONSTANT if served < 1 else f"x has {served + 1} values, so degree {served} is used"
+        warnings.warn(f"GeDI of degree {degree}: {what}", DegradedWarning, stacklevel=2)
+    found = solver(numbers, mass, degree)
+    return None if found is None else found @ np.asarray(v, dtype=np.float64)
+
+
+def gedi_value(
+    x: NDArray[np.floating],
+    v: NDArray[np.floating],
+    degree: int = 1,
+    weight: NDArray[np.float64] | None = None,
+) -> float | Undefined:
+    """Return ``GeDI_k(x, v)``, the sum of the absolute coefficients, at least 0.
+
+    Examples
+    --------
+    >>> round(gedi_value(np.array([-2, -1, 0, 1, 2]), np.array([4, 1, 0, 1, 4]), degree=2), 9)
+    1.0
+    """
+    found = gedi_coefficients(x, v, degree, weight)
+    return Undefined(CONSTANT) if found is None else float(np.abs(found).sum())
+
+
+def gedi_gradient(
+    x: NDArray[np.floating], v: NDArray[np.floating], degree: int = 1
+) -> NDArray[np.float64] | None:
+    """Return how GeDI changes with each value of v: ``Phi (Phi'Phi)^-1 sign(alpha)``."""
+    alpha = gedi_coefficients(x, v, degree)
+    found = solver(np.asarray(x, dtype=np.float64), np.ones(len(x)), degree)
+    return None if alpha is None or found is None else np.sign(alpha) @ found
+
+
+def _solver_of(
+    table: NDArray[np.float64], values: NDArray[np.float64], degree: int
+) -> NDArray[np.float64] | None:
+    """Return the solver of tables of one weight by group, shape (degree, n_groups)."""
+    return solver(np.asarray(values, dtype=np.float64), table.sum(axis=(1, 2)), degree)
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfCounts:
+    """GeDI of decisions that are counted by the values of the attribute."""
+
+    degree: int  # k, at least 1
+    relative: bool  # whether it is divided by ``GeDI_1`` of the labels
+
+    def __call__(
+        self, counts: GroupCounts, values: NDArray[np.float64] | None = None
+    ) -> float | Undefined:
+        """Return the value, at least 0."""
+        if values is None:
+            return Undefined(UNBOUND)
+        if _solver_of(counts.table, values, 1) is None:
+            return Undefined(CONSTANT)
+        (value,) = OfTables(degree=self.degree, relative=self.relative)(counts.table[None], values)
+        return Undefined(NO_DEPENDENCE) if np.isnan(value) else float(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfTables:
+    """GeDI of many tables at once."""
+
+    degree: int  # as in ``OfCounts``
+    relative: bool
+
+    def __call__(
+        self, tables: NDArray[np.float64], values: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the value of each table, NaN where it has none, shape (n_tables,)."""
+        undefined = np.full(len(tables), np.nan)
+        if values is None:
+            return undefined
+        found = _solver_of(tables[0], values, self.degree)
+        line = _solver_of(tables[0], values, 1)
+        if found is None or line is None:
+            return undefined
+        mass = tables.sum(axis=(2, 3))
+        accepted = _share(tables[:, :, :, 1].sum(axis=2), mass)
+        value: NDArray[np.float64] = np.abs(accepted @ found.T).sum(axis=1)
+        if not self.relative:
+            return value
+        slope = np.abs(_share(tables[:, :, 1].sum(axis=2), mass) @ line[0])
+        np.divide(value, slope, out=undefined, where=slope > NO_SLOPE)
+        return undefined
+
+
+def _metric(name: str, degree: int, about: str, *, relative: bool = False) -> Metric:
+    return Metric(
+        name=name,
+        about=about,
+        kind="fairness",
+        on="decisions",
+        value=OfCounts(degree=degree, relative=relative),
+        many=OfTables(degree=degree, relative=relative),
+        greater_is_better=False,
+        degree=degree,
+        most=math.inf,
+    )
+
+
+# A dependence that is not linear (the young and the old rejected alike) is not seen by degree 1.
+GEDI: tuple[Metric, ...] = (
+    _metric("gedi", 1, "Acceptance gained or lost per standard deviation of a number."),
+    *(
+        _metric(
+            f"gedi_{degree}",
+            degree,
+            f"Sum of the absolute coefficients of a polynomial of degree {degree} of a number.",
+        )
+        for degree in (2, 3, 5)
+    ),
+    _metric(
+        "gedi_relative",
+        1,
+        "GeDI of degree 1 of the decisions over that of the labels.",
+        relative=True,
+    ),
+)

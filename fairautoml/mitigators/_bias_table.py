@@ -16,17 +16,10 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import ScoreRows, Target
 from fairautoml.mitigators._bias_rows import cell_weights
 from fairautoml.mitigators._cells import per_unit
-
-COUNTED: dict[Rate, tuple[float, float]] = {
-    "selection": (1.0, 1.0),
-    "tpr": (0.0, 1.0),
-    "fpr": (1.0, 0.0),
-}
-"""How much rows of label 0 and of label 1 count in a rate."""
 
 APART = 1e-9
 """Adjusted scores that differ by less are the same person's."""
@@ -42,7 +35,7 @@ class Band:
     Parameters
     ----------
     rate : Rate
-        ``"selection"``, ``"tpr"`` or ``"fpr"``.
+        A share of acceptances.
     system : GroupSystem
         Which groups.
     scale : float
@@ -103,7 +96,7 @@ def _band(
     of_cell = system.of_cell[cells]
     in_order = [int(g) for g in dict.fromkeys(of_cell.tolist()) if g >= 0]
     member = of_cell == np.array(in_order, dtype=np.int64)[:, None]
-    parts = np.kron(member.astype(np.float64), np.array(COUNTED[rate]))
+    parts = np.kron(member.astype(np.float64), rate.linear()[0])
     mass = parts @ totals
     has = mass > 0
     return Band(

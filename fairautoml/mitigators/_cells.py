@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import Goal, ScoreRows, Target
 
 SLACK = 1e-12
@@ -29,9 +29,6 @@ ENOUGH_ROWS = 20_000
 
 FEW_ROWS = 1000
 """Below this many rows labels are shrunk for demographic parity too."""
-
-MONOTONE: frozenset[Rate] = frozenset({"selection", "tpr", "fpr"})
-"""Rates that grow as the threshold falls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +67,13 @@ class Cuts:
     def mass(self, rate: Rate) -> float:
         """Return the denominator of a rate in this group."""
         zero, one = self.totals
-        return float({"tpr": one, "fpr": zero}.get(rate, zero + one))
+        return float(zero + one if rate.label is None else self.totals[rate.label])
 
     def rate(self, rate: Rate) -> NDArray[np.float64]:
         """Return a group rate at every cut, shape (n_cuts,); 0 where its denominator is empty."""
         zero, one = self.accepted.T
-        right = one + self.totals[0] - zero
-        top = {
-            "selection": zero + one,
-            "tpr": one,
-            "fpr": zero,
-            "accuracy": right,
-            "error": self.totals.sum() - right,
-        }[rate]
+        _, gain, rejected = rate.linear()
+        top = gain[1] * one + rejected @ self.totals + gain[0] * zero
         mass = self.mass(rate)
         return top / mass if mass > 0 else np.zeros(len(top))
 
@@ -148,7 +139,7 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     n_groups : int
         Number of groups.
     """
-    by_label = any(set(target.metric.compared) - {"selection"} for target in goal.targets)
+    by_label = any(set(target.metric.compared) - {SELECTION} for target in goal.targets)
     known = groups >= 0
     cell = groups[known].astype(np.int64) * 2 + rows.y[known]
     smallest = np.bincount(cell, minlength=2 * n_groups).min()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._disparity import worst
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.rates import worst
 from fairautoml.mitigators._base import ScoreRows
 from fairautoml.mitigators._cells import SLACK, per_unit
 from fairautoml.mitigators._group_program import Posed
@@ -136,13 +136,13 @@ def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
     ----------
     by_label : ndarray of float64, shape (n_groups, 2, ...)
         Weight by label.
-    rate : {"selection", "tpr", "fpr"}
-        The rate.
+    rate : Rate
+        A share of acceptances.
     """
-    if rate == "selection":
+    if rate.label is None:
         both: NDArray[np.float64] = by_label[:, 0] + by_label[:, 1]
         return both
-    one: NDArray[np.float64] = by_label[:, 1 if rate == "tpr" else 0]
+    one: NDArray[np.float64] = by_label[:, rate.label]
     return one
 
 

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators._base import Goal, ScoreRows, scales
 
 SOFTNESS = (0.05, 0.01, 0.002)
@@ -46,7 +45,7 @@ class Band:
 
     Parameters
     ----------
-    rate : {"selection", "tpr", "fpr"}
+    rate : Rate
         Share of the class among all, among its own rows, among the other rows.
     member : ndarray of float64, shape (n_groups, n_cells)
         1 where a cell belongs to a group.
@@ -74,7 +73,7 @@ class Band:
         mass, right : ndarray of float64, shape (n_cells, n_classes)
             Weight that chooses each class, and that of it which has that label.
         """
-        part = {"selection": mass, "tpr": right}.get(self.rate, mass - right)
+        part = {None: mass, 1: right}.get(self.rate.label, mass - right)
         found: NDArray[np.float64] = (self.member @ part) * self.per_mass
         return found
 
@@ -134,9 +133,9 @@ class Program:
         cut = np.zeros_like(slope)
         for band, price in zip(self.bands, self._split(prices), strict=True):
             paid = band.member.T @ (price * band.per_mass)
-            if band.rate == "selection":
+            if band.rate.label is None:
                 cut += paid
-            elif band.rate == "tpr":
+            elif band.rate.label == 1:
                 slope -= paid
             else:
                 slope, cut = slope + paid, cut + paid
@@ -333,12 +332,12 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
         others_real = member @ (real.sum(axis=1, keepdims=True) - real)
         # Shrunk labels give a weight to classes of which a group has no row.
         masses = {
-            "selection": whole,
-            "tpr": np.where(own_real > 0, own, 0.0),
-            "fpr": np.where(others_real > 0, whole - own, 0.0),
+            None: whole,
+            1: np.where(own_real > 0, own, 0.0),
+            0: np.where(others_real > 0, whole - own, 0.0),
         }
         found += [
-            Band(rate=rate, member=member, mass=masses[rate], factor=factor)
+            Band(rate=rate, member=member, mass=masses[rate.label], factor=factor)
             for rate in target.metric.rates
         ]
     return tuple(found)

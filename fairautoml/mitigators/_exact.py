@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._cells import SLACK, Cuts, per_unit
 
 CORNERS = 4096

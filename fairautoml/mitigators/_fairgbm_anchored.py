@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Target, TrainRows
 from fairautoml.mitigators._fairgbm_proxies import Array, Proxy
-from fairautoml.mitigators._fairgbm_rates import EVENTS, GroupRate
+from fairautoml.mitigators._fairgbm_rates import GroupRate, events_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,7 +170,7 @@ def _distances(
     tolerance: float,
 ) -> Distances:
     """Return the distances of the groups of these numbers; all rows count, or those of a group."""
-    sign = np.array(EVENTS[name])[rows.y]
+    sign = events_of(name)[rows.y]
     counted = (sign != 0) & (rows.weight > 0)
     # Cell -1, of an unknown group, is the last column: it belongs to no group.
     inside = np.pad(system.member, ((0, 0), (0, 1)))[:, rows.cells]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from fairautoml.metrics import GroupCounts, Metric, Undefined
-from fairautoml.metrics._disparity import known_disparity
+from fairautoml.metrics.rates import known_disparity
 from fairautoml.mitigators._base import Target, TrainRows
 from fairautoml.mitigators._fairgbm_game import Game
 from fairautoml.mitigators._fairgbm_proxies import Array

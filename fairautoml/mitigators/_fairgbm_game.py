@@ -21,9 +21,6 @@ from fairautoml.mitigators._base import TrainRows
 from fairautoml.mitigators._fairgbm_proxies import Array, Proxy
 from fairautoml.mitigators._fairgbm_rates import GroupRate
 
-PUBLISHED = frozenset({"fpr", "tpr"})
-"""Rates among the rows of one label, which the paper is about."""
-
 
 class DivergedError(ArithmeticError):
     """The prices grew until the gradients were no numbers any more."""
@@ -299,6 +296,7 @@ def constraint_of(rate: GroupRate, proxy: Proxy, *, curved: bool) -> Constraint:
         Whether the hessian of a published constraint knows it.
     """
     n_groups = len(rate.mass)
-    if rate.name in PUBLISHED:
+    # The paper is about rates among the rows of one label.
+    if rate.name.label is not None:
         return WorstFirst(rate=rate, proxy=proxy, multipliers=np.zeros(n_groups), curved=curved)
     return NearTheMean(rate=rate, proxy=proxy, above=np.zeros(n_groups), below=np.zeros(n_groups))

@@ -8,20 +8,19 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Target, TrainRows
 from fairautoml.mitigators._fairgbm_proxies import Array, Proxy
 from fairautoml.mitigators._pre import groups_of_cells
 
-EVENTS: dict[Rate, tuple[float, float]] = {
-    "selection": (1.0, 1.0),
-    "fpr": (1.0, 0.0),
-    "tpr": (0.0, -1.0),
-}
-"""For rows of label 0 and 1: 1 where acceptance is counted, -1 where refusal is, 0 = left out.
 
-Equal true positive rates are equal false negative rates.
-"""
+def events_of(rate: Rate) -> Array:
+    """Return for label 0 and 1: 1 where acceptance is counted, -1 where rejection is, else 0.
+
+    Equal true positive rates are equal false negative rates, whose events are the errors.
+    """
+    counts, _, _ = rate.linear()
+    return -counts if rate.label == 1 else counts
 
 
 SERVES = frozenset(
@@ -42,7 +41,7 @@ class GroupRate:
 
     Parameters
     ----------
-    name : {"selection", "tpr", "fpr"}
+    name : Rate
         Which rate, or its complement.
     at : ndarray of int64, shape (n_counted,)
         The rows that count.
@@ -159,7 +158,7 @@ def _counted(
     tolerance: float,
 ) -> GroupRate:
     """Return the rate of the groups of these numbers, and of no other."""
-    sign = np.array(EVENTS[name])[rows.y]
+    sign = events_of(name)[rows.y]
     position = np.full(system.n_groups + 1, -1)
     position[codes] = np.arange(len(codes))
     group = position[groups_of_cells(system.of_cell, rows.cells)]

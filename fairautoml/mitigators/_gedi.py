@@ -1,6 +1,6 @@
 """Scores that depend less on a number: the nearest ones within a bound on GeDI.
 
-Notation of ``fairautoml.metrics._gedi``. The projection of v is ``z = v - Phi (alpha - alpha')``,
+Notation of ``fairautoml.metrics.gedi``. The projection of v is ``z = v - Phi (alpha - alpha')``,
 where alpha' are the allowed coefficients nearest to alpha in the norm of ``Phi' Phi``. Allowed are
 
 * coarse: ``||alpha'||_1 <= bound``, and
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._gedi import centred_powers, solver
+from fairautoml.metrics.gedi import centred_powers, solver
 
 Kind = Literal["coarse", "fine"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._gedi import centred_powers, solver
+from fairautoml.metrics.gedi import centred_powers, solver
 from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
 from fairautoml.mitigators._cells import gain_weights, per_unit
 from fairautoml.mitigators._choices import gains

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.rates import FPR, TPR
 from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
 from fairautoml.mitigators._cells import (
-    MONOTONE,
     Cuts,
     build_cuts,
     gain_weights,
@@ -129,7 +129,7 @@ class Posed:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
                 return [_sure(at) for at in solve_pairs(cuts, limits, self.gain, tolerances)]
-            if all(rate in MONOTONE for rate, _, _ in limits):
+            if all(rate.is_acceptance for rate, _, _ in limits):
                 windows = Windows(cuts, limits, self.gain)
                 return never_falling(windows.solve, windows.value, tolerances)
         program = self._program(cuts)
@@ -250,7 +250,7 @@ def _lacking(
     zero, one = (
         np.bincount(of, weights=weight * share, minlength=n_groups) for share in (1 - y, y)
     )
-    by_label: tuple[Rate, Rate] = ("fpr", "tpr")
+    by_label = (FPR, TPR)
     return tuple(
         frozenset(rate for rate, mass in zip(by_label, of_group, strict=True) if mass <= 0)
         for of_group in zip(zero, one, strict=True)

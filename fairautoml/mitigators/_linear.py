@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import Target
 from fairautoml.mitigators._cells import Cuts
 
@@ -101,7 +102,7 @@ class _Band:
 class _Capacity:
     """How much of everybody may be accepted, whatever the tolerance; answers like a band."""
 
-    rate: ClassVar[Rate] = "selection"
+    rate: ClassVar[Rate] = SELECTION
     n_extra: ClassVar[int] = 0
 
     most: float
@@ -152,7 +153,7 @@ class Program:
             for rate in target.metric.compared
         ]
         self.bands: list[_Band | _Capacity] = [band for band in bands if band is not None]
-        mass = np.array([[cut.mass("selection") for cut in cuts]])
+        mass = np.array([[cut.mass(SELECTION) for cut in cuts]])
         if capacity < 1 and mass.any():
             self.bands.append(_Capacity(capacity, mass / mass.sum()))
         self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
 from fairautoml.metrics import METRICS
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._effective import effective_rows
-from fairautoml.metrics._linear_rates import RATES
+from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators._base import Target, TrainRows
 
 SERVES = frozenset(
@@ -230,7 +228,7 @@ class _Block:
 
 def _block(mass: NDArray[np.float64], wish: _Wish) -> _Block | None:
     """Return the moments of a wish, None when fewer than two groups have rows."""
-    counts, per_accepted, per_refused = (np.array(part) for part in RATES[wish.rate])
+    counts, per_accepted, per_refused = wish.rate.linear()
     # The last cell is that of rows without one.
     group = np.append(wish.system.of_cell, -1)
     member = (group == np.arange(wish.system.n_groups)[:, None]).astype(np.float64)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._bias_rows import canonical, cell_weights, thinned
 from fairautoml.mitigators._bias_search import search
-from fairautoml.mitigators._bias_table import COUNTED, Band, Table, bands_of
+from fairautoml.mitigators._bias_table import Band, Table, bands_of
 from fairautoml.mitigators._cells import gain_weights, shrunk
 from fairautoml.mitigators._group_program import needed
 from fairautoml.mitigators._rules import CommonRule
@@ -44,7 +44,7 @@ class GroupBias:
     Parameters
     ----------
     rate : Rate
-        ``"selection"``, ``"tpr"`` or ``"fpr"``.
+        A share of acceptances.
     system : str
         Name of the group system.
     labels : tuple of str
@@ -132,7 +132,7 @@ class BiasRule:
         total = np.zeros_like(priors)
         for bias in self.biases:
             group = np.array(bias.group_of_cell)
-            counted = np.array(COUNTED[bias.rate])
+            counted = bias.rate.linear()[0]
             for g, multiplier in enumerate(bias.multipliers):
                 if multiplier != 0:
                     share = (priors[group == g] @ counted).sum()

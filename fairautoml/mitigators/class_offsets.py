@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._class_program import Program, pose, shrunk_labels, size_of
 from fairautoml.mitigators._class_rules import ClassRule
@@ -88,7 +89,7 @@ class _Fit:
         self._labels = shrunk_labels(rows)
         self._prices = np.zeros(size_of(self._program.bands))
         self._off = [np.zeros_like(band.mass) for band in self._program.bands]
-        self._exact = all(target.metric.rates == ("selection",) for target in goal.targets)
+        self._exact = all(target.metric.rates == (SELECTION,) for target in goal.targets)
 
     def rule(self, tolerance: float) -> Rule:
         """Return the rule of a tolerance."""

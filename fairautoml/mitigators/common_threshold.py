@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import GroupCounts, Metric
-from fairautoml.metrics._disparity import worst as worst_of
-from fairautoml.metrics._many import values_of
+from fairautoml.metrics.rates import values_of
+from fairautoml.metrics.rates import worst as worst_of
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
 from fairautoml.mitigators._cells import SLACK, Cuts, build_cuts, f1_values, gain_weights, per_unit
 from fairautoml.mitigators._rules import CommonRule

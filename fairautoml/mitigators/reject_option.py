@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._choices import Ranked, best_within, counted, gains, gaps, rank
 from fairautoml.mitigators._group_program import Posed, pose

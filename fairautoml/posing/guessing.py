@@ -20,6 +20,7 @@ from fairautoml.data.guesses import Guess, HiddenRate, learn_guess
 from fairautoml.data.weak_proxies import LEVEL, assumptions_of
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, largest_defined
+from fairautoml.metrics.rates import RATES
 from fairautoml.posing.options import Wishes
 from fairautoml.trials import Entry
 
@@ -342,6 +343,9 @@ def _check_alone(inputs: Inputs) -> None:
         )
 
 
+HIDDEN: tuple[HiddenRate, ...] = ("selection", "tpr", "fpr")
+
+
 def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
     """Return the rates that a constraint on hidden groups compares.
 
@@ -369,16 +373,14 @@ def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
             f"leave out [{constraint.system}]"
         )
         raise ParameterError(msg)
-    rates: tuple[HiddenRate, ...] = tuple(
-        r for r in ("selection", "tpr", "fpr") if r in metric.rates
-    )
+    rates: tuple[HiddenRate, ...] = tuple(name for name in HIDDEN if RATES[name] in metric.rates)
     return rates
 
 
 def _served(name: str) -> bool:
     metric = METRICS.get(name)
     plain = metric.form == "difference" and "binary" in metric.tasks
-    return plain and bool(metric.rates) and {"selection", "tpr", "fpr"}.issuperset(metric.rates)
+    return plain and bool(metric.rates) and all(rate.is_acceptance for rate in metric.rates)
 
 
 def _middle(draws: NDArray[np.float64]) -> tuple[float, float]:

@@ -9,13 +9,11 @@ from fairautoml.certification.suppression import hidden_among
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.leaderboard import Leaderboard
 from fairautoml.metrics import GroupCounts
-from fairautoml.metrics._base import Rate
+from fairautoml.metrics.rates import SHOWN
 from fairautoml.trials import Entry
 
 SMALLEST = 10
 """Rows of a label from which a group's rates are published, whatever they weigh."""
-
-SHOWN: tuple[Rate, ...] = ("selection", "tpr", "fpr", "accuracy")
 
 
 def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
@@ -81,10 +79,10 @@ def _of_groups(
     found: dict[str, dict[str, float | None]] = {}
     for at, label in enumerate(system.labels):
         if hidden[at]:
-            found[label] = dict.fromkeys(("rows", "weight", *SHOWN))
+            found[label] = dict.fromkeys(("rows", "weight", *(rate.name for rate in SHOWN)))
             continue
         own: dict[str, float | None] = {
-            str(rate): None if np.isnan(v[at]) else float(v[at]) for rate, v in rates.items()
+            rate.name: None if np.isnan(v[at]) else float(v[at]) for rate, v in rates.items()
         }
         n_rows = int(sizes[at].sum())
         found[label] = {"rows": n_rows, "weight": float(weight[at]), **own}

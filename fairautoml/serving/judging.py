@@ -19,11 +19,10 @@ from fairautoml.metrics import (
     Undefined,
     largest_defined,
 )
-from fairautoml.metrics._base import Rate
-from fairautoml.metrics._values import MASS
+from fairautoml.metrics._table import MASS
+from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, TPR
+from fairautoml.metrics.rates import SHOWN as RATES_SHOWN
 from fairautoml.tasks import TASKS
-
-SHOWN_RATES: tuple[Rate, ...] = ("selection", "tpr", "fpr", "accuracy")
 
 SHOWN: dict[TaskName, tuple[str, ...]] = {
     "binary": ("accuracy", "balanced_accuracy", "f1"),
@@ -144,13 +143,13 @@ def _columns(counts: Tally, classes: NDArray[Any]) -> dict[str, NDArray[np.float
         }
     if isinstance(counts, ClassCounts):
         names = [str(label) for label in classes.tolist()]
-        found = {"accuracy": counts.rates("accuracy")[0]}
-        for rate in SHOWN_RATES[:3]:
+        found = {"accuracy": counts.rates(ACCURACY)[0]}
+        for rate in (SELECTION, TPR, FPR):
             by_class = zip(names, counts.rates(rate), strict=True)
-            found |= {f"{rate}[{name}]": values for name, values in by_class}
+            found |= {f"{rate.name}[{name}]": values for name, values in by_class}
         return found
     plain = GroupCounts(counts.table)
-    return {rate: plain.rates(rate) for rate in SHOWN_RATES}
+    return {rate.name: plain.rates(rate) for rate in RATES_SHOWN}
 
 
 def _weights(counts: Tally) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import GroupValues
-from fairautoml.metrics._values import FIRST_BIN, MASS, SQUARES, SUM
+from fairautoml.metrics._table import FIRST_BIN, MASS, SQUARES, SUM
 from fairautoml.tasks._base import NonFiniteScoresError, Task
 
 SPREAD = 1e-6

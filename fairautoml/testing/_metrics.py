@@ -1,12 +1,12 @@
 """The contract of a metric."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.metrics import GroupCounts, Metric, Rate, Undefined
 from fairautoml.testing._other_metrics import check_other_metric, defined, equal
 
 N_ROWS = 240
@@ -211,7 +211,7 @@ def _check_stated_rates(metric: Metric) -> None:
     else:
         expected = min(low / high for low, high in ends)
     found = defined(metric, metric.value(counts))
-    equal(metric, found, float(expected), f"computed from its rates {metric.rates}")
+    equal(metric, found, float(expected), f"computed from its rates {_names(metric.rates)}")
 
 
 def _check_anchored(metric: Metric, counts: GroupCounts) -> None:
@@ -219,8 +219,12 @@ def _check_anchored(metric: Metric, counts: GroupCounts) -> None:
     apart = [np.abs(counts.rates(r) - everybody.rates(r)) for r in metric.to_overall]
     found = defined(metric, metric.value(counts))
     expected = max(getattr(each, metric.over_groups)() for each in apart)
-    equal(metric, found, float(expected), f"computed from its rates {metric.to_overall}")
+    equal(metric, found, float(expected), f"computed from its rates {_names(metric.to_overall)}")
 
 
 def _take(rows: Rows, at: NDArray[np.integer]) -> Rows:
     return {name: column[at] for name, column in rows.items()}
+
+
+def _names(rates: Sequence[Rate]) -> str:
+    return ", ".join(rate.name for rate in rates)

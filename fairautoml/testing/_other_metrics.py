@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import Metric, Tally, TaskName, Undefined
-from fairautoml.metrics._many import values_of
+from fairautoml.metrics.rates import values_of
 from fairautoml.mitigators import ScoreRows
 from fairautoml.mitigators._class_rules import one_hot
 from fairautoml.tasks import TASKS

@@ -7,7 +7,7 @@ import numpy as np
 from fairautoml.checklists import LabelledRows, RateGap, Shape, fit_checklist
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.metrics import GroupCounts
-from fairautoml.metrics._disparity import worst
+from fairautoml.metrics.rates import RATES, worst
 
 # Known answer: brute_force_60x7.
 ITEMS_60X7 = (
@@ -58,7 +58,7 @@ def gaps_of(groups, rates, limit, form="difference"):
             name=rate,
             groups=groups,
             n_groups=int(groups.max()) + 1,
-            rate=rate,
+            rate=RATES[rate],
             form=form,
             limit=limit,
         )

@@ -12,6 +12,7 @@ from checklist_cases import (
 
 from fairautoml.checklists import NoChecklistError, RateGap, Shape, fit_checklist, program
 from fairautoml.exceptions import DegenerateGroupError, InputError
+from fairautoml.metrics.rates import RATES
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,9 @@ def test_a_list_not_found_in_time_is_told_with_what_the_solver_said(monkeypatch)
 def test_a_group_without_the_rows_of_a_rate_is_left_out_of_it():
     table, y, groups = sixty_by_seven()
     third = np.where((np.arange(60) % 3 == 0) & (y == 0), 2, groups)
-    gap = RateGap(name="tpr", groups=third, n_groups=4, rate="tpr", form="difference", limit=0.02)
+    gap = RateGap(
+        name="tpr", groups=third, n_groups=4, rate=RATES["tpr"], form="difference", limit=0.02
+    )
     assert fitted(table, y, (gap,)).mistakes == 14
 
 

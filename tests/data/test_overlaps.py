@@ -6,6 +6,7 @@ from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.groups import fit_groups
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import GroupCounts
+from fairautoml.metrics.rates import RATES
 
 TERMS = pd.DataFrame(
     {"gay": [True, False, True, False, False], "muslim": [False, True, True, False, False]}
@@ -100,7 +101,7 @@ def test_overlapping_groups_are_counted_in_each_and_everybody_once():
     counts = GroupCounts.from_rows(cells, y, decision, n_groups=schema.n_cells)
     merged = counts.merged(system.of_cell, system.n_groups, system.masks)
     assert merged.table.sum(axis=(1, 2)).tolist() == [2.0, 2.0]
-    assert merged.rates("selection").tolist() == [1.0, 0.5]
+    assert merged.rates(RATES["selection"]).tolist() == [1.0, 0.5]
     assert merged.total.sum() == 5.0
 
 

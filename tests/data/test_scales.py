@@ -14,7 +14,7 @@ from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.derive import apply_derive, parse_bins, parse_derive
 from fairautoml.data.groups import fit_groups
 from fairautoml.exceptions import DegradedWarning, InputError
-from fairautoml.metrics._gedi import gedi_value
+from fairautoml.metrics.gedi import gedi_value
 
 AGES = pd.Series([18, 25, 26, 40, 60, 61, 80], name="age")
 CUT = NumberPolicy(bins={"age": [25, 60]})

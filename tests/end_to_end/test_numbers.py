@@ -14,7 +14,7 @@ from fairautoml.console.held_out import hold_out
 from fairautoml.console.sources import open_source
 from fairautoml.data.roles import Roles
 from fairautoml.exceptions import DegradedWarning, InputError
-from fairautoml.metrics._gedi import gedi_value
+from fairautoml.metrics.gedi import gedi_value
 
 N_ROWS = 900
 

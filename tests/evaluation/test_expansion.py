@@ -9,6 +9,7 @@ from fairautoml.evaluation.expansion import Column, expand, expand_column, measu
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
 
@@ -416,7 +417,7 @@ def test_every_constraint_is_measured_on_every_group_system():
     assert len(found) == 3
     for one in found:
         system = next(s for s in data.systems if s.name == one.system)
-        rates = counts.merged(system.of_cell, system.n_groups).rates("selection")
+        rates = counts.merged(system.of_cell, system.n_groups).rates(RATES["selection"])
         assert one.value == pytest.approx(rates.max() - rates.min())
 
 

@@ -3,15 +3,15 @@ import pytest
 
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, Undefined, mcnemar
-from fairautoml.metrics._many import values_of
+from fairautoml.metrics.rates import RATES, values_of
 
 TO_OVERALL = {
-    "demographic_parity_to_overall": ("selection",),
-    "equalized_odds_to_overall": ("tpr", "fpr"),
-    "false_negative_rate_to_overall": ("tpr",),
-    "false_positive_rate_to_overall": ("fpr",),
+    "demographic_parity_to_overall": (RATES["selection"],),
+    "equalized_odds_to_overall": (RATES["tpr"], RATES["fpr"]),
+    "false_negative_rate_to_overall": (RATES["tpr"],),
+    "false_positive_rate_to_overall": (RATES["fpr"],),
 }
-SUMS = {"fned": ("tpr",), "fped": ("fpr",)}
+SUMS = {"fned": (RATES["tpr"],), "fped": (RATES["fpr"],)}
 
 # Known answers fned_fped_<data>_<base or constrained>.
 # Printed rates of Gencoglu, arXiv 2005.06625, with the sums that were printed beside them.

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fairautoml.metrics._effective import effective_rows
+from fairautoml.metrics._table import effective_rows
 
 
 def test_weighted_rows_are_worth_fewer_when_weights_differ():

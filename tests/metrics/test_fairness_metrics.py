@@ -210,14 +210,14 @@ def test_a_group_without_the_rows_of_a_rate_is_undefined_and_named(name, emptied
 
 
 @pytest.mark.parametrize("name", ["demographic_parity_ratio", "equalized_odds_ratio"])
-def test_a_ratio_is_undefined_when_nobody_is_accepted(name):
+def test_a_ratio_is_undefined_when_no_row_is_accepted(name):
     table = KNOWN.copy()
     table[:, :, 1] = 0
-    assert reason(name, table).startswith("constant predictor, 0/0: nobody")
+    assert reason(name, table).startswith("constant predictor, 0/0: no row")
 
 
 @pytest.mark.parametrize("name", ["demographic_parity_difference", "equalized_odds_difference"])
-def test_a_difference_is_0_when_nobody_is_accepted(name):
+def test_a_difference_is_0_when_no_row_is_accepted(name):
     table = KNOWN.copy()
     table[:, :, 1] = 0
     assert evaluate(name, table) == 0.0
@@ -234,7 +234,7 @@ def test_equalized_odds_ratio_is_undefined_when_one_of_its_ratios_is():
     table = KNOWN.copy()
     table[:, 0, 1] = 0
     assert reason("equalized_odds_ratio", table) == (
-        "0/0: nobody with label 0 is accepted in any group"
+        "0/0: no row with label 0 is accepted in any group"
     )
 
 
@@ -246,7 +246,7 @@ def test_equalized_odds_ratio_is_0_when_one_group_only_has_a_rate_of_0():
 
 def test_error_rate_ratio_is_undefined_without_errors():
     assert reason("error_rate_ratio", [np.diag([3, 4]), np.diag([5, 1])]) == (
-        "0/0: nobody is decided wrongly in any group"
+        "0/0: no decision is wrong in any group"
     )
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, Undefined, bootstrap_interval
-from fairautoml.metrics._gedi import gedi_coefficients, gedi_gradient, gedi_value
-from fairautoml.metrics._many import values_of
+from fairautoml.metrics.gedi import gedi_coefficients, gedi_gradient, gedi_value
+from fairautoml.metrics.rates import values_of
 
 FIVE = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 SKEWED = np.array([-2.0, -1.0, 0.0, 1.0, 3.0])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from fairautoml.metrics import METRICS, GroupCounts, Undefined
-from fairautoml.metrics.recall_at_fpr import FPR_LIMIT
+from fairautoml.metrics.performance import FPR_LIMIT
 
 ON_SCORES = ["average_precision", "log_loss", "recall_at_fpr", "roc_auc"]
 ON_DECISIONS = ["accuracy", "balanced_accuracy", "f1"]

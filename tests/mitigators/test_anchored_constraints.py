@@ -19,6 +19,7 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics import GroupCounts
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
 from fairautoml.mitigators._cells import build_cuts
 from fairautoml.mitigators._linear import Program
@@ -110,9 +111,9 @@ def test_a_row_in_no_group_counts_among_everybody():
     wanted = wanting("demographic_parity_to_overall", one)
     cuts, program = program_of(rows, wanted)
     at = chosen_counts(cuts, program.rounded(0.0))
-    assert at.rates("selection").tolist() == [1.0, 1.0]
+    assert at.rates(RATES["selection"]).tolist() == [1.0, 1.0]
     at = chosen_counts(cuts, program.rounded(0.1))
-    assert at.rates("selection").tolist() == [0.8, 1.0]
+    assert at.rates(RATES["selection"]).tolist() == [0.8, 1.0]
 
 
 def test_nobody_accepted_is_no_way_around_the_false_negative_rate():

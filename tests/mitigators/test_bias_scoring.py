@@ -8,6 +8,7 @@ from bias_cases import CRITERIA, decided, outcome, population, sampled, whole, w
 from bias_program import pose_flips
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of, system, target
 
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, bias_scoring, common_threshold, group_thresholds
 from fairautoml.mitigators._bias_rows import canonical, thinned
 from fairautoml.mitigators._bias_smooth import Smooth
@@ -23,7 +24,7 @@ def one_bias(multipliers=(0.05, -0.05), rate="selection"):
         threshold=0.5,
         biases=(
             GroupBias(
-                rate=rate,
+                rate=RATES[rate],
                 system="sex",
                 labels=("woman", "man"),
                 group_of_cell=(0, 1),

@@ -9,6 +9,7 @@ from bias_program import FlipProblem, pose_flips
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of
 
 from fairautoml.exceptions import DegenerateGroupError
+from fairautoml.metrics.rates import FPR, SELECTION, TPR
 from fairautoml.mitigators._bias_rows import canonical
 from fairautoml.mitigators._bias_smooth import Smooth
 from fairautoml.mitigators._bias_table import Table, bands_of
@@ -57,7 +58,7 @@ EIGHT_ATOMS = {
 
 
 METRIC = {"dp": DEMOGRAPHIC, "eop": OPPORTUNITY, "eo": ODDS}
-RATES = {"dp": ("selection",), "eop": ("tpr",), "eo": ("fpr", "tpr")}
+OF_CRITERION = {"dp": (SELECTION,), "eop": (TPR,), "eo": (FPR, TPR)}
 
 
 def gaps(rates):
@@ -78,7 +79,7 @@ def rule_of(multipliers, priors, criterion):
             group_of_cell=(0, 1),
             multipliers=tuple(row / 2),
         )
-        for rate, row in zip(RATES[criterion], multipliers, strict=True)
+        for rate, row in zip(OF_CRITERION[criterion], multipliers, strict=True)
     )
     return BiasRule(threshold=0.5, biases=biases, priors=tuple(map(tuple, priors)))
 

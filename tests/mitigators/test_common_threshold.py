@@ -16,6 +16,7 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics import METRICS, GroupCounts, Metric
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, Target
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.mitigators.common_threshold import fit_rules
@@ -136,5 +137,5 @@ def test_the_gap_is_that_of_the_counts_at_the_threshold():
     ((_, rule),) = fit_rules(rows, goal(DEMOGRAPHIC, 3), [0.1])
     accepted = rows.scores.astype(float) >= rule.threshold
     counts = GroupCounts.from_rows(rows.cells, rows.y, accepted, rows.weight, n_groups=3)
-    rates = counts.rates("selection")
+    rates = counts.rates(RATES["selection"])
     assert rates.max() - rates.min() <= 0.1 + 1e-9

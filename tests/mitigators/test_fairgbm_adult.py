@@ -11,6 +11,7 @@ from reduction_cases import rows_of
 
 from fairautoml.data.splits import holdout_split
 from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators.fairgbm import train
 from fairautoml.spaces import load_space
 
@@ -91,7 +92,7 @@ def fit(rows, metric, params, limit=0.0, seed=0):
 def figures(model, rows):
     decision = model.margins(rows.X) >= 0
     counts = GroupCounts.from_rows(rows.cells, rows.y, decision.astype(float), n_groups=2)
-    fnr, fpr = 1 - counts.rates("tpr"), counts.rates("fpr")
+    fnr, fpr = 1 - counts.rates(RATES["tpr"]), counts.rates(RATES["fpr"])
     accuracy = np.mean(decision == rows.y)
     return np.array([accuracy, np.ptp(fnr), np.ptp(fpr), fnr.min() / fnr.max()])
 

@@ -144,12 +144,12 @@ def three_groups(*, curved):
     game = game_of(rows, curved=curved)
     prices = {"fpr": [0.2, 0.1, 0.4], "tpr": [0.3, 0.05, 0.15]}
     for constraint in game.constraints:
-        constraint.multipliers = np.array(prices[constraint.rate.name])
+        constraint.multipliers = np.array(prices[constraint.rate.name.name])
     return game
 
 
 def test_rates_of_three_groups_are_the_known_ones():
-    rates = {c.rate.name: c for c in three_groups(curved=True).constraints}
+    rates = {c.rate.name.name: c for c in three_groups(curved=True).constraints}
     proxies = {name: c.rate.proxies(THREE_MARGIN, c.proxy) for name, c in rates.items()}
     known = {
         "fpr": [1.4331564519, 1.2100030172, 0.8260613636],
@@ -264,7 +264,7 @@ def test_a_rate_asked_for_twice_takes_the_smaller_limit_once():
     groups = system([0, 1])
     rows = hand()
     targets = (target(ODDS, groups, 0.1), target(OPPORTUNITY, groups, 0.02))
-    found = {rate.name: rate.tolerance for rate in group_rates(rows, targets)}
+    found = {rate.name.name: rate.tolerance for rate in group_rates(rows, targets)}
     assert found == {"fpr": 0.1, "tpr": 0.02}
 
 
@@ -282,7 +282,9 @@ def test_rows_of_no_group_count_in_the_loss_only():
 def test_a_group_without_rows_of_a_rate_is_left_out_of_it():
     rows = case(ODDS, 3)
     y = np.where(rows.cells == 1, 0, rows.y).astype(np.int8)
-    found = {rate.name: len(rate.mass) for rate in group_rates(replace(rows, y=y), rows.targets)}
+    found = {
+        rate.name.name: len(rate.mass) for rate in group_rates(replace(rows, y=y), rows.targets)
+    }
     assert found == {"fpr": 3, "tpr": 2}
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, GroupCounts
-from fairautoml.metrics._gedi import gedi_coefficients, gedi_value
+from fairautoml.metrics.gedi import gedi_coefficients, gedi_value
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
 from fairautoml.mitigators._gedi import nearest_in_ball, project
 from fairautoml.mitigators.gedi_projection import ShiftedRule, fit_rules

@@ -21,6 +21,7 @@ from mitigator_cases import (
     worth,
 )
 
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, _cells
 from fairautoml.mitigators._cells import build_cuts, gain_weights
 from fairautoml.mitigators._group_program import needed, never_falling
@@ -49,8 +50,8 @@ def test_parity_of_two_groups_by_hand(real_labels):
         [0.9, 0.8, 0.2, 0.1, 0.4, 0.3, 0.2, 0.1], [1, 1, 0, 0, 0, 0, 0, 0], [0] * 4 + [1] * 4
     )
     (_, equal), (_, free) = fit_rules(rows, goal(DEMOGRAPHIC, 2), [0.0, 1.0])
-    assert counts_of(free, rows).rates("selection").tolist() == [0.5, 0.0]
-    assert counts_of(equal, rows).rates("selection").tolist() in (
+    assert counts_of(free, rows).rates(RATES["selection"]).tolist() == [0.5, 0.0]
+    assert counts_of(equal, rows).rates(RATES["selection"]).tolist() in (
         [0.0, 0.0],
         [0.25, 0.25],
         [0.5, 0.5],

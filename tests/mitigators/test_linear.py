@@ -18,6 +18,7 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics import GroupCounts
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators._cells import build_cuts, limits_by_rate
 from fairautoml.mitigators._exact import Windows
 from fairautoml.mitigators._linear import Program
@@ -57,7 +58,7 @@ def closed_form(cuts, rate, tolerance):
     hulls = []
     for cut in cuts:
         gains = cut.accepted @ np.array([-1.0, 1.0])
-        rates = cut.rate(rate)
+        rates = cut.rate(RATES[rate])
         # Of equal rates only the best gain can be on the hull.
         x = np.unique(rates)
         y = np.array([gains[rates == r].max() for r in x])

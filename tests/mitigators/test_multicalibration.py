@@ -18,6 +18,7 @@ from mitigator_cases import (
     target,
 )
 
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, ScoreRows, _cells
 from fairautoml.mitigators._group_program import pose
 from fairautoml.mitigators._multicalibrate import Bins, Update, members
@@ -317,7 +318,7 @@ def test_a_group_without_positives_is_left_out_of_equal_opportunity(real_labels)
     rows = random_rows(0, 3, 1_500)
     lacking = rows_of(rows.scores, np.where(rows.cells == 2, 0, rows.y), rows.cells)
     ((_, rule),) = fit_rules(lacking, goal(OPPORTUNITY, 3), [0.02])
-    rates = counts_of(rule, lacking).rates("tpr")
+    rates = counts_of(rule, lacking).rates(RATES["tpr"])
     assert np.isnan(rates[2])
     assert abs(rates[0] - rates[1]) <= 0.02 + 1e-9
 

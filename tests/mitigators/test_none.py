@@ -1,5 +1,6 @@
 from mitigator_cases import DEMOGRAPHIC, counts_of, goal, rows_of
 
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal
 from fairautoml.mitigators.none import fit_rules
 
@@ -10,4 +11,4 @@ def test_it_decides_like_the_model_whatever_the_goal():
         ((tolerance, rule),) = fit_rules(rows, wanted, [0.0])
         assert tolerance is None
         assert rule.decide(rows.scores, rows.cells).tolist() == [1, 0, 1]
-        assert counts_of(rule, rows).rates("selection").tolist() == [1.0, 0.5]
+        assert counts_of(rule, rows).rates(RATES["selection"]).tolist() == [1.0, 0.5]

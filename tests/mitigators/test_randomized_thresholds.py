@@ -18,6 +18,7 @@ from mitigator_cases import (
 )
 
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, _cells, group_thresholds
 from fairautoml.mitigators.randomized_thresholds import MITIGATOR, fit_rules
 from quick_fits import few_people, quick
@@ -122,7 +123,7 @@ def test_a_group_without_positives_is_left_out_of_equal_opportunity(real_labels)
     lacking = rows_of(rows.scores, y, rows.cells)
     wanted = goal(OPPORTUNITY, 3, randomized=True)
     ((_, rule),) = fit_rules(lacking, wanted, [0.0])
-    rates = counts_of(rule, lacking).rates("tpr")
+    rates = counts_of(rule, lacking).rates(RATES["tpr"])
     assert np.isnan(rates[2])
     assert rates[0] == pytest.approx(rates[1], abs=1e-6)
 

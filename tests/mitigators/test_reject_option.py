@@ -16,6 +16,7 @@ from mitigator_cases import (
     worth,
 )
 
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, reject_option
 from fairautoml.mitigators._rules import CommonRule
 from fairautoml.mitigators.reject_option import MITIGATOR, fit_rules
@@ -185,7 +186,7 @@ def test_a_group_without_positives_is_left_out_of_equal_opportunity():
     rows = random_rows(0, 3, 400)
     lacking = rows_of(rows.scores, np.where(rows.cells == 2, 0, rows.y), rows.cells)
     ((_, rule),) = fit_rules(lacking, goal(OPPORTUNITY, 3), [0.03])
-    rates = counts_of(rule, lacking).rates("tpr")
+    rates = counts_of(rule, lacking).rates(RATES["tpr"])
     assert np.isnan(rates[2])
     assert abs(rates[0] - rates[1]) <= 0.03
     assert "group 2" not in rule.accepted + rule.refused

@@ -15,6 +15,7 @@ from mitigator_cases import (
     worth,
 )
 
+from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal
 from fairautoml.mitigators._choices import rank
 from fairautoml.mitigators._rules import CommonRule
@@ -106,7 +107,7 @@ def test_one_row_per_group_is_enough_tolerance_for_a_repair_that_is_no_constant(
     tolerance = 2 / np.bincount(rows.cells).min()
     ((_, rule),) = fit_rules(rows, goal(DEMOGRAPHIC, n_groups), [tolerance])
     assert isinstance(rule, RepairRule)
-    assert 0.1 < counts_of(rule, rows).rates("selection").mean() < 0.9
+    assert 0.1 < counts_of(rule, rows).rates(RATES["selection"]).mean() < 0.9
 
 
 def test_a_larger_tolerance_never_costs_gain():

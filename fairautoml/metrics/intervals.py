@@ -1,12 +1,12 @@
-"""How far a metric may be off by chance: intervals for display."""
+"""Intervals of metrics for display, and the exact McNemar test."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from fairautoml.exceptions import InputError
-from fairautoml.metrics._base import GroupCounts, Metric, Undefined
-from fairautoml.metrics._many import values_of
-from fairautoml.metrics._values import MASS, N_BINS, redrawn
+from fairautoml.metrics._table import MASS, N_BINS, GroupCounts, Metric, Undefined, redrawn
+from fairautoml.metrics.rates import values_of
 
 
 def bootstrap_interval(
@@ -27,37 +27,6 @@ def bootstrap_interval(
     the ends are kept at 0 or more, and at 1 or less unless the metric is a sum over groups. Never
     a certificate: the classifier was chosen on these very rows, coverage is only asymptotic, and
     a group without errors gets no width.
-
-    Parameters
-    ----------
-    metric : Metric
-        On decisions.
-    table : ndarray of float64, shape (n_groups, n_classes, n_classes)
-        Weight by group, label and decision; of numbers as ``GroupValues.table``, whose means
-        and shares are moved by normal noise instead.
-    n_rows : ndarray of float, shape (n_groups,), optional
-        Effective number of rows of each group, ``sum(w)**2 / sum(w**2)`` with weights ``w``; by
-        default the weight itself, right for unit weights. Rounded, at least 1.
-    level : float
-        Share of the draws inside, in (0, 1).
-    draws : int
-        Number of draws, at least 1. Those in which the metric is undefined are left out.
-    seed : int
-        Seed of the draws.
-    masks : ndarray of bool, shape (n_groups, n_cells), optional
-        Which rows of ``table`` make up each group, where a group is not one row of it: ``table``
-        is then over the finest cells, which are drawn anew independently.
-
-    Returns
-    -------
-    tuple of float or None
-        Lower and upper end; None when the metric is undefined on the table itself or in every
-        draw.
-
-    Raises
-    ------
-    InputError
-        The metric is on scores, or ``level`` is outside (0, 1).
 
     References
     ----------
@@ -164,3 +133,30 @@ def _measured(
 def _merged(counts: GroupCounts, masks: NDArray[np.bool_]) -> GroupCounts:
     everybody = np.full(masks.shape[1], -1)
     return counts.merged(everybody, len(masks), masks)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided p-value of the exact McNemar test, in (0, 1].
+
+    Of the rows on which exactly one of two classifiers is right, each is as likely to be it when
+    both are equally good: a binomial test at one half.
+
+    References
+    ----------
+    McNemar, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12, 1947; used by Gencoglu, arXiv 2005.06625.
+
+    Examples
+    --------
+    >>> round(mcnemar(only_first=57, only_second=222), 26)
+    3.64e-24
+    """
+    if min(only_first, only_second) < 0:
+        msg = (
+            f"mcnemar: only_first={only_first} and only_second={only_second}; both are numbers of "
+            "rows, at least 0"
+        )
+        raise InputError(msg)
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second).pvalue)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairautoml.exceptions import InputError
-from fairautoml.metrics._base import Metric
 from fairautoml.metrics._registry import METRICS
+from fairautoml.metrics._table import Metric
 
 EXAMPLES = "'equalized_odds_difference <= 0.05' or 'demographic_parity_ratio[sex] >= 0.8'"
 FORMAT = re.compile(
@@ -24,22 +24,6 @@ OPERATOR = {"difference": "<=", "ratio": ">=", "level": "<="}
 class Constraint:
     """A bound on a fairness metric.
 
-    Parameters
-    ----------
-    metric : Metric
-        Fairness metric on decisions.
-    bound : float
-        In [0, 1]: the largest difference allowed, or the smallest ratio. A sum over groups (fned,
-        fped) may be bounded above 1.
-    system : str or None
-        Name of the one group system it speaks about, such as ``"sex"`` or ``"sex & race"``;
-        None = all.
-
-    Raises
-    ------
-    InputError
-        The metric is not a fairness metric on decisions, or the bound is outside [0, 1].
-
     Examples
     --------
     >>> constraint = Constraint.parse("demographic_parity_ratio[sex]>=.8")
@@ -49,8 +33,10 @@ class Constraint:
     'sex'
     """
 
-    metric: Metric
-    bound: float
+    metric: Metric  # fairness metric on decisions
+    bound: float  # in [0, 1]: the largest difference allowed, or the smallest ratio
+    # name of the one group system it speaks about, such as ``"sex"`` or ``"sex & race"``; None =
+    # all
     system: str | None = None
 
     def __post_init__(self) -> None:
@@ -72,19 +58,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """Read ``metric <= bound``, ``metric >= bound`` or ``metric[system] <= bound``.
-
-        Parameters
-        ----------
-        text : str
-            A difference takes ``<=``, a ratio ``>=``.
-
-        Raises
-        ------
-        InputError
-            The text has another form, the metric is unknown or not a fairness metric, the
-            operator is the wrong way round, or the bound is outside [0, 1].
-        """
+        """Read ``metric <= bound``, ``metric >= bound`` or ``metric[system] <= bound``."""
         found = FORMAT.fullmatch(text)
         if found is None:
             msg = f"constraint={text!r} is not 'metric <= bound'; write for example {EXAMPLES}"
@@ -119,18 +93,7 @@ class Constraint:
 def parse_constraints(
     value: str | Constraint | Sequence[str | Constraint] | None,
 ) -> tuple[Constraint, ...]:
-    """Return the constraints that a user's ``constraint=`` stands for.
-
-    Parameters
-    ----------
-    value : str, Constraint, sequence of those, or None
-        None and an empty sequence mean no constraint.
-
-    Raises
-    ------
-    InputError
-        One of them cannot be used, or two bound the same metric on the same groups.
-    """
+    """Return the constraints that a user's ``constraint=`` stands for."""
     if value is None:
         return ()
     if isinstance(value, str | Constraint):

@@ -1,0 +1,675 @@
+"""What metrics are computed from: weights by group, label and decision, and what a metric is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+TaskName = Literal["binary", "multiclass", "regression"]
+"""What kind of target is learned: two classes, several, or numbers."""
+Form = Literal["difference", "ratio", "level"]
+"""Largest minus smallest over the groups, smallest over largest, or the largest itself."""
+Cell = tuple[int, int]
+"""Label and decision, each 0 or 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined:
+    """A metric that has no value, with the reason; never 0, never 1, never NaN."""
+
+    reason: str
+
+
+def largest_defined(values: Sequence[float | None]) -> float | None:
+    """Return the largest, None when one of them is undefined or there is none."""
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A share of the rows of a group, defined by labels and decisions.
+
+    Everything that reads rates (threshold programs, moments, exact tests, audits) takes what it
+    needs from here, so that a new rate is one object.
+
+    Parameters
+    ----------
+    name : str
+        Name in results.
+    of : frozenset of (int, int)
+        Cells ``(label, decision)`` of the numerator.
+    among : frozenset of (int, int)
+        Cells of the denominator.
+    lacks : str
+        What a group has none of when the rate is undefined, such as ``"accepted rows"``.
+    zero : str
+        What it means that the rate is 0, such as ``"no row is accepted"``.
+
+    Examples
+    --------
+    >>> omitted = Rate(
+    ...     name="false_omission_rate",
+    ...     of=frozenset({(1, 0)}),
+    ...     among=frozenset({(0, 0), (1, 0)}),
+    ...     lacks="rejected rows",
+    ...     zero="no rejected row has label 1",
+    ... )
+    >>> omitted.depends_on_decision
+    True
+    """
+
+    name: str
+    of: frozenset[Cell]
+    among: frozenset[Cell]
+    lacks: str
+    zero: str
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """Labels of which rows are in the denominator."""
+        return frozenset(label for label, _ in self.among)
+
+    @property
+    def depends_on_decision(self) -> bool:
+        """Whether the decisions change the denominator, as in precision."""
+        return any({(y, 0), (y, 1)} - self.among for y in self.labels)
+
+    @property
+    def label(self) -> int | None:
+        """The label whose rows it is a share of; None for rows of both labels."""
+        one = len(self.labels) == 1 and not self.depends_on_decision
+        return min(self.labels) if one else None
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it is undefined where the labels are unknown."""
+        return any(
+            len({(0, d), (1, d)} & part) == 1 for part in (self.of, self.among) for d in (0, 1)
+        )
+
+    @property
+    def is_acceptance(self) -> bool:
+        """Whether it is the share of acceptances among rows that the labels alone choose."""
+        accepted = frozenset((y, 1) for y in self.labels)
+        return not self.depends_on_decision and self.of == accepted
+
+    @property
+    def classless(self) -> bool:
+        """Whether it stays the same when the two classes are swapped, as accuracy does."""
+        swapped = (frozenset((1 - y, 1 - d) for y, d in part) for part in (self.of, self.among))
+        return (self.of, self.among) == tuple(swapped)
+
+    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return its parts for labels 0 and 1, as sums that are linear in the decisions.
+
+        Whether rows count, what accepting one adds to the numerator, what a rejected one gives.
+
+        Only where the denominator does not depend on the decisions.
+        """
+        counts = np.array([float(label in self.labels) for label in (0, 1)])
+        accepted, rejected = (
+            np.array([float((label, decision) in self.of) for label in (0, 1)])
+            for decision in (1, 0)
+        )
+        return counts, accepted - rejected, rejected
+
+    def shares(
+        self, y: NDArray[np.integer], decision: NDArray[np.floating] | NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return how much each row is in the denominator and in the numerator, shape (n_rows,).
+
+        ``decision`` is the probability of acceptance.
+        """
+        accepted = np.asarray(decision, dtype=np.float64)
+        by_decision = (1.0 - accepted, accepted)
+        if self.depends_on_decision:
+            mass = sum(((y == label) * by_decision[d] for label, d in sorted(self.among)))
+        else:
+            mass = np.isin(y, sorted(self.labels)).astype(np.float64)
+        top = sum(((y == label) * by_decision[d] for label, d in sorted(self.of)))
+        return np.asarray(mass, dtype=np.float64), np.asarray(top, dtype=np.float64)
+
+    def expected_share(self, positives: float, accepted: float) -> float:
+        """Return the share of rows in the denominator, given those of label 1 and accepted."""
+        if self.depends_on_decision:
+            return accepted if {d for _, d in self.among} == {1} else 1.0 - accepted
+        return {None: 1.0, 1: positives, 0: 1.0 - positives}[self.label]
+
+    def sums(self, tables: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return numerators and denominators of tables, shape (..., 2, 2)."""
+        return _sum_of(tables, self.of), _sum_of(tables, self.among)
+
+    def values(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rates of tables, shape (..., 2, 2); NaN where the denominator is 0."""
+        top, bottom = self.sums(tables)
+        empty = np.full(np.shape(bottom), np.nan)
+        shares: NDArray[np.float64] = np.divide(top, bottom, out=empty, where=bottom > 0)
+        return shares
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _sum_of(tables: NDArray[np.float64], cells: frozenset[Cell]) -> NDArray[np.float64]:
+    if len(cells) == 4:
+        whole: NDArray[np.float64] = tables.sum(axis=(-2, -1))
+        return whole
+    first, *others = sorted(cells)
+    total: NDArray[np.float64] = tables[..., first[0], first[1]]
+    for label, decision in others:
+        total = total + tables[..., label, decision]
+    return total
+
+
+class Tally(Protocol):
+    """What happened to the groups: all that a metric on decisions reads.
+
+    ``GroupCounts`` of two classes, ``ClassCounts`` of several, ``GroupValues`` of numbers.
+    """
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """What is kept of it, shape (n_groups, ...)."""
+        ...
+
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> Self:
+        """Return the same for coarser groups."""
+        ...
+
+    def __add__(self, other: Self) -> Self:
+        """Return the same for the rows of both."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCounts:
+    """Sums of weights by group, label and decision.
+
+    Parameters
+    ----------
+    table : ndarray of float64, shape (n_groups, 2, 2)
+        ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
+        decision ``d``. A randomised decision splits its row's weight.
+    overall : ndarray of float64, shape (2, 2), optional
+        The same over everybody, ``[label, decision]``, where groups overlap, so that it is not
+        the sum over them.
+    """
+
+    table: NDArray[np.float64]
+    overall: NDArray[np.float64] | None = None
+
+    @classmethod
+    def from_rows(
+        cls,
+        groups: NDArray[np.integer],
+        y: NDArray[np.integer],
+        decision: NDArray[np.floating] | NDArray[np.integer],
+        weight: NDArray[np.float64] | None = None,
+        *,
+        n_groups: int,
+    ) -> "GroupCounts":
+        """Count rows by one ``bincount``; rows of group -1 (unknown) are left out.
+
+        ``decision`` is the probability of acceptance, shape (n_rows,), in [0, 1].
+        """
+        known = groups >= 0
+        if not known.all():
+            groups, y, decision = groups[known], y[known], decision[known]
+            weight = None if weight is None else weight[known]
+        mass = np.ones(len(y)) if weight is None else weight
+        accepted = mass * decision
+        at = groups.astype(np.int64) * 2 + y
+        size = 2 * n_groups
+        yes = np.bincount(at, weights=accepted, minlength=size)
+        no = np.bincount(at, weights=mass - accepted, minlength=size)
+        table: NDArray[np.float64] = np.stack([no, yes], axis=1, dtype=np.float64)
+        return cls(table.reshape(n_groups, 2, 2))
+
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> "GroupCounts":
+        """Return the counts of coarser groups: row ``c`` goes to group ``of_cell[c]``, -1 drops.
+
+        ``masks``, shape (n_groups, n_cells), say which rows make up each group where groups
+        overlap; then ``of_cell`` is not read.
+        """
+        if masks is not None:
+            return GroupCounts(np.tensordot(masks.astype(np.float64), self.table, 1), self.total)
+        table = np.zeros((n_groups, 2, 2))
+        kept = of_cell >= 0
+        np.add.at(table, of_cell[kept], self.table[kept])
+        return GroupCounts(table)
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """The 2 x 2 table over everybody, each row once, ``[label, decision]``."""
+        return self.pooled() if self.overall is None else self.overall
+
+    def __add__(self, other: "GroupCounts") -> "GroupCounts":
+        same = self.overall is None and other.overall is None
+        return GroupCounts(self.table + other.table, None if same else self.total + other.total)
+
+    def pooled(self) -> NDArray[np.float64]:
+        """Return the 2 x 2 table over all groups, ``[label, decision]``."""
+        summed: NDArray[np.float64] = self.table.sum(axis=0)
+        return summed
+
+    def rates(self, rate: Rate) -> NDArray[np.float64]:
+        """Return one rate per group, NaN where its denominator is empty."""
+        return rate.values(self.table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A performance or fairness metric.
+
+    Parameters
+    ----------
+    name : str
+        The registered name.
+    about : str
+        One line for lists of metrics.
+    kind : {"performance", "fairness"}
+        What it speaks about.
+    on : {"decisions", "scores"}
+        What ``value`` takes: a ``Tally``, or ``(y, scores, weight)``.
+    value : callable
+        Returns a float or ``Undefined``.
+    greater_is_better : bool
+        Direction.
+    rates : tuple of Rate
+        Fairness: the group rates that it compares; a post-processor reads them to know what it
+        has to equalise.
+    form : {"difference", "ratio", "level"}
+        Fairness: largest minus smallest rate, smallest over largest, or the largest itself.
+    to_overall : tuple of Rate
+        Fairness: the group rates that it compares with the rate of everybody instead; then
+        ``rates`` is empty, groups may overlap, and the value is a difference.
+    over_groups : {"max", "sum"}
+        Whether the largest distance from the rate of everybody counts or all of them together.
+    degree : int
+        Fairness: 0 = it compares groups. More = it speaks about a numeric attribute and fits
+        polynomials of that degree; then ``value`` and ``many`` take the number behind each group
+        as ``values``, see ``bound``.
+    many : callable, optional
+        Fairness: the same as ``value`` for tables of shape (n, n_groups, 2, 2) in which the weight
+        of each group is the same; NaN where undefined. Of numbers, for tables as
+        ``GroupValues.table``.
+    tasks : frozenset of str
+        Kinds of target that it speaks about.
+    most : float
+        Largest bound that has a meaning: 1 for rates, ``inf`` in units of the target.
+    """
+
+    name: str
+    kind: Literal["performance", "fairness"]
+    on: Literal["decisions", "scores"]
+    value: Callable[..., float | Undefined]
+    greater_is_better: bool
+    rates: tuple[Rate, ...] = ()
+    form: Form = "difference"
+    to_overall: tuple[Rate, ...] = ()
+    over_groups: Literal["max", "sum"] = "max"
+    degree: int = 0
+    many: Callable[..., NDArray[np.float64]] | None = None
+    tasks: frozenset[TaskName] = frozenset({"binary"})
+    most: float = 1.0
+    about: str = ""
+
+    @property
+    def compared(self) -> tuple[Rate, ...]:
+        """The group rates that it reads, whatever they are compared with."""
+        return self.rates if self.rates else self.to_overall
+
+    def gap(self, value: float) -> float:
+        """Return what the limit is compared with: one minus a ratio, else the value itself."""
+        return 1.0 - value if self.form == "ratio" else value
+
+    def bound(self, values: NDArray[np.float64] | None) -> "Metric":
+        """Return the metric on an attribute of the given numbers; itself where it reads none.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (n_groups,), or None
+            The number behind each group; None = the groups are categories.
+        """
+        if not self.degree or values is None:
+            return self
+        many = None if self.many is None else partial(self.many, values=values)
+        return replace(self, value=partial(self.value, values=values), many=many)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCounts:
+    """Sums of weights by group, label and decision."""
+
+    # ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
+    # decision ``d``
+    table: NDArray[np.float64]  # shape (n_groups, n_classes, n_classes)
+
+    @classmethod
+    def from_rows(
+        cls,
+        groups: NDArray[np.integer],
+        y: NDArray[np.integer],
+        decision: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        *,
+        n_groups: int,
+    ) -> "ClassCounts":
+        """Count rows; rows of group -1 (unknown) are left out."""
+        known = groups >= 0
+        mass = weight[known, None] * decision[known]
+        n_classes = decision.shape[1]
+        at = groups[known].astype(np.int64) * n_classes + y[known]
+        size = n_classes * n_groups
+        columns = [np.bincount(at, mass[:, c], minlength=size) for c in range(n_classes)]
+        table: NDArray[np.float64] = np.stack(columns, axis=1, dtype=np.float64)
+        return cls(table.reshape(n_groups, n_classes, n_classes))
+
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> "ClassCounts":
+        """Return the counts of coarser groups, as ``GroupCounts.merged`` does."""
+        if masks is not None:
+            return ClassCounts(np.tensordot(masks.astype(np.float64), self.table, 1))
+        table = np.zeros((n_groups, *self.table.shape[1:]))
+        kept = of_cell >= 0
+        np.add.at(table, of_cell[kept], self.table[kept])
+        return ClassCounts(table)
+
+    def __add__(self, other: "ClassCounts") -> "ClassCounts":
+        return ClassCounts(self.table + other.table)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.table.shape[-1])
+
+    def pooled(self) -> NDArray[np.float64]:
+        """Return the table over all groups, ``[label, decision]``."""
+        summed: NDArray[np.float64] = self.table.sum(axis=0)
+        return summed
+
+    def rates(self, rate: Rate) -> NDArray[np.float64]:
+        """Return a rate of every class against all others by group, NaN where it has none."""
+        if rate.classless:
+            return self._right_or_wrong().rates(rate)[None]
+        return np.stack([self.against_others(at).rates(rate) for at in range(self.n_classes)])
+
+    def against_others(self, at: int) -> GroupCounts:
+        """Return the counts of one class, 1, against all others, 0."""
+        t = self.table
+        both = t[:, at, at]
+        label, decided = t[:, at].sum(axis=1), t[:, :, at].sum(axis=1)
+        rest = t.sum(axis=(1, 2)) - label - (decided - both)
+        cells = np.stack([rest, decided - both, label - both, both], axis=1)
+        # Differences of sums may be below 0 by rounding.
+        return GroupCounts(np.maximum(cells, 0.0).reshape(-1, 2, 2))
+
+    def _right_or_wrong(self) -> GroupCounts:
+        right = np.trace(self.table, axis1=1, axis2=2)
+        wrong = np.maximum(self.table.sum(axis=(1, 2)) - right, 0.0)
+        none = np.zeros_like(right)
+        return GroupCounts(np.stack([right, wrong, none, none], axis=1).reshape(-1, 2, 2))
+
+    def stacked(self, rates: Sequence[Rate]) -> NDArray[np.float64]:
+        """Return several rates of all classes, shape (n_rates * n_classes, n_groups)."""
+        return np.concatenate([self.rates(rate) for rate in rates])
+
+    def lacking(self, rates: Sequence[Rate]) -> str:
+        """Return what a group has none of, so that a rate has no value; empty when nothing."""
+        empty = np.flatnonzero(~self.table.any(axis=(1, 2)))
+        if len(empty):
+            return f"group {empty[0]} has no rows"
+        for rate in rates:
+            missing = np.argwhere(np.isnan(self.rates(rate)))
+            if len(missing):
+                at, group = missing[0]
+                return f"group {group} has no {_lacking_of_class(rate, at)}"
+        return ""
+
+
+def _lacking_of_class(rate: Rate, at: int) -> str:
+    """Return which rows a class lacks when its rate against all others is undefined."""
+    if rate.depends_on_decision:
+        decisions = {decision for _, decision in rate.among}
+        return f"rows {'decided' if decisions == {1} else 'not decided'} as class {at}"
+    return {1: f"rows of class {at}", 0: f"rows of other classes than {at}"}.get(
+        -1 if rate.label is None else rate.label, "rows"
+    )
+
+
+def effective_rows(
+    groups: NDArray[np.integer],
+    weight: NDArray[np.float64],
+    n_groups: int,
+    entities: NDArray[np.integer] | None = None,
+) -> NDArray[np.float64]:
+    """Return (sum w)^2 / sum w^2 of each group: what weighted rows are worth as a sample.
+
+    Rows of one person count as one row of their weight together. That is what they are worth when
+    they are all alike, and they are worth more when they are not.
+
+    References
+    ----------
+    Kish, "Survey Sampling", Wiley 1965: unequal weights cost ``1 + relvariance of w``, clusters
+    of ``m`` rows ``1 + (m - 1) roh``, here with ``roh = 1``.
+    """
+    total, squares = weight_sums(groups, weight, n_groups, entities)
+    return np.divide(total**2, squares, out=np.zeros(n_groups), where=squares > 0)
+
+
+def weight_sums(
+    groups: NDArray[np.integer],
+    weight: NDArray[np.float64],
+    n_groups: int,
+    entities: NDArray[np.integer] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return sum w and sum w^2 of each group, over rows or over what each person has there."""
+    if entities is not None:
+        n_entities = int(entities.max(initial=0)) + 1
+        pairs, at = np.unique(groups.astype(np.int64) * n_entities + entities, return_inverse=True)
+        groups, weight = pairs // n_entities, np.bincount(at, weights=weight).astype(np.float64)
+    total = np.bincount(groups, weights=weight, minlength=n_groups)
+    squares = np.bincount(groups, weights=weight**2, minlength=n_groups)
+    return total.astype(np.float64), squares.astype(np.float64)
+
+
+def moved_shares(
+    shares: NDArray[np.float64], n_rows: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return shares moved like those of a multinomial draw, to first order.
+
+    With z standard normal, ``p_j + (sqrt(p_j) z_j - p_j sum_i sqrt(p_i) z_i) / sqrt(n)`` has the
+    covariance of the draw; it is cut at 0 and divided by its sum.
+    """
+    size = np.maximum(n_rows, 1.0)[:, None]
+    # Half a row more in all: a share of 0 out of 10 is not known to be 0.
+    smooth = (shares * size + 0.5 / shares.shape[1]) / (size + 0.5)
+    root = np.sqrt(smooth)
+    steps = noise * root - smooth * (noise * root).sum(axis=2, keepdims=True)
+    moved = np.maximum(shares + steps / np.sqrt(size), 0.0)
+    total = moved.sum(axis=2, keepdims=True)
+    filled = (total > 0) & (shares > 0).any(axis=1, keepdims=True)
+    found: NDArray[np.float64] = np.divide(moved, total, out=np.zeros_like(moved), where=filled)
+    return found
+
+
+N_BINS = 64
+"""Bins of equal weight in which the distribution of predictions is kept for intervals."""
+
+MASS, SUM, SQUARES, LOSS, LOSS_SQUARES, FIRST_BIN = range(6)
+"""Columns of ``GroupValues.table``; the bins come last."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupValues:
+    """Predictions and true values of rows, by group."""
+
+    member: NDArray[np.bool_]  # shape (n_groups, n_cells): which cells make up each group
+    # cell of each row, -1 = unknown: such a row is in no group
+    cells: NDArray[np.integer]  # shape (n_rows,)
+    y: NDArray[np.float64]  # shape (n_rows,): True and predicted values
+    prediction: NDArray[np.float64]  # shape (n_rows,)
+    weight: NDArray[np.float64]  # shape (n_rows,): sample weights
+
+    @classmethod
+    def from_rows(
+        cls,
+        groups: NDArray[np.integer],
+        y: NDArray[np.floating],
+        prediction: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        *,
+        n_groups: int,
+    ) -> "GroupValues":
+        """Return the values of rows, one group per row."""
+        return cls(
+            np.eye(n_groups, dtype=bool),
+            groups,
+            y.astype(np.float64),
+            prediction.astype(np.float64),
+            weight,
+        )
+
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> "GroupValues":
+        """Return the values of coarser groups, as ``GroupCounts.merged`` does."""
+        parts = of_cell == np.arange(n_groups)[:, None] if masks is None else masks
+        member = (parts.astype(np.int64) @ self.member.astype(np.int64)) > 0
+        return GroupValues(member, self.cells, self.y, self.prediction, self.weight)
+
+    def __add__(self, other: "GroupValues") -> "GroupValues":
+        return GroupValues(
+            self.member,
+            np.concatenate([self.cells, other.cells]),
+            np.concatenate([self.y, other.y]),
+            np.concatenate([self.prediction, other.prediction]),
+            np.concatenate([self.weight, other.weight]),
+        )
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.member)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Squared error of each row, shape (n_rows,)."""
+        found: NDArray[np.float64] = np.square(self.y - self.prediction)
+        return found
+
+    def of_present(self) -> "GroupValues":
+        """Return the values without groups that have no rows."""
+        return replace(self, member=self.member[self._sums(np.ones_like(self.weight)) > 0])
+
+    def inside(self, group: int) -> NDArray[np.bool_]:
+        """Return which rows are in a group, shape (n_rows,)."""
+        # The last element is what cell -1 finds.
+        found: NDArray[np.bool_] = np.append(self.member[group], False)[self.cells]
+        return found
+
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weighted mean of something per row in each group, NaN in an empty one."""
+        mass = self._sums(np.ones_like(self.weight))
+        empty = np.full(self.n_groups, np.nan)
+        found: NDArray[np.float64] = np.divide(self._sums(values), mass, out=empty, where=mass > 0)
+        return found
+
+    def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        known = self.cells >= 0
+        n_cells = self.member.shape[1]
+        by_cell = np.bincount(self.cells[known], (self.weight * values)[known], minlength=n_cells)
+        sums: NDArray[np.float64] = self.member.astype(np.float64) @ by_cell
+        return sums
+
+    def lacking(self) -> Undefined | None:
+        """Return why groups cannot be compared, None when they can."""
+        mass = self._sums(np.ones_like(self.weight))
+        if np.count_nonzero(mass) < 2:
+            return Undefined("single group: fewer than two groups have rows")
+        empty = np.flatnonzero(mass == 0)
+        return Undefined(f"group {empty[0]} has no rows") if len(empty) else None
+
+    @cached_property
+    def table(self) -> NDArray[np.float64]:
+        """Sums by group for intervals, shape (n_groups, 5 + n_bins).
+
+        Weight; weighted sums of prediction, its square, squared error, its square; and the
+        weight of the predictions in each of 64 bins of about equal weight.
+        """
+        edges = np.unique(np.quantile(self.prediction, np.arange(1, N_BINS) / N_BINS))
+        bins = np.searchsorted(edges, self.prediction, side="left")
+        p, loss = self.prediction, self.losses
+        columns = [np.ones_like(p), p, np.square(p), loss, np.square(loss)]
+        sums = np.stack([self._sums(column) for column in columns], axis=1)
+        known, n_cells = self.cells >= 0, self.member.shape[1]
+        at = self.cells[known].astype(np.int64) * N_BINS + bins[known]
+        by_cell = np.bincount(at, self.weight[known], minlength=n_cells * N_BINS)
+        binned = self.member.astype(np.float64) @ by_cell.reshape(n_cells, N_BINS)
+        return np.concatenate([sums, binned], axis=1)
+
+
+def redrawn(
+    table: NDArray[np.float64], n_rows: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return tables as other samples of the same people would give, to first order.
+
+    Means move by their standard error, shares of bins like those of a multinomial draw.
+    """
+    mass = np.maximum(table[:, MASS], np.finfo(np.float64).tiny)[:, None]
+    error = 1.0 / np.sqrt(np.maximum(n_rows, 1.0))[:, None]
+    moments = table / mass
+    tables = np.repeat(moments[None], len(noise), axis=0)
+    pairs = ((SUM, SQUARES), (LOSS, LOSS_SQUARES))
+    for at, (mean, square) in enumerate(pairs):
+        spread = np.sqrt(np.maximum(moments[:, square] - moments[:, mean] ** 2, 0.0))
+        tables[:, :, mean] += noise[:, :, at] * spread * error[:, 0]
+    tables[:, :, FIRST_BIN:] = moved_shares(moments[:, FIRST_BIN:], n_rows, noise[:, :, 2:])
+    found: NDArray[np.float64] = tables * mass
+    return found
+
+
+def per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sums per unit of weight, NaN where a group has none."""
+    mass = np.broadcast_to(
+        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
+    )
+    return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
+
+
+def distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest distance between the distribution functions of two groups."""
+    found: NDArray[np.float64] = np.ptp(heights, axis=-2).max(axis=-1)
+    return found
+
+
+def heights_of(values: GroupValues) -> NDArray[np.float64]:
+    """Return the distribution functions of the predictions at every prediction."""
+    points, at = np.unique(values.prediction, return_inverse=True)
+    found = np.empty((values.n_groups, len(points)))
+    for group in range(values.n_groups):
+        inside = values.inside(group)
+        steps = np.bincount(at[inside], values.weight[inside], minlength=len(points))
+        found[group] = np.cumsum(steps) / steps.sum()
+    return found

@@ -1,0 +1,194 @@
+"""Performance metrics of classification and regression, the choices of ``objective=``."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics._table import (
+    ClassCounts,
+    GroupCounts,
+    GroupValues,
+    Metric,
+    TaskName,
+    Undefined,
+)
+
+FPR_LIMIT = 0.05
+"""Largest false positive rate of ``recall_at_fpr``; the operating point of Jesus et al. (2022)."""
+
+EPS = float(np.finfo(np.float32).eps)
+"""Scores are stored as float32; nearer to 0 or 1 than this they only tell of rounding."""
+
+Labels: TypeAlias = NDArray[np.integer]
+Scores: TypeAlias = NDArray[np.floating]
+Weight: TypeAlias = NDArray[np.float64]
+
+
+def accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
+    """Return the share of right decisions, in [0, 1]."""
+    table = counts.pooled()
+    total = table.sum()
+    if total == 0:
+        return Undefined("no rows")
+    return float(np.trace(table) / total)
+
+
+def balanced_accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
+    """Return the mean over the classes of the share decided right, in [0, 1].
+
+    References
+    ----------
+    Brodersen, Ong, Stephan, Buhmann, "The balanced accuracy and its posterior distribution",
+    ICPR 2010.
+    """
+    table = counts.pooled()
+    totals = table.sum(axis=1)
+    if (totals == 0).any():
+        return Undefined(f"no rows with label {int(totals.argmin())}")
+    return float(np.mean(np.diagonal(table) / totals))
+
+
+def f1(counts: GroupCounts) -> float | Undefined:
+    """Return ``2 TP / (2 TP + FP + FN)``, in [0, 1]."""
+    (_, false_positive), (false_negative, true_positive) = counts.pooled()
+    if false_negative + true_positive == 0:
+        return Undefined("no rows with label 1")
+    right = 2 * true_positive
+    return float(right / (right + false_positive + false_negative))
+
+
+def f1_macro(counts: GroupCounts | ClassCounts) -> float | Undefined:
+    """Return the mean of the classes' F1, as scikit-learn's ``f1_score(average="macro")``."""
+    table = counts.pooled()
+    labels, decisions = table.sum(axis=1), table.sum(axis=0)
+    if (labels == 0).any():
+        return Undefined(f"no rows with label {int(labels.argmin())}")
+    return float(np.mean(2 * np.diagonal(table) / (labels + decisions)))
+
+
+def log_loss(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
+    """Return the mean negative log-likelihood in nats, from 0 to about 15.9.
+
+    Probabilities are clipped to ``[eps, 1 - eps]`` of float32.
+    """
+    if scores.ndim == 2:
+        return _log_loss_of_classes(y, scores, weight)
+    undefined = _one_class(y, weight)
+    if undefined is not None:
+        return undefined
+    from sklearn.metrics import log_loss as of_sklearn
+
+    # In float64: 1 - eps is a float32, but the logarithm of a float32 has 7 digits only.
+    clipped = np.clip(scores.astype(np.float64), EPS, 1 - EPS)
+    return float(of_sklearn(y, clipped, sample_weight=weight, labels=[0, 1]))
+
+
+def _log_loss_of_classes(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
+    mass = np.bincount(y, weights=weight, minlength=scores.shape[1])
+    if not mass.all():
+        return Undefined(f"no rows with label {int(mass.argmin())}")
+    clipped = np.clip(scores.astype(np.float64), EPS, 1 - EPS)
+    clipped /= clipped.sum(axis=1, keepdims=True)
+    return float(-np.average(np.log(clipped[np.arange(len(y)), y]), weights=weight))
+
+
+def roc_auc(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
+    """Return the area under the ROC curve, in [0, 1]; ties count half."""
+    undefined = _one_class(y, weight)
+    if undefined is not None:
+        return undefined
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(y, scores, sample_weight=weight))
+
+
+def average_precision(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
+    """Return ``sum_n (R_n - R_(n-1)) P_n`` over the distinct scores, in [0, 1]."""
+    undefined = _one_class(y, weight)
+    if undefined is not None:
+        return undefined
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(y, scores, sample_weight=weight))
+
+
+def recall_at_fpr(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
+    """Return the largest recall at a false positive rate of at most 5 %, in [0, 1].
+
+    Equal scores are accepted together; accepting no row is always possible.
+
+    References
+    ----------
+    Jesus et al., "Turning the tables: biased, imbalanced, dynamic tabular datasets for ML
+    evaluation", NeurIPS 2022.
+    """
+    undefined = _one_class(y, weight)
+    if undefined is not None:
+        return undefined
+    from sklearn.metrics import roc_curve
+
+    # drop_intermediate removes collinear points, and the best allowed one may be among them.
+    fpr, tpr, _ = roc_curve(y, scores, sample_weight=weight, drop_intermediate=False)
+    return float(tpr[fpr <= FPR_LIMIT].max())
+
+
+def _one_class(y: Labels, weight: Weight) -> Undefined | None:
+    for label in (0, 1):
+        if not weight[y == label].any():
+            return Undefined(f"no rows with label {label}")
+    return None
+
+
+def mae(values: GroupValues) -> float | Undefined:
+    """Return the mean absolute error, in units of the target."""
+    if not values.weight.any():
+        return Undefined("no rows")
+    return float(np.average(np.abs(values.y - values.prediction), weights=values.weight))
+
+
+def rmse(values: GroupValues) -> float | Undefined:
+    """Return the root mean squared error, in units of the target."""
+    if not values.weight.any():
+        return Undefined("no rows")
+    return float(np.sqrt(np.average(values.losses, weights=values.weight)))
+
+
+def r2(values: GroupValues) -> float | Undefined:
+    """Return ``1 - mean((y - prediction)^2) / var(y)``, at most 1."""
+    if not values.weight.any():
+        return Undefined("no rows")
+    mean = np.average(values.y, weights=values.weight)
+    spread = np.average(np.square(values.y - mean), weights=values.weight)
+    if spread == 0:
+        return Undefined("all true values are equal")
+    return float(1.0 - np.average(values.losses, weights=values.weight) / spread)
+
+
+def _metric(value: Any, on: Any, about: str, *tasks: TaskName, greater: bool = True) -> Metric:
+    return Metric(
+        name=value.__name__,
+        about=about,
+        kind="performance",
+        on=on,
+        value=value,
+        greater_is_better=greater,
+        tasks=frozenset(tasks),
+    )
+
+
+PERFORMANCE: tuple[Metric, ...] = (
+    _metric(accuracy, "decisions", "Share of right decisions.", "binary", "multiclass"),
+    _metric(balanced_accuracy, "decisions", "Mean recall of the classes.", "binary", "multiclass"),
+    _metric(f1, "decisions", "Harmonic mean of precision and recall.", "binary"),
+    _metric(f1_macro, "decisions", "Mean of the classes' F1.", "binary", "multiclass"),
+    _metric(
+        log_loss, "scores", "Mean negative log-likelihood.", "binary", "multiclass", greater=False
+    ),
+    _metric(roc_auc, "scores", "Area under the ROC curve.", "binary"),
+    _metric(average_precision, "scores", "Area under the precision-recall steps.", "binary"),
+    _metric(recall_at_fpr, "scores", "Recall at a false positive rate of at most 5 %.", "binary"),
+    _metric(mae, "decisions", "Mean absolute error.", "regression", greater=False),
+    _metric(rmse, "decisions", "Root mean squared error.", "regression", greater=False),
+    _metric(r2, "decisions", "Coefficient of determination.", "regression"),
+)

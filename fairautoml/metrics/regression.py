@@ -1,0 +1,114 @@
+"""Fairness metrics of predicted numbers."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics._table import (
+    FIRST_BIN,
+    LOSS,
+    SUM,
+    GroupValues,
+    Metric,
+    Undefined,
+    distances,
+    heights_of,
+    per_mass,
+)
+
+Tables = NDArray[np.float64]  # shape (n_tables, n_groups, n_columns), as ``GroupValues.table``
+
+
+def bounded_group_loss(values: GroupValues) -> float | Undefined:
+    """Return ``max_g E[(y - f)^2 | g]``, in squared units of the target.
+
+    It is no gap: it is 0 for perfect predictions only.
+
+    References
+    ----------
+    Agarwal, Dudik, Wu, "Fair regression: quantitative definitions and reduction-based
+    algorithms", ICML 2019, arXiv 1905.12843, definition 2.
+    """
+    lacking = values.lacking()
+    if lacking is not None:
+        return lacking
+    return float(values.means(values.losses).max())
+
+
+def mean_difference(values: GroupValues) -> float | Undefined:
+    """Return ``max_g E[f | g] - min_g E[f | g]``, in units of the target.
+
+    References
+    ----------
+    Calders, Karim, Kamiran, Ali, Zhang, "Controlling attribute effect in linear regression", ICDM
+    2013, section II.
+    """
+    lacking = values.lacking()
+    if lacking is not None:
+        return lacking
+    return float(np.ptp(values.means(values.prediction)))
+
+
+def distribution_gap(values: GroupValues) -> float | Undefined:
+    """Return ``max_{g, h} sup_z |P(f <= z | g) - P(f <= z | h)|``, in [0, 1].
+
+    The largest gap in any share that a threshold on the prediction may select.
+
+    References
+    ----------
+    Agarwal, Dudik, Wu, ICML 2019, arXiv 1905.12843, definition 1 (statistical parity).
+    """
+    lacking = values.lacking()
+    if lacking is not None:
+        return lacking
+    return float(distances(heights_of(values)))
+
+
+def _losses_of(tables: Tables) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = per_mass(tables, tables[..., LOSS]).max(axis=-1)
+    return found
+
+
+def _means_of(tables: Tables) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.ptp(per_mass(tables, tables[..., SUM]), axis=-1)
+    return found
+
+
+def _distances_of(tables: Tables) -> NDArray[np.float64]:
+    return distances(per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
+
+
+REGRESSION: tuple[Metric, ...] = (
+    Metric(
+        name="bounded_group_loss",
+        about="Largest mean squared error of a group.",
+        kind="fairness",
+        on="decisions",
+        value=bounded_group_loss,
+        many=_losses_of,
+        greater_is_better=False,
+        form="level",
+        tasks=frozenset({"regression"}),
+        most=float("inf"),
+    ),
+    Metric(
+        name="mean_difference",
+        about="Largest gap in mean prediction.",
+        kind="fairness",
+        on="decisions",
+        value=mean_difference,
+        many=_means_of,
+        greater_is_better=False,
+        tasks=frozenset({"regression"}),
+        most=float("inf"),
+    ),
+    Metric(
+        name="distribution_gap",
+        about="Largest Kolmogorov-Smirnov distance between the predictions of two groups.",
+        kind="fairness",
+        on="decisions",
+        value=distribution_gap,
+        many=_distances_of,
+        greater_is_better=False,
+        tasks=frozenset({"regression"}),
+    ),
+)
