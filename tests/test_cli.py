@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -803,7 +804,9 @@ def test_a_sweep_is_run_with_several_fits_at_a_time(tmp_path, capsys):
         "variants: [{name: plain}, {name: other, system: flaml_metric_constraints}]\n"
     )
     out = tmp_path / "out"
-    assert main(["bench", str(tmp_path / "s.yaml"), "--out", str(out), "--jobs", "2"]) == 0
+    others = Path(__file__).parents[1] / "experiments" / "peers"
+    bench = ["bench", str(tmp_path / "s.yaml"), "--out", str(out), "--peers", str(others)]
+    assert main([*bench, "--jobs", "2"]) == 0
     assert set(pd.read_csv(out / "ranks.csv")["variant"]) == {"plain", "other"}
     assert pd.read_csv(out / "cells.csv")["holdout.majority"].between(0.5, 1).all()
     assert capsys.readouterr().err.count(" done in ") == 2

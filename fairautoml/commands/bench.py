@@ -13,7 +13,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="redo only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="fits at a time (default: 1)")
     add("--only", metavar="CELL", help="one fit of a sweep of fits, such as adult_dp-s0")
-    where = "folder of other systems (default: peers/ beside the sweep); may be repeated"
+    where = "further folder of other systems than those of the sweep; may be repeated"
     add("--peers", action="append", default=[], metavar="FOLDER", help=where)
     add(
         "--report",

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from fairautoml.bench.report import sweep_report
 from fairautoml.cli import main
 from fairautoml.commands import dashboard as command
 from fairautoml.exceptions import ParameterError, RunFolderError
+
+RUNNER = Path(__file__).parents[2] / "experiments" / "allocators" / "run.py"
 
 
 @pytest.fixture
@@ -37,6 +40,7 @@ def test_a_sweep_with_neither_fits_nor_summary_is_refused(without_fits):
 def test_bench_writes_the_page_when_asked(tmp_path, capsys):
     sweep = tmp_path / "worlds.yaml"
     sweep.write_text(
+        f"runner: {RUNNER}\n"
         "simulation:\n"
         "  budget: 60\n"
         "  seeds: 1\n"
