@@ -61,16 +61,10 @@ def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> 
         other = 1.0 - shares.served[at, decision]
         usual = 1.0 - shares.reference[at, decision]
         shut = (other < NEARLY * usual) & (shares.n_rows * usual >= FEWEST)
-        named = np.flatnonzero(shut).tolist()
-        found += [
-            _sentence(system, group, shares, classes, compared=unconstrained is not None)
-            for group in named[:MOST_NAMED]
-        ]
-        if len(named) > MOST_NAMED:
-            found.append(
-                f"{len(named) - MOST_NAMED} more groups of {system.name!r} get one decision; see "
-                "their rates."
-            )
+        for one in np.unique(decision[shut]).tolist():
+            named = np.flatnonzero(shut & (decision == one)).tolist()
+            rates = _Rates(system, shares, one, compared=unconstrained is not None)
+            found.append(rates.sentence(named, str(classes[one])))
     return tuple(found)
 
 
@@ -159,22 +153,44 @@ def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares
 
 
-def _sentence(
-    system: GroupSystem,
-    group: int,
-    shares: Shares,
-    classes: NDArray[Any],
-    *,
-    compared: bool,
-) -> str:
-    decision = int(shares.served[group].argmax())
-    label = system.labels[group]
-    binary = shares.served.shape[1] == 2
-    shown = 1 if binary else decision
-    rate, before = shares.served[group, shown], shares.reference[group, shown]
-    usual = f"without the constraint {before:.1%}" if compared else f"{before:.1%} have that label"
-    if not binary:
-        given = str(classes[decision])
-        return f"The rule gives {given!r} to {rate:.1%} of {label!r} of {system.name!r}, {usual}."
-    verb = "accepts nearly all of" if decision else "shuts out"
-    return f"The rule {verb} {label!r} of {system.name!r}: it accepts {rate:.1%} of them, {usual}."
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """The rates of a system that show that some of its groups get one decision."""
+
+    system: GroupSystem
+    shares: Shares
+    decision: int
+    compared: bool
+
+    def sentence(self, groups: list[int], given: str) -> str:
+        """Name the groups, with their rates with and without the constraint."""
+        name = self.system.name
+        if self.shares.served.shape[1] > 2:
+            verb, rate = f"gives {given!r} to nearly all of", "given to"
+        elif self.decision:
+            verb, rate = "accepts nearly all of", "it accepts"
+        else:
+            verb, rate = "shuts out", "it accepts"
+        if len(groups) == 1:
+            label = self.system.labels[groups[0]]
+            return (
+                f"The rule {verb} {label!r} of {name!r}: {rate} {self._of(groups[0], ' of them')}."
+            )
+        listed = "; ".join(
+            f"{self.system.labels[group]!r} {self._of(group)}" for group in groups[:MOST_NAMED]
+        )
+        more = f"; and {len(groups) - MOST_NAMED} more" if len(groups) > MOST_NAMED else ""
+        return (
+            f"The rule {verb} {len(groups)} of {self.system.n_groups} groups of {name!r}: {rate} "
+            f"{listed}{more}."
+        )
+
+    def _of(self, group: int, whom: str = "") -> str:
+        shown = 1 if self.shares.served.shape[1] == 2 else self.decision
+        now, before = self.shares.served[group, shown], self.shares.reference[group, shown]
+        usual = (
+            f"without the constraint {before:.1%}"
+            if self.compared
+            else f"{before:.1%} have that label"
+        )
+        return f"{now:.1%}{whom}, {usual}"

@@ -92,6 +92,14 @@ def test_a_group_with_one_decision_is_named_with_its_rate_without_the_constraint
     assert said(served, PLAIN)[0] == (() if sentence is None else (sentence,))
 
 
+def test_several_groups_with_the_same_decision_share_a_headline():
+    served = entry([(1.0, 0.0), (0.99, 0.01)], mitigator="group_thresholds")
+    assert said(served, PLAIN)[0] == (
+        "The rule shuts out 2 of 2 groups of 'race': it accepts 'Hispanic' 0.0%, without the "
+        "constraint 12.1%; 'White' 1.0%, without the constraint 30.0%.",
+    )
+
+
 def test_a_few_rows_are_no_headline():
     served = entry([(1.0, 0.0), (0.7, 0.3)], rows=(30, 800), mitigator="group_thresholds")
     assert said(served, PLAIN, rows=(30, 800))[0] == ()
@@ -102,7 +110,8 @@ def test_a_group_with_one_of_several_classes_is_named_with_the_label_of_the_user
     served = entry([(0.0, 1.0, 0.0), (0.3, 0.3, 0.4)], mitigator="class_offsets")
     (sentence,) = said(served, plain, classes=("low", "middle", "high"))[0]
     assert sentence == (
-        "The rule gives 'middle' to 100.0% of 'Hispanic' of 'race', without the constraint 50.0%."
+        "The rule gives 'middle' to nearly all of 'Hispanic' of 'race': given to 100.0% of them, "
+        "without the constraint 50.0%."
     )
 
 
@@ -153,7 +162,7 @@ def test_a_group_that_is_shut_out_leads_warnings_notes_console_page_and_card(
 ):
     model, folder, warned = run
     headline = model.notes_[0]
-    assert headline.startswith("The rule shuts out 'female' of 'sex': it accepts ")
+    assert headline.startswith("The rule shuts out 2 of 2 groups of 'sex': it accepts 'female' ")
     assert headline in warned
     assert model.summary_["notes"][0] == headline
     assert f"note: {headline}" in result_text(result_of(model), model.leaderboard_, 3)
@@ -169,8 +178,8 @@ def test_a_selected_entry_has_the_headlines_of_its_own(run):
     other = model.select(min_score=max(e.score for e in front))
     assert not any("shuts out" in note for note in other.notes_)
     assert other.summary_["notes"] == list(other.notes_)
-    with pytest.warns(DegradedWarning, match="shuts out '(fe)?male'"):
-        assert warned_headlines(model.pool_) == model.notes_[:2]
+    with pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"):
+        assert warned_headlines(model.pool_) == model.notes_[:1]
 
 
 def noise(n_rows=300):
