@@ -88,9 +88,9 @@ FITS = {
     "blind": lambda: binary(sensitive_at_predict=False),
     "guessed": guessed,
     "refit": lambda: binary(DP, refit=True),
-    "training_mitigations": lambda: binary(
-        mitigators=["fairgbm", "reweighing", "group_thresholds"], n_trials=9
-    ),
+    "fairgbm": lambda: binary(mitigators=["fairgbm", "group_thresholds"], n_trials=9),
+    "reweighing": lambda: binary(DP, mitigators=["reweighing", "group_thresholds"], n_trials=9),
+    "mixtures": lambda: binary(randomized=True),
     "motpe": lambda: binary(strategy="optuna_motpe", n_trials=16),
     "nsga2": lambda: binary(strategy="optuna_nsga2", n_trials=16),
     "tpe": lambda: binary(strategy="optuna_tpe", n_trials=16),
