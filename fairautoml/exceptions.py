@@ -32,6 +32,13 @@ All but ``NoFeasibleModelError``, ``NoModelError`` and the storage ones are rais
 trial.
 """
 
+import os
+import sys
+import warnings
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+"""Files whose lines no warning points at."""
+
 
 class FairAutoMLError(Exception):
     """Base of every error that this library raises on purpose."""
@@ -127,3 +134,27 @@ class DegradedWarning(FairAutoMLWarning):
 
 class SmallGroupWarning(DegradedWarning):
     """Groups have so few rows that a constraint leaves them out, or cannot be judged."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Issue a warning that points at the line of the user's code that called the library.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    category : type of Warning
+        Its class.
+    """
+    if sys.version_info >= (3, 12):
+        warnings.warn(message, category, skip_file_prefixes=(_PACKAGE,))
+    else:
+        warnings.warn(message, category, stacklevel=_depth_of_caller())
+
+
+def _depth_of_caller() -> int:
+    """Count the frames of the package above this one, as ``stacklevel`` does."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, depth = frame.f_back, depth + 1
+    return depth

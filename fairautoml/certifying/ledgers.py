@@ -9,7 +9,6 @@ table with columns that were added, dropped or renamed, by what the other column
 import functools
 import os
 import tempfile
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from fairautoml.certification import Ledger
 from fairautoml.certification.sealing import seal_of
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 
 STATE_HOME = "FAIRAUTOML_STATE_HOME"
 """Names the folder of the user's ledgers."""
@@ -63,7 +62,7 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
             f"the ledger of certificates cannot be kept in {str(folder)!r}: openings of these "
             f"rows are remembered by this process only; give ledger=, or set {STATE_HOME}"
         )
-        warnings.warn(msg, DegradedWarning, stacklevel=5)
+        warn(msg, DegradedWarning)
         folder = Path(_of_process().name)
     return Ledger(folder / _known(folder / "tables", prints, name))
 

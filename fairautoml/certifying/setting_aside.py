@@ -22,7 +22,7 @@ from fairautoml.data.parts import identity, read_extra, take_inputs
 from fairautoml.data.splits import certification_rows, latest_rows
 from fairautoml.data.times import ranks_of_times
 from fairautoml.evaluation.problem import targets_of
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.posing.options import Wishes
 
 STREAM = 0xCE47
@@ -279,7 +279,7 @@ class _Draw:
                 "which then are no independent draws. Give fit(..., groups=), whose row it is, "
                 "or leave copies out"
             )
-            warnings.warn(msg, DegradedWarning, stacklevel=6)
+            warn(msg, DegradedWarning)
 
     def _vault(
         self, claims: tuple[Claimed, ...], strata: Strata, held: NDArray[np.bool_]

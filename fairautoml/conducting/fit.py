@@ -2,7 +2,6 @@
 
 import copy
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -32,7 +31,7 @@ from fairautoml.data._scales import plain_bins
 from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, ResumeMismatchError, warn
 from fairautoml.finishing.constant import ConstantClassifier
 from fairautoml.finishing.headline import headline
 from fairautoml.finishing.headlines import group_headlines, one_sided_notes
@@ -256,7 +255,7 @@ class Conducted(Served, Shown):
                 keep_model(folder, self._stored(), {})
         if self.strict and wishes.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")
-        warnings.warn(note, DegradedWarning, stacklevel=3)
+        warn(note, DegradedWarning)
 
 
 def _plain_label(label: Any) -> Any:
@@ -309,7 +308,7 @@ def _say_spent(vault: Vault, wishes: Wishes) -> None:
         "certify=False (--certify no), so that all rows train, or rows that nobody opened. Fits "
         "that are to share them say so from the first on: openings='ledger' (--openings ledger)"
     )
-    warnings.warn(msg, DegradedWarning, stacklevel=6)
+    warn(msg, DegradedWarning)
 
 
 def _certified(
@@ -359,4 +358,4 @@ def _say_violated(certificate: Certificate, *, strict: bool) -> None:
     msg = violated(certificate)
     if strict:
         raise NoFeasibleModelError(msg)
-    warnings.warn(msg, DegradedWarning, stacklevel=4)
+    warn(msg, DegradedWarning)

@@ -2,14 +2,13 @@
 
 import multiprocessing
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, SpaceError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, SpaceError, warn
 from fairautoml.execution import Limits
 from fairautoml.execution._worker import warm_up
 from fairautoml.finishing.refitting import REFIT_RESERVE_SHARE
@@ -158,7 +157,7 @@ def _missing_learners() -> tuple[str, ...]:
     """Return one sentence for each learner that is left out as its library is missing."""
     notes = tuple(f"left out of the search: {why}" for why in LEARNERS.missing().values())
     for note in notes:
-        warnings.warn(note, DegradedWarning, stacklevel=5)
+        warn(note, DegradedWarning)
     return notes
 
 
@@ -390,7 +389,7 @@ def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
             "this process is a daemon (a worker of a pool) and may not start processes: trials "
             "run one after the other, and a trial is stopped between folds only"
         )
-        warnings.warn(msg, DegradedWarning, stacklevel=4)
+        warn(msg, DegradedWarning)
         return "serial"
     return "local"
 

@@ -1,12 +1,11 @@
 """The search of a fit and the answer that is made from what it found."""
 
 import time
-import warnings
 from contextlib import ExitStack
 from dataclasses import replace
 
 from fairautoml.assembly import Finish
-from fairautoml.exceptions import DegradedWarning, NoModelError
+from fairautoml.exceptions import DegradedWarning, NoModelError, warn
 from fairautoml.finishing.assembling import assemble
 from fairautoml.finishing.keeping import Keeper
 from fairautoml.finishing.news import no_model, no_time_left
@@ -58,7 +57,7 @@ def conduct(
         study = None if keeper is None else keeper.study
         if over := is_over(plan, study):
             used = time.monotonic() - plan.start
-            warnings.warn(no_time_left(used), DegradedWarning, stacklevel=4)
+            warn(no_time_left(used), DegradedWarning)
         history, finished = run_search(
             plan,
             artifacts,

@@ -2,7 +2,6 @@
 
 import difflib
 import shlex
-import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from fairautoml.exceptions import (
     MissingSensitiveError,
     ModelCorruptError,
     ParameterError,
+    warn,
 )
 from fairautoml.store.run_folder import read_json
 
@@ -367,7 +367,7 @@ def _say_missing_groups(columns: pd.DataFrame) -> None:
                 "of its own; where it means a missing group, leave those cells empty: then "
                 "--sensitive-missing says what is done with them"
             )
-            warnings.warn(msg, DegradedWarning, stacklevel=4)
+            warn(msg, DegradedWarning)
 
 
 def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:

@@ -102,7 +102,7 @@ def matched_keys(name: str, keys: Sequence[Key], known: Sequence[Key]) -> tuple[
             f"{name} has values that differ from groups of fit only by spaces, case or Unicode "
             f"form and are taken for them: {', '.join(pairs[:MOST_SHOWN])}"
         )
-        warn(msg, DegradedWarning, stacklevel=4)
+        warn(msg, DegradedWarning)
     return tuple(found.get(key, key) for key in keys)
 
 

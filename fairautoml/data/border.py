@@ -4,7 +4,6 @@ import difflib
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
-from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from fairautoml.data.target import (
     read_numbers,
     warn_about_rare,
 )
-from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
+from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError, warn
 
 MIN_CLASS_ROWS = 2
 """Fewest rows of a class: one to learn from and one to judge by."""
@@ -316,7 +315,7 @@ def _without_proxies(
                 f"{gives_away(system, names)}. Keep them with sensitive_in_X='allow' or leave "
                 "them out with sensitive_in_X='drop' (--drop COLUMN)."
             )
-            warn(msg, DegradedWarning, stacklevel=3)
+            warn(msg, DegradedWarning)
     return schema, matrix, found
 
 
@@ -330,7 +329,7 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
             f"feature(s) {', '.join(map(repr, names))} of X are identical to y; if they are not "
             "known when decisions are made, remove them from X."
         )
-        warn(msg, DegradedWarning, stacklevel=3)
+        warn(msg, DegradedWarning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from the rows at hand (trained on {a..f} and asked about {b, f} only, some numbe
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from fairautoml.data._numbers import OnNonfinite, sparse_float32, to_float32
 from fairautoml.data._strange_values import strange_values
 from fairautoml.data._text_hints import text_hints
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +123,7 @@ class TableSchema:
         if tell:
             whole = table.matrix.T if table.columns is None else table.columns
             for text in strange_values(self.columns, [whole[at] for at in positions], matrix):
-                warn(text, DegradedWarning, stacklevel=2)
+                warn(text, DegradedWarning)
         return matrix
 
 
@@ -219,7 +218,7 @@ def _fit_series(
 def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
     """Say, in a warning and a note each, which columns of text were hardly meant as categories."""
     for hint in hints:
-        warn(hint, DegradedWarning, stacklevel=4)
+        warn(hint, DegradedWarning)
     return replace(schema, notes=(*schema.notes, *hints))
 
 
@@ -255,7 +254,7 @@ def _keep(
     empty = [names[at] for at, reason in reasons.items() if reason == _EMPTY]
     if empty:
         msg = f"columns of X without any value are not used: {', '.join(map(repr, empty))}"
-        warn(msg, DegradedWarning, stacklevel=2)
+        warn(msg, DegradedWarning)
     return schema, np.ascontiguousarray(matrix[:, kept])
 
 
@@ -320,7 +319,7 @@ def _locate(schema: TableSchema, table: Table) -> list[int]:
     if schema.named != table.named:
         then, now = ("names", "none") if schema.named else ("no names", "names")
         msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
-        warn(msg, DegradedWarning, stacklevel=3)
+        warn(msg, DegradedWarning)
     return [column.position for column in schema.columns]
 
 
@@ -337,9 +336,9 @@ def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
     extra = [name for name in table.names if name not in known]
     if extra:
         msg = f"columns of X that were not there at fit are ignored: {extra[:20]}"
-        warn(msg, DegradedWarning, stacklevel=4)
+        warn(msg, DegradedWarning)
     positions = [at[name] for name in schema.names]
     if positions != sorted(positions):
         msg = "the columns of X are in another order than at fit; they are reordered by name"
-        warn(msg, DegradedWarning, stacklevel=4)
+        warn(msg, DegradedWarning)
     return positions

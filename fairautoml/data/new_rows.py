@@ -2,7 +2,6 @@
 
 import difflib
 from typing import Any
-from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from fairautoml.data._frames import read_table
 from fairautoml.data.columns import TableSchema
 from fairautoml.data.groups import GroupSchema, UnseenPolicy
-from fairautoml.exceptions import DegradedWarning, InputError, MissingSensitiveError
+from fairautoml.exceptions import DegradedWarning, InputError, MissingSensitiveError, warn
 
 
 def read_new_rows(
@@ -84,7 +83,7 @@ def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
         "reads sensitive and the models read the column(s). Leave sensitive out, or give the same "
         "values in both"
     )
-    warn(msg, DegradedWarning, stacklevel=3)
+    warn(msg, DegradedWarning)
 
 
 def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:

@@ -1,11 +1,9 @@
 """Splits by label and finest group, so that small groups do not vanish from a fold."""
 
-from warnings import warn
-
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 MIN_FOLDS = 2
 
@@ -83,7 +81,7 @@ def fold_count(y: NDArray[np.integer], wanted: int) -> int:
         msg = (
             f"the smaller class has {smallest} row(s): {count} folds are used instead of {wanted}"
         )
-        warn(msg, DegradedWarning, stacklevel=2)
+        warn(msg, DegradedWarning)
     return count
 
 

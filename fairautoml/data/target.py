@@ -1,7 +1,6 @@
 """The target: labels to 0, 1, 2, ..., or numbers."""
 
 from typing import Any, Literal
-from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from sklearn.exceptions import DataConversionWarning
 from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, library_of
 from fairautoml.data._keys import Key, encode_levels, key_of, types_of
 from fairautoml.data._spelling import refuse_spellings
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 AskedTask = Literal["auto", "binary", "multiclass", "regression"]
 """What kind of target is expected; ``"auto"`` = classes, two or more of them."""
@@ -237,7 +236,7 @@ def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: i
             f"y has a single row of class(es) {', '.join(map(repr, rare))}, which a model cannot "
             "both learn and be judged by. Give more rows of it, or merge it with another class."
         )
-        warn(msg, DegradedWarning, stacklevel=4)
+        warn(msg, DegradedWarning)
 
 
 def plain_labels(y: Any) -> NDArray[Any]:
@@ -284,7 +283,7 @@ def _one_column(y: Any) -> "pd.Series[Any]":
         "A column-vector y was passed when a 1d array was expected. Please change the shape of y "
         "to (n_samples,), for example using ravel()."
     )
-    warn(msg, DataConversionWarning, stacklevel=4)
+    warn(msg, DataConversionWarning)
     return columns[0]
 
 

@@ -8,7 +8,6 @@ Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175. The estimate of the 
 ``_hoc``.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from fairautoml.data._correction import check_errors, check_strength, hidden_rates
 from fairautoml.data._proxy_errors import agreement, check_agreement, check_identified
 from fairautoml.data._proxy_table import Compared, ProxyTable, tabulate
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 Array = NDArray[np.float64]
 
@@ -154,11 +153,10 @@ def weak_proxy_gap(
     local = local and given is None and _enough(table)
     found = _measure(table, given, local=local)
     if found.clipped:
-        warnings.warn(
+        warn(
             "weak_proxy_gap: a corrected rate is outside [0, 1] and was moved inside: the proxies "
             "are weak for so few rows, or their errors depend on the decision",
             DegradedWarning,
-            stacklevel=2,
         )
     return ProxyGap(
         gap=found.gap,
@@ -180,11 +178,10 @@ def weak_proxy_gap(
 def _enough(table: ProxyTable) -> bool:
     fewest = float(table.counts.sum(axis=tuple(range(2, table.counts.ndim))).sum(axis=0).min())
     if fewest < LEAST_LOCAL_ROWS:
-        warnings.warn(
+        warn(
             f"weak_proxy_gap: local=True needs {LEAST_LOCAL_ROWS} rows of each decision, found "
             f"{fewest:.0f}; errors are estimated on all rows together instead",
             DegradedWarning,
-            stacklevel=3,
         )
         return False
     return True

@@ -12,7 +12,6 @@ constraint that the rules of the folds meet.
 
 import re
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import Tally, Undefined
 from fairautoml.metrics._table import effective_rows
 from fairautoml.metrics.intervals import interval_of_groups
@@ -167,7 +166,7 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
             entries += found
         else:
             msg = f"rules of {mitigator.name!r} are missing where it failed: {error_text(found)}"
-            warnings.warn(msg, DegradedWarning, stacklevel=2)
+            warn(msg, DegradedWarning)
     constant = [entry for entry in entries if entry.constant]
     # Of equal scores any other rule decides by the group alone.
     return tuple(constant if uninformed and constant and problem.goal.targets else entries)

@@ -7,7 +7,6 @@ trees and then of fewer rows: rules count gaps on real groups, whatever these sh
 """
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel
 from fairautoml.evaluation.fold_rows import FoldRows, Part, fold_seed
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.mitigators import TrainRows
 from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
 
@@ -197,7 +196,7 @@ def with_membership(
     msg = (
         f"{names} left out: groups could not be told from the features ({reason}); give more time"
     )
-    warnings.warn(msg, DegradedWarning, stacklevel=4)
+    warn(msg, DegradedWarning)
     return without_membership(problem)
 
 

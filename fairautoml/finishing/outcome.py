@@ -1,6 +1,5 @@
 """What a search leaves: the leaderboard, the models that entries are served from, the files."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from fairautoml.exceptions import (
     NoFeasibleModelError,
     NoFeasibleModelWarning,
     SmallGroupWarning,
+    warn,
 )
 from fairautoml.finishing.headlines import constant_headline, group_headlines
 from fairautoml.finishing.news import advice_on_constant, bad_news
@@ -262,13 +262,13 @@ def say_how_it_went(
     if constant is not None:
         news = []
     for msg in (*group_headlines(outcome.pool.board, best, outcome.pool.classes), *news, *lacking):
-        warnings.warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning, stacklevel=4)
+        warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning)
     if feasible or not wishes.constraints:
         return
     msg = shortfall(best, [c.label for c in wishes.constraints]) if constant is None else constant
     if strict:
         raise NoFeasibleModelError(msg)
-    warnings.warn(msg, NoFeasibleModelWarning, stacklevel=4)
+    warn(msg, NoFeasibleModelWarning)
 
 
 def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:

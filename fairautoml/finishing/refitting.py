@@ -2,12 +2,11 @@
 
 import logging
 import time
-import warnings
 from collections.abc import Sequence
 
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.objective import refit
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.running.run import RunPlan
 from fairautoml.trials import Entry, TrialResult
 
@@ -82,4 +81,4 @@ def expected_seconds(result: TrialResult, n_folds: int) -> float:
 def _warn(msg: str, seconds: float) -> None:
     budget = max(1.0, seconds / REFIT_RESERVE_SHARE)
     advice = f"give a time_budget of {budget:.0f} s or more, n_trials alone, or refit=False"
-    warnings.warn(f"{msg}; {advice}", DegradedWarning, stacklevel=5)
+    warn(f"{msg}; {advice}", DegradedWarning)

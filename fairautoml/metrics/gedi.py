@@ -12,13 +12,12 @@ is; as a constraint x is in standard deviations of the rows that ``fit`` was giv
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.metrics._table import GroupCounts, Metric, Undefined
 
 CONSTANT = "the attribute has one value only, so nothing can depend on it"
@@ -77,7 +76,7 @@ def gedi_coefficients(
     served = served_degree(numbers, mass, degree)
     if served < degree:
         what = CONSTANT if served < 1 else f"x has {served + 1} values, so degree {served} is used"
-        warnings.warn(f"GeDI of degree {degree}: {what}", DegradedWarning, stacklevel=2)
+        warn(f"GeDI of degree {degree}: {what}", DegradedWarning)
     found = solver(numbers, mass, degree)
     return None if found is None else found @ np.asarray(v, dtype=np.float64)
 

@@ -1,12 +1,11 @@
 """Rows between a row and a neighbour, for numbers and categories (SMOTE and SMOTE-NC)."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.mitigators._base import TrainRows
 
 NEIGHBOURS = 5
@@ -93,11 +92,10 @@ def between(
     """
     X: NDArray[np.float32] = table[sources].astype(np.float32)
     if len(members) == 1:
-        warnings.warn(
+        warn(
             f"group_oversampling: a cell of group and label has a single row; it is copied "
             f"{len(sources)} times",
             DegradedWarning,
-            stacklevel=3,
         )
         return X
     distinct = members[: len(sources)]

@@ -8,7 +8,6 @@ flipped attributes after Gupta et al., "Mitigating gender bias in distilled lang
 counterfactual role reversal", 2022, arXiv 2203.12574.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.draws import row_draws
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._pre import RowGroups, refuse_sparse, row_groups, share
 from fairautoml.mitigators._pre_association import associations
@@ -217,12 +216,11 @@ def _warn_of_proxies(
     told[flips.columns] = 0.0
     proxies = np.flatnonzero(told > GIVES_AWAY)
     if len(proxies):
-        warnings.warn(
+        warn(
             f"{NAME}: {len(proxies)} feature(s), at position(s) {', '.join(map(str, proxies))}, "
             f"all but tell {groups.system.name!r} and are not flipped, so scores still depend on "
             "it through them; leave them out of X",
             DegradedWarning,
-            stacklevel=3,
         )
 
 

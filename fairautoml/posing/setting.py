@@ -1,6 +1,5 @@
 """From wishes and rows to a problem: the goal, what serves it, and the folds."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
     SmallGroupWarning,
+    warn,
 )
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
@@ -237,10 +237,9 @@ def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[st
                 f"sensitive: {target.system.name!r} has a single group ({found}), so "
                 f"{target.metric.name} does not apply to it (NOT_APPLICABLE)"
             )
-            warnings.warn(
+            warn(
                 f"{note}; give rows of two groups or more, or use FairAutoML(constraint=None)",
                 DegradedWarning,
-                stacklevel=4,
             )
             notes.append(note)
     return tuple(t for t in targets if _comparable(t)), tuple(notes)
@@ -256,7 +255,7 @@ def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
                 f"{target.metric.name}[{target.system.name}]: the number has {served + 1} values, "
                 f"so degree {served} is used"
             )
-            warnings.warn(note, DegradedWarning, stacklevel=4)
+            warn(note, DegradedWarning)
             notes.append(note)
     return tuple(notes)
 
@@ -274,7 +273,7 @@ def _without_small_groups(
     targets = targets_of(wishes.constraints, dataset.systems)
     found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
     if found.headlines:
-        warnings.warn(" ".join(found.headlines), SmallGroupWarning, stacklevel=4)
+        warn(" ".join(found.headlines), SmallGroupWarning)
     return replace(dataset, groups=found)
 
 
@@ -289,7 +288,7 @@ def _thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]
         f"{'; '.join(thin[:MOST_NAMED])}{more}. A gap measured on them is mostly chance: merge "
         "such groups or give more rows"
     )
-    warnings.warn(note, SmallGroupWarning, stacklevel=4)
+    warn(note, SmallGroupWarning)
     return (note,)
 
 

@@ -1,14 +1,13 @@
 """What becomes of a result: its worth, a record that lasts, and who hears of it."""
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from fairautoml.evaluation.contained import contained, error_text
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.execution._replay import Replay
 from fairautoml.running.history import History
 from fairautoml.running.settling import judged
@@ -145,6 +144,6 @@ def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
             left.clear()
             found = error_text(error)
             msg = f"on_progress raised {found} and is not called again; the search goes on"
-            warnings.warn(msg, DegradedWarning, stacklevel=2)
+            warn(msg, DegradedWarning)
 
     return tell

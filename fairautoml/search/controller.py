@@ -5,14 +5,13 @@ Everything it knows is in its arguments. It sees candidates and results, never a
 
 import logging
 import time
-import warnings
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from fairautoml.exceptions import DegradedWarning
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.trials import (
     Allocator,
     Candidate,
@@ -214,7 +213,7 @@ class Search:
                 "n_trials alone no more run at once, so that the search is the same with any "
                 "number; give a time_budget as well for all of them"
             )
-            warnings.warn(msg, DegradedWarning, stacklevel=2)
+            warn(msg, DegradedWarning)
         try:
             self._refill()
             while self._submit():

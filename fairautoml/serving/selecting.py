@@ -1,10 +1,9 @@
 """Whether a point of the front may be asked for, and what must be said of it."""
 
-import warnings
 from typing import Any
 
 from fairautoml.certification.wishes import is_number
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.finishing.headlines import group_headlines
 from fairautoml.finishing.outcome import Pool
 from fairautoml.metrics import METRICS
@@ -66,7 +65,7 @@ def alike_notes(entry: Entry) -> tuple[str, ...]:
         "what select has found decides alike for everybody, which is no choice: nothing that "
         "tells people apart fits; give a larger max_gap, or look at pareto_front_"
     )
-    warnings.warn(note, DegradedWarning, stacklevel=3)
+    warn(note, DegradedWarning)
     return (note,)
 
 
@@ -80,5 +79,5 @@ def warned_headlines(pool: Pool) -> tuple[str, ...]:
     """
     found = group_headlines(pool.board, pool.best, pool.classes)
     for sentence in found:
-        warnings.warn(sentence, DegradedWarning, stacklevel=3)
+        warn(sentence, DegradedWarning)
     return found

@@ -1,11 +1,10 @@
 """The versions that a run was written with, and those that would read it."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from fairautoml.exceptions import DegradedWarning, VersionMismatchError
+from fairautoml.exceptions import DegradedWarning, VersionMismatchError, warn
 
 LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
@@ -79,7 +78,7 @@ def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
             f"{str(folder)!r} was fitted with {shown}, and a model may decide otherwise under "
             f"another version; {_install(others)}, or fit again"
         )
-        warnings.warn(msg, DegradedWarning, stacklevel=4)
+        warn(msg, DegradedWarning)
 
 
 def _others(versions: Mapping[str, object], names: Sequence[str]) -> "dict[str, tuple[str, str]]":

@@ -1,0 +1,55 @@
+"""Warnings point at the line of the user's code that caused them."""
+
+import warnings
+
+import pytest
+
+from fairautoml.exceptions import FairAutoMLWarning
+from quick_fits import few_people, quick
+
+
+def of_this_library(action):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        action()
+    return [one for one in caught if issubclass(one.category, FairAutoMLWarning)]
+
+
+def with_a_copy(X, y, group):
+    """A column that gives the group away."""
+    return X.assign(copy=group), y, group
+
+
+def with_text(X, y, group):
+    """Numbers that are written as text."""
+    return X.assign(price=[f"1.{number:03d},50" for number in range(len(X))]), y, group
+
+
+def of_one_class(X, y, group):
+    """No label but one."""
+    return X, y * 0, group
+
+
+def of_a_small_group(X, y, group):
+    """A third group of few rows."""
+    return X, y, [*("c" * 5), *group[5:]]
+
+
+@pytest.mark.parametrize("change", [with_a_copy, with_text, of_one_class, of_a_small_group])
+def test_a_warning_of_fit_points_at_the_line_that_calls_fit(change):
+    X, y, group = change(*few_people())
+
+    model = quick(on_degenerate="constant")
+    caught = of_this_library(lambda: model.fit(X, y, sensitive=group))
+
+    assert {one.filename for one in caught} == {__file__}
+
+
+def test_a_warning_of_predict_points_at_the_line_that_calls_predict():
+    X, y, group = few_people()
+    model = quick(sensitive_in_X="allow").fit(X.assign(sex=group), y, sensitive="sex")
+
+    others = X.assign(sex=group[::-1])
+    caught = of_this_library(lambda: model.predict(others, sensitive=group))
+
+    assert {one.filename for one in caught} == {__file__}
