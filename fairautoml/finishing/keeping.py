@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -277,9 +277,8 @@ def begin(
 def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper:
     if place.server is not None:
         # A wrong password must not cost the run that is to be replaced.
-        server = Database(place.server)
-        server.reach()
-        server.close()
+        with closing(Database(place.server)) as server:
+            server.reach()
     folder = RunFolder(place.path, overwrite=place.overwrite)
     with ExitStack() as undo:
         undo.callback(folder.close)
@@ -289,6 +288,7 @@ def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper
             # SQLite gives the files beside it the same mode.
             make_private(place.path / DATABASE)
         database = Database(place.url)
+        undo.callback(database.close)
         study = Study.create(
             database,
             run,
@@ -305,14 +305,17 @@ def _go_on(plan: RunPlan, earlier: Earlier, parameters: Mapping[str, Any]) -> Ke
     place, folder, past = earlier.place, earlier.folder, earlier.past
     check_same(past.fingerprint, _fingerprint(plan), str(place.path))
     folder.take()
-    database = Database(place.url)
-    study = Study.resume(database, past)
-    if folder.logged_trials() != past.numbers:
-        # The last line may be torn or missing: the record is what counts.
-        folder.write_trials([_line(record, plan) for record in study.past])
-    write_config(folder, parameters, place, plan.seed)
-    mirror = _mirror(plan, place, database, past.about["run"])
-    mirror.go_on(study.past)
+    with ExitStack() as undo:
+        database = Database(place.url)
+        undo.callback(database.close)
+        study = Study.resume(database, past)
+        if folder.logged_trials() != past.numbers:
+            # The last line may be torn or missing: the record is what counts.
+            folder.write_trials([_line(record, plan) for record in study.past])
+        write_config(folder, parameters, place, plan.seed)
+        mirror = _mirror(plan, place, database, past.about["run"])
+        mirror.go_on(study.past)
+        undo.pop_all()
     return Keeper(folder, study, mirror, plan)
 
 

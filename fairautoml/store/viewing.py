@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import RDBStorage
+from sqlalchemy.pool import NullPool
 
 from fairautoml.exceptions import MissingExtraError, RunFolderError
 from fairautoml.store.run_folder import DATABASE, STUDY, read_json
@@ -45,5 +46,7 @@ def dashboard(folder: Path) -> Any:
         f"sqlite:///{path.as_uri()}?{how}&uri=true",
         skip_compatibility_check=True,
         skip_table_creation=True,
+        # Nobody tells the application when it ends, so no connection outlives a request.
+        engine_kwargs={"poolclass": NullPool},
     )
     return wsgi(storage)

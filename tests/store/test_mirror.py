@@ -4,7 +4,7 @@ from contextlib import closing
 
 import optuna
 import pytest
-from study_cases import begun, record
+from study_cases import begun, optuna_storage, record
 
 from fairautoml.spaces import Choice, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.store.database import Database, sqlite_url
@@ -33,8 +33,8 @@ def url(tmp_path):
 
 
 def shown_trials(url, name="run"):
-    study = optuna.load_study(study_name=name, storage=url.render_as_string())
-    return study.get_trials()
+    with optuna_storage(url) as storage:
+        return optuna.load_study(study_name=name, storage=storage).get_trials()
 
 
 def tried(number, value=0.8, **params):
@@ -105,8 +105,9 @@ def test_a_trial_that_broke_has_no_value_and_no_constraints(url, status, state):
 
 def test_a_trial_of_unknown_gap_is_infeasible_and_never_the_best(url):
     mirrored(url, [tried(0, value=0.6), record(1, violation=float("inf"))])
-    study = optuna.load_study(study_name="run", storage=url.render_as_string())
-    assert study.best_trial.number == 0
+    with optuna_storage(url) as storage:
+        study = optuna.load_study(study_name="run", storage=storage)
+        assert study.best_trial.number == 0
 
 
 def test_a_browser_can_read_the_constraints_of_an_unknown_gap(url):
@@ -138,9 +139,10 @@ def test_a_trial_that_will_be_asked_again_is_not_shown(url):
 
 def test_optuna_itself_can_go_on_with_such_a_study(url):
     mirrored(url, [tried(0), record(1, status=Status.FAILED)])
-    study = optuna.load_study(study_name="run", storage=url.render_as_string())
-    study.add_trial(optuna.trial.create_trial(value=0.9))
-    assert [trial.number for trial in study.get_trials()] == [0, 1, 2]
+    with optuna_storage(url) as storage:
+        study = optuna.load_study(study_name="run", storage=storage)
+        study.add_trial(optuna.trial.create_trial(value=0.9))
+        assert [trial.number for trial in study.get_trials()] == [0, 1, 2]
 
 
 def test_trouble_with_the_copy_is_logged_and_the_run_goes_on(url, tmp_path, caplog):
