@@ -380,9 +380,9 @@ def _check_heeded(wishes: Wishes) -> None:
 def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
     """Return where trials run: in child processes if a limit or more workers ask for them."""
     _check_heeded(wishes)
-    if wishes.executor != "auto":
+    if wishes.executor not in ("auto", "local"):
         return wishes.executor
-    if not _isolated(wishes, n_rows, n_columns):
+    if wishes.executor == "auto" and not _isolated(wishes, n_rows, n_columns):
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (
