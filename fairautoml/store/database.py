@@ -180,7 +180,7 @@ def _durable(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error:
-        # SQLAlchemy forgets a connection that could not be set up, and leaves it open.
+        # Not every version of SQLAlchemy closes a connection that could not be set up.
         connection.close()
         raise
 

@@ -30,6 +30,7 @@ from fairautoml.store.database import Database, sqlite_url
 from fairautoml.store.fingerprint import check_same, content_hash
 from fairautoml.store.study import Study, read_past
 from fairautoml.trials import Origin, Status
+from quick_fits import few_people, quick
 
 
 @pytest.fixture
@@ -245,6 +246,21 @@ def test_a_killed_writer_leaves_all_that_it_kept_in_file_and_wal(path, tmp_path)
         shutil.copy(file, elsewhere)
     assert past_of(elsewhere / path.name).numbers == {0, 1, 2}
     study.close()
+
+
+def test_a_run_that_cannot_begin_holds_no_database_open(tmp_path, monkeypatch):
+    whole = Study.create
+
+    def full(*asked, **named):
+        whole(*asked, **named)
+        raise StorageFullError("no space left")
+
+    monkeypatch.setattr(Study, "create", full)
+    X, y, group = few_people()
+    with pytest.raises(StorageFullError) as caught:
+        quick(run_dir=tmp_path / "run").fit(X, y, group)
+    held = {descriptor.resolve().name for descriptor in Path("/proc/self/fd").iterdir()}
+    assert "study.db" not in held, caught
 
 
 def test_a_folder_that_vanished_is_named(tmp_path):
