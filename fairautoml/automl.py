@@ -56,7 +56,7 @@ class Estimator(Conducted):
         executor: str = "auto",
         scheduler: str | None = None,
         memory_limit: float | None = None,
-        n_jobs: int | None = None,
+        n_jobs: int | None = -1,
         n_folds: int = 5,
         pos_label: Any = None,
         sensitive_missing: str = "error",
@@ -273,9 +273,10 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     memory_limit : float or None, default=None
         Memory that one trial may take, MiB, besides the table itself; None = a fair share of what
         the machine has to give.
-    n_jobs : int or None, default=None
-        Trials at the same time, one thread each; -1 = one per core of this machine; None = 1, or
-        all threads of a cluster. Under ``n_trials`` alone, at most 8 are.
+    n_jobs : int or None, default=-1
+        Trials at the same time, one thread each. -1 = one per core that this process may use
+        (affinity, limits of a container), or one at a time where starting processes would take
+        longer; None = 1; both mean all threads of a cluster. Under ``n_trials`` alone at most 8.
     n_folds : int, default=5
         Cross-validation folds.
     pos_label : label or None, default=None

@@ -646,7 +646,7 @@ def test_how_trials_are_run_is_passed_on():
     limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2", "--folds", "3"]
     model = fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options[:2], *limits]))
     assert (model.n_jobs, model.n_folds) == (2, 3)
-    assert fit_estimator_of(_parser().parse_args(["fit", "t.csv"])).n_jobs is None
+    assert fit_estimator_of(_parser().parse_args(["fit", "t.csv"])).n_jobs == -1
     assert (model.allocator, model.strategy, model.memory_limit) == ("flat", "random", 1500.0)
     given = _parser().parse_args(["demo", *options, "--storage", "postgresql://host/db"])
     assert (given.executor, given.scheduler) == ("dask", "tcp://host:8786")

@@ -43,7 +43,7 @@ class Task:
     keep : tuple of str
         Choices of rows, as ``parse_keep`` reads them.
     options : tuple of str
-        Further options of ``fairautoml fit``, such as ``"--refit"`` or ``"--jobs=2"``.
+        Further options of ``fairautoml fit``, such as ``"--refit"`` or ``"--jobs=-1"``.
     seconds : float or None
         Time budget of one fit.
     n_trials : int or None
@@ -125,8 +125,9 @@ class Task:
 
     def arguments(self, seed: int) -> tuple[str, ...]:
         """Return the arguments of ``fairautoml fit`` for one seed."""
-        # A sweep compares what is learnt from all rows; an option of its own may ask for more.
-        parts = [self.dataset, "--certify", "no"]
+        # A sweep compares what is learnt from all rows with one thread; an option of its own may
+        # ask for more.
+        parts = [self.dataset, "--certify", "no", "--jobs", "1"]
         for option, values in (
             ("--sensitive", self.sensitive),
             ("--constraint", self.constraints),

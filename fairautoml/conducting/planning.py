@@ -5,18 +5,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from joblib import cpu_count
+
 from fairautoml.allocation import ALLOCATORS
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, SpaceError, warn
 from fairautoml.execution import Limits
+from fairautoml.execution._memory import available_mb
 from fairautoml.execution._worker import warm_up
 from fairautoml.finishing.refitting import REFIT_RESERVE_SHARE
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.posing.options import Wishes
+from fairautoml.posing.options import ALL_CORES, Wishes
 from fairautoml.posing.setting import Setting, unfit
 from fairautoml.running.run import RunPlan, terms_of
+from fairautoml.search.controller import LAG
 from fairautoml.search.light_start import Light, light_fraction
 from fairautoml.spaces import (
     ParamSpace,
@@ -51,6 +55,14 @@ more than it protects ..."""
 LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
 """... unless the table has so many rows, or rows times columns, that a single fold may overrun the
 budget, or there are several workers."""
+
+LEAST_ROWS_ISOLATED = 50_000
+"""Rows of all trials together, without a time budget, from which all cores are faster than one
+although processes have to be started."""
+
+WORKER_MB = 500.0
+"""Memory to have for each of the workers that nobody gave a number of: some 200 MiB of libraries,
+and its rows."""
 
 LONG_TABLE_COLUMNS, SHORTEST_ISOLATED_SECONDS_LONG = 40, 5.0
 """With so many columns at the most, one worker, and many rows, of which a trial takes fewer where
@@ -286,7 +298,7 @@ def make_plan(
         allocator=allocator,
         executor=executor,
         limits=Limits(
-            n_workers=1 if executor == "serial" else wishes.n_workers,
+            n_workers=_n_workers(wishes, executor),
             deadline=deadline,
             memory_mb=wishes.memory_mb,
             scheduler=wishes.scheduler,
@@ -369,7 +381,7 @@ def _check_heeded(wishes: Wishes) -> None:
             "executor='serial' has none; give executor='local', or no memory_limit"
         )
         raise ParameterError(msg)
-    if wishes.n_workers not in (None, 1) and wishes.executor == "serial":
+    if wishes.n_workers not in (None, 1, ALL_CORES) and wishes.executor == "serial":
         msg = (
             f"n_jobs={wishes.n_workers} needs trials in child processes, and executor='serial' "
             "has none; give executor='local', or n_jobs=1"
@@ -394,6 +406,21 @@ def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
     return "local"
 
 
+def _n_workers(wishes: Wishes, executor: str) -> int | None:
+    """Return how many trials run at once; None = as many as a cluster has threads."""
+    if executor == "serial":
+        return 1
+    if wishes.n_workers != ALL_CORES:
+        return wishes.n_workers
+    if executor == "dask":
+        return None
+    memory = available_mb()
+    room = cpu_count() if memory is None else max(1, int(memory / WORKER_MB))
+    # Without a time budget the others would have nothing to do.
+    most = LAG if wishes.time_budget is None else room
+    return min(cpu_count(), room, most)
+
+
 def _large(n_rows: int, n_columns: int) -> bool:
     """Whether a single fold may take seconds."""
     return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
@@ -401,11 +428,17 @@ def _large(n_rows: int, n_columns: int) -> bool:
 
 def _isolated(wishes: Wishes, n_rows: int, n_columns: int) -> bool:
     """Whether trials run in child processes where nothing is said about it."""
-    seconds, alone = wishes.time_budget, wishes.n_workers in (None, 1)
+    if wishes.memory_mb is not None:
+        return True
+    seconds, large = wishes.time_budget, _large(n_rows, n_columns)
+    several = wishes.n_workers not in (None, 1, ALL_CORES)
+    if seconds is None:
+        everywhere = wishes.n_workers == ALL_CORES and cpu_count() > 1
+        trained = n_rows * (wishes.n_trials or 0)
+        return several or (everywhere and trained >= LEAST_ROWS_ISOLATED)
     least = SHORTEST_ISOLATED_SECONDS
-    if alone and not _large(n_rows, n_columns):
+    if not several and not large:
         least = SHORT_BUDGET_SECONDS
-    elif alone and n_columns <= LONG_TABLE_COLUMNS:
+    elif not several and n_columns <= LONG_TABLE_COLUMNS:
         least = SHORTEST_ISOLATED_SECONDS_LONG
-    short = alone if seconds is None else seconds < least
-    return wishes.memory_mb is not None or not short
+    return seconds >= least

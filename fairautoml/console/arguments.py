@@ -126,8 +126,8 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
     budget_arguments(parser, "(default: fit 60, demo 30)")
-    many = "trials at a time (default: 1, or all threads of a cluster); -1 = all cores here"
-    add("--jobs", type=_jobs, metavar="N", help=many)
+    many = "trials at a time (default: -1 = all cores, or all threads of a cluster)"
+    add("--jobs", type=_jobs, default=-1, metavar="N", help=many)
     add("--strategy", default="auto", help="how the next trial is chosen")
     add("--allocator", default="auto", help="who decides which trial may spend what")
     add("--executor", default="auto", help="where trials run: local, serial, dask")

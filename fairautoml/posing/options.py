@@ -20,6 +20,9 @@ from fairautoml.mitigators import MITIGATORS
 from fairautoml.registry import check_name, check_names
 from fairautoml.search.strategies import STRATEGIES
 
+ALL_CORES = -1
+"""As a number of workers: one per core that this process may use, where that is faster."""
+
 DEFAULT_SECONDS = 60.0
 """Time budget when neither seconds nor trials are given."""
 
@@ -83,7 +86,7 @@ class Wishes:
     memory_mb : float or None
         Memory of one trial, MiB.
     n_workers : int or None
-        Trials at the same time; None = 1, or all threads of a cluster.
+        Trials at the same time; ``ALL_CORES``, or None = 1. Both are all threads of a cluster.
     n_folds : int
         Cross-validation folds wanted, at least 2.
     assemble : bool
@@ -275,20 +278,18 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def check_workers(n_jobs: Any) -> int | None:
-    """Return the number of workers, None for None; -1 = one per core that this process may use.
+    """Return the number of workers, or -1 for one per core; None for None.
 
     Raises
     ------
     ParameterError
         It is neither -1 nor a positive whole number.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if n_jobs is None:
         return None
-    if isinstance(n_jobs, numbers.Integral) and int(n_jobs) == -1:
-        return cores if cores is not None else 1
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or int(n_jobs) < 1:
-        msg = f"n_jobs={n_jobs!r} must be a positive whole number, or -1 for all {cores} cores"
+    whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
+    if not whole or (n_jobs < 1 and n_jobs != ALL_CORES):
+        msg = f"n_jobs={n_jobs!r} must be a positive whole number, or -1 for all cores"
         raise ParameterError(msg)
     return int(n_jobs)
 

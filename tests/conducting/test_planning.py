@@ -6,7 +6,14 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.conducting.planning import SMALL, _executor, first_candidates, get_ready, make_plan
+from fairautoml.conducting.planning import (
+    SMALL,
+    _executor,
+    _n_workers,
+    first_candidates,
+    get_ready,
+    make_plan,
+)
 from fairautoml.data.border import build_dataset
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.posing.options import check_wishes
@@ -78,7 +85,7 @@ def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(secon
 def test_one_worker_is_started_sooner_for_a_table_whose_folds_may_take_seconds(
     seconds, n_rows, n_columns, place
 ):
-    wishes = check_wishes(quick(time_budget=seconds, n_trials=None))
+    wishes = check_wishes(quick(time_budget=seconds, n_trials=None, n_jobs=1))
     assert _executor(wishes, n_rows, n_columns) == place
 
 
@@ -90,6 +97,47 @@ def test_one_trial_at_a_time_is_told_from_a_number_that_nobody_gave_but_runs_in_
     unsaid, one = (check_wishes(quick(**budget, n_jobs=n_jobs)) for n_jobs in (None, 1))
     assert (unsaid.n_workers, one.n_workers) == (None, 1)
     assert _executor(unsaid, 240, 2) == _executor(one, 240, 2) == "serial"
+
+
+@pytest.mark.parametrize(
+    ("budget", "n_rows", "place", "n_workers"),
+    [
+        ({"time_budget": 10}, 240, "local", 16),
+        ({"time_budget": 9}, 240, "serial", 1),
+        ({"time_budget": 5}, 40_000, "local", 16),
+        ({"n_trials": 20}, 240, "serial", 1),
+        ({"n_trials": 20}, 40_000, "local", 8),
+        ({"n_trials": 20, "executor": "serial"}, 40_000, "serial", 1),
+        ({"time_budget": 10, "executor": "serial"}, 240, "serial", 1),
+    ],
+)
+def test_all_cores_are_used_by_default_where_the_search_takes_longer_than_to_start_them(
+    budget, n_rows, place, n_workers, monkeypatch
+):
+    monkeypatch.setattr("fairautoml.conducting.planning.cpu_count", lambda: 16)
+    monkeypatch.setattr("fairautoml.conducting.planning.available_mb", lambda: 64_000.0)
+    wishes = check_wishes(FairAutoML(**budget))
+    found = _executor(wishes, n_rows, 9)
+    assert (found, _n_workers(wishes, found)) == (place, n_workers)
+
+
+@pytest.mark.parametrize(("n_cores", "memory_mb", "n_workers"), [(64, 4_000, 8), (4, 300, 1)])
+def test_no_more_workers_are_started_by_default_than_memory_has_room_for(
+    n_cores, memory_mb, n_workers, monkeypatch
+):
+    monkeypatch.setattr("fairautoml.conducting.planning.cpu_count", lambda: n_cores)
+    monkeypatch.setattr("fairautoml.conducting.planning.available_mb", lambda: memory_mb)
+    wishes = check_wishes(FairAutoML(time_budget=30))
+    assert _n_workers(wishes, "local") == n_workers
+
+
+def test_all_threads_of_a_cluster_are_used_by_default():
+    assert _n_workers(check_wishes(FairAutoML(executor="dask")), "dask") is None
+
+
+def test_a_single_core_trains_in_this_process_where_there_is_no_time_budget(monkeypatch):
+    monkeypatch.setattr("fairautoml.conducting.planning.cpu_count", lambda: 1)
+    assert _executor(check_wishes(FairAutoML(n_trials=20)), 40_000, 9) == "serial"
 
 
 def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
@@ -194,12 +242,15 @@ def test_only_local_workers_without_a_memory_limit_are_waited_for_in_this_proces
 def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
     made = []
     monkeypatch.setattr("fairautoml.conducting.planning.warm_up", lambda: made.append(1))
+    monkeypatch.setattr("fairautoml.conducting.planning.cpu_count", lambda: 16)
     for asked, shape, expected in (
         ({"time_budget": 30}, (), 1),
         ({"time_budget": 5}, (), 0),
         ({"time_budget": 5}, (50_000,), 1),
         ({"time_budget": 5}, (3_000, 2_000), 1),
-        ({"n_trials": 5}, (50_000,), 0),
+        ({"n_trials": 5}, (50_000,), 1),
+        ({"n_trials": 5}, (500,), 0),
+        ({"n_trials": 5, "n_jobs": 1}, (50_000,), 0),
         ({"n_trials": 5, "executor": "local"}, (), 1),
         ({"time_budget": 30, "executor": "serial"}, (), 0),
     ):
