@@ -44,7 +44,7 @@ class Estimator(Conducted):
         assemble: bool = True,
         max_models: int | None = 8,
         confidence: str | float | None = "auto",
-        certify: str | bool | float = "auto",
+        certify: str | bool | float = False,
         min_score: float | None = None,
         delta: float = 0.05,
         openings: str = "single",
@@ -247,11 +247,12 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         little as one decision for everybody); a number in (0.5, 1) is the least probability, also
         on as few as a 30 % check holds out (3 for 7 that were searched); None asks for the bound
         on the search rows only. See ``summary_["margin"]``; no certificate.
-    certify : "auto", bool or float, default="auto"
+    certify : "auto", bool or float, default=False
         Whether rows are set aside, unseen by the search, for a certificate: True, False, the
         share of the rows (at most 0.5), or ``"auto"``: as many as the plan says, none where the
-        power would be below a half. What is served is then the last that passes of a few entries
-        from the fairest to the one chosen; where none does, the chosen one, with its verdict.
+        power would be below a half or rows were opened before. What is served is then the last
+        that passes of a few entries from the fairest to the one chosen; where none does, the
+        chosen one, with its verdict.
     min_score : float or None, default=None
         Accuracy that is certified in the same pass.
     delta : float, default=0.05

@@ -49,7 +49,7 @@ class CertificateWishes:
         How certification rows are drawn.
     """
 
-    certify: Certify = "auto"
+    certify: Certify = False
     min_score: float | None = None
     delta: float = 0.05
     openings: Openings = Openings.SINGLE

@@ -141,7 +141,7 @@ def _check_guessed(inputs: Inputs, asked: CertificateWishes) -> None:
     if inputs.proxies is not None and asked.certify not in ("auto", False):
         raise InputError(
             f"certify={asked.certify!r} with proxies=: nothing can be certified about groups that "
-            "nobody recorded. Leave certify='auto', so that all rows train"
+            "nobody recorded. Leave certify out, so that all rows train"
         )
 
 

@@ -1,6 +1,8 @@
 """``fairautoml demo``: a run on an embedded population whose truth is known."""
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.commands._base import Command, say
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from fairautoml.automl import Estimator
 
 SENSITIVE = "sex"
-CONSTRAINT = "equalized_odds_difference <= 0.05"
+CONSTRAINT = "equalized_odds_difference <= 0.1"
 TRUTH_ROWS = 200_000
 SECONDS = 30.0
 
@@ -33,7 +35,11 @@ def _run(arguments: argparse.Namespace) -> int:
         f"lending: {len(source.y):,} rows of an embedded, synthetic population; "
         f"{CONSTRAINT} between groups of {SENSITIVE!r}"
     )
-    run_fit(model, request, source)
+    with tempfile.TemporaryDirectory() as folder:
+        if model.certify is not False and model.ledger is None:
+            # The applicants are invented: opening them again does no harm to a real certificate.
+            model.set_params(ledger=Path(folder) / "ledger.jsonl")
+        run_fit(model, request, source)
 
     say(f"counting the true rates on {TRUTH_ROWS:,} new people")
     truth = _truth(model, list(source.X.columns))
@@ -66,4 +72,8 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
     }
 
 
-COMMAND = Command(about="a run on an embedded population", arguments=run_arguments, run=_run)
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    run_arguments(parser, certify="auto")
+
+
+COMMAND = Command(about="a run on an embedded population", arguments=_arguments, run=_run)

@@ -13,7 +13,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     model = fit_estimator_of(arguments)
     if arguments.require_certified and model.certify is False:
-        msg = "--require-certified: --certify no gives no certificate; leave one of them out"
+        msg = "--require-certified: no certificate is asked for; give --certify auto as well"
         raise ParameterError(msg)
     code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
     wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"

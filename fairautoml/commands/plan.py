@@ -11,7 +11,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
-    certificate_arguments(parser)
+    certificate_arguments(parser, certify="auto")
     whose_arguments(parser)
     add("--json", action="store_true", help="plan as JSON")
     parser.set_defaults(seed=0)

@@ -15,6 +15,7 @@ from fairautoml.certification import Certificate, Prospect, Reason, Verdict
 from fairautoml.certifying import (
     Certified,
     Division,
+    RowPlan,
     Vault,
     claimed,
     freeze,
@@ -98,13 +99,18 @@ class Conducted(Served, Shown):
                     wishes = replace(wishes, seed=earlier.past.seed)
             posed = pose_guesses(inputs, wishes, options, proxy_errors)
             wishes, options, self._guessing = posed.wishes, posed.options, posed.guessing
-            division = _divided(posed.inputs, wishes, options)
+            division = _divided(posed.inputs, wishes, options, earlier)
             dataset = self._dataset(division, options)
             problem = make_problem(dataset, wishes, setting, division.entities)
             dataset = problem.dataset
             again, aside = earlier is not None, division.vault is not None
             plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
-            keeper = begin(plan, earlier if earlier is not None else place, self._parameters())
+            keeper = begin(
+                plan,
+                earlier if earlier is not None else place,
+                self._parameters(),
+                set_aside=aside,
+            )
             if keeper is not None:
                 stack.callback(keeper.close)
             with own_settings():
@@ -285,28 +291,45 @@ def _likely(
     return target.kept_worth
 
 
-def _divided(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
+def _divided(
+    inputs: Inputs, wishes: Wishes, options: BorderOptions, earlier: Earlier | None
+) -> Division:
     """Set rows aside, with a ledger that can be written before anything is trained."""
     begun = time.monotonic()
-    division = set_aside(inputs, wishes, options)
+    division, asked = set_aside(inputs, wishes, options), wishes.certificate
     if division.vault is not None:
-        _say_spent(division.vault, wishes)
+        spent = _spent(division.vault, wishes)
+        # A run that goes on has the rows that it began with.
+        in_vain = spent if earlier is None else not earlier.set_aside
+        if asked.certify == "auto" and in_vain:
+            none = replace(wishes, certificate=replace(asked, certify=False))
+            plan = RowPlan(fraction=None, reason=Reason.ROWS_SPENT)
+            division = replace(set_aside(inputs, none, options), plan=plan)
+        if spent:
+            _say_spent(division)
     return replace(division, seconds=time.monotonic() - begun)
 
 
-def _say_spent(vault: Vault, wishes: Wishes) -> None:
-    """Say before the search that rows are set aside in vain; with a ledger that can be written."""
+def _spent(vault: Vault, wishes: Wishes) -> bool:
+    """Whether the rows were opened before, for another model than this fit will have."""
     prospect = vault.prospect(wishes.certificate)
-    # Of trials alone the same seed makes the same fit, which has its certificate again.
-    again = prospect == Prospect.SAME
-    if prospect == Prospect.NEW or (again and wishes.time_budget is None):
-        return
-    unless = ", unless this search ends with the very candidates of then" if again else ""
+    # With the same seed, the same number of trials gives the same model and its certificate again.
+    same = prospect == Prospect.SAME and wishes.time_budget is None
+    return prospect != Prospect.NEW and not same
+
+
+def _say_spent(division: Division) -> None:
+    """Say before the search that there will hardly be a certificate."""
+    what = "all rows train and there is no certificate"
+    if division.vault is not None:
+        what = (
+            f"{division.vault.n_rows} rows are set aside, and the certificate is INCONCLUSIVE "
+            "unless this fit ends with the same candidates as the one that opened them"
+        )
     msg = (
-        f"{vault.n_rows} rows are set aside for a certificate that they can hardly give: rows of "
-        f"this table were opened before, so it will be INCONCLUSIVE (rows_spent){unless}. Give "
-        "certify=False (--certify no), so that all rows train, or rows that nobody opened. Fits "
-        "that are to share them say so from the first on: openings='ledger' (--openings ledger)"
+        f"rows of this table were opened for an earlier certificate (rows_spent): {what}. Give "
+        "rows that were never opened, or certify=False (--certify no). Fits that share rows say "
+        "so from the first on: openings='ledger' (--openings ledger)"
     )
     warn(msg, DegradedWarning)
 

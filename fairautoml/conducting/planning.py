@@ -414,11 +414,11 @@ def _n_workers(wishes: Wishes, executor: str) -> int | None:
         return wishes.n_workers
     if executor == "dask":
         return None
-    memory = available_mb()
-    room = cpu_count() if memory is None else max(1, int(memory / WORKER_MB))
-    # Without a time budget the others would have nothing to do.
-    most = LAG if wishes.time_budget is None else room
-    return min(cpu_count(), room, most)
+    n_workers, memory = int(cpu_count()), available_mb()
+    if wishes.time_budget is None:
+        # The others would have nothing to do.
+        n_workers = min(n_workers, LAG)
+    return n_workers if memory is None else max(1, min(n_workers, int(memory / WORKER_MB)))
 
 
 def _large(n_rows: int, n_columns: int) -> bool:

@@ -58,17 +58,20 @@ def whose_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-column", metavar="COLUMN", help=when)
 
 
-def certificate_arguments(parser: argparse.ArgumentParser) -> None:
+def certificate_arguments(parser: argparse.ArgumentParser, certify: str | bool = False) -> None:
     """Add what is asked of the certificate.
 
     Parameters
     ----------
     parser : ArgumentParser
         Gets the arguments.
+    certify : str or bool
+        Default of ``--certify``.
     """
     add = parser.add_argument
-    aside = "rows set aside for a certificate: auto (default), yes, no, or their share"
-    add("--certify", type=_certify, default="auto", metavar="HOW", help=aside)
+    default = "auto" if certify else "no"
+    aside = f"rows set aside for a certificate: auto, yes, no or their share (default: {default})"
+    add("--certify", type=_certify, default=certify, metavar="HOW", help=aside)
     add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
     add(
         "--delta",
@@ -115,13 +118,15 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--holdout", type=_share, help=end)
 
 
-def run_arguments(parser: argparse.ArgumentParser) -> None:
+def run_arguments(parser: argparse.ArgumentParser, certify: str | bool = False) -> None:
     """Add what every search understands: objective, budget, how it is run and kept.
 
     Parameters
     ----------
     parser : ArgumentParser
         Gets the arguments.
+    certify : str or bool
+        Default of ``--certify``.
     """
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
@@ -140,7 +145,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-models", type=_models, default=8, metavar="N", help=most)
     sure = "how surely the margin keeps the constraint on new people: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
-    certificate_arguments(parser)
+    certificate_arguments(parser, certify)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that keeps the run")
     add("--overwrite", action="store_true", help="replace an earlier run in RUN")

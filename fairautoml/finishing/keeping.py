@@ -101,6 +101,8 @@ def place_of(
 class Earlier:
     """A run that is to go on: its folder is locked and read, and nothing in it is changed.
 
+    ``set_aside`` is whether it may have rows set aside for a certificate.
+
     Parameters
     ----------
     place : Place
@@ -127,6 +129,7 @@ class Earlier:
     def _read(self) -> Past:
         about = read_json(self.place.path, STUDY)
         run, storage = _about(about, self.place.path)
+        self.set_aside: bool = about.get("set_aside", True)
         if storage != self.place.storage:
             was = "run_dir (storage=None)" if storage is None else repr(storage)
             msg = (
@@ -245,7 +248,11 @@ def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 
 
 def begin(
-    plan: RunPlan, place: Place | Earlier | None, parameters: Mapping[str, Any]
+    plan: RunPlan,
+    place: Place | Earlier | None,
+    parameters: Mapping[str, Any],
+    *,
+    set_aside: bool = False,
 ) -> Keeper | None:
     """Begin to keep a run, or go on with an earlier one; None for no place.
 
@@ -257,6 +264,8 @@ def begin(
         Where. The folder of an earlier run is not closed when the run cannot go on.
     parameters : mapping
         Of the estimator; what is no plain value is left out of the configuration.
+    set_aside : bool
+        Whether rows are set aside for a certificate.
 
     Raises
     ------
@@ -270,11 +279,13 @@ def begin(
     return (
         _go_on(plan, place, parameters)
         if isinstance(place, Earlier)
-        else _start(plan, place, parameters)
+        else _start(plan, place, parameters, set_aside=set_aside)
     )
 
 
-def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper:
+def _start(
+    plan: RunPlan, place: Place, parameters: Mapping[str, Any], *, set_aside: bool
+) -> Keeper:
     if place.server is not None:
         # A wrong password must not cost the run that is to be replaced.
         with closing(Database(place.server)) as server:
@@ -296,7 +307,8 @@ def _start(plan: RunPlan, place: Place, parameters: Mapping[str, Any]) -> Keeper
             seed=plan.seed,
             fingerprint=_fingerprint(plan),
         )
-        folder.write_json(STUDY, {"run": run, "storage": place.storage})
+        about = {"run": run, "storage": place.storage, "set_aside": set_aside}
+        folder.write_json(STUDY, about)
         undo.pop_all()
     return Keeper(folder, study, _mirror(plan, place, database, run), plan)
 

@@ -30,6 +30,7 @@ def quick(constraint=CONSTRAINT, **parameters):
         "n_folds": 2,
         "learners": ["logistic_regression"],
         "random_state": 0,
+        "certify": "auto",
     }
     return FairAutoML(constraint, **{**settings, **parameters})
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from certified_cases import CONSTRAINT, held_rows, people, quick, searched
 
-from fairautoml import load_run
+from fairautoml import FairAutoML, load_run
 from fairautoml.certification import Ledger, Reason, Verdict, certificate_text, verify_certificate
 from fairautoml.certifying import model_hash
 from fairautoml.exceptions import (
@@ -115,18 +115,50 @@ def test_other_rows_of_the_same_table_were_spent_by_the_first_fit(tmp_path):
     assert second.best_entry_ is second._certified.entries[-1]
 
 
-def test_before_the_first_trial_it_is_said_that_spent_rows_are_set_aside_in_vain():
-    certified()
+@pytest.mark.parametrize(
+    ("certify", "said"),
+    [("auto", "all rows train"), (0.3, r"\d+ rows are set aside, and the cer")],
+)
+@pytest.mark.parametrize("budget", [{"random_state": 1}, {"time_budget": 20}])
+def test_before_the_first_trial_it_is_said_that_rows_are_spent(certify, said, budget):
+    certified(certify=certify)
     trials = []
-    with pytest.raises(DegradedWarning, match=r"^\d+ rows are set aside .* they can hardly"):
-        certified(random_state=1, on_progress=trials.append)
+    with pytest.raises(DegradedWarning, match=rf"rows_spent\): {said}"):
+        certified(certify=certify, **budget, on_progress=trials.append)
     assert trials == []
 
 
-def test_the_same_seed_with_seconds_is_told_that_only_the_same_candidates_have_an_answer():
+def n_searched(model):
+    """Rows of the search, by the counts of the entry that is served."""
+    return int(model.best_entry_.counts.sum())
+
+
+def test_rows_that_are_spent_train(fitted):
     certified()
-    with pytest.raises(DegradedWarning, match=r"rows_spent\), unless .* of then\. Give"):
-        certified(time_budget=20)
+    with warned_that_rows_are_spent():
+        again = certified(random_state=1)
+    assert n_searched(fitted) < n_searched(again) == 1200
+    assert searched(again) == searched(certified(random_state=1, certify=False))
+
+
+def test_by_default_all_rows_train_and_no_ledger_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
+    X, y, group = people(1200)
+    model = FairAutoML(CONSTRAINT, n_trials=2, learners=["logistic_regression"], random_state=0)
+    model.fit(X, y, group)
+    assert said(model) == (Verdict.INCONCLUSIVE, Reason.NO_CERTIFICATION_SET)
+    assert n_searched(model) == 1200
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.filterwarnings("ignore:rows of this table were opened:UserWarning")
+def test_a_run_goes_on_with_the_rows_that_it_began_with(tmp_path):
+    runs = [tmp_path / "opened", tmp_path / "spent"]
+    found = [certified(run_dir=run, time_budget=600, n_trials=2) for run in runs]
+    assert n_searched(found[0]) < n_searched(found[1]) == 1200
+    for run, first in zip(runs, found, strict=True):
+        again = certified(run_dir=run, resume=True, time_budget=600, n_trials=3)
+        assert n_searched(again) == n_searched(first)
 
 
 def test_another_cut_into_groups_does_not_open_the_same_rows_once_more(tmp_path):
@@ -393,8 +425,8 @@ def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_p
         second = certified(random_state=1)
     assert first.certificate_.verdict == Verdict.CERTIFIED
     assert said(second) == SPENT
+    assert "No ledger could be kept" in certificate_text(first.certificate_)
     for model in (first, second):
-        assert "No ledger could be kept" in certificate_text(model.certificate_)
         assert verify_certificate(model.certificate_.to_bytes()).ok
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
     assert "No ledger" not in certificate_text(certified().certificate_)

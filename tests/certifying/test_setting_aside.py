@@ -27,7 +27,7 @@ from fairautoml.metrics import Constraint
 
 
 def divided(inputs, constraint="demographic_parity_difference <= 0.2", **parameters):
-    model = FairAutoML(constraint, random_state=3, **parameters)
+    model = FairAutoML(constraint, random_state=3, **{"certify": "auto", **parameters})
     return set_aside(inputs, model.check_parameters(), BorderOptions())
 
 
@@ -54,7 +54,7 @@ def test_with_plenty_of_rows_more_are_set_aside_than_the_plan_needs(n_rows, time
     group = np.where(rng.random(n_rows) < 0.5, "a", "b")
     X = pd.DataFrame({"x": rng.random(n_rows)})
     inputs = Inputs(X=X, y=rng.integers(0, 2, n_rows), sensitive=group)
-    model = FairAutoML("demographic_parity_difference <= 0.05", random_state=0)
+    model = FairAutoML("demographic_parity_difference <= 0.05", certify="auto", random_state=0)
     plan = row_plan(inputs, model.check_parameters(), BorderOptions())
     (planned,) = plan.plans
     if times is None:
@@ -219,7 +219,7 @@ def test_entities_that_cannot_be_read_are_refused(extra, match):
 
 def test_the_plan_alone_is_the_plan_of_the_division():
     inputs = given_rows()
-    model = FairAutoML("demographic_parity_difference <= 0.2", random_state=3)
+    model = FairAutoML("demographic_parity_difference <= 0.2", certify="auto", random_state=3)
     found = row_plan(inputs, model.check_parameters(), BorderOptions())
     assert found == divided(inputs).plan
 

@@ -20,7 +20,7 @@ from fairautoml.exceptions import FairAutoMLError
 
 ROLES = ["--target", "y", "--sensitive", "group"]
 ASKED = ["--constraint", "demographic_parity_difference<=0.25"]
-FIT = ["--learner", "logistic_regression", "--trials", "2", "--no-assemble"]
+FIT = ["--learner", "logistic_regression", "--trials", "2", "--no-assemble", "--certify", "auto"]
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_another_model_is_not_the_one_certified(kept, tmp_path):
     other = tmp_path / "other"
     table = str(kept / "people.csv")
     ledger = ["--ledger", str(tmp_path / "l.jsonl")]
-    asked = [*ROLES, *ASKED, "--learner", "random_forest", "--trials", "2"]
+    asked = [*ROLES, *ASKED, "--learner", "random_forest", "--trials", "2", "--certify", "auto"]
     main(["fit", table, *asked, *ledger, "--out", str(other)])
     problems = verified(kept, model=other, data=None).problems
     assert any(problem.startswith("model: the certificate is about") for problem in problems)
@@ -311,7 +311,7 @@ def test_a_run_about_overlapping_groups_is_verified_with_its_table(tmp_path):
     groups = ("--overlapping", "identity=p,q", "--ledger", str(tmp_path / "ledger.jsonl"))
     run = tmp_path / "run"
     fitted = main(
-        ["fit", str(tmp_path / "people.csv"), *ROLES, *groups, *asked, *FIT, "--out", str(run)]
+        ["fit", str(tmp_path / "people.csv"), *ROLES, *groups, *FIT, *asked, "--out", str(run)]
     )
     assert fitted == 0
     found = verified(tmp_path, ledger=tmp_path / "ledger.jsonl")
