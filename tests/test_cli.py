@@ -361,14 +361,18 @@ def test_a_run_folder_keeps_no_models_off_the_front_but_the_baseline(kept):
     assert [key.split("-")[0] for key in stored - served] == ["00000"]
 
 
-def test_the_demo_shows_the_truth_and_the_next_command(capsys):
+def test_the_demo_shows_the_truth_and_the_next_command(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
     assert main(["demo", "--trials", "3"]) == 0
     shown = capsys.readouterr()
     assert "meets the constraint" in shown.out
     assert "new people of the population" in shown.out
-    assert "the bound 0.05" in shown.out
+    assert "the bound 0.1" in shown.out
+    assert "Certificate: CERTIFIED" in shown.out
     assert "fairautoml fit people.csv --target LABEL" in shown.out
     assert "embedded, synthetic population" in shown.err
+    # What it opens is not remembered: the next demo has its certificate too.
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize(
@@ -414,7 +418,7 @@ def test_options_before_the_command_are_told_where_they_belong(capsys):
         (["--learner", "lightgmb"], 2, "lightgbm"),
         (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
         (["--target", "income"], 3, "FairAutoMLRegressor"),
-        (["--require-certified", "--certify", "no"], 2, "gives no certificate"),
+        (["--require-certified"], 2, "no certificate is asked for; give --certify auto"),
         (["--keep", "region"], 2, "keep is 'region'"),
         (["--derive", "old"], 2, "derive is 'old'"),
         (["--derive", "old=aged>50"], 2, "names the column 'aged'"),
@@ -763,6 +767,7 @@ def test_a_run_that_has_not_ended_says_how_to_end_it(people, tmp_path, capsys):
 def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(people, tmp_path, unread):
     run = tmp_path / "run"
     command = ["fit", str(people / "people.csv"), *FIT, "--out", str(run), "--require-certified"]
+    command += ["--certify", "auto"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fairautoml", *command],
         **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, unread: subprocess.PIPE},

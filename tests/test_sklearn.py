@@ -47,7 +47,6 @@ def quick(**parameters):
         "learners": ["logistic_regression"],
         "n_folds": 2,
         "sensitive_at_predict": False,
-        "certify": False,  # the rows of one table, fitted again and again, give one certificate
         "random_state": 0,
     }
     return FairAutoML(**{**settings, **parameters})

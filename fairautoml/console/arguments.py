@@ -7,6 +7,9 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
+Certify = str | bool | float
+"""What ``--certify`` becomes."""
+
 TASKS = ("auto", "binary", "multiclass", "regression")
 """Kinds of target."""
 
@@ -58,18 +61,18 @@ def whose_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-column", metavar="COLUMN", help=when)
 
 
-def certificate_arguments(parser: argparse.ArgumentParser, certify: str | bool = False) -> None:
+def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
     """Add what is asked of the certificate.
 
     Parameters
     ----------
     parser : ArgumentParser
         Gets the arguments.
-    certify : str or bool
+    certify : "auto", bool or float
         Default of ``--certify``.
     """
     add = parser.add_argument
-    default = "auto" if certify else "no"
+    default = "no" if certify is False else certify
     aside = f"rows set aside for a certificate: auto, yes, no or their share (default: {default})"
     add("--certify", type=_certify, default=certify, metavar="HOW", help=aside)
     add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
@@ -118,14 +121,14 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--holdout", type=_share, help=end)
 
 
-def run_arguments(parser: argparse.ArgumentParser, certify: str | bool = False) -> None:
+def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
     """Add what every search understands: objective, budget, how it is run and kept.
 
     Parameters
     ----------
     parser : ArgumentParser
         Gets the arguments.
-    certify : str or bool
+    certify : "auto", bool or float
         Default of ``--certify``.
     """
     add = parser.add_argument
@@ -211,7 +214,7 @@ def _score(text: str) -> float:
     return value if value <= 1 else _refuse(text, wanted)
 
 
-def _certify(text: str) -> str | bool | float:
+def _certify(text: str) -> Certify:
     if text == "auto":
         return text
     if text in ("yes", "no"):

@@ -59,6 +59,8 @@ def view_of(documents: Documents) -> RunView:
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
     reference = groups.get("reference")
     certificate = documents.certificate
+    if certificate is not None and certificate.get("reason") == "no_certification_set":
+        certificate = None
     return RunView(
         name=documents.name,
         objective=objective,
@@ -80,7 +82,7 @@ def view_of(documents: Documents) -> RunView:
         reference=next((row for row in rows if row.rank == reference), None),
         systems=_systems(groups),
         verdict="" if certificate is None else str(certificate.get("verdict", "")),
-        certificate=documents.certificate_text,
+        certificate="" if certificate is None else documents.certificate_text,
         moments=tuple(
             Moment(
                 seconds=m["seconds"], score=m["score"], feasible=m["feasible"], trial=m["trial"]

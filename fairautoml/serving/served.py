@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.assembly import FairClassifier
-from fairautoml.certification import Certificate
+from fairautoml.certification import Certificate, Reason
 from fairautoml.certifying import Certified
 from fairautoml.data._align import Inputs, align_inputs
 from fairautoml.data._guess_columns import read_truth
@@ -330,8 +330,9 @@ class Served:
 
     def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
         """Set the leaderboard, with the verdict of each entry that has one, and the front."""
+        none = self.certificate_.reason is Reason.NO_CERTIFICATION_SET
         verdicts = [
-            self.certificate_.verdict
+            (None if none else self.certificate_.verdict)
             if entry is board.served
             else self._certified.verdict_on(entry)
             for entry in board.ordered

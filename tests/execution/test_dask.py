@@ -267,6 +267,7 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
     wishes = {
         "constraint": "demographic_parity_difference <= 0.1",
         "n_trials": 8,
+        "certify": "auto",
         "random_state": 0,
     }
     serial = FairAutoML(executor="serial", **wishes).fit(X, y, "sex")

@@ -37,6 +37,7 @@ def run(tmp_path_factory):
             random_state=0,
             executor="serial",
             learners=["logistic_regression", "lightgbm"],
+            certify="auto",
             run_dir=folder,
         ).fit(table.drop(columns="repaid"), table["repaid"], "sex")
     return model, folder
