@@ -2,13 +2,12 @@
 
 import unicodedata
 from collections.abc import Sequence
-from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data._keys import Key
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 """Zero-width spaces, joiners and the byte order mark, as ``str.translate`` drops them."""
