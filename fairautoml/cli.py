@@ -33,13 +33,7 @@ _Run = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Run a command and return its exit code."""
     given = sys.argv[1:] if argv is None else argv
     parser = _parser()
     if misplaced := _before_command(given):

@@ -34,33 +34,15 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """An allocator with its options.
+    """An allocator with its options."""
 
-    Parameters
-    ----------
-    name : str
-        Shown in the tables.
-    allocator : str
-        Registered name, or ``"random"``.
-    told : bool
-        It is given the true ratio instead of the guess.
-    retry : bool
-        Of ``mitigate_after``.
-    probability : float
-        Of ``random``, in [0, 1].
-    rules : Rules
-        Of ``cost_aware``.
-    priors : tuple of float
-        Guesses with which it is played; empty = all.
-    """
-
-    name: str
-    allocator: str
-    told: bool = False
-    retry: bool = False
-    probability: float = 0.0
-    rules: Rules = field(default_factory=Rules)
-    priors: tuple[float, ...] = ()
+    name: str  # shown in the tables
+    allocator: str  # registered name, or ``"random"``
+    told: bool = False  # it is given the true ratio instead of the guess
+    retry: bool = False  # of ``mitigate_after``
+    probability: float = 0.0  # of ``random``, in [0, 1]
+    rules: Rules = field(default_factory=Rules)  # of ``cost_aware``
+    priors: tuple[float, ...] = ()  # guesses with which it is played; empty = all
 
     def __post_init__(self) -> None:
         known = (*ALLOCATORS.names(), DICE)
@@ -95,16 +77,6 @@ def read_simulation(path: Path) -> Simulation:
     The file has the one key ``simulation``, with ``guesses`` (``ratio``, ``prior``),
     ``contenders`` (the fields of ``Contender``; ``rules`` has those of ``Rules``), ``seeds`` (a
     count) and, if wanted, ``budget`` (seconds).
-
-    Parameters
-    ----------
-    path : Path
-        YAML file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is no simulation; the message names file and part.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

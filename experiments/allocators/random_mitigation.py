@@ -12,17 +12,7 @@ FIRST_SEED = 10**6
 
 
 class RandomMitigation:
-    """At each step, mitigates a random unfair model with a fixed probability.
-
-    Parameters
-    ----------
-    terms : Terms
-        What may be spent.
-    probability : float
-        Of a mitigation, in [0, 1].
-    seed : int
-        Seed of the world.
-    """
+    """At each step, mitigates a random unfair model with a fixed probability."""
 
     mitigates = True
 

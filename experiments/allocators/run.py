@@ -39,28 +39,7 @@ def run(
     n_jobs: int = 1,
     on_line: Callable[[str], object] = to_stderr,
 ) -> int:
-    """Play every contender in every world and write the tables; returns 0, the exit code.
-
-    Parameters
-    ----------
-    source : Path
-        YAML file with the key ``simulation``.
-    folder : Path
-        Gets ``manifest.json``, ``cells.csv``, ``summary.csv`` and ``summary.md``.
-    resume : bool
-        Replace tables that are there. A simulation is short and begins anew.
-    n_jobs : int
-        Not used.
-    on_line : callable
-        Gets one line of progress per contender and guess.
-
-    Raises
-    ------
-    InputError
-        The file is wrong.
-    RunFolderExistsError
-        The folder holds tables and ``resume`` is False.
-    """
+    """Play every contender in every world and write the tables; returns 0, the exit code."""
     simulation = read_simulation(source)
     if not resume and (folder / "cells.csv").exists():
         msg = f"folder {str(folder)!r} holds a simulation; resume it or choose another folder"
@@ -83,17 +62,7 @@ def run(
 
 
 def make_allocator(contender: Contender, guess: Guess, seed: int) -> Allocator:
-    """Return the allocator of a contender for one world.
-
-    Parameters
-    ----------
-    contender : Contender
-        Which one, with its options.
-    guess : Guess
-        What it believes of the cost ratio.
-    seed : int
-        Seed of the world.
-    """
+    """Return the allocator of a contender for one world."""
     ratio = guess.ratio if contender.told else guess.prior
     terms = Terms(
         budget=Budget(),
@@ -110,13 +79,7 @@ def make_allocator(contender: Contender, guess: Guess, seed: int) -> Allocator:
 
 
 def summarize(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and standard deviation (divisor n - 1) over the seeds, a row per contender.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per contender, guess and seed.
-    """
+    """Return mean and standard deviation (divisor n - 1) over the seeds, a row per contender."""
     groups = cells.groupby(["ratio", "prior", "allocator"], sort=False)[list(MEASURED)]
     mean, spread = groups.mean(), groups.std()
     parts = {"seeds": groups.size()}
@@ -145,19 +108,7 @@ def page(summary: pd.DataFrame, simulation: Simulation) -> str:
 
 
 def paired_page(cells: pd.DataFrame) -> str:
-    """Return how far the full and the simple rule are from every other contender.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per contender, guess and seed.
-
-    Returns
-    -------
-    str
-        Markdown: the mean over worlds of the difference in final and area, with its standard
-        error.
-    """
+    """Return how far the full and the simple rule are from every other contender."""
     lines = [
         "Differences of losses in the same world, mean ± standard error.",
         "",

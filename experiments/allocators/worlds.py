@@ -34,15 +34,6 @@ class World:
     """What every candidate would bring and cost, plain and mitigated.
 
     The draws come in exactly this order, so the numbers of a seed never change.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the world.
-    ratio : float
-        True cost of a mitigation in units of the plain training, positive.
-    n : int
-        Candidates there are.
     """
 
     def __init__(self, seed: int, ratio: float, n: int = N_CANDIDATES) -> None:
@@ -58,15 +49,7 @@ class World:
 
 
 def area(trace: Sequence[tuple[float, float]], budget: float = BUDGET) -> float:
-    """Return the mean best fair loss over logarithmic time, from 5 s to the budget.
-
-    Parameters
-    ----------
-    trace : sequence of (float, float)
-        Time and best fair loss after every finished trial; ``inf`` counts as 0.5.
-    budget : float
-        Seconds of the run.
-    """
+    """Return the mean best fair loss over logarithmic time, from 5 s to the budget."""
     value, at, out = FILL, 0, []
     for moment in np.geomspace(FIRST_SECONDS, budget, POINTS):
         while at < len(trace) and trace[at][0] <= moment:
@@ -77,28 +60,16 @@ def area(trace: Sequence[tuple[float, float]], budget: float = BUDGET) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What an allocator made of a world.
+    """What an allocator made of a world."""
 
-    Parameters
-    ----------
-    trace : list of (float, float)
-        Time and best fair loss after every finished trial.
-    search_seconds, mitigation_seconds : float
-        Time of the trials of either kind that ended.
-    largest_mitigation : float
-        Longest mitigation that ended, seconds.
-    n_trials, n_mitigations : int
-        Trials that ended, and mitigations among them.
-    most_over : float
-        Largest excess of the time of mitigations over that of the search, seconds.
-    """
-
+    # time and best fair loss after every finished trial
     trace: list[tuple[float, float]] = field(default_factory=list)
-    search_seconds: float = 0.0
+    search_seconds: float = 0.0  # time of the trials of either kind that ended
     mitigation_seconds: float = 0.0
-    largest_mitigation: float = 0.0
-    n_trials: int = 0
+    largest_mitigation: float = 0.0  # longest mitigation that ended, seconds
+    n_trials: int = 0  # trials that ended, and mitigations among them
     n_mitigations: int = 0
+    # largest excess of the time of mitigations over that of the search, seconds
     most_over: float = 0.0
 
     @property
@@ -196,22 +167,7 @@ def play(
     n_workers: int = 1,
     with_plain: bool = False,
 ) -> Outcome:
-    """Run the real search loop over a world on the simulated clock.
-
-    Parameters
-    ----------
-    world : World
-        What there is to find.
-    allocator : Allocator
-        Who decides.
-    budget : float
-        Seconds of the run, of every worker; a trial that would end later is lost.
-    n_workers : int
-        Trials at the same time.
-    with_plain : bool
-        Whether a candidate that is mitigated at once costs its plain training as well, as under
-        a post-processing.
-    """
+    """Run the real search loop over a world on the simulated clock."""
     outcome = Outcome()
     executor = VirtualExecutor(Limits(n_workers=n_workers, deadline=budget))
     scene = _Play(world, with_plain=with_plain)

@@ -54,28 +54,7 @@ MEASURES = {
 
 
 def judged_on_samples(cells: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
-    """Return the cells with what each rule does on samples of the people held out.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``cells.csv``; every question has one constraint on a difference of rates.
-    sweep : Sweep
-        Where they come from.
-
-    Returns
-    -------
-    DataFrame
-        ``cells`` and ``searched``, rows of the search; ``met_as_many`` and ``met_held_out``,
-        probability that the bound is met among as many new people, and among three sevenths as
-        many; ``worth``, mean strict fair accuracy on these last. A run that failed meets nothing
-        and is worth the majority's accuracy.
-
-    Raises
-    ------
-    InputError
-        A question is not in the sweep, or its constraint is another one.
-    """
+    """Return the cells with what each rule does on samples of the people held out."""
     tasks = {task.question: task for task in sweep.tasks}
     found = []
     for _, row in cells.iterrows():
@@ -172,13 +151,7 @@ def _spread(accepted: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield all cells, and those of each number of rows searched.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``searched``.
-    """
+    """Yield all cells, and those of each number of rows searched."""
     yield "all", cells
     rounded = cells["searched"].groupby(cells["question"]).transform("max").round(-1)
     for searched, own in cells.groupby(rounded):
@@ -186,21 +159,7 @@ def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def expected(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per part and variant, best mean worth first.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As ``judged_on_samples`` returns them.
-
-    Returns
-    -------
-    DataFrame
-        ``part``, ``variant``, ``blocks``; means over seeds, then questions, of ``accuracy`` and
-        ``gap`` on all held-out rows, ``stated``, the probability that our rules state of as many
-        new people as were searched, ``met_as_many``, ``met_held_out`` and ``worth``;
-        ``difference``, worth less ours, with ``low`` and ``high``, its paired 95 % interval.
-    """
+    """Return one row per part and variant, best mean worth first."""
     ours, found = our_variant(cells), []
     for part, own in parts(cells):
         blocks = {name: complete_blocks(own, numbers(own, of)) for name, of in MEASURES.items()}
@@ -215,13 +174,7 @@ def expected(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return our runs by what they stated: how many, what on the mean, and what is true.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As ``judged_on_samples`` returns them.
-    """
+    """Return our runs by what they stated: how many, what on the mean, and what is true."""
     own = cells[cells["variant"] == our_variant(cells)]
     stated = numbers(own, "search.margin.probability").rename("stated")
     table = pd.DataFrame({"stated": stated, "met_as_many": own["met_as_many"]}).dropna()
@@ -231,13 +184,7 @@ def calibration(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write both tables into the folder of a sweep.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Write both tables into the folder of a sweep."""
     parser = argparse.ArgumentParser()
     parser.add_argument("sweep", type=Path, help="YAML file of the sweep")
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of the sweep")

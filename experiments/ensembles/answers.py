@@ -38,38 +38,16 @@ all there are, on as many as a check holds out, on as many as were searched."""
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pool:
-    """Models that were trained once, for any question.
+    """Models that were trained once, for any question."""
 
-    Parameters
-    ----------
-    plan : RunPlan
-        How they were trained; its problem has no constraint.
-    results : tuple of TrialResult
-        Those that succeeded.
-    artifacts : Artifacts
-        Their scores.
-    held : HeldRows
-        What they are judged on.
-    wishes : Wishes
-        What was asked for.
-    """
-
-    plan: RunPlan
-    results: tuple[TrialResult, ...]
-    artifacts: Artifacts
-    held: HeldRows
-    wishes: Wishes
+    plan: RunPlan  # how they were trained; its problem has no constraint
+    results: tuple[TrialResult, ...]  # those that succeeded
+    artifacts: Artifacts  # their scores
+    held: HeldRows  # what they are judged on
+    wishes: Wishes  # what was asked for
 
     def asked(self, constraint: Constraint, *, randomized: bool) -> RunPlan:
-        """Return the plan with a constraint.
-
-        Parameters
-        ----------
-        constraint : Constraint
-            What is demanded.
-        randomized : bool
-            Whether rules may decide at random.
-        """
+        """Return the plan with a constraint."""
         setting = Setting(sensitive_at_predict=True, randomized=randomized)
         wishes = replace(self.wishes, constraints=(constraint,))
         return replace(self.plan, problem=make_problem(self.plan.problem.dataset, wishes, setting))
@@ -85,13 +63,6 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     plug-in`` (the program as the search fits it). ``hindsight halves`` and ``ensemble halves`` are
     as in ``on_other_halves``. ``default`` is LightGBM with its defaults, if it was tried, else the
     first trial of the portfolio.
-
-    Parameters
-    ----------
-    pool : Pool
-        The models.
-    constraint : Constraint
-        The question.
     """
     plan = pool.asked(constraint, randomized=False)
     history = History()

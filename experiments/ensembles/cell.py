@@ -45,31 +45,15 @@ NOT_OF_THE_POOL = ("constraint", "json", "keep_pools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A pool as it is kept.
+    """A pool as it is kept."""
 
-    Parameters
-    ----------
-    results : tuple of TrialResult
-        Trials that succeeded; their out-of-fold scores lie in the artifacts.
-    scores : mapping of str to ndarray of float32, shape (n_held,)
-        Held-out scores by trial.
-    seconds : float
-        CPU seconds of training and scoring.
-    """
-
-    results: tuple[TrialResult, ...]
-    scores: Mapping[str, NDArray[np.float32]]
-    seconds: float
+    results: tuple[TrialResult, ...]  # trials that succeeded
+    scores: Mapping[str, NDArray[np.float32]]  # shape (n_held,): held-out scores by trial
+    seconds: float  # CPU seconds of training and scoring
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train a pool, answer every question with it, print the rows as JSON.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Train a pool, answer every question with it, print the rows as JSON."""
     parser = argparse.ArgumentParser(prog="ensembles/cell.py")
     parser.add_argument("--keep-pools", required=True, metavar="FOLDER", help="for the scores")
     fit_arguments(parser)
@@ -85,20 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what every way of assembling is worth on the held-out rows.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        ``keep_pools`` and what ``fairautoml.console.arguments.fit_arguments`` reads.
-
-    Raises
-    ------
-    ParameterError
-        No constraint, or nothing held out.
-    InputError
-        The table cannot be used.
-    """
+    """Return what every way of assembling is worth on the held-out rows."""
     questions = [check_constraints(text) for text in arguments.constraint or ()]
     # The pool is trained without a constraint, so that it is the same for all questions.
     model = fit_estimator_of(argparse.Namespace(**{**vars(arguments), "constraint": None}))

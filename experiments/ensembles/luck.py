@@ -23,19 +23,7 @@ def on_other_halves(
     averaged: Sequence[Entry],
     constraint: Constraint,
 ) -> dict[str, float | None]:
-    """Return the accuracies at the limit of ``LUCKLESS``, means over both ways round.
-
-    Parameters
-    ----------
-    held : HeldRows
-        At least two rows.
-    trials : mapping of str to sequence of Entry
-        The entries of every trial; at least one trial.
-    averaged : sequence of Entry
-        Those of the ensemble.
-    constraint : Constraint
-        Its limit.
-    """
+    """Return the accuracies at the limit of ``LUCKLESS``, means over both ways round."""
     order = np.random.default_rng([held.seed, len(held.y)]).permutation(len(held.y))
     halves = [held.part(rows) for rows in np.array_split(order, 2)]
     chosen, ensemble = [], []
@@ -54,15 +42,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def log_losses(held: HeldRows, entry: Entry | None) -> dict[str, float]:
-    """Return the log loss on the held-out rows of the ensemble, and the lowest of all trials.
-
-    Parameters
-    ----------
-    held : HeldRows
-        The rows.
-    entry : Entry or None
-        One of the ensemble; None = there is none.
-    """
+    """Return the log loss on the held-out rows of the ensemble, and the lowest of all trials."""
     found = {"hindsight": min(_log_loss(held, {key: 1.0}) for key in held.scores)}
     if entry is not None:
         found["ensemble"] = _log_loss(held, dict(entry.members) or {entry.trial_key: 1.0})

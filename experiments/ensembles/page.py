@@ -29,11 +29,6 @@ def with_outcome(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with ``met`` and ``strict``.
 
     A rule whose held-out gap exceeds the limit counts like giving everybody the commoner label.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One per task, seed, constraint, way of assembling and margin.
     """
     met = (rows["gap"] <= rows["limit"]).where(rows["gap"].notna() & rows["majority"].notna())
     strict = rows["accuracy"].where(met == 1, rows["majority"]).where(met.notna())
@@ -41,20 +36,7 @@ def with_outcome(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return means and standard deviations (divisor n - 1) over the seeds.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As in ``with_outcome``.
-
-    Returns
-    -------
-    DataFrame
-        One row per task, constraint, ``who`` and margin: ``seeds``; ``reached``, the share of
-        seeds whose held-out front reaches the limit, over which ``at_limit`` is the mean; ``met``,
-        the share of held-out parts on which the constraint is met.
-    """
+    """Return means and standard deviations (divisor n - 1) over the seeds."""
     known = with_outcome(rows)
     known["reached"] = known["at_limit"].notna().astype(float)
     groups = known.groupby([*QUESTION, "who", "margin"], sort=False, dropna=False)
@@ -70,17 +52,7 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
 def page(
     rows: pd.DataFrame, targets: Mapping[tuple[str, str], float], failed: Sequence[str]
 ) -> str:
-    """Return the summary as Markdown.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As in ``with_outcome``; empty when every cell failed.
-    targets : mapping of (task, constraint) to float
-        Accuracy at the limit that is aimed at.
-    failed : sequence of str
-        One line per cell that failed.
-    """
+    """Return the summary as Markdown."""
     parts = []
     if not rows.empty:
         known = with_outcome(rows)

@@ -32,42 +32,19 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldRows:
-    """Rows that no model, share, rule or choice was made on.
+    """Rows that no model, share, rule or choice was made on."""
 
-    Parameters
-    ----------
-    X : ndarray or CSR matrix, shape (n_rows, n_features)
-        Encoded as at fit.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest cells.
-    weight : ndarray of float64, shape (n_rows,), or None
-        Sample weights.
-    scores : mapping of str to ndarray of float32, shape (n_rows,)
-        By trial: the mean of its fold models, as it is served.
-    dataset : Dataset
-        The search rows; says what groups and classes mean.
-    seed : int
-        Salt of rules that decide at random.
-    """
-
-    X: Any
-    y: NDArray[np.integer]
-    cells: NDArray[np.int32]
-    weight: NDArray[np.float64] | None
-    scores: Mapping[str, NDArray[np.float32]]
-    dataset: Dataset
-    seed: int
+    X: Any  # shape (n_rows, n_features): encoded as at fit
+    y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1
+    cells: NDArray[np.int32]  # shape (n_rows,): finest cells
+    weight: NDArray[np.float64] | None  # shape (n_rows,): sample weights
+    # by trial: the mean of its fold models, as it is served
+    scores: Mapping[str, NDArray[np.float32]]  # shape (n_rows,)
+    dataset: Dataset  # the search rows; says what groups and classes mean
+    seed: int  # salt of rules that decide at random
 
     def part(self, rows: NDArray[np.integer]) -> "HeldRows":
-        """Return some of the rows.
-
-        Parameters
-        ----------
-        rows : ndarray of int, shape (n_part,)
-            Their places.
-        """
+        """Return some of the rows."""
         return replace(
             self,
             X=self.X[rows],
@@ -78,15 +55,7 @@ class HeldRows:
         )
 
     def worth(self, entry: Entry, constraint: Constraint) -> dict[str, Any]:
-        """Return accuracy, gap and majority of an entry, decided as it would be served.
-
-        Parameters
-        ----------
-        entry : Entry
-            Of a trial, an ensemble or a mixture.
-        constraint : Constraint
-            What is measured.
-        """
+        """Return accuracy, gap and majority of an entry, decided as it would be served."""
         bags: dict[str, ScoreModel] = {k: Known(self.scores[k]) for k in entry.sources}
         return self._judged(models_of(entry, bags), entry.rule, constraint)
 
@@ -114,13 +83,6 @@ class HeldRows:
         """Return the accuracy of the held-out front where its gap equals the limit.
 
         Linear between neighbouring points of the front; None when no entry has so small a gap.
-
-        Parameters
-        ----------
-        entries : sequence of Entry
-            Of one column, for several tolerances.
-        constraint : Constraint
-            Its limit.
         """
         worths = [self.worth(entry, constraint) for entry in entries]
         found = accuracy_at([(w["accuracy"], w["gap"]) for w in worths], constraint.limit)
@@ -129,20 +91,7 @@ class HeldRows:
     def oracle(
         self, entries: Sequence[Entry], goal: Goal, constraint: Constraint, *, shrink: bool
     ) -> dict[str, Any] | None:
-        """Return the worth of the program that is fitted on these very rows; None without a rule.
-
-        Parameters
-        ----------
-        entries : sequence of Entry
-            Of the column whose scores it decides by.
-        goal : Goal
-            What the program shall reach.
-        constraint : Constraint
-            What is measured.
-        shrink : bool
-            Fit to labels that are shrunk towards the scores where they are few, as the search
-            does; to the real ones it is the upper bound for these scores and certain decisions.
-        """
+        """Return the worth of the program fitted on these very rows; None without a rule."""
         one = best_of(entries)
         if one is None:
             return None

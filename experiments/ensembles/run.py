@@ -39,23 +39,7 @@ def run(
     command: Sequence[str] = POOL,
     on_line: Callable[[str], object] = to_stderr,
 ) -> int:
-    """Run every cell, write the tables after each, and return the exit code.
-
-    Parameters
-    ----------
-    source : Path
-        YAML file of a sweep with the key ``pools``, a mapping with ``targets``: by task and
-        constraint the accuracy at the limit that is aimed at.
-    folder, resume, n_jobs, command, on_line
-        As in ``run_sweep``; the scores of the pools are kept in ``folder/pools``.
-
-    Raises
-    ------
-    InputError
-        The file is wrong.
-    RunFolderError
-        The folder is in use, holds results already, or cannot be written.
-    """
+    """Run every cell, write the tables after each, and return the exit code."""
     targets = read_targets(source)
     tables = partial(write_pool_tables, targets=targets)
     return run_sweep(
@@ -69,18 +53,7 @@ def run(
 
 
 def read_targets(source: Path) -> Targets:
-    """Return what is aimed at.
-
-    Parameters
-    ----------
-    source : Path
-        As in ``run_pools``.
-
-    Raises
-    ------
-    InputError
-        ``pools`` is not what it should be.
-    """
+    """Return what is aimed at."""
     given = yaml.safe_load(source.read_text(encoding="utf-8"))["pools"]
     targets = given.get("targets", {}) if isinstance(given, dict) else None
     if not isinstance(targets, dict) or not set(given) <= {"targets"}:
@@ -99,32 +72,14 @@ def read_targets(source: Path) -> Targets:
 
 
 def write_pool_tables(records: Sequence[CellRecord], folder: Path, *, targets: Targets) -> None:
-    """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all.
-
-    Parameters
-    ----------
-    records : sequence of CellRecord
-        In the order of the sweep, at least one.
-    folder : Path
-        Where to.
-    targets : mapping
-        What is aimed at.
-    """
+    """Write ``cells.csv``, ``summary.csv`` and ``summary.md``, each whole or not at all."""
     rows = pd.DataFrame([row for record in records for row in rows_of(record)])
     write_csv(rows, folder / "cells.csv")
     write_pool_summaries(rows, folder, targets=targets)
 
 
 def write_pool_summaries(rows: pd.DataFrame, folder: Path, *, targets: Targets) -> None:
-    """Write what follows from the rows: ``summary.csv`` and ``summary.md``.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As in ``cells.csv``.
-    folder, targets
-        As in ``write_pool_tables``.
-    """
+    """Write what follows from the rows: ``summary.csv`` and ``summary.md``."""
     failed = rows[rows["outcome"] == "failed"].to_dict("records")
     lines = [f"{row['task']}, seed {row['seed']}: {row['reason']}" for row in failed]
     if "who" not in rows:
@@ -137,13 +92,7 @@ def write_pool_summaries(rows: pd.DataFrame, folder: Path, *, targets: Targets) 
 
 
 def rows_of(record: CellRecord) -> list[dict[str, Any]]:
-    """Return the rows of a cell, one with the reason where it failed.
-
-    Parameters
-    ----------
-    record : CellRecord
-        Of ``ensembles.cell``.
-    """
+    """Return the rows of a cell, one with the reason where it failed."""
     own = {"task": record.task, "seed": record.seed, "outcome": record.outcome}
     if record.outcome == "failed":
         return [{**own, "reason": record.reason}]
@@ -151,13 +100,7 @@ def rows_of(record: CellRecord) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the summaries of a folder anew.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Make the summaries of a folder anew."""
     parser = argparse.ArgumentParser(prog="ensembles/run.py")
     parser.add_argument("sweep", type=Path, help="YAML file of the sweep, with what is aimed at")
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of a finished sweep")

@@ -18,25 +18,13 @@ USUAL_SIZE = 250
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Some repetitions of a cell.
+    """Some repetitions of a cell."""
 
-    Parameters
-    ----------
-    cell : Cell
-        What is repeated.
-    run : int
-        0, or 1 for the one rerun of a cell that exceeded its limit.
-    start, stop : int
-        Numbers of the repetitions.
-    seed : int
-        Of the experiment.
-    """
-
-    cell: Cell
-    run: int
-    start: int
+    cell: Cell  # what is repeated
+    run: int  # 0, or 1 for the one rerun of a cell that exceeded its limit
+    start: int  # numbers of the repetitions
     stop: int
-    seed: int
+    seed: int  # of the experiment
 
     @property
     def name(self) -> str:
@@ -57,26 +45,12 @@ class Batch:
         return np.random.default_rng(np.random.SeedSequence(about))
 
     def keep(self, folder: Path, tallies: tuple[Tally, ...]) -> None:
-        """Write what came of it, whole or not at all.
-
-        Parameters
-        ----------
-        folder : Path
-            Of all batches.
-        tallies : tuple of Tally
-            From ``play``.
-        """
+        """Write what came of it, whole or not at all."""
         content = {**self._asked, "tallies": [asdict(one) for one in tallies]}
         write_whole(json.dumps(content, indent=1) + "\n", folder / self.name)
 
     def kept(self, folder: Path) -> tuple[Tally, ...] | None:
-        """Return what an earlier run has kept, None if it was another batch or is damaged.
-
-        Parameters
-        ----------
-        folder : Path
-            Of all batches.
-        """
+        """Return what an earlier run has kept, None if it was another batch or is damaged."""
         try:
             content = json.loads((folder / self.name).read_text(encoding="utf-8"))
             tallies = tuple(Tally(**one) for one in content.pop("tallies"))
@@ -91,19 +65,7 @@ class Batch:
 
 
 def batches_of(cell: Cell, repetitions: int, *, run: int, seed: int) -> Iterator[Batch]:
-    """Yield the batches of a cell.
-
-    Parameters
-    ----------
-    cell : Cell
-        What is repeated.
-    repetitions : int
-        How often.
-    run : int
-        0, or 1 for a rerun.
-    seed : int
-        Of the experiment.
-    """
+    """Yield the batches of a cell."""
     size = SIZES.get(cell.part, USUAL_SIZE)
     for start in range(0, repetitions, size):
         stop = min(start + size, repetitions)

@@ -44,32 +44,15 @@ class BoundaryCell:
 
     One group, the smallest, lies at the far end, a second at the other end and the others in the
     middle: then only one pair stands in the way of a false certificate.
-
-    Parameters
-    ----------
-    smallest : int
-        Rows of the smallest cell.
-    times : int
-        How many times as many rows the other cells have.
-    rate : float
-        Base rate, of the second group.
-    n_groups : int
-        Groups, at least 2.
-    claim : {"parity", "odds", "ratio"}
-        What is claimed; with odds the true positive rates differ, the false ones do not.
-    n_candidates : int
-        Length of the frozen list.
-    n_openings : int
-        Openings of the same rows with new candidates each, until one is certified.
     """
 
-    smallest: int
-    times: int
-    rate: float
-    n_groups: int
-    claim: Claimed
-    n_candidates: int
-    n_openings: int
+    smallest: int  # rows of the smallest cell
+    times: int  # how many times as many rows the other cells have
+    rate: float  # base rate, of the second group
+    n_groups: int  # groups, at least 2
+    claim: Claimed  # {"parity", "odds", "ratio"}: what is claimed
+    n_candidates: int  # length of the frozen list
+    n_openings: int  # openings of the same rows with new candidates each, until one is certified
 
     part = "boundary"
 
@@ -97,15 +80,7 @@ class BoundaryCell:
     def once(
         self, rng: np.random.Generator, certifier: Certifier = certify
     ) -> tuple[Outcome, ...]:
-        """Return what was said of candidates beyond the bound, and of some within it.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        certifier : callable
-            In place of ``fairautoml.certification.certify``.
-        """
+        """Return what was said of candidates beyond the bound, and of some within it."""
         beyond = [self._candidates(SLIGHTLY, rng) for _ in range(self.n_openings)]
         within = [self._candidates(-SLIGHTLY, rng)]
         return (
@@ -129,13 +104,7 @@ class BoundaryCell:
         )
 
     def rates(self, excess: float) -> NDArray[np.float64]:
-        """Return the true rate of each group.
-
-        Parameters
-        ----------
-        excess : float
-            How far beyond the bound the gap lies.
-        """
+        """Return the true rate of each group."""
         if self.claim == "ratio":
             far = self.rate * (self.constraint.bound - excess)
         else:

@@ -19,21 +19,11 @@ UNDER_TEST = ("boundary", "end_to_end", "refits")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A procedure in a cell, all repetitions of a run counted.
+    """A procedure in a cell, all repetitions of a run counted."""
 
-    Parameters
-    ----------
-    cell : Cell
-        The situation.
-    run : int
-        0, or 1 for the rerun.
-    tally : Tally
-        Of the procedure.
-    """
-
-    cell: Cell
-    run: int
-    tally: Tally
+    cell: Cell  # the situation
+    run: int  # 0, or 1 for the rerun
+    tally: Tally  # of the procedure
 
     @property
     def guaranteed(self) -> bool:
@@ -58,32 +48,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of what must be shown.
+    """One line of what must be shown."""
 
-    Parameters
-    ----------
-    name : str
-        What is checked.
-    found, limit : str
-        What was found and what is allowed.
-    passed : bool
-        Whether that is so.
-    """
-
-    name: str
-    found: str
+    name: str  # what is checked
+    found: str  # what was found and what is allowed
     limit: str
-    passed: bool
+    passed: bool  # whether that is so
 
 
 def checks_of(results: Sequence[Result]) -> list[Check]:
-    """Return all checks that the results allow.
-
-    Parameters
-    ----------
-    results : sequence of Result
-        Of any cells, in a fixed order.
-    """
+    """Return all checks that the results allow."""
     checks: list[Check] = []
     for part in UNDER_TEST:
         here = [one for one in results if one.guaranteed and one.cell.part == part]
@@ -97,13 +71,7 @@ def checks_of(results: Sequence[Result]) -> list[Check]:
 
 
 def failed_cells(results: Sequence[Result]) -> list[Cell]:
-    """Return the cells whose first run exceeds a limit and that may be run once more.
-
-    Parameters
-    ----------
-    results : sequence of Result
-        First runs.
-    """
+    """Return the cells whose first run exceeds a limit and that may be run once more."""
     beyond = [
         one.cell
         for one in results

@@ -20,21 +20,11 @@ NAMES = ("group 0", "group 1")
 
 @dataclass(frozen=True)
 class FirstPass:
-    """Candidates that all violate, tested one after the other until one passes.
+    """Candidates that all violate, tested one after the other until one passes."""
 
-    Parameters
-    ----------
-    n_candidates : int
-        How many there are to try.
-    rows : int
-        Rows of each of two groups.
-    bound : float
-        Largest difference allowed; the true one is 1e-4 larger.
-    """
-
-    n_candidates: int = 20
-    rows: int = 300
-    bound: float = 0.1
+    n_candidates: int = 20  # how many there are to try
+    rows: int = 300  # rows of each of two groups
+    bound: float = 0.1  # largest difference allowed; the true one is 1e-4 larger
 
     part = "control"
 
@@ -44,13 +34,7 @@ class FirstPass:
         return f"first_pass-m{self.n_candidates}-n{self.rows}-eps{self.bound:g}"
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return whether one of them passed.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        """
+        """Return whether one of them passed."""
         constraint = _parity(self.bound)
         rates = np.array([RATE + self.bound + SLIGHTLY, RATE])
         passed = any(
@@ -67,23 +51,12 @@ class ReleasedNumbers:
     The levels add up to delta as they should, but the candidates learn from the rows: a refit
     decides some people anew, by chance and with the same true rates, and is kept if the gap on
     the certification rows is smaller than before.
-
-    Parameters
-    ----------
-    n_openings : int
-        Refits that are tried, until one is certified.
-    rows : int
-        Rows of each of two groups.
-    bound : float
-        Largest difference allowed; the true one is 1e-4 larger.
-    changed : float
-        Share of the people that a refit decides anew.
     """
 
-    n_openings: int = 75
-    rows: int = 5_000
-    bound: float = 0.05
-    changed: float = 0.1
+    n_openings: int = 75  # refits that are tried, until one is certified
+    rows: int = 5_000  # rows of each of two groups
+    bound: float = 0.05  # largest difference allowed; the true one is 1e-4 larger
+    changed: float = 0.1  # share of the people that a refit decides anew
 
     part = "control"
 
@@ -93,13 +66,7 @@ class ReleasedNumbers:
         return f"released_numbers-o{self.n_openings}-n{self.rows}-eps{self.bound:g}"
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return whether one of the refits was certified.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        """
+        """Return whether one of the refits was certified."""
         constraint = _parity(self.bound)
         rates = np.array([[RATE + self.bound + SLIGHTLY], [RATE]])
         kept = rng.random((2, self.rows)) < rates
@@ -121,20 +88,11 @@ class BestOnValidation:
     """The usual practice: of many configurations, the most accurate that meets the bound.
 
     A made-up search: true gaps are uniform, and accuracy rises with the gap that is allowed.
-
-    Parameters
-    ----------
-    n_configurations : int
-        Configurations tried.
-    rows : tuple of int
-        Validation rows of the two groups.
-    bound : float
-        Largest difference allowed.
     """
 
-    n_configurations: int = 100
-    rows: tuple[int, int] = (200, 800)
-    bound: float = 0.05
+    n_configurations: int = 100  # configurations tried
+    rows: tuple[int, int] = (200, 800)  # validation rows of the two groups
+    bound: float = 0.05  # largest difference allowed
 
     part = "control"
 
@@ -152,13 +110,7 @@ class BestOnValidation:
         return np.array(self.rows)
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return whether what meets the bound on the validation rows does so in truth.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        """
+        """Return whether what meets the bound on the validation rows does so in truth."""
         gaps = rng.uniform(0.0, self.LARGEST_GAP, self.n_configurations)
         accuracy = gaps * 0.2 + rng.normal(0.0, self.NOISE, self.n_configurations)
         rates = np.stack([RATE + gaps, np.full(len(gaps), RATE)], axis=1)

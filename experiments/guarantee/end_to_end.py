@@ -31,24 +31,12 @@ METRICS_ASKED = {
 
 @dataclass(frozen=True)
 class EndToEndCell:
-    """People are drawn, searched on, certified; the truth is summed exactly.
+    """People are drawn, searched on, certified; the truth is summed exactly."""
 
-    Parameters
-    ----------
-    n_rows : int
-        People drawn, for the search and the certificate together.
-    n_groups : int
-        2, 5 or 20.
-    claim : {"parity", "opportunity", "odds"}
-        What is claimed.
-    bound : float
-        Largest difference allowed.
-    """
-
-    n_rows: int
-    n_groups: int
-    claim: str
-    bound: float
+    n_rows: int  # people drawn, for the search and the certificate together
+    n_groups: int  # 2, 5 or 20
+    claim: str  # {"parity", "opportunity", "odds"}: what is claimed
+    bound: float  # largest difference allowed
 
     part = "end_to_end"
 
@@ -68,13 +56,7 @@ class EndToEndCell:
         return Population(self.n_groups)
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return what the certifier and the naive selection said of their classifiers.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        """
+        """Return what the certifier and the naive selection said of their classifiers."""
         people = self.population.draw(self.n_rows, rng)
         seed = int(rng.integers(2**31))
         # In a repetition nobody reads them: small groups, rows that happen to be equal.

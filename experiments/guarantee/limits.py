@@ -15,35 +15,15 @@ LEAST_ANSWERS = 0.02
 
 
 def cell_limit(repetitions: int) -> int:
-    """Return the most errors that a cell may show: 73 of 1,000, 21 of 200, 13 of 100.
-
-    Parameters
-    ----------
-    repetitions : int
-        Of the cell.
-    """
+    """Return the most errors that a cell may show: 73 of 1,000, 21 of 200, 13 of 100."""
     return int(binom.ppf(CELL_QUANTILE, repetitions, DELTA))
 
 
 def pooled_limit(repetitions: int) -> int:
-    """Return the most errors that cells may show together: 62 of 1,000, 116 of 2,000.
-
-    Parameters
-    ----------
-    repetitions : int
-        Of all of them.
-    """
+    """Return the most errors that cells may show together: 62 of 1,000, 116 of 2,000."""
     return int(binom.ppf(POOLED_QUANTILE, repetitions, DELTA))
 
 
 def least_answers(share: float, repetitions: int) -> float:
-    """Return the smallest share of answers that three standard errors below ``share`` allow.
-
-    Parameters
-    ----------
-    share : float
-        Promised, in (0, 1).
-    repetitions : int
-        Over which it was measured.
-    """
+    """Return the smallest share of answers that three standard errors below ``share`` allow."""
     return share - 3 * math.sqrt(share * (1 - share) / repetitions)

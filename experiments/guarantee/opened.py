@@ -32,16 +32,7 @@ KEYS = np.arange(1, 9, dtype=np.uint64)
 def open_in_turn(
     openings: Sequence[Sequence[Evidence]], certifier: Certifier = certify
 ) -> Certificate:
-    """Return the certificate of the first opening that gives one, else of the last opening.
-
-    Parameters
-    ----------
-    openings : sequence of sequence of Evidence
-        The frozen candidates of each opening of the same rows; with one opening it may spend all
-        of delta, with more they share it by the ledger's rule.
-    certifier : callable
-        In place of ``fairautoml.certification.certify``.
-    """
+    """Return the certificate of the first opening that gives one, else of the last opening."""
     mode = Openings.SINGLE if len(openings) == 1 else Openings.LEDGER
     terms = Terms(delta=DELTA, openings=mode)
     with tempfile.TemporaryDirectory(prefix="fairautoml-") as place:

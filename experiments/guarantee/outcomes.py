@@ -21,24 +21,12 @@ WITHIN = "within"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one procedure said in one repetition, against the truth.
+    """What one procedure said in one repetition, against the truth."""
 
-    Parameters
-    ----------
-    procedure : str
-        ``"certifier"``, ``"within"``, or the name of a negative control.
-    certified : bool
-        It said that the constraint is met.
-    claimed : bool
-        It said that the constraint is violated.
-    excess : float
-        True gap of what it shipped less the bound; positive = the constraint is violated.
-    """
-
-    procedure: str
-    certified: bool
-    claimed: bool
-    excess: float
+    procedure: str  # ``"certifier"``, ``"within"``, or the name of a negative control
+    certified: bool  # it said that the constraint is met
+    claimed: bool  # it said that the constraint is violated
+    excess: float  # True gap of what it shipped less the bound
 
     @property
     def wrong(self) -> bool:
@@ -53,28 +41,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Outcomes of one procedure, counted.
+    """Outcomes of one procedure, counted."""
 
-    Parameters
-    ----------
-    procedure : str
-        As in ``Outcome``.
-    repetitions, certified, violations, claims, false_claims : int
-        All; certified; certified although it violates; said to violate; said so wrongly.
-    truly_violating : int
-        What was shipped violates, whatever was said of it.
-    excess : float
-        Sum of the excess over the ``violations``.
-    """
-
-    procedure: str
-    repetitions: int = 0
+    procedure: str  # as in ``Outcome``
+    repetitions: int = 0  # all
     certified: int = 0
     violations: int = 0
     claims: int = 0
     false_claims: int = 0
-    truly_violating: int = 0
-    excess: float = 0.0
+    truly_violating: int = 0  # what was shipped violates, whatever was said of it
+    excess: float = 0.0  # sum of the excess over the ``violations``
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -103,24 +79,12 @@ class Cell(Protocol):
         ...
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return what the procedures said in one repetition.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition; the only source of chance.
-        """
+        """Return what the procedures said in one repetition."""
         ...
 
 
 def tally(outcomes: Iterable[Outcome]) -> tuple[Tally, ...]:
-    """Count outcomes, one tally per procedure in order of appearance.
-
-    Parameters
-    ----------
-    outcomes : iterable of Outcome
-        Of any number of repetitions.
-    """
+    """Count outcomes, one tally per procedure in order of appearance."""
     counted: dict[str, Tally] = {}
     for one in outcomes:
         before = counted.get(one.procedure, Tally(procedure=one.procedure))

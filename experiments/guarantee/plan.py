@@ -28,28 +28,14 @@ fails by far, and of the planner's."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The experiment.
+    """The experiment."""
 
-    Parameters
-    ----------
-    cells : {"all", "boundary", "end-to-end", "quick", "refits"}
-        Which part; boundary has the planner's cells and the controls without training too. All is
-        all but the refits, which are an experiment of their own.
-    grid : {"selected", "full"}
-        Of the boundary cells: the fixed selection or all 648.
-    repetitions : int
-        Of each cell without training.
-    search_repetitions : int
-        Of each end-to-end cell and of each cell of refits.
-    seed : int
-        From which every repetition has its own.
-    """
-
-    cells: str = "all"
-    grid: str = "selected"
-    repetitions: int = 1_000
-    search_repetitions: int = 100
-    seed: int = 0
+    cells: str = "all"  # {"all", "boundary", "end-to-end", "quick", "refits"}: which part
+    # of the boundary cells: the fixed selection or all 648
+    grid: str = "selected"  # {"selected", "full"}
+    repetitions: int = 1_000  # of each cell without training
+    search_repetitions: int = 100  # of each end-to-end cell and of each cell of refits
+    seed: int = 0  # from which every repetition has its own
 
     def __post_init__(self) -> None:
         for name, allowed in (("cells", CELLS), ("grid", GRIDS)):
@@ -78,18 +64,7 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read an experiment: the key ``guarantee`` with the fields of ``Plan``.
-
-    Parameters
-    ----------
-    path : Path
-        YAML file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is no such experiment.
-    """
+    """Read an experiment: the key ``guarantee`` with the fields of ``Plan``."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -26,21 +26,11 @@ AT_HAND = 100_000
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A truth that meets the constraint, with the rows that the planner asks for.
+    """A truth that meets the constraint, with the rows that the planner asks for."""
 
-    Parameters
-    ----------
-    bound : float
-        Largest difference allowed.
-    gap : float
-        True gap, below the bound.
-    n_groups : int
-        Groups of equal size, the first of which stands against the others.
-    """
-
-    bound: float
-    gap: float
-    n_groups: int
+    bound: float  # largest difference allowed
+    gap: float  # True gap, below the bound
+    n_groups: int  # groups of equal size, the first of which stands against the others
 
     part = "planner"
 
@@ -69,13 +59,7 @@ class PlannedCell:
         return plan.n_rows_needed
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return what was said of a draw.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        """
+        """Return what was said of a draw."""
         rates = np.full(self.n_groups, Assumptions().rate - self.gap / 2)
         rates[0] += self.gap
         accepted = rng.binomial(self.rows, rates)

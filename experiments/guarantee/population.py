@@ -43,21 +43,11 @@ SHARES: dict[int, tuple[float, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """People drawn from a population.
+    """People drawn from a population."""
 
-    Parameters
-    ----------
-    X : DataFrame, shape (n_rows, 3)
-        Features.
-    group : ndarray of str, shape (n_rows,)
-        Names of groups.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    """
-
-    X: pd.DataFrame
-    group: NDArray[np.str_]
-    y: NDArray[np.int64]
+    X: pd.DataFrame  # shape (n_rows, 3): features
+    group: NDArray[np.str_]  # shape (n_rows,): names of groups
+    y: NDArray[np.int64]  # shape (n_rows,): labels 0 or 1
 
     def take(self, rows: NDArray[np.integer]) -> "People":
         """Return some of them."""
@@ -67,15 +57,9 @@ class People:
 
 @dataclass(frozen=True)
 class Population:
-    """Groups, features and labels with exact probabilities.
+    """Groups, features and labels with exact probabilities."""
 
-    Parameters
-    ----------
-    n_groups : int
-        2, 5 or 20.
-    """
-
-    n_groups: int
+    n_groups: int  # 2, 5 or 20
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -121,15 +105,7 @@ class Population:
         return People(X=X, group=group, y=np.zeros(len(X), dtype=np.int64))
 
     def draw(self, n_rows: int, rng: np.random.Generator) -> People:
-        """Draw people independently.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-        rng : Generator
-            Source of chance.
-        """
+        """Draw people independently."""
         shares = self.shares.ravel()
         # Sums of floats may miss 1 by an ulp, which choice() would mind.
         drawn = rng.choice(len(shares), size=n_rows, p=shares / shares.sum())
@@ -138,15 +114,7 @@ class Population:
         return People(X=people.X, group=people.group, y=y)
 
     def true_gap(self, decisions: NDArray[np.integer], constraint: Constraint) -> float:
-        """Return the exact value of a difference of group rates.
-
-        Parameters
-        ----------
-        decisions : ndarray of int, shape (n_kinds,)
-            Decision 0 or 1 on each of ``kinds``.
-        constraint : Constraint
-            Whose metric is meant; a difference.
-        """
+        """Return the exact value of a difference of group rates."""
         table = np.zeros((self.n_groups, 2, 2))
         for label, decision in product((0, 1), repeat=2):
             mass = self.shares[:, label] * (decisions == decision)

@@ -39,27 +39,13 @@ FORGETFUL = "forgetful"
 
 @dataclass(frozen=True)
 class RefitCell:
-    """One table, and an analyst who fits it with seed after seed until one fit is certified.
+    """One table, and an analyst who fits it with seed after seed until one fit is certified."""
 
-    Parameters
-    ----------
-    openings : {"single", "ledger"}
-        How the refits share the error probability.
-    n_rows : int
-        Of the table.
-    bound : float
-        Largest difference allowed, below 0.6; the true one of every refit is 1e-4 larger.
-    n_refits : int
-        Fits at the most.
-    controlled : bool
-        Whether the forgetful analyst plays too.
-    """
-
-    openings: str
-    n_rows: int = 2_000
-    bound: float = 0.1
-    n_refits: int = 20
-    controlled: bool = False
+    openings: str  # {"single", "ledger"}: how the refits share the error probability
+    n_rows: int = 2_000  # of the table
+    bound: float = 0.1  # largest difference allowed, below 0.6
+    n_refits: int = 20  # fits at the most
+    controlled: bool = False  # whether the forgetful analyst plays too
 
     part = "refits"
 
@@ -69,13 +55,7 @@ class RefitCell:
         return f"refits-{self.openings}-n{self.n_rows}-eps{self.bound:g}-k{self.n_refits}"
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
-        """Return what came of the refits, and of those of the forgetful analyst.
-
-        Parameters
-        ----------
-        rng : Generator
-            Of this repetition.
-        """
+        """Return what came of the refits, and of those of the forgetful analyst."""
         X, y, group = self._table(rng)
         seeds = rng.integers(2**31, size=self.n_refits).tolist()
         found = []

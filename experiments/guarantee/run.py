@@ -38,28 +38,6 @@ def run(
 
     A cell that exceeds its limit is run once more from fresh seeds; both results are kept. The
     numbers do not depend on ``n_jobs``, on the order or on interruptions.
-
-    Parameters
-    ----------
-    source : Path
-        YAML file, see ``read_plan``.
-    folder : Path
-        Gets ``manifest.json``, ``batches/``, ``cells.csv``, ``summary.csv``, ``summary.md``.
-    resume : bool
-        Keep the batches that an earlier run has finished.
-    n_jobs : int
-        Batches at the same time, at least 1.
-    on_line : callable
-        Gets one line of progress per batch.
-
-    Raises
-    ------
-    InputError
-        The file is wrong.
-    RunFolderExistsError
-        The folder holds batches and ``resume`` is False.
-    RunFolderLockedError
-        Another process runs in the folder.
     """
     plan = read_plan(source)
     parts = folder / "batches"
@@ -83,27 +61,13 @@ def run(
 
 @dataclass(slots=True, kw_only=True)
 class Experiment:
-    """Cells being repeated, some batches at the same time.
+    """Cells being repeated, some batches at the same time."""
 
-    Parameters
-    ----------
-    situations : sequence of (Cell, int)
-        Cells with their repetitions.
-    folder : Path
-        Holds ``batches/``; gets the tables.
-    seed : int
-        Of the experiment.
-    n_jobs : int
-        Batches at the same time.
-    on_line : callable
-        Gets one line of progress per batch.
-    """
-
-    situations: Sequence[tuple[Cell, int]]
-    folder: Path
-    seed: int = 0
-    n_jobs: int = 1
-    on_line: Callable[[str], object]
+    situations: Sequence[tuple[Cell, int]]  # cells with their repetitions
+    folder: Path  # holds ``batches/``; gets the tables
+    seed: int = 0  # of the experiment
+    n_jobs: int = 1  # batches at the same time
+    on_line: Callable[[str], object]  # gets one line of progress per batch
     _done: dict[Batch, tuple[Tally, ...]] = field(default_factory=dict)
 
     def all_cells(self) -> int:

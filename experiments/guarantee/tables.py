@@ -20,15 +20,7 @@ TITLES = {
 
 
 def write_tables(results: Sequence[Result], folder: Path) -> list[Check]:
-    """Write ``cells.csv``, ``summary.csv`` and ``summary.md``; returns the checks.
-
-    Parameters
-    ----------
-    results : sequence of Result
-        In the order of the experiment, at least one.
-    folder : Path
-        Where to.
-    """
+    """Write ``cells.csv``, ``summary.csv`` and ``summary.md``; returns the checks."""
     checks = checks_of(results)
     cells = pd.DataFrame([row(one) for one in results])
     summary = pd.DataFrame(
@@ -44,13 +36,7 @@ def write_tables(results: Sequence[Result], folder: Path) -> list[Check]:
 
 
 def row(one: Result) -> dict[str, Any]:
-    """Return a result as a row of the tidy table.
-
-    Parameters
-    ----------
-    one : Result
-        Any; shares of nothing are missing.
-    """
+    """Return a result as a row of the tidy table."""
     counted = one.tally
     return {
         "part": one.cell.part,
@@ -71,15 +57,7 @@ def row(one: Result) -> dict[str, Any]:
 
 
 def page(checks: Sequence[Check], cells: pd.DataFrame) -> str:
-    """Return the checks and all cells as Markdown.
-
-    Parameters
-    ----------
-    checks : sequence of Check
-        What must be shown.
-    cells : DataFrame
-        As ``row`` gives them.
-    """
+    """Return the checks and all cells as Markdown."""
     lines = ["| check | found | allowed | |", "| --- | --- | --- | --- |"]
     lines += [
         f"| {one.name} | {one.found} | {one.limit} | {'holds' if one.passed else '**FAILS**'} |"

@@ -28,13 +28,7 @@ EXPECTED = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the methods that are not done, and write a line to standard output for each.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        File, folder, name of the table, seed; those of the process by default.
-    """
+    """Run the methods that are not done, and write a line to standard output for each."""
     source, folder, name, number = sys.argv[1:] if argv is None else argv
     plan, seed = read_arsenal(Path(source)), int(number)
     table = next(table for table in plan.tables if table.name == name)
@@ -62,17 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_method(method: Method, table: Table, bench: Bench) -> Record:
-    """Return the record of a method, done or failed.
-
-    Parameters
-    ----------
-    method : Method
-        Which.
-    table : Table
-        Whose rows the bench has.
-    bench : Bench
-        Table and seed.
-    """
+    """Return the record of a method, done or failed."""
     digest = bench.plan.digest(table, method)
     try:
         front = front_of(method, bench)

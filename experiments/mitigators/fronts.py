@@ -24,66 +24,32 @@ from peers._arsenal import ARSENAL_PEERS, MitigationPeer, Question
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A method at one strength under one constraint.
+    """A method at one strength under one constraint."""
 
-    Parameters
-    ----------
-    constraint : str
-        Fairness metric.
-    strength : float or None
-        Strength or tolerance; None when there is none.
-    accuracy, gap, majority : float or None
-        On the held-out rows; ``majority`` of giving everybody the commoner label. None when the
-        method gave nothing or the gap has no value.
-    search_accuracy, search_gap : float or None
-        Cross-fitted on the training rows; None for peers, which are not cross-fitted.
-    cpu_seconds : float
-        Of this point; what points share is in ``Front.shared_cpu``.
-    reason : str
-        Why there is nothing, else empty.
-    """
-
-    constraint: str
-    strength: float | None
-    accuracy: float | None = None
+    constraint: str  # fairness metric
+    strength: float | None  # strength or tolerance; None when there is none
+    accuracy: float | None = None  # on the held-out rows
     gap: float | None = None
     majority: float | None = None
-    search_accuracy: float | None = None
+    search_accuracy: float | None = None  # cross-fitted on the training rows
     search_gap: float | None = None
-    cpu_seconds: float = 0.0
-    reason: str = ""
+    cpu_seconds: float = 0.0  # of this point; what points share is in ``Front.shared_cpu``
+    reason: str = ""  # why there is nothing, else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """All points of a method on one table and seed.
+    """All points of a method on one table and seed."""
 
-    Parameters
-    ----------
-    points : tuple of Point
-        Of every constraint that it serves.
-    shared_cpu : float
-        CPU seconds that each constraint's front needs once: the plain model of a post-processing.
-    needs_sensitive, randomized : bool
-        Whether new rows must come with their group; whether decisions are drawn.
-    """
-
-    points: tuple[Point, ...]
+    points: tuple[Point, ...]  # of every constraint that it serves
+    # CPU seconds that each constraint's front needs once: the plain model of a post-processing
     shared_cpu: float
-    needs_sensitive: bool
+    needs_sensitive: bool  # whether new rows must come with their group
     randomized: bool
 
 
 def front_of(method: Method, bench: Bench) -> Front:
-    """Return the front of a method; what fails is a point with a reason.
-
-    Parameters
-    ----------
-    method : Method
-        Which, with its strengths.
-    bench : Bench
-        Table and seed.
-    """
+    """Return the front of a method; what fails is a point with a reason."""
     if method.is_peer:
         return _peer_front(method, ARSENAL_PEERS.get(method.registered), bench)
     mitigator = MITIGATORS.get(method.registered)

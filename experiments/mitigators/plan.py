@@ -31,59 +31,29 @@ USUAL_POINTS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table of a comparison.
+    """One table of a comparison."""
 
-    Parameters
-    ----------
-    name : str
-        At most 64 letters, digits, ``.``, ``_``, ``-``; unique.
-    dataset : str
-        Name of a dataset, or a file.
-    sensitive : str
-        Group column; no model has it as a feature.
-    target : str or None
-        Column of the labels; None = as the named dataset has it.
-    derive, keep, drop : tuple of str
-        Derived columns, choices of rows, columns that are no features.
-    rows : int or None
-        How many rows are drawn at first; None = all.
-    """
-
-    name: str
-    dataset: str
-    sensitive: str
-    target: str | None = None
-    derive: tuple[str, ...] = ()
+    name: str  # at most 64 letters, digits, ``.``, ``_``, ``-``; unique
+    dataset: str  # name of a dataset, or a file
+    sensitive: str  # group column; no model has it as a feature
+    target: str | None = None  # column of the labels; None = as the named dataset has it
+    derive: tuple[str, ...] = ()  # derived columns, choices of rows, columns that are no features
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
-    rows: int | None = None
+    rows: int | None = None  # how many rows are drawn at first; None = all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A mitigator of this library or of another one, and what is varied of it.
+    """A mitigator of this library or of another one, and what is varied of it."""
 
-    Parameters
-    ----------
-    name : str
-        What it is called: a registered mitigator or peer, or another set of parameters of one.
-    varied : str
-        Parameter that is the strength; empty when the method has tolerances or nothing to vary.
-    values : tuple of float or int
-        What it is set to.
-    params : mapping
-        The other parameters.
-    rows : int or None
-        Training rows at the most, for methods that train many times; None = those of all.
-    of : str
-        The registered one that it is, when its name is another; empty otherwise.
-    """
-
+    # what it is called: a registered mitigator or peer, or another set of parameters of one
     name: str
-    varied: str = ""
-    values: tuple[float, ...] = ()
-    params: Mapping[str, ParamValue] = field(default_factory=dict)
-    rows: int | None = None
+    varied: str = ""  # parameter that is the strength
+    values: tuple[float, ...] = ()  # what it is set to
+    params: Mapping[str, ParamValue] = field(default_factory=dict)  # the other parameters
+    rows: int | None = None  # training rows at the most, for methods that train many times
+    # the registered one that it is, when its name is another; empty otherwise
     of: str = field(default="", repr=False)
 
     @property
@@ -99,39 +69,18 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arsenal:
-    """A comparison of mitigators.
+    """A comparison of mitigators."""
 
-    Parameters
-    ----------
-    tables : tuple of Table
-        Where.
-    methods : tuple of Method
-        What; the first one is the plain learner.
-    constraints : tuple of str
-        Each with the limit that methods with a strength in units of the limit are given.
-    learner : str
-        Registered learner below all methods.
-    params : mapping
-        Its hyperparameters, the same everywhere.
-    seeds : tuple of int
-        One split each.
-    folds : int
-        Cross-validation folds, at least 2.
-    holdout : float
-        Share of the rows that nothing is fitted on, in (0, 1).
-    train_rows, held_rows : int
-        Rows of the two parts at the most.
-    """
-
-    tables: tuple[Table, ...]
-    methods: tuple[Method, ...]
+    tables: tuple[Table, ...]  # where
+    methods: tuple[Method, ...]  # what; the first one is the plain learner
+    # each with the limit that methods with a strength in units of the limit are given
     constraints: tuple[str, ...]
-    learner: str
-    params: Mapping[str, ParamValue]
-    seeds: tuple[int, ...]
-    folds: int = 3
-    holdout: float = 0.3
-    train_rows: int = 15_000
+    learner: str  # registered learner below all methods
+    params: Mapping[str, ParamValue]  # its hyperparameters, the same everywhere
+    seeds: tuple[int, ...]  # one split each
+    folds: int = 3  # cross-validation folds, at least 2
+    holdout: float = 0.3  # share of the rows that nothing is fitted on, in (0, 1)
+    train_rows: int = 15_000  # rows of the two parts at the most
     held_rows: int = 20_000
 
     def digest(self, table: Table, method: Method) -> str:
@@ -153,16 +102,6 @@ def read_arsenal(path: Path) -> Arsenal:
     ``rows``, ``params``; a name of one's own says with ``of`` which one it is. Every registered
     mitigator and every peer that serves one of the constraints takes part whether it is named
     there or not, except those under ``without``, or only those under ``only``.
-
-    Parameters
-    ----------
-    path : Path
-        YAML file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is no comparison; the message names file and part.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

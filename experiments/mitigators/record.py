@@ -13,38 +13,19 @@ from mitigators.plan import Method, Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One cell.
+    """One cell."""
 
-    Parameters
-    ----------
-    table, method : str
-        Names.
-    seed : int
-        Which split.
-    digest : str
-        Hash of what was asked; a record of another question is not reused.
-    outcome : str
-        ``"done"`` or ``"failed"``.
-    reason : str
-        Why it failed, else empty.
-    is_peer, needs_sensitive, randomized : bool
-        Whose it is, and its league.
-    shared_cpu : float
-        CPU seconds that each constraint's front needs once.
-    points : sequence of mapping
-        The fields of ``mitigators.fronts.Point``.
-    """
-
-    table: str
+    table: str  # names
     method: str
-    seed: int
-    digest: str
-    outcome: str
-    reason: str = ""
-    is_peer: bool = False
+    seed: int  # which split
+    digest: str  # hash of what was asked; a record of another question is not reused
+    outcome: str  # ``"done"`` or ``"failed"``
+    reason: str = ""  # why it failed, else empty
+    is_peer: bool = False  # whose it is, and its league
     needs_sensitive: bool = False
     randomized: bool = False
-    shared_cpu: float = 0.0
+    shared_cpu: float = 0.0  # CPU seconds that each constraint's front needs once
+    # the fields of ``mitigators.fronts.Point``
     points: Sequence[dict[str, Any]] = field(default_factory=tuple)
 
     @classmethod

@@ -34,71 +34,33 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Held:
-    """Rows that nothing is fitted on.
+    """Rows that nothing is fitted on."""
 
-    Parameters
-    ----------
-    X : ndarray of float32, shape (n_rows, n_features)
-        Encoded as the training rows are.
-    y : ndarray of int8, shape (n_rows,)
-        Labels 0 or 1.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest group cells.
-    """
-
-    X: Any
-    y: NDArray[np.int8]
-    cells: NDArray[np.int32]
+    X: Any  # shape (n_rows, n_features): encoded as the training rows are
+    y: NDArray[np.int8]  # shape (n_rows,): labels 0 or 1
+    cells: NDArray[np.int32]  # shape (n_rows,): finest group cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """A candidate's out-of-fold scores and fold models.
+    """A candidate's out-of-fold scores and fold models."""
 
-    Parameters
-    ----------
-    result : TrialResult
-        Status SUCCESS.
-    scores : ndarray of float32, shape (n_rows,)
-        Out of fold.
-    bag : Bag
-        What is deployed.
-    cpu_seconds : float
-        Of the training.
-    """
-
-    result: TrialResult
-    scores: NDArray[np.float32]
-    bag: Bag
-    cpu_seconds: float
+    result: TrialResult  # status SUCCESS
+    scores: NDArray[np.float32]  # shape (n_rows,): out of fold
+    bag: Bag  # what is deployed
+    cpu_seconds: float  # of the training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
-    """Everything that the methods of one table and seed share.
+    """Everything that the methods of one table and seed share."""
 
-    Parameters
-    ----------
-    plan : Arsenal
-        The comparison.
-    dataset : Dataset
-        Training rows; the sensitive column is no feature.
-    held : Held
-        Held-out rows.
-    constraints : tuple of Constraint
-        What is to be equal.
-    seed : int
-        Of split, folds, training and draws.
-    artifacts : Artifacts
-        Where scores and fold models go.
-    """
-
-    plan: Arsenal
-    dataset: Dataset
-    held: Held
-    constraints: tuple[Constraint, ...]
-    seed: int
-    artifacts: Artifacts
+    plan: Arsenal  # the comparison
+    dataset: Dataset  # training rows; the sensitive column is no feature
+    held: Held  # held-out rows
+    constraints: tuple[Constraint, ...]  # what is to be equal
+    seed: int  # of split, folds, training and draws
+    artifacts: Artifacts  # where scores and fold models go
 
     @property
     def groups(self) -> GroupSchema:
@@ -143,24 +105,7 @@ class Bench:
         rows: Dataset | None = None,
         most_rows: int | None = None,
     ) -> Trained:
-        """Train a candidate fold by fold, as a trial of a search.
-
-        Parameters
-        ----------
-        candidate : Candidate
-            What.
-        problem : Problem
-            Names folds and targets.
-        rows : Dataset, optional
-            The training rows with other weights; as they are by default.
-        most_rows : int, optional
-            Rows that a fold trains on at the most.
-
-        Raises
-        ------
-        NoModelError
-            The training failed; the message says why.
-        """
+        """Train a candidate fold by fold, as a trial of a search."""
         objective = self._objective(problem, self.dataset if rows is None else rows)
         folds = problem.n_folds
         of_fold = self.dataset.n_rows * (folds - 1) / folds
@@ -196,24 +141,7 @@ class Bench:
 
 
 def open_bench(plan: Arsenal, table: Table, seed: int, artifacts: Artifacts) -> Bench:
-    """Read, split and encode a table.
-
-    Parameters
-    ----------
-    plan : Arsenal
-        The comparison.
-    table : Table
-        Which table.
-    seed : int
-        Of all draws.
-    artifacts : Artifacts
-        Where scores and fold models go.
-
-    Raises
-    ------
-    InputError
-        The table cannot be used.
-    """
+    """Read, split and encode a table."""
     roles = Roles(
         target=table.target,
         sensitive=(table.sensitive,),

@@ -40,29 +40,6 @@ def run(
     All tables are run with the first seed, then all with the second, and so on. Each cell (table,
     method, seed) is written when it is done; with ``resume=True`` those are kept whose question
     is still the same, and failed ones run again.
-
-    Parameters
-    ----------
-    source : Path
-        YAML file with the key ``arsenal``.
-    folder : Path
-        Gets ``manifest.json``, ``cells/``, ``points.csv``, ``cells.csv``, ``summary.csv`` and
-        ``summary.md``.
-    resume : bool
-        Keep what an earlier run has finished.
-    n_jobs : int
-        Tables at the same time, at least 1.
-    on_line : callable
-        Gets one line of progress per cell.
-
-    Raises
-    ------
-    InputError
-        The file is wrong.
-    RunFolderExistsError
-        The folder holds cells and ``resume`` is False.
-    RunFolderLockedError
-        Another process runs in the folder.
     """
     plan = read_arsenal(source)
     parts = folder / "cells"
@@ -163,19 +140,7 @@ class _Run:
 
 
 def missing(plan: Arsenal, folder: Path, table: Table, seed: int) -> list[Method]:
-    """Return the methods that are not done on a table with a seed.
-
-    Parameters
-    ----------
-    plan : Arsenal
-        The comparison.
-    folder : Path
-        Where records are.
-    table : Table
-        Which table.
-    seed : int
-        Which seed.
-    """
+    """Return the methods that are not done on a table with a seed."""
     todo = []
     for method in plan.methods:
         path = record_path(folder, table, method, seed)

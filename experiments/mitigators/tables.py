@@ -22,17 +22,7 @@ MEASURED = ("hypervolume", "accuracy_within", "best_accuracy", "least_gap", "cpu
 
 
 def write_tables(records: Sequence[Record], plan: Arsenal, folder: Path) -> None:
-    """Write ``points.csv``, ``cells.csv``, ``summary.csv`` and ``summary.md``.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Those that there are.
-    plan : Arsenal
-        The comparison.
-    folder : Path
-        Where to.
-    """
+    """Write ``points.csv``, ``cells.csv``, ``summary.csv`` and ``summary.md``."""
     points = points_of(records)
     write_csv(points, folder / "points.csv")
     cells = cells_of(points)
@@ -44,13 +34,7 @@ def write_tables(records: Sequence[Record], plan: Arsenal, folder: Path) -> None
 
 
 def points_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row per point of a front, failed ones with their reason.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Done or failed.
-    """
+    """Return one row per point of a front, failed ones with their reason."""
     leagues = ("table", "method", "seed", "is_peer", "needs_sensitive", "randomized", "shared_cpu")
     rows = [
         {**{name: getattr(record, name) for name in leagues}, **point}
@@ -67,20 +51,6 @@ def cells_of(points: pd.DataFrame) -> pd.DataFrame:
 
     Every front has the plain model and the majority's constant decision besides its own points,
     as anybody has them for nothing.
-
-    Parameters
-    ----------
-    points : DataFrame
-        As ``points_of`` returns them.
-
-    Returns
-    -------
-    DataFrame
-        ``hypervolume``, between the front and the point of gap 0.2 and the majority's accuracy,
-        1 = a model as accurate as the plain one (mean over seeds) without any gap;
-        ``accuracy_within``, the best at a held-out gap of at most 0.05, interpolated;
-        ``best_accuracy`` and ``least_gap`` of the method's own points; ``cpu_seconds`` of the
-        whole front, training of the plain model included where it is needed.
     """
     good = points[points["gap"].notna() & points["accuracy"].notna()]
     plain = good[good["method"] == PLAIN]
@@ -119,20 +89,7 @@ def _worth(own: pd.DataFrame, base: pd.DataFrame, scale: float) -> dict[str, Any
 
 
 def summarize(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per table, constraint and method: mean and deviation over its seeds.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As ``cells_of`` returns them.
-
-    Returns
-    -------
-    DataFrame
-        ``<measure>.mean`` and ``<measure>.sd`` (divisor n - 1), and ``dominated_by``: other
-        libraries' methods that are better, as ``dominated_by`` has it; in parentheses those that
-        ask for more (the group of new rows, or decisions by chance).
-    """
+    """Return one row per table, constraint and method: mean and deviation over its seeds."""
     groups = cells.groupby([*KEYS, "is_peer", "needs_sensitive", "randomized"], sort=False)
     mean, spread = groups[list(MEASURED)].mean(), groups[list(MEASURED)].std()
     parts: dict[str, Any] = {"seeds": groups.size()}
@@ -146,17 +103,7 @@ def summarize(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def page(summary: pd.DataFrame, failed: Sequence[Record], plan: Arsenal) -> str:
-    """Return the summary as Markdown: all tables together, then each with each constraint.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        As ``summarize`` returns it.
-    failed : sequence of Record
-        Cells without a front.
-    plan : Arsenal
-        The comparison.
-    """
+    """Return the summary as Markdown: all tables together, then each with each constraint."""
     text = (
         f"Held-out rows, {len(plan.seeds)} seeds, mean ± standard deviation. Hypervolume: between "
         f"the front and the point of gap {REFERENCE_GAP:g} and the majority's accuracy; 1 = as "

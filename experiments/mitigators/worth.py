@@ -15,11 +15,6 @@ def pareto(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the points that no other one beats, gap and accuracy both rising.
 
-    Parameters
-    ----------
-    gap, accuracy : ndarray of float64, shape (n_points,)
-        In any order.
-
     Examples
     --------
     >>> pareto(np.array([0.1, 0.0, 0.2]), np.array([0.9, 0.8, 0.85]))
@@ -41,13 +36,6 @@ def hypervolume(
 ) -> float:
     """Return the area that a front beats, up to a reference point.
 
-    Parameters
-    ----------
-    gap, accuracy : ndarray of float64, shape (n_points,)
-        Small gaps and large accuracies are good.
-    gap_at, accuracy_at : float
-        The reference point; points worse in either do not count.
-
     Examples
     --------
     >>> round(hypervolume(np.array([0.1]), np.array([0.9]), gap_at=0.2, accuracy_at=0.5), 9)
@@ -66,13 +54,6 @@ def accuracy_within(
 
     A line is what drawing one of its two ends for each row gives; on it a gap is at most the mean
     of the two gaps. Of all lines the highest counts: the concave hull.
-
-    Parameters
-    ----------
-    gap, accuracy : ndarray of float64, shape (n_points,)
-        One point at least with a gap within the limit, such as one decision for everybody.
-    limit : float
-        Largest gap.
 
     Examples
     --------
@@ -102,13 +83,6 @@ def dominated_by(row: "pd.Series[Any]", cells: pd.DataFrame) -> str:
     Better is a peer whose mean accuracy at the limit is at least as high, and whose hypervolume
     is higher by more than two standard errors of the paired differences over the seeds. Names of
     those that ask for more than our method are in parentheses.
-
-    Parameters
-    ----------
-    row : Series
-        Our method: ``table``, ``constraint``, ``method`` and its league.
-    cells : DataFrame
-        One row per table, constraint, method and seed.
     """
     if row["is_peer"]:
         return ""

@@ -28,15 +28,9 @@ Shares = Callable[[NDArray[np.float64]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Codes:
-    """Categories as the numbers 0, 1, 2, ...; missing and new ones are NaN.
+    """Categories as the numbers 0, 1, 2, ...; missing and new ones are NaN."""
 
-    Parameters
-    ----------
-    table : DataFrame
-        What the categories are learned from.
-    """
-
-    table: pd.DataFrame
+    table: pd.DataFrame  # what the categories are learned from
 
     @cached_property
     def categories(self) -> dict[Any, "pd.Index[Any]"]:
@@ -75,18 +69,10 @@ class Codes:
 
 @dataclass(slots=True, kw_only=True)
 class Clock:
-    """Says how long to go on: a trial is begun only when one like the last one still fits.
+    """Says how long to go on: a trial is begun only when one like the last one still fits."""
 
-    Parameters
-    ----------
-    seconds : float or None
-        Budget.
-    n_trials : int or None
-        The same in trials.
-    """
-
-    seconds: float | None
-    n_trials: int | None
+    seconds: float | None  # budget
+    n_trials: int | None  # the same in trials
     start: float = field(default_factory=time.monotonic)
 
     def trials(self) -> Iterator[int]:
@@ -110,21 +96,12 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
-    """Rows to learn from and rows to compare models on.
+    """Rows to learn from and rows to compare models on."""
 
-    Parameters
-    ----------
-    X : ndarray of float64, shape (n_rows, n_features)
-        All rows as numbers.
-    y, cells : ndarray of int, shape (n_rows,)
-        Labels and groups of all rows.
-    splits : tuple of pair of ndarray of int
-        Positions to learn from and to compare on: a quarter, or every fold of few rows in turn.
-    """
-
-    X: NDArray[np.float64]
-    y: NDArray[np.int8]
-    cells: NDArray[np.int32]
+    X: NDArray[np.float64]  # shape (n_rows, n_features): all rows as numbers
+    y: NDArray[np.int8]  # shape (n_rows,): labels and groups of all rows
+    cells: NDArray[np.int32]  # shape (n_rows,)
+    # positions to learn from and to compare on: a quarter, or every fold of few rows in turn
     splits: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
 
     @property
@@ -133,30 +110,13 @@ class Parts:
         return np.concatenate([held for _, held in self.splits])
 
     def shares(self, models: Sequence[Shares]) -> NDArray[np.float64]:
-        """Return what models, one for each split, say of the rows that they are compared on.
-
-        Parameters
-        ----------
-        models : sequence of callable
-            In the order of the splits.
-        """
+        """Return what models, one for each split, say of the rows that they are compared on."""
         said = [model(self.X[held]) for model, (_, held) in zip(models, self.splits, strict=True)]
         return np.concatenate(said)
 
 
 def parts_of(question: Question, codes: Codes, *, folds: bool) -> Parts:
-    """Return the rows and how they are split, the same share of every label and group.
-
-    Parameters
-    ----------
-    question : Question
-        The table.
-    codes : Codes
-        How its categories are numbered.
-    folds : bool
-        Whether few rows are split into folds, as somebody careful would who has the time: a
-        quarter of them is too few to compare models on.
-    """
+    """Return the rows and how they are split, the same share of every label and group."""
     y, cells = question.y, question.cells
     if folds and len(y) < FEW_ROWS:
         fold = stratified_folds(y, cells, N_FOLDS, question.seed)
@@ -169,29 +129,13 @@ def parts_of(question: Question, codes: Codes, *, folds: bool) -> Parts:
 
 
 def mean_of(models: Sequence[Shares], X: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of what models say of rows, shape (n_rows,).
-
-    Parameters
-    ----------
-    models : sequence of callable
-        One for each split: the very models that were compared.
-    X : ndarray of float64, shape (n_rows, n_features)
-        Rows as numbers.
-    """
+    """Return the mean of what models say of rows, shape (n_rows,)."""
     mean: NDArray[np.float64] = np.mean([model(X) for model in models], axis=0)
     return mean
 
 
 def lightgbm_of(codes: Codes, params: Mapping[str, Any]) -> LGBMClassifier:
-    """Return a classifier that knows which columns are categories; one thread.
-
-    Parameters
-    ----------
-    codes : Codes
-        Says which.
-    params : mapping
-        LightGBM's.
-    """
+    """Return a classifier that knows which columns are categories; one thread."""
     kind = _with_categories(tuple(codes.positions))
     return kind(**{**params, "n_jobs": 1, "verbose": -1})
 
@@ -208,13 +152,7 @@ def _with_categories(positions: tuple[int, ...]) -> type[LGBMClassifier]:
 
 
 def lightgbm_params(rng: np.random.Generator) -> dict[str, Any]:
-    """Return parameters of LightGBM drawn at random.
-
-    Parameters
-    ----------
-    rng : Generator
-        Where from.
-    """
+    """Return parameters of LightGBM drawn at random."""
 
     def log(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -249,23 +187,7 @@ def random_search(
     cut: Cut = at_half,
     folds: bool = True,
 ) -> Answer:
-    """Return the best feasible of random trials.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
-    codes : Codes
-        How its categories are numbered.
-    train : callable
-        One trial on the rows of one split.
-    learner : str
-        What is trained.
-    cut : callable
-        From the mean of the models of a trial to decisions.
-    folds : bool
-        As ``parts_of`` takes it.
-    """
+    """Return the best feasible of random trials."""
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     parts = parts_of(question, codes, folds=folds)
     offers: list[Offer] = []

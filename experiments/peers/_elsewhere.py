@@ -27,40 +27,14 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_M
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """A system that has a script and pins in ``_outside``.
+    """A system that has a script and pins in ``_outside``."""
 
-    Parameters
-    ----------
-    script : str
-        Name of both.
-    own : tuple of pair of str
-        Settings of the script's own.
-    chooses : bool
-        Whether the last of its offers is its own choice; else the best feasible one is taken, as
-        a user of its trade-offs would.
-    """
-
-    script: str
-    own: tuple[tuple[str, str], ...] = ()
-    chooses: bool = False
+    script: str  # name of both
+    own: tuple[tuple[str, str], ...] = ()  # settings of the script's own
+    chooses: bool = False  # whether the last of its offers is its own choice
 
     def ask(self, question: Question) -> Answer:
-        """Return what the system offers.
-
-        Parameters
-        ----------
-        question : Question
-            Table, one constraint, seconds.
-
-        Raises
-        ------
-        MissingExtraError
-            Its packages cannot be installed.
-        NoModelError
-            It failed; its last line is named.
-        ParameterError
-            There is no budget in seconds.
-        """
+        """Return what the system offers."""
         if question.seconds is None:
             raise ParameterError(f"system {self.script!r} needs --time; it has no trials to count")
         asked = _asked(question, dict(self.own))

@@ -26,16 +26,6 @@ def python_of(name: str) -> str:
 
     One that was interrupted is gone on with; one of other pins is made anew. Packages come from
     pip's own cache or index.
-
-    Parameters
-    ----------
-    name : str
-        System with a file of pins.
-
-    Raises
-    ------
-    MissingExtraError
-        A package cannot be installed; pip's last line says why.
     """
     pins = PINS / f"{name}.txt"
     mark = hashlib.sha256(pins.read_bytes()).hexdigest()

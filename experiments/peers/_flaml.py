@@ -33,84 +33,42 @@ TRIAL = "trial"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """A line of FLAML's log.
+    """A line of FLAML's log."""
 
-    Parameters
-    ----------
-    at : int
-        Its number.
-    trial : int
-        Which trial it is of, see ``Watched``.
-    learner : str
-        What was trained.
-    loss : float
-        One minus accuracy on validation rows.
-    gap : float
-        Largest gap there, the mean over FLAML's folds.
-    feasible : bool
-        Every constraint is met there.
-    seconds : float
-        Since the start.
-    """
-
-    at: int
-    trial: int
-    learner: str
-    loss: float
-    gap: float
-    feasible: bool
-    seconds: float
+    at: int  # its number
+    trial: int  # which trial it is of, see ``Watched``
+    learner: str  # what was trained
+    loss: float  # one minus accuracy on validation rows
+    gap: float  # largest gap there, the mean over FLAML's folds
+    feasible: bool  # every constraint is met there
+    seconds: float  # since the start
 
 
 @dataclass(slots=True)
 class Rows:
-    """Validation rows of one trial, fold by fold.
+    """Validation rows of one trial, fold by fold."""
 
-    Parameters
-    ----------
-    y, cells, scores : list of ndarray, shape (n_rows_of_fold,)
-        Labels, finest group cells, P(y = 1).
-    decisions : list of ndarray of int, shape (n_rows_of_fold,)
-        0 or 1.
-    """
-
-    y: list[NDArray[np.integer]] = field(default_factory=list)
-    cells: list[NDArray[np.integer]] = field(default_factory=list)
-    scores: list[NDArray[np.floating]] = field(default_factory=list)
-    decisions: list[NDArray[np.integer]] = field(default_factory=list)
+    # labels, finest group cells, P(y = 1)
+    y: list[NDArray[np.integer]] = field(default_factory=list)  # shape (n_rows_of_fold,)
+    cells: list[NDArray[np.integer]] = field(default_factory=list)  # shape (n_rows_of_fold,)
+    scores: list[NDArray[np.floating]] = field(default_factory=list)  # shape (n_rows_of_fold,)
+    # 0 or 1
+    decisions: list[NDArray[np.integer]] = field(default_factory=list)  # shape (n_rows_of_fold,)
 
 
 @dataclass(slots=True, kw_only=True)
 class Watched:
-    """FLAML's custom metric, which keeps what it is shown.
+    """FLAML's custom metric, which keeps what it is shown."""
 
-    Parameters
-    ----------
-    question : Question
-        Constraints and groups.
-    keep_scores : bool
-        Whether scores are kept next to decisions.
-    """
-
-    question: Question
-    keep_scores: bool = False
+    question: Question  # constraints and groups
+    keep_scores: bool = False  # whether scores are kept next to decisions
     trials: list[Rows] = field(default_factory=list)
     _config: Any = None
 
     def metric(
         self, X: pd.DataFrame, y: NDArray[np.integer], estimator: Any, *others: Any
     ) -> tuple[float, dict[str, float]]:
-        """Return the loss, to be small, and what is logged: gaps, and the trial's number.
-
-        Parameters
-        ----------
-        X, y : DataFrame and ndarray
-            Validation rows of one fold.
-        estimator : object
-            Trained on the others.
-        *others : object
-            What FLAML says besides; the configuration is the sixth.
-        """
+        """Return the loss, to be small, and what is logged: gaps, and the trial's number."""
         config = others[5]
         if config is not self._config:  # FLAML hands the same object over for all folds
             self._config = config
@@ -130,30 +88,14 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Searched:
-    """A finished search of FLAML's.
+    """A finished search of FLAML's."""
 
-    Parameters
-    ----------
-    question : Question
-        What was asked.
-    model : AutoML
-        Fitted.
-    lines : tuple of Logged
-        Its log.
-    trials : tuple of Rows
-        What it saw in each trial.
-    log : str
-        The log's text.
-    added : mapping of str to class
-        Learners that FLAML does not have itself.
-    """
-
-    question: Question
-    model: Any
-    lines: tuple[Logged, ...]
-    trials: tuple[Rows, ...]
-    log: str
-    added: Mapping[str, Any]
+    question: Question  # what was asked
+    model: Any  # fitted
+    lines: tuple[Logged, ...]  # its log
+    trials: tuple[Rows, ...]  # what it saw in each trial
+    log: str  # the log's text
+    added: Mapping[str, Any]  # learners that FLAML does not have itself
 
     def model_of(self, line: Logged) -> Any:
         """Return a model of the log, trained once more on the rows that it was logged with."""
@@ -180,26 +122,7 @@ def search(
     keep_scores: bool = False,
     learners: Mapping[str, Any] | Sequence[str] = LEARNERS,
 ) -> Searched:
-    """Run FLAML on a question.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
-    constrained : bool
-        Whether it is told the constraints.
-    keep_scores : bool
-        Whether validation scores are kept. Thresholds are then fitted on them, so where FLAML sets
-        rows aside it is a quarter, as for the other systems, and not its tenth, and it does not
-        train another model on all rows, to which they would not fit.
-    learners : sequence of str, or mapping of str to class
-        Names of FLAML's own, or further ones.
-
-    Raises
-    ------
-    NoModelError
-        It had no time for a trial.
-    """
+    """Run FLAML on a question."""
     watched = Watched(question=question, keep_scores=keep_scores)
     limits = limits_of(question)
     added = learners if isinstance(learners, Mapping) else {}
@@ -236,13 +159,7 @@ def search(
 
 
 def decider(model: Callable[[], Any]) -> Decide:
-    """Return the decisions of a model that is made when it is first needed.
-
-    Parameters
-    ----------
-    model : callable
-        Returns something with ``predict``.
-    """
+    """Return the decisions of a model that is made when it is first needed."""
     made: list[Any] = []
 
     def decide(X: pd.DataFrame) -> NDArray[np.integer]:

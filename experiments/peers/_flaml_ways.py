@@ -10,24 +10,12 @@ NOT_A_CHOICE = "it returns one model and says nothing of others"
 
 
 def unconstrained(question: Question) -> Answer:
-    """Return the most accurate model; the constraints are not read.
-
-    Parameters
-    ----------
-    question : Question
-        Table and budget.
-    """
+    """Return the most accurate model; the constraints are not read."""
     return _as_returned(search(question, constrained=False))
 
 
 def as_returned(question: Question) -> Answer:
-    """Return the model that FLAML returns: the smallest loss, whatever its gap.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
-    """
+    """Return the model that FLAML returns: the smallest loss, whatever its gap."""
     return _as_returned(search(question, constrained=True))
 
 
@@ -36,23 +24,12 @@ def best_feasible(question: Question) -> Answer:
 
     It is trained on the rows that it was logged with, as another model would have another gap;
     that is not in the budget. Without a feasible one it is the model that FLAML returns.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
     """
     return of_log(search(question, constrained=True))
 
 
 def of_log(found: Searched) -> Answer:
-    """Return the best feasible model of a log, with the others as offers.
-
-    Parameters
-    ----------
-    found : Searched
-        A finished search.
-    """
+    """Return the best feasible model of a log, with the others as offers."""
     best = min(found.lines, key=lambda line: (not line.feasible, line.loss))
     offers = tuple(_offer(found, line) for line in found.lines)
     at = found.lines.index(best)

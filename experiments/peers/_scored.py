@@ -13,38 +13,18 @@ from peers._flaml import Searched
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScoredModel:
-    """A model and its validation scores.
+    """A model and its validation scores."""
 
-    Parameters
-    ----------
-    y, cells : ndarray of int, shape (n_rows,)
-        Labels and finest cells of the validation rows.
-    scores : ndarray of float, shape (n_rows,)
-        P(y = 1) of those rows.
-    learner : str
-        Kind of the model.
-    seconds : float
-        When it was found.
-    score : callable
-        From a table to P(y = 1).
-    """
-
-    y: NDArray[np.integer]
-    cells: NDArray[np.integer]
-    scores: NDArray[np.floating]
-    learner: str
-    seconds: float
-    score: Callable[[pd.DataFrame], NDArray[np.floating]]
+    y: NDArray[np.integer]  # shape (n_rows,): labels and finest cells of the validation rows
+    cells: NDArray[np.integer]  # shape (n_rows,)
+    scores: NDArray[np.floating]  # shape (n_rows,): P(y = 1) of those rows
+    learner: str  # kind of the model
+    seconds: float  # when it was found
+    score: Callable[[pd.DataFrame], NDArray[np.floating]]  # from a table to P(y = 1)
 
 
 def scored_best(found: Searched) -> ScoredModel:
-    """Return FLAML's model of the smallest loss.
-
-    Parameters
-    ----------
-    found : Searched
-        A search that kept its scores.
-    """
+    """Return FLAML's model of the smallest loss."""
     best = min(found.lines, key=lambda line: line.loss)
     rows = found.trials[best.trial]
 

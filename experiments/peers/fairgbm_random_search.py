@@ -30,13 +30,7 @@ RATES = (0.001, 1.0)
 
 
 def ask(question: Question) -> Answer:
-    """Return the best model of a random search over LightGBM's and FairGBM's parameters.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
-    """
+    """Return the best model of a random search over LightGBM's and FairGBM's parameters."""
     codes = Codes(question.features)
 
     def train(parts: Parts, rows: NDArray[np.int64], rng: np.random.Generator) -> list[Shares]:

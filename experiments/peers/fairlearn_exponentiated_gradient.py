@@ -30,13 +30,7 @@ BOUNDS = (0.1, 1.0)
 
 
 def ask(question: Question) -> Answer:
-    """Return the best mixture of a random search.
-
-    Parameters
-    ----------
-    question : Question
-        Table, one constraint, budget.
-    """
+    """Return the best mixture of a random search."""
     constraint = question.constraints[0]
 
     codes = Codes(question.features)

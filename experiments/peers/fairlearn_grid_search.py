@@ -28,13 +28,7 @@ GRID = 10
 
 
 def ask(question: Question) -> Answer:
-    """Return the best model of all grids of a random search.
-
-    Parameters
-    ----------
-    question : Question
-        Table, one constraint, budget.
-    """
+    """Return the best model of all grids of a random search."""
     constraint = question.constraints[0]
 
     codes = Codes(question.features)

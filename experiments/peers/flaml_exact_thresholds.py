@@ -23,13 +23,7 @@ FINE = 13
 
 
 def ask(question: Question) -> Answer:
-    """Return the best threshold rule on FLAML's most accurate model.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
-    """
+    """Return the best threshold rule on FLAML's most accurate model."""
     found = search(question, constrained=False, keep_scores=True)
     best = scored_best(found)
     rows = ScoreRows(

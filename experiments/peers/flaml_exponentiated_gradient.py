@@ -33,13 +33,7 @@ FIRST_SHARE = 0.5
 
 
 def ask(question: Question) -> Answer:
-    """Return the best feasible mixture of FLAML's log.
-
-    Parameters
-    ----------
-    question : Question
-        Table, one constraint, budget.
-    """
+    """Return the best feasible mixture of FLAML's log."""
     learner = type("FairLightGBM", (_Learner,), {"question": question})
     return of_log(search(question, constrained=True, learners={"fair_lgbm": learner}))
 

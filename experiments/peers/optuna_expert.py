@@ -30,13 +30,7 @@ NEUTRAL = 0.5
 
 
 def ask(question: Question) -> Answer:
-    """Return the best feasible trial of a study.
-
-    Parameters
-    ----------
-    question : Question
-        Table, constraints, budget.
-    """
+    """Return the best feasible trial of a study."""
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     codes = Codes(question.X)
     parts = parts_of(question, codes, folds=True)

@@ -19,17 +19,7 @@ LAST_CHANCE = 1.5
 
 
 def now_or_never(seconds: float, left: float, longest: float) -> bool:
-    """Whether something still fits, and hardly would after one more trial.
-
-    Parameters
-    ----------
-    seconds : float
-        What it is expected to take.
-    left : float
-        Seconds between its start and the deadline.
-    longest : float
-        What one more trial may take.
-    """
+    """Whether something still fits, and hardly would after one more trial."""
     return seconds <= left and (left < LAST_CHANCE * seconds or left - longest < seconds)
 
 
@@ -73,13 +63,7 @@ class Clock:
         return max(self._searched, default=0.0)
 
     def left_at_start(self, seconds_left: float | None) -> float | None:
-        """Return what would be left at the start of a trial that is asked for now.
-
-        Parameters
-        ----------
-        seconds_left : float or None
-            Until the deadline, as of now; None = no deadline.
-        """
+        """Return what would be left at the start of a trial that is asked for now."""
         if seconds_left is None:
             self._ended.clear()
             return None
@@ -91,17 +75,7 @@ class Clock:
         return seconds_left - first * max(self._shares, default=1.0)
 
     def asked(self, number: int, seconds_left: float | None, seconds: float | None = None) -> None:
-        """Note that a trial was asked for.
-
-        Parameters
-        ----------
-        number : int
-            Of the trial.
-        seconds_left : float or None
-            Until the deadline, as of now.
-        seconds : float or None
-            What it is expected to take; None = what search trials take.
-        """
+        """Note that a trial was asked for."""
         self._open[number] = _Open(left=seconds_left, seconds=seconds, ahead=tuple(self._open))
 
     def told(self, told: Told) -> None:

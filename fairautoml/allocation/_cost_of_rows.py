@@ -66,15 +66,7 @@ class RowCosts:
             self._of_learner[candidate.learner].learn(before, now)
 
     def seconds(self, told: Told, budget: Budget) -> float:
-        """Return what the candidate of a trial is expected to cost at another size.
-
-        Parameters
-        ----------
-        told : Told
-            The trial.
-        budget : Budget
-            Rows and models asked about.
-        """
+        """Return what the candidate of a trial is expected to cost at another size."""
         known, rows = _rows(told.trial.budget), _rows(budget)
         if rows == known:
             return told.seconds

@@ -31,21 +31,11 @@ NO_MERIT = (False, -math.inf)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """A known candidate on more rows.
+    """A known candidate on more rows."""
 
-    Parameters
-    ----------
-    candidate : Candidate
-        What is trained again.
-    size : int
-        Index of the sample size.
-    seconds : float
-        What that is expected to cost.
-    """
-
-    candidate: Candidate
-    size: int
-    seconds: float
+    candidate: Candidate  # what is trained again
+    size: int  # index of the sample size
+    seconds: float  # what that is expected to cost
 
 
 @dataclass(slots=True)
@@ -94,15 +84,7 @@ class _Level:
 
 
 class SampleSizes:
-    """Sample sizes of a run, and who deserves the next one.
-
-    Parameters
-    ----------
-    terms : Terms
-        Number of training rows and the full trial. With at most 40,000 rows there is one size.
-    costs : RowCosts
-        What more rows cost; whoever tells of results tells it too.
-    """
+    """Sample sizes of a run, and who deserves the next one."""
 
     def __init__(self, terms: Terms, costs: RowCosts) -> None:
         full = terms.budget.sample_fraction
@@ -133,15 +115,7 @@ class SampleSizes:
                 level.learn(told)
 
     def propose(self, left: float | None, longest: float = 0.0) -> Growth | None:
-        """Return who deserves more rows now, the largest sample first; None = nobody.
-
-        Parameters
-        ----------
-        left : float or None
-            Seconds between the start and the deadline.
-        longest : float
-            Seconds that one more search trial may take.
-        """
+        """Return who deserves more rows now, the largest sample first; None = nobody."""
         last = self._last_chance(left, longest)
         if last is not None:
             return last

@@ -17,48 +17,21 @@ Test = Literal["full", "simple", "gain", "greedy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Which test is made, and which of its parts are on; the defaults are the full rule.
+    """Which test is made, and which of its parts are on; the defaults are the full rule."""
 
-    Parameters
-    ----------
-    test : str
-        ``"full"``: expected gain per expected second against that of the search. ``"simple"``:
-        seconds alone. ``"gain"``: gain alone. ``"greedy"``: no test.
-    early : bool
-        Try the cheapest base once as soon as that costs no more than the search so far, to learn
-        the ratio.
-    prune : bool
-        Drop bases that cannot beat the best fair loss.
-    learn_odds : bool
-        Divide costs by the estimated probability that a mitigated model is fair; else by 1.
-    cap : bool
-        No mitigation while mitigations have cost more than the search.
-    last_chance : bool
-        Mitigate at the end rather than have no fair model.
-    """
-
-    test: Test = "full"
+    test: Test = "full"  # ``"full"``: expected gain per expected second against that of the search
+    # try the cheapest base once as soon as that costs no more than the search so far, to learn
+    # the ratio
     early: bool = True
-    prune: bool = True
+    prune: bool = True  # drop bases that cannot beat the best fair loss
+    # divide costs by the estimated probability that a mitigated model is fair; else by 1
     learn_odds: bool = True
-    cap: bool = True
-    last_chance: bool = True
+    cap: bool = True  # no mitigation while mitigations have cost more than the search
+    last_chance: bool = True  # mitigate at the end rather than have no fair model
 
 
 def choose(memory: Memory, rules: Rules, left: float | None, longest: float = 0.0) -> Pair | None:
-    """Return what to mitigate now, None = search on.
-
-    Parameters
-    ----------
-    memory : Memory
-        The run so far.
-    rules : Rules
-        Test and guards.
-    left : float or None
-        Seconds between the start and the deadline; None = no deadline, and nothing is too long.
-    longest : float
-        Seconds that one more search trial may take.
-    """
+    """Return what to mitigate now, None = search on."""
     pairs = memory.pairs(prune=rules.prune)
     if not pairs:
         return None

@@ -31,21 +31,11 @@ def mitigated(candidate: Candidate, costly: Costly) -> Candidate:
 
 @dataclass(slots=True, eq=False)
 class Base:
-    """A plain unfair model, trained on all rows: what may be mitigated.
+    """A plain unfair model, trained on all rows: what may be mitigated."""
 
-    Parameters
-    ----------
-    candidate : Candidate
-        What was trained.
-    loss : float
-        Of its bare scores.
-    seconds : float
-        What it cost.
-    """
-
-    candidate: Candidate
-    loss: float
-    seconds: float
+    candidate: Candidate  # what was trained
+    loss: float  # of its bare scores
+    seconds: float  # what it cost
     tried: set[str] = field(default_factory=set)
 
 
@@ -55,14 +45,9 @@ class Arm:
 
     ``shift`` is the mean change of the loss, ``best_shift`` the most favourable one to
     be expected, at most 0; both are 0 until they are observed.
-
-    Parameters
-    ----------
-    costly : Costly
-        Name, parameters and first guess of the ratio.
     """
 
-    costly: Costly
+    costly: Costly  # name, parameters and first guess of the ratio
     n: int = 0
     n_fair: int = 0
     n_open: int = 0
@@ -157,15 +142,7 @@ class Progress:
 
 
 class Memory:
-    """All that the rules look at.
-
-    Parameters
-    ----------
-    mitigations : tuple of Costly
-        What may be spent on.
-    full : Budget
-        Of a full trial.
-    """
+    """All that the rules look at."""
 
     def __init__(self, mitigations: tuple[Costly, ...], full: Budget) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
@@ -191,14 +168,7 @@ class Memory:
         return bool(self._open)
 
     def pairs(self, *, prune: bool = True) -> list[Pair]:
-        """Return the bases and mitigations that were not yet tried together.
-
-        Parameters
-        ----------
-        prune : bool
-            Leave out bases that even under the most favourable shift are no better than the best
-            fair loss.
-        """
+        """Return the bases and mitigations that were not yet tried together."""
         found: list[Pair] = []
         for arm in self.arms:
             name, ratio = arm.costly.name, arm.ratio

@@ -21,13 +21,7 @@ def is_baseline(told: Told) -> bool:
 
 
 def bare(told: Told) -> tuple[float, tuple[float, ...]]:
-    """Return loss (1 - value) and violations of the scores without any post-processing.
-
-    Parameters
-    ----------
-    told : Told
-        A success. Without bare values, those after post-processing stand in.
-    """
+    """Return loss (1 - value) and violations of the scores without any post-processing."""
     value = told.value if told.plain_value is None else told.plain_value
     violations = told.violations if told.plain_value is None else told.plain_violations
     return (math.inf if value is None else 1.0 - value), violations

@@ -16,15 +16,7 @@ FULL_RULE = Rules()
 
 
 class CostAware:
-    """Spends where an improvement of the best fair model is expected to cost least.
-
-    Parameters
-    ----------
-    terms : Terms
-        What may be spent, and on which mitigations.
-    rules : Rules
-        Test and guards; the full rule by default.
-    """
+    """Spends where an improvement of the best fair model is expected to cost least."""
 
     mitigates = True
 

@@ -8,13 +8,7 @@ SIMPLE_RULE = Rules(test="simple")
 
 
 class CostAwareSimple(CostAware):
-    """Compares seconds alone, where ``CostAware`` compares gain per second.
-
-    Parameters
-    ----------
-    terms : Terms
-        What may be spent, and on which mitigations.
-    """
+    """Compares seconds alone, where ``CostAware`` compares gain per second."""
 
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms, SIMPLE_RULE)

@@ -6,13 +6,7 @@ from fairautoml.trials import Candidate, Status, Terms, Told, Trial
 
 
 class Flat:
-    """The same budget for every candidate, as long as a single fold may fit in what is left.
-
-    Parameters
-    ----------
-    terms : Terms
-        What a trial may spend.
-    """
+    """The same budget for every candidate, as long as a single fold may fit in what is left."""
 
     mitigates = False
 

@@ -14,14 +14,6 @@ class MitigateAfter:
     """The baseline of comparisons between allocators.
 
     Without a deadline it mitigates when the strategy has nothing left to propose.
-
-    Parameters
-    ----------
-    terms : Terms
-        What may be spent. Costs of mitigations are guessed from the ratios given here; who knows
-        the true ratio gives it as the guess.
-    retry : bool
-        Go on with the next best models while there is time; else stop after one.
     """
 
     mitigates = True

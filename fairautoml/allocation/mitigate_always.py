@@ -11,11 +11,6 @@ class MitigateAlways:
 
     Trial 0 is the run's baseline, which is there so that there is always a model, and is left as
     it is, as are candidates that bring a mitigation of their own.
-
-    Parameters
-    ----------
-    terms : Terms
-        What may be spent; several mitigations are used in turn.
     """
 
     mitigates = True

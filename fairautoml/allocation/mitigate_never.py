@@ -4,13 +4,7 @@ from fairautoml.allocation.flat import Flat
 
 
 class MitigateNever(Flat):
-    """A full trial of every candidate; the baseline of comparisons between allocators.
-
-    Parameters
-    ----------
-    terms : Terms
-        What a trial may spend.
-    """
+    """A full trial of every candidate; the baseline of comparisons between allocators."""
 
     mitigates = True
 

@@ -47,11 +47,6 @@ class SuccessiveHalving:
     """Sample sizes from at least 4,000 training rows to all, a factor of 4 apart.
 
     With fewer than 16,000 training rows there is one size, and every trial is full.
-
-    Parameters
-    ----------
-    terms : Terms
-        Number of training rows and the full trial.
     """
 
     mitigates = False

@@ -14,15 +14,9 @@ from fairautoml.trials import Entry
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Models and their shares.
+    """Models and their shares."""
 
-    Parameters
-    ----------
-    members : tuple of (ScoreModel, float)
-        At least one model; the shares sum to 1.
-    """
-
-    members: tuple[tuple[ScoreModel, float], ...]
+    members: tuple[tuple[ScoreModel, float], ...]  # at least one model; the shares sum to 1
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the weighted mean of P(y = 1), shape (n_rows,)."""
@@ -31,17 +25,10 @@ class Blend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Several weighted means of the same models.
+    """Several weighted means of the same models."""
 
-    Parameters
-    ----------
-    models : mapping of str to ScoreModel
-        By trial.
-    columns : tuple of tuple of (str, float)
-        Per column the trials and their shares, which sum to 1.
-    """
-
-    models: Mapping[str, ScoreModel]
+    models: Mapping[str, ScoreModel]  # by trial
+    # per column the trials and their shares, which sum to 1
     columns: tuple[tuple[tuple[str, float], ...], ...]
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -59,15 +46,7 @@ def _mean(parts: list[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]
 
 
 def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
-    """Return what scores new rows for the rule of an entry.
-
-    Parameters
-    ----------
-    entry : Entry
-        Of a trial, an ensemble or a mixture.
-    bags : mapping of str to ScoreModel
-        By trial; those of the entry are among them.
-    """
+    """Return what scores new rows for the rule of an entry."""
     if isinstance(entry.rule, PoolRule):
         models = {key: bags[key] for key in entry.sources}
         return Columns(models=models, columns=entry.rule.columns)
@@ -81,11 +60,6 @@ def scored_by(entry: Entry) -> Hashable:
 
     The trials and their shares do not tell an ensemble, which has one score per row, from a
     mixture that reads the mean of the same trials as its only column.
-
-    Parameters
-    ----------
-    entry : Entry
-        As in ``models_of``.
     """
     if isinstance(entry.rule, PoolRule):
         return entry.rule.columns

@@ -30,16 +30,11 @@ DRAWS = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chances:
-    """Draws of the noise of the rates, the same for all rules.
+    """Draws of the noise of the rates, the same for all rules."""
 
-    Parameters
-    ----------
-    by_target : tuple of TargetNoise
-        Each limit with rows of shape (n_drawn, 3) and noise of shape (n_draws, n_drawn, 3): for
-        the share of label 1 and for the acceptance of label 0 and label 1. With an audit the rows
-        are as many as have the noise of both samples together.
-    """
-
+    # each limit with rows of shape (n_drawn, 3) and noise of shape (n_draws, n_drawn, 3): for the
+    # share of label 1 and for the acceptance of label 0 and label 1. With an audit the rows are
+    # as many as have the noise of both samples together
     by_target: tuple[TargetNoise, ...]
 
     @classmethod
@@ -49,17 +44,7 @@ class Chances:
         noise: NDArray[np.float64],
         targets: Sequence[Target],
     ) -> "Chances":
-        """Return the draws for independent rows that all weigh the same.
-
-        Parameters
-        ----------
-        n_rows : ndarray of float64, shape (n_cells, 2)
-            Rows by finest cell and label.
-        noise : ndarray of float64, shape (n_draws, n_cells, 3)
-            Standard normal.
-        targets : sequence of Target
-            The limits.
-        """
+        """Return the draws for independent rows that all weigh the same."""
         found = []
         for target in targets:
             member = drawn_groups(target.system)
@@ -74,13 +59,7 @@ class Chances:
         return cls(tuple(found))
 
     def met(self, counts: NDArray[np.float64]) -> float:
-        """Return the share of draws in which all limits are met, in [0, 1].
-
-        Parameters
-        ----------
-        counts : ndarray of float64, shape (n_cells, 2, 2)
-            Weight by finest cell, label and decision.
-        """
+        """Return the share of draws in which all limits are met, in [0, 1]."""
         met = [one.met(_redrawn(one, one.merged(counts))) for one in self.by_target]
         return float(np.all(met, axis=0).mean())
 
@@ -131,22 +110,7 @@ def chances_on(
     audit_ratio: float,
     entities: NDArray[np.integer] | None = None,
 ) -> Chances | OtherChances:
-    """Return the draws for rules that are counted on the given rows.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The rows; their groups, labels and weights are read.
-    targets : sequence of Target
-        At least one.
-    seed : int
-        Root seed of the run.
-    audit_ratio : float
-        New people that the constraints will be counted on, in times of the rows here, above 0,
-        groups and labels as here; ``inf`` = all people there are.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is; rows of one person, here and among the new ones, count as one row.
-    """
+    """Return the draws for rules that are counted on the given rows."""
     if dataset.task != "binary":
         return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio, entities=entities)
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells

@@ -22,25 +22,13 @@ DRAWS = 500
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OtherChances:
-    """Draws of the noise of the tables, the same for all rules.
+    """Draws of the noise of the tables, the same for all rules."""
 
-    Parameters
-    ----------
-    by_target : tuple of TargetNoise
-        Each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns).
-    """
-
+    # each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
     by_target: tuple[TargetNoise, ...]
 
     def met(self, counts: NDArray[np.float64]) -> float:
-        """Return the share of draws in which all limits are met, in [0, 1].
-
-        Parameters
-        ----------
-        counts : ndarray of float64
-            ``Entry.counts``: by label and decision, shape (n_cells, n_classes, n_classes), or the
-            sums of numbers, shape (n_cells, n_columns).
-        """
+        """Return the share of draws in which all limits are met, in [0, 1]."""
         met = [one.met(_moved(one, one.merged(counts))) for one in self.by_target]
         return float(np.all(met, axis=0).mean())
 
@@ -65,13 +53,7 @@ def other_chances_on(
     audit_ratio: float,
     entities: NDArray[np.integer] | None = None,
 ) -> OtherChances:
-    """Return the draws for rules that are counted on the given rows.
-
-    Parameters
-    ----------
-    dataset, targets, seed, audit_ratio, entities
-        As for ``chances_on``.
-    """
+    """Return the draws for rules that are counted on the given rows."""
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     _, squares = weight_sums(dataset.cells, dataset.weight, n_cells, entities)
     width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2

@@ -27,13 +27,6 @@ def clear_lead(error: float | None, n_rows: int) -> float:
     """Return by how much a single trial must be ahead of a mean of several to be served.
 
     It is the standard error of a difference in accuracy, or the same share of an error.
-
-    Parameters
-    ----------
-    error : float or None
-        Where errors are compared, the size of one; None = scores in [0, 1] are.
-    n_rows : int
-        Rows that they were counted on, at least 1.
     """
     lead = float(np.sqrt(DISAGREEING / n_rows))
     return lead if error is None else lead * abs(error)
@@ -55,24 +48,6 @@ def choose(
     counts like one decision for everybody. Rules worth no more than that are left out while there
     are others. A number takes the best entry that is so likely to
     hold, and where none is the likeliest one.
-
-    Parameters
-    ----------
-    entries : sequence of Entry
-        Feasible ones, at least one; of equals the first is taken.
-    confidence : "auto" or float
-        Least probability, in (0, 1).
-    chance : callable
-        Probability that an entry meets all constraints.
-    worth : callable
-        What an entry is worth; greater is better.
-    fallback : float
-        What one decision for everybody is worth.
-    steady : callable
-        Whether an entry was not itself picked as the best of many. One that was is served only
-        where it is ahead of all that were not: its worth and its gap flatter it.
-    ahead : float
-        By how much, in units of ``worth``, at least 0.
     """
     chances = np.array([chance(entry) for entry in entries])
     values = np.array([worth(entry) for entry in entries])
@@ -85,15 +60,7 @@ def choose(
 
 
 def lacks_evidence(probability: float, confidence: Confidence) -> bool:
-    """Return whether a rule is less sure than was asked for; ``"auto"`` asks for even odds.
-
-    Parameters
-    ----------
-    probability : float
-        That it meets all constraints on new people, in [0, 1].
-    confidence : "auto", float or None
-        What was asked for; None = nothing.
-    """
+    """Return whether a rule is less sure than was asked for; ``"auto"`` asks for even odds."""
     if confidence is None:
         return False
     return probability < (EVEN if confidence == "auto" else confidence)

@@ -18,39 +18,19 @@ from fairautoml.trials import Rule, acceptance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FairClassifier:
-    """Scores of the models, decided by the rule; the same row always gets the same decision.
+    """Scores of the models, decided by the rule; the same row always gets the same decision."""
 
-    Parameters
-    ----------
-    models : ScoreModel
-        What scores a row.
-    rule : Rule
-        What decides on a score.
-    schema : TableSchema
-        How a table is read.
-    groups : GroupSchema or None
-        How sensitive values are read.
-    classes : ndarray of shape (2,)
-        The user's labels for refusal and acceptance, or of several classes; empty for numbers.
-    needs_sensitive : bool
-        Whether models or rule read the groups.
-    salt : int
-        Seed of the draws of a randomised rule.
-    membership : MembershipModel or None
-        What a rule reads that weighs how likely groups are.
-    task : {"binary", "multiclass", "regression"}
-        What kind of target it is.
-    """
-
-    models: ScoreModel
-    rule: Rule
-    schema: TableSchema
-    groups: GroupSchema | None
-    classes: NDArray[Any]
-    needs_sensitive: bool
-    salt: int
+    models: ScoreModel  # what scores a row
+    rule: Rule  # what decides on a score
+    schema: TableSchema  # how a table is read
+    groups: GroupSchema | None  # how sensitive values are read
+    # the user's labels for refusal and acceptance, or of several classes; empty for numbers
+    classes: NDArray[Any]  # shape (2,)
+    needs_sensitive: bool  # whether models or rule read the groups
+    salt: int  # seed of the draws of a randomised rule
+    # what a rule reads that weighs how likely groups are
     membership: MembershipModel | None = None
-    task: TaskName = "binary"
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return P(y = 1) of encoded rows, of a mixture the mean of its columns."""

@@ -12,31 +12,19 @@ HELD_OUT = 3 / 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """How the answer is made from the pool.
+    """How the answer is made from the pool."""
 
-    Parameters
-    ----------
-    assemble : bool
-        Whether an ensemble is made, and a mixture where rules may decide at random.
-    max_models : int or None
-        Trials that either may be made of; None = no limit.
-    confidence : "auto", float or None
-        How sure it must be that the constraint holds on so many new people (``audit_ratio``).
-    end : float or None
-        ``time.monotonic()`` at which ``fit`` should be done; what would take too long is left out.
-    audit_ratio : float or None
-        New people that the constraint will be counted on, in times of the searched rows, above 0;
-        ``inf`` = all there are; None = as many as were searched, and where ``confidence`` is a
-        number ``HELD_OUT``, so that it speaks of a customary check as well.
-    certifiable : callable or None
-        What an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed.
-    """
-
+    # whether an ensemble is made, and a mixture where rules may decide at random
     assemble: bool = True
-    max_models: int | None = 8
+    max_models: int | None = 8  # trials that either may be made of; None = no limit
+    # how sure it must be that the constraint holds on so many new people (``audit_ratio``)
     confidence: Confidence = "auto"
-    end: float | None = None
+    end: float | None = None  # ``time.monotonic()`` at which ``fit`` should be done
+    # new people that the constraint will be counted on, in times of the searched rows, above 0;
+    # ``inf`` = all there are; None = as many as were searched, and where ``confidence`` is a
+    # number ``HELD_OUT``, so that it speaks of a customary check as well
     audit_ratio: float | None = None
+    # what an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed
     certifiable: Callable[[Entry], float] | None = None
 
     @property

@@ -8,15 +8,7 @@ from fairautoml.mitigators import Target
 
 
 def gaps_of(target: Target, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the gap of each table, infinite where undefined, shape (n_draws,).
-
-    Parameters
-    ----------
-    target : Target
-        What is measured.
-    tables : ndarray of float64, shape (n_draws, n_drawn, ...)
-        As ``Tally.table``, over the groups; where these overlap everybody is the last one.
-    """
+    """Return the gap of each table, infinite where undefined, shape (n_draws,)."""
     overlapping = target.system.overlapping
     groups, everybody = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
     values = values_of(target.metric, groups, everybody)

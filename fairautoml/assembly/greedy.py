@@ -28,29 +28,7 @@ def select_greedily(
     rounds: int = ROUNDS,
     task: TaskName = "binary",
 ) -> NDArray[np.float64]:
-    """Return the share of each column in the mean of lowest log loss that is found.
-
-    Parameters
-    ----------
-    columns : ndarray of float32, shape (n_columns, n_rows)
-        P(y = 1) by each model; of equally good ones the first is taken. Of several classes the
-        probability of each, shape (n_columns, n_rows, n_classes); in regression predictions.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1; 0, 1, 2, ...; or numbers.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights.
-    most : int or None
-        Different columns at the most, at least 1; None = no limit.
-    rounds : int
-        Columns to add, at least 1.
-    task : {"binary", "multiclass", "regression"}
-        What kind of target it is; the loss of numbers is the squared error.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_columns,)
-        Shares that sum to 1.
-    """
+    """Return the share of each column in the mean of lowest log loss that is found."""
     given = _given(columns, y, task)
     loss = _squared_error if task == "regression" else _loss
     share = (weight / weight.sum()).astype(np.float32)
@@ -101,20 +79,7 @@ def shares_by_fold(
     most: int | None,
     task: TaskName = "binary",
 ) -> NDArray[np.float64]:
-    """Return for each fold the shares that the rows of the other folds select.
-
-    Parameters
-    ----------
-    columns, y, weight, most, task
-        As in ``select_greedily``.
-    folds : ndarray of int, shape (n_rows,)
-        Fold of each row, every fold from 0 on among them.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_folds, n_columns)
-        Each row sums to 1.
-    """
+    """Return for each fold the shares that the rows of the other folds select."""
     return np.array(
         [
             select_greedily(
@@ -130,20 +95,7 @@ def shares_by_fold(
 
 
 def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np.float64]:
-    """Return the shares that are deployed: the mean over the folds, of the largest ones only.
-
-    Parameters
-    ----------
-    by_fold : ndarray of float64, shape (n_folds, n_columns)
-        Shares per fold.
-    most : int or None
-        Columns with a share at the most; None = no limit.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_columns,)
-        Shares that sum to 1.
-    """
+    """Return the shares that are deployed: the mean over the folds, of the largest ones only."""
     mean: NDArray[np.float64] = by_fold.mean(axis=0)
     if most is not None:
         # A stable order: of equal shares the first columns stay.
@@ -155,18 +107,6 @@ def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np
 def weighted_sums(
     shares: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return sums of columns, of one row of shares or of several.
-
-    Parameters
-    ----------
-    shares : ndarray of float32, shape (n_columns,) or (n_sums, n_columns)
-        Weight of each column.
-    columns : ndarray of float32, shape (n_columns, n_rows) or (n_columns, n_rows, n_classes)
-        Scores of trials.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_rows,), (n_sums, n_rows) or with classes at the end
-    """
+    """Return sums of columns, of one row of shares or of several."""
     flat: NDArray[np.float32] = shares @ columns.reshape(len(columns), -1)
     return flat.reshape(*shares.shape[:-1], *columns.shape[1:])

@@ -17,21 +17,12 @@ from fairautoml.mitigators import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TargetNoise:
-    """Draws of the noise of the groups of one target.
+    """Draws of the noise of the groups of one target."""
 
-    Parameters
-    ----------
-    target : Target
-        The limit.
-    n_rows : ndarray of float64, shape (n_drawn, ...)
-        Effective rows behind whatever is moved, of the groups as ``drawn_groups`` has them.
-    noise : ndarray of float64, shape (n_draws, n_drawn, ...)
-        Standard normal.
-    """
-
-    target: Target
-    n_rows: NDArray[np.float64]
-    noise: NDArray[np.float64]
+    target: Target  # the limit
+    # effective rows behind whatever is moved, of the groups as ``drawn_groups`` has them
+    n_rows: NDArray[np.float64]  # shape (n_drawn, ...)
+    noise: NDArray[np.float64]  # shape (n_draws, n_drawn, ...): standard normal
 
     def merged(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the table of the groups, shape (n_drawn, ...), from that of the finest cells."""
@@ -40,13 +31,7 @@ class TargetNoise:
         return found
 
     def met(self, tables: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return in which draws the limit is met, shape (n_draws,).
-
-        Parameters
-        ----------
-        tables : ndarray of float64, shape (n_draws, n_drawn, ...)
-            Moved tables of the groups.
-        """
+        """Return in which draws the limit is met, shape (n_draws,)."""
         found: NDArray[np.bool_] = gaps_of(self.target, tables) <= self.target.limit
         return found
 
@@ -56,11 +41,6 @@ def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
 
     That are the groups and, where they overlap, everybody as the last one: else everybody is
     their sum, without the people of no group.
-
-    Parameters
-    ----------
-    system : GroupSystem
-        Any.
     """
     member = system.member
     if not system.overlapping:
@@ -71,15 +51,7 @@ def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
 def rows_of_groups(
     system: GroupSystem, cells: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return row and drawn group of every membership, by row.
-
-    Parameters
-    ----------
-    system : GroupSystem
-        Any.
-    cells : ndarray of int, shape (n_rows,)
-        Finest cell of each row.
-    """
+    """Return row and drawn group of every membership, by row."""
     if system.overlapping:
         rows, groups = np.nonzero(drawn_groups(system).T[cells])
         return rows, groups
@@ -95,19 +67,6 @@ def noise_of_groups(
 
     The rate of a group with weights ``w`` is a mean whose error comes from each cell in proportion
     to ``sqrt(sum w^2)`` there: so is its noise, which is that of the cell in a group of one.
-
-    Parameters
-    ----------
-    member : ndarray of bool, shape (n_drawn, n_cells)
-        Which cells make up each group, at least one each.
-    squares : ndarray of float64, shape (n_cells,)
-        Sum of squared weights of each cell.
-    noise : ndarray of float64, shape (n_draws, n_cells, n_columns)
-        Standard normal, independent.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_draws, n_drawn, n_columns)
     """
     parts = member * squares
     # A group without rows gets the noise of its cells in equal parts.

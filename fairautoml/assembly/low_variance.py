@@ -37,13 +37,7 @@ SERVES = THRESHOLDS_SERVE - {"accuracy_parity_difference", "error_rate_ratio"}
 
 
 def shared_limits(limit: float) -> tuple[float, ...]:
-    """Return the gaps that leave 1, 2, ... parts of a limit to the noise, falling to 0.
-
-    Parameters
-    ----------
-    limit : float
-        Above 0.
-    """
+    """Return the gaps that leave 1, 2, ... parts of a limit to the noise, falling to 0."""
     return tuple((limit * np.arange(PARTS - 1, -1, -1) / PARTS).tolist())
 
 
@@ -53,15 +47,6 @@ def low_variance_thresholds(
     """Return the post-processor that leaves what a tolerance takes off the limit to the noise.
 
     It is no plug-in: what it reads is known to an assembly only.
-
-    Parameters
-    ----------
-    confidence : float
-        How likely the noise shall stay within its part, in (0, 1).
-    audit_ratio : float
-        New people that the limit will be counted on, in times of the rows, above 0.
-    lumped : float
-        Effective rows that stand for one person, at least 1.
     """
     noise = Noise(
         quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
@@ -84,30 +69,16 @@ def low_variance_thresholds(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """How much room noise needs.
+    """How much room noise needs."""
 
-    Parameters
-    ----------
-    quantile : float
-        Standard errors that it shall stay within, above 0.
-    worse : float
-        Variance with that of the new people over that of the rows at hand alone, above 1.
-    """
-
-    quantile: float
+    quantile: float  # standard errors that it shall stay within, above 0
+    # variance with that of the new people over that of the rows at hand alone, above 1
     worse: float
 
     def variance(self, room: float, n_rows: NDArray[np.float64]) -> float:
         """Return the largest variance of one decision that keeps the noise within the room.
 
         Of the two groups with the fewest rows, which have the noisiest difference.
-
-        Parameters
-        ----------
-        room : float
-            Part of the limit that is left to the noise, at least 0.
-        n_rows : ndarray of float64, shape (n_groups,)
-            Effective rows of at least two groups, above 0.
         """
         per_variance = float((1.0 / np.sort(n_rows)[:2]).sum()) * self.worse
         return (room / self.quantile) ** 2 / per_variance
@@ -120,17 +91,6 @@ def fit_low_variance(
 
     None where the noise leaves no cut out, so that ordinary thresholds do, and where no thresholds
     are found.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        At least one constraint; of each what the tolerance leaves of its limit is for the noise.
-    tolerances : sequence of float
-        Gaps asked for on the first target, up to its limit.
-    noise : Noise
-        How much room noise needs.
     """
     posed = pose(rows, goal)
     n_groups = posed.system.n_groups

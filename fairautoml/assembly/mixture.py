@@ -42,26 +42,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRule:
-    """Accept a row when a column, drawn for its group, reaches that column's threshold.
+    """Accept a row when a column, drawn for its group, reaches that column's threshold."""
 
-    Parameters
-    ----------
-    parts : tuple of tuple of Part
-        Per group what is mixed, its shares sum to 1; empty where a group had no rows.
-    columns : tuple of Shares
-        The trials whose mean each column is.
-    labels : tuple of str
-        Display name of each group.
-    group_of_cell : tuple of int
-        Group of each finest cell, -1 = none.
-    neutral : float
-        Threshold on the mean of the columns for rows without a group and of such a group.
-    """
-
-    parts: tuple[tuple[Part, ...], ...]
-    columns: tuple[Shares, ...]
-    labels: tuple[str, ...]
-    group_of_cell: tuple[int, ...]
+    parts: tuple[tuple[Part, ...], ...]  # per group what is mixed, its shares sum to 1
+    columns: tuple[Shares, ...]  # the trials whose mean each column is
+    labels: tuple[str, ...]  # display name of each group
+    group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
+    # threshold on the mean of the columns for rows without a group and of such a group
     neutral: float
 
     @property
@@ -77,15 +64,7 @@ class PoolRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows, n_columns)
-            P(y = 1) by each column.
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown.
-        """
+        """Return the probability of acceptance, shape (n_rows,)."""
         group = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)[cells]
         wide = scores.astype(np.float64)
         # A sum over columns by NumPy's own order would depend on the rows that come along.
@@ -131,11 +110,6 @@ def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
     """Return the post-processor that mixes thresholds of the given columns.
 
     It is no plug-in: what it reads exists once a search has ended.
-
-    Parameters
-    ----------
-    columns : sequence of Shares
-        What each column of the scores is, the one that labels are shrunk towards first.
     """
     known = tuple(columns)
 
@@ -160,17 +134,6 @@ def fit_pool_rules(
     """Return the best mixture over all columns for every tolerance, None where there is none.
 
     Gaps are kept in expectation over the draws.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        ``scores`` of shape (n_rows, n_columns), by models that did not see the rows.
-    goal : Goal
-        At least one constraint.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
-    columns : tuple of Shares
-        What the columns are.
     """
     first = replace(rows, scores=rows.scores[:, 0])
     posed = pose(first, goal)

@@ -15,15 +15,6 @@ def auc_interval(
 ) -> tuple[float, Interval]:
     """Return the AUC of a score for telling ``s``, ties counting half, with its interval.
 
-    Parameters
-    ----------
-    score : ndarray of float, shape (n_rows,)
-        Larger for True.
-    s : ndarray of bool, shape (n_rows,)
-        Both values occur twice or more.
-    level : float
-        Error probability of the interval, in (0, 1).
-
     References
     ----------
     DeLong, DeLong, Clarke-Pearson, "Comparing the areas under two or more correlated receiver

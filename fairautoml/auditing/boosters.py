@@ -47,18 +47,7 @@ class _Nodes:
 
 
 def lightgbm_forest(booster: Any) -> Forest:
-    """Return the trees of a LightGBM booster.
-
-    Parameters
-    ----------
-    booster : lightgbm.Booster
-        Of one score per row.
-
-    Raises
-    ------
-    Unreadable
-        Several scores per row, linear leaves, averaged trees, or zeros that mean missing.
-    """
+    """Return the trees of a LightGBM booster."""
     dump = booster.dump_model()
     if dump["num_tree_per_iteration"] != 1 or dump.get("average_output", False):
         raise Unreadable("a LightGBM model of several scores per row, or of averaged trees")
@@ -92,13 +81,7 @@ def _lightgbm_node(found: Mapping[str, Any], nodes: _Nodes) -> int:
 
 
 def xgboost_forest(booster: Any) -> Forest:
-    """Return the trees of an XGBoost booster.
-
-    Parameters
-    ----------
-    booster : xgboost.Booster
-        Of one score per row.
-    """
+    """Return the trees of an XGBoost booster."""
     names = booster.feature_names
     trees = tuple(_xgboost_trees(booster.get_dump(dump_format="json"), names))
     return Forest(trees=trees, strict=True, single=True)

@@ -24,31 +24,17 @@ SOURCES: tuple[Rate, ...] = (SELECTION, TPR, FPR)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RateCells:
-    """One rate in all groups of a system.
+    """One rate in all groups of a system."""
 
-    Parameters
-    ----------
-    rate : Rate
-        Which.
-    events, mass : ndarray of float64, shape (n_groups,)
-        Weight of the rows in which it happened, and of all rows that it speaks about.
-    n : ndarray of int64, shape (n_groups,)
-        Those rows.
-    effective : ndarray of float64, shape (n_groups,)
-        What they are worth as a sample, ``sum(w)^2 / sum(w^2)``; ``n`` without weights.
-    weighted : bool
-        Whether rows have weights.
-    largest_weight : float or None
-        Known in advance; then bounds of weighted rates are exact.
-    """
-
-    rate: Rate
-    events: NDArray[np.float64]
-    mass: NDArray[np.float64]
-    n: NDArray[np.int64]
-    effective: NDArray[np.float64]
-    weighted: bool
-    largest_weight: float | None = None
+    rate: Rate  # which
+    # weight of the rows in which it happened, and of all rows that it speaks about
+    events: NDArray[np.float64]  # shape (n_groups,)
+    mass: NDArray[np.float64]  # shape (n_groups,)
+    n: NDArray[np.int64]  # shape (n_groups,): those rows
+    # what they are worth as a sample, ``sum(w)^2 / sum(w^2)``; ``n`` without weights
+    effective: NDArray[np.float64]  # shape (n_groups,)
+    weighted: bool  # whether rows have weights
+    largest_weight: float | None = None  # known in advance
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -105,20 +91,7 @@ class RateCells:
 
 
 def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditRows:
-    """Return the rows, without weights that are all equal; refuse a largest weight that is none.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        With their weights.
-    largest_weight : float or None
-        As the user gave it.
-
-    Raises
-    ------
-    InputError
-        It is not positive and finite, below a weight that was seen, or there are no weights.
-    """
+    """Return the rows, without weights if all are equal; refuse an invalid largest weight."""
     if largest_weight is None:
         alike = rows.weight is not None and len(np.unique(rows.weight)) == 1
         return replace(rows, weight=None) if alike else rows
@@ -136,26 +109,12 @@ def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditR
 
 
 def defined_rates(rows: AuditRows, rates: Sequence[Rate]) -> tuple[Rate, ...]:
-    """Return the rates that can be computed: all of them only with true labels.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        With or without labels.
-    rates : sequence of Rate
-        Those wanted.
-    """
+    """Return the rates that can be computed: all of them only with true labels."""
     return tuple(rate for rate in rates if rows.y is not None or not rate.needs_labels)
 
 
 def needs_labels(metric: Metric) -> bool:
-    """Return whether a fairness metric reads true labels.
-
-    Parameters
-    ----------
-    metric : Metric
-        On decisions.
-    """
+    """Return whether a fairness metric reads true labels."""
     return not metric.compared or any(rate.needs_labels for rate in metric.compared)
 
 
@@ -163,11 +122,6 @@ def counted_labels(rows: AuditRows) -> NDArray[np.int8]:
     """Return the labels to count by; without any, all rows are counted under label 0.
 
     Selection rates add up over the labels, so that they do not depend on them.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        With or without labels.
     """
     return np.zeros(len(rows.decision), dtype=np.int8) if rows.y is None else rows.y
 
@@ -175,17 +129,7 @@ def counted_labels(rows: AuditRows) -> NDArray[np.int8]:
 def counts_of(
     rows: AuditRows, decision: NDArray[np.integer], weight: NDArray[np.float64] | None
 ) -> GroupCounts:
-    """Return the counts by finest cell.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Labels and cells.
-    decision : ndarray of int, shape (n_rows,)
-        Whose decisions.
-    weight : ndarray of float64, shape (n_rows,), or None
-        Weights, or None to count rows.
-    """
+    """Return the counts by finest cell."""
     return GroupCounts.from_rows(
         rows.cells, counted_labels(rows), decision, weight, n_groups=rows.n_cells
     )
@@ -199,21 +143,7 @@ def cells_of(
     decision: NDArray[np.integer] | None = None,
     largest_weight: float | None = None,
 ) -> RateCells:
-    """Return what was seen of a rate.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    system : GroupSystem
-        Groups.
-    rate : Rate
-        Which rate.
-    decision : ndarray of int, shape (n_rows,), optional
-        Other decisions than those that are audited.
-    largest_weight : float, optional
-        Largest weight that is possible.
-    """
+    """Return what was seen of a rate."""
     taken = rows.decision if decision is None else decision
     here, happened = outcome(rows.y, taken, rate)
     codes = rows.codes(system)
@@ -241,22 +171,7 @@ def cells_of(
 def outcome(
     y: NDArray[np.integer] | None, decision: NDArray[np.integer], rate: Rate
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which rows a rate speaks about, and in which of them it happened.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,), or None
-        Labels, 0 or 1; only the selection rate is defined without them.
-    decision : ndarray of int, shape (n_rows,)
-        Decisions, 0 or 1.
-    rate : Rate
-        Which.
-
-    Raises
-    ------
-    ValueError
-        The rate needs labels and there are none.
-    """
+    """Return which rows a rate speaks about, and in which of them it happened."""
     if y is None:
         if rate.needs_labels:
             raise ValueError(f"the {rate} rate needs true labels")

@@ -29,36 +29,16 @@ Blocks = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
-    """The gap that is taken apart: the rate of one group less that of another.
+    """The gap that is taken apart: the rate of one group less that of another."""
 
-    Parameters
-    ----------
-    system : GroupSystem
-        Groups.
-    rate : Rate
-        Which rate.
-    high, low : int
-        Groups with the highest and the lowest rate on all rows.
-    """
-
-    system: GroupSystem
-    rate: Rate
-    high: int
+    system: GroupSystem  # groups
+    rate: Rate  # which rate
+    high: int  # groups with the highest and the lowest rate on all rows
     low: int
 
 
 def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Question | None:
-    """Return the widest gap behind a metric, None when a rate has no value.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    system : GroupSystem
-        Groups, at least two.
-    metric : Metric
-        Fairness metric on rates.
-    """
+    """Return the widest gap behind a metric, None when a rate has no value."""
     cells = [cells_of(rows, system, rate) for rate in metric.rates]
     if not cells or any(np.isnan(cell.values).any() for cell in cells):
         return None
@@ -72,20 +52,7 @@ def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Questio
 
 
 def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the blocks, one per column by default; columns of no block are the last one.
-
-    Parameters
-    ----------
-    blocks : mapping of str to sequence of str, or None
-        Columns of each block.
-    columns : sequence of str
-        All columns of the features.
-
-    Raises
-    ------
-    InputError
-        A column is unknown, in two blocks, or there is no block.
-    """
+    """Return the blocks, one per column by default; columns of no block are the last one."""
     if blocks is None:
         return {name: (name,) for name in columns}
     found = {str(name): tuple(map(str, members)) for name, members in blocks.items()}
@@ -114,26 +81,6 @@ def contributions_of(
 
     A block that is absent has its rows permuted jointly, so that it keeps its distribution and
     loses its relation to everything else; nothing is refitted.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    X : DataFrame, shape (n_rows, n_features)
-        What the model reads.
-    model : Decider
-        Decides rows of ``X``.
-    question : Question
-        Which gap.
-    blocks : mapping of str to tuple of str
-        Columns of each block.
-    seed : int
-        Of the permutations.
-
-    Raises
-    ------
-    InputError
-        A rate has no value on the rows when some blocks are permuted.
 
     References
     ----------

@@ -45,30 +45,6 @@ def verdict_rows(
 
     All are tested together at the full level, as in a certificate. Systems of a single group are
     outside: they hold nothing and must not keep the others from being certified.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    constraints : sequence of Constraint
-        What is claimed.
-    hidden : Hidden
-        Groups that are not published.
-    level : float
-        Error probability, in (0, 1).
-    independent : bool
-        The rows are a fresh sample that neither the model nor the constraint was chosen on; else
-        nothing is certified.
-    largest_weight : float or None
-        Largest weight that is possible; without it weighted rows have no exact test.
-    small_groups : sequence of SmallGroups
-        Groups that the constraints leave out, as they did at ``fit``.
-
-    Raises
-    ------
-    InputError
-        A constraint names a group system that the data does not have, or needs labels that were
-        not given.
     """
     _check(constraints, rows)
     asked = [
@@ -182,19 +158,7 @@ def _row(
 
 
 def overall(found: Sequence[VerdictRow]) -> str:
-    """Return the verdict on all constraints together.
-
-    Parameters
-    ----------
-    found : sequence of VerdictRow
-        On each of them.
-
-    Returns
-    -------
-    str
-        VIOLATED if one is; NOT_APPLICABLE if none applies or there is none; CERTIFIED if all that
-        apply are; else INCONCLUSIVE.
-    """
+    """Return the verdict on all constraints together."""
     each = {row.verdict for row in found if row.reason != Reason.SINGLE_GROUP}
     if Verdict.VIOLATED in each:
         return Verdict.VIOLATED.value

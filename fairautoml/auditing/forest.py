@@ -12,53 +12,27 @@ LEAF = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tree:
-    """One binary tree; node 0 is the root.
+    """One binary tree; node 0 is the root."""
 
-    Parameters
-    ----------
-    feature : ndarray of int, shape (n_nodes,)
-        Column that a node asks about, -1 for leaves.
-    threshold : ndarray of float64, shape (n_nodes,)
-        Values up to it go left (below it, if the forest is strict).
-    left, right : ndarray of int, shape (n_nodes,)
-        Children.
-    value : ndarray of float64, shape (n_nodes,)
-        What a leaf adds.
-    missing_left : ndarray of bool, shape (n_nodes,)
-        Where missing values go.
-    categories : mapping of int to frozenset of int
-        Codes that go left, of nodes that ask about categories.
-    """
-
-    feature: NDArray[np.integer]
-    threshold: NDArray[np.float64]
-    left: NDArray[np.integer]
-    right: NDArray[np.integer]
-    value: NDArray[np.float64]
-    missing_left: NDArray[np.bool_]
+    feature: NDArray[np.integer]  # shape (n_nodes,): column that a node asks about, -1 for leaves
+    # values up to it go left (below it, if the forest is strict)
+    threshold: NDArray[np.float64]  # shape (n_nodes,)
+    left: NDArray[np.integer]  # shape (n_nodes,): children
+    right: NDArray[np.integer]  # shape (n_nodes,)
+    value: NDArray[np.float64]  # shape (n_nodes,): what a leaf adds
+    missing_left: NDArray[np.bool_]  # shape (n_nodes,): where missing values go
+    # codes that go left, of nodes that ask about categories
     categories: Mapping[int, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forest:
-    """A sum of trees that decides by its sign.
+    """A sum of trees that decides by its sign."""
 
-    Parameters
-    ----------
-    trees : tuple of Tree
-        All of them.
-    offset : float
-        Added to the sum; the decision is 1 when the whole is above 0.
-    strict : bool
-        Only values below the threshold go left.
-    single : bool
-        Values are rounded to float32 first.
-    """
-
-    trees: tuple[Tree, ...]
-    offset: float = 0.0
-    strict: bool = False
-    single: bool = False
+    trees: tuple[Tree, ...]  # all of them
+    offset: float = 0.0  # added to the sum; the decision is 1 when the whole is above 0
+    strict: bool = False  # only values below the threshold go left
+    single: bool = False  # values are rounded to float32 first
 
     def bounds(
         self, low: NDArray[np.float64], high: NDArray[np.float64]
@@ -67,15 +41,6 @@ class Forest:
 
         Per tree the smallest and the largest reachable leaf, summed: trees may not reach them
         at one point, so the true range lies inside.
-
-        Parameters
-        ----------
-        low, high : ndarray of float64, shape (n_rows, n_columns)
-            Ends of the box of each row; NaN = missing.
-
-        Returns
-        -------
-        tuple of ndarray of float64, shape (n_rows,)
         """
         if self.single:
             low, high = low.astype(np.float32), high.astype(np.float32)

@@ -18,19 +18,11 @@ Value = Callable[[Coalition], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """Shapley values.
+    """Shapley values."""
 
-    Parameters
-    ----------
-    values, standard_errors : ndarray of float64, shape (n_players,)
-        What each player contributes; errors are 0 when it is exact.
-    exact : bool
-        Whether all coalitions were valued.
-    """
-
-    values: NDArray[np.float64]
-    standard_errors: NDArray[np.float64]
-    exact: bool
+    values: NDArray[np.float64]  # shape (n_players,): what each player contributes
+    standard_errors: NDArray[np.float64]  # shape (n_players,)
+    exact: bool  # whether all coalitions were valued
 
 
 def remembered(value: Value) -> Value:
@@ -47,15 +39,6 @@ def remembered(value: Value) -> Value:
 
 def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
     """Return what each player contributes to the value of all of them.
-
-    Parameters
-    ----------
-    n_players : int
-        At least 1.
-    value : callable
-        Value of a set of players, the empty one included.
-    seed : int
-        Of the sampled orders.
 
     References
     ----------
@@ -77,18 +60,7 @@ def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
 
 
 def mean_of(solutions: Sequence[Solution]) -> Solution:
-    """Return the mean solution of games whose values are independent draws of the same ones.
-
-    Parameters
-    ----------
-    solutions : sequence of Solution
-        At least two, by the same orders of the players: what these err is common to all.
-
-    Returns
-    -------
-    Solution
-        ``standard_errors`` of the draws and of the orders together.
-    """
+    """Return the mean solution of games whose values are independent draws of the same ones."""
     values = np.array([one.values for one in solutions])
     of_draws = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     of_orders = np.mean([one.standard_errors for one in solutions], axis=0)
@@ -100,15 +72,7 @@ def mean_of(solutions: Sequence[Solution]) -> Solution:
 
 
 def contributions(order: NDArray[np.integer], value: Value) -> NDArray[np.float64]:
-    """Return what each player adds when players come in this order; the sum is that of all.
-
-    Parameters
-    ----------
-    order : ndarray of int, shape (n_players,)
-        A permutation.
-    value : callable
-        Value of a set of players.
-    """
+    """Return what each player adds when players come in this order; the sum is that of all."""
     added = np.empty(len(order))
     present: Coalition = frozenset()
     before = value(present)

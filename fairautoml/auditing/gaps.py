@@ -23,21 +23,7 @@ SAME = 1e-9
 def gap_rows(
     rows: AuditRows, hidden: Hidden, level: float, largest_weight: float | None, seed: int
 ) -> tuple[GapRow, ...]:
-    """Return every fairness metric that is defined on every group system.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    hidden : Hidden
-        Groups that are not published; a system that has some gets no numbers.
-    level : float
-        Error probability of each bound, in (0, 1).
-    largest_weight : float or None
-        Largest weight that is possible.
-    seed : int
-        Of bootstrap and of the draws by chance alone.
-    """
+    """Return every fairness metric that is defined on every group system."""
     every = (METRICS.get(name) for name in METRICS.names())
     metrics = [metric for metric in every if metric.kind == "fairness" and applies(metric)]
     if rows.y is None:
@@ -60,13 +46,7 @@ def gap_rows(
 
 
 def applies(metric: Metric) -> bool:
-    """Whether a fairness metric speaks about decisions between two labels and plain groups.
-
-    Parameters
-    ----------
-    metric : Metric
-        Any.
-    """
+    """Whether a fairness metric speaks about decisions between two labels and plain groups."""
     return metric.on == "decisions" and "binary" in metric.tasks and metric.degree == 0
 
 
@@ -116,19 +96,7 @@ def _lacking(rows: AuditRows, system: GroupSystem, metric: Metric) -> str:
 def rate_cells(
     rows: AuditRows, system: GroupSystem, metric: Metric, largest_weight: float | None = None
 ) -> list[RateCells] | None:
-    """Return the rates whose worst disparity a metric is, None when it is something else.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    system : GroupSystem
-        Groups.
-    metric : Metric
-        Fairness metric on decisions.
-    largest_weight : float, optional
-        Largest weight that is possible.
-    """
+    """Return the rates whose worst disparity a metric is, None when it is something else."""
     cells = [cells_of(rows, system, rate, largest_weight=largest_weight) for rate in metric.rates]
     value = metric.value(
         counts_of(rows, rows.decision, rows.weight).merged(system.of_cell, system.n_groups)
@@ -176,15 +144,6 @@ def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[
     The bound on the side of disparity is an intersection-union bound (one-sided bounds at half
     the level); that on the side of parity may pick its pair after looking, so that all one-sided
     bounds have to hold at once (level divided by twice their number).
-
-    Parameters
-    ----------
-    cells : list of RateCells
-        All rates defined, at least two groups.
-    form : {"difference", "ratio"}
-        Largest difference, or smallest ratio.
-    level : float
-        Error probability of each bound, in (0, 1).
     """
     each, simultaneous = level / 2, level / (2 * len(cells) * len(cells[0].mass))
     halves = [cell.bounds(each) for cell in cells]
@@ -232,24 +191,6 @@ def null_values(
     """Return what a disparity looks like when all groups have the same rates.
 
     The largest of many noisy differences is far from 0 although the truth is 0.
-
-    Parameters
-    ----------
-    n : list of ndarray of int, shape (n_groups,)
-        Rows of each group, per rate.
-    rates : list of float
-        The common value of each rate.
-    form : {"difference", "ratio"}
-        Largest difference, or smallest ratio.
-    draws : int
-        Number of values.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    ndarray of float64, shape (draws,)
-        NaN where a ratio was 0/0.
 
     References
     ----------

@@ -20,18 +20,6 @@ def hidden_groups(rows: AuditRows, smallest: int) -> Hidden:
     The rule of certificates for one column at a time: two columns share no more than the number
     of all rows, so that one says nothing about the other. The intersection is the finest table;
     its sums are the columns, so it is shown whole, with all columns whole, or not at all.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    smallest : int
-        Rows from which a cell is published; 0 publishes all.
-
-    Returns
-    -------
-    mapping of str to ndarray of bool, shape (n_groups,)
-        By name of the system; True = hidden.
     """
     found: dict[str, NDArray[np.bool_]] = {}
     for system in rows.systems:

@@ -18,15 +18,7 @@ ROUNDING = 1e-9
 
 
 def impact_rows(rows: AuditRows, hidden: Hidden) -> tuple[ImpactRow, ...]:
-    """Return the impact ratio of every group, against the most selected group that is shown.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows; labels are not read.
-    hidden : Hidden
-        Groups that are not published.
-    """
+    """Return the impact ratio of every group, against the most selected group that is shown."""
     return tuple(
         row
         for system in rows.systems

@@ -35,18 +35,10 @@ Reach = Callable[[pd.DataFrame], Bounds]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similar:
-    """Which people count as similar.
+    """Which people count as similar."""
 
-    Parameters
-    ----------
-    flips : tuple of str
-        Columns that may take every value that occurs.
-    noise : mapping of str to float
-        Columns of numbers that may move by that much, in their own units.
-    """
-
-    flips: tuple[str, ...]
-    noise: Mapping[str, float]
+    flips: tuple[str, ...]  # columns that may take every value that occurs
+    noise: Mapping[str, float]  # columns of numbers that may move by that much, in their own units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +54,7 @@ class _Reader:
 def similar_of(
     flips: Sequence[str], noise: Mapping[str, float] | float | None, table: pd.DataFrame
 ) -> Similar:
-    """Return who is similar, checked against the columns that there are.
-
-    Parameters
-    ----------
-    flips : sequence of str
-        Columns to flip.
-    noise : mapping of str to float, float or None
-        Largest change by column, or in standard deviations of every column of numbers that is not
-        flipped.
-    table : DataFrame
-        Rows.
-
-    Raises
-    ------
-    InputError
-        An unknown column, one that is no number, a negative or infinite radius, or too many
-        combinations.
-    """
+    """Return who is similar, checked against the columns that there are."""
     numeric = [
         name
         for name in table.columns
@@ -120,17 +95,6 @@ def individual_fairness(
     Flips are enumerated. Noise is bounded from the structure of the model where that can be read:
     exactly for linear models, soundly for sums of trees and for this library's own ensembles of
     both; for other models it is sampled, which can refute and never certify.
-
-    Parameters
-    ----------
-    model : Decider
-        What decides.
-    table : DataFrame, shape (n_rows, n_columns)
-        Rows as the model takes them, with sensitive columns that it is given apart.
-    similar : Similar
-        Which changes must not matter.
-    seed : int
-        Of rows drawn from many, and of the perturbations.
 
     References
     ----------
@@ -319,13 +283,7 @@ def _linear_reader(
 
 
 def _sign(score: NDArray[np.float64], decided: NDArray[np.bool_], edge: float) -> int:
-    """Return whether scores above 0 mean acceptance (1) or refusal (-1).
-
-    Raises
-    ------
-    Unreadable
-        Neither: the decision is not the sign of the score.
-    """
+    """Return whether scores above 0 mean acceptance (1) or refusal (-1)."""
     clear = np.abs(score) > edge
     for sign in (1, -1):
         if (((sign * score) > 0) == decided)[clear].all():

@@ -34,18 +34,11 @@ MOST_CATEGORIES = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """Encoded features, for the question how much they tell of the group.
+    """Encoded features, for the question how much they tell of the group."""
 
-    Parameters
-    ----------
-    matrix : ndarray of float, shape (n_rows, n_features)
-        Numbers and category codes, NaN = missing.
-    layout : FeatureLayout
-        Which columns are categories.
-    """
-
-    matrix: NDArray[np.floating]
-    layout: FeatureLayout
+    # numbers and category codes, NaN = missing
+    matrix: NDArray[np.floating]  # shape (n_rows, n_features)
+    layout: FeatureLayout  # which columns are categories
 
 
 def fisher_score(
@@ -57,18 +50,6 @@ def fisher_score(
     """Return Fisher's discriminant score ``(m1 - m0)' (S0 + S1)^-1 (m1 - m0)``.
 
     A singular sum gets ``1e-6`` times its mean diagonal added.
-
-    Parameters
-    ----------
-    mean_0, mean_1 : ndarray of float64, shape (n_features,)
-        Means of two groups.
-    covariance_0, covariance_1 : ndarray of float64, shape (n_features, n_features)
-        Their population covariances.
-
-    Returns
-    -------
-    float
-        At least 0; infinite when both groups are points apart.
 
     References
     ----------
@@ -92,15 +73,7 @@ def gaussian_auc(score: float) -> float:
 
 
 def fisher_of_rows(z: NDArray[np.float64], s: NDArray[np.integer]) -> float | None:
-    """Return Fisher's score of two groups of rows, None if a group has fewer than two.
-
-    Parameters
-    ----------
-    z : ndarray of float64, shape (n_rows, n_features)
-        Representation; constant columns are dropped, without others the score is 0.
-    s : ndarray of int, shape (n_rows,)
-        0 or 1.
-    """
+    """Return Fisher's score of two groups of rows, None if a group has fewer than two."""
     zero, one = z[s == 0], z[s == 1]
     if min(len(zero), len(one)) < 2:
         return None
@@ -118,19 +91,6 @@ def leakage_rows(
     """Return how well each group system can be told from scores and from features.
 
     Weights are not used. Without scores the decisions take their place.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    features : Features or None
-        Without the sensitive columns themselves.
-    hidden : Hidden
-        Groups that are not published, and left out.
-    level : float
-        Error probability of an interval, in (0, 1).
-    seed : int
-        Of folds and of the rows drawn from many.
     """
     score = rows.decision.astype(np.float64) if rows.score is None else rows.score
     name = "decision" if rows.score is None else "score"
@@ -242,20 +202,7 @@ def _farthest(
 
 
 def dense_features(matrix: Any, layout: FeatureLayout) -> Features:
-    """Return encoded features, refusing a sparse matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features)
-        Encoded rows.
-    layout : FeatureLayout
-        What the columns are.
-
-    Raises
-    ------
-    InputError
-        The matrix is sparse.
-    """
+    """Return encoded features, refusing a sparse matrix."""
     if layout.sparse:
         msg = "X is a sparse matrix; the leakage of an audit needs a table: give X.toarray()"
         raise InputError(msg)

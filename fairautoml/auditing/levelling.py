@@ -23,15 +23,6 @@ def change_rows(
 ) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
     """Return the changes of every rate in every group, and whose gap closed by levelling down.
 
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    baseline : ndarray of int8, shape (n_rows,)
-        Decisions of the other model.
-    hidden : Hidden
-        Groups that are not published.
-
     References
     ----------
     Mittelstadt, Wachter, Russell, "The unfairness of fair machine learning: levelling down and

@@ -17,27 +17,13 @@ from fairautoml.exceptions import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearRule:
-    """A rule that accepts when ``intercept + sum coefficient * column`` is above 0.
+    """A rule that accepts when ``intercept + sum coefficient * column`` is above 0."""
 
-    Parameters
-    ----------
-    coefficients : mapping of str to float
-        By column of numbers; other columns do not matter.
-    intercept : float
-        Constant.
-    """
-
-    coefficients: Mapping[str, float]
-    intercept: float = 0.0
+    coefficients: Mapping[str, float]  # by column of numbers; other columns do not matter
+    intercept: float = 0.0  # constant
 
     def margin(self, table: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the value that is compared with 0, shape (n_rows,).
-
-        Parameters
-        ----------
-        table : DataFrame, shape (n_rows, n_columns)
-            Holds the columns.
-        """
+        """Return the value that is compared with 0, shape (n_rows,)."""
         found = np.full(len(table), float(self.intercept))
         for name, coefficient in self.coefficients.items():
             found += coefficient * table[name].to_numpy(dtype=np.float64)
@@ -46,23 +32,12 @@ class LinearRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decider:
-    """A model with the way to ask it.
+    """A model with the way to ask it."""
 
-    Parameters
-    ----------
-    model : object with ``predict``, callable, or LinearRule
-        What decides.
-    classes : ndarray, shape (2,)
-        Labels of 0 and 1.
-    named : bool
-        It is given a DataFrame; else an array.
-    sensitive : tuple of str
-        Columns of the table that it is given apart from the features.
-    """
-
-    model: Any
-    classes: NDArray[Any]
-    named: bool = True
+    model: Any  # what decides
+    classes: NDArray[Any]  # shape (2,): labels of 0 and 1
+    named: bool = True  # it is given a DataFrame; else an array
+    # columns of the table that it is given apart from the features
     sensitive: tuple[str, ...] = ()
 
     def features(self, table: pd.DataFrame) -> Any:
@@ -71,18 +46,7 @@ class Decider:
         return kept if self.named else kept.to_numpy()
 
     def decide(self, table: pd.DataFrame) -> NDArray[np.int8]:
-        """Return the decisions, 0 or 1, shape (n_rows,).
-
-        Parameters
-        ----------
-        table : DataFrame, shape (n_rows, n_columns)
-            Features, and the sensitive columns that are given apart.
-
-        Raises
-        ------
-        InputError
-            The model answers with something that is no label.
-        """
+        """Return the decisions, 0 or 1, shape (n_rows,)."""
         if isinstance(self.model, LinearRule):
             return (self.model.margin(table) > 0).astype(np.int8)
         ask = getattr(self.model, "predict", self.model)
@@ -105,24 +69,7 @@ def _like(answer: Any, classes: NDArray[Any]) -> Any:
 def decider_of(
     model: Any, X: Any, sensitive: "Mapping[str, pd.Series[Any]]", classes: NDArray[Any]
 ) -> tuple[Decider, pd.DataFrame]:
-    """Return a model that can be asked, and the table that it is asked about.
-
-    Parameters
-    ----------
-    model : object with ``predict``, callable, or LinearRule
-        A fitted ``FairAutoML`` that reads the groups is given them too.
-    X : DataFrame, arrow Table or array, shape (n_rows, n_features)
-        Features as the model takes them.
-    sensitive : mapping of str to Series
-        Sensitive columns.
-    classes : ndarray, shape (2,)
-        Labels of 0 and 1.
-
-    Raises
-    ------
-    InputError
-        The model cannot be asked, or lacks columns.
-    """
+    """Return a model that can be asked, and the table that it is asked about."""
     if not (callable(model) or hasattr(model, "predict") or isinstance(model, LinearRule)):
         msg = (
             f"model is of type {type(model).__name__}; allowed are an object with predict(X), a "
@@ -146,13 +93,7 @@ def decider_of(
 
 
 def small_groups_of(model: Any) -> tuple[SmallGroups, ...]:
-    """Return the groups that the constraints of a fitted ``FairAutoML`` leave out.
-
-    Parameters
-    ----------
-    model : object
-        Any model, or None.
-    """
+    """Return the groups that the constraints of a fitted ``FairAutoML`` leave out."""
     groups = getattr(getattr(model, "model_", None), "groups", None)
     return groups.small_groups if isinstance(groups, GroupSchema) else ()
 

@@ -35,18 +35,11 @@ Box = tuple[Scores, Scores, Scores]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRange:
-    """The range of acceptance of a fitted classifier of this library.
+    """The range of acceptance of a fitted classifier of this library."""
 
-    Parameters
-    ----------
-    reach : callable
-        From rows to the least and the largest acceptance, less 0.5: below 0 = refused.
-    unread : str
-        Which members are taken as anything from 0 to 1, and why; empty when all could be read.
-    """
-
+    # from rows to the least and the largest acceptance, less 0.5: below 0 = refused
     reach: Callable[[pd.DataFrame], tuple[Scores, Scores]]
-    unread: str
+    unread: str  # which members are taken as anything from 0 to 1, and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +64,7 @@ class _Asked:
         return matrix, cells
 
     def box(self, rows: pd.DataFrame) -> tuple[Box, NDArray[np.int32]]:
-        """Return the encoded rows with the ends of their noise.
-
-        Raises
-        ------
-        Unreadable
-            A column with noise is not read as a number.
-        """
+        """Return the encoded rows with the ends of their noise."""
         matrix, cells = self.read(rows)
         low, high = (
             self.read(rows.assign(**{n: rows[n] + side * r for n, r in self.noise.items()}))[0]
@@ -101,23 +88,6 @@ def own_range(
     the mean, which is sound and not tight. A threshold reads a score upwards only, so the ends of
     the range decide. Sums that were read wrongly are refused: they are compared with the model's
     own scores of the rows.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Fitted, to two classes.
-    rows : DataFrame, shape (n_rows, n_columns)
-        Features, and the sensitive columns that it is given apart.
-    noise : dict of str to float
-        Largest change by column of numbers.
-    sensitive : tuple of str
-        Columns that are given apart.
-
-    Raises
-    ------
-    Unreadable
-        Its rule is no threshold, a column with noise is not read as a number, or the noise may
-        move people between groups that have thresholds or models of their own.
     """
     classifier = model.model_
     rule = getattr(classifier, "rule", None)
@@ -179,13 +149,7 @@ def _members(models: ScoreModel) -> Iterator[tuple[FittedModel, float]]:
 
 
 class _Member:
-    """One fold model: the range of its score in a box.
-
-    Raises
-    ------
-    Unreadable
-        Its structure is not known here.
-    """
+    """One fold model: the range of its score in a box."""
 
     def __init__(self, fitted: FittedModel, box: Box, cells: NDArray[np.int32]) -> None:
         if not isinstance(fitted.model, LearnerModel):
@@ -245,13 +209,7 @@ def _same(low: Scores, middle: Scores, high: Scores, *, score: float) -> Ends:
 
 
 def _knots(pipeline: Any) -> dict[int, Scores]:
-    """Return by column of numbers where its part of a linear score may bend.
-
-    Raises
-    ------
-    Unreadable
-        The columns do not reach the linear model one by one.
-    """
+    """Return by column of numbers where its part of a linear score may bend."""
     columns = pipeline.steps[0][1]
     if not isinstance(columns, ColumnTransformer) or not hasattr(last_step(pipeline), "coef_"):
         raise Unreadable("a pipeline that is no linear model on single columns")

@@ -26,18 +26,10 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a column inside a pipeline is made of.
+    """What a column inside a pipeline is made of."""
 
-    Parameters
-    ----------
-    of : frozenset of str
-        Columns of the table that it depends on.
-    slope : float or None
-        It is this times one column plus a constant; None = anything else.
-    """
-
-    of: frozenset[str]
-    slope: float | None = None
+    of: frozenset[str]  # columns of the table that it depends on
+    slope: float | None = None  # it is this times one column plus a constant
 
 
 def last_step(model: Any) -> Any:
@@ -46,26 +38,7 @@ def last_step(model: Any) -> Any:
 
 
 def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return how far each column that the last step sees moves with each noisy column.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted; a pipeline or not.
-    table : DataFrame
-        Rows as the model takes them.
-    noisy : mapping of str to float
-        Columns with noise.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_columns, n_noisy)
-
-    Raises
-    ------
-    Unreadable
-        A noisy column goes through a step that is not known to be a change of scale.
-    """
+    """Return how far each column that the last step sees moves with each noisy column."""
     origins = [Origin(of=frozenset([str(name)]), slope=1.0) for name in table.columns]
     if isinstance(model, Pipeline):
         for _, step in model.steps[:-1]:
@@ -82,20 +55,7 @@ def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> ND
 
 
 def prepared_values(model: Any, table: Any) -> NDArray[np.float64]:
-    """Return rows as the last step sees them, as numbers.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted; a pipeline or not.
-    table : DataFrame or array
-        Rows as the model takes them.
-
-    Raises
-    ------
-    Unreadable
-        They are no numbers.
-    """
+    """Return rows as the last step sees them, as numbers."""
     values = model[:-1].transform(table) if _has_steps(model) else table
     if sparse.issparse(values):
         values = values.toarray()

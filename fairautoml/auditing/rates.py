@@ -27,19 +27,7 @@ MOST_RESAMPLED = 20_000
 def rate_rows(
     rows: AuditRows, hidden: Hidden, level: float, largest_weight: float | None
 ) -> tuple[RateRow, ...]:
-    """Return every rate of every group.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    hidden : Hidden
-        Groups that are not published.
-    level : float
-        Error probability of an interval, in (0, 1).
-    largest_weight : float or None
-        Largest weight that is possible.
-    """
+    """Return every rate of every group."""
     found: list[RateRow] = []
     for system in rows.systems:
         for rate in defined_rates(rows, SHOWN):
@@ -70,19 +58,7 @@ def _rows_of(
 
 
 def score_rows(rows: AuditRows, hidden: Hidden, level: float, seed: int) -> tuple[ScoreRow, ...]:
-    """Return every performance metric on everybody and on every group, none without labels.
-
-    Parameters
-    ----------
-    rows : AuditRows
-        Checked rows.
-    hidden : Hidden
-        Groups that are not published.
-    level : float
-        Error probability of an interval, in (0, 1).
-    seed : int
-        Of the bootstrap.
-    """
+    """Return every performance metric on everybody and on every group, none without labels."""
     if rows.y is None:
         return ()
     found: list[ScoreRow] = []

@@ -16,19 +16,11 @@ Method = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A two-sided confidence interval.
+    """A two-sided confidence interval."""
 
-    Parameters
-    ----------
-    low, high : float
-        Ends.
-    method : str
-        How it was made; ``"(approximate)"`` is in it unless it holds in finite samples.
-    """
-
-    low: float
+    low: float  # ends
     high: float
-    method: Method
+    method: Method  # how it was made
 
     @property
     def exact(self) -> bool:
@@ -38,336 +30,176 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRow:
-    """One rate of one group.
+    """One rate of one group."""
 
-    Parameters
-    ----------
-    system, group, rate : str
-        Sensitive column or intersection, its group, and the rate.
-    n : int or None
-        Rows that the rate speaks about.
-    events : float or None
-        Rows, or weight, of them in which it happened.
-    value : float or None
-        In [0, 1]; None when nobody is spoken about, or suppressed.
-    interval : Interval or None
-        Two-sided, for this rate alone.
-    suppressed : bool
-        Too few rows to be published.
-    """
-
-    system: str
+    system: str  # sensitive column or intersection, its group, and the rate
     group: str
     rate: str
-    n: int | None
-    events: float | None
-    value: float | None
-    interval: Interval | None
-    suppressed: bool = False
+    n: int | None  # rows that the rate speaks about
+    events: float | None  # rows, or weight, of them in which it happened
+    value: float | None  # in [0, 1]; None when nobody is spoken about, or suppressed
+    interval: Interval | None  # two-sided, for this rate alone
+    suppressed: bool = False  # too few rows to be published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactRow:
     """The impact ratio of one group: its selection rate over that of the most selected group.
 
-    Parameters
-    ----------
-    system, group : str
-        Sensitive column or intersection, and its group.
-    reference : str
-        The most selected of the groups that are shown.
-    selection_rate, impact_ratio : float or None
-        In [0, 1]; None when undefined or suppressed.
-    below_four_fifths : bool or None
-        Whether the ratio is below 0.8 on these rows.
-    reason : str
-        Why there is no ratio.
-
     References
     ----------
     Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D.
     """
 
-    system: str
+    system: str  # sensitive column or intersection, and its group
     group: str
-    reference: str = ""
-    selection_rate: float | None = None
+    reference: str = ""  # the most selected of the groups that are shown
+    selection_rate: float | None = None  # in [0, 1]; None when undefined or suppressed
     impact_ratio: float | None = None
-    below_four_fifths: bool | None = None
-    reason: str = ""
+    below_four_fifths: bool | None = None  # whether the ratio is below 0.8 on these rows
+    reason: str = ""  # why there is no ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """One performance metric on one group, or on everybody (``system`` and ``group`` empty).
+    """One performance metric on one group, or on everybody (``system`` and ``group`` empty)."""
 
-    Parameters
-    ----------
-    system, group, metric : str
-        What was measured where.
-    value : float or None
-        None when undefined or suppressed.
-    interval : Interval or None
-        Two-sided.
-    reason : str
-        Why there is no value.
-    """
-
-    system: str
+    system: str  # what was measured where
     group: str
     metric: str
-    value: float | None
-    interval: Interval | None = None
-    reason: str = ""
+    value: float | None  # None when undefined or suppressed
+    interval: Interval | None = None  # two-sided
+    reason: str = ""  # why there is no value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRow:
-    """One fairness metric on one group system.
+    """One fairness metric on one group system."""
 
-    Parameters
-    ----------
-    system, metric : str
-        Group system and registered metric.
-    value : float or None
-        The metric on these rows; None when undefined or suppressed.
-    interval : Interval or None
-        Bootstrap, corrected for the bias of a maximum; for display.
-    at_least, at_most : float or None
-        Confidence bounds of the metric in the population the rows came from, each for itself at
-        the level of the audit; exact unless ``bounds`` says otherwise.
-    bounds : str
-        How they were made.
-    lowest, highest : str
-        Groups with the lowest and the highest value of the rate that is worst off.
-    rate : str
-        That rate.
-    null_mean : float or None
-        Mean of the metric by chance alone: all groups have one rate and these numbers of rows.
-    null_share : float or None
-        Share of draws by chance alone that are at least as far from parity (approximate).
-    reason : str
-        Why there is no value.
-    """
-
-    system: str
+    system: str  # group system and registered metric
     metric: str
-    value: float | None
-    interval: Interval | None = None
+    value: float | None  # the metric on these rows; None when undefined or suppressed
+    interval: Interval | None = None  # bootstrap, corrected for the bias of a maximum
+    # confidence bounds of the metric in the population the rows came from, each for itself at the
+    # level of the audit; exact unless ``bounds`` says otherwise
     at_least: float | None = None
     at_most: float | None = None
-    bounds: str = ""
-    lowest: str = ""
+    bounds: str = ""  # how they were made
+    lowest: str = ""  # groups with the lowest and the highest value of the rate that is worst off
     highest: str = ""
-    rate: str = ""
+    rate: str = ""  # that rate
+    # mean of the metric by chance alone: all groups have one rate and these numbers of rows
     null_mean: float | None = None
+    # share of draws by chance alone that are at least as far from parity (approximate)
     null_share: float | None = None
-    reason: str = ""
+    reason: str = ""  # why there is no value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRow:
-    """What is shown of one constraint on one group system.
+    """What is shown of one constraint on one group system."""
 
-    Parameters
-    ----------
-    constraint, system : str
-        What is claimed of which groups.
-    measured : float or None
-        The metric on these rows.
-    within : bool or None
-        Whether ``measured`` keeps the bound: a statement about these rows only.
-    verdict, reason, detail : str
-        CERTIFIED, VIOLATED, INCONCLUSIVE or NOT_APPLICABLE, and why not more.
-    descriptive : bool
-        The rows were not declared new to the model, so that nothing is said about others.
-    """
-
-    constraint: str
+    constraint: str  # what is claimed of which groups
     system: str
-    measured: float | None
-    within: bool | None
-    verdict: str
+    measured: float | None  # the metric on these rows
+    within: bool | None  # whether ``measured`` keeps the bound: a statement about these rows only
+    verdict: str  # CERTIFIED, VIOLATED, INCONCLUSIVE or NOT_APPLICABLE, and why not more
     reason: str
     detail: str
+    # the rows were not declared new to the model, so that nothing is said about others
     descriptive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:
-    """One rate of one group against the baseline, on the same rows.
+    """One rate of one group against the baseline, on the same rows."""
 
-    Parameters
-    ----------
-    system, group, rate : str
-        What is compared.
-    baseline, value, change : float or None
-        Rates, and the second less the first.
-    direction : {"better", "worse", "same", ""}
-        For the people of the group, acceptance being what they want; for the false positive rate
-        lower is better.
-    p_value : float or None
-        Exact sign test of "as many rows changed one way as the other"; None with weights.
-    """
-
-    system: str
+    system: str  # what is compared
     group: str
     rate: str
-    baseline: float | None
+    baseline: float | None  # rates, and the second less the first
     value: float | None
     change: float | None
-    direction: str = ""
-    p_value: float | None = None
+    # for the people of the group, acceptance being what they want; for the false positive rate
+    # lower is better
+    direction: str = ""  # {"better", "worse", "same", ""}
+    p_value: float | None = None  # exact sign test of "as many rows changed one way as the other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevellingRow:
-    """Whether a gap closed because somebody was levelled down.
+    """Whether a gap closed because somebody was levelled down."""
 
-    Parameters
-    ----------
-    system, rate : str
-        What is compared between groups.
-    gap_baseline, gap : float or None
-        Largest difference between two groups.
-    n_better, n_worse : int
-        Groups.
-    levelled_down : bool
-        The gap is smaller, at least one group is worse off and none is better off.
-    """
-
-    system: str
+    system: str  # what is compared between groups
     rate: str
-    gap_baseline: float | None
+    gap_baseline: float | None  # largest difference between two groups
     gap: float | None
-    n_better: int
+    n_better: int  # groups
     n_worse: int
+    # the gap is smaller, at least one group is worse off and none is better off
     levelled_down: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakageRow:
-    """How well the group can be told from the scores or the features.
+    """How well the group can be told from the scores or the features."""
 
-    Parameters
-    ----------
-    system, source : str
-        Group system; ``"score"`` or ``"features"``.
-    group : str
-        Group that is told best from all others.
-    auc : float or None
-        Of a cross-fitted predictor of that group; 0.5 is chance.
-    interval : Interval or None
-        Of ``auc``; holds for all groups at once.
-    accuracy, chance : float or None
-        Share of groups guessed right by the cross-fitted predictor, and by always guessing the
-        largest group.
-    fisher : float or None
-        Fisher's discriminant score of the pair of groups that are farthest apart.
-    gaussian_auc : float or None
-        ``Phi(sqrt(fisher))``: the best linear AUC if groups were Gaussian.
-    pair : str
-        That pair.
-    reason : str
-        Why there are no numbers.
-    """
-
-    system: str
+    system: str  # group system; ``"score"`` or ``"features"``
     source: str
-    group: str = ""
-    auc: float | None = None
-    interval: Interval | None = None
+    group: str = ""  # group that is told best from all others
+    auc: float | None = None  # of a cross-fitted predictor of that group; 0.5 is chance
+    interval: Interval | None = None  # of ``auc``; holds for all groups at once
+    # share of groups guessed right by the cross-fitted predictor, and by always guessing the
+    # largest group
     accuracy: float | None = None
     chance: float | None = None
+    # fisher's discriminant score of the pair of groups that are farthest apart
     fisher: float | None = None
+    # ``Phi(sqrt(fisher))``: the best linear AUC if groups were Gaussian
     gaussian_auc: float | None = None
-    pair: str = ""
-    reason: str = ""
+    pair: str = ""  # that pair
+    reason: str = ""  # why there are no numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one feature block contributes to a gap.
+    """What one feature block contributes to a gap."""
 
-    Parameters
-    ----------
-    block : str
-        Name.
-    columns : tuple of str
-        Its columns.
-    value : float
-        Shapley value, in units of the gap, signed.
-    standard_error : float
-        Of the sampled orders; 0 when all orders were computed.
-    """
-
-    block: str
-    columns: tuple[str, ...]
-    value: float
-    standard_error: float
+    block: str  # name
+    columns: tuple[str, ...]  # its columns
+    value: float  # shapley value, in units of the gap, signed
+    standard_error: float  # of the sampled orders; 0 when all orders were computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributions:
-    """Shapley values of the gap between two groups over feature blocks.
+    """Shapley values of the gap between two groups over feature blocks."""
 
-    Parameters
-    ----------
-    system, rate, high, low : str
-        The gap is the rate of ``high`` less that of ``low``.
-    total, without : float
-        The gap with all blocks and with all of them permuted.
-    exact : bool
-        Whether all orders of the blocks were computed; what a permuted block is worth is the mean
-        of a few permutations all the same, whose error is in the shares.
-    n_rows : int
-        Rows it was computed on.
-    shares : tuple of Share
-        They add up to ``total - without``.
-    """
-
-    system: str
+    system: str  # the gap is the rate of ``high`` less that of ``low``
     rate: str
     high: str
     low: str
-    total: float
+    total: float  # the gap with all blocks and with all of them permuted
     without: float
-    exact: bool
-    n_rows: int
-    shares: tuple[Share, ...]
+    exact: bool  # whether all orders of the blocks were computed
+    n_rows: int  # rows it was computed on
+    shares: tuple[Share, ...]  # they add up to ``total - without``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndividualFairness:
-    """Of how many rows the decision cannot be changed by flips and noise.
+    """Of how many rows the decision cannot be changed by flips and noise."""
 
-    Parameters
-    ----------
-    level : str
-        ``"exact, enumeration"``, ``"exact, linear"``, ``"sound, trees"``, ``"sound, ensemble"``
-        (of this library) or ``"sampled"``, the last of which can refute only.
-    flips : tuple of str
-        Columns of which every value that occurs was tried.
-    noise : tuple of (str, float)
-        Columns and the largest change, in their own units.
-    n_rows : int
-        Rows that were looked at.
-    n_certified, n_refuted : int
-        Rows whose decision provably stays, and rows with a counterexample; the rest is unknown.
-    n_flip_stable : int
-        Rows whose decision no flip alone changes.
-    notes : tuple of str
-        What the reader must know.
-    """
-
+    # ``"exact, enumeration"``, ``"exact, linear"``, ``"sound, trees"``, ``"sound, ensemble"`` (of
+    # this library) or ``"sampled"``, the last of which can refute only
     level: str
-    flips: tuple[str, ...]
-    noise: tuple[tuple[str, float], ...]
-    n_rows: int
-    n_certified: int
+    flips: tuple[str, ...]  # columns of which every value that occurs was tried
+    noise: tuple[tuple[str, float], ...]  # columns and the largest change, in their own units
+    n_rows: int  # rows that were looked at
+    n_certified: int  # rows whose decision provably stays, and rows with a counterexample
     n_refuted: int
-    n_flip_stable: int
-    notes: tuple[str, ...] = ()
+    n_flip_stable: int  # rows whose decision no flip alone changes
+    notes: tuple[str, ...] = ()  # what the reader must know
 
     @property
     def certified(self) -> float:

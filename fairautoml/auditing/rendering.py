@@ -18,13 +18,7 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
 
 def printable(name: str) -> str:
-    """Return a name that a terminal only shows: control and direction characters are spelled out.
-
-    Parameters
-    ----------
-    name : str
-        From the user's data.
-    """
+    """Return a name with control and direction characters spelled out."""
     safe = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in name
@@ -34,24 +28,12 @@ def printable(name: str) -> str:
 
 
 def audit_text(audit: Audit) -> str:
-    """Return an audit as plain text.
-
-    Parameters
-    ----------
-    audit : Audit
-        Any.
-    """
+    """Return an audit as plain text."""
     return "\n".join(_lines(audit)) + "\n"
 
 
 def audit_html(audit: Audit) -> str:
-    """Return an audit as HTML without scripts or links, every name escaped.
-
-    Parameters
-    ----------
-    audit : Audit
-        Any.
-    """
+    """Return an audit as HTML without scripts or links, every name escaped."""
     parts = [f"<p>{escape(_headline(audit))}</p>"]
     for title, header, rows in _tables(audit):
         head = "".join(f"<th>{escape(name)}</th>" for name in header)

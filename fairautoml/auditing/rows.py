@@ -23,72 +23,33 @@ MOST_SHOWN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the user gave, one value per row each.
+    """What the user gave, one value per row each."""
 
-    Parameters
-    ----------
-    y_true : labels, shape (n_rows,), or None
-        True labels.
-    y_pred : labels, shape (n_rows,)
-        Two labels in all.
-    sensitive : values, or None
-        As in ``fit``.
-    y_score, sample_weight, baseline : values or None
-        Scores of the positive class, weights, decisions of the unconstrained model.
-    X : table or None
-        Features; of them only the index is checked here.
-    """
-
-    y_true: Any
-    y_pred: Any
-    sensitive: Any
+    y_true: Any  # shape (n_rows,): True labels
+    y_pred: Any  # shape (n_rows,): two labels in all
+    sensitive: Any  # as in ``fit``
+    # scores of the positive class, weights, decisions of the unconstrained model
     y_score: Any = None
     sample_weight: Any = None
     baseline: Any = None
-    X: Any = None
+    X: Any = None  # features; of them only the index is checked here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditRows:
-    """Checked rows.
+    """Checked rows."""
 
-    Parameters
-    ----------
-    y : ndarray of int8, shape (n_rows,), or None
-        True labels, 0 or 1.
-    decision : ndarray of int8, shape (n_rows,)
-        Decisions, 0 or 1.
-    baseline : ndarray of int8, shape (n_rows,), or None
-        Decisions of the model to compare with.
-    score : ndarray of float64, shape (n_rows,), or None
-        Larger for the positive class.
-    weight : ndarray of float64, shape (n_rows,), or None
-        Sample weights.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest group cells.
-    n_cells : int
-        Number of cells.
-    systems : tuple of GroupSystem
-        One per sensitive column, then their intersection.
-    classes : ndarray, shape (2,)
-        The user's labels of 0 and 1.
-    columns : tuple of str
-        Names of the sensitive columns.
-    notes : tuple of str
-        About groups that are declared and do not occur.
-    """
-
-    y: NDArray[np.int8] | None
-    decision: NDArray[np.int8]
-    baseline: NDArray[np.int8] | None
-    score: NDArray[np.float64] | None
-    weight: NDArray[np.float64] | None
-    cells: NDArray[np.int32]
-    n_cells: int
-    systems: tuple[GroupSystem, ...]
-    classes: NDArray[Any]
-    columns: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    y: NDArray[np.int8] | None  # shape (n_rows,): True labels, 0 or 1
+    decision: NDArray[np.int8]  # shape (n_rows,): decisions, 0 or 1
+    baseline: NDArray[np.int8] | None  # shape (n_rows,): decisions of the model to compare with
+    score: NDArray[np.float64] | None  # shape (n_rows,): larger for the positive class
+    weight: NDArray[np.float64] | None  # shape (n_rows,): sample weights
+    cells: NDArray[np.int32]  # shape (n_rows,): finest group cells
+    n_cells: int  # number of cells
+    systems: tuple[GroupSystem, ...]  # one per sensitive column, then their intersection
+    classes: NDArray[Any]  # shape (2,): the user's labels of 0 and 1
+    columns: tuple[str, ...]  # names of the sensitive columns
+    notes: tuple[str, ...] = ()  # about groups that are declared and do not occur
 
     def codes(self, system: GroupSystem) -> NDArray[np.int64]:
         """Return the group of each row in a system, -1 = outside."""
@@ -97,39 +58,16 @@ class AuditRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """How strictly rows are read.
+    """How strictly rows are read."""
 
-    Parameters
-    ----------
-    pos_label : label or None
-        The label that people want; None = the one that is sorted last.
-    sensitive_missing : {"error", "own_group", "exclude"}
-        As in ``FairAutoML``.
-    max_groups : int
-        Most groups of one sensitive column.
-    """
-
-    pos_label: Any = None
-    sensitive_missing: MissingPolicy = "error"
-    max_groups: int = 50
+    pos_label: Any = None  # the label that people want; None = the one that is sorted last
+    # as in ``FairAutoML``
+    sensitive_missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
+    max_groups: int = 50  # most groups of one sensitive column
 
 
 def read_rows(given: Given, options: ReadOptions) -> AuditRows:
-    """Check and encode everything that an audit is given per row.
-
-    Parameters
-    ----------
-    given : Given
-        As the user gave it; nothing is modified.
-    options : ReadOptions
-        How strictly it is read.
-
-    Raises
-    ------
-    InputError
-        Lengths or pandas indices differ, a label is missing, there are not two labels, decisions
-        are probabilities, scores are no finite numbers, or groups cannot be read.
-    """
+    """Check and encode everything that an audit is given per row."""
     _check_indices(given)
     labels = _labels(given)
     first = next(iter(labels))

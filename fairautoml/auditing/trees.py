@@ -27,26 +27,6 @@ def forest_of(
 
     The sums are compared with the model's own on the given rows: a structure that was not read
     rightly is refused, never used.
-
-    Parameters
-    ----------
-    estimator : fitted classifier
-        Trees and forests of scikit-learn, LightGBM, XGBoost.
-    values : ndarray of float64, shape (n_rows, n_columns)
-        Rows to compare on, as the estimator takes them.
-    inside : callable, optional
-        From such rows to those that its trees see, where a step inside it comes first.
-
-    Returns
-    -------
-    forest : Forest
-    tolerance : float
-        What rounding may change of a sum.
-
-    Raises
-    ------
-    Unreadable
-        No ensemble of trees that is known, or its sums are not the model's.
     """
     forest, raw = _read(estimator, values, coded=inside is not None)
     seen = values if inside is None else inside(values)

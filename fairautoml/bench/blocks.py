@@ -16,21 +16,7 @@ BLOCK = ["question", "seed"]
 
 
 def complete_blocks(cells: pd.DataFrame, values: "pd.Series[float]") -> pd.DataFrame:
-    """Return values by block and variant, of the blocks that every variant has been run on.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per cell, with ``question``, ``variant`` and ``seed``.
-    values : Series, shape (n_cells,)
-        Of a measure.
-
-    Returns
-    -------
-    DataFrame
-        Rows are blocks, indexed by question and seed, columns are variants; blocks in which no
-        variant has a value are left out.
-    """
+    """Return values by block and variant, of the blocks that every variant has been run on."""
     known = cells[[*BLOCK, "variant"]].assign(value=values)
     table = known.pivot_table(
         index=BLOCK, columns="variant", values="value", aggfunc="first", dropna=False, sort=False
@@ -43,11 +29,6 @@ def in_complete_blocks(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the cells of the blocks that every variant has been run on, all while there is none.
 
     Means over other blocks would be of other questions for every variant.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per cell, with ``question``, ``variant`` and ``seed``.
     """
     n_run = cells.groupby(BLOCK)["variant"].transform("nunique")
     kept = cells[n_run == cells["variant"].nunique()]
@@ -55,24 +36,12 @@ def in_complete_blocks(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_over_questions(blocks: pd.DataFrame) -> "pd.Series[float]":
-    """Return the mean of every column over seeds, then over questions.
-
-    Parameters
-    ----------
-    blocks : DataFrame
-        As ``complete_blocks`` returns it.
-    """
+    """Return the mean of every column over seeds, then over questions."""
     return blocks.groupby(level="question", sort=False).mean().mean()
 
 
 def tables_of(cells: pd.DataFrame) -> "pd.Series[str]":
-    """Return the table behind each question, by question; where no cell says it, the question.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``question``, and ``dataset`` where a fit said it.
-    """
+    """Return the table behind each question, by question; where no cell says it, the question."""
     said = cells["dataset"] if "dataset" in cells else pd.Series(np.nan, index=cells.index)
     found = said.groupby(cells["question"], sort=False).first()
     return found.where(found.notna(), found.index.to_series()).astype(str)
@@ -80,19 +49,6 @@ def tables_of(cells: pd.DataFrame) -> "pd.Series[str]":
 
 def interval_of_mean(blocks: pd.DataFrame, tables: "pd.Series[str]") -> NDArray[np.float64]:
     """Return the 95 % bootstrap interval of ``mean_over_questions``.
-
-    Parameters
-    ----------
-    blocks : DataFrame
-        As ``complete_blocks`` returns it, without missing values.
-    tables : Series of str
-        As ``tables_of`` returns it.
-
-    Returns
-    -------
-    ndarray of float64, shape (2, n_columns)
-        Tables are drawn again with all their questions, and within each the seeds, the same for
-        all its questions; NaN without blocks.
 
     References
     ----------

@@ -55,18 +55,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What a cell may take before it is ended.
+    """What a cell may take before it is ended."""
 
-    Parameters
-    ----------
-    seconds : float
-        Wall-clock time.
-    megabytes : float or None
-        Memory of all its processes, MiB; None = any.
-    """
-
-    seconds: float
-    megabytes: float | None
+    seconds: float  # wall-clock time
+    megabytes: float | None  # memory of all its processes, MiB; None = any
 
     def exceeded(self, usage: Usage) -> str:
         """Return which bound a cell that was ended had met, as a sentence."""
@@ -78,51 +70,23 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
-    """What came of a cell; kept as one JSON file.
+    """What came of a cell; kept as one JSON file."""
 
-    Parameters
-    ----------
-    task : str
-        Name of the task.
-    seed : int
-        Seed.
-    arguments : tuple of str
-        What the fit was called with; a record of other arguments is not reused.
-    outcome : str
-        ``"done"`` or ``"failed"``.
-    reason : str
-        Why it failed, else empty.
-    system, question, variant : str
-        Of the task.
-    cpu_seconds, peak_memory_mb : float or None
-        What its processes took together, as ``Usage`` sees it.
-    oracle : float or None
-        Of the task.
-    exit_code : int or None
-        Of the process; None when it was ended.
-    wall_seconds : float
-        From its start to its end.
-    result : mapping
-        The JSON that it printed; empty when it failed.
-    git_commit, started : str or None
-        Commit of this library, and when the cell began; None in old records.
-    """
-
-    task: str
-    seed: int
-    arguments: tuple[str, ...]
-    outcome: str
-    reason: str
-    exit_code: int | None
-    wall_seconds: float
-    result: Mapping[str, Any]
-    system: str = OURS
+    task: str  # name of the task
+    seed: int  # seed
+    arguments: tuple[str, ...]  # what the fit was called with
+    outcome: str  # ``"done"`` or ``"failed"``
+    reason: str  # why it failed, else empty
+    exit_code: int | None  # of the process; None when it was ended
+    wall_seconds: float  # from its start to its end
+    result: Mapping[str, Any]  # the JSON that it printed; empty when it failed
+    system: str = OURS  # of the task
     question: str = ""
     variant: str = ""
-    cpu_seconds: float | None = None
+    cpu_seconds: float | None = None  # what its processes took together, as ``Usage`` sees it
     peak_memory_mb: float | None = None
-    oracle: float | None = None
-    git_commit: str | None = None
+    oracle: float | None = None  # of the task
+    git_commit: str | None = None  # commit of this library, and when the cell began
     started: str | None = None
 
     def row(self) -> dict[str, Any]:
@@ -148,20 +112,7 @@ class CellRecord:
 
 
 def budget_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return how a fit kept its budget of seconds; nothing when it had none.
-
-    Parameters
-    ----------
-    result : mapping
-        The JSON that a fit printed.
-
-    Returns
-    -------
-    dict
-        ``budget.overrun``, seconds over the budget, negative when it ended early;
-        ``budget.used``, its share of the budget; ``budget.usable``, 1 when the model that is
-        served tells people apart, else 0.
-    """
+    """Return how a fit kept its budget of seconds; nothing when it had none."""
     search, entry = result.get("search", {}), result.get("entry", {})
     budget, seconds = search.get("time_budget"), search.get("seconds")
     if budget is None or seconds is None:
@@ -187,18 +138,10 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Where the records of cells go, and whose they are.
+    """Where the records of cells go, and whose they are."""
 
-    Parameters
-    ----------
-    folder : Path
-        Gets ``<key>.json`` and ``<key>.log`` (its standard error).
-    commit : str or None
-        Of this library; None outside a checkout.
-    """
-
-    folder: Path
-    commit: str | None = None
+    folder: Path  # gets ``<key>.json`` and ``<key>.log`` (its standard error)
+    commit: str | None = None  # of this library; None outside a checkout
 
 
 def run_cell(
@@ -208,21 +151,7 @@ def run_cell(
     stop: threading.Event,
     memory_mb: float | None = None,
 ) -> CellRecord | None:
-    """Run a cell to its end and keep its record and its log; None when it was stopped.
-
-    Parameters
-    ----------
-    cell : Cell
-        What to run.
-    command : sequence of str
-        Program and first arguments, to which the cell's own are added.
-    parts : Parts
-        Where its record and log are written.
-    stop : Event
-        Once set, the cell is ended and leaves no record.
-    memory_mb : float or None
-        What its processes may hold together, MiB; one that holds more is ended. None = any.
-    """
+    """Run a cell to its end and keep its record and its log; None when it was stopped."""
     task = cell.task
     bounds = Bounds(seconds=cell.limit_seconds, megabytes=memory_mb)
     arguments = task.arguments(cell.seed)
@@ -268,15 +197,9 @@ def read_record(path: Path) -> CellRecord | None:
 
 @dataclass(slots=True)
 class Pace:
-    """Lets through what need not be done after every cell: the tables of a long sweep.
+    """Lets through what need not be done after every cell: the tables of a long sweep."""
 
-    Parameters
-    ----------
-    seconds : float
-        Time between two of them at the least.
-    """
-
-    seconds: float = 60.0
+    seconds: float = 60.0  # time between two of them at the least
     last: float = -math.inf
 
     def due(self) -> bool:

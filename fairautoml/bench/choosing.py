@@ -17,37 +17,18 @@ from fairautoml.serving.judging import judge
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
-    """Decisions on rows of the system's own.
+    """Decisions on rows of the system's own."""
 
-    Parameters
-    ----------
-    y, cells, decisions : ndarray of int, shape (n_rows,)
-        Labels 0 or 1, finest cells (-1 = not known), decisions 0 or 1.
-    """
-
-    y: NDArray[np.integer]
-    cells: NDArray[np.integer]
-    decisions: NDArray[np.integer]
+    # labels 0 or 1, finest cells (-1 = not known), decisions 0 or 1
+    y: NDArray[np.integer]  # shape (n_rows,)
+    cells: NDArray[np.integer]  # shape (n_rows,)
+    decisions: NDArray[np.integer]  # shape (n_rows,)
 
 
 def offer(
     question: Question, seen: Seen, decide: Decide, *, learner: str, seconds: float
 ) -> Offer:
-    """Return a model with what it is worth on the system's own rows.
-
-    Parameters
-    ----------
-    question : Question
-        Constraints and groups.
-    seen : Seen
-        What it decides on those rows.
-    decide : callable
-        The model.
-    learner : str
-        Its kind.
-    seconds : float
-        When it was found.
-    """
+    """Return a model with what it is worth on the system's own rows."""
     found = judge(
         seen.y,
         seen.decisions,
@@ -67,15 +48,7 @@ def offer(
 
 
 def counted(question: Question, seen: Seen) -> NDArray[np.float64]:
-    """Return the rows by finest cell, label and decision, shape (n_cells, 2, 2).
-
-    Parameters
-    ----------
-    question : Question
-        Says how many cells there are.
-    seen : Seen
-        The rows; those of unknown group are left out.
-    """
+    """Return the rows by finest cell, label and decision, shape (n_cells, 2, 2)."""
     known = seen.cells >= 0
     counts = np.zeros((question.groups.n_cells, 2, 2))
     np.add.at(counts, (seen.cells[known], seen.y[known], seen.decisions[known]), 1.0)
@@ -87,13 +60,6 @@ def answered(offers: Sequence[Offer], *, n_trials: int) -> Answer:
 
     Without one, it is the offer of the smallest gap. Its front is that of all offers, whether the
     system shows them or not.
-
-    Parameters
-    ----------
-    offers : sequence of Offer
-        At least one, in the order of time.
-    n_trials : int
-        Models trained.
     """
     feasible = [one for one in offers if one.feasible]
     if feasible:
@@ -113,13 +79,6 @@ def with_margin(question: Question, answer: Answer) -> Offer:
     """Return the offer that this library would have chosen, by its own default margin.
 
     Where no offer meets the constraints it is the system's own answer.
-
-    Parameters
-    ----------
-    question : Question
-        Constraints, groups, seed.
-    answer : Answer
-        With offers that have counts.
     """
     feasible = [one for one in answer.offers if one.feasible and one.counts is not None]
     if not feasible:
@@ -145,13 +104,7 @@ def _chance(one: Offer, noise: NDArray[np.float64], question: Question) -> float
 
 
 def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
-    """Return the offers that no other one beats in both accuracy and gap.
-
-    Parameters
-    ----------
-    offers : sequence of Offer
-        Those of undefined gap, and of one that no hypervolume counts, are left out.
-    """
+    """Return the offers that no other one beats in both accuracy and gap."""
     known = [
         (one.gap, -one.score, at)
         for at, one in enumerate(offers)
@@ -166,13 +119,7 @@ def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
 
 
 def at_gaps(front: Sequence[Offer]) -> tuple[Offer, ...]:
-    """Return the offers that the system would choose for each largest gap, as ours is asked.
-
-    Parameters
-    ----------
-    front : sequence of Offer
-        As ``front_of`` returns it.
-    """
+    """Return the offers that the system would choose for each largest gap, as ours is asked."""
     found: list[Offer] = []
     for gap in GAPS:
         within = [one for one in front if one.gap is not None and one.gap <= gap]

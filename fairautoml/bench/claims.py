@@ -18,22 +18,7 @@ COUNTED = frozenset({"selection", "tpr", "fpr"})
 
 
 def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return whether what a system claims is refuted by the held-out rows.
-
-    Parameters
-    ----------
-    result : mapping
-        The JSON that a fit printed, with ``status``, ``constraint`` and ``holdout``.
-
-    Returns
-    -------
-    dict
-        ``claim.refuted``, 1 where it was called feasible and some rates of two groups differ by
-        more than a limit allows even at the ends of their exact (Clopper-Pearson) intervals,
-        which hold together with probability 0.95; ``claim.excess_low``, by how much they differ
-        more than allowed at the least. Empty without held-out rows, of weighted rows and of
-        more than two classes, and for metrics that are no differences of shares of rows.
-    """
+    """Return whether what a system claims is refuted by the held-out rows."""
     rates = result.get("holdout", {}).get("rates", {})
     constraints = result.get("constraint") or []
     if not rates or not constraints:

@@ -19,32 +19,7 @@ def run_any(
     only: str | None = None,
     peers: Sequence[Path] = (),
 ) -> int:
-    """Run an experiment and return its exit code.
-
-    Parameters
-    ----------
-    source : Path
-        YAML file. With the key ``runner``, the path of a Python file relative to the YAML file,
-        the experiment is that file's ``run(source, folder, *, resume, n_jobs)``, which returns
-        the exit code; without it a sweep of fits.
-    folder : Path
-        Where its tables go.
-    resume : bool
-        Keep what an earlier run has finished.
-    n_jobs : int
-        Fits at the same time, at least 1.
-    only : str or None
-        The one cell of a sweep of fits that is run, such as ``"adult_dp-s0"``; None = all.
-    peers : sequence of Path
-        Further folders of other systems that a sweep of fits may name.
-
-    Raises
-    ------
-    InputError
-        The file is wrong, or has no such cell.
-    RunFolderError
-        The folder is in use, holds results already, or cannot be written.
-    """
+    """Run an experiment and return its exit code."""
     runner = _runner(source)
     if runner is None:
         jobs = n_jobs if only is None else 1

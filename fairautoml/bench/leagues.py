@@ -20,20 +20,6 @@ def leagues(cells: pd.DataFrame) -> pd.DataFrame:
     A variant is ``aware`` when some rule of its reads the group of a new person, ``feature`` when
     none does but its models have the group as one of their columns, ``blind`` when they can do
     without; ``randomized`` when some may decide at random, else ``deterministic``.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``fairautoml.bench.ranks.ranks``.
-
-    Returns
-    -------
-    DataFrame
-        ``league``, such as ``"aware, deterministic"``; ``variant``; ``rank``, ``rank_low``,
-        ``rank_high`` and ``blocks`` as in ``ranks``, among the variants of the league only, and
-        missing where it has a single one;
-        ``strict_fair_accuracy``, its mean over seeds, then over questions. Best first in each
-        league; no rows when all variants are of one league.
     """
     known = cells.assign(strict_fair_accuracy=strict_fair_accuracy(cells))
     league = known["variant"].map(_league_of(known[cells["outcome"] == "done"]))

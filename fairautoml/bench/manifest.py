@@ -25,17 +25,7 @@ UNAVAILABLE = "unavailable"
 
 
 def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, Any]:
-    """Return all that is needed to judge and to repeat a sweep.
-
-    Parameters
-    ----------
-    sweep : Sweep
-        What is run.
-    source : Path
-        Its YAML file.
-    command : sequence of str
-        Program and first arguments; of the program only its name is kept.
-    """
+    """Return all that is needed to judge and to repeat a sweep."""
     return {
         "sweep": sweep.name,
         "sweep_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),

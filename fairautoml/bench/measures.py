@@ -25,11 +25,6 @@ def with_margin_rows(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the cells, and for every system that gave candidates a second one with our margin.
 
     Its name ends with ``+margin``; where the system failed, so does the second one.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per cell, with ``variant`` and what the fits printed.
     """
     columns = [str(name) for name in cells if str(name).startswith(MARGIN)]
     if f"{MARGIN}accuracy" not in columns:
@@ -55,13 +50,6 @@ def front_value(front: Sequence[Sequence[float | None]], majority: float) -> flo
 
     It is the mean, over limits of the gap from 0 to 0.2, of the best accuracy within the limit
     above the majority class's accuracy, which is always to be had.
-
-    Parameters
-    ----------
-    front : sequence of pair
-        Accuracy and gap; pairs without a gap are left out.
-    majority : float
-        Accuracy of giving everybody the commoner label.
     """
     known = sorted(
         (gap, accuracy)
@@ -81,14 +69,6 @@ def accuracy_at(front: Sequence[Sequence[float | None]], limit: float) -> float:
 
     Linear between neighbouring points of the front, so that fronts are compared without luck in
     the margin; NaN when no point has so small a gap.
-
-    Parameters
-    ----------
-    front : sequence of pair
-        Accuracy and gap on held-out rows; pairs without either are left out, and those that a
-        fairer point beats.
-    limit : float
-        Of the gap.
     """
     known = sorted((gap, acc) for acc, gap in front if gap is not None and acc is not None)
     best: list[tuple[float, float]] = []
@@ -105,12 +85,6 @@ def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
     """Return ``accuracy_at`` the limit of each cell, missing for systems without fronts.
 
     One decision for everybody, which has no gap, is a point of every front.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``question``, ``seed``, ``variant``, ``holdout_front``, JSON, ``holdout.gap``,
-        ``holdout.excess`` and ``holdout.majority``.
     """
     if not {"holdout_front", "holdout.gap", "holdout.excess"} <= set(cells):
         return pd.Series(np.nan, index=cells.index)
@@ -123,14 +97,7 @@ def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
 
 
 def front_values(cells: pd.DataFrame) -> "pd.Series[float]":
-    """Return ``front_value`` of each cell, missing for systems without fronts.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``question``, ``seed``, ``variant``, ``holdout_front``, JSON, and
-        ``holdout.majority``.
-    """
+    """Return ``front_value`` of each cell, missing for systems without fronts."""
     if "holdout_front" not in cells:
         return pd.Series(np.nan, index=cells.index)
     found = [
@@ -164,20 +131,6 @@ def seconds_to_reach(cells: pd.DataFrame, ours: str) -> "pd.Series[float]":
     """Return how soon our search had something as good as what each cell ended with.
 
     Both values are those on the system's own validation rows, feasible ones only.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``question``, ``seed``, ``variant``, ``status``, ``search.score``, and
-        ``search.improvements`` (JSON) in our rows.
-    ours : str
-        Our variant.
-
-    Returns
-    -------
-    Series, shape (n_cells,)
-        Seconds; infinite where it never had; missing where the cell has no feasible value or we
-        did not run.
     """
     own = cells[(cells["variant"] == ours) & cells["search.improvements"].notna()]
     curves = {
@@ -202,13 +155,7 @@ def _reached(curves: dict[tuple[Any, Any], Signed], row: "pd.Series[Any]") -> fl
 
 
 def sign_of(row: "pd.Series[Any]") -> float:
-    """Return 1 where a larger objective is better, -1 where a smaller one is.
-
-    Parameters
-    ----------
-    row : Series
-        A cell, with ``entry.objective`` where it is known; accuracy else.
-    """
+    """Return 1 where a larger objective is better, -1 where a smaller one is."""
     name = row.get("entry.objective")
     known = isinstance(name, str) and name in METRICS.names()
     return 1.0 if not known or METRICS.get(str(name)).greater_is_better else -1.0
@@ -216,13 +163,6 @@ def sign_of(row: "pd.Series[Any]") -> float:
 
 def critical_difference(n_systems: int, n_questions: int) -> float:
     """Return by how much mean ranks must differ to be told apart (Nemenyi's test, 5 %).
-
-    Parameters
-    ----------
-    n_systems : int
-        How many are ranked, at least 2.
-    n_questions : int
-        Independent questions, at least 1; seeds of one question are not independent.
 
     References
     ----------

@@ -28,13 +28,7 @@ FEW_HELD = 3_000
 
 
 def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the cells of each part that there is: every seed, small tables, large tables.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``question``, ``seed`` and ``holdout.n_rows``.
-    """
+    """Yield the cells of each part that there is: every seed, small tables, large tables."""
     for seed, of_seed in cells.groupby("seed"):
         yield f"seed {seed}", of_seed.copy()
     # A failed run has held out as many rows as the others of its question.
@@ -45,33 +39,14 @@ def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the systems for each part, which the column ``part`` names.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``cells.csv``.
-    """
+    """Return the table of the systems for each part, which the column ``part`` names."""
     both = in_complete_blocks(with_margin_rows(cells)).copy()
     found = [systems(of_part).assign(part=name) for name, of_part in parts(both)]
     return pd.concat(found, ignore_index=True)
 
 
 def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return how many runs of ours met the bound on held-out rows, and in how many it was stated.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``cells.csv``.
-
-    Returns
-    -------
-    DataFrame
-        ``part``, ``variant``, ``runs``, ``met``, ``stated``, the sum of the stated probabilities
-        of as many new people as were searched; ``sure`` and ``sure_met``, runs that stated 0.95
-        or more, and those of them that met it.
-    """
+    """Return how many of our runs met the bound on held-out rows, and how many stated it."""
     found = []
     for part, of_part in parts(cells):
         for variant in our_variants(cells):
@@ -98,19 +73,6 @@ def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
 
     With a variant of ours that had fewer seconds this says, on held-out rows, whether the others
     are reached within these.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``cells.csv``.
-
-    Returns
-    -------
-    DataFrame
-        ``part``; ``ours``; ``variant``, the better row of another system in that part; shares of
-        the blocks, by strict fair accuracy: ``at_least`` as good, with its 95 % bootstrap
-        interval ``low`` and ``high``, and ``level``, equally good, as are two that both miss the
-        limit; ``blocks``, their number. Means are over seeds, then over questions.
     """
     both = in_complete_blocks(with_margin_rows(cells)).copy()
     tables, found = tables_of(cells), []
@@ -130,13 +92,7 @@ def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the three tables into the folder of a sweep, those that have rows.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Write the three tables into the folder of a sweep, those that have rows."""
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.parts")
     parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
     folder = parser.parse_args(argv).folder

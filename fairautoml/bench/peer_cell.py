@@ -31,13 +31,7 @@ OK, WRONG, NOT_FEASIBLE = 0, 2, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask a system, judge its model on the held-out rows, print the result as JSON.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Ask a system, judge its model on the held-out rows, print the result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.peer_cell")
     parser.add_argument("system", help="who is asked")
     parser.add_argument(
@@ -56,22 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ask(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the result of a system in the words of ``fairautoml fit --json``.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        ``system``, ``peers`` and what ``fairautoml.console.arguments.fit_arguments`` reads.
-
-    Raises
-    ------
-    UnknownNameError
-        There is no such system.
-    ParameterError
-        There is no constraint, or the groups are no features.
-    InputError
-        The table cannot be used.
-    """
+    """Return the result of a system in the words of ``fairautoml fit --json``."""
     peer = Peers(arguments.peers).get(arguments.system)
     model, request = fit_estimator_of(arguments), request_of(arguments)
     wishes = model.check_parameters()

@@ -26,35 +26,17 @@ from fairautoml.serving.judging import judge
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
-    """What another system is asked.
+    """What another system is asked."""
 
-    Parameters
-    ----------
-    X : DataFrame, shape (n_rows, n_features)
-        Columns as the user has them, group columns among them.
-    y : ndarray of int8, shape (n_rows,)
-        0 or 1; 1 is the positive class.
-    groups : GroupSchema
-        How group columns are read.
-    constraints : tuple of Constraint
-        What is demanded.
-    seconds : float or None
-        Wall-clock budget.
-    n_trials : int or None
-        Budget in trials.
-    seed : int
-        Root seed.
-    blind : bool
-        Whether models must do without the group columns, which are then read in training only.
-    """
-
-    X: pd.DataFrame
-    y: NDArray[np.int8]
-    groups: GroupSchema
-    constraints: tuple[Constraint, ...]
-    seconds: float | None
-    n_trials: int | None
-    seed: int
+    # columns as the user has them, group columns among them
+    X: pd.DataFrame  # shape (n_rows, n_features)
+    y: NDArray[np.int8]  # shape (n_rows,): 0 or 1; 1 is the positive class
+    groups: GroupSchema  # how group columns are read
+    constraints: tuple[Constraint, ...]  # what is demanded
+    seconds: float | None  # wall-clock budget
+    n_trials: int | None  # budget in trials
+    seed: int  # root seed
+    # whether models must do without the group columns, which are then read in training only
     blind: bool = False
 
     @property
@@ -73,27 +55,13 @@ class Question:
         return targets_of(self.constraints, self.groups.systems)
 
     def cells_of(self, X: pd.DataFrame) -> NDArray[np.int32]:
-        """Return the finest group cells of rows, -1 where the group is not known.
-
-        Parameters
-        ----------
-        X : DataFrame, shape (n_rows, n_features)
-            Rows with the group columns.
-        """
+        """Return the finest group cells of rows, -1 where the group is not known."""
         return self.groups.encode(X[list(self.groups.columns)], unseen="base_model")
 
     def judge(
         self, X: pd.DataFrame, y: NDArray[np.integer], decisions: NDArray[np.integer]
     ) -> dict[str, Any]:
-        """Return what decisions are worth, as ``fairautoml.serving.judging.judge`` does.
-
-        Parameters
-        ----------
-        X : DataFrame, shape (n_rows, n_features)
-            Rows with the group columns.
-        y, decisions : ndarray of int, shape (n_rows,)
-            0 or 1.
-        """
+        """Return what decisions are worth, as ``fairautoml.serving.judging.judge`` does."""
         return judge(
             y, decisions, self.cells_of(X), groups=self.groups, constraints=self.constraints
         )
@@ -105,116 +73,50 @@ Decide = Callable[[pd.DataFrame], NDArray[np.integer]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Offer:
-    """A model that a system has found, and what it is worth on the system's own rows.
+    """A model that a system has found, and what it is worth on the system's own rows."""
 
-    Parameters
-    ----------
-    decide : callable
-        From a table like ``Question.X`` to decisions, 0 or 1.
-    learner : str
-        Kind of the model.
-    score : float
-        Its accuracy on the system's own validation rows.
-    gap : float or None
-        Its largest gap there, None when undefined.
-    feasible : bool
-        Every constraint is met there.
-    seconds : float
-        When it was found, from the start of the search.
-    counts : ndarray of float64, shape (n_cells, 2, 2), optional
-        Validation rows by finest cell, label and decision; None where the system does not say.
-    """
-
-    decide: Decide
-    learner: str
-    score: float
-    gap: float | None
-    feasible: bool
-    seconds: float
-    counts: NDArray[np.float64] | None = None
+    decide: Decide  # from a table like ``Question.X`` to decisions, 0 or 1
+    learner: str  # kind of the model
+    score: float  # its accuracy on the system's own validation rows
+    gap: float | None  # its largest gap there, None when undefined
+    feasible: bool  # every constraint is met there
+    seconds: float  # when it was found, from the start of the search
+    # validation rows by finest cell, label and decision; None where the system does not say
+    counts: NDArray[np.float64] | None = None  # shape (n_cells, 2, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """What another system found, and what it chose.
+    """What another system found, and what it chose."""
 
-    Parameters
-    ----------
-    chosen : Offer
-        The system's own answer.
-    n_trials : int
-        Models trained.
-    n_feasible : int
-        Offers that met every constraint on its validation rows; one training may give many.
-    offers : tuple of Offer
-        What it could have answered instead, with their counts; our margin chooses among them.
-    front : tuple of Offer
-        The best of what it tried, by its own rows, in accuracy and gap; what it would choose for
-        a few largest gaps is judged after its time.
-    no_offers : str
-        Why there are no offers; empty when there are.
-    seconds : float or None
-        What the system took, where it runs in a process of its own; None = as it was asked here.
-    """
-
-    chosen: Offer
-    n_trials: int
-    n_feasible: int
-    offers: tuple[Offer, ...] = ()
+    chosen: Offer  # the system's own answer
+    n_trials: int  # models trained
+    n_feasible: int  # offers that met every constraint on its validation rows
+    offers: tuple[Offer, ...] = ()  # what it could have answered instead, with their counts
+    # the best of what it tried, by its own rows, in accuracy and gap; what it would choose for a
+    # few largest gaps is judged after its time
     front: tuple[Offer, ...] = ()
-    no_offers: str = ""
-    seconds: float | None = None
+    no_offers: str = ""  # why there are no offers; empty when there are
+    seconds: float | None = None  # what the system took, where it runs in a process of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Peer:
-    """Another system.
+    """Another system."""
 
-    Parameters
-    ----------
-    about : str
-        What it is, in one line.
-    ask : callable
-        From a question to its answer.
-    reads_groups : bool
-        Whether its rule needs the group of a new person, beyond what the features tell.
-    randomized : bool
-        Whether it may decide at random.
-    constrained : bool
-        Whether it reads the constraint.
-    metrics : frozenset of str or None
-        Fairness metrics that it can be asked for, None = all.
-    blind : bool
-        Whether it can do without the group columns but in training.
-    """
-
-    about: str
-    ask: Callable[[Question], Answer]
+    about: str  # what it is, in one line
+    ask: Callable[[Question], Answer]  # from a question to its answer
+    # whether its rule needs the group of a new person, beyond what the features tell
     reads_groups: bool = False
-    randomized: bool = False
-    constrained: bool = True
-    metrics: frozenset[str] | None = None
-    blind: bool = False
+    randomized: bool = False  # whether it may decide at random
+    constrained: bool = True  # whether it reads the constraint
+    metrics: frozenset[str] | None = None  # fairness metrics that it can be asked for, None = all
+    blind: bool = False  # whether it can do without the group columns but in training
 
     def check(
         self, name: str, constraints: tuple[Constraint, ...], *, blind: bool = False
     ) -> None:
-        """Refuse what the system has no words for.
-
-        Parameters
-        ----------
-        name : str
-            Name of the system.
-        constraints : tuple of Constraint
-            What is demanded.
-        blind : bool
-            Whether its models must do without the group columns.
-
-        Raises
-        ------
-        ParameterError
-            A metric is not one of its own, or it needs the groups.
-        """
+        """Refuse what the system has no words for."""
         if blind and not self.blind:
             raise ParameterError(f"system {name!r} cannot be asked with --blind; leave it out")
         for constraint in constraints:
@@ -232,18 +134,7 @@ GROUP = "fairautoml.peers"
 
 
 class Peers:
-    """The systems in folders and those that installed packages register; listing imports none.
-
-    Parameters
-    ----------
-    folders : sequence of Path
-        Each file in one whose name has no leading underscore is a system.
-
-    Raises
-    ------
-    InputError
-        A folder does not exist, or two systems have the same name.
-    """
+    """The systems in folders and those that installed packages register; listing imports none."""
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
@@ -264,13 +155,7 @@ class Peers:
         return tuple(sorted(self._places))
 
     def get(self, name: str) -> Peer:
-        """Return the system called ``name``.
-
-        Raises
-        ------
-        UnknownNameError
-            No system has that name.
-        """
+        """Return the system called ``name``."""
         if name not in self._places:
             raise UnknownNameError(unknown_name("system", name, self.names()))
         place = self._places[name]

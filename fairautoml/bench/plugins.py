@@ -16,11 +16,6 @@ def load_file(file: Path) -> ModuleType:
 
     The folder that holds its outermost package is put on ``sys.path``, so the packages in that
     folder can import each other.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or its name is taken by another module.
     """
     file = file.resolve()
     if not file.is_file():

@@ -48,18 +48,6 @@ def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
 
     A model that misses its limit, and a system that gives none, is worth what could be had
     without one: the accuracy of giving everybody the commoner label, which has no gap.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``question``, ``seed``, ``holdout.accuracy``, ``holdout.excess`` and
-        ``holdout.majority``; without a held-out part all are missing. The rows, and so the
-        majority, are the same for all cells of a block.
-
-    Returns
-    -------
-    Series, shape (n_cells,)
-        Missing where nothing was held out, or every variant failed.
     """
     accuracy, excess, majority = (
         numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
@@ -69,56 +57,14 @@ def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
 
 
 def unconstrained(cells: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which cells nothing was asked of but accuracy.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per cell.
-    """
+    """Return which cells nothing was asked of but accuracy."""
     if "status" not in cells:
         return pd.Series(False, index=cells.index)
     return cells["status"] == "no_constraint"
 
 
 def ranks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per variant, best mean rank first.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per cell, with ``question``, ``variant``, ``seed`` and what the fits printed.
-
-    Returns
-    -------
-    DataFrame
-        ``variant``; ``rank`` by strict fair accuracy, 1 = best, ties shared and failures last, of
-        the blocks (question and seed) that every variant has been run on; ``rank_low`` and
-        ``rank_high``, its 95 % bootstrap interval; ``blocks``, ``questions``, ``tables`` (that
-        they are about), ``cells`` and ``failed``, counts; then means: ``accuracy``, ``gap`` and
-        ``strict_fair_accuracy`` on held-out rows; ``normalized``, the last as a share of the way
-        from the majority's accuracy to the oracle's, over the questions on which that way is at
-        least 0.01 long;
-        ``feasible_on_search``, share of runs that meet the constraint on the search rows;
-        ``within_limit``, share of all runs that meet it on held-out rows, one that failed being
-        none in both; ``mean_excess``, by how much the gap exceeds the limit there, 0 where it
-        does not, of the runs that did not fail, as are accuracy and gap; of the runs that meet
-        the constraint on their own rows, ``exceeded_claims``, share of those with a larger gap on
-        held-out rows, ``refuted_claims``, share of those larger beyond chance
-        (``fairautoml.bench.claims``), and ``declined``, share of those that state themselves that
-        they rather miss it on new people (an estimate below one half);
-        ``front_value``, hypervolume of the front, where there is one; ``at_limit``, accuracy of
-        the held-out front where its gap equals the limit; ``score_if_feasible``, the
-        search score of those feasible; ``feasible_trials``, share of our own trials that met it;
-        ``seconds_to_best``; ``n_trials``; ``budget_used``, share of its seconds that a search
-        took; ``overhead_fraction``; ``cpu_seconds`` and
-        ``peak_memory_mb`` of all processes of a cell; ``needs_sensitive`` and
-        ``randomized``, the league. With our own system among them, ``ours_reached``, share of the
-        runs whose own final score our search had reached (each on its own search rows, without
-        margin, so not of rows with one), and ``ours_seconds``, the median time that it took,
-        infinite when most were never reached. Every mean is over the seeds of a question, then
-        over questions, and in the median every question weighs the same.
-    """
+    """Return one row per variant, best mean rank first."""
     done = cells["outcome"] == "done"
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
     feasible = (status == "feasible") & done
@@ -171,45 +117,20 @@ def _feasible_trials(cells: pd.DataFrame) -> "pd.Series[float]":
 
 
 def our_variant(cells: pd.DataFrame) -> str | None:
-    """Return the first variant that is of this library, when there are others; else None.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        With ``variant``, and ``system`` for those of other systems.
-    """
+    """Return the first variant that is of this library, when there are others; else None."""
     if "system" not in cells or cells["system"].isna().all():
         return None
     return next(iter(our_variants(cells)), None)
 
 
 def our_variants(cells: pd.DataFrame) -> list[str]:
-    """Return all variants of this library: those of which no run names a system.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``our_variant``.
-    """
+    """Return all variants of this library: those of which no run names a system."""
     named = set(cells.loc[cells["system"].notna(), "variant"]) if "system" in cells else set()
     return [str(name) for name in cells["variant"].drop_duplicates() if name not in named]
 
 
 def versus(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return how much more strict fair accuracy each variant has than ours, block by block.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``ranks``.
-
-    Returns
-    -------
-    DataFrame
-        ``reference``, our first variant, and those of ours with a smaller budget in seconds than
-        that; ``variant``; ``difference``, the mean over the blocks that all have run; ``low``
-        and ``high``, its 95 % paired bootstrap interval. No rows without other systems.
-    """
+    """Return how much more strict fair accuracy each variant has than ours, block by block."""
     ours = our_variant(cells)
     if ours is None:
         return pd.DataFrame(columns=["reference", "variant", "difference", "low", "high"])
@@ -249,19 +170,7 @@ def _median(values: "pd.Series[float]", weight: "pd.Series[float]") -> float:
 
 
 def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return mean rank and interval per variant; missing while no block is complete.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``ranks``.
-
-    Returns
-    -------
-    DataFrame
-        ``rank``, ``rank_low``, ``rank_high``, ``blocks``, ``questions`` and ``tables`` as in
-        ``ranks``, by variant.
-    """
+    """Return mean rank and interval per variant; missing while no block is complete."""
     strict = strict_fair_accuracy(cells).where(numbers(cells, "holdout.accuracy").notna())
     blocks = complete_blocks(cells, strict)
     found = blocks.rank(axis=1, ascending=False, na_option="bottom")
@@ -282,15 +191,7 @@ def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(cells: pd.DataFrame, name: str) -> "pd.Series[float]":
-    """Return a column as numbers, missing where it has none or does not exist.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        Any.
-    name : str
-        The column.
-    """
+    """Return a column as numbers, missing where it has none or does not exist."""
     if name not in cells:
         return pd.Series(np.nan, index=cells.index)
     return pd.to_numeric(cells[name], errors="coerce").astype(float)

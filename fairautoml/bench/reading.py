@@ -9,11 +9,5 @@ NAMES = dict.fromkeys(("task", "question", "variant", "system", "reference"), st
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """Return a table that a sweep has written.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV file, such as ``cells.csv``.
-    """
+    """Return a table that a sweep has written."""
     return pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""], low_memory=False)

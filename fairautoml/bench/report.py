@@ -59,29 +59,12 @@ MOMENTS = 60
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether a folder holds the tables of a sweep.
-
-    Parameters
-    ----------
-    folder : Path
-        Any folder.
-    """
+    """Whether a folder holds the tables of a sweep."""
     return (folder / "cells.csv").is_file() and (folder / "manifest.json").is_file()
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Write the page of a sweep and, with several systems, the picture of their ranks.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``fairautoml bench`` has put its tables; gets ``report.html`` and ``ranks.svg``.
-
-    Returns
-    -------
-    list of Path
-        What was written.
-    """
+    """Write the page of a sweep and, with several systems, the picture of their ranks."""
     view = sweep_view(folder)
     made = {"report.html": sweep_page(view)}
     if view.ranked:
@@ -92,29 +75,12 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def sweep_report(folder: Path) -> str:
-    """Return the page of a sweep.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``fairautoml bench`` has put its tables.
-    """
+    """Return the page of a sweep."""
     return sweep_page(sweep_view(folder))
 
 
 def sweep_view(folder: Path) -> SweepView:
-    """Return what the page of a sweep shows; of one without fits its summary only.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``fairautoml bench`` has put its tables.
-
-    Raises
-    ------
-    RunFolderError
-        It has neither the cells of a sweep of fits nor a summary.
-    """
+    """Return what the page of a sweep shows; of one without fits its summary only."""
     cells = read_rows(folder / "cells.csv")
     manifest = read_json(folder, "manifest.json")
     if not set(cells) >= FITS:

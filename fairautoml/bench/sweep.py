@@ -48,18 +48,11 @@ Tables = Callable[[Sequence[CellRecord], Path], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How the cells of a sweep are run and written down.
+    """How the cells of a sweep are run and written down."""
 
-    Parameters
-    ----------
-    command : tuple of str
-        What is run for each cell of this library, before the arguments of the cell.
-    tables : callable
-        Writes the records so far into the folder.
-    """
-
+    # what is run for each cell of this library, before the arguments of the cell
     command: tuple[str, ...] = FIT
-    tables: Tables = write_tables
+    tables: Tables = write_tables  # writes the records so far into the folder
 
 
 FITS = Way()
@@ -68,18 +61,10 @@ FITS = Way()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOutcome:
-    """How a sweep ended.
+    """How a sweep ended."""
 
-    Parameters
-    ----------
-    folder : Path
-        Where its tables are.
-    n_cells, n_failed, n_reused : int
-        All cells, those that failed, those that an earlier run had finished.
-    """
-
-    folder: Path
-    n_cells: int
+    folder: Path  # where its tables are
+    n_cells: int  # all cells, those that failed, those that an earlier run had finished
     n_failed: int
     n_reused: int
 
@@ -105,43 +90,6 @@ def run_sweep(
     All tasks are run with their first seed, then all with their second, and so on, so that an
     interrupted sweep is balanced. Finished cells are durable: it goes on with ``resume=True``. A
     cell that fails is a row with a reason, and the others are run.
-
-    Parameters
-    ----------
-    source : Path
-        YAML file of the sweep.
-    folder : Path
-        Gets ``manifest.json``, ``cells.csv``, ``summary.csv``, ``summary.md``, ``cells/`` and,
-        with variants, ``ranks.csv``.
-    resume : bool
-        Keep the finished cells in the folder, run missing, failed and changed ones. Each cell
-        says by which commit it was made, and the manifest lists the earlier runs.
-    n_jobs : int
-        Cells at the same time, at least 1. They share the cores, so figures of time are only to
-        be compared within one sweep; a cell that holds more than its share of the memory that is
-        free at the start is ended.
-    only : str or None
-        The one cell that is run, named by task and seed, such as ``"adult_dp-s0"``; None = all.
-    peers : sequence of Path
-        Further folders of other systems, see ``read_sweep``.
-    way : Way
-        How cells are run and their records written.
-    on_line : callable
-        Gets one line of progress per cell; standard error by default.
-
-    Raises
-    ------
-    InputError
-        The sweep is wrong, or has no such cell.
-    RunFolderExistsError
-        The folder holds cells and ``resume`` is False.
-    RunFolderLockedError
-        Another process runs a sweep in the folder; its process id is named.
-    RunFolderError
-        The folder cannot be written (found before the first fit), holds cells of other data, or
-        the command cannot be started.
-    StorageFullError
-        The disk is full; finished cells are kept.
     """
     sweep = read_sweep(source, peers)
     if only is not None:
@@ -311,13 +259,7 @@ class _Run:
 
 
 def in_turns(sweep: Sweep) -> list[Cell]:
-    """Return all cells: every task with its first seed, then every task with its second, ...
-
-    Parameters
-    ----------
-    sweep : Sweep
-        Tasks and their seeds.
-    """
+    """Return all cells: every task with its first seed, then every task with its second, ..."""
     most = max(len(task.seeds) for task in sweep.tasks)
     return [
         Cell(task=task, seed=task.seeds[turn])

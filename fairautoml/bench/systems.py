@@ -25,23 +25,6 @@ def systems(cells: pd.DataFrame) -> pd.DataFrame:
     A system with a row of its own and one with our margin would count twice; the one of larger
     strict fair accuracy stands for it.
 
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``fairautoml.bench.ranks.ranks``.
-
-    Returns
-    -------
-    DataFrame
-        ``variant``, the better row of the system, or our first one; ``rank`` by strict fair
-        accuracy among these rows, with ``rank_low`` and ``rank_high``; ``behind``, by how much
-        the rank is behind ours, with ``behind_low`` and ``behind_high``;
-        ``strict_fair_accuracy``; ``difference``, that less ours, with ``low`` and ``high``. All
-        intervals are 95 % bootstrap intervals, of the differences paired by block. ``p`` is of
-        Wilcoxon's signed-rank test on the differences of the means of each table, ``p_holm`` the
-        same corrected for the number of systems; ``blocks`` and ``tables``, counts. No rows
-        without other systems or a complete block.
-
     References
     ----------
     Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006.
@@ -60,13 +43,7 @@ def systems(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def better_rows(others: pd.DataFrame) -> list[str]:
-    """Return the row that stands for each system: its own, or the one with our margin.
-
-    Parameters
-    ----------
-    others : DataFrame
-        Strict fair accuracies by block, one column per row of another system.
-    """
+    """Return the row that stands for each system: its own, or the one with our margin."""
     system = others.columns.to_series().str.removesuffix(SUFFIX)
     return [str(row) for row in mean_over_questions(others).groupby(system).idxmax()]
 

@@ -39,13 +39,6 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
     With variants there are ``ranks.csv`` and ``leagues.csv`` too, and with other systems
     ``versus.csv``, ``systems.csv`` and, where they give fronts, ``volumes.csv``. They are of the
     questions and seeds that every variant has been run on.
-
-    Parameters
-    ----------
-    records : sequence of CellRecord
-        In the order of the sweep, at least one.
-    folder : Path
-        Where to.
     """
     cells = pd.DataFrame([record.row() | claim_of(record.result) for record in records])
     write_csv(cells, folder / "cells.csv")
@@ -53,15 +46,7 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> None:
 
 
 def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
-    """Write all tables that follow from the cells.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``cells.csv``.
-    folder : Path
-        Where to.
-    """
+    """Write all tables that follow from the cells."""
     summary = summarize(cells)
     write_csv(summary, folder / "summary.csv")
     text = page(cells, summary)
@@ -88,13 +73,7 @@ def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the tables of a folder anew.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-    """
+    """Make the tables of a folder anew."""
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.tables")
     parser.add_argument("folder", type=Path, help="folder of a finished sweep of fits")
     folder = parser.parse_args(argv).folder
@@ -103,15 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_of_one(sweep: str, cell: str) -> str:
-    """Return the command that runs one cell of a sweep of fits.
-
-    Parameters
-    ----------
-    sweep : str
-        Name of its file in ``experiments/``, without ending.
-    cell : str
-        Task and seed, such as ``"adult_dp-s0"``.
-    """
+    """Return the command that runs one cell of a sweep of fits."""
     return f"fairautoml bench experiments/{sweep}.yaml --out one/ --only {cell}"
 
 
@@ -124,19 +95,7 @@ def _again(cells: pd.DataFrame, folder: Path) -> str:
 
 
 def summarize(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per task: counts, and mean and standard deviation over its seeds.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        One row per cell, with ``task``, ``outcome`` and what the fits printed.
-
-    Returns
-    -------
-    DataFrame
-        ``task``, ``cells``, ``failed``, ``feasible`` (counts), then ``<column>.mean`` and
-        ``<column>.sd`` (divisor n - 1; missing with one seed) over the cells that are done.
-    """
+    """Return one row per task: counts, and mean and standard deviation over its seeds."""
     measured = cells.select_dtypes("number").dropna(axis="columns", how="all")
     numbers = measured.columns.difference(list(NOT_MEASURED), sort=False)
     status = cells["status"] if "status" in cells else pd.Series("", index=cells.index)
@@ -174,13 +133,7 @@ def page(cells: pd.DataFrame, summary: pd.DataFrame) -> str:
 
 
 def ranks_page(table: pd.DataFrame) -> str:
-    """Return the variants against each other as Markdown.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As ``fairautoml.bench.ranks.ranks`` returns it.
-    """
+    """Return the variants against each other as Markdown."""
     shown = ["cells", "failed", *MEANS]
     rows = [
         [

@@ -26,62 +26,28 @@ USUAL_PEERS = "peers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One question to the library, asked once per seed.
+    """One question to the library, asked once per seed."""
 
-    Parameters
-    ----------
-    name : str
-        At most 64 letters, digits, ``.``, ``_``, ``-``; unique in its sweep.
-    dataset : str
-        Name of a dataset, or a file.
-    sensitive : tuple of str
-        Group columns, derived ones among them.
-    constraints : tuple of str
-        For example ``"equalized_odds_difference<=0.05"``; none = plain AutoML.
-    derive : tuple of str
-        Derived columns, as ``fairautoml.data.derive.parse_derive`` reads them.
-    keep : tuple of str
-        Choices of rows, as ``parse_keep`` reads them.
-    options : tuple of str
-        Further options of ``fairautoml fit``, such as ``"--refit"`` or ``"--jobs=-1"``.
-    seconds : float or None
-        Time budget of one fit.
-    n_trials : int or None
-        Budget in trials; exactly one of the two is given.
-    seeds : tuple of int
-        One cell each.
-    holdout : float or None
-        Share of the rows that the fit does not see, in (0, 1); None = nothing is set aside.
-    system : str
-        ``"fairautoml"``, or the name of another system, see ``fairautoml.bench.peers``.
-    variant : str
-        One of several ways to answer the same question; empty when there is one only. The name
-        of the task ends with it.
-    oracle : float or None
-        Accuracy at the limit of the best deterministic thresholds on the scores of this library's
-        ensemble, fitted on the held-out rows themselves (a sweep of pools finds it): a mark, no
-        bound, as other scores and rules that draw lots may pass it. Normalised accuracies are
-        shares of the way there.
-
-    Raises
-    ------
-    InputError
-        A field is not what it should be.
-    """
-
-    name: str
-    dataset: str
-    sensitive: tuple[str, ...]
-    constraints: tuple[str, ...] = ()
+    name: str  # at most 64 letters, digits, ``.``, ``_``, ``-``; unique in its sweep
+    dataset: str  # name of a dataset, or a file
+    sensitive: tuple[str, ...]  # group columns, derived ones among them
+    constraints: tuple[str, ...] = ()  # for example ``"equalized_odds_difference<=0.05"``
+    # derived columns, as ``fairautoml.data.derive.parse_derive`` reads them
     derive: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()  # choices of rows, as ``parse_keep`` reads them
+    # further options of ``fairautoml fit``, such as ``"--refit"`` or ``"--jobs=-1"``
     options: tuple[str, ...] = ()
-    seconds: float | None = None
-    n_trials: int | None = None
-    seeds: tuple[int, ...] = (0,)
-    holdout: float | None = 0.3
+    seconds: float | None = None  # time budget of one fit
+    n_trials: int | None = None  # budget in trials; exactly one of the two is given
+    seeds: tuple[int, ...] = (0,)  # one cell each
+    holdout: float | None = 0.3  # share of the rows that the fit does not see, in (0, 1)
+    # ``"fairautoml"``, or the name of another system, see ``fairautoml.bench.peers``
     system: str = OURS
-    variant: str = ""
+    variant: str = ""  # one of several ways to answer the same question
+    # accuracy at the limit of the best deterministic thresholds on the scores of this library's
+    # ensemble, fitted on the held-out rows themselves (a sweep of pools finds it): a mark, no
+    # bound, as other scores and rules that draw lots may pass it. Normalised accuracies are
+    # shares of the way there
     oracle: float | None = None
 
     def __post_init__(self) -> None:
@@ -148,35 +114,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """A named list of tasks.
+    """A named list of tasks."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the sweep.
-    tasks : tuple of Task
-        In the order they are run.
-    peers : Peers
-        The other systems that tasks may name.
-    """
-
-    name: str
-    tasks: tuple[Task, ...]
+    name: str  # name of the sweep
+    tasks: tuple[Task, ...]  # in the order they are run
+    # the other systems that tasks may name
     peers: Peers = field(default_factory=Peers, compare=False)
 
     def only(self, cell: str) -> "Sweep":
-        """Return the sweep of one cell.
-
-        Parameters
-        ----------
-        cell : str
-            Task and seed, such as ``"adult_dp-s0"``.
-
-        Raises
-        ------
-        InputError
-            There is none of that name.
-        """
+        """Return the sweep of one cell."""
         name, _, seed = cell.rpartition("-s")
         for task in self.tasks:
             if task.name == name and seed in map(str, task.seeds):
@@ -199,18 +145,6 @@ def read_sweep(path: Path, peers: Sequence[Path] = ()) -> Sweep:
     ``<task>-<variant>``. Lists in a list of texts are laid out flat, so that anchors can be used.
     ``plugins`` lists the folders of other systems, relative to the file; without it they are in
     ``peers`` beside the file. What else a file with a ``runner`` holds is left to that.
-
-    Parameters
-    ----------
-    path : Path
-        YAML file; its name without ending is the name of the sweep.
-    peers : sequence of Path
-        Further folders of other systems.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is not a sweep; the message names file and task.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -13,11 +13,6 @@ class Usage:
 
     What starts and ends between two looks is missed, so both numbers are lower bounds. Without
     ``/proc`` nothing is seen.
-
-    Parameters
-    ----------
-    pid : int
-        Number of the process.
     """
 
     def __init__(self, pid: int) -> None:

@@ -10,21 +10,7 @@ COLUMNS = ("table", "variant", "hypervolume", "other", "other_hypervolume", "our
 
 
 def volumes(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the hypervolume of our front on every table, next to the largest of another system.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As in ``fairautoml.bench.ranks.ranks``.
-
-    Returns
-    -------
-    DataFrame
-        ``table``; ``variant``, our first one; ``hypervolume``, as ``front_value`` in ``ranks``,
-        the mean over the seeds of a question and then over the questions about the table;
-        ``other`` and ``other_hypervolume``, the system with the largest one; ``ours_first``,
-        whether ours is at least as large. No rows without other systems or fronts.
-    """
+    """Return the hypervolume of our front on every table, and the largest of another system."""
     ours = our_variant(cells)
     found = []
     for table, means in _by_table(cells):

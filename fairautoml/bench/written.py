@@ -7,20 +7,7 @@ from fairautoml.exceptions import InputError
 
 
 def mapping_of(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
-    """Return a mapping that has no other keys than those allowed.
-
-    Parameters
-    ----------
-    value : object
-        As YAML gave it.
-    allowed : sequence of str
-        Every key that it may have.
-
-    Raises
-    ------
-    InputError
-        If it is no mapping or has another key.
-    """
+    """Return a mapping that has no other keys than those allowed."""
     if not isinstance(value, dict) or not set(value) <= set(allowed):
         found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
         raise InputError(f"found {found}; expected a mapping with the keys {', '.join(allowed)}")
@@ -28,11 +15,5 @@ def mapping_of(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether YAML gave a number; ``true`` is none.
-
-    Parameters
-    ----------
-    value : object
-        As YAML gave it.
-    """
+    """Return whether YAML gave a number; ``true`` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -20,18 +20,6 @@ BISECTIONS = 50
 def cp_lower(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
     """Return the Clopper-Pearson lower bound of a binomial rate.
 
-    Parameters
-    ----------
-    x, n : array_like of int
-        Events and rows, ``0 <= x <= n``; without rows the bound is 0.
-    level : float
-        Probability that the bound lies above the true rate, in [0, 1).
-
-    Returns
-    -------
-    ndarray of float64
-        In [0, 1], in the broadcast shape of ``x`` and ``n``.
-
     References
     ----------
     Clopper, Pearson, "The use of confidence or fiducial limits", Biometrika 26 (1934).
@@ -45,20 +33,7 @@ def cp_lower(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
 
 
 def cp_upper(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
-    """Return the Clopper-Pearson upper bound of a binomial rate.
-
-    Parameters
-    ----------
-    x, n : array_like of int
-        Events and rows, ``0 <= x <= n``; without rows the bound is 1.
-    level : float
-        Probability that the bound lies below the true rate, in [0, 1).
-
-    Returns
-    -------
-    ndarray of float64
-        In [0, 1], in the broadcast shape of ``x`` and ``n``.
-    """
+    """Return the Clopper-Pearson upper bound of a binomial rate."""
     upper: NDArray[np.float64] = 1.0 - cp_lower(np.asarray(n) - np.asarray(x), n, level)
     return upper
 
@@ -70,11 +45,6 @@ def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -
     probability ``1 - delta``, whatever the number of groups: only the pair with the largest true
     gap has to be right (intersection-union).
 
-    Parameters
-    ----------
-    upper, lower : ndarray of float64, shape (n_groups,)
-        One bound per group; at least two groups.
-
     References
     ----------
     Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24 (1982).
@@ -83,13 +53,7 @@ def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -
 
 
 def smallest_ratio(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> float:
-    """Return ``min over g != h of lower[g] / upper[h]``; the argument is that of the difference.
-
-    Parameters
-    ----------
-    lower, upper : ndarray of float64, shape (n_groups,)
-        One bound per group; at least two groups, ``upper`` positive.
-    """
+    """Return ``min over g != h of lower[g] / upper[h]``; argument as for the difference."""
     return -_over_pairs(-lower, upper, lambda a, b: a / b, sign=-1)
 
 
@@ -110,13 +74,6 @@ def hoeffding_margin(level: float, *n_rows: int) -> float:
 
     ``sqrt(ln(1 / level) / 2 * sum(1 / n))``.
 
-    Parameters
-    ----------
-    level : float
-        Probability that it is off by more in the one direction, in (0, 1).
-    *n_rows : int
-        Rows of each mean, positive.
-
     References
     ----------
     Hoeffding, "Probability inequalities for sums of bounded random variables", JASA 58 (1963),
@@ -129,15 +86,6 @@ def bernstein_margin(variance: float, n: int, level: float) -> float:
     """Return what a mean in [0, 1] of known sample variance may be off by in one direction.
 
     ``sqrt(2 V ln(2 / level) / n) + 7 ln(2 / level) / (3 (n - 1))``.
-
-    Parameters
-    ----------
-    variance : float
-        Unbiased sample variance, non-negative.
-    n : int
-        Rows; with fewer than two nothing is known and the margin is 1.
-    level : float
-        Probability that it is off by more, in (0, 1).
 
     References
     ----------
@@ -156,17 +104,6 @@ def weighted_bounds(
     """Return lower and upper bound of ``E[w h] / E[w]`` with ``h`` in [0, 1], ``0 <= w <= W``.
 
     Hoeffding on ``w (h - theta)``, whose range is ``W``; the sum of weights is no sample size.
-
-    Parameters
-    ----------
-    sum_wh, sum_w : float
-        Sums over the rows; ``sum_w`` positive.
-    n : int
-        Rows (or entities), positive.
-    largest : float
-        ``W``, known before the rows are seen, positive.
-    level : float
-        Probability that one of the two bounds errs, in (0, 1).
     """
     slack = n * largest * hoeffding_margin(level, n)
     return max(0.0, (sum_wh - slack) / sum_w), min(1.0, (sum_wh + slack) / sum_w)
@@ -180,18 +117,6 @@ def betting_lower(values: NDArray[np.float64], level: float) -> float:
     most ``level`` (Ville). The bound is the largest ``m`` that is ruled out so. Bets are the
     predictable plug-in ones, at most ``LARGEST_BET / m``; capital falls as ``m`` grows, hence the
     bisection.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        In [0, 1], in an order that does not depend on them.
-    level : float
-        Probability that the bound lies above the mean, in (0, 1).
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0 without values.
 
     References
     ----------
@@ -220,13 +145,5 @@ def betting_lower(values: NDArray[np.float64], level: float) -> float:
 
 
 def betting_upper(values: NDArray[np.float64], level: float) -> float:
-    """Return an upper bound of the mean of values in [0, 1]: the lower bound of what is missing.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        In [0, 1], in an order that does not depend on them.
-    level : float
-        Probability that the bound lies below the mean, in (0, 1).
-    """
+    """Return an upper bound of the mean of values in [0, 1] (from the lower bound of 1 - x)."""
     return 1.0 - betting_lower(1.0 - values, level)

@@ -23,18 +23,10 @@ Content = dict[str, int | float | str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Independent 0/1 outcomes.
+    """Independent 0/1 outcomes."""
 
-    Parameters
-    ----------
-    x : int
-        Outcomes that are 1, ``0 <= x <= n``.
-    n : int
-        Rows, non-negative.
-    """
-
-    x: int
-    n: int
+    x: int  # outcomes that are 1, ``0 <= x <= n``
+    n: int  # rows, non-negative
 
     def lower(self, level: float) -> float:
         """Return the Clopper-Pearson lower bound."""
@@ -51,23 +43,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mean:
-    """Independent outcomes in [0, 1], one per row or entity.
+    """Independent outcomes in [0, 1], one per row or entity."""
 
-    Parameters
-    ----------
-    mean : float
-        In [0, 1].
-    variance : float
-        Unbiased sample variance; 0 with fewer than two rows.
-    n : int
-        Rows or entities, non-negative.
-    method : {"hoeffding", "empirical_bernstein"}
-        Which bound, chosen before the rows are seen.
-    """
-
-    mean: float
-    variance: float
-    n: int
+    mean: float  # in [0, 1]
+    variance: float  # unbiased sample variance; 0 with fewer than two rows
+    n: int  # rows or entities, non-negative
+    # which bound, chosen before the rows are seen
     method: Literal["hoeffding", "empirical_bernstein"] = "hoeffding"
 
     def lower(self, level: float) -> float:
@@ -98,22 +79,12 @@ class Mean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighted:
-    """Weighted outcomes in [0, 1]: the rate is ``E[w h] / E[w]``.
+    """Weighted outcomes in [0, 1]: the rate is ``E[w h] / E[w]``."""
 
-    Parameters
-    ----------
-    sum_wh, sum_w : float
-        Sums of weight times outcome and of weight.
-    n : int
-        Rows, non-negative; never the sum of the weights.
-    largest : float
-        Largest weight that is possible, known before the rows are seen, positive.
-    """
-
-    sum_wh: float
+    sum_wh: float  # sums of weight times outcome and of weight
     sum_w: float
-    n: int
-    largest: float
+    n: int  # rows, non-negative; never the sum of the weights
+    largest: float  # largest weight that is possible, known before the rows are seen, positive
 
     def lower(self, level: float) -> float:
         """Return the lower bound of the weighted rate, 0 without weight."""
@@ -141,15 +112,10 @@ class Weighted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bets:
-    """Independent outcomes in [0, 1], bounded by betting; needs the rows, not only sums.
+    """Independent outcomes in [0, 1], bounded by betting; needs the rows, not only sums."""
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        In an order that does not depend on them.
-    """
-
-    values: NDArray[np.float64] = field(repr=False)
+    # in an order that does not depend on them
+    values: NDArray[np.float64] = field(repr=False)  # shape (n,)
 
     @property
     def n(self) -> int:
@@ -178,13 +144,7 @@ Cell = Count | Mean | Weighted | Bets
 
 
 def empty(cell: Cell) -> bool:
-    """Whether nothing at all was seen, so that the rate has no value.
-
-    Parameters
-    ----------
-    cell : Cell
-        Any kind.
-    """
+    """Whether nothing at all was seen, so that the rate has no value."""
     return cell.n == 0 or (isinstance(cell, Weighted) and cell.sum_w <= 0)
 
 
@@ -192,18 +152,7 @@ NUMBERS = frozenset({"x", "n", "mean", "variance", "sum_wh", "sum_w", "largest"}
 
 
 def cell_from_content(content: Content) -> Cell | None:
-    """Return the cell that a certificate speaks of, None if it takes the rows themselves.
-
-    Parameters
-    ----------
-    content : dict
-        As ``Cell.content()`` gives it.
-
-    Raises
-    ------
-    KeyError, TypeError
-        The content is of another form.
-    """
+    """Return the cell that a certificate speaks of, None if it takes the rows themselves."""
     values = {name: value for name, value in content.items() if name != "kind"}
     kinds: dict[str, type[Count | Mean | Weighted]] = {
         "count": Count,

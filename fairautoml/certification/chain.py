@@ -20,52 +20,23 @@ NO_ENTRY = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the file.
+    """One line of the file."""
 
-    Parameters
-    ----------
-    content : mapping
-        What was written, without the seal.
-    seal : str
-        SHA-256 of the content.
-    """
-
-    content: Mapping[str, Any]
-    seal: str
+    content: Mapping[str, Any]  # what was written, without the seal
+    seal: str  # SHA-256 of the content
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The file.
+    """The file."""
 
-    Parameters
-    ----------
-    path : Path
-        Made when it is first locked; its folder must be there.
-    clock : callable
-        Returns the time of an entry.
-    first : callable
-        Returns the content of the first entry of a new file.
-    """
-
-    path: Path
-    clock: Callable[[], datetime]
-    first: Callable[[], Mapping[str, Any]]
+    path: Path  # made when it is first locked; its folder must be there
+    clock: Callable[[], datetime]  # returns the time of an entry
+    first: Callable[[], Mapping[str, Any]]  # returns the content of the first entry of a new file
 
     @contextmanager
     def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
-        """Hold the file for this process alone, checked and with at least the first entry.
-
-        Yields
-        ------
-        tuple of stream and list of Entry
-            The stream is what ``append`` takes.
-
-        Raises
-        ------
-        StorageCorruptError
-            A line was changed or removed; nothing is written then.
-        """
+        """Hold the file for this process alone, checked and with at least the first entry."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -109,17 +80,7 @@ class Chain:
         return entries
 
     def append(self, stream: IO[bytes], previous: str, content: Mapping[str, Any]) -> str:
-        """Write an entry durably and return its hash.
-
-        Parameters
-        ----------
-        stream : binary stream
-            From ``locked``.
-        previous : str
-            Hash of the last entry.
-        content : mapping
-            Plain content without ``previous`` and ``time``.
-        """
+        """Write an entry durably and return its hash."""
         time = self.clock().isoformat(timespec="seconds")
         whole = {**content, "previous": previous, "time": time}
         stream.seek(0, os.SEEK_END)

@@ -14,40 +14,18 @@ from fairautoml.metrics import Constraint, GroupCounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One constraint on one group system.
+    """One constraint on one group system."""
 
-    Parameters
-    ----------
-    label : str
-        The constraint as text, with its group system.
-    system : str
-        Name of the group system.
-    form : {"difference", "ratio"}
-        Largest difference of rates, or smallest ratio.
-    bound : float
-        Largest difference allowed, or smallest ratio, in [0, 1].
-    groups : tuple of str
-        Declared groups, also those without rows.
-    events : tuple of str
-        Rates that are compared between the groups, each for itself; empty if the metric is no
-        maximum over rates, then nothing can be certified.
-    cells : tuple of tuple of Cell
-        ``cells[event][group]``.
-    absent : tuple of str
-        Groups without any row.
-    independent : bool
-        No entity has rows in two cells.
-    """
-
-    label: str
-    system: str
-    form: Literal["difference", "ratio"]
-    bound: float
-    groups: tuple[str, ...]
-    events: tuple[str, ...]
-    cells: tuple[tuple[Cell, ...], ...]
-    absent: tuple[str, ...] = ()
-    independent: bool = True
+    label: str  # the constraint as text, with its group system
+    system: str  # name of the group system
+    # largest difference of rates, or smallest ratio
+    form: Literal["difference", "ratio"]  # {"difference", "ratio"}
+    bound: float  # largest difference allowed, or smallest ratio, in [0, 1]
+    groups: tuple[str, ...]  # declared groups, also those without rows
+    events: tuple[str, ...]  # rates that are compared between the groups, each for itself
+    cells: tuple[tuple[Cell, ...], ...]  # ``cells[event][group]``
+    absent: tuple[str, ...] = ()  # groups without any row
+    independent: bool = True  # no entity has rows in two cells
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -69,17 +47,6 @@ class Claim:
 class Floor:
     """The claim that accuracy is at least ``bound``.
 
-    Parameters
-    ----------
-    bound : float
-        In [0, 1].
-    accuracy : float
-        Share of rows decided right, or mean probability of it.
-    n : int
-        Rows (or entities), positive.
-    counted : bool
-        Each row was decided right or wrong, and rows are independent of each other.
-
     Notes
     -----
     The number right among independent rows is binomial if all are right with the same probability.
@@ -95,9 +62,10 @@ class Floor:
     Mathematical Statistics 27 (1956).
     """
 
-    bound: float
-    accuracy: float
-    n: int
+    bound: float  # in [0, 1]
+    accuracy: float  # share of rows decided right, or mean probability of it
+    n: int  # rows (or entities), positive
+    # each row was decided right or wrong, and rows are independent of each other
     counted: bool = False
 
     @property
@@ -115,26 +83,14 @@ class Floor:
         return round(self.accuracy * self.n)
 
     def shown(self, level: float) -> bool:
-        """Whether the accuracy is at least ``bound``, but for the probability ``level``.
-
-        Parameters
-        ----------
-        level : float
-            In (0, 1).
-        """
+        """Whether the accuracy is at least ``bound``, but for the probability ``level``."""
         if not self.counted:
             return self.accuracy - hoeffding_margin(level, self.n) >= self.bound
         beyond = self._right >= self.n * self.bound + 1
         return beyond and float(cp_lower(self._right, self.n, level)) >= self.bound
 
     def refuted(self, level: float) -> bool:
-        """Whether the accuracy is below ``bound``, but for the probability ``level``.
-
-        Parameters
-        ----------
-        level : float
-            In (0, 1).
-        """
+        """Whether the accuracy is below ``bound``, but for the probability ``level``."""
         if not self.counted:
             return self.accuracy + hoeffding_margin(level, self.n) < self.bound
         beyond = self._right <= self.n * self.bound - 1
@@ -143,20 +99,11 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that is claimed of one candidate.
+    """All that is claimed of one candidate."""
 
-    Parameters
-    ----------
-    claims : tuple of Claim
-        One per constraint and group system.
-    floor : Floor, optional
-        With ``min_score``.
-    constant_target : bool
-        All rows have the same label, so that nothing about decisions can be learnt from them.
-    """
-
-    claims: tuple[Claim, ...]
-    floor: Floor | None = None
+    claims: tuple[Claim, ...]  # one per constraint and group system
+    floor: Floor | None = None  # with ``min_score``
+    # all rows have the same label, so that nothing about decisions can be learnt from them
     constant_target: bool = False
 
     @property
@@ -177,24 +124,7 @@ class Evidence:
 def claim_from_counts(
     constraint: Constraint, counts: GroupCounts, groups: Sequence[str], system: str = ""
 ) -> Claim:
-    """Return the claim of a rule that decides 0 or 1, from counts of unweighted rows.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        What is claimed.
-    counts : GroupCounts
-        Whole numbers of independent certification rows, one group of the system each.
-    groups : sequence of str
-        Names of the groups, in the order of the table.
-    system : str
-        Name of the group system, for the label.
-
-    Raises
-    ------
-    InputError
-        Counts are not whole numbers: rows are weighted or the rule draws lots.
-    """
+    """Return the claim of a rule that decides 0 or 1, from counts of unweighted rows."""
     check_groups(groups, len(counts.table))
     table = np.rint(counts.table)
     if not np.array_equal(table, counts.table) or (table < 0).any():
@@ -224,13 +154,6 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
     """Return the accuracy floor of a rule that decides 0 or 1, from unweighted counts.
 
     Of rows that were drawn in fixed numbers by group it speaks about people in those shares.
-
-    Parameters
-    ----------
-    min_score : float
-        Accuracy that is claimed, in [0, 1].
-    counts : GroupCounts
-        Whole numbers of independent certification rows, at least one.
     """
     pooled = counts.pooled()
     n = int(pooled.sum())
@@ -243,46 +166,19 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
 
 
 def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:
-    """Return whether the largest difference of rates is bounded, or the smallest ratio.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        What is claimed; one that compares no rates has no events, and no form matters.
-    """
+    """Return whether the largest difference of rates is bounded, or the smallest ratio."""
     return "ratio" if constraint.metric.form == "ratio" else "difference"
 
 
 def label_of(constraint: Constraint, system: str) -> str:
-    """Return the constraint as text; one that speaks of all systems gets the name of this one.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        What is claimed.
-    system : str
-        Name of the group system, may be empty.
-    """
+    """Return the constraint as text; one that speaks of all systems gets the name of this one."""
     if constraint.system is not None or not system:
         return constraint.label
     return constraint.label.replace(" ", f"[{system}] ", 1)
 
 
 def check_groups(groups: Sequence[str], n_groups: int) -> None:
-    """Refuse names that do not name each group once.
-
-    Parameters
-    ----------
-    groups : sequence of str
-        Names in the order of the codes.
-    n_groups : int
-        Number of groups.
-
-    Raises
-    ------
-    InputError
-        Too few, too many or repeated names.
-    """
+    """Refuse names that do not name each group once."""
     if len(groups) != n_groups or len(set(groups)) != n_groups:
         msg = (
             f"groups={list(groups)!r} must name each of the {n_groups} groups once, in the order "

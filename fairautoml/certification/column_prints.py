@@ -18,18 +18,6 @@ def column_prints(frame: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64
     as they are; another sample of people changes every one, and so does another target of the
     same people. Columns of few values, and those that look the same in any table of this length
     (numbers of rows, balanced designs), are no sign and have none.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        All rows of the table, without the target.
-    y : Series, shape (n_rows,)
-        The target; what its classes are called does not matter.
-
-    Returns
-    -------
-    ndarray of uint64, shape (n_telling,)
-        Sorted, without repeats.
     """
     classes = np.sort(y.value_counts().to_numpy())
     found = [_print_of(frame.iloc[:, at], classes) for at in range(frame.shape[1])]
@@ -37,15 +25,7 @@ def column_prints(frame: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64
 
 
 def print_keys(prints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
-    """Return the prints as a ledger with this salt keeps them, beside the keys of its rows.
-
-    Parameters
-    ----------
-    prints : ndarray of uint64, shape (n_telling,)
-        From ``column_prints``.
-    salt : str
-        Of the ledger.
-    """
+    """Return the prints as a ledger with this salt keeps them, beside the keys of its rows."""
     key = salt.encode()
     digests = b"".join(
         hashlib.blake2b(value.tobytes(), digest_size=8, key=key, person=b"column").digest()

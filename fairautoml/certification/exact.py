@@ -31,31 +31,16 @@ START = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairResult:
-    """What the test says of one ordered pair of cells.
+    """What the test says of one ordered pair of cells."""
 
-    Parameters
-    ----------
-    passed : bool
-        ``tau theta_1 - theta_2 < eps`` is shown at the level.
-    tail : float
-        Largest tail probability under the opposite, as far as the decision needed it: an upper
-        bound if passed, a lower one if not; 0 when the screen settled it.
-    """
-
-    passed: bool
+    passed: bool  # ``tau theta_1 - theta_2 < eps`` is shown at the level
+    # largest tail probability under the opposite, as far as the decision needed it: an upper
+    # bound if passed, a lower one if not; 0 when the screen settled it
     tail: float
 
 
 def margins(form: str, bound: float) -> tuple[float, float]:
-    """Return ``eps`` and ``tau`` of a bound that every ordered pair of rates has to keep.
-
-    Parameters
-    ----------
-    form : {"difference", "ratio"}
-        ``theta_1 - theta_2 <= bound`` or ``theta_2 / theta_1 >= bound``.
-    bound : float
-        In [0, 1].
-    """
+    """Return ``eps`` and ``tau`` of a bound that every ordered pair of rates has to keep."""
     return (0.0, bound) if form == "ratio" else (bound, 1.0)
 
 
@@ -70,13 +55,6 @@ def statistic(
     """Return T: how many standard errors ``tau theta_1 - theta_2`` is above ``eps``.
 
     One event and one non-event are added to each cell, so that no standard error is 0.
-
-    Parameters
-    ----------
-    x1, n1, x2, n2 : int or ndarray of int
-        Events and rows of the cells; they broadcast.
-    eps, tau : float
-        Margins, in [0, 1].
 
     References
     ----------
@@ -99,20 +77,6 @@ def rejection_region(
     T is not monotone in ``x2`` when ``tau`` times the first rate is below ``eps``: where
     ``x2 = 0`` belongs to the region, everything above does; elsewhere bisection is exact. With
     ``eps = 0`` T always falls with ``x2``.
-
-    Parameters
-    ----------
-    t : float
-        Observed statistic.
-    n1, n2 : int
-        Rows of the cells.
-    eps, tau : float
-        Margins.
-
-    Returns
-    -------
-    ndarray of int64, shape (n1 + 1,)
-        In 0 .. n2 + 1; ``n2 + 1`` means none.
     """
     x1 = np.arange(n1 + 1)
     low, high = np.zeros(n1 + 1, dtype=np.int64), np.full(n1 + 1, n2 + 1, dtype=np.int64)
@@ -207,22 +171,6 @@ def largest_tail(
     the border at ``max(theta_2, tau l_1 - eps)``, ``l_1`` the lower end of ``theta_1``: that is
     no smaller than ``theta_2``, and the first rate there is no larger than ``theta_1``.
 
-    Parameters
-    ----------
-    counts : tuple of int
-        ``(x1, n1, x2, n2)``; rows positive.
-    eps : float
-        Margin, in [0, 1].
-    tau : float
-        Margin, in (0, 1].
-    range_level : float
-        Probability with which the true nuisance rate may lie outside the range that is searched;
-        0 searches all rates.
-    limit : float, optional
-        Stop as soon as it is known on which side of it the tail lies.
-    tolerance : float
-        Without a limit: how far the two bounds may be apart.
-
     References
     ----------
     Berger, Boos, "P values maximized over a confidence set for the nuisance parameter", JASA 89
@@ -252,20 +200,7 @@ def screened(
     level: float,
     tau: float = 1.0,
 ) -> NDArray[np.bool_]:
-    """Return which ordered pairs of cells wide intervals settle, shape (n_cells, n_cells).
-
-    Parameters
-    ----------
-    x1, n1 : ndarray of int, shape (n_cells,)
-        Events and rows.
-    eps : float
-        Margin.
-    level : float
-        Of the whole test; the screen spends two hundredths of it. At the full level it would
-        break the validity of what follows.
-    tau : float
-        Margin; 0 settles everything.
-    """
+    """Return which ordered pairs of cells wide intervals settle, shape (n_cells, n_cells)."""
     upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
     settled: NDArray[np.bool_] = tau * upper[:, None] - lower[None, :] <= eps
     return settled
@@ -280,17 +215,6 @@ def pair_test(
     The probability to pass although ``tau theta_1 - theta_2 >= eps`` is at most ``level``, or
     ``> eps`` for ``tau = 0``, where nothing else can be false. A pair without events never passes
     with ``eps = 0``: both rates may be 0, and then nothing else is ever seen.
-
-    Parameters
-    ----------
-    x1, n1, x2, n2 : int
-        Events and rows of the two cells, ``0 <= x <= n``.
-    eps : float
-        Margin, in [0, 1].
-    level : float
-        In (0, 1).
-    tau : float
-        Margin, in [0, 1].
     """
     if min(n1, n2) == 0:
         return PairResult(passed=False, tail=1.0)
@@ -314,22 +238,6 @@ def all_pairs_pass(
 
     No correction for the number of pairs: a false pass needs the pair that is truly farthest
     apart to pass.
-
-    Parameters
-    ----------
-    x, n : ndarray of int, shape (n_cells,)
-        Events and rows.
-    eps : float
-        Margin, in [0, 1].
-    level : float
-        Probability of a false pass, in (0, 1).
-    tau : float
-        Margin, in [0, 1].
-
-    Returns
-    -------
-    PairResult
-        With the largest tail of the pairs that were looked at; the first failure ends it.
     """
     if n.min() == 0:
         return PairResult(passed=False, tail=1.0)

@@ -41,33 +41,15 @@ Read = Callable[[], Sequence[Evidence]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How rows are opened and what is published; fixed before.
+    """How rows are opened and what is published; fixed before."""
 
-    Parameters
-    ----------
-    delta : float
-        Error probability over all openings of the same rows, in (0, 1).
-    openings : Openings
-        How they share it.
-    procedure : Procedure
-        How the candidates share an opening.
-    fallback : int
-        Position of the candidate that is shipped when none passes.
-    smallest_cell : int
-        Rows from which the counts of a cell are published.
-    seed : int
-        Root seed of the fit, for the ledger.
-    grouping : str
-        Hash of who is in which group of each claim; empty = not a part of the question.
-    """
-
-    delta: float = 0.05
-    openings: Openings = Openings.SINGLE
-    procedure: Procedure = Procedure.FIXED_SEQUENCE
-    fallback: int = 0
-    smallest_cell: int = SMALLEST_CELL
-    seed: int = 0
-    grouping: str = ""
+    delta: float = 0.05  # error probability over all openings of the same rows, in (0, 1)
+    openings: Openings = Openings.SINGLE  # how they share it
+    procedure: Procedure = Procedure.FIXED_SEQUENCE  # how the candidates share an opening
+    fallback: int = 0  # position of the candidate that is shipped when none passes
+    smallest_cell: int = SMALLEST_CELL  # rows from which the counts of a cell are published
+    seed: int = 0  # root seed of the fit, for the ledger
+    grouping: str = ""  # hash of who is in which group of each claim
 
 
 def certify(
@@ -77,28 +59,6 @@ def certify(
 
     First the ledger is written, then ``read`` is called, then the verdict is noted: a crash in
     between counts as an opening. Spent rows are not read.
-
-    Parameters
-    ----------
-    subject : Subject
-        What is certified.
-    read : callable
-        Reads the rows and returns the evidence of each candidate, in the order of
-        ``subject.models``. Nothing else may read them.
-    ledger : Ledger
-        Of the table the rows are from.
-    keys : ndarray of uint64
-        Of the rows.
-    terms : Terms
-        Fixed before.
-
-    Raises
-    ------
-    InputError
-        The evidence is about other claims or another number of candidates than the subject, or
-        the terms differ from those of an earlier opening.
-    StorageCorruptError
-        The ledger was changed.
     """
     if not 0 <= terms.fallback < len(subject.models):
         msg = (
@@ -123,19 +83,7 @@ def certify(
 def publish(
     subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
 ) -> Certificate:
-    """Spend rows whose ledger is open and return the last opening with its numbers.
-
-    Parameters
-    ----------
-    subject, read, ledger, keys, terms
-        Those of the last opening.
-
-    Raises
-    ------
-    InputError
-        The rows were never opened or are spent, the subject is another one, or the last opening
-        was judged by other tests or bounds.
-    """
+    """Spend rows whose ledger is open and return the last opening with its numbers."""
     asked = _asked(subject, terms)
     ledger.check_last(keys, hashes=asked)
     candidates = _checked(read(), subject)
@@ -145,19 +93,7 @@ def publish(
 
 
 def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") -> Certificate:
-    """Return a certificate that says why none could be given, without any rows.
-
-    Parameters
-    ----------
-    reason : Reason
-        For example ``NO_CERTIFICATION_SET`` or ``REFIT_AFTER_CERTIFICATION``.
-    subject : Subject
-        What would have been certified.
-    delta : float
-        Error probability that was asked for.
-    note : str
-        What it would take, for people.
-    """
+    """Return a certificate that says why none could be given, without any rows."""
     nothing = "0" * 64
     opening = Opening(
         index=0,
@@ -174,13 +110,7 @@ def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") 
 
 
 def in_turn(certificate: Certificate) -> bool:
-    """Whether the candidate shipped passed, and all before it in a fixed sequence.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        From ``certify``.
-    """
+    """Whether the candidate shipped passed, and all before it in a fixed sequence."""
     passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
     return passed and certificate.procedure == Procedure.FIXED_SEQUENCE
 
@@ -192,20 +122,6 @@ def passed_before(
 
     In a fixed sequence all of them passed at the level of the opening, and the error is bounded
     for all of them together: a false one needs the first that truly violates to pass.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        Of the candidate shipped, from ``certify``.
-    candidates : sequence of Evidence
-        What ``read`` returned.
-    salt : str
-        Of the ledger.
-
-    Returns
-    -------
-    tuple of Certificate
-        In the order of the frozen list; empty unless the candidate shipped passed in its turn.
     """
     if not in_turn(certificate):
         return ()

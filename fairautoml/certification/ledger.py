@@ -46,49 +46,20 @@ class Prospect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Leave to read certification rows once.
+    """Leave to read certification rows once."""
 
-    Parameters
-    ----------
-    index : int
-        1 for the first opening of these rows, or of rows that overlap with them.
-    level : float
-        Error probability that this opening may spend; 0 when the rows are spent, then nothing may
-        be certified with them.
-    delta : float
-        Error probability over all openings together.
-    mode : Openings
-        How the openings share ``delta``.
-    previous, entry : str
-        Hashes of the ledger entry before and of the one of this opening.
-    spent : bool
-        The rows were spent before; nothing was written.
-    answered : bool
-        The same candidates and claims were judged on the same rows before; nothing was written.
-    """
-
-    index: int
-    level: float
-    delta: float
-    mode: Openings
-    previous: str
+    index: int  # 1 for the first opening of these rows, or of rows that overlap with them
+    level: float  # error probability that this opening may spend
+    delta: float  # error probability over all openings together
+    mode: Openings  # how the openings share ``delta``
+    previous: str  # hashes of the ledger entry before and of the one of this opening
     entry: str
-    spent: bool = False
-    answered: bool = False
+    spent: bool = False  # the rows were spent before; nothing was written
+    answered: bool = False  # the same candidates and claims were judged on the same rows before
 
 
 def level_of(index: int, delta: float, mode: Openings) -> float:
-    """Return what an opening may spend: all at once, or ``6 delta / (pi^2 j^2)``.
-
-    Parameters
-    ----------
-    index : int
-        From 1.
-    delta : float
-        In (0, 1); the levels of all openings add up to it.
-    mode : Openings
-        Alone, only the first opening has a level.
-    """
+    """Return what an opening may spend: all at once, or ``6 delta / (pi^2 j^2)``."""
     if mode is Openings.SINGLE:
         return delta if index == 1 else 0.0
     return 6 * delta / (math.pi * index) ** 2
@@ -105,18 +76,10 @@ def _utc() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """An append-only file with one JSON line per event; each names the hash of the one before.
+    """An append-only file with one JSON line per event; each names the hash of the one before."""
 
-    Parameters
-    ----------
-    path : Path
-        The file; made with the first entry, its folder must be there.
-    clock : callable
-        Returns the time of an entry.
-    """
-
-    path: Path
-    clock: Callable[[], datetime] = field(default=_utc)
+    path: Path  # the file; made with the first entry, its folder must be there
+    clock: Callable[[], datetime] = field(default=_utc)  # returns the time of an entry
 
     @property
     def _chain(self) -> Chain:
@@ -141,26 +104,6 @@ class Ledger:
 
         The same question about the same rows, once it was answered, is no further opening: it
         has the same answer.
-
-        Parameters
-        ----------
-        keys : ndarray of uint64
-            Of the rows, from ``row_keys`` with this ledger's salt.
-        delta : float
-            Error probability over all openings, in (0, 1).
-        mode : Openings
-            How they share it.
-        hashes : mapping of str to str
-            What is tested: of the frozen candidates and of the claims.
-        seed : int
-            Root seed of the fit that asks; noted, so that the same fit is known beforehand.
-
-        Raises
-        ------
-        InputError
-            No rows, ``delta`` outside (0, 1), or other terms than at the first opening.
-        StorageCorruptError
-            An entry was changed or removed.
         """
         if not 0 < delta < 1 or len(keys) == 0:
             msg = (
@@ -201,20 +144,7 @@ class Ledger:
             return replace(opening, entry=self._chain.append(stream, opening.previous, content))
 
     def check(self, keys: NDArray[np.uint64], *, delta: float, mode: Openings) -> None:
-        """Refuse terms that differ from those at the first opening; nothing is opened.
-
-        Parameters
-        ----------
-        keys, delta, mode
-            As in ``open``.
-
-        Raises
-        ------
-        InputError
-            Other terms than at the first opening.
-        StorageCorruptError
-            An entry was changed or removed.
-        """
+        """Refuse terms that differ from those at the first opening; nothing is opened."""
         with self._chain.locked() as (_, entries):
             check_terms(history_of(entries, keys), delta, mode.value)
 
@@ -224,20 +154,6 @@ class Ledger:
         With a single opening they may. Else only those of a certificate, which ends the ledger
         for these rows; anything else is one bit, "not certified", so that the next candidates
         cannot depend on more.
-
-        Parameters
-        ----------
-        opening : Opening
-            From ``open``, not spent.
-        verdict : Verdict
-            What was found.
-        methods : str
-            Hash of the tests and bounds that decided it.
-
-        Raises
-        ------
-        InputError
-            The same question was answered before by other methods.
         """
         released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
         with self._chain.locked() as (stream, entries):
@@ -258,40 +174,14 @@ class Ledger:
         return released
 
     def check_last(self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str]) -> None:
-        """Refuse to close rows whose last opening was about something else; nothing is written.
-
-        Parameters
-        ----------
-        keys, hashes
-            As in ``close``.
-
-        Raises
-        ------
-        InputError
-            They were never opened, are spent already, or the hashes are others.
-        """
+        """Refuse to close rows whose last opening was about something else; nothing is written."""
         with self._chain.locked() as (_, entries):
             last_open(entries, keys, hashes)
 
     def close(
         self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str], methods: str = ""
     ) -> Opening:
-        """Spend the rows and return their last opening, whose numbers may now be shown.
-
-        Parameters
-        ----------
-        keys : ndarray of uint64
-            Of the rows.
-        hashes : mapping of str to str
-            As at the last opening: nothing else may be looked at any more.
-        methods : str
-            Hash of the tests and bounds that decide, as in ``record``.
-
-        Raises
-        ------
-        InputError
-            They were never opened, are spent already, or the hashes or methods are others.
-        """
+        """Spend the rows and return their last opening, whose numbers may now be shown."""
         with self._chain.locked() as (stream, entries):
             last = last_open(entries, keys, hashes)
             check_methods(entries, last.seal, methods)
@@ -311,13 +201,7 @@ class Ledger:
             return history_of(entries, keys).spent
 
     def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> Prospect:
-        """Return what an opening of the rows could give; nothing is opened.
-
-        Parameters
-        ----------
-        keys, mode, seed
-            As in ``open``; another seed makes another fit, whose question is another.
-        """
+        """Return what an opening of the rows could give; nothing is opened."""
         with self._chain.locked() as (_, entries):
             history = history_of(entries, keys)
             single = mode is Openings.SINGLE and len(history.openings) > 0

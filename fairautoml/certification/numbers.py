@@ -15,40 +15,17 @@ STEPS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
-    """How much room a certified claim leaves.
+    """How much room a certified claim leaves."""
 
-    Parameters
-    ----------
-    bound : float
-        Bound that was shown, at least as strict as the one claimed; simultaneous over candidates.
-    shift_radius : float
-        The claim survives if the law of each cell (a group; for rates among one label or one
-        decision, its people with that label or decision) moves by at most this in total
-        variation, or if at most this share of a cell's rows has a wrong group or outcome.
-    fragility : int or None
-        Rows of one cell whose outcome has to be flipped until the claim is no longer certified;
-        None where there are no 0/1 outcomes or flipping all of a cell changes nothing.
-    """
-
-    bound: float
-    shift_radius: float
+    bound: float  # bound that was shown, at least as strict as the one claimed
+    shift_radius: float  # the claim survives if the law of each cell (a group
+    # rows of one cell whose outcome has to be flipped until the claim is no longer certified;
+    # None where there are no 0/1 outcomes or flipping all of a cell changes nothing
     fragility: int | None
 
 
 def sensitivity(claim: Claim, level: float, *, shown_level: float) -> Sensitivity:
-    """Return how much room a certified claim leaves.
-
-    Parameters
-    ----------
-    claim : Claim
-        Certified at ``level``.
-    level : float
-        At which it was tested, in (0, 1).
-    shown_level : float
-        Level of the bound that is printed: that of the opening divided by the number of
-        candidates, for it belongs to the one that was selected, and by the number of claims, for
-        all printed bounds shall hold together.
-    """
+    """Return how much room a certified claim leaves."""
     bound = shown_bound(claim, shown_level)
     if claim.form == "difference":
         radius = (claim.bound - bound) / 2
@@ -63,13 +40,6 @@ def shown_bound(claim: Claim, level: float) -> float:
     The exact test tries gaps of ``eps``, ``eps (1 - 1/20)``, ... in this fixed order up to its
     first failure, which needs no correction; one-sided bounds are read off. The gap of a ratio is
     its distance from 1.
-
-    Parameters
-    ----------
-    claim : Claim
-        All cells defined, at least two groups.
-    level : float
-        Probability that the bound errs, in (0, 1).
     """
     ratio = claim.form == "ratio"
     if not isinstance(claim.cells[0][0], Count):

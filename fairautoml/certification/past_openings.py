@@ -13,52 +13,24 @@ from fairautoml.exceptions import InputError
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Openings of rows that overlap, directly or through others, with those asked for.
+    """Openings of rows that overlap, directly or through others, with those asked for."""
 
-    Parameters
-    ----------
-    openings : tuple of Entry
-        In the order of the ledger.
-    spent : bool
-        Numbers of one of them were shown.
-    """
-
-    openings: tuple[Entry, ...]
-    spent: bool
+    openings: tuple[Entry, ...]  # in the order of the ledger
+    spent: bool  # numbers of one of them were shown
 
 
 def packed_rows(keys: NDArray[np.uint64]) -> str:
-    """Return row keys as an entry holds them.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64
-        Of the rows.
-    """
+    """Return row keys as an entry holds them."""
     return base64.b64encode(keys.astype("<u8").tobytes()).decode()
 
 
 def openings_in(entries: list[Entry]) -> list[Entry]:
-    """Return the entries of a ledger that are openings.
-
-    Parameters
-    ----------
-    entries : list of Entry
-        Of the ledger.
-    """
+    """Return the entries of a ledger that are openings."""
     return [entry for entry in entries if entry.content["kind"] == "opening"]
 
 
 def history_of(entries: list[Entry], keys: NDArray[np.uint64]) -> History:
-    """Return the openings that share rows with others, also through other openings.
-
-    Parameters
-    ----------
-    entries : list of Entry
-        Of the ledger.
-    keys : ndarray of uint64
-        Of the rows.
-    """
+    """Return the openings that share rows with others, also through other openings."""
     left = openings_in(entries)
     found: list[Entry] = []
     reached = keys
@@ -76,22 +48,7 @@ def history_of(entries: list[Entry], keys: NDArray[np.uint64]) -> History:
 
 
 def last_open(entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]) -> Entry:
-    """Return the last opening of rows that are not spent.
-
-    Parameters
-    ----------
-    entries : list of Entry
-        Of the ledger.
-    keys : ndarray of uint64
-        Of the rows.
-    hashes : mapping of str to str
-        What that opening must have been about.
-
-    Raises
-    ------
-    InputError
-        The rows were never opened, are spent already, or the hashes are others.
-    """
+    """Return the last opening of rows that are not spent."""
     history = history_of(entries, keys)
     if not history.openings or history.spent:
         state = "spent already" if history.spent else "never opened"
@@ -108,22 +65,7 @@ def last_open(entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[st
 
 
 def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
-    """Refuse other tests or bounds than an opening was judged by before.
-
-    Parameters
-    ----------
-    entries : list of Entry
-        Of the ledger.
-    opening : str
-        Hash of its entry.
-    methods : str
-        Hash of the tests and bounds.
-
-    Raises
-    ------
-    InputError
-        They are others.
-    """
+    """Refuse other tests or bounds than an opening was judged by before."""
     told = [e.content for e in entries if e.content.get("opening") == opening]
     before = {one["methods"] for one in told if one.get("methods")}
     if before and methods not in before:
@@ -135,38 +77,13 @@ def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
 
 
 def answers_of(history: History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
-    """Return the openings of exactly these rows that have a verdict.
-
-    Parameters
-    ----------
-    history : History
-        Of the rows.
-    entries : list of Entry
-        Of the ledger.
-    keys : ndarray of uint64
-        Of the rows.
-    """
+    """Return the openings of exactly these rows that have a verdict."""
     told = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
     return [e for e in history.openings if e.seal in told and np.array_equal(_keys(e), keys)]
 
 
 def check_terms(history: History, delta: float, mode: str) -> None:
-    """Refuse terms that change between openings: their levels would no longer add up.
-
-    Parameters
-    ----------
-    history : History
-        Of the rows.
-    delta : float
-        Error probability over all openings.
-    mode : str
-        How they share it.
-
-    Raises
-    ------
-    InputError
-        The rows were opened on other terms.
-    """
+    """Refuse terms that change between openings: their levels would no longer add up."""
     for entry in history.openings:
         before = (entry.content["delta"], entry.content["mode"])
         if before != (delta, mode):

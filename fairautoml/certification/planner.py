@@ -15,43 +15,22 @@ WORTHWHILE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificationPlan:
-    """What can be certified, and what it takes.
+    """What can be certified, and what it takes."""
 
-    Parameters
-    ----------
-    label : str
-        The constraint.
-    delta : float
-        Error probability of the certificate.
-    wanted : float
-        Power that was asked for.
-    rows : tuple of (str, int)
-        Rows at hand by group.
-    smallest_cell : int
-        Rows of the smallest cell if as many are set aside as may be.
-    fraction : float or None
-        Share of the rows to set aside, in (0, 1]; None if it would not pay.
-    power : float
-        Probability of a certificate with that share (without one: with the largest share).
-    bound_within_reach : float
-        Bound that can be certified with the wanted power and the largest share.
-    n_rows_needed : int or None
-        Certification rows that the smallest group would take for the constraint asked for, with
-        the groups in the same proportions; None if no number of rows would do.
-    largest_fraction : float
-        Share that may be set aside at the most.
-    """
-
-    label: str
-    delta: float
-    wanted: float
-    rows: tuple[tuple[str, int], ...]
-    smallest_cell: int
-    fraction: float | None
+    label: str  # the constraint
+    delta: float  # error probability of the certificate
+    wanted: float  # power that was asked for
+    rows: tuple[tuple[str, int], ...]  # rows at hand by group
+    smallest_cell: int  # rows of the smallest cell if as many are set aside as may be
+    fraction: float | None  # share of the rows to set aside, in (0, 1]; None if it would not pay
+    # probability of a certificate with that share (without one: with the largest share)
     power: float
+    # bound that can be certified with the wanted power and the largest share
     bound_within_reach: float
+    # certification rows that the smallest group would take for the constraint asked for, with the
+    # groups in the same proportions; None if no number of rows would do
     n_rows_needed: int | None
-    largest_fraction: float
+    largest_fraction: float  # share that may be set aside at the most
 
     def text(self) -> str:
         """Return the plan for people."""
@@ -97,29 +76,6 @@ def plan_certification(
     Depends on the rows per group only, so that it may decide how many are set aside. Rows needed
     start from a normal approximation and grow until the simulated test has the power; the power
     is the share of simulated certification sets whose hardest pair of cells passes.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        What shall be certified.
-    rows : mapping of str to int
-        Rows of each declared group; at least two groups, each with rows.
-    delta : float
-        Error probability, in (0, 1).
-    power : float
-        Wanted probability of a certificate if the assumptions are true, in (0, 1).
-    largest_fraction : float
-        Share of the rows that may be set aside at the most, in (0, 1).
-    assumptions : Assumptions, optional
-        Rates and gap.
-    seed : int
-        Of the simulation.
-
-    Raises
-    ------
-    InputError
-        Fewer than two groups, a group without rows, a probability outside (0, 1), or a metric
-        without an exact test.
     """
     _check(
         constraint, rows, {"delta": delta, "power": power, "largest_fraction": largest_fraction}

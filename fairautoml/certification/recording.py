@@ -20,23 +20,7 @@ def claim_record(
     *,
     whole: bool,
 ) -> ClaimRecord:
-    """Return a claim as the certificate holds it.
-
-    Parameters
-    ----------
-    claim : Claim
-        With what was seen.
-    finding : Finding
-        What was shown of it.
-    hidden : tuple of bool
-        Groups that are suppressed.
-    shipped : Shipped
-        The candidate it belongs to.
-    level : float
-        Of the bound that is printed.
-    whole : bool
-        No group of any claim is suppressed; else numbers that give them away are left out.
-    """
+    """Return a claim as the certificate holds it."""
     room: Sensitivity | None = None
     if whole and finding.verdict is Verdict.CERTIFIED:
         room = sensitivity(claim, shipped.level, shown_level=level)
@@ -67,30 +51,12 @@ def claim_record(
 
 
 def shown_level(level: float, shipped: Shipped, evidence: Evidence) -> float:
-    """Return the level of each printed bound, so that all of them hold together.
-
-    Parameters
-    ----------
-    level : float
-        Of the opening.
-    shipped : Shipped
-        One of so many candidates.
-    evidence : Evidence
-        Its claims, each of which has a bound of its own.
-    """
+    """Return the level of each printed bound, so that all of them hold together."""
     return level / (shipped.n_candidates * max(1, len(evidence.claims)))
 
 
 def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None:
-    """Return the floor as the certificate holds it, None without one.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        With what was seen.
-    judgement : Judgement
-        What was shown; its last finding is that on the floor.
-    """
+    """Return the floor as the certificate holds it, None without one."""
     floor = evidence.floor
     if floor is None:
         return None
@@ -106,44 +72,20 @@ def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None
 
 
 def said_of(verdict: str, subject: Subject) -> str:
-    """Return what a verdict is called: nothing is certified on rows that are merely later.
-
-    Parameters
-    ----------
-    verdict : str
-        That was reached.
-    subject : Subject
-        How the rows were drawn.
-    """
+    """Return what a verdict is called: nothing is certified on rows that are merely later."""
     later = subject.split == "time" and verdict == Verdict.CERTIFIED
     return Verdict.VALIDATED.value if later else str(verdict)
 
 
 def violated_level(evidence: Evidence, shipped: Shipped) -> float | None:
-    """Return the level of each one-sided bound behind a VIOLATED, None for other verdicts.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        Of the candidate shipped.
-    shipped : Shipped
-        What was shown of it.
-    """
+    """Return the level of each one-sided bound behind a VIOLATED, None for other verdicts."""
     if shipped.judgement.verdict is not Verdict.VIOLATED:
         return None
     return simultaneous_level(evidence, shipped.level)
 
 
 def counts_hash(evidence: Evidence, salt: str) -> str:
-    """Return the salted hash of all counts; without the salt small counts could be tried out.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        Of the candidate shipped.
-    salt : str
-        Of the ledger.
-    """
+    """Return the salted hash of all counts; without the salt small counts could be tried out."""
     cells = [
         [[cell.content() for cell in row] for row in claim.cells] for claim in evidence.claims
     ]
@@ -153,13 +95,7 @@ def counts_hash(evidence: Evidence, salt: str) -> str:
 
 
 def method_of(claim: Claim) -> str:
-    """Return the name of the test or bound that decides a claim.
-
-    Parameters
-    ----------
-    claim : Claim
-        Any.
-    """
+    """Return the name of the test or bound that decides a claim."""
     if not claim.cells:
         return "none"
     cell: Cell = claim.cells[0][0]
@@ -171,15 +107,7 @@ def method_of(claim: Claim) -> str:
 
 
 def opening_record(opening: Opening, *, released: bool) -> OpeningRecord:
-    """Return an opening as the certificate holds it.
-
-    Parameters
-    ----------
-    opening : Opening
-        From the ledger.
-    released : bool
-        Its numbers may be shown.
-    """
+    """Return an opening as the certificate holds it."""
     return OpeningRecord(
         mode=opening.mode.value,
         index=opening.index,

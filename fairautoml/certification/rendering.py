@@ -45,13 +45,7 @@ ROWS_OF: Mapping[str, str] = {name: rate.lacks for name, rate in RATES.items()}
 
 
 def certificate_text(certificate: "Certificate") -> str:
-    """Return a certificate as plain text.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        Any.
-    """
+    """Return a certificate as plain text."""
     return "\n".join(_lines(certificate)) + "\n"
 
 
@@ -60,13 +54,7 @@ MOST_CLAIMS = 5
 
 
 def certificate_summary(certificate: "Certificate") -> str:
-    """Return verdict, claims and opening of a certificate, without the counts of the groups.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        Any.
-    """
+    """Return verdict, claims and opening of a certificate, without the counts of the groups."""
     lines = [f"{certificate.verdict}{_because(certificate.reason)}", _statement(certificate)]
     claims = certificate.claims
     lines += [f"{c.label}: {c.verdict}{_because(c.reason)}" for c in claims[:MOST_CLAIMS]]

@@ -12,18 +12,6 @@ def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
 
     Equal rows have equal keys, so that in a table with few distinct rows any later sample counts
     as a further opening; give a column that identifies people to tell them apart.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Features, label and groups of the certification rows.
-    salt : str
-        Of the ledger; without it nobody can tell who was in the sample.
-
-    Returns
-    -------
-    ndarray of uint64, shape (n_distinct,)
-        Sorted, without repeats.
     """
     plain = frame[sorted(frame.columns, key=str)]
     numeric = {name for name in plain if pd.api.types.is_numeric_dtype(plain[name])}

@@ -19,30 +19,15 @@ METHODS: tuple[Method, ...] = ("hoeffding", "empirical_bernstein", "betting")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """Certification rows of one candidate, for rules that draw lots, weights and entities.
+    """Certification rows of one candidate, for rules that draw lots, weights and entities."""
 
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_rows,)
-        Group of each row, 0 .. n_groups - 1; -1 (unknown) is left out.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    decision : ndarray of float64, shape (n_rows,)
-        Probability of acceptance in [0, 1].
-    weight : ndarray of float64, shape (n_rows,), optional
-        Sample weights, non-negative.
-    largest_weight : float, optional
-        Largest weight that is possible, known before the rows are seen; needed with ``weight``.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is; the rate is then the mean over entities of the mean of their rows.
-    """
-
-    codes: NDArray[np.integer]
-    y: NDArray[np.integer]
-    decision: NDArray[np.float64]
-    weight: NDArray[np.float64] | None = None
+    codes: NDArray[np.integer]  # shape (n_rows,): group of each row, 0 .
+    y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1
+    decision: NDArray[np.float64]  # shape (n_rows,): probability of acceptance in [0, 1]
+    weight: NDArray[np.float64] | None = None  # shape (n_rows,): sample weights, non-negative
+    # largest weight that is possible, known before the rows are seen; needed with ``weight``
     largest_weight: float | None = None
-    entities: NDArray[np.integer] | None = None
+    entities: NDArray[np.integer] | None = None  # shape (n_rows,): whose row it is
 
     def __post_init__(self) -> None:
         if not np.all((self.decision >= 0) & (self.decision <= 1)):
@@ -74,30 +59,7 @@ def claim_from_rows(
     method: Method = "hoeffding",
     seed: int = 0,
 ) -> Claim:
-    """Return the claim of a rule that draws lots, of weighted rows or of entities.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        What is claimed.
-    rows : Rows
-        What was seen.
-    groups : sequence of str
-        Names of the groups, in the order of the codes.
-    system : str
-        Name of the group system, for the label.
-    method : {"hoeffding", "empirical_bernstein", "betting"}
-        Bound of an unweighted mean, chosen before the rows are seen; weighted rows always get
-        Hoeffding's.
-    seed : int
-        Of the order in which bets are laid.
-
-    Raises
-    ------
-    InputError
-        Unknown method, groups without a name, or precision of entities, for which there is no
-        finite-sample bound here.
-    """
+    """Return the claim of a rule that draws lots, of weighted rows or of entities."""
     if method not in METHODS:
         msg = f"method={method!r}: allowed are {', '.join(METHODS)}"
         raise InputError(msg)
@@ -168,20 +130,7 @@ def _per_entity(
 
 
 def floor_from_rows(min_score: float, rows: Rows) -> Floor:
-    """Return the accuracy floor of a rule that draws lots, or of entities; without weights.
-
-    Parameters
-    ----------
-    min_score : float
-        Accuracy that is claimed, in [0, 1].
-    rows : Rows
-        What was seen, at least one row.
-
-    Raises
-    ------
-    InputError
-        No rows, or weighted ones.
-    """
+    """Return the accuracy floor of a rule that draws lots, or of entities; without weights."""
     if len(rows.y) == 0 or rows.weight is not None:
         msg = (
             f"min_score={min_score}: a floor needs unweighted rows, found "

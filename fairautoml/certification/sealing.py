@@ -7,39 +7,16 @@ from typing import Any
 
 
 def canonical(content: object) -> bytes:
-    """Return the one way to write plain content as JSON: sorted keys, no blanks, ASCII.
-
-    Parameters
-    ----------
-    content : object
-        Of str, bool, int, finite float, None, lists, tuples and mappings with text keys.
-
-    Raises
-    ------
-    ValueError
-        A float is NaN or infinite.
-    """
+    """Return the one way to write plain content as JSON: sorted keys, no blanks, ASCII."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
 
 def seal_of(content: object) -> str:
-    """Return the SHA-256 of the canonical bytes, 64 hexadecimal digits.
-
-    Parameters
-    ----------
-    content : object
-        Plain content.
-    """
+    """Return the SHA-256 of the canonical bytes, 64 hexadecimal digits."""
     return hashlib.sha256(canonical(content)).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """Return the canonical bytes of content with its own seal as the field ``sha256``.
-
-    Parameters
-    ----------
-    content : mapping
-        Plain content without that field.
-    """
+    """Return the canonical bytes of content with its own seal as the field ``sha256``."""
     return canonical({**content, "sha256": seal_of(content)})

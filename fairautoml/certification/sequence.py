@@ -31,36 +31,16 @@ class Procedure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """Which candidate is shipped, and what is shown of it.
+    """Which candidate is shipped, and what is shown of it."""
 
-    Parameters
-    ----------
-    position : int
-        In the frozen list, from 0.
-    n_candidates : int
-        Length of the list.
-    level : float
-        At which it was tested.
-    judgement : Judgement
-        Of the candidate shipped, at the level of the opening.
-    procedure : Procedure
-        How the list was gone through.
-    """
-
-    position: int
-    n_candidates: int
-    level: float
-    judgement: Judgement
-    procedure: Procedure
+    position: int  # in the frozen list, from 0
+    n_candidates: int  # length of the list
+    level: float  # at which it was tested
+    judgement: Judgement  # of the candidate shipped, at the level of the opening
+    procedure: Procedure  # how the list was gone through
 
     def findings(self, evidence: Evidence) -> tuple[Finding, ...]:
-        """Return a finding for each claim, also where one reason holds for all of them.
-
-        Parameters
-        ----------
-        evidence : Evidence
-            Of the candidate shipped.
-        """
+        """Return a finding for each claim, also where one reason holds for all of them."""
         one = self.judgement
         return one.findings or tuple(
             Finding(label=claim.label, verdict=one.verdict, reason=one.reason)
@@ -81,22 +61,6 @@ def ship(
     passed is shipped. A false certificate needs the first candidate that truly violates to pass,
     so the error is at most ``level``. Bonferroni: each at ``level / m``, the last that passes is
     shipped. If none passes, the fallback is, with its verdict.
-
-    Parameters
-    ----------
-    candidates : sequence of Evidence
-        From the fairest to the most accurate, in an order fixed before the rows were opened.
-    level : float
-        Of this opening, in (0, 1).
-    procedure : Procedure
-        Fixed before the rows were opened.
-    fallback : int
-        Position of the candidate that is shipped when none passes, named before the opening.
-
-    Raises
-    ------
-    InputError
-        No candidates, more than ``MOST_CANDIDATES``, or a fallback that is none of them.
 
     References
     ----------
@@ -135,21 +99,7 @@ def shipped_as(
     procedure: Procedure,
     passed: bool,
 ) -> Shipped:
-    """Return the record of a candidate that is shipped because it passed, or as the fallback.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        Of that candidate.
-    level : float
-        Of the opening.
-    position, n_candidates : int
-        Its place in the frozen list.
-    procedure : Procedure
-        How the list was gone through.
-    passed : bool
-        It passed in its turn; else it is the fallback.
-    """
+    """Return the record of a candidate that is shipped because it passed, or as the fallback."""
     tested = _tested(level, n_candidates, procedure)
     judgement = judge(evidence, tested, violations=not passed)
     if not passed and judgement.verdict is Verdict.CERTIFIED:

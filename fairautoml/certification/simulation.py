@@ -27,21 +27,12 @@ a plan rounds away. Certification rows themselves are always tested exactly."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """What is assumed before anything is seen; never taken from certification rows.
+    """What is assumed before anything is seen; never taken from certification rows."""
 
-    Parameters
-    ----------
-    rate : float
-        Rate of the events compared, in (0, 1); both rates are moved where one would not be in
-        [0, 1].
-    gap : float
-        True distance from parity, in [0, 1): difference of the rates, or one minus their ratio.
-    positives : float
-        Share of label 1, in (0, 1): the rows that true positive rates are measured on.
-    """
-
-    rate: float = 0.3
+    rate: float = 0.3  # rate of the events compared, in (0, 1)
+    # True distance from parity, in [0, 1): difference of the rates, or one minus their ratio
     gap: float = 0.0
+    # share of label 1, in (0, 1): the rows that true positive rates are measured on
     positives: float = 0.3
 
     def __post_init__(self) -> None:
@@ -54,21 +45,7 @@ class Assumptions:
 
 
 class Simulation:
-    """Certification sets under assumptions; the same seed draws for every question.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        With rates to compare.
-    rows : tuple of int
-        Rows at hand of each group, positive.
-    delta : float
-        Level, in (0, 1).
-    assumed : Assumptions
-        Rates and gap.
-    seed : int
-        Of the draws.
-    """
+    """Certification sets under assumptions; the same seed draws for every question."""
 
     def __init__(
         self,

@@ -14,18 +14,6 @@ def rows_without_positives(eps: float, delta: float) -> float:
     """Return the rows from which a cell without events can pass against another such cell.
 
     ``ceil(ln(.96 delta) / ln(1 - eps))``; for messages, it decides nothing.
-
-    Parameters
-    ----------
-    eps : float
-        Largest difference allowed, in [0, 1].
-    delta : float
-        Level, in (0, 1).
-
-    Returns
-    -------
-    float
-        A whole number, at least 1; ``inf`` for ``eps = 0``, which no number of rows can show.
     """
     if eps <= 0:
         return math.inf
@@ -33,18 +21,7 @@ def rows_without_positives(eps: float, delta: float) -> float:
 
 
 def spread(rate: float, gap: float, ratio: float = 1.0) -> float:
-    """Return n1 times the variance of the difference of two rates around ``rate``.
-
-    Parameters
-    ----------
-    rate : float
-        Middle of the two rates, in [0, 1].
-    gap : float
-        Their true difference.
-    ratio : float
-        Rows of the second cell over those of the first, positive; the first has the larger
-        variance.
-    """
+    """Return n1 times the variance of the difference of two rates around ``rate``."""
     one, two = (min(max(rate + side * gap / 2, 0.0), 1.0) for side in (1, -1))
     larger, smaller = sorted((one * (1 - one), two * (1 - two)), reverse=True)
     return larger + smaller / ratio
@@ -69,21 +46,6 @@ def rows_needed(
     """Return the rows that the smaller of two cells takes, by normal approximation.
 
     ``V ((z_(1 - .96 delta) + z_power) / (eps - gap))^2``; not rounded and without ``SAFETY``.
-
-    Parameters
-    ----------
-    eps : float
-        Largest difference allowed.
-    delta : float
-        Level, in (0, 1).
-    rate : float
-        Assumed rate, in [0, 1].
-    gap : float
-        Assumed true difference, below ``eps``; else ``inf`` is returned.
-    power : float
-        Probability that the certificate is given, in (0, 1).
-    ratio : float
-        Rows of the larger cell over those of the smaller.
     """
     if gap >= eps:
         return math.inf

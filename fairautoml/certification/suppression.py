@@ -15,18 +15,6 @@ def suppressed_groups(claims: Sequence[Claim], smallest: int) -> tuple[tuple[boo
     its group system. Totals give the last hidden group back, hence at least two are hidden, with
     at least ``smallest`` rows together. Group systems overlap in ways that sums betray: with
     several of them, one small cell hides every cell.
-
-    Parameters
-    ----------
-    claims : sequence of Claim
-        Of one candidate.
-    smallest : int
-        Rows from which a cell is published; 0 publishes all.
-
-    Returns
-    -------
-    tuple of tuple of bool
-        ``[claim][group]``.
     """
     systems = {(claim.system, claim.groups) for claim in claims}
     hidden = {system: _hidden(claims, system, smallest) for system in systems}
@@ -44,20 +32,7 @@ def _hidden(
 
 
 def hidden_among(sizes: Sequence[float], smallest: float) -> tuple[bool, ...]:
-    """Return which groups of one system are not published.
-
-    Parameters
-    ----------
-    sizes : sequence of float
-        Rows of the smallest cell of each group.
-    smallest : float
-        Rows from which a cell is published.
-
-    Returns
-    -------
-    tuple of bool
-        With one hidden group there is a second, because a total gives a single one back.
-    """
+    """Return which groups of one system are not published."""
     by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
     hidden = [g for g in by_size if sizes[g] < smallest]
     if not hidden:

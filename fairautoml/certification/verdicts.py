@@ -61,76 +61,33 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The verdict on one claim.
+    """The verdict on one claim."""
 
-    Parameters
-    ----------
-    label : str
-        What is claimed.
-    verdict : Verdict
-        What was shown of it.
-    reason : Reason
-        Why not more.
-    detail : str
-        Groups or cells that the reason speaks of, for people.
-    tail : float or None
-        Largest tail probability of the exact test, None when that test was not needed.
-    limit : float or None
-        What the tail must not exceed.
-    """
-
-    label: str
-    verdict: Verdict
-    reason: Reason = Reason.NONE
-    detail: str = ""
+    label: str  # what is claimed
+    verdict: Verdict  # what was shown of it
+    reason: Reason = Reason.NONE  # why not more
+    detail: str = ""  # groups or cells that the reason speaks of, for people
+    # largest tail probability of the exact test, None when that test was not needed
     tail: float | None = None
-    limit: float | None = None
+    limit: float | None = None  # what the tail must not exceed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict on all claims of a candidate.
+    """The verdict on all claims of a candidate."""
 
-    Parameters
-    ----------
-    verdict : Verdict
-        CERTIFIED if every claim is, VIOLATED if one is; else NOT_APPLICABLE before INCONCLUSIVE.
-    reason : Reason
-        Of the claim that decided.
-    findings : tuple of Finding
-        One per claim, the floor last.
-    """
-
-    verdict: Verdict
-    reason: Reason = Reason.NONE
-    findings: tuple[Finding, ...] = ()
+    verdict: Verdict  # CERTIFIED if every claim is, VIOLATED if one is
+    reason: Reason = Reason.NONE  # of the claim that decided
+    findings: tuple[Finding, ...] = ()  # one per claim, the floor last
 
 
 def holds(evidence: Evidence, level: float) -> bool:
-    """Whether every claim passes at the level; what decides in a sequence of candidates.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        What is claimed of a candidate, with its counts.
-    level : float
-        Probability of passing although some claim is false, in (0, 1).
-    """
+    """Whether every claim passes at the level; what decides in a sequence of candidates."""
     return judge(evidence, level, violations=False).verdict is Verdict.CERTIFIED
 
 
 def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judgement:
-    """Return what is shown of a candidate at a level.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        What is claimed, with what was seen.
-    level : float
-        Probability of an error in either direction, in (0, 1).
-    violations : bool
-        Whether to look for violations too; only for the candidate that is shipped.
-    """
+    """Return what is shown of a candidate at a level."""
     alone = _not_applicable(evidence)
     if alone is not None:
         return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=alone)
@@ -148,15 +105,7 @@ def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judge
 
 
 def simultaneous_level(evidence: Evidence, level: float) -> float:
-    """Return the level of one-sided bounds that all hold at once: ``level / (2 M)``.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        With ``M`` distinct quantities.
-    level : float
-        Of all together.
-    """
+    """Return the level of one-sided bounds that all hold at once: ``level / (2 M)``."""
     return level / (2 * max(1, evidence.n_bounds))
 
 
@@ -239,22 +188,7 @@ def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
 
 
 def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float | None]:
-    """Return whether a claim with this bound passes, and the largest tail of the exact test.
-
-    Parameters
-    ----------
-    claim : Claim
-        All cells defined, at least two groups.
-    bound : float
-        Takes the place of the claim's own.
-    level : float
-        Probability of a false pass, in (0, 1).
-
-    Returns
-    -------
-    tuple of bool and (float or None)
-        The tail is None when one-sided bounds decide.
-    """
+    """Return whether a claim with this bound passes, and the largest tail of the exact test."""
     if not isinstance(claim.cells[0][0], Count):
         reached = bound_of(claim, level)
         return (reached <= bound if claim.form == "difference" else reached >= bound), None
@@ -274,13 +208,6 @@ def bound_of(claim: Claim, level: float) -> float:
 
     From one-sided bounds at ``level / 2``; for plain means of independent cells from Hoeffding's
     bound of the difference itself.
-
-    Parameters
-    ----------
-    claim : Claim
-        All cells defined, at least two groups.
-    level : float
-        Probability that the bound errs, in (0, 1).
     """
     if claim.form == "ratio":
         return min(_ratio(cells, level) for cells in claim.cells)

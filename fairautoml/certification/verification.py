@@ -29,43 +29,21 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the one who verifies has at hand; None = not compared.
+    """What the one who verifies has at hand; None = not compared."""
 
-    Parameters
-    ----------
-    model : str, optional
-        SHA-256 of the model file.
-    data : str, optional
-        Fingerprint of the source table.
-    evidence : Evidence, optional
-        Of the candidate shipped, counted anew from model and rows.
-    ledger : Ledger, optional
-        That the certificate rests on.
-    key : bytes, optional
-        With which it was signed.
-    """
-
-    model: str | None = None
-    data: str | None = None
-    evidence: Evidence | None = None
-    ledger: Ledger | None = None
-    key: bytes | None = None
+    model: str | None = None  # SHA-256 of the model file
+    data: str | None = None  # fingerprint of the source table
+    evidence: Evidence | None = None  # of the candidate shipped, counted anew from model and rows
+    ledger: Ledger | None = None  # that the certificate rests on
+    key: bytes | None = None  # with which it was signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was checked, and what was wrong.
+    """What was checked, and what was wrong."""
 
-    Parameters
-    ----------
-    problems : tuple of str
-        Empty if nothing was found.
-    checked, unchecked : tuple of str
-        What was compared, and what could not be.
-    """
-
-    problems: tuple[str, ...]
-    checked: tuple[str, ...]
+    problems: tuple[str, ...]  # empty if nothing was found
+    checked: tuple[str, ...]  # what was compared, and what could not be
     unchecked: tuple[str, ...]
 
     @property
@@ -75,20 +53,7 @@ class Verification:
 
 
 def verify_certificate(document: bytes, known: Known | None = None) -> Verification:
-    """Check a certificate: its bytes, its numbers from its counts, and what is given.
-
-    Parameters
-    ----------
-    document : bytes
-        The certificate as it was written.
-    known : Known, optional
-        Model, data, counts, ledger and key to compare with.
-
-    Raises
-    ------
-    StorageCorruptError
-        The ledger given was changed.
-    """
+    """Check a certificate: its bytes, its numbers from its counts, and what is given."""
     known = Known() if known is None else known
     broken = damage(document, known.key)
     if broken:

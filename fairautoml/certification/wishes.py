@@ -31,30 +31,14 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateWishes:
-    """What is asked of the certificate.
+    """What is asked of the certificate."""
 
-    Parameters
-    ----------
-    certify : "auto", bool or float
-        Whether rows are set aside; a number is their share.
-    min_score : float or None
-        Accuracy to be certified in the same pass.
-    delta : float
-        Error probability, in (0, 1).
-    openings : Openings
-        How often the same rows may be opened.
-    ledger : Path or None
-        Of the openings; None = the user's own.
-    split : {"random", "time"}
-        How certification rows are drawn.
-    """
-
-    certify: Certify = False
-    min_score: float | None = None
-    delta: float = 0.05
-    openings: Openings = Openings.SINGLE
-    ledger: Path | None = None
-    split: str = "random"
+    certify: Certify = False  # whether rows are set aside; a number is their share
+    min_score: float | None = None  # accuracy to be certified in the same pass
+    delta: float = 0.05  # error probability, in (0, 1)
+    openings: Openings = Openings.SINGLE  # how often the same rows may be opened
+    ledger: Path | None = None  # of the openings; None = the user's own
+    split: str = "random"  # {"random", "time"}: how certification rows are drawn
 
     @property
     def first_level(self) -> float:
@@ -63,18 +47,7 @@ class CertificateWishes:
 
 
 def check_certificate(asked: Asked) -> CertificateWishes:
-    """Return what is asked of the certificate.
-
-    Parameters
-    ----------
-    asked : Asked
-        The estimator.
-
-    Raises
-    ------
-    ParameterError
-        A parameter is wrong.
-    """
+    """Return what is asked of the certificate."""
     if asked.split not in SPLITS:
         raise ParameterError(f"split={asked.split!r} must be 'random' or 'time'")
     if asked.openings not in tuple(Openings):
@@ -144,12 +117,6 @@ def _floor(value: Any, objective: Any) -> float | None:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a parameter is a finite number, and no bool.
-
-    Parameters
-    ----------
-    value : object
-        As the user gave it.
-    """
+    """Return whether a parameter is a finite number, and no bool."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and math.isfinite(float(value))

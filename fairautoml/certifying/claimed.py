@@ -16,21 +16,11 @@ from fairautoml.metrics import Constraint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """One constraint on one group system.
+    """One constraint on one group system."""
 
-    Parameters
-    ----------
-    constraint : Constraint
-        With the name of the system.
-    system : GroupSystem
-        Which groups.
-    outside : tuple of str
-        Groups that the constraint leaves out.
-    """
-
-    constraint: Constraint
-    system: GroupSystem
-    outside: tuple[str, ...] = ()
+    constraint: Constraint  # with the name of the system
+    system: GroupSystem  # which groups
+    outside: tuple[str, ...] = ()  # groups that the constraint leaves out
 
     @property
     def testable(self) -> bool:
@@ -56,20 +46,7 @@ def claimed(
     kept: Collection[str] = (),
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Claimed, ...]:
-    """Return the claims, without group systems of a single group, which have no gap.
-
-    Parameters
-    ----------
-    constraints : sequence of Constraint
-        As the user wrote them; one without a system speaks about all of them.
-    systems : sequence of GroupSystem
-        Of the data.
-    kept : collection of str
-        Systems that stay although they have a single group: those of which the certification rows
-        were drawn have more groups there, and no claim is dropped in silence.
-    small_groups : sequence of SmallGroups
-        Groups that the constraints leave out.
-    """
+    """Return the claims, without group systems of a single group, which have no gap."""
     return tuple(
         _claimed(c, system, outside_of(small_groups, c.metric.name, system.name))
         for c in constraints
@@ -101,21 +78,12 @@ def by_label(claims: Sequence[Claimed]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Strata:
-    """Within what certification rows are drawn.
+    """Within what certification rows are drawn."""
 
-    Parameters
-    ----------
-    groups : ndarray of int, shape (n_rows,)
-        Groups that are claimed, all 0 where several systems are.
-    codes : ndarray of int, shape (n_rows,)
-        Stratum of each row; the same for all rows of an entity.
-    names : tuple of str
-        What the strata are made of.
-    """
-
-    groups: NDArray[np.integer]
-    codes: NDArray[np.integer]
-    names: tuple[str, ...]
+    # groups that are claimed, all 0 where several systems are
+    groups: NDArray[np.integer]  # shape (n_rows,)
+    codes: NDArray[np.integer]  # shape (n_rows,): stratum of each row
+    names: tuple[str, ...]  # what the strata are made of
 
 
 def strata_of(
@@ -133,19 +101,6 @@ def strata_of(
     groups they consist: small ones would have another chance to be drawn than large ones, and the
     composition of search and certification rows would move together. So with several systems
     nobody is stratified by group, and with a floor, which speaks about everybody, by nothing.
-
-    Parameters
-    ----------
-    claims : sequence of Claimed
-        All of them testable.
-    cells : ndarray of int, shape (n_rows,)
-        Finest cells, none unknown.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    floor : bool
-        Whether an accuracy is claimed too.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is. What differs between rows of one entity is no stratum.
     """
     groups = np.zeros(len(cells), dtype=np.int64)
     codes: NDArray[np.integer] = groups

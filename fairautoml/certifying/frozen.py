@@ -56,36 +56,17 @@ NO_SOURCE = Source(data="", split_seed=0, stratified_by="", entities="", split="
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Certified:
-    """What the one opening has shown, for each entry of the frozen list.
+    """What the one opening has shown, for each entry of the frozen list."""
 
-    Parameters
-    ----------
-    entries : tuple of Entry
-        The frozen list, fairest first.
-    certificate : Certificate
-        Of what is served.
-    evidence : tuple of Evidence
-        Of the entries that passed before it, in the order of the list.
-    salt : str
-        Of the ledger.
-    served : Entry
-        The last that passed; what the assembly chose where none did.
-    delta : float
-        Error probability.
-    note : str
-        The plan, for people.
-    seconds : float
-        What drawing the rows, planning and opening took.
-    """
-
-    entries: tuple[Entry, ...]
-    certificate: Certificate
-    served: Entry
-    delta: float
-    note: str = ""
+    entries: tuple[Entry, ...]  # the frozen list, fairest first
+    certificate: Certificate  # of what is served
+    served: Entry  # the last that passed; what the assembly chose where none did
+    delta: float  # error probability
+    note: str = ""  # the plan, for people
+    # of the entries that passed before it, in the order of the list
     evidence: tuple[Evidence, ...] = ()
-    salt: str = ""
-    seconds: float = 0.0
+    salt: str = ""  # of the ledger
+    seconds: float = 0.0  # what drawing the rows, planning and opening took
 
     def verdict_on(self, entry: Entry) -> str | None:
         """Return the verdict of an entry that has a certificate, None for all others."""
@@ -96,15 +77,7 @@ class Certified:
         return self.certificate.verdict if passed else None
 
     def of(self, entry: Entry, classifier: FairClassifier) -> Certificate:
-        """Return what may be said of an entry: its own certificate, never that of another.
-
-        Parameters
-        ----------
-        entry : Entry
-            Any of the leaderboard.
-        classifier : FairClassifier
-            What is served for it.
-        """
+        """Return what may be said of an entry: its own certificate, never that of another."""
         if entry is self.served:
             return self.certificate
         place = next((at for at, one in enumerate(self.entries) if one is entry), None)
@@ -119,18 +92,10 @@ class Certified:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frozen:
-    """The list that is gone through.
+    """The list that is gone through."""
 
-    Parameters
-    ----------
-    entries : tuple of Entry
-        Fairest first.
-    chosen : Entry
-        One of them: what the assembly chose, and what is served where none passes.
-    """
-
-    entries: tuple[Entry, ...]
-    chosen: Entry
+    entries: tuple[Entry, ...]  # fairest first
+    chosen: Entry  # one of them: what the assembly chose, and what is served where none passes
 
     @property
     def fallback(self) -> int:
@@ -149,19 +114,6 @@ def freeze(
 
     What was chosen is likely to pass. Where it passes with room, an entry with less room and a
     better objective may pass too; a fixed sequence tries it at no price in error probability.
-
-    Parameters
-    ----------
-    front : sequence of Entry
-        The Pareto front, fairest first, of entries whose models are kept.
-    chosen : Entry
-        What the assembly chose.
-    widest : float or None
-        Largest excess (``Entry.excess``) of entries after the chosen one, at most 0; None = there
-        are none.
-    everything : sequence of Entry
-        All of the leaderboard: what one decision for everybody is worth is known from it. Fairer
-        entries keep at least three quarters of what the chosen one is worth above that.
     """
     others = [e for e in front if e is not chosen and not e.constant]
     alike = max((e.value for e in everything if e.constant), default=None)
@@ -199,28 +151,6 @@ def judge_frozen(
     The fallback is what the assembly chose: where nothing can be shown,
     most often for want of rows, or because they were spent, the certificate says so and the
     answer is the one that would have been given without it.
-
-    Parameters
-    ----------
-    frozen : Frozen
-        From ``freeze``.
-    classifier_of : callable
-        Returns what is served for an entry.
-    division : Division
-        With the vault; without one the certificate says why.
-    dataset : Dataset
-        The search rows: how rows are read.
-    constraints : sequence of Constraint
-        What is claimed.
-    wishes : CertificateWishes
-        Error probability, ledger, floor.
-
-    Raises
-    ------
-    StorageCorruptError
-        The ledger was changed.
-    InputError
-        The rows were opened on other terms before.
     """
     vault, note = division.vault, division.plan.text()
     kept = () if vault is None else vault.systems
@@ -304,19 +234,7 @@ def _subject(classifiers: Sequence[Any], about: Subject) -> Subject:
 def without_rows(
     reason: Reason, model: Any, wishes: CertificateWishes, constraints: Sequence[Constraint]
 ) -> Certificate:
-    """Return the certificate of a model that there is nothing to certify of.
-
-    Parameters
-    ----------
-    reason : Reason
-        Why.
-    model : object
-        What is served.
-    wishes : CertificateWishes
-        What was asked for.
-    constraints : sequence of Constraint
-        What would have been claimed.
-    """
+    """Return the certificate of a model that there is nothing to certify of."""
     about = replace(
         _about((), wishes, NO_SOURCE),
         claims=tuple(constraint.label for constraint in constraints),

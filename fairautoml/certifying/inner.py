@@ -22,18 +22,10 @@ rows a certificate costs next to no accuracy and is always chosen; with few it m
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class People:
-    """Search rows of one claim, counted by whose they are.
+    """Search rows of one claim, counted by whose they are."""
 
-    Parameters
-    ----------
-    n : ndarray of int, shape (n_groups, 3)
-        People with a row of the group; with one of label 0; with one of label 1.
-    apart : bool
-        Nobody has rows in two groups.
-    """
-
-    n: NDArray[np.int64]
-    apart: bool
+    n: NDArray[np.int64]  # shape (n_groups, 3): people with a row of the group
+    apart: bool  # nobody has rows in two groups
 
     def behind(self, rate: Rate) -> NDArray[np.int64]:
         """Return the people behind a rate by group; none where it can not be certified."""
@@ -48,36 +40,18 @@ class InnerTarget:
 
     The inner target of Thomas et al. (Science 366, 2019), gone through for every power instead of
     one, so that it can be weighed against what an entry is worth.
-
-    Parameters
-    ----------
-    claims : tuple of Claimed
-        What will be claimed.
-    delta : float
-        Level.
-    rows_per_row : float
-        Certification rows for each search row.
-    n_rows : ndarray of float64, shape (n_cells,)
-        Search rows by finest cell.
-    people : tuple of People, optional
-        By claim, where people have several rows: a certificate is then Hoeffding's, of one mean a
-        person.
     """
 
-    claims: tuple[Claimed, ...]
-    delta: float
-    rows_per_row: float
-    n_rows: NDArray[np.float64]
+    claims: tuple[Claimed, ...]  # what will be claimed
+    delta: float  # level
+    rows_per_row: float  # certification rows for each search row
+    n_rows: NDArray[np.float64]  # shape (n_cells,): search rows by finest cell
+    # by claim, where people have several rows: a certificate is then Hoeffding's, of one mean a
+    # person
     people: tuple[People, ...] | None = None
 
     def kept_worth(self, entry: Entry) -> float:
-        """Return what an entry keeps of its worth for how likely it is certified, in (0, 1].
-
-        Parameters
-        ----------
-        entry : Entry
-            As in a call.
-        """
+        """Return what an entry keeps of its worth for how likely it is certified, in (0, 1]."""
         return 1.0 - CERTIFICATE_WORTH * (1.0 - self(entry))
 
     def __call__(self, entry: Entry) -> float:
@@ -85,11 +59,6 @@ class InnerTarget:
 
         The weakest pair of groups counts. It is 0.8 where the cross-fitted gap is the inner
         target of the search and the pair's other direction is clear.
-
-        Parameters
-        ----------
-        entry : Entry
-            With the counts of its cross-fitted decisions.
         """
         mass = entry.counts.sum(axis=(1, 2))
         # Weights have mean one; rows are what a certificate counts.
@@ -187,23 +156,7 @@ def inner_target_of(
     y: NDArray[np.integer] | None = None,
     entities: NDArray[np.integer] | None = None,
 ) -> InnerTarget:
-    """Return the inner target of a search.
-
-    Parameters
-    ----------
-    claims : sequence of Claimed
-        What will be claimed.
-    cells : ndarray of int, shape (n_search_rows,)
-        Finest cells of the search rows.
-    n_certification : int
-        Certification rows.
-    delta : float
-        Level.
-    y : ndarray of int, shape (n_search_rows,), optional
-        Labels 0 and 1; read together with ``entities``.
-    entities : ndarray of int, shape (n_search_rows,), optional
-        Whose row it is, where people have several rows.
-    """
+    """Return the inner target of a search."""
     n_cells = max((len(claim.system.of_cell) for claim in claims), default=1)
     people = None
     if y is not None and entities is not None:

@@ -24,29 +24,7 @@ STATE_HOME = "FAIRAUTOML_STATE_HOME"
 
 
 def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint64]) -> Ledger:
-    """Return the ledger for a table, its folder made.
-
-    Parameters
-    ----------
-    path : Path or None
-        What the user named; None = ``$FAIRAUTOML_STATE_HOME``, else ``fairautoml`` in
-        ``$XDG_STATE_HOME`` or ``~/.local/state``.
-    columns : iterable of str
-        Of the table.
-    prints : ndarray of uint64, shape (n_telling,)
-        Of its columns, from ``column_prints``: a table that has one in common with an earlier one
-        has its ledger.
-
-    Raises
-    ------
-    OSError
-        The folder of ``path`` cannot be made.
-
-    Warns
-    -----
-    DegradedWarning
-        The user's own folder cannot be written to: openings are remembered by this process only.
-    """
+    """Return the ledger for a table, its folder made."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Ledger(path)
@@ -68,13 +46,7 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
 
 
 def is_forgotten(ledger: Ledger) -> bool:
-    """Return whether a ledger goes with this process.
-
-    Parameters
-    ----------
-    ledger : Ledger
-        From ``ledger_of``.
-    """
+    """Return whether a ledger goes with this process."""
     made = _of_process.cache_info().currsize > 0
     return made and ledger.path.is_relative_to(_of_process().name)
 

@@ -53,26 +53,14 @@ class _Hasher(NumpyHasher):  # type: ignore[misc]
 
 
 def model_hash(classifier: Any) -> str:
-    """Return the SHA-256 of a classifier: models, shares, thresholds, how rows are read.
-
-    Parameters
-    ----------
-    classifier : FairClassifier
-        As it is served. The same after it was stored and loaded, and in every process.
-    """
+    """Return the SHA-256 of a classifier: models, shares, thresholds, how rows are read."""
     # Stored and loaded arrays may lie otherwise in memory, which their hash would tell.
     plain = pickle.loads(pickle.dumps(classifier))
     return str(_Hasher(hash_name="sha256").hash(plain))
 
 
 def data_hash(frame: pd.DataFrame) -> str:
-    """Return the SHA-256 of a table: names, order of rows, and every value.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        From ``fairautoml.data.parts.identity``.
-    """
+    """Return the SHA-256 of a table: names, order of rows, and every value."""
     digest = hashlib.sha256()
     for name in sorted(frame.columns):
         digest.update(f"{name}\0{len(frame)}\0".encode())
@@ -83,13 +71,7 @@ def data_hash(frame: pd.DataFrame) -> str:
 
 
 def row_hashes(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return one number per row, the same for equal rows of this table, shape (n_rows,).
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        From ``fairautoml.data.parts.identity``.
-    """
+    """Return one number per row, the same for equal rows of this table, shape (n_rows,)."""
     columns = pd.DataFrame({name: _hashed(frame[name]) for name in frame.columns})
     return np.asarray(pd.util.hash_pandas_object(columns, index=False), dtype=np.uint64)
 

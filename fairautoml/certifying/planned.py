@@ -35,24 +35,13 @@ ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPlan:
-    """What is set aside, and why.
+    """What is set aside, and why."""
 
-    Parameters
-    ----------
-    fraction : float or None
-        Share of the rows, in (0, 0.5]; None = all rows train.
-    reason : Reason
-        Why nothing is set aside; empty otherwise.
-    plans : tuple of CertificationPlan
-        One per constraint and group system, as far as they can be certified.
-    note : str
-        What else there is to say, for people.
-    """
-
-    fraction: float | None
-    reason: Reason = Reason.NONE
+    fraction: float | None  # share of the rows, in (0, 0.5]; None = all rows train
+    reason: Reason = Reason.NONE  # why nothing is set aside; empty otherwise
+    # one per constraint and group system, as far as they can be certified
     plans: tuple[CertificationPlan, ...] = ()
-    note: str = ""
+    note: str = ""  # what else there is to say, for people
 
     def text(self) -> str:
         """Return the plan for people."""
@@ -73,21 +62,7 @@ def plan_rows(
     n_rows: int,
     entities: NDArray[np.integer] | None = None,
 ) -> RowPlan:
-    """Return how many rows are set aside; depends on the counts of the groups alone.
-
-    Parameters
-    ----------
-    claims : sequence of Claimed
-        All of them testable.
-    cells : ndarray of int, shape (n_rows,)
-        Finest cells.
-    wishes : CertificateWishes
-        What is asked for.
-    n_rows : int
-        Rows at hand.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is; then entities are counted.
-    """
+    """Return how many rows are set aside; depends on the counts of the groups alone."""
     n_people = n_rows if entities is None else len(np.unique(entities))
     clustered = n_people < n_rows
     planned = _planned_by_entity if clustered else _planned

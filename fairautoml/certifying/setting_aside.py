@@ -36,39 +36,18 @@ rows that repeat others is no chance."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """What the search may see, and who holds the rest.
+    """What the search may see, and who holds the rest."""
 
-    Parameters
-    ----------
-    inputs : Inputs
-        The search rows.
-    entities : ndarray of int, shape (n_search_rows,), or None
-        Whose row it is, 0 .. n_entities - 1.
-    vault : Vault or None
-        The certification rows; None = all rows train.
-    plan : RowPlan
-        Why so many.
-    ids : tuple of str
-        Columns of ``X`` that are no features: they say whose row it is, or when it was.
-    seconds : float
-        What planning and drawing took.
-    """
-
-    inputs: Inputs
-    entities: NDArray[np.int64] | None
-    vault: Vault | None
-    plan: RowPlan
+    inputs: Inputs  # the search rows
+    entities: NDArray[np.int64] | None  # shape (n_search_rows,): whose row it is, 0 .
+    vault: Vault | None  # the certification rows; None = all rows train
+    plan: RowPlan  # why so many
+    # columns of ``X`` that are no features: they say whose row it is, or when it was
     ids: tuple[str, ...] = ()
-    seconds: float = 0.0
+    seconds: float = 0.0  # what planning and drawing took
 
     def closed(self, reason: Reason | None) -> "Division":
-        """Return the same without certification rows, which stay unopened.
-
-        Parameters
-        ----------
-        reason : Reason or None
-            Why; None = they need not stay so.
-        """
+        """Return the same without certification rows, which stay unopened."""
         if reason is None or self.vault is None:
             return self
         return replace(self, vault=None, plan=replace(self.plan, reason=reason))
@@ -80,24 +59,6 @@ def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Divisio
     The plan reads the groups and nothing else. Rows are drawn at random within what every claim
     conditions on: the groups if one system is claimed, the label if every constraint conditions on
     it; with ``min_score`` among all.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        What ``fit`` was given, in one order; ``groups`` says whose row it is and ``time`` when it
-        was (texts are read as ISO dates): values, or the name of a column of ``X``, which is no
-        feature then.
-    wishes : Wishes
-        Constraints, seed, and what is asked of the certificate.
-    options : BorderOptions
-        How the border reads labels and groups.
-
-    Raises
-    ------
-    InputError
-        Something cannot be read, or the rows cannot be divided as was asked.
-    ParameterError
-        ``split="time"`` comes without times, or times without it.
     """
     asked = wishes.certificate
     _check_time(inputs, asked)
@@ -110,18 +71,7 @@ def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Divisio
 
 
 def row_plan(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> RowPlan:
-    """Return how many rows would be set aside, and what they can show; nothing is drawn.
-
-    Parameters
-    ----------
-    inputs, wishes, options
-        As in ``set_aside``.
-
-    Raises
-    ------
-    InputError, ParameterError
-        As in ``set_aside``.
-    """
+    """Return how many rows would be set aside, and what they can show; nothing is drawn."""
     _check_time(inputs, wishes.certificate)
     _check_guessed(inputs, wishes.certificate)
     if wishes.certificate.certify is False or inputs.proxies is not None:
@@ -305,13 +255,7 @@ class _Draw:
 
 
 def prints_of(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return what a table is known by when its columns were chosen, renamed or derived anew.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        All rows, from ``fairautoml.data.parts.identity``.
-    """
+    """Return what a table is known by when its columns were chosen, renamed or derived anew."""
     return column_prints(frame.drop(columns="y"), frame["y"])
 
 

@@ -39,22 +39,14 @@ from fairautoml.metrics import GroupCounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where certification rows came from, as ``Subject`` says it.
+    """Where certification rows came from, as ``Subject`` says it."""
 
-    Parameters
-    ----------
-    data, split_seed, stratified_by, entities, split
-        As in ``Subject``.
-    seed : int
-        Root seed of the fit that they were set aside for.
-    """
-
-    data: str
+    data: str  # as in ``Subject``
     split_seed: int
     stratified_by: str
     entities: str
     split: str
-    seed: int = 0
+    seed: int = 0  # root seed of the fit that they were set aside for
 
 
 class Reading(Protocol):
@@ -74,23 +66,7 @@ class Reading(Protocol):
 
 
 class Vault:
-    """Holds the certification rows; nothing of the search is ever given it.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        The rows as the user gave them.
-    frame : pandas.DataFrame
-        The same rows as ``fairautoml.data.parts.identity`` tells them apart.
-    entities : ndarray of int, shape (n_rows,), or None
-        Whose row it is.
-    source : Source
-        Where they came from.
-    prints : ndarray of uint64, shape (n_telling,)
-        Of the columns of the whole table, from ``column_prints``.
-    systems : frozenset of str
-        Group systems that are claimed, each of several groups in the whole table.
-    """
+    """Holds the certification rows; nothing of the search is ever given it."""
 
     def __init__(
         self,
@@ -116,35 +92,11 @@ class Vault:
         return np.union1d(row_keys(self._frame, salt), print_keys(self._prints, salt))
 
     def check(self, reading: Reading) -> None:
-        """Refuse rows that could not be read at the end, before the first trial.
-
-        Parameters
-        ----------
-        reading : Reading
-            Of the search rows.
-
-        Raises
-        ------
-        InputError
-            A value is of a type or a class that the search rows do not have.
-        """
+        """Refuse rows that could not be read at the end, before the first trial."""
         self._read(reading)
 
     def ledger(self, wishes: CertificateWishes) -> Ledger:
-        """Return the ledger of the rows; refuse terms it will not take, before the first trial.
-
-        Parameters
-        ----------
-        wishes : CertificateWishes
-            Error probability, how openings share it, and the ledger if one is named.
-
-        Raises
-        ------
-        InputError
-            The rows were opened on other terms before.
-        StorageCorruptError
-            The ledger was changed.
-        """
+        """Return the ledger of the rows; refuse terms it will not take, before the first trial."""
         if self._ledger is None:
             ledger = ledger_of(wishes.ledger, self._frame.columns, self._prints)
             ledger.check(self.keys(ledger.salt), delta=wishes.delta, mode=wishes.openings)
@@ -152,13 +104,7 @@ class Vault:
         return self._ledger
 
     def prospect(self, wishes: CertificateWishes) -> Prospect:
-        """Return what the rows may still give, as it was when first asked.
-
-        Parameters
-        ----------
-        wishes : CertificateWishes
-            As in ``ledger``.
-        """
+        """Return what the rows may still give, as it was when first asked."""
         if self._prospect is None:
             ledger = self.ledger(wishes)
             self._prospect = ledger.prospect(
@@ -184,19 +130,7 @@ class Vault:
         min_score: float | None,
         reading: Reading,
     ) -> list[Evidence]:
-        """Judge classifiers on the rows; for ``certify`` alone, which writes the ledger first.
-
-        Parameters
-        ----------
-        classifiers : sequence of (hashable, FairClassifier)
-            The frozen list; those with the same key have the same models and differ in the rule.
-        claims : sequence of Claimed
-            What is claimed of each.
-        min_score : float or None
-            Accuracy that is claimed.
-        reading : Reading
-            How rows are read.
-        """
+        """Judge classifiers on the rows; for ``certify`` alone, which writes the ledger first."""
         matrix, cells, y = self._read(reading)
         codes = self._codes(claims, reading)
         found = []
@@ -206,13 +140,7 @@ class Vault:
         return found
 
     def grouping(self, claims: Sequence[Claimed], reading: Reading) -> str:
-        """Return a hash of who is in which group: other groups are another question.
-
-        Parameters
-        ----------
-        claims, reading
-            As in ``evidence``.
-        """
+        """Return a hash of who is in which group: other groups are another question."""
         codes = (codes.astype("<i4").tobytes() for _, codes in self._codes(claims, reading))
         return seal_of([hashlib.sha256(one).hexdigest() for one in codes])
 
@@ -300,22 +228,7 @@ def decisions_of(
     matrix: Any,
     cells: NDArray[np.int32],
 ) -> Iterator[NDArray[np.integer]]:
-    """Return the decisions of each classifier; models that several have in common score once.
-
-    Parameters
-    ----------
-    classifiers : sequence of (hashable, FairClassifier)
-        Those with the same key have the same models and differ in the rule.
-    matrix : array, shape (n_rows, n_features)
-        Encoded features.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest cells, -1 = unknown.
-
-    Raises
-    ------
-    ValueError
-        There is not one decision per row.
-    """
+    """Return the decisions of each classifier; models that several have in common score once."""
     scores: dict[Hashable, NDArray[np.floating]] = {}
     for key, classifier in classifiers:
         if key not in scores:

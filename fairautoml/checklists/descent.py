@@ -23,40 +23,20 @@ NEARLY = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A checklist by the numbers of its items.
+    """A checklist by the numbers of its items."""
 
-    Parameters
-    ----------
-    items : tuple of int
-        Positions among all items, rising.
-    required : int
-        How many must be checked.
-    value : float
-        Cost of its mistakes plus the tie-breaks.
-    excess : float
-        By how much it breaks the limits.
-    """
-
-    items: tuple[int, ...]
-    required: int
-    value: float
-    excess: float
+    items: tuple[int, ...]  # positions among all items, rising
+    required: int  # how many must be checked
+    value: float  # cost of its mistakes plus the tie-breaks
+    excess: float  # by how much it breaks the limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lists:
-    """All checklists that are allowed, and what each is worth.
+    """All checklists that are allowed, and what each is worth."""
 
-    Parameters
-    ----------
-    patterns : Patterns
-        Merged training rows.
-    most_items, most_required : int
-        Largest N and largest M.
-    """
-
-    patterns: Patterns
-    most_items: int
+    patterns: Patterns  # merged training rows
+    most_items: int  # largest N and largest M
     most_required: int
 
     @property
@@ -86,17 +66,7 @@ class Lists:
 
 
 def descend(lists: Lists, *, seed: int, deadline: float) -> Chosen | None:
-    """Return the best checklist met that breaks no limit, None when none was met.
-
-    Parameters
-    ----------
-    lists : Lists
-        What is allowed.
-    seed : int
-        Seed of the starts.
-    deadline : float
-        ``time.monotonic()`` at which no further step is made; the first descent is always made.
-    """
+    """Return the best checklist met that breaks no limit, None when none was met."""
     rng = np.random.default_rng(seed)
     around = _Around(lists)
     best: Chosen | None = None

@@ -18,30 +18,15 @@ MARGIN = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checklist:
-    """A list of N items, of which at least M must be checked.
+    """A list of N items, of which at least M must be checked."""
 
-    Parameters
-    ----------
-    items : tuple of Item
-        The N items.
-    required : int
-        M.
-    log_odds : ndarray of float64, shape (N + 1,)
-        Score of each number of checked items, rising; positive exactly from M on.
-    mistakes : float
-        Weight of the training rows decided wrongly.
-    gap : float
-        Optimality gap in [0, 1]: by what share of its value a better list might still be lower.
-    optimal : bool
-        Whether it is known that no list is better; else the time was up.
-    """
-
-    items: tuple[Item, ...]
-    required: int
-    log_odds: NDArray[np.float64]
-    mistakes: float
+    items: tuple[Item, ...]  # the N items
+    required: int  # m
+    log_odds: NDArray[np.float64]  # shape (N + 1,): score of each number of checked items, rising
+    mistakes: float  # weight of the training rows decided wrongly
+    # optimality gap in [0, 1]: by what share of its value a better list might still be lower
     gap: float
-    optimal: bool
+    optimal: bool  # whether it is known that no list is better; else the time was up
 
     def counts(self, X: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return how many items each row checks, shape (n_rows,)."""
@@ -60,13 +45,7 @@ class Checklist:
         return by_count[self.counts(X)]
 
     def describe(self, names: Sequence[str] | None = None) -> str:
-        """Return the checklist in words, one line.
-
-        Parameters
-        ----------
-        names : sequence of str, optional
-            Name of each column; without, ``x0``, ``x1`` and so on.
-        """
+        """Return the checklist in words, one line."""
         listed = "; ".join(item.describe(names) for item in self.items)
         return f"at least {self.required} of {len(self.items)}: {listed}"
 
@@ -84,17 +63,6 @@ def fit_log_odds(
     The shares of label 1, made monotone. Costs or limits may put M where the share of label 1
     does not cross one half; then all log-odds are moved by the least that puts one half between
     M - 1 and M items, as another base rate would, so that decisions at one half are the list's.
-
-    Parameters
-    ----------
-    counts : ndarray of int, shape (n_rows,)
-        Checked items of each training row.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights, positive.
-    n_items, required : int
-        N and M.
     """
     # Counts in rows: the prior below is one row.
     rows = weight * (len(y) / weight.sum())

@@ -31,41 +31,19 @@ class NoChecklistError(FairAutoMLError, RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What checklists are allowed, what they cost, and how long the best one is looked for.
+    """What checklists are allowed, what they cost, and how long the best one is looked for."""
 
-    Parameters
-    ----------
-    most_items : int
-        Largest number of items, N, at least 1.
-    most_required : int
-        Largest number that must be checked, M, at least 1.
-    cuts : int
-        Quantiles at which numbers are cut, at least 1.
-    complements : bool
-        Whether the opposite of every item is an item too.
-    cost : {"errors", "balanced"}
-        Mistakes on both labels cost the same, or so that both labels cost the same in all.
-    seconds : float
-        Time limit, positive. Within it the best list is found and proven whatever the machine;
-        what is best when it is up may depend on the machine.
-    """
-
-    most_items: int = 5
-    most_required: int = 3
-    cuts: int = 3
-    complements: bool = True
-    cost: Literal["errors", "balanced"] = "errors"
-    seconds: float = 60.0
+    most_items: int = 5  # largest number of items, N, at least 1
+    most_required: int = 3  # largest number that must be checked, M, at least 1
+    cuts: int = 3  # quantiles at which numbers are cut, at least 1
+    complements: bool = True  # whether the opposite of every item is an item too
+    # mistakes on both labels cost the same, or so that both labels cost the same in all
+    cost: Literal["errors", "balanced"] = "errors"  # {"errors", "balanced"}
+    seconds: float = 60.0  # time limit, positive
 
     @classmethod
     def from_params(cls, params: Mapping[str, ParamValue]) -> "Shape":
-        """Return the shape that hyperparameters of the same names stand for.
-
-        Parameters
-        ----------
-        params : mapping of str to bool, int, float or str
-            Those that are not there keep their defaults; others than these are not read.
-        """
+        """Return the shape that hyperparameters of the same names stand for."""
         usual = cls()
         return cls(
             most_items=int(params.get("most_items", usual.most_items)),
@@ -79,24 +57,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelledRows:
-    """Training rows of a checklist.
+    """Training rows of a checklist."""
 
-    Parameters
-    ----------
-    X : ndarray of float, shape (n_rows, n_features)
-        Encoded features, dense.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1, both occurring.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights; rows of weight 0 are left out.
-    layout : FeatureLayout
-        What the columns are.
-    """
-
-    X: NDArray[np.floating]
-    y: NDArray[np.integer]
-    weight: NDArray[np.float64]
-    layout: FeatureLayout
+    X: NDArray[np.floating]  # shape (n_rows, n_features): encoded features, dense
+    y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1, both occurring
+    weight: NDArray[np.float64]  # shape (n_rows,): sample weights; rows of weight 0 are left out
+    layout: FeatureLayout  # what the columns are
 
 
 def fit_checklist(
@@ -106,24 +72,6 @@ def fit_checklist(
 
     Of equal mistakes the list with fewer items, then the one that asks for fewer. Limits hold on
     the training rows, by the decisions of the list itself.
-
-    Parameters
-    ----------
-    rows : LabelledRows
-        Training rows.
-    shape : Shape
-        What is allowed.
-    gaps : sequence of RateGap
-        What must be about equal.
-    seed : int
-        Seed of the starting points.
-
-    Raises
-    ------
-    InputError
-        X is sparse or constant, or one label does not occur.
-    NoChecklistError
-        No checklist meets the limits, or none was found in the time given.
     """
     deadline = time.monotonic() + shape.seconds
     used = rows.weight > 0

@@ -24,29 +24,14 @@ class Item:
     """One line of a checklist: a test of one column.
 
     A missing value checks no item but ``is missing``.
-
-    Parameters
-    ----------
-    column : int
-        Position of the column.
-    test : {">=", "<", "is", "is not", "is missing", "is given"}
-        What is asked.
-    value : float
-        Cut or category code; unused by the last two.
     """
 
-    column: int
-    test: Test
-    value: float = 0.0
+    column: int  # position of the column
+    test: Test  # {">=", "<", "is", "is not", "is missing", "is given"}: what is asked
+    value: float = 0.0  # cut or category code; unused by the last two
 
     def checked(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return whether each row checks the item, shape (n_rows,).
-
-        Parameters
-        ----------
-        X : ndarray of float, shape (n_rows, n_features)
-            Encoded rows.
-        """
+        """Return whether each row checks the item, shape (n_rows,)."""
         # Cuts are kept in double precision: between two float32 values there may be one.
         values = X[:, self.column].astype(np.float64)
         missing = np.isnan(values)
@@ -61,13 +46,7 @@ class Item:
         return answers[self.test]
 
     def describe(self, names: Sequence[str] | None = None) -> str:
-        """Return the item in words.
-
-        Parameters
-        ----------
-        names : sequence of str, optional
-            Name of each column; without, ``x0``, ``x1`` and so on.
-        """
+        """Return the item in words."""
         name = f"x{self.column}" if names is None else names[self.column]
         if self.test in ("is missing", "is given"):
             return f"{name} {self.test}"
@@ -82,27 +61,6 @@ def find_items(
     Numbers are cut at evenly spaced quantiles, or at each value when there are few; categories
     give one item per level; a column with gaps one more. Items that all rows or none check, and
     copies of an earlier item, are left out.
-
-    Parameters
-    ----------
-    X : ndarray of float, shape (n_rows, n_features)
-        Encoded training rows, dense.
-    layout : FeatureLayout
-        What the columns are.
-    cuts : int
-        Number of quantiles, at least 1; 3 = quartiles.
-    complements : bool
-        Whether the opposite of every item is an item too.
-
-    Returns
-    -------
-    items : tuple of Item
-    checked : ndarray of bool, shape (n_rows, n_items)
-
-    Raises
-    ------
-    InputError
-        X is sparse, or no item is left.
     """
     if layout.sparse:
         raise InputError("checklist: X is sparse, and items are made of dense columns; densify X")

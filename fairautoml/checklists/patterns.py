@@ -18,61 +18,29 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RateGap:
-    """One rate that must be about the same in all groups.
+    """One rate that must be about the same in all groups."""
 
-    Parameters
-    ----------
-    name : str
-        Rate and group system, for messages.
-    groups : ndarray of int, shape (n_rows,)
-        Group of each training row; -1 is outside the constraint.
-    n_groups : int
-        Number of groups; those without rows of this rate are left out.
-    rate : Rate
-        Which rate; its denominator must not depend on the decisions.
-    form : {"difference", "ratio"}
-        Largest minus smallest rate, or one minus smallest over largest, is bounded.
-    limit : float
-        By this, in [0, 1].
-    """
-
-    name: str
-    groups: NDArray[np.integer]
-    n_groups: int
-    rate: Rate
-    form: Form
-    limit: float
+    name: str  # rate and group system, for messages
+    groups: NDArray[np.integer]  # shape (n_rows,): group of each training row
+    n_groups: int  # number of groups; those without rows of this rate are left out
+    rate: Rate  # which rate; its denominator must not depend on the decisions
+    # largest minus smallest rate, or one minus smallest over largest, is bounded
+    form: Form  # {"difference", "ratio"}
+    limit: float  # by this, in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rates:
-    """The rates of one ``RateGap`` as linear functions of the decisions on the patterns.
+    """The rates of one ``RateGap`` as linear functions of the decisions on the patterns."""
 
-    Parameters
-    ----------
-    slope : ndarray of float64, shape (n_groups, n_patterns)
-        What accepting a pattern adds to the rate of each group.
-    offset : ndarray of float64, shape (n_groups,)
-        The rates when nobody is accepted.
-    form : {"difference", "ratio"}
-        What is bounded.
-    limit : float
-        By this.
-    """
-
-    slope: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    form: Form
-    limit: float
+    # what accepting a pattern adds to the rate of each group
+    slope: NDArray[np.float64]  # shape (n_groups, n_patterns)
+    offset: NDArray[np.float64]  # shape (n_groups,): the rates when nobody is accepted
+    form: Form  # {"difference", "ratio"}: what is bounded
+    limit: float  # by this
 
     def excess(self, rates: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return how far the gap is over the limit, 0 when it is not; shape (n_choices,).
-
-        Parameters
-        ----------
-        rates : ndarray of float, shape (n_groups, n_choices)
-            Rates of each choice. All of them 0 is no ratio, and the worst there is.
-        """
+        """Return how far the gap is over the limit, 0 when it is not; shape (n_choices,)."""
         low, high = rates.min(axis=0), rates.max(axis=0)
         if self.form == "difference":
             gap = high - low
@@ -88,32 +56,15 @@ class Patterns:
 
     Rows that check the same items get the same decision, whatever their label and group, so they
     are one row of the program.
-
-    Parameters
-    ----------
-    checked : ndarray of bool, shape (n_patterns, n_items)
-        Which items.
-    column : ndarray of int, shape (n_items,)
-        The column that each item tests; a checklist has at most one item of a column.
-    value : ndarray of float64, shape (n_patterns,)
-        Cost of accepting minus cost of refusing.
-    base : float
-        Cost when nobody is accepted.
-    least : float
-        Cost that no decisions can avoid: equal items, unequal labels.
-    step : float
-        Smallest cost of one mistake that counts.
-    rates : tuple of Rates
-        What must be equal.
     """
 
-    checked: NDArray[np.bool_]
-    column: NDArray[np.int64]
-    value: NDArray[np.float64]
-    base: float
-    least: float
-    step: float
-    rates: tuple[Rates, ...]
+    checked: NDArray[np.bool_]  # shape (n_patterns, n_items): which items
+    column: NDArray[np.int64]  # shape (n_items,): the column that each item tests
+    value: NDArray[np.float64]  # shape (n_patterns,): cost of accepting minus cost of refusing
+    base: float  # cost when nobody is accepted
+    least: float  # cost that no decisions can avoid: equal items, unequal labels
+    step: float  # smallest cost of one mistake that counts
+    rates: tuple[Rates, ...]  # what must be equal
 
     @property
     def n_items(self) -> int:
@@ -146,28 +97,7 @@ def merge(
     weight: NDArray[np.float64],
     gaps: Sequence[RateGap],
 ) -> Patterns:
-    """Merge rows that check the same items.
-
-    Parameters
-    ----------
-    checked : ndarray of bool, shape (n_rows, n_items)
-        Which row checks which item.
-    column : ndarray of int, shape (n_items,)
-        The column that each item tests.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    cost : ndarray of float64, shape (n_rows,)
-        Cost of a mistake on each row, positive.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights, positive; rates are in these.
-    gaps : sequence of RateGap
-        What must be equal.
-
-    Raises
-    ------
-    DegenerateGroupError
-        There are limits, and none of their rates exists in two groups.
-    """
+    """Merge rows that check the same items."""
     packed = np.packbits(checked, axis=1)
     _, first, of_row = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     of_row = of_row.reshape(-1)

@@ -30,37 +30,15 @@ reading the program alone takes the solver seconds, by which it overruns its tim
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solved:
-    """What the solver found out about the checklists with a given M.
+    """What the solver found out about the checklists with a given M."""
 
-    Parameters
-    ----------
-    chosen : Chosen or None
-        The best list that it met, if it is better than the one it had to beat.
-    bound : float
-        No list of this M has a smaller value; the value to beat if none is smaller.
-    status : str
-        What the solver said.
-    """
-
-    chosen: Chosen | None
-    bound: float
-    status: str
+    chosen: Chosen | None  # the best list that it met, if it is better than the one it had to beat
+    bound: float  # no list of this M has a smaller value; the value to beat if none is smaller
+    status: str  # what the solver said
 
 
 def solve(lists: Lists, required: int, *, beat: float, seconds: float) -> Solved:
-    """Look for the best checklist that asks for exactly ``required`` items.
-
-    Parameters
-    ----------
-    lists : Lists
-        What is allowed.
-    required : int
-        M, at least 1.
-    beat : float
-        Value of a list that is known; ``inf`` without.
-    seconds : float
-        Time limit, positive.
-    """
+    """Look for the best checklist that asks for exactly ``required`` items."""
     program = _Program(lists, required)
     if program.n_entries > MOST_ENTRIES:
         status = f"not asked: {program.n_entries} entries, at most {MOST_ENTRIES} are tried"

@@ -16,76 +16,31 @@ NOT_CERTIFIED, INTERRUPTED, TERMINATED = 9, 130, 143
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One subcommand of the command line.
+    """One subcommand of the command line."""
 
-    Parameters
-    ----------
-    about : str
-        One line for ``fairautoml --help``.
-    arguments : callable
-        Takes the command's parser and adds what it understands.
-    run : callable
-        Takes the parsed arguments, returns the exit code; errors of the library are raised.
-    """
-
-    about: str
+    about: str  # one line for ``fairautoml --help``
+    # takes the command's parser and adds what it understands
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+    run: Callable[[argparse.Namespace], int]  # takes the parsed arguments, returns the exit code
 
 
 def show(text: str) -> None:
-    """Write a result, or a part of one, to stdout.
-
-    Parameters
-    ----------
-    text : str
-        Without the last line's end.
-    """
+    """Write a result, or a part of one, to stdout."""
     print(text)
 
 
 def show_json(result: Any) -> None:
-    """Write a result to stdout as one line of JSON without NaN or infinity.
-
-    Parameters
-    ----------
-    result : object
-        Lists, dictionaries, numbers, texts; anything else is written as its text.
-
-    Raises
-    ------
-    ValueError
-        It holds NaN or infinity.
-    """
+    """Write a result to stdout as one line of JSON without NaN or infinity."""
     print(json.dumps(result, allow_nan=False, default=str))
 
 
 def say(line: str) -> None:
-    """Write progress, a warning or an error to stderr.
-
-    Parameters
-    ----------
-    line : str
-        Without its end.
-    """
+    """Write progress, a warning or an error to stderr."""
     print(line, file=sys.stderr)
 
 
 def check_out(out: "Path", *read: str) -> None:
-    """Refuse a file to write before work is done for it.
-
-    Parameters
-    ----------
-    out : Path
-        What ``--out`` names.
-    *read : str
-        What the command reads, files or folders.
-
-    Raises
-    ------
-    ParameterError
-        It is a folder, there is no folder to hold it, or it is what is read.
-    """
+    """Refuse a file to write before work is done for it."""
     from pathlib import Path
 
     from fairautoml.exceptions import ParameterError

@@ -16,17 +16,7 @@ TOP_ROWS = 10
 
 
 def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
-    """Fit a model to the table that was asked for, show the result, return the exit code.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Not fitted.
-    request : TableRequest
-        The table and what is done with it.
-    as_json : bool
-        Show one line of JSON instead of text.
-    """
+    """Fit a model to the table that was asked for, show the result, return the exit code."""
     from fairautoml.conducting.planning import get_ready
     from fairautoml.console.text import result_of
 
@@ -77,17 +67,7 @@ def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
 
 
 def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:
-    """Fit a model with a line of progress on stderr.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Not fitted.
-    request : TableRequest
-        What is done with the table.
-    source : Source
-        The table.
-    """
+    """Fit a model with a line of progress on stderr."""
     from fairautoml.console.text import progress_line
 
     plan = request.plan(model, source).text()
@@ -98,17 +78,7 @@ def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> No
 
 
 def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) -> None:
-    """Show what a fit gave.
-
-    Parameters
-    ----------
-    result : dict
-        What there is to say.
-    model : FairAutoML
-        Fitted.
-    as_json : bool
-        Show one line of JSON instead of text.
-    """
+    """Show what a fit gave."""
     if as_json:
         show_json(result)
         return
@@ -118,13 +88,7 @@ def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) ->
 
 
 def exit_code(model: "Estimator") -> int:
-    """Return the exit code that a fitted model asks for.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Fitted.
-    """
+    """Return the exit code that a fitted model asks for."""
     if model.interrupted_:
         return INTERRUPTED
     return OK if model.feasible_ or not model.constraint else NOT_FEASIBLE

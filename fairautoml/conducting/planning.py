@@ -85,15 +85,7 @@ seconds all the same, and one more for so many rows, for a model that is better 
 
 
 def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
-    """Start what trials in child processes wait for, if it is clear that there will be any.
-
-    Parameters
-    ----------
-    wishes : Wishes
-        What is asked for.
-    n_rows, n_columns : int
-        Of the table, as far as they are known.
-    """
+    """Start what trials in child processes wait for, if it is clear that there will be any."""
     isolated = wishes.executor == "auto" and _isolated(wishes, n_rows, n_columns)
     if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
         warm_up()
@@ -102,28 +94,7 @@ def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
 def make_space(
     dataset: Dataset, wishes: Wishes, goal: Goal, setting: Setting, allocator: str
 ) -> SearchSpace:
-    """Return the space: learners that can read the rows, encodings, training-time mitigations.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Search rows.
-    wishes : Wishes
-        Learners and mitigators by name.
-    goal : Goal
-        Constraints.
-    setting : Setting
-        What is allowed.
-    allocator : str
-        Registered name; one that mitigates keeps costly mitigations to itself.
-
-    Raises
-    ------
-    InputError
-        No learner can be used, or a named one cannot.
-    MissingExtraError
-        The optional library of a named learner is not installed.
-    """
+    """Return the space: learners that can read the rows, encodings, training-time mitigations."""
     return SearchSpace(
         learners=_learner_spaces(dataset, wishes.learners),
         encodings=("codes", "target") if dataset.layout.high_cardinality else ("codes",),
@@ -217,11 +188,6 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
 
     A cheap training-time mitigation of the space is tried early, on the first of them that is not
     the small one: somebody asked for it by name.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be searched.
     """
     found = find_portfolio(PORTFOLIO)
     if found is None:
@@ -253,23 +219,7 @@ def make_plan(
     again: bool = False,
     certifies: bool = False,
 ) -> RunPlan:
-    """Return the plan of the search, ``"auto"`` resolved.
-
-    Parameters
-    ----------
-    problem : Problem
-        What to solve.
-    wishes : Wishes
-        Budget, names, seed.
-    setting : Setting
-        What is allowed.
-    start : float
-        ``time.monotonic()`` at which ``fit`` began; the budget counts from there.
-    again : bool
-        Whether an earlier run goes on, which has its model.
-    certifies : bool
-        Whether rows are set aside for a certificate, which takes time at the end.
-    """
+    """Return the plan of the search, ``"auto"`` resolved."""
     deadline = None
     if wishes.time_budget is not None:
         most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND

@@ -29,29 +29,7 @@ def conduct(
     retrain: bool,
     on_progress: OnProgress | None,
 ) -> Outcome:
-    """Run the search, choose, and load what can be served.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        What to search.
-    keeper : Keeper or None
-        Keeps every trial as it ends; without one nothing stays on the disk.
-    finish : Finish
-        How the answer is made from what was found.
-    retrain : bool
-        Train the chosen candidate once on all rows instead of serving its fold models, if there
-        is time for it.
-    on_progress : callable or None
-        Called with a ``Progress`` after each trial.
-
-    Raises
-    ------
-    NoModelError
-        Not a single trial gave a model.
-    KeyboardInterrupt
-        The user ended the search before the first model.
-    """
+    """Run the search, choose, and load what can be served."""
     with ExitStack() as stack:
         artifacts = _temporary(stack) if keeper is None else keeper.artifacts
         study = None if keeper is None else keeper.study

@@ -15,13 +15,7 @@ TASKS = ("auto", "binary", "multiclass", "regression")
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add everything that ``fairautoml fit`` understands.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
+    """Add everything that ``fairautoml fit`` understands."""
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
@@ -45,13 +39,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def whose_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add whose rows they are and when they were: how rows may be set aside.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
+    """Add whose rows they are and when they were: how rows may be set aside."""
     add = parser.add_argument
     person = "column that says whose row it is: all rows of one person stay together"
     add("--groups", metavar="COLUMN", help=person)
@@ -62,15 +50,7 @@ def whose_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
-    """Add what is asked of the certificate.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    certify : "auto", bool or float
-        Default of ``--certify``.
-    """
+    """Add what is asked of the certificate."""
     add = parser.add_argument
     default = "no" if certify is False else certify
     aside = f"rows set aside for a certificate: auto, yes, no or their share (default: {default})"
@@ -90,13 +70,7 @@ def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = Fa
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which column of a table is what, and which rows are used.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    """
+    """Add which column of a table is what, and which rows are used."""
     add = parser.add_argument
     add("--target", help="column of the labels")
     kinds = "classes (auto), two or several of them, or a number to predict (regression)"
@@ -122,15 +96,7 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
-    """Add what every search understands: objective, budget, how it is run and kept.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    certify : "auto", bool or float
-        Default of ``--certify``.
-    """
+    """Add what every search understands: objective, budget, how it is run and kept."""
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
     budget_arguments(parser, "(default: fit 60, demo 30)")
@@ -156,15 +122,7 @@ def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> 
 
 
 def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add seconds, trials and the database of the study.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the arguments.
-    default : str
-        What holds without them, in words.
-    """
+    """Add seconds, trials and the database of the study."""
     add = parser.add_argument
     add("--time", type=_seconds, metavar="S", help=f"seconds in all {default}")
     add("--trials", type=count, metavar="N", help="number of trials; reproducible")
@@ -188,18 +146,7 @@ def _seed(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """Return what an argument counts, at least 1.
-
-    Parameters
-    ----------
-    text : str
-        As written on the command line.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        It is no positive whole number.
-    """
+    """Return what an argument counts, at least 1."""
     return int(_number(text, int, "a positive whole number"))
 
 

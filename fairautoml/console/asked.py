@@ -36,66 +36,29 @@ NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tables:
-    """A table that was opened, and the rows that were set aside.
+    """A table that was opened, and the rows that were set aside."""
 
-    Parameters
-    ----------
-    search : Source
-        What is fitted.
-    held : Source or None
-        Rows to be judged at the end.
-    positive : label
-        The positive class, None = the label that is sorted last.
-    """
-
-    search: Source
-    held: Source | None
-    positive: Any
+    search: Source  # what is fitted
+    held: Source | None  # rows to be judged at the end
+    positive: Any  # the positive class, None = the label that is sorted last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """Which table, and what is done with its rows; the same request gives the same rows.
+    """Which table, and what is done with its rows; the same request gives the same rows."""
 
-    Parameters
-    ----------
-    data : str
-        File or name of a dataset.
-    roles : Roles
-        Which column is what.
-    rows : int or None
-        How many rows are drawn; None, or more than there are = all.
-    holdout : float or None
-        Share of the rows to set aside, in (0, 1): the last ones where ``time`` says when.
-    positive : str or None
-        Label of the positive class as it was written.
-    seed : int
-        Seed of both draws.
-    groups, time : str or None
-        Columns that say whose row it is, and when it was.
-    """
-
-    data: str
-    roles: Roles
-    rows: int | None = None
+    data: str  # file or name of a dataset
+    roles: Roles  # which column is what
+    rows: int | None = None  # how many rows are drawn; None, or more than there are = all
+    # share of the rows to set aside, in (0, 1): the last ones where ``time`` says when
     holdout: float | None = None
-    positive: str | None = None
-    seed: int = 0
-    groups: str | None = None
+    positive: str | None = None  # label of the positive class as it was written
+    seed: int = 0  # seed of both draws
+    groups: str | None = None  # columns that say whose row it is, and when it was
     time: str | None = None
 
     def open(self) -> Tables:
-        """Read the table.
-
-        Raises
-        ------
-        ParameterError
-            A column or a label does not exist.
-        InputError
-            The file cannot be read.
-        UnknownNameError
-            No such dataset.
-        """
+        """Read the table."""
         source, held = open_source(self.data, self.roles, (self.groups, self.time)), None
         positive = source.label(self.positive)
         if self.rows is not None:
@@ -111,15 +74,6 @@ class TableRequest:
         """Fit, and note in the run folder where the rows came from.
 
         The note is there from the first trial on, so that a run that is killed can be resumed.
-
-        Parameters
-        ----------
-        model : FairAutoML or FairAutoMLRegressor
-            Unfitted.
-        source : Source
-            The search rows of this request.
-        on_progress : callable
-            Called after each trial.
         """
         noted = False
 
@@ -153,15 +107,7 @@ class TableRequest:
         )
 
     def plan(self, model: Estimator, source: Source) -> RowPlan:
-        """Return what can be certified with these rows; its text is empty for nothing.
-
-        Parameters
-        ----------
-        model : FairAutoML or FairAutoMLRegressor
-            Unfitted.
-        source : Source
-            The search rows of this request.
-        """
+        """Return what can be certified with these rows; its text is empty for nothing."""
         return row_plan(self.inputs(source), model.check_parameters(), border_options(model))
 
     def _note(self, folder: str | Path | None, source: Source) -> None:
@@ -179,13 +125,7 @@ class TableRequest:
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
-    """Return the request that ``fairautoml fit`` was given.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        As ``fairautoml.console.arguments.fit_arguments`` reads them.
-    """
+    """Return the request that ``fairautoml fit`` was given."""
     roles = Roles(
         target=arguments.target,
         sensitive=tuple(dict.fromkeys(arguments.sensitive)),
@@ -209,20 +149,7 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
 
 
 def read_request(folder: Path) -> TableRequest:
-    """Return the request of an earlier fit.
-
-    Parameters
-    ----------
-    folder : Path
-        Its run folder.
-
-    Raises
-    ------
-    RunFolderError
-        The folder does not say which table it was.
-    ModelCorruptError
-        What it says is damaged.
-    """
+    """Return the request of an earlier fit."""
     if not (folder / SOURCE_FILE).is_file():
         msg = (
             f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
@@ -248,15 +175,7 @@ def read_request(folder: Path) -> TableRequest:
 
 
 def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> Estimator:
-    """Return the estimator that ``fairautoml fit`` or ``demo`` was asked for.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        As ``fairautoml.console.arguments.run_arguments`` reads them.
-    constraint : list of str or None
-        What is demanded.
-    """
+    """Return the estimator that ``fairautoml fit`` or ``demo`` was asked for."""
     model = _of_task(getattr(arguments, "task", "auto"))
     model.set_params(
         constraint=constraint,
@@ -294,18 +213,7 @@ def _of_task(task: AskedTask) -> Estimator:
 
 
 def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
-    """Return the estimator of ``fairautoml fit`` with all that only ``fit`` understands.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        As ``fairautoml.console.arguments.fit_arguments`` reads them.
-
-    Raises
-    ------
-    ParameterError
-        A constraint comes without groups, or a parameter is wrong.
-    """
+    """Return the estimator of ``fairautoml fit`` with all that only ``fit`` understands."""
     grouped = arguments.sensitive or arguments.overlapping or arguments.proxy
     if arguments.constraint and not grouped:
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
@@ -329,20 +237,7 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
 
 
 def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
-    """Return the estimator of an earlier run, set to go on with it.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        As ``resume_arguments`` reads them; a budget that is given replaces that of the run.
-
-    Raises
-    ------
-    RunFolderError
-        The folder holds no run.
-    ModelCorruptError
-        Its configuration is damaged.
-    """
+    """Return the estimator of an earlier run, set to go on with it."""
     folder = Path(arguments.run_dir)
     kept = read_json(folder, "config.json")
     if not isinstance(kept, dict) or "seed" not in kept:
@@ -362,18 +257,7 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
 
 
 def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what ``fairautoml plan`` says, as plain values.
-
-    Parameters
-    ----------
-    arguments : Namespace
-        As ``fairautoml.commands.plan`` reads them.
-
-    Raises
-    ------
-    ParameterError
-        A constraint or the groups are missing, or a parameter is wrong.
-    """
+    """Return what ``fairautoml plan`` says, as plain values."""
     if not arguments.constraint or not (arguments.sensitive or arguments.overlapping):
         raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
     model = _of_task(arguments.task)

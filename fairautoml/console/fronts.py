@@ -20,20 +20,7 @@ GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 
 
 def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
-    """Return accuracy and gap on held-out rows of what the model would serve for each gap.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Fitted with a constraint, to two classes.
-    held : Source
-        Rows that the search has not seen.
-
-    Returns
-    -------
-    list of [accuracy, gap]
-        Without repetitions; a gap that the front does not reach is left out.
-    """
+    """Return accuracy and gap on held-out rows of what the model would serve for each gap."""
     if model.pool_ is None:
         return []
     bags = {key: _Remembered(bag) for key, bag in model.pool_.bags.items()}

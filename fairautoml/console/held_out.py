@@ -26,35 +26,7 @@ def hold_out(
     whose: str | None = None,
     when: str | None = None,
 ) -> tuple[Source, Source]:
-    """Set rows aside: the same share of every label and group, or the last ones.
-
-    Parameters
-    ----------
-    source : Source
-        The table.
-    fraction : float
-        Share of the second part, in (0, 1); of the last rows at most that share.
-    seed : int
-        Seed of the draw; the last rows are not drawn.
-    whose : str or None
-        Column that says whose row it is: nobody has rows in both parts, and the shares are
-        those of people.
-    when : str or None
-        Column that says when a row was: the second part is later than the first, but for the
-        first people of a group that only late rows have.
-
-    Returns
-    -------
-    tuple of Source
-        The rows to search, and those held out.
-
-    Raises
-    ------
-    ParameterError
-        There is no such column.
-    InputError
-        There are too few people, or different times, for two parts; or a time has no order.
-    """
+    """Set rows aside: the same share of every label and group, or the last ones."""
     people = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
@@ -76,18 +48,7 @@ def hold_out(
 
 
 def refuse_new_classes(search: Source, held: Source) -> None:
-    """Refuse held-out rows of a class that the search cannot learn, before it begins.
-
-    Parameters
-    ----------
-    search, held : Source
-        As ``hold_out`` divides them.
-
-    Raises
-    ------
-    InputError
-        Some class is among the rows set aside only.
-    """
+    """Refuse held-out rows of a class that the search cannot learn, before it begins."""
     new = set(held.y.dropna()) - set(search.y.dropna())
     if new:
         raise InputError(
@@ -97,22 +58,7 @@ def refuse_new_classes(search: Source, held: Source) -> None:
 
 
 def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> None:
-    """Refuse held-out rows that nothing could be judged on, before the search begins.
-
-    Parameters
-    ----------
-    held : Source
-        The rows set aside.
-    regression : bool
-        Whether the target holds numbers.
-    infinite : bool
-        Whether features may be infinite.
-
-    Raises
-    ------
-    InputError
-        A label or weight is missing or faulty, or a feature is infinite.
-    """
+    """Refuse held-out rows that nothing could be judged on, before the search begins."""
     try:
         (plain_numbers if regression else plain_labels)(held.y)
         if held.weight is not None:

@@ -41,33 +41,15 @@ KINDS = ("binary", "multiclass", "regression")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A table with its columns sorted.
+    """A table with its columns sorted."""
 
-    Parameters
-    ----------
-    name : str
-        File or dataset.
-    X : DataFrame, shape (n_rows, n_features)
-        Features; sensitive columns stay among them unless they are dropped.
-    y : Series, shape (n_rows,)
-        Labels.
-    groups : DataFrame, shape (n_rows, n_sensitive)
-        The sensitive columns.
-    weight : ndarray of float64, shape (n_rows,), or None
-        Sample weights.
-    positive_label : label or None
-        The positive class, if known.
-    roles : Roles
-        What the columns were sorted by, all of it spelled out.
-    """
-
-    name: str
-    X: pd.DataFrame
-    y: "pd.Series[Any]"
-    groups: pd.DataFrame
-    weight: NDArray[np.float64] | None
-    positive_label: Any
-    roles: Roles
+    name: str  # file or dataset
+    X: pd.DataFrame  # shape (n_rows, n_features): features
+    y: "pd.Series[Any]"  # shape (n_rows,): labels
+    groups: pd.DataFrame  # shape (n_rows, n_sensitive): the sensitive columns
+    weight: NDArray[np.float64] | None  # shape (n_rows,): sample weights
+    positive_label: Any  # the positive class, if known
+    roles: Roles  # what the columns were sorted by, all of it spelled out
 
     @property
     def sensitive(self) -> list[str] | pd.DataFrame | dict[str, Any] | None:
@@ -95,18 +77,7 @@ class Source:
         )
 
     def label(self, text: str | None) -> Any:
-        """Return the positive label that the user wrote, in the type of the column.
-
-        Parameters
-        ----------
-        text : str or None
-            As on the command line; None = the known one.
-
-        Raises
-        ------
-        ParameterError
-            No row has that label.
-        """
+        """Return the positive label that the user wrote, in the type of the column."""
         if text is None:
             return self.positive_label
         labels = {str(label): label for label in self.y.dropna().unique()}
@@ -115,13 +86,7 @@ class Source:
         return labels[text]
 
     def positive_notes(self, given: Any) -> tuple[str, ...]:
-        """Say which of two labels is the positive class where nobody did, or which there are.
-
-        Parameters
-        ----------
-        given : label or None
-            The one that was named.
-        """
+        """Say which of two labels is the positive class where nobody did, or which there are."""
         labels = self.y.dropna().unique().tolist()
         if not all(isinstance(label, str) for label in labels):
             # They are known by their order, or are numbers to predict.
@@ -129,15 +94,7 @@ class Source:
         return positive_notes(sorted(labels, key=str), given)
 
     def draw(self, n_rows: int, seed: int) -> "Source":
-        """Return that many rows, drawn without replacement, in the order of the table.
-
-        Parameters
-        ----------
-        n_rows : int
-            At least 1; all rows when there are not more.
-        seed : int
-            Seed of the draw.
-        """
+        """Return that many rows, drawn without replacement, in the order of the table."""
         if n_rows >= len(self.y):
             return self
         rng = np.random.default_rng(seed)
@@ -154,27 +111,7 @@ class Source:
 
 
 def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> Source:
-    """Return the table called ``name``, its columns sorted.
-
-    Parameters
-    ----------
-    name : str
-        Path of a CSV, TSV or parquet file, or a dataset's name.
-    roles : Roles
-        Which column is what.
-    needed : sequence of str or None
-        Columns that ``fit`` reads by name, such as whose row it is: they stay although they are
-        no features of a named dataset.
-
-    Raises
-    ------
-    ParameterError
-        A column does not exist, or the target is not named.
-    InputError
-        The file cannot be read.
-    UnknownNameError
-        No such dataset.
-    """
+    """Return the table called ``name``, its columns sorted."""
     # A folder may be called like a dataset.
     file = Path(name).suffix != "" or Path(name).is_file()
     if file:
@@ -207,29 +144,6 @@ def read_new(
 
     Columns that held text then are text now, whatever these rows hold, and derived columns are
     made again unless the table has them.
-
-    Parameters
-    ----------
-    path : str
-        CSV, TSV or parquet file.
-    model : FairAutoML
-        Fitted.
-    folder : Path
-        Its run folder.
-    derive : sequence of str
-        Derivations to use instead of those of the fit; empty = those of the fit.
-
-    Returns
-    -------
-    X : DataFrame
-        The table without what is known to be no feature.
-    sensitive : DataFrame, dict or None
-        Values of the groups, when the model reads them and they are no features.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or a column is missing.
     """
     roles = kept_roles(folder)
     schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
@@ -256,18 +170,7 @@ def read_new(
 
 
 def kept_roles(folder: Path) -> Roles:
-    """Return the roles of a run; a run that Python code made has none.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-
-    Raises
-    ------
-    ModelCorruptError
-        What the folder says of them is damaged.
-    """
+    """Return the roles of a run; a run that Python code made has none."""
     if not (folder / SOURCE_FILE).is_file():
         return Roles(target=None, sensitive=())
     found = read_json(folder, SOURCE_FILE)
@@ -379,17 +282,7 @@ def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
 
 
 def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> None:
-    """Raise ParameterError where a table lacks a column that an argument names.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        The table.
-    argument : str
-        As the user wrote it, such as ``"--drop"``.
-    names : sequence of str
-        The columns.
-    """
+    """Raise ParameterError where a table lacks a column that an argument names."""
     known = [str(column) for column in frame.columns]
     for name in names:
         if name not in known:

@@ -32,19 +32,7 @@ MOST_GROUPS = 12
 
 
 def result_of(model: "Estimator") -> dict[str, Any]:
-    """Return what a fit found, as plain values.
-
-    Parameters
-    ----------
-    model : FairAutoML
-        Fitted.
-
-    Returns
-    -------
-    dict
-        ``entry`` is the chosen one; ``most_accurate`` is the other end of the Pareto front, which
-        shows the price of the constraint; ``search`` says what was spent.
-    """
+    """Return what a fit found, as plain values."""
     best = model.summary_["best"]
     front = model.pareto_front_.iloc[-1]
     return {
@@ -83,15 +71,7 @@ def _status(model: "Estimator") -> str:
 
 
 def board_text(board: pd.DataFrame, objective: str) -> str:
-    """Return a leaderboard as a table of text.
-
-    Parameters
-    ----------
-    board : DataFrame
-        Rows to show.
-    objective : str
-        Its column of the performance metric.
-    """
+    """Return a leaderboard as a table of text."""
     shown = [name for name in (*COLUMNS[:3], objective, *COLUMNS[3:]) if name in board]
     if "mitigation" in shown and (board["mitigation"] == "none").all():
         shown.remove("mitigation")
@@ -101,28 +81,12 @@ def board_text(board: pd.DataFrame, objective: str) -> str:
 
 
 def headline_lines(headlines: Sequence[str]) -> list[str]:
-    """Return what has to be read before any number, and a blank line after it.
-
-    Parameters
-    ----------
-    headlines : sequence of str
-        Of the summary of a run.
-    """
+    """Return what has to be read before any number, and a blank line after it."""
     return [*(f"WARNING: {headline}" for headline in headlines), ""] if headlines else []
 
 
 def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> str:
-    """Return leaderboard, chosen model, held-out or true rates, and what the run cost.
-
-    Parameters
-    ----------
-    result : mapping
-        What ``fairautoml fit --json`` prints.
-    board : DataFrame
-        The leaderboard.
-    n_rows : int
-        Rows of it to show.
-    """
+    """Return leaderboard, chosen model, held-out or true rates, and what the run cost."""
     search = result["search"]
     pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
     cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
@@ -284,13 +248,7 @@ def _next_step(result: Mapping[str, Any]) -> list[str]:
 
 
 def progress_text(progress: "Progress") -> str:
-    """Return one line about a search that runs.
-
-    Parameters
-    ----------
-    progress : Progress
-        What a progress callback is told.
-    """
+    """Return one line about a search that runs."""
     found = "no model yet"
     entry = progress.best
     if entry is not None:
@@ -306,13 +264,7 @@ def progress_text(progress: "Progress") -> str:
 
 @contextmanager
 def progress_line(stream: TextIO) -> "Iterator[Callable[[Progress], None]]":
-    """Give a progress callback: one live line on a terminal, else a line per improvement.
-
-    Parameters
-    ----------
-    stream : text stream
-        Standard error.
-    """
+    """Give a progress callback: one live line on a terminal, else a line per improvement."""
     if not stream.isatty():
         yield _improvements(stream)
         return

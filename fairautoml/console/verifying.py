@@ -52,35 +52,6 @@ def verify_files(
 
     Nothing is loaded that could run code unless ``trust_pickle`` is true: the files of the model
     are hashed.
-
-    Parameters
-    ----------
-    certificate : Path
-        ``certificate.json``.
-    model : Path, optional
-        Run folder of the model.
-    data : str, optional
-        The table: file, or name of a dataset; how it is read is what the run folder says.
-    ledger : Path, optional
-        The ledger; with ``data`` the user's own by default.
-    key : Path, optional
-        File that holds the secret of the signature.
-    trust_pickle : bool
-        Load the model, which runs the code in its pickle, to hash its content and, with
-        ``data``, to count its decisions again.
-
-    Raises
-    ------
-    ParameterError
-        ``data`` without ``model``, or a file that is not there.
-    ModelCorruptError
-        The model file was changed.
-    StorageCorruptError
-        The ledger was changed.
-    InputError
-        The table cannot be read as it was for the fit.
-    RunFolderError
-        With ``data``: the run was made in Python and does not say how a table is read.
     """
     if data is not None and model is None:
         raise ParameterError("--data needs --model RUN, which says which column is what")

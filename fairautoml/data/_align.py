@@ -25,20 +25,7 @@ class Inputs:
 
 
 def align_inputs(inputs: Inputs, align: Align) -> Inputs:
-    """Check that pandas inputs speak of the same rows, or bring them into the order of ``X``.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        Anything; only pandas objects have an index.
-    align : {"error", "index"}
-        Different indices are refused, or everything else is reordered by the index of ``X``.
-
-    Raises
-    ------
-    InputError
-        Indices differ (``"error"``), or an index has duplicates or lacks rows (``"index"``).
-    """
+    """Check that pandas inputs speak of the same rows, or bring them into the order of ``X``."""
     indices = _indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
     if len(indices) < 2:
         return inputs
@@ -56,14 +43,7 @@ def align_inputs(inputs: Inputs, align: Align) -> Inputs:
 
 
 def unlike_indices(given: Mapping[str, Any]) -> str:
-    """Say which two pandas inputs speak of different rows; an empty text when all are alike.
-
-    Parameters
-    ----------
-    given : mapping of str to object
-        Inputs by the name of the user's argument; only pandas objects have an index. Columns in
-        a dict or a list are compared one by one.
-    """
+    """Say which two pandas inputs speak of different rows; an empty text when all are alike."""
     return _unlike(_indices(given))
 
 

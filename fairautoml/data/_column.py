@@ -22,36 +22,18 @@ _NOUN: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One feature that is kept.
+    """One feature that is kept."""
 
-    Parameters
-    ----------
-    name : str
-        The user's name, or ``x0``, ``x1``, ... for arrays.
-    position : int
-        Its position in the table given to ``fit``.
-    kind : {"number", "category", "datetime", "timedelta", "empty"}
-        How it is encoded.
-    levels : tuple of (str, value)
-        Category of each code 0, 1, 2, ... as (type name, value), sorted.
-    """
-
-    name: str
-    position: int
-    kind: Kind
-    levels: tuple[Key, ...] = ()
+    name: str  # the user's name, or ``x0``, ``x1``, ... for arrays
+    position: int  # its position in the table given to ``fit``
+    kind: Kind  # {"number", "category", "datetime", "timedelta", "empty"}: how it is encoded
+    levels: tuple[Key, ...] = ()  # category of each code 0, 1, 2, ..
 
 
 def fit_column(
     name: str, position: int, values: "pd.Series[Any]", on_nonfinite: OnNonfinite
 ) -> tuple[Column, NDArray[np.float32]]:
-    """Learn the encoding of one column and apply it; missing is NaN.
-
-    Raises
-    ------
-    InputError
-        Complex or unhashable values, or numbers that float32 cannot hold.
-    """
+    """Learn the encoding of one column and apply it; missing is NaN."""
     kind = kind_of(values, name)
     if kind != "category":
         found = numbers(values, kind, name)
@@ -71,13 +53,7 @@ def _as_category(codes: NDArray[np.int64]) -> NDArray[np.float32]:
 def encode_column(
     column: Column, values: "pd.Series[Any]", on_nonfinite: OnNonfinite
 ) -> NDArray[np.float32]:
-    """Encode new values of one column by what was learned at fit; missing and unseen are NaN.
-
-    Raises
-    ------
-    InputError
-        The column holds something else than at fit, or numbers that float32 cannot hold.
-    """
+    """Encode new values of one column by what was learned at fit; missing and unseen are NaN."""
     name = column.name
     if column.kind == "category":
         return _encode_category(column, values)

@@ -26,25 +26,6 @@ def hidden_rates(joint: Array, errors: Array) -> tuple[Array, Array]:
     One proxy: ``H[:, k] = diag(p)^-1 (T_k')^-1 (pt o Ht[:, k])`` with ``p`` what the same matrices
     make of ``pt``. Several: each is a measurement of the same people, and what they say together
     is a linear function of P(A = a, decision k).
-
-    Parameters
-    ----------
-    joint : ndarray of float64, shape (2, n_groups, ...)
-        Share of the rows by decision and what each proxy says.
-    errors : ndarray of float64, shape (n_proxies, n_groups, n_groups), or with a second axis of 2
-        P(proxy says b | A = a), for all rows or by decision.
-
-    Returns
-    -------
-    rates : ndarray of float64, shape (n_groups, 2)
-        P(decision k | A = a), not yet kept inside [0, 1].
-    shares : ndarray of float64, shape (n_groups,)
-        P(A = a).
-
-    Raises
-    ------
-    InputError
-        A share is not positive: proxies and errors contradict each other.
     """
     by_decision = errors if errors.ndim == 4 else np.stack([errors, errors], axis=1)
     hidden = np.stack(
@@ -79,20 +60,7 @@ def _rates_of(hidden: Array) -> tuple[Array, Array]:
 
 
 def check_errors(errors: Any, n_groups: int) -> Array:
-    """Return an error matrix as an array.
-
-    Parameters
-    ----------
-    errors : array-like, shape (n_groups, n_groups) or (2, n_groups, n_groups)
-        P(proxy says b | A = a); three dimensions: for decision 0 and 1.
-    n_groups : int
-        Number of groups.
-
-    Raises
-    ------
-    InputError
-        Wrong shape, rows that are no shares, or a matrix that is nearly singular.
-    """
+    """Return an error matrix as an array."""
     found = np.asarray(errors, dtype=np.float64)
     if found.shape not in {(n_groups, n_groups), (2, n_groups, n_groups)}:
         msg = (
@@ -112,18 +80,7 @@ def check_errors(errors: Any, n_groups: int) -> Array:
 
 
 def check_strength(errors: Array) -> None:
-    """Refuse proxies that are hardly better than chance.
-
-    Parameters
-    ----------
-    errors : ndarray of float64, shape (..., n_groups, n_groups)
-        P(proxy says b | A = a).
-
-    Raises
-    ------
-    InputError
-        A determinant below 0.05.
-    """
+    """Refuse proxies that are hardly better than chance."""
     strength = float(np.abs(np.linalg.det(errors)).min())
     if strength < LEAST_DETERMINANT:
         msg = (

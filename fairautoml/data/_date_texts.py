@@ -27,15 +27,7 @@ TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
 
 
 def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
-    """Return how much a column of categories looks like dates, with an example; else nothing.
-
-    Parameters
-    ----------
-    column : Column
-        Its name and levels.
-    rows : ndarray of int, shape (n_levels,)
-        Rows of each level.
-    """
+    """Return how much a column of categories looks like dates, with an example; else nothing."""
     dates = np.array([_is_date(level) for level in column.levels])
     share = float(rows[dates].sum() / rows.sum())
     if share < MOST_ALIKE:
@@ -45,13 +37,7 @@ def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
 
 
 def said_of_dates(found: str) -> str:
-    """Return the warning about columns that look like dates.
-
-    Parameters
-    ----------
-    found : str
-        What ``like_dates`` says of them.
-    """
+    """Return the warning about columns that look like dates."""
     return (
         f"columns of X look like dates but are read as categories: {found}. A date that fit has "
         "not seen, as new rows have, is missing at predict. Convert them before fit and predict "

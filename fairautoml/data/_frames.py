@@ -19,27 +19,13 @@ from fairautoml.exceptions import InputError, ParameterError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of the user's, read but not yet encoded; exactly one of the two forms is there.
+    """A table of the user's, read but not yet encoded; exactly one of the two forms is there."""
 
-    Parameters
-    ----------
-    names : tuple of str
-        Column names; ``x0``, ``x1``, ... where the user gave none.
-    named : bool
-        Whether the names are the user's.
-    n_rows : int
-        Number of rows.
-    columns : tuple of pandas.Series or None
-        The columns, in order.
-    matrix : ndarray or CSR matrix or None
-        The whole table, when all of it is plain numbers without names.
-    """
-
-    names: tuple[str, ...]
-    named: bool
-    n_rows: int
-    columns: "tuple[pd.Series[Any], ...] | None" = None
-    matrix: Any = None
+    names: tuple[str, ...]  # column names; ``x0``, ``x1``, ... where the user gave none
+    named: bool  # whether the names are the user's
+    n_rows: int  # number of rows
+    columns: "tuple[pd.Series[Any], ...] | None" = None  # the columns, in order
+    matrix: Any = None  # the whole table, when all of it is plain numbers without names
 
     @property
     def sparse(self) -> bool:
@@ -68,20 +54,7 @@ def is_frame(value: object) -> bool:
 
 
 def frame_columns(frame: Any, argument: str) -> "dict[str, pd.Series[Any]]":
-    """Return the columns of a pandas, polars or arrow table by name, in order.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame, polars.DataFrame, polars.LazyFrame or pyarrow.Table
-        The table.
-    argument : str
-        Name of the user's argument, for messages.
-
-    Raises
-    ------
-    InputError
-        Two columns have one name, also when the names are written as text.
-    """
+    """Return the columns of a pandas, polars or arrow table by name, in order."""
     if isinstance(frame, pd.DataFrame):
         names = [str(name) for name in frame.columns]
         columns = [frame.iloc[:, at] for at in range(frame.shape[1])]
@@ -126,11 +99,6 @@ def object_array(values: Any, argument: str) -> NDArray[Any]:
     """Return a list (of lists) as an array that keeps the Python type of every value.
 
     ``numpy.asarray(["a", nan])`` would turn the missing value into the text ``"nan"``.
-
-    Raises
-    ------
-    InputError
-        The inner lists have different lengths.
     """
     try:
         array = np.array(values, dtype=object)
@@ -165,20 +133,7 @@ def as_array(values: Any, argument: str) -> NDArray[Any]:
 
 
 def as_series(values: Any, argument: str) -> "pd.Series[Any]":
-    """Return one column of the user's as a Series; ``.name`` is the user's name or None.
-
-    Parameters
-    ----------
-    values : pandas, polars or arrow column, 1-D array or list
-        The column.
-    argument : str
-        Name of the user's argument, for messages.
-
-    Raises
-    ------
-    InputError
-        It is not one-dimensional.
-    """
+    """Return one column of the user's as a Series; ``.name`` is the user's name or None."""
     if isinstance(values, pd.Series):
         return values
     if isinstance(values, pd.Categorical | pd.Index | pd.api.extensions.ExtensionArray):
@@ -202,20 +157,7 @@ def as_series(values: Any, argument: str) -> "pd.Series[Any]":
 
 
 def read_table(X: Any, *, allow_empty: bool = False) -> Table:
-    """Read features in any accepted form and check their shape.
-
-    Parameters
-    ----------
-    X : DataFrame, arrow Table, array, sparse matrix or list of lists, shape (n_rows, n_features)
-        The features.
-    allow_empty : bool
-        Accept a table without rows.
-
-    Raises
-    ------
-    InputError
-        Not two-dimensional, no rows, no columns, complex numbers or duplicate names.
-    """
+    """Read features in any accepted form and check their shape."""
     if sp.issparse(X):
         table = _read_sparse(X)
     elif is_frame(X):
@@ -231,22 +173,7 @@ def read_table(X: Any, *, allow_empty: bool = False) -> Table:
 
 
 def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
-    """Return the column of a table that an argument names.
-
-    Parameters
-    ----------
-    X : table
-        The features.
-    name : str
-        Of the column.
-    argument : str
-        Name of the user's argument, for messages.
-
-    Raises
-    ------
-    InputError
-        There is no such column.
-    """
+    """Return the column of a table that an argument names."""
     table = read_table(X)
     columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
     if name not in columns:

@@ -28,35 +28,15 @@ _GLANCE = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
-    """The groups of rows, with the values that they were made of.
+    """The groups of rows, with the values that they were made of."""
 
-    Parameters
-    ----------
-    groups : GroupSchema
-        As ``Dataset`` has them.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest cells.
-    sensitive : values
-        What the user gave, in the order of the rows.
-    """
-
-    groups: GroupSchema
-    cells: NDArray[np.int32]
-    sensitive: Any
+    groups: GroupSchema  # as ``Dataset`` has them
+    cells: NDArray[np.int32]  # shape (n_rows,): finest cells
+    sensitive: Any  # what the user gave, in the order of the rows
 
 
 def given_away(matrix: Any, schema: TableSchema, given: Labelled) -> dict[str, tuple[str, ...]]:
-    """Return the features that are a sensitive column or give it away, by that column.
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded features; sparse ones are not searched.
-    schema : TableSchema
-        Their names and kinds.
-    given : Labelled
-        The groups; indicators of groups that overlap are columns.
-    """
+    """Return the features that are a sensitive column or give it away, by that column."""
     bands, found = _bands_of(given), {}
     for system in _columns_of(given.groups):
         names = _copies(matrix, schema, system, system.of_cell[given.cells])
@@ -115,17 +95,6 @@ def same_partition(
     ``pure``, a categorical feature also counts when the commonest code of a row's category is
     right nearly always, averaged over codes; a category of one row proves nothing and counts as
     wrong, or every identifier would be a proxy. Sparse matrices are not searched.
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded features.
-    schema : TableSchema
-        Their names and kinds.
-    codes : ndarray of int, shape (n_rows,)
-        Label or group of each row; -1 = unknown.
-    pure : bool
-        Whether nearly perfect prediction counts too.
     """
     if sp.issparse(matrix):
         return ()
@@ -148,17 +117,7 @@ def same_partition(
 def same_numbers(
     matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]
 ) -> tuple[str, ...]:
-    """Return the features that hold these very numbers, to the precision of the matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded features; sparse ones are not searched.
-    schema : TableSchema
-        Their names.
-    numbers : ndarray of float64, shape (n_rows,)
-        What is looked for.
-    """
+    """Return the features that hold these very numbers, to the precision of the matrix."""
     if sp.issparse(matrix):
         return ()
     same = numbers.astype(matrix.dtype)
@@ -167,17 +126,7 @@ def same_numbers(
 
 
 def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -> tuple[str, ...]:
-    """Return the numeric features that rise or fall with a number, whatever its steps hide.
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded features; sparse ones are not searched.
-    schema : TableSchema
-        Their names and kinds.
-    numbers : ndarray of float64, shape (n_rows,)
-        The number of each row, NaN where unknown.
-    """
+    """Return the numeric features that rise or fall with a number, whatever its steps hide."""
     known = ~np.isnan(numbers)
     if len(np.unique(numbers[known])) < 3:
         return ()
@@ -198,15 +147,6 @@ def same_bands(matrix: Any, schema: TableSchema, bands: NDArray[np.float64]) -> 
     The number that was cut is one, and so is what rises or falls with it, such as a year of birth
     for ages. Each value has to lie in one band, and no number may be missing where the band is
     known.
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded features; sparse ones are not searched.
-    schema : TableSchema
-        Their names and kinds.
-    bands : ndarray of float64, shape (n_rows,)
-        Band of each row, rising with the number; NaN where unknown.
     """
     known = ~np.isnan(bands)
     if len(np.unique(bands[known])) < 2:
@@ -221,16 +161,6 @@ def same_intervals(
     """Return the features of numbers of which every group is one interval, whatever its name.
 
     Such as the age of people who are grouped by "young" and "old".
-
-    Parameters
-    ----------
-    matrix : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded features; sparse ones are not searched.
-    schema : TableSchema
-        Their names and kinds.
-    codes : ndarray of int, shape (n_rows,)
-        Group of each row; -1 = unknown. With fewer than ``FEWEST`` rows in a group its interval
-        may be chance, and nothing is found.
     """
     known = codes >= 0
     of = codes[known]

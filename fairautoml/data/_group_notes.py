@@ -9,32 +9,14 @@ from fairautoml.data.groups import GroupSchema
 
 
 def gives_away(system: str, names: tuple[str, ...]) -> str:
-    """Say which features give a sensitive column away.
-
-    Parameters
-    ----------
-    system : str
-        The column.
-    names : tuple of str
-        The features.
-    """
+    """Say which features give a sensitive column away."""
     return f"feature(s) {', '.join(map(repr, names))} of X give away sensitive {system!r}"
 
 
 def group_notes(
     groups: GroupSchema | None, cells: NDArray[np.int32], aware: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    """Return notes on features that know the groups, and on rows that are in none.
-
-    Parameters
-    ----------
-    groups : GroupSchema or None
-        The groups.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest cells.
-    aware : mapping of str to tuple of str
-        Features that are a sensitive column or give it away, by that column.
-    """
+    """Return notes on features that know the groups, and on rows that are in none."""
     if groups is None:
         return ()
     themselves = [name for name, features in aware.items() if features == (name,)]

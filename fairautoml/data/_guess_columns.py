@@ -13,20 +13,7 @@ from fairautoml.exceptions import InputError
 
 
 def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
-    """Return the columns of guesses by name, and which of them are columns of ``X``.
-
-    Parameters
-    ----------
-    proxies : DataFrame, array, dict, list of columns, column, or name(s) of columns of X
-        Guesses, one column per proxy.
-    X : table
-        The features.
-
-    Raises
-    ------
-    InputError
-        A name is no column, or a length differs.
-    """
+    """Return the columns of guesses by name, and which of them are columns of ``X``."""
     table = read_table(X)
     in_X = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
     names = _names(proxies, table.n_rows)
@@ -47,20 +34,7 @@ def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tupl
 
 
 def read_truth(sensitive: Any, X: Any) -> Any:
-    """Return the true groups of rows whose groups ``fit`` could only guess.
-
-    Parameters
-    ----------
-    sensitive : column, 1-D array, list, table of one column, or name of a column of X
-        The groups; their name is the user's own, and ``fit`` has not heard it.
-    X : table
-        The features.
-
-    Raises
-    ------
-    InputError
-        There is no such column, or several are given.
-    """
+    """Return the true groups of rows whose groups ``fit`` could only guess."""
     if isinstance(sensitive, str):
         return column_of(X, sensitive, "sensitive").array
     found = read_sensitive(sensitive).columns

@@ -22,22 +22,12 @@ START = 0.731
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consensus:
-    """What the agreement of three proxies says about them.
+    """What the agreement of three proxies says about them."""
 
-    Parameters
-    ----------
-    shares : ndarray of float64, shape (n_groups,)
-        P(A = a) of the hidden attribute.
-    errors : ndarray of float64, shape (3, n_groups, n_groups)
-        ``errors[i, a, b]`` is P(proxy i says b | A = a).
-    residual : ndarray of float64, shape (n_groups, n_groups, n_groups)
-        Observed less fitted table. Two groups have as many unknowns as equations, so there it
-        says nothing about whether the errors are independent.
-    """
-
-    shares: Array
-    errors: Array
-    residual: Array
+    shares: Array  # shape (n_groups,): P(A = a) of the hidden attribute
+    # ``errors[i, a, b]`` is P(proxy i says b | A = a)
+    errors: Array  # shape (3, n_groups, n_groups)
+    residual: Array  # shape (n_groups, n_groups, n_groups): observed less fitted table
 
 
 def consensus(table: Array) -> Consensus:
@@ -46,11 +36,6 @@ def consensus(table: Array) -> Consensus:
     Solves ``P(i, j, l) = sum_a p_a T1[a, i] T2[a, j] T3[a, l]`` by least squares. Assumes that
     errors are independent given the attribute, and that each proxy beats chance: a start with
     large diagonals picks among the solutions that differ by the names of the groups only.
-
-    Parameters
-    ----------
-    table : ndarray of float64, shape (n_groups, n_groups, n_groups)
-        Share of the rows of which the first proxy says i, the second j and the third l.
     """
     k = len(table)
     found = least_squares(

@@ -41,20 +41,7 @@ def types_of(keys: tuple[Key, ...]) -> frozenset[str]:
 
 
 def level_arrays(values: "pd.Series[Any]", name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return a code per row (-1 = missing) and the distinct values, in no particular order.
-
-    Parameters
-    ----------
-    values : pandas.Series
-        One column.
-    name : str
-        What the column is called in messages.
-
-    Raises
-    ------
-    InputError
-        The values cannot be hashed (lists, dictionaries).
-    """
+    """Return a code per row (-1 = missing) and the distinct values, in no particular order."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         codes = values.cat.codes.to_numpy().astype(np.int64)
         levels = values.cat.categories.to_numpy(dtype=object)
@@ -102,17 +89,7 @@ def sort_levels(
 def recode(
     codes: NDArray[np.int64], keys: tuple[Key, ...], known: tuple[Key, ...], *, unknown: int
 ) -> NDArray[np.int64]:
-    """Return codes into ``known`` for codes into ``keys``; -1 stays -1.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (n_rows,)
-        Positions in ``keys``, -1 = missing.
-    keys, known : tuple of Key
-        Keys of the codes, and keys of the result.
-    unknown : int
-        Code of a key that is not in ``known``.
-    """
+    """Return codes into ``known`` for codes into ``keys``; -1 stays -1."""
     at = {key: code for code, key in enumerate(known)}
     # The last element is what index -1 finds.
     lookup = np.array([*(at.get(key, unknown) for key in keys), -1], dtype=np.int64)

@@ -60,15 +60,7 @@ _NUMBERS = frozenset({"int", "float"})
 
 
 def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> str:
-    """Return how much a column of categories looks like numbers, with an example; else nothing.
-
-    Parameters
-    ----------
-    column : Column
-        Its name and levels.
-    rows : ndarray of int, shape (n_levels,)
-        Rows of each level.
-    """
+    """Return how much a column of categories looks like numbers, with an example; else nothing."""
     plain = np.array([_matches(PLAIN, level) or level[0] in _NUMBERS for level in column.levels])
     local = np.array([_matches(LOCAL, level) for level in column.levels]) & ~plain
     share = float(rows[plain | local].sum() / rows.sum())
@@ -88,13 +80,7 @@ def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> str:
 
 
 def said_of_numbers(found: str) -> str:
-    """Return the warning about columns that look like numbers.
-
-    Parameters
-    ----------
-    found : str
-        What ``like_numbers`` says of them.
-    """
+    """Return the warning about columns that look like numbers."""
     return (
         f"columns of X are text although they look like numbers: {found}. Each value is a "
         "category, and one that fit has not seen is missing at predict. Read them with these "

@@ -40,11 +40,6 @@ def kind_of(values: "pd.Series[Any]", name: str) -> Kind:
     """Return what a column holds.
 
     A column of Python objects is what its values are: all numbers make a numeric column.
-
-    Raises
-    ------
-    InputError
-        It holds complex numbers.
     """
     dtype: Any = values.dtype
     if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
@@ -71,22 +66,7 @@ def _kind_of_objects(values: "pd.Series[Any]") -> tuple[str, str]:
 
 
 def numbers(values: "pd.Series[Any]", kind: Kind, name: str) -> NDArray[np.floating]:
-    """Return a column as floats, NaN = missing; dates in days since 1970-01-01 (UTC).
-
-    Parameters
-    ----------
-    values : pandas.Series
-        The column.
-    kind : {"number", "datetime", "timedelta", "empty"}
-        What it holds; durations are given in days.
-    name : str
-        Its name, for messages.
-
-    Raises
-    ------
-    InputError
-        A whole number is too large for a float.
-    """
+    """Return a column as floats, NaN = missing; dates in days since 1970-01-01 (UTC)."""
     if kind == "empty":
         return np.full(len(values), np.nan)
     if kind == "datetime":
@@ -114,22 +94,7 @@ def _days(durations: NDArray[Any]) -> NDArray[np.float64]:
 def to_float32(
     values: NDArray[Any], names: tuple[str, ...], on_nonfinite: OnNonfinite
 ) -> NDArray[np.float32]:
-    """Return a new float32 array; what float32 cannot hold is an error or missing.
-
-    Parameters
-    ----------
-    values : ndarray of bool, int or float, shape (n_rows,) or (n_rows, n_names)
-        Any width, byte order and memory layout.
-    names : tuple of str
-        Column names, for messages.
-    on_nonfinite : {"error", "impute"}
-        What to do with infinities and numbers beyond the range of float32.
-
-    Raises
-    ------
-    InputError
-        Such a number occurs and ``on_nonfinite`` is ``"error"``.
-    """
+    """Return a new float32 array; what float32 cannot hold is an error or missing."""
     with np.errstate(over="ignore"):
         result = np.array(values, dtype=np.float32, order="C", copy=True)
     infinite = np.isinf(result)
@@ -156,13 +121,7 @@ def _refuse_infinite(
 
 
 def sparse_float32(matrix: Any, names: tuple[str, ...], on_nonfinite: OnNonfinite) -> Any:
-    """Return a new float32 CSR matrix under the same rules; it is never made dense.
-
-    Raises
-    ------
-    InputError
-        A number that float32 cannot hold occurs and ``on_nonfinite`` is ``"error"``.
-    """
+    """Return a new float32 CSR matrix under the same rules; it is never made dense."""
     with np.errstate(over="ignore"):
         # LightGBM knows csr_matrix but not every sparse array class.
         result = csr_matrix(matrix, dtype=np.float32, copy=True)

@@ -20,27 +20,7 @@ def overlapping_systems(
     levels: Sequence[tuple[Key, ...]],
     missing_outside: bool,
 ) -> tuple[GroupSystem, ...]:
-    """Return one system per table of indicators, with one group per indicator.
-
-    Parameters
-    ----------
-    overlaps : mapping of str to tuple of str
-        The indicator columns of each table.
-    names : sequence of str
-        All sensitive columns.
-    table : ndarray of int64, shape (n_cells, n_columns)
-        Position in ``levels`` of the value of each finest cell in each column.
-    levels : sequence of tuple of Key
-        Values of each column; the missing one, if any, is the last.
-    missing_outside : bool
-        Whether people of whom it is not known whether they belong to a group are in no group
-        because of it, or form one of their own.
-
-    Raises
-    ------
-    InputError
-        Nobody belongs to a group.
-    """
+    """Return one system per table of indicators, with one group per indicator."""
     return tuple(
         _system(
             name,

@@ -10,22 +10,7 @@ from fairautoml.exceptions import InputError
 
 
 def check_length(n_rows: int, values: Any, argument: str) -> None:
-    """Refuse values that are not one per row.
-
-    Parameters
-    ----------
-    n_rows : int
-        Rows of X.
-    values : array, list or column
-        What is given per row.
-    argument : str
-        Name of the user's argument, for messages.
-
-    Raises
-    ------
-    InputError
-        The lengths differ.
-    """
+    """Refuse values that are not one per row."""
     found = _length(values)
     if found != n_rows:
         msg = (
@@ -36,25 +21,7 @@ def check_length(n_rows: int, values: Any, argument: str) -> None:
 
 
 def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """Return the weights of the rows.
-
-    Parameters
-    ----------
-    sample_weight : array or list, shape (n_rows,)
-        Finite numbers of at least 0, one of them positive.
-    n_rows : int
-        Rows of X.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows,)
-        A copy.
-
-    Raises
-    ------
-    InputError
-        The length differs, a weight is no number, not finite or negative, or all are zero.
-    """
+    """Return the weights of the rows."""
     values = as_series(sample_weight, "sample_weight")
     check_length(n_rows, values, "sample_weight")
     try:

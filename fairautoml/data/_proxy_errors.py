@@ -20,20 +20,7 @@ BY_CHANCE = 0.1
 
 
 def check_identified(n_proxies: int, errors: Array | None) -> None:
-    """Refuse all but one proxy with its errors, or three without.
-
-    Parameters
-    ----------
-    n_proxies : int
-        Columns of guesses.
-    errors : ndarray or None
-        How often the one proxy is wrong.
-
-    Raises
-    ------
-    InputError
-        Another number.
-    """
+    """Refuse all but one proxy with its errors, or three without."""
     if (n_proxies, errors is None) in {(1, False), (3, True)}:
         return
     msg = (
@@ -46,20 +33,7 @@ def check_identified(n_proxies: int, errors: Array | None) -> None:
 
 
 def check_agreement(together: Array, proxies: tuple[str, ...]) -> None:
-    """Refuse proxies of which two agree no more than by chance: from noise all can be inferred.
-
-    Parameters
-    ----------
-    together : ndarray of float64, shape (n_groups, n_groups, n_groups)
-        Rows of which the three say what.
-    proxies : tuple of str
-        Their names.
-
-    Raises
-    ------
-    InputError
-        Two of them agree by chance.
-    """
+    """Refuse proxies of which two agree no more than by chance: from noise all can be inferred."""
     for at, (first, second) in zip((2, 1, 0), combinations(proxies, 2), strict=True):
         pair = together.sum(axis=at)
         seen = pair[pair.sum(axis=1) > 0][:, pair.sum(axis=0) > 0]
@@ -73,13 +47,7 @@ def check_agreement(together: Array, proxies: tuple[str, ...]) -> None:
 
 
 def agreement(together: Array) -> Consensus:
-    """Return what explains how often three proxies agree.
-
-    Parameters
-    ----------
-    together : ndarray of float64, shape (n_groups, n_groups, n_groups)
-        Rows of which the three say what.
-    """
+    """Return what explains how often three proxies agree."""
     return consensus(together / together.sum())
 
 
@@ -90,16 +58,6 @@ def quick_agreement(together: Array) -> Array:
     d_i d_j p (1 - p), and the third central moment of all is d_1 d_2 d_3 p (1 - p) (1 - 2 p):
     that gives p, then each d_i. It is the least-squares fit of ``agreement`` wherever that lies
     inside [0, 1].
-
-    Parameters
-    ----------
-    together : ndarray of float64, shape (..., 2, 2, 2)
-        Rows of which the three say what.
-
-    Returns
-    -------
-    ndarray of float64, shape (3, ..., 2, 2)
-        P(i says b | A = a), kept inside [0, 1]; NaN where two agree by chance.
     """
     table = together / together.sum(axis=(-3, -2, -1), keepdims=True)
     means = [np.einsum(f"...ijl->...{axis}", table)[..., 1] for axis in "ijl"]

@@ -28,68 +28,28 @@ MOST_CELLS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyTable:
-    """Counts of the rows by label, decision and what each proxy says.
+    """Counts of the rows by label, decision and what each proxy says."""
 
-    Parameters
-    ----------
-    counts : ndarray of float64, shape (n_labels, 2, n_groups, ...)
-        One axis of groups for each proxy.
-    groups, proxies : tuple of str
-        Names.
-    n_dropped : int
-        Rows left out because a proxy has no value.
-    """
-
-    counts: Array
-    groups: tuple[str, ...]
+    counts: Array  # shape (n_labels, 2, n_groups, ...): one axis of groups for each proxy
+    groups: tuple[str, ...]  # names
     proxies: tuple[str, ...]
-    n_dropped: int
+    n_dropped: int  # rows left out because a proxy has no value
 
     def of_proxy(self, at: int) -> Array:
-        """Return the counts of one proxy, shape (n_labels, 2, n_groups).
-
-        Parameters
-        ----------
-        at : int
-            Which.
-        """
+        """Return the counts of one proxy, shape (n_labels, 2, n_groups)."""
         others = tuple(2 + i for i in range(len(self.proxies)) if i != at)
         found: Array = self.counts.sum(axis=others)
         return found
 
     def redrawn(self, rng: np.random.Generator) -> "ProxyTable":
-        """Return as many rows drawn from these, with replacement.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Source of the draw.
-        """
+        """Return as many rows drawn from these, with replacement."""
         n = int(self.counts.sum())
         drawn = rng.multinomial(n, self.counts.ravel() / n).astype(np.float64)
         return replace(self, counts=drawn.reshape(self.counts.shape))
 
 
 def tabulate(decision: Any, proxies: Any, y: Any, compare: str) -> ProxyTable:
-    """Check the rows and count them.
-
-    Parameters
-    ----------
-    decision : array of 0 and 1, shape (n_rows,)
-        Decisions.
-    proxies : columns as in ``sensitive``, n_rows rows
-        Guesses of the group.
-    y : array of 0 and 1, shape (n_rows,), or None
-        Labels.
-    compare : str
-        Which rates are compared.
-
-    Raises
-    ------
-    InputError
-        Lengths differ, values are not 0 and 1, labels are needed and not given, fewer than two
-        groups, or no row that counts.
-    """
+    """Check the rows and count them."""
     if compare not in _CONDITIONS:
         msg = f"compare={compare!r}: allowed are {', '.join(map(repr, _CONDITIONS))}"
         raise InputError(msg)

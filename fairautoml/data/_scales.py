@@ -38,18 +38,10 @@ BINS_HELP = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bands:
-    """Groups of numbers between cuts; a cut belongs to the band below it.
+    """Groups of numbers between cuts; a cut belongs to the band below it."""
 
-    Parameters
-    ----------
-    source : str
-        Name of the column, for the labels.
-    cuts : tuple of float
-        Rising.
-    """
-
-    source: str
-    cuts: tuple[float, ...]
+    source: str  # name of the column, for the labels
+    cuts: tuple[float, ...]  # rising
 
     def read(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
         """Return the band of each number as text; missing stays missing."""
@@ -61,32 +53,17 @@ class Bands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Numbers as they are, up to steps.
+    """Numbers as they are, up to steps."""
 
-    Parameters
-    ----------
-    source : str
-        Name of the column.
-    edges : tuple of float
-        Rising; between them lie the steps, an edge belongs to the step below it.
-    steps : tuple of float
-        The number that each step stands for, one more than edges.
-    centre, unit : float
-        Mean and standard deviation of the rows of ``fit``, the unit in which constraints speak;
-        the unit is 1 for a constant column.
-    exact : bool
-        Whether every value of ``fit`` is a step.
-    kept : float
-        Share of the variance that the steps keep, in (0, 1].
-    """
-
-    source: str
-    edges: tuple[float, ...]
-    steps: tuple[float, ...]
+    source: str  # name of the column
+    edges: tuple[float, ...]  # rising
+    steps: tuple[float, ...]  # the number that each step stands for, one more than edges
+    # mean and standard deviation of the rows of ``fit``, the unit in which constraints speak; the
+    # unit is 1 for a constant column
     centre: float
     unit: float
-    exact: bool
-    kept: float
+    exact: bool  # whether every value of ``fit`` is a step
+    kept: float  # share of the variance that the steps keep, in (0, 1]
 
     def read(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
         """Return the nearest step of each number; missing stays missing.
@@ -116,20 +93,7 @@ Reading = Bands | Scale
 
 
 def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
-    """Return a sensitive column as numbers, NaN where missing.
-
-    Parameters
-    ----------
-    name : str
-        Of the column.
-    values : pandas.Series
-        The column.
-
-    Raises
-    ------
-    InputError
-        It holds something else than numbers, or an infinite one.
-    """
+    """Return a sensitive column as numbers, NaN where missing."""
     if values.dtype.kind in "mM":
         msg = (
             f"sensitive {name!r} holds dates or durations, and bins and gedi need numbers; give "
@@ -151,15 +115,7 @@ def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
 
 
 def band_labels(source: str, cuts: Sequence[float]) -> list[str]:
-    """Return the names of the bands: ``"age<=25"``, ``"25<age<=60"``, ``"age>60"``.
-
-    Parameters
-    ----------
-    source : str
-        Name of the column.
-    cuts : sequence of float
-        Rising, at least one.
-    """
+    """Return the names of the bands: ``"age<=25"``, ``"25<age<=60"``, ``"age>60"``."""
     texts = _texts_of(cuts)
     between = [f"{low}<{source}<={high}" for low, high in itertools.pairwise(texts)]
     return [f"{source}<={texts[0]}", *between, f"{source}>{texts[-1]}"]
@@ -181,22 +137,7 @@ def _texts_of(cuts: Sequence[float]) -> list[str]:
 
 
 def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> Bands:
-    """Return the bands of a column.
-
-    Parameters
-    ----------
-    name : str
-        Of the column.
-    wanted : sequence of float or "quantiles"
-        Rising cuts, or four bands of about equal size.
-    values : pandas.Series
-        The column.
-
-    Raises
-    ------
-    InputError
-        The cuts are no rising numbers, or the column has no quantiles to cut at.
-    """
+    """Return the bands of a column."""
     if isinstance(wanted, str) and wanted == QUANTILES:
         found = as_numbers(name, values)
         known = found[~np.isnan(found)]
@@ -225,20 +166,7 @@ def _cuts(name: str, wanted: Any) -> tuple[float, ...]:
 
 
 def fit_scale(name: str, values: "pd.Series[Any]") -> Scale:
-    """Return the scale of a column.
-
-    Parameters
-    ----------
-    name : str
-        Of the column.
-    values : pandas.Series
-        The column.
-
-    Raises
-    ------
-    InputError
-        It holds no number, or something else than numbers.
-    """
+    """Return the scale of a column."""
     found = as_numbers(name, values)
     known = found[~np.isnan(found)]
     if len(known) == 0:
@@ -277,30 +205,13 @@ def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_bins(bins: object) -> None:
-    """Refuse bins that are no mapping of column names.
-
-    Parameters
-    ----------
-    bins : object
-        What the user gave as ``sensitive_bins``, not None.
-
-    Raises
-    ------
-    InputError
-        It is something else.
-    """
+    """Refuse bins that are no mapping of column names."""
     if not isinstance(bins, Mapping) or not all(isinstance(name, str) for name in bins):
         raise InputError(f"sensitive_bins is {bins!r}; {BINS_HELP}")
 
 
 def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the bins as values that a file of JSON holds.
-
-    Parameters
-    ----------
-    bins : mapping of str to sequence of float or "quantiles"
-        Cuts by column; sequences of any kind.
-    """
+    """Return the bins as values that a file of JSON holds."""
     return {
         name: cuts if isinstance(cuts, str) else np.asarray(cuts).ravel().tolist()
         for name, cuts in bins.items()
@@ -309,23 +220,10 @@ def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberPolicy:
-    """Which sensitive columns of numbers are cut into bands, and which are kept as scales.
+    """Which sensitive columns of numbers are cut into bands, and which are kept as scales."""
 
-    Parameters
-    ----------
-    bins : mapping of str to sequence of float or "quantiles"
-        Cuts by column.
-    scales : tuple of str or None
-        Columns that are kept as scales; None = every one of numbers with more than two values.
-
-    Raises
-    ------
-    InputError
-        The bins are no mapping, or a column is to be both.
-    """
-
-    bins: Mapping[str, Any] = field(default_factory=dict)
-    scales: tuple[str, ...] | None = ()
+    bins: Mapping[str, Any] = field(default_factory=dict)  # cuts by column
+    scales: tuple[str, ...] | None = ()  # columns that are kept as scales
 
     def __post_init__(self) -> None:
         check_bins(self.bins)
@@ -338,15 +236,7 @@ class NumberPolicy:
             raise InputError(msg)
 
     def reading(self, name: str, values: "pd.Series[Any]") -> Reading | None:
-        """Return how a column is read, None = its values are the groups.
-
-        Parameters
-        ----------
-        name : str
-            Of the column.
-        values : pandas.Series
-            The column.
-        """
+        """Return how a column is read, None = its values are the groups."""
         if name in self.bins:
             return fit_bands(name, self.bins[name], values)
         if self.scales is None:
@@ -354,18 +244,7 @@ class NumberPolicy:
         return fit_scale(name, values) if name in self.scales else None
 
     def check_names(self, columns: Sequence[str]) -> None:
-        """Refuse bins of columns that do not exist.
-
-        Parameters
-        ----------
-        columns : sequence of str
-            The sensitive columns.
-
-        Raises
-        ------
-        InputError
-            There is no such column.
-        """
+        """Refuse bins of columns that do not exist."""
         unknown = sorted(set(self.bins) - set(columns))
         if unknown:
             msg = (

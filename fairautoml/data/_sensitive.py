@@ -37,19 +37,7 @@ class SensitiveColumns:
 
 
 def read_sensitive(sensitive: Any) -> SensitiveColumns:
-    """Read the sensitive columns.
-
-    Parameters
-    ----------
-    sensitive : 1-D or 2-D array, list, column, DataFrame, arrow Table or dict of name -> column
-        One or several sensitive attributes. In a dict a DataFrame in place of a column is a table
-        of indicators (True, False, 1, 0): one group per column, and a row may be in several.
-
-    Raises
-    ------
-    InputError
-        No column, more than two dimensions, or two columns of one name or unequal length.
-    """
+    """Read the sensitive columns."""
     if isinstance(sensitive, Mapping):
         found = _read_mapping(sensitive)
     elif is_frame(sensitive):
@@ -178,11 +166,6 @@ def row_ids(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return one number per distinct row, 0, 1, ... in lexical order of the rows.
 
     Column by column, renumbered after each, in int64: products of many codes never overflow.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (n_rows, n_columns)
-        Codes; negative ones are as different from each other as all others.
     """
     ids = np.zeros(len(codes), dtype=np.int64)
     for column in codes.T:

@@ -17,34 +17,13 @@ MOST_SHOWN = 5
 
 
 def normalized(text: str) -> str:
-    """Return a text without differences of spaces, case and Unicode form.
-
-    Parameters
-    ----------
-    text : str
-        A label or a group.
-    """
+    """Return a text without differences of spaces, case and Unicode form."""
     plain = unicodedata.normalize("NFKC", text).translate(ZERO_WIDTH)
     return unicodedata.normalize("NFKC", " ".join(plain.split()).casefold())
 
 
 def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key]) -> None:
-    """Refuse values of a column that are one text in several spellings.
-
-    Parameters
-    ----------
-    name : str
-        What the values are called in messages.
-    codes : ndarray of int, shape (n_rows,)
-        Positions in ``keys``, negative = missing.
-    keys : sequence of Key
-        Values that occur; only texts are compared.
-
-    Raises
-    ------
-    InputError
-        Several values differ only by spaces, case or Unicode form.
-    """
+    """Refuse values of a column that are one text in several spellings."""
     spellings: dict[str, list[int]] = {}
     for at, (kind, value) in enumerate(keys):
         if kind == "str":
@@ -68,22 +47,7 @@ def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key])
 
 
 def matched_keys(name: str, keys: Sequence[Key], known: Sequence[Key]) -> tuple[Key, ...]:
-    """Return new keys, a text that is a known one in another spelling being the known one.
-
-    Parameters
-    ----------
-    name : str
-        What the values are called in the warning.
-    keys : sequence of Key
-        Of new rows.
-    known : sequence of Key
-        Of ``fit``.
-
-    Warns
-    -----
-    DegradedWarning
-        A text is taken for a known one.
-    """
+    """Return new keys, a text that is a known one in another spelling being the known one."""
     if all(key in known for key in keys):
         return tuple(keys)
     spellings: dict[str, list[Key]] = {}

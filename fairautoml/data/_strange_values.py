@@ -22,17 +22,7 @@ def strange_values(
     given: "Sequence[pd.Series[Any] | NDArray[Any]]",
     matrix: NDArray[np.float32],
 ) -> tuple[str, ...]:
-    """Return what to say of columns of new rows that are mostly unseen or have no value.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        What is known of each.
-    given : sequence of pandas.Series or ndarray
-        The new values of each.
-    matrix : ndarray of float32, shape (n_rows, n_columns)
-        As they are read; NaN where missing or unseen.
-    """
+    """Return what to say of columns of new rows that are mostly unseen or have no value."""
     unread = np.isnan(matrix)
     unseen: list[str] = []
     empty: list[str] = []

@@ -16,21 +16,7 @@ def group_systems(
     missing_outside: bool,
     readings: tuple[Reading | None, ...],
 ) -> tuple[GroupSystem, ...]:
-    """Return one system per column, then the intersection of all that are no numbers.
-
-    Parameters
-    ----------
-    names : tuple of str
-        The columns.
-    table : ndarray of int64, shape (n_cells, n_columns)
-        Position in ``levels`` of the group of each finest cell in each column.
-    levels : list of tuple of Key
-        Groups of each column; the missing one, if any, is the last.
-    missing_outside : bool
-        Whether the missing level is in no group; that of a scale never is in one.
-    readings : tuple of Bands, Scale or None
-        How each column is read.
-    """
+    """Return one system per column, then the intersection of all that are no numbers."""
     scaled = np.array([isinstance(reading, Scale) for reading in readings])
     outside = scaled | missing_outside
     missing_code = [keys.index(MISSING) if MISSING in keys else -1 for keys in levels]
@@ -80,15 +66,7 @@ def _column_system(
 
 
 def cell_labels(table: NDArray[np.int64], levels: list[tuple[Key, ...]]) -> tuple[str, ...]:
-    """Return the display name of each finest cell.
-
-    Parameters
-    ----------
-    table : ndarray of int64, shape (n_cells, n_columns)
-        Position in ``levels`` of its group in each column.
-    levels : list of tuple of Key
-        Groups of each column.
-    """
+    """Return the display name of each finest cell."""
     labels = [level_labels(keys) for keys in levels]
     return tuple(
         join_labels(tuple(names[code] for names, code in zip(labels, row, strict=True)))

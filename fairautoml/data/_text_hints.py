@@ -21,17 +21,7 @@ MOST_SHOWN = 5
 def text_hints(
     columns: Sequence[Column], series: "Sequence[pd.Series[Any]]", matrix: NDArray[np.float32]
 ) -> tuple[str, ...]:
-    """Return what to say of columns of categories that look like numbers or like dates.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        Names and levels.
-    series : sequence of pandas.Series
-        The columns as they were given: one that is declared as categories is what it says.
-    matrix : ndarray of float32, shape (n_rows, n_columns)
-        Position of each value in the levels, NaN where missing.
-    """
+    """Return what to say of columns of categories that look like numbers or like dates."""
     numbers: list[str] = []
     dates: list[str] = []
     for column, values, codes in zip(columns, series, matrix.T, strict=True):
@@ -47,12 +37,6 @@ def text_hints(
 
 
 def few(found: Sequence[str]) -> str:
-    """Return what is said of the first few columns, and how many more there are.
-
-    Parameters
-    ----------
-    found : sequence of str
-        One text per column.
-    """
+    """Return what is said of the first few columns, and how many more there are."""
     more = "" if len(found) <= MOST_SHOWN else f", and {len(found) - MOST_SHOWN} more"
     return f"{', '.join(found[:MOST_SHOWN])}{more}"

@@ -42,48 +42,24 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BorderOptions:
-    """How strictly input is read.
+    """How strictly input is read."""
 
-    Parameters
-    ----------
-    pos_label : label or None
-        The positive class; None = the label that is sorted last.
-    sensitive_missing : {"error", "own_group", "exclude"}
-        Missing sensitive values are refused, a group of their own, or outside the constraint.
-    sensitive_in_X : {"warn", "drop", "allow"}
-        What to do with features that are the sensitive attribute, or give it away.
-    max_groups : int
-        Most groups of one sensitive column, at least 1.
-    numbers : NumberPolicy
-        Sensitive columns that are cut into bands or taken as numbers.
-    on_nonfinite : {"error", "impute"}
-        Infinities and numbers beyond float32 are refused, or treated as missing.
-    align : {"error", "index"}
-        Different pandas indices are refused, or rows are matched by index.
-    task : {"auto", "binary", "multiclass", "regression"}
-        What the target must be; ``"auto"`` = classes, two or more of them.
-    drop : tuple of str
-        Columns of ``X`` that are no features.
-    at_predict : bool
-        Whether new rows come with their groups; if not, columns that ``sensitive`` names are no
-        features.
-
-    Raises
-    ------
-    InputError
-        An option has a value that does not exist.
-    """
-
-    pos_label: Any = None
-    sensitive_missing: MissingPolicy = "error"
-    sensitive_in_X: Literal["warn", "drop", "allow"] = "warn"
-    max_groups: int = 50
+    pos_label: Any = None  # the positive class; None = the label that is sorted last
+    # missing sensitive values are refused, a group of their own, or outside the constraint
+    sensitive_missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
+    # what to do with features that are the sensitive attribute, or give it away
+    sensitive_in_X: Literal["warn", "drop", "allow"] = "warn"  # {"warn", "drop", "allow"}
+    max_groups: int = 50  # most groups of one sensitive column, at least 1
+    # sensitive columns that are cut into bands or taken as numbers
     numbers: NumberPolicy = field(default_factory=NumberPolicy)
-    on_nonfinite: OnNonfinite = "error"
-    align: Align = "error"
-    task: AskedTask = "auto"
-    drop: tuple[str, ...] = ()
-    at_predict: bool = True
+    # infinities and numbers beyond float32 are refused, or treated as missing
+    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
+    # different pandas indices are refused, or rows are matched by index
+    align: Align = "error"  # {"error", "index"}
+    # what the target must be; ``"auto"`` = classes, two or more of them
+    task: AskedTask = "auto"  # {"auto", "binary", "multiclass", "regression"}
+    drop: tuple[str, ...] = ()  # columns of ``X`` that are no features
+    at_predict: bool = True  # whether new rows come with their groups
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -108,33 +84,7 @@ def build_dataset(
     *,
     options: BorderOptions = _DEFAULTS,
 ) -> Dataset:
-    """Check and encode everything that ``fit`` is given.
-
-    Parameters
-    ----------
-    X : DataFrame, arrow Table, array, sparse matrix or list of lists
-        Features, shape (n_rows, n_features). No input is modified.
-    y : array, list or column, shape (n_rows,)
-        Labels of two classes or more; in regression numbers.
-    sensitive : array, list, column, DataFrame, dict, or name(s) of columns of X, optional
-        Sensitive attributes.
-    sample_weight : array or list, shape (n_rows,), optional
-        Weights, at least 0; 1 each by default.
-    options : BorderOptions
-        How strictly input is read.
-
-    Raises
-    ------
-    InputError
-        Something cannot be used; the message names the argument and the way out.
-    DegenerateGroupError
-        All rows of a group have weight 0.
-
-    Warns
-    -----
-    DegradedWarning
-        A feature equals the target, equals or gives away a sensitive attribute, or has no value.
-    """
+    """Check and encode everything that ``fit`` is given."""
     check_given(y)
     inputs = align_inputs(
         Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
@@ -334,41 +284,16 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Labels and groups of a table whose features nobody has read.
+    """Labels and groups of a table whose features nobody has read."""
 
-    Parameters
-    ----------
-    y : ndarray, shape (n_rows,)
-        Target as ``Dataset`` has it.
-    task : {"binary", "multiclass", "regression"}
-        What kind of target it is.
-    groups : GroupSchema or None
-        As ``Dataset`` has them.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest cells.
-    """
-
-    y: NDArray[Any]
-    task: TaskName
-    groups: GroupSchema | None
-    cells: NDArray[np.int32]
+    y: NDArray[Any]  # shape (n_rows,): target as ``Dataset`` has it
+    task: TaskName  # {"binary", "multiclass", "regression"}: what kind of target it is
+    groups: GroupSchema | None  # as ``Dataset`` has them
+    cells: NDArray[np.int32]  # shape (n_rows,): finest cells
 
 
 def read_roles(inputs: Inputs, options: BorderOptions = _DEFAULTS) -> Roles:
-    """Read labels and groups alone, so that rows can be divided before features are looked at.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        What ``fit`` was given, in one order.
-    options : BorderOptions
-        How strictly input is read.
-
-    Raises
-    ------
-    InputError
-        As ``build_dataset``.
-    """
+    """Read labels and groups alone, so that rows can be divided before features are looked at."""
     check_given(inputs.y)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)

@@ -23,30 +23,15 @@ from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """How a table becomes the float32 matrix that the learners see; plain data.
+    """How a table becomes the float32 matrix that the learners see; plain data."""
 
-    Parameters
-    ----------
-    columns : tuple of Column
-        The kept features, in the order of the matrix.
-    names_in : tuple of str
-        All columns of the table given to ``fit``.
-    named : bool
-        Whether those names are the user's own.
-    sparse : bool
-        The table was a sparse matrix.
-    on_nonfinite : {"error", "impute"}
-        Infinities and numbers beyond float32 are refused, or treated as missing.
-    notes : tuple of str
-        Which columns were dropped, and why.
-    """
-
-    columns: tuple[Column, ...]
-    names_in: tuple[str, ...]
-    named: bool
-    sparse: bool = False
-    on_nonfinite: OnNonfinite = "error"
-    notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...]  # the kept features, in the order of the matrix
+    names_in: tuple[str, ...]  # all columns of the table given to ``fit``
+    named: bool  # whether those names are the user's own
+    sparse: bool = False  # the table was a sparse matrix
+    # infinities and numbers beyond float32 are refused, or treated as missing
+    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
+    notes: tuple[str, ...] = ()  # which columns were dropped, and why
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,13 +50,7 @@ class TableSchema:
         )
 
     def without(self, names: Collection[str], reason: str) -> "TableSchema":
-        """Return the schema without the features called ``names``, and a note that says why.
-
-        Raises
-        ------
-        InputError
-            No feature would be left.
-        """
+        """Return the schema without the features called ``names``, and a note that says why."""
         columns = tuple(column for column in self.columns if column.name not in names)
         notes = tuple(_dropped(c.name, reason) for c in self.columns if c.name in names)
         if not columns:
@@ -83,28 +62,6 @@ class TableSchema:
 
         Columns are found by name; a table without names is read by position. A category that
         was not seen at ``fit`` is missing.
-
-        Parameters
-        ----------
-        X : DataFrame, arrow Table, array, sparse matrix or list of lists
-            The table, shape (n_rows, n_features). It is not modified.
-        tell : bool
-            Warn also of columns that are mostly unseen, or missing in all of many rows.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_rows, n_kept), or CSR matrix
-
-        Raises
-        ------
-        InputError
-            Columns are missing, their number differs, or a column holds something else than at
-            ``fit``.
-
-        Warns
-        -----
-        DegradedWarning
-            The columns had to be reordered, some were ignored, or names are on one side only.
         """
         table = read_table(X, allow_empty=True)
         positions = _locate(self, table)
@@ -134,30 +91,6 @@ def fit_columns(
 
     All-missing columns are dropped, with a warning; in tables with names constant columns too
     (an array is taken as it is, as scikit-learn does).
-
-    Parameters
-    ----------
-    table : Table
-        The features.
-    drop : collection of str
-        Names of columns that are no features.
-    on_nonfinite : {"error", "impute"}
-        Infinities and numbers beyond float32 are refused, or treated as missing.
-
-    Returns
-    -------
-    schema : TableSchema
-    matrix : ndarray of float32, shape (n_rows, n_kept), or CSR matrix
-
-    Raises
-    ------
-    InputError
-        A name in ``drop`` does not exist, or no usable column is left.
-
-    Warns
-    -----
-    DegradedWarning
-        A column has no value, or is text although nearly all of it looks like numbers or dates.
     """
     _check_drop(table, drop)
     schema = TableSchema(

@@ -33,23 +33,13 @@ def task_of(classes: NDArray[Any]) -> TaskName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureLayout:
-    """What a learner must know about the columns of the encoded matrix.
+    """What a learner must know about the columns of the encoded matrix."""
 
-    Parameters
-    ----------
-    n_features : int
-        Number of columns.
-    categorical : tuple of int
-        Positions of the columns that hold category codes 0, 1, 2, ... (NaN = missing).
-    cardinalities : tuple of int
-        Number of codes of each of those columns.
-    sparse : bool
-        The matrix is a ``scipy.sparse`` CSR matrix (then all columns are numeric).
-    """
-
-    n_features: int
+    n_features: int  # number of columns
+    # positions of the columns that hold category codes 0, 1, 2, ... (NaN = missing)
     categorical: tuple[int, ...] = ()
-    cardinalities: tuple[int, ...] = ()
+    cardinalities: tuple[int, ...] = ()  # number of codes of each of those columns
+    # the matrix is a ``scipy.sparse`` CSR matrix (then all columns are numeric)
     sparse: bool = False
 
     @property
@@ -69,29 +59,16 @@ class FeatureLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSystem:
-    """One way to divide people into groups: a sensitive column or an intersection.
+    """One way to divide people into groups: a sensitive column or an intersection."""
 
-    Parameters
-    ----------
-    name : str
-        ``"sex"``, or ``"sex & race"`` for the intersection.
-    labels : tuple of str
-        Display name of each group.
-    of_cell : ndarray of int32, shape (n_cells,)
-        Group of each finest cell; -1 where the group is unknown and so outside the constraint,
-        and everywhere where groups overlap.
-    masks : ndarray of bool, shape (n_groups, n_cells), optional
-        Which finest cells belong to each group, where a person may be in several groups.
-    values : ndarray of float64, shape (n_groups,), optional
-        Of a column that is taken as a number: the number of each group, in standard deviations
-        from the mean of the rows of ``fit``. Such a system is for metrics that read it.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    of_cell: NDArray[np.int32]
-    masks: NDArray[np.bool_] | None = None
-    values: NDArray[np.float64] | None = None
+    name: str  # ``"sex"``, or ``"sex & race"`` for the intersection
+    labels: tuple[str, ...]  # display name of each group
+    of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
+    # which finest cells belong to each group, where a person may be in several groups
+    masks: NDArray[np.bool_] | None = None  # shape (n_groups, n_cells)
+    # of a column that is taken as a number: the number of each group, in standard deviations from
+    # the mean of the rows of ``fit``. Such a system is for metrics that read it
+    values: NDArray[np.float64] | None = None  # shape (n_groups,)
 
     @property
     def n_groups(self) -> int:
@@ -117,13 +94,7 @@ class GroupSystem:
         return belongs
 
     def without(self, labels: Collection[str]) -> "GroupSystem":
-        """Return the system without some of its groups, whose cells are in no group then.
-
-        Parameters
-        ----------
-        labels : collection of str
-            Groups to leave out; others are not read.
-        """
+        """Return the system without some of its groups, whose cells are in no group then."""
         kept = np.array([label not in labels for label in self.labels], dtype=np.bool_)
         if kept.all():
             return self
@@ -140,43 +111,22 @@ class GroupSystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Features, labels, groups and weights: validated, encoded, immutable by convention.
+    """Features, labels, groups and weights: validated, encoded, immutable by convention."""
 
-    Parameters
-    ----------
-    X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Numbers, and category codes as numbers; NaN = missing.
-    y : ndarray of int8, shape (n_rows,)
-        0 or 1; 1 is the positive class. With several classes 0, 1, 2, ...; in regression the
-        numbers themselves, float64.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights, all one when none were given.
-    cells : ndarray of int32, shape (n_rows,)
-        Finest group cell of each row (the observed combinations of all sensitive columns);
-        all zero without sensitive columns.
-    classes : ndarray of shape (2,)
-        The user's labels for 0 and 1, or for 0, 1, 2, ...; empty in regression.
-    schema : TableSchema
-        How a new table is turned into such an ``X``.
-    groups : GroupSchema or None
-        How new sensitive values are turned into cells, and the group systems.
-    notes : tuple of str
-        What the border did that the user should know (dropped columns and the like).
-    task : {"binary", "multiclass", "regression"}
-        What kind of target it is.
-    sensitive_features : tuple of str
-        Features that are a sensitive column or give one away.
-    """
-
-    X: Any
-    y: NDArray[Any]
-    weight: NDArray[np.float64]
-    cells: NDArray[np.int32]
-    classes: NDArray[Any]
-    schema: "TableSchema"
+    X: Any  # shape (n_rows, n_features): numbers, and category codes as numbers; NaN = missing
+    y: NDArray[Any]  # shape (n_rows,): 0 or 1
+    weight: NDArray[np.float64]  # shape (n_rows,): sample weights, all one when none were given
+    # finest group cell of each row (the observed combinations of all sensitive columns); all zero
+    # without sensitive columns
+    cells: NDArray[np.int32]  # shape (n_rows,)
+    classes: NDArray[Any]  # shape (2,): the user's labels for 0 and 1, or for 0, 1, 2, ...
+    schema: "TableSchema"  # how a new table is turned into such an ``X``
+    # how new sensitive values are turned into cells, and the group systems
     groups: "GroupSchema | None"
+    # what the border did that the user should know (dropped columns and the like)
     notes: tuple[str, ...] = ()
-    task: TaskName = "binary"
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
+    # features that are a sensitive column or give one away
     sensitive_features: tuple[str, ...] = ()
 
     @property
@@ -218,13 +168,7 @@ class Dataset:
         return () if self.groups is None else self.groups.small_groups
 
     def take(self, rows: NDArray[np.integer]) -> "Dataset":
-        """Return the given rows, in that order.
-
-        Parameters
-        ----------
-        rows : ndarray of int, shape (n,)
-            Row positions.
-        """
+        """Return the given rows, in that order."""
         return replace(
             self,
             X=self.X[rows],

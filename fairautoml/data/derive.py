@@ -32,43 +32,21 @@ KEEP_HELP = "write column=value,value"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two groups by comparing a column with a value.
+    """Two groups by comparing a column with a value."""
 
-    Parameters
-    ----------
-    name : str
-        Column to make.
-    source : str
-        Column it is made from.
-    operator : {"<=", ">=", "<", ">", "==", "!="}
-        Comparison; the first four are of numbers.
-    value : str
-        What is compared with, as written.
-    """
-
-    name: str
-    source: str
-    operator: str
-    value: str
+    name: str  # column to make
+    source: str  # column it is made from
+    operator: str  # {"<=", ">=", "<", ">", "==", "!="}: comparison; the first four are of numbers
+    value: str  # what is compared with, as written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bands:
-    """Groups of a numeric column between cuts; a cut belongs to the band below it.
+    """Groups of a numeric column between cuts; a cut belongs to the band below it."""
 
-    Parameters
-    ----------
-    name : str
-        Column to make.
-    source : str
-        Column it is made from.
-    cuts : tuple of float
-        Increasing.
-    """
-
-    name: str
-    source: str
-    cuts: tuple[float, ...]
+    name: str  # column to make
+    source: str  # column it is made from
+    cuts: tuple[float, ...]  # increasing
 
 
 Derivation = Comparison | Bands
@@ -76,33 +54,14 @@ Derivation = Comparison | Bands
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """Rows to keep: those where a column has one of some values.
+    """Rows to keep: those where a column has one of some values."""
 
-    Parameters
-    ----------
-    source : str
-        The column.
-    values : tuple of str
-        Values as text; a number matches its digits.
-    """
-
-    source: str
-    values: tuple[str, ...]
+    source: str  # the column
+    values: tuple[str, ...]  # values as text; a number matches its digits
 
 
 def parse_derive(text: str) -> Derivation:
-    """Read a derivation.
-
-    Parameters
-    ----------
-    text : str
-        ``"age_group=age<=25"`` or ``"age_band=age:25,60"``.
-
-    Raises
-    ------
-    ParameterError
-        The text has another form, or the cuts do not increase.
-    """
+    """Read a derivation."""
     name, sign, rule = text.partition("=")
     name, rule = name.strip(), rule.strip()
     if not name or not sign or not rule or rule.startswith("=") or name[-1] in "<>!":
@@ -131,23 +90,6 @@ def parse_bins(text: str) -> tuple[str, list[float] | str]:
 
     Unlike a derived column they leave the table as it is, and new rows need nothing but the
     column itself.
-
-    Parameters
-    ----------
-    text : str
-        ``"age:25,60"`` or ``"age:quantiles"``.
-
-    Returns
-    -------
-    name : str
-        The column.
-    cuts : list of float, or "quantiles"
-        As written; the border checks that they rise.
-
-    Raises
-    ------
-    ParameterError
-        The text has another form.
     """
     name, sign, cuts = (part.strip() for part in text.rpartition(":"))
     if not name or not sign or not cuts:
@@ -161,25 +103,7 @@ def parse_bins(text: str) -> tuple[str, list[float] | str]:
 
 
 def parse_overlapping(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read which indicator columns say who is in groups that may overlap.
-
-    Parameters
-    ----------
-    text : str
-        ``"identity=black,muslim,female"``.
-
-    Returns
-    -------
-    name : str
-        What the groups are called together.
-    columns : tuple of str
-        One column per group.
-
-    Raises
-    ------
-    ParameterError
-        The text has another form, or names a column twice.
-    """
+    """Read which indicator columns say who is in groups that may overlap."""
     name, _, listed = (part.strip() for part in text.partition("="))
     columns = tuple(column.strip() for column in listed.split(","))
     if not name or not all(columns) or len(set(columns)) < len(columns):
@@ -200,23 +124,7 @@ def _number(text: str, whole: str) -> float:
 def apply_derive(
     frame: pd.DataFrame, derivation: Derivation, *, new_rows: bool = False
 ) -> pd.DataFrame:
-    """Return the table with the derived column of text; missing stays missing.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Table with the source column; not modified.
-    derivation : Comparison or Bands
-        From ``parse_derive``.
-    new_rows : bool
-        The rows are new ones, of which none has to hold the value that is compared with.
-
-    Raises
-    ------
-    ParameterError
-        No such column, the new name exists, no row has a value that is compared with, or a column
-        of text is to be compared as numbers.
-    """
+    """Return the table with the derived column of text; missing stays missing."""
     _check_column(frame, derivation.source, "derive")
     if derivation.name in frame.columns:
         msg = f"derive makes the column {derivation.name!r}, which exists; choose another name"
@@ -252,18 +160,7 @@ def _banded(frame: pd.DataFrame, rule: Bands) -> pd.Series:
 
 
 def parse_keep(text: str) -> Keep:
-    """Read a choice of rows.
-
-    Parameters
-    ----------
-    text : str
-        ``"race=African-American,Caucasian"``.
-
-    Raises
-    ------
-    ParameterError
-        The text has another form.
-    """
+    """Read a choice of rows."""
     source, _, values = text.partition("=")
     chosen = tuple(value.strip() for value in values.split(","))
     if not source.strip() or not all(chosen):
@@ -272,20 +169,7 @@ def parse_keep(text: str) -> Keep:
 
 
 def apply_keep(frame: pd.DataFrame, keep: Keep) -> pd.DataFrame:
-    """Return the chosen rows, numbered anew.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Table with the column; not modified.
-    keep : Keep
-        From ``parse_keep``.
-
-    Raises
-    ------
-    ParameterError
-        No such column, or a value that no row has; the message lists the near ones.
-    """
+    """Return the chosen rows, numbered anew."""
     _check_column(frame, keep.source, "keep")
     texts = _texts(frame[keep.source])
     _check_values(texts, keep.values, keep.source, "keep")

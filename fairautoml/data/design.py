@@ -19,27 +19,16 @@ MISSING = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Design:
-    """How encoded rows become the matrix that methods made of linear algebra work on.
+    """How encoded rows become the matrix that methods made of linear algebra work on."""
 
-    Parameters
-    ----------
-    numeric : ndarray of int64, shape (n_numeric,)
-        Positions of the columns that hold numbers.
-    mean, scale : ndarray of float64, shape (n_numeric,)
-        Weighted mean and standard deviation of the values present; 0 and 1 without any.
-    flagged : ndarray of int64, shape (n_flags,)
-        Positions of the numeric columns that had gaps, which get a 0/1 column.
-    categorical : tuple of int
-        Positions of the category columns.
-    levels : tuple of ndarray of int64
-        The codes of each category column that get a 0/1 column, -1 for missing.
-    """
-
-    numeric: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    flagged: NDArray[np.int64]
-    categorical: tuple[int, ...]
+    numeric: NDArray[np.int64]  # shape (n_numeric,): positions of the columns that hold numbers
+    # weighted mean and standard deviation of the values present; 0 and 1 without any
+    mean: NDArray[np.float64]  # shape (n_numeric,)
+    scale: NDArray[np.float64]  # shape (n_numeric,)
+    # positions of the numeric columns that had gaps, which get a 0/1 column
+    flagged: NDArray[np.int64]  # shape (n_flags,)
+    categorical: tuple[int, ...]  # positions of the category columns
+    # the codes of each category column that get a 0/1 column, -1 for missing
     levels: tuple[NDArray[np.int64], ...]
 
     @property
@@ -56,11 +45,6 @@ class Design:
         """Return the rows as numbers without gaps, shape (n_rows, n_columns).
 
         A missing number is the mean, a level without a column has 0 in all columns.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features)
-            Encoded rows.
         """
         scaled = (X[:, self.numeric].astype(np.float64) - self.mean) / self.scale
         scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -FARTHEST, FARTHEST)
@@ -75,17 +59,7 @@ class Design:
 def fit_design(
     X: NDArray[np.floating], layout: FeatureLayout, weight: NDArray[np.float64] | None = None
 ) -> Design:
-    """Learn a design from rows.
-
-    Parameters
-    ----------
-    X : ndarray of float32, shape (n_rows, n_features)
-        Encoded rows; not a sparse matrix.
-    layout : FeatureLayout
-        What the columns are.
-    weight : ndarray of float64, shape (n_rows,), optional
-        Non-negative weights.
-    """
+    """Learn a design from rows."""
     weight = np.ones(X.shape[0]) if weight is None else np.asarray(weight, dtype=np.float64)
     numeric = np.setdiff1d(np.arange(layout.n_features), layout.categorical).astype(np.int64)
     values = X[:, numeric].astype(np.float64)

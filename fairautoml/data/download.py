@@ -26,20 +26,7 @@ def cache_folder() -> Path:
 
 
 def fetch(url: str, *, max_bytes: int) -> bytes:
-    """Return the bytes at an address.
-
-    Parameters
-    ----------
-    url : str
-        Address, https.
-    max_bytes : int
-        Largest answer that is accepted.
-
-    Raises
-    ------
-    DatasetUnavailableError
-        It cannot be reached, is larger, or the address is not https.
-    """
+    """Return the bytes at an address."""
     _check_scheme(url)
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
@@ -51,13 +38,7 @@ def fetch(url: str, *, max_bytes: int) -> bytes:
 
 
 def keep(raw: bytes, path: Path) -> None:
-    """Write a file whole or not at all.
-
-    Raises
-    ------
-    DatasetUnavailableError
-        The folder cannot be written.
-    """
+    """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -10,13 +10,6 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
     """Return one number in [0, 1) per row, from the row's content and the salt alone.
 
     Equal rows get equal numbers, so nobody can try again with another draw.
-
-    Parameters
-    ----------
-    X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Encoded rows.
-    salt : int
-        Other salts give independent draws.
     """
     rng = np.random.default_rng(salt)
     if isinstance(X, np.ndarray):

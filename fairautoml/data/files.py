@@ -45,28 +45,6 @@ def read_table(
     CSV is read whatever its delimiter (comma, semicolon, tab, bar, or what a first line such as
     ``sep=;`` says), line ends, byte order mark and compression; as UTF-8, else as Latin-1. Usual
     markers of missing values and "?" become missing. Named indexes of Parquet files are columns.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A ``.csv``, ``.tsv`` (both also ``.gz``), ``.parquet`` or ``.feather`` file.
-    text_columns : sequence of str
-        Columns of labels and groups: there "NA", "None" and the like are names, only empty cells
-        are missing, and codes such as "007" keep their zeros. A name that the file does not have
-        is ignored.
-    strings : sequence of str
-        Columns whose values stay text even when all of them are numbers: what a model has learned
-        as text must be text in every later CSV. A name that the file does not have is ignored.
-    allow_empty : bool
-        Accept a file of column names without rows.
-
-    Raises
-    ------
-    InputError
-        No such file (near names are listed), unknown kind, empty, ragged (with the line number),
-        doubled column names, or damaged.
-    MissingExtraError
-        A Parquet or Feather file, and pyarrow is not installed.
     """
     file = Path(path)
     suffix = next((s for s in SUFFIXES if file.name.lower().endswith(s)), None)
@@ -87,27 +65,7 @@ def read_table(
 def write_csv(
     frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO, *, raw: bool = False
 ) -> int:
-    """Write CSV that no spreadsheet runs: texts that look like formulas get a leading ``'``.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Written without its index; numbers stay numbers, not modified.
-    target : path or text stream
-        A file is written whole or not at all.
-    raw : bool
-        Write texts as they are, for readers that are no spreadsheets.
-
-    Returns
-    -------
-    int
-        Number of texts, names of columns included, that got a ``'``.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written; the error names ``target``.
-    """
+    """Write CSV that no spreadsheet runs: texts that look like formulas get a leading ``'``."""
     shown = frame if raw else _escaped(frame)
     text = shown.to_csv(index=False, lineterminator="\n")
     if isinstance(target, str | os.PathLike):
@@ -118,20 +76,7 @@ def write_csv(
 
 
 def write_whole(text: str, path: Path) -> None:
-    """Write a text file whole or not at all; only its owner may read it, whatever the umask.
-
-    Parameters
-    ----------
-    text : str
-        Its content.
-    path : Path
-        The file; its folder must be there.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; the error names ``path``.
-    """
+    """Write a text file whole or not at all; only its owner may read it, whatever the umask."""
     if path.exists() and not path.is_file():
         # A device such as /dev/stdout is written to, not replaced.
         path.write_text(text, encoding="utf-8", newline="")

@@ -40,44 +40,24 @@ class GroupSchema:
     A group is a typed value: 1, "1" and True are three groups, NumPy and pandas scalars are the
     Python values they hold, and a float without fraction is the whole number it is (pandas stores
     whole numbers as floats when one is missing).
-
-    Parameters
-    ----------
-    columns : tuple of str
-        Names of the sensitive columns.
-    systems : tuple of GroupSystem
-        One per column, then, with two columns or more, the intersection of all of them, then one
-        per table of groups that overlap, whose indicators are columns of their own here.
-    levels : tuple of tuple of (str, value)
-        For each column the groups as (type name, value); the last may be the missing one.
-    cell_codes : tuple of tuple of int
-        For each cell the position in ``levels`` of its group in each column.
-    cell_labels : tuple of str
-        Display name of each cell.
-    missing : {"error", "own_group", "exclude"}
-        What becomes of missing values.
-    named : bool
-        Whether the column names are the user's own.
-    sensitive_from_X : tuple of str
-        Columns of X that the groups are taken from, empty when they are given separately.
-    notes : tuple of str
-        Declared categories that do not occur, and units of numbers.
-    readings : tuple of Bands, Scale or None
-        For each column how its numbers become groups; None = its values are the groups.
-    small_groups : tuple of SmallGroups
-        Groups that constraints leave out because they have too few rows, fixed before the search.
     """
 
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # names of the sensitive columns
+    # one per column, then, with two columns or more, the intersection of all of them, then one
+    # per table of groups that overlap, whose indicators are columns of their own here
     systems: tuple[GroupSystem, ...]
-    levels: tuple[tuple[Key, ...], ...]
+    levels: tuple[tuple[Key, ...], ...]  # for each column the groups as (type name, value)
+    # for each cell the position in ``levels`` of its group in each column
     cell_codes: tuple[tuple[int, ...], ...]
-    cell_labels: tuple[str, ...]
-    missing: MissingPolicy = "error"
-    named: bool = True
+    cell_labels: tuple[str, ...]  # display name of each cell
+    # what becomes of missing values
+    missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
+    named: bool = True  # whether the column names are the user's own
+    # columns of X that the groups are taken from, empty when they are given separately
     sensitive_from_X: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    readings: tuple[Reading | None, ...] = ()
+    notes: tuple[str, ...] = ()  # declared categories that do not occur, and units of numbers
+    readings: tuple[Reading | None, ...] = ()  # for each column how its numbers become groups
+    # groups that constraints leave out because they have too few rows, fixed before the search
     small_groups: tuple[SmallGroups, ...] = ()
 
     @property
@@ -104,29 +84,6 @@ class GroupSchema:
 
         Tables are read by column name and may hold other columns, so the features themselves can
         be given when the groups were taken from them; arrays are read by position.
-
-        Parameters
-        ----------
-        sensitive : array, column, DataFrame, arrow Table or dict, n_rows rows
-            The sensitive columns.
-        unseen : {"error", "base_model"}
-            A group, or a combination of groups, that did not occur at ``fit`` is refused, or gets
-            cell -1, which rows outside the constraint get in any case.
-
-        Returns
-        -------
-        ndarray of int32, shape (n_rows,)
-
-        Raises
-        ------
-        InputError
-            A column is missing or of another type than at ``fit``, or a group is unseen.
-
-        Warns
-        -----
-        DegradedWarning
-            A group differs from one of ``fit`` only by spaces, case or Unicode form, and is taken
-            for it.
         """
         _check_choice("unseen", unseen, ("error", "base_model"))
         levels = self.levels_of(sensitive, unseen=unseen)
@@ -137,13 +94,7 @@ class GroupSchema:
         return cells
 
     def outside(self, levels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which values, shape (n_rows, n_columns), leave their row outside, being missing.
-
-        Parameters
-        ----------
-        levels : ndarray of int64, shape (n_rows, n_columns)
-            From ``levels_of``.
-        """
+        """Return which values, shape (n_rows, n_columns), are missing and thus outside."""
         if self.missing != "exclude":
             return np.zeros(levels.shape, dtype=np.bool_)
         known = [keys.index(MISSING) if MISSING in keys else _ABSENT for keys in self.levels]
@@ -154,20 +105,6 @@ class GroupSchema:
         """Return the position in ``levels`` of each row's groups, -2 where one is unseen.
 
         A missing value that ``fit`` did not see is -3 where such rows are outside the constraint.
-
-        Parameters
-        ----------
-        sensitive, unseen
-            As in ``encode``.
-
-        Returns
-        -------
-        ndarray of int64, shape (n_rows, n_columns)
-
-        Raises
-        ------
-        InputError
-            As in ``encode``.
         """
         columns = _matching(self, read_sensitive(sensitive))
         return np.column_stack(
@@ -252,38 +189,7 @@ def fit_groups(
     max_groups: int = 50,
     numbers: NumberPolicy = _AS_GIVEN,
 ) -> tuple[GroupSchema, NDArray[np.int32]]:
-    """Learn the groups of the sensitive columns.
-
-    Parameters
-    ----------
-    sensitive : 1-D or 2-D array, list, column, DataFrame, arrow Table or dict of name -> column
-        One or several sensitive attributes, ``n_rows`` values each. Columns without a name are
-        called ``sensitive``, or ``sensitive_0``, ``sensitive_1``, ... A DataFrame of indicators in
-        place of a column of a dict is a system of groups that may overlap; it is in no
-        intersection.
-    n_rows : int
-        Number of rows of the features.
-    missing : {"error", "own_group", "exclude"}
-        Missing values are refused, are the group "(missing)", or leave their row outside the
-        constraint in every system that uses the column.
-    max_groups : int
-        Most groups of one column; intersections may have more.
-    numbers : NumberPolicy
-        Columns of numbers that are cut into bands, or taken as numbers: the latter are in no
-        intersection, and a row without a number is outside their constraint.
-
-    Returns
-    -------
-    schema : GroupSchema
-    cells : ndarray of int32, shape (n_rows,)
-        Finest cell of each row.
-
-    Raises
-    ------
-    InputError
-        Wrong length, missing values, a continuous column, one of too many groups, or a group in
-        several spellings.
-    """
+    """Learn the groups of the sensitive columns."""
     _check_choice("sensitive_missing", missing, ("error", "own_group", "exclude"))
     found = read_sensitive(sensitive)
     if found.n_rows != n_rows:

@@ -39,36 +39,20 @@ _LABEL: Mapping[str, int] = {"tpr": 1, "fpr": 0}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guess:
-    """The best proxy of a hidden attribute with two groups, and how it errs.
+    """The best proxy of a hidden attribute with two groups, and how it errs."""
 
-    Parameters
-    ----------
-    name : str
-        The proxy whose error matrix is farthest from singular.
-    groups : tuple of str
-        The two groups, in the order of all arrays.
-    mass : ndarray of float64, shape (2, 2)
-        Rows by label and what the proxy says, of those that every proxy speaks about.
-    errors : ndarray of float64, shape (3, 2, 2)
-        P(proxy says b | A = a), row a, column b: among label 0, among label 1, among all rows.
-    drawn_mass : ndarray of float64, shape (N_DRAWS, 2, 2)
-        ``mass`` of redrawn rows.
-    drawn_errors : ndarray of float64, shape (3, N_DRAWS, 2, 2)
-        ``errors`` of redrawn rows, NaN where they are not identified.
-    estimated : bool
-        Whether the errors come from the agreement of three proxies, not from the user.
-    n_dropped : int
-        Rows that a proxy has no guess for.
-    """
-
-    name: str
-    groups: tuple[str, ...]
-    mass: Array
-    errors: Array
-    drawn_mass: Array
-    drawn_errors: Array
+    name: str  # the proxy whose error matrix is farthest from singular
+    groups: tuple[str, ...]  # the two groups, in the order of all arrays
+    # rows by label and what the proxy says, of those that every proxy speaks about
+    mass: Array  # shape (2, 2)
+    # P(proxy says b | A = a), row a, column b: among label 0, among label 1, among all rows
+    errors: Array  # shape (3, 2, 2)
+    drawn_mass: Array  # shape (N_DRAWS, 2, 2): ``mass`` of redrawn rows
+    # ``errors`` of redrawn rows, NaN where they are not identified
+    drawn_errors: Array  # shape (3, N_DRAWS, 2, 2)
+    # whether the errors come from the agreement of three proxies, not from the user
     estimated: bool
-    n_dropped: int
+    n_dropped: int  # rows that a proxy has no guess for
 
     @property
     def n_rows(self) -> int:
@@ -80,18 +64,7 @@ class Guess:
         return hidden_shares(self.errors[2], self.mass.sum(axis=0))
 
     def factors(self, rates: tuple[HiddenRate, ...]) -> Array:
-        """Return what is left of a hidden gap in each rate, each in (0, 1], shape (n_rates,).
-
-        Parameters
-        ----------
-        rates : tuple of str
-            That a metric compares; their scope decides which rows the errors are learnt from.
-
-        Raises
-        ------
-        InputError
-            The errors contradict how often the proxy names each group.
-        """
+        """Return what is left of a hidden gap in each rate, each in (0, 1], shape (n_rates,)."""
         found = shrinkage(rates, self._scope(self.errors, rates), self.mass)
         if np.isnan(found).any():
             said = (self.mass.sum(axis=0) / self.mass.sum()).round(4).tolist()
@@ -110,15 +83,6 @@ class Guess:
 
         Labels and guesses are redrawn together with the errors, decisions within what the proxy
         says and the label. A draw that tells nothing may have any gap: 1.
-
-        Parameters
-        ----------
-        rates : tuple of str
-            That the metric compares.
-        counts : ndarray of float64, shape (2, 2, 2)
-            Weight of the search rows by label, what the proxy says, and decision.
-        rng : numpy.random.Generator
-            Source of the draws.
         """
         weight = counts.sum(axis=-1)
         share = np.divide(counts[..., 1], weight, out=np.zeros_like(weight), where=weight > 0)
@@ -129,27 +93,13 @@ class Guess:
     def drawn_gaps_of_new(
         self, rates: tuple[HiddenRate, ...], counts: Array, rng: np.random.Generator
     ) -> Array:
-        """Return corrected gaps of redrawn new rows, each under errors of redrawn search rows.
-
-        Parameters
-        ----------
-        rates, counts, rng
-            As in ``drawn_gaps``, of the new rows.
-        """
+        """Return corrected gaps of redrawn new rows, each under errors of redrawn search rows."""
         n = int(counts.sum())
         drawn = rng.multinomial(n, counts.ravel() / n, size=len(self.drawn_mass))
         return self._gaps_of(rates, drawn.reshape(-1, 2, 2, 2).astype(np.float64))
 
     def gap_of(self, rates: tuple[HiddenRate, ...], counts: Array) -> tuple[float, float]:
-        """Return the gap between the guessed groups and the corrected one; NaN if undefined.
-
-        Parameters
-        ----------
-        rates : tuple of str
-            That the metric compares.
-        counts : ndarray of float64, shape (2, 2, 2)
-            Weight of the rows by label, what the proxy says, and decision.
-        """
+        """Return the gap between the guessed groups and the corrected one; NaN if undefined."""
         errors = self._scope(self.errors, rates)
         plain = plain_gaps(rates, counts)
         hidden = plain / shrinkage(rates, errors, counts.sum(axis=-1))
@@ -171,15 +121,7 @@ class Guess:
 
 
 def plain_gaps(rates: tuple[HiddenRate, ...], counts: Array) -> Array:
-    """Return the difference of each rate between the guessed groups, shape (..., n_rates).
-
-    Parameters
-    ----------
-    rates : tuple of str
-        Which.
-    counts : ndarray of float64, shape (..., 2, 2, 2)
-        By label, what the proxy says, and decision.
-    """
+    """Return the difference of each rate between the guessed groups, shape (..., n_rates)."""
     found = []
     with np.errstate(invalid="ignore", divide="ignore"):
         for rate in rates:
@@ -190,17 +132,7 @@ def plain_gaps(rates: tuple[HiddenRate, ...], counts: Array) -> Array:
 
 
 def shrinkage(rates: tuple[HiddenRate, ...], errors: Array, mass: Array) -> Array:
-    """Return s of each rate, shape (..., n_rates), NaN where errors and rows contradict.
-
-    Parameters
-    ----------
-    rates : tuple of str
-        Which.
-    errors : ndarray of float64, shape (..., 2, 2)
-        P(proxy says b | A = a).
-    mass : ndarray of float64, shape (..., 2, 2)
-        Rows by label and what the proxy says.
-    """
+    """Return s of each rate, shape (..., n_rates), NaN where errors and rows contradict."""
     found = []
     determinant = errors[..., 0, 0] + errors[..., 1, 1] - 1.0
     for rate in rates:
@@ -214,15 +146,7 @@ def shrinkage(rates: tuple[HiddenRate, ...], errors: Array, mass: Array) -> Arra
 
 
 def hidden_shares(errors: Array, said: Array) -> Array:
-    """Return P(A = a) from how often a proxy says what, shape (..., 2); not kept in [0, 1].
-
-    Parameters
-    ----------
-    errors : ndarray of float64, shape (..., 2, 2)
-        P(proxy says b | A = a).
-    said : ndarray of float64, shape (..., 2)
-        Rows by what it says.
-    """
+    """Return P(A = a) from how often a proxy says what, shape (..., 2); not kept in [0, 1]."""
     determinant = errors[..., 0, 0] + errors[..., 1, 1] - 1.0
     second = (said[..., 1] / said.sum(axis=-1) - errors[..., 0, 1]) / determinant
     found: Array = np.stack([1.0 - second, second], axis=-1)
@@ -242,24 +166,7 @@ def learn_guess(
     errors: Any = None,
     rng: np.random.Generator,
 ) -> Guess:
-    """Learn from the rows how often the best of the proxies is wrong.
-
-    Parameters
-    ----------
-    proxies : mapping of str to column, n_rows rows each
-        Guesses of the group: three, or one with its ``errors``.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 and 1.
-    errors : array-like, shape (2, 2), optional
-        P(proxy says b | A = a) of the single proxy, groups in sorted order.
-    rng : numpy.random.Generator
-        Source of the redraws.
-
-    Raises
-    ------
-    InputError
-        Not identified, nearly chance, or the groups are not two.
-    """
+    """Learn from the rows how often the best of the proxies is wrong."""
     table = tabulate(y, proxies, None, "demographic_parity")
     _check_two(table.groups)
     given = None if errors is None else check_errors(errors, 2)

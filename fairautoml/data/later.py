@@ -23,22 +23,6 @@ def read_later(
 
     Codes such as "0", "1", "V1" are text at fit; in a later file without "V1" they would be read
     as numbers, which are other categories.
-
-    Parameters
-    ----------
-    path : str or path-like
-        As in ``read_table``.
-    schema : TableSchema
-        Features at fit.
-    groups : GroupSchema or None
-        Groups at fit.
-    text : sequence of str
-        Further columns that held text.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or holds no dates where there were dates at fit.
     """
     levels = {column.name: column.levels for column in schema.columns}
     if groups is not None:

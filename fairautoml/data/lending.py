@@ -75,32 +75,6 @@ FACTS = TableFacts(
 class LendingPopulation:
     """A synthetic population of loan applicants; the module's text has the model.
 
-    Parameters
-    ----------
-    minority_share : float
-        Share of the sex ``"female"``, in (0, 1).
-    base_rate : tuple of two floats
-        True P(repaid) of ``"male"`` and ``"female"``, each in (0, 1).
-    label_bias : float
-        Probability in [0, 1) that a repaid loan of the minority is recorded as not repaid.
-    feature_shift : float
-        Standard deviations by which the signals of the minority lie below those of an equally
-        creditworthy majority.
-    noise : float
-        Standard deviation of the noise of each signal, positive; more makes the task harder.
-    minority_noise : float
-        How many times as noisy the signals of the minority are, positive: less is known of it.
-    region_shares : tuple of three floats
-        Shares of ``"islands"``, ``"south"``, ``"north"``; positive, sum 1.
-    missing_share : float
-        Share of missing credit scores and savings in the majority, in [0, 0.5); the minority has
-        one and a half times as many.
-
-    Raises
-    ------
-    InputError
-        A number is outside its range.
-
     Examples
     --------
     >>> people = LendingPopulation(minority_share=0.1).draw(1000, seed=0)
@@ -108,13 +82,21 @@ class LendingPopulation:
     ['female', 'male']
     """
 
-    minority_share: float = 0.3
+    minority_share: float = 0.3  # share of the sex ``"female"``, in (0, 1)
+    # True P(repaid) of ``"male"`` and ``"female"``, each in (0, 1)
     base_rate: tuple[float, float] = (0.38, 0.23)
+    # probability in [0, 1) that a repaid loan of the minority is recorded as not repaid
     label_bias: float = 0.05
+    # standard deviations by which the signals of the minority lie below those of an equally
+    # creditworthy majority
     feature_shift: float = 0.3
-    noise: float = 1.3
+    noise: float = 1.3  # standard deviation of the noise of each signal, positive
+    # how many times as noisy the signals of the minority are, positive: less is known of it
     minority_noise: float = 1.2
+    # shares of ``"islands"``, ``"south"``, ``"north"``; positive, sum 1
     region_shares: tuple[float, float, float] = (0.12, 0.33, 0.55)
+    # share of missing credit scores and savings in the majority, in [0, 0.5); the minority has
+    # one and a half times as many
     missing_share: float = 0.06
 
     def __post_init__(self) -> None:
@@ -141,25 +123,7 @@ class LendingPopulation:
             raise InputError(msg)
 
     def draw(self, n_rows: int, seed: int) -> pd.DataFrame:
-        """Draw people; the same seed gives the same rows.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many, at least 1.
-        seed : int
-            Seed of a PCG64 generator, non-negative.
-
-        Returns
-        -------
-        DataFrame, shape (n_rows, 16)
-            Features (among them the sensitive columns) and the recorded label ``repaid``.
-
-        Raises
-        ------
-        InputError
-            ``n_rows`` is below 1 or ``seed`` is negative.
-        """
+        """Draw people; the same seed gives the same rows."""
         _at_least("n_rows", n_rows, 1)
         _at_least("seed", seed, 0)
         return self._people(n_rows, np.random.Generator(np.random.PCG64(seed)))[0]
@@ -173,34 +137,7 @@ class LendingPopulation:
         seed: int = 0,
         labels: Literal["recorded", "true"] = "recorded",
     ) -> pd.DataFrame:
-        """Return the group rates of any classifier in the population, with standard errors.
-
-        Parameters
-        ----------
-        decide : callable
-            Takes a DataFrame of people without the label and returns their decisions, shape
-            (n,): 0 or 1, or the probability of acceptance.
-        sensitive : str or sequence of str
-            Group column, or several for the groups of their intersection ("female & north").
-        n_rows : int
-            People drawn; the standard error of a rate falls with its square root. They are drawn
-            and forgotten in chunks, so memory does not grow.
-        seed : int
-            Seed of these people; they are others than those that ``draw`` gives for any seed.
-        labels : {"recorded", "true"}
-            What ``tpr``, ``fpr`` and ``accuracy`` compare with: the biased or the true label.
-
-        Returns
-        -------
-        DataFrame, one row per group
-            ``selection``, ``tpr``, ``fpr``, ``accuracy`` in [0, 1] (NaN where a group has no such
-            rows), their standard errors ``selection_se``, ..., and the count ``rows``.
-
-        Raises
-        ------
-        InputError
-            Unknown column, or decisions of a wrong shape or outside [0, 1].
-        """
+        """Return the group rates of any classifier in the population, with standard errors."""
         _at_least("n_rows", n_rows, 1)
         _at_least("seed", seed, 0)
         columns = _group_columns(sensitive)
@@ -228,21 +165,7 @@ class LendingPopulation:
         n_rows: int = 200_000,
         seed: int = 0,
     ) -> float:
-        """Return the true value of a fairness metric of any classifier.
-
-        Parameters
-        ----------
-        decide, sensitive, n_rows, seed
-            As for ``true_rates``; recorded labels.
-        metric : str
-            A metric of the form largest minus smallest group rate; for
-            ``equalized_odds_difference`` the larger of those of ``tpr`` and ``fpr``.
-
-        Raises
-        ------
-        InputError
-            Unknown metric, or a group in which a rate is undefined.
-        """
+        """Return the true value of a fairness metric of any classifier."""
         if metric not in RATES_OF_GAP:
             known = ", ".join(get_args(Gap))
             raise InputError(f"metric is {metric!r}; true gaps are known for: {known}")

@@ -33,21 +33,6 @@ WAYS_OUT = (
 def load(name: str) -> NamedTable:
     """Load a dataset by name.
 
-    Parameters
-    ----------
-    name : str
-        One of ``available()``.
-
-    Raises
-    ------
-    UnknownNameError
-        No dataset has that name; the message lists the nearest.
-    DatasetUnavailableError
-        It is known and cannot be had, or it is not what it should be; the message says the ways
-        out.
-    MissingExtraError
-        The file is a Parquet file and pyarrow is not installed.
-
     Examples
     --------
     >>> table = load("lending")
@@ -66,13 +51,7 @@ def load(name: str) -> NamedTable:
 
 
 def available() -> tuple[str, ...]:
-    """Return the names that ``load`` knows here, sorted; public ones need a network once.
-
-    Raises
-    ------
-    DatasetUnavailableError
-        The folder that ``FAIRAUTOML_DATA_HOME`` names has no readable ``index.json``.
-    """
+    """Return the names that ``load`` knows here, sorted; public ones need a network once."""
     folder = _home()
     index = {} if folder is None else _index(folder)
     return tuple(sorted({EMBEDDED, *index, *SOURCES}))
@@ -171,23 +150,7 @@ def _parsed(name: str, source: PublicSource, raw: bytes) -> NamedTable:
 
 
 def checksum(name: str) -> str:
-    """Return what pins the rows of a dataset: how, and 64 hexadecimal digits.
-
-    Parameters
-    ----------
-    name : str
-        Name of a dataset, or a file.
-
-    Returns
-    -------
-    str
-        ``"sha256:..."`` of the file, or ``"content:..."`` of the embedded or public table.
-
-    Raises
-    ------
-    UnknownNameError
-        Neither a dataset nor a file.
-    """
+    """Return what pins the rows of a dataset: how, and 64 hexadecimal digits."""
     if name == EMBEDDED:
         return f"content:{content_hash(lending_table().frame)}"
     folder = _home()

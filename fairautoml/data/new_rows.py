@@ -22,38 +22,7 @@ def read_new_rows(
     judged: bool = False,
     tell: bool = False,
 ) -> tuple[Any, NDArray[np.int32]]:
-    """Return the encoded matrix and the finest cells of new rows.
-
-    Parameters
-    ----------
-    X : table as in ``fit``
-        Features.
-    sensitive : values, name(s) of columns of X, or None
-        Read when ``groups`` is given; None = the columns of ``X`` that ``fit`` was told of.
-    schema : TableSchema
-        How features are read.
-    groups : GroupSchema or None
-        How sensitive values are read; None = nobody needs them, all cells are 0.
-    unseen : {"error", "base_model"}
-        What a group means that ``fit`` has not seen.
-    judged : bool
-        The groups are for judging decisions, not for making them; for messages.
-    tell : bool
-        Warn of columns whose values are mostly unseen or all missing, and of groups that are not
-        those of the features.
-
-    Raises
-    ------
-    MissingSensitiveError
-        The groups are needed and not given.
-    InputError
-        Columns are missing, lengths differ, or a group is new.
-
-    Warns
-    -----
-    DegradedWarning
-        As ``tell`` says.
-    """
+    """Return the encoded matrix and the finest cells of new rows."""
     matrix = schema.transform(X, tell=tell)
     if groups is None:
         return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
@@ -87,18 +56,7 @@ def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
 
 
 def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
-    """Return the sensitive values of new rows, from ``X`` where ``fit`` took them from there.
-
-    Parameters
-    ----------
-    X, sensitive, groups, judged
-        As in ``read_new_rows``.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are none.
-    """
+    """Return the sensitive values of new rows, from ``X`` where ``fit`` took them from there."""
     named = _names(sensitive, groups)
     values = _columns(X, named, judged=judged) if named else sensitive
     if values is None:

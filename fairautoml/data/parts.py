@@ -32,13 +32,6 @@ def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
 
     What pandas holds is numbered anew: rows of what has an index and of what has none would
     otherwise seem to be in different orders.
-
-    Parameters
-    ----------
-    values : table, column, array, sparse matrix, list, dict of columns, name or None
-        Names and None are returned as they are.
-    rows : ndarray of int, shape (n,)
-        Row positions.
     """
     if values is None or isinstance(values, str):
         return values
@@ -57,17 +50,7 @@ def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
 
 
 def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> Inputs:
-    """Return some rows of everything that ``fit`` was given.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        In one order.
-    rows : ndarray of int, shape (n,)
-        Row positions.
-    names : bool
-        ``sensitive`` names columns of ``X`` and is no list of values.
-    """
+    """Return some rows of everything that ``fit`` was given."""
     sensitive = inputs.sensitive
     return Inputs(
         X=take_rows(inputs.X, rows),
@@ -78,27 +61,7 @@ def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> In
 
 
 def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":
-    """Return one value per row that is no feature, and the name of the column of ``X`` it was.
-
-    Parameters
-    ----------
-    values : array, column, list, or name of a column of ``X``
-        What the user gave.
-    X : table
-        The features.
-    argument : str
-        Name of the user's argument, for messages.
-
-    Returns
-    -------
-    tuple of Series and str
-        The name is empty when values were given.
-
-    Raises
-    ------
-    InputError
-        There is no such column, the length differs, or a value is missing.
-    """
+    """Return one value per row that is no feature, and the name of the column of ``X`` it was."""
     name = ""
     if isinstance(values, str):
         name, values = values, column_of(X, values, argument)
@@ -116,18 +79,6 @@ def identity(inputs: Inputs) -> pd.DataFrame:
 
     Groups and weights are left out: they are given in several forms, and the same people under
     other groups or weights are the same people.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        As ``fit`` was given them, in one order.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per row, of numbers and texts, in however many forms of storage they come: columns
-        of Python objects are what they hold, dates are days. A sparse table is told by draws from
-        the content of its rows.
     """
     table = read_table(inputs.X)
     if table.columns is not None:

@@ -13,18 +13,6 @@ def positive_notes(classes: Sequence[Any], given: Any) -> tuple[str, ...]:
     """Return a note where nobody said which class is the positive one, or there is none.
 
     Of two classes nothing is said where they are numbers, or True and False.
-
-    Parameters
-    ----------
-    classes : sequence of label
-        The positive one last; any number of them.
-    given : label or None
-        The positive class that was named.
-
-    Returns
-    -------
-    tuple of str
-        Empty where there is nothing to say.
     """
     if len(classes) > 2:
         return (_several(classes),)

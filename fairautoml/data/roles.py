@@ -11,43 +11,19 @@ from fairautoml.exceptions import ParameterError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Which column is what, as the user said it.
+    """Which column is what, as the user said it."""
 
-    Parameters
-    ----------
-    target : str or None
-        Column of the labels; None = as the named dataset has it.
-    sensitive : tuple of str
-        Sensitive columns.
-    drop : tuple of str
-        Columns that are no features.
-    weight : str or None
-        Column of sample weights.
-    derive, keep : tuple of str
-        Derived columns and row filters, as in ``fairautoml.data.derive``.
-    text : tuple of str
-        Columns that held text in the table as it was read.
-    overlapping : tuple of str
-        Indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``.
-    proxies : tuple of str
-        Columns that guess a group that no column holds, and are no features.
-
-    Raises
-    ------
-    InputError
-        A text of ``overlapping`` has another form.
-    ParameterError
-        A name occurs twice.
-    """
-
-    target: str | None
-    sensitive: tuple[str, ...]
-    drop: tuple[str, ...] = ()
-    weight: str | None = None
+    target: str | None  # column of the labels; None = as the named dataset has it
+    sensitive: tuple[str, ...]  # sensitive columns
+    drop: tuple[str, ...] = ()  # columns that are no features
+    weight: str | None = None  # column of sample weights
+    # derived columns and row filters, as in ``fairautoml.data.derive``
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
-    text: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()  # columns that held text in the table as it was read
+    # indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``
     overlapping: tuple[str, ...] = ()
+    # columns that guess a group that no column holds, and are no features
     proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -11,36 +11,17 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallGroups:
-    """What too few rows mean for one metric on one group system.
+    """What too few rows mean for one metric on one group system."""
 
-    Parameters
-    ----------
-    metric : str
-        Constrained fairness metric.
-    system : str
-        Name of the group system.
-    outside : tuple of str
-        Groups that the constraint leaves out; their rows are decided as without it.
-    n_rows : tuple of int
-        Rows of each of those groups.
-    n_groups : int
-        All groups of the system.
-    fewest : int
-        Rows that have to be behind each compared rate of a group.
-    effective : bool
-        Whether rows are counted by their weights, or by entity.
-    judged : bool
-        False where fewer than two groups have that many rows: the largest stay constrained, and
-        their rows cannot show that the bound is met.
-    """
-
-    metric: str
-    system: str
-    outside: tuple[str, ...]
-    n_rows: tuple[int, ...]
-    n_groups: int
-    fewest: int
-    effective: bool = False
+    metric: str  # constrained fairness metric
+    system: str  # name of the group system
+    outside: tuple[str, ...]  # groups that the constraint leaves out
+    n_rows: tuple[int, ...]  # rows of each of those groups
+    n_groups: int  # all groups of the system
+    fewest: int  # rows that have to be behind each compared rate of a group
+    effective: bool = False  # whether rows are counted by their weights, or by entity
+    # False where fewer than two groups have that many rows: the largest stay constrained, and
+    # their rows cannot show that the bound is met
     judged: bool = True
 
     @property
@@ -72,29 +53,11 @@ class SmallGroups:
 
 
 def outside_of(small: Sequence[SmallGroups], metric: str, system: str) -> tuple[str, ...]:
-    """Return the groups of a system that a metric leaves out.
-
-    Parameters
-    ----------
-    small : sequence of SmallGroups
-        Of the fit.
-    metric, system : str
-        Which constraint.
-    """
+    """Return the groups of a system that a metric leaves out."""
     found = (one.outside for one in small if (one.metric, one.system) == (metric, system))
     return next(found, ())
 
 
 def constrained(system: GroupSystem, metric: str, small: Sequence[SmallGroups]) -> GroupSystem:
-    """Return the groups of a system that a metric compares.
-
-    Parameters
-    ----------
-    system : GroupSystem
-        All groups.
-    metric : str
-        Constrained fairness metric.
-    small : sequence of SmallGroups
-        Of the fit.
-    """
+    """Return the groups of a system that a metric compares."""
     return system.without(outside_of(small, metric, system.name))

@@ -35,41 +35,16 @@ UCI_LICENCE = "CC BY 4.0 (UCI Machine Learning Repository)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicSource:
-    """One dataset at a public address.
+    """One dataset at a public address."""
 
-    Parameters
-    ----------
-    url : str
-        Address of the raw file, https.
-    content : str
-        ``content_hash`` of the parsed table, 64 hexadecimal digits.
-    parse : callable
-        Raw bytes to table; raises ``ValueError``, ``KeyError`` or ``zipfile.BadZipFile`` on bytes
-        that are not what they should be.
-    facts : TableFacts
-        What the columns mean.
-    """
-
-    url: str
-    content: str
-    parse: Callable[[bytes], pd.DataFrame]
-    facts: TableFacts
+    url: str  # address of the raw file, https
+    content: str  # ``content_hash`` of the parsed table, 64 hexadecimal digits
+    parse: Callable[[bytes], pd.DataFrame]  # raw bytes to table
+    facts: TableFacts  # what the columns mean
 
 
 def content_hash(frame: pd.DataFrame) -> str:
-    """Return a hash of rows and columns that ignores column order, integer width and text dtype.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Numbers and text; missing values differ from empty text, numbers from digits.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits: SHA-256 over the row count and, in the order of their names, each
-        column's name and canonical values.
-    """
+    """Return a hash of a table that ignores column order, integer width and text dtype."""
     digest = hashlib.sha256(f"rows {len(frame)}\n".encode())
     for name in sorted(frame.columns):
         digest.update(f"column {name!r}\n".encode())
@@ -110,15 +85,7 @@ def parse_german(raw: bytes) -> pd.DataFrame:
 
 
 def member(raw: bytes, name: str) -> bytes:
-    """Return the file of that name from a zip archive or from an archive inside it.
-
-    Raises
-    ------
-    KeyError
-        There is none.
-    ValueError
-        It is larger than 256 MiB when unpacked.
-    """
+    """Return the file of that name from a zip archive or from an archive inside it."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         for found in archive.infolist():
             if found.filename.rsplit("/", 1)[-1] == name:

@@ -16,27 +16,6 @@ def stratified_folds(
     Rows are shuffled within each stratum (label and cell), the strata laid end to end, all cells
     of one label together, and dealt out in turn. So the sizes of any two folds differ by at most
     one row: in all, within each label, and within each stratum.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,)
-        Labels.
-    cells : ndarray of int, shape (n_rows,)
-        Finest group cells; -1 counts as a cell.
-    n_folds : int
-        Number of folds, at least 2.
-    seed : int
-        Non-negative; the same seed gives the same folds.
-
-    Returns
-    -------
-    ndarray of int16, shape (n_rows,)
-        Fold of each row, 0 .. n_folds - 1.
-
-    Raises
-    ------
-    InputError
-        ``n_folds`` is less than 2.
     """
     _check_folds(n_folds, "n_folds")
     rng = np.random.default_rng(seed)
@@ -48,30 +27,7 @@ def stratified_folds(
 
 
 def fold_count(y: NDArray[np.integer], wanted: int) -> int:
-    """Return how many folds the labels allow: each class must reach every fold.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,)
-        Labels 0 or 1.
-    wanted : int
-        Number of folds asked for, at least 2.
-
-    Returns
-    -------
-    int
-        ``wanted``, or the size of the smaller class, never less than 2.
-
-    Raises
-    ------
-    InputError
-        ``wanted`` is less than 2.
-
-    Warns
-    -----
-    DegradedWarning
-        There are fewer folds than wanted.
-    """
+    """Return how many folds the labels allow: each class must reach every fold."""
     _check_folds(wanted, "the number of folds")
     smallest = int(np.bincount(y.astype(np.int64), minlength=2).min())
     if smallest >= wanted:
@@ -99,27 +55,6 @@ def holdout_split(
     Within each label the rows, shuffled and sorted by cell, are sampled at equal steps from a
     random start, so every cell's share is right to within one row. A label with at least two rows
     is on both sides.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,)
-        Labels.
-    cells : ndarray of int, shape (n_rows,)
-        Finest group cells; -1 counts as a cell.
-    fraction : float
-        Share of the second part, in (0, 1).
-    seed : int
-        Non-negative; the same seed gives the same parts.
-
-    Returns
-    -------
-    train_rows, test_rows : ndarray of int64
-        Row positions, increasing.
-
-    Raises
-    ------
-    InputError
-        ``fraction`` is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         msg = f"fraction must lie strictly between 0 and 1, found {fraction}."
@@ -159,38 +94,7 @@ def entity_folds(
     *,
     every_label: bool = True,
 ) -> NDArray[np.int16]:
-    """Deal whole entities to folds, evenly by label and group of the entities.
-
-    Parameters
-    ----------
-    y, cells : ndarray of int, shape (n_rows,)
-        Labels 0, 1, ... and finest group cells.
-    entities : ndarray of int, shape (n_rows,)
-        Whose row it is, 0 .. n_entities - 1, all of them there.
-    n_folds : int
-        Number of folds wanted, at least 2; fewer where there are fewer entities.
-    seed : int
-        Non-negative; the same seed gives the same folds.
-    every_label : bool
-        Whether each label must be in every fold, as of two classes; fewer folds then where one
-        has fewer entities.
-
-    Returns
-    -------
-    ndarray of int16, shape (n_rows,)
-        Fold of each row; all rows of an entity are in the same.
-
-    Raises
-    ------
-    InputError
-        ``n_folds`` is less than 2, or all rows, or those of a label that must be in every fold,
-        are of a single entity.
-
-    Warns
-    -----
-    DegradedWarning
-        There are fewer folds than wanted.
-    """
+    """Deal whole entities to folds, evenly by label and group of the entities."""
     first = first_rows(entities)
     if len(first) < MIN_FOLDS:
         msg = (
@@ -219,13 +123,7 @@ def entity_folds(
 
 
 def first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the first row of each entity, in the order of their numbers.
-
-    Parameters
-    ----------
-    entities : ndarray of int, shape (n_rows,)
-        Whose row it is, 0 .. n_entities - 1, all of them there.
-    """
+    """Return the first row of each entity, in the order of their numbers."""
     first: NDArray[np.int64] = np.unique(entities, return_index=True)[1]
     return first
 
@@ -243,22 +141,6 @@ def certification_rows(
     row has the same chance. Between strata chances differ, because whole
     numbers are drawn from each: what is claimed of the rows must speak about each stratum for
     itself.
-
-    Parameters
-    ----------
-    strata : ndarray of int, shape (n_rows,)
-        Within which is drawn; the same for all rows of an entity.
-    fraction : float
-        Share to draw, in (0, 1). Up to one half, every stratum keeps rows outside.
-    seed : int
-        Non-negative.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is, 0 .. n_entities - 1; all rows of an entity are drawn or none is.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_rows,)
-        Which rows are drawn.
     """
     whose = np.arange(len(strata)) if entities is None else entities
     of_entity = strata[first_rows(whose)]
@@ -280,26 +162,7 @@ def latest_rows(
     entities: NDArray[np.integer] | None = None,
     most: float = 0.0,
 ) -> NDArray[np.bool_]:
-    """Return the last rows by time, at most the given share; rows of one time stay together.
-
-    Parameters
-    ----------
-    time : ndarray of int, shape (n_rows,)
-        Rank of each row's time; equal times have equal ranks.
-    cells : ndarray of int, shape (n_rows,)
-        Groups; one that only late rows have stays outside with one of its entities.
-    fraction : float
-        Share of the rows, in (0, 1).
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is; an entity is as late as its last row.
-    most : float
-        Where the last time alone has a larger share, it is taken up to this one.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_rows,)
-        Which rows are the last; none where all have one time, or the last has too many.
-    """
+    """Return the last rows by time, at most the given share; rows of one time stay together."""
     whose = np.arange(len(time)) if entities is None else entities
     last = np.full(int(whose.max()) + 1, np.iinfo(np.int64).min, dtype=np.int64)
     np.maximum.at(last, whose, time)

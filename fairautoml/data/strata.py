@@ -14,18 +14,7 @@ ROWS_PER_STRATUM = 10
 
 
 def strata_of(y: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the stratum of each row: its label, or the share of the rows that are smaller.
-
-    Parameters
-    ----------
-    y : ndarray, shape (n_rows,)
-        Whole numbers are labels and stay; floats are cut at their quantiles.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_rows,)
-        0, 1, 2, ...
-    """
+    """Return the stratum of each row: its label, or the share of the rows that are smaller."""
     if y.dtype.kind != "f":
         return y.astype(np.int64)
     count = min(MOST_STRATA, max(1, len(y) // ROWS_PER_STRATUM))
@@ -34,19 +23,7 @@ def strata_of(y: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def strata_of_column(y: "pd.Series[Any]", most: int) -> NDArray[np.int64]:
-    """Return the stratum of each row of a column as the user gave it.
-
-    Parameters
-    ----------
-    y : Series, shape (n_rows,)
-        Labels, or numbers: those are cut at their quantiles if there are many different ones.
-    most : int
-        Different values that still count as labels.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_rows,)
-    """
+    """Return the stratum of each row of a column as the user gave it."""
     codes, levels = pd.factorize(y, use_na_sentinel=False)
     if len(levels) <= most or not pd.api.types.is_numeric_dtype(y) or y.isna().any():
         return codes.astype(np.int64)

@@ -19,20 +19,6 @@ def system_codes(
 
     Only the columns of the system are read: a new combination of sex and region does not keep
     the sex of a row from being known.
-
-    Parameters
-    ----------
-    schema : GroupSchema
-        Of ``fit``.
-    system : GroupSystem
-        One of its systems: a column, or the intersection.
-    levels : ndarray of int64, shape (n_rows, n_columns)
-        From ``GroupSchema.levels_of``.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_rows,)
-        0 .. n_groups - 1; -1 outside the constraint; ``NEW`` where the group is new.
     """
     columns = _columns_of(schema, system)
     seen = np.array(schema.cell_codes, dtype=np.int64).reshape(schema.n_cells, -1)[:, columns]

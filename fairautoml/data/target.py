@@ -27,33 +27,6 @@ def encode_target(
 ) -> tuple[NDArray[np.int8], NDArray[Any]]:
     """Return the labels as 0, 1, 2, ..., and what the user calls them.
 
-    Parameters
-    ----------
-    y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Distinct labels: numbers, text, booleans or categories. It is not modified.
-    pos_label : label, optional
-        The positive class of two; by default the label that is sorted last.
-    task : {"binary", "auto", "multiclass"}
-        Whether there must be two labels, may be more or must be more.
-
-    Returns
-    -------
-    codes : ndarray of int8, shape (n_rows,)
-        1 for the positive class; of several classes the position among the sorted labels.
-    classes : ndarray, shape (n_classes,)
-        The labels of the codes.
-
-    Raises
-    ------
-    InputError
-        Missing labels, one label, too many, one in several spellings, a continuous target, or a
-        ``pos_label`` that does not occur or is one of several.
-
-    Warns
-    -----
-    sklearn.exceptions.DataConversionWarning
-        ``y`` is a column vector.
-
     Examples
     --------
     >>> codes, classes = encode_target(["no", "yes", "no"])
@@ -77,27 +50,7 @@ def encode_target(
 
 
 def read_numbers(y: Any) -> NDArray[np.float64]:
-    """Return a numeric target.
-
-    Parameters
-    ----------
-    y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Finite numbers, at least two different ones. It is not modified.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows,)
-
-    Raises
-    ------
-    InputError
-        It is missing somewhere, infinite, too large, no number, or the same everywhere.
-
-    Warns
-    -----
-    sklearn.exceptions.DataConversionWarning
-        ``y`` is a column vector.
-    """
+    """Return a numeric target."""
     numbers = plain_numbers(y)
     if np.abs(numbers).max() > HALF_OF_FLOAT32:
         msg = (
@@ -115,22 +68,7 @@ def read_numbers(y: Any) -> NDArray[np.float64]:
 
 
 def plain_numbers(y: Any) -> NDArray[np.float64]:
-    """Return finite numbers, whatever column they came in.
-
-    Parameters
-    ----------
-    y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Numbers.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows,)
-
-    Raises
-    ------
-    InputError
-        It is missing somewhere, infinite or no number.
-    """
+    """Return finite numbers, whatever column they came in."""
     check_given(y)
     values = _one_column(y)
     _check_complete(values, "finite numbers")
@@ -162,18 +100,7 @@ def plain_numbers(y: Any) -> NDArray[np.float64]:
 
 
 def check_given(y: Any) -> None:
-    """Refuse a target that is None, or a single text.
-
-    Parameters
-    ----------
-    y : any
-        The target.
-
-    Raises
-    ------
-    InputError
-        It is None, or a text such as the name of a column.
-    """
+    """Refuse a target that is None, or a single text."""
     if y is None:
         msg = (
             "FairAutoML requires y to be passed, but the target y is None. Give one label per "
@@ -189,20 +116,7 @@ def check_given(y: Any) -> None:
 
 
 def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
-    """Return labels of known classes as their positions, 0 and 1 of two.
-
-    Parameters
-    ----------
-    y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Labels; a class may be absent.
-    classes : ndarray, shape (n_classes,)
-        The labels of the codes, as ``encode_target`` returned them.
-
-    Raises
-    ------
-    InputError
-        A label is missing or is no class.
-    """
+    """Return labels of known classes as their positions, 0 and 1 of two."""
     found = plain_labels(y)
     codes = np.full(len(found), -1)
     for code in range(len(classes)):
@@ -219,17 +133,7 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
 
 
 def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: int) -> None:
-    """Warn of classes, among several, of which there are too few rows.
-
-    Parameters
-    ----------
-    classes : ndarray, shape (n_classes,)
-        The labels.
-    counts : ndarray of int, shape (n_classes,)
-        Rows of each.
-    least : int
-        Rows that a class should have.
-    """
+    """Warn of classes, among several, of which there are too few rows."""
     rare = [label for label, n in zip(classes.tolist(), counts, strict=True) if n < least]
     if rare:
         msg = (
@@ -240,22 +144,7 @@ def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: i
 
 
 def plain_labels(y: Any) -> NDArray[Any]:
-    """Return labels as they are, of any number of classes.
-
-    Parameters
-    ----------
-    y : array, list, pandas, polars or arrow column, shape (n_rows,)
-        Labels.
-
-    Returns
-    -------
-    ndarray of object, shape (n_rows,)
-
-    Raises
-    ------
-    InputError
-        A label is missing.
-    """
+    """Return labels as they are, of any number of classes."""
     values = _one_column(y)
     _check_complete(values)
     return values.to_numpy(dtype=object)

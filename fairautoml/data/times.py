@@ -11,21 +11,7 @@ from fairautoml.exceptions import InputError
 
 
 def ranks_of_times(times: "pd.Series[Any]", shown: str) -> NDArray[np.int64]:
-    """Return ranks 0, 1, ... of times; equal times have equal ranks.
-
-    Parameters
-    ----------
-    times : Series, shape (n_rows,)
-        Numbers, dates, ordered categories, or texts that are dates as ISO 8601 writes them;
-        without missing values.
-    shown : str
-        What the user calls them, for messages.
-
-    Raises
-    ------
-    InputError
-        A text is no such date, or the values have no order.
-    """
+    """Return ranks 0, 1, ... of times; equal times have equal ranks."""
     moments = _moments(times, shown)
     try:
         return moments.rank(method="dense").to_numpy().astype(np.int64) - 1

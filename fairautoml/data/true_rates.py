@@ -14,13 +14,7 @@ Decide = Callable[[pd.DataFrame], Any]
 
 
 def decisions_of(decide: Decide, people: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the checked decisions of a classifier, shape (n_rows,), in [0, 1].
-
-    Raises
-    ------
-    InputError
-        They have a wrong shape or lie outside [0, 1].
-    """
+    """Return the checked decisions of a classifier, shape (n_rows,), in [0, 1]."""
     decisions = np.asarray(decide(people), dtype=np.float64)
     if decisions.shape != (len(people),):
         msg = f"decide returned shape {decisions.shape}; it must return ({len(people)},)"

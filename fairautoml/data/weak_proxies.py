@@ -33,53 +33,27 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyGap:
-    """A gap between groups that were not observed.
+    """A gap between groups that were not observed."""
 
-    Parameters
-    ----------
-    gap : float
-        Corrected gap, in [0, 1]: the largest difference of rates between two groups.
-    proxy_gap : float
-        The same with the proxy taken for the attribute: too small when its errors do not depend
-        on the decision.
-    interval : (float, float) or None
-        Percentile bootstrap interval of ``gap``; None when none was asked for. It knows the noise
-        of the errors' estimate, not a violation of their independence.
-    groups : tuple of str
-        Names of the groups.
-    shares : ndarray of float64, shape (n_groups,)
-        Estimated share of each group.
-    errors : ndarray of float64, shape (n_groups, n_groups)
-        P(proxy says b | A = a), row a, column b, of the best proxy.
-    proxy : str
-        That proxy, whose gap ``proxy_gap`` is: its matrix is farthest from singular.
-    n_rows, n_dropped : int
-        Rows used, and rows left out because a proxy has no value.
-    clipped : bool
-        Whether a corrected rate was outside [0, 1] and was moved inside.
-    local : bool
-        Whether errors were estimated within each decision.
-    residual : float or None
-        Largest difference between the table of the proxies and the fitted one; None when the
-        errors were given. With two groups it is 0 whatever the truth; with more a large one
-        refutes the assumptions, and a small one does not prove them.
-    assumptions : tuple of str
-        What the number rests on.
-    """
-
-    gap: float
+    gap: float  # corrected gap, in [0, 1]: the largest difference of rates between two groups
+    # the same with the proxy taken for the attribute: too small when its errors do not depend on
+    # the decision
     proxy_gap: float
-    interval: tuple[float, float] | None
-    groups: tuple[str, ...]
-    shares: Array
-    errors: Array
-    proxy: str
-    n_rows: int
+    interval: tuple[float, float] | None  # percentile bootstrap interval of ``gap``
+    groups: tuple[str, ...]  # names of the groups
+    shares: Array  # shape (n_groups,): estimated share of each group
+    # P(proxy says b | A = a), row a, column b, of the best proxy
+    errors: Array  # shape (n_groups, n_groups)
+    proxy: str  # that proxy, whose gap ``proxy_gap`` is: its matrix is farthest from singular
+    n_rows: int  # rows used, and rows left out because a proxy has no value
     n_dropped: int
-    clipped: bool
-    local: bool
+    clipped: bool  # whether a corrected rate was outside [0, 1] and was moved inside
+    local: bool  # whether errors were estimated within each decision
+    # largest difference between the table of the proxies and the fitted one; None when the errors
+    # were given. With two groups it is 0 whatever the truth; with more a large one refutes the
+    # assumptions, and a small one does not prove them
     residual: float | None
-    assumptions: tuple[str, ...]
+    assumptions: tuple[str, ...]  # what the number rests on
 
 
 def weak_proxy_gap(
@@ -259,15 +233,7 @@ def _interval(
 
 
 def assumptions_of(*, estimated: bool, local: bool = False) -> tuple[str, ...]:
-    """Return what a corrected gap rests on.
-
-    Parameters
-    ----------
-    estimated : bool
-        Whether the errors were estimated from the agreement of three proxies.
-    local : bool
-        Whether that was done within each decision.
-    """
+    """Return what a corrected gap rests on."""
     given = "group and decision" if local else "the group"
     first = f"the errors of a proxy depend on {given} alone"
     if not estimated:

@@ -10,13 +10,7 @@ LONGEST_ERROR = 2000
 
 
 def contained(work: Callable[[], Made]) -> Made | Exception | SystemExit:
-    """Return what the work returns, or what it raised; an interrupt by the user goes through.
-
-    Parameters
-    ----------
-    work : callable
-        Code of a learner, a mitigator or a metric somewhere inside.
-    """
+    """Return what the work returns, or what it raised; an interrupt by the user goes through."""
     try:
         return work()
     except (Exception, SystemExit) as exc:
@@ -24,11 +18,5 @@ def contained(work: Callable[[], Made]) -> Made | Exception | SystemExit:
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error as text of bounded length.
-
-    Parameters
-    ----------
-    error : BaseException
-        Any.
-    """
+    """Return an error as text of bounded length."""
     return repr(error)[:LONGEST_ERROR]

@@ -26,18 +26,11 @@ INNER_FOLDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lookup:
-    """A number for each code of a category column.
+    """A number for each code of a category column."""
 
-    Parameters
-    ----------
-    column : int
-        Its position.
-    values : ndarray of float32, shape (n_codes + 1,)
-        The number of each code and, last, of missing.
-    """
-
-    column: int
-    values: NDArray[np.float32]
+    column: int  # its position
+    # the number of each code and, last, of missing
+    values: NDArray[np.float32]  # shape (n_codes + 1,)
 
     def of(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the number of each row, shape (n_rows,)."""
@@ -53,17 +46,11 @@ class Encoder:
     A code that no training row has is missing to new rows, as an unseen category is. Learners
     that read codes as ordinal numbers would otherwise guess it from its neighbours where scores
     are made, but not where the model serves.
-
-    Parameters
-    ----------
-    replaced : tuple of Lookup
-        New codes of columns: by frequency where there are many, missing if not trained on.
-    appended : tuple of Lookup
-        Target means of columns; an unseen category gets the overall mean.
     """
 
+    # new codes of columns: by frequency where there are many, missing if not trained on
     replaced: tuple[Lookup, ...] = ()
-    appended: tuple[Lookup, ...] = ()
+    appended: tuple[Lookup, ...] = ()  # target means of columns
 
     @property
     def is_identity(self) -> bool:
@@ -71,13 +58,7 @@ class Encoder:
         return not self.replaced and not self.appended
 
     def transform(self, X: Any) -> Any:
-        """Return new rows as the learner was trained on them; ``X`` itself if nothing changes.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            New rows, not training rows: their own labels are not left out.
-        """
+        """Return new rows as the learner was trained on them; ``X`` itself if nothing changes."""
         if self.is_identity:
             return X
         n_rows, n_features = X.shape
@@ -104,35 +85,6 @@ def fit_encoding(
     boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
     the target means of the other inner folds, so that no row's label is in its own features; not
     where a class has fewer than two rows. Rows of weight 0 do not count, the others count equally.
-
-    Parameters
-    ----------
-    name : {"codes", "target"}
-        Which encoding.
-    X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-        Training rows.
-    y : ndarray of int, shape (n_rows,)
-        Labels 0, 1, 2, ..., or numbers (float64).
-    layout : FeatureLayout
-        What the columns are.
-    seed : int
-        Seed of the inner folds, non-negative.
-    weight : ndarray of float64, shape (n_rows,), optional
-        Sample weights, at least 0.
-
-    Returns
-    -------
-    X_encoded : ndarray of float32 or CSR matrix
-        Encoded training rows; ``X`` itself when nothing changes.
-    layout_encoded : FeatureLayout
-        Its columns.
-    encoder : Encoder
-        Encodes new rows alike.
-
-    Raises
-    ------
-    UnknownNameError
-        No encoding has that name.
     """
     if name not in ENCODINGS:
         known = ", ".join(ENCODINGS)

@@ -32,21 +32,6 @@ def small_groups(
     A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
     effective rows, ``e`` being the bound and at least .05: with fewer no share of them need lie
     inside the bound, or the standard error of a rate is above it. Two groups stay in any case.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Search rows.
-    targets : sequence of Target
-        What is constrained, on all groups. A bound on a number (``gedi``) has no groups and is
-        skipped: its polynomial is fitted on all rows.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is, 0 or more; rows of one entity count as one.
-
-    Returns
-    -------
-    tuple of SmallGroups
-        One per metric and group system that leaves groups out or cannot be judged.
     """
     tightest: dict[tuple[str, str], Target] = {}
     for target in targets:
@@ -59,13 +44,7 @@ def small_groups(
 
 
 def fewest_rows(bound: float) -> int:
-    """Return how many rows a bound on a difference of rates needs behind each rate of a group.
-
-    Parameters
-    ----------
-    bound : float
-        At least 0.
-    """
+    """Return how many rows a bound on a difference of rates needs behind each rate of a group."""
     bound = max(bound, SMALLEST_BOUND)
     return math.ceil(max(1 / bound, LARGEST_VARIANCE / bound**2) - _ROUNDING)
 
@@ -147,15 +126,7 @@ def _rows_of(dataset: Dataset, system: GroupSystem) -> NDArray[np.int64]:
 
 
 def thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
-    """Return one line per constrained group whose rates rest on fewer than 20 rows.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Search rows; rows count, not weights.
-    targets : sequence of Target
-        What is constrained.
-    """
+    """Return one line per constrained group whose rates rest on fewer than 20 rows."""
     found: dict[str, None] = {}
     for target in targets:
         member = target.system.member

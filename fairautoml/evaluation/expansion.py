@@ -41,35 +41,19 @@ _Rules = Sequence[tuple[float | None, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Column:
-    """Scores that rules are fitted on, and whose they are.
+    """Scores that rules are fitted on, and whose they are."""
 
-    Parameters
-    ----------
-    trial_key : str
-        Name of the trial or ensemble.
-    trial_number : int
-        Its turn.
-    candidate : Candidate
-        What was trained.
-    seconds : float
-        Training seconds.
-    deployed : ndarray of float32, shape (n_rows,), or as in ``Task``
-        Out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) where a rule
-        mixes several columns.
-    by_fold : ndarray of float32, shape (n_folds, n_rows), or None
-        The scores by which rules for the rows of a fold are fitted and judged, where they differ
-        from fold to fold; None = the deployed ones.
-    members : tuple of (str, float)
-        Trials of an ensemble and their shares.
-    """
-
-    trial_key: str
-    trial_number: int
-    candidate: Candidate
-    seconds: float
-    deployed: NDArray[np.float32]
-    by_fold: NDArray[np.float32] | None = None
-    members: tuple[tuple[str, float], ...] = ()
+    trial_key: str  # name of the trial or ensemble
+    trial_number: int  # its turn
+    candidate: Candidate  # what was trained
+    seconds: float  # training seconds
+    # out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) where a rule
+    # mixes several columns
+    deployed: NDArray[np.float32]  # shape (n_rows,)
+    # the scores by which rules for the rows of a fold are fitted and judged, where they differ
+    # from fold to fold; None = the deployed ones
+    by_fold: NDArray[np.float32] | None = None  # shape (n_folds, n_rows)
+    members: tuple[tuple[str, float], ...] = ()  # trials of an ensemble and their shares
 
     def of_fold(self, fold: int) -> NDArray[np.float32]:
         """Return the scores for fitting and judging a fold, shape (n_rows,)."""
@@ -83,15 +67,7 @@ class Column:
 
 
 def column_of(result: TrialResult, scores: NDArray[np.float32]) -> Column:
-    """Return the column of a successful trial.
-
-    Parameters
-    ----------
-    result : TrialResult
-        Status SUCCESS.
-    scores : ndarray of float32, shape (n_rows,)
-        Its out-of-fold scores.
-    """
+    """Return the column of a successful trial."""
     return Column(
         trial_key=result.trial.key,
         trial_number=result.trial.number,
@@ -114,19 +90,7 @@ class _Scored:
 def expand(
     result: TrialResult, scores: NDArray[np.float32], problem: Problem, end: float | None = None
 ) -> tuple[Entry, ...]:
-    """Return the leaderboard entries of a successful trial.
-
-    Parameters
-    ----------
-    result : TrialResult
-        Status SUCCESS.
-    scores : ndarray of float32, shape (n_rows,)
-        Its out-of-fold scores.
-    problem : Problem
-        Labels, groups, constraints, post-processors.
-    end : float, optional
-        As in ``expand_column``.
-    """
+    """Return the leaderboard entries of a successful trial."""
     return expand_column(column_of(result, scores), problem, end)
 
 
@@ -134,16 +98,6 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
     """Return the leaderboard entries of a score column.
 
     A post-processor that raises has none, and a warning says so: others go on.
-
-    Parameters
-    ----------
-    column : Column
-        Of a trial or an ensemble.
-    problem : Problem
-        Labels, groups, constraints, post-processors.
-    end : float, optional
-        Moment of ``time.monotonic`` from which on there is no time: what would take longer is
-        tried at fewer tolerances, those near the limit.
     """
     data = problem.dataset
     rows = ScoreRows(
@@ -323,15 +277,7 @@ def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]
 
 
 def measure(tally: Tally, problem: Problem) -> tuple[Measure, ...]:
-    """Return every constraint's metric on every group system that it speaks about.
-
-    Parameters
-    ----------
-    tally : Tally
-        Over the finest cells.
-    problem : Problem
-        Names the constraints.
-    """
+    """Return every constraint's metric on every group system that it speaks about."""
     found: list[Measure] = []
     for target in problem.goal.targets:
         merged = tally.merged(target.system.of_cell, target.system.n_groups, target.system.masks)

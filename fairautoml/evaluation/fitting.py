@@ -18,30 +18,14 @@ from fairautoml.trials import Candidate
 
 @dataclass(frozen=True, slots=True)
 class LearnerModel:
-    """A fitted scikit-learn style estimator as a score model.
+    """A fitted scikit-learn style estimator as a score model."""
 
-    Parameters
-    ----------
-    estimator : object
-        With ``predict_proba`` or ``predict``.
-    task : {"binary", "multiclass", "regression"}
-        What it has learned.
-    n_classes : int
-        Number of classes.
-    """
-
-    estimator: Any
-    task: TaskName = "binary"
-    n_classes: int = 2
+    estimator: Any  # with ``predict_proba`` or ``predict``
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what it has learned
+    n_classes: int = 2  # number of classes
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the scores of encoded rows (``Task``).
-
-        Raises
-        ------
-        NonFiniteScoresError
-            The estimator returned something else than probabilities or finite numbers.
-        """
+        """Return the scores of encoded rows (``Task``)."""
         del cells
         task = TASKS.get(self.task)
         # Some of scikit-learn's estimators refuse read-only rows that hold NaN.
@@ -81,21 +65,11 @@ class Bag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFit:
-    """Trains the candidate's own learner on rows that a mitigator may have changed.
+    """Trains the candidate's own learner on rows that a mitigator may have changed."""
 
-    Parameters
-    ----------
-    candidate : Candidate
-        Whose learner.
-    seed : int
-        Seed of the training.
-    deadline : float or None
-        ``time.monotonic()`` at which the fold should be done.
-    """
-
-    candidate: Candidate
-    seed: int
-    deadline: float | None
+    candidate: Candidate  # whose learner
+    seed: int  # seed of the training
+    deadline: float | None  # ``time.monotonic()`` at which the fold should be done
 
     def __call__(self, rows: TrainRows) -> ScoreModel:
         """Return the model of the given rows."""
@@ -108,18 +82,10 @@ class BaseFit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """Encoded training rows, and how new rows are encoded alike.
+    """Encoded training rows, and how new rows are encoded alike."""
 
-    Parameters
-    ----------
-    train : TrainRows
-        The rows.
-    encoder : Encoder
-        Fitted on them.
-    """
-
-    train: TrainRows
-    encoder: Encoder
+    train: TrainRows  # the rows
+    encoder: Encoder  # fitted on them
 
     @property
     def nbytes(self) -> int:
@@ -131,19 +97,7 @@ class Encoded:
 def encode(
     encoding: str, rows: Dataset, seed: int, *, targets: tuple[Target, ...] = ()
 ) -> Encoded:
-    """Fit an encoding on training rows and encode them.
-
-    Parameters
-    ----------
-    encoding : str
-        How categories reach the learner.
-    rows : Dataset
-        Training rows.
-    seed : int
-        Seed of everything random in it.
-    targets : tuple of Target
-        What the user wants equal, for training-time mitigations.
-    """
+    """Fit an encoding on training rows and encode them."""
     X, layout, encoder = fit_encoding(encoding, rows.X, rows.y, rows.layout, seed, rows.weight)
     train = TrainRows(
         X=X,
@@ -162,20 +116,7 @@ def encode(
 def fit_candidate(
     candidate: Candidate, rows: Encoded, seed: int, *, deadline: float | None = None
 ) -> FittedModel:
-    """Train a candidate.
-
-    Parameters
-    ----------
-    candidate : Candidate
-        Learner, parameters, training-time mitigation.
-    rows : Encoded
-        Training rows in the candidate's encoding.
-    seed : int
-        Seed of everything random in it.
-    deadline : float or None
-        ``time.monotonic()`` at which it should be done; only mitigations that train many times
-        look at it.
-    """
+    """Train a candidate."""
     fit_base = BaseFit(candidate=candidate, seed=seed, deadline=deadline)
     if candidate.mitigation == "none":
         return FittedModel(rows.encoder, fit_base(rows.train), rows.train.task)

@@ -24,41 +24,22 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Which rows a model is trained on; all rows of other folds are there to score it.
+    """Which rows a model is trained on; all rows of other folds are there to score it."""
 
-    Parameters
-    ----------
-    fold : int
-        A fold.
-    fraction : float
-        Rows trained on, as a share of the rows outside that fold (outside a fold of mean size
-        where they are its own), in (0, 1].
-    own : bool
-        They are rows of the fold itself; otherwise of all other folds.
-    """
-
-    fold: int
+    fold: int  # a fold
+    # rows trained on, as a share of the rows outside that fold (outside a fold of mean size where
+    # they are its own), in (0, 1]
     fraction: float
-    own: bool = False
+    own: bool = False  # they are rows of the fold itself; otherwise of all other folds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOut:
-    """The rows that a model is scored on: none is of a fold that it was trained on.
+    """The rows that a model is scored on: none is of a fold that it was trained on."""
 
-    Parameters
-    ----------
-    rows : ndarray of int64, shape (n,)
-        Their positions among all rows, rising.
-    X : ndarray of float32, shape (n, n_features), or CSR matrix
-        Encoded, read-only.
-    cells : ndarray of int32, shape (n,)
-        Finest group cells.
-    """
-
-    rows: NDArray[np.int64]
-    X: Any
-    cells: NDArray[np.int32]
+    rows: NDArray[np.int64]  # shape (n,): their positions among all rows, rising
+    X: Any  # shape (n, n_features): encoded, read-only
+    cells: NDArray[np.int32]  # shape (n,): finest group cells
 
     @property
     def nbytes(self) -> int:
@@ -79,26 +60,13 @@ class FoldRows:
     """Takes and encodes the rows of folds, and keeps what it made.
 
     Everything that it returns is read-only.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The search rows.
-    folds : ndarray of int, shape (n_rows,)
-        Fold of each row.
-    root_seed : int
-        Seed of the run.
-    targets : tuple of Target
-        What the user wants equal, for training-time mitigations.
-    most_bytes : int
-        Bytes to keep at the most.
     """
 
-    dataset: Dataset
-    folds: NDArray[np.integer]
-    root_seed: int
-    targets: tuple[Target, ...] = ()
-    most_bytes: int = MOST_BYTES
+    dataset: Dataset  # the search rows
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    root_seed: int  # seed of the run
+    targets: tuple[Target, ...] = ()  # what the user wants equal, for training-time mitigations
+    most_bytes: int = MOST_BYTES  # bytes to keep at the most
 
     @cached_property
     def n_folds(self) -> int:
@@ -111,15 +79,7 @@ class FoldRows:
         return Kept(self.most_bytes)
 
     def train(self, part: Part, encoding: str) -> Encoded:
-        """Return the training rows of a part.
-
-        Parameters
-        ----------
-        part : Part
-            Which rows.
-        encoding : str
-            How categories reach the learner.
-        """
+        """Return the training rows of a part."""
         found = self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
         self.kept.get(("encoder", part, encoding), lambda: _Fitted(found.encoder))
         return found
@@ -167,15 +127,7 @@ class FoldRows:
 
 
 def fold_seed(root_seed: int, fold: int) -> int:
-    """Return the seed of what is drawn once per fold for all candidates.
-
-    Parameters
-    ----------
-    root_seed : int
-        Seed of the run, non-negative.
-    fold : int
-        Number of the fold.
-    """
+    """Return the seed of what is drawn once per fold for all candidates."""
     return int(np.random.SeedSequence([root_seed, fold]).generate_state(1, np.uint32)[0] >> 1)
 
 
@@ -188,17 +140,6 @@ def nested_sample(
     drawn once per stratum in [0, 1), and the sample is what stands first. So it holds every
     stratum's share to within one row or so, and a smaller sample is part of every larger one.
     Each label comes once among the first rows, so that a sample of two rows has both.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,)
-        Labels.
-    cells : ndarray of int, shape (n_rows,)
-        Finest group cells; -1 counts as a cell.
-    seed : int
-        Non-negative; the same seed gives the same order.
-    size : int
-        Rows wanted, from 1 to n_rows.
     """
     rng = np.random.default_rng(seed)
     place = np.empty(len(y))

@@ -27,11 +27,6 @@ class Kept:
     which is the one that is wanted next, none would be found again.
 
     It is empty again after pickling: what was kept here is of no use in another process.
-
-    Parameters
-    ----------
-    most_bytes : int
-        Bytes to keep at the most; a value that is larger is made anew each time.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -49,15 +44,7 @@ class Kept:
         return sum(value.nbytes for value in self._values.values())
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made now when it is not kept.
-
-        Parameters
-        ----------
-        key : hashable
-            Names the value; the same key must always mean the same value.
-        make : callable
-            Makes it.
-        """
+        """Return the value of a key, made now when it is not kept."""
         before = self._asked.get(key, self._turn + 1)
         self._turn += 1
         self._asked[key] = self._turn
@@ -89,36 +76,18 @@ class Kept:
 
 
 def memory_of(X: Any) -> int:
-    """Return the bytes of a dense or CSR matrix.
-
-    Parameters
-    ----------
-    X : ndarray or CSR matrix
-        The matrix.
-    """
+    """Return the bytes of a dense or CSR matrix."""
     return sum(int(part.nbytes) for part in _parts(X))
 
 
 def freeze(X: Any) -> None:
-    """Make a dense or CSR matrix read-only, in place.
-
-    Parameters
-    ----------
-    X : ndarray or CSR matrix
-        The matrix; it must own its numbers.
-    """
+    """Make a dense or CSR matrix read-only, in place."""
     for part in _parts(X):
         part.flags.writeable = False
 
 
 def writable(X: Any) -> Any:
-    """Return an array or CSR matrix itself, or a copy when it is read-only.
-
-    Parameters
-    ----------
-    X : ndarray or CSR matrix
-        The array.
-    """
+    """Return an array or CSR matrix itself, or a copy when it is read-only."""
     return X if all(part.flags.writeable for part in _parts(X)) else X.copy()
 
 

@@ -63,18 +63,11 @@ LESS_EFFORT = 0.25
 
 @dataclass(frozen=True, slots=True)
 class FoldMembership:
-    """The models of one fold.
+    """The models of one fold."""
 
-    Parameters
-    ----------
-    models : tuple of (int, FittedModel)
-        Number of the class, ``2 * cell + y``, and its model against all others.
-    n_cells : int
-        Number of finest cells.
-    """
-
+    # number of the class, ``2 * cell + y``, and its model against all others
     models: tuple[tuple[int, FittedModel], ...]
-    n_cells: int
+    n_cells: int  # number of finest cells
 
     def membership(self, X: Any) -> NDArray[np.float32]:
         """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
@@ -104,24 +97,7 @@ class Membership:
 def learn(
     rows: FoldRows, effort: float, check_time: Callable[[int], None]
 ) -> tuple[NDArray[np.float32], Membership]:
-    """Train the models of all folds.
-
-    Parameters
-    ----------
-    rows : FoldRows
-        The rows of the folds.
-    effort : float
-        Share of the usual one, in (0, 1]: a half is half the trees, less is fewer rows as well.
-    check_time : callable
-        Called with the number of folds done, before each one; ends it all by an exception.
-
-    Returns
-    -------
-    out_of_fold : ndarray of float32, shape (n_rows, n_cells, 2)
-        P(cell, y | features) by models that did not see the row.
-    model : Membership
-        For new rows.
-    """
+    """Train the models of all folds."""
     data = rows.dataset
     n_cells = 1 if data.groups is None else data.groups.n_cells
     n_folds = rows.n_folds
@@ -173,17 +149,6 @@ def with_membership(
     """Return the problem with P(cell, y | features), if a post-processor of it needs that.
 
     When it cannot be had, the post-processors that need it are left out, with a warning.
-
-    Parameters
-    ----------
-    problem : Problem
-        As posed.
-    artifacts : Artifacts
-        Where the models go; what a run that goes on has there is used again.
-    run : callable
-        Runs a trial where trials run.
-    seconds_left : callable, optional
-        Returns what is left of the time budget in seconds, None without one.
     """
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
@@ -235,13 +200,7 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
 
 
 def without_membership(problem: Problem) -> Problem:
-    """Return the problem without the post-processors that need P(cell, y | features).
-
-    Parameters
-    ----------
-    problem : Problem
-        As posed.
-    """
+    """Return the problem without the post-processors that need P(cell, y | features)."""
     mitigators = tuple(m for m in problem.mitigators if not m.needs_membership)
     return replace(problem, mitigators=mitigators)
 
@@ -254,30 +213,14 @@ def _too_many(problem: Problem) -> str:
 
 
 def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
-    """Return the problem with what the search has learned, or without what would need it.
-
-    Parameters
-    ----------
-    problem : Problem
-        As posed.
-    artifacts : Artifacts
-        Of the search, which has ended.
-    """
+    """Return the problem with what the search has learned, or without what would need it."""
     if not artifacts.has_scores(MEMBERSHIP_KEY):
         return without_membership(problem)
     return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
 
 
 def kept_membership(artifacts: Artifacts, rules_read_it: Sequence[bool]) -> Membership | None:
-    """Return the trained models when some rule reads them.
-
-    Parameters
-    ----------
-    artifacts : Artifacts
-        Where they lie.
-    rules_read_it : sequence of bool
-        Whether each rule that may be served does.
-    """
+    """Return the trained models when some rule reads them."""
     if not any(rules_read_it):
         return None
     model: Membership = artifacts.models(MEMBERSHIP_KEY)

@@ -48,27 +48,13 @@ class OutOfTimeError(TimeoutError):
 
 @dataclass(frozen=True)
 class Objective:
-    """What an executor runs: a trial in, a result out, scores and models in the artifacts.
+    """What an executor runs: a trial in, a result out, scores and models in the artifacts."""
 
-    Parameters
-    ----------
-    data : Dataset or Path
-        The search rows, or the file a worker maps them from.
-    folds : ndarray of int, shape (n_rows,)
-        Fold of each row.
-    artifacts : Artifacts
-        Where scores and models go.
-    root_seed : int
-        Seed of the run.
-    targets : tuple of Target
-        What the user wants equal, for training-time mitigations.
-    """
-
-    data: Dataset | Path
-    folds: NDArray[np.integer]
-    artifacts: Artifacts
-    root_seed: int
-    targets: tuple[Target, ...] = ()
+    data: Dataset | Path  # the search rows, or the file a worker maps them from
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    artifacts: Artifacts  # where scores and models go
+    root_seed: int  # seed of the run
+    targets: tuple[Target, ...] = ()  # what the user wants equal, for training-time mitigations
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what was made in this process: whoever is sent this maps the rows."""
@@ -98,13 +84,7 @@ class Objective:
         return set()
 
     def __call__(self, trial: Trial) -> TrialResult:
-        """Return the result of a trial, whatever happens inside it.
-
-        Parameters
-        ----------
-        trial : Trial
-            Candidate and budget.
-        """
+        """Return the result of a trial, whatever happens inside it."""
         start = time.monotonic()
         found = contained(partial(self._trained, trial, start))
         result = found if isinstance(found, TrialResult) else _failed(trial, found)
@@ -210,19 +190,7 @@ def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
 def refit(
     candidate: Candidate, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
 ) -> tuple[FittedModel, ...]:
-    """Train the candidate once on all rows, with the seed it had in the search.
-
-    Parameters
-    ----------
-    candidate : Candidate
-        What to train.
-    dataset : Dataset
-        All search rows.
-    root_seed : int
-        Seed of the run.
-    targets : tuple of Target
-        What the user wants equal, for training-time mitigations.
-    """
+    """Train the candidate once on all rows, with the seed it had in the search."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seed = seed_of(root_seed, candidate)
@@ -236,37 +204,18 @@ class Pace:
 
     The folds to come are judged by the shortest one so far. A mitigation fits its work into the
     time that a fold is given, so what it took says nothing.
-
-    Parameters
-    ----------
-    trial : Trial
-        What runs.
-    start : float
-        ``time.monotonic()`` at which it began.
-    cold : bool
-        Its learner has not trained in this process before: the first fold brings the import of a
-        library, and tells of the next one at the most.
     """
 
-    trial: Trial
-    start: float
+    trial: Trial  # what runs
+    start: float  # ``time.monotonic()`` at which it began
+    # its learner has not trained in this process before: the first fold brings the import of a
+    # library, and tells of the next one at the most
     cold: bool
     _last: float = 0.0
     _shortest: float = math.inf
 
     def check(self, done: int) -> None:
-        """Raise before a fold when it or a later one will not end in time.
-
-        Parameters
-        ----------
-        done : int
-            Folds that have ended, the last of them now.
-
-        Raises
-        ------
-        OutOfTimeError
-            The time is up, or will be.
-        """
+        """Raise before a fold when it or a later one will not end in time."""
         used = time.monotonic() - self.start
         if done:
             self._shortest = min(self._shortest, used - self._last)

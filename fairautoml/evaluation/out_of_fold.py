@@ -11,44 +11,20 @@ from fairautoml.tasks import TASKS
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OutOfFold:
-    """Scores as they come in, model by model.
+    """Scores as they come in, model by model."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The search rows.
-    total : ndarray of float32, of the shape of the scores
-        Sum of the scores of each row.
-    count : ndarray of float32, shape (n_rows,)
-        Models that have scored it.
-    """
-
-    dataset: Dataset
-    total: NDArray[np.float32]
-    count: NDArray[np.float32]
+    dataset: Dataset  # the search rows
+    total: NDArray[np.float32]  # sum of the scores of each row
+    count: NDArray[np.float32]  # shape (n_rows,): models that have scored it
 
     @classmethod
     def of(cls, dataset: Dataset) -> "OutOfFold":
-        """Return what is known before any model: no row has a score.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            The search rows.
-        """
+        """Return what is known before any model: no row has a score."""
         total = np.zeros(dataset.score_shape, dtype=np.float32)
         return cls(dataset=dataset, total=total, count=np.zeros(len(total), dtype=np.float32))
 
     def add(self, rows: NDArray[np.int64], found: NDArray[np.float32]) -> None:
-        """Take in the scores of a model.
-
-        Parameters
-        ----------
-        rows : ndarray of int64, shape (n,)
-            Positions of the rows, each at most once; the model has not seen them.
-        found : ndarray of float32, shape (n,) or (n, n_classes)
-            Their scores.
-        """
+        """Take in the scores of a model."""
         self.total[rows] += found
         self.count[rows] += 1
 

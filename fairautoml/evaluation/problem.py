@@ -21,40 +21,20 @@ FACTORS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Everything that scoring a rule needs, fixed for the whole run.
+    """Everything that scoring a rule needs, fixed for the whole run."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The search rows.
-    folds : ndarray of int, shape (n_rows,)
-        Fold of each row; rules are cross-fitted along the same folds.
-    objective : Metric
-        Performance metric.
-    goal : Goal
-        Constraints on group systems, as post-processors see them.
-    mitigators : tuple of Mitigator
-        Post-processors that can serve the goal.
-    tolerances : tuple of float
-        Gaps on the first target that rules are fitted for, rising.
-    draws : ndarray of float64, shape (n_rows,), or None
-        The rows' own draws, by which randomised rules are judged as they will decide; None when
-        rules may not decide at random.
-    membership : ndarray of float32, shape (n_rows, n_cells, 2), or None
-        Cross-fitted P(cell, y | features), for post-processors that need it.
-    entities : ndarray of int, shape (n_rows,), or None
-        Whose row it is, 0 or more; None when every row is a person of its own.
-    """
-
-    dataset: Dataset
-    folds: NDArray[np.integer]
-    objective: Metric
-    goal: Goal
-    mitigators: tuple[Mitigator, ...]
-    tolerances: tuple[float, ...]
-    draws: NDArray[np.float64] | None = None
-    membership: NDArray[np.float32] | None = None
-    entities: NDArray[np.integer] | None = None
+    dataset: Dataset  # the search rows
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    objective: Metric  # performance metric
+    goal: Goal  # constraints on group systems, as post-processors see them
+    mitigators: tuple[Mitigator, ...]  # post-processors that can serve the goal
+    tolerances: tuple[float, ...]  # gaps on the first target that rules are fitted for, rising
+    # the rows' own draws, by which randomised rules are judged as they will decide; None when
+    # rules may not decide at random
+    draws: NDArray[np.float64] | None = None  # shape (n_rows,)
+    # cross-fitted P(cell, y | features), for post-processors that need it
+    membership: NDArray[np.float32] | None = None  # shape (n_rows, n_cells, 2)
+    entities: NDArray[np.integer] | None = None  # shape (n_rows,): whose row it is, 0 or more
 
     @property
     def n_folds(self) -> int:
@@ -67,23 +47,7 @@ def targets_of(
     systems: Sequence[GroupSystem],
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Target, ...]:
-    """Return one target per constraint and group system that it speaks about.
-
-    Parameters
-    ----------
-    constraints : sequence of Constraint
-        As the user wrote them; one without a system speaks about all of them.
-    systems : sequence of GroupSystem
-        Group systems of the data.
-    small_groups : sequence of SmallGroups
-        Groups that the constraints leave out.
-
-    Raises
-    ------
-    ParameterError
-        A constraint names a group system that the data does not have, or speaks about groups
-        where there is a number, or about a number where there are groups.
-    """
+    """Return one target per constraint and group system that it speaks about."""
     names = [system.name for system in systems]
     for constraint in constraints:
         if constraint.system is not None and constraint.system not in names:
@@ -131,13 +95,7 @@ def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:
 
 
 def tolerance_grid(targets: Sequence[Target]) -> tuple[float, ...]:
-    """Return the tolerances of the front: the standard grid and the user's own limit.
-
-    Parameters
-    ----------
-    targets : sequence of Target
-        Constraints; the first one's limit is the user's own.
-    """
+    """Return the tolerances of the front: the standard grid and the user's own limit."""
     if not targets:
         return ()
     limit = targets[0].limit

@@ -32,13 +32,6 @@ def too_far(
 
     With d the weighted mean of the differences per row and s its standard error, the trial is
     too far behind when ``d - 2 s`` exceeds 5 % of the rival's own log loss.
-
-    Parameters
-    ----------
-    losses, rival : ndarray of float64, shape (n_rows,)
-        Loss of each row by the trial and by its rival.
-    weight : ndarray of float64, shape (n_rows,)
-        Sample weights.
     """
     share = weight / weight.sum()
     difference = losses - rival

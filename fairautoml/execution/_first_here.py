@@ -17,13 +17,6 @@ class FirstHere:
     On a machine under load the start of the first worker may outlast a short budget. A trial here
     runs when somebody waits, one at a time: by then the workers have theirs, and what ended before
     is settled.
-
-    Parameters
-    ----------
-    executor : Executor
-        Runs all other trials.
-    here : callable
-        Returns who runs a trial here, None for the other executor.
     """
 
     def __init__(self, executor: Executor, here: Callable[[Trial], SerialExecutor | None]) -> None:

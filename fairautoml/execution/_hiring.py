@@ -13,13 +13,7 @@ POLL_SECONDS = 0.1
 
 
 class Hiring:
-    """A worker on its way; whoever asked may go without it.
-
-    Parameters
-    ----------
-    packed : bytes
-        The objective, by ``pack``.
-    """
+    """A worker on its way; whoever asked may go without it."""
 
     def __init__(self, packed: bytes) -> None:
         self._packed = packed
@@ -32,22 +26,7 @@ class Hiring:
         threading.Thread(target=self._start, name="fairautoml-hiring", daemon=True).start()
 
     def result(self, seconds: float | None, closing: threading.Event) -> Worker | None:
-        """Return the worker, or None when it is too late; it is then killed once it has started.
-
-        Parameters
-        ----------
-        seconds : float or None
-            To wait at the most; None = no limit.
-        closing : threading.Event
-            Set when nobody needs a worker any more.
-
-        Raises
-        ------
-        OSError, EOFError
-            The fork server is gone.
-        RuntimeError, AssertionError
-            This process may not start others.
-        """
+        """Return the worker, or None when it is too late; it is then killed after its start."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self._over.wait(POLL_SECONDS):
             if closing.is_set() or (end is not None and time.monotonic() >= end):

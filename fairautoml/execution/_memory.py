@@ -14,22 +14,12 @@ MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
-    """Where a version of control groups says what.
+    """Where a version of control groups says what."""
 
-    Parameters
-    ----------
-    root : str
-        Folder of the hierarchy, below the root of the file system.
-    limit, used : str
-        Files with bytes.
-    cache : str
-        Key in ``memory.stat`` of file pages that can be given back, bytes.
-    """
-
-    root: str
-    limit: str
+    root: str  # folder of the hierarchy, below the root of the file system
+    limit: str  # files with bytes
     used: str
-    cache: str
+    cache: str  # key in ``memory.stat`` of file pages that can be given back, bytes
 
 
 FIRST = _Version(
@@ -44,15 +34,7 @@ SECOND = _Version(
 
 
 def fair_share_mb(n_workers: int, root: Path = Path("/")) -> float | None:
-    """Return the memory that each of the trials may take, MiB; None when nothing says it.
-
-    Parameters
-    ----------
-    n_workers : int
-        Trials at the same time.
-    root : Path
-        Where ``proc`` and ``sys`` are.
-    """
+    """Return the memory that each of the trials may take, MiB; None when nothing says it."""
     available = available_mb(root)
     return None if available is None else (1.0 - RESERVE) * available / n_workers
 
@@ -62,11 +44,6 @@ def available_mb(root: Path = Path("/")) -> float | None:
 
     The smallest of what the kernel calls available and what each control group above this process
     leaves.
-
-    Parameters
-    ----------
-    root : Path
-        Where ``proc`` and ``sys`` are.
     """
     known = [left / MIB for left in _left_in_groups(root)]
     machine = _fields(root / "proc/meminfo").get("MemAvailable:")

@@ -21,13 +21,7 @@ _STATE, _SESSION, _STARTED = 0, 3, 19
 
 
 def read(path: Path) -> str:
-    """Return the text of a file of the kernel, empty when it cannot be read.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
+    """Return the text of a file of the kernel, empty when it cannot be read."""
     with contextlib.suppress(OSError):
         return path.read_text(errors="replace")
     return ""
@@ -37,24 +31,13 @@ def started(pid: int) -> str | None:
     """Return when a process began, clock ticks since boot; None when it has ended.
 
     Number and start together name a process for good, as numbers are used again.
-
-    Parameters
-    ----------
-    pid : int
-        Its number.
     """
     stat = _stat(pid)
     return None if stat is None else stat[_STARTED]
 
 
 def held_mb(pid: int) -> float | None:
-    """Return the memory a process holds for itself, MiB; None when that cannot be seen.
-
-    Parameters
-    ----------
-    pid : int
-        Its number.
-    """
+    """Return the memory a process holds for itself, MiB; None when that cannot be seen."""
     held = [
         int(line.split()[1])
         for line in read(PROC / str(pid) / "status").splitlines()
@@ -64,13 +47,7 @@ def held_mb(pid: int) -> float | None:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Return the living descendants of a process: number and start.
-
-    Parameters
-    ----------
-    pid : int
-        Its number; it is not in the result.
-    """
+    """Return the living descendants of a process: number and start."""
     found: dict[int, str] = {}
     waiting = [pid]
     while waiting:
@@ -83,13 +60,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def in_session(session: int) -> dict[int, str]:
-    """Return the living members of a session but its leader: number and start.
-
-    Parameters
-    ----------
-    session : int
-        Number of the session, which is its leader's.
-    """
+    """Return the living members of a session but its leader: number and start."""
     found: dict[int, str] = {}
     for name in os.listdir(PROC) if PROC.is_dir() else ():
         stat = _stat(int(name)) if name.isdigit() and int(name) != session else None
@@ -103,11 +74,6 @@ class Family:
 
     Members that have left the group are found through their parents; whoever was seen once is
     remembered, so that it is also found when its parents are gone.
-
-    Parameters
-    ----------
-    leader : int
-        Number of the leading process.
     """
 
     def __init__(self, leader: int) -> None:

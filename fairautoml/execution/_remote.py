@@ -51,47 +51,25 @@ class OnFiles(Protocol):
 
 
 def is_on_files(objective: Callable[[Trial], TrialResult]) -> TypeGuard[OnFiles]:
-    """Whether the objective must be moved to another folder before it runs elsewhere.
-
-    Parameters
-    ----------
-    objective : callable
-        Runs a trial.
-    """
+    """Whether the objective must be moved to another folder before it runs elsewhere."""
     return isinstance(getattr(objective, "artifacts", None), Artifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The score column that a trial is compared with.
+    """The score column that a trial is compared with."""
 
-    Parameters
-    ----------
-    name : str
-        Name of its file.
-    content : bytes
-        The file.
-    """
-
-    name: str
-    content: bytes
+    name: str  # name of its file
+    content: bytes  # the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentFile:
-    """A file that a trial left behind.
+    """A file that a trial left behind."""
 
-    Parameters
-    ----------
-    folder, name : str
-        Sub-folder of the artifacts, and its name in there.
-    content : bytes
-        The file.
-    """
-
-    folder: str
+    folder: str  # sub-folder of the artifacts, and its name in there
     name: str
-    content: bytes
+    content: bytes  # the file
 
     def keep(self, artifacts: Artifacts) -> None:
         """Write it into the artifacts, whole or not at all."""
@@ -101,32 +79,14 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a task returns.
+    """What a task returns."""
 
-    Parameters
-    ----------
-    result : TrialResult
-        What came of the trial.
-    files : tuple of SentFile
-        Its scores and models.
-    """
-
-    result: TrialResult
-    files: tuple[SentFile, ...]
+    result: TrialResult  # what came of the trial
+    files: tuple[SentFile, ...]  # its scores and models
 
 
 class Site:
-    """The place of one run on one Dask worker: rows in a file, children, a folder for results.
-
-    Parameters
-    ----------
-    cargo : Cargo
-        Objective and rows.
-    worker : Worker
-        Where; its scratch space holds the folder, and is cleaned by Dask after a crash.
-    memory_mb : float or None
-        Memory of one trial, MiB; None = a thread's share of the worker's limit.
-    """
+    """The place of one run on one Dask worker: rows in a file, children, a folder for results."""
 
     def __init__(self, cargo: "Cargo", worker: Worker, memory_mb: float | None) -> None:
         made = tempfile.TemporaryDirectory(
@@ -181,21 +141,12 @@ _opening = threading.Lock()
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Cargo:
-    """An objective on its way to the workers, scattered once per run.
+    """An objective on its way to the workers, scattered once per run."""
 
-    Parameters
-    ----------
-    packed : bytes
-        The objective, pickled, without rows.
-    rows : bytes or None
-        Content of the rows' file; None for an objective without files.
-    sites : dict
-        What was opened here, by address of the worker; stays where it is. When Dask releases the
-        cargo, because the run ended or its program died, the sites end with it.
-    """
-
-    packed: bytes
-    rows: bytes | None
+    packed: bytes  # the objective, pickled, without rows
+    rows: bytes | None  # content of the rows' file; None for an objective without files
+    # what was opened here, by address of the worker; stays where it is. When Dask releases the
+    # cargo, because the run ended or its program died, the sites end with it
     sites: dict[str, Site] = field(default_factory=dict)
 
     def __reduce__(self) -> Any:
@@ -207,13 +158,7 @@ class Cargo:
         return len(self.packed) + len(self.rows or b"")
 
     def site(self, worker: Worker, memory_mb: float | None) -> Site:
-        """Return the place of this run on a worker.
-
-        Raises
-        ------
-        InputError
-            The objective cannot be unpickled there.
-        """
+        """Return the place of this run on a worker."""
         with _opening:
             if worker.address not in self.sites:
                 self.sites[worker.address] = Site(self, worker, memory_mb)
@@ -238,18 +183,7 @@ class Cargo:
 
 
 def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
-    """Return the objective as it is sent, without its rows.
-
-    Parameters
-    ----------
-    objective : callable
-        Runs a trial.
-
-    Raises
-    ------
-    InputError
-        It cannot be pickled.
-    """
+    """Return the objective as it is sent, without its rows."""
     bare: Any = objective
     if is_on_files(objective):
         bare = replace(bare, data=Path())
@@ -260,13 +194,7 @@ def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
 
 
 def rows_of(objective: Callable[[Trial], TrialResult]) -> bytes | None:
-    """Return the content of the rows' file, None for an objective without files.
-
-    Parameters
-    ----------
-    objective : callable
-        Runs a trial.
-    """
+    """Return the content of the rows' file, None for an objective without files."""
     if not is_on_files(objective):
         return None
     if isinstance(objective.data, Path):
@@ -277,13 +205,7 @@ def rows_of(objective: Callable[[Trial], TrialResult]) -> bytes | None:
 
 
 def unsendable(reason: str) -> str:
-    """Return the message for an objective that does not reach a Dask worker.
-
-    Parameters
-    ----------
-    reason : str
-        What pickle said.
-    """
+    """Return the message for an objective that does not reach a Dask worker."""
     return (
         f"executor='dask' cannot send the objective to a worker: {reason}; define learners, "
         "mitigators and functions in a module that is installed on every worker of the cluster, "
@@ -298,17 +220,6 @@ def run_trial(
 
     Dask itself would run the task of a dead worker again and again; how often is the controller's
     decision.
-
-    Parameters
-    ----------
-    cargo : Cargo
-        Objective and rows.
-    rival : Column or None
-        Scores that it may be compared with.
-    trial : Trial
-        What to try; its seconds count from here.
-    memory_mb : float or None
-        Memory that it may take, MiB.
     """
     worker = get_worker()
     key = worker.get_current_task()

@@ -16,37 +16,15 @@ OnStart = Callable[[Trial, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is recorded of a trial that has ended.
+    """What is recorded of a trial that has ended."""
 
-    Parameters
-    ----------
-    result : TrialResult
-        How it ended.
-    seconds : float
-        When it was told, since the budget began.
-    window : int or None
-        Trials that might be asked for and not told until then; None = as many as now.
-    """
-
-    result: TrialResult
-    seconds: float
-    window: int | None = None
+    result: TrialResult  # how it ended
+    seconds: float  # when it was told, since the budget began
+    window: int | None = None  # trials that might be asked for and not told until then
 
 
 class Replay:
-    """A real executor behind the record of the trials that have ended.
-
-    Parameters
-    ----------
-    executor : Executor
-        Runs what is not recorded.
-    past : sequence of Known
-        In the order in which they were told.
-    start : float
-        Time on the executor's clock at which the budget began, used seconds counted in.
-    on_start : callable or None
-        Called with every trial that really runs, and the seconds since the budget began.
-    """
+    """A real executor behind the record of the trials that have ended."""
 
     def __init__(
         self,
@@ -138,13 +116,7 @@ class Replay:
         self._executor.shutdown()
 
     def as_asked(self, trial: Trial) -> Trial:
-        """Return the trial as the search asked for it, under the number it has there.
-
-        Parameters
-        ----------
-        trial : Trial
-            As it ran.
-        """
+        """Return the trial as the search asked for it, under the number it has there."""
         return self._asked.get(trial.key, trial) if self._asked else trial
 
     def _workers_then(self) -> int:

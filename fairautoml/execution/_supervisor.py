@@ -30,35 +30,16 @@ SERVER_DIED = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """Memory that a trial may take.
+    """Memory that a trial may take."""
 
-    Parameters
-    ----------
-    megabytes : float
-        MiB, what a worker holds when it is idle included, the mapped rows not.
-    asked : bool
-        The user named it; else it is a fair share, and never too small for a worker.
-    """
-
-    megabytes: float
-    asked: bool
+    megabytes: float  # miB, what a worker holds when it is idle included, the mapped rows not
+    asked: bool  # the user named it; else it is a fair share, and never too small for a worker
 
 
 class Supervisor:
     """Runs a trial on a worker, and kills the worker with all its children when it must.
 
     After ``run`` the worker is dead unless the result is the objective's own.
-
-    Parameters
-    ----------
-    worker : Worker
-        Idle.
-    cap : Cap or None
-        Memory limit; None = none.
-    closing : threading.Event
-        Set when everything must end.
-    start : float
-        ``time.monotonic()`` at which the trial's time began to run.
     """
 
     def __init__(
@@ -71,20 +52,7 @@ class Supervisor:
         self._peak = 0.0
 
     def run(self, trial: Trial) -> TrialResult:
-        """Return what came of the trial.
-
-        Parameters
-        ----------
-        trial : Trial
-            Its ``budget.seconds`` is enforced, from ``start`` on; the objective is given what is
-            left of it.
-
-        Raises
-        ------
-        InputError
-            The objective cannot be unpickled in a child, or the user's memory limit is below what
-            an idle worker holds.
-        """
+        """Return what came of the trial."""
         result = self._hand_over(trial)
         while result is None:
             left = less(trial.budget, time.monotonic() - self._start).seconds
@@ -204,15 +172,7 @@ class Supervisor:
 
 
 def less(budget: Budget, seconds: float) -> Budget:
-    """Return what is left of a budget after some of its seconds.
-
-    Parameters
-    ----------
-    budget : Budget
-        At the start.
-    seconds : float
-        Spent since.
-    """
+    """Return what is left of a budget after some of its seconds."""
     if budget.seconds is None:
         return budget
     return replace(budget, seconds=max(0.0, budget.seconds - seconds))

@@ -49,18 +49,7 @@ _start = threading.Lock()
 
 
 def pack(objective: Callable[[Trial], TrialResult]) -> bytes:
-    """Return the objective as it is sent to a child.
-
-    Parameters
-    ----------
-    objective : callable
-        Runs a trial.
-
-    Raises
-    ------
-    InputError
-        It cannot be pickled.
-    """
+    """Return the objective as it is sent to a child."""
     try:
         return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError) as exc:
@@ -68,13 +57,7 @@ def pack(objective: Callable[[Trial], TrialResult]) -> bytes:
 
 
 def unsendable(reason: str) -> str:
-    """Return the message for an objective that does not reach a child.
-
-    Parameters
-    ----------
-    reason : str
-        What pickle said.
-    """
+    """Return the message for an objective that does not reach a child."""
     return (
         f"executor='local' cannot send the objective to a child process: {reason}; define "
         "learners, mitigators and functions in a module that can be imported, not in a script, "
@@ -84,30 +67,13 @@ def unsendable(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A worker's first message: it has the objective and waits for trials.
+    """A worker's first message: it has the objective and waits for trials."""
 
-    Parameters
-    ----------
-    held_mb : float
-        Memory that it holds with nothing to do, MiB; 0 where it cannot be seen.
-    """
-
-    held_mb: float
+    held_mb: float  # memory that it holds with nothing to do, MiB; 0 where it cannot be seen
 
 
 def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
-    """Run trials until the other end closes; the entry point of a worker process.
-
-    Parameters
-    ----------
-    connection : Connection
-        Trials come in, results go out; a string instead of a result says why there is none.
-    packed : bytes
-        What ``pack`` returned. Unpacked after the environment is set, as libraries read it when
-        they are loaded and the fork server may have been started by somebody else.
-    errors : Connection
-        Around the file for standard error; standard output is thrown away.
-    """
+    """Run trials until the other end closes; the entry point of a worker process."""
     _isolate(errors)
     myself = os.getpid()
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -167,16 +133,6 @@ class Worker:
     """One child process, the pipe to it, and what it writes on standard error.
 
     ``floor_mb`` is what it holds when idle, MiB; None before its first message.
-
-    Parameters
-    ----------
-    packed : bytes
-        The objective, by ``pack``; sent to the child once.
-
-    Raises
-    ------
-    OSError, EOFError
-        The fork server is gone.
     """
 
     def __init__(self, packed: bytes) -> None:
@@ -197,13 +153,7 @@ class Worker:
         self.family = Family(cast(int, self.process.pid))
 
     def reusable(self, most_mb: float | None) -> bool:
-        """Whether the next trial finds a clean worker: nothing still runs, little is held.
-
-        Parameters
-        ----------
-        most_mb : float or None
-            Memory that it may hold before a trial, MiB; None = any.
-        """
+        """Whether the next trial finds a clean worker: nothing still runs, little is held."""
         if not self.process.is_alive() or not self.family.alone():
             return False
         return most_mb is None or self.family.held_mb() <= most_mb
@@ -224,11 +174,6 @@ class Worker:
         """End the process and everything that it started; returns when it is gone.
 
         A second call does nothing.
-
-        Parameters
-        ----------
-        grace : float
-            Seconds between SIGTERM and SIGKILL; 0 = SIGKILL at once.
         """
         if self.connection.closed:
             return

@@ -63,21 +63,7 @@ Objective = Callable[[Trial], TrialResult]
 
 
 class DaskExecutor:
-    """One supervising thread here for each trial that the cluster has.
-
-    Parameters
-    ----------
-    limits : Limits
-        Workers: trials at the same time; None = as many as the cluster has threads now. Deadline
-        of the run. Memory of a trial; None = a thread's share of its worker's limit. Address of
-        the scheduler; None = the one of Dask's configuration (``scheduler-address``), or that of
-        the client that is open in this process.
-
-    Raises
-    ------
-    InputError
-        No scheduler is known, none answers, or its workers cannot run this version.
-    """
+    """One supervising thread here for each trial that the cluster has."""
 
     queued = 1
     spare = 0.0
@@ -95,13 +81,7 @@ class DaskExecutor:
         self._freight: Freight | None = None
 
     def submit(self, objective: Objective, trial: Trial) -> "Future[TrialResult]":
-        """Queue the trial on the cluster.
-
-        Raises
-        ------
-        InputError
-            The objective cannot be pickled.
-        """
+        """Queue the trial on the cluster."""
         if self._freight is None or self._freight.objective is not objective:
             self._freight = Freight(self._client, objective)
         return self._threads.submit(self._supervise, self._freight, trial)
@@ -169,15 +149,7 @@ class DaskExecutor:
 
 
 class Freight:
-    """An objective and what its trials need, as it lies on the workers.
-
-    Parameters
-    ----------
-    client : Client
-        Connection to the cluster.
-    objective : callable
-        Runs a trial.
-    """
+    """An objective and what its trials need, as it lies on the workers."""
 
     def __init__(self, client: Any, objective: Objective) -> None:
         self.objective = objective
@@ -224,18 +196,7 @@ class Freight:
 
 
 def connect(scheduler: str | None) -> Any:
-    """Return our own client of the cluster, when a worker of it can run this version.
-
-    Parameters
-    ----------
-    scheduler : str or None
-        Address; None = where Dask's configuration or the open client points.
-
-    Raises
-    ------
-    InputError
-        No scheduler is known, none answers, or its workers cannot run this version.
-    """
+    """Return our own client of the cluster, when a worker of it can run this version."""
     address, security = _address(scheduler)
     try:
         client = distributed.Client(
@@ -307,13 +268,7 @@ def _ended(task: Any) -> threading.Event:
 
 
 def _answer_of(task: Any) -> Answer | None:
-    """Return the answer, None when there is none because a worker died.
-
-    Raises
-    ------
-    InputError
-        The worker cannot read the objective, or cannot run any trial.
-    """
+    """Return the answer, None when there is none because a worker died."""
     if task.status == "error":
         error = task.exception()
         if isinstance(error, InputError):

@@ -31,11 +31,6 @@ class LocalExecutor:
 
     A trial whose worker was killed from outside is run once more on a new worker, in the time it
     has left; no other failure is tried again, as it would fail again.
-
-    Parameters
-    ----------
-    limits : Limits
-        Number of workers; deadline of the run; memory of a trial.
     """
 
     queued = 1
@@ -55,13 +50,7 @@ class LocalExecutor:
     def submit(
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
-        """Queue the trial; it starts when a worker is free.
-
-        Raises
-        ------
-        InputError
-            The objective cannot be pickled.
-        """
+        """Queue the trial; it starts when a worker is free."""
         if self._objective is not objective:
             self._packed, self._objective = pack(objective), objective
         return self._threads.submit(self._run, self._packed, trial)

@@ -13,13 +13,7 @@ from fairautoml.trials import Budget, Status, Trial, TrialResult
 
 
 class SerialExecutor:
-    """Runs a trial when it is submitted.
-
-    Parameters
-    ----------
-    limits : Limits
-        Only the deadline is used.
-    """
+    """Runs a trial when it is submitted."""
 
     n_workers = 1
     queued = 0
@@ -53,17 +47,7 @@ class SerialExecutor:
 
 
 def seconds_until(budget: Budget, deadline: float | None, spare: float) -> Budget:
-    """Return the budget, with no more seconds than are left before the deadline.
-
-    Parameters
-    ----------
-    budget : Budget
-        What the trial may spend.
-    deadline : float or None
-        ``time.monotonic()`` of the end of the run.
-    spare : float
-        Seconds before it by which the trial must have ended.
-    """
+    """Return the budget, with no more seconds than are left before the deadline."""
     if deadline is None:
         return budget
     left = max(0.0, deadline - spare - time.monotonic())
@@ -75,15 +59,6 @@ def as_asked(result: TrialResult, trial: Trial, allowed: Budget) -> TrialResult:
 
     One that the end of the run stopped before its own limit did is recorded without that limit:
     when the run goes on with more time, it has its turn again.
-
-    Parameters
-    ----------
-    result : TrialResult
-        Of the trial as it ran.
-    trial : Trial
-        As it was asked for.
-    allowed : Budget
-        What was left for it when it began.
     """
     own, left = trial.budget.seconds, allowed.seconds
     if result.status is Status.TIMEOUT and own is not None and left is not None and left < own:

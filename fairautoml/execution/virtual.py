@@ -16,15 +16,7 @@ from fairautoml.trials import Status, Trial, TrialResult
 
 
 class VirtualExecutor:
-    """Workers side by side on a clock that moves from the end of one trial to the next.
-
-    Parameters
-    ----------
-    limits : Limits
-        Number of workers; the deadline is a time on the simulated clock.
-    start : float
-        Time on that clock at the beginning, seconds.
-    """
+    """Workers side by side on a clock that moves from the end of one trial to the next."""
 
     queued = 0
     spare = 0.0
@@ -81,13 +73,7 @@ class VirtualExecutor:
 
 
 def beginning_now(limits: Limits) -> VirtualExecutor:
-    """Return an executor whose clock begins at ``time.monotonic()``, as deadlines of runs count.
-
-    Parameters
-    ----------
-    limits : Limits
-        Number of workers, deadline.
-    """
+    """Return an executor whose clock begins at ``time.monotonic()``, as deadlines do."""
     return VirtualExecutor(limits, start=time.monotonic())
 
 

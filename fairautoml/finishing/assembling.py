@@ -70,19 +70,7 @@ ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
 
 
 def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
-    """Return what is served, and everything it was chosen from.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        The search.
-    history : History
-        What it saw; at least one entry.
-    artifacts : Artifacts
-        The scores of the trials.
-    finish : Finish
-        What is wanted.
-    """
+    """Return what is served, and everything it was chosen from."""
     start = time.monotonic()
     offers = gather(plan, history, artifacts, finish)
     chosen, margin = serve_best(offers, plan, finish)
@@ -99,13 +87,7 @@ def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Fini
 
 
 def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Offers:
-    """Return everything that can be served.
-
-    Parameters
-    ----------
-    plan, history, artifacts, finish
-        As in ``assemble``.
-    """
+    """Return everything that can be served."""
     work = _Work(plan, history, artifacts, finish)
     singles = [work.column(result) for result in work.prospects.singles()]
     mixed = work.ensemble(work.prospects.library()) if finish.assemble else None
@@ -121,17 +103,7 @@ def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish
 
 
 def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Margin | None]:
-    """Return what is served, and the margin that it keeps, None when nothing is constrained.
-
-    Parameters
-    ----------
-    offers : Offers
-        At least one entry.
-    plan : RunPlan
-        The search.
-    finish : Finish
-        What is wanted.
-    """
+    """Return what is served, and the margin that it keeps, None when nothing is constrained."""
     every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
     plain = best_of(every)
     if plain is None:

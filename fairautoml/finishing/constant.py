@@ -16,18 +16,10 @@ from fairautoml.exceptions import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstantClassifier:
-    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``.
+    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``."""
 
-    Parameters
-    ----------
-    schema : TableSchema
-        How a table is read: new rows are checked as ever.
-    classes : ndarray of shape (1,)
-        The user's label.
-    """
-
-    schema: TableSchema
-    classes: NDArray[Any]
+    schema: TableSchema  # how a table is read: new rows are checked as ever
+    classes: NDArray[Any]  # shape (1,): the user's label
     groups: None = None
     needs_sensitive: bool = False
 
@@ -39,18 +31,7 @@ class ConstantClassifier:
 def constant_classifier(
     X: Any, y: Any, on_nonfinite: OnNonfinite, *, extras: Sequence[Any] = ()
 ) -> ConstantClassifier | None:
-    """Return the model of a target with one class; None when it has several or is faulty.
-
-    Parameters
-    ----------
-    X, y
-        As in ``fit``.
-    on_nonfinite : {"error", "impute"}
-        As in ``fit``.
-    extras : sequence
-        What else ``fit`` was given by row, such as whose row it is: columns named there are no
-        features.
-    """
+    """Return the model of a target with one class; None when it has several or is faulty."""
     table = read_table(X)
     try:
         labels = plain_labels(y)

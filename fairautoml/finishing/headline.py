@@ -9,17 +9,7 @@ from fairautoml.trials import Entry
 
 
 def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
-    """Return the served model, its price and the probability that the bound holds.
-
-    Parameters
-    ----------
-    board : Leaderboard
-        All entries.
-    entry : Entry
-        The one that is served.
-    margin : Margin or None
-        Of that entry; None when nothing is constrained, or it was not what the search chose.
-    """
+    """Return the served model, its price and the probability that the bound holds."""
     parts = [f"Served: {entry.name}: {board.objective} {entry.score:.4f}{_price(board, entry)}"]
     if entry.measures and entry.constant:
         parts.append("it gives every row the same decision")

@@ -23,35 +23,18 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """How often each decision is made in the groups of a system.
+    """How often each decision is made in the groups of a system."""
 
-    Parameters
-    ----------
-    served, reference, labels : ndarray of float64, shape (n_groups, n_classes)
-        Shares of the decisions of the served rule, of those of the best model without the
-        constraint (the labels where there is none), and of the labels.
-    n_rows : ndarray of float64, shape (n_groups,)
-        Effective rows.
-    """
-
-    served: NDArray[np.float64]
-    reference: NDArray[np.float64]
-    labels: NDArray[np.float64]
-    n_rows: NDArray[np.float64]
+    # shares of the decisions of the served rule, of those of the best model without the
+    # constraint (the labels where there is none), and of the labels
+    served: NDArray[np.float64]  # shape (n_groups, n_classes)
+    reference: NDArray[np.float64]  # shape (n_groups, n_classes)
+    labels: NDArray[np.float64]  # shape (n_groups, n_classes)
+    n_rows: NDArray[np.float64]  # shape (n_groups,): effective rows
 
 
 def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> tuple[str, ...]:
-    """Return one sentence per group that the constraint leaves with one decision.
-
-    Parameters
-    ----------
-    board : Leaderboard
-        All entries; the best one without a mitigation is what rates are compared with.
-    entry : Entry
-        The one that is served.
-    classes : ndarray of shape (n_classes,)
-        The user's labels, by position.
-    """
+    """Return one sentence per group that the constraint leaves with one decision."""
     found: list[str] = []
     unconstrained = _unconstrained(board)
     for system in _constrained(board, entry):
@@ -69,13 +52,7 @@ def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> 
 
 
 def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
-    """Return a note on groups that get one decision without the constraint too.
-
-    Parameters
-    ----------
-    board, entry
-        As in ``group_headlines``.
-    """
+    """Return a note on groups that get one decision without the constraint too."""
     unconstrained = _unconstrained(board)
     if unconstrained is None or board.objective == "balanced_accuracy":
         return ()
@@ -95,17 +72,7 @@ def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
 
 
 def constant_headline(outdone: Entry, constant: Entry, advice: str) -> str:
-    """Say that the constant is served because it is worth more than the model chosen.
-
-    Parameters
-    ----------
-    outdone : Entry
-        The model chosen.
-    constant : Entry
-        What is served.
-    advice : str
-        What may help.
-    """
+    """Say that the constant is served because it is worth more than the model chosen."""
     who = "best model that meets the constraint" if outdone.feasible else "least unfair model"
     return (
         f"The {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "

@@ -33,21 +33,11 @@ from fairautoml.trials.artifacts import make_private
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a run is kept.
+    """Where a run is kept."""
 
-    Parameters
-    ----------
-    path : Path
-        The run folder.
-    overwrite : bool
-        Whether an earlier run may be replaced.
-    server : Address or None
-        PostgreSQL database for the trials; None = a SQLite file in the folder.
-    """
-
-    path: Path
-    overwrite: bool
-    server: Address | None
+    path: Path  # the run folder
+    overwrite: bool  # whether an earlier run may be replaced
+    server: Address | None  # postgreSQL database for the trials
 
     @property
     def url(self) -> Address:
@@ -63,22 +53,7 @@ class Place:
 def place_of(
     path: str | PathLike[str] | None, *, overwrite: bool, resume: bool, storage: Any
 ) -> Place | None:
-    """Return where a run is to be kept, None for nowhere.
-
-    Parameters
-    ----------
-    path : path or None
-        Run folder.
-    overwrite, resume : bool
-        What to do with an earlier run in it; not both.
-    storage : str or None
-        Address of a PostgreSQL database.
-
-    Raises
-    ------
-    ParameterError
-        The parameters contradict each other, or the address is none.
-    """
+    """Return where a run is to be kept, None for nowhere."""
     if path is None and (resume or overwrite or storage is not None):
         name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
         raise ParameterError(f"{name} needs run_dir, the folder that keeps scores and models")
@@ -102,20 +77,6 @@ class Earlier:
     """A run that is to go on: its folder is locked and read, and nothing in it is changed.
 
     ``set_aside`` is whether it may have rows set aside for a certificate.
-
-    Parameters
-    ----------
-    place : Place
-        Where it is kept.
-
-    Raises
-    ------
-    RunFolderError
-        There is no such run, or another process holds it.
-    StorageCorruptError
-        Its record is damaged.
-    ResumeMismatchError
-        Its trials are recorded in another database.
     """
 
     def __init__(self, place: Place) -> None:
@@ -170,19 +131,7 @@ def _copied(place: Place) -> Iterator[Address]:
 
 
 class Keeper:
-    """Keeps a run that has begun: every trial, and in the end the model.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        Scores, models, files for people.
-    study : Study
-        Record of the trials.
-    mirror : Mirror
-        The same for dashboards.
-    plan : RunPlan
-        The run.
-    """
+    """Keeps a run that has begun: every trial, and in the end the model."""
 
     def __init__(self, folder: RunFolder, study: Study, mirror: Mirror, plan: RunPlan) -> None:
         self.study = study
@@ -201,15 +150,7 @@ class Keeper:
         self._mirror.add(record)
 
     def finish(self, model: Any, groups: Mapping[str, Any]) -> None:
-        """Write what a finished run keeps; the model last.
-
-        Parameters
-        ----------
-        model : FairAutoML
-            The fitted estimator.
-        groups : mapping
-            What its page says of the groups.
-        """
+        """Write what a finished run keeps; the model last."""
         keep_model(self._folder, model, groups)
 
     def close(self) -> None:
@@ -221,17 +162,7 @@ class Keeper:
 
 
 def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
-    """Write leaderboard, groups, summary, certificate and, last, the model.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        Where.
-    model : FairAutoML
-        The fitted estimator.
-    groups : mapping
-        What its page says of the groups.
-    """
+    """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
     # It is of the model that was served before.
@@ -254,26 +185,7 @@ def begin(
     *,
     set_aside: bool = False,
 ) -> Keeper | None:
-    """Begin to keep a run, or go on with an earlier one; None for no place.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        The run; of an earlier one only budget and executor may differ.
-    place : Place, Earlier or None
-        Where. The folder of an earlier run is not closed when the run cannot go on.
-    parameters : mapping
-        Of the estimator; what is no plain value is left out of the configuration.
-    set_aside : bool
-        Whether rows are set aside for a certificate.
-
-    Raises
-    ------
-    RunFolderError
-        The folder cannot be used.
-    ResumeMismatchError
-        The earlier run was about something else; nothing is changed.
-    """
+    """Begin to keep a run, or go on with an earlier one; None for no place."""
     if place is None:
         return None
     return (
@@ -334,19 +246,7 @@ def _go_on(plan: RunPlan, earlier: Earlier, parameters: Mapping[str, Any]) -> Ke
 def write_config(
     folder: RunFolder, parameters: Mapping[str, Any], place: Place, seed: int
 ) -> None:
-    """Write the parameters of the estimator, without a password.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        Where.
-    parameters : mapping
-        By name; what is no plain value is left out.
-    place : Place
-        Where the run is kept.
-    seed : int
-        Root seed.
-    """
+    """Write the parameters of the estimator, without a password."""
     plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in parameters.items()

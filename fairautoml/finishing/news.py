@@ -16,19 +16,7 @@ NEARLY = 0.1
 
 
 def bad_news(history: History, best: Entry, baseline: Candidate, objective: str) -> list[str]:
-    """Return what the user should know of a run besides its constraint, mostly nothing.
-
-    Parameters
-    ----------
-    history : History
-        What the search saw.
-    best : Entry
-        What is served.
-    baseline : Candidate
-        The one that needs no training.
-    objective : str
-        Name of the performance metric.
-    """
+    """Return what the user should know of a run besides its constraint, mostly nothing."""
     if best.candidate == baseline:
         return [_only_baseline(history.results)]
     news = [_hardly_ever(best, objective), _no_space(history.results)]
@@ -38,19 +26,7 @@ def bad_news(history: History, best: Entry, baseline: Candidate, objective: str)
 def advice_on_constant(
     outdone: Entry, constant: Entry, entries: Sequence[Entry], objective: str
 ) -> str:
-    """Return what may help where the best constant is worth more than the model chosen.
-
-    Parameters
-    ----------
-    outdone : Entry
-        The model chosen.
-    constant : Entry
-        The best constant.
-    entries : sequence of Entry
-        All of the leaderboard.
-    objective : str
-        Name of the performance metric.
-    """
+    """Return what may help where the best constant is worth more than the model chosen."""
     if _rewards_alike(outdone, objective):
         return _blame(outdone)
     if all(entry.value <= constant.value for entry in entries):
@@ -59,13 +35,7 @@ def advice_on_constant(
 
 
 def no_model(results: Sequence[TrialResult]) -> str:
-    """Say why there is nothing to serve.
-
-    Parameters
-    ----------
-    results : sequence of TrialResult
-        All trials, none of which gave a model.
-    """
+    """Say why there is nothing to serve."""
     failures = [f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in results]
     why = "; ".join(failures) if failures else "the time was over before the first began"
     return (
@@ -75,13 +45,7 @@ def no_model(results: Sequence[TrialResult]) -> str:
 
 
 def no_time_left(used: float) -> str:
-    """Say that a run that goes on has spent its time.
-
-    Parameters
-    ----------
-    used : float
-        Seconds.
-    """
+    """Say that a run that goes on has spent its time."""
     return (
         f"no time is left to search: the run has used {used:.1f} s, and what it found stands; to "
         "go on give a time_budget (--time) well above that"

@@ -36,48 +36,24 @@ from fairautoml.trials import Artifacts, BlindRule, Entry
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Entries, and everything needed to serve those on the Pareto front.
+    """Entries, and everything needed to serve those on the Pareto front."""
 
-    Parameters
-    ----------
-    board : Leaderboard
-        All entries.
-    best : Entry
-        The one that is served unless the user selects another.
-    bags : mapping of str to ScoreModel
-        Fold models by trial key, of every trial that an entry on the front takes.
-    schema, groups, classes
-        How new rows are read, as in ``Dataset``.
-    seed : int
-        Root seed, salt of randomised rules.
-    membership : MembershipModel or None
-        For rules that read how likely groups are.
-    task : {"binary", "multiclass", "regression"}
-        What kind of target it is.
-    rows_by_label : ndarray of int64, shape (n_cells, 2), or None
-        People of the search whose rows count, by finest cell and label, whatever they weigh; None
-        without two classes.
-    """
-
-    board: Leaderboard
-    best: Entry
+    board: Leaderboard  # all entries
+    best: Entry  # the one that is served unless the user selects another
+    # fold models by trial key, of every trial that an entry on the front takes
     bags: Mapping[str, ScoreModel]
-    schema: TableSchema
+    schema: TableSchema  # how new rows are read, as in ``Dataset``
     groups: GroupSchema | None
     classes: NDArray[Any]
-    seed: int
-    membership: MembershipModel | None = None
-    task: TaskName = "binary"
-    rows_by_label: NDArray[np.int64] | None = None
+    seed: int  # root seed, salt of randomised rules
+    membership: MembershipModel | None = None  # for rules that read how likely groups are
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
+    # people of the search whose rows count, by finest cell and label, whatever they weigh; None
+    # without two classes
+    rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
 
     def classifier(self, entry: Entry) -> FairClassifier:
-        """Return the classifier of an entry; nothing is trained.
-
-        Parameters
-        ----------
-        entry : Entry
-            One whose models are kept.
-        """
+        """Return the classifier of an entry; nothing is trained."""
         return FairClassifier(
             models=models_of(entry, self.bags),
             rule=entry.rule,
@@ -91,23 +67,11 @@ class Pool:
         )
 
     def serving(self, entry: Entry) -> "Pool":
-        """Return the pool as it is when another entry is served: the board puts it first.
-
-        Parameters
-        ----------
-        entry : Entry
-            One whose models are kept.
-        """
+        """Return the pool as it is when another entry is served: the board puts it first."""
         return replace(self, board=replace(self.board, served=entry), best=entry)
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
-        """Return the entry that fits best, among those whose models are kept.
-
-        Raises
-        ------
-        InputError
-            None fits; the message says how far the front reaches.
-        """
+        """Return the entry that fits best, among those whose models are kept."""
         entry = self.board.select(max_gap=max_gap, min_score=min_score, trials=set(self.bags))
         if entry is None:
             front = self.board.pareto_front()
@@ -125,24 +89,12 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What ``conduct`` returns.
+    """What ``conduct`` returns."""
 
-    Parameters
-    ----------
-    history : History
-        Everything the search saw.
-    pool : Pool
-        What can be served.
-    assembled : Assembled
-        How the served entry was chosen.
-    interrupted : bool
-        Whether the user ended the search.
-    """
-
-    history: History
-    pool: Pool
-    assembled: Assembled
-    interrupted: bool
+    history: History  # everything the search saw
+    pool: Pool  # what can be served
+    assembled: Assembled  # how the served entry was chosen
+    interrupted: bool  # whether the user ended the search
 
     @property
     def constant_headline(self) -> str | None:
@@ -158,19 +110,7 @@ class Outcome:
 def make_pool(
     assembled: Assembled, plan: RunPlan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
 ) -> Pool:
-    """Load the models that can be served and let go of all training rows.
-
-    Parameters
-    ----------
-    assembled : Assembled
-        All entries and the chosen one.
-    plan : RunPlan
-        The search that found them.
-    artifacts : Artifacts
-        Where the fold models lie.
-    made : mapping of str to ScoreModel
-        Served in place of the fold models, by trial key.
-    """
+    """Load the models that can be served and let go of all training rows."""
     dataset, best = plan.problem.dataset, assembled.best
     board = Leaderboard(
         entries=assembled.entries,
@@ -213,17 +153,7 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
 def finish_of(
     wishes: Wishes, start: float, certifiable: Callable[[Entry], float] | None = None
 ) -> Finish:
-    """Return how the answer is to be made.
-
-    Parameters
-    ----------
-    wishes : Wishes
-        What the user wants.
-    start : float
-        ``time.monotonic()`` at which ``fit`` began.
-    certifiable : callable or None
-        What an entry keeps of its worth for how likely it is certified, in (0, 1].
-    """
+    """Return how the answer is to be made."""
     return Finish(
         assemble=wishes.assemble,
         max_models=wishes.max_models,
@@ -236,26 +166,7 @@ def finish_of(
 def say_how_it_went(
     outcome: Outcome, plan: RunPlan, wishes: Wishes, *, feasible: bool, strict: bool
 ) -> None:
-    """Warn of what the user should know of a run, mostly of nothing.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        Of the run.
-    plan : RunPlan
-        What was searched.
-    wishes : Wishes
-        What was asked for.
-    feasible : bool
-        Whether what is served meets the constraints on the search rows.
-    strict : bool
-        Whether it is an error when it does not.
-
-    Raises
-    ------
-    NoFeasibleModelError
-        It does not, and that is an error.
-    """
+    """Warn of what the user should know of a run, mostly of nothing."""
     best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
     constant = outcome.constant_headline
     news = bad_news(outcome.history, best, plan.baseline, plan.problem.objective.name)

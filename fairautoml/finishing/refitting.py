@@ -22,25 +22,7 @@ SOON = 1.0
 def refitted(
     best: Entry, plan: RunPlan, results: Sequence[TrialResult], end: float | None
 ) -> dict[str, Bag]:
-    """Return the winner's model by its trial, none where training it would take too long.
-
-    Parameters
-    ----------
-    best : Entry
-        The winner, a single trial.
-    plan : RunPlan
-        The search that found it.
-    results : sequence of TrialResult
-        What the search saw.
-    end : float or None
-        ``time.monotonic()`` at which ``fit`` should be done.
-
-    Warns
-    -----
-    DegradedWarning
-        There is not enough time, so that the fold models are served; or it took longer than was
-        to be expected, and the budget is overrun.
-    """
+    """Return the winner's model by its trial, none where training it would take too long."""
     n_rows = plan.problem.dataset.n_rows
     trial = next(result for result in results if result.trial.key == best.trial_key)
     expected = expected_seconds(trial, plan.problem.n_folds)
@@ -64,15 +46,7 @@ def refitted(
 
 
 def expected_seconds(result: TrialResult, n_folds: int) -> float:
-    """Return what one training on all rows takes, if it takes as long per row as in the trial.
-
-    Parameters
-    ----------
-    result : TrialResult
-        How the trial went.
-    n_folds : int
-        Folds that the rows are in.
-    """
+    """Return what one training on all rows takes, if it takes as long per row as in the trial."""
     budget = result.trial.budget
     share = budget.sample_fraction * (n_folds - 1) / n_folds
     return result.seconds / budget.folds / share

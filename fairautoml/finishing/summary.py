@@ -16,13 +16,7 @@ from fairautoml.trials import Entry, Origin, Status, TrialResult
 
 
 def describe_candidate(result: TrialResult) -> dict[str, Any]:
-    """Return one line about a trial: what was tried, what came of it.
-
-    Parameters
-    ----------
-    result : TrialResult
-        Any status.
-    """
+    """Return one line about a trial: what was tried, what came of it."""
     candidate = result.trial.candidate
     return {
         "trial": result.trial.number,
@@ -43,15 +37,7 @@ def describe_candidate(result: TrialResult) -> dict[str, Any]:
 
 
 def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
-    """Return an entry as plain values; undefined ones are None.
-
-    Parameters
-    ----------
-    entry : Entry
-        A leaderboard row.
-    objective : str
-        Name of the performance metric.
-    """
+    """Return an entry as plain values; undefined ones are None."""
     return {
         "trial": entry.trial_number,
         "learner": entry.candidate.learner,
@@ -81,27 +67,13 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
 
 
 def describe_served(board: Leaderboard, entry: Entry) -> dict[str, Any]:
-    """Return the served entry as plain values, with what of it reads the sensitive columns.
-
-    Parameters
-    ----------
-    board : Leaderboard
-        All entries.
-    entry : Entry
-        The one that is served.
-    """
+    """Return the served entry as plain values, with what of it reads the sensitive columns."""
     read_by = board.sensitive_read_by(entry)
     return {**describe_entry(entry, board.objective), "sensitive_read_by": read_by}
 
 
 def trials_frame(history: History) -> pd.DataFrame:
-    """Return one row per trial, failures included.
-
-    Parameters
-    ----------
-    history : History
-        What a search has seen.
-    """
+    """Return one row per trial, failures included."""
     rows = sorted(history.results, key=lambda result: result.trial.number)
     return pd.DataFrame([describe_candidate(result) for result in rows])
 
@@ -121,35 +93,7 @@ def run_summary(
     seconds: float,
     time_budget: float | None,
 ) -> dict[str, Any]:
-    """Return the figures of a run.
-
-    Parameters
-    ----------
-    history : History
-        What the search has seen.
-    plan : RunPlan
-        What was searched.
-    assembled : Assembled
-        The chosen entry, and how it was chosen.
-    seconds : float
-        Wall-clock seconds of ``fit``.
-    time_budget : float or None
-        Seconds that it was allowed.
-
-    Returns
-    -------
-    dict
-        ``n_trials`` counts all trials; ``n_failed`` of them went wrong, ``n_pruned`` were ended
-        for a better rival, and ``n_cut_off`` by the clock or the user. ``max_trials`` and
-        ``time_budget`` are what was allowed. ``overhead_fraction`` is the share of worker time
-        in which nothing was trained or scored; ``overhead_ms`` are the controller's milliseconds
-        per trial: to ask, to tell, and to settle a result (post-processing and storage).
-        ``n_feasible`` trials met the constraints; ``seconds_to_best`` after the start the best
-        entry was known, and ``improvements`` are the moments at which the best one changed.
-        ``assembly_seconds`` is what ensemble and choice took; ``margin`` says how sure it is
-        that the constraints hold on new people, how far inside the limits the served entry is
-        and what that costs (``Margin``).
-    """
+    """Return the figures of a run."""
     statuses = [result.status for result in history.results]
     training = sum(result.seconds for result in history.results)
     available = seconds * history.n_workers
@@ -185,13 +129,7 @@ def run_summary(
 
 
 def describe_improvement(moment: Improvement) -> dict[str, Any]:
-    """Return a change of the best entry as plain values.
-
-    Parameters
-    ----------
-    moment : Improvement
-        When, by which trial, and how good.
-    """
+    """Return a change of the best entry as plain values."""
     return {
         "seconds": round(moment.seconds, 3),
         "trial": moment.trial,
@@ -214,15 +152,7 @@ def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
 
 
 def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
-    """Say that no model meets the constraints, how far the served one is, and what may help.
-
-    Parameters
-    ----------
-    entry : Entry
-        What is served instead.
-    constraints : sequence of str
-        What was asked for.
-    """
+    """Say that no model meets the constraints, how far the served one is, and what may help."""
     wanted = " and ".join(constraints)
     if not entry.measures:
         return (
@@ -245,13 +175,7 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
 
 
 def describe_certificate(certificate: Certificate) -> dict[str, Any]:
-    """Return what a certificate says as plain values; the whole is in ``certificate.json``.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        Of what is served.
-    """
+    """Return what a certificate says as plain values; the whole is in ``certificate.json``."""
     return {
         "verdict": certificate.verdict,
         "reason": certificate.reason,
@@ -274,13 +198,7 @@ def describe_certificate(certificate: Certificate) -> dict[str, Any]:
 
 
 def violated(certificate: Certificate) -> str:
-    """Say that the rows set aside show a broken constraint, and what may help.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        With the verdict VIOLATED.
-    """
+    """Say that the rows set aside show a broken constraint, and what may help."""
     floor = () if certificate.floor is None else (certificate.floor,)
     unfair = [c.label for c in certificate.claims if c.verdict == Verdict.VIOLATED]
     poor = [c.label for c in floor if c.verdict == Verdict.VIOLATED]
@@ -300,13 +218,7 @@ def violated(certificate: Certificate) -> str:
 
 
 def margin_notes(margin: Margin | None) -> tuple[str, ...]:
-    """Return a note when what is served is less sure than was asked for, or of little worth.
-
-    Parameters
-    ----------
-    margin : Margin or None
-        Of what is served.
-    """
+    """Return a note when what is served is less sure than was asked for, or of little worth."""
     # Where a limit is missed on the search rows already, ``shortfall`` says so.
     if margin is None or margin.margin < 0:
         return ()

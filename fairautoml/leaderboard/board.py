@@ -21,37 +21,21 @@ INTERVAL_LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Entries in order.
+    """Entries in order."""
 
-    Parameters
-    ----------
-    entries : tuple of Entry
-        Any order.
-    systems : tuple of GroupSystem
-        Group systems of the data, for intervals and group rates.
-    objective : str
-        Name of the performance metric.
-    n_rows : ndarray of float64, shape (n_cells,)
-        Effective number of rows of each finest cell, for intervals.
-    served : Entry, optional
-        The one that is served: it comes first, whatever the order of the others says, because it
-        may have been chosen for the margin that it keeps.
-    readers : frozenset of str
-        Those of the trials whose models read the groups of new rows.
-    sensitive_features : tuple of str
-        Features that are a sensitive column or give one away.
-    small_groups : tuple of SmallGroups
-        Groups that constraints leave out.
-    """
-
-    entries: tuple[Entry, ...]
-    systems: tuple[GroupSystem, ...]
-    objective: str
-    n_rows: NDArray[np.float64]
+    entries: tuple[Entry, ...]  # any order
+    systems: tuple[GroupSystem, ...]  # group systems of the data, for intervals and group rates
+    objective: str  # name of the performance metric
+    # effective number of rows of each finest cell, for intervals
+    n_rows: NDArray[np.float64]  # shape (n_cells,)
+    # the one that is served: it comes first, whatever the order of the others says, because it
+    # may have been chosen for the margin that it keeps
     served: Entry | None = None
+    # those of the trials whose models read the groups of new rows
     readers: frozenset[str] = frozenset()
+    # features that are a sensitive column or give one away
     sensitive_features: tuple[str, ...] = ()
-    small_groups: tuple[SmallGroups, ...] = ()
+    small_groups: tuple[SmallGroups, ...] = ()  # groups that constraints leave out
 
     @cached_property
     def ordered(self) -> tuple[Entry, ...]:
@@ -74,13 +58,7 @@ class Leaderboard:
         return select(kept, max_gap=max_gap, min_value=least)
 
     def asks_groups(self, entry: Entry) -> tuple[str, ...]:
-        """Return what of an entry must be told the groups of new rows: its rule, its models.
-
-        Parameters
-        ----------
-        entry : Entry
-            A leaderboard row.
-        """
+        """Return what of an entry must be told the groups of new rows: its rule, its models."""
         parts = {
             "rule": entry.rule.needs_sensitive,
             "models": not self.readers.isdisjoint(entry.sources),
@@ -88,69 +66,25 @@ class Leaderboard:
         return tuple(name for name, reads in parts.items() if reads)
 
     def sensitive_read_by(self, entry: Entry) -> str:
-        """Say what of an entry reads the sensitive columns, or features that give them away.
-
-        Parameters
-        ----------
-        entry : Entry
-            A leaderboard row.
-
-        Returns
-        -------
-        str
-            Of ``rule``, ``models`` (a training-time mitigation) and ``features`` those that do,
-            as in ``"rule + features"``; ``"nothing"`` where new rows need no sensitive column.
-        """
+        """Say what of an entry reads the sensitive columns, or features that give them away."""
         found = (*self.asks_groups(entry), *(("features",) if self.sensitive_features else ()))
         return " + ".join(found) if found else "nothing"
 
     def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
-        """Return one row per entry, the served one first and then the best.
-
-        Parameters
-        ----------
-        entries : sequence of Entry, optional
-            Which ones; all by default.
-
-        Returns
-        -------
-        DataFrame
-            ``rank``, ``feasible``, the objective, ``gap`` with ``gap_low`` and ``gap_high`` (95 %
-            bootstrap interval of the largest gap, for display), ``learner``, ``encoding``,
-            ``mitigation``, ``mitigator``, ``tolerance``, ``needs_sensitive`` (whether the rule
-            reads the groups), ``sensitive_read_by`` (what of all reads them), ``constant``,
-            ``trial``, ``n_models`` (trials whose mean decides: 1 but for an ensemble),
-            ``seconds``, one column per constrained metric and group system, and ``rule``.
-            Undefined values are missing, and so are ``feasible`` and the gaps when
-            nothing is constrained.
-        """
+        """Return one row per entry, the served one first and then the best."""
         place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
         shown = self.ordered if entries is None else entries
         return pd.DataFrame([self._row(entry, place[id(entry)]) for entry in shown])
 
     def front_of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the whole table that lie on the Pareto front, fairest first.
-
-        Parameters
-        ----------
-        table : DataFrame
-            What ``frame()`` returned.
-        """
+        """Return the rows of the whole table that lie on the Pareto front, fairest first."""
         rank = {id(entry): rank for rank, entry in enumerate(self.ordered)}
         return table.iloc[[rank[id(entry)] for entry in self.pareto_front()]].reset_index(
             drop=True
         )
 
     def reordered(self, table: pd.DataFrame, earlier: "Leaderboard") -> pd.DataFrame:
-        """Return the table of an earlier board in the order of this one; nothing is computed anew.
-
-        Parameters
-        ----------
-        table : DataFrame
-            The whole table of ``earlier``, with any columns.
-        earlier : Leaderboard
-            Of the same entries, while another one was served.
-        """
+        """Return the table of an earlier board in the order of this one, without recomputing."""
         place = {id(entry): at for at, entry in enumerate(earlier.ordered)}
         found = table.iloc[[place[id(entry)] for entry in self.ordered]].reset_index(drop=True)
         return found.assign(rank=table["rank"].to_numpy())
@@ -180,13 +114,7 @@ class Leaderboard:
         }
 
     def gap_interval(self, entry: Entry) -> tuple[float | None, float | None]:
-        """Return the 95 % bootstrap interval of the entry's largest gap, None when undefined.
-
-        Parameters
-        ----------
-        entry : Entry
-            A leaderboard row.
-        """
+        """Return the 95 % bootstrap interval of the entry's largest gap, None when undefined."""
         if not entry.measures:
             return None, None
         worst = max(entry.measures, key=lambda measure: measure.gap)

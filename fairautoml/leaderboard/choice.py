@@ -14,11 +14,6 @@ def rank_key(entry: Entry) -> tuple[float | str, ...]:
     accuracy (objectives on scores are the same for all rules of a trial), the smaller gap, the
     earlier trial, then to the mitigator's name and the smaller tolerance, so that no order
     depends on where an entry came from.
-
-    Parameters
-    ----------
-    entry : Entry
-        A leaderboard row.
     """
     if entry.feasible:
         return (0.0, -entry.value, -entry.accuracy, entry.gap, *_tie(entry))
@@ -34,24 +29,12 @@ def _tie(entry: Entry) -> tuple[int, str, float]:
 
 
 def order(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries, best first.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-        Any order; the result does not depend on it.
-    """
+    """Return the entries, best first."""
     return sorted(entries, key=rank_key)
 
 
 def best_of(entries: Iterable[Entry]) -> Entry | None:
-    """Return the best entry, None of nothing.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-        What to choose from.
-    """
+    """Return the best entry, None of nothing."""
     return min(entries, key=rank_key, default=None)
 
 
@@ -62,11 +45,6 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
     good in both and better in one; of equals the earlier trial stays. One decision for everybody
     is no choice and left out unless there is nothing else, and so is an entry with more undefined
     gaps than another.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-        What to choose from.
     """
     every = list(entries)
     varied = [e for e in every if not (e.constant and e.measures)]
@@ -83,23 +61,7 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
 def select(
     entries: Sequence[Entry], *, max_gap: float | None, min_value: float | None
 ) -> Entry | None:
-    """Return the best entry under other wishes than those of the search.
-
-    Parameters
-    ----------
-    entries : sequence of Entry
-        What to choose from.
-    max_gap : float or None
-        Largest gap over all constraints and group systems; None = no limit.
-    min_value : float or None
-        Least objective, greater = better (``Entry.value``); the fairest such entry is returned
-        unless ``max_gap`` is given too.
-
-    Returns
-    -------
-    Entry or None
-        None when no entry fits; never a constant one where another fits.
-    """
+    """Return the best entry under other wishes than those of the search."""
     fitting = [
         entry
         for entry in entries

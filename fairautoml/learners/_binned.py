@@ -26,11 +26,6 @@ class Binned(Generic[Rows]):
     Only a read-only matrix is remembered, since a writable one may hold other numbers the next
     time. What was made from it is forgotten when the matrix is freed, or, least recently used
     first, when there is too much of it.
-
-    Parameters
-    ----------
-    most_bytes : int
-        Bytes of binned rows to keep at the most, estimated.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -41,17 +36,7 @@ class Binned(Generic[Rows]):
         return len(self._kept)
 
     def get(self, X: Any, bins: Hashable, make: Callable[[], Rows]) -> Rows:
-        """Return the binned rows of a matrix, made anew when they are not known.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            Training rows.
-        bins : hashable
-            All that fixes the bins besides the rows.
-        make : callable
-            Bins the rows; what it returns must not hold ``X``.
-        """
+        """Return the binned rows of a matrix, made anew when they are not known."""
         if not _read_only(X):
             return make()
         key = (id(X), bins)

@@ -18,15 +18,6 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Training rows of one class only give a model that always says that class, since most
     libraries refuse them and a small fold may be so.
-
-    Parameters
-    ----------
-    params : mapping of str to bool, int, float or str
-        Hyperparameters of the family.
-    layout : FeatureLayout
-        What the columns are.
-    seed : int
-        Seed of all that is random in training, non-negative.
     """
 
     def __init__(self, params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> None:
@@ -35,21 +26,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train; what was learned before is forgotten.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            Numbers and category codes, NaN = missing.
-        y : ndarray of shape (n_rows,)
-            Labels 0 or 1.
-        sample_weight : ndarray of float64, shape (n_rows,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        Self
-        """
+        """Train; what was learned before is forgotten."""
         y = np.asarray(y)
         self.classes_ = np.array([0, 1], dtype=np.int8)
         self.n_features_in_ = X.shape[1]
@@ -59,13 +36,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probabilities of 0 and 1, shape (n_rows, 2).
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            New rows, encoded like the training rows.
-        """
+        """Return the probabilities of 0 and 1, shape (n_rows, 2)."""
         check_is_fitted(self, "classes_")
         if self.only_class_ is not None:
             positive = np.full(X.shape[0], float(self.only_class_))

@@ -5,43 +5,23 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was measured on a window before it was learned from.
+    """What was measured on a window before it was learned from."""
 
-    Parameters
-    ----------
-    loss : float
-        Log loss in nats.
-    gap : float or None
-        Largest gap of decisions between two groups, None where fewer than two have rows.
-    n_experts : int
-        Experts at that time.
-    """
-
-    loss: float
+    loss: float  # log loss in nats
+    # largest gap of decisions between two groups, None where fewer than two have rows
     gap: float | None
-    n_experts: int
+    n_experts: int  # experts at that time
 
 
 @dataclass(slots=True, kw_only=True)
 class DriftMonitor:
-    """Counts the windows on which loss or gap were too large.
+    """Counts the windows on which loss or gap were too large."""
 
-    Parameters
-    ----------
-    loss_drift : float
-        Log loss above the best one since the last expert that is too much, in nats.
-    gap_limit : float
-        Gap that is too much above.
-    patience : int
-        Such windows in a row after which an expert is added, at least 1.
-    cooldown : int
-        Windows that must have passed since the last expert, at least 0.
-    """
-
+    # log loss above the best one since the last expert that is too much, in nats
     loss_drift: float
-    gap_limit: float
-    patience: int
-    cooldown: int
+    gap_limit: float  # gap that is too much above
+    patience: int  # such windows in a row after which an expert is added, at least 1
+    cooldown: int  # windows that must have passed since the last expert, at least 0
     history: list[Measured] = field(default_factory=list)
     n_skipped: int = 0
     n_unpenalised: int = 0
@@ -50,13 +30,7 @@ class DriftMonitor:
     _since: int | None = None
 
     def wants_expert(self, measured: Measured) -> bool:
-        """Record a window; whether it is time for another expert.
-
-        Parameters
-        ----------
-        measured : Measured
-            What was measured on the window.
-        """
+        """Record a window; whether it is time for another expert."""
         self.history.append(measured)
         self._since = None if self._since is None else self._since + 1
         drifts = measured.loss > self._best + self.loss_drift

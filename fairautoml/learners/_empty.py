@@ -9,11 +9,6 @@ class EmptyColumns:
 
     A column may be empty in one fold only. Nothing was learned from it there, so whatever it
     holds later must not count: it becomes 0 in the new rows too.
-
-    Parameters
-    ----------
-    X : ndarray of float, shape (n_rows, n_features)
-        Training rows.
     """
 
     def __init__(self, X: NDArray[np.floating]) -> None:

@@ -16,27 +16,16 @@ N_COMPARED = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DirectTrees:
-    """Sums of the trees, equal to scikit-learn's to the last bit.
+    """Sums of the trees, equal to scikit-learn's to the last bit."""
 
-    Parameters
-    ----------
-    order : ndarray of intp, shape (n_features,)
-        Columns as the trees number them, categories first.
-    positions : tuple of ndarray of float64
-        Per category column the position of each code, NaN for one that is unknown and, last, for
-        missing.
-    baseline : ndarray of float64, shape (1, n_sums)
-        What the sums start from.
-    trees : tuple of tuple
-        Of each iteration one tree per sum.
-    known, columns : ndarray
-        Which positions are known, and where the trees find those of a column.
-    """
-
-    order: NDArray[np.intp]
+    # columns as the trees number them, categories first
+    order: NDArray[np.intp]  # shape (n_features,)
+    # per category column the position of each code, NaN for one that is unknown and, last, for
+    # missing
     positions: tuple[NDArray[np.float64], ...]
-    baseline: NDArray[np.float64]
-    trees: tuple[tuple[Any, ...], ...]
+    baseline: NDArray[np.float64]  # shape (1, n_sums): what the sums start from
+    trees: tuple[tuple[Any, ...], ...]  # of each iteration one tree per sum
+    # which positions are known, and where the trees find those of a column
     known: NDArray[np.uint32]
     columns: NDArray[np.uint32]
 
@@ -56,15 +45,7 @@ class DirectTrees:
 
 
 def direct_trees(model: Any, X: NDArray[np.floating]) -> DirectTrees | None:
-    """Return the trees of a fitted booster, None where scikit-learn keeps them in another way.
-
-    Parameters
-    ----------
-    model : HistGradientBoostingClassifier or HistGradientBoostingRegressor
-        Fitted.
-    X : ndarray of float32, shape (n_rows, n_features)
-        Its training rows; on some of them the sums are compared.
-    """
+    """Return the trees of a fitted booster, None where scikit-learn keeps them in another way."""
     try:
         trees = _read(model)
         same = np.array_equal(trees.sums(X[:N_COMPARED]), model._raw_predict(X[:N_COMPARED]))

@@ -15,23 +15,12 @@ class Mixture:
 
     Sharma, Henderson and Ghosh, *FEAMOE: Fair, Explainable and Adaptive Mixture of Experts*,
     IJCAI 2023, arXiv 2210.04995; the form is our reading of its abstract.
-
-    Parameters
-    ----------
-    w : ndarray of float64, shape (n_experts, n_columns)
-        Coefficients of the experts.
-    b : ndarray of float64, shape (n_experts,)
-        Their intercepts.
-    v : ndarray of float64, shape (n_experts, n_columns)
-        Coefficients of the gate, ``V`` above.
-    c : ndarray of float64, shape (n_experts,)
-        Its intercepts.
     """
 
-    w: Floats
-    b: Floats
-    v: Floats
-    c: Floats
+    w: Floats  # shape (n_experts, n_columns): coefficients of the experts
+    b: Floats  # shape (n_experts,): their intercepts
+    v: Floats  # shape (n_experts, n_columns): coefficients of the gate, ``V`` above
+    c: Floats  # shape (n_experts,): its intercepts
 
     @property
     def n_experts(self) -> int:
@@ -65,13 +54,6 @@ class Mixture:
         columns in the game in which the gate is held as it is at x. They add up to
         ``sum_e g_e(x) (margin_e(x) - margin_e(mu))``; they explain neither the probability nor
         how the gate reacts.
-
-        Parameters
-        ----------
-        matrix : ndarray of float64, shape (n_rows, n_columns)
-            Rows to explain.
-        reference : ndarray of float64, shape (n_columns,)
-            ``mu``: what an absent column is taken to be.
         """
         return (self.gates(matrix) @ self.w) * (matrix - reference)
 

@@ -22,40 +22,15 @@ SHORTEST = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """Rows to learn from.
+    """Rows to learn from."""
 
-    Parameters
-    ----------
-    matrix : ndarray of float64, shape (n_rows, n_columns)
-        The rows.
-    y : ndarray of float64, shape (n_rows,)
-        Labels 0 or 1.
-    weight : ndarray of float64, shape (n_rows,)
-        Non-negative weights, not all 0.
-    group : ndarray of int64, shape (n_rows,)
-        Group of each row, -1 where it is unknown.
-    """
-
-    matrix: Floats
-    y: Floats
-    weight: Floats
-    group: NDArray[np.int64]
+    matrix: Floats  # shape (n_rows, n_columns): the rows
+    y: Floats  # shape (n_rows,): labels 0 or 1
+    weight: Floats  # shape (n_rows,): non-negative weights, not all 0
+    group: NDArray[np.int64]  # shape (n_rows,): group of each row, -1 where it is unknown
 
     def operators(self, fairness: Fairness, accepted: NDArray[np.bool_]) -> list[Floats]:
-        """Return what takes the means of the groups, over all rows that count for a notion.
-
-        Parameters
-        ----------
-        fairness : {"demographic_parity", "equalized_odds", "recourse"}
-            Means over all rows, over those of each label, or over those refused.
-        accepted : ndarray of bool, shape (n_rows,)
-            The decisions.
-
-        Returns
-        -------
-        list of ndarray of float64, shape (n_groups, n_rows)
-            One row for each group that has weight among the rows that count.
-        """
+        """Return what takes the means of the groups, over all rows that count for a notion."""
         counted = {
             "demographic_parity": [self.weight > 0],
             "equalized_odds": [(self.weight > 0) & (self.y == label) for label in (0, 1)],
@@ -72,42 +47,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What is paid besides the log loss.
+    """What is paid besides the log loss."""
 
-    Parameters
-    ----------
-    fairness : {"demographic_parity", "equalized_odds", "recourse"}
-        What shall have the same mean in all groups: the probabilities, the probabilities within
-        each label, or the distance of refused rows from the border.
-    lam : float
-        Price of the squared difference of two groups, summed over all pairs; at least 0.
-    l2 : float
-        Price of half the squared coefficients, at least 0.
-    """
-
+    # what shall have the same mean in all groups: the probabilities, the probabilities within
+    # each label, or the distance of refused rows from the border
     fairness: Fairness = "demographic_parity"
-    lam: float = 0.0
-    l2: float = 0.0
+    lam: float = 0.0  # price of the squared difference of two groups, summed over all pairs
+    l2: float = 0.0  # price of half the squared coefficients, at least 0
 
 
 def unfairness(mixture: Mixture, window: Window, fairness: Fairness) -> float | None:
     """Return the largest gap between two groups, of decisions and not of probabilities.
 
     For recourse it is that of the mean distance of refused rows from the border.
-
-    Parameters
-    ----------
-    mixture : Mixture
-        What decides, at one half.
-    window : Window
-        For whom.
-    fairness : {"demographic_parity", "equalized_odds", "recourse"}
-        Gap of what.
-
-    Returns
-    -------
-    float or None
-        None where fewer than two groups have rows that count.
     """
     accepted = mixture.probability(window.matrix) >= 0.5
     value = distances(mixture, window.matrix) if fairness == "recourse" else accepted
@@ -133,17 +85,7 @@ def _lengths(mixture: Mixture) -> Floats:
 
 
 def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture]:
-    """Return loss and price, and the gradient in the shape of a mixture.
-
-    Parameters
-    ----------
-    mixture : Mixture
-        What is judged.
-    window : Window
-        On which rows.
-    price : Price
-        What is paid besides the log loss.
-    """
+    """Return loss and price, and the gradient in the shape of a mixture."""
     share = (window.weight / window.weight.sum())[:, None]
     margins = window.matrix @ mixture.w.T + mixture.b
     log_gates = log_softmax(window.matrix @ mixture.v.T + mixture.c, axis=1)
@@ -204,17 +146,7 @@ def _priced(seen: _Seen, window: Window, price: Price) -> tuple[float, Floats, F
 
 
 def fitted(start: Mixture, window: Window, price: Price) -> Mixture:
-    """Return the mixture of least loss that is found from a start, by L-BFGS.
-
-    Parameters
-    ----------
-    start : Mixture
-        Where to begin.
-    window : Window
-        Rows to learn from.
-    price : Price
-        What is paid besides the log loss.
-    """
+    """Return the mixture of least loss that is found from a start, by L-BFGS."""
 
     def value_and_gradient(theta: Floats) -> tuple[float, Floats]:
         value, gradient = lost(Mixture.from_flat(theta, start.n_experts), window, price)
@@ -233,21 +165,7 @@ def fitted(start: Mixture, window: Window, price: Price) -> Mixture:
 def stepped(
     mixture: Mixture, window: Window, price: Price, *, rate: float, n_frozen: int
 ) -> Mixture:
-    """Return the mixture after one step of gradient descent.
-
-    Parameters
-    ----------
-    mixture : Mixture
-        Before.
-    window : Window
-        Rows to learn from.
-    price : Price
-        What is paid besides the log loss.
-    rate : float
-        Length of the step in gradients.
-    n_frozen : int
-        Experts, the oldest, that stay as they are; their gates move.
-    """
+    """Return the mixture after one step of gradient descent."""
     _, gradient = lost(mixture, window, price)
     gradient.w[:n_frozen] = 0.0
     gradient.b[:n_frozen] = 0.0

@@ -18,17 +18,6 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     A family is trained on the labels that occur, renumbered without gaps: a fold of a small table
     may lack one, and most libraries need them all. What did not occur has probability 0.
-
-    Parameters
-    ----------
-    params : mapping of str to bool, int, float or str
-        Hyperparameters of the family.
-    layout : FeatureLayout
-        What the columns are.
-    seed : int
-        Seed of all that is random in training, non-negative.
-    n_classes : int
-        Number of classes, at least 2.
     """
 
     def __init__(
@@ -40,21 +29,7 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         self.n_classes = n_classes
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train; what was learned before is forgotten.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            Numbers and category codes, NaN = missing.
-        y : ndarray of int, shape (n_rows,)
-            Labels 0 .. n_classes - 1.
-        sample_weight : ndarray of float64, shape (n_rows,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        Self
-        """
+        """Train; what was learned before is forgotten."""
         self.classes_ = np.arange(self.n_classes, dtype=np.int8)
         self.n_features_in_ = X.shape[1]
         self.known_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -63,13 +38,7 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probability of each class, shape (n_rows, n_classes).
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            New rows, encoded like the training rows.
-        """
+        """Return the probability of each class, shape (n_rows, n_classes)."""
         check_is_fitted(self, "classes_")
         found = np.zeros((X.shape[0], self.n_classes))
         found[:, self.known_] = 1.0 if len(self.known_) == 1 else self._shares(X)

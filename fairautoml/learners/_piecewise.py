@@ -14,26 +14,13 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):  # type: ignore[m
     at quantiles: Gorishniy, Rubachev and Babenko (2022), "On Embeddings for Numerical Features in
     Tabular Deep Learning", equation 1, clipped at both ends. Half the edges are quantiles of the
     rows, half of the distinct values: a column that is nearly always 0 keeps edges in its tail.
-
-    Parameters
-    ----------
-    n_bins : int
-        Number of quantile steps of each kind, at least 1; equal edges are merged.
     """
 
     def __init__(self, n_bins: int = 12) -> None:
         self.n_bins = n_bins
 
     def fit(self, X: NDArray[np.floating], y: Any = None) -> Self:
-        """Learn the bin edges.
-
-        Parameters
-        ----------
-        X : ndarray of float, shape (n_rows, n_features)
-            Numbers without NaN.
-        y : object
-            Not used.
-        """
+        """Learn the bin edges."""
         shares = np.linspace(0.0, 1.0, self.n_bins + 1)
         self.edges_ = [_edges(column, shares) for column in np.asarray(X, dtype=np.float64).T]
         self.n_features_in_ = X.shape[1]

@@ -18,15 +18,6 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Families are trained on the standardised target, so that their regularisation means the same
     whatever unit it is in.
-
-    Parameters
-    ----------
-    params : mapping of str to bool, int, float or str
-        Hyperparameters of the family.
-    layout : FeatureLayout
-        What the columns are.
-    seed : int
-        Seed of all that is random in training, non-negative.
     """
 
     def __init__(self, params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> None:
@@ -35,21 +26,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train; what was learned before is forgotten.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            Numbers and category codes, NaN = missing.
-        y : ndarray of float64, shape (n_rows,)
-            Finite numbers.
-        sample_weight : ndarray of float64, shape (n_rows,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        Self
-        """
+        """Train; what was learned before is forgotten."""
         y = np.asarray(y, dtype=np.float64)
         self.n_features_in_ = X.shape[1]
         self.mean_ = float(np.average(y, weights=sample_weight))
@@ -61,13 +38,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the predicted numbers, shape (n_rows,).
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            New rows, encoded like the training rows.
-        """
+        """Return the predicted numbers, shape (n_rows,)."""
         check_is_fitted(self, "mean_")
         if self.model_ is None:
             return np.full(X.shape[0], self.mean_)

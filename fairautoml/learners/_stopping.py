@@ -20,13 +20,6 @@ def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArr
 
     Both lie inside the rows that a fold trains on: the rows that score the fold have no say in
     the number of rounds.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_rows,)
-        Labels, or numbers, of the training rows.
-    seed : int
-        Non-negative; the same seed gives the same parts.
     """
     parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)

@@ -55,13 +55,7 @@ class CatBoostBinary(BinaryClassifier):
 
 
 def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> CatBoostBinary:
-    """Return an unfitted CatBoost classifier; ``params`` in CatBoost's own names.
-
-    Raises
-    ------
-    MissingExtraError
-        CatBoost is not installed.
-    """
+    """Return an unfitted CatBoost classifier; ``params`` in CatBoost's own names."""
     try:
         importlib.import_module("catboost")
     except ImportError as error:

@@ -39,13 +39,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 def build(
     params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
 ) -> ExplainableBoostingBinary:
-    """Return an unfitted explainable boosting machine; ``params`` in interpret's own names.
-
-    Raises
-    ------
-    MissingExtraError
-        interpret is not installed.
-    """
+    """Return an unfitted explainable boosting machine; ``params`` in interpret's own names."""
     try:
         importlib.import_module("interpret.glassbox")
     except ImportError as error:

@@ -38,44 +38,23 @@ SPREAD = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How the mixture learns; all but the first two are about streams only.
+    """How the mixture learns; all but the first two are about streams only."""
 
-    Parameters
-    ----------
-    C : float
-        Inverse L2 strength of experts and gates, positive.
-    n_experts : int
-        Experts that ``fit`` trains.
-    fairness : {"demographic_parity", "equalized_odds", "recourse"}
-        What shall be equal.
-    lam : float
-        Price of the squared difference between two groups.
-    rate : float
-        Length of a gradient step.
-    steps : int
-        Steps per window.
-    window : int
-        Rows that are measured and learned from at once; a longer table is cut.
-    loss_drift, gap_limit : float
-        Log loss above the best one, in nats, and gap of decisions that are too much.
-    patience, cooldown : int
-        Windows in a row of that kind, and windows since the last expert, before one is added.
-    max_experts : int
-        Experts at most.
-    """
-
-    C: float = 1.0
-    n_experts: int = 3
+    C: float = 1.0  # inverse L2 strength of experts and gates, positive
+    n_experts: int = 3  # experts that ``fit`` trains
+    # what shall be equal
     fairness: Fairness = "demographic_parity"
-    lam: float = 20.0
-    rate: float = 0.2
-    steps: int = 50
-    window: int = 500
+    lam: float = 20.0  # price of the squared difference between two groups
+    rate: float = 0.2  # length of a gradient step
+    steps: int = 50  # steps per window
+    window: int = 500  # rows that are measured and learned from at once; a longer table is cut
+    # log loss above the best one, in nats, and gap of decisions that are too much
     loss_drift: float = 0.05
     gap_limit: float = 0.05
+    # windows in a row of that kind, and windows since the last expert, before one is added
     patience: int = 2
     cooldown: int = 4
-    max_experts: int = 10
+    max_experts: int = 10  # experts at most
 
     def __post_init__(self) -> None:
         if self.fairness not in FAIRNESS:
@@ -100,14 +79,6 @@ class MixtureOfExperts(BinaryClassifier):
     expert is added, trained on the window, and the experts that were there stay as they are from
     then on. Groups are read in ``partial_fit`` only, never to predict.
 
-    Attributes
-    ----------
-    model_ : Mixture
-        Experts and gate, on scaled numbers and 0/1 levels.
-    monitor_ : DriftMonitor
-        What was measured on each window: ``history``; ``n_skipped`` windows of a single class,
-        ``n_unpenalised`` windows of a single group.
-
     Examples
     --------
     >>> import numpy as np
@@ -121,21 +92,7 @@ class MixtureOfExperts(BinaryClassifier):
     """
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train ``n_experts`` on a whole table, without regard to groups; forget all else.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features)
-            Numbers and category codes, NaN = missing.
-        y : ndarray of shape (n_rows,)
-            Labels 0 or 1.
-        sample_weight : ndarray of float64, shape (n_rows,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        Self
-        """
+        """Train ``n_experts`` on a whole table, without regard to groups; forget all else."""
         self._forget(self._settings())
         super().fit(X, y, sample_weight)
         return self
@@ -156,26 +113,6 @@ class MixtureOfExperts(BinaryClassifier):
 
         The first window fixes how numbers are scaled and trains the first expert. A window of
         one class is skipped and counted; one of a single group is learned from without a price.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features)
-            Numbers and category codes, NaN = missing.
-        y : ndarray of shape (n_rows,)
-            Labels 0 or 1.
-        sensitive : values of shape (n_rows,), optional
-            Group of each row; a missing value is a row of no group.
-        sample_weight : ndarray of float64, shape (n_rows,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        Self
-
-        Raises
-        ------
-        InputError
-            Lengths differ, a label is neither 0 nor 1, or a weight is negative or not finite.
         """
         settings = self._settings()
         y, weight = np.asarray(y), _weights(sample_weight, len(y))
@@ -205,11 +142,6 @@ class MixtureOfExperts(BinaryClassifier):
         Exact Shapley values of independent features against the mean of the training rows, in
         the game in which the gate is held as it is at the row; see ``Mixture.shapley`` for what
         they do not explain.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_rows, n_features)
-            Rows to explain.
         """
         check_is_fitted(self, "classes_")
         found = np.zeros((X.shape[0], self.n_features_in_))

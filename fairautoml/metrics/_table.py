@@ -192,20 +192,14 @@ class Tally(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GroupCounts:
-    """Sums of weights by group, label and decision.
+    """Sums of weights by group, label and decision."""
 
-    Parameters
-    ----------
-    table : ndarray of float64, shape (n_groups, 2, 2)
-        ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
-        decision ``d``. A randomised decision splits its row's weight.
-    overall : ndarray of float64, shape (2, 2), optional
-        The same over everybody, ``[label, decision]``, where groups overlap, so that it is not
-        the sum over them.
-    """
-
-    table: NDArray[np.float64]
-    overall: NDArray[np.float64] | None = None
+    # ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
+    # decision ``d``. A randomised decision splits its row's weight
+    table: NDArray[np.float64]  # shape (n_groups, 2, 2)
+    # the same over everybody, ``[label, decision]``, where groups overlap, so that it is not the
+    # sum over them
+    overall: NDArray[np.float64] | None = None  # shape (2, 2)
 
     @classmethod
     def from_rows(

@@ -66,23 +66,7 @@ def interval_of_groups(
     n_rows: NDArray[np.float64],
     level: float,
 ) -> tuple[float, float] | None:
-    """Return ``bootstrap_interval`` of a metric over groups of finest cells.
-
-    Parameters
-    ----------
-    metric : Metric
-        On decisions.
-    table : ndarray of float64, shape (n_cells, n_classes, n_classes) or (n_cells, n_columns)
-        As in ``bootstrap_interval``, over the finest cells.
-    member : ndarray of bool, shape (n_groups, n_cells)
-        Which cells make up each group.
-    overlapping : bool
-        Whether a row may be in several groups.
-    n_rows : ndarray of float64, shape (n_cells,)
-        Effective number of rows of each cell.
-    level : float
-        Share of the draws inside, in (0, 1).
-    """
+    """Return ``bootstrap_interval`` of a metric over groups of finest cells."""
     if overlapping:
         # Overlapping groups are not redrawn one by one, nor without the rest of the rows.
         return bootstrap_interval(metric, table, n_rows=n_rows, level=level, masks=member)

@@ -21,40 +21,20 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worst:
-    """A worst weighting.
+    """A worst weighting."""
 
-    Parameters
-    ----------
-    alpha : ndarray of float64, shape (n_coefficients,)
-        Its coefficients.
-    weight : ndarray of float64, shape (n_rows,)
-        Factor of each row, at least 0; its mean, weighted by the rows' mass, is 1.
-    loss : float
-        Mean loss under it.
-    """
-
-    alpha: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    loss: float
+    alpha: NDArray[np.float64]  # shape (n_coefficients,): its coefficients
+    weight: NDArray[np.float64]  # shape (n_rows,): factor of each row, at least 0
+    loss: float  # mean loss under it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adversary:
-    """Who may choose the weights of rows.
+    """Who may choose the weights of rows."""
 
-    Parameters
-    ----------
-    basis : ndarray of float64, shape (n_rows, n_coefficients)
-        Non-negative; the factors of the rows are ``basis @ alpha``.
-    share : ndarray of float64, shape (n_rows,)
-        Share of each row in the plain mean; 1 in total.
-    low, high : float
-        Bounds of each coefficient, ``0 <= low <= high``.
-    """
-
-    basis: NDArray[np.float64]
-    share: NDArray[np.float64]
-    low: float
+    basis: NDArray[np.float64]  # shape (n_rows, n_coefficients): non-negative
+    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the plain mean; 1 in total
+    low: float  # bounds of each coefficient, ``0 <= low <= high``
     high: float
 
     def __post_init__(self) -> None:
@@ -74,13 +54,7 @@ class Adversary:
         return mass
 
     def worst(self, loss: NDArray[np.float64]) -> Worst:
-        """Return the weighting with the largest mean loss.
-
-        Parameters
-        ----------
-        loss : ndarray of float64, shape (n_rows,)
-            Loss of each row.
-        """
+        """Return the weighting with the largest mean loss."""
         mass = self._mass
         used = np.flatnonzero(mass > 0)
         per_unit = (self.share * loss) @ self.basis[:, used] / mass[used]
@@ -97,24 +71,7 @@ class Adversary:
 def kernel_adversary(
     distances: NDArray[np.float64], share: NDArray[np.float64], *, sigma: float, bound: float
 ) -> Adversary:
-    """Return weightings that are sums of Gaussian bumps around reference points.
-
-    Parameters
-    ----------
-    distances : ndarray of float64, shape (n_rows, n_references)
-        Squared distance of each row from each reference point.
-    share : ndarray of float64, shape (n_rows,)
-        Share of each row in the plain mean.
-    sigma : float
-        Width of the bumps, positive: ``exp(-distance^2 / (2 sigma^2))``.
-    bound : float
-        Largest coefficient, ``B`` of the paper.
-
-    Raises
-    ------
-    ParameterError
-        The bound is too small for a mean weight of 1.
-    """
+    """Return weightings that are sums of Gaussian bumps around reference points."""
     basis = np.exp(-distances / (2 * sigma**2))
     return Adversary(basis=basis, share=share, low=0.0, high=bound)
 
@@ -122,21 +79,6 @@ def kernel_adversary(
 def segment_adversary(
     segment: NDArray[np.integer], share: NDArray[np.float64], *, low: float, high: float
 ) -> Adversary:
-    """Return weightings that are constant within each segment.
-
-    Parameters
-    ----------
-    segment : ndarray of int, shape (n_rows,)
-        Segment of each row, from 0.
-    share : ndarray of float64, shape (n_rows,)
-        Share of each row in the plain mean.
-    low, high : float
-        Bounds of a segment's weight; ``low <= 1 <= high``.
-
-    Raises
-    ------
-    ParameterError
-        The bounds do not leave room for a mean weight of 1.
-    """
+    """Return weightings that are constant within each segment."""
     basis = (segment[:, None] == np.arange(int(segment.max()) + 1)).astype(np.float64)
     return Adversary(basis=basis, share=share, low=low, high=high)

@@ -29,30 +29,15 @@ ITERATIONS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dual:
-    """The dual of one table of rows.
+    """The dual of one table of rows."""
 
-    Parameters
-    ----------
-    table : Table
-        The rows.
-    margin : ndarray of float64, shape (n_rows,)
-        Score minus the unconstrained threshold.
-    share : ndarray of float64, shape (n_rows,)
-        Share of each row in the weight of all.
-    block : ndarray of int, shape (n_multipliers,)
-        Band of each multiplier.
-    unit : ndarray of float64, shape (n_multipliers,)
-        Share of the population that each multiplier speaks about: what makes steps alike.
-    off : ndarray of float64, shape (n_multipliers,)
-        Rates as counted minus rates by the model.
-    """
-
-    table: Table
-    margin: NDArray[np.float64]
-    share: NDArray[np.float64]
-    block: NDArray[np.int64]
-    unit: NDArray[np.float64]
-    off: NDArray[np.float64]
+    table: Table  # the rows
+    margin: NDArray[np.float64]  # shape (n_rows,): score minus the unconstrained threshold
+    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the weight of all
+    block: NDArray[np.int64]  # shape (n_multipliers,): band of each multiplier
+    # share of the population that each multiplier speaks about: what makes steps alike
+    unit: NDArray[np.float64]  # shape (n_multipliers,)
+    off: NDArray[np.float64]  # shape (n_multipliers,): rates as counted minus rates by the model
 
     @classmethod
     def of(cls, table: Table, threshold: float) -> "Dual":
@@ -74,13 +59,7 @@ class Dual:
         )
 
     def path(self, tolerances: Sequence[float]) -> list[NDArray[np.float64]]:
-        """Return the multipliers for each tolerance, each found from the next larger one's.
-
-        Parameters
-        ----------
-        tolerances : sequence of float
-            Rising.
-        """
+        """Return the multipliers for each tolerance, each found from the next larger one's."""
         at = np.zeros(len(self.block))
         found = []
         for tolerance in reversed(tolerances):

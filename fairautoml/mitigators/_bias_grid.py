@@ -50,18 +50,12 @@ MOST_AXES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """The ways in which multipliers may move: two groups of a rate against each other.
+    """The ways in which multipliers may move: two groups of a rate against each other."""
 
-    Parameters
-    ----------
-    moves : ndarray of float64, shape (n_axes, n_multipliers)
-        One move per row, as far as it makes sense.
-    offsets : ndarray of float64, shape (n_offsets, n_axes)
-        Where a round of search looks, in units of its reach.
-    """
-
-    moves: NDArray[np.float64]
-    offsets: NDArray[np.float64]
+    # one move per row, as far as it makes sense
+    moves: NDArray[np.float64]  # shape (n_axes, n_multipliers)
+    # where a round of search looks, in units of its reach
+    offsets: NDArray[np.float64]  # shape (n_offsets, n_axes)
 
     @classmethod
     def of(cls, table: Table) -> "Axes":
@@ -78,17 +72,7 @@ def _grid(n_axes: int, n: int) -> NDArray[np.float64]:
 
 
 class Pool:
-    """The best rule of each tolerance so far.
-
-    Parameters
-    ----------
-    tolerances : ndarray of float64, shape (n_tolerances,)
-        Rising.
-    price : float
-        What a unit of gap beyond the tolerance costs.
-    n_multipliers : int
-        How many a rule has.
-    """
+    """The best rule of each tolerance so far."""
 
     def __init__(self, tolerances: NDArray[np.float64], price: float, n_multipliers: int) -> None:
         self.tolerances = tolerances
@@ -100,17 +84,7 @@ class Pool:
     def offer(
         self, table: Table, multipliers: NDArray[np.float64], centre: float, reach: float
     ) -> None:
-        """Try rules, each with thresholds around ``centre``.
-
-        Parameters
-        ----------
-        table : Table
-            Rows to decide.
-        multipliers : ndarray of float64, shape (n_rules, n_multipliers)
-            One rule per row.
-        centre, reach : float
-            Where the thresholds lie.
-        """
+        """Try rules, each with thresholds around ``centre``."""
         thresholds = centre + reach * np.linspace(-1.0, 1.0, THRESHOLDS)
         gap, worth = table.outcomes(multipliers, thresholds)
         for at, tolerance in enumerate(self.tolerances):
@@ -123,15 +97,7 @@ class Pool:
                 self.thresholds[at] = thresholds[cut]
 
     def on(self, table: Table, reach: float) -> "Pool":
-        """Return a pool of the same rules, each as good as it is on other rows.
-
-        Parameters
-        ----------
-        table : Table
-            Those rows.
-        reach : float
-            How far from each rule's threshold others are tried.
-        """
+        """Return a pool of the same rules, each as good as it is on other rows."""
         found = Pool(self.tolerances, self.price, self.multipliers.shape[1])
         for multipliers, threshold in self.centres():
             found.offer(table, multipliers[None], threshold, min(REACH, reach))
@@ -144,51 +110,21 @@ class Pool:
         return [(np.array(rule[:-1]), rule[-1]) for rule in distinct]
 
     def refine(self, table: Table, axes: Axes, reach: float) -> None:
-        """Look around each rule.
-
-        Parameters
-        ----------
-        table : Table
-            Rows to decide.
-        axes : Axes
-            Where to.
-        reach : float
-            How far, in units of the axes; the thresholds go as far as one unit of the score.
-        """
+        """Look around each rule."""
         for multipliers, threshold in self.centres():
             tried = multipliers + reach * axes.offsets @ axes.moves
             self.offer(table, tried, threshold, min(REACH, reach))
 
 
 def few_axes(table: Table) -> bool:
-    """Return whether a grid does: at most two rates, each of two groups.
-
-    Parameters
-    ----------
-    table : Table
-        Its bands count.
-    """
+    """Return whether a grid does: at most two rates, each of two groups."""
     return len(table.bands) <= MOST_AXES and all(len(band.groups) == 2 for band in table.bands)
 
 
 def by_grid(
     coarse: Table, few: Table, all_rows: Table, start: float, tolerances: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """Return multipliers and threshold of good rules for all tolerances.
-
-    Parameters
-    ----------
-    coarse : Table
-        Rows that say where to begin.
-    few : Table
-        Rows to search on.
-    all_rows : Table
-        Rows that the tolerances hold for.
-    start : float
-        Threshold that is best when nothing is constrained.
-    tolerances : ndarray of float64
-        Rising.
-    """
+    """Return multipliers and threshold of good rules for all tolerances."""
     axes = Axes.of(few)
     n_axes, n_multipliers = axes.moves.shape
     reaches = REACHES[n_axes]

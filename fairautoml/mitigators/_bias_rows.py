@@ -16,18 +16,6 @@ def canonical(rows: ScoreRows) -> tuple[ScoreRows, NDArray[np.int64]]:
 
     Sums are then the same to the last bit however rows are ordered and cells are numbered, so a
     search among nearly equal rules ends in the same one.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        With membership.
-
-    Returns
-    -------
-    rows : ScoreRows
-        Sorted by cell, label and score.
-    cells : ndarray of int, shape (n_cells,)
-        The former number of each cell.
     """
     known = rows.cells >= 0
     count = np.bincount(rows.cells[known] * 2 + rows.y[known], minlength=2 * rows.n_cells)
@@ -50,13 +38,6 @@ def thinned(rows: ScoreRows, most: int) -> tuple[ScoreRows, NDArray[np.int64]]:
     """Return about ``most`` of the rows, or all, and which; cells and labels keep their weight.
 
     Every k-th row of a cell and label in the order of the scores; all of them where they are few.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        In canonical order.
-    most : int
-        Number of rows wanted.
     """
     every = -(-len(rows.y) // most)
     if every == 1:

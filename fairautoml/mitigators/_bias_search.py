@@ -42,17 +42,6 @@ def search(
 
     There always is one: to decide alike for everybody leaves no gap. Where nothing else is within
     the tolerance, what one row makes is let pass.
-
-    Parameters
-    ----------
-    coarse : Table
-        Rows that say where to begin.
-    few : Table
-        Rows to search on.
-    all_rows : Table
-        Rows that the tolerances hold for; all three may be the same object.
-    tolerances : sequence of float
-        In any order.
     """
     start = _unconstrained(few)
     asked = np.unique(tolerances)

@@ -41,15 +41,7 @@ PRICE = 10.0
 
 
 class Smooth:
-    """The program over one table of rows.
-
-    Parameters
-    ----------
-    table : Table
-        The rows.
-    width : float
-        Of the smooth decision, in units of the span of the scores.
-    """
+    """The program over one table of rows."""
 
     def __init__(self, table: Table, width: float = WIDTH) -> None:
         self.table = table
@@ -73,19 +65,7 @@ class Smooth:
         limits: NDArray[np.float64],
         steps: int,
     ) -> tuple[NDArray[np.float64], float]:
-        """Return a rule that is better by smooth counts, or the same one where none was found.
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (n_multipliers,)
-            The rule's, those of a rate summing to 0.
-        threshold : float
-            Its threshold.
-        limits : ndarray of float64, shape (n_bands,)
-            Largest gap of each rate.
-        steps : int
-            Steps of the program at most.
-        """
+        """Return a rule that is better by smooth counts, or the same one where none was found."""
         n = len(self.unit)
         half = limits[self.block] / 2
         chosen = np.equal.outer(self.block, np.arange(len(limits))).astype(np.float64)
@@ -123,13 +103,7 @@ class Smooth:
     def priced(
         self, multipliers: NDArray[np.float64], threshold: float, limits: NDArray[np.float64]
     ) -> float:
-        """Return the smooth worth of a rule less the price of what exceeds the limits.
-
-        Parameters
-        ----------
-        multipliers, threshold, limits
-            As of `improved`.
-        """
+        """Return the smooth worth of a rule less the price of what exceeds the limits."""
         return self._priced(self._free(multipliers, threshold), limits)
 
     def within(
@@ -143,11 +117,6 @@ class Smooth:
 
         Each step is the smallest that makes up for what is too much, by the smooth slopes: ever
         fewer rows change sides, and what was counted smoothly and what is counted come together.
-
-        Parameters
-        ----------
-        multipliers, threshold, limits, steps
-            As of `improved`.
         """
         n = len(self.unit)
         half = limits[self.block] / 2
@@ -195,20 +164,7 @@ class Smooth:
         return np.array([(part.max() + part.min()) / 2 for part in parts])
 
     def values(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return smooth rates and worth, and how each grows with each number.
-
-        Parameters
-        ----------
-        at : ndarray of float64, shape (n_multipliers + 1,)
-            Free numbers and the threshold, both in units of the span.
-
-        Returns
-        -------
-        values : ndarray of float64, shape (n_multipliers + 1,)
-            Rates, then worth.
-        slopes : ndarray of float64, shape (n_multipliers + 1, n_multipliers + 1)
-            Of each value by each number.
-        """
+        """Return smooth rates and worth, and how each grows with each number."""
         table = self.table
         multipliers, threshold = self._rule(at)
         above = (table.adjusted(multipliers) - threshold) / self.width

@@ -30,48 +30,21 @@ BLOCK = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """One rate that the groups of one system must share; groups without such rows are left out.
+    """One rate that the groups of one system must share; groups without such rows are left out."""
 
-    Parameters
-    ----------
-    rate : Rate
-        A share of acceptances.
-    system : GroupSystem
-        Which groups.
-    scale : float
-        Largest gap per unit of tolerance.
-    groups : tuple of int
-        Those of the system that have the rate, at least two.
-    parts : ndarray of float64, shape (n_groups, 2 * n_cells)
-        1 where the rows of that cell and label (``2 * cell + y``) count in the group's rate.
-    mass : ndarray of float64, shape (n_groups,)
-        Weight of those rows.
-    """
-
-    rate: Rate
-    system: GroupSystem
-    scale: float
-    groups: tuple[int, ...]
-    parts: NDArray[np.float64]
-    mass: NDArray[np.float64]
+    rate: Rate  # a share of acceptances
+    system: GroupSystem  # which groups
+    scale: float  # largest gap per unit of tolerance
+    groups: tuple[int, ...]  # those of the system that have the rate, at least two
+    # 1 where the rows of that cell and label (``2 * cell + y``) count in the group's rate
+    parts: NDArray[np.float64]  # shape (n_groups, 2 * n_cells)
+    mass: NDArray[np.float64]  # shape (n_groups,): weight of those rows
 
 
 def bands_of(
     rows: ScoreRows, cells: NDArray[np.int64], targets: Sequence[Target], scale: Sequence[float]
 ) -> tuple[Band, ...]:
-    """Return the rates that the targets constrain, the tightest limit for each.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        In canonical order.
-    cells : ndarray of int, shape (n_cells,)
-        The number that the systems of the targets give to each cell.
-    targets : sequence of Target
-        Differences of rates that grow with acceptance.
-    scale : sequence of float
-        Limit of each target per unit of tolerance.
-    """
+    """Return the rates that the targets constrain, the tightest limit for each."""
     totals = cell_weights(rows)
     tightest: dict[tuple[Rate, tuple[str, tuple[str, ...]]], tuple[float, GroupSystem]] = {}
     for target, factor in zip(targets, scale, strict=True):
@@ -110,19 +83,7 @@ def _band(
 
 
 class Table:
-    """Rows, ready to be decided by many rules at once.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Real labels, groups and membership, in canonical order.
-    labels : ndarray, shape (n_rows,)
-        What the objective is counted with: labels, possibly shrunk, in [0, 1].
-    bands : sequence of Band
-        The constraints, over those rows.
-    gain : (float, float)
-        Worth of a true acceptance, price of a false one.
-    """
+    """Rows, ready to be decided by many rules at once."""
 
     def __init__(
         self,
@@ -161,35 +122,14 @@ class Table:
         return np.abs(self._basis)
 
     def adjusted(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores minus the bias of each row, shape (n_rows,).
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (n_multipliers,)
-            One per group of each band.
-        """
+        """Return the scores minus the bias of each row, shape (n_rows,)."""
         moved: NDArray[np.float64] = self.scores - multipliers @ self.shares
         return moved
 
     def outcomes(
         self, multipliers: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap and worth of rules, each with the same evenly spaced thresholds around it.
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (n_rules, n_multipliers)
-            One rule per row.
-        thresholds : ndarray of float64, shape (n_thresholds,)
-            Rising in equal steps, at least two.
-
-        Returns
-        -------
-        gap : ndarray of float64, shape (n_rules, n_thresholds)
-            Largest gap per unit of tolerance.
-        worth : ndarray of float64, shape (n_rules, n_thresholds)
-            Mean gain per unit of weight.
-        """
+        """Return gap and worth of rules, each with the same evenly spaced thresholds around it."""
         moves = multipliers @ _of_pairs(self.bands, (-0.5, 0.5)).T
         everywhere, rows = self._settled(moves, thresholds)
         n, step = len(thresholds), thresholds[1] - thresholds[0]
@@ -226,24 +166,7 @@ class Table:
     def near(
         self, multipliers: NDArray[np.float64], threshold: float, n: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return up to ``n`` thresholds that part people near one, with gap and worth of each.
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (n_multipliers,)
-            The rule's.
-        threshold : float
-            Where to look.
-        n : int
-            How many.
-
-        Returns
-        -------
-        thresholds : ndarray of float64, shape (n_thresholds,)
-            Rising; empty where all people are alike.
-        gap, worth : ndarray of float64, shape (n_thresholds,)
-            As of `outcomes`.
-        """
+        """Return up to ``n`` thresholds that part people near one, with gap and worth of each."""
         adjusted = self.adjusted(multipliers)
         people = adjusted[self.weight > 0]
         apart = np.abs(people - threshold)
@@ -261,15 +184,7 @@ class Table:
     def cuts(
         self, adjusted: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap and worth of one rule at any thresholds, each of shape (n_thresholds,).
-
-        Parameters
-        ----------
-        adjusted : ndarray of float64, shape (n_rows,)
-            Scores minus the bias of each row.
-        thresholds : ndarray of float64, shape (n_thresholds,)
-            Rising.
-        """
+        """Return gap and worth of one rule at any thresholds, each of shape (n_thresholds,)."""
         if len(thresholds) == 0:
             return np.zeros(0), np.zeros(0)
         everywhere = np.flatnonzero(adjusted > thresholds[-1])
@@ -298,17 +213,7 @@ class Table:
         return found
 
     def rates(self, counts: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the rate of every group of every band.
-
-        Parameters
-        ----------
-        counts : ndarray of float64, shape (n_slots, n_rules)
-            Weight accepted by cell and label.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_multipliers, n_rules)
-        """
+        """Return the rate of every group of every band."""
         return np.concatenate([b.parts @ counts[:-1] / b.mass[:, None] for b in self.bands])
 
     def _gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:

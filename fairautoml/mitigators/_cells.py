@@ -33,20 +33,12 @@ FEW_ROWS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cuts:
-    """The thresholds of one group, from "nobody" to "everybody".
+    """The thresholds of one group, from "nobody" to "everybody"."""
 
-    Parameters
-    ----------
-    thresholds : ndarray of float64, shape (n_cuts,)
-        Falling from +inf to -inf; accept when score >= threshold.
-    accepted : ndarray of float64, shape (n_cuts, 2)
-        Weight accepted at each cut, of label 0 and of label 1.
-    lacks : frozenset of Rate
-        Rates whose rows the group has none of, though shrunk labels give them a weight.
-    """
-
-    thresholds: NDArray[np.float64]
-    accepted: NDArray[np.float64]
+    thresholds: NDArray[np.float64]  # shape (n_cuts,): falling from +inf to -inf
+    # weight accepted at each cut, of label 0 and of label 1
+    accepted: NDArray[np.float64]  # shape (n_cuts, 2)
+    # rates whose rows the group has none of, though shrunk labels give them a weight
     lacks: frozenset[Rate] = frozenset()
 
     @property
@@ -79,17 +71,7 @@ class Cuts:
 
 
 def build_cuts(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Cuts, ...]:
-    """Return the cuts of every group.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores, labels (possibly shrunk, in [0, 1]) and weights.
-    groups : ndarray of int, shape (n_rows,)
-        Group of each row; -1 is left out.
-    n_groups : int
-        Number of groups.
-    """
+    """Return the cuts of every group."""
     order = np.argsort(-rows.scores)
     if n_groups > 1 or (groups != 0).any():
         # Small integers take the radix sort: three times as fast as sorting by both keys.
@@ -127,17 +109,6 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
 
     ``y~ = alpha y + (1 - alpha) score`` with ``alpha = n / (n + 2000)`` and n the effective rows
     of the group: a rule fitted on few labels follows their noise, one fitted on these does not.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Real labels.
-    goal : Goal
-        Says whether label rates are constrained.
-    groups : ndarray of int, shape (n_rows,)
-        Group of each row, -1 = none.
-    n_groups : int
-        Number of groups.
     """
     by_label = any(set(target.metric.compared) - {SELECTION} for target in goal.targets)
     known = groups >= 0
@@ -162,13 +133,6 @@ def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
     linear form that has the same maximum at the unconstrained optimum v (Dinkelbach 1967):
     ``2 - v`` and ``v``. Macro F1: its slopes in the two counts at its best threshold. Metrics of
     the scores alone do not depend on decisions: as accuracy.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Real labels.
-    objective : str
-        Registered performance metric.
     """
     if objective not in {"balanced_accuracy", "f1", "f1_macro"}:
         return 1.0, 1.0
@@ -194,17 +158,7 @@ def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
 def f1_values(
     accepted: NDArray[np.float64], one: float, zero: float, objective: str
 ) -> NDArray[np.float64]:
-    """Return F1 or macro F1 at every cut.
-
-    Parameters
-    ----------
-    accepted : ndarray of float64, shape (n_cuts, 2)
-        Accepted weight of label 0 and of label 1.
-    one, zero : float
-        Weight of either label, above 0.
-    objective : {"f1", "f1_macro"}
-        Which of them.
-    """
+    """Return F1 or macro F1 at every cut."""
     false, true = accepted.T
     of_one: NDArray[np.float64] = 2 * true / (true + false + one)
     if objective == "f1":
@@ -214,15 +168,7 @@ def f1_values(
 
 
 def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return gaps per unit of tolerance; where nothing is allowed, 0 at parity and inf else.
-
-    Parameters
-    ----------
-    gap : ndarray of float64
-        Distances from parity.
-    scale : float
-        The limit per unit of tolerance, at least 0.
-    """
+    """Return gaps per unit of tolerance; where nothing is allowed, 0 at parity and inf else."""
     if scale > 0:
         return gap / scale
     return np.where(gap <= SLACK, 0.0, np.inf)
@@ -231,15 +177,7 @@ def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
 def limits_by_rate(
     targets: Sequence[Target], scale: Sequence[float]
 ) -> tuple[tuple[Rate, str, float], ...]:
-    """Return ``(rate, form, scale)`` of all constrained rates, the tightest scale for each.
-
-    Parameters
-    ----------
-    targets : sequence of Target
-        Targets on one and the same group system.
-    scale : sequence of float
-        Limit of each target per unit of tolerance.
-    """
+    """Return ``(rate, form, scale)`` of all constrained rates, the tightest scale for each."""
     found: dict[tuple[Rate, str], float] = {}
     for target, factor in zip(targets, scale, strict=True):
         for rate in target.metric.rates:

@@ -16,18 +16,11 @@ from fairautoml.mitigators._group_program import Posed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """One group's rows of positive weight from the lowest score up, and their cumulated weight.
+    """One group's rows of positive weight from the lowest score up, and their cumulated weight."""
 
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n_rows,)
-        Rising.
-    below : ndarray of float64, shape (2, n_rows + 1)
-        Weight of label 0 and label 1 among the first so many rows.
-    """
-
-    scores: NDArray[np.float64]
-    below: NDArray[np.float64]
+    scores: NDArray[np.float64]  # shape (n_rows,): rising
+    # weight of label 0 and label 1 among the first so many rows
+    below: NDArray[np.float64]  # shape (2, n_rows + 1)
 
     @property
     def totals(self) -> NDArray[np.float64]:
@@ -36,29 +29,13 @@ class Ranked:
         return last
 
     def accepted_from(self, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weight by label of the scores of at least each threshold.
-
-        Parameters
-        ----------
-        thresholds : ndarray of float64, shape (n_choices,)
-            In any order.
-
-        Returns
-        -------
-        ndarray of float64, shape (2, n_choices)
-        """
+        """Return the weight by label of the scores of at least each threshold."""
         refused = np.searchsorted(self.scores, thresholds, side="left")
         left: NDArray[np.float64] = self.totals[:, None] - self.below[:, refused]
         return left
 
     def cut(self, refused: int) -> float:
-        """Return the threshold that refuses so many of the lowest rows.
-
-        Parameters
-        ----------
-        refused : int
-            0 to n_rows.
-        """
+        """Return the threshold that refuses so many of the lowest rows."""
         if refused == 0:
             return -np.inf
         if refused == len(self.scores):
@@ -70,17 +47,7 @@ class Ranked:
 
 
 def rank(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Ranked, ...]:
-    """Return the rows of every group in rising order of the scores.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores, labels (possibly shrunk, in [0, 1]) and weights.
-    groups : ndarray of int, shape (n_rows,)
-        Group of each row; -1 is left out.
-    n_groups : int
-        Number of groups.
-    """
+    """Return the rows of every group in rising order of the scores."""
     kept = np.flatnonzero((groups >= 0) & (rows.weight > 0))
     order = kept[np.argsort(rows.scores[kept])]
     small = groups[order].astype(np.min_scalar_type(n_groups))
@@ -103,15 +70,6 @@ def gaps(
     """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
 
     A group without the rows of a rate is left out of it; a ratio of 0/0 is no solution: inf.
-
-    Parameters
-    ----------
-    accepted : ndarray of float64, shape (n_groups, 2, n_choices)
-        Weight accepted by label.
-    totals : ndarray of float64, shape (n_groups, 2)
-        Weight by label.
-    posed : Posed
-        The constraints over those groups.
     """
     largest = np.zeros(accepted.shape[2])
     for target, scale in zip(posed.targets, posed.scale, strict=True):
@@ -130,15 +88,7 @@ def gaps(
 
 
 def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
-    """Return what a rate that grows with acceptance counts: label 1, label 0 or both.
-
-    Parameters
-    ----------
-    by_label : ndarray of float64, shape (n_groups, 2, ...)
-        Weight by label.
-    rate : Rate
-        A share of acceptances.
-    """
+    """Return what a rate that grows with acceptance counts: label 1, label 0 or both."""
     if rate.label is None:
         both: NDArray[np.float64] = by_label[:, 0] + by_label[:, 1]
         return both
@@ -147,15 +97,7 @@ def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
 
 
 def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the worth of every choice, shape (n_choices,).
-
-    Parameters
-    ----------
-    accepted : ndarray of float64, shape (n_groups, 2, n_choices)
-        Weight accepted by label.
-    gain : (float, float)
-        Worth of a true acceptance, price of a false one.
-    """
+    """Return the worth of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
     value: NDArray[np.float64] = gain[0] * true - gain[1] * false
     return value
@@ -164,15 +106,7 @@ def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[n
 def best_within(
     gap: NDArray[np.float64], value: NDArray[np.float64], tolerances: Sequence[float]
 ) -> list[int | None]:
-    """Return the choice worth most within each tolerance, the first of equals; None without any.
-
-    Parameters
-    ----------
-    gap, value : ndarray of float64, shape (n_choices,)
-        Of every choice.
-    tolerances : sequence of float
-        In any order.
-    """
+    """Return the choice worth most within each tolerance, the first of equals, or None."""
     found: list[int | None] = []
     for tolerance in tolerances:
         allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)

@@ -41,24 +41,13 @@ BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """A rate of every class that may differ by no more than a limit between groups.
+    """A rate of every class that may differ by no more than a limit between groups."""
 
-    Parameters
-    ----------
-    rate : Rate
-        Share of the class among all, among its own rows, among the other rows.
-    member : ndarray of float64, shape (n_groups, n_cells)
-        1 where a cell belongs to a group.
-    mass : ndarray of float64, shape (n_groups, n_classes)
-        Weight of the rows that the rate is a share of, 0 where it has none.
-    factor : float
-        Limit per unit of tolerance.
-    """
-
-    rate: Rate
-    member: NDArray[np.float64]
-    mass: NDArray[np.float64]
-    factor: float
+    rate: Rate  # share of the class among all, among its own rows, among the other rows
+    member: NDArray[np.float64]  # shape (n_groups, n_cells): 1 where a cell belongs to a group
+    # weight of the rows that the rate is a share of, 0 where it has none
+    mass: NDArray[np.float64]  # shape (n_groups, n_classes)
+    factor: float  # limit per unit of tolerance
 
     @property
     def per_mass(self) -> NDArray[np.float64]:
@@ -66,13 +55,7 @@ class Band:
         return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.mass > 0)
 
     def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the rates, 0 where there is none, shape (n_groups, n_classes).
-
-        Parameters
-        ----------
-        mass, right : ndarray of float64, shape (n_cells, n_classes)
-            Weight that chooses each class, and that of it which has that label.
-        """
+        """Return the rates, 0 where there is none, shape (n_groups, n_classes)."""
         part = {None: mass, 1: right}.get(self.rate.label, mass - right)
         found: NDArray[np.float64] = (self.member @ part) * self.per_mass
         return found
@@ -87,48 +70,21 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Program:
-    """Rows, sorted by cell, and the rates to be kept alike.
+    """Rows, sorted by cell, and the rates to be kept alike."""
 
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n_classes, n_rows)
-        Probabilities, one class after the other: sums over the classes are fast then.
-    weight : ndarray of float64, shape (n_rows,)
-        Sum 1.
-    starts : ndarray of int, shape (n_filled,)
-        First row of each cell that has rows.
-    filled : ndarray of int, shape (n_filled,)
-        Those cells.
-    n_cells : int
-        Number of finest cells.
-    gain : ndarray of float64, shape (n_classes,)
-        What a right decision is worth.
-    bands : tuple of Band
-        What is to be kept alike.
-    cell : ndarray of int64, shape (n_rows,)
-        Cell of each row.
-    thinned : bool
-        Whether there are more rows than these.
-    """
-
-    scores: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    starts: NDArray[np.int64]
-    filled: NDArray[np.int64]
-    n_cells: int
-    gain: NDArray[np.float64]
-    bands: tuple[Band, ...]
-    cell: NDArray[np.int64]
-    thinned: bool
+    # probabilities, one class after the other: sums over the classes are fast then
+    scores: NDArray[np.float64]  # shape (n_classes, n_rows)
+    weight: NDArray[np.float64]  # shape (n_rows,): sum 1
+    starts: NDArray[np.int64]  # shape (n_filled,): first row of each cell that has rows
+    filled: NDArray[np.int64]  # shape (n_filled,): those cells
+    n_cells: int  # number of finest cells
+    gain: NDArray[np.float64]  # shape (n_classes,): what a right decision is worth
+    bands: tuple[Band, ...]  # what is to be kept alike
+    cell: NDArray[np.int64]  # shape (n_rows,): cell of each row
+    thinned: bool  # whether there are more rows than these
 
     def rule(self, prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return slope and cut of every cell and class, shape (n_cells, n_classes) each.
-
-        Parameters
-        ----------
-        prices : ndarray of float64
-            One per band, group and class, flat.
-        """
+        """Return slope and cut of every cell and class, shape (n_cells, n_classes) each."""
         slope = np.tile(self.gain, (self.n_cells, 1))
         cut = np.zeros_like(slope)
         for band, price in zip(self.bands, self._split(prices), strict=True):
@@ -159,17 +115,7 @@ class Program:
         start: NDArray[np.float64],
         off: Sequence[NDArray[np.float64]],
     ) -> NDArray[np.float64]:
-        """Return the prices at which the rates differ by about the tolerance.
-
-        Parameters
-        ----------
-        tolerance : float
-            Gap allowed on the first target.
-        start : ndarray of float64
-            Prices to start from.
-        off : sequence of ndarray of float64, shape (n_groups, n_classes)
-            Per band what is to be added to the rates of this program.
-        """
+        """Return the prices at which the rates differ by about the tolerance."""
         prices = start
         # Near the solution already, it need not be soft at first.
         for softness in SOFTNESS[1:] if start.any() else SOFTNESS:
@@ -230,18 +176,7 @@ class Program:
 
 
 def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
-    """Return labels shrunk towards the scores, the more the fewer rows a cell has.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Rows of known cells.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows, n_classes)
-        Rows sum to 1.
-    """
+    """Return labels shrunk towards the scores, the more the fewer rows a cell has."""
     scores = rows.scores.astype(np.float64)
     size = effective_rows(rows.cells, rows.weight, rows.n_cells)
     share = (size / (size + FULL_TRUST))[rows.cells][:, None]
@@ -250,15 +185,7 @@ def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
 
 
 def pose(rows: ScoreRows, goal: Goal) -> Program:
-    """Return the program of scored rows.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Rows of known cells only, with positive weight.
-    goal : Goal
-        At least one target.
-    """
+    """Return the program of scored rows."""
     scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
     # Sorted by content, not by place: the order of the rows decides nothing.
     order = np.lexsort((weight, *scores.T[::-1], rows.cells))

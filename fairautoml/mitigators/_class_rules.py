@@ -11,15 +11,7 @@ Numbers = tuple[tuple[float, ...], ...]
 
 
 def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
-    """Return 1.0 in the column of the chosen class, shape (n_rows, n_classes).
-
-    Parameters
-    ----------
-    chosen : ndarray of int, shape (n_rows,)
-        Class of each row.
-    n_classes : int
-        Number of classes.
-    """
+    """Return 1.0 in the column of the chosen class, shape (n_rows, n_classes)."""
     found: NDArray[np.float64] = np.eye(n_classes)[chosen]
     return found
 
@@ -51,22 +43,12 @@ class MostLikely:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRule:
-    """Choose the class whose probability, scaled and less its price, is largest.
+    """Choose the class whose probability, scaled and less its price, is largest."""
 
-    Parameters
-    ----------
-    slopes, cuts : tuple of tuple of float
-        Factor and price of each class, per part.
-    neutral : tuple of float
-        Factor of each class for rows of no part; their prices are 0.
-    parts : Parts
-        Which cells make up each part.
-    """
-
-    slopes: Numbers
+    slopes: Numbers  # factor and price of each class, per part
     cuts: Numbers
-    neutral: tuple[float, ...]
-    parts: Parts
+    neutral: tuple[float, ...]  # factor of each class for rows of no part; their prices are 0
+    parts: Parts  # which cells make up each part
 
     @property
     def needs_sensitive(self) -> bool:
@@ -82,15 +64,7 @@ class ClassRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows, n_classes)
-            Probability of each class.
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown.
-        """
+        """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
         # The last row is what part -1 finds.
         slopes = np.array([*self.slopes, self.neutral])
         cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])

@@ -28,17 +28,6 @@ def nearest_shares(
     """Return the shares of the classes that are nearest to given ones and within the limits.
 
     Nearest by the weight of the rows that change their class (a linear program).
-
-    Parameters
-    ----------
-    shares : ndarray of float64, shape (n_cells, n_classes)
-        Rows sum to 1.
-    mass : ndarray of float64, shape (n_cells,)
-        Weight of each cell.
-    targets : sequence of Target
-        On the share of each class.
-    limits : sequence of float
-        Largest difference between groups of each target.
     """
     n_cells, n_classes = shares.shape
     size = shares.size
@@ -84,17 +73,6 @@ def cuts_for(
 
     One class after the other gets the cut at which its share is right, given the others' cuts,
     until all are right up to one row.
-
-    Parameters
-    ----------
-    worth : ndarray of float64, shape (n_rows, n_classes)
-        What each class is worth to a row before its cut.
-    weight : ndarray of float64, shape (n_rows,)
-        Positive.
-    wanted : ndarray of float64, shape (n_classes,)
-        Shares, 1 in total.
-    start : ndarray of float64, shape (n_classes,)
-        Cuts to start from.
     """
     cuts = start.copy()
     goal = wanted * weight.sum()

@@ -28,18 +28,10 @@ Grads = tuple[NDArray[np.float64], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
-    """The hidden units.
+    """The hidden units."""
 
-    Parameters
-    ----------
-    coefficients : ndarray of float64, shape (n_columns, n_units)
-        Incoming weights.
-    intercepts : ndarray of float64, shape (n_units,)
-        What a unit adds to them.
-    """
-
-    coefficients: NDArray[np.float64]
-    intercepts: NDArray[np.float64]
+    coefficients: NDArray[np.float64]  # shape (n_columns, n_units): incoming weights
+    intercepts: NDArray[np.float64]  # shape (n_units,): what a unit adds to them
 
     def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the units' values in (-1, 1), shape (n_rows, n_units)."""
@@ -49,30 +41,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
-    """What a network shall learn.
+    """What a network shall learn."""
 
-    Parameters
-    ----------
-    matrix : ndarray of float64, shape (n_rows, n_columns)
-        Rows of known group.
-    y : ndarray of float64, shape (n_rows,)
-        Labels 0 or 1.
-    share : ndarray of float64, shape (n_rows,)
-        Share of each row in a mean, 1 in total.
-    member : ndarray of float64, shape (n_rows, n_groups)
-        1 in the column of the row's group; no column is empty.
-    n_units : int
-        Hidden units.
-    price : float
-        Of a unit that tells the group entirely, in nats.
-    """
-
-    matrix: NDArray[np.float64]
-    y: NDArray[np.float64]
-    share: NDArray[np.float64]
-    member: NDArray[np.float64]
-    n_units: int
-    price: float
+    matrix: NDArray[np.float64]  # shape (n_rows, n_columns): rows of known group
+    y: NDArray[np.float64]  # shape (n_rows,): labels 0 or 1
+    share: NDArray[np.float64]  # shape (n_rows,): share of each row in a mean, 1 in total
+    member: NDArray[np.float64]  # shape (n_rows, n_groups): 1 in the column of the row's group
+    n_units: int  # hidden units
+    price: float  # of a unit that tells the group entirely, in nats
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -81,13 +57,7 @@ class Lesson:
         return (n, k), (k,), (k, n), (n,), (k,), (1,)
 
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return what is minimised and its gradient.
-
-        Parameters
-        ----------
-        theta : ndarray of float64, shape (n_parameters,)
-            All weights, flat, in the order of ``shapes``.
-        """
+        """Return what is minimised and its gradient."""
         w, b, v, c, u, d = split(theta, self.shapes)
         z = np.tanh(self.matrix @ w + b)
         margin, apart = z @ u + d, z @ v + c - self.matrix
@@ -126,30 +96,14 @@ class Lesson:
 
 
 def split(theta: NDArray[np.float64], shapes: tuple[tuple[int, ...], ...]) -> Grads:
-    """Return the parts of a flat vector in their shapes.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (n_parameters,)
-        All parts one after the other.
-    shapes : tuple of tuple of int
-        Theirs.
-    """
+    """Return the parts of a flat vector in their shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     parts = np.split(theta, ends[:-1])
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def fit_layer(lesson: Lesson, seed: int) -> Layer:
-    """Return the hidden layer that has learned the lesson.
-
-    Parameters
-    ----------
-    lesson : Lesson
-        What to learn.
-    seed : int
-        Where the weights start.
-    """
+    """Return the hidden layer that has learned the lesson."""
     rng = np.random.default_rng(seed)
     # Sums of inputs of variance 1 start with variance 1 (Glorot and Bengio 2010).
     start = [

@@ -17,18 +17,11 @@ ROUNDING = 1e-10
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Erasure:
-    """``x - moved (x - mean)``.
+    """``x - moved (x - mean)``."""
 
-    Parameters
-    ----------
-    mean : ndarray of float64, shape (n_columns,)
-        Weighted mean of the rows it was fitted on.
-    moved : ndarray of float64, shape (n_columns, n_columns)
-        What is taken off, as a linear map of rows.
-    """
-
-    mean: NDArray[np.float64]
-    moved: NDArray[np.float64]
+    mean: NDArray[np.float64]  # shape (n_columns,): weighted mean of the rows it was fitted on
+    # what is taken off, as a linear map of rows
+    moved: NDArray[np.float64]  # shape (n_columns, n_columns)
 
     def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the rows without what told the group, shape (n_rows, n_columns)."""
@@ -42,19 +35,7 @@ def fit_erasure(
     group: NDArray[np.integer],
     strength: float,
 ) -> Erasure:
-    """Return the map that makes the weighted means of all groups equal.
-
-    Parameters
-    ----------
-    matrix : ndarray of float64, shape (n_rows, n_columns)
-        Rows of known group.
-    weight : ndarray of float64, shape (n_rows,)
-        Non-negative, not all 0.
-    group : ndarray of int, shape (n_rows,)
-        Group of each row, from 0.
-    strength : float
-        Share of the distance between the means that is taken off, in [0, 1].
-    """
+    """Return the map that makes the weighted means of all groups equal."""
     share = weight / weight.sum()
     mean = share @ matrix
     centred = matrix - mean
@@ -71,12 +52,6 @@ def fit_erasure(
 
 
 def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return 1 in the column of each row's group, shape (n_rows, n_groups that occur).
-
-    Parameters
-    ----------
-    group : ndarray of int, shape (n_rows,)
-        Group of each row.
-    """
+    """Return 1 in the column of each row's group, shape (n_rows, n_groups that occur)."""
     found: NDArray[np.float64] = (group[:, None] == np.unique(group)).astype(np.float64)
     return found

@@ -44,19 +44,7 @@ def solve_pairs(
     gain: tuple[float, float],
     tolerances: Sequence[float],
 ) -> list[tuple[int, ...] | None]:
-    """Return the best pair of cuts of two groups for each tolerance, None where there is none.
-
-    Parameters
-    ----------
-    cuts : sequence of two Cuts
-        The groups.
-    limits : sequence of (rate, form, scale)
-        A gap may be at most ``scale * tolerance``.
-    gain : (float, float)
-        Worth of a true acceptance, price of a false one.
-    tolerances : sequence of float
-        Gaps asked for.
-    """
+    """Return the best pair of cuts of two groups for each tolerance, None where there is none."""
     first, second = (_gains(cut, gain) for cut in cuts)
     value = first[:, None] + second[None, :]
     gap = np.zeros_like(value)
@@ -92,17 +80,7 @@ def _gains(cut: Cuts, gain: tuple[float, float]) -> NDArray[np.float64]:
 
 
 class Windows:
-    """Several groups, rates that grow as the threshold falls: search over the window's corner.
-
-    Parameters
-    ----------
-    cuts : sequence of Cuts
-        The groups.
-    limits : sequence of (rate, form, scale)
-        Monotone rates only.
-    gain : (float, float)
-        Worth of a true acceptance, price of a false one.
-    """
+    """Several groups, rates that grow as the threshold falls: search over the window's corner."""
 
     def __init__(
         self, cuts: Sequence[Cuts], limits: Sequence[Limit], gain: tuple[float, float]

@@ -25,14 +25,10 @@ class Distances(GroupRate):
     """One rate of groups that may overlap: of each group, less that of everybody.
 
     The number of a row's group, ``group``, is not read: a row may be in several.
-
-    Parameters
-    ----------
-    member : ndarray of bool, shape (n_groups, n_counted)
-        Which of the rows that count are in each group.
     """
 
-    member: NDArray[np.bool_]
+    # which of the rows that count are in each group
+    member: NDArray[np.bool_]  # shape (n_groups, n_counted)
 
     def on(self, rows: TrainRows) -> "Distances":
         """Return the same distances on other rows, where some group may lack rows."""
@@ -68,24 +64,13 @@ class Distances(GroupRate):
 
 @dataclass(slots=True, kw_only=True)
 class NearEverybody:
-    """Every group pays for its distance from the rate of everybody, whichever way it lies.
+    """Every group pays for its distance from the rate of everybody, whichever way it lies."""
 
-    Parameters
-    ----------
-    rate : Distances
-        What shall be near 0; distances within its tolerance cost nothing.
-    proxy : Proxy
-        Stands in for the rates in the descent.
-    prices : ndarray of float64, shape (2, n_groups)
-        Prices of lying above and below the rate of everybody, at least 0.
-    curved : bool
-        Whether the hessian knows the constraint, by a positive majorant.
-    """
-
-    rate: Distances
-    proxy: Proxy
-    prices: Array
-    curved: bool = True
+    rate: Distances  # what shall be near 0; distances within its tolerance cost nothing
+    proxy: Proxy  # stands in for the rates in the descent
+    # prices of lying above and below the rate of everybody, at least 0
+    prices: Array  # shape (2, n_groups)
+    curved: bool = True  # whether the hessian knows the constraint, by a positive majorant
 
     def add_derivatives(
         self, margin: Array, total: float, gradient: Array, hessian: Array
@@ -115,22 +100,6 @@ def near_everybody(
 
     A bound on a sum over groups is shared out among them, and one on the largest difference
     between two groups is halved: either is then met.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows.
-    targets : sequence of Target
-        What shall hold.
-    proxy : Proxy
-        Stands in for the rates.
-    curved : bool
-        Whether the hessian knows the constraints.
-
-    Raises
-    ------
-    DegenerateGroupError
-        No group has rows for a rate.
     """
     return tuple(
         _near(rows, target, rate, proxy, curved)

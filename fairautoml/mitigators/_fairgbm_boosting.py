@@ -49,18 +49,10 @@ FIXED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boosted:
-    """Boosted trees on top of the log-odds they started from.
+    """Boosted trees on top of the log-odds they started from."""
 
-    Parameters
-    ----------
-    booster : lightgbm.Booster
-        The trees.
-    start : float
-        Log-odds of label 1 in the training rows.
-    """
-
-    booster: Any
-    start: float
+    booster: Any  # the trees
+    start: float  # log-odds of label 1 in the training rows
 
     def margins(self, X: Any) -> Array:
         """Return the log-odds of label 1, shape (n_rows,)."""
@@ -75,31 +67,15 @@ class Boosted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How the held-out rows fared after some rounds.
+    """How the held-out rows fared after some rounds."""
 
-    Parameters
-    ----------
-    rounds : int
-        Number of trees.
-    excess : float
-        Largest gap beyond its limit, 0 when all limits are kept.
-    loss : float
-        Log loss, natural logarithm, weighted sum over the rows.
-    """
-
-    rounds: int
-    excess: float
-    loss: float
+    rounds: int  # number of trees
+    excess: float  # largest gap beyond its limit, 0 when all limits are kept
+    loss: float  # log loss, natural logarithm, weighted sum over the rows
 
 
 def best_look(looks: Sequence[Look]) -> Look:
-    """Return the best loss within the limits, else the smallest excess; ties to the earliest.
-
-    Parameters
-    ----------
-    looks : sequence of Look
-        At least one, in the order of rounds.
-    """
+    """Return the best loss within the limits, else the smallest excess; ties to the earliest."""
     return min(looks, key=lambda look: (look.excess, look.loss))
 
 
@@ -108,17 +84,6 @@ def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int)
 
     Groups that lack the rows of a rate are left out of it, as where prices are set; a target that
     these rows say nothing about is passed over.
-
-    Parameters
-    ----------
-    held : TrainRows
-        The rows.
-    targets : sequence of Target
-        What shall be equal, within which limits.
-    margin : ndarray of float64, shape (n_rows,)
-        Log-odds of the rows.
-    rounds : int
-        Number of trees that gave them.
     """
     losses = np.logaddexp(0.0, np.where(held.y == 1, -margin, margin))
     decision = (margin >= 0).astype(np.float64)
@@ -144,20 +109,11 @@ def _value(metric: Metric, counts: GroupCounts) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boosting:
-    """How trees are grown, and for how long.
+    """How trees are grown, and for how long."""
 
-    Parameters
-    ----------
-    params : mapping of str to bool, int, float or str
-        Parameters of the candidate, in LightGBM's own names; ``n_estimators`` rounds at the most.
-    seed : int
-        Seed of all that is random in it, non-negative.
-    seconds_left : callable
-        Seconds until it should be done, None without a limit.
-    """
-
-    params: Mapping[str, ParamValue]
-    seed: int
+    params: Mapping[str, ParamValue]  # parameters of the candidate, in LightGBM's own names
+    seed: int  # seed of all that is random in it, non-negative
+    # seconds until it should be done, None without a limit
     seconds_left: Callable[[], float | None]
 
     @property
@@ -166,15 +122,7 @@ class Boosting:
         return int(self.params.get("n_estimators", USUAL_ROUNDS))
 
     def boost(self, rows: TrainRows, game: Game) -> Boosted:
-        """Return the model after the last round: the published one.
-
-        Parameters
-        ----------
-        rows : TrainRows
-            All are trained on; both labels have weight.
-        game : Game
-            Loss and constraints of those rows.
-        """
+        """Return the model after the last round: the published one."""
 
         def before(done: int, margin: Array) -> None:
             # Only now do the margins hold the last tree, and there is none before the first round.
@@ -194,17 +142,6 @@ class Boosting:
         little about new people; the prices go by the rates of the held-out rows instead. They
         swing by design, going on rising as long as a rate is too low, so the last round is seldom
         the best.
-
-        Parameters
-        ----------
-        rows : TrainRows
-            Trained on; both labels have weight.
-        held : TrainRows
-            The rows that move the prices and choose the round.
-        game : Game
-            Loss and constraints of all rows together.
-        targets : sequence of Target
-            What shall be equal, within which limits.
         """
         booster, start = self._begin(rows)
         learned, seen = game.on(rows), game.on(held)
@@ -235,17 +172,7 @@ class Boosting:
         return tuple(path[: best_look(looks).rounds])
 
     def boost_along(self, rows: TrainRows, game: Game, path: Sequence[Prices]) -> Boosted:
-        """Return the model of all rows that pays known prices round by round.
-
-        Parameters
-        ----------
-        rows : TrainRows
-            All are trained on; both labels have weight.
-        game : Game
-            Loss and constraints of those rows.
-        path : sequence of tuple of ndarray
-            The prices of every round, at least one.
-        """
+        """Return the model of all rows that pays known prices round by round."""
         booster, start = self._begin(rows)
         course = _Course(
             booster=booster,
@@ -300,30 +227,15 @@ def _nothing(done: int, *, last: bool) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """What happens around the trees.
+    """What happens around the trees."""
 
-    Parameters
-    ----------
-    booster : lightgbm.Booster
-        Grows.
-    game : Game
-        What it descends on.
-    rounds : int
-        Trees at the most.
-    before : callable
-        Called before each tree with its number, from 1, and the margins so far: sets the prices.
-    after : callable
-        Called after it with its number and whether it was the last.
-    again : float
-        Rounds that each round costs later, in time of one of these.
-    """
-
-    booster: lightgbm.Booster
-    game: Game
-    rounds: int
+    booster: lightgbm.Booster  # grows
+    game: Game  # what it descends on
+    rounds: int  # trees at the most
+    # called before each tree with its number, from 1, and the margins so far: sets the prices
     before: Callable[[int, Array], None]
-    after: _After = _nothing
-    again: float = 0.0
+    after: _After = _nothing  # called after it with its number and whether it was the last
+    again: float = 0.0  # rounds that each round costs later, in time of one of these
 
 
 def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:

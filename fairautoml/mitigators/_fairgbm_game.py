@@ -32,16 +32,7 @@ class Constraint(Protocol):
     def add_derivatives(
         self, margin: Array, total: float, gradient: Array, hessian: Array
     ) -> None:
-        """Add the priced proxy rates to gradient and hessian of the loss, in place.
-
-        Parameters
-        ----------
-        margin, gradient, hessian : ndarray of float64, shape (n_rows,)
-            Log-odds and derivatives of all rows.
-        total : float
-            Weight of all rows: constraints count like the loss of all rows, so that a step size
-            means the same whatever their number.
-        """
+        """Add the priced proxy rates to gradient and hessian of the loss, in place."""
         ...
 
     prices: Array
@@ -61,25 +52,14 @@ class Constraint(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class WorstFirst:
-    """The published form: every group pays until it is as badly off as the worst one.
+    """The published form: every group pays until it is as badly off as the worst one."""
 
-    Parameters
-    ----------
-    rate : GroupRate
-        What shall be equal.
-    proxy : Proxy
-        Stands in for it in the descent.
-    multipliers : ndarray of float64, shape (n_groups,)
-        Price of each group, at least 0.
-    curved : bool
-        Whether the hessian knows the constraint, by a positive majorant: the constraint bends
-        down where a rate is to rise. Without, all is as in the published code, which also takes
-        the gradient of the worst group once per other group.
-    """
-
-    rate: GroupRate
-    proxy: Proxy
-    multipliers: Array
+    rate: GroupRate  # what shall be equal
+    proxy: Proxy  # stands in for it in the descent
+    multipliers: Array  # shape (n_groups,): price of each group, at least 0
+    # whether the hessian knows the constraint, by a positive majorant: the constraint bends down
+    # where a rate is to rise. Without, all is as in the published code, which also takes the
+    # gradient of the worst group once per other group
     curved: bool = True
 
     def add_derivatives(
@@ -134,21 +114,12 @@ class NearTheMean:
     accepted already, without end once the price outweighs the loss. Here the share refused is
     lowered instead, by a proxy of its own; both halves are convex. And a price falls again as
     soon as the rate has passed the mean.
-
-    Parameters
-    ----------
-    rate : GroupRate
-        What shall be equal; two groups within half its tolerance of the mean are equal enough.
-    proxy : Proxy
-        Stands in for the rate, or for its complement, in the descent.
-    above, below : ndarray of float64, shape (n_groups,)
-        Prices of lying above and below the mean, at least 0.
     """
 
-    rate: GroupRate
-    proxy: Proxy
-    above: Array
-    below: Array
+    rate: GroupRate  # what shall be equal
+    proxy: Proxy  # stands in for the rate, or for its complement, in the descent
+    above: Array  # shape (n_groups,): prices of lying above and below the mean, at least 0
+    below: Array  # shape (n_groups,)
 
     def add_derivatives(
         self, margin: Array, total: float, gradient: Array, hessian: Array
@@ -192,24 +163,12 @@ def _shares(rate: GroupRate) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Game:
-    """The proxy Lagrangian of some rows, and the prices, which remember.
+    """The proxy Lagrangian of some rows, and the prices, which remember."""
 
-    Parameters
-    ----------
-    y : ndarray of int8, shape (n_rows,)
-        Labels 0 or 1.
-    weight : ndarray of float64, shape (n_rows,)
-        Row weights.
-    constraints : tuple of Constraint
-        What is to be equal.
-    eta : float
-        Step size of the prices, at least 0.
-    """
-
-    y: NDArray[np.int8]
-    weight: Array
-    constraints: tuple[Constraint, ...]
-    eta: float
+    y: NDArray[np.int8]  # shape (n_rows,): labels 0 or 1
+    weight: Array  # shape (n_rows,): row weights
+    constraints: tuple[Constraint, ...]  # what is to be equal
+    eta: float  # step size of the prices, at least 0
 
     @property
     def prices(self) -> tuple[Array, ...]:
@@ -217,37 +176,17 @@ class Game:
         return tuple(constraint.prices for constraint in self.constraints)
 
     def restore(self, prices: Sequence[Array]) -> None:
-        """Set the prices to what they were.
-
-        Parameters
-        ----------
-        prices : sequence of ndarray
-            Of this game or of one with the same constraints on other rows.
-        """
+        """Set the prices to what they were."""
         for constraint, known in zip(self.constraints, prices, strict=True):
             constraint.prices = known
 
     def on(self, rows: TrainRows) -> "Game":
-        """Return the game of other rows: the same constraints and prices.
-
-        Parameters
-        ----------
-        rows : TrainRows
-            A part of the rows, or others of the same groups.
-        """
+        """Return the game of other rows: the same constraints and prices."""
         constraints = tuple(constraint.on(rows) for constraint in self.constraints)
         return replace(self, y=rows.y, weight=rows.weight, constraints=constraints)
 
     def ascend(self, margin: Array, seen: "Game | None" = None) -> None:
-        """Move every price by its violation under the decisions of these margins.
-
-        Parameters
-        ----------
-        margin : ndarray of float64, shape (n_rows,)
-            Log-odds of the rows, or of those of ``seen``.
-        seen : Game, optional
-            The same constraints on other rows, whose rates say which way the prices go.
-        """
+        """Move every price by its violation under the decisions of these margins."""
         judges = (self if seen is None else seen).constraints
         for constraint, judge in zip(self.constraints, judges, strict=True):
             violations = judge.violations(margin)
@@ -256,18 +195,7 @@ class Game:
             constraint.prices = np.where(np.isnan(violations), constraint.prices, moved)
 
     def derivatives(self, margin: Array) -> tuple[Array, Array]:
-        """Return gradient and hessian of the Lagrangian, each of shape (n_rows,).
-
-        Parameters
-        ----------
-        margin : ndarray of float64, shape (n_rows,)
-            Log-odds of the rows.
-
-        Raises
-        ------
-        DivergedError
-            A gradient is infinite or NaN.
-        """
+        """Return gradient and hessian of the Lagrangian, each of shape (n_rows,)."""
         p = expit(margin)
         gradient: Array = self.weight * (p - self.y)
         hessian: Array = self.weight * p * (1 - p)
@@ -284,17 +212,7 @@ class Game:
 
 
 def constraint_of(rate: GroupRate, proxy: Proxy, *, curved: bool) -> Constraint:
-    """Return the constraint on a rate with all prices 0: the published one where there is one.
-
-    Parameters
-    ----------
-    rate : GroupRate
-        What shall be equal.
-    proxy : Proxy
-        Stands in for it.
-    curved : bool
-        Whether the hessian of a published constraint knows it.
-    """
+    """Return the constraint on a rate with all prices 0: the published one where there is one."""
     n_groups = len(rate.mass)
     # The paper is about rates among the rows of one label.
     if rate.name.label is not None:

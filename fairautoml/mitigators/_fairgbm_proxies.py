@@ -23,13 +23,7 @@ class Proxy(Protocol):
     """A convex, rising stand-in for the step at 0."""
 
     def value(self, lean: Array) -> Array:
-        """Return the height of the proxy.
-
-        Parameters
-        ----------
-        lean : ndarray of float64, shape (n_rows,)
-            The margin where acceptance is counted, minus the margin where refusal is.
-        """
+        """Return the height of the proxy."""
         ...
 
     def slope(self, lean: Array) -> Array:
@@ -43,15 +37,9 @@ class Proxy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
-    """``log(1 + e^(lean + h))`` with ``h = log(e^margin - 1)``: ``margin`` at 0.
+    """``log(1 + e^(lean + h))`` with ``h = log(e^margin - 1)``: ``margin`` at 0."""
 
-    Parameters
-    ----------
-    margin : float
-        Positive; from 1 on the proxy bounds the step.
-    """
-
-    margin: float
+    margin: float  # positive; from 1 on the proxy bounds the step
 
     @property
     def _shift(self) -> float:
@@ -74,15 +62,9 @@ class CrossEntropy:
 
 @dataclass(frozen=True, slots=True)
 class Hinge:
-    """``max(0, lean + margin)``.
+    """``max(0, lean + margin)``."""
 
-    Parameters
-    ----------
-    margin : float
-        Positive; from 1 on the proxy bounds the step.
-    """
-
-    margin: float
+    margin: float  # positive; from 1 on the proxy bounds the step
 
     def value(self, lean: Array) -> Array:
         """Return the height of the proxy."""
@@ -99,15 +81,9 @@ class Hinge:
 
 @dataclass(frozen=True, slots=True)
 class Quadratic:
-    """Half the square of ``max(0, lean + margin)``.
+    """Half the square of ``max(0, lean + margin)``."""
 
-    Parameters
-    ----------
-    margin : float
-        Positive; from the root of 2 on the proxy bounds the step.
-    """
-
-    margin: float
+    margin: float  # positive; from the root of 2 on the proxy bounds the step
 
     def value(self, lean: Array) -> Array:
         """Return the height of the proxy."""

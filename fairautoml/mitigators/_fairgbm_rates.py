@@ -37,39 +37,17 @@ SERVES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupRate:
-    """One rate over the groups of one system that have rows for it.
+    """One rate over the groups of one system that have rows for it."""
 
-    Parameters
-    ----------
-    name : Rate
-        Which rate, or its complement.
-    at : ndarray of int64, shape (n_counted,)
-        The rows that count.
-    group : ndarray of int64, shape (n_counted,)
-        Their groups, 0 .. n_groups - 1.
-    sign : ndarray of float64, shape (n_counted,)
-        1 where acceptance is the event, -1 where refusal is.
-    weight : ndarray of float64, shape (n_counted,)
-        Their weights.
-    mass : ndarray of float64, shape (n_groups,)
-        Weight of each group; 0 is possible in a part of the rows only.
-    tolerance : float
-        Largest difference that costs nothing.
-    system : GroupSystem
-        Which groups.
-    codes : ndarray of int64, shape (n_groups,)
-        Their numbers in the system.
-    """
-
-    name: Rate
-    at: NDArray[np.int64]
-    group: NDArray[np.int64]
-    sign: Array
-    weight: Array
-    mass: Array
-    tolerance: float
-    system: GroupSystem
-    codes: NDArray[np.int64]
+    name: Rate  # which rate, or its complement
+    at: NDArray[np.int64]  # shape (n_counted,): the rows that count
+    group: NDArray[np.int64]  # shape (n_counted,): their groups, 0 .. n_groups - 1
+    sign: Array  # shape (n_counted,): 1 where acceptance is the event, -1 where refusal is
+    weight: Array  # shape (n_counted,): their weights
+    mass: Array  # shape (n_groups,): weight of each group
+    tolerance: float  # largest difference that costs nothing
+    system: GroupSystem  # which groups
+    codes: NDArray[np.int64]  # shape (n_groups,): their numbers in the system
 
     def on(self, rows: TrainRows) -> "GroupRate":
         """Return the same rate of the same groups on other rows, some of which may lack rows."""
@@ -105,20 +83,6 @@ def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, 
     """Return every rate of every group system that the targets speak of, once.
 
     A group that lacks the rows of a rate is left out of that rate, as the post-processors do.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows.
-    targets : sequence of Target
-        What shall be equal; the limit is the tolerance. A rate named twice takes the smaller one.
-
-    Raises
-    ------
-    InputError
-        A target is no difference of rates.
-    DegenerateGroupError
-        No rate exists in two groups.
     """
     limits: dict[tuple[tuple[str, tuple[str, ...]], Rate], tuple[GroupSystem, float]] = {}
     for target in targets:

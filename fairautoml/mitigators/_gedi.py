@@ -33,26 +33,7 @@ def project(
     bound: float,
     kind: Kind,
 ) -> NDArray[np.float64]:
-    """Return the nearest z within a bound; v itself where it is within it.
-
-    Parameters
-    ----------
-    x, v, weight : ndarray of float64, shape (n_values,)
-        The number, what depends on it, and the weight of each.
-    degree : int
-        k, at least 1.
-    bound : float
-        In the unit of v per unit of x, at least 0.
-    kind : {"coarse", "fine"}
-        What is bounded.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_values,)
-        Its weighted mean is that of v. Not clipped: probabilities may leave [0, 1] by a little,
-        and clipping them may let GeDI exceed the bound. To compare them with a threshold inside
-        (0, 1) clipping changes nothing.
-    """
+    """Return the nearest z within a bound; v itself where it is within it."""
     found = solver(x, weight, degree)
     if found is None:
         return v.copy()
@@ -69,19 +50,7 @@ def taken_off(
     bound: float,
     kind: Kind,
 ) -> NDArray[np.float64]:
-    """Return ``alpha - alpha'``, shape (degree,).
-
-    Parameters
-    ----------
-    powers : ndarray of float64, shape (n_values, degree)
-        Phi.
-    alpha : ndarray of float64, shape (degree,)
-        Coefficients of v.
-    weight : ndarray of float64, shape (n_values,)
-        Of each value.
-    bound, kind
-        As in ``project``.
-    """
+    """Return ``alpha - alpha'``, shape (degree,)."""
     gram = (powers * weight[:, None]).T @ powers
     if kind == "fine":
         line = np.zeros_like(alpha)
@@ -99,15 +68,6 @@ def nearest_in_ball(
     The nearest point lies inside a face of the ball, which is a pattern of signs; on each the
     nearest point of its plane is the solution of linear equations, and of those that keep the
     signs the nearest one is it. There are ``3^degree - 1`` patterns.
-
-    Parameters
-    ----------
-    alpha : ndarray of float64, shape (degree,) or (n_points, degree)
-        Any.
-    gram : ndarray of float64, shape (degree, degree)
-        Positive definite.
-    bound : float
-        Radius, at least 0.
     """
     points = np.atleast_2d(alpha)
     best, best_distance = np.zeros_like(points), _distance(points, gram)

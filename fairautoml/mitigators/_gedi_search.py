@@ -59,15 +59,7 @@ def _at(path: Sequence[Shifts], places: NDArray[np.integer]) -> Shifts:
 
 
 class Search:
-    """What was tried for the given rows; cells are the finest ones, and last the rows of none.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints on numbers, at least one.
-    """
+    """What was tried for the given rows; cells are the finest ones, and last the rows of none."""
 
     def __init__(self, rows: ScoreRows, goal: Goal) -> None:
         self.targets = goal.targets
@@ -114,13 +106,7 @@ class Search:
             self._try(tuple(np.repeat(each[:, None], n_cuts, axis=1) for each in taken))
 
     def try_prices(self, tolerances: Sequence[float]) -> None:
-        """Try rising prices, and for each tolerance what lies where it is first kept.
-
-        Parameters
-        ----------
-        tolerances : sequence of float
-            Per unit of the first target.
-        """
+        """Try rising prices, and for each tolerance what lies where it is first kept."""
         ends = self._newton(self._none, None, END_STEPS)
         most = tuple(
             np.abs(number.prices(each)).max(axis=1, initial=0.0)
@@ -208,13 +194,7 @@ class Search:
         return gap, gains(accepted, self._gain)
 
     def chosen(self, at: int) -> tuple[float, NDArray[np.float64], tuple[Term, ...]]:
-        """Return threshold, what each cell adds to it, and the polynomials of one outcome.
-
-        Parameters
-        ----------
-        at : int
-            In the order of trial and threshold.
-        """
+        """Return threshold, what each cell adds to it, and the polynomials of one outcome."""
         which, column = divmod(at, len(self.thresholds))
         shifts = self.tried[which]
         terms = tuple(

@@ -60,35 +60,19 @@ ANCHORED_SERVE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posed:
-    """A goal over the groups that a rule tells apart.
+    """A goal over the groups that a rule tells apart."""
 
-    Parameters
-    ----------
-    system : GroupSystem
-        Those groups.
-    groups : ndarray of int32, shape (n_rows,)
-        Group of each row, -1 = none.
-    targets : tuple of Target
-        Constraints that no other implies, over ``system.n_groups`` cells: group ``g`` of
-        ``system`` is cell ``g``.
-    scale : tuple of float
-        Limit of each target per unit of tolerance.
-    gain : (float, float)
-        Worth of a true acceptance, price of a false one.
-    capacity : float
-        Largest share of the rows of all groups together that may be accepted, in [0, 1]; it does
-        not scale with the tolerance, and 1 binds nothing.
-    lacks : tuple of frozenset of Rate
-        Per group the rates whose rows it has none of.
-    """
-
-    system: GroupSystem
-    groups: NDArray[np.int32]
+    system: GroupSystem  # those groups
+    groups: NDArray[np.int32]  # shape (n_rows,): group of each row, -1 = none
+    # constraints that no other implies, over ``system.n_groups`` cells: group ``g`` of ``system``
+    # is cell ``g``
     targets: tuple[Target, ...]
-    scale: tuple[float, ...]
-    gain: tuple[float, float]
+    scale: tuple[float, ...]  # limit of each target per unit of tolerance
+    gain: tuple[float, float]  # worth of a true acceptance, price of a false one
+    # largest share of the rows of all groups together that may be accepted, in [0, 1]; it does
+    # not scale with the tolerance, and 1 binds nothing
     capacity: float = 1.0
-    lacks: tuple[frozenset[Rate], ...]
+    lacks: tuple[frozenset[Rate], ...]  # per group the rates whose rows it has none of
 
     @property
     def neutral(self) -> float:
@@ -96,13 +80,7 @@ class Posed:
         return self.gain[1] / (self.gain[0] + self.gain[1])
 
     def cuts(self, labelled: ScoreRows) -> tuple[Cuts, ...]:
-        """Return the cuts of every group.
-
-        Parameters
-        ----------
-        labelled : ScoreRows
-            The posed rows, with the labels to fit on (possibly shrunk, in [0, 1]).
-        """
+        """Return the cuts of every group."""
         built = build_cuts(labelled, self.groups, self.system.n_groups)
         pairs = zip(built, self.lacks, strict=True)
         return tuple(replace(cuts, lacks=lacks) for cuts, lacks in pairs)
@@ -114,13 +92,6 @@ class Posed:
 
         Two groups: all pairs; more: windows; several systems, rates against that of everybody,
         rates that do not grow as the threshold falls, or a capacity: the rounded linear program.
-
-        Parameters
-        ----------
-        cuts : sequence of Cuts
-            One per group.
-        tolerances : sequence of float
-            Gaps asked for on the first target.
         """
         of_pairs = self.capacity >= 1 and not any(
             t.metric.to_overall or t.system.overlapping for t in self.targets
@@ -136,15 +107,7 @@ class Posed:
         return never_falling(program.rounded, program.value, tolerances)
 
     def mixtures(self, cuts: Sequence[Cuts], tolerances: Sequence[float]) -> list[Picks | None]:
-        """Return the shares of the cuts of every group, the optimum over all mixtures.
-
-        Parameters
-        ----------
-        cuts : sequence of Cuts
-            One per group.
-        tolerances : sequence of float
-            Gaps asked for on the first target.
-        """
+        """Return the shares of the cuts of every group, the optimum over all mixtures."""
         program = self._program(cuts)
         return [program.mixture(tolerance) for tolerance in tolerances]
 
@@ -154,17 +117,7 @@ class Posed:
     def rules(
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
     ) -> list[tuple[float, ThresholdRule | None]]:
-        """Return the best rule on score cuts for each tolerance, None where none is found.
-
-        Parameters
-        ----------
-        labelled : ScoreRows
-            The posed rows, with the labels to fit on (possibly shrunk, in [0, 1]).
-        tolerances : sequence of float
-            Gaps asked for on the first target.
-        randomized : bool
-            The best mixture of cuts in place of the best single ones.
-        """
+        """Return the best rule on score cuts for each tolerance, None where none is found."""
         cuts = self.cuts(labelled)
         solve = self.mixtures if randomized else self.deterministic
         return [
@@ -173,15 +126,7 @@ class Posed:
         ]
 
     def rule(self, cuts: Sequence[Cuts], picks: Picks) -> ThresholdRule:
-        """Return the rule that decides by the chosen cuts.
-
-        Parameters
-        ----------
-        cuts : sequence of Cuts
-            One per group.
-        picks : sequence of sequence of (int, float)
-            Per group the chosen cuts and their shares.
-        """
+        """Return the rule that decides by the chosen cuts."""
         # A group without rows has no best threshold: it is decided like rows without a group.
         return self.thresholds(
             [
@@ -193,13 +138,7 @@ class Posed:
         )
 
     def thresholds(self, steps: Sequence[Sequence[Step]]) -> ThresholdRule:
-        """Return the rule of the given steps of each group.
-
-        Parameters
-        ----------
-        steps : sequence of sequence of Step
-            One sequence per group.
-        """
+        """Return the rule of the given steps of each group."""
         return ThresholdRule(
             steps=tuple(tuple(of_group) for of_group in steps),
             labels=self.system.labels,
@@ -209,15 +148,7 @@ class Posed:
 
 
 def pose(rows: ScoreRows, goal: Goal) -> Posed:
-    """Return the problem on the groups that a rule has to tell apart.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scored rows, real labels.
-    goal : Goal
-        At least one constraint.
-    """
+    """Return the problem on the groups that a rule has to tell apart."""
     factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
     scale = tuple(factor[id(target)] for target in targets)
@@ -258,15 +189,7 @@ def _lacking(
 
 
 def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
-    """Return the group of each row, -1 = none; a row of cell -1 has none.
-
-    Parameters
-    ----------
-    cells : ndarray of int, shape (n_rows,)
-        Finest cells.
-    system : GroupSystem
-        Over those cells.
-    """
+    """Return the group of each row, -1 = none; a row of cell -1 has none."""
     found: NDArray[np.int32] = np.append(system.of_cell, np.int32(-1))[cells]
     return found
 
@@ -276,11 +199,6 @@ def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
 
     The rate of a group is a weighted mean of the rates of its parts, so a gap bounded on a finer
     group system is bounded on every coarser one.
-
-    Parameters
-    ----------
-    targets : sequence of Target
-        All targets.
     """
     return tuple(
         target
@@ -391,15 +309,6 @@ def never_falling(
     """Solve from the tightest tolerance on; a tighter solution that is better is kept.
 
     Searches that are not exact may find less where more is allowed.
-
-    Parameters
-    ----------
-    solve : callable
-        From a tolerance to one cut per group, None where none is found.
-    value : callable
-        What such a solution is worth.
-    tolerances : sequence of float
-        In any order.
     """
     best: tuple[int, ...] | None = None
     found: dict[float, tuple[int, ...] | None] = {}

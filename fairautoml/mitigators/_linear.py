@@ -120,21 +120,7 @@ class _Capacity:
 
 
 class Program:
-    """Thresholds of all finest cells under constraints on any group systems.
-
-    Parameters
-    ----------
-    cuts : sequence of Cuts
-        One per finest cell.
-    targets : sequence of Target
-        The constraints.
-    scale : sequence of float
-        Limit of each target per unit of tolerance.
-    gain : (float, float)
-        Worth of a true acceptance, price of a false one.
-    capacity : float
-        Largest share of all cells together that may be accepted, in [0, 1]; 1 binds nothing.
-    """
+    """Thresholds of all finest cells under constraints on any group systems."""
 
     def __init__(
         self,

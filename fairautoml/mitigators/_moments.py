@@ -41,37 +41,19 @@ SIGN = np.array([-1.0, 1.0])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """The error and the constraints of a table of rows.
+    """The error and the constraints of a table of rows."""
 
-    Parameters
-    ----------
-    slot : ndarray of int, shape (n_rows,)
-        Twice the cell plus the label of each row; rows of no cell come last.
-    weight : ndarray of float64, shape (n_rows,)
-        Row weights, 1 in total.
-    mass : ndarray of float64, shape (n_slots,)
-        Weight per slot.
-    slope : ndarray of float64, shape (n_moments, n_slots)
-        With ``offset``: rate of a group minus rate of all, from the weight accepted per slot.
-    offset : ndarray of float64, shape (n_moments,)
-        The same when nobody is accepted.
-    limit : ndarray of float64, shape (n_moments,)
-        Largest gap allowed between two groups.
-    shares : tuple of ndarray
-        One per rate and group system, in the order of the moments: each group's share of the
-        rows of that rate.
-    n_effective : float
-        What the weighted rows are worth as a sample.
-    """
-
-    slot: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    mass: NDArray[np.float64]
-    slope: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    limit: NDArray[np.float64]
+    slot: NDArray[np.int64]  # shape (n_rows,): twice the cell plus the label of each row
+    weight: NDArray[np.float64]  # shape (n_rows,): row weights, 1 in total
+    mass: NDArray[np.float64]  # shape (n_slots,): weight per slot
+    # with ``offset``: rate of a group minus rate of all, from the weight accepted per slot
+    slope: NDArray[np.float64]  # shape (n_moments, n_slots)
+    offset: NDArray[np.float64]  # shape (n_moments,): the same when nobody is accepted
+    limit: NDArray[np.float64]  # shape (n_moments,): largest gap allowed between two groups
+    # one per rate and group system, in the order of the moments: each group's share of the rows
+    # of that rate
     shares: tuple[NDArray[np.float64], ...]
-    n_effective: float
+    n_effective: float  # what the weighted rows are worth as a sample
 
     def accepted(self, decision: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the weight accepted per slot, shape (n_slots,)."""
@@ -88,13 +70,7 @@ class Moments:
         return np.concatenate([apart, -apart])
 
     def gains(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what accepting a row of each slot brings: less error, fewer violations.
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (2 * n_moments,)
-            Price of each element of ``gamma``, at least 0.
-        """
+        """Return what accepting a row of each slot brings: less error, fewer violations."""
         above, below = np.split(multipliers, 2)
         found: NDArray[np.float64] = np.tile(SIGN, len(self.mass) // 2) - (
             (above - below) @ self.slope
@@ -106,11 +82,6 @@ class Moments:
 
         Within a block the distances add up to 0 under the groups' shares, so a multiple of the
         shares may be taken off; the weighted median takes off most.
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (2 * n_moments,)
-            At least 0.
         """
         above, below = np.split(multipliers, 2)
         signed = above - below
@@ -129,20 +100,6 @@ def moments_of(rows: TrainRows) -> Moments:
     """Return the moments of training rows and their targets.
 
     A group that lacks the rows of a rate is left out of that rate, as the post-processors do.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Without targets, demographic parity within 0.05 over the first group system is taken.
-
-    Raises
-    ------
-    InputError
-        A target is no difference of rates that a reduction can bound.
-    MissingSensitiveError
-        There are neither targets nor groups.
-    DegenerateGroupError
-        The rows have no weight, or no rate exists in two groups.
     """
     total = rows.weight.sum()
     if not (np.isfinite(total) and total > 0):

@@ -32,21 +32,12 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bins:
-    """What is calibrated, and how finely.
+    """What is calibrated, and how finely."""
 
-    Parameters
-    ----------
-    width : float
-        Width of a bin, in (0, 1]; bin ``v`` holds scores above ``v * width``, the first one 0 too.
-    alpha : float
-        A group's bin with less than ``alpha * width`` of the group's weight is left alone.
-    fewest : int
-        So is one with fewer rows of positive weight.
-    """
-
-    width: float = 0.1
+    width: float = 0.1  # width of a bin, in (0, 1]
+    # a group's bin with less than ``alpha * width`` of the group's weight is left alone
     alpha: float = 0.1
-    fewest: int = 1
+    fewest: int = 1  # so is one with fewer rows of positive weight
 
     @property
     def count(self) -> int:
@@ -70,15 +61,6 @@ class Bins:
         Afterwards the mean of ``y`` less the score is below a tenth of the width in every group's
         bin that is not left alone. Each update lowers the Brier score by the bin's share of the
         weight times ``delta ** 2``.
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            In [0, 1].
-        y, weight : ndarray, shape (n_rows,)
-            Labels 0 or 1, sample weights.
-        groups : sequence of ndarray of int64
-            Rows of each group; groups may overlap.
         """
         moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
         updates: list[Update] = []
@@ -118,17 +100,7 @@ class Bins:
         groups: Sequence[NDArray[np.int64]],
         updates: Sequence[Update],
     ) -> NDArray[np.float64]:
-        """Return the calibrated scores of new rows, shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            In [0, 1].
-        groups : sequence of ndarray of int64
-            Rows of each group, in the order of ``calibrate``.
-        updates : sequence of Update
-            As ``calibrate`` returned them.
-        """
+        """Return the calibrated scores of new rows, shape (n_rows,)."""
         moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
         for group, of_group in itertools.groupby(updates, key=lambda update: update.group):
             rows = groups[group]
@@ -148,15 +120,7 @@ def shifted(scores: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
 
 
 def members(of_row: NDArray[np.integer], n_groups: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of each group of a partition, rising.
-
-    Parameters
-    ----------
-    of_row : ndarray of int, shape (n_rows,)
-        Group of each row, -1 = none.
-    n_groups : int
-        Number of groups.
-    """
+    """Yield the rows of each group of a partition, rising."""
     order = np.argsort(of_row, kind="stable")
     edges = np.searchsorted(of_row[order], np.arange(n_groups + 1))
     for start, end in itertools.pairwise(edges):

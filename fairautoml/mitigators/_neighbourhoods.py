@@ -20,22 +20,7 @@ LOOKED_AT = 20_000
 
 
 def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], float]:
-    """Return how far all rows are from some that are drawn as references.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense; rows of weight 0 are no references.
-    seed : int
-        Which rows, by their content.
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (n_rows, n_references)
-        Squared Euclidean distances of scaled numbers and 0/1 levels.
-    typical : float
-        Median distance, positive; 1 where all rows are alike.
-    """
+    """Return how far all rows are from some that are drawn as references."""
     matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
     at = _drawn(rows, seed)[:N_REFERENCES]
     # Row by row sums, not a matrix product: rounding must not depend on the number of rows.
@@ -45,17 +30,7 @@ def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], fl
 
 
 def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64]:
-    """Return the k-means cluster of each row, shape (n_rows,), from 0.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense.
-    n_segments : int
-        Clusters, at least 1; fewer where rows are fewer.
-    seed : int
-        Where they start.
-    """
+    """Return the k-means cluster of each row, shape (n_rows,), from 0."""
     matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
     at = _drawn(rows, seed)[:LOOKED_AT]
     clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)

@@ -35,18 +35,10 @@ class AsPredicted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftRule:
-    """Add a number that depends on the group.
+    """Add a number that depends on the group."""
 
-    Parameters
-    ----------
-    shifts : tuple of float
-        Per part; rows of no part are not moved.
-    parts : Parts
-        Which cells make up each part.
-    """
-
-    shifts: tuple[float, ...]
-    parts: Parts
+    shifts: tuple[float, ...]  # per part; rows of no part are not moved
+    parts: Parts  # which cells make up each part
 
     @property
     def needs_sensitive(self) -> bool:
@@ -73,19 +65,12 @@ class ShiftRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moves:
-    """Where the full repair takes the predictions of each part; compared by identity.
+    """Where the full repair takes the predictions of each part; compared by identity."""
 
-    Parameters
-    ----------
-    knots, steps : tuple of ndarray of float64
-        Per part some predictions, rising, and how far each is moved.
-    parts : Parts
-        Which cells make up each part.
-    """
-
+    # per part some predictions, rising, and how far each is moved
     knots: tuple[NDArray[np.float64], ...]
     steps: tuple[NDArray[np.float64], ...]
-    parts: Parts
+    parts: Parts  # which cells make up each part
 
     def full(self, scores: NDArray[np.float64], cells: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return how far each row is moved, shape (n_rows,); beyond the ends like the ends."""
@@ -100,18 +85,10 @@ class Moves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberRepair:
-    """Move each prediction towards the common distribution of all groups.
+    """Move each prediction towards the common distribution of all groups."""
 
-    Parameters
-    ----------
-    strength : float
-        Part of the way, 0 to 1.
-    moves : Moves
-        The whole way.
-    """
-
-    strength: float
-    moves: Moves
+    strength: float  # part of the way, 0 to 1
+    moves: Moves  # the whole way
 
     @property
     def needs_sensitive(self) -> bool:

@@ -12,30 +12,14 @@ from fairautoml.mitigators._base import Goal, ScoreRows, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Cells that belong to the same groups of all targets, taken together.
+    """Cells that belong to the same groups of all targets, taken together."""
 
-    Parameters
-    ----------
-    of_cell : tuple of int
-        Part of each finest cell, -1 for one in no group.
-    labels : tuple of str
-        Display name of each part.
-    """
-
-    of_cell: tuple[int, ...]
-    labels: tuple[str, ...]
+    of_cell: tuple[int, ...]  # part of each finest cell, -1 for one in no group
+    labels: tuple[str, ...]  # display name of each part
 
     @classmethod
     def of(cls, targets: Sequence[Target], n_cells: int) -> "Parts":
-        """Return the parts of the groups of some targets.
-
-        Parameters
-        ----------
-        targets : sequence of Target
-            At least one.
-        n_cells : int
-            Number of finest cells.
-        """
+        """Return the parts of the groups of some targets."""
         systems = {target.system.key: target.system for target in targets}
         member = np.concatenate([system.member for system in systems.values()])[:, :n_cells]
         nowhere = ~member.any(axis=0)
@@ -50,13 +34,7 @@ class Parts:
         return cls(of_cell=tuple(dense.tolist()), labels=tuple(labels))
 
     def reordered(self, order: Sequence[int]) -> "Parts":
-        """Return the same parts in another order.
-
-        Parameters
-        ----------
-        order : sequence of int
-            All parts, each once, as they shall follow each other.
-        """
+        """Return the same parts in another order."""
         place = {part: at for at, part in enumerate(order)}
         return Parts(
             of_cell=tuple(place.get(part, -1) for part in self.of_cell),

@@ -17,21 +17,11 @@ PARITY = frozenset({"demographic_parity_difference", "demographic_parity_ratio"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroups:
-    """The groups of training rows, in the system that a pre-processing method works on.
+    """The groups of training rows, in the system that a pre-processing method works on."""
 
-    Parameters
-    ----------
-    system : GroupSystem
-        The system of the first target, else the first system.
-    of_row : ndarray of int64, shape (n_rows,)
-        Group of each row; -1 where it is unknown or the row has no weight.
-    mass : ndarray of float64, shape (n_groups, 2)
-        Weight by group and label.
-    """
-
-    system: GroupSystem
-    of_row: NDArray[np.int64]
-    mass: NDArray[np.float64]
+    system: GroupSystem  # the system of the first target, else the first system
+    of_row: NDArray[np.int64]  # shape (n_rows,): group of each row
+    mass: NDArray[np.float64]  # shape (n_groups, 2): weight by group and label
 
     @property
     def present(self) -> NDArray[np.int64]:
@@ -53,18 +43,7 @@ class RowGroups:
         return float(self.mass[:, 1].sum() / self.mass.sum())
 
     def require_labels(self, name: str) -> None:
-        """Refuse a group that has only one label.
-
-        Parameters
-        ----------
-        name : str
-            The mitigator, for the message.
-
-        Raises
-        ------
-        DegenerateGroupError
-            A group that occurs has no weight on label 0 or on label 1.
-        """
+        """Refuse a group that has only one label."""
         for group in self.present:
             for label in np.flatnonzero(self.mass[group] == 0):
                 msg = (
@@ -85,18 +64,10 @@ class ColumnChange(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedColumns:
-    """A model of changed features: new rows are changed alike before they are scored.
+    """A model of changed features: new rows are changed alike before they are scored."""
 
-    Parameters
-    ----------
-    change : ColumnChange
-        Fitted on the training rows.
-    model : ScoreModel
-        Trained on the changed rows.
-    """
-
-    change: ColumnChange
-    model: ScoreModel
+    change: ColumnChange  # fitted on the training rows
+    model: ScoreModel  # trained on the changed rows
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return P(y = 1) of rows as they were before the change, shape (n_rows,)."""
@@ -104,17 +75,7 @@ class ChangedColumns:
 
 
 def train_on_changed(rows: TrainRows, change: ColumnChange, fit_base: FitBase) -> ScoreModel:
-    """Return the model of the changed rows, which changes new rows alike.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, unchanged.
-    change : ColumnChange
-        Fitted on them; it keeps the number and the order of the columns.
-    fit_base : FitBase
-        Trains the learner.
-    """
+    """Return the model of the changed rows, which changes new rows alike."""
     changed = replace(rows, X=change.apply(rows.X, rows.cells))
     return ChangedColumns(change=change, model=fit_base(changed))
 
@@ -123,20 +84,6 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
     """Return the groups of the rows in the system of the first target, else the first system.
 
     Groups without any row, as small ones may be in a fold, are left alone.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows.
-    name : str
-        The mitigator, for messages.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups occur, or all weights of a group are zero.
     """
     if not rows.systems and not rows.targets:
         msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
@@ -165,15 +112,7 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
 
 
 def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the group of each row, -1 where the cell is none that occurred in training.
-
-    Parameters
-    ----------
-    of_cell : ndarray of int, shape (n_cells,)
-        Group of each finest cell, -1 for none.
-    cells : ndarray of int, shape (n_rows,)
-        Finest cells; -1 for an unknown one.
-    """
+    """Return the group of each row, -1 where the cell is none that occurred in training."""
     known = (cells >= 0) & (cells < len(of_cell))
     groups = np.full(len(cells), -1, dtype=np.int64)
     groups[known] = of_cell[cells[known]]
@@ -181,20 +120,7 @@ def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) ->
 
 
 def numeric_columns(layout: FeatureLayout, name: str) -> NDArray[np.int64]:
-    """Return the positions of the columns that hold numbers and not category codes, rising.
-
-    Parameters
-    ----------
-    layout : FeatureLayout
-        What the columns are.
-    name : str
-        The mitigator, for messages.
-
-    Raises
-    ------
-    InputError
-        X is sparse, or it has category columns only.
-    """
+    """Return the positions of the columns that hold numbers and not category codes, rising."""
     refuse_sparse(layout, name)
     columns = np.setdiff1d(np.arange(layout.n_features), layout.categorical)
     if not len(columns):
@@ -207,20 +133,7 @@ def numeric_columns(layout: FeatureLayout, name: str) -> NDArray[np.int64]:
 
 
 def refuse_sparse(layout: FeatureLayout, name: str) -> None:
-    """Refuse a sparse matrix.
-
-    Parameters
-    ----------
-    layout : FeatureLayout
-        What the columns are.
-    name : str
-        The mitigator, for the message.
-
-    Raises
-    ------
-    InputError
-        X is sparse.
-    """
+    """Refuse a sparse matrix."""
     if layout.sparse:
         msg = (
             f"{name} cannot work on a sparse X: it would fill in the zeros. Give a dense table "

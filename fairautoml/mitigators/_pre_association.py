@@ -17,15 +17,7 @@ MAX_LEVELS = 10
 
 
 def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
-    """Return the bias-corrected Cramer's V of each feature and the group, shape (n_features,).
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows.
-    groups : RowGroups
-        Their groups.
-    """
+    """Return the bias-corrected Cramer's V of each feature and the group, shape (n_features,)."""
     known = groups.of_row >= 0
     of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
     X = sparse.csc_matrix(rows.X[known]) if rows.layout.sparse else rows.X[known]
@@ -41,15 +33,7 @@ def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
 
 
 def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
-    """Return the bias-corrected Cramer's V in [0, 1]; 0 when there is one level or one group.
-
-    Parameters
-    ----------
-    table : ndarray of float64, shape (n_levels, n_groups)
-        Weight by level and group.
-    n_rows : int
-        Number of rows behind it, at least 2.
-    """
+    """Return the bias-corrected Cramer's V in [0, 1]; 0 when there is one level or one group."""
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     levels, groups = table.shape
     joint = table / table.sum()

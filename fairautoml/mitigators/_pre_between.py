@@ -20,33 +20,17 @@ CHUNK = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """What must be known of the columns of the training rows to lie between two of them.
+    """What must be known of the columns of the training rows to lie between two of them."""
 
-    Parameters
-    ----------
-    numeric, categorical : ndarray of int64
-        Positions of numbers and of category codes.
-    mean, scale : ndarray of float64, shape (n_numeric,)
-        Mean and standard deviation of the numbers; 1 for a constant.
-    whole : ndarray of bool, shape (n_numeric,)
-        Columns of whole numbers.
-    """
-
-    numeric: NDArray[np.int64]
+    numeric: NDArray[np.int64]  # positions of numbers and of category codes
     categorical: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    whole: NDArray[np.bool_]
+    mean: NDArray[np.float64]  # shape (n_numeric,): mean and standard deviation of the numbers
+    scale: NDArray[np.float64]  # shape (n_numeric,)
+    whole: NDArray[np.bool_]  # shape (n_numeric,): columns of whole numbers
 
 
 def columns_of(rows: TrainRows) -> Columns:
-    """Return what must be known of the columns.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense.
-    """
+    """Return what must be known of the columns."""
     categorical = np.array(rows.layout.categorical, dtype=np.int64)
     numeric = np.setdiff1d(np.arange(rows.layout.n_features), categorical)
     mean, scale = _moments(rows.X[:, numeric])
@@ -71,24 +55,6 @@ def between(
     Numbers lie between row and neighbour, at one share of the way per new row, whole-number
     columns rounded; a number that one of them misses is the row's own. Categories, missing ones
     among them, are the row's or the neighbour's by the toss of a coin.
-
-    Parameters
-    ----------
-    table : ndarray of float32, shape (n_rows, n_features)
-        Training rows.
-    columns : Columns
-        What is known of them.
-    members : ndarray of int64, shape (n_members,)
-        The rows of one cell of group and label, in an order that is not the file's.
-    sources : ndarray of int64, shape (n_sources,)
-        Rows of the same cell, ``members`` repeated from its start.
-    rng : Generator
-        Draws neighbour, share of the way and coins.
-
-    Warns
-    -----
-    DegradedWarning
-        The cell has a single row, which is copied.
     """
     X: NDArray[np.float32] = table[sources].astype(np.float32)
     if len(members) == 1:
@@ -116,17 +82,7 @@ def interpolated(
     way: NDArray[np.float64],
     whole: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return ``x + way (neighbour - x)``, ``x`` where one of them is missing.
-
-    Parameters
-    ----------
-    x, neighbour : ndarray of float, shape (n_rows, n_columns)
-        Both ends; NaN = missing.
-    way : ndarray of float64, shape (n_rows, 1)
-        Share of the way, in [0, 1].
-    whole : ndarray of bool, shape (n_columns,)
-        Columns that are rounded.
-    """
+    """Return ``x + way (neighbour - x)``, ``x`` where one of them is missing."""
     new = x + way * (neighbour.astype(np.float64) - x)
     new = np.where(whole, np.rint(new), new)
     # Rounding of the product may lead past the end.

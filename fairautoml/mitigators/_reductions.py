@@ -42,18 +42,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """A model that is drawn for each row from several.
+    """A model that is drawn for each row from several."""
 
-    Parameters
-    ----------
-    models : tuple of ScoreModel
-        Those with a positive share.
-    shares : tuple of float
-        Their probabilities, 1 in total.
-    """
-
-    models: tuple[ScoreModel, ...]
-    shares: tuple[float, ...]
+    models: tuple[ScoreModel, ...]  # those with a positive share
+    shares: tuple[float, ...]  # their probabilities, 1 in total
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the expected score of each row, shape (n_rows,)."""
@@ -74,15 +66,7 @@ class Mixture:
 
 
 def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mixture:
-    """Return the mixture of those models that have a share.
-
-    Parameters
-    ----------
-    models : sequence of ScoreModel
-        All members.
-    shares : ndarray of float64, shape (n_models,)
-        Probabilities; rounding errors of a linear program are dropped.
-    """
+    """Return the mixture of those models that have a share."""
     kept = shares > PRECISION
     return Mixture(
         models=tuple(model for model, keep in zip(models, kept, strict=True) if keep),
@@ -92,21 +76,11 @@ def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mix
 
 @dataclass(slots=True, kw_only=True)
 class Members:
-    """All models trained so far, with what they cost and violate.
+    """All models trained so far, with what they cost and violate."""
 
-    Parameters
-    ----------
-    rows : TrainRows
-        Rows with their real labels.
-    moments : Moments
-        Error and constraints of those rows.
-    fit_base : FitBase
-        Trains the learner.
-    """
-
-    rows: TrainRows
-    moments: Moments
-    fit_base: FitBase
+    rows: TrainRows  # rows with their real labels
+    moments: Moments  # error and constraints of those rows
+    fit_base: FitBase  # trains the learner
     models: list[ScoreModel] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     gammas: list[NDArray[np.float64]] = field(default_factory=list)
@@ -119,11 +93,6 @@ class Members:
 
         Nothing is trained twice for the same gains, nor when the time left is too short; then the
         best of the known members answers.
-
-        Parameters
-        ----------
-        multipliers : ndarray of float64, shape (2 * n_moments,)
-            Price of each constraint, at least 0.
         """
         self._train(multipliers, only_better=True)
         return int(self._values(multipliers).argmin())

@@ -16,25 +16,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdRule:
-    """Accept a row when its score reaches the threshold of its group.
+    """Accept a row when its score reaches the threshold of its group."""
 
-    Parameters
-    ----------
-    steps : tuple of tuple of Step
-        Per group the thresholds and the probability of using each; one step of share 1 is a
-        deterministic threshold.
-    labels : tuple of str
-        Display name of each group.
-    group_of_cell : tuple of int
-        Group of each finest cell, -1 = none.
-    neutral : float
-        Threshold for rows without a group.
-    """
-
+    # per group the thresholds and the probability of using each; one step of share 1 is a
+    # deterministic threshold
     steps: tuple[tuple[Step, ...], ...]
-    labels: tuple[str, ...]
-    group_of_cell: tuple[int, ...]
-    neutral: float
+    labels: tuple[str, ...]  # display name of each group
+    group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
+    neutral: float  # threshold for rows without a group
 
     @property
     def needs_sensitive(self) -> bool:
@@ -49,15 +38,7 @@ class ThresholdRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1).
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown.
-        """
+        """Return the probability of acceptance, shape (n_rows,)."""
         lookup = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)
         group = lookup[cells]
         wide = scores.astype(np.float64)

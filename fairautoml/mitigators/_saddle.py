@@ -45,54 +45,27 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """A mixture and how far it is from the saddle point.
+    """A mixture and how far it is from the saddle point."""
 
-    Parameters
-    ----------
-    shares : ndarray of float64, shape (n_members at that time,)
-        Probability of each member.
-    gap : float
-        Largest gain by which either player could still improve.
-    """
-
-    shares: NDArray[np.float64]
-    gap: float
+    shares: NDArray[np.float64]  # shape (n_members at that time,): probability of each member
+    gap: float  # largest gain by which either player could still improve
 
 
 @dataclass(slots=True, kw_only=True)
 class Game:
-    """The learner against the prices of its violations.
+    """The learner against the prices of its violations."""
 
-    Parameters
-    ----------
-    members : Members
-        Trains responses.
-    bound : ndarray of float64, shape (2 * n_moments,)
-        Largest distance of a group's rate from the rate of all.
-    price : float
-        Largest sum of the multipliers (B in the paper), positive.
-    max_iter : int
-        Rounds, at least 1.
-    eta : float
-        First step size in units of 1 / ``price``, positive.
-    """
-
-    members: Members
-    bound: NDArray[np.float64]
-    price: float
-    max_iter: int
-    eta: float
+    members: Members  # trains responses
+    # largest distance of a group's rate from the rate of all
+    bound: NDArray[np.float64]  # shape (2 * n_moments,)
+    price: float  # largest sum of the multipliers (B in the paper), positive
+    max_iter: int  # rounds, at least 1
+    eta: float  # first step size in units of 1 / ``price``, positive
     _nu: float = 0.0
     _solved: tuple[int, Play] | None = None
 
     def run(self) -> NDArray[np.float64]:
-        """Play until the gap is below chance, the rounds or the time are used up.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_members,)
-            Probability of each member in the best mixture.
-        """
+        """Play until the gap is below chance, the rounds or the time are used up."""
         theta = np.zeros(len(self.bound))
         total = np.zeros(len(self.bound))
         turns: list[int] = []

@@ -64,34 +64,6 @@ def train(
 
     The first training is on the plain weights. Ends early when one more training would not fit
     into the time left.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense; those of unknown group are weighted by the adversary only.
-    fit_base : FitBase
-        Trains the learner, which must take sample weights.
-    params : mapping
-        ``adversary``: ``"kernel"`` (weights are sums of Gaussian bumps around rows; ``width`` in
-        median distances; ``bound`` on each coefficient, in units of the least that all must
-        have where bumps are so narrow that it is above 1) or ``"segments"`` (one weight within
-        ``low`` and ``high`` per k-means cluster, ``n_segments`` of them); ``rounds``: trainings;
-        ``strength`` in [0, 1] of the fairness weights, 0 = only robust; ``predictor``:
-        ``"mixture"`` (mean score over the rounds) or ``"last"``.
-    seed : int
-        Which rows are reference points, and where the clusters start.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups, a group without weight, or, at a positive strength, a group that
-        has only one label.
-    InputError
-        X is sparse.
-    ParameterError
-        The bounds do not leave room for a mean weight of 1.
     """
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.layout, NAME)

@@ -39,47 +39,22 @@ FEWEST_ROWS = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupBias:
-    """What one constrained rate adds to the threshold.
+    """What one constrained rate adds to the threshold."""
 
-    Parameters
-    ----------
-    rate : Rate
-        A share of acceptances.
-    system : str
-        Name of the group system.
-    labels : tuple of str
-        Display name of each group.
-    group_of_cell : tuple of int
-        Group of each finest cell, -1 = none.
-    multipliers : tuple of float
-        One per group, 0 for a group without such rows; positive makes it harder for rows that
-        are likely to be of that group.
-    """
-
-    rate: Rate
-    system: str
-    labels: tuple[str, ...]
-    group_of_cell: tuple[int, ...]
-    multipliers: tuple[float, ...]
+    rate: Rate  # a share of acceptances
+    system: str  # name of the group system
+    labels: tuple[str, ...]  # display name of each group
+    group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
+    multipliers: tuple[float, ...]  # one per group, 0 for a group without such rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasRule:
-    """Accept a row when its score exceeds the threshold plus the bias of its likely groups.
+    """Accept a row when its score exceeds the threshold plus the bias of its likely groups."""
 
-    Parameters
-    ----------
-    threshold : float
-        For rows without bias.
-    biases : tuple of GroupBias
-        One per constrained rate and group system.
-    priors : tuple of (float, float)
-        P(cell, y) of the rows that the rule was fitted on.
-    """
-
-    threshold: float
-    biases: tuple[GroupBias, ...]
-    priors: tuple[tuple[float, float], ...]
+    threshold: float  # for rows without bias
+    biases: tuple[GroupBias, ...]  # one per constrained rate and group system
+    priors: tuple[tuple[float, float], ...]  # P(cell, y) of the rows that the rule was fitted on
 
     @property
     def needs_sensitive(self) -> bool:
@@ -94,13 +69,7 @@ class BiasRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Refuse: cells say nothing to this rule.
-
-        Raises
-        ------
-        ValueError
-            Always; ``decide_by`` takes the membership.
-        """
+        """Refuse: cells say nothing to this rule."""
         msg = (
             "this rule reads P(cell, y | features) and was given cells; use decide_by(scores, "
             "membership) or trials.acceptance(rule, scores, cells, membership)"
@@ -110,15 +79,7 @@ class BiasRule:
     def decide_by(
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1).
-        membership : ndarray, shape (n_rows, n_cells, 2)
-            P(cell, y | features).
-        """
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         left = scores.astype(np.float64)
         per_share = self._per_share()
         # Column by column: a row's sum must not depend on the rows that come with it.
@@ -160,20 +121,6 @@ def fit_rules(
     with fewer than two groups left it constrains nothing. Where no bias helps, above all where
     the features say nothing about the groups, the rule is one threshold for everybody. Where a
     tolerance leaves hardly more than deciding alike for everybody, what one row makes is let pass.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores and membership of models that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
-
-    Raises
-    ------
-    ValueError
-        ``rows.membership`` is missing.
     """
     if not goal.targets:
         return []

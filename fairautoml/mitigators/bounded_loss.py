@@ -49,18 +49,10 @@ LAST_MEMBERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanOf:
-    """The weighted mean of several models.
+    """The weighted mean of several models."""
 
-    Parameters
-    ----------
-    models : tuple of ScoreModel
-        Those with a positive share.
-    shares : tuple of float
-        1 in total.
-    """
-
-    models: tuple[ScoreModel, ...]
-    shares: tuple[float, ...]
+    models: tuple[ScoreModel, ...]  # those with a positive share
+    shares: tuple[float, ...]  # 1 in total
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the mean prediction of each row, shape (n_rows,)."""
@@ -204,23 +196,6 @@ def train(
     Ends early when every bound is kept by the plain model, or when no more trainings fit into the
     time left; the first training, the plain model, is always made. Without time to train the
     members on all rows they are served as they are, trained without those held out.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows and targets.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``eps``: bound on the held-out rows in units of the user's limit; ``max_iter``: trainings
-        at the most, before those on all rows; ``eta``: step size of the prices.
-    seed : int
-        Seed of the held-out rows.
-
-    Raises
-    ------
-    InputError
-        No target bounds the loss of groups that have rows.
     """
     groups, limits = _bounded(rows)
     if not groups:

@@ -39,15 +39,9 @@ LEAST_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChecklistModel:
-    """A checklist as a score model.
+    """A checklist as a score model."""
 
-    Parameters
-    ----------
-    checklist : Checklist
-        The list, with its optimality gap.
-    """
-
-    checklist: Checklist
+    checklist: Checklist  # the list, with its optimality gap
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return P(y = 1), shape (n_rows,); the groups are not read."""
@@ -61,27 +55,6 @@ def train(
     """Return the checklist of the fewest mistakes within the limits of all targets.
 
     A group that lacks the rows of a rate is left out of that rate, as the reductions do.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows and targets, X dense.
-    fit_base : FitBase
-        Asked for the time left only.
-    params : mapping
-        Those of ``fairautoml.checklists.Shape``, and ``limit_share``: share of each limit that
-        the training rows must keep, in (0, 1]; below 1 leaves room for new rows.
-    seed : int
-        Seed of the starting points.
-
-    Raises
-    ------
-    InputError
-        There are no targets, or X is sparse or constant, or one label does not occur.
-    DegenerateGroupError
-        No rate of the targets exists in two groups.
-    NoChecklistError
-        No checklist meets the limits, or none was found in time.
     """
     shape = Shape.from_params(params)
     left = fit_base.seconds_left()

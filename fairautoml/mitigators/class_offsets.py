@@ -41,15 +41,6 @@ def fit_rules(
 
     A group that lacks the rows of a rate is left out of that rate. A cell without rows, and rows
     of no cell, choose the most likely class.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows, shape (n_rows, n_classes).
-    goal : Goal
-        Constraints; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not goal.targets:
         return []

@@ -32,15 +32,6 @@ def fit_rules(
     is left out of that rate, and with fewer than two groups left the rate constrains nothing. A
     threshold at which a rate has no value (precision where a group has nobody accepted, a ratio
     where nobody is) is not chosen.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints and objective; neither constraints nor an objective to tune for gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not goal.targets and goal.objective not in TUNABLE:
         return []

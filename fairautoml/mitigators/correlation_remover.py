@@ -31,21 +31,11 @@ NAME = "correlation_remover"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifts:
-    """What is taken off each numeric column in each group.
+    """What is taken off each numeric column in each group."""
 
-    Parameters
-    ----------
-    of_cell : ndarray of int32, shape (n_cells,)
-        Group of each finest cell.
-    columns : ndarray of int64, shape (n_columns,)
-        Which columns.
-    shift : ndarray of float64, shape (n_groups + 1, n_columns)
-        What is taken off; the last row, zeros, is for rows of unknown group.
-    """
-
-    of_cell: NDArray[np.int32]
-    columns: NDArray[np.int64]
-    shift: NDArray[np.float64]
+    of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
+    columns: NDArray[np.int64]  # shape (n_columns,): which columns
+    shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): what is taken off
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the shifted rows; missing values stay missing."""
@@ -63,26 +53,6 @@ def train(
 
     New rows of a group that did not occur in training, or of unknown group, are not shifted: they
     are taken to be average.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``strength`` in [0, 1]; 0 changes nothing.
-    seed : int
-        Not used.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    InputError
-        X is sparse or has no numeric column.
-    DegenerateGroupError
-        Fewer than two groups, or a group without weight.
     """
     del seed
     groups = row_groups(rows, NAME)

@@ -35,18 +35,10 @@ LOOKED_AT = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flips:
-    """The features that are the sensitive attribute, and what they are in each group.
+    """The features that are the sensitive attribute, and what they are in each group."""
 
-    Parameters
-    ----------
-    columns : ndarray of int64, shape (n_columns,)
-        Positions of those features.
-    values : ndarray of float32, shape (n_values, n_columns)
-        One row per group that occurs.
-    """
-
-    columns: NDArray[np.int64]
-    values: NDArray[np.float32]
+    columns: NDArray[np.int64]  # shape (n_columns,): positions of those features
+    values: NDArray[np.float32]  # shape (n_values, n_columns): one row per group that occurs
 
     def flipped(self, X: NDArray[np.floating], value: int) -> NDArray[np.float32]:
         """Return rows as they would be in the group of the given number."""
@@ -57,24 +49,12 @@ class Flips:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Averaged:
-    """A model averaged over the values of the sensitive attribute.
+    """A model averaged over the values of the sensitive attribute."""
 
-    Parameters
-    ----------
-    model : ScoreModel
-        Trained with the attribute as a feature.
-    flips : Flips
-        Its values.
-    omega : ndarray of float64, shape (n_values,)
-        Weight of each value; they add up to 1.
-    appended : bool
-        The attribute is a last column that new rows do not have.
-    """
-
-    model: ScoreModel
-    flips: Flips
-    omega: NDArray[np.float64]
-    appended: bool
+    model: ScoreModel  # trained with the attribute as a feature
+    flips: Flips  # its values
+    omega: NDArray[np.float64]  # shape (n_values,): weight of each value; they add up to 1
+    appended: bool  # the attribute is a last column that new rows do not have
 
     def scores(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the mean P(y = 1) over the values, shape (n_rows,); any own value is ignored."""
@@ -87,15 +67,7 @@ class Averaged:
 
 
 def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``sum_v omega_v p(x, v)``, shape (n_rows,).
-
-    Parameters
-    ----------
-    by_value : ndarray of float, shape (n_values, n_rows)
-        Scores of each row with each value.
-    omega : ndarray of float64, shape (n_values,)
-        Weights that add up to 1.
-    """
+    """Return ``sum_v omega_v p(x, v)``, shape (n_rows,)."""
     mean: NDArray[np.float64] = omega @ by_value
     return mean
 
@@ -108,33 +80,6 @@ def train(
     Flipped are all features that have one value in each group, and not the same in all (of an
     intersection: its columns together). Without such a feature the group is made one for training.
     The rows that are added keep the cell of the person they were made of.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense; those of unknown group are left as they are.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``fraction`` in [0, 1] of the rows that are there once per value, with their weight
-        divided among them (at 0 the rows stay as they are, only scores are averaged);
-        ``average``: ``"uniform"`` over the values or by their training ``"shares"``.
-    seed : int
-        Which rows, by their content.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups (nothing to flip), or a group without weight.
-    InputError
-        X is sparse, or there are more than 64 groups.
-
-    Warns
-    -----
-    DegradedWarning
-        A feature that is not flipped all but tells the group, so scores still depend on it.
     """
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.layout, NAME)
@@ -164,19 +109,7 @@ def train(
 def augmented(
     rows: TrainRows, groups: RowGroups, flips: Flips, chosen: NDArray[np.bool_]
 ) -> TrainRows:
-    """Return the rows and, of the chosen ones of known group, one more per other value.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows with the attribute among the features.
-    groups : RowGroups
-        Their groups.
-    flips : Flips
-        The values of the attribute.
-    chosen : ndarray of bool, shape (n_rows,)
-        Which rows.
-    """
+    """Return the rows and, of the chosen ones of known group, one more per other value."""
     chosen = chosen & (groups.of_row >= 0)
     others = [np.flatnonzero(chosen & (groups.of_row != group)) for group in groups.present]
     at = np.concatenate([np.arange(len(rows.y)), *others])

@@ -36,18 +36,11 @@ MAX_KNOTS = 4 * MAX_POINTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """The distribution of one column in one group.
+    """The distribution of one column in one group."""
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_points,)
-        Values at the ranks, rising; none when all are missing.
-    ranks : ndarray of float64, shape (n_points,)
-        Share of weight below each value plus half of the weight on it, strictly rising in (0, 1).
-    """
-
-    values: NDArray[np.float64]
-    ranks: NDArray[np.float64]
+    values: NDArray[np.float64]  # shape (n_points,): values at the ranks, rising
+    # share of weight below each value plus half of the weight on it, strictly rising in (0, 1)
+    ranks: NDArray[np.float64]  # shape (n_points,)
 
     def rank(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the rank of each value; the outermost ranks beyond the range."""
@@ -62,21 +55,11 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """The repair of one column.
+    """The repair of one column."""
 
-    Parameters
-    ----------
-    groups : tuple of Quantiles
-        One per group; without points where the group has no value.
-    pooled : Quantiles
-        Of all rows of known group.
-    middle : Quantiles
-        Median of the groups' values at each rank.
-    """
-
-    groups: tuple[Quantiles, ...]
-    pooled: Quantiles
-    middle: Quantiles
+    groups: tuple[Quantiles, ...]  # one per group; without points where the group has no value
+    pooled: Quantiles  # of all rows of known group
+    middle: Quantiles  # median of the groups' values at each rank
 
     def repaired(self, x: NDArray[np.floating], of_row: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the fully repaired values of rows that have one."""
@@ -90,21 +73,11 @@ class Repair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repairs:
-    """The repair of all numeric columns.
+    """The repair of all numeric columns."""
 
-    Parameters
-    ----------
-    of_cell : ndarray of int32, shape (n_cells,)
-        Group of each finest cell.
-    columns : tuple of (int, Repair)
-        Position of each repaired column, and its repair.
-    strength : float
-        In [0, 1].
-    """
-
-    of_cell: NDArray[np.int32]
-    columns: tuple[tuple[int, Repair], ...]
-    strength: float
+    of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
+    columns: tuple[tuple[int, Repair], ...]  # position of each repaired column, and its repair
+    strength: float  # in [0, 1]
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the repaired rows; missing values stay missing."""
@@ -125,26 +98,6 @@ def train(
 
     New rows of a group that did not occur in training, or of unknown group, are ranked among all
     training rows. A value outside the range of its group is taken for the outermost one.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``strength`` in [0, 1]; 0 changes nothing.
-    seed : int
-        Not used.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    InputError
-        X is sparse or has no numeric column.
-    DegenerateGroupError
-        Fewer than two groups, or a group without weight.
     """
     del seed
     groups = row_groups(rows, NAME)
@@ -180,15 +133,7 @@ def _middle(tables: Sequence[Quantiles]) -> Quantiles:
 
 
 def quantiles(x: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles:
-    """Return the quantile table of weighted values, at most 1000 points of equal steps in rank.
-
-    Parameters
-    ----------
-    x : ndarray of float64, shape (n_rows,)
-        Values, none missing.
-    weight : ndarray of float64, shape (n_rows,)
-        Positive weights.
-    """
+    """Return the quantile table of weighted values, at most 1000 points of equal steps in rank."""
     values, at = np.unique(x, return_inverse=True)
     mass = np.bincount(at, weights=weight, minlength=len(values))
     ranks = (np.cumsum(mass) - mass / 2) / mass.sum()

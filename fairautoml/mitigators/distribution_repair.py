@@ -34,15 +34,6 @@ def fit_rules(
     """Return the repair of least strength for every tolerance, the full one where none keeps it.
 
     Rows of no group, and of groups without rows of positive weight, are not moved.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Predictions of a model that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target, in its unit.
     """
     if not goal.targets:
         return []

@@ -26,25 +26,6 @@ def train(
 
     Ends early when one more training would not fit into the time left, with the best mixture of
     what there is; the first training, the plain model, is always made.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows and targets.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``eps``: largest distance of a group's rate from the rate of all, in units of the limit
-        (at 0.5 no two groups are further apart than the limit); ``max_iter``: rounds, one to
-        three trainings each; ``eta``: first step size; ``predictor``: ``"mixture"`` or
-        ``"best"``.
-    seed : int
-        Unused: ``fit_base`` has its own.
-
-    Raises
-    ------
-    InputError
-        The rows cannot carry the constraints, or a reduction cannot bound them.
     """
     del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)

@@ -42,21 +42,11 @@ LOOKED_AT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Representation:
-    """How rows become their representation; the group of a row is not needed.
+    """How rows become their representation; the group of a row is not needed."""
 
-    Parameters
-    ----------
-    design : Design
-        Encoded rows to numbers.
-    layer : Layer or None
-        Hidden units, None for the linear encoder.
-    erasure : Erasure
-        What makes the means of the groups equal.
-    """
-
-    design: Design
-    layer: Layer | None
-    erasure: Erasure
+    design: Design  # encoded rows to numbers
+    layer: Layer | None  # hidden units, None for the linear encoder
+    erasure: Erasure  # what makes the means of the groups equal
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the representation, shape (n_rows, n_columns)."""
@@ -70,30 +60,7 @@ class Representation:
 def train(
     rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on the representation: numbers only, gaps filled, one column per frequent level.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense; those of unknown group have no say in the representation.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``encoder``: ``"linear"`` or ``"network"``; ``n_units`` of the network; ``strength`` in
-        [0, 1]: share of the distance between group means that is taken off; at 0 nothing shall
-        be hidden and the rows stay as they are.
-    seed : int
-        Where the network starts and which rows it learns from.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups, or a group without weight.
-    InputError
-        X is sparse.
-    """
+    """Train on the representation: numbers only, gaps filled, one column per frequent level."""
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.layout, NAME)
     if share(params["strength"]) == 0:

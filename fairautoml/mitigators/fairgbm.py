@@ -39,32 +39,6 @@ def train(
     """Boost trees on the proxy Lagrangian of the targets.
 
     Ends early when one more tree would not fit into the time left.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows and targets; without targets equalized odds within 0.05 over the first group
-        system are taken.
-    fit_base : FitBase
-        Says learner and parameters of the candidate, and the time left.
-    params : mapping
-        ``eta``: step size of the multipliers, at least 0; ``tolerance``: gap that costs nothing,
-        as a share of the limit; ``proxy``: ``"cross_entropy"``, ``"hinge"`` or ``"quadratic"``;
-        ``margin``: its height at even odds, positive; ``hessian``: ``"constraint"``, or
-        ``"plain"`` for the published code's; ``iterate``: ``"chosen"``, prices and number of
-        trees by held-out training rows, then all rows along those prices; or ``"last"`` as
-        published, prices by the rows trained on.
-    seed : int
-        Seed of trees and held-out rows.
-
-    Raises
-    ------
-    ParameterError
-        A parameter names no such proxy, hessian or iterate.
-    InputError
-        The rows cannot carry the constraints, or they are no differences of rates.
-    DivergedError
-        The step size is so large that the gradients overflow.
     """
     targets = _targets(rows)
     own = fit_base.candidate

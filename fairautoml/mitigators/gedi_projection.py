@@ -22,20 +22,11 @@ from fairautoml.trials import Rule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftedRule:
-    """Accept a row when its score reaches the threshold plus what its number adds.
+    """Accept a row when its score reaches the threshold plus what its number adds."""
 
-    Parameters
-    ----------
-    threshold : float
-        For a row at the mean of all powers.
-    shifts : tuple of float
-        What each finest cell adds, in units of the score.
-    terms : tuple of (str, tuple of float)
-        Name of each number, and the coefficients of its powers, in standard deviations.
-    """
-
-    threshold: float
-    shifts: tuple[float, ...]
+    threshold: float  # for a row at the mean of all powers
+    shifts: tuple[float, ...]  # what each finest cell adds, in units of the score
+    # name of each number, and the coefficients of its powers, in standard deviations
     terms: tuple[Term, ...]
 
     @property
@@ -51,15 +42,7 @@ class ShiftedRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1).
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown: decided by the threshold.
-        """
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         cuts = self.threshold + np.array([*self.shifts, 0.0])
         accepted: NDArray[np.bool_] = scores.astype(np.float64) >= cuts[cells]
         return accepted.astype(np.float64)
@@ -79,17 +62,7 @@ class ShiftedRule:
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the best rule for every tolerance; there is always one, if need be "nobody".
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints on numbers; none gives no rule.
-    tolerances : sequence of float
-        GeDI asked for on the first target.
-    """
+    """Return the best rule for every tolerance; there is always one, if need be "nobody"."""
     if not goal.targets:
         return []
     search = Search(rows, goal)

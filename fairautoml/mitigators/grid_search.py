@@ -23,23 +23,6 @@ def train(
 
     Ends early when one more training would not fit into the time left; the plain model comes
     first and is always trained.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows and targets.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``grid_size``: number of trainings; ``grid_limit``: largest sum of the prices;
-        ``constraint_weight``: weight of the violation, in [0, 1].
-    seed : int
-        Unused: ``fit_base`` has its own.
-
-    Raises
-    ------
-    InputError
-        The rows cannot carry the constraints, or a reduction cannot bound them.
     """
     del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
@@ -59,20 +42,6 @@ def grid(moments: Moments, size: int, limit: float) -> NDArray[np.float64]:
     The signed multipliers are the points of a lattice, as fine as it must be for ``size`` points;
     of those, ``size`` in even steps and always 0, the plain model. The last group of every rate
     needs no price: its distance follows from the others.
-
-    Parameters
-    ----------
-    moments : Moments
-        Whose constraints are priced.
-    size : int
-        Number of points, at least 1.
-    limit : float
-        Largest sum of absolute multipliers, positive.
-
-    Returns
-    -------
-    ndarray of float64, shape (size, 2 * n_moments)
-        Sorted by their sum.
     """
     free = np.concatenate([np.arange(len(s)) < len(s) - 1 for s in moments.shares])
     points, reach = _points(int(free.sum()), size)

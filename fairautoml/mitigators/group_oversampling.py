@@ -30,36 +30,7 @@ MOST_NEW = 5
 def train(
     rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on the rows and new ones; a new row has group, label and weight of its source.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows; those of unknown group and of weight 0 are neither counted nor copied.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``strategy`` (``"max_cell"``: all cells as large as the largest;
-        ``"balance_groups_within_label"``; ``"balance_labels_within_group"``); ``new_rows``
-        (``"copies"``, for any X, or ``"between"``, for a dense one); ``strength`` in [0, 1]:
-        share of the missing rows that is added, 0 changes nothing.
-    seed : int
-        Which rows are copied or mixed, and where between.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups, a group without weight, or a group that has only one label.
-    InputError
-        X is sparse and ``new_rows`` is ``"between"``.
-
-    Warns
-    -----
-    DegradedWarning
-        A cell has a single row, so there is nothing between: it is copied.
-    """
+    """Train on the rows and new ones; a new row has group, label and weight of its source."""
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
     known = np.flatnonzero(groups.of_row >= 0)
@@ -84,15 +55,7 @@ def train(
 
 
 def rows_to_add(counts: NDArray[np.integer], strategy: str) -> NDArray[np.int64]:
-    """Return the rows each cell lacks, shape (n_groups, 2); groups without rows lack none.
-
-    Parameters
-    ----------
-    counts : ndarray of int, shape (n_groups, 2)
-        Rows by group and label.
-    strategy : {"max_cell", "balance_groups_within_label", "balance_labels_within_group"}
-        What shall be as large as what.
-    """
+    """Return the rows each cell lacks, shape (n_groups, 2); groups without rows lack none."""
     largest = {
         "max_cell": counts.max(keepdims=True),
         "balance_groups_within_label": counts.max(axis=0, keepdims=True),

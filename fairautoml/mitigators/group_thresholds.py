@@ -24,15 +24,6 @@ def fit_rules(
     rate, no rows at all) is left out of that constraint, and when fewer than two groups have the
     rate it constrains nothing. A group without rows gets the neutral threshold, as do rows of no
     group. A group of one row, or of equal scores, is accepted or refused as a whole.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not goal.targets:
         return []

@@ -28,25 +28,6 @@ def train(
 
     The ranker is the candidate's own learner, so any X that it takes will do. A group that has
     only one label is no obstacle: it is moved towards the overall share like any other.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows; those of unknown group keep their labels.
-    fit_base : FitBase
-        Trains the learner, twice.
-    params : mapping
-        ``strength`` in [0, 1]: share of each group's distance from the overall share that is
-        closed; 0 changes nothing and trains once.
-    seed : int
-        Decides among rows of the same score, by their content.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups, or a group without weight.
     """
     groups = row_groups(rows, NAME)
     strength = share(params["strength"])
@@ -63,19 +44,7 @@ def train(
 def massaged(
     rows: TrainRows, groups: RowGroups, rank: NDArray[np.int64], strength: float
 ) -> NDArray[np.int8]:
-    """Return the changed labels, shape (n_rows,).
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows.
-    groups : RowGroups
-        Their groups.
-    rank : ndarray of int64, shape (n_rows,)
-        Place of each row from the lowest score, 0, to the highest.
-    strength : float
-        Share of the distance from the overall share that is closed, in [0, 1].
-    """
+    """Return the changed labels, shape (n_rows,)."""
     y = rows.y.copy()
     move = strength * (groups.base_rate - groups.base_rates) * groups.mass.sum(axis=1)
     for group in groups.present:

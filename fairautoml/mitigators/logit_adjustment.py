@@ -30,15 +30,9 @@ STRENGTHS = np.linspace(0.0, 1.5, 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFactors:
-    """Choose the class whose probability times its factor is largest.
+    """Choose the class whose probability times its factor is largest."""
 
-    Parameters
-    ----------
-    factors : tuple of float
-        One per class, positive.
-    """
-
-    factors: tuple[float, ...]
+    factors: tuple[float, ...]  # one per class, positive
 
     @property
     def needs_sensitive(self) -> bool:
@@ -53,15 +47,7 @@ class ClassFactors:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for the chosen class, of equal ones the first; shape (n_rows, n_classes).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows, n_classes)
-            Probability of each class.
-        cells : ndarray of int, shape (n_rows,)
-            Not read.
-        """
+        """Return 1.0 for the chosen class, of equal ones the first; shape (n_rows, n_classes)."""
         worth = scores.astype(np.float64) * np.array(self.factors)
         return one_hot(worth.argmax(axis=1), scores.shape[1])
 
@@ -76,15 +62,6 @@ def fit_rules(
     """Return the factors of the best strength for every tolerance, of equal ones the weakest.
 
     Where a class has no rows the objective has no value, and there is no rule.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows, shape (n_rows, n_classes).
-    goal : Goal
-        Constraints and objective; one in which classes do not count alike gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if goal.objective not in BALANCED:
         return []

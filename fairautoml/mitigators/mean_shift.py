@@ -26,15 +26,6 @@ def fit_rules(
     """Return the smallest shifts for every tolerance.
 
     Parts without rows of positive weight, and rows of no group, are not moved.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Predictions of a model that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target, in units of the prediction.
     """
     if not goal.targets:
         return []

@@ -31,27 +31,15 @@ BINS = Bins(fewest=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedRule:
-    """Calibrate the score by the stored updates, then compare it with the group's threshold.
+    """Calibrate the score by the stored updates, then compare it with the group's threshold."""
 
-    Parameters
-    ----------
-    bins : Bins
-        What the updates speak about.
-    updates : tuple of Update
-        In the order in which they were found; the groups of all systems are numbered through.
-    of_cell : tuple of tuple of int
-        Per group system the group of each finest cell, -1 = none.
-    everybody : tuple of Update
-        Updates of all rows as one group, for rows that are in no group.
-    cuts : ThresholdRule
-        Thresholds on the calibrated scores.
-    """
-
-    bins: Bins
-    updates: tuple[Update, ...]
+    bins: Bins  # what the updates speak about
+    updates: tuple[Update, ...]  # in the order in which they were found
+    # per group system the group of each finest cell, -1 = none
     of_cell: tuple[tuple[int, ...], ...]
+    # updates of all rows as one group, for rows that are in no group
     everybody: tuple[Update, ...]
-    cuts: ThresholdRule
+    cuts: ThresholdRule  # thresholds on the calibrated scores
 
     @property
     def needs_sensitive(self) -> bool:
@@ -66,16 +54,7 @@ class CalibratedRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1), as the model gives it.
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown: calibrated like everybody, decided by the
-            neutral threshold.
-        """
+        """Return the probability of acceptance, shape (n_rows,)."""
         moved = self.bins.replay(scores, _all_groups(cells, self.of_cell), self.updates)
         lookup = np.append(np.max(self.of_cell, axis=0), -1)
         strange = np.flatnonzero(lookup[cells] < 0)
@@ -104,15 +83,6 @@ def fit_rules(
 
     A bin of a group with few rows is left as it is. Groups that lack the rows of a rate are left
     out of it, and groups without rows get the neutral threshold, as by ``group_thresholds``.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule. Mixtures of thresholds if it allows them.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not goal.targets:
         return []

@@ -25,15 +25,6 @@ def fit_rules(
 
     Gaps are kept in expectation over the draws. Degenerate groups are treated as by
     ``group_thresholds``; a group of equal scores may be accepted in part.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule, nor does a goal that wants decisions to be certain.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not (goal.targets and goal.randomized):
         return []

@@ -31,22 +31,13 @@ FEWEST_WIDTHS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandRule:
-    """Accept by the threshold; inside the band by the group.
+    """Accept by the threshold; inside the band by the group."""
 
-    Parameters
-    ----------
-    low, high : float
-        The band: scores of at least ``low`` and below ``high``.
-    accepted, refused : tuple of str
-        Groups that are accepted and refused inside the band.
-    cuts : ThresholdRule
-        The threshold that this makes for each group: ``low``, ``high``, or the one in the middle.
-    """
-
-    low: float
+    low: float  # the band: scores of at least ``low`` and below ``high``
     high: float
-    accepted: tuple[str, ...]
+    accepted: tuple[str, ...]  # groups that are accepted and refused inside the band
     refused: tuple[str, ...]
+    # the threshold that this makes for each group: ``low``, ``high``, or the one in the middle
     cuts: ThresholdRule
 
     @property
@@ -62,15 +53,7 @@ class BandRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1).
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown: decided by the threshold.
-        """
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         return self.cuts.decide(scores, cells)
 
     def describe(self) -> str:
@@ -89,15 +72,6 @@ def fit_rules(
     A group that lacks the rows of a rate (no label 1 for the true positive rate, no rows of
     positive weight at all) is left out of that constraint; with fewer than two groups left it
     constrains nothing and no band is needed. Equal scores of a group are on one side of the band.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not goal.targets:
         return []

@@ -22,26 +22,7 @@ NAME = "reweighing"
 def train(
     rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on reweighed rows; features are not looked at, so any kind of X will do.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows; those of unknown group keep their weight.
-    fit_base : FitBase
-        Trains the learner, which must take sample weights.
-    params : mapping
-        ``strength`` in [0, 1]; 0 changes nothing.
-    seed : int
-        Not used.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups, a group without weight, or a group that has only one label.
-    """
+    """Train on reweighed rows; features are not looked at, so any kind of X will do."""
     del seed
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
@@ -51,13 +32,7 @@ def train(
 
 
 def independence_factors(mass: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells.
-
-    Parameters
-    ----------
-    mass : ndarray of float64, shape (n_groups, 2)
-        Weight by group and label.
-    """
+    """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells."""
     expected = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
     factors: NDArray[np.float64] = np.divide(
         expected, mass, out=np.ones_like(mass), where=mass > 0

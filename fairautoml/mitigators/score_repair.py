@@ -38,20 +38,11 @@ class RepairRule:
     """Accept when the repaired score reaches one threshold.
 
     Repair keeps the order within a group, so it amounts to a threshold on the score per group.
-
-    Parameters
-    ----------
-    strength : float
-        Part of the way to the common distribution, 0 to 1.
-    threshold : float
-        On the repaired scores.
-    cuts : ThresholdRule
-        What that is on the scores of each group.
     """
 
-    strength: float
-    threshold: float
-    cuts: ThresholdRule
+    strength: float  # part of the way to the common distribution, 0 to 1
+    threshold: float  # on the repaired scores
+    cuts: ThresholdRule  # what that is on the scores of each group
 
     @property
     def needs_sensitive(self) -> bool:
@@ -66,15 +57,7 @@ class RepairRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1), as the model gives it.
-        cells : ndarray of int, shape (n_rows,)
-            Finest cell of each row, -1 = unknown: decided by the neutral threshold.
-        """
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         return self.cuts.decide(scores, cells)
 
     def describe(self) -> str:
@@ -87,28 +70,16 @@ class RepairRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barycentre:
-    """The common distribution, and where each group's scores lie in it.
+    """The common distribution, and where each group's scores lie in it."""
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (LEVELS + 1,)
-        The common distribution at equally spaced levels, rising; empty when no group has rows.
-    moved : tuple of ndarray of float64
-        Per group the fully repaired scores of its rows, in rising order.
-    """
-
-    values: NDArray[np.float64]
+    # the common distribution at equally spaced levels, rising; empty when no group has rows
+    values: NDArray[np.float64]  # shape (LEVELS + 1,)
+    # per group the fully repaired scores of its rows, in rising order
     moved: tuple[NDArray[np.float64], ...]
 
     @classmethod
     def of(cls, ranked: Sequence[Ranked]) -> "Barycentre":
-        """Return the barycentre of the groups, each by its weight.
-
-        Parameters
-        ----------
-        ranked : sequence of Ranked
-            One per group; groups without rows take no part.
-        """
+        """Return the barycentre of the groups, each by its weight."""
         knots = [_quantiles(group) for group in ranked if len(group.scores)]
         mass = [group.totals.sum() for group in ranked if len(group.scores)]
         values = np.average(knots, axis=0, weights=mass) if knots else np.zeros(0)
@@ -152,15 +123,6 @@ def fit_rules(
     A group without rows of positive weight takes no part and gets the neutral threshold, as do
     rows of no group. Equal scores of a group stay equal, so a group of equal scores is accepted or
     refused as a whole.
-
-    Parameters
-    ----------
-    rows : ScoreRows
-        Scores of a model that did not see the rows.
-    goal : Goal
-        Constraints on selection rates; none gives no rule.
-    tolerances : sequence of float
-        Gaps asked for on the first target.
     """
     if not goal.targets:
         return []

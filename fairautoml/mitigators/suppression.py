@@ -28,15 +28,9 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """The features that stay.
+    """The features that stay."""
 
-    Parameters
-    ----------
-    columns : ndarray of int64, shape (n_kept,)
-        Their positions, rising.
-    """
-
-    columns: NDArray[np.int64]
+    columns: NDArray[np.int64]  # shape (n_kept,): their positions, rising
 
     def apply(self, X: Any, cells: NDArray[np.integer]) -> Any:
         """Return the rows with those features only."""
@@ -47,30 +41,7 @@ class Kept:
 def train(
     rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train without the features that tell the group more than ``1 - strength``.
-
-    Parameters
-    ----------
-    rows : TrainRows
-        Training rows, X dense or sparse; missing is a level like any other. Rows of unknown
-        group have no say in what is left out.
-    fit_base : FitBase
-        Trains the learner.
-    params : mapping
-        ``strength`` in [0, 1]; 0 leaves nothing out, the least above 0 what is one-to-one with
-        the group, 1 whatever is related to it.
-    seed : int
-        Not used.
-
-    Raises
-    ------
-    MissingSensitiveError
-        There are no groups.
-    DegenerateGroupError
-        Fewer than two groups, or a group without weight.
-    InputError
-        No feature is left.
-    """
+    """Train without the features that tell the group more than ``1 - strength``."""
     del seed
     groups = row_groups(rows, NAME)
     strength = share(params["strength"])

@@ -33,69 +33,34 @@ STREAM = 0x6E55
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuessedBound:
-    """One constraint on hidden groups, and what came of it.
+    """One constraint on hidden groups, and what came of it."""
 
-    Parameters
-    ----------
-    metric : str
-        Registered name.
-    asked : float
-        Largest gap between the hidden groups, in [0, 1].
-    factor : float
-        What is left of a hidden gap between the guessed groups, in (0, 1].
-    used : float
-        Largest gap between the guessed groups: ``asked * factor``.
-    proxy_gap : float or None
-        Gap of the served model between the guessed groups, cross-fitted; None = undefined.
-    gap : float or None
-        The corrected gap: an estimate of that between the hidden groups, at most 1.
-    interval : (float, float) or None
-        Of ``gap``, 95 %: bootstrap over the search rows with the errors estimated anew. It does
-        not know a violation of the assumptions.
-    """
-
-    metric: str
-    asked: float
-    factor: float
-    used: float
-    proxy_gap: float | None
+    metric: str  # registered name
+    asked: float  # largest gap between the hidden groups, in [0, 1]
+    factor: float  # what is left of a hidden gap between the guessed groups, in (0, 1]
+    used: float  # largest gap between the guessed groups: ``asked * factor``
+    proxy_gap: float | None  # gap of the served model between the guessed groups, cross-fitted
+    # the corrected gap: an estimate of that between the hidden groups, at most 1
     gap: float | None
+    # of ``gap``, 95 %: bootstrap over the search rows with the errors estimated anew. It does not
+    # know a violation of the assumptions
     interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuessedGroups:
-    """What ``fit`` found out about groups that nobody recorded: ``model.proxies_``.
+    """What ``fit`` found out about groups that nobody recorded: ``model.proxies_``."""
 
-    Parameters
-    ----------
-    proxy : str
-        Whose guesses were the groups of the search: its errors are farthest from chance.
-    groups : (str, str)
-        The two groups.
-    errors : tuple of tuple of float, shape (2, 2)
-        P(proxy says b | true group a), row a, column b.
-    estimated : bool
-        Whether they come from the agreement of three proxies; else they were given.
-    shares : (float, float)
-        Estimated share of each hidden group.
-    n_rows, n_dropped : int
-        Rows that this was learnt from, and rows left out because a proxy has no value.
-    bounds : tuple of GuessedBound
-        One per constraint.
-    assumptions : tuple of str
-        What the bounds rest on.
-    """
-
-    proxy: str
-    groups: tuple[str, ...]
-    errors: tuple[tuple[float, ...], ...]
-    estimated: bool
-    shares: tuple[float, ...]
-    n_rows: int
+    proxy: str  # whose guesses were the groups of the search: its errors are farthest from chance
+    groups: tuple[str, ...]  # the two groups
+    # P(proxy says b | true group a), row a, column b
+    errors: tuple[tuple[float, ...], ...]  # shape (2, 2)
+    estimated: bool  # whether they come from the agreement of three proxies; else they were given
+    shares: tuple[float, ...]  # estimated share of each hidden group
+    n_rows: int  # rows that this was learnt from, and rows left out because a proxy has no value
     n_dropped: int
-    bounds: tuple[GuessedBound, ...]
-    assumptions: tuple[str, ...]
+    bounds: tuple[GuessedBound, ...]  # one per constraint
+    assumptions: tuple[str, ...]  # what the bounds rest on
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -104,36 +69,17 @@ class GuessedGroups:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guessing:
-    """How a fit reads guesses.
+    """How a fit reads guesses."""
 
-    Parameters
-    ----------
-    guess : Guess
-        The best proxy.
-    asked, used : tuple of Constraint
-        On the hidden groups, as the user wrote them, and on the guessed ones.
-    from_X : tuple of str
-        Proxies that are columns of ``X`` and no features.
-    seed : int
-        Of the intervals.
-    """
-
-    guess: Guess
+    guess: Guess  # the best proxy
+    # on the hidden groups, as the user wrote them, and on the guessed ones
     asked: tuple[Constraint, ...]
     used: tuple[Constraint, ...]
-    from_X: tuple[str, ...]
-    seed: int
+    from_X: tuple[str, ...]  # proxies that are columns of ``X`` and no features
+    seed: int  # of the intervals
 
     def of(self, entry: Entry, systems: Sequence[GroupSystem]) -> GuessedGroups:
-        """Return what there is to say of a served entry.
-
-        Parameters
-        ----------
-        entry : Entry
-            With the counts of its cross-fitted decisions.
-        systems : sequence of GroupSystem
-            Of the fit: the one of the guessed groups.
-        """
+        """Return what there is to say of a served entry."""
         system, guess = systems[0], self.guess
         counts = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups)
         by_label = counts.table.transpose(1, 0, 2)
@@ -176,13 +122,6 @@ class Guessing:
         """Return the corrected gaps of decisions on new rows, as plain values.
 
         The errors are those that ``fit`` found, the shares of the groups those of these rows.
-
-        Parameters
-        ----------
-        y, decisions : ndarray of int, shape (n_rows,)
-            0 or 1.
-        said : ndarray of int, shape (n_rows,)
-            Guessed group, -1 = no guess.
         """
         counts = GroupCounts.from_rows(said, y, decisions, n_groups=2).table.transpose(1, 0, 2)
         found: dict[str, Any] = {"gaps": {}, "intervals": {}, "proxy_gaps": {}}
@@ -204,19 +143,7 @@ class Guessing:
         return {"gap": largest_defined(gaps), "excess": largest_defined(excess), **found}
 
     def said_by(self, rows: Inputs) -> dict[str, Any]:
-        """Return the column of the best proxy for new rows, under its name.
-
-        Parameters
-        ----------
-        rows : Inputs
-            With ``proxies`` as in ``fit``, or that one column; None = the columns of ``X`` that
-            ``fit`` was told of.
-
-        Raises
-        ------
-        InputError
-            It is not there, or comes with groups or weights.
-        """
+        """Return the column of the best proxy for new rows, under its name."""
         _check_alone(rows)
         name = self.guess.name
         if rows.proxies is None and name not in self.from_X:
@@ -238,49 +165,18 @@ class Guessing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Posed:
-    """What is searched in place of what was asked for.
+    """What is searched in place of what was asked for."""
 
-    Parameters
-    ----------
-    inputs : Inputs
-        With the best guess as ``sensitive``.
-    wishes : Wishes
-        With the bounds on it.
-    options : BorderOptions
-        With all proxies left out of the features.
-    guessing : Guessing or None
-        None = there are no proxies, and nothing is changed.
-    """
-
-    inputs: Inputs
-    wishes: Wishes
-    options: BorderOptions
-    guessing: Guessing | None
+    inputs: Inputs  # with the best guess as ``sensitive``
+    wishes: Wishes  # with the bounds on it
+    options: BorderOptions  # with all proxies left out of the features
+    guessing: Guessing | None  # None = there are no proxies, and nothing is changed
 
 
 def pose_guesses(
     inputs: Inputs, wishes: Wishes, options: BorderOptions, errors: Any = None
 ) -> Posed:
-    """Return the search on guessed groups that keeps the constraint on the hidden ones.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        What ``fit`` was given, in one order.
-    wishes : Wishes
-        Constraints on the hidden groups.
-    options : BorderOptions
-        How the border reads rows.
-    errors : array-like, shape (2, 2), optional
-        P(proxy says b | true group a) of a single proxy.
-
-    Raises
-    ------
-    InputError
-        Both groups and guesses, weights, guesses that tell nothing, or more than two groups.
-    ParameterError
-        No constraint, or one that no factor is known for.
-    """
+    """Return the search on guessed groups that keeps the constraint on the hidden ones."""
     if inputs.proxies is None:
         if errors is not None:
             raise InputError("proxy_errors says how often proxies= is wrong; give both or none")
@@ -347,18 +243,7 @@ HIDDEN: tuple[HiddenRate, ...] = ("selection", "tpr", "fpr")
 
 
 def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
-    """Return the rates that a constraint on hidden groups compares.
-
-    Parameters
-    ----------
-    constraint : Constraint
-        Any.
-
-    Raises
-    ------
-    ParameterError
-        What is left of its gap between guessed groups has no closed form.
-    """
+    """Return the rates that a constraint on hidden groups compares."""
     metric = constraint.metric
     if not _served(metric.name):
         served = ", ".join(name for name in METRICS.names() if _served(name))

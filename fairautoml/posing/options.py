@@ -65,77 +65,30 @@ class Asked(AskedOfCertificate, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """Parameters of the estimator after checking.
+    """Parameters of the estimator after checking."""
 
-    Parameters
-    ----------
-    constraints : tuple of Constraint
-        Empty = plain AutoML.
-    objective : Metric
-        Performance metric.
-    time_budget : float or None
-        Seconds.
-    n_trials : int or None
-        Trials.
-    learners, mitigators : tuple of str or None
-        Registered names; None = all that fit.
-    strategy, allocator, executor : str
-        Registered names; ``"auto"`` is resolved later.
-    scheduler : str or None
-        Address of a cluster's scheduler.
-    memory_mb : float or None
-        Memory of one trial, MiB.
-    n_workers : int or None
-        Trials at the same time; ``ALL_CORES``, or None = 1. Both are all threads of a cluster.
-    n_folds : int
-        Cross-validation folds wanted, at least 2.
-    assemble : bool
-        Whether an ensemble is made.
-    max_models : int or None
-        Trials that it may be made of.
-    confidence : "auto", float or None
-        How sure it must be that the constraint holds on new people.
-    certificate : CertificateWishes
-        What is asked of the certificate.
-    seed : int
-        Root seed.
-    """
-
-    constraints: tuple[Constraint, ...]
-    objective: Metric
-    time_budget: float | None
-    n_trials: int | None
-    learners: tuple[str, ...] | None
+    constraints: tuple[Constraint, ...]  # empty = plain AutoML
+    objective: Metric  # performance metric
+    time_budget: float | None  # seconds
+    n_trials: int | None  # trials
+    learners: tuple[str, ...] | None  # registered names; None = all that fit
     mitigators: tuple[str, ...] | None
-    strategy: str
+    strategy: str  # registered names; ``"auto"`` is resolved later
     allocator: str
     executor: str
-    scheduler: str | None
-    memory_mb: float | None
-    n_workers: int | None
-    n_folds: int
-    assemble: bool
-    max_models: int | None
-    confidence: Confidence
-    certificate: CertificateWishes
-    seed: int
+    scheduler: str | None  # address of a cluster's scheduler
+    memory_mb: float | None  # memory of one trial, MiB
+    n_workers: int | None  # trials at the same time
+    n_folds: int  # cross-validation folds wanted, at least 2
+    assemble: bool  # whether an ensemble is made
+    max_models: int | None  # trials that it may be made of
+    confidence: Confidence  # how sure it must be that the constraint holds on new people
+    certificate: CertificateWishes  # what is asked of the certificate
+    seed: int  # root seed
 
 
 def check_wishes(asked: Asked) -> Wishes:
-    """Return the parameters as the search will read them.
-
-    Parameters
-    ----------
-    asked : Asked
-        The estimator.
-
-    Raises
-    ------
-    ParameterError
-        One of them is wrong.
-    UnknownNameError
-        A metric or a plug-in does not exist.
-    """
+    """Return the parameters as the search will read them."""
     _check_plain(asked)
     seconds, trials = check_budget(asked.time_budget, asked.n_trials)
     return Wishes(
@@ -194,15 +147,7 @@ def _objective(asked: Asked) -> Any:
 
 
 def check_objective(name: Any) -> Metric:
-    """Return the performance metric called ``name``.
-
-    Raises
-    ------
-    ParameterError
-        It is no performance metric.
-    UnknownNameError
-        No metric is called so.
-    """
+    """Return the performance metric called ``name``."""
     metric = METRICS.get(name) if isinstance(name, str) else None
     if metric is None or metric.kind != "performance":
         known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
@@ -212,13 +157,7 @@ def check_objective(name: Any) -> Metric:
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:
-    """Return the constraints that a user wrote, none for None.
-
-    Raises
-    ------
-    ParameterError
-        The text is no constraint, or the metric cannot be one.
-    """
+    """Return the constraints that a user wrote, none for None."""
     try:
         return parse_constraints(value)
     except InputError as exc:
@@ -226,13 +165,7 @@ def check_constraints(value: Any) -> tuple[Constraint, ...]:
 
 
 def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | None]:
-    """Return seconds and trials; 60 seconds when neither is given.
-
-    Raises
-    ------
-    ParameterError
-        A budget is not positive, not finite or not a number.
-    """
+    """Return seconds and trials; 60 seconds when neither is given."""
     if time_budget is None and n_trials is None:
         return DEFAULT_SECONDS, None
     if time_budget is not None:
@@ -249,13 +182,7 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
 
 
 def check_count(name: str, value: Any, *, least: int) -> int:
-    """Return a whole number of at least ``least``.
-
-    Raises
-    ------
-    ParameterError
-        It is something else.
-    """
+    """Return a whole number of at least ``least``."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or int(value) < least:
         msg = f"{name}={value!r} must be a whole number of at least {least}"
@@ -264,13 +191,7 @@ def check_count(name: str, value: Any, *, least: int) -> int:
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """Return one of a few words.
-
-    Raises
-    ------
-    ParameterError
-        It is none of them.
-    """
+    """Return one of a few words."""
     if not isinstance(value, str) or value not in allowed:
         msg = f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
         raise ParameterError(msg)
@@ -278,13 +199,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def check_workers(n_jobs: Any) -> int | None:
-    """Return the number of workers, or -1 for one per core; None for None.
-
-    Raises
-    ------
-    ParameterError
-        It is neither -1 nor a positive whole number.
-    """
+    """Return the number of workers, or -1 for one per core; None for None."""
     if n_jobs is None:
         return None
     whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
@@ -295,13 +210,7 @@ def check_workers(n_jobs: Any) -> int | None:
 
 
 def check_memory(value: Any) -> float | None:
-    """Return MiB, None for None.
-
-    Raises
-    ------
-    ParameterError
-        It is no positive, finite number.
-    """
+    """Return MiB, None for None."""
     if value is None:
         return None
     if not is_number(value) or float(value) <= 0:
@@ -311,13 +220,7 @@ def check_memory(value: Any) -> float | None:
 
 
 def check_confidence(value: Any) -> Confidence:
-    """Return ``"auto"``, a probability or None.
-
-    Raises
-    ------
-    ParameterError
-        It is something else, or a number that is not above one half and below 1.
-    """
+    """Return ``"auto"``, a probability or None."""
     if value is None:
         return None
     if isinstance(value, str) and value == "auto":
@@ -332,13 +235,7 @@ def check_confidence(value: Any) -> Confidence:
 
 
 def check_seed(random_state: Any) -> int:
-    """Return the root seed; None draws one, which is recorded.
-
-    Raises
-    ------
-    ParameterError
-        It is no seed.
-    """
+    """Return the root seed; None draws one, which is recorded."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
     if isinstance(random_state, np.random.RandomState):
@@ -349,13 +246,7 @@ def check_seed(random_state: Any) -> int:
 
 
 def check_share(name: str, value: Any) -> float | None:
-    """Return a number in [0, 1], None for None.
-
-    Raises
-    ------
-    ParameterError
-        It is something else.
-    """
+    """Return a number in [0, 1], None for None."""
     if value is None:
         return None
     if not is_number(value) or not 0 <= float(value) <= 1:

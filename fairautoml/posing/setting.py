@@ -31,21 +31,11 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is allowed besides the wishes.
+    """What is allowed besides the wishes."""
 
-    Parameters
-    ----------
-    sensitive_at_predict : bool
-        Whether the winner may read the sensitive column of new rows.
-    randomized : bool
-        Whether rules may decide at random.
-    refit : bool
-        Whether the winner is trained once more after the search.
-    """
-
-    sensitive_at_predict: bool
-    randomized: bool
-    refit: bool = False
+    sensitive_at_predict: bool  # whether the winner may read the sensitive column of new rows
+    randomized: bool  # whether rules may decide at random
+    refit: bool = False  # whether the winner is trained once more after the search
 
 
 class Strictness(Protocol):
@@ -64,18 +54,7 @@ class Strictness(Protocol):
 
 
 def border_options(asked: Strictness) -> BorderOptions:
-    """Return how the border shall read what ``fit`` was given.
-
-    Parameters
-    ----------
-    asked : Strictness
-        The estimator.
-
-    Raises
-    ------
-    InputError
-        An option has a value that does not exist.
-    """
+    """Return how the border shall read what ``fit`` was given."""
     given = BorderOptions(
         pos_label=asked.pos_label,
         sensitive_missing=asked.sensitive_missing,
@@ -106,33 +85,7 @@ def make_problem(
     setting: Setting,
     entities: NDArray[np.integer] | None = None,
 ) -> Problem:
-    """Return the problem: goal, post-processors that serve it, folds.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Search rows.
-    wishes : Wishes
-        Constraints, objective, post-processors by name.
-    setting : Setting
-        What is allowed.
-    entities : ndarray of int, shape (n_rows,), optional
-        Whose row it is; all rows of an entity are in one fold.
-
-    Raises
-    ------
-    MissingSensitiveError
-        A constraint without groups.
-    InputError
-        A constraint on groups that do not exist, or a post-processor that cannot serve it.
-
-    Warns
-    -----
-    DegradedWarning
-        A sensitive column has a single group, so that no constraint applies to it.
-    SmallGroupWarning
-        Groups have too few rows for a bound and are outside of it, or too few to judge it.
-    """
+    """Return the problem: goal, post-processors that serve it, folds."""
     if wishes.constraints and dataset.groups is None:
         msg = (
             f"constraint={wishes.constraints[0].label!r} needs the groups: "
@@ -186,13 +139,7 @@ def _folds(
 
 
 def _check_task(dataset: Dataset, wishes: Wishes) -> None:
-    """Refuse metrics that say nothing about this kind of target.
-
-    Raises
-    ------
-    InputError
-        The objective or a constraint is for another kind.
-    """
+    """Refuse metrics that say nothing about this kind of target."""
     task = dataset.task
     found = f"y has {len(dataset.classes)} classes" if len(dataset.classes) else "y is a number"
     for argument, metric in (
@@ -311,17 +258,7 @@ def _post_processors(
 
 
 def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
-    """Why a mitigator cannot be used, empty when it can.
-
-    Parameters
-    ----------
-    mitigator : Mitigator
-        Which.
-    goal : Goal
-        What it would work for.
-    setting : Setting
-        What is allowed.
-    """
+    """Why a mitigator cannot be used, empty when it can."""
     if goal.task not in mitigator.tasks:
         return f"cannot serve a {goal.task} target"
     if not mitigator.can_serve(goal):

@@ -28,13 +28,7 @@ LIMITS = (
 
 
 def card_of(documents: Documents) -> dict[str, Any]:
-    """Return the card of a run as plain values.
-
-    Parameters
-    ----------
-    documents : Documents
-        Of the run.
-    """
+    """Return the card of a run as plain values."""
     view = view_of(documents)
     served = view.served
     return {
@@ -109,13 +103,7 @@ def _group_rates(system: System) -> dict[str, Any]:
 
 
 def card_text(documents: Documents) -> str:
-    """Return the card of a run as Markdown.
-
-    Parameters
-    ----------
-    documents : Documents
-        Of the run.
-    """
+    """Return the card of a run as Markdown."""
     return "\n".join(_lines(documents, view_of(documents))) + "\n"
 
 

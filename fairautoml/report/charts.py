@@ -26,23 +26,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """A linear scale from values to positions.
+    """A linear scale from values to positions."""
 
-    Parameters
-    ----------
-    low, high : float
-        Values at the two ends; different.
-    start, end : float
-        Positions of the ends.
-    title : str
-        What it measures.
-    """
-
-    low: float
+    low: float  # values at the two ends; different
     high: float
-    start: float
+    start: float  # positions of the ends
     end: float
-    title: str
+    title: str  # what it measures
 
     def at(self, value: float) -> float:
         """Return the position of a value, rounded to a tenth."""
@@ -70,65 +60,31 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A classifier in the picture of the front.
+    """A classifier in the picture of the front."""
 
-    Parameters
-    ----------
-    rank : int
-        Its place on the leaderboard.
-    x, y : float
-        Position.
-    low, high : float or None
-        Ends of the interval of the gap, of rows of the front.
-    kind : str
-        ``"served"``, ``"front"``, ``"feasible"`` or ``"infeasible"``; each has a shape.
-    label : str
-        What a screen reader says.
-    """
-
-    rank: int
-    x: float
+    rank: int  # its place on the leaderboard
+    x: float  # position
     y: float
-    low: float | None
+    low: float | None  # ends of the interval of the gap, of rows of the front
     high: float | None
-    kind: str
-    label: str
+    kind: str  # ``"served"``, ``"front"``, ``"feasible"`` or ``"infeasible"``; each has a shape
+    label: str  # what a screen reader says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParetoChart:
-    """Objective against gap.
+    """Objective against gap."""
 
-    Parameters
-    ----------
-    x, y : Axis
-        Gap and objective.
-    dots : tuple of Dot
-        Least important first, so that the served one is drawn on top.
-    line : str
-        Points of the front as a polyline.
-    limit : float or None
-        Position of the constraint's limit.
-    n_outside : int
-        Classifiers beyond the ends of the axes.
-    """
-
-    x: Axis
+    x: Axis  # gap and objective
     y: Axis
-    dots: tuple[Dot, ...]
-    line: str
-    limit: float | None
-    n_outside: int
+    dots: tuple[Dot, ...]  # least important first, so that the served one is drawn on top
+    line: str  # points of the front as a polyline
+    limit: float | None  # position of the constraint's limit
+    n_outside: int  # classifiers beyond the ends of the axes
 
 
 def pareto_chart(view: RunView) -> ParetoChart | None:
-    """Return the picture of the front, None when nothing is constrained.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    """
+    """Return the picture of the front, None when nothing is constrained."""
     known = [row for row in view.rows if view.across(row) is not None]
     if view.border is None or not known:
         return None
@@ -186,47 +142,23 @@ def _across(view: RunView, core: Sequence[Row]) -> Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One group's rate under two classifiers.
+    """One group's rate under two classifiers."""
 
-    Parameters
-    ----------
-    label : str
-        The group.
-    y : float
-        Position of its line.
-    reference, served : float or None
-        Positions of the two rates.
-    text : str
-        The two rates in words.
-    """
-
-    label: str
-    y: float
-    reference: float | None
+    label: str  # the group
+    y: float  # position of its line
+    reference: float | None  # positions of the two rates
     served: float | None
-    text: str
+    text: str  # the two rates in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateChart:
-    """One rate of all groups.
+    """One rate of all groups."""
 
-    Parameters
-    ----------
-    title : str
-        What the rate is called.
-    x : Axis
-        From 0 to 1.
-    height : float
-        Of the picture.
-    pairs : tuple of Pair
-        One per group.
-    """
-
-    title: str
-    x: Axis
-    height: float
-    pairs: tuple[Pair, ...]
+    title: str  # what the rate is called
+    x: Axis  # from 0 to 1
+    height: float  # of the picture
+    pairs: tuple[Pair, ...]  # one per group
 
 
 ROW = 26.0
@@ -235,13 +167,7 @@ RATE_LABELS, RATE_END = 150.0, 312.0
 
 
 def rate_charts(system: System) -> tuple[RateChart, ...]:
-    """Return one picture per rate.
-
-    Parameters
-    ----------
-    system : System
-        The groups.
-    """
+    """Return one picture per rate."""
     x = Axis(low=0.0, high=1.0, start=RATE_LABELS, end=RATE_END, title="")
     found = []
     for rate, title in RATES.items():
@@ -275,32 +201,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryChart:
-    """The best so far over time.
+    """The best so far over time."""
 
-    Parameters
-    ----------
-    x, y : Axis
-        Seconds and objective.
-    steps : str
-        Path of the line.
-    dots : tuple of (float, float, bool, str)
-        Position, whether feasible, and what it is, of each improvement.
-    """
-
-    x: Axis
+    x: Axis  # seconds and objective
     y: Axis
-    steps: str
+    steps: str  # path of the line
+    # position, whether feasible, and what it is, of each improvement
     dots: tuple[tuple[float, float, bool, str], ...]
 
 
 def history_chart(view: RunView) -> HistoryChart | None:
-    """Return the picture of the search, None without improvements.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    """
+    """Return the picture of the search, None without improvements."""
     moments = view.moments
     if not moments:
         return None
@@ -325,15 +236,7 @@ def history_chart(view: RunView) -> HistoryChart | None:
 
 
 def spent_bars(view: RunView, most: int = 14) -> tuple[Bar, ...]:
-    """Return what the training seconds went into, most first.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    most : int
-        Bars at the most.
-    """
+    """Return what the training seconds went into, most first."""
     spent = view.spent[:most]
     longest = max((item.seconds for item in spent), default=0.0)
     room = WIDTH - RIGHT - LABELS - 140.0
@@ -350,15 +253,7 @@ def spent_bars(view: RunView, most: int = 14) -> tuple[Bar, ...]:
 
 
 def shortened(text: str, most: int = 24) -> str:
-    """Return a text with its middle left out where it is long.
-
-    Parameters
-    ----------
-    text : str
-        Any.
-    most : int
-        Characters that there is room for.
-    """
+    """Return a text with its middle left out where it is long."""
     if len(text) <= most:
         return text
     half = (most - 1) // 2
@@ -366,28 +261,12 @@ def shortened(text: str, most: int = 24) -> str:
 
 
 def percent(rate: float | None) -> str:
-    """Return a rate as a text.
-
-    Parameters
-    ----------
-    rate : float or None
-        In [0, 1]; None when it is undefined or may not be published.
-    """
+    """Return a rate as a text."""
     return DASH if rate is None else f"{100 * rate:.1f} %"
 
 
 def nice_axis(low: float, high: float, start: float, end: float, title: str) -> Axis:
-    """Return a scale with a little air at both ends; a single value gets some too.
-
-    Parameters
-    ----------
-    low, high : float
-        Smallest and largest value; a low of 0 stays at the end.
-    start, end : float
-        Positions of the ends.
-    title : str
-        What it measures.
-    """
+    """Return a scale with a little air at both ends; a single value gets some too."""
     room = (high - low) * 0.05 if high > low else max(abs(high) * 0.05, 0.01)
     bottom = low if low == 0.0 else low - room
     return Axis(low=bottom, high=high + room, start=start, end=end, title=title)

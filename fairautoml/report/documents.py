@@ -14,63 +14,27 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """Plain values of one run.
+    """Plain values of one run."""
 
-    Parameters
-    ----------
-    name : str
-        What the run is called.
-    leaderboard : sequence of mapping
-        Its rows, the served one first.
-    summary : mapping
-        Figures of the run.
-    groups : mapping
-        Front, reference, group systems and the rates of the entries that are shown with them.
-    config : mapping
-        Parameters of the estimator.
-    trials : sequence of mapping
-        One per trial, in the order told.
-    certificate : mapping or None
-        As it was written, None for a run without one.
-    certificate_text : str
-        The same for people.
-    versions : mapping
-        Of libraries.
-    source : mapping
-        Where the table came from, empty when it was given in memory.
-    holdout : mapping
-        What the served classifier does on rows that were held out, empty when there are none.
-    model_sha256 : str
-        Hash of the model file, empty when there is none.
-    """
-
-    name: str
-    leaderboard: Sequence[Row]
-    summary: Row
+    name: str  # what the run is called
+    leaderboard: Sequence[Row]  # its rows, the served one first
+    summary: Row  # figures of the run
+    # front, reference, group systems and the rates of the entries that are shown with them
     groups: Row
-    config: Row = field(default_factory=dict)
-    trials: Sequence[Row] = ()
-    certificate: Row | None = None
-    certificate_text: str = ""
-    versions: Row = field(default_factory=dict)
+    config: Row = field(default_factory=dict)  # parameters of the estimator
+    trials: Sequence[Row] = ()  # one per trial, in the order told
+    certificate: Row | None = None  # as it was written, None for a run without one
+    certificate_text: str = ""  # the same for people
+    versions: Row = field(default_factory=dict)  # of libraries
+    # where the table came from, empty when it was given in memory
     source: Row = field(default_factory=dict)
+    # what the served classifier does on rows that were held out, empty when there are none
     holdout: Row = field(default_factory=dict)
-    model_sha256: str = ""
+    model_sha256: str = ""  # hash of the model file, empty when there is none
 
 
 def read_documents(folder: Path) -> Documents:
-    """Return the documents of a run folder; its model is not opened.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of a finished fit.
-
-    Raises
-    ------
-    RunFolderError
-        It is no such folder, or a file of it is damaged.
-    """
+    """Return the documents of a run folder; its model is not opened."""
     leaderboard = read_json(folder, "leaderboard.json")
     certificate = _optional(folder, "certificate.json")
     model = read_json(folder, "model.json")

@@ -17,24 +17,7 @@ SMALLEST = 10
 
 
 def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Return the front, the entry without regard to the constraint, and both entries' rates.
-
-    Parameters
-    ----------
-    board : Leaderboard
-        Of a run.
-    rows : ndarray of int64, shape (n_cells, 2), or None
-        Search rows by finest cell and label; where they are not known no group is published.
-
-    Returns
-    -------
-    dict
-        ``front``, ranks of the Pareto front; ``reference``, rank of the entry with the best
-        objective of all; ``rates`` by rank (as text), group system, group and rate, of the served
-        entry and the reference, from cross-fitted decisions on the search rows, with the number
-        of ``rows`` and their ``weight``. A group with a label of fewer than 10 rows has None for
-        everything, and a second one with it, because a total would give a single one back.
-    """
+    """Return the front, the entry without regard to the constraint, and both entries' rates."""
     ordered = board.ordered
     rank = {id(entry): at + 1 for at, entry in enumerate(ordered)}
     reference = max(ordered, key=lambda entry: (entry.value, -rank[id(entry)]))

@@ -8,13 +8,7 @@ SCORES = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "rmse", "mae", "r2"
 
 
 def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what ``holdout.json`` holds: number of rows, scores, gaps, whether they are met.
-
-    Parameters
-    ----------
-    found : mapping
-        As in ``Documents``, empty when no rows were held out.
-    """
+    """Yield what ``holdout.json`` holds: number of rows, scores, gaps, whether they are met."""
     if not found:
         return
     yield "Rows", str(found["n_rows"])

@@ -31,26 +31,14 @@ _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def run_page(view: RunView) -> str:
-    """Return the page of a run.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    """
+    """Return the page of a run."""
     details = {row.rank: {"rule": visible(row.rule), "how": row.how} for row in view.rows}
     held = dict(held_facts(view.holdout))
     return render("run.html", view=view, data=details, held=held, **_charts(view))
 
 
 def run_fragment(view: RunView) -> str:
-    """Return the compact form of a run's page, for a notebook; it needs no script.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    """
+    """Return the compact form of a run's page, for a notebook; it needs no script."""
     return (
         _environment()
         .get_template("fragment.html")
@@ -68,17 +56,7 @@ def _charts(view: RunView) -> dict[str, Any]:
 
 
 def render(template: str, *, data: Any = None, **values: Any) -> str:
-    """Return a page with its style and script inside and a policy that forbids all else.
-
-    Parameters
-    ----------
-    template : str
-        File in ``templates``.
-    data : object
-        Plain values that the script reads.
-    **values
-        What the template shows.
-    """
+    """Return a page with its style and script inside and a policy that forbids all else."""
     style, script = _style("figure.css", "page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
@@ -98,13 +76,7 @@ def render(template: str, *, data: Any = None, **values: Any) -> str:
 
 
 def embedded(data: Any) -> str:
-    """Return values as JSON that cannot end the element it stands in.
-
-    Parameters
-    ----------
-    data : object
-        Plain values without NaN and infinity.
-    """
+    """Return values as JSON that cannot end the element it stands in."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_UNSAFE)
 
 
@@ -112,11 +84,6 @@ def visible(text: str) -> str:
     """Return a text whose invisible signs are spelled out and whose length is bearable.
 
     A name with signs that turn the direction of writing could otherwise show another one.
-
-    Parameters
-    ----------
-    text : str
-        Any, for example the label of a group.
     """
     spelled = "".join(
         f"<U+{ord(sign):04X}>" if unicodedata.category(sign) in ("Cf", "Cc", "Cs") else sign
@@ -146,48 +113,22 @@ def _environment() -> Environment:
 
 
 def lines(text: str) -> Markup:
-    """Return a longer text line by line, each as ``visible`` shows it.
-
-    Parameters
-    ----------
-    text : str
-        For example a certificate.
-    """
+    """Return a longer text line by line, each as ``visible`` shows it."""
     return Markup("\n").join(visible(line) for line in text.splitlines())
 
 
 def number(value: float | None, places: int = 4) -> str:
-    """Return a number with so many places, a dash for none.
-
-    Parameters
-    ----------
-    value : float or None
-        The number.
-    places : int
-        Digits after the point.
-    """
+    """Return a number with so many places, a dash for none."""
     return DASH if value is None else f"{value:.{places}f}"
 
 
 def short(value: float) -> str:
-    """Return a limit as the user would write it: 0.2, not 0.19999999999999996.
-
-    Parameters
-    ----------
-    value : float
-        A limit.
-    """
+    """Return a limit as the user would write it: 0.2, not 0.19999999999999996."""
     return f"{value:.6g}"
 
 
 def duration(value: float | None) -> str:
-    """Return seconds as people say them.
-
-    Parameters
-    ----------
-    value : float or None
-        Seconds.
-    """
+    """Return seconds as people say them."""
     if value is None:
         return DASH
     if value < 100:

@@ -15,22 +15,7 @@ BLUE, ORANGE, GREY, RED = "#0072B2", "#D55E00", "#7f7f7f", "#CC79A7"
 
 
 def plot_pareto(view: RunView, ax: "Axes | None" = None) -> "Axes":
-    """Draw objective against gap: all classifiers, the Pareto front, the limit, the served one.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    ax : Axes, optional
-        Where; a new figure by default.
-
-    Raises
-    ------
-    ParameterError
-        Nothing was constrained, so there is no front.
-    MissingExtraError
-        matplotlib is not installed.
-    """
+    """Draw objective against gap: all classifiers, the Pareto front, the limit, the served one."""
     if view.limit is None:
         raise ParameterError("plot_pareto needs a run with a constraint; this one had none")
     axes = _axes(ax)
@@ -64,20 +49,7 @@ def _intervals(axes: "Axes", front: Sequence[Row]) -> None:
 
 
 def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
-    """Draw the best objective so far against seconds since the start of the search.
-
-    Parameters
-    ----------
-    view : RunView
-        The run.
-    ax : Axes, optional
-        Where; a new figure by default.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    """
+    """Draw the best objective so far against seconds since the start of the search."""
     axes = _axes(ax)
     moments = view.moments
     if moments:

@@ -11,58 +11,30 @@ READ_BY = {"rule": "in its rule", "models": "in its models", "features": "as fea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One classifier of the leaderboard.
+    """One classifier of the leaderboard."""
 
-    Parameters
-    ----------
-    rank, trial, n_models : int
-        Place, turn, number of trials that it is made of.
-    score : float
-        Objective, cross-fitted.
-    excess : float or None
-        The most that a gap exceeds its own limit by, negative when all are below; None like gap.
-    gap, gap_low, gap_high : float or None
-        Largest gap with its bootstrap interval; None when undefined or nothing is constrained.
-    feasible : bool or None
-        Whether it meets the constraints on the search rows.
-    learner, mitigation, mitigator : str
-        What was trained, how, and what made the rule.
-    tolerance : float or None
-        Gap that the rule was asked for.
-    sensitive_read_by : str
-        What of it reads the sensitive columns of new rows, ``"nothing"`` where they are not
-        needed.
-    seconds : float
-        Training time.
-    rule : str
-        The rule in words.
-    constant, front, served : bool
-        Whether everybody gets the same decision; whether it is on the Pareto front; whether it
-        is the one that is served.
-    max_gap : str
-        What ``select`` is told to serve it, empty where no gap alone leads to it.
-    """
-
-    rank: int
+    rank: int  # place, turn, number of trials that it is made of
     trial: int
     n_models: int
-    score: float
+    score: float  # objective, cross-fitted
+    # the most that a gap exceeds its own limit by, negative when all are below; None like gap
     excess: float | None
-    gap: float | None
+    gap: float | None  # largest gap with its bootstrap interval
     gap_low: float | None
     gap_high: float | None
-    feasible: bool | None
-    learner: str
+    feasible: bool | None  # whether it meets the constraints on the search rows
+    learner: str  # what was trained, how, and what made the rule
     mitigation: str
     mitigator: str
-    tolerance: float | None
+    tolerance: float | None  # gap that the rule was asked for
+    # what of it reads the sensitive columns of new rows, ``"nothing"`` where they are not needed
     sensitive_read_by: str
-    seconds: float
-    rule: str
-    constant: bool
+    seconds: float  # training time
+    rule: str  # the rule in words
+    constant: bool  # whether everybody gets the same decision
     front: bool
     served: bool
-    max_gap: str = ""
+    max_gap: str = ""  # what ``select`` is told to serve it, empty where no gap alone leads to it
 
     @property
     def mitigations(self) -> str:

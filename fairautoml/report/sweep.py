@@ -9,99 +9,47 @@ from fairautoml.report.page import render
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """The mean rank of a system over all blocks of question and seed.
+    """The mean rank of a system over all blocks of question and seed."""
 
-    Parameters
-    ----------
-    name : str
-        The system.
-    rank, low, high : float
-        Mean rank with its bootstrap interval; 1 is best.
-    values : mapping of str to str
-        Further measures as they are shown.
-    """
-
-    name: str
-    rank: float
+    name: str  # the system
+    rank: float  # mean rank with its bootstrap interval; 1 is best
     low: float
     high: float
-    values: Mapping[str, str]
+    values: Mapping[str, str]  # further measures as they are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table as it is shown.
+    """A table as it is shown."""
 
-    Parameters
-    ----------
-    title, about : str
-        Heading, and what the numbers are.
-    header : tuple of str
-        Names of the columns.
-    rows : tuple of tuple of str
-        Cells; the first is the name of the row.
-    """
-
-    title: str
+    title: str  # heading, and what the numbers are
     about: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...]  # names of the columns
+    rows: tuple[tuple[str, ...], ...]  # cells; the first is the name of the row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Something over time, of one system.
+    """Something over time, of one system."""
 
-    Parameters
-    ----------
-    name : str
-        The system.
-    points : tuple of (float, float)
-        Seconds and value.
-    """
-
-    name: str
-    points: tuple[tuple[float, float], ...]
+    name: str  # the system
+    points: tuple[tuple[float, float], ...]  # seconds and value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepView:
-    """Everything that the page of a sweep shows.
+    """Everything that the page of a sweep shows."""
 
-    Parameters
-    ----------
-    name : str
-        What the sweep is called.
-    about : str
-        What was compared, in a sentence.
-    blocks : int
-        Blocks of question and seed behind the ranks.
-    ranked : tuple of Ranked
-        Best first; empty for a sweep of one system.
-    tables : tuple of Table
-        In the order they are shown.
-    curves : tuple of Curve
-        The search over time, empty when nothing is known about it.
-    curves_title : str
-        What the curves measure.
-    failures : tuple of (str, str, str) or None
-        Task, seed and reason; None where the sweep does not say.
-    manifest : mapping of str to str
-        Machine, versions, commit.
-    command : str
-        What makes it anew.
-    """
-
-    name: str
-    about: str
-    blocks: int
-    ranked: tuple[Ranked, ...]
-    tables: tuple[Table, ...]
-    curves: tuple[Curve, ...]
-    curves_title: str
-    failures: tuple[tuple[str, str, str], ...] | None
-    manifest: Mapping[str, str]
-    command: str
+    name: str  # what the sweep is called
+    about: str  # what was compared, in a sentence
+    blocks: int  # blocks of question and seed behind the ranks
+    ranked: tuple[Ranked, ...]  # best first; empty for a sweep of one system
+    tables: tuple[Table, ...]  # in the order they are shown
+    curves: tuple[Curve, ...]  # the search over time, empty when nothing is known about it
+    curves_title: str  # what the curves measure
+    failures: tuple[tuple[str, str, str], ...] | None  # task, seed and reason
+    manifest: Mapping[str, str]  # machine, versions, commit
+    command: str  # what makes it anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,13 +81,7 @@ HUES = 6
 
 
 def sweep_page(view: SweepView) -> str:
-    """Return the page of a sweep.
-
-    Parameters
-    ----------
-    view : SweepView
-        The sweep.
-    """
+    """Return the page of a sweep."""
     lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
     narrow, narrow_x = _ranks(
         view, start=MARGIN, end=NARROW - MARGIN, row=TALL_ROW, letters=NARROW_LETTERS
@@ -156,13 +98,7 @@ def sweep_page(view: SweepView) -> str:
 
 
 def ranks_picture(view: SweepView) -> str:
-    """Return the mean ranks as a picture of its own, SVG.
-
-    Parameters
-    ----------
-    view : SweepView
-        A sweep of several systems.
-    """
+    """Return the mean ranks as a picture of its own, SVG."""
     lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
     return render("ranks.svg", name=view.name, x=x, lines=lines).strip() + "\n"
 

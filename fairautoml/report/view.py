@@ -35,46 +35,23 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The rates of one group under the served classifier and under the unconstrained one.
+    """The rates of one group under the served classifier and under the unconstrained one."""
 
-    Parameters
-    ----------
-    label : str
-        The group.
-    n_rows : int or None
-        Its rows; None when it is too small to be published.
-    weight : float or None
-        What its rows weigh together, in units of the mean row; None like the rows.
-    served, reference : mapping of str to (float or None)
-        By rate.
-    """
-
-    label: str
-    n_rows: int | None
-    weight: float | None
-    served: Mapping[str, float | None]
+    label: str  # the group
+    n_rows: int | None  # its rows; None when it is too small to be published
+    weight: float | None  # what its rows weigh together, in units of the mean row
+    served: Mapping[str, float | None]  # by rate
     reference: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levelling:
-    """How a rate's gap between groups came to be what it is.
+    """How a rate's gap between groups came to be what it is."""
 
-    Parameters
-    ----------
-    rate : str
-        What the rate is called.
-    before, after : float or None
-        Largest difference between two groups under the reference and as served; None when a group
-        is not published or has no such rate.
-    n_better, n_worse : int
-        Published groups whose rate became better and worse for them.
-    """
-
-    rate: str
-    before: float | None
+    rate: str  # what the rate is called
+    before: float | None  # largest difference between two groups under the reference and as served
     after: float | None
-    n_better: int
+    n_better: int  # published groups whose rate became better and worse for them
     n_worse: int
 
     @property
@@ -88,24 +65,12 @@ class Levelling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """The groups of one sensitive column, or of several together.
+    """The groups of one sensitive column, or of several together."""
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-    groups : tuple of Group
-        Those that are shown.
-    n_left_out : int
-        Groups that there was no room for.
-    levelling : tuple of Levelling
-        Over all groups, by rate.
-    """
-
-    name: str
-    groups: tuple[Group, ...]
-    n_left_out: int
-    levelling: tuple[Levelling, ...] = ()
+    name: str  # its name
+    groups: tuple[Group, ...]  # those that are shown
+    n_left_out: int  # groups that there was no room for
+    levelling: tuple[Levelling, ...] = ()  # over all groups, by rate
 
     @property
     def weighted(self) -> bool:
@@ -119,22 +84,12 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One constrained metric of the served classifier.
+    """One constrained metric of the served classifier."""
 
-    Parameters
-    ----------
-    name : str
-        Metric and groups.
-    value, gap : float or None
-        The metric, and its distance from parity; None when undefined.
-    limit : float
-        Largest gap allowed.
-    """
-
-    name: str
-    value: float | None
+    name: str  # metric and groups
+    value: float | None  # the metric, and its distance from parity; None when undefined
     gap: float | None
-    limit: float
+    limit: float  # largest gap allowed
 
     @property
     def within(self) -> bool:
@@ -144,125 +99,55 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One improvement of what would be served.
+    """One improvement of what would be served."""
 
-    Parameters
-    ----------
-    seconds : float
-        Since the start.
-    score : float
-        Objective.
-    feasible : bool
-        Whether it met the constraints.
-    trial : int
-        Whose.
-    """
-
-    seconds: float
-    score: float
-    feasible: bool
-    trial: int
+    seconds: float  # since the start
+    score: float  # objective
+    feasible: bool  # whether it met the constraints
+    trial: int  # whose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Training seconds that went into one thing.
+    """Training seconds that went into one thing."""
 
-    Parameters
-    ----------
-    name : str
-        Learner, or learner and training-time mitigation.
-    origin : str
-        ``"search"``, ``"rows"`` or ``"mitigation"``: why the allocator spent them.
-    seconds : float
-        How many.
-    trials : int
-        In how many trials.
-    """
-
-    name: str
-    origin: str
-    seconds: float
-    trials: int
+    name: str  # learner, or learner and training-time mitigation
+    origin: str  # ``"search"``, ``"rows"`` or ``"mitigation"``: why the allocator spent them
+    seconds: float  # how many
+    trials: int  # in how many trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A trial that gave no model.
+    """A trial that gave no model."""
 
-    Parameters
-    ----------
-    trial : int
-        Its turn.
-    learner, status, error : str
-        What it was, how it ended, why.
-    """
-
-    trial: int
-    learner: str
+    trial: int  # its turn
+    learner: str  # what it was, how it ended, why
     status: str
     error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """Everything that the page of a run shows.
+    """Everything that the page of a run shows."""
 
-    Parameters
-    ----------
-    name : str
-        What the run is called.
-    objective : str
-        Performance metric.
-    rises : bool
-        Whether more of it is better.
-    constraints : tuple of str
-        As the user wrote them.
-    limit : float or None
-        The smallest limit of a gap, None without constraints.
-    measured : tuple of Measured
-        Every constrained metric of the served classifier.
-    served : Row
-        The served classifier.
-    rows : tuple of Row
-        Leaderboard, the served one first.
-    n_left_out : int
-        Rows that there was no room for.
-    reference : Row or None
-        The best one with no regard to the constraints.
-    systems : tuple of System
-        Group rates.
-    verdict : str
-        Of the certificate, or empty without one.
-    certificate : str
-        The certificate for people.
-    moments : tuple of Moment
-        The search over time.
-    spent : tuple of Spent
-        What the allocator spent on what, most first.
-    failures : tuple of Failure
-        Trials without a model.
-    summary, config, versions, source, holdout : mapping
-        As in ``Documents``.
-    """
-
-    name: str
-    objective: str
-    rises: bool
-    constraints: tuple[str, ...]
-    limit: float | None
-    measured: tuple[Measured, ...]
-    served: Row
-    rows: tuple[Row, ...]
-    n_left_out: int
-    reference: Row | None
-    systems: tuple[System, ...]
-    verdict: str
-    certificate: str
-    moments: tuple[Moment, ...]
-    spent: tuple[Spent, ...]
-    failures: tuple[Failure, ...]
-    summary: Mapping[str, Any]
+    name: str  # what the run is called
+    objective: str  # performance metric
+    rises: bool  # whether more of it is better
+    constraints: tuple[str, ...]  # as the user wrote them
+    limit: float | None  # the smallest limit of a gap, None without constraints
+    measured: tuple[Measured, ...]  # every constrained metric of the served classifier
+    served: Row  # the served classifier
+    rows: tuple[Row, ...]  # leaderboard, the served one first
+    n_left_out: int  # rows that there was no room for
+    reference: Row | None  # the best one with no regard to the constraints
+    systems: tuple[System, ...]  # group rates
+    verdict: str  # of the certificate, or empty without one
+    certificate: str  # the certificate for people
+    moments: tuple[Moment, ...]  # the search over time
+    spent: tuple[Spent, ...]  # what the allocator spent on what, most first
+    failures: tuple[Failure, ...]  # trials without a model
+    summary: Mapping[str, Any]  # as in ``Documents``
     config: Mapping[str, Any]
     versions: Mapping[str, Any]
     source: Mapping[str, Any]
@@ -274,13 +159,7 @@ class RunView:
         return len({round(item.limit, 9) for item in self.measured}) <= 1
 
     def across(self, row: Row) -> float | None:
-        """Return what a picture shows across: the gap, or with several limits the excess.
-
-        Parameters
-        ----------
-        row : Row
-            Of the leaderboard.
-        """
+        """Return what a picture shows across: the gap, or with several limits the excess."""
         return row.gap if self.one_limit else row.excess
 
     @property

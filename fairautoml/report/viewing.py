@@ -35,18 +35,7 @@ MOST_GROUPS = 30
 
 
 def view_of(documents: Documents) -> RunView:
-    """Return what the page of a run shows.
-
-    Parameters
-    ----------
-    documents : Documents
-        Of the run.
-
-    Raises
-    ------
-    InputError
-        The target had one class only, so that nothing was searched.
-    """
+    """Return what the page of a run shows."""
     check_searched(documents.summary, documents.name)
     objective = str(documents.summary["best"]["objective"])
     groups = documents.groups

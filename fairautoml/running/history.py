@@ -11,27 +11,13 @@ from fairautoml.trials import Entry, TrialResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Improvement:
-    """A moment at which the best entry changed.
+    """A moment at which the best entry changed."""
 
-    Parameters
-    ----------
-    seconds : float
-        Since the budget began.
-    trial : int
-        Number of the trial that brought it.
-    score : float
-        Objective of the new best entry, cross-fitted.
-    gap : float
-        Its largest gap, ``inf`` when undefined.
-    feasible : bool
-        Whether it meets the constraints.
-    """
-
-    seconds: float
-    trial: int
-    score: float
-    gap: float
-    feasible: bool
+    seconds: float  # since the budget began
+    trial: int  # number of the trial that brought it
+    score: float  # objective of the new best entry, cross-fitted
+    gap: float  # its largest gap, ``inf`` when undefined
+    feasible: bool  # whether it meets the constraints
 
 
 @dataclass(slots=True)

@@ -23,30 +23,14 @@ EVERY = 20
 
 @dataclass(frozen=True, slots=True)
 class Prospects:
-    """The trials of a search that tell people apart, in the order asked.
+    """The trials of a search that tell people apart, in the order asked."""
 
-    Parameters
-    ----------
-    results : tuple of TrialResult
-        Asked, not told: the same with any number of workers.
-    places : dict of str to int
-        Place of each trial by its best entry, 0 = best.
-    """
-
-    results: tuple[TrialResult, ...]
-    places: dict[str, int]
+    results: tuple[TrialResult, ...]  # asked, not told: the same with any number of workers
+    places: dict[str, int]  # place of each trial by its best entry, 0 = best
 
     @classmethod
     def of(cls, results: Sequence[TrialResult], entries: Sequence[Entry]) -> "Prospects":
-        """Return those of a search.
-
-        Parameters
-        ----------
-        results : sequence of TrialResult
-            All of it.
-        entries : sequence of Entry
-            All of theirs.
-        """
+        """Return those of a search."""
         ranked = order(e for e in entries if not (e.constant and e.measures))
         places = {key: at for at, key in enumerate(dict.fromkeys(e.trial_key for e in ranked))}
         known = (result for result in results if result.trial.key in places)
@@ -68,13 +52,6 @@ def servable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozen
     """Return the trials whose models may be served, by this search or by a longer one.
 
     Entries that only an ensemble beats stay: a run may go on without it.
-
-    Parameters
-    ----------
-    results : sequence of TrialResult
-        What the search has seen so far.
-    entries : sequence of Entry
-        All of theirs.
     """
     found = Prospects.of(results, entries)
     best = best_of(entries)
@@ -91,30 +68,16 @@ def servable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozen
 
 @dataclass(slots=True)
 class Tidier:
-    """Lets go of models that cannot be served any more, every so many results.
+    """Lets go of models that cannot be served any more, every so many results."""
 
-    Parameters
-    ----------
-    artifacts : Artifacts
-        Where the models lie.
-    results, entries : list
-        Of the search; they grow as it goes on.
-    """
-
-    artifacts: Artifacts
-    results: list[TrialResult]
+    artifacts: Artifacts  # where the models lie
+    results: list[TrialResult]  # of the search; they grow as it goes on
     entries: list[Entry]
     _seen: int = 0
     _gone: set[str] = field(default_factory=set)
 
     def __call__(self, record: Record) -> None:
-        """Let go of some when it is time, and at once when the disk is full.
-
-        Parameters
-        ----------
-        record : Record
-            The newest, not yet among the results.
-        """
+        """Let go of some when it is time, and at once when the disk is full."""
         full = record.result.status is Status.NO_SPACE
         if full or len(self.results) >= self._seen + EVERY:
             self._seen = len(self.results)

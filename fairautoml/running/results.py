@@ -21,24 +21,12 @@ Keep = Callable[[Record], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a progress callback is told after each result.
+    """What a progress callback is told after each result."""
 
-    Parameters
-    ----------
-    result : TrialResult
-        The newest result.
-    best : Entry or None
-        Best entry so far.
-    n_trials : int
-        Results so far.
-    seconds_left : float or None
-        Until the deadline.
-    """
-
-    result: TrialResult
-    best: Entry | None
-    n_trials: int
-    seconds_left: float | None
+    result: TrialResult  # the newest result
+    best: Entry | None  # best entry so far
+    n_trials: int  # results so far
+    seconds_left: float | None  # until the deadline
 
 
 OnProgress = Callable[[Progress], None]
@@ -46,51 +34,22 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True, kw_only=True)
 class Settler:
-    """Judges a result and makes it durable before anybody hears of it.
+    """Judges a result and makes it durable before anybody hears of it."""
 
-    Parameters
-    ----------
-    problem : Problem
-        What results are judged by.
-    past : mapping of int to Record
-        What an earlier part of the run left, by number of trial: worth what it was then.
-    artifacts : Artifacts
-        Where scores lie.
-    executor : Replay
-        Where trials run; knows under which number the search asked for one.
-    strategy : Recalling
-        Whose proposals are recorded with the results.
-    history : History
-        Remembers what was found.
-    listeners : tuple of callable
-        Called with the ``Record`` of each new result, in this order.
-    on_progress : callable or None
-        Called with a ``Progress`` after them.
-    start : float
-        Moment on the executor's clock at which the budget began.
-    stop : Stop
-        When the search ends.
-    """
-
-    problem: Problem
+    problem: Problem  # what results are judged by
+    # what an earlier part of the run left, by number of trial: worth what it was then
     past: Mapping[int, Record]
-    artifacts: Artifacts
-    executor: Replay
-    strategy: Recalling
-    history: History
-    listeners: tuple[Keep, ...]
-    on_progress: OnProgress | None
-    start: float
-    stop: Stop
+    artifacts: Artifacts  # where scores lie
+    executor: Replay  # where trials run; knows under which number the search asked for one
+    strategy: Recalling  # whose proposals are recorded with the results
+    history: History  # remembers what was found
+    listeners: tuple[Keep, ...]  # called with the ``Record`` of each new result, in this order
+    on_progress: OnProgress | None  # called with a ``Progress`` after them
+    start: float  # moment on the executor's clock at which the budget began
+    stop: Stop  # when the search ends
 
     def __call__(self, result: TrialResult) -> Told:
-        """Return what the search is told of a result, once everything worth keeping is kept.
-
-        Parameters
-        ----------
-        result : TrialResult
-            New, or one of the past that is told again.
-        """
+        """Return what the search is told of a result, once everything worth keeping is kept."""
         recorded = self.past.get(result.trial.number)
         if recorded is None or recorded.result is not result:
             recorded = self._settled(result)
@@ -126,11 +85,6 @@ def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
     """Return a callback that is not called again once it has raised, which a warning says.
 
     An interrupt or an exit goes through.
-
-    Parameters
-    ----------
-    on_progress : callable or None
-        The user's.
     """
     if on_progress is None:
         return None

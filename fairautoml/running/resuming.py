@@ -22,19 +22,6 @@ def still_valid(
 
     A trial that ran out of time may now have more, and one whose scores (or models, if they may be
     served) were lost gives the same again.
-
-    Parameters
-    ----------
-    past : sequence of Record
-        In the order told.
-    artifacts : Artifacts
-        Where scores and models lie.
-    shape : tuple of int
-        Of the scores of a trial.
-    budget : float or None
-        Seconds of the run as it goes on, from its very beginning; None = no limit.
-    over : bool
-        Whether nothing can be run again, as the time is over.
     """
     used = max((record.seconds for record in past), default=0.0)
 
@@ -69,17 +56,6 @@ def judged_again(
 
     Only of trials whose models are there: of the others nothing can be served that was not to be
     before. Where the time is over the rest stay as they were.
-
-    Parameters
-    ----------
-    past : mapping of int to Record
-        What an earlier part of the run has seen.
-    artifacts : Artifacts
-        Where scores and models of its trials lie.
-    problem : Problem
-        As the run goes on.
-    seconds_left : callable
-        Returns what is left of the time budget, None without one.
     """
     found = dict(past)
     reading = {m.name for m in problem.mitigators if m.needs_membership}

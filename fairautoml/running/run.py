@@ -54,57 +54,29 @@ MOST_TRAIN_ROWS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """Everything a search needs to know.
+    """Everything a search needs to know."""
 
-    Parameters
-    ----------
-    problem : Problem
-        Rows, constraints, objective, post-processors.
-    space : SearchSpace
-        What may be chosen.
-    baseline : Candidate
-        Runs before everything else and needs no training, so that there is always a model.
-    first : tuple of Candidate
-        The portfolio: proposed before the strategy's own ideas.
-    light : Light or None
-        What is tried on few rows first, where a full trial takes its time.
-    mitigations : tuple of Costly
-        Costly training-time mitigations that the allocator may spend on.
-    strategy, allocator, executor : str
-        Registered names.
-    limits : Limits
-        Of the executor: workers, memory, deadline.
-    n_trials : int or None
-        Trials to run at the most.
-    start : float
-        ``time.monotonic()`` at which the budget began.
-    seed : int
-        Root seed.
-    small : Candidate or None
-        The first of ``first``, if it is not tried on all rows once it was tried on few.
-    here : bool
-        Whether what is tried on few rows, else the small candidate, is trained in this process,
-        while the first worker starts.
-    notes : tuple of str
-        What the search goes without, for the user.
-    """
-
-    problem: Problem
-    space: SearchSpace
+    problem: Problem  # rows, constraints, objective, post-processors
+    space: SearchSpace  # what may be chosen
+    # runs before everything else and needs no training, so that there is always a model
     baseline: Candidate
-    first: tuple[Candidate, ...]
-    light: Light | None
+    first: tuple[Candidate, ...]  # the portfolio: proposed before the strategy's own ideas
+    light: Light | None  # what is tried on few rows first, where a full trial takes its time
+    # costly training-time mitigations that the allocator may spend on
     mitigations: tuple[Costly, ...]
-    strategy: str
+    strategy: str  # registered names
     allocator: str
     executor: str
-    limits: Limits
-    n_trials: int | None
-    start: float
-    seed: int
+    limits: Limits  # of the executor: workers, memory, deadline
+    n_trials: int | None  # trials to run at the most
+    start: float  # ``time.monotonic()`` at which the budget began
+    seed: int  # root seed
+    # the first of ``first``, if it is not tried on all rows once it was tried on few
     small: Candidate | None = None
+    # whether what is tried on few rows, else the small candidate, is trained in this process,
+    # while the first worker starts
     here: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the search goes without, for the user
 
 
 def run_search(
@@ -115,22 +87,7 @@ def run_search(
     keep: Keep | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[History, bool]:
-    """Search and return what was found, and False when the user interrupted it.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        What to search.
-    artifacts : Artifacts
-        Where scores and fold models go.
-    study : Study, optional
-        Makes a result durable before anybody hears of it. What it holds already is not run again:
-        strategy and allocator hear it as they did then.
-    keep : callable, optional
-        Called with the ``Record`` of each new result after that, before it is told.
-    on_progress : callable, optional
-        Called with a ``Progress`` after each new result.
-    """
+    """Search and return what was found, and False when the user interrupted it."""
     recorded = () if study is None else study.past
     plan, over = _as_begun(plan, recorded), is_over(plan, study)
     stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
@@ -172,15 +129,7 @@ def run_search(
 
 
 def is_over(plan: RunPlan, study: Study | None) -> bool:
-    """Return whether an earlier part of the run has left no time to search.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        What to search.
-    study : Study or None
-        With what is recorded.
-    """
+    """Return whether an earlier part of the run has left no time to search."""
     left = Stop(deadline=plan.limits.deadline).seconds_left(time.monotonic())
     return study is not None and bool(study.past) and left is not None and left <= 0
 
@@ -311,13 +260,7 @@ def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
 
 
 def terms_of(plan: RunPlan) -> Terms:
-    """Return what the allocator of a run may spend.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        The run.
-    """
+    """Return what the allocator of a run may spend."""
     data, folds = plan.problem.dataset, plan.problem.n_folds
     train_rows = data.n_rows * (folds - 1) // folds
     return Terms(

@@ -18,21 +18,7 @@ def judged(
     seconds: float,
     end: float | None = None,
 ) -> Record:
-    """Expand a result to its entries, and say what is told of it.
-
-    Parameters
-    ----------
-    result : TrialResult
-        Of a trial that has ended.
-    artifacts : Artifacts
-        Where its scores lie.
-    problem : Problem
-        Labels, groups, constraints, post-processors.
-    seconds : float
-        On the clock of the run, since the budget began.
-    end : float, optional
-        Moment of ``time.monotonic`` from which on there is no time.
-    """
+    """Expand a result to its entries, and say what is told of it."""
     entries: tuple[Entry, ...] = ()
     if result.status is Status.SUCCESS:
         entries = expand(result, artifacts.scores(result.trial.key), problem, end)

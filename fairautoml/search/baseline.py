@@ -4,15 +4,7 @@ from fairautoml.trials import Candidate, SearchStrategy, Told
 
 
 class BaselineFirst:
-    """Proposes the baseline once, then whatever the strategy proposes.
-
-    Parameters
-    ----------
-    baseline : Candidate
-        Need not lie in the search space; the strategy is not told of it.
-    strategy : SearchStrategy
-        Everything after.
-    """
+    """Proposes the baseline once, then whatever the strategy proposes."""
 
     def __init__(self, baseline: Candidate, strategy: SearchStrategy) -> None:
         self._baseline: Candidate | None = baseline

@@ -49,18 +49,10 @@ LONG = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """When the search ends.
+    """When the search ends."""
 
-    Parameters
-    ----------
-    n_trials : int or None
-        Trials to run at the most.
-    deadline : float or None
-        Time on the executor's clock at which nothing may run any more.
-    """
-
-    n_trials: int | None = None
-    deadline: float | None = None
+    n_trials: int | None = None  # trials to run at the most
+    deadline: float | None = None  # time on the executor's clock at which nothing may run any more
 
     def seconds_left(self, now: float) -> float | None:
         """Return the seconds until the deadline, None without one."""
@@ -132,15 +124,7 @@ class Caps:
 
 
 def window_of(stop: Stop, executor: Executor) -> int:
-    """Return how many trials may be asked for and not yet told.
-
-    Parameters
-    ----------
-    stop : Stop
-        When the search ends.
-    executor : Executor
-        Where trials run.
-    """
+    """Return how many trials may be asked for and not yet told."""
     return LAG if stop.deadline is None else _depth_of(executor)
 
 
@@ -167,30 +151,14 @@ class Overhead:
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """One run of the loop.
+    """One run of the loop."""
 
-    Parameters
-    ----------
-    objective : callable
-        Runs a trial; handed to the executor.
-    settle : callable
-        Turns a result into what the strategy is told; keeps everything worth keeping.
-    strategy : SearchStrategy
-        What to try; told of what it proposed, and of nothing else.
-    allocator : Allocator
-        Who may spend what; told of everything.
-    executor : Executor
-        Where trials run, and the clock.
-    stop : Stop
-        When it ends.
-    """
-
-    objective: Callable[[Trial], TrialResult]
-    settle: Callable[[TrialResult], Told]
-    strategy: SearchStrategy
-    allocator: Allocator
-    executor: Executor
-    stop: Stop
+    objective: Callable[[Trial], TrialResult]  # runs a trial; handed to the executor
+    settle: Callable[[TrialResult], Told]  # turns a result into what the strategy is told
+    strategy: SearchStrategy  # what to try; told of what it proposed, and of nothing else
+    allocator: Allocator  # who may spend what; told of everything
+    executor: Executor  # where trials run, and the clock
+    stop: Stop  # when it ends
     overhead: Overhead = field(default_factory=Overhead)
     _asked: int = 0
     _told: int = 0

@@ -70,18 +70,6 @@ class FewerRows:
     The allocator is told of its trials at the sizes that it asked for: all sizes of a learner
     shrink alike, so whoever compares or grows them goes on as with a smaller table. Without a
     deadline only a trial that ran out of memory makes later ones smaller.
-
-    Parameters
-    ----------
-    allocator : Allocator
-        Decides what is tried.
-    terms : Terms
-        The full trial, and the number of training rows.
-    n_workers : int
-        Trials that run at the same time.
-    stoppable : bool
-        Whether a trial is stopped at once when its time is up. Where it ends its fold, a learner
-        that is untried has as many rows as it may afford at a third of the pace of the slowest.
     """
 
     def __init__(

@@ -31,31 +31,17 @@ that is no more of the time left."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Light:
-    """What is tried on few rows before everything else.
+    """What is tried on few rows before everything else."""
 
-    Parameters
-    ----------
-    candidates : tuple of Candidate
-        Tried after the baseline, each if the one before it says that there is time for it.
-    budget : Budget
-        What each may spend; without a limit of time.
-    """
-
+    # tried after the baseline, each if the one before it says that there is time for it
     candidates: tuple[Candidate, ...]
-    budget: Budget
+    budget: Budget  # what each may spend; without a limit of time
 
 
 class LightStart:
     """Tries the baseline and small candidates on few rows before full trials.
 
     Neither allocator nor strategy hears of the small candidates.
-
-    Parameters
-    ----------
-    allocator : Allocator
-        Decides everything after.
-    light : Light
-        What comes first; the strategy is asked for the baseline.
     """
 
     def __init__(self, allocator: Allocator, light: Light) -> None:
@@ -94,17 +80,7 @@ class LightStart:
 
 
 def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float | None:
-    """Return the share of the rows for a light trial, None where a full one is affordable.
-
-    Parameters
-    ----------
-    terms : Terms
-        The full trial, and the number of training rows.
-    seconds : float
-        Time budget.
-    quick : bool
-        Whether the candidate is known to be small and fast.
-    """
+    """Return the share of the rows for a light trial, None where a full one is affordable."""
     full, allowed = terms.budget, SHARE * seconds
     pace, fewest = ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS_UNKNOWN
     if quick:
@@ -123,32 +99,12 @@ def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float
 def on_all_rows(
     first: tuple[Candidate, ...], small: Candidate | None, light: Light | None
 ) -> tuple[Candidate, ...]:
-    """Return the first candidates of full trials, without the small one that is tried on few rows.
-
-    Parameters
-    ----------
-    first : tuple of Candidate
-        In their order.
-    small : Candidate or None
-        The first of them, if it is so small that it need not be tried again.
-    light : Light or None
-        What is tried on few rows.
-    """
+    """Return the first candidates of full trials, without the one tried on few rows."""
     return first[1:] if light is not None and small in light.candidates else first
 
 
 def begun_with(planned: Light | None, own: Budget, past: Mapping[int, Trial]) -> Light | None:
-    """Return what an earlier run began with, so that it is not run again, else what is planned.
-
-    Parameters
-    ----------
-    planned : Light or None
-        What this run would begin with.
-    own : Budget
-        That the allocator itself gives the baseline.
-    past : mapping of int to Trial
-        The trials of the earlier run that have ended, by number.
-    """
+    """Return what an earlier run began with, so that it is not run again, else what is planned."""
     if 0 not in past:
         return planned
     budget = replace(past[0].budget, seconds=None)

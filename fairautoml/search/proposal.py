@@ -13,13 +13,6 @@ def propose(space: SearchSpace, suggest: Suggest) -> Candidate:
 
     Names are ``learner``, ``lightgbm.num_leaves``, ``encoding``, ``mitigation``,
     ``reweighing.strength``; a choice with a single value is not asked for.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    suggest : callable
-        ``suggest(name, range)`` returns a value inside the range.
     """
     learner = _pick("learner", tuple(space.learners), suggest)
     params = _walk(space.learners[learner], suggest)
@@ -45,13 +38,7 @@ def _walk(part: ParamSpace, suggest: Suggest) -> dict[str, ParamValue]:
 
 
 def flat(candidate: Candidate) -> dict[str, ParamValue]:
-    """Return the candidate as the answers that ``propose`` would ask for.
-
-    Parameters
-    ----------
-    candidate : Candidate
-        What to write down.
-    """
+    """Return the candidate as the answers that ``propose`` would ask for."""
     return {
         "learner": candidate.learner,
         "encoding": candidate.encoding,

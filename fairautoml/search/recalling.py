@@ -38,15 +38,6 @@ class Recalling:
     it. Where the record has gaps, or the history takes another way, the strategy is asked, after
     it has heard of the results that this way does not come to. One that is no ``Recaller`` always
     is, and nothing is recorded for it.
-
-    Parameters
-    ----------
-    strategy : SearchStrategy
-        Who proposes.
-    known : mapping of str to Candidate
-        Recorded proposals by the digest of the history before them, 32 hexadecimal digits.
-    unasked : callable
-        Returns the recorded results that will not be asked for any more, each of them once.
     """
 
     def __init__(
@@ -104,15 +95,7 @@ def _content(told: Told) -> tuple[object, ...]:
 
 
 def as_proposed(results: Iterable[Told], space: SearchSpace) -> tuple[Told, ...]:
-    """Return the results of what a strategy had proposed, under the candidates it had proposed.
-
-    Parameters
-    ----------
-    results : iterable of Told
-        Of any trials, an allocator's among them.
-    space : SearchSpace
-        What the strategy chooses from; a mitigation that is not in it was put on by an allocator.
-    """
+    """Return the results of what a strategy had proposed, under the candidates it had proposed."""
     found = []
     for told in results:
         candidate = told.trial.candidate

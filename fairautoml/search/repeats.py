@@ -13,11 +13,6 @@ class WithoutRepeats:
 
     The seed of a trial comes from its candidate, so a second run would only give the same result
     again. It depends on the order of ``ask`` and ``tell`` only, never on the number of workers.
-
-    Parameters
-    ----------
-    strategy : SearchStrategy
-        What to try; it is told once for every proposal it makes, also for a repeated one.
     """
 
     def __init__(self, strategy: SearchStrategy) -> None:

@@ -44,34 +44,7 @@ def judge(
     weight: NDArray[np.float64] | None = None,
     classes: NDArray[Any] = TWO_CLASSES,
 ) -> dict[str, Any]:
-    """Return what the decisions are worth, as plain values; undefined ones are None.
-
-    Parameters
-    ----------
-    y, decisions : ndarray of int, shape (n_rows,)
-        Labels and decisions, 0 or 1; of several classes 0, 1, 2, ...; or numbers.
-    cells : ndarray of int, shape (n_rows,)
-        Finest cells, -1 = a group that is not known.
-    groups : GroupSchema or None
-        What the cells mean.
-    constraints : tuple of Constraint
-        What is measured.
-    weight : ndarray of float64, shape (n_rows,), optional
-        Sample weights.
-    classes : ndarray, shape (n_classes,)
-        The user's labels; empty where ``y`` holds numbers.
-
-    Returns
-    -------
-    dict
-        ``accuracy``, ``balanced_accuracy``, ``f1`` (of several classes ``f1_macro``, of numbers
-        ``rmse``, ``mae``, ``r2``); ``majority``, the accuracy of giving everybody the commonest
-        label, of numbers the root mean squared error of giving everybody the mean; ``gap``, the
-        largest over all constraints, and ``excess``, the largest gap minus limit, at most 0 when
-        every constraint is met; by metric and group system ``values``, as the metric has them, and
-        ``gaps``, how far they are from parity (of a ratio one minus it); ``rates`` by group
-        system, group and rate.
-    """
+    """Return what the decisions are worth, as plain values; undefined ones are None."""
     task = task_of(classes)
     outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
     weights = np.ones(len(y)) if weight is None else weight

@@ -14,21 +14,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node of a YAML file with the way to it.
+    """A node of a YAML file with the way to it."""
 
-    Parameters
-    ----------
-    origin : str
-        The file, for messages.
-    key : str
-        The way to the node, such as ``params.depth.low``; empty for the whole file.
-    node : yaml.Node
-        What stands there.
-    """
-
-    origin: str
-    key: str
-    node: yaml.Node
+    origin: str  # the file, for messages
+    key: str  # the way to the node, such as ``params.depth.low``; empty for the whole file
+    node: yaml.Node  # what stands there
 
     def error(self, what: str) -> SpaceError:
         """Return an error that says where."""
@@ -48,13 +38,7 @@ class Place:
             raise self.error(str(error)) from error
 
     def mapping(self) -> dict[str, "Place"]:
-        """Return the children of a mapping by key, in file order.
-
-        Raises
-        ------
-        SpaceError
-            No mapping, a key that is no string, or a key that stands there twice.
-        """
+        """Return the children of a mapping by key, in file order."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f"expected a mapping 'key: value', found {_kind(self.node)}")
         found: dict[str, Place] = {}
@@ -69,13 +53,7 @@ class Place:
         return found
 
     def fields(self, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, "Place"]:
-        """Return the children of a mapping whose keys are known beforehand.
-
-        Raises
-        ------
-        SpaceError
-            No mapping, a key that is not known, or a required one that is missing.
-        """
+        """Return the children of a mapping whose keys are known beforehand."""
         found = self.mapping()
         known = required + optional
         for name, child in found.items():
@@ -87,25 +65,13 @@ class Place:
         return found
 
     def items(self) -> list["Place"]:
-        """Return the children of a list.
-
-        Raises
-        ------
-        SpaceError
-            No list.
-        """
+        """Return the children of a list."""
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.error(f"expected a list [a, b], found {_kind(self.node)}")
         return [self.at(position, child) for position, child in enumerate(self.node.value)]
 
     def value(self) -> ParamValue:
-        """Return a plain scalar.
-
-        Raises
-        ------
-        SpaceError
-            A mapping, a list, a date, null, or a value that cannot be read.
-        """
+        """Return a plain scalar."""
         if not isinstance(self.node, yaml.ScalarNode):
             raise self.error(f"expected one value, found {_kind(self.node)}")
         try:
@@ -153,20 +119,7 @@ def _kind(node: yaml.Node) -> str:
 
 
 def root_of(text: str, origin: str) -> Place:
-    """Return the top of a YAML text.
-
-    Parameters
-    ----------
-    text : str
-        The file's content.
-    origin : str
-        The file, for messages.
-
-    Raises
-    ------
-    SpaceError
-        The text is no YAML or empty.
-    """
+    """Return the top of a YAML text."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

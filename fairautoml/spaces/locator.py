@@ -43,65 +43,16 @@ def _find(folder: str, name: str) -> tuple[str, str] | None:
 
 
 def find_space(kind: Kind, name: str) -> tuple[str, str] | None:
-    """Return text and origin of a search-space file.
-
-    Parameters
-    ----------
-    kind : {"learners", "mitigators"}
-        Which folder.
-    name : str
-        Registered name of the learner or mitigator.
-
-    Returns
-    -------
-    tuple of str and str, or None
-        YAML text and path; None when there is no such file.
-
-    Raises
-    ------
-    SpaceError
-        The folder ``search_spaces`` is in neither place.
-    """
+    """Return text and origin of a search-space file."""
     return _find(kind, name)
 
 
 def find_portfolio(name: str) -> tuple[str, str] | None:
-    """Return text and origin of a portfolio file, None when there is no such file.
-
-    Parameters
-    ----------
-    name : str
-        The file's name without ``.yaml``.
-
-    Raises
-    ------
-    SpaceError
-        The folder ``search_spaces`` is in neither place.
-    """
+    """Return text and origin of a portfolio file, None when there is no such file."""
     return _find("portfolios", name)
 
 
 def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:
-    """Return the search space of a learner or mitigator.
-
-    Parameters
-    ----------
-    kind : {"learners", "mitigators"}
-        Which folder.
-    name : str
-        Registered name.
-    text : str
-        The plug-in's own YAML; the file is looked up when this is empty.
-
-    Returns
-    -------
-    ParamSpace
-        Empty when there is neither text nor file: then there is nothing to choose.
-
-    Raises
-    ------
-    SpaceError
-        The YAML is wrong, or the folder ``search_spaces`` is in neither place.
-    """
+    """Return the search space of a learner or mitigator."""
     found = (text, f"space of {name}") if text else find_space(kind, name)
     return ParamSpace(name=name) if found is None else read_param_space(*found, name)

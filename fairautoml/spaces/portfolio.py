@@ -10,20 +10,11 @@ from fairautoml.spaces.space import ParamSpace, SearchSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioMember:
-    """One first candidate.
+    """One first candidate."""
 
-    Parameters
-    ----------
-    learner : str
-        Registered name.
-    encoding : str
-        How categories reach the learner.
-    params : mapping of str to bool, int, float or str
-        A complete point of the learner's space.
-    """
-
-    learner: str
-    encoding: str = "codes"
+    learner: str  # registered name
+    encoding: str = "codes"  # how categories reach the learner
+    # a complete point of the learner's space
     params: Mapping[str, ParamValue] = field(default_factory=dict)
 
 
@@ -32,22 +23,6 @@ def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[Portfoli
 
     Members whose learner the space does not have are left out. An encoding that the space does
     not have becomes its first one; members that so become equal are kept once.
-
-    Parameters
-    ----------
-    text : str
-        YAML: one key ``members``, a list of ``learner``, ``encoding`` and ``params``; parameters
-        that are not given take the space's default.
-    origin : str
-        Where the text comes from, for messages.
-    space : SearchSpace
-        What the search may choose from.
-
-    Raises
-    ------
-    SpaceError
-        The text is wrong, or a parameter is unknown, inactive or outside its range; the message
-        has file, line and key.
     """
     top = root_of(text, origin).fields(("members",), ())
     members: list[PortfolioMember] = []

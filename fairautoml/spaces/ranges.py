@@ -28,30 +28,16 @@ def _check_bounds(low: float, high: float, log: bool, default: float) -> None:
 class Real:
     """A real number in [low, high].
 
-    Parameters
-    ----------
-    low, high : float
-        Bounds, both inside; finite, ``low < high``.
-    log : bool
-        Uniform in the logarithm; then ``low > 0``.
-    default : float
-        First guess, in [low, high].
-
-    Raises
-    ------
-    SpaceError
-        The bounds or the default contradict each other.
-
     Examples
     --------
     >>> Real(low=0.01, high=0.3, log=True, default=0.1).contains(0.5)
     False
     """
 
-    low: float
+    low: float  # bounds, both inside; finite, ``low < high``
     high: float
-    default: float
-    log: bool = False
+    default: float  # first guess, in [low, high]
+    log: bool = False  # uniform in the logarithm; then ``low > 0``
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in (self.low, self.high, self.default)):
@@ -73,27 +59,12 @@ class Real:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integer:
-    """An integer in [low, high].
+    """An integer in [low, high]."""
 
-    Parameters
-    ----------
-    low, high : int
-        Bounds, both inside; ``low < high``.
-    log : bool
-        Uniform in the logarithm; then ``low > 0``.
-    default : int
-        First guess, in [low, high].
-
-    Raises
-    ------
-    SpaceError
-        The bounds or the default contradict each other.
-    """
-
-    low: int
+    low: int  # bounds, both inside; ``low < high``
     high: int
-    default: int
-    log: bool = False
+    default: int  # first guess, in [low, high]
+    log: bool = False  # uniform in the logarithm; then ``low > 0``
 
     def __post_init__(self) -> None:
         _check_bounds(self.low, self.high, self.log, self.default)
@@ -113,23 +84,10 @@ class Integer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One of a list.
+    """One of a list."""
 
-    Parameters
-    ----------
-    values : tuple of bool, int, float or str
-        All possibilities, at least one, none twice.
-    default : bool, int, float or str
-        First guess, one of them.
-
-    Raises
-    ------
-    SpaceError
-        The list is empty, holds a value twice, or lacks the default.
-    """
-
-    values: tuple[ParamValue, ...]
-    default: ParamValue
+    values: tuple[ParamValue, ...]  # all possibilities, at least one, none twice
+    default: ParamValue  # first guess, one of them
 
     def __post_init__(self) -> None:
         if not self.values:

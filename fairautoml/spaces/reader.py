@@ -10,27 +10,6 @@ from fairautoml.spaces.space import Condition, ParamSpace
 def read_param_space(text: str, origin: str, name: str = "") -> ParamSpace:
     """Read a search space.
 
-    Parameters
-    ----------
-    text : str
-        YAML: one key ``params`` that maps each parameter to its ``type`` (``real``, ``integer``
-        or ``choice``), its bounds or values, its ``default``, and perhaps
-        ``when: {other parameter: [values]}``.
-    origin : str
-        Where the text comes from, for messages.
-    name : str
-        Whose space it is.
-
-    Returns
-    -------
-    ParamSpace
-        The parameters in file order.
-
-    Raises
-    ------
-    SpaceError
-        The text is wrong; the message has file, line and key.
-
     Examples
     --------
     >>> text = "params: {depth: {type: integer, low: 1, high: 9, default: 3}}"

@@ -10,18 +10,10 @@ from fairautoml.spaces.ranges import ParamValue, Range, same_value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """When a parameter exists: only if another one has one of some values.
+    """When a parameter exists: only if another one has one of some values."""
 
-    Parameters
-    ----------
-    param : str
-        The other parameter; it comes earlier in the space.
-    values : tuple of bool, int, float or str
-        Its values that switch this one on.
-    """
-
-    param: str
-    values: tuple[ParamValue, ...]
+    param: str  # the other parameter; it comes earlier in the space
+    values: tuple[ParamValue, ...]  # its values that switch this one on
 
     def holds(self, params: Mapping[str, ParamValue]) -> bool:
         """Whether it is met by the parameters chosen so far; not by an absent one."""
@@ -34,15 +26,6 @@ class Condition:
 class ParamSpace:
     """The hyperparameters of one learner or mitigator.
 
-    Parameters
-    ----------
-    name : str
-        Registered name of the learner or mitigator.
-    ranges : mapping of str to Range
-        Every parameter, in the order of the file.
-    conditions : mapping of str to Condition
-        Parameters that exist only under a condition.
-
     Examples
     --------
     >>> from fairautoml.spaces import Integer
@@ -51,23 +34,14 @@ class ParamSpace:
     {'depth': 3}
     """
 
-    name: str
+    name: str  # registered name of the learner or mitigator
+    # every parameter, in the order of the file
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    # parameters that exist only under a condition
     conditions: Mapping[str, Condition] = field(default_factory=dict)
 
     def walk(self, suggest: Callable[[str, Range], ParamValue]) -> dict[str, ParamValue]:
-        """Ask for the value of each active parameter, in file order.
-
-        Parameters
-        ----------
-        suggest : callable
-            ``suggest(param, range)`` returns the value.
-
-        Returns
-        -------
-        dict of str to bool, int, float or str
-            The active parameters only.
-        """
+        """Ask for the value of each active parameter, in file order."""
         params: dict[str, ParamValue] = {}
         for param, allowed in self.ranges.items():
             condition = self.conditions.get(param)
@@ -84,13 +58,7 @@ class ParamSpace:
         return self.walk(lambda _, allowed: allowed.sample(rng))
 
     def contains(self, params: Mapping[str, ParamValue]) -> bool:
-        """Whether ``params`` is a complete point: the active parameters, no other, all in range.
-
-        Parameters
-        ----------
-        params : mapping of str to bool, int, float or str
-            What is asked about.
-        """
+        """Whether ``params`` holds the active parameters and no other, all in range."""
         active = self.walk(lambda param, allowed: params.get(param, allowed.default))
         return params.keys() == active.keys() and all(
             self.ranges[param].contains(value) for param, value in params.items()
@@ -103,18 +71,10 @@ def _without_mitigation() -> dict[str, ParamSpace]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """All that a search may choose from.
+    """All that a search may choose from."""
 
-    Parameters
-    ----------
-    learners : mapping of str to ParamSpace
-        Space of each learner.
-    encodings : tuple of str
-        Ways in which categories reach the learner: ``("codes",)`` or ``("codes", "target")``.
-    mitigations : mapping of str to ParamSpace
-        Space of each training-time mitigation; ``"none"`` has no parameters.
-    """
-
-    learners: Mapping[str, ParamSpace]
+    learners: Mapping[str, ParamSpace]  # space of each learner
+    # ways in which categories reach the learner: ``("codes",)`` or ``("codes", "target")``
     encodings: tuple[str, ...] = ("codes",)
+    # space of each training-time mitigation; ``"none"`` has no parameters
     mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)

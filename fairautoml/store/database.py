@@ -38,18 +38,7 @@ def sqlite_url(path: Path) -> URL:
 
 
 def server_url(storage: str) -> URL:
-    """Return the address of a PostgreSQL database.
-
-    Parameters
-    ----------
-    storage : str
-        ``"postgresql://user@host/database"``, with or without ``+psycopg``.
-
-    Raises
-    ------
-    ParameterError
-        It is no such address.
-    """
+    """Return the address of a PostgreSQL database."""
     try:
         url = make_url(storage)
     except sqlalchemy.exc.ArgumentError:
@@ -75,18 +64,7 @@ def shown(url: URL) -> str:
 
 
 class Database:
-    """A database, opened once, used by the controller only.
-
-    Parameters
-    ----------
-    url : URL
-        Where.
-
-    Raises
-    ------
-    MissingExtraError
-        The driver of PostgreSQL is not installed.
-    """
+    """A database, opened once, used by the controller only."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -102,13 +80,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlalchemy.Connection]:
-        """Give a connection whose work is committed at the end, or not at all.
-
-        Raises
-        ------
-        StorageFullError, StorageCorruptError, StorageUnavailableError
-            The database did not do it.
-        """
+        """Give a connection whose work is committed at the end, or not at all."""
         try:
             if self._open is None:
                 self._open = self._engine.connect()
@@ -118,24 +90,12 @@ class Database:
             raise _in_our_words(exc.orig, self.name) from exc
 
     def reach(self) -> None:
-        """Connect, so that a wrong address is found before anything else is done.
-
-        Raises
-        ------
-        StorageUnavailableError
-            The database does not answer, or not to this user.
-        """
+        """Connect, so that a wrong address is found before anything else is done."""
         with self.transaction():
             pass
 
     def check(self) -> None:
-        """Look for damage in the pages of a SQLite file.
-
-        Raises
-        ------
-        StorageCorruptError
-            There is some.
-        """
+        """Look for damage in the pages of a SQLite file."""
         if self.url.drivername != "sqlite":
             return
         with self.transaction() as connection:
@@ -151,15 +111,7 @@ class Database:
 
 
 def corrupt(name: str, found: str) -> StorageCorruptError:
-    """Return the error for a damaged record of trials.
-
-    Parameters
-    ----------
-    name : str
-        The file or the address.
-    found : str
-        What is wrong with it.
-    """
+    """Return the error for a damaged record of trials."""
     msg = (
         f"{name!r} is damaged ({found}); nothing was changed. Put a copy of the whole run folder "
         "back, or start again with overwrite=True"

@@ -11,43 +11,17 @@ from fairautoml.exceptions import ResumeMismatchError
 
 
 def content_hash(value: Any) -> str:
-    """Return a hash of arrays, matrices, tables: content, type and shape, not identity.
-
-    Parameters
-    ----------
-    value : object
-        Anything that can be pickled.
-    """
+    """Return a hash of arrays, matrices, tables: content, type and shape, not identity."""
     return str(joblib.hash(value))
 
 
 def text_hash(value: object) -> str:
-    """Return a hash of what a value prints as; for frozen dataclasses of plain values.
-
-    Parameters
-    ----------
-    value : object
-        Its ``repr`` must not depend on the process.
-    """
+    """Return a hash of what a value prints as; for frozen dataclasses of plain values."""
     return hashlib.sha256(repr(value).encode()).hexdigest()[:32]
 
 
 def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -> None:
-    """Refuse to go on with a run that was about something else.
-
-    Parameters
-    ----------
-    before, now : mapping of str to str
-        Fingerprints: a short value or a hash by name of the part. A part that ``before`` lacks was
-        not looked at by the version that wrote it, and is not compared.
-    folder : str
-        Run folder, for the message.
-
-    Raises
-    ------
-    ResumeMismatchError
-        A part differs; the message names all that do.
-    """
+    """Refuse to go on with a run that was about something else."""
     differing = [
         _difference(name, before[name], now.get(name))
         for name in sorted(before)

@@ -47,34 +47,16 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyAbout:
-    """What the study is about.
+    """What the study is about."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the study.
-    space : SearchSpace
-        Ranges of the parameters.
-    learners, mitigations : collection of str
-        All names that trials may have, also those outside the space.
-    """
-
-    name: str
-    space: SearchSpace
-    learners: Collection[str]
+    name: str  # name of the study
+    space: SearchSpace  # ranges of the parameters
+    learners: Collection[str]  # all names that trials may have, also those outside the space
     mitigations: Collection[str]
 
 
 class Mirror:
-    """Adds trials that have ended to an Optuna study, at most once a second.
-
-    Parameters
-    ----------
-    database : Database
-        Where the trials are recorded.
-    about : StudyAbout
-        Name and ranges.
-    """
+    """Adds trials that have ended to an Optuna study, at most once a second."""
 
     def __init__(self, database: Database, about: StudyAbout) -> None:
         self._database = database
@@ -91,13 +73,7 @@ class Mirror:
         self._last = time.monotonic()
 
     def go_on(self, records: Sequence[Record]) -> None:
-        """Take in the trials of an earlier process; those that it did not copy are copied.
-
-        Parameters
-        ----------
-        records : sequence of Record
-            In the order told, which is the order of the copy.
-        """
+        """Take in the trials of an earlier process; those that it did not copy are copied."""
         self._earlier = [record for record in records if not record.cut_off]
 
     def add(self, record: Record) -> None:

@@ -12,32 +12,18 @@ LITTLE = 1 / 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A trial that has ended, with everything that came of it.
+    """A trial that has ended, with everything that came of it."""
 
-    Parameters
-    ----------
-    result : TrialResult
-        How it ended.
-    told : Told
-        What strategy and allocator learned of it.
-    entries : tuple of Entry
-        Its rows on the leaderboard.
-    seconds : float
-        On the clock of the run, since the budget began.
-    proposed : mapping of str to Candidate
-        What the strategy has newly proposed since the record before, each by the digest of its
-        history until then; empty for a strategy that is asked again, and in records of versions
-        that did not keep it.
-    window : int or None
-        Trials that might be asked for and not told at that time, from the result before to this
-        one; None in records of versions that did not keep it.
-    """
-
-    result: TrialResult
-    told: Told
-    entries: tuple[Entry, ...]
-    seconds: float
+    result: TrialResult  # how it ended
+    told: Told  # what strategy and allocator learned of it
+    entries: tuple[Entry, ...]  # its rows on the leaderboard
+    seconds: float  # on the clock of the run, since the budget began
+    # what the strategy has newly proposed since the record before, each by the digest of its
+    # history until then; empty for a strategy that is asked again, and in records of versions
+    # that did not keep it
     proposed: Mapping[str, Candidate] = field(default_factory=dict)
+    # trials that might be asked for and not told at that time, from the result before to this
+    # one; None in records of versions that did not keep it
     window: int | None = None
 
     @property
@@ -47,13 +33,7 @@ class Record:
         return status is Status.STOPPED or (status is Status.TIMEOUT and limit is None)
 
     def has_more_time(self, budget: float | None) -> bool:
-        """Whether time alone stopped the trial, and there is much more of it now.
-
-        Parameters
-        ----------
-        budget : float or None
-            Seconds of the run; None = no limit.
-        """
+        """Whether time alone stopped the trial, and there is much more of it now."""
         trial, limit = self.result.trial, self.result.trial.budget.seconds
         if self.result.status is not Status.TIMEOUT or limit is None:
             return self.cut_off

@@ -79,26 +79,7 @@ BEGUN = frozenset({STUDY, "model.json", "trials.jsonl"})
 
 
 class RunFolder:
-    """A run folder that this process holds.
-
-    Parameters
-    ----------
-    path : Path
-        The folder; made when it does not exist.
-    overwrite : bool
-        Whether an earlier run in it may be replaced.
-    resume : bool
-        Whether an earlier run in it is to go on; then nothing is written before ``take``.
-
-    Raises
-    ------
-    RunFolderExistsError
-        It holds something and neither ``overwrite`` nor ``resume`` is true.
-    RunFolderLockedError
-        Another process writes into it.
-    RunFolderError
-        It cannot be made or written to.
-    """
+    """A run folder that this process holds."""
 
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
@@ -201,13 +182,7 @@ class RunFolder:
         self.write(name, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Let ``write`` make a file, then put it in place.
-
-        Raises
-        ------
-        StorageFullError
-            The disk is full; what was there before is untouched.
-        """
+        """Let ``write`` make a file, then put it in place."""
         target = self.path / name
         partial = target.with_name(f".{name}.tmp")
         try:
@@ -221,13 +196,7 @@ class RunFolder:
             partial.unlink(missing_ok=True)
 
     def append_trial(self, line: Mapping[str, object]) -> None:
-        """Add one line to ``trials.jsonl``, which is for people; the study is what is durable.
-
-        Raises
-        ------
-        StorageFullError
-            The disk is full; what half a line there is goes with the next append.
-        """
+        """Add one line to ``trials.jsonl``, which is for people; the study is what is durable."""
         text = json.dumps(dict(line), sort_keys=True, allow_nan=False)
         path = self.path / "trials.jsonl"
         with full_disk_named(path), append_private(path) as stream:
@@ -288,15 +257,7 @@ def lacks(folder: str | Path | None, name: str) -> bool:
 
 
 def read_json(folder: Path, name: str) -> Any:
-    """Return the content of a JSON file of a run folder.
-
-    Raises
-    ------
-    RunFolderError
-        The folder or the file is missing.
-    ModelCorruptError
-        The file is no JSON.
-    """
+    """Return the content of a JSON file of a run folder."""
     path = folder / name
     if not path.is_file():
         msg = f"{str(folder)!r} is no finished run: it has no {name}; give the folder of a fit"
@@ -310,20 +271,7 @@ def read_json(folder: Path, name: str) -> Any:
 
 
 def check_searched(summary: Mapping[str, Any], name: str) -> None:
-    """Refuse a run in which there was nothing to search.
-
-    Parameters
-    ----------
-    summary : mapping
-        What its ``summary.json`` holds.
-    name : str
-        What the run is called.
-
-    Raises
-    ------
-    InputError
-        The target had one class only.
-    """
+    """Refuse a run in which there was nothing to search."""
     if summary["best"] is None:
         raise InputError(
             f"run {name!r}: y had one class only, so nothing was searched and there is nothing to "
@@ -336,20 +284,6 @@ def read_model(folder: Path) -> Any:
 
     A model is a pickle, so it can run code when it is loaded: load only what you made yourself or
     trust as you would trust a program.
-
-    Raises
-    ------
-    RunFolderError
-        No finished run, or one of another format.
-    ModelCorruptError
-        The file is not the one that ``model.json`` describes.
-    VersionMismatchError
-        It was written by another minor version of this library.
-
-    Warns
-    -----
-    DegradedWarning
-        It was written with another minor version of a library whose models it holds.
     """
     # What is checked is what is loaded: the file is read once.
     about, content = read_model_file(folder)
@@ -361,15 +295,7 @@ def read_model(folder: Path) -> Any:
 
 
 def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """Return ``model.json`` and the bytes of the model, compared with each other and not loaded.
-
-    Raises
-    ------
-    RunFolderError
-        No finished run, or one of another format.
-    ModelCorruptError
-        The file is not the one that ``model.json`` describes.
-    """
+    """Return ``model.json`` and the bytes of the model, compared but not loaded."""
     about = read_json(folder, "model.json")
     path = folder / "model.joblib"
     if not isinstance(about, dict):

@@ -32,17 +32,10 @@ ORPHANED = "the controller died while this trial ran"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A recorded run, read and checked, nothing of it unpacked.
+    """A recorded run, read and checked, nothing of it unpacked."""
 
-    Parameters
-    ----------
-    about : mapping
-        Its row in the table of runs.
-    rows : tuple of mapping
-        Its trials in the order of their results, those without one last.
-    """
-
-    about: Mapping[str, Any]
+    about: Mapping[str, Any]  # its row in the table of runs
+    # its trials in the order of their results, those without one last
     rows: tuple[Mapping[str, Any], ...]
 
     @property
@@ -76,24 +69,7 @@ class Past:
 
 
 def read_past(url: URL, run: str, name: str) -> Past:
-    """Read a recorded run.
-
-    Parameters
-    ----------
-    url : URL
-        Of a database that nobody writes to meanwhile; of a file, give that of a copy.
-    run : str
-        Identifier of the run.
-    name : str
-        What the database is called in messages.
-
-    Raises
-    ------
-    StorageCorruptError
-        It is damaged.
-    RunFolderError
-        It holds no such run, or one of another version of the tables.
-    """
+    """Read a recorded run."""
     database = Database(url)
     database.name = name
     try:
@@ -130,17 +106,7 @@ def _turn(row: Mapping[str, Any]) -> tuple[bool, int]:
 
 
 class Study:
-    """The record of one run, open for writing.
-
-    Parameters
-    ----------
-    database : Database
-        Where.
-    about : mapping
-        The row of the run, written already.
-    past : tuple of Record
-        What is in it already, in the order in which it was told.
-    """
+    """The record of one run, open for writing."""
 
     def __init__(
         self, database: Database, about: Mapping[str, Any], past: tuple[Record, ...] = ()
@@ -156,21 +122,7 @@ class Study:
     def create(
         cls, database: Database, run: str, *, name: str, seed: int, fingerprint: Mapping[str, str]
     ) -> "Study":
-        """Begin the record of a run.
-
-        Parameters
-        ----------
-        database : Database
-            Where; the tables are made when they are missing.
-        run : str
-            Identifier, unique in the database.
-        name : str
-            For people.
-        seed : int
-            Root seed.
-        fingerprint : mapping of str to str
-            What the run is about.
-        """
+        """Begin the record of a run."""
         about = {
             "run": run,
             "name": name,
@@ -188,15 +140,7 @@ class Study:
 
     @classmethod
     def resume(cls, database: Database, past: Past) -> "Study":
-        """Go on with a recorded run; trials that never ended are lost and may be asked again.
-
-        Parameters
-        ----------
-        database : Database
-            Where it is recorded.
-        past : Past
-            What was read from it.
-        """
+        """Go on with a recorded run; trials that never ended are lost and may be asked again."""
         study = cls(database, past.about, past.records())
         study._turn = 1 + max(
             (row["turn"] for row in past.rows if row["turn"] is not None), default=-1
@@ -214,30 +158,11 @@ class Study:
         return {at: made for record in self.past for at, made in record.proposed.items()}
 
     def asked(self, trial: Trial, seconds: float) -> None:
-        """Note that a trial runs; written with the next result, as it may always be asked again.
-
-        Parameters
-        ----------
-        trial : Trial
-            Which.
-        seconds : float
-            On the clock of the run.
-        """
+        """Note that a trial runs; written with the next result."""
         self._asked[trial.number] = (trial, seconds)
 
     def keep(self, record: Record) -> None:
-        """Make a result durable, in one transaction.
-
-        Parameters
-        ----------
-        record : Record
-            The result; it replaces what the table holds under its number.
-
-        Raises
-        ------
-        StorageFullError, StorageUnavailableError
-            It could not be kept.
-        """
+        """Make a result durable, in one transaction."""
         trial = record.result.trial
         if record.result.status is Status.NO_SPACE:
             # Not the trial's fault: it is asked again when the run goes on.
@@ -266,13 +191,7 @@ class Study:
         self._turn += 1
 
     def close(self, seconds: float | None = None) -> None:
-        """Let go of the database.
-
-        Parameters
-        ----------
-        seconds : float or None
-            Budget used in the end; None = as of the last result.
-        """
+        """Let go of the database."""
         try:
             if seconds is not None:
                 with self._database.transaction() as connection:

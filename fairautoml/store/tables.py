@@ -58,15 +58,7 @@ trials = Table(
 
 
 def digest(table: Table, row: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all other columns of a row, in hexadecimal.
-
-    Parameters
-    ----------
-    table : Table
-        Whose row.
-    row : mapping
-        Values by column name; absent ones count as NULL.
-    """
+    """Return the SHA-256 of all other columns of a row, in hexadecimal."""
     names = [column.name for column in table.columns if column.name not in {"digest", "content"}]
     total = hashlib.sha256(repr([row.get(name) for name in names]).encode())
     content = row.get("content")

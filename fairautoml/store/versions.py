@@ -31,37 +31,13 @@ def library_version(name: str) -> str:
 
 
 def distribution_of(name: str) -> str:
-    """Return the distribution that a library is installed from, its own name if it is not.
-
-    Parameters
-    ----------
-    name : str
-        Usual name of the distribution.
-    """
+    """Return the distribution that a library is installed from, its own name if it is not."""
     other = SAME_LIBRARY.get(name, name)
     return other if any(distributions(name=other)) else name
 
 
 def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
-    """Compare the versions that wrote a model with those that would read it.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder, for messages.
-    versions : mapping of str to str
-        What the libraries were then, by name of the distribution.
-
-    Raises
-    ------
-    VersionMismatchError
-        This library is of another minor version.
-
-    Warns
-    -----
-    DegradedWarning
-        A library whose models are kept is of another minor version.
-    """
+    """Compare the versions that wrote a model with those that would read it."""
     own = _others(versions, ("fairautoml",))
     if own:
         ((then, now),) = own.values()

@@ -12,20 +12,7 @@ from fairautoml.store.run_folder import DATABASE, STUDY, read_json
 
 
 def dashboard(folder: Path) -> Any:
-    """Return optuna-dashboard on the study of a run, as a WSGI application.
-
-    Parameters
-    ----------
-    folder : Path
-        Run folder, of a run that goes on or has ended.
-
-    Raises
-    ------
-    RunFolderError
-        There is no run in the folder, or its trials are recorded on a server.
-    MissingExtraError
-        optuna-dashboard is not installed.
-    """
+    """Return optuna-dashboard on the study of a run, as a WSGI application."""
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:

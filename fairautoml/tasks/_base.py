@@ -26,32 +26,11 @@ class Task(ABC):
 
     @abstractmethod
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return what a fitted estimator says about rows.
-
-        Parameters
-        ----------
-        estimator : object
-            With scikit-learn's ``predict_proba`` or ``predict``.
-        X : ndarray of float32, shape (n_rows, n_features), or CSR matrix
-            Encoded rows.
-        n_classes : int
-            Number of classes.
-
-        Raises
-        ------
-        NonFiniteScoresError
-            It returned something of another shape.
-        """
+        """Return what a fitted estimator says about rows."""
 
     @abstractmethod
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return scores as they are kept.
-
-        Raises
-        ------
-        NonFiniteScoresError
-            A score is NaN, infinite or no probability by more than rounding.
-        """
+        """Return scores as they are kept."""
 
     @abstractmethod
     def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -67,21 +46,7 @@ class Task(ABC):
         *,
         n_groups: int,
     ) -> Tally:
-        """Return what metrics on decisions read.
-
-        Parameters
-        ----------
-        cells : ndarray of int, shape (n_rows,)
-            Group of each row, -1 = unknown.
-        y : ndarray, shape (n_rows,)
-            Labels or true values.
-        outcome : ndarray of float64, shape (n_rows,) or (n_rows, n_classes)
-            What a rule said.
-        weight : ndarray of float64, shape (n_rows,)
-            Sample weights.
-        n_groups : int
-            Number of groups.
-        """
+        """Return what metrics on decisions read."""
 
     @abstractmethod
     def is_constant(self, table: NDArray[np.float64]) -> bool:

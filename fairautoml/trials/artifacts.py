@@ -39,18 +39,10 @@ SCORES = np.dtype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """Where score columns and fold models are kept; written whole or not at all.
+    """Where score columns and fold models are kept; written whole or not at all."""
 
-    Parameters
-    ----------
-    folder : Path
-        Folder that holds ``scores/`` and ``models/``.
-    durable : bool
-        Whether what is written has to outlive a power cut; not in a folder that ends with the run.
-    """
-
-    folder: Path
-    durable: bool = True
+    folder: Path  # folder that holds ``scores/`` and ``models/``
+    durable: bool = True  # whether what is written has to outlive a power cut
 
     def prepare(self) -> None:
         """Make the sub-folders."""
@@ -82,13 +74,7 @@ class Artifacts:
         )
 
     def models(self, key: str) -> Any:
-        """Return the fold models of a trial; only ever called on files of the same run.
-
-        Raises
-        ------
-        ModelCorruptError
-            The file is missing or damaged.
-        """
+        """Return the fold models of a trial; only ever called on files of the same run."""
         path = self.folder / "models" / f"{key}.joblib"
         try:
             return joblib.load(path)
@@ -108,15 +94,7 @@ class Artifacts:
         return (self.folder / "models" / f"{key}.joblib").is_file()
 
     def has_all_scores(self, key: str, shape: tuple[int, ...]) -> bool:
-        """Whether the score column of a trial is there and was not cut off.
-
-        Parameters
-        ----------
-        key : str
-            Of the trial.
-        shape : tuple of int
-            Of a score column.
-        """
+        """Whether the score column of a trial is there and was not cut off."""
         path = self.folder / "scores" / f"{key}.npy"
         usual = _header(shape)
         try:
@@ -137,20 +115,7 @@ class Artifacts:
             partial.unlink(missing_ok=True)
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Let ``write`` make a file, then put it in place.
-
-        Parameters
-        ----------
-        path : Path
-            In a folder of these artifacts.
-        write : callable
-            Writes the file that it is given the path of.
-
-        Raises
-        ------
-        StorageFullError
-            The disk is full; what was there before is untouched.
-        """
+        """Let ``write`` make a file, then put it in place."""
         partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             with full_disk_named(path):
@@ -167,18 +132,7 @@ class Artifacts:
 
 @contextlib.contextmanager
 def full_disk_named(target: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one that names the file.
-
-    Parameters
-    ----------
-    target : Path
-        What is written.
-
-    Raises
-    ------
-    StorageFullError
-        There is no space left.
-    """
+    """Turn the error of a full disk into one that names the file."""
     try:
         yield
     except OSError as exc:
@@ -189,48 +143,24 @@ def full_disk_named(target: Path) -> Iterator[None]:
 
 
 def make_private(path: Path) -> None:
-    """Make a file that only its owner may read or write, whatever the umask.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or where one is to be: then it is empty.
-    """
+    """Make a file that only its owner may read or write, whatever the umask."""
     path.touch(mode=0o600)
     path.chmod(0o600)
 
 
 def append_private(path: Path) -> IO[bytes]:
-    """Open a file to read and append to; if it is made, only its owner may read it.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
+    """Open a file to read and append to; if it is made, only its owner may read it."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+")
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of a file durable.
-
-    Parameters
-    ----------
-    path : Path
-        A file that is written.
-    """
+    """Make the content of a file durable."""
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable: without it a power cut may undo a rename.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder in which a file was made or renamed.
-    """
+    """Make names in a folder durable: without it a power cut may undo a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

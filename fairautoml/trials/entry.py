@@ -48,15 +48,7 @@ class BlindRule(Protocol):
     def decide_by(
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance of each row, shape (n_rows,).
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_rows,)
-            P(y = 1).
-        membership : ndarray, shape (n_rows, n_cells, 2)
-            P(cell, y | features).
-        """
+        """Return the probability of acceptance of each row, shape (n_rows,)."""
         ...
 
 
@@ -66,24 +58,7 @@ def acceptance(
     cells: NDArray[np.integer],
     membership: NDArray[np.floating] | None,
 ) -> NDArray[np.float64]:
-    """Return the probability of acceptance of each row under a rule, shape (n_rows,).
-
-    Parameters
-    ----------
-    rule : Rule
-        Any; a ``BlindRule`` is given the membership instead of the cells.
-    scores : ndarray, shape (n_rows,)
-        P(y = 1).
-    cells : ndarray of int, shape (n_rows,)
-        Finest cell of each row, -1 = unknown.
-    membership : ndarray, shape (n_rows, n_cells, 2), or None
-        P(cell, y | features), where the rule is a blind one.
-
-    Raises
-    ------
-    ValueError
-        A blind rule and no membership.
-    """
+    """Return the probability of acceptance of each row under a rule, shape (n_rows,)."""
     if not isinstance(rule, BlindRule):
         return rule.decide(scores, cells)
     if membership is None:
@@ -93,30 +68,14 @@ def acceptance(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A fairness metric on one group system, as measured for one entry.
+    """A fairness metric on one group system, as measured for one entry."""
 
-    Parameters
-    ----------
-    metric : str
-        Registered name.
-    system : str
-        Group system.
-    value : float or None
-        The metric, None when undefined.
-    gap : float
-        Distance from parity, ``inf`` when undefined.
-    limit : float
-        Largest gap allowed.
-    reason : str
-        Why it is undefined, else empty.
-    """
-
-    metric: str
-    system: str
-    value: float | None
-    gap: float
-    limit: float
-    reason: str = ""
+    metric: str  # registered name
+    system: str  # group system
+    value: float | None  # the metric, None when undefined
+    gap: float  # distance from parity, ``inf`` when undefined
+    limit: float  # largest gap allowed
+    reason: str = ""  # why it is undefined, else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,53 +85,25 @@ class Entry:
     Its figures are cross-fitted. Where the deployed rule is constant, or violates a constraint
     that the rules of the folds meet by more than one standard error, they are those of the
     deployed rule instead: that is the one that will decide.
-
-    Parameters
-    ----------
-    trial_key : str
-        Whose fold models and scores: a trial, or ``"ensemble"``.
-    trial_number : int
-        Its turn; that of an ensemble comes after all trials.
-    candidate : Candidate
-        What was trained.
-    mitigator : str
-        Post-processor that made the rule.
-    tolerance : float or None
-        Gap it was asked for, None for none.
-    rule : Rule
-        The rule fitted on all search rows: what is deployed.
-    score : float
-        Objective in its natural direction.
-    value : float
-        The same with greater = better.
-    measures : tuple of Measure
-        One per constraint and group system.
-    counts : ndarray of float64, shape (n_cells, n_classes, n_classes)
-        Weight by finest cell, label and decision; in regression the sums of
-        ``GroupValues.table``, shape (n_cells, n_columns).
-    deployed : ndarray of float64
-        The same for the decisions of the deployed rule on the out-of-fold scores.
-    constant : bool
-        All rows get the same decision, cross-fitted or from the deployed rule.
-    seconds : float
-        Training seconds of the trial, of an ensemble those of all members.
-    members : tuple of (str, float)
-        Keys of the trials whose mean is an ensemble's score, and their shares; empty for a trial.
     """
 
-    trial_key: str
-    trial_number: int
-    candidate: Candidate
-    mitigator: str
-    tolerance: float | None
-    rule: Rule
-    score: float
-    value: float
-    measures: tuple[Measure, ...]
-    counts: NDArray[np.float64]
+    trial_key: str  # whose fold models and scores: a trial, or ``"ensemble"``
+    trial_number: int  # its turn; that of an ensemble comes after all trials
+    candidate: Candidate  # what was trained
+    mitigator: str  # post-processor that made the rule
+    tolerance: float | None  # gap it was asked for, None for none
+    rule: Rule  # the rule fitted on all search rows: what is deployed
+    score: float  # objective in its natural direction
+    value: float  # the same with greater = better
+    measures: tuple[Measure, ...]  # one per constraint and group system
+    # weight by finest cell, label and decision; in regression the sums of ``GroupValues.table``,
+    # of shape (n_cells, n_columns)
+    counts: NDArray[np.float64]  # shape (n_cells, n_classes, n_classes)
+    # the same for the decisions of the deployed rule on the out-of-fold scores
     deployed: NDArray[np.float64]
-    constant: bool
-    seconds: float
+    constant: bool  # all rows get the same decision, cross-fitted or from the deployed rule
+    seconds: float  # training seconds of the trial, of an ensemble those of all members
+    # keys of the trials whose mean is an ensemble's score, and their shares; empty for a trial
     members: tuple[tuple[str, float], ...] = ()
 
     def __str__(self) -> str:

@@ -47,27 +47,14 @@ class _Keyed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(_Keyed):
-    """Learner, hyperparameters, encoding and training-time mitigation.
+    """Learner, hyperparameters, encoding and training-time mitigation."""
 
-    Parameters
-    ----------
-    learner : str
-        Registered name.
-    params : mapping of str to bool, int, float or str
-        Hyperparameters of the learner, plain Python values.
-    encoding : str
-        How categories reach the learner: ``"codes"`` or ``"target"``.
-    mitigation : str
-        Training-time (``pre`` or ``in``) mitigator, ``"none"`` without.
-    mitigation_params : mapping
-        Its parameters.
-    """
-
-    learner: str
+    learner: str  # registered name
+    # hyperparameters of the learner, plain Python values
     params: Mapping[str, ParamValue] = field(default_factory=dict)
-    encoding: str = "codes"
-    mitigation: str = "none"
-    mitigation_params: Mapping[str, ParamValue] = field(default_factory=dict)
+    encoding: str = "codes"  # how categories reach the learner: ``"codes"`` or ``"target"``
+    mitigation: str = "none"  # training-time (``pre`` or ``in``) mitigator, ``"none"`` without
+    mitigation_params: Mapping[str, ParamValue] = field(default_factory=dict)  # its parameters
 
     @property
     def key(self) -> str:
@@ -91,15 +78,7 @@ class Candidate(_Keyed):
 
 
 def seed_of(root_seed: int, candidate: Candidate) -> int:
-    """Return the candidate's seed: from the root seed and its content, never from its turn.
-
-    Parameters
-    ----------
-    root_seed : int
-        Seed of the run, non-negative.
-    candidate : Candidate
-        What is seeded.
-    """
+    """Return the candidate's seed: from the root seed and its content, never from its turn."""
     sequence = np.random.SeedSequence([root_seed, int(candidate.key, 16)])
     return int(sequence.generate_state(1, np.uint32)[0] >> 1)
 
@@ -112,25 +91,12 @@ many models as the one that is served; each more costs a scoring of nearly all r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a trial may spend.
+    """What a trial may spend."""
 
-    Parameters
-    ----------
-    seconds : float or None
-        Wall-clock limit of the trial; None = no limit.
-    sample_fraction : float
-        Rows that each model is trained on, as a share of the rows outside one fold, in (0, 1].
-    folds : int
-        Models trained, at least 2. As many as there are folds: each on the other folds, to score
-        the rows of its own, as in cross-validation. Fewer, for a sample that one fold can hold:
-        each on rows of its own fold, to score all others. The mean of all models is served, and
-        the scores are then means as well; single models that saw few rows are bolder than
-        their mean, and thresholds for the ones would be wrong for the other.
-    """
-
-    seconds: float | None = None
+    seconds: float | None = None  # wall-clock limit of the trial; None = no limit
+    # rows that each model is trained on, as a share of the rows outside one fold, in (0, 1]
     sample_fraction: float = 1.0
-    folds: int = 5
+    folds: int = 5  # models trained, at least 2
 
     @property
     def one_fold(self) -> float:
@@ -146,11 +112,6 @@ class Budget:
         """Return what the same trial may spend on a sample, this budget being that of a full one.
 
         On as many rows as it has itself, it is itself.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the rows outside one fold, in (0, 1].
         """
         if fraction == self.sample_fraction:
             return self
@@ -160,28 +121,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A candidate with a budget and its number in the order asked.
+    """A candidate with a budget and its number in the order asked."""
 
-    Parameters
-    ----------
-    number : int
-        Turn in the order asked, from 0.
-    candidate : Candidate
-        What is tried.
-    budget : Budget
-        What it may spend.
-    origin : Origin
-        SEARCH when the strategy proposed it, and is told of it; ROWS or MITIGATION when the
-        allocator wanted a known candidate on more rows or under a training-time mitigation.
-    rival : str
-        Key of the trial whose scores it must come near, fold by fold, or be stopped (PRUNED);
-        empty = all folds are run.
-    """
-
-    number: int
-    candidate: Candidate
-    budget: Budget
-    origin: Origin = Origin.SEARCH
+    number: int  # turn in the order asked, from 0
+    candidate: Candidate  # what is tried
+    budget: Budget  # what it may spend
+    origin: Origin = Origin.SEARCH  # SEARCH when the strategy proposed it, and is told of it
+    # key of the trial whose scores it must come near, fold by fold, or be stopped (PRUNED); empty
+    # = all folds are run
     rival: str = ""
 
     @property
@@ -192,69 +139,32 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What came of a trial; its scores and models lie in the artifacts under ``trial.key``.
+    """What came of a trial; its scores and models lie in the artifacts under ``trial.key``."""
 
-    Parameters
-    ----------
-    trial : Trial
-        What was tried.
-    status : Status
-        How it ended.
-    log_loss : float or None
-        Out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
-        regression the mean squared error.
-    fold_log_loss : tuple of float
-        The same per fold, in fold order.
-    seconds : float
-        Wall-clock seconds of training and scoring.
-    peak_memory_mb : float
-        Peak resident memory of the process that ran it, MiB.
-    error : str
-        Why it failed, empty on success.
-    """
-
-    trial: Trial
-    status: Status
+    trial: Trial  # what was tried
+    status: Status  # how it ended
+    # out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
+    # regression the mean squared error
     log_loss: float | None = None
-    fold_log_loss: tuple[float, ...] = ()
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    error: str = ""
+    fold_log_loss: tuple[float, ...] = ()  # the same per fold, in fold order
+    seconds: float = 0.0  # wall-clock seconds of training and scoring
+    peak_memory_mb: float = 0.0  # peak resident memory of the process that ran it, MiB
+    error: str = ""  # why it failed, empty on success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a strategy learns of a trial: one number to raise, and the constraints.
+    """What a strategy learns of a trial: one number to raise, and the constraints."""
 
-    Parameters
-    ----------
-    trial : Trial
-        What was tried.
-    status : Status
-        How it ended; anything but SUCCESS has no value.
-    value : float or None
-        Objective after the best cheap mitigation, greater is better.
-    violations : tuple of float
-        One per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown.
-    seconds : float
-        What the trial cost.
-    limits : tuple of float
-        Limit of each constraint, in the order of ``violations``; empty when not given.
-    plain_value : float or None
-        Objective of the bare scores at their usual threshold, without any post-processing;
-        greater is better, None when unknown.
-    plain_violations : tuple of float
-        The violations of the same decisions; empty when unknown.
-    log_loss : float or None
-        Out-of-fold log loss, None unless SUCCESS.
-    """
-
-    trial: Trial
-    status: Status
-    value: float | None
+    trial: Trial  # what was tried
+    status: Status  # how it ended; anything but SUCCESS has no value
+    value: float | None  # objective after the best cheap mitigation, greater is better
+    # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown
     violations: tuple[float, ...]
-    seconds: float
-    limits: tuple[float, ...] = ()
+    seconds: float  # what the trial cost
+    limits: tuple[float, ...] = ()  # limit of each constraint, in the order of ``violations``
+    # objective of the bare scores at their usual threshold, without any post-processing; greater
+    # is better, None when unknown
     plain_value: float | None = None
-    plain_violations: tuple[float, ...] = ()
-    log_loss: float | None = None
+    plain_violations: tuple[float, ...] = ()  # the violations of the same decisions
+    log_loss: float | None = None  # out-of-fold log loss, None unless SUCCESS

@@ -9,15 +9,7 @@ import pandas as pd
 
 
 def main(asked: str, answer: str) -> None:
-    """Write the weights of Reweighing, and print the CPU seconds that it took.
-
-    Parameters
-    ----------
-    asked : str
-        ``.npz`` file with ``y`` (0 or 1) and ``group`` (0 or 1), shape (n_rows,).
-    answer : str
-        ``.npz`` file to write ``weight`` to, shape (n_rows,).
-    """
+    """Write the weights of Reweighing, and print the CPU seconds that it took."""
     from aif360.algorithms.preprocessing import Reweighing  # type: ignore[import-not-found]
     from aif360.datasets import BinaryLabelDataset  # type: ignore[import-not-found]
 

@@ -16,16 +16,6 @@ def python_with(package: str) -> str:
 
     It is the one that ``FAIRAUTOML_<PACKAGE>_PYTHON`` names. When that is the path of a folder,
     a virtual environment is made there, once, and the package installed by pip.
-
-    Parameters
-    ----------
-    package : str
-        Name of the distribution.
-
-    Raises
-    ------
-    MissingExtraError
-        The variable is not set, or the package cannot be installed.
     """
     variable = f"FAIRAUTOML_{package.upper()}_PYTHON"
     named = os.environ.get(variable)

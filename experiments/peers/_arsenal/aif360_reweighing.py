@@ -19,13 +19,7 @@ HALF = 0.5
 
 
 def decide(question: Question) -> list[Decided]:
-    """Return the decisions of the learner trained with AIF360's weights.
-
-    Parameters
-    ----------
-    question : Question
-        Two groups.
-    """
+    """Return the decisions of the learner trained with AIF360's weights."""
     python = python_with("aif360")
     with tempfile.TemporaryDirectory() as folder:
         asked, answer = Path(folder) / "asked.npz", Path(folder) / "answer.npz"

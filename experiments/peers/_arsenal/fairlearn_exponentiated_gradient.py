@@ -20,14 +20,7 @@ CONSTRAINTS: dict[str, Any] = {
 
 
 def decide(question: Question) -> list[Decided]:
-    """Return the decisions at every bound.
-
-    Parameters
-    ----------
-    question : Question
-        ``values`` are the bounds of the difference to the overall rate (``difference_bound``);
-        ``params``: ``max_iter``, rounds at the most.
-    """
+    """Return the decisions at every bound."""
     found = []
     with without_warnings():
         for bound in question.values:

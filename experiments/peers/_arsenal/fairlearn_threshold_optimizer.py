@@ -39,13 +39,7 @@ class Scored(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def decide(question: Question) -> list[Decided]:
-    """Return the decisions at every tolerance; for equalized odds there is 0 only.
-
-    Parameters
-    ----------
-    question : Question
-        With the scores.
-    """
+    """Return the decisions at every tolerance; for equalized odds there is 0 only."""
     rows, new = question.scores.reshape(-1, 1), question.held_scores.reshape(-1, 1)
     found = []
     with without_warnings():

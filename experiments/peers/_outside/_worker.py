@@ -19,15 +19,7 @@ Y, CELL = "__y__", "__cell__"
 
 
 def read_rows(path: Path, numbers: list[str]) -> tuple[pd.DataFrame, Any, Any]:
-    """Return features, labels and groups; what is no number is text, empty where missing.
-
-    Parameters
-    ----------
-    path : Path
-        CSV file.
-    numbers : list of str
-        Columns of numbers.
-    """
+    """Return features, labels and groups; what is no number is text, empty where missing."""
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     y, cells = rows.pop(Y).astype(int).to_numpy(), rows.pop(CELL).astype(int).to_numpy()
     for name in rows.columns:
@@ -39,15 +31,7 @@ def read_rows(path: Path, numbers: list[str]) -> tuple[pd.DataFrame, Any, Any]:
 
 
 def main(system: str, place: str) -> None:
-    """Fit, answer, and decide on new rows until standard input ends.
-
-    Parameters
-    ----------
-    system : str
-        Name of the script next to this one.
-    place : str
-        Folder with ``asked.json`` and ``rows.csv``; gets ``answer.json``.
-    """
+    """Fit, answer, and decide on new rows until standard input ends."""
     folder = Path(place)
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -60,15 +60,7 @@ class _TimeUp(BaseException):
 
 
 def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return every model that it made, in the order of time, and how many they are.
-
-    Parameters
-    ----------
-    asked : dict
-        ``seconds``, ``seed``, ``metric``.
-    X, y, cells : DataFrame, ndarray, ndarray
-        Rows.
-    """
+    """Return every model that it made, in the order of time, and how many they are."""
     start = time.monotonic()
     _prepare()
     both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]

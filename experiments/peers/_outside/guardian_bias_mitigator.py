@@ -40,15 +40,7 @@ TRIALS_PER_GROUP = 100_000
 
 
 def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return the models of its trade-off, and how many trials it made.
-
-    Parameters
-    ----------
-    asked : dict
-        ``seconds``, ``seed``, ``metric``, ``limit``, ``groups``.
-    X, y, cells : DataFrame, ndarray, ndarray
-        Rows.
-    """
+    """Return the models of its trade-off, and how many trials it made."""
     start = time.monotonic()
     both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]
     learned, held = train_test_split(

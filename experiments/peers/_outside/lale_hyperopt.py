@@ -60,15 +60,7 @@ NESTING = (Reweighing.name(), RejectOptionClassification.name())
 
 
 def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return every pipeline that it evaluated, in the order of time, and how many they are.
-
-    Parameters
-    ----------
-    asked : dict
-        ``seconds``, ``seed``, ``metric``, ``limit``, ``groups``, ``folder``.
-    X, y, cells : DataFrame, ndarray, ndarray
-        Rows.
-    """
+    """Return every pipeline that it evaluated, in the order of time, and how many they are."""
     start = time.monotonic()
     folder = Path(asked["folder"])
     folder.mkdir()

@@ -13,15 +13,7 @@ ALGORITHMS = ["Linear", "LightGBM", "Xgboost", "Random Forest", "Extra Trees"]
 
 
 def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return its models, the one it has chosen last, and how many it trained.
-
-    Parameters
-    ----------
-    asked : dict
-        ``seconds``, ``seed``, ``metric``, ``limit``, ``groups``, ``blind``, ``folder``, ``mode``.
-    X, y, cells : DataFrame, ndarray, ndarray
-        Rows.
-    """
+    """Return its models, the one it has chosen last, and how many it trained."""
     start = time.monotonic()
     model = AutoML(
         results_path=asked["folder"],

@@ -29,16 +29,7 @@ LOOSER = (0.1, 0.2)
 
 
 def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return the threshold rules for several limits, and how many models were trained.
-
-    Parameters
-    ----------
-    asked : dict
-        ``seconds``, ``seed``, ``metric``, ``limit``, ``folder``; gets ``answered``, the seconds
-        that the answer took.
-    X, y, cells : DataFrame, ndarray, ndarray
-        Rows.
-    """
+    """Return the threshold rules for several limits, and how many models were trained."""
     start = time.monotonic()
     both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]
     learned, held = train_test_split(

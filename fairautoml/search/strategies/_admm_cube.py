@@ -28,36 +28,16 @@ class Arms(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """A point of the cube under some arms.
+    """A point of the cube under some arms."""
 
-    Parameters
-    ----------
-    arms : Arms
-        Which learner, encoding and mitigation.
-    point : ndarray of float64, shape (n_coordinates,)
-        Where in the cube.
-    present : ndarray of bool, shape (n_coordinates,)
-        Coordinates that the candidate depends on.
-    candidate : Candidate
-        What stands there.
-    """
-
-    arms: Arms
-    point: Floats
-    present: NDArray[np.bool_]
-    candidate: Candidate
+    arms: Arms  # which learner, encoding and mitigation
+    point: Floats  # shape (n_coordinates,): where in the cube
+    present: NDArray[np.bool_]  # shape (n_coordinates,): coordinates that the candidate depends on
+    candidate: Candidate  # what stands there
 
 
 def to_unit(allowed: Range, value: ParamValue) -> float:
-    """Return where a value lies between the bounds of its range, from 0 to 1.
-
-    Parameters
-    ----------
-    allowed : Range
-        The range; logarithmic ones are measured in the logarithm, choices by position.
-    value : bool, int, float or str
-        A value of it.
-    """
+    """Return where a value lies between the bounds of its range, from 0 to 1."""
     if isinstance(allowed, Real | Integer):
         low, high, at = float(allowed.low), float(allowed.high), float(value)
         if allowed.log:
@@ -68,15 +48,7 @@ def to_unit(allowed: Range, value: ParamValue) -> float:
 
 
 def from_unit(allowed: Range, unit: float) -> ParamValue:
-    """Return the value of a range that is nearest to a coordinate.
-
-    Parameters
-    ----------
-    allowed : Range
-        The range.
-    unit : float
-        Coordinate in [0, 1].
-    """
+    """Return the value of a range that is nearest to a coordinate."""
     if isinstance(allowed, Real):
         return min(max(_between(allowed, unit), allowed.low), allowed.high)
     if isinstance(allowed, Integer):
@@ -101,13 +73,7 @@ def _rounded(allowed: Integer, unit: float) -> int:
 
 
 class Cube:
-    """Translates between candidates and points.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    """
+    """Translates between candidates and points."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -148,13 +114,7 @@ class Cube:
         return not self._learners[arms.learner] and not self._mitigations[arms.mitigation]
 
     def nearest(self, point: Floats) -> Floats:
-        """Return the point with every relaxed coordinate moved to its nearest level.
-
-        Parameters
-        ----------
-        point : ndarray, shape (n_coordinates,)
-            Coordinates outside [0, 1] are clipped.
-        """
+        """Return the point with every relaxed coordinate moved to its nearest level."""
         levels = np.clip(point, 0.0, 1.0)
         for at in np.flatnonzero(self.relaxed):
             allowed = self._ranges[at]
@@ -162,15 +122,7 @@ class Cube:
         return levels
 
     def read(self, arms: Arms, point: Floats) -> Reading:
-        """Return the candidate at a point.
-
-        Parameters
-        ----------
-        arms : Arms
-            Which learner, encoding and mitigation.
-        point : ndarray, shape (n_coordinates,)
-            In [0, 1]; relaxed coordinates are rounded to the nearest level.
-        """
+        """Return the candidate at a point."""
         present = np.zeros(self.size, dtype=bool)
         learner, mitigation = self._parts(arms)
         candidate = Candidate(
@@ -203,11 +155,6 @@ class Cube:
 
         From then on ``read`` gives exactly this candidate back: the logarithm and its inverse lose
         the last digit, and a trial with another last digit would be another trial.
-
-        Parameters
-        ----------
-        candidate : Candidate
-            What is looked for; None is returned when it lies outside the space.
         """
         arms = Arms(candidate.learner, candidate.encoding, candidate.mitigation)
         if any(arm not in known for arm, known in zip(arms, self.modules, strict=True)):

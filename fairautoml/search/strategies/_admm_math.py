@@ -17,47 +17,20 @@ UNIT_OF_ZERO_LIMIT = 0.01
 
 
 def normalised(gap: Floats, limit: Floats) -> tuple[Floats, Floats]:
-    """Measure each gap in units of its limit, so that one penalty suits all constraints.
-
-    Parameters
-    ----------
-    gap, limit : ndarray, shape (n_constraints,)
-        Both at least 0.
-
-    Returns
-    -------
-    tuple of ndarray, shape (n_constraints,)
-        Gap and limit in the new unit; the limit is 1, or 0 where it was 0.
-    """
+    """Measure each gap in units of its limit, so that one penalty suits all constraints."""
     strict = limit == 0
     unit = np.where(strict, UNIT_OF_ZERO_LIMIT, limit)
     return gap / unit, np.where(strict, 0.0, 1.0)
 
 
 def best_slack(gap: Floats, limit: Floats, mu: Floats, rho: float) -> Floats:
-    """Return the slack in [0, limit] that makes the penalty smallest at this gap.
-
-    Parameters
-    ----------
-    gap, limit, mu : ndarray, shape (n_constraints,) or ()
-        Gap, limit and dual variable of each constraint.
-    rho : float
-        Penalty of the constraints, positive.
-    """
+    """Return the slack in [0, limit] that makes the penalty smallest at this gap."""
     slack: Floats = np.clip(limit - gap - mu / rho, 0.0, limit)
     return slack
 
 
 def residual(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> Floats:
-    """Return ``gap - limit + slack + mu / rho`` of each constraint.
-
-    Parameters
-    ----------
-    gap, limit, slack, mu : ndarray, shape (n_constraints,) or ()
-        Gap, limit, slack and dual variable of each constraint.
-    rho : float
-        Penalty of the constraints, positive.
-    """
+    """Return ``gap - limit + slack + mu / rho`` of each constraint."""
     return gap - limit + slack + mu / rho
 
 
@@ -65,13 +38,6 @@ def penalty(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -
     """Return ``rho / 2`` times the squared residuals, summed over the constraints.
 
     With ``best_slack`` each residual is ``max(0, gap - limit + mu/rho) + min(0, gap + mu/rho)``.
-
-    Parameters
-    ----------
-    gap, limit, slack, mu : ndarray, shape (n_constraints,) or ()
-        Gap, limit, slack and dual variable of each constraint.
-    rho : float
-        Penalty of the constraints, positive.
     """
     return float(rho / 2 * np.sum(residual(gap, limit, slack, mu, rho) ** 2))
 
@@ -80,56 +46,23 @@ def next_mu(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -
     """Return the dual variables of the constraints after a step.
 
     A slack that was fitted elsewhere can make them negative; that is as it should be.
-
-    Parameters
-    ----------
-    gap, limit, slack, mu : ndarray, shape (n_constraints,) or ()
-        Gap, limit, slack and dual variable of each constraint.
-    rho : float
-        Penalty of the constraints, positive.
     """
     return mu + rho * (gap - limit + slack)
 
 
 def coupling(relaxed: Floats, copy: Floats, dual: Floats, rho: float) -> float:
-    """Return ``rho / 2 |relaxed - b|^2`` with ``b = copy - dual / rho``.
-
-    Parameters
-    ----------
-    relaxed, copy, dual : ndarray, shape (n_integers,)
-        Relaxed integer parameters, their integer copies and their dual variables.
-    rho : float
-        Penalty of the coupling, positive.
-    """
+    """Return ``rho / 2 |relaxed - b|^2`` with ``b = copy - dual / rho``."""
     return float(rho / 2 * np.sum((relaxed - anchor(copy, dual, rho)) ** 2))
 
 
 def anchor(copy: Floats, dual: Floats, rho: float) -> Floats:
-    """Return ``b = copy - dual / rho``, where the coupling pulls the relaxed parameters to.
-
-    Parameters
-    ----------
-    copy, dual : ndarray, shape (n_integers,)
-        Integer copies and their dual variables.
-    rho : float
-        Penalty of the coupling, positive.
-    """
+    """Return ``b = copy - dual / rho``, where the coupling pulls the relaxed parameters to."""
     return copy - dual / rho
 
 
 def next_copy(
     relaxed: Floats, dual: Floats, rho: float, nearest: Callable[[Floats], Floats]
 ) -> tuple[Floats, Floats]:
-    """Return the integer copies (delta-min, closed form) and their next dual variables.
-
-    Parameters
-    ----------
-    relaxed, dual : ndarray, shape (n_integers,)
-        Relaxed integer parameters and their dual variables.
-    rho : float
-        Penalty of the coupling, positive.
-    nearest : callable
-        Nearest allowed level of each parameter.
-    """
+    """Return the integer copies (delta-min, closed form) and their next dual variables."""
     copy = nearest(relaxed + dual / rho)
     return copy, dual + rho * (relaxed - copy)

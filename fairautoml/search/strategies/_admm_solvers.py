@@ -20,15 +20,7 @@ class PointSolver(Protocol):
     """A black-box minimiser over the cube, asked for one point at a time."""
 
     def point(self, current: Floats, incumbent: Floats | None) -> Floats:
-        """Return the next point in [0, 1], shape (n_coordinates,).
-
-        Parameters
-        ----------
-        current : ndarray, shape (n_coordinates,)
-            Where the iteration stands; not evaluated when there is no incumbent.
-        incumbent : ndarray, shape (n_coordinates,), or None
-            Best evaluated point so far.
-        """
+        """Return the next point in [0, 1], shape (n_coordinates,)."""
         ...
 
 
@@ -47,13 +39,7 @@ class ArmSolver(Protocol):
 
 
 class HalfLocal:
-    """In turns a uniform draw and a Gaussian step from the incumbent; before all, ``current``.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of the draws.
-    """
+    """In turns a uniform draw and a Gaussian step from the incumbent; before all, ``current``."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -74,15 +60,7 @@ class HalfLocal:
 
 
 def reward(value: float, bound: float) -> float:
-    """Return the probability of a success, from 1 for no loss to 0 at the bound and above.
-
-    Parameters
-    ----------
-    value : float
-        Loss with penalty, ``inf`` for a failure.
-    bound : float
-        Loss from which on an arm is worthless, positive.
-    """
+    """Return the probability of a success, from 1 for no loss to 0 at the bound and above."""
     return 1.0 - min(max(value / bound, 0.0), 1.0)
 
 
@@ -90,15 +68,6 @@ class Bandit:
     """Combinatorial Thompson sampling with Beta posteriors (Liu et al. 2020, section 4).
 
     Counts persist over the iterations.
-
-    Parameters
-    ----------
-    modules : sequence of tuple of str
-        The arms of each module, in the order of ``Arms``.
-    rng : numpy.random.Generator
-        Source of the draws.
-    bound : float
-        Loss from which on an arm is worthless, positive.
     """
 
     def __init__(
@@ -128,17 +97,7 @@ class Bandit:
 
 
 def raised_bound(bound: float, pulled: Sequence[float], logged: Sequence[float]) -> float:
-    """Return the bound for the next pulls: the median of the log if no pull was worth anything.
-
-    Parameters
-    ----------
-    bound : float
-        The bound of these pulls.
-    pulled : sequence of float
-        Their values, ``inf`` for failures.
-    logged : sequence of float
-        Values of all evaluations that did not fail, under the same penalty.
-    """
+    """Return the bound for the next pulls: the median of the log if no pull was worth anything."""
     if not logged or min(pulled, default=-math.inf) < bound:
         return bound
     return max(bound, float(np.median(logged)))

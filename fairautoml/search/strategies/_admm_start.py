@@ -25,38 +25,19 @@ class Splitting:
     """Penalties of the splitting and budgets of its sub-problems.
 
     The defaults of the budgets suit runs of 20 to 100 trials; ``PAPER`` has those of the paper.
-
-    Parameters
-    ----------
-    rho : float
-        Penalty that couples relaxed integers (scaled to [0, 1]) and their copies, positive.
-    rho_gap : float
-        Penalty of the constraints, in units of their limits, positive.
-    bound : float
-        Loss from which on an arm is worthless, positive; it rises when every arm is.
-    evaluations, growth, most : int
-        Evaluations of the first theta-min, how many more each next one has, and at the most.
-    pulls : int
-        Bandit pulls of each z-min, at least 1.
-    starts : int
-        Learners to start from, in the order of the first candidates, at least 1.
-    refit_slack : bool
-        Fit the slack again at the arms it is used at, instead of taking theta-min's.
-
-    Raises
-    ------
-    ParameterError
-        A number is outside its range.
     """
 
+    # penalty that couples relaxed integers (scaled to [0, 1]) and their copies, positive
     rho: float = 1.0
-    rho_gap: float = 0.1
-    bound: float = 0.7
+    rho_gap: float = 0.1  # penalty of the constraints, in units of their limits, positive
+    bound: float = 0.7  # loss from which on an arm is worthless, positive
+    # evaluations of the first theta-min, how many more each next one has, and at the most
     evaluations: int = 4
     growth: int = 2
     most: int = 128
-    pulls: int = 6
-    starts: int = 2
+    pulls: int = 6  # bandit pulls of each z-min, at least 1
+    starts: int = 2  # learners to start from, in the order of the first candidates, at least 1
+    # fit the slack again at the arms it is used at, instead of taking theta-min's
     refit_slack: bool = False
 
     def __post_init__(self) -> None:
@@ -80,22 +61,12 @@ PAPER = Splitting(evaluations=16, growth=8, most=128, pulls=16, starts=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """A point that was evaluated and did not fail.
+    """A point that was evaluated and did not fail."""
 
-    Parameters
-    ----------
-    reading : Reading
-        Arms, point and candidate.
-    loss : float
-        One minus the objective.
-    gap, limit : ndarray of float64, shape (n_constraints,)
-        In units of the limit.
-    """
-
-    reading: Reading
-    loss: float
-    gap: Floats
-    limit: Floats
+    reading: Reading  # arms, point and candidate
+    loss: float  # one minus the objective
+    gap: Floats  # shape (n_constraints,): in units of the limit
+    limit: Floats  # shape (n_constraints,)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,21 +90,6 @@ class Start:
     """Iterates from one start; asked for points and told their outcomes, in any order.
 
     Duals wait until a phase is complete; until then the rest of the phase may be asked for.
-
-    Parameters
-    ----------
-    cube : Cube
-        The space.
-    splitting : Splitting
-        Penalties and budgets.
-    origin : Reading
-        Where to begin.
-    log : sequence of Outcome
-        All evaluations of all starts; the caller appends to it.
-    points : PointSolver
-        Solves theta-min.
-    arms : ArmSolver
-        Solves z-min.
     """
 
     def __init__(
@@ -179,15 +135,7 @@ class Start:
             self._phase.offer(outcome, self._theta_value(outcome))
 
     def accept(self, reading: Reading, outcome: Outcome | None) -> None:
-        """Learn what came of a point that was proposed.
-
-        Parameters
-        ----------
-        reading : Reading
-            The point.
-        outcome : Outcome or None
-            None when it failed: worthless, and infeasible.
-        """
+        """Learn what came of a point that was proposed."""
         phase = self._phase
         phase.done += 1
         if phase.kind == "z":

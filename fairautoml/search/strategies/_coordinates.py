@@ -11,13 +11,7 @@ from fairautoml.trials import Candidate, ParamValue
 
 
 def coordinates(space: SearchSpace) -> dict[str, Range]:
-    """Return every name that ``propose`` may ask for, with its range.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen; a choice with a single value has no coordinate.
-    """
+    """Return every name that ``propose`` may ask for, with its range."""
     arms = {
         "learner": tuple(space.learners),
         "encoding": space.encodings,
@@ -36,15 +30,7 @@ def _is_fixed(allowed: Range) -> bool:
 
 
 def candidate_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Candidate:
-    """Return the candidate at a point of the flat space.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    values : mapping of str to bool, int, float or str
-        A value of every coordinate.
-    """
+    """Return the candidate at a point of the flat space."""
 
     def value(name: str, allowed: Range) -> ParamValue:
         return values.get(name, allowed.default)
@@ -53,15 +39,7 @@ def candidate_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Candid
 
 
 def values_of(space: SearchSpace, candidate: Candidate) -> dict[str, ParamValue]:
-    """Return a value of every coordinate: the candidate's, elsewhere the default.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    candidate : Candidate
-        Lies in the space.
-    """
+    """Return a value of every coordinate: the candidate's, elsewhere the default."""
     chosen = flat(candidate)
     return {
         name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
@@ -69,15 +47,7 @@ def values_of(space: SearchSpace, candidate: Candidate) -> dict[str, ParamValue]
 
 
 def lies_in(space: SearchSpace, candidate: Candidate) -> bool:
-    """Whether a candidate is a complete point of the space.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    candidate : Candidate
-        What is asked about.
-    """
+    """Whether a candidate is a complete point of the space."""
     return (
         candidate.learner in space.learners
         and space.learners[candidate.learner].contains(candidate.params)

@@ -31,32 +31,18 @@ COST_TO_LIGHTGBM: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What one learner cost and brought.
+    """What one learner cost and brought."""
 
-    Parameters
-    ----------
-    total : float
-        K0: seconds spent on it so far.
-    at_best, at_best_before : float
-        K1 and K2: what ``total`` was when its best and its previous best were found.
-    best, best_before : float
-        The two losses, ``inf`` before the first result.
-    seconds_of_best : float
-        What its best trial cost.
-    fraction : float
-        Rows that its best trial was trained on, as a share of the most so far, in (0, 1].
-    failures : int
-        Trials without a loss before the first one with a loss.
-    """
-
-    total: float = 0.0
+    total: float = 0.0  # k0: seconds spent on it so far
+    # k1 and K2: what ``total`` was when its best and its previous best were found
     at_best: float = 0.0
     at_best_before: float = 0.0
-    best: float = math.inf
+    best: float = math.inf  # the two losses, ``inf`` before the first result
     best_before: float = math.inf
-    seconds_of_best: float = 0.0
+    seconds_of_best: float = 0.0  # what its best trial cost
+    # rows that its best trial was trained on, as a share of the most so far, in (0, 1]
     fraction: float = 1.0
-    failures: int = 0
+    failures: int = 0  # trials without a loss before the first one with a loss
 
     @property
     def tried(self) -> bool:
@@ -65,19 +51,7 @@ class Account:
 
 
 def booked(account: Account, loss: float | None, seconds: float, fraction: float) -> Account:
-    """Return the account after one more trial.
-
-    Parameters
-    ----------
-    account : Account
-        Before.
-    loss : float or None
-        What came of it, None for a failure; a failure costs its seconds too.
-    seconds : float
-        What it cost.
-    fraction : float
-        Rows it was trained on, as a share of the most so far, in (0, 1].
-    """
+    """Return the account after one more trial."""
     total = account.total + seconds
     if loss is None or loss >= account.best:
         failures = account.failures if account.tried else account.failures + 1
@@ -109,18 +83,6 @@ def cost_of_improvement(account: Account, best_overall: float) -> float:
     ``ECI1 = max(K1 - K2, K0 - K1)``; on fewer than all rows no more than ``ECI2``, the cost of the
     best configuration on up to four times the rows; behind the best learner at least twice the
     gap divided by the speed so far.
-
-    Parameters
-    ----------
-    account : Account
-        Of the learner.
-    best_overall : float
-        Smallest loss of all learners.
-
-    Returns
-    -------
-    float
-        Seconds, positive.
     """
     own = max(account.at_best - account.at_best_before, account.total - account.at_best)
     if account.fraction < 1:
@@ -139,28 +101,12 @@ def _speed(account: Account) -> float:
 
 
 def cost_of_first(learner: str, reference: str, seconds: float, failures: int) -> float:
-    """Return the ECI of a learner without a result, from the first trial of another one.
-
-    Parameters
-    ----------
-    learner, reference : str
-        Registered names; the reference is the learner that was tried first.
-    seconds : float
-        What the first trial of the reference cost.
-    failures : int
-        Trials of the learner that failed; each doubles the ECI (ours: FLAML would try for ever).
-    """
+    """Return the ECI of a learner without a result, from the first trial of another one."""
     relative = COST_TO_LIGHTGBM.get(learner, 1.0) / COST_TO_LIGHTGBM.get(reference, 1.0)
     return seconds * relative * 2.0 ** min(failures, 64)
 
 
 def shares(costs: Mapping[str, float]) -> dict[str, float]:
-    """Return the probability of each learner: proportional to ``1 / ECI``.
-
-    Parameters
-    ----------
-    costs : mapping of str to float
-        ECI of each learner, positive.
-    """
+    """Return the probability of each learner: proportional to ``1 / ECI``."""
     total = sum(1 / cost for cost in costs.values())
     return {name: 1 / cost / total for name, cost in costs.items()}

@@ -48,27 +48,13 @@ Point = dict[str, float | int]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Begin:
-    """What a FLAML searcher begins with.
+    """What a FLAML searcher begins with."""
 
-    Parameters
-    ----------
-    domains : mapping
-        FLAML's domain of each coordinate.
-    low_cost : mapping of str to float or int
-        Where a local search starts: the defaults of the learner.
-    points : list of mapping
-        Evaluated points to start from, none or the best one.
-    losses : list of float
-        Their losses.
-    seed : int
-        Below 2**31.
-    """
-
-    domains: Mapping[str, Any]
-    low_cost: Point
-    points: list[Point]
-    losses: list[float]
-    seed: int
+    domains: Mapping[str, Any]  # FLAML's domain of each coordinate
+    low_cost: Point  # where a local search starts: the defaults of the learner
+    points: list[Point]  # evaluated points to start from, none or the best one
+    losses: list[float]  # their losses
+    seed: int  # below 2**31
 
 
 MakeSearcher = Callable[[Begin], Any]
@@ -87,17 +73,6 @@ class FlamlSearch:
 
     A local search from the best of many starts needs the results of all starts, so ``ask``
     returns None until they are in.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the searcher.
-    first : sequence of Candidate
-        Proposed first, in order.
-    make : callable
-        Makes FLAML's searcher.
     """
 
     def __init__(
@@ -208,15 +183,7 @@ class FlamlSearch:
 
 
 def started(kind: Any, begin: Begin) -> Any:
-    """Return one of FLAML's searchers, told where to begin.
-
-    Parameters
-    ----------
-    kind : class
-        ``FlamlCFO`` or ``FlamlBlendSearch``.
-    begin : Begin
-        Domains, low-cost start and known points.
-    """
+    """Return one of FLAML's searchers, told where to begin."""
     return kind(
         metric=LOSS,
         mode="min",
@@ -249,13 +216,7 @@ def _starts_of_the_others(space: SearchSpace, first: Sequence[Candidate]) -> lis
 
 
 def domain_of(allowed: Range) -> Any:
-    """Return FLAML's domain of a range; a choice becomes the positions of its values.
-
-    Parameters
-    ----------
-    allowed : Range
-        The range.
-    """
+    """Return FLAML's domain of a range; a choice becomes the positions of its values."""
     if isinstance(allowed, Real):
         real = loguniform if allowed.log else uniform
         return real(allowed.low, allowed.high)
@@ -267,15 +228,7 @@ def domain_of(allowed: Range) -> Any:
 
 
 def coded(allowed: Range, value: ParamValue) -> float | int:
-    """Return the number that stands for a value in FLAML's domain.
-
-    Parameters
-    ----------
-    allowed : Range
-        The range.
-    value : bool, int, float or str
-        A value of it.
-    """
+    """Return the number that stands for a value in FLAML's domain."""
     if isinstance(allowed, Real):
         return float(value)
     if isinstance(allowed, Integer):
@@ -284,15 +237,7 @@ def coded(allowed: Range, value: ParamValue) -> float | int:
 
 
 def decoded(allowed: Range, number: float) -> ParamValue:
-    """Return the value that FLAML's number stands for, a plain Python value of the range.
-
-    Parameters
-    ----------
-    allowed : Range
-        The range.
-    number : float or int
-        FLAML's logarithm and its inverse may leave the bounds by the last digit.
-    """
+    """Return the value that FLAML's number stands for, a plain Python value of the range."""
     if isinstance(allowed, Real):
         return min(max(float(number), allowed.low), allowed.high)
     if isinstance(allowed, Integer):

@@ -26,17 +26,6 @@ class StudyStrategy:
     Optuna is asked for the parameters that are absent from a candidate as well: for samplers that
     learn only of parameters that all trials have. Such samplers count generations, and their cost
     does not grow.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    first : sequence of Candidate
-        Proposed first, in order.
-    study : optuna.Study
-        Empty, with the sampler.
-    objectives : callable
-        What a successful trial is told as.
     """
 
     def __init__(
@@ -85,13 +74,7 @@ class StudyStrategy:
 
 
 def constraint_names(violations: Sequence[float]) -> dict[str, float]:
-    """Return the violations under the names that Optuna has for them.
-
-    Parameters
-    ----------
-    violations : sequence of float
-        One per constraint, at most 0 when met.
-    """
+    """Return the violations under the names that Optuna has for them."""
     return {f"constraint_{at}": violation for at, violation in enumerate(violations)}
 
 
@@ -107,15 +90,7 @@ def value_and_violation(value: float, told: Told) -> Sequence[float]:
 
 
 def new_study(sampler: optuna.samplers.BaseSampler, *directions: Direction) -> optuna.Study:
-    """Return an empty study in memory, without a word on the screen.
-
-    Parameters
-    ----------
-    sampler : optuna.samplers.BaseSampler
-        Who proposes.
-    *directions : str
-        ``"maximize"`` or ``"minimize"``, one per objective.
-    """
+    """Return an empty study in memory, without a word on the screen."""
     with quiet():
         return optuna.create_study(directions=list(directions), sampler=sampler)
 
@@ -132,17 +107,7 @@ def quiet() -> Iterator[None]:
 
 
 def suggested(trial: optuna.Trial | FixedTrial, name: str, allowed: Range) -> ParamValue:
-    """Return the value that a trial of Optuna has, or draws, for a parameter.
-
-    Parameters
-    ----------
-    trial : optuna.Trial or FixedTrial
-        Who is asked.
-    name : str
-        Of the parameter, as ``propose`` calls it.
-    allowed : Range
-        Its range.
-    """
+    """Return the value that a trial of Optuna has, or draws, for a parameter."""
     if isinstance(allowed, Real):
         # NSGA-II hands out np.float64 next to an upper bound, which is another candidate.
         return float(trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log))

@@ -70,15 +70,7 @@ class Row:
 
 
 class Memory:
-    """The trials of one study, in the order proposed, and the study itself when it is needed.
-
-    Parameters
-    ----------
-    directions : sequence of str
-        ``"maximize"`` or ``"minimize"``, one per objective.
-    distributions : mapping of str to BaseDistribution
-        Of every parameter that there may be.
-    """
+    """The trials of one study, in the order proposed, and the study itself when it is needed."""
 
     def __init__(
         self, directions: Sequence[Direction], distributions: Mapping[str, BaseDistribution]
@@ -100,15 +92,7 @@ class Memory:
         return study.ask()
 
     def enter(self, number: int, params: Mapping[str, ParamValue]) -> None:
-        """Take in a proposal, which runs from now on.
-
-        Parameters
-        ----------
-        number : int
-            Of the proposal, larger than that of any other here.
-        params : mapping
-            Those of its parameters that lie in this study.
-        """
+        """Take in a proposal, which runs from now on."""
         row = self._rows[number] = Row(dict(params))
         if self._study is not None:
             self._show(self._study, row)
@@ -171,19 +155,6 @@ class ParzenStrategy:
     One study chooses learner, encoding and mitigation; each of them has a study of its own for its
     parameters, which learns from the trials of that learner alone. A sampler that had all
     parameters of all learners in one study would model those of every learner for each proposal.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of all draws, non-negative.
-    first : sequence of Candidate
-        Proposed first, in order; what one of them leaves open is drawn.
-    directions : sequence of str
-        ``"maximize"`` or ``"minimize"``, one per objective.
-    objectives : callable
-        What a successful trial is told as.
     """
 
     def __init__(
@@ -210,25 +181,13 @@ class ParzenStrategy:
         return self._proposed(flat(self._first.popleft()) if self._first else {})
 
     def recall(self, candidate: Candidate) -> None:
-        """Take a candidate as the answer to the next ``ask``, which it was in an earlier run.
-
-        Parameters
-        ----------
-        candidate : Candidate
-            What a strategy of the same space, seed and history proposed.
-        """
+        """Take a candidate as the answer to the next ``ask``, which it was in an earlier run."""
         if self._first:
             self._first.popleft()
         self._enter(candidate, self._parts(candidate))
 
     def hear(self, told: Told) -> None:
-        """Learn what came of a candidate of the space that was not proposed here.
-
-        Parameters
-        ----------
-        told : Told
-            Its result.
-        """
+        """Learn what came of a candidate of the space that was not proposed here."""
         self._enter(told.trial.candidate, self._parts(told.trial.candidate))
         self.tell(told)
 
@@ -341,13 +300,7 @@ def _end(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
 
 
 def parzen(seed: int) -> optuna.samplers.TPESampler:
-    """Return the estimator for conditional spaces and concurrent trials.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of its draws, in [0, 2**32).
-    """
+    """Return the estimator for conditional spaces and concurrent trials."""
     with warnings.catch_warnings():
         # "multivariate", "group" and "constant_liar" are marked experimental in Optuna 5.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

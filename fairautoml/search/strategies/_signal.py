@@ -13,26 +13,14 @@ A constant keeps results comparable that were told at different times.
 
 
 def bounded(violation: float) -> float:
-    """Squeeze a violation into [-1, 1], in the same order: ``v / (1 + |v|)``.
-
-    Parameters
-    ----------
-    violation : float
-        Gap minus limit; ``inf`` for unknown gives 1.
-    """
+    """Squeeze a violation into [-1, 1], in the same order: ``v / (1 + |v|)``."""
     if math.isinf(violation):
         return math.copysign(1.0, violation)
     return violation / (1.0 + abs(violation))
 
 
 def worst_violation(told: Told) -> float:
-    """Return the largest violation, squeezed into [-1, 1]; -1 without constraints.
-
-    Parameters
-    ----------
-    told : Told
-        The result.
-    """
+    """Return the largest violation, squeezed into [-1, 1]; -1 without constraints."""
     return max(map(bounded, told.violations), default=-1.0)
 
 
@@ -41,16 +29,6 @@ def penalised_loss(told: Told) -> float | None:
 
     Errors of numbers, and violations of what bounds them, are in units of the target: where the
     value is beyond 1, it is the unit of both.
-
-    Parameters
-    ----------
-    told : Told
-        The result.
-
-    Returns
-    -------
-    float or None
-        Finite, less is better; None when the trial has no value.
     """
     if told.status is not Status.SUCCESS or told.value is None or not math.isfinite(told.value):
         return None

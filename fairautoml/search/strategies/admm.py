@@ -31,17 +31,6 @@ class ADMM:
 
     Points that the log knows are answered from it, so a bandit that pulls an arm again costs
     nothing. The seconds of a trial are in no rule: the allocator looks after them.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of sampler and bandit.
-    first : sequence of Candidate
-        Proposed first, in order; starts begin at the first one of their learner.
-    splitting : Splitting
-        Penalties and budgets.
     """
 
     def __init__(
@@ -137,13 +126,6 @@ def origins_of(cube: Cube, first: Sequence[Candidate]) -> list[Reading]:
 
     A portfolio is sorted by value per second, so cheap learners come first; measured seconds would
     make a run depend on the load of the machine.
-
-    Parameters
-    ----------
-    cube : Cube
-        The space.
-    first : sequence of Candidate
-        First candidates; each learner begins at its first one, without one at its defaults.
     """
     found: dict[str, Reading] = {}
     for reading in map(cube.locate, first):
@@ -160,18 +142,7 @@ def origins_of(cube: Cube, first: Sequence[Candidate]) -> list[Reading]:
 
 
 def outcome_of(told: Told, reading: Reading, *, unit: float | None = None) -> Outcome | None:
-    """Return what was measured, None when the trial failed or a gap is unknown.
-
-    Parameters
-    ----------
-    told : Told
-        The result; without ``limits`` a violation is taken as a gap whose limit is 0.
-    reading : Reading
-        What was evaluated.
-    unit : float or None
-        What losses are measured in, as gaps are in their limits: errors of numbers are in units of
-        the target. None = 1.
-    """
+    """Return what was measured, None when the trial failed or a gap is unknown."""
     violations = np.array(told.violations, dtype=float)
     if told.status is not Status.SUCCESS or told.value is None:
         return None

@@ -16,30 +16,14 @@ from fairautoml.trials import Candidate
 
 
 class BlendSearch(FlamlSearch):
-    """FLAML's BlendSearch over the whole space.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of both searches.
-    first : sequence of Candidate
-        Proposed first, in order; the good ones found local searches.
-    """
+    """FLAML's BlendSearch over the whole space."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
         super().__init__(space, seed, first, make_blendsearch)
 
 
 def make_blendsearch(begin: Begin) -> Any:
-    """Return FLAML's BlendSearch, told where to begin.
-
-    Parameters
-    ----------
-    begin : Begin
-        Domains, low-cost start and known points.
-    """
+    """Return FLAML's BlendSearch, told where to begin."""
     with quiet():
         return started(FlamlBlendSearch, begin)
 

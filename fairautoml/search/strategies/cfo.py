@@ -14,30 +14,14 @@ from fairautoml.trials import Candidate
 
 
 class CFO(FlamlSearch):
-    """FLAML's CFO over the whole space; the learner is a coordinate like any other.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the directions.
-    first : sequence of Candidate
-        Proposed first, in order; the local search starts at the best of them.
-    """
+    """FLAML's CFO over the whole space; the learner is a coordinate like any other."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
         super().__init__(space, seed, first, make_cfo)
 
 
 def make_cfo(begin: Begin) -> Any:
-    """Return FLAML's CFO, told where to begin.
-
-    Parameters
-    ----------
-    begin : Begin
-        Domains, low-cost start and known points.
-    """
+    """Return FLAML's CFO, told where to begin."""
     return started(FlamlCFO, begin)
 
 

@@ -26,17 +26,7 @@ from fairautoml.trials import Candidate, Told
 
 
 class FlamlECI:
-    """One cost-frugal search per learner, and a draw that decides whose turn it is.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the draws and the searches.
-    first : sequence of Candidate
-        Proposed first, in order; each search starts at the best ones of its learner.
-    """
+    """One cost-frugal search per learner, and a draw that decides whose turn it is."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
         self._waiting = list(first)

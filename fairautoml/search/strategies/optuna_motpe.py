@@ -13,17 +13,7 @@ from fairautoml.trials import Candidate
 
 
 class OptunaMOTPE(ParzenStrategy):
-    """Searches the front of value and worst violation under constraints.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the sampler.
-    first : sequence of Candidate
-        Proposed first, in order.
-    """
+    """Searches the front of value and worst violation under constraints."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
         # Optuna leaves "multivariate" off for two objectives, which is three times as slow.

@@ -21,15 +21,6 @@ class OptunaNSGA2(StudyStrategy):
 
     NSGA-II crosses only parameters that every trial has, so absent ones are carried along as
     genes that rest.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the sampler.
-    first : sequence of Candidate
-        Proposed first, in order; part of the first generation.
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:

@@ -13,17 +13,7 @@ from fairautoml.trials import Candidate
 
 
 class OptunaTPE(ParzenStrategy):
-    """One value to raise, n constraints.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the sampler.
-    first : sequence of Candidate
-        Proposed first, in order.
-    """
+    """One value to raise, n constraints."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
         super().__init__(space, seed, first, directions=("maximize",), objectives=value_only)

@@ -10,17 +10,7 @@ from fairautoml.trials import Candidate, Told
 
 
 class RandomSearch:
-    """First the given candidates, then independent draws from the space.
-
-    Parameters
-    ----------
-    space : SearchSpace
-        What may be chosen.
-    seed : int
-        Seed of the draws.
-    first : sequence of Candidate
-        Proposed first, in order.
-    """
+    """First the given candidates, then independent draws from the space."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
         self._space = space
