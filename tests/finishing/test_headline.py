@@ -27,6 +27,7 @@ def entry(score, gap=0.03, *, rises=True, **changes):
         value=score if rises else -score,
         measures=(measure,),
         counts=np.ones((2, 2, 2)),
+        deployed=np.ones((2, 2, 2)),
         constant=False,
         seconds=1.0,
     )
