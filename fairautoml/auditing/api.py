@@ -213,7 +213,9 @@ def audit(
         delta=delta,
         independent=independent,
         verdict=overall(verdicts),
-        rates=rate_rows(rows, asked.hidden, asked.level, largest_weight),
+        rates=rate_rows(
+            rows, asked.hidden, asked.level, largest_weight, [c.metric for c in asked.constraints]
+        ),
         impact=impact_rows(rows, asked.hidden),
         scores=score_rows(rows, asked.hidden, asked.level, random_state),
         gaps=gap_rows(rows, asked.hidden, asked.level, largest_weight, random_state),

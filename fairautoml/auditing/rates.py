@@ -1,6 +1,6 @@
 """Rates by group with their intervals, and performance overall and by group."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstrap_interval
 from fairautoml.metrics._table import effective_rows
-from fairautoml.metrics.rates import ACCURACY
+from fairautoml.metrics.rates import ACCURACY, with_compared
 
 HIDDEN = "suppressed"
 DRAWS = 100
@@ -25,12 +25,17 @@ MOST_RESAMPLED = 20_000
 
 
 def rate_rows(
-    rows: AuditRows, hidden: Hidden, level: float, largest_weight: float | None
+    rows: AuditRows,
+    hidden: Hidden,
+    level: float,
+    largest_weight: float | None,
+    metrics: Iterable[Metric],
 ) -> tuple[RateRow, ...]:
-    """Return every rate of every group."""
+    """Return every rate of every group, with those that the constrained metrics compare."""
     found: list[RateRow] = []
+    rates = defined_rates(rows, with_compared(SHOWN, metrics))
     for system in rows.systems:
-        for rate in defined_rates(rows, SHOWN):
+        for rate in rates:
             cells = cells_of(rows, system, rate, largest_weight=largest_weight)
             found += _rows_of(system, cells, hidden[system.name], level)
     return tuple(found)

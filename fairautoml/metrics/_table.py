@@ -8,12 +8,15 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.exceptions import InputError
+
 TaskName = Literal["binary", "multiclass", "regression"]
 """What kind of target is learned: two classes, several, or numbers."""
 Form = Literal["difference", "ratio", "level"]
 """Largest minus smallest over the groups, smallest over largest, or the largest itself."""
 Cell = tuple[int, int]
 """Label and decision, each 0 or 1."""
+CELLS: frozenset[Cell] = frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class Rate:
     zero : str
         What it means that the rate is 0, such as ``"no row is accepted"``.
 
+    Raises
+    ------
+    InputError
+        ``among`` is empty or has other cells than the four, or ``of`` is not a part of it.
+
     Examples
     --------
     >>> omitted = Rate(
@@ -67,6 +75,20 @@ class Rate:
     among: frozenset[Cell]
     lacks: str
     zero: str
+
+    def __post_init__(self) -> None:
+        if not self.among or not self.among <= CELLS:
+            msg = (
+                f"Rate {self.name!r}: among={set(self.among)} must be one or more of the cells "
+                f"(label, decision) {sorted(CELLS)}."
+            )
+            raise InputError(msg)
+        if not self.of or not self.of < self.among:
+            msg = (
+                f"Rate {self.name!r}: of={set(self.of)} must be some, but not all, of the cells "
+                f"among={sorted(self.among)}; otherwise the rate is always 0 or always 1."
+            )
+            raise InputError(msg)
 
     @property
     def labels(self) -> frozenset[int]:

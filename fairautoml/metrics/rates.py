@@ -5,14 +5,16 @@ build the same with ``Rate`` and ``fairness_metric`` and register it by an entry
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.exceptions import InputError
 from fairautoml.metrics._table import (
+    CELLS,
     ClassCounts,
     Form,
     GroupCounts,
@@ -26,7 +28,7 @@ Compare = Literal["difference", "ratio", "to_overall", "macro"]
 """Largest minus smallest rate; smallest over largest; distance from the rate of all rows; mean
 over the classes of the difference."""
 
-ALL = frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})
+ALL = CELLS
 POSITIVE, NEGATIVE = frozenset({(1, 0), (1, 1)}), frozenset({(0, 0), (0, 1)})
 ACCEPTED, REJECTED = frozenset({(0, 1), (1, 1)}), frozenset({(0, 0), (1, 0)})
 RIGHT = frozenset({(0, 0), (1, 1)})
@@ -60,6 +62,11 @@ RATES: dict[str, Rate] = {
 SELECTION, TPR, FPR, TNR, FNR, PPV, FDR, NPV, FOR, ACCURACY, ERROR = RATES.values()
 SHOWN = (SELECTION, TPR, FPR, ACCURACY)
 """Rates in tables of results."""
+
+
+def with_compared(shown: Sequence[Rate], metrics: Iterable[Metric]) -> tuple[Rate, ...]:
+    """Return the shown rates and, after them, those that the metrics compare."""
+    return tuple(dict.fromkeys((*shown, *(rate for m in metrics for rate in m.compared))))
 
 
 def worst(rates: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
@@ -288,6 +295,11 @@ def fairness_metric(
     tasks : sequence of {"binary", "multiclass"}
         Kinds of target.
 
+    Raises
+    ------
+    InputError
+        There are no rates, or ``compare`` is not one of the four.
+
     Examples
     --------
     >>> metric = fairness_metric("for_difference", [FOR], "difference")
@@ -295,6 +307,11 @@ def fairness_metric(
     0.1
     """
     compared = tuple(rates)
+    if not compared:
+        raise InputError(f"Metric {name!r}: rates is empty; give at least one Rate.")
+    if compare not in get_args(Compare):
+        allowed = ", ".join(map(repr, get_args(Compare)))
+        raise InputError(f"Metric {name!r}: compare={compare!r} must be one of {allowed}.")
     kinds = frozenset(tasks)
     if compare == "to_overall":
         value = _ToOverall(compared, over_groups)

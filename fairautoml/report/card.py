@@ -9,7 +9,7 @@ from typing import Any
 from fairautoml.report.documents import Documents
 from fairautoml.report.held import held_facts
 from fairautoml.report.page import short, visible
-from fairautoml.report.view import RATES, RunView, System
+from fairautoml.report.view import RunView, System
 from fairautoml.report.viewing import view_of
 
 LIMITS = (
@@ -95,8 +95,8 @@ def _group_rates(system: System) -> dict[str, Any]:
         group.label: {
             "rows": group.n_rows,
             "weight": group.weight,
-            "served": {rate: group.served.get(rate) for rate in RATES},
-            "unconstrained": {rate: group.reference.get(rate) for rate in RATES},
+            "served": {rate: group.served.get(rate) for rate in system.rates},
+            "unconstrained": {rate: group.reference.get(rate) for rate in system.rates},
         }
         for group in system.groups
     }
@@ -183,15 +183,16 @@ def _how_met(view: RunView) -> str:
 def _rates(view: RunView, name: str) -> Iterator[str]:
     system = next(system for system in view.systems if system.name == name)
     sizes = ("rows", "weight") if system.weighted else ("rows",)
-    yield f"| group | {' | '.join((*sizes, *RATES.values()))} |"
-    yield "| --- " * (1 + len(sizes) + len(RATES)) + "|"
+    titles = [_safe(title) for title in system.rates.values()]
+    yield f"| group | {' | '.join((*sizes, *titles))} |"
+    yield "| --- " * (1 + len(sizes) + len(titles)) + "|"
     for group in system.groups:
         rows = "-" if group.n_rows is None else f"{group.n_rows}"
         if system.weighted:
             rows += " | -" if group.weight is None else f" | {group.weight:.1f}"
         cells = (
             f"{_percent(group.reference.get(rate))} → {_percent(group.served.get(rate))}"
-            for rate in RATES
+            for rate in system.rates
         )
         yield f"| {_safe(group.label)} | {rows} | " + " | ".join(cells) + " |"
     yield ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairautoml.report.row import DASH, Row
-from fairautoml.report.view import RATES, RunView, System
+from fairautoml.report.view import RunView, System
 
 WIDTH, HEIGHT = 720.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 48.0
@@ -170,7 +170,7 @@ def rate_charts(system: System) -> tuple[RateChart, ...]:
     """Return one picture per rate."""
     x = Axis(low=0.0, high=1.0, start=RATE_LABELS, end=RATE_END, title="")
     found = []
-    for rate, title in RATES.items():
+    for rate, title in system.rates.items():
         pairs = []
         for at, group in enumerate(system.groups):
             served, reference = group.served.get(rate), group.reference.get(rate)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from fairautoml.certification.suppression import hidden_among
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.leaderboard import Leaderboard
-from fairautoml.metrics import GroupCounts
-from fairautoml.metrics.rates import SHOWN
+from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics.rates import SHOWN, with_compared
 from fairautoml.trials import Entry
 
 SMALLEST = 10
@@ -57,12 +57,14 @@ def _of_groups(
     entry: Entry, system: GroupSystem, sizes: NDArray[np.int64], hidden: tuple[bool, ...]
 ) -> dict[str, dict[str, float | None]]:
     counts = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups, system.masks)
-    rates = {rate: counts.rates(rate) for rate in SHOWN}
+    constrained = dict.fromkeys(measure.metric for measure in entry.measures)
+    shown = with_compared(SHOWN, map(METRICS.get, constrained))
+    rates = {rate: counts.rates(rate) for rate in shown}
     weight = counts.table.sum(axis=(1, 2))
     found: dict[str, dict[str, float | None]] = {}
     for at, label in enumerate(system.labels):
         if hidden[at]:
-            found[label] = dict.fromkeys(("rows", "weight", *(rate.name for rate in SHOWN)))
+            found[label] = dict.fromkeys(("rows", "weight", *(rate.name for rate in shown)))
             continue
         own: dict[str, float | None] = {
             rate.name: None if np.isnan(v[at]) else float(v[at]) for rate, v in rates.items()

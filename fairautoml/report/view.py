@@ -12,7 +12,7 @@ RATES = {
     "fpr": "false positives",
     "accuracy": "decided right",
 }
-"""Group rates that are shown, and what they are called."""
+"""Group rates that are always shown, and what they are called."""
 
 SAME = 1e-9
 """Rates closer than this are equal."""
@@ -70,6 +70,7 @@ class System:
     name: str  # its name
     groups: tuple[Group, ...]  # those that are shown
     n_left_out: int  # groups that there was no room for
+    rates: Mapping[str, str]  # rates that are shown, and what they are called
     levelling: tuple[Levelling, ...] = ()  # over all groups, by rate
 
     @property

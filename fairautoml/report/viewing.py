@@ -197,10 +197,18 @@ def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
                 name=name,
                 groups=tuple(kept),
                 n_left_out=len(listed) - len(kept),
+                rates=_shown(listed),
                 levelling=tuple(_levelling(listed, rate) for rate in RATES),
             )
         )
     return tuple(found)
+
+
+def _shown(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the usual rates, then those of the constraint, with what they are called."""
+    stored = dict.fromkeys(rate for group in groups for rate in group.served)
+    more = {rate: rate.replace("_", " ") for rate in stored if rate not in ("rows", "weight")}
+    return {**RATES, **{rate: more[rate] for rate in more if rate not in RATES}}
 
 
 def _levelling(groups: Sequence[Group], rate: str) -> Levelling:

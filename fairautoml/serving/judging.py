@@ -1,5 +1,6 @@
 """How decisions fare on rows with known labels: accuracy, constraints, rates by group."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,15 @@ from fairautoml.metrics import (
     Constraint,
     GroupCounts,
     GroupValues,
+    Rate,
     Tally,
     TaskName,
     Undefined,
     largest_defined,
 )
 from fairautoml.metrics._table import MASS
-from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, TPR
 from fairautoml.metrics.rates import SHOWN as RATES_SHOWN
+from fairautoml.metrics.rates import with_compared
 from fairautoml.tasks import TASKS
 
 SHOWN: dict[TaskName, tuple[str, ...]] = {
@@ -73,9 +75,13 @@ def judge(
         excess.append(None if plain is None else plain - target.limit)
     found["gap"], found["excess"] = largest_defined(list(gaps.values())), largest_defined(excess)
     found["gaps"], found["values"] = gaps, values
+    shown = with_compared(RATES_SHOWN, [constraint.metric for constraint in constraints])
     found["rates"] = {
         system.name: _rates(
-            counts.merged(system.of_cell, system.n_groups, system.masks), system.labels, classes
+            counts.merged(system.of_cell, system.n_groups, system.masks),
+            system.labels,
+            classes,
+            shown,
         )
         for system in groups.systems
         if system.values is None
@@ -106,7 +112,9 @@ def _plain(value: float | Undefined) -> float | None:
     return None if isinstance(value, Undefined) else float(value)
 
 
-def _columns(counts: Tally, classes: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+def _columns(
+    counts: Tally, classes: NDArray[Any], shown: Sequence[Rate]
+) -> dict[str, NDArray[np.float64]]:
     """Return what is shown by group, NaN where undefined."""
     if isinstance(counts, GroupValues):
         return {
@@ -116,13 +124,14 @@ def _columns(counts: Tally, classes: NDArray[Any]) -> dict[str, NDArray[np.float
         }
     if isinstance(counts, ClassCounts):
         names = [str(label) for label in classes.tolist()]
-        found = {"accuracy": counts.rates(ACCURACY)[0]}
-        for rate in (SELECTION, TPR, FPR):
-            by_class = zip(names, counts.rates(rate), strict=True)
-            found |= {f"{rate.name}[{name}]": values for name, values in by_class}
+        found: dict[str, NDArray[np.float64]] = {}
+        for rate in shown:
+            values = counts.rates(rate)
+            titles = [rate.name] if rate.classless else [f"{rate.name}[{name}]" for name in names]
+            found |= dict(zip(titles, values, strict=True))
         return found
     plain = GroupCounts(counts.table)
-    return {rate.name: plain.rates(rate) for rate in RATES_SHOWN}
+    return {rate.name: plain.rates(rate) for rate in shown}
 
 
 def _weights(counts: Tally) -> NDArray[np.float64]:
@@ -133,9 +142,9 @@ def _weights(counts: Tally) -> NDArray[np.float64]:
 
 
 def _rates(
-    counts: Tally, labels: tuple[str, ...], classes: NDArray[Any]
+    counts: Tally, labels: tuple[str, ...], classes: NDArray[Any], shown: Sequence[Rate]
 ) -> dict[str, dict[str, float | None]]:
-    table, weight = _columns(counts, classes), _weights(counts)
+    table, weight = _columns(counts, classes, shown), _weights(counts)
     return {
         label: {
             "weight": float(weight[at]),
