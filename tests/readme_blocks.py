@@ -6,7 +6,7 @@ from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
 DOCS = README.parent / "docs"
-ADDING = DOCS / "adding_things.md"
+CONTRIBUTING = README.parent / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)\n")
 
@@ -25,7 +25,7 @@ def commands(program, page=README):
 
 def files():
     """Return path and text of the python blocks that are files."""
-    named = [(FILE.match(text), text) for text in blocks("python", ADDING)]
+    named = [(FILE.match(text), text) for text in blocks("python", CONTRIBUTING)]
     return {name.group(1): text for name, text in named if name is not None}
 
 

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from readme_blocks import ADDING, blocks, files
+from readme_blocks import CONTRIBUTING, blocks, files
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "tests" / "plugins_example" / "fair_extras"
 MORE_POINTS = {
-    "fairautoml.mitigators": {"one_cut": "fair_extras.one_cut:MITIGATOR"},
-    "fairautoml.metrics": {"informedness": "fair_extras.informedness:METRIC"},
-    "fairautoml.strategies": {"by_chance": "fairautoml.search.strategies.random:STRATEGY"},
     "fairautoml.allocators": {"level": "fairautoml.allocation.flat:ALLOCATOR"},
     "fairautoml.executors": {"in_turn": "fairautoml.execution.serial:EXECUTOR"},
     "fairautoml.peers": {"majority_peer": "fair_extras.majority_peer:PEER"},
@@ -37,18 +34,17 @@ def declare(folder, points):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A package of somebody else: the files of the docs, and two more."""
+    """A package of a third party: the files that CONTRIBUTING shows, and a peer."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(EXAMPLE, folder / "fair_extras", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "fair_extras" / "__init__.py").touch()
     for place, text in files().items():
-        (folder / place).parent.mkdir(exist_ok=True)
-        (folder / place).write_text(text, encoding="utf-8")
-    (shown,) = blocks("toml", ADDING)
+        if not (folder / place).exists():
+            (folder / place).parent.mkdir(exist_ok=True)
+            (folder / place).write_text(text, encoding="utf-8")
+    (shown,) = blocks("toml", CONTRIBUTING)
     points = tomllib.loads(shown)["project"]["entry-points"]
-    for group, names in MORE_POINTS.items():
-        points[group] = {**points.get(group, {}), **names}
-    declare(folder, points)
+    declare(folder, {**points, **MORE_POINTS})
     return folder
 
 
@@ -71,6 +67,7 @@ def answer(folder, program):
     return json.loads(done.stdout)
 
 
+NEW_METRIC = "false_omission_rate_difference"
 SEARCH = """
 import json, sys, warnings
 from fairautoml import FairAutoML
@@ -84,7 +81,7 @@ model = FairAutoML(
 columns = ("learner", "mitigator", "mitigation")
 found = {{name: sorted(set(model.leaderboard_[name])) for name in columns}}
 found["tried"] = sorted(set(model.trials_["learner"]))
-found["failed"] = int((model.trials_["status"] == "FAILED").sum())
+found["statuses"] = sorted(set(model.trials_["status"]))
 print(json.dumps(found))
 """
 
@@ -99,13 +96,16 @@ names = [*LEARNERS.names(), *METRICS.names(), *MITIGATORS.names()]
 print(json.dumps([names, "fair_extras" in sys.modules]))
 """
     names, imported = answer(installed, program)
-    assert {"small_tree", "independence_weights", "one_cut", "informedness"} <= set(names)
+    assert {"small_tree", "independence_weights", "one_cut"} <= set(names)
+    assert {"informedness", "use_accuracy_difference", NEW_METRIC} <= set(names)
     assert {"lightgbm", "accuracy", "group_thresholds"} <= set(names)
     assert not imported
 
 
-def test_every_group_of_the_docs_is_read(installed):
-    rows = re.findall(r"^\|.*\| `(fairautoml\.\w+)` \|", ADDING.read_text(), flags=re.MULTILINE)
+def test_every_entry_point_group_of_contributing_is_read(installed):
+    rows = re.findall(
+        r"^\|.*\| `(fairautoml\.\w+)` \|", CONTRIBUTING.read_text(), flags=re.MULTILINE
+    )
     points = (installed / "fair_extras-1.0.dist-info" / "entry_points.txt").read_text()
     assert set(rows) == set(re.findall(r"^\[(.*)\]", points, flags=re.MULTILINE))
     program = """
@@ -118,7 +118,7 @@ print(json.dumps([r.names() for r in (ALLOCATORS, Peers(), EXECUTORS, STRATEGIES
 """
     names = answer(installed, program)
     for name, of_kind in zip(
-        ("level", "majority_peer", "in_turn", "by_chance"), names, strict=True
+        ("level", "majority_peer", "in_turn", "near_the_best"), names, strict=True
     ):
         assert name in of_kind
 
@@ -137,36 +137,32 @@ def test_a_system_of_an_installed_package_takes_part_in_a_sweep(installed):
 def test_a_plug_in_of_others_is_named_with_its_place_on_the_command_line(installed):
     done = python(installed, "-m", "fairautoml", "more-names", "strategies", "learners")
     assert done.returncode == 0, done.stderr
-    assert "by_chance" in done.stdout
-    assert "fairautoml.search.strategies.random:STRATEGY" in done.stdout
+    assert "near_the_best" in done.stdout
+    assert "fair_extras.near_the_best:STRATEGY" in done.stdout
     assert "fair_extras.small_tree:LEARNER" in done.stdout
 
 
-def test_the_plug_ins_of_the_readme_pass_the_test_of_the_readme(installed):
+def test_contributing_shows_the_example_package_as_it_is():
+    shown = {place: text.split("\n", 1)[1] for place, text in files().items()}
+    kept = {f"fair_extras/{file.name}": file.read_text() for file in EXAMPLE.glob("*.py")}
+    kept.pop("fair_extras/majority_peer.py")
+    assert {place: text for place, text in shown.items() if place in kept} == kept
+    assert set(shown) - set(kept) == {"tests/test_fair_extras.py"}
+
+
+def test_the_plug_ins_of_contributing_pass_the_test_that_it_shows(installed):
     done = python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
-
-
-def test_the_other_plug_ins_keep_their_contract(installed):
-    program = """
-from fairautoml.metrics import METRICS
-from fairautoml.mitigators import MITIGATORS
-from fairautoml.testing import check_metric, check_mitigator
-check_metric(METRICS.get("informedness"))
-check_mitigator(MITIGATORS.get("one_cut"))
-print("true")
-"""
-    assert answer(installed, program) is True
+    assert "7 passed" in done.stdout
 
 
 def test_plug_ins_named_by_the_user_make_the_leaderboard(installed):
     options = (
-        'n_trials=5, strategy="random", objective="informedness", learners=["small_tree"], '
+        'n_trials=5, strategy="near_the_best", objective="informedness", learners=["small_tree"], '
         'mitigators=["one_cut", "independence_weights"]'
     )
     found = answer(installed, SEARCH.format(options=options))
-    assert found["failed"] == 0
+    assert found["statuses"] == ["success"]
     assert "small_tree" in found["learner"]
     assert set(found["tried"]) <= {"small_tree", "prior"}
     assert "one_cut" in found["mitigator"]
@@ -176,7 +172,7 @@ def test_plug_ins_named_by_the_user_make_the_leaderboard(installed):
 @pytest.mark.slow
 def test_plug_ins_take_part_in_a_search_that_names_nothing(installed):
     found = answer(installed, SEARCH.format(options='n_trials=14, strategy="random"'))
-    assert found["failed"] == 0
+    assert found["statuses"] == ["success"]
     assert "small_tree" in found["tried"]
     assert "lightgbm" in found["tried"]
     assert "one_cut" in found["mitigator"]
@@ -191,6 +187,149 @@ def test_the_rule_of_a_plug_in_decides_on_the_command_line(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["entry"]["rule"].startswith("one cut at 0.")
+
+
+WALK = """
+import json, warnings
+from fairautoml import FairAutoML, audit
+from fairautoml.data import load
+
+warnings.simplefilter("ignore")
+NAME, RATE = "false_omission_rate_difference", "false_omission_rate"
+table = load("lending").frame
+X, y, sex = table.drop(columns="repaid"), table["repaid"], table["sex"]
+model = FairAutoML(
+    f"{NAME} <= 0.1", n_trials=3, learners=["logistic_regression"], certify="auto", random_state=0
+).fit(X[:12000], y[:12000], "sex")
+X, y, sex = X[12000:16000], y[12000:16000], sex[12000:16000]
+judged = model.evaluate(X, y, sensitive=sex)
+decided = model.predict(X)
+by_hand = {
+    group: float((y[rejected] == "yes").mean())
+    for group in sorted(set(sex))
+    for rejected in [(sex == group) & (decided == "no")]
+}
+audited = audit(y, decided, sensitive=sex, constraint=f"{NAME} <= 0.1", independent=True)
+page = model.report("report.html").read_text()
+wider = model.select(max_gap=0.05)
+print(json.dumps({
+    "status": sorted(set(model.trials_["status"])),
+    "mitigators": sorted(set(model.leaderboard_["mitigator"])),
+    "column": f"{NAME}[sex]" in model.leaderboard_,
+    "certificate": str(model.certificate_.verdict),
+    "value": judged["values"][f"{NAME}[sex]"],
+    "rates": {group: row[RATE] for group, row in judged["rates"]["sex"].items()},
+    "by_hand": by_hand,
+    "audited": {row.group: row.value for row in audited.rates if row.rate == RATE},
+    "verdict": str(audited.verdict),
+    "gap": next(row.value for row in audited.gaps if row.metric == NAME),
+    "page": [NAME in page, "false omission rate" in page],
+    "selected": wider.best_entry_.gap,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def walked(installed):
+    """What each part says of a constraint on a rate that only a third party defines."""
+    return answer(installed, WALK)
+
+
+def test_a_search_post_processes_and_certifies_a_new_rate(walked):
+    assert walked["status"] == ["success"]
+    assert "common_threshold" in walked["mitigators"]
+    assert walked["column"]
+    assert walked["certificate"] == "CERTIFIED"
+    assert walked["selected"] <= 0.05
+
+
+def test_evaluation_audit_and_page_show_a_new_rate_by_group(walked):
+    assert walked["rates"] == pytest.approx(walked["by_hand"])
+    assert walked["audited"] == pytest.approx(walked["by_hand"])
+    apart = abs(walked["by_hand"]["female"] - walked["by_hand"]["male"])
+    assert walked["value"] == pytest.approx(apart)
+    assert walked["gap"] == pytest.approx(apart)
+    assert walked["verdict"] == "CERTIFIED"
+    assert walked["page"] == [True, True]
+
+
+REFUSED = """
+import json, warnings
+from fairautoml import FairAutoML, audit
+from fairautoml.data import load
+from fairautoml.exceptions import InputError
+from fairautoml.mitigators import MITIGATORS
+
+warnings.simplefilter("ignore")
+NAME = "false_omission_rate_difference"
+table = load("lending").frame.head(600)
+X, y = table.drop(columns="repaid"), table["repaid"]
+found = {"names": [], "refused": {}, "failed": {}}
+
+def tried(name, fit):
+    try:
+        fit()
+    except InputError as error:
+        found["refused"][name] = str(error)
+
+for name in MITIGATORS.available():
+    needs = MITIGATORS.get(name).serves
+    if needs is not None and "binary" in MITIGATORS.get(name).tasks:
+        found["names"].append(name)
+        model = FairAutoML(f"{NAME} <= 0.1", n_trials=1, mitigators=[name])
+        tried(name, lambda: model.fit(X, y, "sex"))
+guesses = (table[["sex"]] == "female").astype(int)
+guesses = guesses.assign(a=guesses["sex"], b=guesses["sex"])
+model = FairAutoML(f"{NAME} <= 0.1", n_trials=1)
+tried("proxies", lambda: model.fit(X, y, proxies=guesses))
+tried("classes", lambda: model.fit(X, X["region"], "sex"))
+tried("objective", lambda: FairAutoML(objective=NAME, n_trials=1).fit(X, y, "sex"))
+tried("audit", lambda: audit(y_pred=y, sensitive=table["sex"], constraint=f"{NAME} <= 0.1"))
+print(json.dumps(found))
+"""
+
+
+def test_a_part_that_cannot_serve_a_new_rate_refuses_it_by_name_before_training(installed):
+    found = answer(installed, REFUSED)
+    refused = found["refused"]
+    named = {"group_thresholds", "exponentiated_gradient", "fairgbm", "bias_scoring"}
+    assert named <= set(found["names"])
+    for name in found["names"]:
+        assert f"'{name}' cannot serve {NEW_METRIC}" in refused[name]
+    assert "proxies=" in refused["proxies"]
+    for part in ("proxies", "classes", "objective", "audit"):
+        assert NEW_METRIC in refused[part]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "sensitive_at_predict=False",
+        'mitigators=["suppression", "common_threshold"]',
+        'mitigators=["counterfactual_augmentation", "one_cut"]',
+    ],
+)
+def test_a_search_for_a_new_rate_works_without_groups_and_with_mitigators_that_serve_all(
+    installed, options
+):
+    program = SEARCH.replace("demographic_parity_difference", NEW_METRIC)
+    found = answer(installed, program.format(options=f"n_trials=6, {options}"))
+    assert found["statuses"] == ["success"]
+
+
+def test_the_command_line_keeps_plans_and_shows_a_new_rate(installed, tmp_path):
+    constraint = ("--constraint", f"{NEW_METRIC}<=0.1")
+    run = str(tmp_path / "run")
+    fit = ("fit", "lending", "--sensitive", "sex", *constraint, "--trials", "2", "--out", run)
+    for arguments, shown in (
+        (fit, f"{NEW_METRIC}[sex]"),
+        (("card", run), "false omission rate"),
+        (("plan", "lending", "--sensitive", "sex", *constraint), "can be certified"),
+        (("verify", f"{run}/certificate.json"), "the certificate is what it says"),
+    ):
+        done = python(installed, "-m", "fairautoml", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
 
 
 def test_a_name_that_exists_already_is_refused_with_both_origins(tmp_path):

@@ -14,7 +14,7 @@ import sklearn
 from fairautoml import FairAutoML
 from fairautoml.cli import _parser
 from fairautoml.data import load
-from readme_blocks import DOCS, README, blocks, commands, examples
+from readme_blocks import CONTRIBUTING, DOCS, README, blocks, commands, examples
 
 ROOT = README.parent
 REFERENCE = DOCS / "reference.md"
@@ -118,7 +118,11 @@ def headings(page):
     return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in found}
 
 
-PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("results/*/README.md"))]
+PAGES = [
+    *(README, CONTRIBUTING),
+    *sorted(DOCS.glob("*.md")),
+    *sorted(ROOT.glob("results/*/README.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: "/".join(page.parts[-2:]))

@@ -1,14 +1,12 @@
-"""Youden's J: true positive rate minus false positive rate."""
-
 from fairautoml.metrics import Metric, Undefined
 
 
 def value(counts):
-    table = counts.pooled()
+    """Return Youden's J: true positive rate minus false positive rate."""
+    table = counts.pooled()  # [label, decision]
     if not table.sum(axis=1).all():
         return Undefined("one class only")
-    true, false = table[1, 1] / table[1].sum(), table[0, 1] / table[0].sum()
-    return float(true - false)
+    return float(table[1, 1] / table[1].sum() - table[0, 1] / table[0].sum())
 
 
 METRIC = Metric(

@@ -1,5 +1,3 @@
-"""One score threshold for everybody: the most accurate one within the tolerance."""
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +10,8 @@ CUTS = np.linspace(0.05, 0.95, 19)
 
 @dataclass(frozen=True)
 class OneCut:
+    """Accept every row whose score reaches the same threshold."""
+
     cut: float
     needs_sensitive = False
     randomized = False
@@ -34,6 +34,7 @@ def gap_at(cut, rows, target):
 
 
 def fit_rules(rows, goal, tolerances):
+    """Return the most accurate threshold within each tolerance, None where there is none."""
     right = [np.average((rows.scores >= cut) == rows.y, weights=rows.weight) for cut in CUTS]
     gaps = [max((gap_at(cut, rows, t) for t in goal.targets), default=0.0) for cut in CUTS]
     found = []

@@ -1,0 +1,37 @@
+import numpy as np
+
+from fairautoml.search.proposal import flat, propose
+from fairautoml.trials import Status
+
+
+class NearTheBest:
+    """Change one choice of the best feasible candidate, or draw a new candidate."""
+
+    def __init__(self, space, seed, first):
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._waiting = list(first)
+        self._best = {}
+        self._value = -np.inf
+
+    def ask(self):
+        if self._waiting:
+            return self._waiting.pop(0)
+        kept = dict(self._best) if self._rng.uniform() < 0.7 else {}
+        if kept:
+            del kept[self._rng.choice(sorted(kept))]
+
+        def suggest(name, allowed):
+            if name in kept and allowed.contains(kept[name]):
+                return kept[name]
+            return allowed.sample(self._rng)
+
+        return propose(self._space, suggest)
+
+    def tell(self, told):
+        feasible = told.status is Status.SUCCESS and all(v <= 0 for v in told.violations)
+        if feasible and told.value > self._value:
+            self._best, self._value = flat(told.trial.candidate), told.value
+
+
+STRATEGY = NearTheBest
