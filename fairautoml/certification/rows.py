@@ -67,8 +67,8 @@ def claim_from_rows(
         rate.depends_on_decision for rate in constraint.metric.rates
     ):
         msg = (
-            f"entities=: {constraint.metric.name!r} compares accepted rows only, whose number per "
-            "entity is itself random; give one row per entity, or bound another metric"
+            f"entities=: {constraint.metric.name!r} compares rows chosen by the decisions, whose "
+            "number per entity is itself random; give one row per entity, or bound another metric"
         )
         raise InputError(msg)
     check_groups(groups, max(len(groups), int(rows.codes.max(initial=-1)) + 1))

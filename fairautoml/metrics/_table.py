@@ -156,10 +156,18 @@ class Rate:
         return np.asarray(mass, dtype=np.float64), np.asarray(top, dtype=np.float64)
 
     def expected_share(self, positives: float, accepted: float) -> float:
-        """Return the share of rows in the denominator, given those of label 1 and accepted."""
-        if self.depends_on_decision:
-            return accepted if {d for _, d in self.among} == {1} else 1.0 - accepted
-        return {None: 1.0, 1: positives, 0: 1.0 - positives}[self.label]
+        """Return the share of rows in the denominator if label and decision were independent."""
+        by_label = (1.0 - positives, positives)
+        if not self.depends_on_decision:
+            return 1.0 if self.label is None else by_label[self.label]
+        share = 0.0
+        for decision, of_decision in enumerate((1.0 - accepted, accepted)):
+            labels = [label for label, at in self.among if at == decision]
+            # The labels together are all rows, without rounding.
+            share += of_decision * (
+                1.0 if len(labels) == 2 else sum(map(by_label.__getitem__, labels))
+            )
+        return share
 
     def sums(self, tables: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return numerators and denominators of tables, shape (..., 2, 2)."""

@@ -29,6 +29,16 @@ def test_there_are_fifty_rates_and_all_registered_ones_are_among_them():
     assert {(one.of, one.among) for one in RATES.values()} <= possible
 
 
+def test_the_expected_share_is_the_mass_of_the_cells_of_the_denominator():
+    positives, accepted = 0.3, 0.6
+    mass = {(y, d): (0.7, 0.3)[y] * (0.4, 0.6)[d] for y, d in CELLS}
+    for one in POSSIBLE:
+        share = one.expected_share(positives, accepted)
+        assert share == pytest.approx(sum(mass[cell] for cell in one.among))
+    assert RATES["ppv"].expected_share(positives, accepted) == accepted
+    assert RATES["for"].expected_share(positives, accepted) == 1 - accepted
+
+
 @pytest.mark.parametrize("compare", ["difference", "ratio", "to_overall"])
 def test_a_metric_of_any_possible_rate_keeps_the_contract(compare):
     for one in POSSIBLE:
