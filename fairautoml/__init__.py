@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
-    from fairautoml.data.weak_proxies import weak_proxy_gap
+    from fairautoml.data.noisy_groups import weak_proxy_gap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,7 +27,7 @@ _HOME = {
     "FairAutoML": "fairautoml.automl",
     "FairAutoMLRegressor": "fairautoml.automl",
     "audit": "fairautoml.auditing",
-    "weak_proxy_gap": "fairautoml.data.weak_proxies",
+    "weak_proxy_gap": "fairautoml.data.noisy_groups",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -61,7 +61,7 @@ def load_run(path: "str | Path") -> "FairAutoML | FairAutoMLRegressor":
     """
     from pathlib import Path
 
-    from fairautoml.store.run_folder import read_model
+    from fairautoml.storage.run_folder import read_model
 
     model: FairAutoML = read_model(Path(path))
     return model

@@ -2,7 +2,7 @@
 
 import sys
 
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

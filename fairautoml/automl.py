@@ -1,4 +1,4 @@
-"""The estimators: ``FairAutoML(constraint=...).fit(X, y, sensitive)`` and that of numbers.
+"""The estimators: ``FairAutoML`` and ``FairAutoMLRegressor``.
 
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
@@ -11,14 +11,14 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 
-from fairautoml.conducting.fit import Conducted
-from fairautoml.data._align import Inputs, align_inputs
+from fairautoml.data.frames import Inputs, align_inputs
 from fairautoml.data.target import AskedTask, check_given
+from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import ParameterError
-from fairautoml.finishing.constant import constant_classifier
-from fairautoml.posing.options import Wishes, check_wishes
-from fairautoml.posing.setting import border_options
-from fairautoml.running.results import OnProgress
+from fairautoml.inference.predictor import constant_classifier
+from fairautoml.pipeline import Conducted
+from fairautoml.plan import border_options
+from fairautoml.settings import Wishes, check_wishes
 
 
 class Estimator(Conducted):

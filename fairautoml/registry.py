@@ -35,6 +35,8 @@ class Registry(Generic[T]):
         Name of the constant that a plug-in module holds.
     rows : mapping of str to plug-in, optional
         The plug-ins of this package, each with one line ``about`` it; no modules are looked up.
+    folders : sequence of str
+        Folders of the package that hold the modules; none = the package itself.
     kind : str
         The field's noun for such a plug-in, for messages.
     group : str, optional
@@ -54,6 +56,7 @@ class Registry(Generic[T]):
         kind: str,
         constant: str = "",
         rows: Mapping[str, T] | None = None,
+        folders: Sequence[str] = (),
         group: str | None = None,
     ) -> None:
         self.package = package
@@ -61,15 +64,20 @@ class Registry(Generic[T]):
         self.constant = constant
         self.kind = kind
         self.rows = rows
+        self.folders = tuple(f"{package}.{folder}" for folder in folders) or (package,)
         self._loaded: dict[str, T] = {}
 
     @cached_property
-    def _own(self) -> frozenset[str]:
+    def _own(self) -> dict[str, str]:
+        """Return where each plug-in of this package is."""
         if self.rows is not None:
-            return frozenset(self.rows)
-        path = importlib.import_module(self.package).__path__
-        found = (module.name for module in pkgutil.iter_modules(path))
-        return frozenset(name for name in found if not name.startswith("_"))
+            return {name: f"{self.package}.{name}" for name in self.rows}
+        return {
+            module.name: f"{folder}.{module.name}"
+            for folder in self.folders
+            for module in pkgutil.iter_modules(importlib.import_module(folder).__path__)
+            if not module.name.startswith("_") and not module.ispkg
+        }
 
     @cached_property
     def _foreign(self) -> dict[str, EntryPoint]:
@@ -77,7 +85,7 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             known = found.get(point.name)
             if point.name in self._own or (known is not None and known.value != point.value):
-                other = f"{self.package}.{point.name}" if known is None else known.value
+                other = self._own[point.name] if known is None else known.value
                 msg = f"{self.kind} {point.name!r} exists twice: in {other} and in {point.value}"
                 raise FairAutoMLError(msg)
             found[point.name] = point
@@ -85,7 +93,7 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted; nothing is imported."""
-        return tuple(sorted(self._own | set(self._foreign)))
+        return tuple(sorted({*self._own, *self._foreign}))
 
     def get(self, name: str) -> T:
         """Return the plug-in called ``name``.
@@ -128,7 +136,8 @@ class Registry(Generic[T]):
             return self._foreign[name].value
         if self.rows is not None:
             return str(getattr(self.rows[name], "about", ""))
-        source = pkgutil.get_data(self.package, f"{name}.py")
+        package, _, module = self._own[name].rpartition(".")
+        source = pkgutil.get_data(package, f"{module}.py")
         told = None if source is None else ast.get_docstring(ast.parse(source))
         return "" if told is None else told.splitlines()[0]
 
@@ -136,7 +145,7 @@ class Registry(Generic[T]):
         if self.rows is not None and name in self.rows:
             return self.rows[name]
         if name in self._own:
-            module = importlib.import_module(f"{self.package}.{name}")
+            module = importlib.import_module(self._own[name])
             plugin: T = getattr(module, self.constant)
             return plugin
         if name in self._foreign:

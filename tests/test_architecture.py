@@ -21,15 +21,16 @@ sys.exit(lint_imports(no_cache=True, no_logo=True))
 LONGEST_FILE = 900
 
 PLANTED = {
-    "spaces/_planted.py": ("import optuna", "One foreign library, one place"),
+    "search/_planted.py": ("import optuna", "One foreign library, one place"),
     "metrics/_planted.py": ("import fairlearn", "One foreign library, one place"),
     "evaluation/_planted.py": ("import lightgbm", "One foreign library, one place"),
-    "search/_planted.py": ("from fairautoml.learners import LEARNERS", "never sees a model"),
-    "search/strategies/_planted.py": ("from fairautoml.data import border", "never sees a model"),
-    "allocation/_planted.py": ("import sklearn", "never sees a model"),
-    "store/_planted.py": ("import fairautoml.leaderboard", "One direction"),
+    "search/_planted_model.py": ("from fairautoml.learners import LEARNERS", "never sees a model"),
+    "search/strategies/_planted.py": ("from fairautoml.data import read", "never sees a model"),
+    "search/allocators/_planted.py": ("import sklearn", "never sees a model"),
+    "evaluation/_planted_loop.py": ("import fairautoml.search.loop", "never sees a strategy"),
+    "storage/_planted.py": ("import fairautoml.selection", "One direction"),
     "data/_planted.py": ("import fairautoml.evaluation", "One direction"),
-    "running/_planted.py": ("import json", "One direction in running"),
+    "selection/_planted.py": ("import fairautoml.certification", "One direction"),
     "undeclared.py": ("import json", "One direction"),
 }
 

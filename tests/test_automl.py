@@ -9,14 +9,9 @@ import pytest
 
 from fairautoml import FairAutoML
 from fairautoml.data import load
-from fairautoml.evaluation import objective
-from fairautoml.exceptions import (
-    DegradedWarning,
-    InputError,
-    NoModelError,
-    RunFolderExistsError,
-)
-from fairautoml.store.run_folder import read_json, read_model
+from fairautoml.evaluation import evaluate
+from fairautoml.exceptions import DegradedWarning, InputError, NoModelError, RunFolderExistsError
+from fairautoml.storage.run_folder import read_json, read_model
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
 
@@ -190,8 +185,8 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_alike(people, tmp
 
 def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path, monkeypatch):
     # What is good enough for the ensemble of a longer run is kept; here that is next to nothing.
-    monkeypatch.setattr("fairautoml.running.prospects.LIBRARY", 1)
-    monkeypatch.setattr("fairautoml.running.prospects.SINGLES", 1)
+    monkeypatch.setattr("fairautoml.running.LIBRARY", 1)
+    monkeypatch.setattr("fairautoml.running.SINGLES", 1)
     model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*people, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     baseline = next(key for key in stored if key.startswith("00000-"))
@@ -257,7 +252,7 @@ def test_an_interrupt_before_the_first_model_goes_on(people, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.evaluation.objective.Objective.__call__", interrupt)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.Objective.__call__", interrupt)
     with pytest.raises(KeyboardInterrupt):
         quick().fit(*people, "sex")
 
@@ -266,21 +261,21 @@ def test_no_model_at_all_is_an_error_with_the_failures(people, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fail)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", fail)
     message = r"no trial of 2 gave a model \(prior: failed RuntimeError.*no luck.*give a larger"
     with pytest.raises(NoModelError, match=message):
         quick(n_trials=2).fit(*people, "sex")
 
 
 def test_a_failing_learner_costs_its_own_trial_only(people, monkeypatch):
-    real = objective.fit_candidate
+    real = evaluate.fit_candidate
 
     def fail(candidate, *rest, **named):
         if candidate.learner == "lightgbm":
             raise RuntimeError("no luck")
         return real(candidate, *rest, **named)
 
-    monkeypatch.setattr(objective, "fit_candidate", fail)
+    monkeypatch.setattr(evaluate, "fit_candidate", fail)
     model = quick(n_trials=6).fit(*people, "sex")
     assert model.best_entry_.candidate.learner == "logistic_regression"
     failed = model.trials_[model.trials_["status"] == "failed"]

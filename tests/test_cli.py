@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML, load_run
-from fairautoml.cli import _ended_like_ctrl_c, _parser, main
-from fairautoml.console.asked import fit_estimator_of, request_of
+from fairautoml.cli.main import _ended_like_ctrl_c, _parser, main
+from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, StorageFullError
-from fairautoml.store import RunFolder
-from fairautoml.store.run_folder import read_model
+from fairautoml.storage.run_folder import RunFolder, read_model
 
 CONSTRAINT = "demographic_parity_difference<=0.1"
 QUICK = ("--trials", "3", "--learner", "logistic_regression", "--seed", "1")
@@ -46,7 +45,7 @@ def kept(people):
 def test_help_imports_no_heavy_library():
     code = (
         "import sys\n"
-        "from fairautoml.cli import main\n"
+        "from fairautoml.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
         "heavy = {'numpy', 'pandas', 'sklearn', 'optuna', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -488,7 +487,7 @@ def test_no_model_at_all_has_its_own_code(people, capsys, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", fail)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", fail)
     assert main(["fit", str(people / "people.csv"), *FIT]) == 5
     assert "no trial of 3 gave a model" in capsys.readouterr().err
 
@@ -499,7 +498,7 @@ def test_an_interrupt_before_the_first_model_has_the_code_of_an_interrupt(
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.evaluation.objective.fit_candidate", interrupt)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", interrupt)
     assert main(["fit", str(people / "people.csv"), *FIT]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -510,7 +509,7 @@ def test_a_run_that_was_interrupted_at_once_goes_on(people, tmp_path, monkeypatc
 
     fit = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patched:
-        patched.setattr("fairautoml.store.mirror.Mirror.add", interrupt)
+        patched.setattr("fairautoml.storage.database.Mirror.add", interrupt)
         assert main(fit) == 130
     assert main(["resume", str(tmp_path / "run")]) in {0, 4}
 
@@ -526,7 +525,7 @@ def test_a_model_that_could_not_be_replaced_is_served_on(people, tmp_path, monke
         raise StorageFullError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"fairautoml.store.run_folder.RunFolder.{where}", full)
+        patched.setattr(f"fairautoml.storage.run_folder.RunFolder.{where}", full)
         assert main(["resume", run, "--trials", "5"]) == 8
     assert (tmp_path / "run" / "model.joblib").read_bytes() == before
     assert main(["predict", run, str(people / "people.csv")]) == 0
@@ -732,7 +731,7 @@ def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypa
         seen.append((run / "source.json").is_file())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.console.text._improvements", lambda stream: stop)
+    monkeypatch.setattr("fairautoml.cli.text._improvements", lambda stream: stop)
     main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)])
     assert seen[0]
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoMLRegressor, load_run
-from fairautoml.cli import main
-from fairautoml.console import sources
-from fairautoml.console.sources import open_source
-from fairautoml.console.text import result_text
+from fairautoml.cli import tables
+from fairautoml.cli.main import main
+from fairautoml.cli.tables import open_source
+from fairautoml.cli.text import result_text
 from fairautoml.data import load
-from fairautoml.data.roles import Roles
+from fairautoml.data.schema import Roles
 from fairautoml.exceptions import ParameterError
 
 N = 240
@@ -149,7 +149,7 @@ def test_the_column_that_says_whose_row_it_is_stays_in_a_named_table(monkeypatch
     known = load("lending")
     frame = known.frame.head(100).assign(person=np.arange(100) // 2)
     dropped = replace(known, frame=frame, drop=("person", "region"))
-    monkeypatch.setattr(sources, "load", lambda name: dropped)
+    monkeypatch.setattr(tables, "load", lambda name: dropped)
     roles = Roles(target=None, sensitive=("sex",))
     assert not {"person", "region"} & {*open_source("lending", roles).X}
     kept = open_source("lending", roles, ("person", None))

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.conducting.planning import BASELINE, _executor
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
-from fairautoml.finishing.headlines import constant_headline
-from fairautoml.finishing.news import advice_on_constant, bad_news
 from fairautoml.learners import LEARNERS, Learner
-from fairautoml.mitigators._rules import CommonRule
-from fairautoml.posing.options import check_wishes
-from fairautoml.running.history import History
-from fairautoml.trials import Candidate, Entry, Measure
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.outcome import constant_headline
+from fairautoml.plan import BASELINE, _executor
+from fairautoml.records import Candidate, Entry, Measure
+from fairautoml.selection.final import advice_on_constant, bad_news
+from fairautoml.selection.leaderboard import History
+from fairautoml.settings import check_wishes
 
 QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS
+from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES
 
 EVERY = (ALLOCATORS, EXECUTORS, LEARNERS, METRICS, MITIGATORS, STRATEGIES)

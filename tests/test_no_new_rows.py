@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoMLRegressor
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 from fairautoml.exceptions import InputError
 from quick_fits import N_ROWS, few_people, quick
 

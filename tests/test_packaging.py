@@ -25,7 +25,7 @@ import json
 from pathlib import Path
 import fairautoml
 from fairautoml.learners import LEARNERS
-from fairautoml.spaces import find_portfolio, find_space, load_space
+from fairautoml.search.space_files import find_portfolio, find_space, load_space
 names = [n for n in LEARNERS.names() if n != "prior"]
 sizes = {n: len(load_space("learners", n).defaults()) for n in names}
 origin = find_space("learners", "lightgbm")[1]
@@ -184,7 +184,7 @@ def test_an_installed_wheel_runs_a_sweep_and_a_system_beside_it(installed, tmp_p
 
 def test_an_installed_wheel_has_the_command_and_the_licence(installed):
     (info,) = installed.glob("*.dist-info")
-    assert "fairautoml = fairautoml.cli:main" in (info / "entry_points.txt").read_text()
+    assert "fairautoml = fairautoml.cli.main:main" in (info / "entry_points.txt").read_text()
     licence = (info / "licenses" / "LICENSE").read_text()
     assert licence == (ROOT / "LICENSE").read_text()
 

@@ -14,10 +14,10 @@ from readme_blocks import CONTRIBUTING, blocks, files
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "tests" / "plugins_example" / "fair_extras"
 MORE_POINTS = {
-    "fairautoml.allocators": {"level": "fairautoml.allocation.flat:ALLOCATOR"},
+    "fairautoml.allocators": {"level": "fairautoml.search.allocators.flat:ALLOCATOR"},
     "fairautoml.executors": {"in_turn": "fairautoml.execution.serial:EXECUTOR"},
     "fairautoml.peers": {"majority_peer": "fair_extras.majority_peer:PEER"},
-    "fairautoml.commands": {"more_names": "fairautoml.commands.names:COMMAND"},
+    "fairautoml.commands": {"more_names": "fairautoml.cli.main:NAMES"},
 }
 
 
@@ -110,7 +110,7 @@ def test_every_entry_point_group_of_contributing_is_read(installed):
     assert set(rows) == set(re.findall(r"^\[(.*)\]", points, flags=re.MULTILINE))
     program = """
 import json
-from fairautoml.allocation import ALLOCATORS
+from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.bench.peers import Peers
 from fairautoml.execution import EXECUTORS
 from fairautoml.search.strategies import STRATEGIES

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 from fairautoml.data.files import write_whole
 from quick_fits import CONSTRAINT, few_people, quick
 

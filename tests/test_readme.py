@@ -12,7 +12,7 @@ import pytest
 import sklearn
 
 from fairautoml import FairAutoML
-from fairautoml.cli import _parser
+from fairautoml.cli.main import _parser
 from fairautoml.data import load
 from readme_blocks import CONTRIBUTING, DOCS, README, blocks, commands, examples
 

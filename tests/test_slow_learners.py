@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml import FairAutoML
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.running import run
+from fairautoml import FairAutoML, running
+from fairautoml.search.allocators import ALLOCATORS
 
 ROWS, N_FOLDS = 20_000, 5
 LEARNER = "logistic_regression"
@@ -27,7 +26,7 @@ def slow(monkeypatch):
     """Trials take as long as is said on the simulated clock; ``slow(seconds)`` for all rows."""
 
     def take(seconds):
-        make = run._objective
+        make = running._objective
 
         def slowed(*given):
             objective = make(*given)
@@ -41,7 +40,7 @@ def slow(monkeypatch):
 
             return judged
 
-        monkeypatch.setattr(run, "_objective", slowed)
+        monkeypatch.setattr(running, "_objective", slowed)
 
     return take
 

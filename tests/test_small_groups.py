@@ -8,8 +8,8 @@ import pytest
 
 from fairautoml import FairAutoML, load_run
 from fairautoml.auditing import audit
-from fairautoml.certification import Certificate, certificate_text
-from fairautoml.cli import main
+from fairautoml.certification.certificate import Certificate, certificate_text
+from fairautoml.cli.main import main
 from fairautoml.exceptions import SmallGroupWarning
 
 BOUND = "demographic_parity_difference <= 0.05"

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.cli import main
-from fairautoml.data.positive import positive_notes
+from fairautoml.cli.main import main
+from fairautoml.data.target import positive_notes
 from fairautoml.exceptions import DegradedWarning, InputError
 from quick_fits import few_people, quick
 

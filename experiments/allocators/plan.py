@@ -7,10 +7,10 @@ from typing import Any, get_args
 import yaml
 
 from allocators.worlds import BUDGET
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.allocation._rules import Rules, Test
-from fairautoml.bench.written import is_number, mapping_of
+from fairautoml.bench.tasks import is_number, mapping_of
 from fairautoml.exceptions import InputError
+from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.search.allocators._expected_gain import Rules, Test
 
 DICE = "random"
 """The baseline that is no registered allocator."""

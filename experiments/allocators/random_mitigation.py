@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fairautoml.allocation._state import Memory
-from fairautoml.trials import Candidate, Terms, Told, Trial
+from fairautoml.records import Candidate, Terms, Told, Trial
+from fairautoml.search.allocators._expected_gain import Memory
 
 FIRST_SEED = 10**6
 """Added to the seed of the world, so that its draws and these are different ones."""

@@ -11,16 +11,16 @@ import pandas as pd
 from allocators.plan import Contender, Guess, Simulation, read_simulation
 from allocators.random_mitigation import RandomMitigation
 from allocators.worlds import MITIGATION, World, area, play
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.allocation._rules import Rules
-from fairautoml.allocation.cost_aware import CostAware
-from fairautoml.allocation.mitigate_after import MitigateAfter
-from fairautoml.bench.cells import to_stderr, write_text
-from fairautoml.bench.manifest import manifest
+from fairautoml.bench.cell import to_stderr, write_text
+from fairautoml.bench.sweep import manifest
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import RunFolderExistsError
-from fairautoml.trials import Allocator, Budget, Costly, Terms
+from fairautoml.records import Allocator, Budget, Costly, Terms
+from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.search.allocators._expected_gain import Rules
+from fairautoml.search.allocators.cost_aware import CostAware
+from fairautoml.search.allocators.mitigate_after import MitigateAfter
 
 CHEAP = 1.0
 """Below it, a mitigation is a post-processing, which needs the plain scores."""

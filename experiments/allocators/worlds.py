@@ -13,8 +13,8 @@ import numpy as np
 
 from fairautoml.execution import Limits
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.search.controller import Search, Stop
-from fairautoml.trials import Allocator, Candidate, Origin, Status, Told, Trial, TrialResult
+from fairautoml.records import Allocator, Candidate, Origin, Status, Told, Trial, TrialResult
+from fairautoml.search.loop import Search, Stop
 
 BUDGET = 3600.0
 FILL = 0.5

@@ -17,23 +17,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.assembly import HELD_OUT
-from fairautoml.bench.blocks import (
+from fairautoml.bench.ranks import (
     BLOCK,
     complete_blocks,
     in_complete_blocks,
     interval_of_mean,
+    labelled,
     mean_over_questions,
+    numbers,
+    our_variant,
     tables_of,
+    with_margin_rows,
 )
-from fairautoml.bench.claims import labelled
-from fairautoml.bench.measures import with_margin_rows
-from fairautoml.bench.ranks import numbers, our_variant
-from fairautoml.bench.reading import read_rows
-from fairautoml.bench.tasks import Sweep, read_sweep
+from fairautoml.bench.tasks import Sweep, read_rows, read_sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
+from fairautoml.selection.ensemble import HELD_OUT
 
 DRAWS = 4000
 """Samples drawn per rule: the standard error of a probability is at most 0.008."""

@@ -8,17 +8,18 @@ from typing import Any
 
 from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
-from fairautoml.assembly import HELD_OUT, LOW_VARIANCE, Confidence, Finish, Offers
-from fairautoml.evaluation.expansion import expand
-from fairautoml.finishing.assembling import ENSEMBLE, MIXTURE, gather, serve_best
-from fairautoml.leaderboard import best_of
+from fairautoml.evaluation.postprocess import expand
 from fairautoml.metrics import Constraint
-from fairautoml.posing.options import Wishes
-from fairautoml.posing.setting import Setting, make_problem
-from fairautoml.running.history import History
-from fairautoml.running.run import RunPlan
-from fairautoml.spaces import load_space
-from fairautoml.trials import Artifacts, Candidate, Entry, TrialResult
+from fairautoml.plan import Setting, make_problem
+from fairautoml.records import Candidate, Entry, TrialResult
+from fairautoml.running import RunPlan
+from fairautoml.search.space_files import load_space
+from fairautoml.selection.ensemble import HELD_OUT, Confidence, Finish, Offers
+from fairautoml.selection.final import ENSEMBLE, MIXTURE, gather, serve_best
+from fairautoml.selection.leaderboard import History, best_of
+from fairautoml.selection.low_variance import LOW_VARIANCE
+from fairautoml.settings import Wishes
+from fairautoml.storage.artifacts import Artifacts
 
 DEFAULT = "lightgbm"
 """Learner that anybody would try without a search, with its defaults."""

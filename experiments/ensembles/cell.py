@@ -23,19 +23,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ensembles.answers import Pool, answers
 from ensembles.rows import HeldRows
-from fairautoml.conducting.planning import make_plan
-from fairautoml.console.arguments import fit_arguments
-from fairautoml.console.asked import fit_estimator_of, request_of
-from fairautoml.data.border import build_dataset
-from fairautoml.data.new_rows import read_new_rows
+from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli.tables import fit_estimator_of, request_of
+from fairautoml.data.read import build_dataset, read_new_rows
 from fairautoml.data.target import known_labels
+from fairautoml.estimator import own_settings
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.posing.options import check_constraints
-from fairautoml.posing.setting import Setting, border_options, make_problem
-from fairautoml.running.run import RunPlan, run_search
-from fairautoml.serving.served import own_settings
-from fairautoml.trials import Artifacts, Status, TrialResult
+from fairautoml.plan import Setting, border_options, make_plan, make_problem
+from fairautoml.records import Status, TrialResult
+from fairautoml.running import RunPlan, run_search
+from fairautoml.settings import check_constraints
+from fairautoml.storage.artifacts import Artifacts
 
 OK, WRONG = 0, 2
 

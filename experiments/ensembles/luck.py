@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ensembles.rows import HeldRows
-from fairautoml.assembly.greedy import SMALLEST_PROBABILITY
 from fairautoml.metrics import Constraint
-from fairautoml.trials import Entry
+from fairautoml.records import Entry
+from fairautoml.selection.ensemble import SMALLEST_PROBABILITY
 
 LUCKLESS = ("hindsight halves", "ensemble halves")
 """The best trial by hindsight of one half, and the ensemble, both on the other half."""

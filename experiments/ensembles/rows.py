@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.assembly import FairClassifier, models_of
-from fairautoml.bench.measures import accuracy_at
+from fairautoml.bench.ranks import accuracy_at
 from fairautoml.data.dataset import Dataset
-from fairautoml.leaderboard import best_of
+from fairautoml.estimator import judge
+from fairautoml.inference.predictor import FairClassifier
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Goal, ScoreModel, ScoreRows
 from fairautoml.mitigators._group_program import pose
-from fairautoml.mitigators.group_thresholds import MITIGATOR as THRESHOLDS
-from fairautoml.serving.judging import judge
-from fairautoml.trials import Entry, Rule
+from fairautoml.mitigators.postprocessing.group_thresholds import MITIGATOR as THRESHOLDS
+from fairautoml.records import Entry, Rule
+from fairautoml.selection.ensemble import models_of
+from fairautoml.selection.leaderboard import best_of
 
 
 @dataclass(frozen=True, slots=True)

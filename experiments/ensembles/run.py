@@ -1,7 +1,7 @@
 """Sweep of pools: the same trained models, assembled in every way, at several margins.
 
 One cell is a table with a seed: a pool is trained once and answers all constraints of its task.
-``python -m fairautoml.bench.plugins experiments/ensembles/run.py SWEEP.yaml FOLDER`` makes the
+``python -m fairautoml.bench.peers experiments/ensembles/run.py SWEEP.yaml FOLDER`` makes the
 summaries of a folder anew.
 """
 
@@ -16,14 +16,14 @@ import pandas as pd
 import yaml
 
 from ensembles.page import page, summarize
-from fairautoml.bench.cells import CellRecord, to_stderr, write_text
-from fairautoml.bench.reading import read_rows
+from fairautoml.bench.cell import CellRecord, to_stderr, write_text
 from fairautoml.bench.sweep import Way, run_sweep
+from fairautoml.bench.tasks import read_rows
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import InputError
 
 POOL = (
-    sys.executable, "-m", "fairautoml.bench.plugins", str(Path(__file__).with_name("cell.py")),
+    sys.executable, "-m", "fairautoml.bench.peers", str(Path(__file__).with_name("cell.py")),
 )  # fmt: skip
 
 Targets = dict[tuple[str, str], float]

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.certification import Evidence, Verdict, certify, claim_from_counts
+from fairautoml.certification.certify import certify
+from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.verdicts import Verdict
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
 from guarantee.opened import Certifier, open_in_turn
 from guarantee.outcomes import CERTIFIER, SLIGHTLY, WITHIN, Outcome

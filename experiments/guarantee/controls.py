@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.certification import Evidence, Openings, claim_from_counts, level_of
+from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.ledger import Openings, level_of
 from fairautoml.certification.verdicts import holds
 from fairautoml.metrics import Constraint, GroupCounts
 from guarantee.outcomes import DELTA, SLIGHTLY, Outcome

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fairautoml.automl import FairAutoML
-from fairautoml.certification import Verdict
+from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import FairAutoMLWarning, InputError
 from fairautoml.metrics import Constraint
 from guarantee.outcomes import CERTIFIER, DELTA, Outcome

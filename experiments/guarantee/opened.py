@@ -8,18 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.certification import (
-    Certificate,
-    Evidence,
-    Ledger,
-    Openings,
-    Subject,
-    Terms,
-    Verdict,
-    certify,
-)
-from fairautoml.certification.issuing import Read
-from fairautoml.certification.sealing import seal_of
+from fairautoml.certification.certificate import Certificate, Subject
+from fairautoml.certification.certify import Read, Terms, certify
+from fairautoml.certification.evidence import Evidence
+from fairautoml.certification.ledger import Ledger, Openings, seal_of
+from fairautoml.certification.verdicts import Verdict
 from guarantee.outcomes import DELTA
 
 Certifier = Callable[[Subject, Read, Ledger, NDArray[np.uint64], Terms], Certificate]

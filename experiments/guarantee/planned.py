@@ -5,13 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from fairautoml.certification import (
-    Assumptions,
-    Evidence,
-    Verdict,
-    claim_from_counts,
-    plan_certification,
-)
+from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.planning import Assumptions, plan_certification
+from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 from guarantee.opened import open_in_turn

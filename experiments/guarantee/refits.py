@@ -22,7 +22,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.automl import FairAutoML
-from fairautoml.certification import Certificate, Verdict
+from fairautoml.certification.certificate import Certificate
+from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import FairAutoMLWarning
 from guarantee.outcomes import CERTIFIER, DELTA, SLIGHTLY, Outcome
 

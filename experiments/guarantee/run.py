@@ -7,9 +7,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairautoml.bench.cells import to_stderr
-from fairautoml.bench.manifest import manifest
-from fairautoml.bench.sweep import locked
+from fairautoml.bench.cell import to_stderr
+from fairautoml.bench.sweep import locked, manifest
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.files import write_whole
 from fairautoml.exceptions import RunFolderExistsError

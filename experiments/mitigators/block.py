@@ -11,9 +11,9 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from fairautoml.estimator import own_settings
 from fairautoml.exceptions import FairAutoMLError
-from fairautoml.serving.served import own_settings
-from fairautoml.trials import Artifacts
+from fairautoml.storage.artifacts import Artifacts
 from mitigators.fronts import front_of
 from mitigators.plan import Method, Table, read_arsenal
 from mitigators.record import Record, record_path, write_record

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.assembly import FairClassifier
 from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.expansion import expand
+from fairautoml.estimator import judge
+from fairautoml.evaluation.postprocess import expand
 from fairautoml.evaluation.problem import TOLERANCES
 from fairautoml.exceptions import NoModelError
+from fairautoml.inference.predictor import FairClassifier
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS, Mitigator
-from fairautoml.serving.judging import judge
-from fairautoml.trials import BlindRule, Entry
+from fairautoml.records import BlindRule, Entry
 from mitigators.plan import PLAIN, Method
 from mitigators.rows import Bench, Trained, timed
 from peers._arsenal import ARSENAL_PEERS, MitigationPeer, Question

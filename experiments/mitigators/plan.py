@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fairautoml.bench.tasks import SLUG
-from fairautoml.bench.written import mapping_of
+from fairautoml.bench.tasks import SLUG, mapping_of
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
+from fairautoml.records import ParamValue
 from fairautoml.registry import unknown_name
-from fairautoml.spaces import Choice, Integer, ParamSpace
-from fairautoml.spaces.locator import load_space
-from fairautoml.trials import ParamValue
+from fairautoml.search.space import Choice, Integer, ParamSpace
+from fairautoml.search.space_files import load_space
 from peers._arsenal import ARSENAL_PEERS
 
 PLAIN = "none"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fairautoml.bench.cells import REASON_LENGTH, write_text
+from fairautoml.bench.cell import REASON_LENGTH, write_text
 from mitigators.fronts import Front
 from mitigators.plan import Method, Table
 

@@ -10,23 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.automl import FairAutoML
-from fairautoml.console.held_out import hold_out
-from fairautoml.console.sources import open_source
-from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.cli.tables import hold_out, open_source
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
-from fairautoml.data.new_rows import read_new_rows
-from fairautoml.data.roles import Roles
+from fairautoml.data.read import BorderOptions, build_dataset, read_new_rows
+from fairautoml.data.schema import Roles
+from fairautoml.evaluation.evaluate import Objective
 from fairautoml.evaluation.fitting import Bag
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY, Membership, with_membership
-from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.posing.options import Wishes
-from fairautoml.posing.setting import Setting, make_problem
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.plan import Setting, make_problem
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.settings import Wishes
+from fairautoml.storage.artifacts import Artifacts
 from mitigators.plan import PLAIN, Arsenal, Table
 
 Value = TypeVar("Value")

@@ -9,18 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairautoml.bench.cells import Pace, to_stderr, write_text
-from fairautoml.bench.manifest import manifest
-from fairautoml.bench.sweep import PARTIAL, locked
+from fairautoml.bench.cell import Pace, to_stderr, write_text
+from fairautoml.bench.sweep import PARTIAL, locked, manifest
 from fairautoml.bench.tasks import Sweep
-from fairautoml.data.loaders import checksum
+from fairautoml.data.datasets import checksum
 from fairautoml.exceptions import RunFolderExistsError
 from mitigators.plan import Arsenal, Method, Table, read_arsenal
 from mitigators.record import Record, read_record, record_path, write_record
 from mitigators.tables import write_tables
 
 BLOCK = (
-    sys.executable, "-m", "fairautoml.bench.plugins", str(Path(__file__).with_name("block.py")),
+    sys.executable, "-m", "fairautoml.bench.peers", str(Path(__file__).with_name("block.py")),
 )  # fmt: skip
 """Called with file, folder, table and seed."""
 CELL_SECONDS = 3600.0

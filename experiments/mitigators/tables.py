@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.bench.cells import write_text
+from fairautoml.bench.cell import write_text
 from fairautoml.data.files import write_csv
 from mitigators.plan import PLAIN, Arsenal
 from mitigators.record import Record

@@ -11,7 +11,7 @@ import pandas as pd
 from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 
-from fairautoml.bench.choosing import Seen, answered, offer
+from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.data.splits import holdout_split, stratified_folds

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.choosing import Seen, answered, offer
+from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.exceptions import NoModelError, ParameterError
 from peers._environments import PINS, python_of

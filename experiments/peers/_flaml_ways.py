@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fairautoml.bench.choosing import Seen, counted, front_of
+from fairautoml.bench.peer_cell import Seen, counted, front_of
 from fairautoml.bench.peers import Answer, Offer, Question
 from peers._flaml import Logged, Searched, decider, search
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fairautoml.bench.peers import Answer, Peer, Question
 from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.mitigators import TrainRows
-from fairautoml.mitigators.fairgbm import MITIGATOR
-from fairautoml.mitigators.fairgbm import train as train_fairgbm
-from fairautoml.trials import Candidate, ParamValue
+from fairautoml.mitigators.inprocessing.fairgbm import MITIGATOR
+from fairautoml.mitigators.inprocessing.fairgbm import train as train_fairgbm
+from fairautoml.records import Candidate, ParamValue
 from peers._boosted import (
     Codes,
     Parts,

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.choosing import Seen, answered, offer
+from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Answer, Offer, Peer, Question
 from fairautoml.evaluation.problem import tolerance_grid
 from fairautoml.mitigators import Goal, ScoreRows
 from fairautoml.mitigators._group_program import pose
-from fairautoml.trials import Rule
+from fairautoml.records import Rule
 from peers._flaml import search
 from peers._scored import ScoredModel, scored_best
 

@@ -10,7 +10,7 @@ import pandas as pd
 from fairlearn.postprocessing import ThresholdOptimizer
 from numpy.typing import NDArray
 
-from fairautoml.bench.choosing import Seen, answered, offer
+from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Offer, Peer, Question
 from peers._arsenal._fairlearn import without_warnings
 from peers._arsenal.fairlearn_threshold_optimizer import (

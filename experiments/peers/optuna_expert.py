@@ -13,7 +13,7 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.choosing import Seen, answered, offer
+from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Answer, Decide, Offer, Peer, Question
 from peers._boosted import (
     Clock,

@@ -8,24 +8,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.auditing.audit import Audit
-from fairautoml.auditing.cells import with_checked_weight
-from fairautoml.auditing.contribution import (
-    Blocks,
-    check_blocks,
-    contributions_of,
-    question_of,
-)
-from fairautoml.auditing.deciding import overall, verdict_rows
-from fairautoml.auditing.gaps import gap_rows
-from fairautoml.auditing.hiding import Hidden, hidden_groups
-from fairautoml.auditing.impact import impact_rows
+from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
-from fairautoml.auditing.levelling import change_rows
 from fairautoml.auditing.models import Decider, decider_of, small_groups_of
-from fairautoml.auditing.rates import rate_rows, score_rows
-from fairautoml.auditing.records import (
+from fairautoml.auditing.rates import (
+    Hidden,
+    gap_rows,
+    hidden_groups,
+    overall,
+    rate_rows,
+    score_rows,
+    verdict_rows,
+    with_checked_weight,
+)
+from fairautoml.auditing.result import (
+    Audit,
     ChangeRow,
     Contributions,
     IndividualFairness,
@@ -34,13 +32,13 @@ from fairautoml.auditing.records import (
     VerdictRow,
 )
 from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
-from fairautoml.certification.suppression import SMALLEST_CELL
-from fairautoml.data._frames import read_table
-from fairautoml.data._giveaways import same_partition
-from fairautoml.data._per_row import check_length
-from fairautoml.data._sensitive import read_sensitive
-from fairautoml.data.columns import fit_columns
-from fairautoml.data.small_groups import SmallGroups
+from fairautoml.auditing.tables import change_rows, impact_rows
+from fairautoml.certification.certificate import SMALLEST_CELL
+from fairautoml.data.dataset import SmallGroups
+from fairautoml.data.frames import check_length, read_table
+from fairautoml.data.groups import read_sensitive
+from fairautoml.data.leakage import same_partition
+from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
 

@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.assembly import FairClassifier
-from fairautoml.auditing.models import Decider, LinearRule
-from fairautoml.auditing.own import own_range
-from fairautoml.auditing.pipelines import Unreadable, last_step, prepared_values, slopes_of
-from fairautoml.auditing.records import IndividualFairness
-from fairautoml.auditing.trees import forest_of
+from fairautoml.auditing.forests import forest_of
+from fairautoml.auditing.models import (
+    Decider,
+    LinearRule,
+    Unreadable,
+    last_step,
+    prepared_values,
+    slopes_of,
+)
+from fairautoml.auditing.noise import own_range
+from fairautoml.auditing.result import IndividualFairness
 from fairautoml.exceptions import InputError
+from fairautoml.inference.predictor import FairClassifier
 
 MOST_ROWS = 2_000
 """Rows that are looked at."""

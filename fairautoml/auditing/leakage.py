@@ -12,12 +12,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.auditing.auc import auc_interval
-from fairautoml.auditing.hiding import Hidden
-from fairautoml.auditing.records import LeakageRow
+from fairautoml.auditing.rates import Hidden, auc_interval
+from fairautoml.auditing.result import LeakageRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.dataset import FeatureLayout, GroupSystem
-from fairautoml.data.design import fit_design
+from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError
 
 FOLDS = 5

@@ -1,23 +1,630 @@
-"""Rates by group with their intervals, and performance overall and by group."""
+"""Rates and gaps of decisions between groups, with intervals."""
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
-from fairautoml.auditing.auc import auc_interval
-from fairautoml.auditing.cells import SHOWN, RateCells, cells_of, defined_rates
-from fairautoml.auditing.hiding import Hidden
-from fairautoml.auditing.records import Interval, RateRow, ScoreRow
+from fairautoml.auditing.result import GapRow, Interval, Method, RateRow, ScoreRow, VerdictRow
 from fairautoml.auditing.rows import AuditRows
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstrap_interval
-from fairautoml.metrics._table import effective_rows
-from fairautoml.metrics.rates import ACCURACY, with_compared
+from fairautoml.certification.bounds import (
+    Count,
+    cp_lower,
+    cp_upper,
+    largest_difference,
+    smallest_ratio,
+    weighted_bounds,
+)
+from fairautoml.certification.certificate import suppressed_groups
+from fairautoml.certification.evidence import (
+    Claim,
+    Evidence,
+    Rows,
+    claim_from_counts,
+    claim_from_rows,
+)
+from fairautoml.certification.verdicts import Finding, Judgement, Reason, Verdict, judge
+from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
+from fairautoml.evaluation.problem import targets_of
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import (
+    METRICS,
+    Constraint,
+    GroupCounts,
+    Metric,
+    Undefined,
+    bootstrap_interval,
+)
+from fairautoml.metrics._table import Form, Rate, effective_rows
+from fairautoml.metrics.rates import ACCURACY, FPR, PPV, SELECTION, TPR, with_compared, worst
+
+
+def auc_interval(
+    score: NDArray[np.floating], s: NDArray[np.bool_], level: float
+) -> tuple[float, Interval]:
+    """Return the AUC of a score for telling ``s``, ties counting half, with its interval.
+
+    References
+    ----------
+    DeLong, DeLong, Clarke-Pearson, "Comparing the areas under two or more correlated receiver
+    operating characteristic curves", Biometrics 44 (1988); by ranks: Sun, Xu, 2014. Without a
+    fault: Hanley, McNeil, Radiology 143 (1982), at an AUC half a pair nearer to one half.
+    """
+    yes, no = score[s], score[~s]
+    everybody = rankdata(np.concatenate((yes, no)))
+    above_no = (everybody[: len(yes)] - rankdata(yes)) / len(no)
+    above_yes = 1.0 - (everybody[len(yes) :] - rankdata(no)) / len(yes)
+    auc = float(above_no.mean())
+    spread = math.sqrt(above_no.var(ddof=1) / len(yes) + above_yes.var(ddof=1) / len(no))
+    if spread == 0.0:
+        return auc, _without_a_fault(auc, len(yes), len(no), level)
+    half = float(ndtri(1 - level / 2)) * spread
+    ends = Interval(
+        low=max(0.0, auc - half), high=min(1.0, auc + half), method="delong (approximate)"
+    )
+    return auc, ends
+
+
+def _without_a_fault(auc: float, n_yes: int, n_no: int, level: float) -> Interval:
+    """Return the interval around an AUC half a pair nearer to one half.
+
+    For groups that are told apart without a fault, where DeLong's error is 0.
+    """
+    pairs = n_yes * n_no
+    near = (auc * pairs + 0.5) / (pairs + 1)
+    both_yes, both_no = near / (2 - near), 2 * near**2 / (1 + near)
+    variance = near * (1 - near)
+    variance += (n_yes - 1) * (both_yes - near**2) + (n_no - 1) * (both_no - near**2)
+    half = float(ndtri(1 - level / 2)) * math.sqrt(variance / pairs)
+    return Interval(
+        low=max(0.0, min(auc, near - half)),
+        high=min(1.0, max(auc, near + half)),
+        method="hanley-mcneil (approximate)",
+    )
+
+
+AUDITED_RATES: tuple[Rate, ...] = (SELECTION, TPR, FPR, PPV, ACCURACY)
+"""Rates that are shown; the error rate is one minus the accuracy."""
+
+SOURCES: tuple[Rate, ...] = (SELECTION, TPR, FPR)
+"""Rates whose numbers of rows are published; the others can be computed from their counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RateCells:
+    """One rate in all groups of a system."""
+
+    rate: Rate  # which
+    # weight of the rows in which it happened, and of all rows that it speaks about
+    events: NDArray[np.float64]  # shape (n_groups,)
+    mass: NDArray[np.float64]  # shape (n_groups,)
+    n: NDArray[np.int64]  # shape (n_groups,): those rows
+    # what they are worth as a sample, ``sum(w)^2 / sum(w^2)``; ``n`` without weights
+    effective: NDArray[np.float64]  # shape (n_groups,)
+    weighted: bool  # whether rows have weights
+    largest_weight: float | None = None  # known in advance
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The rates, NaN where nobody is spoken about."""
+        empty = np.full(len(self.mass), np.nan)
+        found: NDArray[np.float64] = np.divide(
+            self.events, self.mass, out=empty, where=self.mass > 0
+        )
+        return found
+
+    @property
+    def method(self) -> Method:
+        """How bounds are made."""
+        if not self.weighted:
+            return "clopper_pearson"
+        if self.largest_weight is not None:
+            return "hoeffding_weighted"
+        return "clopper_pearson_effective_rows (approximate)"
+
+    def bounds(self, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return one-sided lower and upper bounds, each with error probability ``level``.
+
+        Weighted rates without a known largest weight get Clopper-Pearson's bounds at the
+        effective number of rows.
+
+        References
+        ----------
+        Korn, Graubard, "Confidence intervals for proportions with small expected number of
+        positive counts estimated from survey data", Survey Methodology 24 (1998).
+        """
+        if self.method == "hoeffding_weighted" and self.largest_weight is not None:
+            return self._hoeffding(self.largest_weight, level)
+        share = np.nan_to_num(self.values)
+        x = share * self.effective if self.weighted else self.events
+        # Rounding must not push a share of 1 beyond the number of rows.
+        x = np.minimum(x, self.effective)
+        return cp_lower(x, self.effective, level), cp_upper(x, self.effective, level)
+
+    def _hoeffding(
+        self, largest: float, level: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        ends = [
+            weighted_bounds(float(x), float(w), int(n), largest, level) if w > 0 else (0.0, 1.0)
+            for x, w, n in zip(self.events, self.mass, self.n, strict=True)
+        ]
+        return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+
+    def interval(self, group: int, level: float) -> Interval | None:
+        """Return the two-sided interval of a group's rate with error probability ``level``."""
+        if self.mass[group] <= 0:
+            return None
+        low, high = self.bounds(level / 2)
+        return Interval(low=float(low[group]), high=float(high[group]), method=self.method)
+
+
+def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditRows:
+    """Return the rows, without weights if all are equal; refuse an invalid largest weight."""
+    if largest_weight is None:
+        alike = rows.weight is not None and len(np.unique(rows.weight)) == 1
+        return replace(rows, weight=None) if alike else rows
+    if rows.weight is None:
+        msg = f"largest_weight={largest_weight!r} without weights; give sample_weight= or leave it"
+        raise InputError(msg)
+    most = float(rows.weight.max())
+    if not most <= largest_weight < np.inf:
+        msg = (
+            f"largest_weight={largest_weight!r}: the largest weight is {most}; give the largest "
+            "that the way of sampling allows, known before the rows were seen"
+        )
+        raise InputError(msg)
+    return rows
+
+
+def defined_rates(rows: AuditRows, rates: Sequence[Rate]) -> tuple[Rate, ...]:
+    """Return the rates that can be computed: all of them only with true labels."""
+    return tuple(rate for rate in rates if rows.y is not None or not rate.needs_labels)
+
+
+def needs_labels(metric: Metric) -> bool:
+    """Return whether a fairness metric reads true labels."""
+    return not metric.compared or any(rate.needs_labels for rate in metric.compared)
+
+
+def counted_labels(rows: AuditRows) -> NDArray[np.int8]:
+    """Return the labels to count by; without any, all rows are counted under label 0.
+
+    Selection rates add up over the labels, so that they do not depend on them.
+    """
+    return np.zeros(len(rows.decision), dtype=np.int8) if rows.y is None else rows.y
+
+
+def counts_of(
+    rows: AuditRows, decision: NDArray[np.integer], weight: NDArray[np.float64] | None
+) -> GroupCounts:
+    """Return the counts by finest cell."""
+    return GroupCounts.from_rows(
+        rows.cells, counted_labels(rows), decision, weight, n_groups=rows.n_cells
+    )
+
+
+def cells_of(
+    rows: AuditRows,
+    system: GroupSystem,
+    rate: Rate,
+    *,
+    decision: NDArray[np.integer] | None = None,
+    largest_weight: float | None = None,
+) -> RateCells:
+    """Return what was seen of a rate."""
+    taken = rows.decision if decision is None else decision
+    here, happened = outcome(rows.y, taken, rate)
+    codes = rows.codes(system)
+    here = here & (codes >= 0)
+    codes, happened = codes[here], happened[here]
+    size = system.n_groups
+    n = np.bincount(codes, minlength=size).astype(np.int64)
+    weight = np.ones(len(codes)) if rows.weight is None else rows.weight[here]
+    events = np.bincount(codes, weights=weight * happened, minlength=size).astype(np.float64)
+    mass = np.bincount(codes, weights=weight, minlength=size).astype(np.float64)
+    worth = n.astype(np.float64)
+    if rows.weight is not None:
+        worth = effective_rows(codes, weight, size)
+    return RateCells(
+        rate=rate,
+        events=events,
+        mass=mass,
+        n=n,
+        effective=worth,
+        weighted=rows.weight is not None,
+        largest_weight=largest_weight,
+    )
+
+
+def outcome(
+    y: NDArray[np.integer] | None, decision: NDArray[np.integer], rate: Rate
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows a rate speaks about, and in which of them it happened."""
+    if y is None:
+        if rate.needs_labels:
+            raise ValueError(f"the {rate} rate needs true labels")
+        y = np.zeros(len(decision), dtype=np.int8)
+    mass, top = rate.shares(y, decision)
+    return mass > 0, top > 0
+
+
+Hidden = Mapping[str, NDArray[np.bool_]]
+
+
+def hidden_groups(rows: AuditRows, smallest: int) -> Hidden:
+    """Return which groups of each system are not published.
+
+    The rule of certificates for one column at a time: two columns share no more than the number
+    of all rows, so that one says nothing about the other. The intersection is the finest table;
+    its sums are the columns, so it is shown whole, with all columns whole, or not at all.
+    """
+    found: dict[str, NDArray[np.bool_]] = {}
+    for system in rows.systems:
+        codes = rows.codes(system)
+        claim = _sizes(rows, codes, system.name, system.labels)
+        found[system.name] = np.array(suppressed_groups([claim], smallest)[0], dtype=np.bool_)
+    if len(rows.systems) > 1 and any(hidden.any() for hidden in found.values()):
+        finest = rows.systems[-1]
+        found[finest.name] = np.ones(finest.n_groups, dtype=np.bool_)
+    return found
+
+
+def _sizes(
+    rows: AuditRows, codes: NDArray[np.int64], system: str, labels: tuple[str, ...]
+) -> Claim:
+    """Return a claim that holds nothing but numbers of rows, for the rule to look at."""
+    known, events = codes >= 0, defined_rates(rows, SOURCES)
+    parts = [known & outcome(rows.y, rows.decision, rate)[0] for rate in events]
+    counts = [np.bincount(codes[part], minlength=len(labels)) for part in parts]
+    return Claim(
+        label="",
+        system=system,
+        form="difference",
+        bound=1.0,
+        groups=labels,
+        events=tuple(rate.name for rate in events),
+        cells=tuple(tuple(Count(x=0, n=int(n)) for n in row) for row in counts),
+    )
+
+
+DRAWS = 400
+SAME = 1e-9
+"""Two computations of one metric differ by rounding only."""
+
+
+def gap_rows(
+    rows: AuditRows, hidden: Hidden, level: float, largest_weight: float | None, seed: int
+) -> tuple[GapRow, ...]:
+    """Return every fairness metric that is defined on every group system."""
+    every = (METRICS.get(name) for name in METRICS.names())
+    metrics = [metric for metric in every if metric.kind == "fairness" and applies(metric)]
+    if rows.y is None:
+        metrics = [metric for metric in metrics if not needs_labels(metric)]
+    counts = counts_of(rows, rows.decision, rows.weight)
+    found = []
+    for system in rows.systems:
+        merged = counts.merged(system.of_cell, system.n_groups)
+        for metric in metrics:
+            if hidden[system.name].any():
+                row = GapRow(
+                    system=system.name, metric=metric.name, value=None, reason="suppressed"
+                )
+            else:
+                row = _gap(rows, system, metric, merged, level, seed)
+                row = _bounded(row, rows, system, metric, level, largest_weight)
+                row = _by_chance(row, rows, system, metric, seed)
+            found.append(row)
+    return tuple(found)
+
+
+def applies(metric: Metric) -> bool:
+    """Whether a fairness metric speaks about decisions between two labels and plain groups."""
+    return metric.on == "decisions" and "binary" in metric.tasks and metric.degree == 0
+
+
+def _gap(
+    rows: AuditRows,
+    system: GroupSystem,
+    metric: Metric,
+    counts: GroupCounts,
+    level: float,
+    seed: int,
+) -> GapRow:
+    value = metric.value(counts)
+    if isinstance(value, Undefined):
+        reason = _lacking(rows, system, metric) or value.reason
+        return GapRow(system=system.name, metric=metric.name, value=None, reason=reason)
+    ends = bootstrap_interval(
+        metric, counts.table, n_rows=_worth(rows, system), level=1 - level, seed=seed
+    )
+    drawn = (
+        None
+        if ends is None
+        else Interval(low=ends[0], high=ends[1], method="bootstrap (approximate)")
+    )
+    return GapRow(system=system.name, metric=metric.name, value=float(value), interval=drawn)
+
+
+def _worth(rows: AuditRows, system: GroupSystem) -> NDArray[np.float64] | None:
+    if rows.weight is None:
+        return None
+    codes = rows.codes(system)
+    inside = codes >= 0
+    return effective_rows(codes[inside], rows.weight[inside], system.n_groups)
+
+
+def _lacking(rows: AuditRows, system: GroupSystem, metric: Metric) -> str:
+    """Name the groups in which nobody is spoken about, empty when that is not the reason."""
+    if system.n_groups < 2:
+        return ""
+    for rate in metric.rates:
+        empty = np.flatnonzero(cells_of(rows, system, rate).mass <= 0)
+        if len(empty) > 0:
+            more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+            return f"group {system.labels[empty[0]]!r}{more} has no {rate.lacks}"
+    return ""
+
+
+def rate_cells(
+    rows: AuditRows, system: GroupSystem, metric: Metric, largest_weight: float | None = None
+) -> list[RateCells] | None:
+    """Return the rates whose worst disparity a metric is, None when it is something else."""
+    cells = [cells_of(rows, system, rate, largest_weight=largest_weight) for rate in metric.rates]
+    value = metric.value(
+        counts_of(rows, rows.decision, rows.weight).merged(system.of_cell, system.n_groups)
+    )
+    if not cells or isinstance(value, Undefined):
+        return cells or None
+    same = abs(float(worst(np.stack([c.values for c in cells]), metric.form)) - value) <= SAME
+    return cells if same else None
+
+
+def _bounded(
+    row: GapRow,
+    rows: AuditRows,
+    system: GroupSystem,
+    metric: Metric,
+    level: float,
+    largest_weight: float | None,
+) -> GapRow:
+    """Add bounds, and the groups that are farthest apart."""
+    cells = None if row.value is None else rate_cells(rows, system, metric, largest_weight)
+    if cells is None:
+        return row
+    decisive = min(cells, key=lambda cell: _parity(cell.values, metric.form))
+    least, most = disparity_bounds(cells, metric.form, level)
+    return replace(
+        row,
+        at_least=least,
+        at_most=most,
+        bounds=cells[0].method,
+        lowest=system.labels[int(decisive.values.argmin())],
+        highest=system.labels[int(decisive.values.argmax())],
+        rate=decisive.rate.name,
+    )
+
+
+def _parity(values: NDArray[np.float64], form: Form) -> float:
+    """Return a number that is the smaller the farther the rate is from parity."""
+    found = float(worst(values[None, :], form))
+    return -found if form == "difference" else found
+
+
+def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[float, float]:
+    """Return a lower and an upper confidence bound of a disparity, each with this error.
+
+    The bound on the side of disparity is an intersection-union bound (one-sided bounds at half
+    the level); that on the side of parity may pick its pair after looking, so that all one-sided
+    bounds have to hold at once (level divided by twice their number).
+    """
+    each, simultaneous = level / 2, level / (2 * len(cells) * len(cells[0].mass))
+    halves = [cell.bounds(each) for cell in cells]
+    whole = [cell.bounds(simultaneous) for cell in cells]
+    if form == "difference":
+        most = max(largest_difference(high, low) for low, high in halves)
+        least = max(0.0, *(largest_difference(low, high) for low, high in whole))
+        return least, most
+    least = min(smallest_ratio(low, high) if high.min() > 0 else 0.0 for low, high in halves)
+    most = min(
+        float(min(1.0, high.min() / low.max())) if low.max() > 0 else 1.0 for low, high in whole
+    )
+    return least, most
+
+
+def _by_chance(
+    row: GapRow, rows: AuditRows, system: GroupSystem, metric: Metric, seed: int
+) -> GapRow:
+    cells = None if row.value is None else rate_cells(rows, system, metric)
+    if cells is None or row.value is None:
+        return row
+    drawn = null_values(
+        [np.rint(cell.effective).astype(np.int64) for cell in cells],
+        [float(cell.events.sum() / cell.mass.sum()) for cell in cells],
+        metric.form,
+        seed=seed,
+    )
+    drawn = drawn[~np.isnan(drawn)]
+    if len(drawn) == 0:
+        return row
+    farther = (
+        drawn >= row.value - SAME if metric.form == "difference" else drawn <= row.value + SAME
+    )
+    return replace(row, null_mean=float(drawn.mean()), null_share=float(farther.mean()))
+
+
+def null_values(
+    n: list[NDArray[np.int64]],
+    rates: list[float],
+    form: Form,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Return what a disparity looks like when all groups have the same rates.
+
+    The largest of many noisy differences is far from 0 although the truth is 0.
+
+    References
+    ----------
+    Lum, Zhang, Bower, "De-biasing 'bias' measurement", FAccT 2022.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.stack(
+        [
+            rng.binomial(sizes, rate, size=(draws, len(sizes))) / np.maximum(sizes, 1)
+            for sizes, rate in zip(n, rates, strict=True)
+        ]
+    )
+    return np.asarray(worst(drawn, form), dtype=np.float64)
+
+
+Asked = tuple[Constraint, GroupSystem]
+
+
+def verdict_rows(
+    rows: AuditRows,
+    constraints: Sequence[Constraint],
+    hidden: Hidden,
+    level: float,
+    *,
+    independent: bool,
+    largest_weight: float | None,
+    small_groups: Sequence[SmallGroups] = (),
+) -> tuple[VerdictRow, ...]:
+    """Return what is shown of every constraint on every group system that it speaks about.
+
+    All are tested together at the full level, as in a certificate. Systems of a single group are
+    outside: they hold nothing and must not keep the others from being certified.
+    """
+    _check(constraints, rows)
+    asked = [
+        (constraint, constrained(system, constraint.metric.name, small_groups))
+        for constraint in constraints
+        for system in rows.systems
+        if constraint.system in (None, system.name)
+    ]
+    several = [pair for pair in asked if pair[1].n_groups >= 2]
+    claims = [_claim(rows, pair, largest_weight) for pair in several]
+    constant = rows.y is not None and len(np.unique(rows.y)) < 2
+    judgement = judge(Evidence(claims=tuple(claims), constant_target=constant), level)
+    findings = iter(_findings(judgement, claims))
+    found = []
+    for constraint, system in asked:
+        finding = next(findings) if system.n_groups >= 2 else _single(constraint)
+        if finding.reason is Reason.NO_EXACT_TEST and not _testable(rows, largest_weight):
+            finding = replace(finding, reason=_untested(rows, (constraint, system)))
+        found.append(_row(rows, (constraint, system), finding, hidden, independent))
+    return tuple(found)
+
+
+def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
+    targets_of(constraints, rows.systems)
+    for constraint in constraints:
+        if not applies(constraint.metric):
+            msg = (
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} does not speak "
+                "about decisions between two labels in plain groups, as an audit does; bound "
+                "another metric"
+            )
+            raise InputError(msg)
+        if rows.y is None and needs_labels(constraint.metric):
+            msg = (
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} needs true labels, "
+                "and none were given. Give y_true (--y-true), or bound "
+                "demographic_parity_difference or demographic_parity_ratio."
+            )
+            raise InputError(msg)
+
+
+def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim:
+    constraint, system = asked
+    if rows.weight is not None and largest_weight is not None:
+        sample = Rows(
+            codes=rows.codes(system),
+            y=counted_labels(rows),
+            decision=rows.decision.astype(np.float64),
+            weight=rows.weight,
+            largest_weight=largest_weight,
+        )
+        claim = claim_from_rows(constraint, sample, system.labels, system=system.name)
+    else:
+        counts = counts_of(rows, rows.decision, None).merged(system.of_cell, system.n_groups)
+        claim = claim_from_counts(constraint, counts, system.labels, system.name)
+    if _testable(rows, largest_weight) and _has_test(rows, asked):
+        return claim
+    return replace(claim, events=(), cells=())
+
+
+def _testable(rows: AuditRows, largest_weight: float | None) -> bool:
+    return rows.weight is None or largest_weight is not None
+
+
+def _has_test(rows: AuditRows, asked: Asked) -> bool:
+    return rate_cells(rows, asked[1], asked[0].metric) is not None
+
+
+def _untested(rows: AuditRows, asked: Asked) -> Reason:
+    """Say what weighted rows lack: a limit of their weights, or a test of the metric at all."""
+    return Reason.NO_WEIGHT_LIMIT if _has_test(rows, asked) else Reason.NO_EXACT_TEST
+
+
+def _findings(judgement: Judgement, claims: Sequence[Claim]) -> tuple[Finding, ...]:
+    """Return a finding per claim, also when one reason holds for all of them."""
+    if judgement.findings:
+        return judgement.findings
+    return tuple(
+        Finding(label=claim.label, verdict=judgement.verdict, reason=judgement.reason)
+        for claim in claims
+    )
+
+
+def _single(constraint: Constraint) -> Finding:
+    return Finding(
+        label=constraint.label, verdict=Verdict.NOT_APPLICABLE, reason=Reason.SINGLE_GROUP
+    )
+
+
+def _row(
+    rows: AuditRows, asked: Asked, finding: Finding, hidden: Hidden, independent: bool
+) -> VerdictRow:
+    constraint, system = asked
+    secret = bool(hidden[system.name].any())
+    counts = counts_of(rows, rows.decision, rows.weight)
+    value = constraint.metric.value(counts.merged(system.of_cell, system.n_groups))
+    measured = None if secret or isinstance(value, Undefined) else float(value)
+    verdict, reason = finding.verdict, finding.reason
+    if verdict is Verdict.CERTIFIED and not independent:
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.NO_CERTIFICATION_SET
+    return VerdictRow(
+        constraint=constraint.label,
+        system=system.name,
+        measured=measured,
+        within=None if measured is None else constraint.gap(measured) <= constraint.limit,
+        verdict=verdict.value,
+        reason=reason.value,
+        detail="" if secret else finding.detail,
+        descriptive=not independent,
+    )
+
+
+def overall(found: Sequence[VerdictRow]) -> str:
+    """Return the verdict on all constraints together."""
+    each = {row.verdict for row in found if row.reason != Reason.SINGLE_GROUP}
+    if Verdict.VIOLATED in each:
+        return Verdict.VIOLATED.value
+    if not each or Verdict.NOT_APPLICABLE in each:
+        return Verdict.NOT_APPLICABLE.value
+    certified = each == {Verdict.CERTIFIED.value}
+    return (Verdict.CERTIFIED if certified else Verdict.INCONCLUSIVE).value
+
 
 HIDDEN = "suppressed"
-DRAWS = 100
+RATE_DRAWS = 100
 MOST_GROUPS = 12
 """Groups of a system up to which metrics are resampled by group: a call costs milliseconds."""
 MOST_RESAMPLED = 20_000
@@ -33,7 +640,7 @@ def rate_rows(
 ) -> tuple[RateRow, ...]:
     """Return every rate of every group, with those that the constrained metrics compare."""
     found: list[RateRow] = []
-    rates = defined_rates(rows, with_compared(SHOWN, metrics))
+    rates = defined_rates(rows, with_compared(AUDITED_RATES, metrics))
     for system in rows.systems:
         for rate in rates:
             cells = cells_of(rows, system, rate, largest_weight=largest_weight)
@@ -101,16 +708,16 @@ def _measure(
 
     def decided(system: str, group: str, here: NDArray[np.bool_], few: bool) -> ScoreRow:
         value, interval = _on_decisions(rows, y, metric, here, level, seed if few else None)
-        return _row(system, group, metric, value, interval)
+        return _rate_row(system, group, metric, value, interval)
 
     def scored(system: str, group: str, here: NDArray[np.bool_], few: bool) -> ScoreRow:
         value, interval = _on_scores(rows, y, metric, here, level, seed)
-        return _row(system, group, metric, value, interval)
+        return _rate_row(system, group, metric, value, interval)
 
     return decided if metric.on == "decisions" else scored
 
 
-def _row(
+def _rate_row(
     system: str, group: str, metric: Metric, value: float | Undefined, interval: Interval | None
 ) -> ScoreRow:
     if isinstance(value, Undefined):
@@ -193,10 +800,10 @@ def _resampled(
 ) -> Interval | None:
     """Return the percentile bootstrap interval, None when some draw has no value."""
     rng, n = np.random.default_rng(seed), len(y)
-    drawn = (rng.multinomial(n, np.full(n, 1 / n)) for _ in range(DRAWS))
+    drawn = (rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RATE_DRAWS))
     found = [metric.value(y, score, weight * times) for times in drawn]
     known = [float(value) for value in found if not isinstance(value, Undefined)]
-    if len(known) < DRAWS:
+    if len(known) < RATE_DRAWS:
         return None
     low, high = np.quantile(known, [level / 2, 1 - level / 2])
     return _approximate((float(low), float(high)))

@@ -7,12 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data._align import unlike_indices
-from fairautoml.data._frames import as_series
-from fairautoml.data._keys import encode_levels, key_of
-from fairautoml.data._per_row import check_length, read_weights
-from fairautoml.data._spelling import refuse_spellings
+from fairautoml.data.columns import encode_levels, key_of, refuse_spellings
 from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
 from fairautoml.data.groups import MissingPolicy, fit_groups
 from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError

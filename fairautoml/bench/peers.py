@@ -1,27 +1,54 @@
-"""Other systems on the same tables, judged by the same code: what one is, and where they are.
+"""Other systems that a sweep compares with, and the files that bring them.
+
+``python -m fairautoml.bench.peers FILE.py ...`` calls ``main`` of such a file.
 
 A system is a file ``NAME.py`` with the constant ``PEER`` in a folder beside the sweep, or an entry
 point of the group ``fairautoml.peers``.
 """
 
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.plugins import load_file
 from fairautoml.data.groups import GroupSchema
+from fairautoml.estimator import judge
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError, ParameterError, UnknownNameError
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Target
 from fairautoml.registry import unknown_name
-from fairautoml.serving.judging import judge
+
+
+def load_file(file: Path) -> ModuleType:
+    """Import a Python file.
+
+    The folder that holds its outermost package is put on ``sys.path``, so the packages in that
+    folder can import each other.
+    """
+    file = file.resolve()
+    if not file.is_file():
+        raise InputError(f"there is no file {file}; correct the path to it")
+    root = file.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    name = ".".join(file.relative_to(root).with_suffix("").parts)
+    module = importlib.import_module(name)
+    if module.__file__ is None or Path(module.__file__).resolve() != file:
+        raise InputError(
+            f"{file} cannot be imported as {name!r}: {module.__file__} has that name; rename one"
+        )
+    return module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +88,7 @@ class Question:
     def judge(
         self, X: pd.DataFrame, y: NDArray[np.integer], decisions: NDArray[np.integer]
     ) -> dict[str, Any]:
-        """Return what decisions are worth, as ``fairautoml.serving.judging.judge`` does."""
+        """Return what decisions are worth, as ``fairautoml.estimator.judge`` does."""
         return judge(
             y, decisions, self.cells_of(X), groups=self.groups, constraints=self.constraints
         )
@@ -161,3 +188,7 @@ class Peers:
         place = self._places[name]
         found: Peer = load_file(place).PEER if isinstance(place, Path) else place.load()
         return found
+
+
+if __name__ == "__main__":
+    sys.exit(load_file(Path(sys.argv[1])).main(sys.argv[2:]))

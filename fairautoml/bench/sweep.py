@@ -1,18 +1,32 @@
-"""Run a sweep: every task with every seed, each fit in its own process, resumable."""
+"""A sweep: cells run, resumed, recorded.
 
+``python -m fairautoml.bench.sweep results/main`` writes ``parts.csv``, ``stated.csv`` and
+``pairs.csv``.
+"""
+
+import argparse
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import platform
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from fairautoml.bench.cells import (
+import pandas as pd
+import yaml
+
+import fairautoml
+from fairautoml.bench.cell import (
     Cell,
     CellRecord,
     Pace,
@@ -22,16 +36,102 @@ from fairautoml.bench.cells import (
     to_stderr,
     write_text,
 )
-from fairautoml.bench.manifest import UNAVAILABLE, manifest
-from fairautoml.bench.tables import write_tables
-from fairautoml.bench.tasks import OURS, Sweep, read_sweep
+from fairautoml.bench.peers import load_file
+from fairautoml.bench.ranks import (
+    TINY,
+    complete_blocks,
+    in_complete_blocks,
+    interval_of_mean,
+    mean_over_questions,
+    numbers,
+    our_variants,
+    strict_fair_accuracy,
+    tables_of,
+    with_margin_rows,
+)
+from fairautoml.bench.tables import better_rows, systems, write_tables
+from fairautoml.bench.tasks import OURS, Sweep, read_rows, read_sweep
+from fairautoml.data.datasets import checksum
+from fairautoml.data.files import write_csv
 from fairautoml.exceptions import (
+    InputError,
     RunFolderError,
     RunFolderExistsError,
     RunFolderLockedError,
     StorageFullError,
+    UnknownNameError,
 )
-from fairautoml.execution._memory import fair_share_mb
+from fairautoml.execution._worker import fair_share_mb
+from fairautoml.storage.run_folder import NOT_INSTALLED, library_version
+
+PACKAGES = (
+    "fairautoml", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "xgboost", "optuna",
+    "flaml", "joblib", "catboost", "interpret-core", "fairlearn",
+)  # fmt: skip
+GIT_SECONDS = 10
+UNAVAILABLE = "unavailable"
+"""Begins what is said instead of the checksum of a dataset that is not here."""
+
+
+def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, Any]:
+    """Return all that is needed to judge and to repeat a sweep."""
+    return {
+        "sweep": sweep.name,
+        "sweep_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(command[0]).name, *command[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {
+            name: found for name in PACKAGES if (found := library_version(name)) != NOT_INSTALLED
+        },
+        "cpu_count": os.cpu_count(),
+        "cpu_model": _cpu_model(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed": _git("status", "--porcelain") not in ("", None),
+        "sweep_committed": _is_committed(source),
+        "data": {name: _data(name) for name in sorted({t.dataset for t in sweep.tasks})},
+    }
+
+
+def _is_committed(source: Path) -> bool:
+    """Return whether the commit holds a file of this content."""
+    blob = _git("hash-object", str(source.resolve()))
+    return blob is not None and blob in str(_git("ls-tree", "-r", "--full-tree", "HEAD"))
+
+
+def _data(name: str) -> str:
+    """Return the checksum; a dataset that is not here fails its own cells, not the sweep."""
+    try:
+        return checksum(name)
+    except (UnknownNameError, InputError) as error:
+        return f"{UNAVAILABLE}: {error}"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of this package's checkout; None outside one."""
+    folder = Path(fairautoml.__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
 PEER = (sys.executable, "-m", "fairautoml.bench.peer_cell")
@@ -297,3 +397,130 @@ def locked(path: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def run_any(
+    source: Path,
+    folder: Path,
+    *,
+    resume: bool = False,
+    n_jobs: int = 1,
+    only: str | None = None,
+    peers: Sequence[Path] = (),
+) -> int:
+    """Run an experiment and return its exit code."""
+    runner = _runner(source)
+    if runner is None:
+        jobs = n_jobs if only is None else 1
+        outcome = run_sweep(source, folder, resume=resume, n_jobs=jobs, only=only, peers=peers)
+        return outcome.exit_code
+    if only is not None or peers:
+        raise InputError(
+            f"only={only!r}, peers={list(map(str, peers))}: they are for a sweep of fits, and "
+            f"{source} has a runner of its own; leave them out"
+        )
+    module = load_file(runner)
+    if not hasattr(module, "run"):
+        raise InputError(f"the runner {runner} of {source} has no function 'run'; define it")
+    code: int = module.run(source, folder, resume=resume, n_jobs=n_jobs)
+    return code
+
+
+def _runner(source: Path) -> Path | None:
+    """Return the file that runs the experiment; what cannot be read is left to the sweep."""
+    try:
+        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    if not isinstance(content, dict) or "runner" not in content:
+        return None
+    if not isinstance(content["runner"], str):
+        raise InputError(f"{source}: runner is {content['runner']!r}; give the path of a file")
+    return source.parent / content["runner"]
+
+
+FEW_HELD = 3_000
+"""Held-out rows below which a table is a small one: 30 % of 10,000 rows."""
+
+
+def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the cells of each part that there is: every seed, small tables, large tables."""
+    for seed, of_seed in cells.groupby("seed"):
+        yield f"seed {seed}", of_seed.copy()
+    # A failed run has held out as many rows as the others of its question.
+    held = numbers(cells, "holdout.n_rows").groupby(cells["question"]).transform("max")
+    for name, chosen in (("small tables", held < FEW_HELD), ("large tables", held >= FEW_HELD)):
+        if chosen.any():
+            yield name, cells[chosen].copy()
+
+
+def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the systems for each part, which the column ``part`` names."""
+    both = in_complete_blocks(with_margin_rows(cells)).copy()
+    found = [systems(of_part).assign(part=name) for name, of_part in parts(both)]
+    return pd.concat(found, ignore_index=True)
+
+
+def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return how many of our runs met the bound on held-out rows, and how many stated it."""
+    found = []
+    for part, of_part in parts(cells):
+        for variant in our_variants(cells):
+            own = of_part[of_part["variant"] == variant]
+            met = numbers(own, "holdout.excess") <= 0
+            stated = numbers(own, "search.margin.probability")
+            sure = stated >= 0.95
+            found.append(
+                {
+                    "part": part,
+                    "variant": variant,
+                    "runs": len(own),
+                    "met": int(met.sum()),
+                    "stated": round(float(stated.sum()), 3),
+                    "sure": int(sure.sum()),
+                    "sure_met": int((met & sure).sum()),
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return in which share of the runs each of ours was at least as good as every other system.
+
+    With a variant of ours that had fewer seconds this says, on held-out rows, whether the others
+    are reached within these.
+    """
+    both = in_complete_blocks(with_margin_rows(cells)).copy()
+    tables, found = tables_of(cells), []
+    for part, of_part in [("all tables", both), *parts(both)]:
+        blocks = complete_blocks(of_part, strict_fair_accuracy(of_part))
+        own = our_variants(of_part)
+        others = blocks[better_rows(blocks.drop(columns=own))]
+        for ours in own:
+            apart = others.rsub(blocks[ours], axis=0)
+            at_least, level = (apart >= -TINY).astype(float), (apart.abs() <= TINY).astype(float)
+            low, high = interval_of_mean(at_least, tables)
+            shares = {"at_least": mean_over_questions(at_least), "low": low, "high": high}
+            shares |= {"level": mean_over_questions(level)}
+            known = {"part": part, "ours": ours, "variant": others.columns, "blocks": len(blocks)}
+            found.append(pd.DataFrame(known).join(pd.DataFrame(shares).round(4), on="variant"))
+    return pd.concat(found, ignore_index=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the three tables into the folder of a sweep, those that have rows."""
+    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.sweep")
+    parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
+    folder = parser.parse_args(argv).folder
+    cells = read_rows(folder / "cells.csv")
+    tables = {"parts": systems_by_part, "stated": stated_by_part, "pairs": pairs_by_part}
+    for name, table_of in tables.items():
+        table = table_of(cells)
+        # Where there is no other system there is nobody to compare with.
+        if len(table) > 0:
+            write_csv(table, folder / f"{name}.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,19 +1,41 @@
-"""What a sweep runs: tasks, variants and seeds, read from a YAML file."""
+"""The tasks of a sweep, read from its YAML file."""
 
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+import pandas as pd
 import yaml
 
 from fairautoml.bench.peers import Peers
-from fairautoml.bench.written import is_number
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.registry import unknown_name
+
+NAMES = dict.fromkeys(("task", "question", "variant", "system", "reference"), str)
+"""Columns of names, which are texts also where they look like numbers or like nothing."""
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Return a table that a sweep has written."""
+    return pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""], low_memory=False)
+
+
+def mapping_of(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
+    """Return a mapping that has no other keys than those allowed."""
+    if not isinstance(value, dict) or not set(value) <= set(allowed):
+        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
+        raise InputError(f"found {found}; expected a mapping with the keys {', '.join(allowed)}")
+    return value
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether YAML gave a number; ``true`` is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
 
 SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""

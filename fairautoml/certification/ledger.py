@@ -1,32 +1,284 @@
-"""The ledger: every opening of certification rows, written before they are read.
+"""The ledger: which rows have been opened for which model, as a hash chain.
 
 It prevents accidents, not fraud: whoever deletes the file can start anew.
+
+Not in the run folder: a second fit of the same rows would have another folder and know nothing
+of the first. The ledger belongs to the user, one file for all tables with the same columns, so
+that another seed, a part or a renamed file of the same rows is found again; and so is the same
+table with columns that were added, dropped or renamed, by what the other columns hold.
 """
 
+import base64
+import fcntl
+import functools
+import hashlib
+import io
+import json
 import math
+import os
+import pickle
 import secrets
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import pandas as pd
+from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
+from sklearn.tree import BaseDecisionTree
 
-from fairautoml.certification.chain import NO_ENTRY, Chain, Entry
-from fairautoml.certification.past_openings import (
-    answers_of,
-    check_methods,
-    check_terms,
-    history_of,
-    last_open,
-    openings_in,
-    packed_rows,
-)
 from fairautoml.certification.verdicts import Verdict
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import DegradedWarning, InputError, StorageCorruptError, warn
+from fairautoml.storage.artifacts import sync_folder
+
+
+def canonical(content: object) -> bytes:
+    """Return the one way to write plain content as JSON: sorted keys, no blanks, ASCII."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def seal_of(content: object) -> str:
+    """Return the SHA-256 of the canonical bytes, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """Return the canonical bytes of content with its own seal as the field ``sha256``."""
+    return canonical({**content, "sha256": seal_of(content)})
+
+
+NO_ENTRY = "0" * 64
+"""Stands for the entry before the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the file."""
+
+    content: Mapping[str, Any]  # what was written, without the seal
+    seal: str  # SHA-256 of the content
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The file."""
+
+    path: Path  # made when it is first locked; its folder must be there
+    clock: Callable[[], datetime]  # returns the time of an entry
+    first: Callable[[], Mapping[str, Any]]  # returns the content of the first entry of a new file
+
+    @contextmanager
+    def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
+        """Hold the file for this process alone, checked and with at least the first entry."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            self._drop_torn(stream)
+            stream.seek(0)
+            entries = self._checked(stream.read())
+            if not entries:
+                self.append(stream, NO_ENTRY, self.first())
+                sync_folder(self.path.parent)
+                stream.seek(0)
+                entries = self._checked(stream.read())
+            yield stream, entries
+
+    def _drop_torn(self, stream: IO[bytes]) -> None:
+        """Set aside a last line that was cut off: what it was to announce never happened."""
+        stream.seek(0)
+        data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        rest = data[whole:]
+        if _read(rest) is not None:
+            stream.write(b"\n")
+        elif rest and _read(rest[:-1]) is None:
+            # A whole entry with another byte for its end was changed, not cut off.
+            with self.path.with_name(f"{self.path.name}.torn").open("ab") as torn:
+                torn.write(rest + b"\n")
+            stream.truncate(whole)
+
+    def _checked(self, data: bytes) -> list[Entry]:
+        entries: list[Entry] = []
+        for number, line in enumerate(data.splitlines(), start=1):
+            content = _read(line)
+            before = entries[-1].seal if entries else NO_ENTRY
+            if content is None or content["previous"] != before:
+                msg = (
+                    f"line {number} of the ledger {str(self.path)!r} is not what was written "
+                    "there, or a line before it is gone. Nothing was changed; restore the file "
+                    "from a copy, or certify on rows that were never opened"
+                )
+                raise StorageCorruptError(msg)
+            entries.append(Entry(content, seal_of(content)))
+        return entries
+
+    def append(self, stream: IO[bytes], previous: str, content: Mapping[str, Any]) -> str:
+        """Write an entry durably and return its hash."""
+        time = self.clock().isoformat(timespec="seconds")
+        whole = {**content, "previous": previous, "time": time}
+        stream.seek(0, os.SEEK_END)
+        stream.write(sealed(whole) + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        return seal_of(whole)
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    """Return the content of a line, None unless it is byte for byte what was written."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or "previous" not in content:
+        return None
+    content.pop("sha256", None)
+    return content if sealed(content) == line else None
+
+
+DISTINCT = 10
+"""Values that a column has at the least, for its counts to be equal by no chance."""
+
+
+def column_prints(frame: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64]:
+    """Return one hash per telling column: how often each value occurs, whoever has it.
+
+    Another order of rows or columns, other names and columns that come or go leave the others
+    as they are; another sample of people changes every one, and so does another target of the
+    same people. Columns of few values, and those that look the same in any table of this length
+    (numbers of rows, balanced designs), are no sign and have none.
+    """
+    classes = np.sort(y.value_counts().to_numpy())
+    found = [_print_of(frame.iloc[:, at], classes) for at in range(frame.shape[1])]
+    return np.unique(np.array([one for one in found if one is not None], dtype=np.uint64))
+
+
+def print_keys(prints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
+    """Return the prints as a ledger with this salt keeps them, beside the keys of its rows."""
+    key = salt.encode()
+    digests = b"".join(
+        hashlib.blake2b(value.tobytes(), digest_size=8, key=key, person=b"column").digest()
+        for value in prints.astype("<u8")
+    )
+    return np.unique(np.frombuffer(digests, dtype="<u8").astype(np.uint64))
+
+
+def _print_of(column: "pd.Series[Any]", classes: NDArray[np.integer]) -> np.uint64 | None:
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    # A number of half the precision is the same number.
+    plain = column.astype("float32" if number else "str")
+    counts = plain.value_counts(sort=False)
+    if len(counts) < DISTINCT or _by_design(counts, number=number):
+        return None
+    hashed = pd.util.hash_pandas_object(plain, index=False).to_numpy(dtype=np.uint64)
+    total = np.array([hashed.sum(dtype=np.uint64), *classes], dtype="<u8")
+    digest = hashlib.blake2b(total.tobytes(), digest_size=8).digest()
+    return np.uint64(int.from_bytes(digest, "little"))
+
+
+def _by_design(counts: "pd.Series[int]", *, number: bool) -> bool:
+    """Whether every value occurs as often as every other, and numbers are evenly spaced."""
+    if counts.min() != counts.max():
+        return False
+    if not number:
+        return True
+    steps = np.diff(np.sort(counts.index.to_numpy(dtype=np.float64)))
+    return bool(np.allclose(steps, steps[0], rtol=0.01))
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Openings of rows that overlap, directly or through others, with those asked for."""
+
+    openings: tuple[Entry, ...]  # in the order of the ledger
+    spent: bool  # numbers of one of them were shown
+
+
+def packed_rows(keys: NDArray[np.uint64]) -> str:
+    """Return row keys as an entry holds them."""
+    return base64.b64encode(keys.astype("<u8").tobytes()).decode()
+
+
+def openings_in(entries: list[Entry]) -> list[Entry]:
+    """Return the entries of a ledger that are openings."""
+    return [entry for entry in entries if entry.content["kind"] == "opening"]
+
+
+def history_of(entries: list[Entry], keys: NDArray[np.uint64]) -> History:
+    """Return the openings that share rows with others, also through other openings."""
+    left = openings_in(entries)
+    found: list[Entry] = []
+    reached = keys
+    grown = True
+    while grown:
+        touching = [e for e in left if len(np.intersect1d(_keys(e), reached)) > 0]
+        left = [e for e in left if e not in touching]
+        found += touching
+        reached = np.unique(np.concatenate([reached, *(_keys(e) for e in touching)]))
+        grown = len(touching) > 0
+    seals = {entry.seal for entry in found}
+    spent = any(e.content.get("spent") and e.content.get("opening") in seals for e in entries)
+    found.sort(key=entries.index)
+    return History(tuple(found), spent)
+
+
+def last_open(entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]) -> Entry:
+    """Return the last opening of rows that are not spent."""
+    history = history_of(entries, keys)
+    if not history.openings or history.spent:
+        state = "spent already" if history.spent else "never opened"
+        msg = f"keys: these rows are {state}; only rows with an open ledger can be closed"
+        raise InputError(msg)
+    last = history.openings[-1]
+    if last.content["hashes"] != dict(hashes):
+        msg = (
+            "hashes: the last opening of these rows was about other candidates or claims; "
+            "give those, no others may be looked at any more"
+        )
+        raise InputError(msg)
+    return last
+
+
+def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
+    """Refuse other tests or bounds than an opening was judged by before."""
+    told = [e.content for e in entries if e.content.get("opening") == opening]
+    before = {one["methods"] for one in told if one.get("methods")}
+    if before and methods not in before:
+        msg = (
+            "read: these rows have answered this question by another test or bound; the better of "
+            "two may not be chosen afterwards. Give the evidence of the first time, or new rows"
+        )
+        raise InputError(msg)
+
+
+def answers_of(history: History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
+    """Return the openings of exactly these rows that have a verdict."""
+    told = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
+    return [e for e in history.openings if e.seal in told and np.array_equal(_keys(e), keys)]
+
+
+def check_terms(history: History, delta: float, mode: str) -> None:
+    """Refuse terms that change between openings: their levels would no longer add up."""
+    for entry in history.openings:
+        before = (entry.content["delta"], entry.content["mode"])
+        if before != (delta, mode):
+            msg = (
+                f"delta={delta}, openings={mode!r}: these rows were opened with "
+                f"delta={before[0]}, openings={before[1]!r}. Keep to that, or certify on rows "
+                "that were never opened"
+            )
+            raise InputError(msg)
+
+
+def _keys(opening: Entry) -> NDArray[np.uint64]:
+    packed = base64.b64decode(opening.content["rows"])
+    return np.frombuffer(packed, dtype="<u8").astype(np.uint64)
 
 
 class Openings(StrEnum):
@@ -226,3 +478,154 @@ def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
         entry=entry.seal,
         answered=answered,
     )
+
+
+def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
+    """Return salted hashes of rows; row order, column order and file name do not matter.
+
+    Equal rows have equal keys, so that in a table with few distinct rows any later sample counts
+    as a further opening; give a column that identifies people to tell them apart.
+    """
+    plain = frame[sorted(frame.columns, key=str)]
+    numeric = {name for name in plain if pd.api.types.is_numeric_dtype(plain[name])}
+    same = pd.DataFrame(
+        {
+            name: plain[name].astype("float64" if name in numeric else "str")
+            for name in plain.columns
+        }
+    )
+    hashed = pd.util.hash_pandas_object(same, index=False).to_numpy(dtype=np.uint64)
+    key = salt.encode()
+    digests = b"".join(
+        hashlib.blake2b(value.tobytes(), digest_size=8, key=key).digest()
+        for value in np.unique(hashed).astype("<u8")
+    )
+    return np.unique(np.frombuffer(digests, dtype="<u8").astype(np.uint64))
+
+
+STATE_HOME = "FAIRAUTOML_STATE_HOME"
+"""Names the folder of the user's ledgers."""
+
+
+def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint64]) -> Ledger:
+    """Return the ledger for a table, its folder made."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Ledger(path)
+    name = f"{seal_of(sorted(columns))[:16]}.jsonl"
+    folder = _state_home() / "ledgers"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        msg = (
+            f"the ledger of certificates cannot be kept in {str(folder)!r}: openings of these "
+            f"rows are remembered by this process only; give ledger=, or set {STATE_HOME}"
+        )
+        warn(msg, DegradedWarning)
+        folder = Path(_of_process().name)
+    return Ledger(folder / _known(folder / "tables", prints, name))
+
+
+def is_forgotten(ledger: Ledger) -> bool:
+    """Return whether a ledger goes with this process."""
+    made = _of_process.cache_info().currsize > 0
+    return made and ledger.path.is_relative_to(_of_process().name)
+
+
+def _known(folder: Path, prints: NDArray[np.uint64], name: str) -> str:
+    """Return the ledger's name under which a table is known, from now on by all its columns."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    marks = [folder / f"{one:016x}" for one in prints.tolist()]
+    found = next((mark.read_text(encoding="ascii") for mark in marks if mark.is_file()), name)
+    for mark in marks:
+        if not mark.is_file():
+            partial = mark.with_name(f".{mark.name}.{os.getpid()}.tmp")
+            partial.write_text(found, encoding="ascii")
+            partial.replace(mark)
+    return found
+
+
+def _state_home() -> Path:
+    named = os.environ.get(STATE_HOME, "")
+    if named:
+        return Path(named)
+    shared = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(shared) if shared else Path.home() / ".local" / "state") / "fairautoml"
+
+
+@functools.cache
+def _of_process() -> "tempfile.TemporaryDirectory[str]":
+    """Return a folder that lives as long as this process."""
+    return tempfile.TemporaryDirectory(prefix="fairautoml-ledger-")
+
+
+class _TreePickler(pickle.Pickler):
+    """Writes the values of one tree, whatever its arrays share and however they lie in memory."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Write arrays by type, shape and values, records field by field."""
+        if not isinstance(obj, np.ndarray):
+            return NotImplemented
+        if obj.dtype.names is not None:
+            return tuple, ([(name, np.ascontiguousarray(obj[name])) for name in obj.dtype.names],)
+        return tuple, ([obj.dtype.str, obj.shape, obj.tobytes()],)
+
+
+def _bytes_of(tree: BaseDecisionTree) -> bytes:
+    written = io.BytesIO()
+    pickler = _TreePickler(written, protocol=4)
+    pickler.fast = True  # without a memory of what was written before
+    pickler.dump(tree)
+    return written.getvalue()
+
+
+class _Hasher(NumpyHasher):  # type: ignore[misc]
+    """Hashes values only: neither the bytes between the fields of records nor what is shared.
+
+    Models that came from a worker share no parts with each other; those trained here may.
+    """
+
+    def memoize(self, obj: Any) -> None:
+        """Remember nothing, so that an object is hashed in full wherever it stands."""
+        del obj
+
+    def save(self, obj: Any) -> None:
+        """Hash one object; called for each part of it."""
+        if isinstance(obj, BaseDecisionTree):
+            # A forest has hundreds, each of many small parts: ten times as fast.
+            obj = _bytes_of(obj)
+        elif isinstance(obj, np.ndarray) and obj.dtype.names is not None:
+            obj = {name: np.ascontiguousarray(obj[name]) for name in obj.dtype.names}
+        super().save(obj)
+
+
+def model_hash(classifier: Any) -> str:
+    """Return the SHA-256 of a classifier: models, shares, thresholds, how rows are read."""
+    # Stored and loaded arrays may lie otherwise in memory, which their hash would tell.
+    plain = pickle.loads(pickle.dumps(classifier))
+    return str(_Hasher(hash_name="sha256").hash(plain))
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 of a table: names, order of rows, and every value."""
+    digest = hashlib.sha256()
+    for name in sorted(frame.columns):
+        digest.update(f"{name}\0{len(frame)}\0".encode())
+        # A text and a number that is written like it are two things.
+        digest.update(b"number" if pd.api.types.is_numeric_dtype(frame[name]) else b"text")
+        digest.update(_hashed(frame[name]).astype("<u8").tobytes())
+    return digest.hexdigest()
+
+
+def row_hashes(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return one number per row, the same for equal rows of this table, shape (n_rows,)."""
+    columns = pd.DataFrame({name: _hashed(frame[name]) for name in frame.columns})
+    return np.asarray(pd.util.hash_pandas_object(columns, index=False), dtype=np.uint64)
+
+
+def _hashed(column: "pd.Series[Any]") -> NDArray[np.uint64]:
+    values = column if pd.api.types.is_numeric_dtype(column) else column.astype("str")
+    return np.asarray(pd.util.hash_pandas_object(values, index=False), dtype=np.uint64)

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fairautoml.data.loaders import available as available
-    from fairautoml.data.loaders import load as load
+    from fairautoml.data.datasets import available, load
 
 __all__ = ["available", "load"]
 
@@ -12,9 +11,9 @@ __all__ = ["available", "load"]
 def __getattr__(name: str) -> Any:
     # Lazy (PEP 562): importing this package must not import pandas.
     if name in __all__:
-        from fairautoml.data import loaders
+        from fairautoml.data import datasets
 
-        return getattr(loaders, name)
+        return getattr(datasets, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,277 +1,507 @@
-"""Features: any table to one float32 matrix, the same way at fit and for every later table.
+"""One column: numbers, dates or categories, recognized from its values.
 
-Category codes are made here, once, from sorted typed values; no learner ever infers categories
-from the rows at hand (trained on {a..f} and asked about {b, f} only, some number them anew).
+A key is ``(type name, value)``, so that ``1``, ``"1"`` and ``True`` are three things. NumPy and
+pandas scalars are the Python values they hold. A float without fraction is the whole number it
+is: pandas stores whole numbers as floats as soon as one of them is missing, and 2 must not
+become another group because a different row is incomplete.
+
+Such a column is one category per value, and new rows have other dates. Nothing is converted, for
+a text may be a name that only looks like a date, but it is said.
+
+Such a column is one category per value. Nothing is converted, for what a text means only the user
+knows ("1,234" is two numbers, and a postal code is none), but it is said.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data._column import Column, encode_column, fit_column
-from fairautoml.data._frames import Table, read_table
-from fairautoml.data._numbers import OnNonfinite, sparse_float32, to_float32
-from fairautoml.data._strange_values import strange_values
-from fairautoml.data._text_hints import text_hints
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.sensitive_numbers import Kind, OnNonfinite, kind_of, numbers, to_float32
 from fairautoml.exceptions import DegradedWarning, InputError, warn
+
+Key = tuple[str, Any]
+
+
+def key_of(value: Any) -> Key:
+    """Return the typed key of one value that is not missing.
+
+    Values that are no text, number or boolean (intervals, dates, ...) are known by the name of
+    their type and their text, so that a key is always plain data.
+    """
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        value = value.item()
+    if isinstance(value, str):
+        return ("str", str(value))
+    if isinstance(value, bool | int):
+        return (type(value).__name__, value)
+    if isinstance(value, float):
+        return ("int", int(value)) if value.is_integer() else ("float", value)
+    hash(value)
+    return (type(value).__name__, str(value))
+
+
+def types_of(keys: tuple[Key, ...]) -> frozenset[str]:
+    """Return the type names that occur."""
+    return frozenset(key[0] for key in keys)
+
+
+def level_arrays(values: "pd.Series[Any]", name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return a code per row (-1 = missing) and the distinct values, in no particular order."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        codes = values.cat.codes.to_numpy().astype(np.int64)
+        levels = values.cat.categories.to_numpy(dtype=object)
+        used, inverse = np.unique(codes, return_inverse=True)
+        known = used >= 0
+        dense = np.where(known, np.cumsum(known) - 1, -1)
+        return dense[inverse], levels[used[known]]
+    try:
+        return _factorize(values)
+    except TypeError as error:
+        msg = f"{name} holds values that cannot be categories ({error}); convert them to text."
+        raise InputError(msg) from error
+
+
+def _factorize(values: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[Any]]:
+    if values.dtype == object and _mixes_types(values):
+        # The hash table of pandas holds 1, 1.0 and True for one value; tuples keep them apart.
+        missing = values.isna().to_numpy()
+        tagged = np.full(len(values), None, dtype=object)
+        rows = np.flatnonzero(~missing)
+        for row, value in zip(rows, values.to_numpy()[rows], strict=True):
+            tagged[row] = key_of(value)
+        codes, keys = pd.factorize(tagged)
+        first = np.zeros(len(keys), dtype=np.int64)
+        first[codes[rows[::-1]]] = rows[::-1]
+        return codes.astype(np.int64), values.to_numpy()[first]
+    codes, levels = pd.factorize(values)
+    return codes.astype(np.int64), np.asarray(levels, dtype=object)
+
+
+def _mixes_types(values: "pd.Series[Any]") -> bool:
+    inferred = pd.api.types.infer_dtype(values, skipna=True)
+    return inferred.startswith("mixed") and inferred != "mixed-integer-float"
+
+
+def sort_levels(
+    codes: NDArray[np.int64], levels: NDArray[Any]
+) -> tuple[NDArray[np.int64], tuple[Key, ...]]:
+    """Return the codes renumbered to the sorted order of the typed keys, and those keys."""
+    keys = [key_of(value) for value in levels]
+    ordered = tuple(sorted(set(keys)))
+    return recode(codes, tuple(keys), ordered, unknown=-1), ordered
+
+
+def recode(
+    codes: NDArray[np.int64], keys: tuple[Key, ...], known: tuple[Key, ...], *, unknown: int
+) -> NDArray[np.int64]:
+    """Return codes into ``known`` for codes into ``keys``; -1 stays -1."""
+    at = {key: code for code, key in enumerate(known)}
+    # The last element is what index -1 finds.
+    lookup = np.array([*(at.get(key, unknown) for key in keys), -1], dtype=np.int64)
+    return lookup[codes]
+
+
+def encode_levels(
+    values: "pd.Series[Any]", name: str
+) -> tuple[NDArray[np.int64], tuple[Key, ...]]:
+    """Return a code per row in the sorted order of the typed keys (-1 = missing), and the keys."""
+    return sort_levels(*level_arrays(values, name))
+
+
+_NOUN: dict[Kind, str] = {
+    "number": "numbers",
+    "category": "text or categories",
+    "datetime": "dates",
+    "timedelta": "durations",
+    "empty": "nothing",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableSchema:
-    """How a table becomes the float32 matrix that the learners see; plain data."""
+class Column:
+    """One feature that is kept."""
 
-    columns: tuple[Column, ...]  # the kept features, in the order of the matrix
-    names_in: tuple[str, ...]  # all columns of the table given to ``fit``
-    named: bool  # whether those names are the user's own
-    sparse: bool = False  # the table was a sparse matrix
-    # infinities and numbers beyond float32 are refused, or treated as missing
-    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
-    notes: tuple[str, ...] = ()  # which columns were dropped, and why
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Original names of the kept features."""
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def layout(self) -> FeatureLayout:
-        """What a learner must know about the columns of the matrix."""
-        categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
-        return FeatureLayout(
-            n_features=len(self.columns),
-            categorical=categorical,
-            cardinalities=tuple(len(self.columns[at].levels) for at in categorical),
-            sparse=self.sparse,
-        )
-
-    def without(self, names: Collection[str], reason: str) -> "TableSchema":
-        """Return the schema without the features called ``names``, and a note that says why."""
-        columns = tuple(column for column in self.columns if column.name not in names)
-        notes = tuple(_dropped(c.name, reason) for c in self.columns if c.name in names)
-        if not columns:
-            raise InputError(_nothing_left((*self.notes, *notes)))
-        return replace(self, columns=columns, notes=(*self.notes, *notes))
-
-    def transform(self, X: Any, *, tell: bool = False) -> Any:
-        """Return a new table as the matrix that the learners were trained on.
-
-        Columns are found by name; a table without names is read by position. A category that
-        was not seen at ``fit`` is missing.
-        """
-        table = read_table(X, allow_empty=True)
-        positions = _locate(self, table)
-        if table.sparse and not self.sparse:
-            msg = (
-                "X is a sparse matrix but was a dense table at fit; a sparse matrix is never made "
-                "dense silently. Give X.toarray()."
-            )
-            raise InputError(msg)
-        if self.sparse:
-            return _sparse_matrix(self, table, positions)
-        if table.n_rows == 0:
-            # Columns without values have no types to compare: a CSV file of a header only.
-            return np.empty((0, len(positions)), dtype=np.float32)
-        matrix = _dense_matrix(self, table, positions)
-        if tell:
-            whole = table.matrix.T if table.columns is None else table.columns
-            for text in strange_values(self.columns, [whole[at] for at in positions], matrix):
-                warn(text, DegradedWarning)
-        return matrix
+    name: str  # the user's name, or ``x0``, ``x1``, ... for arrays
+    position: int  # its position in the table given to ``fit``
+    kind: Kind  # {"number", "category", "datetime", "timedelta", "empty"}: how it is encoded
+    levels: tuple[Key, ...] = ()  # category of each code 0, 1, 2, ..
 
 
-def fit_columns(
-    table: Table, *, drop: Collection[str], on_nonfinite: OnNonfinite
-) -> tuple[TableSchema, Any]:
-    """Learn the encoding of a table and apply it, in one pass.
-
-    All-missing columns are dropped, with a warning; in tables with names constant columns too
-    (an array is taken as it is, as scikit-learn does).
-    """
-    _check_drop(table, drop)
-    schema = TableSchema(
-        columns=(),
-        names_in=table.names,
-        named=table.named,
-        sparse=table.sparse,
-        on_nonfinite=on_nonfinite,
-        notes=tuple(_dropped(name, "asked for") for name in table.names if name in drop),
-    )
-    wanted = [at for at, name in enumerate(table.names) if name not in drop]
-    if not wanted:
-        raise InputError(_nothing_left(schema.notes))
-    if table.columns is None:
-        return _fit_matrix(schema, table, wanted)
-    return _fit_series(schema, table.columns, wanted)
+def fit_column(
+    name: str, position: int, values: "pd.Series[Any]", on_nonfinite: OnNonfinite
+) -> tuple[Column, NDArray[np.float32]]:
+    """Learn the encoding of one column and apply it; missing is NaN."""
+    kind = kind_of(values, name)
+    if kind != "category":
+        found = numbers(values, kind, name)
+        column = Column(name=name, position=position, kind=kind)
+        return column, to_float32(found, (name,), on_nonfinite)
+    codes, levels = encode_levels(values, f"column {name!r} of X")
+    column = Column(name=name, position=position, kind="category", levels=levels)
+    return column, _as_category(codes)
 
 
-def _check_drop(table: Table, drop: Collection[str]) -> None:
-    unknown = sorted(set(drop) - set(table.names))
-    if unknown:
-        msg = (
-            f"drop names columns that X does not have: {unknown}; X has "
-            f"{', '.join(map(repr, table.names[:20]))}."
-        )
-        raise InputError(msg)
+def _as_category(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    encoded = codes.astype(np.float32)
+    encoded[codes < 0] = np.nan
+    return encoded
 
 
-def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[TableSchema, Any]:
-    columns = tuple(Column(name=table.names[at], position=at, kind="number") for at in wanted)
-    schema = replace(schema, columns=columns)
-    if table.sparse:
-        return schema, _sparse_matrix(schema, table, wanted)
-    matrix = _from_matrix(schema, table.matrix, wanted)
-    empty = np.isnan(matrix).all(axis=0)
-    return _keep(schema, matrix, dict.fromkeys(np.flatnonzero(empty).tolist(), _EMPTY))
-
-
-def _fit_series(
-    schema: TableSchema, series: "tuple[pd.Series[Any], ...]", wanted: list[int]
-) -> tuple[TableSchema, NDArray[np.float32]]:
-    columns: list[Column] = []
-    reasons: dict[int, str] = {}
-    matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
-    for at, position in enumerate(wanted):
-        name = schema.names_in[position]
-        column, values = fit_column(name, position, series[position], schema.on_nonfinite)
-        reason = _useless(values, constant=schema.named)
-        if reason:
-            reasons[at] = reason
-        columns.append(column)
-        matrix[:, at] = values
-    hints = text_hints(columns, [series[position] for position in wanted], matrix)
-    schema = _noted(schema, hints)
-    return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
-
-
-def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
-    """Say, in a warning and a note each, which columns of text were hardly meant as categories."""
-    for hint in hints:
-        warn(hint, DegradedWarning)
-    return replace(schema, notes=(*schema.notes, *hints))
-
-
-_EMPTY = "all values are missing"
-_CONSTANT = "all values are equal"
-
-
-def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
-    missing = np.isnan(values)
-    if missing.all():
-        return _EMPTY
-    if constant and not missing.any() and values.min() == values.max():
-        return _CONSTANT
-    return ""
-
-
-def _keep(
-    schema: TableSchema, matrix: NDArray[np.float32], reasons: dict[int, str]
-) -> tuple[TableSchema, NDArray[np.float32]]:
-    """Leave out the columns at the positions in ``reasons``."""
-    if not reasons:
-        return schema, matrix
-    names = schema.names
-    notes = tuple(_dropped(names[at], reason) for at, reason in sorted(reasons.items()))
-    kept = [at for at in range(len(names)) if at not in reasons]
-    schema = replace(
-        schema,
-        columns=tuple(schema.columns[at] for at in kept),
-        notes=(*schema.notes, *notes),
-    )
-    if not kept:
-        raise InputError(_nothing_left(schema.notes))
-    empty = [names[at] for at, reason in reasons.items() if reason == _EMPTY]
-    if empty:
-        msg = f"columns of X without any value are not used: {', '.join(map(repr, empty))}"
-        warn(msg, DegradedWarning)
-    return schema, np.ascontiguousarray(matrix[:, kept])
-
-
-def _dropped(name: str, reason: str) -> str:
-    return f"column {name!r} of X is not used: {reason}"
-
-
-def _nothing_left(notes: tuple[str, ...]) -> str:
-    shown = "; ".join(notes[:10])
-    return f"X has no usable column left: {shown}. Give at least one column that varies."
-
-
-def _dense_matrix(schema: TableSchema, table: Table, positions: list[int]) -> NDArray[np.float32]:
-    if table.columns is None:
-        return _from_matrix(schema, table.matrix, positions)
-    result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
-    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
-        result[:, at] = encode_column(column, table.columns[position], schema.on_nonfinite)
-    return result
-
-
-def _from_matrix(
-    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
+def encode_column(
+    column: Column, values: "pd.Series[Any]", on_nonfinite: OnNonfinite
 ) -> NDArray[np.float32]:
-    if any(column.kind not in ("number", "empty") for column in schema.columns):
-        return _from_mixed(schema, matrix, positions)
-    taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
-    return to_float32(taken, schema.names, schema.on_nonfinite)
-
-
-def _from_mixed(
-    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
-) -> NDArray[np.float32]:
-    """Encode a plain array where the schema has categories of numbers or booleans."""
-    result = np.empty((len(matrix), len(positions)), dtype=np.float32)
-    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
-        result[:, at] = encode_column(column, pd.Series(matrix[:, position]), schema.on_nonfinite)
-    return result
-
-
-def _sparse_matrix(schema: TableSchema, table: Table, positions: list[int]) -> Any:
-    if table.columns is not None:
-        columns = zip(schema.columns, positions, strict=True)
-        dense = [encode_column(c, table.columns[at], schema.on_nonfinite) for c, at in columns]
-        return sparse_float32(np.column_stack(dense), schema.names, schema.on_nonfinite)
-    matrix = table.matrix
-    if positions != list(range(len(table.names))):
-        matrix = (matrix.tocsc() if table.sparse else matrix)[:, positions]
-    return sparse_float32(matrix, schema.names, schema.on_nonfinite)
-
-
-def _locate(schema: TableSchema, table: Table) -> list[int]:
-    """Return the position in ``table`` of each kept feature."""
-    if schema.named and table.named:
-        return _locate_by_name(schema, table)
-    if len(table.names) != len(schema.names_in):
+    """Encode new values of one column by what was learned at fit; missing and unseen are NaN."""
+    name = column.name
+    if column.kind == "category":
+        return _encode_category(column, values)
+    kind = kind_of(values, name)
+    if kind == "category" and isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+        kind = kind_of(values, name)
+    if values.isna().all():
+        kind = "empty"  # a column without a value is of any kind
+    if kind not in (column.kind, "empty") and column.kind != "empty":
+        which = _first_strange(values) if (column.kind, kind) == ("number", "category") else ""
         msg = (
-            f"X has {len(table.names)} features, but FairAutoML is expecting "
-            f"{len(schema.names_in)} features as input; give the columns that fit was given."
+            f"column {name!r} of X held {_NOUN[column.kind]} at fit and holds {_NOUN[kind]} now"
+            f"{which}; convert it to what it was at fit."
         )
         raise InputError(msg)
-    if schema.named != table.named:
-        then, now = ("names", "none") if schema.named else ("no names", "names")
-        msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
-        warn(msg, DegradedWarning)
-    return [column.position for column in schema.columns]
+    return to_float32(numbers(values, kind, name), (name,), on_nonfinite)
 
 
-def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
-    at = {name: position for position, name in enumerate(table.names)}
-    missing = [name for name in schema.names if name not in at]
-    if missing:
+def _first_strange(values: "pd.Series[Any]") -> str:
+    """Say which value is no number, or that all can be read as numbers."""
+    read = pd.to_numeric(values.astype(object).astype(str), errors="coerce")
+    strange = np.flatnonzero(read.isna() & values.notna())
+    if len(strange) == 0:
+        return ": numbers as text, which pandas.to_numeric reads"
+    at = int(strange[0])
+    return (
+        f": {len(strange)} value(s) are no number, first {values.iloc[at]!r} in row {at} (from 0)"
+    )
+
+
+def _encode_category(column: Column, values: "pd.Series[Any]") -> NDArray[np.float32]:
+    codes, levels = level_arrays(values, f"column {column.name!r} of X")
+    keys = tuple(key_of(value) for value in levels)
+    now, then = types_of(keys), types_of(column.levels)
+    if now and not now & then:
         msg = (
-            f"X lacks {len(missing)} column(s) that fit was given: {missing[:20]}; it has "
-            f"{list(table.names[:20])}. Give X with all columns of fit, in any order."
+            f"column {column.name!r} of X held categories of type {_types(then)} at fit and of "
+            f"type {_types(now)} now; convert it to what it was at fit."
         )
         raise InputError(msg)
-    known = set(schema.names_in)
-    extra = [name for name in table.names if name not in known]
-    if extra:
-        msg = f"columns of X that were not there at fit are ignored: {extra[:20]}"
+    return _as_category(recode(codes, keys, column.levels, unknown=-1))
+
+
+def _types(names: frozenset[str]) -> str:
+    return " and ".join(sorted(names))
+
+
+MOST_ALIKE = 0.9
+"""Share of the values from which they are taken for dates."""
+
+ISO = re.compile(
+    r"\s*\d{4}([-/])(?:0?[1-9]|1[0-2])"  # 2020-01
+    r"(?:\1(?:0?[1-9]|[12]\d|3[01])(?:[T ]\d{2}(?::?\d{2}.*)?)?)?\s*"  # -31 23:59
+)
+"""A month, day or moment as ISO 8601 writes it: not 20200131, which may be a code."""
+
+TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
+"""Kinds of levels that are dates, whatever their text."""
+
+
+def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
+    """Return how much a column of categories looks like dates, with an example; else nothing."""
+    dates = np.array([_is_date(level) for level in column.levels])
+    share = float(rows[dates].sum() / rows.sum())
+    if share < MOST_ALIKE:
+        return ""
+    example = column.levels[int(np.flatnonzero(dates)[0])][1]
+    return f"{column.name!r} ({share:.0%} of the values, for example {example!r})"
+
+
+def said_of_dates(found: str) -> str:
+    """Return the warning about columns that look like dates."""
+    return (
+        f"columns of X look like dates but are read as categories: {found}. A date that fit has "
+        "not seen, as new rows have, is missing at predict. Convert them before fit and predict "
+        "(pandas.to_datetime; periods by .dt.to_timestamp()), leave them out (--drop), or declare "
+        "them as categories with astype('category'); on the command line, dates are read as such "
+        "from parquet files"
+    )
+
+
+def _is_date(level: Key) -> bool:
+    kind, value = level
+    return kind in TYPES or (kind == "str" and bool(ISO.fullmatch(value)))
+
+
+PLAIN = re.compile(r"\s*[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
+"""A number as files of most programs hold it: not "007", which is a code."""
+
+CODE = re.compile(r"\s*0\d+\s*")
+"""A code such as "007"."""
+
+
+def _form(thousands: str, decimal: str) -> str:
+    groups = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
+    mark = re.escape(decimal)
+    return rf"\s*[+-]?(?:(?:{groups}0|[1-9]\d*)(?:{mark}\d*)?|{mark}\d+)\s*"
+
+
+def _arguments(thousands: str, decimal: str) -> str:
+    """Return the arguments with which ``pandas.read_csv`` reads such numbers."""
+    given = [] if decimal == "." else [f"decimal={decimal!r}"]
+    if thousands:
+        given.append(f"thousands={thousands!r}")
+    # The faster engine leaves them as they are, without a word.
+    return ", ".join(given if thousands.isascii() else [*given, "engine='python'"])
+
+
+_MARKS = (
+    (",", "."),  # 1,234.5
+    ("", ","),  # 1,5
+    (".", ","),  # 1.234,5
+    *((space, decimal) for space in " \u00a0\u202f'\u2019" for decimal in ".,"),  # 1 234,5
+)
+
+FORMS = {_arguments(*marks): re.compile(_form(*marks)) for marks in _MARKS}
+"""Numbers as people of some country write them, by what ``pandas.read_csv`` must be told."""
+
+LOCAL = re.compile("|".join(_form(*marks) for marks in _MARKS))
+"""Any of them."""
+
+MOST_READ = 1000
+"""Texts that the country is told by."""
+
+
+_NUMBERS = frozenset({"int", "float"})
+
+
+def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> str:
+    """Return how much a column of categories looks like numbers, with an example; else nothing."""
+    plain = np.array([_matches(PLAIN, level) or level[0] in _NUMBERS for level in column.levels])
+    local = np.array([_matches(LOCAL, level) for level in column.levels]) & ~plain
+    share = float(rows[plain | local].sum() / rows.sum())
+    if share < MOST_ALIKE:
+        return ""
+    values = [value for _, value in column.levels]
+    odd = [value for value, fine in zip(values, plain, strict=True) if not fine]
+    if local.any():
+        why = _needed([value for value, found in zip(values, local, strict=True) if found])
+    elif 2 * sum(bool(CODE.fullmatch(str(value))) for value in odd) > len(odd):
+        return ""
+    elif odd:
+        why = f"{odd[0]!r}, which is no number"
+    else:
+        why = f"{values[0]!r}, which pandas.to_numeric reads"
+    return f"{column.name!r} ({share:.0%} of the values, for example {why})"
+
+
+def said_of_numbers(found: str) -> str:
+    """Return the warning about columns that look like numbers."""
+    return (
+        f"columns of X are text although they look like numbers: {found}. Each value is a "
+        "category, and one that fit has not seen is missing at predict. Read them with these "
+        "arguments of pandas.read_csv, correct the cells that are no numbers, or declare codes as "
+        "such with astype('category'); in a file for the command line write numbers as 1234.5"
+    )
+
+
+def _matches(form: re.Pattern[str], level: Key) -> bool:
+    kind, value = level
+    return kind == "str" and bool(form.fullmatch(value))
+
+
+def _needed(texts: Sequence[str]) -> str:
+    """Return an example, and the arguments that most of the texts need to be read as numbers."""
+    told = {
+        text: [given for given, form in FORMS.items() if form.fullmatch(text)]
+        for text in texts[:: -(-len(texts) // MOST_READ)]
+    }
+    best = max(FORMS, key=lambda given: sum(given in fitting for fitting in told.values()))
+    # "1,234" can be read in two ways, "1,234.5" in one.
+    example = min((text for text in told if best in told[text]), key=lambda text: len(told[text]))
+    return f"{example!r}, which needs {best}"
+
+
+ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+"""Zero-width spaces, joiners and the byte order mark, as ``str.translate`` drops them."""
+
+MOST_SHOWN = 5
+"""Sets of spellings that a message lists."""
+
+
+def normalized(text: str) -> str:
+    """Return a text without differences of spaces, case and Unicode form."""
+    plain = unicodedata.normalize("NFKC", text).translate(ZERO_WIDTH)
+    return unicodedata.normalize("NFKC", " ".join(plain.split()).casefold())
+
+
+def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key]) -> None:
+    """Refuse values of a column that are one text in several spellings."""
+    spellings: dict[str, list[int]] = {}
+    for at, (kind, value) in enumerate(keys):
+        if kind == "str":
+            spellings.setdefault(normalized(value), []).append(at)
+    several = [found for found in spellings.values() if len(found) > 1]
+    if not several:
+        return
+    n_rows = np.bincount(codes[codes >= 0], minlength=len(keys))
+    shown = "; ".join(
+        " and ".join(f"{_shown(keys[at][1])} ({n_rows[at]} rows)" for at in found)
+        for found in several[:MOST_SHOWN]
+    )
+    kept = max(several[0], key=lambda at: int(n_rows[at]))
+    other = next(at for at in several[0] if at != kept)
+    msg = (
+        f"{name} holds values that differ only by spaces, case or Unicode form: {shown}. Merge "
+        "them, in pandas with .str.normalize('NFKC').str.strip().str.casefold() or "
+        f".replace({{{_shown(keys[other][1])}: {_shown(keys[kept][1])}}}), or rename one."
+    )
+    raise InputError(msg)
+
+
+def matched_keys(name: str, keys: Sequence[Key], known: Sequence[Key]) -> tuple[Key, ...]:
+    """Return new keys, a text that is a known one in another spelling being the known one."""
+    if all(key in known for key in keys):
+        return tuple(keys)
+    spellings: dict[str, list[Key]] = {}
+    for key in known:
+        if key[0] == "str":
+            spellings.setdefault(normalized(key[1]), []).append(key)
+    found = {}
+    for key in keys:
+        same = spellings.get(normalized(key[1]), []) if key[0] == "str" else []
+        if len(same) == 1 and key not in known:
+            found[key] = same[0]
+    if found:
+        pairs = [f"{_shown(new[1])} for {_shown(old[1])}" for new, old in found.items()]
+        msg = (
+            f"{name} has values that differ from groups of fit only by spaces, case or Unicode "
+            f"form and are taken for them: {', '.join(pairs[:MOST_SHOWN])}"
+        )
         warn(msg, DegradedWarning)
-    positions = [at[name] for name in schema.names]
-    if positions != sorted(positions):
-        msg = "the columns of X are in another order than at fit; they are reordered by name"
-        warn(msg, DegradedWarning)
-    return positions
+    return tuple(found.get(key, key) for key in keys)
+
+
+def _shown(text: str) -> str:
+    """Return a text in quotes, escaped where its Unicode form cannot be seen."""
+    return repr(text) if unicodedata.is_normalized("NFKC", text) else ascii(text)
+
+
+FEWEST_LEVELS = 20
+"""Distinct values below which a column may well be meant as categories."""
+
+
+def text_hints(
+    columns: Sequence[Column], series: "Sequence[pd.Series[Any]]", matrix: NDArray[np.float32]
+) -> tuple[str, ...]:
+    """Return what to say of columns of categories that look like numbers or like dates."""
+    numbers: list[str] = []
+    dates: list[str] = []
+    for column, values, codes in zip(columns, series, matrix.T, strict=True):
+        declared = isinstance(values.dtype, pd.CategoricalDtype)
+        if column.kind != "category" or declared or len(column.levels) < FEWEST_LEVELS:
+            continue
+        known = codes[~np.isnan(codes)].astype(np.int64)
+        rows = np.bincount(known, minlength=len(column.levels))
+        numbers.append(like_numbers(column, rows))
+        dates.append(like_dates(column, rows))
+    told = ((said_of_numbers, numbers), (said_of_dates, dates))
+    return tuple(say(few(list(filter(None, found)))) for say, found in told if any(found))
+
+
+def few(found: Sequence[str]) -> str:
+    """Return what is said of the first few columns, and how many more there are."""
+    more = "" if len(found) <= MOST_SHOWN else f", and {len(found) - MOST_SHOWN} more"
+    return f"{', '.join(found[:MOST_SHOWN])}{more}"
+
+
+MOST_UNSEEN = 0.5
+"""Share of the values of a column that may be unseen without a word."""
+
+FEWEST_ROWS = 20
+"""Rows below which a column may well be missing in all of them."""
+
+
+def strange_values(
+    columns: Sequence[Column],
+    given: "Sequence[pd.Series[Any] | NDArray[Any]]",
+    matrix: NDArray[np.float32],
+) -> tuple[str, ...]:
+    """Return what to say of columns of new rows that are mostly unseen or have no value."""
+    unread = np.isnan(matrix)
+    unseen: list[str] = []
+    empty: list[str] = []
+    for at in np.flatnonzero(unread.any(axis=0)).tolist():
+        column, there = columns[at], np.asarray(pd.notna(given[at]))
+        if column.kind == "category" and there.any():
+            new = there & unread[:, at]
+            share = float(new.sum() / there.sum())
+            if share > MOST_UNSEEN:
+                unseen.append(
+                    _shown_strange_values(column.name, share, pd.Series(given[at])[new].iloc[0])
+                )
+        elif unread[:, at].all() and len(unread) >= FEWEST_ROWS:
+            empty.append(repr(column.name))
+    told = ((_said_of_unseen, unseen), (_said_of_empty, empty))
+    return tuple(say(few(found)) for say, found in told if found)
+
+
+def _shown_strange_values(name: str, share: float, example: Any) -> str:
+    return f"{name!r} ({share:.0%} of the values, for example {str(example)!r})"
+
+
+def _said_of_unseen(found: str) -> str:
+    return (
+        f"columns of X hold mostly categories that fit has not seen: {found}. They are read as "
+        "missing. Write them as in the rows of fit, or fit again, with rows that have them or "
+        "without columns whose values are always new, such as dates as text or numbers of persons"
+    )
+
+
+def _said_of_empty(found: str) -> str:
+    return (
+        f"columns of X have values at fit and none in these rows: {found}. They are read as "
+        "missing. Give their values, or fit again without these columns"
+    )
+
+
+def ranks_of_times(times: "pd.Series[Any]", shown: str) -> NDArray[np.int64]:
+    """Return ranks 0, 1, ... of times; equal times have equal ranks."""
+    moments = _moments(times, shown)
+    try:
+        return moments.rank(method="dense").to_numpy().astype(np.int64) - 1
+    except TypeError as error:
+        msg = f"time holds values that have no order: {error}. Give numbers or dates"
+        raise InputError(msg) from error
+
+
+def _moments(series: "pd.Series[Any]", shown: str) -> "pd.Series[Any]":
+    """Return texts as the dates that they are: by letters 31/01/2020 is later than 01/02/2020."""
+    declared = isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.ordered
+    if declared or series.dtype.kind != "O":
+        return series
+    values = series.astype(object)
+    if not values.map(lambda value: isinstance(value, str)).any():
+        return series
+    dates = values.where(values.map(lambda value: isinstance(value, str | date)))
+    read = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
+    unread = values[read.isna()]
+    if len(unread):
+        msg = (
+            f"{shown} holds {unread.iloc[0]!r}; texts must be dates as ISO 8601 writes them, such "
+            "as 2020-01-31, whose order is known. Write all of them so, or give numbers"
+        )
+        raise InputError(msg)
+    return read

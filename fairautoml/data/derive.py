@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.data._scales import QUANTILES, band_labels
+from fairautoml.data.sensitive_numbers import QUANTILES, band_labels
 from fairautoml.exceptions import ParameterError
 
 OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}

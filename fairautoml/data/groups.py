@@ -1,30 +1,342 @@
-"""Sensitive columns to group cells: learned once, applied in the same way to new rows."""
+"""Groups of the sensitive columns: which there are, and which rows are in each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data._keys import Key, key_of, level_arrays, recode, sort_levels, types_of
-from fairautoml.data._overlaps import overlapping_systems
-from fairautoml.data._refusals import check_types, refuse_missing, refuse_unseen
-from fairautoml.data._scales import NumberPolicy, Reading, Scale
-from fairautoml.data._sensitive import (
-    MISSING,
-    SensitiveColumns,
-    join_labels,
-    level_labels,
-    read_sensitive,
-    row_ids,
+from fairautoml.data.columns import (
+    Key,
+    key_of,
+    level_arrays,
+    matched_keys,
+    recode,
+    refuse_spellings,
+    sort_levels,
+    types_of,
 )
-from fairautoml.data._spelling import matched_keys, refuse_spellings
-from fairautoml.data._systems import cell_labels, group_systems
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.data.small_groups import SmallGroups
+from fairautoml.data.dataset import GroupSystem, SmallGroups
+from fairautoml.data.frames import as_array, as_series, frame_columns, is_foreign, is_frame
+from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
 from fairautoml.exceptions import InputError
+
+DEFAULT_NAME = "sensitive"
+MISSING: Key = ("missing", None)
+MISSING_LABEL = "(missing)"
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveColumns:
+    """Sensitive columns by name; ``named`` is False when the user gave no names.
+
+    ``overlaps`` holds, for each table of indicators of groups that overlap, the names of its
+    columns among ``columns``.
+    """
+
+    columns: "dict[str, pd.Series[Any]]"
+    named: bool
+    overlaps: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of the first column."""
+        return len(next(iter(self.columns.values())))
+
+
+def read_sensitive(sensitive: Any) -> SensitiveColumns:
+    """Read the sensitive columns."""
+    if isinstance(sensitive, Mapping):
+        found = _read_mapping(sensitive)
+    elif is_frame(sensitive):
+        found = SensitiveColumns(frame_columns(sensitive, "sensitive"), named=True)
+    elif _is_column(sensitive):
+        column = as_series(sensitive, "sensitive")
+        name = DEFAULT_NAME if column.name is None else str(column.name)
+        found = SensitiveColumns({name: column}, named=column.name is not None)
+    else:
+        found = _read_array(sensitive)
+    _check_columns(found)
+    return found
+
+
+def _read_mapping(sensitive: Mapping[Any, Any]) -> SensitiveColumns:
+    columns: dict[str, pd.Series[Any]] = {}
+    overlaps: dict[str, tuple[str, ...]] = {}
+    for key, value in sensitive.items():
+        name = str(key)
+        read = _read_indicators(name, value) if is_frame(value) else {name: as_series(value, name)}
+        twice = sorted(set(columns) & set(read))
+        if twice:
+            msg = f"sensitive has several columns called {twice[0]!r}; rename one of them."
+            raise InputError(msg)
+        columns.update(read)
+        if is_frame(value):
+            overlaps[name] = tuple(read)
+    return SensitiveColumns(columns, named=True, overlaps=overlaps)
+
+
+def _read_indicators(table: str, frame: Any) -> "dict[str, pd.Series[Any]]":
+    """Return the columns as True, False and missing, under the name of table and column."""
+    found = {}
+    for name, column in frame_columns(frame, f"sensitive[{table!r}]").items():
+        absent = column.isna().to_numpy()
+        values = column.to_numpy(dtype=object)
+        strange = [v for v in values[~absent].tolist() if v not in (0, 1)]
+        if strange:
+            msg = (
+                f"sensitive[{table!r}] is a table, so its columns must say who belongs to a group "
+                f"by True and False or 1 and 0; {name!r} holds {strange[0]!r}. Give one column "
+                "per group, for example with pandas.get_dummies, or a column in place of the "
+                f"table: sensitive={{{name!r}: ...}}."
+            )
+            raise InputError(msg)
+        read = np.full(len(values), None, dtype=object)
+        read[~absent] = values[~absent].astype(bool)
+        found[f"{table}.{name}"] = pd.Series(read, dtype=object)
+    if not found:
+        msg = f"sensitive[{table!r}] has no column; give one column per group."
+        raise InputError(msg)
+    return found
+
+
+def _is_column(sensitive: Any) -> bool:
+    kinds = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
+    return isinstance(sensitive, kinds) or is_foreign(sensitive)
+
+
+def _read_array(sensitive: Any) -> SensitiveColumns:
+    array = as_array(sensitive, "sensitive")
+    if array.ndim == 1:
+        return SensitiveColumns({DEFAULT_NAME: as_series(sensitive, "sensitive")}, named=False)
+    if array.ndim != 2:
+        msg = (
+            f"sensitive must have one or two dimensions, found shape {array.shape}; give one "
+            "column per sensitive attribute."
+        )
+        raise InputError(msg)
+    columns = {
+        f"{DEFAULT_NAME}_{at}": as_series(array[:, at], "sensitive")
+        for at in range(array.shape[1])
+    }
+    return SensitiveColumns(columns, named=False)
+
+
+def _check_columns(found: SensitiveColumns) -> None:
+    if not found.columns:
+        msg = "sensitive has no column; give at least one, or sensitive=None."
+        raise InputError(msg)
+    lengths = {name: len(column) for name, column in found.columns.items()}
+    if len(set(lengths.values())) > 1:
+        msg = f"the columns of sensitive differ in length: {lengths}; give one value per row."
+        raise InputError(msg)
+
+
+def level_labels(keys: tuple[Key, ...]) -> tuple[str, ...]:
+    """Return a display name per group of one column, all different.
+
+    Values whose text is the same (1 and "1") are written as Python literals, 1 and '1'.
+    """
+    plain = tuple(_text(key) for key in keys)
+    if len(set(plain)) == len(plain):
+        return plain
+    return tuple(_literal(key) for key in keys)
+
+
+def _text(key: Key) -> str:
+    if key == MISSING:
+        return MISSING_LABEL
+    # A line end or a terminal's code in a label could forge a line of a certificate.
+    return "".join(
+        sign.encode("unicode_escape").decode() if unicodedata.category(sign) == "Cc" else sign
+        for sign in str(key[1])
+    )
+
+
+def _literal(key: Key) -> str:
+    kind, value = key
+    if key == MISSING:
+        return MISSING_LABEL
+    return repr(value) if kind in {"str", "int", "bool"} else f"{kind}({value!r})"
+
+
+def join_labels(parts: tuple[str, ...]) -> str:
+    r"""Return ``"Female & Black"``; ``&`` and ``\`` inside a part get a backslash.
+
+    So two different combinations never share a label.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return " & ".join(part.replace("\\", "\\\\").replace("&", "\\&") for part in parts)
+
+
+def row_ids(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number per distinct row, 0, 1, ... in lexical order of the rows.
+
+    Column by column, renumbered after each, in int64: products of many codes never overflow.
+    """
+    ids = np.zeros(len(codes), dtype=np.int64)
+    for column in codes.T:
+        low = int(column.min(initial=0))
+        width = int(column.max(initial=0)) - low + 1
+        _, inverse = np.unique(ids * width + (column - low), return_inverse=True)
+        ids = inverse.reshape(-1).astype(np.int64)
+    return ids
+
+
+_BELONGS: Key = ("bool", True)
+
+
+def overlapping_systems(
+    overlaps: Mapping[str, tuple[str, ...]],
+    names: Sequence[str],
+    table: NDArray[np.int64],
+    levels: Sequence[tuple[Key, ...]],
+    missing_outside: bool,
+) -> tuple[GroupSystem, ...]:
+    """Return one system per table of indicators, with one group per indicator."""
+    return tuple(
+        _system(
+            name,
+            columns,
+            [(table[:, at], levels[at]) for at in map(names.index, columns)],
+            missing_outside,
+        )
+        for name, columns in overlaps.items()
+    )
+
+
+def _system(
+    name: str,
+    columns: Sequence[str],
+    indicators: Sequence[tuple[NDArray[np.int64], tuple[Key, ...]]],
+    missing_outside: bool,
+) -> GroupSystem:
+    labels: list[str] = []
+    masks: list[NDArray[np.bool_]] = []
+    for column, (codes, keys) in zip(columns, indicators, strict=True):
+        label = column.removeprefix(f"{name}.")
+        if _BELONGS not in keys:
+            msg = (
+                f"sensitive[{name!r}]: nobody belongs to {label!r}, so nothing can be said about "
+                "that group; leave the column out."
+            )
+            raise InputError(msg)
+        labels.append(label)
+        masks.append(codes == keys.index(_BELONGS))
+        if MISSING in keys and not missing_outside:
+            labels.append(f"{label} {MISSING_LABEL}")
+            masks.append(codes == keys.index(MISSING))
+    found = np.array(masks)
+    nobody = np.full(found.shape[1], -1, dtype=np.int32)
+    return GroupSystem(name=name, labels=tuple(labels), of_cell=nobody, masks=found)
+
+
+def refuse_missing(name: str, count: int) -> None:
+    if count:
+        msg = (
+            f"sensitive {name!r} has {count} missing value(s). Choose at fit what becomes of "
+            "them: sensitive_missing (--sensitive-missing) 'error' (this), 'own_group' (a group "
+            "called '(missing)') or 'exclude' (rows outside the constraint). New rows may also be "
+            "decided without their group by unseen_group (--unseen-group) 'base_model'."
+        )
+        raise InputError(msg)
+
+
+def check_types(name: str, known: tuple[Key, ...], keys: tuple[Key, ...]) -> None:
+    then = types_of(known) - {MISSING[0]}
+    now = types_of(keys)
+    if then and now - then:
+        msg = (
+            f"sensitive {name!r} held groups of type {' and '.join(sorted(then))} at fit and "
+            f"holds type {' and '.join(sorted(now))} now; convert it to what it was at fit."
+        )
+        raise InputError(msg)
+
+
+def refuse_unseen(
+    name: str, codes: NDArray[np.int64], keys: tuple[Key, ...], known: tuple[Key, ...]
+) -> None:
+    if not codes.size:
+        return
+    labels = sorted({str(keys[code][1]) for code in np.unique(codes).tolist()})
+    msg = (
+        f"sensitive {name!r} has {codes.size} row(s) of group(s) that did not occur at fit: "
+        f"{', '.join(map(repr, labels[:10]))}; fit knew "
+        f"{', '.join(map(repr, level_labels(known)[:20]))}. Correct the values, or let such rows "
+        "be decided without their group by fitting with unseen_group='base_model' "
+        "(--unseen-group base_model)."
+    )
+    raise InputError(msg)
+
+
+def group_systems(
+    names: tuple[str, ...],
+    table: NDArray[np.int64],
+    levels: list[tuple[Key, ...]],
+    missing_outside: bool,
+    readings: tuple[Reading | None, ...],
+) -> tuple[GroupSystem, ...]:
+    """Return one system per column, then the intersection of all that are no numbers."""
+    scaled = np.array([isinstance(reading, Scale) for reading in readings])
+    outside = scaled | missing_outside
+    missing_code = [keys.index(MISSING) if MISSING in keys else -1 for keys in levels]
+    known = (table != np.array(missing_code)) | ~outside
+    systems = [
+        _column_system(name, table[:, at], known[:, at], keys, reading)
+        for at, (name, keys, reading) in enumerate(zip(names, levels, readings, strict=True))
+    ]
+    crossed = np.flatnonzero(~scaled)
+    if len(crossed) > 1:
+        kept = [levels[at] for at in crossed]
+        part = table[:, crossed]
+        ids = row_ids(part)
+        first = np.unique(ids, return_index=True)[1]
+        labels = np.array(cell_labels(part[first], kept), dtype=object)
+        inside = known[np.ix_(first, crossed)].all(axis=1)
+        of_part = np.where(inside, np.cumsum(inside) - 1, -1).astype(np.int32)
+        system = GroupSystem(
+            name=join_labels(tuple(names[at] for at in crossed)),
+            labels=tuple(labels[inside]),
+            of_cell=of_part[ids],
+        )
+        systems.append(system)
+    return tuple(systems)
+
+
+def _column_system(
+    name: str,
+    codes: NDArray[np.int64],
+    known: NDArray[np.bool_],
+    keys: tuple[Key, ...],
+    reading: Reading | None,
+) -> GroupSystem:
+    labels = level_labels(keys)
+    if not known.all():
+        # The missing level is the last one, so the other codes stay as they are.
+        labels = labels[:-1]
+    values = None
+    if isinstance(reading, Scale):
+        values = reading.standard(np.array([key[1] for key in keys[: len(labels)]], dtype=float))
+    return GroupSystem(
+        name=name,
+        labels=labels,
+        of_cell=np.where(known, codes, -1).astype(np.int32),
+        values=values,
+    )
+
+
+def cell_labels(table: NDArray[np.int64], levels: list[tuple[Key, ...]]) -> tuple[str, ...]:
+    """Return the display name of each finest cell."""
+    labels = [level_labels(keys) for keys in levels]
+    return tuple(
+        join_labels(tuple(names[code] for names, code in zip(labels, row, strict=True)))
+        for row in table.tolist()
+    )
+
 
 MissingPolicy = Literal["error", "own_group", "exclude"]
 UnseenPolicy = Literal["error", "base_model"]
@@ -321,3 +633,74 @@ def _declared(name: str, values: "pd.Series[Any]") -> list[str]:
     used = set(values.cat.codes.unique().tolist())
     unused = [level for code, level in enumerate(values.cat.categories) if code not in used]
     return [f"sensitive {name!r}: group {str(level)!r} declared, n=0" for level in unused]
+
+
+def gives_away(system: str, names: tuple[str, ...]) -> str:
+    """Say which features give a sensitive column away."""
+    return f"feature(s) {', '.join(map(repr, names))} of X give away sensitive {system!r}"
+
+
+def group_notes(
+    groups: GroupSchema | None, cells: NDArray[np.int32], aware: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return notes on features that know the groups, and on rows that are in none."""
+    if groups is None:
+        return ()
+    themselves = [name for name, features in aware.items() if features == (name,)]
+    if groups.sensitive_from_X and themselves:
+        names = ", ".join(map(repr, themselves))
+        known: tuple[str, ...] = (f"sensitive column(s) {names} of X are also features",)
+    else:
+        known = tuple(gives_away(system, names) for system, names in aware.items())
+    return (*groups.notes, *known, *_outside(groups, cells))
+
+
+def _outside(groups: GroupSchema, cells: NDArray[np.int32]) -> tuple[str, ...]:
+    """Say how many rows no constraint on a column speaks about."""
+    if groups.missing != "exclude":
+        return ()
+    counts = {
+        system.name: int((system.of_cell[cells] < 0).sum())
+        for system in groups.systems
+        if system.name in groups.columns
+    }
+    return tuple(
+        f"{count} of {len(cells)} rows have no value of {name!r} and are outside its constraint"
+        for name, count in counts.items()
+        if count
+    )
+
+
+NEW = -2
+"""Code of a row whose group did not occur at ``fit``."""
+
+
+def system_codes(
+    schema: GroupSchema, system: GroupSystem, levels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the group of each row in a system whose groups do not overlap.
+
+    Only the columns of the system are read: a new combination of sex and region does not keep
+    the sex of a row from being known.
+    """
+    columns = _columns_of(schema, system)
+    seen = np.array(schema.cell_codes, dtype=np.int64).reshape(schema.n_cells, -1)[:, columns]
+    ids = row_ids(np.concatenate([seen, levels[:, columns]]))
+    group_of = np.full(int(ids.max()) + 1, NEW, dtype=np.int64)
+    group_of[ids[: schema.n_cells]] = system.of_cell
+    found = group_of[ids[schema.n_cells :]]
+    return np.where(schema.outside(levels)[:, columns].any(axis=1), -1, found)
+
+
+def _columns_of(schema: GroupSchema, system: GroupSystem) -> list[int]:
+    """Return the places of the columns that decide the group."""
+    if system.name in schema.columns:
+        return [schema.columns.index(system.name)]
+    tables = [other for other in schema.systems if other.overlapping]
+    apart = {f"{table.name}.{label}" for table in tables for label in table.labels}
+    scales = {
+        name
+        for name, reading in zip(schema.columns, schema.readings, strict=False)
+        if isinstance(reading, Scale)
+    }
+    return [at for at, name in enumerate(schema.columns) if name not in apart | scales]

@@ -1,5 +1,8 @@
-"""The target: labels to 0, 1, 2, ..., or numbers."""
+"""The target column: its kind, its classes, which class is positive."""
 
+import shlex
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -7,10 +10,44 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml.data._frames import as_array, as_series, frame_columns, is_frame, library_of
-from fairautoml.data._keys import Key, encode_levels, key_of, types_of
-from fairautoml.data._spelling import refuse_spellings
+from fairautoml.data.columns import Key, encode_levels, key_of, refuse_spellings, types_of
+from fairautoml.data.frames import as_array, as_series, frame_columns, is_frame, library_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
+
+SHOWN = 10
+"""Classes that are named."""
+
+
+def positive_notes(classes: Sequence[Any], given: Any) -> tuple[str, ...]:
+    """Return a note where nobody said which class is the positive one, or there is none.
+
+    Of two classes nothing is said where they are numbers, or True and False.
+    """
+    if len(classes) > 2:
+        return (_several(classes),)
+    if given is not None or len(classes) != 2:
+        return ()
+    if not all(isinstance(label, str) for label in classes):
+        return ()
+    other, taken = (str(label) for label in classes)
+    return (
+        f"the positive class is {taken!r}, because it is sorted last; if it is {other!r}, give "
+        f"pos_label={other!r} (--positive {shlex.quote(other)})",
+    )
+
+
+def _several(classes: Sequence[Any]) -> str:
+    """Say which classes there are: a typing error or a missing label may have made one."""
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    shown = ", ".join(repr(label) for label in classes[:SHOWN])
+    bare = Counter(str(label).strip().casefold() for label in classes)
+    twice = [label for label in classes if bare[str(label).strip().casefold()] > 1]
+    note = f"the target has {len(classes)} classes: {shown}{more}"
+    if not twice:
+        return note
+    alike = ", ".join(map(repr, twice[:SHOWN]))
+    return f"{note}; {alike} differ in case or spaces only: write alike what means the same"
+
 
 AskedTask = Literal["auto", "binary", "multiclass", "regression"]
 """What kind of target is expected; ``"auto"`` = classes, two or more of them."""

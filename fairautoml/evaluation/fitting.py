@@ -1,19 +1,133 @@
-"""Train one candidate on given rows: encoding, training-time mitigation, learner."""
+"""Learners fitted on folds, with errors contained and models kept.
+
+What is drawn here depends on the root seed and the fold, never on the candidate, so that all
+candidates train on the same rows and the same matrix serves them all.
+"""
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.encoding import Encoder, fit_encoding
-from fairautoml.evaluation.kept import memory_of, writable
+from fairautoml.data.dataset import Dataset, strata_of
+from fairautoml.data.encoders import Encoder, fit_encoding
+from fairautoml.evaluation.tasks import TASKS
 from fairautoml.learners import LEARNERS, Learner
+from fairautoml.metrics._table import TaskName
 from fairautoml.mitigators import MITIGATORS, ScoreModel, Target, TrainRows
-from fairautoml.tasks import TASKS, TaskName
-from fairautoml.trials import Candidate
+from fairautoml.records import Candidate
+
+Made = TypeVar("Made")
+
+LONGEST_ERROR = 2000
+"""Characters kept of an error message."""
+
+
+def contained(work: Callable[[], Made]) -> Made | Exception | SystemExit:
+    """Return what the work returns, or what it raised; an interrupt by the user goes through."""
+    try:
+        return work()
+    except (Exception, SystemExit) as exc:
+        return exc
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error as text of bounded length."""
+    return repr(error)[:LONGEST_ERROR]
+
+
+class Sized(Protocol):
+    """Something that knows what it weighs."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        ...
+
+
+Value = TypeVar("Value", bound=Sized)
+
+
+class Kept:
+    """Values by key; when there is too much of them, those go that were asked for longest ago.
+
+    A value never drives out what was asked for since it was asked for itself. So of values that
+    are wanted in turn, again and again, and do not fit, some stay: if each drove out the oldest,
+    which is the one that is wanted next, none would be found again.
+
+    It is empty again after pickling: what was kept here is of no use in another process.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._asked: dict[Hashable, int] = {}
+        self._turn = 0
+
+    def __reduce__(self) -> tuple[type["Kept"], tuple[int]]:
+        return Kept, (self.most_bytes,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept now."""
+        return sum(value.nbytes for value in self._values.values())
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of a key, made now when it is not kept."""
+        before = self._asked.get(key, self._turn + 1)
+        self._turn += 1
+        self._asked[key] = self._turn
+        if key in self._values:
+            self._values.move_to_end(key)
+            known: Value = self._values[key]
+            return known
+        made = make()
+        leaving = self._leaving(made.nbytes, before)
+        if leaving is not None:
+            for other in leaving:
+                del self._values[other]
+            self._values[key] = made
+        return made
+
+    def _leaving(self, nbytes: int, before: int) -> list[Hashable] | None:
+        """Return what has to go for a value of that size, None when it is not to be kept.
+
+        Only what was last asked for before that turn may go.
+        """
+        found: list[Hashable] = []
+        room = self.most_bytes - self.nbytes
+        for other, value in self._values.items():
+            if room >= nbytes or self._asked[other] > before:
+                break
+            found.append(other)
+            room += value.nbytes
+        return found if room >= nbytes else None
+
+
+def memory_of(X: Any) -> int:
+    """Return the bytes of a dense or CSR matrix."""
+    return sum(int(part.nbytes) for part in _parts(X))
+
+
+def freeze(X: Any) -> None:
+    """Make a dense or CSR matrix read-only, in place."""
+    for part in _parts(X):
+        part.flags.writeable = False
+
+
+def writable(X: Any) -> Any:
+    """Return an array or CSR matrix itself, or a copy when it is read-only."""
+    return X if all(part.flags.writeable for part in _parts(X)) else X.copy()
+
+
+def _parts(X: Any) -> tuple[Any, ...]:
+    return (X.data, X.indices, X.indptr) if sparse.issparse(X) else (X,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +270,141 @@ def _fit_learner(
         msg = f"learner {learner.name!r} cannot use sample weights"
         raise TypeError(msg)
     return LearnerModel(estimator, rows.task, rows.n_classes)
+
+
+MOST_BYTES = 256 * 2**20
+"""Bytes of encoded rows that one process keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which rows a model is trained on; all rows of other folds are there to score it."""
+
+    fold: int  # a fold
+    # rows trained on, as a share of the rows outside that fold (outside a fold of mean size where
+    # they are its own), in (0, 1]
+    fraction: float
+    own: bool = False  # they are rows of the fold itself; otherwise of all other folds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldOut:
+    """The rows that a model is scored on: none is of a fold that it was trained on."""
+
+    rows: NDArray[np.int64]  # shape (n,): their positions among all rows, rising
+    X: Any  # shape (n, n_features): encoded, read-only
+    cells: NDArray[np.int32]  # shape (n,): finest group cells
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.rows.nbytes + memory_of(self.X) + self.cells.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """The encoder of training rows that may not be kept; next to rows it weighs nothing."""
+
+    encoder: Encoder
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldRows:
+    """Takes and encodes the rows of folds, and keeps what it made.
+
+    Everything that it returns is read-only.
+    """
+
+    dataset: Dataset  # the search rows
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    root_seed: int  # seed of the run
+    targets: tuple[Target, ...] = ()  # what the user wants equal, for training-time mitigations
+    most_bytes: int = MOST_BYTES  # bytes to keep at the most
+
+    @cached_property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return int(self.folds.max()) + 1
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What was made so far."""
+        return Kept(self.most_bytes)
+
+    def train(self, part: Part, encoding: str) -> Encoded:
+        """Return the training rows of a part."""
+        found = self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
+        self.kept.get(("encoder", part, encoding), lambda: _Fitted(found.encoder))
+        return found
+
+    def held_out(self, part: Part, encoding: str) -> HeldOut:
+        """Return the rows that are not of the folds trained on, encoded like those that are."""
+        key = ("held out", part.fold, part.own)
+        plain = self.kept.get(key, lambda: self._held_out(part))
+        encoder = self._encoder(part, encoding)
+        if encoder.is_identity:
+            return plain
+
+        def encoded() -> HeldOut:
+            X = encoder.transform(plain.X)
+            freeze(X)
+            return replace(plain, X=X)
+
+        return self.kept.get(("held out", part, encoding), encoded)
+
+    def _encoder(self, part: Part, encoding: str) -> Encoder:
+        return self.kept.get(
+            ("encoder", part, encoding), lambda: _Fitted(self.train(part, encoding).encoder)
+        ).encoder
+
+    def _train(self, part: Part, encoding: str) -> Encoded:
+        seed = fold_seed(self.root_seed, part.fold)
+        inside, n_rows = self.folds == part.fold, len(self.folds)
+        # Persons with many rows make folds of unequal size.
+        usual = n_rows - n_rows / self.n_folds
+        size = max(1, round(part.fraction * (usual if part.own else np.count_nonzero(~inside))))
+        rows = np.flatnonzero(inside == part.own)
+        if size < len(rows):
+            labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
+            rows = rows[nested_sample(labels, cells, seed, size)]
+        made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
+        for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
+            freeze(array)
+        return made
+
+    def _held_out(self, part: Part) -> HeldOut:
+        rows = np.flatnonzero((self.folds == part.fold) != part.own)
+        X = self.dataset.X[rows]
+        freeze(X)
+        return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])
+
+
+def fold_seed(root_seed: int, fold: int) -> int:
+    """Return the seed of what is drawn once per fold for all candidates."""
+    return int(np.random.SeedSequence([root_seed, fold]).generate_state(1, np.uint32)[0] >> 1)
+
+
+def nested_sample(
+    y: NDArray[np.integer], cells: NDArray[np.integer], seed: int, size: int
+) -> NDArray[np.int64]:
+    """Return rows, ascending, that are a sample stratified by label and group.
+
+    Each stratum of n rows is shuffled and spread evenly: its k-th row stands at (k + u) / n, u
+    drawn once per stratum in [0, 1), and the sample is what stands first. So it holds every
+    stratum's share to within one row or so, and a smaller sample is part of every larger one.
+    Each label comes once among the first rows, so that a sample of two rows has both.
+    """
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(y))
+    own = cells - cells.min()
+    strata = (y - y.min()).astype(np.int64) * (int(own.max()) + 1) + own
+    # Integers of at most 16 bits are sorted ten times faster than others.
+    strata = strata.astype(np.min_scalar_type(int(strata.max())))
+    order = np.argsort(strata, kind="stable")
+    for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        place[stratum] = (rng.permutation(len(stratum)) + rng.random()) / len(stratum)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        place[rows[np.argmin(place[rows])]] -= 1.0
+    return np.sort(np.argpartition(place, size - 1)[:size])

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import Dataset, GroupSystem
-from fairautoml.data.small_groups import SmallGroups, constrained
+from fairautoml.data.dataset import Dataset, GroupSystem, SmallGroups, constrained
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Constraint, Metric
 from fairautoml.mitigators import Goal, Mitigator, Target

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fairautoml.records import Executor
 from fairautoml.registry import Registry
-from fairautoml.trials import Executor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

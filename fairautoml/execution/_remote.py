@@ -22,7 +22,8 @@ from distributed import Event, Worker, get_client, get_worker
 from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.trials import Artifacts, Trial, TrialResult
+from fairautoml.records import Trial, TrialResult
+from fairautoml.storage.artifacts import Artifacts
 
 POLL_SECONDS = 0.2
 """How often a task looks whether somebody still waits for it."""

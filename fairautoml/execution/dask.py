@@ -20,7 +20,7 @@ from typing import Any
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import Limits
 from fairautoml.execution.serial import as_asked, seconds_until
-from fairautoml.trials import Status, Trial, TrialResult
+from fairautoml.records import Status, Trial, TrialResult
 
 try:
     import dask.config

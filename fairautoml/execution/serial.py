@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import Limits
-from fairautoml.trials import Budget, Status, Trial, TrialResult
+from fairautoml.records import Budget, Status, Trial, TrialResult
 
 
 class SerialExecutor:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from fairautoml.execution import Limits
 from fairautoml.execution.serial import as_asked
-from fairautoml.trials import Status, Trial, TrialResult
+from fairautoml.records import Status, Trial, TrialResult
 
 
 class VirtualExecutor:

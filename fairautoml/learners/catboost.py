@@ -9,8 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
 from fairautoml.registry import missing_library
 
 _OF_THIS_TRAINING = ("model_guid", "train_finish_time")

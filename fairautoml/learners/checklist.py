@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.checklists import Checklist, LabelledRows, Shape, fit_checklist
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._classifier import BinaryClassifier
+from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
+from fairautoml.learners._checklist import Checklist, LabelledRows, Shape, fit_checklist
 
 
 class ChecklistBinary(BinaryClassifier):
@@ -33,8 +32,8 @@ class ChecklistBinary(BinaryClassifier):
 def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> ChecklistBinary:
     """Return an unfitted checklist.
 
-    ``params`` are those of ``fairautoml.checklists.Shape``: ``most_items``, ``most_required``,
-    ``cuts``, ``complements``, ``cost`` and ``seconds``.
+    ``params`` are those of ``fairautoml.learners._checklist.Shape``: ``most_items``,
+    ``most_required``, ``cuts``, ``complements``, ``cost`` and ``seconds``.
     """
     return ChecklistBinary(params, layout, seed)
 

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._classifier import BinaryClassifier
-from fairautoml.learners._empty import EmptyColumns
+from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner, ParamValue
 from fairautoml.registry import missing_library
 
 

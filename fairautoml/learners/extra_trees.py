@@ -5,8 +5,13 @@ from collections.abc import Mapping
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._sklearn import SklearnClassifier, SklearnMulticlass, SklearnRegressor
+from fairautoml.learners._base import (
+    Learner,
+    ParamValue,
+    SklearnClassifier,
+    SklearnMulticlass,
+    SklearnRegressor,
+)
 
 
 class ExtraTreesBinary(SklearnClassifier):

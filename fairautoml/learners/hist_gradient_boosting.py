@@ -1,6 +1,11 @@
-"""scikit-learn's histogram gradient boosting, with native categories up to 20."""
+"""Gradient boosting on histograms, of scikit-learn.
+
+scikit-learn checks and encodes the rows of every call through a ColumnTransformer and joblib,
+which for one row takes several times as long as the trees.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,16 +13,84 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._empty import EmptyColumns
-from fairautoml.learners._histograms import DirectTrees, direct_trees
-from fairautoml.learners._sklearn import (
+from fairautoml.learners._base import (
+    EmptyColumns,
+    Learner,
+    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
     SklearnTraining,
 )
 from fairautoml.threads import one_thread
+
+N_COMPARED = 50
+"""Training rows on which the sums must equal scikit-learn's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DirectTrees:
+    """Sums of the trees, equal to scikit-learn's to the last bit."""
+
+    # columns as the trees number them, categories first
+    order: NDArray[np.intp]  # shape (n_features,)
+    # per category column the position of each code, NaN for one that is unknown and, last, for
+    # missing
+    positions: tuple[NDArray[np.float64], ...]
+    baseline: NDArray[np.float64]  # shape (1, n_sums): what the sums start from
+    trees: tuple[tuple[Any, ...], ...]  # of each iteration one tree per sum
+    # which positions are known, and where the trees find those of a column
+    known: NDArray[np.uint32]
+    columns: NDArray[np.uint32]
+
+    def sums(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the raw predictions, shape (n_rows, n_sums), by one thread."""
+        rows = np.take(X, self.order, axis=1).astype(np.float64)
+        for at, positions in enumerate(self.positions):
+            codes, last = rows[:, at], len(positions) - 1
+            # Not true of NaN either.
+            rows[:, at] = positions[np.where(codes < last, codes, last).astype(np.intp)]
+        found = np.zeros((len(rows), self.baseline.shape[1]), order="F")
+        found += self.baseline
+        for iteration in self.trees:
+            for at, tree in enumerate(iteration):
+                found[:, at] += tree.predict(rows, self.known, self.columns, 1)
+        return found
+
+
+def direct_trees(model: Any, X: NDArray[np.floating]) -> DirectTrees | None:
+    """Return the trees of a fitted booster, None where scikit-learn keeps them in another way."""
+    try:
+        trees = _read(model)
+        same = np.array_equal(trees.sums(X[:N_COMPARED]), model._raw_predict(X[:N_COMPARED]))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+    return trees if same else None
+
+
+def _read(model: Any) -> DirectTrees:
+    categorical = np.zeros(model.n_features_in_, dtype=np.bool_)
+    positions: tuple[NDArray[np.float64], ...] = ()
+    if model._preprocessor is not None:
+        categorical = model.is_categorical_
+        encoder = model._preprocessor.named_transformers_["encoder"]
+        positions = tuple(_positions(codes) for codes in encoder.categories_)
+    known, columns = model._bin_mapper.make_known_categories_bitsets()
+    return DirectTrees(
+        order=np.argsort(~categorical, kind="stable"),
+        positions=positions,
+        baseline=model._baseline_prediction,
+        trees=tuple(tuple(iteration) for iteration in model._predictors),
+        known=known,
+        columns=columns,
+    )
+
+
+def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
+    codes = codes[~np.isnan(codes)].astype(np.intp)
+    found = np.full(codes.max(initial=-1) + 2, np.nan)
+    found[codes] = np.arange(len(codes))
+    return found
 
 
 class _Boosting(SklearnTraining):

@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._binned import Binned
-from fairautoml.learners._classifier import BinaryClassifier
-from fairautoml.learners._multiclass import MulticlassClassifier
-from fairautoml.learners._regressor import Regressor
-from fairautoml.learners._stopping import STOPPING, stopping_parts
+from fairautoml.learners._base import (
+    STOPPING,
+    BinaryClassifier,
+    Learner,
+    MulticlassClassifier,
+    ParamValue,
+    Regressor,
+    stopping_parts,
+)
+from fairautoml.learners._linear import Binned
 from fairautoml.registry import missing_library
 
 try:

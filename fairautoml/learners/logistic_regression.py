@@ -11,14 +11,15 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._piecewise import PiecewiseLinearEncoder
-from fairautoml.learners._sklearn import (
+from fairautoml.learners._base import (
+    Learner,
+    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
     SklearnTraining,
 )
+from fairautoml.learners._linear import PiecewiseLinearEncoder
 
 MAX_CATEGORIES = 200
 """One-hot columns per category column; the rarest categories share one beyond that."""

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.data.design import fit_design
+from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._classifier import BinaryClassifier
-from fairautoml.learners._drift import DriftMonitor, Measured
-from fairautoml.learners._mixture import Floats, Mixture
-from fairautoml.learners._mixture_loss import (
+from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
+from fairautoml.learners._mixture import (
     FAIRNESS,
+    DriftMonitor,
     Fairness,
+    Floats,
+    Measured,
+    Mixture,
     Price,
     Window,
     fitted,

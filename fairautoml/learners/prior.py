@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyRegressor
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._classifier import BinaryClassifier
-from fairautoml.learners._multiclass import MulticlassClassifier
+from fairautoml.learners._base import BinaryClassifier, Learner, MulticlassClassifier, ParamValue
 
 
 class PriorBinary(BinaryClassifier):

@@ -6,8 +6,13 @@ from typing import Any
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._sklearn import SklearnClassifier, SklearnMulticlass, SklearnRegressor
+from fairautoml.learners._base import (
+    Learner,
+    ParamValue,
+    SklearnClassifier,
+    SklearnMulticlass,
+    SklearnRegressor,
+)
 
 
 class RandomForestBinary(SklearnClassifier):

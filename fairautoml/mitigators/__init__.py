@@ -1,4 +1,4 @@
-"""Fairness interventions; one file each, the stage is a field."""
+"""Fairness interventions; one file each, in the folder of its stage."""
 
 from fairautoml.mitigators._base import (
     FitBase,
@@ -13,7 +13,10 @@ from fairautoml.mitigators._base import (
 from fairautoml.registry import Registry
 
 MITIGATORS: Registry[Mitigator] = Registry(
-    "fairautoml.mitigators", constant="MITIGATOR", kind="mitigator"
+    "fairautoml.mitigators",
+    constant="MITIGATOR",
+    kind="mitigator",
+    folders=("preprocessing", "inprocessing", "postprocessing"),
 )
 
 __all__ = [

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureLayout, GroupSystem
 from fairautoml.metrics import Metric, TaskName
-from fairautoml.trials import Candidate, ParamValue, Rule
+from fairautoml.records import Candidate, ParamValue, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

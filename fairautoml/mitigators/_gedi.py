@@ -1,4 +1,4 @@
-"""Scores that depend less on a number: the nearest ones within a bound on GeDI.
+"""Projection of decisions that bounds GeDI.
 
 Notation of ``fairautoml.metrics.gedi``. The projection of v is ``z = v - Phi (alpha - alpha')``,
 where alpha' are the allowed coefficients nearest to alpha in the norm of ``Phi' Phi``. Allowed are
@@ -8,15 +8,28 @@ where alpha' are the allowed coefficients nearest to alpha in the norm of ``Phi'
 
 the two constraints of Giuliani, Misino, Lombardi (ICML 2023), who reach them by other means. The
 closed forms are ours.
+
+A row is accepted when its score reaches a threshold plus a polynomial of its number. Decisions
+enter GeDI linearly, so by the Lagrangian of the best decisions within a bound the best polynomial
+is a sum of what a row adds to each coefficient, times a price; under a bound on the sum of
+absolute coefficients those that are not 0 have one price, and no other is larger. So prices rise
+from nothing to where nothing is left, and at each Newton steps bring the coefficients to 0 that
+cost less than the largest price. For several numbers at once each has its own prices, which rise
+together.
 """
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics.gedi import centred_powers, solver
+from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._group_program import gains
+from fairautoml.mitigators._thresholds import gain_weights, per_unit
 
 Kind = Literal["coarse", "fine"]
 
@@ -93,3 +106,286 @@ def nearest_in_ball(
 def _distance(apart: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[np.float64]:
     squared: NDArray[np.float64] = ((apart @ gram) * apart).sum(axis=1)
     return squared
+
+
+N_THRESHOLDS = 64
+"""Quantiles of the scores that are tried as thresholds, next to the best one without limits."""
+
+FRACTIONS = 8
+"""Steps from no dependence of the scores to all of it."""
+
+END_STEPS = 12
+"""Newton steps to decisions that do not depend on the number."""
+
+PRICES = 16
+PRICE_STEPS = 2
+"""Steps between no price and the one at which nothing is left; Newton steps at each."""
+
+BISECTIONS = 8
+"""Halvings of the way between two prices, for each tolerance."""
+
+DAMPING = 0.5
+AT_SIDE = 1e-9
+
+HALF_WIDTH = 0.1
+"""How far around a threshold the density of the scores is measured."""
+
+LEAST_DENSITY = 0.1
+"""Where hardly a score is near a threshold, moving scores changes no decisions."""
+
+Shifts = tuple[NDArray[np.float64], ...]
+Term = tuple[str, tuple[float, ...]]
+
+
+def _at(path: Sequence[Shifts], places: NDArray[np.integer]) -> Shifts:
+    """Return at every threshold the coefficients at its own place of a path."""
+    column = np.arange(len(places))
+    parts = (np.stack(each) for each in zip(*path, strict=True))
+    return tuple(np.asarray(part[places, :, column].T) for part in parts)
+
+
+class Search:
+    """What was tried for the given rows; cells are the finest ones, and last the rows of none."""
+
+    def __init__(self, rows: ScoreRows, goal: Goal) -> None:
+        self.targets = goal.targets
+        self._scale = scales(goal.targets)
+        self._gain = gain_weights(rows, goal.objective)
+        cells = np.where(rows.cells < 0, rows.n_cells, rows.cells)
+        self._ranked = tuple(
+            _Ranked.of(rows, np.flatnonzero(cells == at)) for at in range(rows.n_cells + 1)
+        )
+        self._mass = np.array([cell.totals for cell in self._ranked])
+        middle = self._gain[1] / sum(self._gain)
+        shares = np.arange(1, N_THRESHOLDS) / N_THRESHOLDS
+        inner = np.quantile(rows.scores.astype(np.float64), shares, method="inverted_cdf")
+        self.thresholds = np.unique([-np.inf, *inner, middle, np.inf])
+        self._numbers = tuple(self._number(target) for target in goal.targets)
+        self._none = tuple(np.zeros((len(n.solver), len(self.thresholds))) for n in self._numbers)
+        self.tried: list[Shifts] = []
+        self.gaps: list[NDArray[np.float64]] = []
+        self.values: list[NDArray[np.float64]] = []
+
+    def _number(self, target: Target) -> "_Number":
+        system = target.system
+        if system.values is None:
+            raise ValueError(f"{target.metric.name} was given groups without numbers")
+        mass = system.member @ self._mass[:-1].sum(axis=1)
+        found = solver(system.values, mass, target.metric.degree)
+        if found is None:
+            found = np.zeros((0, system.n_groups))
+        powers = centred_powers(system.values, len(found), mass)
+        return _Number(
+            solver=found,
+            powers=powers,
+            mass=mass,
+            of_cell=system.of_cell,
+        )
+
+    def try_projections(self) -> None:
+        """Try what leaves a share of the dependence of the scores."""
+        bent = any(len(number.solver) > 1 for number in self._numbers)
+        kinds: tuple[Kind, ...] = ("coarse", "fine") if bent else ("coarse",)
+        for kind, left in itertools.product(kinds, np.arange(FRACTIONS) / FRACTIONS):
+            taken = [self._of_scores(number, left, kind) for number in self._numbers]
+            n_cuts = len(self.thresholds)
+            self._try(tuple(np.repeat(each[:, None], n_cuts, axis=1) for each in taken))
+
+    def try_prices(self, tolerances: Sequence[float]) -> None:
+        """Try rising prices, and for each tolerance what lies where it is first kept."""
+        ends = self._newton(self._none, None, END_STEPS)
+        most = tuple(
+            np.abs(number.prices(each)).max(axis=1, initial=0.0)
+            for number, each in zip(self._numbers, ends, strict=True)
+        )
+        path = [self._none]
+        for share in np.arange(1, PRICES) / PRICES:
+            path.append(self._newton(path[-1], tuple(share * m for m in most), PRICE_STEPS))
+        path.append(ends)
+        gaps = np.array([self._try(shifts) for shifts in path])
+        for tolerance in tolerances:
+            first = (gaps <= tolerance).argmax(axis=0)
+            # Where it is kept from the start, or never, both ends are the same.
+            before = np.maximum(first - 1, 0)
+            self._bisect(_at(path, before), _at(path, first), tolerance)
+
+    def _bisect(self, outside: Shifts, inside: Shifts, tolerance: float) -> None:
+        """Try halves of the way: where many scores are alike, GeDI falls within a hair's width."""
+        for _ in range(BISECTIONS):
+            middle = tuple((a + b) / 2 for a, b in zip(outside, inside, strict=True))
+            kept = self._try(middle) <= tolerance
+            inside = tuple(np.where(kept, m, b) for m, b in zip(middle, inside, strict=True))
+            outside = tuple(np.where(kept, a, m) for m, a in zip(middle, outside, strict=True))
+
+    def _try(self, shifts: Shifts) -> NDArray[np.float64]:
+        """Keep what comes of coefficients, and return the gaps at every threshold."""
+        gap, value = self._outcome(shifts)
+        self.tried.append(shifts)
+        self.gaps.append(gap)
+        self.values.append(value)
+        return gap
+
+    def _newton(self, found: Shifts, most: Shifts | None, steps: int) -> Shifts:
+        """Return where no coefficient pays more than its price, at every threshold."""
+        for _ in range(steps):
+            by_cell = self._by_cell(found)
+            accepted = self._above(self.thresholds + by_cell)
+            near = self._near(by_cell)
+            found = tuple(
+                number.step(each, accepted, near, None if most is None else most[at])
+                for at, (each, number) in enumerate(zip(found, self._numbers, strict=True))
+            )
+        return found
+
+    def _near(self, by_cell: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weight of each cell around each threshold, per unit of score."""
+        low = self._above(self.thresholds - HALF_WIDTH + by_cell)
+        high = self._above(self.thresholds + HALF_WIDTH + by_cell)
+        near: NDArray[np.float64] = (low - high).sum(axis=1) / (2 * HALF_WIDTH)
+        return near
+
+    def _of_scores(self, number: "_Number", left: float, kind: Kind) -> NDArray[np.float64]:
+        """Return what the projection of the scores takes off to leave a share of their GeDI."""
+        sums = np.array([cell.weighted_score for cell in self._ranked[:-1]])
+        alpha = number.solver @ number.mean(sums)
+        if len(alpha) == 0:
+            return alpha
+        bound = left * float(np.abs(alpha).sum())
+        return taken_off(number.powers, alpha, number.mass, bound=bound, kind=kind)
+
+    def _above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weight accepted by cell, label and threshold."""
+        return np.stack([cell.above(cut) for cell, cut in zip(self._ranked, cuts, strict=True)])
+
+    def _by_cell(self, shifts: Shifts) -> NDArray[np.float64]:
+        """Return what each cell adds to each threshold, shape (n_cells + 1, n_thresholds)."""
+        added = np.zeros((len(self._ranked), len(self.thresholds)))
+        for number, each in zip(self._numbers, shifts, strict=True):
+            inside = np.flatnonzero(number.of_cell >= 0)
+            added[inside] += (number.powers @ each)[number.of_cell[inside]]
+        return added
+
+    def _outcome(self, shifts: Shifts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return gap per unit of tolerance and worth at every threshold."""
+        accepted = self._above(self.thresholds + self._by_cell(shifts))
+        gap = np.zeros(len(self.thresholds))
+        for target, scale in zip(self.targets, self._scale, strict=True):
+            member = target.system.member.astype(np.float64)
+            yes = np.tensordot(member, accepted[:-1], axes=1)
+            all_ = np.tensordot(member, self._mass[:-1], axes=1)[:, :, None]
+            tables = np.moveaxis(np.stack([all_ - yes, yes], axis=2), 3, 0)
+            many = target.metric.many
+            found = np.full(len(tables), np.nan) if many is None else many(tables)
+            np.maximum(gap, per_unit(np.nan_to_num(found, nan=np.inf), scale), out=gap)
+        return gap, gains(accepted, self._gain)
+
+    def chosen(self, at: int) -> tuple[float, NDArray[np.float64], tuple[Term, ...]]:
+        """Return threshold, what each cell adds to it, and the polynomials of one outcome."""
+        which, column = divmod(at, len(self.thresholds))
+        shifts = self.tried[which]
+        terms = tuple(
+            (target.system.name, tuple(each[:, column].tolist()))
+            for target, each in zip(self.targets, shifts, strict=True)
+        )
+        return float(self.thresholds[column]), self._by_cell(shifts)[:-1, column], terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Number:
+    """A number that decisions shall not depend on."""
+
+    solver: NDArray[np.float64]  # (degree, n_groups)
+    powers: NDArray[np.float64]  # (n_groups, degree)
+    mass: NDArray[np.float64]  # (n_groups,)
+    of_cell: NDArray[np.int32]  # (n_cells,)
+
+    def mean(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean by group of what is summed by cell, shape (n_groups, ...)."""
+        inside = self.of_cell >= 0
+        total = np.zeros((len(self.mass), *sums.shape[1:]))
+        np.add.at(total, self.of_cell[inside], sums[inside])
+        mass = self.mass.reshape(-1, *(1 for _ in sums.shape[1:]))
+        means: NDArray[np.float64] = np.divide(
+            total, mass, out=np.zeros_like(total), where=mass > 0
+        )
+        return means
+
+    @property
+    def gram(self) -> NDArray[np.float64]:
+        """``Phi' Phi`` per unit of weight, shape (degree, degree)."""
+        shares = (self.mass / self.mass.sum())[:, None]
+        found: NDArray[np.float64] = (self.powers * shares).T @ self.powers
+        return found
+
+    def prices(self, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each coefficient of the decisions costs, shape (n_thresholds, degree).
+
+        A row at x is moved by ``Phi(x) shifts``, which is ``prices`` times what the row adds to
+        the coefficients of the decisions.
+        """
+        found: NDArray[np.float64] = (self.gram @ shifts).T
+        return found
+
+    def step(
+        self,
+        shifts: NDArray[np.float64],
+        accepted: NDArray[np.float64],
+        near: NDArray[np.float64],
+        most: NDArray[np.float64] | None,
+    ) -> NDArray[np.float64]:
+        """Return a Newton step to where every coefficient is 0 or at the largest price.
+
+        Of all rules of one accuracy those have the least GeDI: under a bound on the L1 norm of
+        the coefficients the prices are in a box, at its sides where a coefficient is not 0.
+        """
+        if len(self.solver) == 0:
+            return shifts
+        alpha = (self.solver @ self.mean(accepted[:-1].sum(axis=1))).T
+        overall = near[:-1].sum(axis=0) / self.mass.sum()
+        density = np.maximum((self.mean(near[:-1]) + overall) / 2, LEAST_DENSITY)
+        to_shifts = np.linalg.inv(self.gram)
+        slope = np.einsum("kg,gt,gm->tkm", self.solver, density, self.powers) @ to_shifts
+        prices = self.prices(shifts)
+        free = np.ones(prices.shape, dtype=bool)
+        if most is not None:
+            at_side = np.abs(prices) >= most[:, None] * (1 - AT_SIDE)
+            free = ~(at_side & (alpha * prices >= 0) & (most[:, None] > 0))
+        both = free[:, :, None] & free[:, None, :]
+        slope = np.where(both, slope, np.eye(len(alpha[0])))
+        moved = np.linalg.solve(slope, np.where(free, alpha, 0.0)[:, :, None])[:, :, 0]
+        prices = prices + DAMPING * moved
+        if most is not None:
+            prices = np.clip(prices, -most[:, None], most[:, None])
+        stepped: NDArray[np.float64] = to_shifts @ prices.T
+        return stepped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ranked:
+    """The scores of one cell, rising, and the weight of each label from each score on."""
+
+    scores: NDArray[np.float64]
+    from_here: NDArray[np.float64]  # (2, n_rows + 1)
+    weighted_score: float
+
+    @classmethod
+    def of(cls, rows: ScoreRows, at: NDArray[np.integer]) -> "_Ranked":
+        scores = rows.scores[at].astype(np.float64)
+        order = np.argsort(scores, kind="stable")
+        weight, y = rows.weight[at][order], rows.y[at][order]
+        by_label = np.stack([weight * (1 - y), weight * y])
+        rest = np.cumsum(by_label[:, ::-1], axis=1)[:, ::-1]
+        return cls(
+            scores=scores[order],
+            from_here=np.concatenate([rest, np.zeros((2, 1))], axis=1),
+            weighted_score=float(rows.weight[at] @ scores),
+        )
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Weight of label 0 and label 1."""
+        return self.from_here[:, 0]
+
+    def above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weight of scores of at least each cut by label, shape (2, n_cuts)."""
+        return self.from_here[:, np.searchsorted(self.scores, cuts, side="left")]

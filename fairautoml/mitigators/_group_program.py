@@ -1,9 +1,10 @@
-"""What the post-processors that read groups share: the problem on groups, its solvers, the rule.
+"""The linear program over thresholds of groups, and the rules that it gives.
 
 A goal may speak about several group systems. Constraints that others imply are dropped; what is
 left lives on the groups of one system, or on the finest cells.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,17 +13,114 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics._table import Rate
-from fairautoml.metrics.rates import FPR, TPR
+from fairautoml.metrics.rates import FPR, TPR, worst
 from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
-from fairautoml.mitigators._cells import (
+from fairautoml.mitigators._linear_program import Program
+from fairautoml.mitigators._thresholds import (
+    SLACK,
     Cuts,
+    Windows,
     build_cuts,
     gain_weights,
     limits_by_rate,
+    per_unit,
+    solve_pairs,
 )
-from fairautoml.mitigators._exact import Windows, solve_pairs
-from fairautoml.mitigators._linear import Program
-from fairautoml.mitigators._rules import Step, ThresholdRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Accept scores of at least ``threshold`` with probability ``share``."""
+
+    threshold: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdRule:
+    """Accept a row when its score reaches the threshold of its group."""
+
+    # per group the thresholds and the probability of using each; one step of share 1 is a
+    # deterministic threshold
+    steps: tuple[tuple[Step, ...], ...]
+    labels: tuple[str, ...]  # display name of each group
+    group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
+    neutral: float  # threshold for rows without a group
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: the threshold depends on the group."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """Whether some group mixes two thresholds."""
+        return any(step.share < 1.0 for steps in self.steps for step in steps)
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance, shape (n_rows,)."""
+        lookup = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)
+        group = lookup[cells]
+        wide = scores.astype(np.float64)
+        depth = max(len(steps) for steps in self.steps)
+        accepted = np.zeros(len(wide))
+        for level in range(depth):
+            at = [s[level] if level < len(s) else Step(threshold=np.inf) for s in self.steps]
+            cut = np.array([step.threshold for step in at] + [self.neutral])
+            # Rows without a group take the neutral threshold once, at the first level.
+            last = 1.0 if level == 0 else 0.0
+            share = np.array([step.share for step in at] + [last])
+            accepted += share[group] * (wide >= cut[group])
+        return np.minimum(accepted, 1.0)
+
+    def describe(self) -> str:
+        """Return the thresholds by group in one line."""
+        return ", ".join(
+            f"{label}: " + " or ".join(_text(step) for step in steps)
+            for label, steps in zip(self.labels, self.steps, strict=True)
+        )
+
+
+def _text(step: Step) -> str:
+    if step.threshold == np.inf:
+        cut = "nobody"
+    elif step.threshold == -np.inf:
+        cut = "everybody"
+    else:
+        cut = f">= {step.threshold:.4f}"
+    return cut if step.share == 1.0 else f"{cut} (share {step.share:.3f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonRule:
+    """Accept a row when its score reaches one threshold, the same for everybody."""
+
+    threshold: float
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """False: groups are not read."""
+        return False
+
+    @property
+    def randomized(self) -> bool:
+        """False: decisions are 0 or 1."""
+        return False
+
+    def decide(
+        self,
+        scores: NDArray[np.floating],
+        cells: NDArray[np.integer],
+    ) -> NDArray[np.float64]:
+        """Return 1.0 where the score reaches the threshold, else 0.0; shape (n_rows,)."""
+        return (scores.astype(np.float64) >= self.threshold).astype(np.float64)
+
+    def describe(self) -> str:
+        """Return the threshold in one line."""
+        return f"all: {_text(Step(threshold=self.threshold))}"
+
 
 Picks = Sequence[Sequence[tuple[int, float]]]
 """Per group the chosen cuts and their shares."""
@@ -322,3 +420,274 @@ def never_falling(
 
 def _sure(at: Sequence[int] | None) -> Picks | None:
     return None if at is None else [[(cut, 1.0)] for cut in at]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """One group's rows of positive weight from the lowest score up, and their cumulated weight."""
+
+    scores: NDArray[np.float64]  # shape (n_rows,): rising
+    # weight of label 0 and label 1 among the first so many rows
+    below: NDArray[np.float64]  # shape (2, n_rows + 1)
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Weight of label 0 and label 1, shape (2,)."""
+        last: NDArray[np.float64] = self.below[:, -1]
+        return last
+
+    def accepted_from(self, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weight by label of the scores of at least each threshold."""
+        refused = np.searchsorted(self.scores, thresholds, side="left")
+        left: NDArray[np.float64] = self.totals[:, None] - self.below[:, refused]
+        return left
+
+    def cut(self, refused: int) -> float:
+        """Return the threshold that refuses so many of the lowest rows."""
+        if refused == 0:
+            return -np.inf
+        if refused == len(self.scores):
+            return np.inf
+        below, above = self.scores[refused - 1], self.scores[refused]
+        # Between two neighbouring floats there is no number: the middle may be the lower one.
+        middle = (below + above) / 2
+        return float(middle if middle > below else above)
+
+
+def rank(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Ranked, ...]:
+    """Return the rows of every group in rising order of the scores."""
+    kept = np.flatnonzero((groups >= 0) & (rows.weight > 0))
+    order = kept[np.argsort(rows.scores[kept])]
+    small = groups[order].astype(np.min_scalar_type(n_groups))
+    order = order[np.argsort(small, kind="stable")]
+    edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
+    return tuple(_ranked(rows, order[start:end]) for start, end in itertools.pairwise(edges))
+
+
+def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:
+    weight, y = rows.weight[order], rows.y[order]
+    below = np.zeros((2, len(order) + 1))
+    np.cumsum(weight * (1 - y), out=below[0, 1:])
+    np.cumsum(weight * y, out=below[1, 1:])
+    return Ranked(scores=rows.scores[order].astype(np.float64), below=below)
+
+
+def gaps(
+    accepted: NDArray[np.float64], totals: NDArray[np.float64], posed: Posed
+) -> NDArray[np.float64]:
+    """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
+
+    A group without the rows of a rate is left out of it; a ratio of 0/0 is no solution: inf.
+    """
+    largest = np.zeros(accepted.shape[2])
+    for target, scale in zip(posed.targets, posed.scale, strict=True):
+        parts = np.arange(target.system.n_groups)[:, None] == target.system.of_cell
+        member = parts.astype(np.float64)
+        for rate in target.metric.rates:
+            mass = member @ counted(totals, rate)
+            has = mass > 0
+            if has.sum() < 2:
+                continue
+            rates = (member[has] @ counted(accepted, rate)) / mass[has, None]
+            apart = worst(rates.T[None], target.metric.form)
+            gap = apart if target.metric.form == "difference" else 1.0 - apart
+            np.maximum(largest, per_unit(np.nan_to_num(gap, nan=np.inf), scale), out=largest)
+    return largest
+
+
+def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
+    """Return what a rate that grows with acceptance counts: label 1, label 0 or both."""
+    if rate.label is None:
+        both: NDArray[np.float64] = by_label[:, 0] + by_label[:, 1]
+        return both
+    one: NDArray[np.float64] = by_label[:, rate.label]
+    return one
+
+
+def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the worth of every choice, shape (n_choices,)."""
+    false, true = accepted.sum(axis=0)
+    value: NDArray[np.float64] = gain[0] * true - gain[1] * false
+    return value
+
+
+def best_within(
+    gap: NDArray[np.float64], value: NDArray[np.float64], tolerances: Sequence[float]
+) -> list[int | None]:
+    """Return the choice worth most within each tolerance, the first of equals, or None."""
+    found: list[int | None] = []
+    for tolerance in tolerances:
+        allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
+        at = int(allowed.argmax())
+        found.append(at if allowed[at] > -np.inf else None)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Cells that belong to the same groups of all targets, taken together."""
+
+    of_cell: tuple[int, ...]  # part of each finest cell, -1 for one in no group
+    labels: tuple[str, ...]  # display name of each part
+
+    @classmethod
+    def of(cls, targets: Sequence[Target], n_cells: int) -> "Parts":
+        """Return the parts of the groups of some targets."""
+        systems = {target.system.key: target.system for target in targets}
+        member = np.concatenate([system.member for system in systems.values()])[:, :n_cells]
+        nowhere = ~member.any(axis=0)
+        # Negated, the first group comes first.
+        kinds, part = np.unique(~member.T, axis=0, return_inverse=True)
+        part = np.where(nowhere, -1, part.ravel())
+        used = np.unique(part[part >= 0])
+        dense = np.where(part < 0, -1, np.searchsorted(used, part))
+        names = [label for system in systems.values() for label in system.labels]
+        first = len(next(iter(systems.values())).labels)
+        labels = [_name(~kinds[at], names, first) for at in used]
+        return cls(of_cell=tuple(dense.tolist()), labels=tuple(labels))
+
+    def reordered(self, order: Sequence[int]) -> "Parts":
+        """Return the same parts in another order."""
+        place = {part: at for at, part in enumerate(order)}
+        return Parts(
+            of_cell=tuple(place.get(part, -1) for part in self.of_cell),
+            labels=tuple(self.labels[part] for part in order),
+        )
+
+    def at(self, cells: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the part of each row, -1 for one of no cell or group; shape (n_rows,)."""
+        # The last element is what cell -1 finds.
+        found: NDArray[np.int32] = np.array([*self.of_cell, -1], dtype=np.int32)[cells]
+        return found
+
+    def rows(self, rows: ScoreRows) -> ScoreRows:
+        """Return rows with their parts in place of their cells."""
+        return replace(rows, cells=self.at(rows.cells), n_cells=len(self.labels))
+
+    def goal(self, goal: Goal) -> Goal:
+        """Return a goal whose groups are made of parts."""
+        targets = [replace(t, system=self._system(t.system)) for t in goal.targets]
+        return replace(goal, targets=tuple(targets))
+
+    def _system(self, system: GroupSystem) -> GroupSystem:
+        parts = np.array(self.of_cell)
+        member = np.zeros((system.n_groups, len(self.labels)), dtype=bool)
+        known = np.flatnonzero(parts >= 0)
+        member[:, parts[known]] = system.member[:, known]
+        # By content too: what a group is called must not decide the last bits of a sum.
+        order = np.lexsort(~member.T[::-1])
+        member, labels = member[order], tuple(system.labels[at] for at in order)
+        of_part = np.where(member.any(axis=0), member.argmax(axis=0), -1).astype(np.int32)
+        masks = member if system.overlapping else None
+        return GroupSystem(name=system.name, labels=labels, of_cell=of_part, masks=masks)
+
+
+def _name(member: NDArray[np.bool_], names: Sequence[str], first: int) -> str:
+    """Return the group of the first system, or of the others when it is in none of that."""
+    inside = np.flatnonzero(member).tolist()
+    own = [names[at] for at in inside if at < first]
+    return " & ".join(own if own else [names[at] for at in inside])
+
+
+@dataclass(frozen=True, slots=True)
+class AsPredicted:
+    """Answer with the prediction."""
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """False: groups are not read."""
+        return False
+
+    @property
+    def randomized(self) -> bool:
+        """False: the answer is certain."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the predictions, shape (n_rows,)."""
+        return scores.astype(np.float64)
+
+    def describe(self) -> str:
+        """Return it in one line."""
+        return "all: as predicted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftRule:
+    """Add a number that depends on the group."""
+
+    shifts: tuple[float, ...]  # per part; rows of no part are not moved
+    parts: Parts  # which cells make up each part
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """Whether any part is moved."""
+        return any(self.shifts)
+
+    @property
+    def randomized(self) -> bool:
+        """False: the answer is certain."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the moved predictions, shape (n_rows,)."""
+        moved: NDArray[np.float64] = np.array([*self.shifts, 0.0])[self.parts.at(cells)]
+        return scores.astype(np.float64) + moved
+
+    def describe(self) -> str:
+        """Return what is added by group in one line."""
+        pairs = zip(self.parts.labels, self.shifts, strict=True)
+        return ", ".join(f"{label}: {shift:+.4g}" for label, shift in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moves:
+    """Where the full repair takes the predictions of each part; compared by identity."""
+
+    # per part some predictions, rising, and how far each is moved
+    knots: tuple[NDArray[np.float64], ...]
+    steps: tuple[NDArray[np.float64], ...]
+    parts: Parts  # which cells make up each part
+
+    def full(self, scores: NDArray[np.float64], cells: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return how far each row is moved, shape (n_rows,); beyond the ends like the ends."""
+        part = self.parts.at(cells)
+        found = np.zeros(len(scores))
+        for at, (knots, steps) in enumerate(zip(self.knots, self.steps, strict=True)):
+            inside = part == at
+            if len(knots):
+                found[inside] = np.interp(scores[inside], knots, steps)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberRepair:
+    """Move each prediction towards the common distribution of all groups."""
+
+    strength: float  # part of the way, 0 to 1
+    moves: Moves  # the whole way
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """Whether anything is moved."""
+        return self.strength > 0
+
+    @property
+    def randomized(self) -> bool:
+        """False: the answer is certain."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the moved predictions, shape (n_rows,)."""
+        wide = scores.astype(np.float64)
+        return wide + self.strength * self.moves.full(wide, cells)
+
+    def describe(self) -> str:
+        """Return the strength in one line."""
+        return f"moved {self.strength:.3f} of the way to the common distribution of all groups"

@@ -4,10 +4,8 @@ Everything here is made from plain documents (the files of a run folder, or the 
 model): figures are computed as data first, then drawn.
 """
 
-from fairautoml.report.documents import Documents, read_documents
 from fairautoml.report.page import run_fragment, run_page
-from fairautoml.report.view import RunView
-from fairautoml.report.viewing import view_of
+from fairautoml.report.view import Documents, RunView, read_documents, view_of
 
 __all__ = [
     "Documents",

@@ -6,11 +6,8 @@ The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fairautoml.report.documents import Documents
-from fairautoml.report.held import held_facts
 from fairautoml.report.page import short, visible
-from fairautoml.report.view import RunView, System
-from fairautoml.report.viewing import view_of
+from fairautoml.report.view import Documents, RunView, System, held_facts, view_of
 
 LIMITS = (
     "Scores, gaps and group rates were measured by cross-fitting on the rows of the search, from "

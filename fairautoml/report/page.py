@@ -20,9 +20,7 @@ from fairautoml.report.charts import (
     shortened,
     spent_bars,
 )
-from fairautoml.report.held import held_facts
-from fairautoml.report.row import DASH
-from fairautoml.report.view import RunView
+from fairautoml.report.view import DASH, RunView, held_facts
 
 MOST_LETTERS = 300
 """Of one text on a page; the middle of a longer one is left out."""

@@ -1,10 +1,257 @@
-"""A run as the reader of its page wants to see it: plain records, no drawing."""
+"""What the pages and figures of a run show, made from its documents."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
-from fairautoml.report.row import DASH, Row
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.certificate import hidden_among
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.exceptions import RunFolderError
+from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics.rates import SHOWN, with_compared
+from fairautoml.records import Entry
+from fairautoml.selection.leaderboard import Leaderboard
+from fairautoml.storage.run_folder import check_certificate, check_searched, read_json
+
+DocumentRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """Plain values of one run."""
+
+    name: str  # what the run is called
+    leaderboard: Sequence[DocumentRow]  # its rows, the served one first
+    summary: DocumentRow  # figures of the run
+    # front, reference, group systems and the rates of the entries that are shown with them
+    groups: DocumentRow
+    config: DocumentRow = field(default_factory=dict)  # parameters of the estimator
+    trials: Sequence[DocumentRow] = ()  # one per trial, in the order told
+    certificate: DocumentRow | None = None  # as it was written, None for a run without one
+    certificate_text: str = ""  # the same for people
+    versions: DocumentRow = field(default_factory=dict)  # of libraries
+    # where the table came from, empty when it was given in memory
+    source: DocumentRow = field(default_factory=dict)
+    # what the served classifier does on rows that were held out, empty when there are none
+    holdout: DocumentRow = field(default_factory=dict)
+    model_sha256: str = ""  # hash of the model file, empty when there is none
+
+
+def read_documents(folder: Path) -> Documents:
+    """Return the documents of a run folder; its model is not opened."""
+    leaderboard = read_json(folder, "leaderboard.json")
+    certificate = _optional(folder, "certificate.json")
+    model = read_json(folder, "model.json")
+    check_certificate(folder, model)
+    return Documents(
+        name=folder.resolve().name,
+        leaderboard=leaderboard,
+        summary=read_json(folder, "summary.json"),
+        groups=_optional(folder, "groups.json") or {},
+        config=read_json(folder, "config.json"),
+        trials=_lines(folder / "trials.jsonl"),
+        certificate=certificate,
+        certificate_text=_text(folder / "certificate.txt"),
+        versions=model.get("versions", {}),
+        source=_optional(folder, "source.json") or {},
+        holdout=_optional(folder, "holdout.json") or {},
+        model_sha256=model.get("sha256", ""),
+    )
+
+
+def _optional(folder: Path, name: str) -> Any:
+    return read_json(folder, name) if (folder / name).is_file() else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _lines(path: Path) -> list[DocumentRow]:
+    """Return the lines of a log; a torn last line, after a crash, is left out."""
+    if not path.is_file():
+        return []
+    found: list[DocumentRow] = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines) - 1:
+                break
+            raise RunFolderError(f"{str(path)!r} is damaged in line {number + 1}") from error
+    return found
+
+
+SMALLEST = 10
+"""Rows of a label from which a group's rates are published, whatever they weigh."""
+
+
+def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
+    """Return the front, the entry without regard to the constraint, and both entries' rates."""
+    ordered = board.ordered
+    rank = {id(entry): at + 1 for at, entry in enumerate(ordered)}
+    reference = max(ordered, key=lambda entry: (entry.value, -rank[id(entry)]))
+    shown = {id(entry): entry for entry in (ordered[0], reference)}
+    return {
+        "front": sorted(rank[id(entry)] for entry in board.pareto_front()),
+        "reference": rank[id(reference)],
+        "rates": {str(rank[key]): _rates(entry, board, rows) for key, entry in shown.items()},
+    }
+
+
+def _rates(entry: Entry, board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
+    if entry.counts.shape[1:] != (2, 2):
+        # More than two classes: there is no one rate of acceptance.
+        return {}
+    systems = [system for system in board.systems if system.values is None]
+    sizes = {system.name: _sizes(system, rows) for system in systems}
+    hidden = {name: hidden_among(n.min(axis=1).tolist(), SMALLEST) for name, n in sizes.items()}
+    if len(systems) > 1 and any(any(flags) for flags in hidden.values()):
+        # The cells of one system are sums of those of another.
+        hidden = {system.name: (True,) * len(system.labels) for system in systems}
+    return {
+        system.name: _of_groups(entry, system, sizes[system.name], hidden[system.name])
+        for system in systems
+    }
+
+
+def _sizes(system: GroupSystem, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the rows of each group by label, shape (n_groups, 2)."""
+    if rows is None:
+        return np.zeros((system.n_groups, 2), dtype=np.int64)
+    found: NDArray[np.int64] = system.member.astype(np.int64) @ rows
+    return found
+
+
+def _of_groups(
+    entry: Entry, system: GroupSystem, sizes: NDArray[np.int64], hidden: tuple[bool, ...]
+) -> dict[str, dict[str, float | None]]:
+    counts = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups, system.masks)
+    constrained = dict.fromkeys(measure.metric for measure in entry.measures)
+    shown = with_compared(SHOWN, map(METRICS.get, constrained))
+    rates = {rate: counts.rates(rate) for rate in shown}
+    weight = counts.table.sum(axis=(1, 2))
+    found: dict[str, dict[str, float | None]] = {}
+    for at, label in enumerate(system.labels):
+        if hidden[at]:
+            found[label] = dict.fromkeys(("rows", "weight", *(rate.name for rate in shown)))
+            continue
+        own: dict[str, float | None] = {
+            rate.name: None if np.isnan(v[at]) else float(v[at]) for rate, v in rates.items()
+        }
+        n_rows = int(sizes[at].sum())
+        found[label] = {"rows": n_rows, "weight": float(weight[at]), **own}
+    return found
+
+
+SCORES = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "rmse", "mae", "r2")
+"""Of what is known of held-out rows."""
+
+
+def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what ``holdout.json`` holds: number of rows, scores, gaps, whether they are met."""
+    if not found:
+        return
+    yield "Rows", str(found["n_rows"])
+    for name in SCORES:
+        if found.get(name) is not None:
+            yield name, f"{found[name]:.4f}"
+    for name, gap in found.get("gaps", {}).items():
+        yield f"Gap of {name}", "undefined" if gap is None else f"{gap:.4f}"
+    if found.get("gaps"):
+        met = found.get("excess") is not None and found["excess"] <= 0
+        yield "Constraint", f"{'met' if met else 'NOT met'} on these rows"
+
+
+DASH = "\N{EN DASH}"
+"""Stands for what has no value."""
+
+READ_BY = {"rule": "in its rule", "models": "in its models", "features": "as features"}
+"""Where sensitive columns are read, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One classifier of the leaderboard."""
+
+    rank: int  # place, turn, number of trials that it is made of
+    trial: int
+    n_models: int
+    score: float  # objective, cross-fitted
+    # the most that a gap exceeds its own limit by, negative when all are below; None like gap
+    excess: float | None
+    gap: float | None  # largest gap with its bootstrap interval
+    gap_low: float | None
+    gap_high: float | None
+    feasible: bool | None  # whether it meets the constraints on the search rows
+    learner: str  # what was trained, how, and what made the rule
+    mitigation: str
+    mitigator: str
+    tolerance: float | None  # gap that the rule was asked for
+    # what of it reads the sensitive columns of new rows, ``"nothing"`` where they are not needed
+    sensitive_read_by: str
+    seconds: float  # training time
+    rule: str  # the rule in words
+    constant: bool  # whether everybody gets the same decision
+    front: bool
+    served: bool
+    max_gap: str = ""  # what ``select`` is told to serve it, empty where no gap alone leads to it
+
+    @property
+    def mitigations(self) -> str:
+        """Both mitigations in one text."""
+        names = [n for n in (self.mitigation, self.mitigator) if n not in ("none", "")]
+        return " + ".join(names) if names else "none"
+
+    @property
+    def how_made(self) -> str:
+        """The mitigations as a part of a sentence."""
+        return "no mitigation" if self.mitigations == "none" else self.mitigations
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """Whether new rows need the sensitive columns."""
+        return self.sensitive_read_by != "nothing"
+
+    @property
+    def how_read(self) -> str:
+        """Where the sensitive columns of new rows are read, as a part of a sentence."""
+        return " and ".join(READ_BY[part] for part in self.sensitive_read_by.split(" + "))
+
+    @property
+    def met(self) -> str:
+        """Whether it meets the constraints, in a mark and words."""
+        if self.feasible is None:
+            return DASH
+        if self.feasible:
+            return "✓ met"
+        # Equal for everybody, but no choice: the search does not count it as meeting anything.
+        return "✗ one decision for all" if self.constant else "✗ missed"
+
+    @property
+    def how(self) -> str:
+        """How to get it from the fitted model."""
+        if self.served:
+            return "model.predict(...) is served by it"
+        if self.gap is None or not self.front:
+            return "not kept: only rows of the Pareto front can be selected without retraining"
+        if not self.max_gap:
+            return (
+                "kept, but no max_gap leads to it: the limits differ, and by the largest gap "
+                "alone another classifier is fairer and as good; fit again with the limits that "
+                "it should keep"
+            )
+        return f"model.select(max_gap={self.max_gap})"
+
 
 RATES = {
     "selection": "selected",
@@ -209,3 +456,242 @@ class RunView:
     def verdict_mark(self) -> tuple[str, str, str]:
         """A mark and words for the verdict, and their tone: good, bad or empty."""
         return VERDICTS.get(self.verdict, (DASH, "no certificate", ""))
+
+
+MOST_ROWS = 2_000
+"""Rows of the leaderboard on a page, best first; the rest is in ``leaderboard.csv``."""
+
+STORED = 1e-10
+"""A leaderboard that was kept holds its gaps to this precision."""
+
+MOST_GROUPS = 30
+"""Groups of one system on a page, furthest from the rest first."""
+
+
+def view_of(documents: Documents) -> RunView:
+    """Return what the page of a run shows."""
+    check_searched(documents.summary, documents.name)
+    objective = str(documents.summary["best"]["objective"])
+    groups = documents.groups
+    front = set(groups.get("front", ()))
+    measures = documents.summary["best"]["measures"]
+    rises = METRICS.get(objective).greater_is_better
+    rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
+    rows = _selectable(rows, rises=rises)
+    # The front is never cut off: it is what can be selected.
+    shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
+    reference = groups.get("reference")
+    certificate = documents.certificate
+    if certificate is not None and certificate.get("reason") == "no_certification_set":
+        certificate = None
+    return RunView(
+        name=documents.name,
+        objective=objective,
+        rises=rises,
+        constraints=tuple(str(c) for c in documents.config.get("constraint") or ()),
+        limit=min((m["limit"] for m in measures), default=None),
+        measured=tuple(
+            Measured(
+                name=_column(m),
+                value=m.get("value"),
+                gap=_gap_of(m, m.get("value")),
+                limit=m["limit"],
+            )
+            for m in measures
+        ),
+        served=rows[0],
+        rows=tuple(shown),
+        n_left_out=len(rows) - len(shown),
+        reference=next((row for row in rows if row.rank == reference), None),
+        systems=_systems(groups),
+        verdict="" if certificate is None else str(certificate.get("verdict", "")),
+        certificate="" if certificate is None else documents.certificate_text,
+        moments=tuple(
+            Moment(
+                seconds=m["seconds"], score=m["score"], feasible=m["feasible"], trial=m["trial"]
+            )
+            for m in documents.summary.get("improvements", ())
+        ),
+        spent=_spent(documents.trials),
+        failures=_failures(documents.trials),
+        summary=documents.summary,
+        config=documents.config,
+        versions=documents.versions,
+        source=documents.source,
+        holdout=documents.holdout,
+    )
+
+
+def _row(
+    row: Mapping[str, Any],
+    objective: str,
+    front: set[int],
+    measures: Sequence[Mapping[str, Any]],
+) -> Row:
+    return Row(
+        rank=row["rank"],
+        trial=row["trial"],
+        n_models=row["n_models"],
+        score=row[objective],
+        excess=_excess(row, measures),
+        gap=row["gap"],
+        gap_low=row["gap_low"],
+        gap_high=row["gap_high"],
+        feasible=row["feasible"],
+        learner=row["learner"],
+        mitigation=row["mitigation"],
+        mitigator=row["mitigator"],
+        tolerance=row["tolerance"],
+        sensitive_read_by=row["sensitive_read_by"],
+        seconds=row["seconds"],
+        rule=row["rule"],
+        constant=row["constant"],
+        front=row["rank"] in front,
+        served=row["rank"] == 1,
+    )
+
+
+def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
+    """Return the rows, those of the front with the largest gap that ``select`` finds them by.
+
+    ``select`` knows one largest gap for all constraints and takes the best score within it. The
+    front is of excesses over limits of their own, so with limits that differ such a row may not be
+    the best within any gap. What is best of all rows is best of those that are kept, too.
+    """
+    known = sorted((row for row in rows if row.gap is not None), key=lambda row: row.gap or 0.0)
+    gaps = [row.gap or 0.0 for row in known]
+
+    def better(one: Row, other: Row) -> Row:
+        return min(one, other, key=lambda row: _place(row, rises))
+
+    best = list(accumulate(known, better))
+
+    def told(row: Row) -> str:
+        within = (
+            text
+            for text in _rounded_up(row.gap or 0.0)
+            if best[bisect_right(gaps, float(text)) - 1] is row
+        )
+        return next(within, "")
+
+    wanted = {row.rank for row in known if row.front and not row.served}
+    return [replace(row, max_gap=told(row)) if row.rank in wanted else row for row in rows]
+
+
+def _place(row: Row, rises: bool) -> tuple[float | str, ...]:
+    """Return a key that sorts rows within a gap as ``select`` does, the best first."""
+    tolerance = -1.0 if row.tolerance is None else row.tolerance
+    worse = -row.score if rises else row.score
+    return (float(row.constant), worse, row.gap or 0.0, row.trial, row.mitigator, tolerance)
+
+
+def _rounded_up(gap: float) -> Iterator[str]:
+    """Yield a gap rounded up, ever less, so that the row itself still fits."""
+    for places in (4, 6, 9):
+        above = math.ceil((gap + STORED) * 10**places) / 10**places
+        # Most gaps are shares, and select refuses more than the whole.
+        yield f"{min(above, 1.0) if gap <= 1 else above:.{places}f}"
+
+
+def _column(measure: Mapping[str, Any]) -> str:
+    """Return the column of the leaderboard that holds a constrained metric."""
+    return f"{measure['metric']}[{measure['groups']}]"
+
+
+def _gap_of(measure: Mapping[str, Any], value: float | None) -> float | None:
+    return None if value is None else float(METRICS.get(measure["metric"]).gap(value))
+
+
+def _excess(row: Mapping[str, Any], measures: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the largest excess of a gap over its own limit, None when a gap is undefined."""
+    gaps = [_gap_of(measure, row.get(_column(measure))) for measure in measures]
+    known = [gap - m["limit"] for gap, m in zip(gaps, measures, strict=True) if gap is not None]
+    return max(known) if known and len(known) == len(gaps) else None
+
+
+def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
+    """Return the group rates of the served classifier next to those of the reference."""
+    rates, reference = groups.get("rates", {}), groups.get("reference")
+    served, base = rates.get("1", {}), rates.get(str(reference), {})
+    found = []
+    for name, of_group in served.items():
+        listed = [
+            Group(
+                label=label,
+                n_rows=own.get("rows"),
+                weight=own.get("weight"),
+                served=own,
+                reference=base.get(name, {}).get(label, {}),
+            )
+            for label, own in of_group.items()
+        ]
+        kept = listed if len(listed) <= MOST_GROUPS else _extremes(listed)
+        found.append(
+            System(
+                name=name,
+                groups=tuple(kept),
+                n_left_out=len(listed) - len(kept),
+                rates=_shown(listed),
+                levelling=tuple(_levelling(listed, rate) for rate in RATES),
+            )
+        )
+    return tuple(found)
+
+
+def _shown(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the usual rates, then those of the constraint, with what they are called."""
+    stored = dict.fromkeys(rate for group in groups for rate in group.served)
+    more = {rate: rate.replace("_", " ") for rate in stored if rate not in ("rows", "weight")}
+    return {**RATES, **{rate: more[rate] for rate in more if rate not in RATES}}
+
+
+def _levelling(groups: Sequence[Group], rate: str) -> Levelling:
+    """Return whether a gap closed by gains or by losses; fewer false positives are a gain."""
+    pairs = [(group.reference.get(rate), group.served.get(rate)) for group in groups]
+    known = [(old, new) for old, new in pairs if old is not None and new is not None]
+    gains = [(old - new if rate == "fpr" else new - old) for old, new in known]
+    whole = len(known) == len(pairs) and len(pairs) > 1
+    old_rates, new_rates = [old for old, _ in known], [new for _, new in known]
+    return Levelling(
+        rate=RATES[rate],
+        before=max(old_rates) - min(old_rates) if whole else None,
+        after=max(new_rates) - min(new_rates) if whole else None,
+        n_better=sum(gain > SAME for gain in gains),
+        n_worse=sum(gain < -SAME for gain in gains),
+    )
+
+
+def _extremes(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups whose selection rates are lowest and highest."""
+    known = [group for group in groups if group.served.get("selection") is not None]
+    ordered = sorted(known, key=lambda group: group.served["selection"] or 0.0)
+    half = MOST_GROUPS // 2
+    return [*ordered[:half], *ordered[max(half, len(ordered) - half) :]]
+
+
+def _spent(trials: Sequence[Mapping[str, Any]]) -> tuple[Spent, ...]:
+    sums: dict[tuple[str, str], tuple[float, int]] = {}
+    for trial in trials:
+        mitigation = trial["mitigation"]
+        name = trial["learner"] if mitigation == "none" else f"{trial['learner']} + {mitigation}"
+        key = (name, trial["origin"])
+        seconds, n_trials = sums.get(key, (0.0, 0))
+        sums[key] = (seconds + trial["seconds"], n_trials + 1)
+    listed = [
+        Spent(name=name, origin=origin, seconds=seconds, trials=n_trials)
+        for (name, origin), (seconds, n_trials) in sums.items()
+    ]
+    return tuple(sorted(listed, key=lambda spent: (-spent.seconds, spent.name)))
+
+
+def _failures(trials: Sequence[Mapping[str, Any]]) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(
+            trial=trial["trial"],
+            learner=trial["learner"],
+            status=trial["status"],
+            error=trial["error"],
+        )
+        for trial in trials
+        if trial["status"] not in ("success", "pruned")
+    )

@@ -1,1 +1,1 @@
-"""The loop that asks, runs and tells, and the strategies that decide what to try."""
+"""The search: its space, its loop, strategies and allocators."""

@@ -11,7 +11,6 @@ Call one in a test of your plug-in::
 from fairautoml.testing._learners import check_learner
 from fairautoml.testing._metrics import check_metric
 from fairautoml.testing._mitigators import check_mitigator
-from fairautoml.testing._spaces import check_space
-from fairautoml.testing._strategies import check_strategy
+from fairautoml.testing._search import check_space, check_strategy
 
 __all__ = ["check_learner", "check_metric", "check_mitigator", "check_space", "check_strategy"]

@@ -10,11 +10,99 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureLayout
+from fairautoml.evaluation.tasks import TASKS
 from fairautoml.learners import Learner
-from fairautoml.spaces import ParamValue, load_space
-from fairautoml.testing._other_learners import check_other_learner
-from fairautoml.testing._spaces import N_POINTS, points
-from fairautoml.testing._tables import mixed_table
+from fairautoml.metrics import TaskName
+from fairautoml.search.space import ParamValue
+from fairautoml.search.space_files import load_space
+from fairautoml.testing._search import N_POINTS, points
+from fairautoml.testing._tables import mixed_table, other_table
+
+N_CLASSES = 4
+"""One more than there are in the rows: a fold may lack one."""
+
+
+def check_other_learner(learner: Learner, task: TaskName) -> None:
+    """Check that a learner keeps the contract of ``fairautoml.learners`` for a kind of target.
+
+    Scores are valid at the defaults and at sampled points of its space. It is deterministic
+    under a seed, never modifies its input, forgets at a second fit, survives pickling, scores a
+    row alike whatever rows come with it, and honours weights.
+
+    Parameters
+    ----------
+    learner : Learner
+        The learner to check.
+    task : {"multiclass", "regression"}
+        One of the kinds of target that it learns.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+    """
+    space = load_space("learners", learner.name, learner.space)
+    X, y, _ = other_table(task, seed=0)
+    for params in points(space, n=2):
+        found = _scores(task, _fitted(learner, task, params, seed=0), X)
+        if task == "multiclass" and found[:, 3].any():
+            raise AssertionError(f"{learner.name}: a class without rows has a probability")
+    _check_repeatable(learner, task, space.defaults())
+    if learner.handles_weights:
+        _check_weights(learner, task, space.defaults())
+    constant = learner.built(
+        space.defaults(), other_table(task, 0)[2], 0, task=task, n_classes=N_CLASSES
+    )
+    same = _scores(task, constant.fit(X, np.full_like(y, 2)), X)
+    expected = np.eye(N_CLASSES)[np.full(len(y), 2)] if task == "multiclass" else 2.0
+    if not np.allclose(same, expected):
+        raise AssertionError(f"{learner.name}: a constant target is not answered with itself")
+
+
+def _fitted(
+    learner: Learner, task: TaskName, params: Mapping[str, ParamValue], *, seed: int
+) -> Any:
+    X, y, layout = other_table(task, seed)
+    return learner.built(params, layout, 7, task=task, n_classes=N_CLASSES).fit(X, y)
+
+
+def _scores(task: TaskName, model: Any, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    kind = TASKS.get(task)
+    return kind.checked(kind.scores(model, X, N_CLASSES))
+
+
+def _check_repeatable(learner: Learner, task: TaskName, params: Mapping[str, ParamValue]) -> None:
+    X, y, layout = other_table(task, seed=0)
+    before = X.tobytes(), y.tobytes(), dict(params)
+    model = learner.built(params, layout, 7, task=task, n_classes=N_CLASSES).fit(X, y)
+    expected = _scores(task, model, X)
+    if (X.tobytes(), y.tobytes(), dict(params)) != before:
+        raise AssertionError(f"{learner.name}: fit or predict modifies its input")
+    stored = io.BytesIO()
+    joblib.dump(model, stored)
+    stored.seek(0)
+    few = np.array([41, 3, 17])
+    refitted = _fitted(learner, task, params, seed=1).fit(X, y)
+    for case, found, wanted in (
+        ("when trained again", _scores(task, _fitted(learner, task, params, seed=0), X), expected),
+        ("after pickling", _scores(task, joblib.load(stored), X), expected),
+        ("when fitted before to other rows", _scores(task, refitted, X), expected),
+        ("for fewer rows", _scores(task, model, X[few]), expected[few]),
+    ):
+        if not np.allclose(found, wanted, rtol=1e-6, atol=1e-6):
+            raise AssertionError(f"{learner.name}: predictions differ {case}")
+
+
+def _check_weights(learner: Learner, task: TaskName, params: Mapping[str, ParamValue]) -> None:
+    X, y, layout = other_table(task, seed=0)
+    high = y >= np.median(y) if task == "regression" else y == 1
+    means = []
+    for weight in (np.where(high, 20.0, 1.0), np.where(high, 1.0, 20.0)):
+        model = learner.built(params, layout, 0, task=task, n_classes=N_CLASSES)
+        found = _scores(task, model.fit(X, y, sample_weight=weight), X)
+        means.append(float(found.mean() if task == "regression" else found[:, 1].mean()))
+    if not means[0] > means[1]:
+        raise AssertionError(f"{learner.name}: more weight does not raise predictions")
 
 
 def check_learner(learner: Learner) -> None:
@@ -42,10 +130,10 @@ def check_learner(learner: Learner) -> None:
     for params in points(space, n=N_POINTS):
         model = learner.build(params, layout, 0).fit(X, y)
         _check_proba(learner, model.predict_proba(X), f"trained with {params}")
-    _check_repeatable(learner, space.defaults())
+    _check_repeatable_binary(learner, space.defaults())
     _check_new_rows(learner, space.defaults())
     if learner.handles_weights:
-        _check_weights(learner, space.defaults())
+        _check_weights_binary(learner, space.defaults())
     if learner.handles_sparse:
         rows = sparse.csr_matrix(np.where(np.nan_to_num(X) > 0, np.nan_to_num(X), 0))
         flat = FeatureLayout(n_features=X.shape[1], sparse=True)
@@ -60,7 +148,7 @@ def _check_proba(learner: Learner, proba: NDArray[Any], case: str, n_rows: int =
         raise AssertionError(msg)
 
 
-def _check_repeatable(learner: Learner, params: Mapping[str, ParamValue]) -> None:
+def _check_repeatable_binary(learner: Learner, params: Mapping[str, ParamValue]) -> None:
     X, y, layout = mixed_table(seed=0)
     before = X.tobytes(), y.tobytes(), dict(params)
     model = learner.build(params, layout, 7).fit(X, y)
@@ -89,7 +177,7 @@ def _check_new_rows(learner: Learner, params: Mapping[str, ParamValue]) -> None:
     _check_proba(learner, model.predict_proba(strange), case, n_rows=2)
 
 
-def _check_weights(learner: Learner, params: Mapping[str, ParamValue]) -> None:
+def _check_weights_binary(learner: Learner, params: Mapping[str, ParamValue]) -> None:
     X, y, layout = mixed_table(seed=0)
     means = [
         learner.build(params, layout, 0).fit(X, y, sample_weight=w).predict_proba(X)[:, 1].mean()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from audit_people import only, people, quick
 
-from fairautoml.auditing.rendering import printable
+from fairautoml.auditing.page import printable
 from fairautoml.exceptions import InputError, ParameterError
 
 Y = [0, 1] * 20

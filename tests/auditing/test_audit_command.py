@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from audit_people import people, quick
 
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 
 BASE = ("--y-true", "label", "--y-pred", "decision", "--no-leakage")
 

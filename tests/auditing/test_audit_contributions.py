@@ -6,7 +6,7 @@ import pytest
 from audit_people import people, quick
 
 from fairautoml.auditing import LinearRule
-from fairautoml.auditing.game import contributions, mean_of, shapley_values
+from fairautoml.auditing.contributions import contributions, mean_of, shapley_values
 from fairautoml.exceptions import InputError, ParameterError
 
 BLOCKS = {

@@ -20,10 +20,9 @@ from xgboost import XGBClassifier
 
 from fairautoml import FairAutoML
 from fairautoml.auditing import LinearRule
-from fairautoml.auditing.forest import LEAF, Forest, Tree
+from fairautoml.auditing.forests import LEAF, Forest, Tree, forest_of
 from fairautoml.auditing.individual import Similar, individual_fairness, similar_of
 from fairautoml.auditing.models import Decider
-from fairautoml.auditing.trees import forest_of
 from fairautoml.exceptions import InputError
 
 NOISE = {"x1": 0.1, "x2": 0.05}

@@ -4,8 +4,8 @@ from audit_people import only, people
 from sklearn.metrics import roc_auc_score
 
 from fairautoml import audit
-from fairautoml.auditing.auc import auc_interval
 from fairautoml.auditing.leakage import fisher_of_rows, fisher_score, gaussian_auc
+from fairautoml.auditing.rates import auc_interval
 
 
 @pytest.mark.parametrize(

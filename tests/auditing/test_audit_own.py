@@ -8,10 +8,9 @@ import pytest
 from audit_people import people
 
 from fairautoml import FairAutoML
-from fairautoml.auditing import own
+from fairautoml.auditing import noise as own
 from fairautoml.auditing.individual import individual_fairness, similar_of
-from fairautoml.auditing.models import decider_of
-from fairautoml.auditing.pipelines import Unreadable
+from fairautoml.auditing.models import Unreadable, decider_of
 from fairautoml.exceptions import InputError
 
 LEARNERS = (

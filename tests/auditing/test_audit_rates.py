@@ -21,7 +21,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from fairautoml.auditing.gaps import null_values
+from fairautoml.auditing.rates import null_values
 from fairautoml.metrics import METRICS
 
 ORACLES = {

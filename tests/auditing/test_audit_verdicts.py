@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from audit_people import only, people, quick
 
-from fairautoml.auditing.deciding import verdict_rows
-from fairautoml.auditing.hiding import hidden_groups
+from fairautoml.auditing.rates import hidden_groups, verdict_rows
 from fairautoml.auditing.rows import Given, ReadOptions, read_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint

@@ -7,7 +7,7 @@ import pytest
 from audit_people import only, people, quick
 from scipy.stats import beta
 
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 from fairautoml.exceptions import InputError
 
 LABEL_RATES = {"tpr", "fpr", "ppv", "accuracy"}

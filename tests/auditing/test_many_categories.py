@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from fairautoml.auditing.trees import forest_of
+from fairautoml.auditing.forests import forest_of
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.evaluation.encoding import fit_encoding
+from fairautoml.data.encoders import fit_encoding
 from fairautoml.learners import LEARNERS
 
 LAYOUT = FeatureLayout(n_features=3, categorical=(0, 1), cardinalities=(30, 5))

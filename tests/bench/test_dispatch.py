@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml.bench.dispatch import run_any
-from fairautoml.bench.peers import Peers
-from fairautoml.bench.plugins import load_file
+from fairautoml.bench.peers import Peers, load_file
+from fairautoml.bench.sweep import run_any
 from fairautoml.exceptions import InputError, UnknownNameError
 
 MAJORITY = Path(__file__).parents[1] / "plugins_example" / "fair_extras" / "majority_peer.py"

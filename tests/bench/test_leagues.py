@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from fairautoml.bench.leagues import COLUMNS, leagues
+from fairautoml.bench.ranks import COLUMNS, leagues
 
 
 def cell(variant, seed, accuracy, *, aware, randomized=None, feature=True):

@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.claims import claim_of
-from fairautoml.bench.measures import (
+from fairautoml.bench.ranks import (
     accuracies_at_limit,
     accuracy_at,
+    claim_of,
     critical_difference,
     front_value,
     front_values,
+    ranks,
     seconds_to_reach,
     with_margin_rows,
 )
-from fairautoml.bench.ranks import ranks
 
 
 def group(n, positive, accepted_right, accepted_wrong):

@@ -2,10 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.blocks import in_complete_blocks
-from fairautoml.bench.ranks import our_variants, ranks, strict_fair_accuracy, versus
-from fairautoml.bench.tables import ranks_page
-from fairautoml.bench.volumes import volumes
+from fairautoml.bench.ranks import (
+    in_complete_blocks,
+    our_variants,
+    ranks,
+    strict_fair_accuracy,
+    versus,
+)
+from fairautoml.bench.tables import ranks_page, volumes
 
 
 def cell(question, variant, seed, accuracy, excess=-0.01, *, outcome="done", status="feasible"):

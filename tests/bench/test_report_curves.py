@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from fairautoml.bench.report import write_report
+from fairautoml.bench.page import write_report
 from fairautoml.bench.tables import write_summaries
 
 
@@ -33,7 +33,7 @@ def test_a_curve_ends_at_nought_where_its_search_was_the_best_whatever_is_served
         return "page"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fairautoml.bench.report.sweep_page", keep)
+        patch.setattr("fairautoml.bench.page.sweep_page", keep)
         write_report(tmp_path)
     assert seen["best"][-1][1] == 0
     assert seen["best"][0][1] == pytest.approx(-0.1)
@@ -50,7 +50,7 @@ def test_a_search_without_anything_feasible_yet_is_worth_the_majority(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         seen = {}
         patch.setattr(
-            "fairautoml.bench.report.sweep_page",
+            "fairautoml.bench.page.sweep_page",
             lambda view: str(seen.update({one.name: one.points for one in view.curves})),
         )
         write_report(tmp_path)
@@ -89,7 +89,7 @@ def test_a_question_that_nobody_can_meet_takes_no_curve_away(tmp_path):
     seen = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "fairautoml.bench.report.sweep_page",
+            "fairautoml.bench.page.sweep_page",
             lambda view: str(seen.update({one.name: one.points for one in view.curves})),
         )
         write_report(tmp_path)

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from fairautoml.bench import cells as cells_module
+from fairautoml.bench import cell as cells_module
 from fairautoml.bench import sweep as sweep_module
-from fairautoml.bench.cells import Cell, CellRecord, budget_of, flatten, read_record
-from fairautoml.bench.report import write_report
+from fairautoml.bench.cell import Cell, CellRecord, budget_of, flatten, read_record
+from fairautoml.bench.page import write_report
 from fairautoml.bench.sweep import SweepOutcome, Way, in_turns, run_sweep
 from fairautoml.bench.tables import main as tables_anew
 from fairautoml.bench.tables import page, summarize
 from fairautoml.bench.tasks import Task, read_sweep
-from fairautoml.cli import _parser
+from fairautoml.cli.main import _parser
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import (
     InputError,
@@ -27,7 +27,7 @@ from fairautoml.exceptions import (
     RunFolderExistsError,
     RunFolderLockedError,
 )
-from fairautoml.execution._processes import PROC
+from fairautoml.execution._worker import PROC
 
 SWEEP = """
 defaults: {holdout: 0.25, seconds: 2}

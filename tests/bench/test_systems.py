@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from fairautoml.bench.systems import COLUMNS, systems
+from fairautoml.bench.tables import COLUMNS, systems
 
 TABLES = 6
 

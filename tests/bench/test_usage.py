@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from fairautoml.bench.usage import Usage
-from fairautoml.execution._processes import PROC
+from fairautoml.bench.cell import Usage
+from fairautoml.execution._worker import PROC
 
 pytestmark = pytest.mark.skipif(not PROC.is_dir(), reason="processes are looked up in /proc")
 

@@ -5,33 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification import (
-    Bets,
-    Certificate,
+from fairautoml.certification.bounds import Bets
+from fairautoml.certification.certificate import CAVEAT, Certificate, Subject, certificate_text
+from fairautoml.certification.certify import Terms, certify, passed_before, publish, uncertified
+from fairautoml.certification.evidence import (
     Evidence,
-    Known,
-    Ledger,
-    Openings,
-    Procedure,
-    Reason,
     Rows,
-    Subject,
-    Terms,
-    Verdict,
-    certificate_text,
-    certify,
     claim_from_counts,
     claim_from_rows,
     floor_from_counts,
-    judge,
-    passed_before,
-    publish,
-    row_keys,
-    uncertified,
-    verify_certificate,
 )
-from fairautoml.certification.records import CAVEAT
-from fairautoml.certification.sealing import canonical, sealed
+from fairautoml.certification.ledger import Ledger, Openings, canonical, row_keys, sealed
+from fairautoml.certification.verdicts import Procedure, Reason, Verdict, judge
+from fairautoml.certification.verify import Known, verify_certificate
 from fairautoml.exceptions import InputError, StorageCorruptError
 from fairautoml.metrics import Constraint, GroupCounts
 

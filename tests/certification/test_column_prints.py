@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification import column_prints, print_keys
+from fairautoml.certification.ledger import column_prints, print_keys
 
 N_ROWS = 400
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from fairautoml.certification.bounds import cp_lower, cp_upper
-from fairautoml.certification.exact import (
+from fairautoml.certification.exact_test import (
     all_pairs_pass,
     largest_tail,
     pair_test,

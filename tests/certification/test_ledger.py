@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification import Ledger, Openings, Prospect, Verdict, level_of, row_keys
+from fairautoml.certification.ledger import Ledger, Openings, Prospect, level_of, row_keys
+from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import InputError, StorageCorruptError
 
 HASHES = {"candidates": "c" * 64, "claims": "d" * 64}

@@ -1,18 +1,11 @@
 import numpy as np
 import pytest
 
-from fairautoml.certification import (
-    Assumptions,
-    Evidence,
-    Verdict,
-    claim_from_counts,
-    judge,
-    plan_certification,
-    rows_needed,
-    simulation,
-)
-from fairautoml.certification.exact import pair_test
-from fairautoml.certification.sizes import rows_without_positives
+from fairautoml.certification import planning
+from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.exact_test import pair_test, rows_needed, rows_without_positives
+from fairautoml.certification.planning import Assumptions, plan_certification
+from fairautoml.certification.verdicts import Verdict, judge
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 
@@ -151,10 +144,10 @@ def test_a_plan_tests_no_cells_exactly_that_would_take_long(monkeypatch, rows, b
     tested = []
 
     def noted(x1, n1, x2, n2, *margins):
-        tested.append(max(n1, n2) / max(simulation.MANY, simulation.LOPSIDED * min(n1, n2)))
+        tested.append(max(n1, n2) / max(planning.MANY, planning.LOPSIDED * min(n1, n2)))
         return pair_test(x1, n1, x2, n2, *margins)
 
-    monkeypatch.setattr(simulation, "pair_test", noted)
+    monkeypatch.setattr(planning, "pair_test", noted)
     plan = plan_certification(Constraint.parse(f"demographic_parity_difference <= {bound}"), rows)
     assert plan.fraction is None
     assert plan.power < 0.01

@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from fairautoml.certification import (
-    Evidence,
-    Procedure,
-    Reason,
-    Verdict,
-    claim_from_counts,
-    ship,
-)
+from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.verdicts import Procedure, Reason, Verdict, ship
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.certification import claim_from_counts
-from fairautoml.certification.suppression import suppressed_groups
+from fairautoml.certification.certificate import suppressed_groups
+from fairautoml.certification.evidence import claim_from_counts
 from fairautoml.metrics import Constraint, GroupCounts
 
 

@@ -6,22 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from fairautoml.certification import (
-    Count,
+from fairautoml.certification.bounds import Count, Mean
+from fairautoml.certification.certificate import sensitivity
+from fairautoml.certification.evidence import (
     Evidence,
     Floor,
-    Mean,
-    Reason,
     Rows,
-    Verdict,
     claim_from_counts,
     claim_from_rows,
     floor_from_counts,
     floor_from_rows,
-    judge,
 )
-from fairautoml.certification.numbers import sensitivity
-from fairautoml.certification.verdicts import bound_of
+from fairautoml.certification.verdicts import Reason, Verdict, bound_of, judge
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
 

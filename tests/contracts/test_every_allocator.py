@@ -1,7 +1,7 @@
 import pytest
 
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.trials import Budget, Candidate, Costly, Origin, Status, Terms, Told
+from fairautoml.records import Budget, Candidate, Costly, Origin, Status, Terms, Told
+from fairautoml.search.allocators import ALLOCATORS
 
 FULL = Budget(seconds=60.0, folds=5)
 TERMS = Terms(budget=FULL, n_train_rows=1000)

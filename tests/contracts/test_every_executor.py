@@ -1,7 +1,7 @@
 import pytest
 
 from fairautoml.execution import EXECUTORS, Limits
-from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
 
 
 def objective(trial):

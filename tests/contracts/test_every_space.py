@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from fairautoml.learners import LEARNERS
-from fairautoml.spaces import (
-    SearchSpace,
+from fairautoml.search.space import SearchSpace
+from fairautoml.search.space_files import (
     find_portfolio,
     find_space,
     load_space,

@@ -9,9 +9,9 @@ import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml.data._frames import frame_columns
-from fairautoml.data._scales import NumberPolicy
-from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.frames import frame_columns
+from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
 

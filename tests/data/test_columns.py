@@ -16,9 +16,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data._frames import read_table
-from fairautoml.data.columns import fit_columns
 from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.frames import read_table
+from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import DegradedWarning, InputError
 
 
@@ -665,8 +665,8 @@ def test_polars_is_read_without_pyarrow():
     program = (
         "import sys; sys.modules['pyarrow'] = None\n"
         "import polars as pl\n"
-        "from fairautoml.data._frames import read_table\n"
-        "from fairautoml.data.columns import fit_columns\n"
+        "from fairautoml.data.frames import read_table\n"
+        "from fairautoml.data.schema import fit_columns\n"
         "X = pl.DataFrame({'s': ['b', None, 'a'], 'i': [1, None, 3]})\n"
         "print(fit_columns(read_table(X), drop=(), on_nonfinite='error')[1].tolist())\n"
     )

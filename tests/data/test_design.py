@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.data.design import FARTHEST, MOST_LEVELS, fit_design
+from fairautoml.data.encoders import FARTHEST, MOST_LEVELS, fit_design
 
 X = np.array([[1, 0, 5], [3, 1, 5], [np.nan, np.nan, 5], [5, 1, 5]], dtype=np.float32)
 MIXED = FeatureLayout(n_features=3, categorical=(1,), cardinalities=(3,))

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data._spelling import normalized
-from fairautoml.data.groups import fit_groups
-from fairautoml.data.system_codes import NEW, system_codes
+from fairautoml.data.columns import normalized
+from fairautoml.data.groups import NEW, fit_groups, system_codes
 from fairautoml.exceptions import InputError
 
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from fairautoml.data._proxy_errors import agreement, quick_agreement
-from fairautoml.data.guesses import N_DRAWS, learn_guess
+from fairautoml.data.noisy_groups import N_DRAWS, agreement, learn_guess, quick_agreement
 from fairautoml.exceptions import InputError
 
 ERRORS = ((0.8, 0.2), (0.3, 0.7))

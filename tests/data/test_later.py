@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.data._frames import read_table
-from fairautoml.data.columns import fit_columns
+from fairautoml.data.files import read_later
+from fairautoml.data.frames import read_table
 from fairautoml.data.groups import fit_groups
-from fairautoml.data.later import read_later
+from fairautoml.data.schema import fit_columns
 
 
 def learned(X, sensitive=None):

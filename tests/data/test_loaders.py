@@ -11,10 +11,17 @@ import zipfile
 import pandas as pd
 import pytest
 
-from fairautoml.data import download, loaders, sources
-from fairautoml.data.loaders import available, checksum, load
+from fairautoml.data import datasets
+from fairautoml.data.datasets import (
+    SOURCES,
+    PublicSource,
+    available,
+    checksum,
+    content_hash,
+    load,
+    member,
+)
 from fairautoml.data.named import TableFacts
-from fairautoml.data.sources import SOURCES, PublicSource, content_hash, member
 from fairautoml.exceptions import DatasetUnavailableError, UnknownNameError
 
 # SHA-256 of the raw files as published by others for the UCI files.
@@ -65,7 +72,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "SCHEMES", frozenset({"http"}))
+    monkeypatch.setattr(datasets, "SCHEMES", frozenset({"http"}))
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as running:
         running.files, running.asked = {}, []
         thread = threading.Thread(target=running.serve_forever, daemon=True)
@@ -81,7 +88,7 @@ def served(server, name, raw, monkeypatch, **changes):
     made = {"url": url, "content": "0" * 64, "parse": None, "facts": TableFacts(
         target="y", positive_label=1, sensitive=("g",)
     )} | changes  # fmt: skip
-    monkeypatch.setitem(sources.SOURCES, name, PublicSource(**made))
+    monkeypatch.setitem(datasets.SOURCES, name, PublicSource(**made))
 
 
 def read_csv(raw):
@@ -224,13 +231,13 @@ def test_a_public_table_that_has_changed_is_refused_and_not_kept(alone, server, 
 
 
 def test_an_answer_that_is_no_archive_is_refused(alone, server, monkeypatch):
-    served(server, "toy", b"<html>", monkeypatch, parse=sources.parse_adult)
+    served(server, "toy", b"<html>", monkeypatch, parse=datasets.parse_adult)
     with pytest.raises(DatasetUnavailableError, match="is not the file of dataset 'toy'"):
         load("toy")
 
 
 def test_an_answer_that_is_too_large_is_refused(alone, server, monkeypatch):
-    monkeypatch.setattr(loaders, "MAX_BYTES", 5)
+    monkeypatch.setattr(datasets, "MAX_BYTES", 5)
     served(server, "toy", TOY, monkeypatch, content=TOY_CONTENT, parse=read_csv)
     with pytest.raises(DatasetUnavailableError, match="larger than 5 bytes"):
         load("toy")
@@ -253,7 +260,7 @@ def test_being_offline_is_one_clear_error(alone, server, monkeypatch):
 @pytest.mark.parametrize("url", ["http://127.0.0.1/a", "file:///etc/hostname", "ftp://a/b"])
 def test_only_https_is_fetched(url):
     with pytest.raises(DatasetUnavailableError, match="only fetched by https"):
-        download.fetch(url, max_bytes=10)
+        datasets.fetch(url, max_bytes=10)
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(alone, server, monkeypatch):
@@ -266,7 +273,7 @@ def test_a_cache_that_cannot_be_written_names_the_variable(alone, server, monkey
 def test_the_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("FAIRAUTOML_CACHE", raising=False)
     monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", str(tmp_path))
-    assert download.cache_folder() == tmp_path / "fairautoml"
+    assert datasets.cache_folder() == tmp_path / "fairautoml"
 
 
 def test_all_public_sources_are_fetched_by_https_and_pinned():
@@ -307,7 +314,7 @@ def test_a_file_that_is_not_in_the_archive_is_a_key_error():
 
 
 def test_a_file_that_unpacks_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 3)
+    monkeypatch.setattr(datasets, "MAX_BYTES", 3)
     with pytest.raises(ValueError, match="unpacks to 4 bytes"):
         member(zipped(a__csv=b"four"), "a.csv")
 

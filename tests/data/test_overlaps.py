@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.read import BorderOptions, build_dataset
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES

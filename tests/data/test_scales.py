@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data._scales import MOST_STEPS, NumberPolicy, fit_scale
-from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.derive import apply_derive, parse_bins, parse_derive
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.sensitive_numbers import MOST_STEPS, NumberPolicy, fit_scale
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics.gedi import gedi_value
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fairautoml import audit
-from fairautoml.data._spelling import normalized
+from fairautoml.data.columns import normalized
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegradedWarning, InputError

@@ -12,10 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import fairautoml
 from fairautoml.data import load
-from fairautoml.data._correction import hidden_rates
-from fairautoml.data._hoc import consensus
-from fairautoml.data._proxy_table import tabulate
-from fairautoml.data.weak_proxies import weak_proxy_gap
+from fairautoml.data.noisy_groups import consensus, hidden_rates, tabulate, weak_proxy_gap
 from fairautoml.exceptions import DegradedWarning, InputError
 
 T = [[0.8, 0.2], [0.3, 0.7]]

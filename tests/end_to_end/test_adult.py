@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.console.held_out import hold_out
-from fairautoml.console.sources import open_source
-from fairautoml.data.roles import Roles
+from fairautoml.cli.tables import hold_out, open_source
+from fairautoml.data.schema import Roles
 
 pytestmark = pytest.mark.usefixtures("data_home")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 from fairautoml.data import load
 
 FIT = ("--target", "repaid", "--sensitive", "sex")

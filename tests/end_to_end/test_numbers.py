@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.cli import main
-from fairautoml.console.held_out import hold_out
-from fairautoml.console.sources import open_source
-from fairautoml.data.roles import Roles
+from fairautoml.cli.main import main
+from fairautoml.cli.tables import hold_out, open_source
+from fairautoml.data.schema import Roles
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics.gedi import gedi_value
 

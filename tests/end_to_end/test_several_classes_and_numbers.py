@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
-from fairautoml.console.held_out import hold_out
-from fairautoml.console.sources import open_source
+from fairautoml.cli.tables import hold_out, open_source
 from fairautoml.data import load
-from fairautoml.data.roles import Roles
+from fairautoml.data.schema import Roles
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError
 
 LEARNERS = ["lightgbm", "logistic_regression"]

@@ -6,7 +6,7 @@ from scipy import sparse
 from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.evaluation.encoding import fit_encoding
+from fairautoml.data.encoders import fit_encoding
 from fairautoml.exceptions import UnknownNameError
 
 LAYOUT = FeatureLayout(n_features=3, categorical=(0, 2), cardinalities=(40, 3))

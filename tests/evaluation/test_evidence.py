@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.data._scales import NumberPolicy
-from fairautoml.data.border import BorderOptions, build_dataset
-from fairautoml.evaluation.evidence import fewest_rows, small_groups, thin_groups
+from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.sensitive_numbers import NumberPolicy
+from fairautoml.evaluation.membership import fewest_rows, small_groups, thin_groups
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import SmallGroupWarning
 from fairautoml.metrics import parse_constraints

@@ -3,15 +3,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.expansion import Column, expand, expand_column, measure
+from fairautoml.evaluation.postprocess import Column, expand, expand_column, measure
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
 
 N_ROWS = 400
 RESULT = TrialResult(
@@ -365,7 +365,7 @@ def test_without_time_for_all_tolerances_those_near_the_limit_are_tried(
     dataset, monkeypatch, seconds, n_kept
 ):
     slow = Slow()
-    monkeypatch.setattr("fairautoml.evaluation.expansion.time.monotonic", lambda: slow.now)
+    monkeypatch.setattr("fairautoml.evaluation.postprocess.time.monotonic", lambda: slow.now)
     mitigator = replace(MITIGATORS.get("group_thresholds"), fit_rules=slow.fit_rules)
     problem = problem_of(dataset, f"{PARITY}<=0.05", [mitigator])
     whole = len(problem.tolerances)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fold_rows import FoldRows, Part, fold_seed, nested_sample
+from fairautoml.evaluation.fitting import FoldRows, Part, fold_seed, nested_sample
 
 N_ROWS = 600
 

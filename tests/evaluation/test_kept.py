@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fairautoml.evaluation.kept import Kept, freeze, memory_of, writable
+from fairautoml.evaluation.fitting import Kept, freeze, memory_of, writable
 
 
 def bytes_of(n):

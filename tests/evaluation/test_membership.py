@@ -3,16 +3,17 @@ import pickle
 import numpy as np
 import pytest
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation import membership as module
+from fairautoml.evaluation.evaluate import Objective
 from fairautoml.evaluation.membership import kept_membership, learn, with_membership
-from fairautoml.evaluation.objective import Objective
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal, Mitigator
-from fairautoml.trials import Artifacts, Status, TrialResult
+from fairautoml.records import Status, TrialResult
+from fairautoml.storage.artifacts import Artifacts
 
 READER = Mitigator(
     name="reader", stage="post", needs_sensitive_at_predict=False, needs_membership=True
@@ -165,7 +166,7 @@ def test_without_a_time_budget_nothing_is_saved(objective):
 
 
 def test_half_the_effort_is_half_the_trees_and_less_is_fewer_rows_too(objective, monkeypatch):
-    monkeypatch.setattr(module, "FEWEST_ROWS", 100)
+    monkeypatch.setattr(module, "FEWEST_ROWS_OF_MODEL", 100)
     trained = []
 
     def look(rows, n_cells, fit):

@@ -9,16 +9,16 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
-from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.read import BorderOptions, build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation import objective as module
-from fairautoml.evaluation.contained import LONGEST_ERROR
-from fairautoml.evaluation.fitting import Bag
-from fairautoml.evaluation.objective import Objective, refit
+from fairautoml.evaluation import evaluate as module
+from fairautoml.evaluation.evaluate import Objective, refit
+from fairautoml.evaluation.fitting import LONGEST_ERROR, Bag
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.storage.artifacts import Artifacts
 
 FOREST = Candidate(
     learner="extra_trees",
@@ -116,7 +116,7 @@ class Slow(DummyClassifier):
 @pytest.fixture
 def clock(monkeypatch):
     held = Clock()
-    for name in ("objective", "fitting"):
+    for name in ("evaluate", "fitting"):
         monkeypatch.setattr(f"fairautoml.evaluation.{name}.time", held)
     monkeypatch.setattr(Slow, "clock", held)
     return held
@@ -393,7 +393,7 @@ def test_a_trial_far_behind_its_rival_stops_after_two_folds(
 def test_a_first_fold_of_many_rows_is_enough_to_stop_a_trial(
     objective, rival, learners, monkeypatch
 ):
-    monkeypatch.setattr("fairautoml.evaluation.objective.ENOUGH_ROWS", 30)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.ENOUGH_ROWS", 30)
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     result = objective(replace(trial_of("predicts"), rival=rival))
     assert result.status is Status.PRUNED

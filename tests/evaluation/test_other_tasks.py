@@ -1,17 +1,18 @@
 import numpy as np
 import pytest
 
-from fairautoml.data.border import BorderOptions, build_dataset
 from fairautoml.data.dataset import FeatureLayout
-from fairautoml.evaluation.encoding import fit_encoding
-from fairautoml.evaluation.expansion import Column, expand_column
+from fairautoml.data.encoders import fit_encoding
+from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.evaluation.evaluate import Objective
 from fairautoml.evaluation.fitting import Bag, FittedModel, LearnerModel, encode, fit_candidate
-from fairautoml.evaluation.objective import Objective
+from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.evaluation.tasks import TASKS, NonFiniteScoresError
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.tasks import TASKS, NonFiniteScoresError
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.storage.artifacts import Artifacts
 
 FOREST = Candidate(learner="extra_trees", params={"n_estimators": 10})
 

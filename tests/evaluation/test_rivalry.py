@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from fairautoml.evaluation.rivalry import MARGIN, too_far
-from fairautoml.tasks.binary import TASK
+from fairautoml.evaluation.tasks import BINARY
+from fairautoml.search.allocators._base import MARGIN, too_far
 
 
 def test_the_mean_of_the_row_losses_is_the_log_loss():
     rng = np.random.default_rng(0)
     y, scores = rng.integers(2, size=50), rng.uniform(size=50)
-    assert TASK.row_losses(y, scores).mean() == pytest.approx(log_loss(y, scores), rel=1e-12)
+    assert BINARY.row_losses(y, scores).mean() == pytest.approx(log_loss(y, scores), rel=1e-12)
 
 
 def test_a_certain_error_costs_a_finite_loss():
-    losses = TASK.row_losses(np.array([1, 0]), np.array([0.0, 1.0], dtype=np.float32))
+    losses = BINARY.row_losses(np.array([1, 0]), np.array([0.0, 1.0], dtype=np.float32))
     assert losses == pytest.approx([16.118, 16.118], abs=1e-3)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.evaluation.fitting import encode, fit_candidate
 from fairautoml.learners import LEARNERS
-from fairautoml.trials import Candidate
+from fairautoml.records import Candidate
 
 
 def people(n_rows=300):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 
-from fairautoml.data.border import BorderOptions, build_dataset
+from fairautoml.data.read import BorderOptions, build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fitting import Bag
-from fairautoml.evaluation.fold_rows import FoldRows, Part
-from fairautoml.evaluation.objective import Objective
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
+from fairautoml.evaluation.evaluate import Objective
+from fairautoml.evaluation.fitting import Bag, FoldRows, Part
+from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.storage.artifacts import Artifacts
 
 N_SEARCH = 12_000
 FOLDS = 5

@@ -8,7 +8,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.storage.artifacts import Artifacts
 
 
 def trial_of(action, *, number=0, seconds=None, rival="", **params):

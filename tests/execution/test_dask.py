@@ -22,8 +22,9 @@ from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.execution import dask as module
 from fairautoml.execution.dask import DaskExecutor
+from fairautoml.records import Status
 from fairautoml.registry import Registry
-from fairautoml.trials import Artifacts, Status
+from fairautoml.storage.artifacts import Artifacts
 
 pytestmark = pytest.mark.xdist_group("dask")
 

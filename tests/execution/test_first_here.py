@@ -1,9 +1,9 @@
 from concurrent.futures import Future
 
 from fairautoml.execution import Limits
-from fairautoml.execution._first_here import FirstHere
+from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
-from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
 
 
 class NeverReady:

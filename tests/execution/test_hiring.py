@@ -3,10 +3,9 @@ import time
 
 import pytest
 
-from fairautoml.execution import Limits, _hiring
-from fairautoml.execution._hiring import Hiring
-from fairautoml.execution.local import LocalExecutor
-from fairautoml.trials import Budget, Candidate, Status, Trial
+from fairautoml.execution import Limits, local
+from fairautoml.execution.local import Hiring, LocalExecutor
+from fairautoml.records import Budget, Candidate, Status, Trial
 
 
 class Slow:
@@ -33,7 +32,7 @@ def broken(error):
 def slow(monkeypatch):
     monkeypatch.setattr(Slow, "go", threading.Event())
     monkeypatch.setattr(Slow, "killed", threading.Event())
-    monkeypatch.setattr(_hiring, "Worker", Slow)
+    monkeypatch.setattr(local, "Worker", Slow)
     yield Slow
     Slow.go.set()
 
@@ -88,7 +87,7 @@ def test_shutdown_does_not_wait_for_a_worker_that_starts(slow):
 
 
 def test_a_fork_server_that_cannot_start_workers_costs_the_trial_and_not_the_run(monkeypatch):
-    monkeypatch.setattr(_hiring, "Worker", broken(EOFError("it is gone")))
+    monkeypatch.setattr(local, "Worker", broken(EOFError("it is gone")))
     executor = LocalExecutor(Limits(n_workers=1))
     result = executor.submit(act, trial_of(None)).result(timeout=30)
     executor.shutdown()
@@ -97,6 +96,6 @@ def test_a_fork_server_that_cannot_start_workers_costs_the_trial_and_not_the_run
 
 
 def test_a_process_that_may_not_start_others_hears_it(monkeypatch):
-    monkeypatch.setattr(_hiring, "Worker", broken(AssertionError("daemonic processes")))
+    monkeypatch.setattr(local, "Worker", broken(AssertionError("daemonic processes")))
     with pytest.raises(AssertionError, match="daemonic processes"):
         Hiring(b"").result(10.0, threading.Event())

@@ -16,7 +16,7 @@ from fairautoml.exceptions import InputError
 from fairautoml.execution import Limits
 from fairautoml.execution._worker import MAIN, _hidden_main
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
 
 PATIENCE = 300
 """Seconds that a test waits for what a slow machine does late; of no avail to what never comes."""

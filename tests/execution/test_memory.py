@@ -1,6 +1,6 @@
 import pytest
 
-from fairautoml.execution._memory import available_mb, fair_share_mb
+from fairautoml.execution._worker import available_mb, fair_share_mb
 
 MEMINFO = "MemTotal:       8388608 kB\nMemAvailable:   4194304 kB\nHugePages_Total:       0\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml.execution import _processes
-from fairautoml.execution._processes import Family, descendants, held_mb, in_session, started
+from fairautoml.execution import _worker
+from fairautoml.execution._worker import Family, descendants, held_mb, in_session, started
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -118,7 +118,7 @@ def test_a_stranger_with_the_number_of_a_dead_leader_is_left_alone(leader, monke
 
 def test_without_proc_nothing_is_seen_and_the_group_is_still_killed(leader, monkeypatch, tmp_path):
     others = list(in_session(leader.pid))
-    monkeypatch.setattr(_processes, "PROC", tmp_path / "none")
+    monkeypatch.setattr(_worker, "PROC", tmp_path / "none")
     assert held_mb(leader.pid) is None
     family = Family(leader.pid)
     assert family.held_mb() == 0.0

@@ -21,15 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import Limits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.running.run import RunPlan, run_search
-from fairautoml.spaces import ParamSpace, SearchSpace
-from fairautoml.trials import Artifacts, Candidate
+from fairautoml.running import RunPlan, run_search
+from fairautoml.search.space import ParamSpace, SearchSpace
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.records import Candidate
 
 print("the script runs")
 
@@ -205,7 +206,7 @@ def test_an_objective_out_of_a_script_is_refused_with_the_way_out(tmp_path):
     script.write_text(
         "from fairautoml.exceptions import InputError\n"
         "from fairautoml.execution import EXECUTORS, Limits\n"
-        "from fairautoml.trials import Budget, Candidate, Trial\n"
+        "from fairautoml.records import Budget, Candidate, Trial\n"
         "def objective(trial):\n    return None\n"
         "trial = Trial(number=0, candidate=Candidate(learner='x'), budget=Budget(folds=2))\n"
         "executor = EXECUTORS.get('local')(Limits())\n"

@@ -5,7 +5,7 @@ import pytest
 
 from fairautoml.execution import Limits
 from fairautoml.execution.serial import SerialExecutor, seconds_until
-from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
 
 TRIAL = Trial(number=4, candidate=Candidate(learner="fake"), budget=Budget(folds=2))
 

@@ -2,7 +2,7 @@ import pytest
 
 from fairautoml.execution import Limits
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.trials import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
 
 
 def lasting(seconds, number=0, limit=None):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.dispatch import run_any
+from fairautoml.bench.sweep import run_any
 from fairautoml.exceptions import InputError, MissingExtraError, RunFolderExistsError
 from fairautoml.mitigators import MITIGATORS
 from mitigators.plan import read_arsenal

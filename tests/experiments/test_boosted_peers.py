@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.choosing import at_gaps
+from fairautoml.bench.peer_cell import at_gaps
 from fairautoml.bench.peers import Offer, Question
 from fairautoml.data.groups import fit_groups
 from fairautoml.metrics import Constraint

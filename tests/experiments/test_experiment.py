@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fairautoml.bench.dispatch import run_any
+from fairautoml.bench.sweep import run_any
 from fairautoml.exceptions import InputError, RunFolderExistsError
 from guarantee import batches
 from guarantee.batches import Batch

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.certification import Terms, certify
+from fairautoml.certification.certify import Terms, certify
 from fairautoml.exceptions import InputError
 from guarantee.boundary import BoundaryCell, full_grid, selected_grid
 from guarantee.controls import BestOnValidation, FirstPass, ReleasedNumbers

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.choosing import Seen, answered, front_of, offer, with_margin
+from fairautoml.bench.peer_cell import Seen, answered, front_of, offer, with_margin
 from fairautoml.bench.peers import Answer, Peers, Question
 from fairautoml.data.groups import fit_groups
 from fairautoml.exceptions import MissingExtraError, NoModelError, ParameterError

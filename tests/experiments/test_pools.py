@@ -14,9 +14,9 @@ from ensembles.answers import MARGINS
 from ensembles.luck import LUCKLESS
 from ensembles.page import page, summarize, with_outcome
 from ensembles.run import main, read_targets, rows_of
-from fairautoml.bench.cells import CellRecord
-from fairautoml.bench.dispatch import run_any
-from fairautoml.console.arguments import fit_arguments
+from fairautoml.bench.cell import CellRecord
+from fairautoml.bench.sweep import run_any
+from fairautoml.cli.arguments import fit_arguments
 from fairautoml.exceptions import InputError, ParameterError
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 
 from allocators.plan import read_simulation
 from allocators.run import paired_page, run
-from fairautoml.bench.dispatch import run_any
+from fairautoml.bench.sweep import run_any
 from fairautoml.exceptions import InputError, RunFolderExistsError
 
 RUNNER = Path(__file__).parents[2] / "experiments" / "allocators" / "run.py"

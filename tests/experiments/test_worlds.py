@@ -7,12 +7,12 @@ import pytest
 
 from allocators.random_mitigation import RandomMitigation
 from allocators.worlds import MITIGATION, World, area, play
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.allocation._rules import Rules
-from fairautoml.allocation.cost_aware import CostAware
-from fairautoml.allocation.mitigate_after import MitigateAfter
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.trials import Budget, Costly, Terms
+from fairautoml.records import Budget, Costly, Terms
+from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.search.allocators._expected_gain import Rules
+from fairautoml.search.allocators.cost_aware import CostAware
+from fairautoml.search.allocators.mitigate_after import MitigateAfter
 
 # One worker plays them all, as the means are kept.
 pytestmark = pytest.mark.xdist_group("worlds")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairautoml.trials import Status, TrialResult
+from fairautoml.records import Status, TrialResult
 
 HOG_SECONDS, MOST_HELPINGS = 0.02, 50
 """Between two helpings of 10 MiB, and helpings: more than may be taken, whoever looks how late."""

@@ -5,12 +5,13 @@ import os
 import numpy as np
 import pytest
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.objective import Objective
+from fairautoml.evaluation.evaluate import Objective
 from fairautoml.execution import Limits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.storage.artifacts import Artifacts
 
 REPEATS = int(os.environ.get("FAIRAUTOML_FAULTS", "10"))
 

@@ -11,7 +11,7 @@ from deeds import act
 
 from fairautoml.execution import Limits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.trials import Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Candidate, Status, Trial
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from bystanders import soon, workers
 
-from fairautoml.cli import main
+from fairautoml import running as prospects
+from fairautoml.cli.main import main
+from fairautoml.evaluation.evaluate import Objective
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
-from fairautoml.evaluation.objective import Objective
 from fairautoml.exceptions import FairAutoMLWarning
-from fairautoml.running import prospects
-from fairautoml.trials import Status, TrialResult
+from fairautoml.records import Status, TrialResult
 from quick_fits import few_people, quick
 
 
@@ -106,7 +106,7 @@ def test_an_interrupt_while_old_trials_are_judged_again_leaves_what_was_known(
         patch.setattr(Objective, "_learn_membership", too_slow)
         first = blind(tmp_path / "run", n_trials=4)
     with monkeypatch.context() as patch:
-        patch.setattr("fairautoml.running.resuming.judged", press)
+        patch.setattr("fairautoml.evaluation.postprocess.judged", press)
         again = blind(tmp_path / "run", n_trials=6, resume=True)
     assert again.interrupted_
     assert again.best_entry_.trial_key == first.best_entry_.trial_key

@@ -11,7 +11,7 @@ import time
 
 from fairautoml.execution import Limits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.trials import Budget, Candidate, Trial
+from fairautoml.records import Budget, Candidate, Trial
 from hanging import hang
 
 trial = Trial(number=0, candidate=Candidate(learner="fake"), budget=Budget())

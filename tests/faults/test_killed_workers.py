@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 from bystanders import is_alive, soon, workers
 
-from fairautoml.data.border import build_dataset
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, Limits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.running.prospects import servable
-from fairautoml.running.run import RunPlan, run_search
-from fairautoml.spaces import SearchSpace, load_space
-from fairautoml.trials import Artifacts, Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.running import RunPlan, run_search, servable
+from fairautoml.search.space import SearchSpace
+from fairautoml.search.space_files import load_space
+from fairautoml.storage.artifacts import Artifacts
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml import FairAutoML
-from fairautoml.conducting import searching
+from fairautoml import FairAutoML, pipeline, run_files
 from fairautoml.exceptions import (
     DegradedWarning,
     ModelCorruptError,
@@ -28,9 +27,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
-from fairautoml.finishing import keeping
-from fairautoml.store import RunFolder
-from fairautoml.store.versions import LIBRARIES
+from fairautoml.storage.run_folder import LIBRARIES, RunFolder
 from quick_fits import few_people, quick
 
 TESTS = Path(__file__).parents[1]
@@ -119,14 +116,14 @@ def test_another_search_is_refused_and_the_folder_stays_as_it_is(run, changes, n
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_another_major_version_of_a_library_is_refused(run, monkeypatch, library):
     before = bytes_of(run)
-    real = keeping.library_version
+    real = run_files.library_version
 
     def other(name):
         major, *rest = real(name).split(".")
         return ".".join([str(int(major) + 1), *rest] if name == library else [major, *rest])
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeping, "library_version", other)
+        patched.setattr(run_files, "library_version", other)
         with pytest.raises(ResumeMismatchError, match=rf"{library} '.*', now '.*Nothing was"):
             fit(run, resume=True)
     assert bytes_of(run) == before
@@ -275,7 +272,7 @@ def test_a_disk_that_is_full_for_a_model_ends_the_run_and_not_the_trial(tmp_path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fairautoml.trials.artifacts.joblib.dump", full)
+        patched.setattr("fairautoml.storage.artifacts.joblib.dump", full)
         with pytest.raises(StorageFullError, match=r"no space left for '.*/models/00000-"):
             fit(tmp_path / "run")
     fit(tmp_path / "whole")
@@ -312,7 +309,7 @@ def test_lost_models_that_may_be_served_are_trained_again(run):
 def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_without_it(
     tmp_path, monkeypatch
 ):
-    real = searching.assemble
+    real = pipeline.assemble
 
     def beaten(*args):
         made = real(*args)
@@ -320,7 +317,7 @@ def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_witho
         return replace(made, best=worst, entries=(worst,))
 
     with monkeypatch.context() as patched:
-        patched.setattr(searching, "assemble", beaten)
+        patched.setattr(pipeline, "assemble", beaten)
         fit(tmp_path / "run")
     trained = []
     fit(tmp_path / "run", assemble=False, resume=True, on_progress=trained.append)

@@ -6,17 +6,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fairautoml.data.border import build_dataset
+from fairautoml import running
+from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
+from fairautoml.evaluation import postprocess
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import Limits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
-from fairautoml.running import results, run
+from fairautoml.records import Candidate, Costly, Status, Told, TrialResult
+from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.spaces import ParamSpace, Real, SearchSpace
-from fairautoml.store.record import Record
-from fairautoml.trials import Artifacts, Candidate, Costly, Status, Told, TrialResult
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.database import Record
 
 SPACE = SearchSpace(
     learners={
@@ -98,18 +100,18 @@ def go(monkeypatch, tmp_path):
     )
     artifacts = Artifacts(tmp_path)
     artifacts.prepare()
-    monkeypatch.setattr(run, "_objective", lambda *_: run_trial)
-    monkeypatch.setattr(results, "judged", judged)
+    monkeypatch.setattr(running, "_objective", lambda *_: run_trial)
+    monkeypatch.setattr(postprocess, "judged", judged)
     # Only the simulated clock goes on.
     held = SimpleNamespace(monotonic=lambda: NOW, perf_counter=lambda: NOW)
-    monkeypatch.setattr(run, "time", held)
+    monkeypatch.setattr(running, "time", held)
     monkeypatch.setattr(virtual, "time", held)
 
     def make(n_workers, past=(), *, seconds=None, used=0.0, **changes):
         start = NOW - used
         deadline = None if seconds is None else start + seconds
         settings = {"n_trials": None, "strategy": "optuna_tpe", "allocator": "flat"}
-        plan = run.RunPlan(
+        plan = running.RunPlan(
             problem=problem,
             space=SPACE,
             baseline=Candidate(learner="prior"),
@@ -122,7 +124,7 @@ def go(monkeypatch, tmp_path):
             **{"mitigations": (), **settings, **changes},
         )
         study = Kept(past)
-        run.run_search(plan, artifacts, study=study)
+        running.run_search(plan, artifacts, study=study)
         return study
 
     return make
@@ -220,7 +222,7 @@ def test_what_ran_out_of_a_short_limit_has_its_turn_again_in_a_longer_run(go, mo
         seconds = 30.0 * trial.budget.sample_fraction
         return replace(found, seconds=seconds) if trial.candidate.learner == "other" else found
 
-    monkeypatch.setattr(run, "_objective", lambda *_: slow)
+    monkeypatch.setattr(running, "_objective", lambda *_: slow)
     first = go(1, seconds=24.0)
     short = [
         record.result.trial.candidate.key

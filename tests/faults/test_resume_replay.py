@@ -4,8 +4,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from fairautoml.execution._replay import Known, Replay
-from fairautoml.trials import Budget, Candidate, Origin, Status, Trial, TrialResult
+from fairautoml.records import Budget, Candidate, Origin, Status, Trial, TrialResult
+from fairautoml.storage.study import Known, Replay
 
 
 class Clocked:

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners import LEARNERS, lightgbm, xgboost
-from fairautoml.learners._binned import BYTES_PER_VALUE, Binned
+from fairautoml.learners._linear import BYTES_PER_VALUE, Binned
 
 LAYOUT = FeatureLayout(n_features=5, categorical=(0,), cardinalities=(8,))
 PARAMS = {"n_estimators": 15}

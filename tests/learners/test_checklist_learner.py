@@ -6,10 +6,10 @@ import pytest
 from scipy import sparse
 
 from fairautoml import FairAutoML
-from fairautoml.conducting.planning import _learner_spaces
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import InputError
 from fairautoml.learners import LEARNERS
+from fairautoml.plan import _learner_spaces
 
 LEARNER = LEARNERS.get("checklist")
 

@@ -6,7 +6,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners import LEARNERS
-from fairautoml.learners._histograms import direct_trees
+from fairautoml.learners.hist_gradient_boosting import direct_trees
 
 LAYOUT = FeatureLayout(n_features=5, categorical=(1, 3), cardinalities=(6, 4))
 NUMBERS = FeatureLayout(n_features=5)

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import MissingExtraError
 from fairautoml.learners import LEARNERS
-from fairautoml.spaces import load_space
+from fairautoml.search.space_files import load_space
 
 NAMES = (
     "catboost",

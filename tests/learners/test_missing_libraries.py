@@ -16,8 +16,8 @@ PACKAGES = {
 IMPORTERS = {
     "lightgbm": (
         "fairautoml.learners.lightgbm",
-        "fairautoml.mitigators.fairgbm",
-        "fairautoml.mitigators._fairgbm_boosting",
+        "fairautoml.mitigators.inprocessing.fairgbm",
+        "fairautoml.mitigators.inprocessing._fairgbm",
     ),
     "xgboost": ("fairautoml.learners.xgboost",),
     "catboost": (),

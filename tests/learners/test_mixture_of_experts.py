@@ -11,9 +11,17 @@ from sklearn.linear_model import LogisticRegression
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.learners._drift import DriftMonitor, Measured
-from fairautoml.learners._mixture import Mixture
-from fairautoml.learners._mixture_loss import FAIRNESS, Price, Window, fitted, lost, unfairness
+from fairautoml.learners._mixture import (
+    FAIRNESS,
+    DriftMonitor,
+    Measured,
+    Mixture,
+    Price,
+    Window,
+    fitted,
+    lost,
+    unfairness,
+)
 from fairautoml.learners.mixture_of_experts import LEARNER, MixtureOfExperts
 
 X_ONE = np.array([[1.0, -2.0]])

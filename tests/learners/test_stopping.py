@@ -6,7 +6,7 @@ from scipy import sparse
 
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.learners import LEARNERS
-from fairautoml.learners._stopping import STOPPING_SHARE, stopping_parts
+from fairautoml.learners._base import STOPPING_SHARE, stopping_parts
 
 NAMES = ("lightgbm", "xgboost")
 LAYOUT = FeatureLayout(n_features=4)

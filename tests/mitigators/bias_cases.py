@@ -6,7 +6,7 @@ import numpy as np
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, gap_of, rows_of
 
 from fairautoml.metrics import GroupCounts
-from fairautoml.trials import acceptance
+from fairautoml.records import acceptance
 
 POSITIVES = "false_positive_rate_difference"
 CRITERIA = {DEMOGRAPHIC: "dp", OPPORTUNITY: "eop", POSITIVES: "fpr", ODDS: "eo"}

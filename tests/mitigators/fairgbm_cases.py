@@ -6,10 +6,13 @@ from mitigator_cases import system, target
 from reduction_cases import rows_of, unequal_table
 
 from fairautoml.metrics import METRICS, GroupCounts
-from fairautoml.mitigators._fairgbm_game import Game, constraint_of
-from fairautoml.mitigators._fairgbm_proxies import CrossEntropy
-from fairautoml.mitigators._fairgbm_rates import group_rates
-from fairautoml.trials import Candidate
+from fairautoml.mitigators.inprocessing._fairgbm import (
+    CrossEntropy,
+    Game,
+    constraint_of,
+    group_rates,
+)
+from fairautoml.records import Candidate
 
 FPR = "false_positive_rate_difference"
 FNR = "false_negative_rate_difference"

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from fairautoml.exceptions import ParameterError
-from fairautoml.mitigators._adversary import kernel_adversary, segment_adversary
+from fairautoml.mitigators.preprocessing.fair_representation import (
+    kernel_adversary,
+    segment_adversary,
+)
 
 POINTS = np.array([[0, 0], [1, 0], [0, 1], [2, 1], [-1, 1], [3, -1]], dtype=float)
 REFERENCES = np.array([[0, 0], [2, 0], [-1, 1]], dtype=float)

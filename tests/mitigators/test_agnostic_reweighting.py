@@ -13,8 +13,8 @@ from fairautoml.exceptions import (
     ParameterError,
 )
 from fairautoml.learners import LEARNERS
-from fairautoml.mitigators.agnostic_reweighting import MITIGATOR, _adversary
-from fairautoml.trials import Candidate
+from fairautoml.mitigators.inprocessing.agnostic_reweighting import MITIGATOR, _adversary
+from fairautoml.records import Candidate
 
 SEGMENTS = {
     "adversary": "segments",

@@ -21,8 +21,8 @@ from mitigator_cases import (
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
-from fairautoml.mitigators._cells import build_cuts
-from fairautoml.mitigators._linear import Program
+from fairautoml.mitigators._linear_program import Program
+from fairautoml.mitigators._thresholds import build_cuts
 
 IDENTITIES = overlapping([[0, 1, 0, 1], [0, 0, 1, 1]])
 """Cells: neither, the first, the second, both."""

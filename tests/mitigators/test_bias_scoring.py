@@ -9,12 +9,16 @@ from bias_program import pose_flips
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of, system, target
 
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators import Goal, bias_scoring, common_threshold, group_thresholds
-from fairautoml.mitigators._bias_rows import canonical, thinned
-from fairautoml.mitigators._bias_smooth import Smooth
-from fairautoml.mitigators._bias_table import Table, bands_of
-from fairautoml.mitigators._rules import CommonRule
-from fairautoml.mitigators.bias_scoring import MITIGATOR, BiasRule, GroupBias, fit_rules
+from fairautoml.mitigators import Goal
+from fairautoml.mitigators._blind_rules import Smooth, Table, bands_of, canonical, thinned
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.mitigators.postprocessing import bias_scoring, common_threshold, group_thresholds
+from fairautoml.mitigators.postprocessing.bias_scoring import (
+    MITIGATOR,
+    BiasRule,
+    GroupBias,
+    fit_rules,
+)
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
 

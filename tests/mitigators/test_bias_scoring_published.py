@@ -10,11 +10,9 @@ from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics.rates import FPR, SELECTION, TPR
-from fairautoml.mitigators._bias_rows import canonical
-from fairautoml.mitigators._bias_smooth import Smooth
-from fairautoml.mitigators._bias_table import Table, bands_of
-from fairautoml.mitigators._rules import CommonRule
-from fairautoml.mitigators.bias_scoring import BiasRule, GroupBias, fit_rules
+from fairautoml.mitigators._blind_rules import Smooth, Table, bands_of, canonical
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.mitigators.postprocessing.bias_scoring import BiasRule, GroupBias, fit_rules
 
 MASS = np.array([0.16, 0.14, 0.13, 0.12, 0.11, 0.12, 0.12, 0.10])
 SHARES = np.array(

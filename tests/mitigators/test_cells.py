@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from mitigator_cases import DEMOGRAPHIC, ODDS, goal, random_rows, rows_of
 
-from fairautoml.mitigators import _cells
-from fairautoml.mitigators._cells import MAX_CUTS, build_cuts, gain_weights, shrunk
+from fairautoml.mitigators import _thresholds
+from fairautoml.mitigators._thresholds import MAX_CUTS, build_cuts, gain_weights, shrunk
 
 
 def only_cuts(scores, y, weight=None):
@@ -79,7 +79,7 @@ def test_shrinkage_counts_effective_rows_so_that_a_constant_weight_changes_nothi
 
 
 def test_labels_are_left_alone_when_every_group_label_cell_is_large(monkeypatch):
-    monkeypatch.setattr(_cells, "ENOUGH_ROWS", 50)
+    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", 50)
     rows = random_rows(0, 2, 1_000)
     assert np.bincount(rows.cells * 2 + rows.y).min() >= 50
     assert shrunk(rows, goal(ODDS, 2), rows.cells, 2) is rows
@@ -88,7 +88,7 @@ def test_labels_are_left_alone_when_every_group_label_cell_is_large(monkeypatch)
 def test_one_small_cell_is_enough_to_shrink(monkeypatch):
     rows = random_rows(0, 2, 1_000)
     smallest = np.bincount(rows.cells * 2 + rows.y).min()
-    monkeypatch.setattr(_cells, "ENOUGH_ROWS", smallest + 1)
+    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", smallest + 1)
     assert shrunk(rows, goal(ODDS, 2), rows.cells, 2) is not rows
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fairautoml.mitigators import Mitigator
-from fairautoml.mitigators._rules import CommonRule
+from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.testing import check_mitigator
 
 COUNTER = itertools.count(1)

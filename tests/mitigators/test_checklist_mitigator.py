@@ -5,13 +5,13 @@ import pytest
 from mitigator_cases import system, target
 
 from fairautoml import FairAutoML
-from fairautoml.checklists import NoChecklistError
 from fairautoml.data.dataset import FeatureLayout
 from fairautoml.exceptions import DegenerateGroupError, InputError
+from fairautoml.learners._checklist import NoChecklistError
 from fairautoml.metrics import GroupCounts
 from fairautoml.mitigators import MITIGATORS, TrainRows
-from fairautoml.mitigators.checklist import SERVES
-from fairautoml.spaces import load_space
+from fairautoml.mitigators.inprocessing.checklist import SERVES
+from fairautoml.search.space_files import load_space
 
 MITIGATOR = MITIGATORS.get("checklist")
 SYSTEM = system([0, 1])

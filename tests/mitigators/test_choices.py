@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from mitigator_cases import DEMOGRAPHIC, OPPORTUNITY, counts_of, gap_of, goal, random_rows, rows_of
 
-from fairautoml.mitigators._choices import best_within, gains, gaps, rank
-from fairautoml.mitigators._group_program import pose
-from fairautoml.mitigators._rules import CommonRule
+from fairautoml.mitigators._group_program import CommonRule, best_within, gains, gaps, pose, rank
 
 
 def ranked_of(rows):

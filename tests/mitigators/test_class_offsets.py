@@ -9,9 +9,7 @@ from scipy.optimize import linprog
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, ClassCounts
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
-from fairautoml.mitigators._class_program import pose
-from fairautoml.mitigators._class_rules import MostLikely
-from fairautoml.mitigators._class_shares import nearest_shares
+from fairautoml.mitigators._multiclass import MostLikely, nearest_shares, pose
 
 FIT = MITIGATORS.get("class_offsets").fit_rules
 LABELS = ("a", "b", "c")

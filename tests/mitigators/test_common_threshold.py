@@ -18,8 +18,8 @@ from mitigator_cases import (
 from fairautoml.metrics import METRICS, GroupCounts, Metric
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, Target
-from fairautoml.mitigators._rules import CommonRule
-from fairautoml.mitigators.common_threshold import fit_rules
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.mitigators.postprocessing.common_threshold import fit_rules
 
 TOLERANCES = (0.0, 0.05, 0.2, 1.0)
 

@@ -5,7 +5,7 @@ from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_peopl
 from scipy import sparse
 
 from fairautoml.exceptions import InputError
-from fairautoml.mitigators.correlation_remover import MITIGATOR
+from fairautoml.mitigators.preprocessing.correlation_remover import MITIGATOR
 
 X = np.array([[1.0, 10.0], [3.0, 20.0], [5.0, 30.0], [9.0, 0.0]])
 GROUPS = np.array([0, 0, 1, 1])

@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from fairautoml.exceptions import DegradedWarning, InputError
-from fairautoml.mitigators.counterfactual_augmentation import MITIGATOR, averaged
+from fairautoml.mitigators.preprocessing.counterfactual_augmentation import MITIGATOR, averaged
 
 # p(x, s) = sigmoid(w x + c_s); the first case has two values, weighted alike, the second three,
 # weighted by their shares in training.

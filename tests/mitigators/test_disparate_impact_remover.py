@@ -4,7 +4,11 @@ from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_peopl
 from scipy import sparse
 
 from fairautoml.exceptions import InputError
-from fairautoml.mitigators.disparate_impact_remover import MAX_POINTS, MITIGATOR, quantiles
+from fairautoml.mitigators.preprocessing.disparate_impact_remover import (
+    MAX_POINTS,
+    MITIGATOR,
+    quantiles,
+)
 
 # Two groups of equal size without ties: the k-th of one and the k-th of the other meet half-way.
 X = np.array([[1.0], [2.0], [4.0], [13.0], [10.0], [20.0]])

@@ -14,8 +14,7 @@ from mitigator_cases import (
     worth,
 )
 
-from fairautoml.mitigators._cells import build_cuts, limits_by_rate
-from fairautoml.mitigators._exact import Windows, solve_pairs
+from fairautoml.mitigators._thresholds import Windows, build_cuts, limits_by_rate, solve_pairs
 
 TOLERANCES = (0.0, 0.05, 0.15, 0.3, 1.0)
 ONE_RATE = (
@@ -106,9 +105,9 @@ def test_windows_come_near_the_optimum_of_one_rate_with_very_many_groups(monkeyp
         windows = Windows(cuts, limits, (1.0, 1.0))
         return np.array([windows.value(windows.solve(t)) for t in TOLERANCES])
 
-    monkeypatch.setattr("fairautoml.mitigators._exact.CORNERS", 10**6)
+    monkeypatch.setattr("fairautoml.mitigators._thresholds.CORNERS", 10**6)
     exact = values()
-    monkeypatch.setattr("fairautoml.mitigators._exact.CORNERS", 200)
+    monkeypatch.setattr("fairautoml.mitigators._thresholds.CORNERS", 200)
     assert (values() >= exact - 1e-3 * len(rows.y)).all()
 
 
@@ -117,7 +116,7 @@ def test_a_finer_grid_finds_hardly_more_for_two_rates_and_several_groups(monkeyp
     cuts = build_cuts(rows, rows.cells, 3)
     limits = limits_by_rate(goal(ODDS, 3).targets, (1.0,))
     found = [Windows(cuts, limits, (1.0, 1.0)).solve(t) for t in TOLERANCES]
-    monkeypatch.setattr("fairautoml.mitigators._exact.CORNERS", 100_000)
+    monkeypatch.setattr("fairautoml.mitigators._thresholds.CORNERS", 100_000)
     finer = Windows(cuts, limits, (1.0, 1.0))
     for tolerance, choice in zip(TOLERANCES, found, strict=True):
         assert finer.value(choice) >= finer.value(finer.solve(tolerance)) - 2e-3 * len(rows.y)

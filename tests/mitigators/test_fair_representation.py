@@ -8,9 +8,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from fairautoml.exceptions import InputError
-from fairautoml.mitigators._encoder import Lesson, fit_layer
-from fairautoml.mitigators._erasure import fit_erasure, indicators
-from fairautoml.mitigators.fair_representation import MITIGATOR
+from fairautoml.mitigators.preprocessing.fair_representation import (
+    MITIGATOR,
+    Lesson,
+    fit_erasure,
+    fit_layer,
+    indicators,
+)
 
 LINEAR = {"encoder": "linear", "strength": 1.0}
 NETWORK = {"encoder": "network", "n_units": 6, "strength": 1.0}

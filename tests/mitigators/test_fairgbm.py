@@ -12,11 +12,10 @@ from scipy import sparse
 
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
-from fairautoml.mitigators._fairgbm_boosting import Boosting, Look, best_look, look
-from fairautoml.mitigators._fairgbm_rates import SERVES
-from fairautoml.mitigators.fairgbm import HELD_SHARE, MITIGATOR, train
-from fairautoml.spaces import load_space
-from fairautoml.testing._spaces import points
+from fairautoml.mitigators.inprocessing._fairgbm import SERVES, Boosting, Look, best_look, look
+from fairautoml.mitigators.inprocessing.fairgbm import HELD_SHARE, MITIGATOR, train
+from fairautoml.search.space_files import load_space
+from fairautoml.testing._search import points
 from quick_fits import few_people, quick
 
 
@@ -253,7 +252,7 @@ def test_a_round_without_a_split_hides_no_later_tree_from_the_held_out_rows(monk
         return look(held, targets, margin, done)
 
     monkeypatch.setattr(lightgbm.Booster, "update", once_without_a_split)
-    monkeypatch.setattr("fairautoml.mitigators._fairgbm_boosting.look", seen)
+    monkeypatch.setattr("fairautoml.mitigators.inprocessing._fairgbm.look", seen)
     boosting.learn_prices(learned, held, game_of(rows), rows.targets)
     assert rounds[-1] == len(boosters) - 1
     start = margins[0][0] - margins[0][1]

@@ -12,8 +12,8 @@ from reduction_cases import rows_of
 from fairautoml.data.splits import holdout_split
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators.fairgbm import train
-from fairautoml.spaces import load_space
+from fairautoml.mitigators.inprocessing.fairgbm import train
+from fairautoml.search.space_files import load_space
 
 N_TRAIN = 32_561
 TREES = {"n_estimators": 150, "learning_rate": 0.1, "num_leaves": 31}

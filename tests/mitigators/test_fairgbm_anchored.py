@@ -9,9 +9,7 @@ from scipy.special import expit
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators._fairgbm_anchored import near_everybody
-from fairautoml.mitigators._fairgbm_game import Game
-from fairautoml.mitigators._fairgbm_proxies import CrossEntropy
+from fairautoml.mitigators.inprocessing._fairgbm import CrossEntropy, Game, near_everybody
 
 IDENTITIES = overlapping([[0, 1, 0, 1], [0, 0, 1, 1]])
 FPR = "false_positive_rate_to_overall"

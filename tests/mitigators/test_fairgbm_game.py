@@ -9,9 +9,13 @@ from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, system, target
 from reduction_cases import rows_of
 
 from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.mitigators._fairgbm_game import DivergedError, NearTheMean
-from fairautoml.mitigators._fairgbm_proxies import PROXIES
-from fairautoml.mitigators._fairgbm_rates import SERVES, group_rates
+from fairautoml.mitigators.inprocessing._fairgbm import (
+    PROXIES,
+    SERVES,
+    DivergedError,
+    NearTheMean,
+    group_rates,
+)
 
 AT = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 # Known answers: proxy_margin_1, proxy_margin_05.

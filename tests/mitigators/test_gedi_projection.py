@@ -13,8 +13,8 @@ from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.metrics.gedi import gedi_coefficients, gedi_value
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
 from fairautoml.mitigators._gedi import nearest_in_ball, project
-from fairautoml.mitigators.gedi_projection import ShiftedRule, fit_rules
-from fairautoml.trials import acceptance
+from fairautoml.mitigators.postprocessing.gedi_projection import ShiftedRule, fit_rules
+from fairautoml.records import acceptance
 
 FIVE = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 SKEWED = np.array([-2.0, -1.0, 0.0, 1.0, 3.0])

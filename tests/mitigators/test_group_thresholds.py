@@ -22,10 +22,10 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators import Goal, _cells
-from fairautoml.mitigators._cells import build_cuts, gain_weights
+from fairautoml.mitigators import Goal, _thresholds
 from fairautoml.mitigators._group_program import needed, never_falling
-from fairautoml.mitigators.group_thresholds import MITIGATOR, fit_rules
+from fairautoml.mitigators._thresholds import build_cuts, gain_weights
+from fairautoml.mitigators.postprocessing.group_thresholds import MITIGATOR, fit_rules
 
 TOLERANCES = (0.0, 0.05, 0.2, 1.0)
 
@@ -33,7 +33,7 @@ TOLERANCES = (0.0, 0.05, 0.2, 1.0)
 @pytest.fixture
 def real_labels(monkeypatch):
     """No shrinkage: a rule fitted on few rows must then keep its promise on these very rows."""
-    monkeypatch.setattr(_cells, "ENOUGH_ROWS", 0)
+    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", 0)
 
 
 def thresholds(rule):
@@ -259,7 +259,7 @@ def test_weight_two_is_a_row_twice_where_labels_are_not_shrunk(seed, n_groups):
 def test_a_larger_tolerance_never_costs_gain_on_the_fitted_rows(seed, n_groups, metric):
     rows = random_rows(seed, n_groups, 60 * n_groups, decimals=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_cells, "ENOUGH_ROWS", 0)
+        patch.setattr(_thresholds, "ENOUGH_ROWS", 0)
         rules = fit_rules(rows, goal(metric, n_groups), (0.3, 0.0, 0.02, 0.1, 0.05))
     values = [worth(counts_of(r, rows)) for _, r in sorted(rules, key=lambda p: p[0]) if r]
     assert values == sorted(values)

@@ -12,7 +12,7 @@ from pre_cases import (
 )
 from scipy import sparse
 
-from fairautoml.mitigators.label_massaging import MITIGATOR
+from fairautoml.mitigators.preprocessing.label_massaging import MITIGATOR
 
 # As in Kamiran and Calders, KAIS 2012: five men, four hired, and five women, two hired; to be
 # equal, one man is demoted and one woman promoted: M = 5 * 5 * (0.8 - 0.4) / 10 = 1.

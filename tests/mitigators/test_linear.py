@@ -19,9 +19,8 @@ from mitigator_cases import (
 
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators._cells import build_cuts, limits_by_rate
-from fairautoml.mitigators._exact import Windows
-from fairautoml.mitigators._linear import Program
+from fairautoml.mitigators._linear_program import Program
+from fairautoml.mitigators._thresholds import Windows, build_cuts, limits_by_rate
 
 
 def program_of(rows, targets, capacity=1.0):

@@ -6,7 +6,7 @@ import pytest
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, ClassCounts
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
-from fairautoml.mitigators._class_rules import MostLikely
+from fairautoml.mitigators._multiclass import MostLikely
 
 FIT = MITIGATORS.get("logit_adjustment").fit_rules
 OBJECTIVES = ("balanced_accuracy", "f1_macro")

@@ -19,10 +19,16 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators import Goal, ScoreRows, _cells
+from fairautoml.mitigators import Goal, ScoreRows, _thresholds
 from fairautoml.mitigators._group_program import pose
-from fairautoml.mitigators._multicalibrate import Bins, Update, members
-from fairautoml.mitigators.multicalibration import BINS, MITIGATOR, fit_rules
+from fairautoml.mitigators.postprocessing.multicalibration import (
+    BINS,
+    MITIGATOR,
+    Bins,
+    Update,
+    fit_rules,
+    members,
+)
 
 TOLERANCES = (0.0, 0.05, 0.2)
 
@@ -30,7 +36,7 @@ TOLERANCES = (0.0, 0.05, 0.2)
 @pytest.fixture
 def real_labels(monkeypatch):
     """No shrinkage: a rule fitted on few rows must then keep its promise on these very rows."""
-    monkeypatch.setattr(_cells, "ENOUGH_ROWS", 0)
+    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", 0)
 
 
 def masks(*groups):

@@ -2,7 +2,7 @@ from mitigator_cases import DEMOGRAPHIC, counts_of, goal, rows_of
 
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal
-from fairautoml.mitigators.none import fit_rules
+from fairautoml.mitigators.postprocessing.none import fit_rules
 
 
 def test_it_decides_like_the_model_whatever_the_goal():

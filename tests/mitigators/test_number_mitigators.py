@@ -11,8 +11,8 @@ from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, GroupValues
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target, TrainRows
-from fairautoml.mitigators.bounded_loss import _Members
-from fairautoml.trials import Candidate
+from fairautoml.mitigators.inprocessing.bounded_loss import _Members
+from fairautoml.records import Candidate
 
 SYSTEM = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
 PARAMS = {"eps": 1.0, "max_iter": 30, "eta": 2.0}

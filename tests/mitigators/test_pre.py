@@ -10,8 +10,8 @@ from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Target
-from fairautoml.mitigators._pre import groups_of_cells, row_groups
-from fairautoml.spaces import load_space
+from fairautoml.mitigators._training import groups_of_cells, row_groups
+from fairautoml.search.space_files import load_space
 
 CHANGE_ROWS = (
     "correlation_remover",

@@ -19,15 +19,16 @@ from mitigator_cases import (
 
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators import Goal, _cells, group_thresholds
-from fairautoml.mitigators.randomized_thresholds import MITIGATOR, fit_rules
+from fairautoml.mitigators import Goal, _thresholds
+from fairautoml.mitigators.postprocessing import group_thresholds
+from fairautoml.mitigators.postprocessing.randomized_thresholds import MITIGATOR, fit_rules
 from quick_fits import few_people, quick
 
 
 @pytest.fixture
 def real_labels(monkeypatch):
     """No shrinkage: a rule fitted on few rows must then keep its promise on these very rows."""
-    monkeypatch.setattr(_cells, "ENOUGH_ROWS", 0)
+    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", 0)
 
 
 def test_half_of_a_group_of_equal_scores_is_accepted_where_parity_asks_for_half(real_labels):

@@ -19,16 +19,21 @@ from reduction_cases import Fits, rows_of, unequal_table
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from fairautoml.data.border import build_dataset
-from fairautoml.evaluation.objective import refit
+from fairautoml.data.read import build_dataset
+from fairautoml.evaluation.evaluate import refit
 from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators._moments import SERVES, moments_of
-from fairautoml.mitigators._reductions import Constant, Members, Mixture, mixture_of
-from fairautoml.mitigators._saddle import Game
-from fairautoml.mitigators.grid_search import grid
-from fairautoml.trials import Candidate
+from fairautoml.mitigators._thresholds import SERVES, moments_of
+from fairautoml.mitigators.inprocessing._reductions import (
+    Constant,
+    Game,
+    Members,
+    Mixture,
+    mixture_of,
+)
+from fairautoml.mitigators.inprocessing.grid_search import grid
+from fairautoml.records import Candidate
 from quick_fits import few_people, quick
 
 MOMENTS = {

@@ -17,9 +17,10 @@ from mitigator_cases import (
 )
 
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators import Goal, reject_option
-from fairautoml.mitigators._rules import CommonRule
-from fairautoml.mitigators.reject_option import MITIGATOR, fit_rules
+from fairautoml.mitigators import Goal
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.mitigators.postprocessing import reject_option
+from fairautoml.mitigators.postprocessing.reject_option import MITIGATOR, fit_rules
 
 TOLERANCES = (0.0, 0.02, 0.1, 0.3, 1.0)
 

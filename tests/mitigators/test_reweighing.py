@@ -3,7 +3,7 @@ import pytest
 from pre_cases import biased_rows, given, label_rates, rows_of, same_people_same_rows
 from scipy import sparse
 
-from fairautoml.mitigators.reweighing import MITIGATOR, independence_factors
+from fairautoml.mitigators.preprocessing.reweighing import MITIGATOR, independence_factors
 
 # Kamiran and Calders, KAIS 2012: ten applicants, table 1 and the weights of section 5.1.
 MALE, FEMALE = 0, 1

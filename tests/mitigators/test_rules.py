@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fairautoml.mitigators._rules import CommonRule, Step, ThresholdRule
+from fairautoml.mitigators._group_program import CommonRule, Step, ThresholdRule
 
 RULE = ThresholdRule(
     steps=(

@@ -17,9 +17,13 @@ from mitigator_cases import (
 
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal
-from fairautoml.mitigators._choices import rank
-from fairautoml.mitigators._rules import CommonRule
-from fairautoml.mitigators.score_repair import MITIGATOR, Barycentre, RepairRule, fit_rules
+from fairautoml.mitigators._group_program import CommonRule, rank
+from fairautoml.mitigators.postprocessing.score_repair import (
+    MITIGATOR,
+    Barycentre,
+    RepairRule,
+    fit_rules,
+)
 
 TOLERANCES = (0.0, 0.02, 0.1, 0.3, 1.0)
 RATIO = "demographic_parity_ratio"

@@ -4,9 +4,8 @@ from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_peopl
 from scipy import sparse
 
 from fairautoml.exceptions import InputError
-from fairautoml.mitigators._pre import row_groups
-from fairautoml.mitigators._pre_association import associations, cramers_v
-from fairautoml.mitigators.suppression import MITIGATOR
+from fairautoml.mitigators._training import associations, cramers_v, row_groups
+from fairautoml.mitigators.preprocessing.suppression import MITIGATOR
 
 N_ROWS = 600
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 from run_documents import HOSTILE, documents
 
+from fairautoml.bench.page import Curve, Ranked, SweepView, Table, ranks_picture, sweep_page
 from fairautoml.report import run_page, view_of
-from fairautoml.report.sweep import Curve, Ranked, SweepView, Table, ranks_picture, sweep_page
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By  # noqa: E402

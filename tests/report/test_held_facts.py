@@ -7,7 +7,7 @@ from run_documents import HOSTILE, documents
 
 from fairautoml.report import run_page, view_of
 from fairautoml.report.card import card_text
-from fairautoml.report.held import held_facts
+from fairautoml.report.view import held_facts
 
 FOUND = {"n_rows": 300, "accuracy": 0.85, "gaps": {"gap[sex]": 0.0625}, "excess": 0.0125}
 

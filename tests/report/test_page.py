@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from run_documents import HOSTILE, documents, leaderboard_row
 
+from fairautoml.bench.page import Curve, _drawn
 from fairautoml.certification.verdicts import Verdict
 from fairautoml.data.dataset import GroupSystem
-from fairautoml.leaderboard import Leaderboard
-from fairautoml.mitigators._rules import CommonRule
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.records import Candidate, Entry
 from fairautoml.report import run_fragment, run_page, view_of
 from fairautoml.report.card import card_of, card_text
 from fairautoml.report.charts import pareto_chart
-from fairautoml.report.groups import describe_groups
 from fairautoml.report.page import embedded, visible
-from fairautoml.report.sweep import Curve, _drawn
-from fairautoml.trials import Candidate, Entry
+from fairautoml.report.view import describe_groups
+from fairautoml.selection.leaderboard import Leaderboard
 
 ATTRIBUTES_OF_PAGES = re.compile(r"^(aria-|data-)?[a-z0-9-]+$", re.IGNORECASE)
 

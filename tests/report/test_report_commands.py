@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml.bench.report import sweep_report
-from fairautoml.cli import main
-from fairautoml.commands import dashboard as command
+from fairautoml.bench.page import sweep_report
+from fairautoml.cli import inspect as command
+from fairautoml.cli.main import main
 from fairautoml.exceptions import ParameterError, RunFolderError
 
 RUNNER = Path(__file__).parents[2] / "experiments" / "allocators" / "run.py"

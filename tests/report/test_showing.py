@@ -15,12 +15,12 @@ from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
 from fairautoml import FairAutoML
-from fairautoml.cli import main
+from fairautoml.cli.main import main
 from fairautoml.data import load
 from fairautoml.exceptions import ParameterError, RunFolderError
 from fairautoml.report import read_documents, view_of
 from fairautoml.report.card import card_of, card_text
-from fairautoml.store.viewing import dashboard
+from fairautoml.storage.run_folder import dashboard
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
 

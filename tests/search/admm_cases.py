@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.trials import Budget, Candidate, Status, Told, Trial
+from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 
 
 def told(candidate, value=0.8, gap=(), limit=(), status=Status.SUCCESS):

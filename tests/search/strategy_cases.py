@@ -2,10 +2,10 @@
 
 import math
 
+from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._parzen import parzen
-from fairautoml.spaces import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.trials import Budget, Candidate, Status, Told, Trial
 
 TREES = ParamSpace(
     name="trees",

@@ -8,15 +8,21 @@ import pytest
 from admm_cases import FIXED, GBM, LOSS, MEMBERS, RIDGE, SPACE, TINY, failed, place, told
 
 from fairautoml import FairAutoML
-from fairautoml.conducting.planning import AUTO_STRATEGY
 from fairautoml.exceptions import ParameterError
-from fairautoml.search.repeats import WithoutRepeats
-from fairautoml.search.strategies._admm_cube import Arms, Cube
-from fairautoml.search.strategies._admm_solvers import Bandit, HalfLocal
-from fairautoml.search.strategies._admm_start import PAPER, Splitting, Start
+from fairautoml.plan import AUTO_STRATEGY
+from fairautoml.records import Candidate, Status
+from fairautoml.search.loop import WithoutRepeats
+from fairautoml.search.space import Integer, ParamSpace, SearchSpace
+from fairautoml.search.strategies._admm import (
+    PAPER,
+    Arms,
+    Bandit,
+    Cube,
+    HalfLocal,
+    Splitting,
+    Start,
+)
 from fairautoml.search.strategies.admm import ADMM, origins_of, outcome_of
-from fairautoml.spaces import Integer, ParamSpace, SearchSpace
-from fairautoml.trials import Candidate, Status
 
 
 def ask_all(strategy):

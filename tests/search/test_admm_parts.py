@@ -5,20 +5,26 @@ import numpy as np
 import pytest
 from admm_cases import GBM, MEMBERS, SPACE
 
-from fairautoml.search.strategies._admm_cube import Arms, Cube, from_unit, to_unit
-from fairautoml.search.strategies._admm_math import (
+from fairautoml.records import Candidate
+from fairautoml.search.space import Choice, Integer, ParamSpace, SearchSpace
+from fairautoml.search.strategies._admm import (
+    Arms,
+    Bandit,
+    Cube,
+    HalfLocal,
     anchor,
     best_slack,
     coupling,
+    from_unit,
     next_copy,
     next_mu,
     normalised,
     penalty,
+    raised_bound,
     residual,
+    reward,
+    to_unit,
 )
-from fairautoml.search.strategies._admm_solvers import Bandit, HalfLocal, raised_bound, reward
-from fairautoml.spaces import Choice, Integer, ParamSpace, SearchSpace
-from fairautoml.trials import Candidate
 
 # Slack, penalty, duals
 

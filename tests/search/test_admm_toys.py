@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from admm_cases import GAP, LIMIT, LOSS, TINY, place, told
 
-from fairautoml.search.repeats import WithoutRepeats
+from fairautoml.records import Candidate
+from fairautoml.search.loop import WithoutRepeats
+from fairautoml.search.space import Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.search.strategies._admm_cube import Arms, Cube
-from fairautoml.search.strategies._admm_start import Splitting, Start
+from fairautoml.search.strategies._admm import Arms, Cube, Splitting, Start
 from fairautoml.search.strategies.admm import ADMM, outcome_of
-from fairautoml.spaces import Integer, ParamSpace, Real, SearchSpace
-from fairautoml.trials import Candidate
 
 # Small discrete problem: three algorithms with five levels each; (1, 4) is the optimum
 

@@ -1,8 +1,8 @@
 import numpy as np
 from strategy_cases import TOY
 
+from fairautoml.records import Budget, Status, Told, Trial
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.trials import Budget, Status, Told, Trial
 
 
 def proposals(name, violation):

@@ -1,8 +1,8 @@
 import pytest
 
+from fairautoml.records import Candidate, Status
 from fairautoml.search.strategies.random import RandomSearch
 from fairautoml.testing import check_strategy
-from fairautoml.trials import Candidate, Status
 
 
 class Outside(RandomSearch):

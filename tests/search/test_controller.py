@@ -5,20 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from fairautoml.allocation.flat import Flat
 from fairautoml.exceptions import DegradedWarning
-from fairautoml.search import controller
-from fairautoml.search.controller import LAG, Caps, Rivals, Search, Stop
-from fairautoml.trials import (
-    Budget,
-    Candidate,
-    Origin,
-    Status,
-    Terms,
-    Told,
-    Trial,
-    TrialResult,
-)
+from fairautoml.records import Budget, Candidate, Origin, Status, Terms, Told, Trial, TrialResult
+from fairautoml.search import loop
+from fairautoml.search.allocators.flat import Flat
+from fairautoml.search.loop import LAG, Caps, Rivals, Search, Stop
 
 TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
 
@@ -250,7 +241,7 @@ def test_nothing_is_asked_for_or_started_after_the_deadline():
 
 
 def test_an_executor_that_overruns_the_deadline_is_shut_down(monkeypatch):
-    monkeypatch.setattr(controller, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "POLL_SECONDS", 0.01)
     strategy, executor = Recorder(), Stubborn()
     search = make_search(strategy, executor, deadline=time.monotonic() + 0.05)
     assert search.run()

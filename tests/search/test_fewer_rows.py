@@ -5,13 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from fairautoml.allocation import ALLOCATORS
-from fairautoml.allocation.flat import Flat
 from fairautoml.execution import Limits
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.search.controller import Search, Stop
-from fairautoml.search.fewer_rows import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows, Success
-from fairautoml.trials import (
+from fairautoml.records import (
     Budget,
     Candidate,
     Costly,
@@ -22,6 +18,10 @@ from fairautoml.trials import (
     Trial,
     TrialResult,
 )
+from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.search.allocators._base import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows, Success
+from fairautoml.search.allocators.flat import Flat
+from fairautoml.search.loop import Search, Stop
 
 BASELINE = Candidate(learner="prior")
 FULL = Budget(folds=5)

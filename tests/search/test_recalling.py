@@ -3,10 +3,9 @@ import random
 import pytest
 from strategy_cases import PORTFOLIO, SPACE, failed, told
 
-from fairautoml.search.recalling import Recaller, Recalling
-from fairautoml.search.repeats import WithoutRepeats
+from fairautoml.records import Candidate, Status
+from fairautoml.search.loop import Recaller, Recalling, WithoutRepeats
 from fairautoml.search.strategies import STRATEGIES, _parzen
-from fairautoml.trials import Candidate, Status
 
 RECALLERS = ("optuna_motpe", "optuna_tpe")
 """Strategies whose proposals are too dear to be made twice."""

@@ -1,6 +1,5 @@
-from fairautoml.search.baseline import BaselineFirst
-from fairautoml.search.repeats import TRIES, WithoutRepeats
-from fairautoml.trials import Budget, Candidate, Status, Told, Trial
+from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.search.loop import TRIES, BaselineFirst, WithoutRepeats
 
 A, B, C = (Candidate(learner=name) for name in "abc")
 

@@ -5,11 +5,11 @@ import pytest
 from optuna.samplers._tpe.sampler import _split_trials
 from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, study_of, told
 
-from fairautoml.search.proposal import flat, propose
+from fairautoml.records import Candidate, Status
+from fairautoml.search.loop import flat, propose
+from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.strategies import STRATEGIES, _parzen
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
-from fairautoml.spaces import ParamSpace, SearchSpace
-from fairautoml.trials import Candidate, Status
 
 
 def trials_of(strategy, state):

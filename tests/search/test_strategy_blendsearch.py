@@ -11,8 +11,8 @@ from strategy_cases import (
     toy_told,
 )
 
+from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.blendsearch import BlendSearch
-from fairautoml.spaces import ParamSpace, Real, SearchSpace
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():

@@ -16,11 +16,11 @@ from strategy_cases import (
     toy_told,
 )
 
-from fairautoml.search.strategies._coordinates import candidate_of, coordinates, values_of
+from fairautoml.records import Candidate
+from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace
+from fairautoml.search.strategies._admm import candidate_of, coordinates, values_of
 from fairautoml.search.strategies._flaml import coded, decoded
 from fairautoml.search.strategies.cfo import CFO
-from fairautoml.spaces import Choice, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.trials import Candidate
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():

@@ -13,17 +13,17 @@ from strategy_cases import (
     told,
 )
 
-from fairautoml.search.strategies._eci import (
+from fairautoml.records import Candidate
+from fairautoml.search.space import ParamSpace, Real, SearchSpace
+from fairautoml.search.strategies.flaml_eci import (
     LEAST,
     Account,
+    FlamlECI,
     booked,
     cost_of_first,
     cost_of_improvement,
     shares,
 )
-from fairautoml.search.strategies.flaml_eci import FlamlECI
-from fairautoml.spaces import ParamSpace, Real, SearchSpace
-from fairautoml.trials import Candidate
 
 KNOWN = Account(
     total=100.0,

@@ -13,10 +13,10 @@ from strategy_cases import (
     told,
 )
 
-from fairautoml.search.strategies._signal import PENALTY, bounded, penalised_loss
+from fairautoml.records import Status
+from fairautoml.search.space import SearchSpace
+from fairautoml.search.strategies._optuna import PENALTY, bounded, penalised_loss
 from fairautoml.search.strategies.optuna_motpe import OptunaMOTPE
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Status
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():

@@ -12,9 +12,9 @@ from strategy_cases import (
     toy_told,
 )
 
-from fairautoml.search.strategies._coordinates import coordinates
+from fairautoml.records import Candidate
+from fairautoml.search.strategies._admm import coordinates
 from fairautoml.search.strategies.optuna_nsga2 import POPULATION, OptunaNSGA2
-from fairautoml.trials import Candidate
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.records import ParamValue
 from fairautoml.registry import Registry
-from fairautoml.spaces import ParamSpace
-from fairautoml.trials import ParamValue
+from fairautoml.search.space import ParamSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

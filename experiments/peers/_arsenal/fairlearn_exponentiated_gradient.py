@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from fairlearn.reductions import DemographicParity, EqualizedOdds, ExponentiatedGradient
 
-from fairautoml.spaces import Integer, ParamSpace, Real
+from fairautoml.search.space import Integer, ParamSpace, Real
 from peers._arsenal import Decided, MitigationPeer, Question
 from peers._arsenal._fairlearn import SERVES, without_warnings
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from fairautoml.records import Candidate, SearchStrategy
 from fairautoml.registry import Registry
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate, SearchStrategy
+from fairautoml.search.space import SearchSpace
 
 MakeStrategy = Callable[[SearchSpace, int, Sequence[Candidate]], SearchStrategy]
 """``make(space, seed, first)``: ``first`` are the candidates to propose before any other."""

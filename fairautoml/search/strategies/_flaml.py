@@ -15,17 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fairautoml.search.proposal import propose
-from fairautoml.search.strategies._coordinates import (
-    candidate_of,
-    coordinates,
-    lies_in,
-    values_of,
-)
-from fairautoml.search.strategies._signal import penalised_loss
-from fairautoml.spaces import Integer, Range, Real, SearchSpace
-from fairautoml.spaces.ranges import same_value
-from fairautoml.trials import Candidate, ParamValue, Told
+from fairautoml.records import Candidate, ParamValue, Told
+from fairautoml.search.loop import propose
+from fairautoml.search.space import Integer, Range, Real, SearchSpace, same_value
+from fairautoml.search.strategies._admm import candidate_of, coordinates, lies_in, values_of
+from fairautoml.search.strategies._optuna import penalised_loss
 
 with warnings.catch_warnings():
     # Without its extra FLAML regrets that it has no AutoML class, which is not needed here.

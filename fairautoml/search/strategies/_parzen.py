@@ -16,8 +16,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
 
-from fairautoml.search.proposal import flat, propose
-from fairautoml.search.strategies._coordinates import coordinates
+from fairautoml.records import Candidate, ParamValue, Status, Told
+from fairautoml.search.loop import flat, propose
+from fairautoml.search.space import Range, SearchSpace
+from fairautoml.search.strategies._admm import coordinates
 from fairautoml.search.strategies._optuna import (
     Direction,
     Objectives,
@@ -25,8 +27,6 @@ from fairautoml.search.strategies._optuna import (
     new_study,
     suggested,
 )
-from fairautoml.spaces import Range, SearchSpace
-from fairautoml.trials import Candidate, ParamValue, Status, Told
 
 STARTUP_TRIALS = 12
 """Draws at random (and portfolio members) before the Parzen estimator takes over."""

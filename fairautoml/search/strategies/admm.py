@@ -13,12 +13,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.search.strategies._admm_cube import Arms, Cube, Reading
-from fairautoml.search.strategies._admm_math import normalised
-from fairautoml.search.strategies._admm_solvers import Bandit, HalfLocal
-from fairautoml.search.strategies._admm_start import Outcome, Splitting, Start
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate, Status, Told
+from fairautoml.records import Candidate, Status, Told
+from fairautoml.search.space import SearchSpace
+from fairautoml.search.strategies._admm import (
+    Arms,
+    Bandit,
+    Cube,
+    HalfLocal,
+    Outcome,
+    Reading,
+    Splitting,
+    Start,
+    normalised,
+)
 
 PATIENCE = 64
 """Known points that one ``ask`` passes over before it begins anew somewhere else."""

@@ -6,8 +6,8 @@ the answer of a run is still the best feasible evaluation of the log.
 
 from dataclasses import replace
 
+from fairautoml.records import Told
 from fairautoml.search.strategies.admm import ADMM
-from fairautoml.trials import Told
 
 
 class UnconstrainedADMM(ADMM):

@@ -9,10 +9,10 @@ measured seconds, so the load of the machine has a say.
 from collections.abc import Sequence
 from typing import Any
 
+from fairautoml.records import Candidate
+from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import Begin, FlamlBlendSearch, FlamlSearch, started
 from fairautoml.search.strategies._optuna import quiet
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate
 
 
 class BlendSearch(FlamlSearch):

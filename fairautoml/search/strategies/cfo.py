@@ -8,9 +8,9 @@ change what is proposed, so the same results give the same search.
 from collections.abc import Sequence
 from typing import Any
 
+from fairautoml.records import Candidate
+from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import Begin, FlamlCFO, FlamlSearch, started
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate
 
 
 class CFO(FlamlSearch):

@@ -6,10 +6,10 @@ constraints are told as well, so what meets them is preferred to all that does n
 
 from collections.abc import Sequence
 
+from fairautoml.records import Candidate
+from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import value_and_violation
 from fairautoml.search.strategies._parzen import ParzenStrategy
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate
 
 
 class OptunaMOTPE(ParzenStrategy):

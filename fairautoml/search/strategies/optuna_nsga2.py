@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import optuna
 
+from fairautoml.records import Candidate
+from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import StudyStrategy, new_study, value_and_violation
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate
 
 POPULATION = 12
 """Candidates per generation; Optuna's 50 would leave runs of 100 trials a single step."""

@@ -6,10 +6,10 @@ makes conditional spaces work, ``constant_liar`` concurrent trials.
 
 from collections.abc import Sequence
 
+from fairautoml.records import Candidate
+from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import value_only
 from fairautoml.search.strategies._parzen import ParzenStrategy
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate
 
 
 class OptunaTPE(ParzenStrategy):

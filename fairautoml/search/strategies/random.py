@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairautoml.search.proposal import propose
-from fairautoml.spaces import SearchSpace
-from fairautoml.trials import Candidate, Told
+from fairautoml.records import Candidate, Told
+from fairautoml.search.loop import propose
+from fairautoml.search.space import SearchSpace
 
 
 class RandomSearch:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fairautoml.bench.choosing import Seen, answered, offer
+from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Peer
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from fairautoml.search.proposal import flat, propose
-from fairautoml.trials import Status
+from fairautoml.records import Status
+from fairautoml.search.loop import flat, propose
 
 
 class NearTheBest:

@@ -1,0 +1,260 @@
+"""Contributions of features to gaps, as Shapley values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import comb
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.auditing.models import Decider
+from fairautoml.auditing.rates import cells_of, outcome
+from fairautoml.auditing.result import Contributions, Share
+from fairautoml.auditing.rows import AuditRows
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Metric
+from fairautoml.metrics._table import Rate
+
+MOST_EXACT = 6
+"""Players up to which all coalitions are valued."""
+ORDERS = 200
+"""Orders that are sampled beyond, half of them the reverse of the other half."""
+
+Coalition = frozenset[int]
+Value = Callable[[Coalition], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Solution:
+    """Shapley values."""
+
+    values: NDArray[np.float64]  # shape (n_players,): what each player contributes
+    standard_errors: NDArray[np.float64]  # shape (n_players,)
+    exact: bool  # whether all coalitions were valued
+
+
+def remembered(value: Value) -> Value:
+    """Return the game that values each coalition once."""
+    known: dict[Coalition, float] = {}
+
+    def look_up(coalition: Coalition) -> float:
+        if coalition not in known:
+            known[coalition] = value(coalition)
+        return known[coalition]
+
+    return look_up
+
+
+def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
+    """Return what each player contributes to the value of all of them.
+
+    References
+    ----------
+    Shapley, "A value for n-person games", 1953; antithetic orders: Mitchell, Cooper, Frank,
+    Holmes, "Sampling permutations for Shapley value estimation", JMLR 23 (2022).
+    """
+    game = remembered(value)
+    if n_players <= MOST_EXACT:
+        exact = np.array([_exact(player, n_players, game) for player in range(n_players)])
+        return Solution(values=exact, standard_errors=np.zeros(n_players), exact=True)
+    rng = np.random.default_rng(seed)
+    pairs = np.empty((ORDERS // 2, n_players))
+    for at in range(len(pairs)):
+        order = rng.permutation(n_players)
+        # An order and its reverse err in opposite directions: their mean is one independent draw.
+        pairs[at] = (contributions(order, game) + contributions(order[::-1], game)) / 2
+    errors = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
+    return Solution(values=pairs.mean(axis=0), standard_errors=errors, exact=False)
+
+
+def mean_of(solutions: Sequence[Solution]) -> Solution:
+    """Return the mean solution of games whose values are independent draws of the same ones."""
+    values = np.array([one.values for one in solutions])
+    of_draws = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    of_orders = np.mean([one.standard_errors for one in solutions], axis=0)
+    return Solution(
+        values=values.mean(axis=0),
+        standard_errors=np.hypot(of_draws, of_orders),
+        exact=all(one.exact for one in solutions),
+    )
+
+
+def contributions(order: NDArray[np.integer], value: Value) -> NDArray[np.float64]:
+    """Return what each player adds when players come in this order; the sum is that of all."""
+    added = np.empty(len(order))
+    present: Coalition = frozenset()
+    before = value(present)
+    for player in order.tolist():
+        present = present | {player}
+        after = value(present)
+        added[player] = after - before
+        before = after
+    return added
+
+
+def _exact(player: int, n_players: int, value: Value) -> float:
+    """Return the mean of ``v(S + player) - v(S)``, each size of ``S`` weighing the same."""
+    others = [other for other in range(n_players) if other != player]
+    total = 0.0
+    for bits in range(2 ** len(others)):
+        present = frozenset(other for at, other in enumerate(others) if bits >> at & 1)
+        weight = 1 / (n_players * comb(n_players - 1, len(present)))
+        total += weight * (value(present | {player}) - value(present))
+    return total
+
+
+REPEATS = 5
+"""Permutations of an absent block that are averaged."""
+MOST_ROWS = 5_000
+"""Rows that blocks are permuted on at most."""
+
+Blocks = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """The gap that is taken apart: the rate of one group less that of another."""
+
+    system: GroupSystem  # groups
+    rate: Rate  # which rate
+    high: int  # groups with the highest and the lowest rate on all rows
+    low: int
+
+
+def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Question | None:
+    """Return the widest gap behind a metric, None when a rate has no value."""
+    cells = [cells_of(rows, system, rate) for rate in metric.rates]
+    if not cells or any(np.isnan(cell.values).any() for cell in cells):
+        return None
+    widest = max(cells, key=lambda cell: float(np.ptp(cell.values)))
+    return Question(
+        system=system,
+        rate=widest.rate,
+        high=int(widest.values.argmax()),
+        low=int(widest.values.argmin()),
+    )
+
+
+def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the blocks, one per column by default; columns of no block are the last one."""
+    if blocks is None:
+        return {name: (name,) for name in columns}
+    found = {str(name): tuple(map(str, members)) for name, members in blocks.items()}
+    named = [column for members in found.values() for column in members]
+    unknown = sorted(set(named) - set(columns))
+    twice = sorted({column for column in named if named.count(column) > 1})
+    if not named or unknown or twice:
+        msg = (
+            f"blocks: unknown columns {unknown}, columns in two blocks {twice}; allowed are "
+            f"columns of X, each in one block, for example {{'money': [{columns[0]!r}]}}"
+        )
+        raise InputError(msg)
+    rest = tuple(column for column in columns if column not in named)
+    return {**found, "(other columns)": rest} if rest else found
+
+
+def contributions_of(
+    rows: AuditRows,
+    X: pd.DataFrame,
+    model: Decider,
+    question: Question,
+    blocks: Mapping[str, tuple[str, ...]],
+    seed: int,
+) -> Contributions:
+    """Return the Shapley values of a gap over feature blocks.
+
+    A block that is absent has its rows permuted jointly, so that it keeps its distribution and
+    loses its relation to everything else; nothing is refitted.
+
+    References
+    ----------
+    Heuillet, Couthouis, Diaz-Rodriguez, "Collective eXplainable AI", 2021 (arXiv 2110.01307).
+    """
+    codes = rows.codes(question.system)
+    at = _drawn(codes, seed)
+    table, names = X.iloc[at].reset_index(drop=True), list(blocks)
+    moved = _orders(len(at), len(names), seed)
+    y, group = None if rows.y is None else rows.y[at], codes[at]
+    weight = np.ones(len(at)) if rows.weight is None else rows.weight[at]
+
+    def value(present: Coalition, repeat: int) -> float:
+        changed = table.copy()
+        for block in (b for b in range(len(names)) if b not in present):
+            for column in blocks[names[block]]:
+                changed[column] = table[column].array[moved[repeat, block]]
+        found = _gap(model.decide(changed), y, group, weight, question)
+        if np.isnan(found):
+            shown = ", ".join(names[block] for block in sorted(present)) or "none"
+            msg = (
+                f"blocks: with {shown} present the {question.rate} rate has no value in a group; "
+                "explain another constraint or give more rows"
+            )
+            raise InputError(msg)
+        return found
+
+    solution = mean_of(
+        [
+            shapley_values(len(names), partial(value, repeat=repeat), seed=seed)
+            for repeat in range(REPEATS)
+        ]
+    )
+    everything = frozenset(range(len(names)))
+    return Contributions(
+        system=question.system.name,
+        rate=question.rate.name,
+        high=question.system.labels[question.high],
+        low=question.system.labels[question.low],
+        total=value(everything, 0),
+        without=float(np.mean([value(frozenset(), repeat) for repeat in range(REPEATS)])),
+        exact=solution.exact,
+        n_rows=len(at),
+        shares=tuple(
+            Share(
+                block=name,
+                columns=blocks[name],
+                value=float(solution.values[b]),
+                standard_error=float(solution.standard_errors[b]),
+            )
+            for b, name in enumerate(names)
+        ),
+    )
+
+
+def _drawn(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return rows of all groups, for an absent block is drawn from everybody."""
+    if len(codes) <= MOST_ROWS:
+        return np.arange(len(codes))
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(len(codes), MOST_ROWS, replace=False))
+
+
+def _orders(n_rows: int, n_blocks: int, seed: int) -> NDArray[np.int64]:
+    """Return the row orders of every block, the same whichever blocks are absent with it."""
+    rng = np.random.default_rng(seed)
+    return np.array(
+        [[rng.permutation(n_rows) for _ in range(n_blocks)] for _ in range(REPEATS)],
+        dtype=np.int64,
+    )
+
+
+def _gap(
+    decision: NDArray[np.integer],
+    y: NDArray[np.integer] | None,
+    group: NDArray[np.int64],
+    weight: NDArray[Any],
+    question: Question,
+) -> float:
+    here, happened = outcome(y, decision, question.rate)
+    high, low = (
+        _mean(happened[here & (group == g)], weight[here & (group == g)])
+        for g in (question.high, question.low)
+    )
+    return high - low
+
+
+def _mean(happened: NDArray[np.bool_], weight: NDArray[Any]) -> float:
+    return float(weight @ happened / weight.sum()) if weight.sum() > 0 else float("nan")

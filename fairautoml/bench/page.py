@@ -1,0 +1,506 @@
+"""The page of a sweep."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairautoml.bench.ranks import (
+    LEAGUES,
+    MEANS,
+    front_values,
+    numbers,
+    sign_of,
+    strict_fair_accuracy,
+)
+from fairautoml.bench.tables import command_of_one
+from fairautoml.bench.tasks import read_rows
+from fairautoml.exceptions import RunFolderError
+from fairautoml.report.charts import LEFT, RIGHT, ROW, TOP, WIDTH, Axis, nice_axis, shortened
+from fairautoml.report.page import render
+from fairautoml.storage.run_folder import read_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """The mean rank of a system over all blocks of question and seed."""
+
+    name: str  # the system
+    rank: float  # mean rank with its bootstrap interval; 1 is best
+    low: float
+    high: float
+    values: Mapping[str, str]  # further measures as they are shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as it is shown."""
+
+    title: str  # heading, and what the numbers are
+    about: str
+    header: tuple[str, ...]  # names of the columns
+    rows: tuple[tuple[str, ...], ...]  # cells; the first is the name of the row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Something over time, of one system."""
+
+    name: str  # the system
+    points: tuple[tuple[float, float], ...]  # seconds and value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepView:
+    """Everything that the page of a sweep shows."""
+
+    name: str  # what the sweep is called
+    about: str  # what was compared, in a sentence
+    blocks: int  # blocks of question and seed behind the ranks
+    ranked: tuple[Ranked, ...]  # best first; empty for a sweep of one system
+    tables: tuple[Table, ...]  # in the order they are shown
+    curves: tuple[Curve, ...]  # the search over time, empty when nothing is known about it
+    curves_title: str  # what the curves measure
+    failures: tuple[tuple[str, str, str], ...] | None  # task, seed and reason
+    manifest: Mapping[str, str]  # machine, versions, commit
+    command: str  # what makes it anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """A system in the picture of ranks."""
+
+    name: str
+    y: float
+    at: float
+    low: float
+    high: float
+    text: str
+
+
+LABELS, TEXTS = 270.0, 150.0
+"""Where the picture of ranks begins, and what it leaves for the numbers at its end."""
+
+NARROW, MARGIN, TALL_ROW = 360.0, 8.0, 44.0
+"""The same on a telephone: names and numbers stand above the lines."""
+
+LETTERS, NARROW_LETTERS = 34, 28
+"""Of a name that there is room for beside its rank."""
+
+DASHES = ("", "7 4", "2 3", "9 3 2 3", "16 4", "2 8")
+"""Kinds of lines, so that curves are told apart without colours."""
+
+HUES = 6
+"""Colours of curves, as many as the style sheet has."""
+
+
+def sweep_page(view: SweepView) -> str:
+    """Return the page of a sweep."""
+    lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
+    narrow, narrow_x = _ranks(
+        view, start=MARGIN, end=NARROW - MARGIN, row=TALL_ROW, letters=NARROW_LETTERS
+    )
+    return render(
+        "sweep.html",
+        view=view,
+        x=x,
+        lines=lines,
+        narrow_x=narrow_x,
+        narrow=narrow,
+        curves=_drawn(view.curves),
+    )
+
+
+def ranks_picture(view: SweepView) -> str:
+    """Return the mean ranks as a picture of its own, SVG."""
+    lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
+    return render("ranks.svg", name=view.name, x=x, lines=lines).strip() + "\n"
+
+
+def _ranks(
+    view: SweepView, *, start: float, end: float, row: float, letters: int = LETTERS
+) -> tuple[list[_Line], Axis]:
+    """Return the lines of the picture of ranks, and its axis."""
+    most = max((item.high for item in view.ranked), default=1.0)
+    x = Axis(low=1.0, high=max(most, 2.0), start=start, end=end, title="mean rank")
+    lines = [
+        _Line(
+            name=shortened(item.name, letters),
+            y=TOP + row * (at + 0.5),
+            at=x.at(item.rank),
+            low=x.at(max(1.0, item.low)),
+            high=x.at(item.high),
+            text=f"{item.rank:.2f} [{item.low:.2f}, {item.high:.2f}]",
+        )
+        for at, item in enumerate(view.ranked)
+    ]
+    return lines, x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curves:
+    x: Axis
+    y: Axis
+    lines: tuple[tuple[str, str, int, str], ...]
+
+
+def _drawn(curves: Sequence[Curve]) -> _Curves | None:
+    """Return the curves as steps with a hue and a kind of line each."""
+    points = [point for curve in curves for point in curve.points]
+    if not points:
+        return None
+    x = nice_axis(0.0, max(p[0] for p in points), LEFT, WIDTH - RIGHT, "seconds")
+    values = [p[1] for p in points]
+    y = nice_axis(min(values), max(values), 352.0, TOP, "")
+    lines = []
+    for number, curve in enumerate(curves):
+        (first, value), *rest = curve.points
+        path = f"M{x.at(first)},{y.at(value)}"
+        path += "".join(f"H{x.at(s)}V{y.at(v)}" for s, v in rest)
+        # Curves next to each other differ in both, for who cannot tell hues apart.
+        dash = DASHES[(number + number // HUES) % len(DASHES)]
+        lines.append((curve.name, path, number % HUES, dash))
+    return _Curves(x=x, y=y, lines=tuple(lines))
+
+
+ABOUT = {
+    "strict_fair_accuracy": "strict fair accuracy",
+    "accuracy": "held-out accuracy",
+    "gap": "held-out gap",
+    "within_limit": "meets the bound on held-out rows",
+    "exceeded_claims": "claims that held-out rows exceed",
+    "refuted_claims": "claims that they refute beyond chance",
+    "mean_excess": "held-out gap beyond the bound",
+    "normalized": "strict fair accuracy, 0 = majority, 1 = oracle",
+    "front_value": "hypervolume of the front",
+    "at_limit": "accuracy of the front at the limit",
+    "feasible_on_search": "meets the bound on search rows",
+    "score_if_feasible": "search score where met",
+    "feasible_trials": "share of trials that meet it",
+    "seconds_to_best": "seconds to the final value",
+    "n_trials": "trials",
+    "budget_used": "share of the budget used",
+    "overhead_fraction": "share of time not training",
+    "cpu_seconds": "processor seconds",
+    "peak_memory_mb": "peak memory, MiB",
+    "cells": "runs",
+    "failed": "of them failed",
+}
+"""What the columns of the table of ranks are called on the page."""
+
+STRICT = "strict_fair_accuracy"
+
+FITS = {"task", "seed", "outcome", "reason"}
+"""Columns of the cells of a sweep of fits."""
+
+MOMENTS = 60
+"""Points of a curve over time."""
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder holds the tables of a sweep."""
+    return (folder / "cells.csv").is_file() and (folder / "manifest.json").is_file()
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Write the page of a sweep and, with several systems, the picture of their ranks."""
+    view = sweep_view(folder)
+    made = {"report.html": sweep_page(view)}
+    if view.ranked:
+        made["ranks.svg"] = ranks_picture(view)
+    for name, text in made.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in made]
+
+
+def sweep_report(folder: Path) -> str:
+    """Return the page of a sweep."""
+    return sweep_page(sweep_view(folder))
+
+
+def sweep_view(folder: Path) -> SweepView:
+    """Return what the page of a sweep shows; of one without fits its summary only."""
+    cells = read_rows(folder / "cells.csv")
+    manifest = read_json(folder, "manifest.json")
+    if not set(cells) >= FITS:
+        return _summed_up(folder, len(cells), manifest)
+    ranked, blocks = _ranked(folder / "ranks.csv")
+    curves = _curves(cells)
+    failed = cells[cells["outcome"] == "failed"]
+    name = str(manifest.get("sweep", folder.name))
+    return SweepView(
+        name=name,
+        about=_about(cells),
+        blocks=blocks,
+        ranked=ranked,
+        tables=(
+            *_tables(cells, ranked),
+            *_systems(folder / "systems.csv"),
+            *_versus(folder / "versus.csv"),
+            *_leagues(folder / "leagues.csv"),
+        ),
+        curves=curves,
+        curves_title="Searches of this library: score on the search rows so far, before the "
+        "margin, behind the best of its question",
+        failures=tuple(
+            (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
+        ),
+        manifest=_shown(manifest),
+        command=f"{_command(name)}\n{command_of_one(name, _first_cell(cells))}",
+    )
+
+
+def _summed_up(folder: Path, n_cells: int, manifest: dict[str, Any]) -> SweepView:
+    """Return what is known of a sweep of another kind: the table that it wrote itself."""
+    path = folder / "summary.csv"
+    if not path.is_file():
+        raise RunFolderError(
+            f"{str(folder)!r} has neither summary.csv nor the columns of a sweep of fits in "
+            "cells.csv; let fairautoml bench --resume finish it"
+        )
+    table = read_rows(path)
+    # Words first: the first column names the row.
+    words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    table = table[[*words, *(name for name in table if name not in words)]]
+    rows = tuple(tuple(map(_shown_cell, row)) for row in table.itertuples(index=False))
+    name = str(manifest.get("sweep", folder.name))
+    return SweepView(
+        name=name,
+        about=f"{n_cells} cells.",
+        blocks=0,
+        ranked=(),
+        tables=(Table(title="Summary", about="", header=tuple(map(str, table)), rows=rows),),
+        curves=(),
+        curves_title="",
+        failures=None,
+        manifest=_shown(manifest),
+        command=_command(name),
+    )
+
+
+def _shown_cell(value: Any) -> str:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _command(name: str) -> str:
+    return f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume"
+
+
+def _first_cell(cells: pd.DataFrame) -> str:
+    return f"{cells['task'].iloc[0]}-s{cells['seed'].iloc[0]}"
+
+
+def _about(cells: pd.DataFrame) -> str:
+    done = int((cells["outcome"] == "done").sum())
+    systems = cells["variant"].nunique() if "variant" in cells else 1
+    questions = cells["question" if "question" in cells else "task"].nunique()
+    seeds = cells["seed"].nunique()
+    return (
+        f"{done} of {len(cells)} cells done: {systems} system{'s' * (systems != 1)}, "
+        f"{questions} question{'s' * (questions != 1)}, up to {seeds} seed{'s' * (seeds != 1)}."
+    )
+
+
+def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
+    if not path.is_file():
+        return (), 0
+    table = read_rows(path)
+    known = table[table["rank"].notna()]
+    found = tuple(
+        Ranked(
+            name=str(row["variant"]),
+            rank=float(row["rank"]),
+            low=float(row["rank_low"]),
+            high=float(row["rank_high"]),
+            values={name: _number(row[name]) for name in ABOUT if name in table},
+        )
+        for _, row in known.iterrows()
+    )
+    return found, int(table["blocks"].max()) if found else 0
+
+
+def _leagues(path: Path) -> list[Table]:
+    """Return the table of ranks within leagues, where there are several."""
+    if not path.is_file():
+        return []
+    table = read_rows(path)
+    if table.empty:
+        return []
+    rows = tuple(
+        (str(row["variant"]), str(row["league"]), _number(row["rank"]), _number(row[STRICT]))
+        for _, row in table.iterrows()
+    )
+    return [
+        Table(
+            title="Within leagues",
+            about=f"Ranks among those that may do the same: {LEAGUES}.",
+            header=("system", "league", "rank", ABOUT[STRICT]),
+            rows=rows,
+        )
+    ]
+
+
+def _systems(path: Path) -> list[Table]:
+    """Return every other system by its better row against ours, nothing without others."""
+    if not path.is_file():
+        return []
+    table = read_rows(path)
+    shown = ("rank", "behind", "behind_low", "behind_high", STRICT, "difference", "low", "high")
+    rows = tuple(
+        (str(row["variant"]), *(_number(row[name]) for name in (*shown, "p_holm")))
+        for _, row in table.iterrows()
+    )
+    return [
+        Table(
+            title="One row per system",
+            about="Of a system's own row and the one with this library's margin the one of larger "
+            "strict fair accuracy: mean rank, rank less ours and strict fair accuracy less ours, "
+            "with 95 % bootstrap intervals paired by question and seed, and p of Wilcoxon's test "
+            "over tables, corrected by Holm.",
+            header=(
+                "system", "rank", "rank less ours", "low", "high", ABOUT[STRICT], "less ours",
+                "low", "high", "p (Holm)",
+            ),
+            rows=rows,
+        )
+    ]  # fmt: skip
+
+
+def _versus(path: Path) -> list[Table]:
+    """Return the paired differences, a table for each of ours that all are compared with."""
+    if not path.is_file():
+        return []
+    found = []
+    for reference, own in read_rows(path).groupby("reference", sort=False):
+        rows = tuple(
+            (str(row["variant"]), *(f"{row[name]:+.4f}" for name in ("difference", "low", "high")))
+            for _, row in own.sort_values("difference", ascending=False).iterrows()
+        )
+        found.append(
+            Table(
+                title=f"Paired with {reference}",
+                about=f"Strict fair accuracy less that of {reference} on the same rows, with its "
+                "95 % bootstrap interval over tables and seeds.",
+                header=("system", "difference", "low", "high"),
+                rows=rows,
+            )
+        )
+    return found
+
+
+def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
+    tables = []
+    if ranked:
+        header = ("system", "rank", *(ABOUT[name] for name in ranked[0].values))
+        rows = tuple((item.name, f"{item.rank:.2f}", *item.values.values()) for item in ranked)
+        about = (
+            "Means over questions of the means over seeds. A run that failed ranks last and "
+            "counts as the majority's accuracy and as a miss of the bound."
+        )
+        tables.append(Table(title="Systems", about=about, header=header, rows=rows))
+    if "variant" not in cells:
+        cells = cells.assign(variant="fairautoml", question=cells["task"])
+    for title, values in (
+        ("Strict fair accuracy by question", strict_fair_accuracy(cells)),
+        ("Held-out accuracy by question", numbers(cells, MEANS["accuracy"])),
+        ("Held-out gap by question", numbers(cells, MEANS["gap"])),
+        ("Hypervolume of the front by question", front_values(cells)),
+    ):
+        if values.notna().any():
+            tables.append(
+                _by_question(title, cells[["question", "variant"]].assign(shown=values), ranked)
+            )
+    return tables
+
+
+def _by_question(title: str, cells: pd.DataFrame, ranked: Sequence[Ranked]) -> Table:
+    own = cells.groupby(["question", "variant"], sort=False)["shown"]
+    mean, spread = own.mean().unstack(), own.std().unstack()
+    systems = [item.name for item in ranked if item.name in mean] if ranked else list(mean)
+    rows = tuple(
+        (
+            str(question),
+            *map(_spread, means, spreads),
+        )
+        for question, means, spreads in zip(
+            mean.index, mean[systems].to_numpy(), spread[systems].to_numpy(), strict=True
+        )
+    )
+    about = "Mean over seeds ± standard deviation."
+    return Table(title=title, about=about, header=("question", *systems), rows=rows)
+
+
+def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
+    """Return the mean, over cells, of how far the best so far is behind its question's best.
+
+    Of objectives of which more is better.
+    """
+    if "search.improvements" not in cells or "variant" not in cells:
+        return ()
+    rising = np.array([sign_of(row) > 0 for _, row in cells.iterrows()], dtype=bool)
+    known = cells[rising & cells["search.improvements"].notna() & cells["search.score"].notna()]
+    if known.empty:
+        return ()
+    # Of the same kind as the curves: what is served in the end has a margin, and may score less.
+    last = pd.Series(
+        [_last(json.loads(text)) for text in known["search.improvements"]], known.index
+    )
+    # Until it has something that meets its constraint, a search is worth the majority's accuracy.
+    start = numbers(known, "holdout.majority")
+    best = last.fillna(start).groupby([known["question"], known["seed"]]).transform("max")
+    end = float(numbers(known, "search.seconds").max())
+    times = np.linspace(0.0, end, MOMENTS)
+    found = []
+    for name, own in known.groupby("variant", sort=False):
+        behind = np.array(
+            [
+                _at_times(json.loads(text), times, first) - most
+                for text, first, most in zip(
+                    own["search.improvements"], start[own.index], best[own.index], strict=True
+                )
+            ]
+        )
+        # Without held-out rows a curve begins where every cell meets its constraint.
+        sound = ~np.isnan(behind).any(axis=0)
+        points = zip(times[sound].tolist(), behind[:, sound].mean(axis=0).tolist(), strict=True)
+        curve = Curve(name=str(name), points=tuple((round(t, 2), round(v, 5)) for t, v in points))
+        if curve.points:
+            found.append(curve)
+    return tuple(found)
+
+
+def _last(moments: list[dict[str, Any]]) -> float:
+    """Return the last feasible score, NaN when there is none."""
+    return next((float(m["score"]) for m in reversed(moments) if m["feasible"]), float("nan"))
+
+
+def _at_times(moments: list[dict[str, Any]], times: Any, first: float) -> Any:
+    """Return the feasible score at each time, ``first`` before there is one."""
+    feasible = [moment for moment in moments if moment["feasible"]]
+    seconds = [moment["seconds"] for moment in feasible]
+    scores = np.array([first, *(moment["score"] for moment in feasible)])
+    return scores[np.searchsorted(seconds, times, side="right")]
+
+
+def _shown(manifest: dict[str, Any]) -> dict[str, str]:
+    packages = manifest.get("packages", {})
+    listed = ", ".join(f"{name} {version}" for name, version in packages.items())
+    kept = ("cpu_model", "cpu_count", "jobs", "python", "platform", "git_commit", "started")
+    return {
+        **{name: str(manifest[name]) for name in kept if name in manifest},
+        "packages": listed,
+    }
+
+
+def _number(value: Any) -> str:
+    return "-" if pd.isna(value) else f"{value:.4g}"
+
+
+def _spread(mean: float, sd: float) -> str:
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.4f}" if pd.isna(sd) else f"{mean:.4f} ± {sd:.2g}"

@@ -1,0 +1,883 @@
+"""The certificate: its records, its text and its JSON."""
+
+import hmac
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, combinations
+from typing import Any
+
+import numpy as np
+
+from fairautoml.certification.bounds import Bets, Cell, Content, Count, Mean, cell_from_content
+from fairautoml.certification.evidence import Claim, Evidence
+from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
+from fairautoml.certification.ledger import Opening, Openings, canonical, seal_of
+from fairautoml.certification.verdicts import (
+    Finding,
+    Judgement,
+    Procedure,
+    Reason,
+    Shipped,
+    Verdict,
+    bound_of,
+    claim_passes,
+    simultaneous_level,
+)
+from fairautoml.exceptions import InputError
+from fairautoml.metrics.rates import RATES
+
+STEPS = 20
+"""The printed bound of the exact test is a multiple of a twentieth of the bound claimed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """How much room a certified claim leaves."""
+
+    bound: float  # bound that was shown, at least as strict as the one claimed
+    shift_radius: float  # the claim survives if the law of each cell (a group
+    # rows of one cell whose outcome has to be flipped until the claim is no longer certified;
+    # None where there are no 0/1 outcomes or flipping all of a cell changes nothing
+    fragility: int | None
+
+
+def sensitivity(claim: Claim, level: float, *, shown_level: float) -> Sensitivity:
+    """Return how much room a certified claim leaves."""
+    bound = shown_bound(claim, shown_level)
+    if claim.form == "difference":
+        radius = (claim.bound - bound) / 2
+    else:
+        radius = _ratio_radius(claim, shown_level)
+    return Sensitivity(bound=bound, shift_radius=radius, fragility=_fragility(claim, level))
+
+
+def shown_bound(claim: Claim, level: float) -> float:
+    """Return the strictest bound that the cells show at a level, never looser than the claim's.
+
+    The exact test tries gaps of ``eps``, ``eps (1 - 1/20)``, ... in this fixed order up to its
+    first failure, which needs no correction; one-sided bounds are read off. The gap of a ratio is
+    its distance from 1.
+    """
+    ratio = claim.form == "ratio"
+    if not isinstance(claim.cells[0][0], Count):
+        stricter = max if ratio else min
+        return stricter(claim.bound, bound_of(claim, level))
+    shown = claim.bound
+    for step in range(STEPS):
+        left = 1 - step / STEPS
+        tried = 1 - (1 - claim.bound) * left if ratio else claim.bound * left
+        if not claim_passes(claim, tried, level)[0]:
+            return shown
+        shown = tried
+    return shown
+
+
+def _ratio_radius(claim: Claim, level: float) -> float:
+    """Return how far all rates may move until ``theta_g >= tau theta_h`` is no longer shown.
+
+    By one-sided bounds, for it takes the rates themselves: with few rows it may be 0 although the
+    exact test passes.
+    """
+    radius = 1.0
+    for cells in claim.cells:
+        lower = np.array([cell.lower(level / 2) for cell in cells])
+        upper = np.array([cell.upper(level / 2) for cell in cells])
+        slack = lower[:, None] - claim.bound * upper[None, :]
+        np.fill_diagonal(slack, np.inf)
+        radius = min(radius, float(slack.min()) / (1 + claim.bound))
+    return max(0.0, radius)
+
+
+def _fragility(claim: Claim, level: float) -> int | None:
+    if not isinstance(claim.cells[0][0], Count):
+        return None
+    least: int | None = None
+    for event, cells in enumerate(claim.cells):
+        for flips in _directions(cells):
+            least = _smaller(claim, event, flips, least, level)
+    return least
+
+
+@dataclass(frozen=True, slots=True)
+class _Flips:
+    """Outcomes of one cell that are flipped in one direction; ``most`` can be."""
+
+    group: int
+    sign: int
+    most: int
+
+
+def _directions(cells: tuple[Cell, ...]) -> Iterator[_Flips]:
+    for group, cell in enumerate(cells):
+        if isinstance(cell, Count):
+            yield _Flips(group, 1, cell.n - cell.x)
+            yield _Flips(group, -1, cell.x)
+
+
+def _smaller(
+    claim: Claim, event: int, flips: _Flips, least: int | None, level: float
+) -> int | None:
+    """Return the number of flips at which the claim fails, if it is below ``least``."""
+    most = flips.most if least is None else min(flips.most, least - 1)
+    if most < 1 or _survives(claim, event, flips, most, level):
+        return least
+    survived, failed = 0, most
+    while failed - survived > 1:
+        middle = (survived + failed) // 2
+        if _survives(claim, event, flips, middle, level):
+            survived = middle
+        else:
+            failed = middle
+    return failed
+
+
+def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> bool:
+    """Whether an event still passes with ``k`` outcomes of a cell flipped."""
+    cells = list(claim.cells[event])
+    cell = cells[flips.group]
+    if isinstance(cell, Count):
+        cells[flips.group] = replace(cell, x=cell.x + flips.sign * k)
+    changed = replace(claim, events=claim.events[:1], cells=(tuple(cells),))
+    return claim_passes(changed, claim.bound, level)[0]
+
+
+REASONS = {
+    Reason.BOUND_ABOVE_EPS: "not shown either way: the bound is above what was asked for",
+    Reason.FLOOR_NOT_SHOWN: "not shown either way: accuracy may be below the floor",
+    Reason.NOT_CERTIFIED: "not certified; no numbers, so that later candidates stay independent",
+    Reason.TOO_FEW_ROWS: "not shown either way: few rows in a cell",
+    Reason.GROUP_ABSENT: "a declared group has no rows; it is not dropped",
+    Reason.UNDEFINED_CELL: "a rate has no value because nobody it speaks about was seen",
+    Reason.ROWS_SPENT: "these rows, or some of them, were used up by an earlier certificate",
+    Reason.REFIT_AFTER_CERTIFICATION: "the model was refitted after the rows were opened",
+    Reason.NO_CERTIFICATION_SET: "no rows were set aside for a certificate",
+    Reason.SINGLE_GROUP: "there is only one group",
+    Reason.CONSTANT_TARGET: "all rows have the same label",
+    Reason.NO_EXACT_TEST: "there is no exact test for this metric",
+    Reason.NO_CLAIM: "nothing was claimed",
+    Reason.ONLY_TOGETHER: "passes alone, but claims are certified together or not at all",
+    Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
+    Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
+    Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
+    Reason.NOTHING_TRAINED: "no model was trained besides the baseline: no row was opened",
+    Reason.DECIDES_ALIKE: "what is served decides alike for everybody: no row was opened",
+    Reason.INTERRUPTED: "the run was interrupted: no row was opened; resume it for a certificate",
+}
+
+LISTED = 3
+"""Groups named at the most, where several lack rows."""
+
+ROWS_OF: Mapping[str, str] = {name: rate.lacks for name, rate in RATES.items()}
+"""What rows the rate of an event is measured on."""
+
+
+def certificate_text(certificate: "Certificate") -> str:
+    """Return a certificate as plain text."""
+    return "\n".join(_lines(certificate)) + "\n"
+
+
+MOST_CLAIMS = 5
+"""Claims that a summary lists."""
+
+
+def certificate_summary(certificate: "Certificate") -> str:
+    """Return verdict, claims and opening of a certificate, without the counts of the groups."""
+    lines = [f"{certificate.verdict}{_because(certificate.reason)}", _statement(certificate)]
+    claims = certificate.claims
+    lines += [f"{c.label}: {c.verdict}{_because(c.reason)}" for c in claims[:MOST_CLAIMS]]
+    if len(claims) > MOST_CLAIMS:
+        lines.append(f"... and {len(claims) - MOST_CLAIMS} more claims")
+    if certificate.floor is not None:
+        lines.append(f"{certificate.floor.label}: {certificate.floor.verdict}")
+    opening = certificate.opening
+    if opening.read:
+        lines.append(
+            f"opening {opening.index} ({opening.mode}), level {opening.level:.6g} of delta "
+            f"{opening.delta:g}"
+        )
+    else:
+        lines.append("no rows were opened for it")
+    lines += [
+        f"model {certificate.model}",
+        "fairautoml.certification.certificate.certificate_text has all",
+    ]
+    return "\n".join(lines)
+
+
+def _lines(certificate: "Certificate") -> Iterator[str]:
+    opening, subject = certificate.opening, certificate.subject
+    yield f"{certificate.verdict}{_because(certificate.reason)}"
+    yield _statement(certificate)
+    if certificate.note:
+        yield ""
+        yield certificate.note
+    yield from _left_out(subject)
+    for claim in certificate.claims:
+        yield ""
+        yield from _claim_lines(claim)
+    if certificate.floor is not None:
+        floor = certificate.floor
+        yield ""
+        yield f"{floor.label}: {floor.verdict}{_because(floor.reason)}"
+        bound = "Clopper-Pearson" if floor.method == "clopper_pearson" else "Hoeffding's bound"
+        yield f"  measured {floor.accuracy:.4f} on {floor.n:,} rows; {bound}"
+    if certificate.suppressed:
+        yield ""
+        yield (
+            f"Groups with fewer than {certificate.smallest_cell} rows in a cell are not shown, "
+            "nor numbers that would give them away."
+        )
+    yield ""
+    if opening.read:
+        yield from _opened(certificate)
+    else:
+        yield "opening     none: no rows were opened for it"
+    if subject.positive:
+        yield f"positive    {subject.positive}: accepted means decided so"
+    yield f"model       {certificate.model}"
+    libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
+    yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")
+    yield ""
+    yield certificate.caveat
+
+
+def _opened(certificate: "Certificate") -> Iterator[str]:
+    opening, subject = certificate.opening, certificate.subject
+    yield f"opening     {opening.index} ({opening.mode}), level {opening.level:.6g}"
+    yield f"            of delta {opening.delta:g}; ledger entry {opening.entry}"
+    yield (
+        f"candidate   {certificate.position + 1} of {len(subject.models)} "
+        f"({certificate.procedure}), from the fairest to the most accurate"
+    )
+    yield f"data        {subject.data}"
+    entities = f", whole entities of {subject.entities}" if subject.entities else ""
+    yield f"rows        {_drawn(subject)}{entities}"
+
+
+def _left_out(subject: "Subject") -> Iterator[str]:
+    for label, outside in zip(subject.claims, subject.outside, strict=False):
+        if outside:
+            yield ""
+            yield f"{label} leaves out {_listed(outside)}: too few rows in the search"
+
+
+def _listed(groups: Sequence[str]) -> str:
+    more = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
+    return ", ".join(map(repr, groups[:LISTED])) + more
+
+
+def _drawn(subject: "Subject") -> str:
+    if subject.split == "time":
+        return "the last ones by time"
+    return (
+        f"drawn with seed {subject.split_seed}, stratified by {subject.stratified_by or 'nothing'}"
+    )
+
+
+def _because(reason: str) -> str:
+    return f" ({REASONS[Reason(reason)]})" if reason else ""
+
+
+def _statement(certificate: "Certificate") -> str:
+    delta = certificate.opening.delta
+    if certificate.verdict == Verdict.CERTIFIED:
+        return (
+            "On the population these rows came from every claim below holds; the procedure errs "
+            f"with probability at most {delta:g}."
+        )
+    if certificate.verdict == Verdict.VALIDATED:
+        return (
+            "Validated on later data, which is no certificate: every claim below holds for the "
+            f"people of that time; the procedure errs with probability at most {delta:g} if "
+            "their rows are independent."
+        )
+    if certificate.verdict == Verdict.VIOLATED:
+        return (
+            "On the population these rows came from a claim below does not hold; the procedure "
+            f"errs with probability at most {delta:g}."
+        )
+    return "Nothing is said about the population these rows came from."
+
+
+def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
+    detail = f": {claim.detail}" if claim.detail else ""
+    yield f"{claim.label}: {claim.verdict}{_because(claim.reason)}{detail}"
+    tail = ""
+    if claim.tail is not None and claim.limit is not None:
+        # The screen leaves no tail behind.
+        largest = f"largest tail {claim.tail:.4g}" if claim.tail > 0 else "settled by its screen"
+        tail = f"; {largest}, limit {claim.limit:.4g}"
+    yield f"  method {claim.method}{tail}"
+    if claim.shown is not None and claim.shift_radius is not None:
+        sign = "at most" if claim.form == "difference" else "at least"
+        radius = f"shift radius {claim.shift_radius:.4g} within each cell"
+        yield f"  shown: {sign} {claim.shown:.4g}; {radius}"
+    if claim.fragility is not None:
+        yield f"  fragility: {claim.fragility} flipped outcomes in one cell would undo it"
+    for event, row in zip(claim.events, claim.cells or (), strict=False):
+        for group, cell in zip(claim.groups, row, strict=True):
+            yield f"  {event:<10} {group:<24} {_cell(cell)}"
+    more = _more_rows(claim)
+    if more:
+        yield f"  {more}"
+
+
+def _cell(cell: dict[str, int | float | str] | None) -> str:
+    if cell is None:
+        return "suppressed"
+    if cell["kind"] == "count":
+        x, n = int(cell["x"]), int(cell["n"])
+        return f"{x:,} of {n:,} rows" + (f" ({x / n:.4f})" if n else "")
+    known = {name: value for name, value in cell.items() if name in ("mean", "sum_wh", "sum_w")}
+    numbers = ", ".join(f"{name} {value:.6g}" for name, value in known.items())
+    return f"{cell['n']:,} rows" + (f", {numbers}" if numbers else "")
+
+
+def _more_rows(claim: "ClaimRecord") -> str:
+    """Say how many rows the groups would take if their rates are what was seen."""
+    testable = claim.form == "difference" and claim.method.startswith("exact")
+    open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
+    if not testable or not open_ or claim.cells is None or claim.limit is None:
+        return ""
+    delta, wanted = claim.limit / TAIL, defaultdict[tuple[str, str], float](float)
+    for event, row in zip(claim.events, claim.cells, strict=True):
+        known = [cell for cell in row if cell is not None]
+        if len(known) < len(claim.groups):
+            return ""
+        seen = [(int(cell["x"]), int(cell["n"])) for cell in known]
+        for pair in combinations(range(len(seen)), 2):
+            lacking = _shortfall(claim.bound, delta, *(seen[at] for at in pair))
+            for at, more in zip(pair, lacking, strict=True):
+                kind = (ROWS_OF.get(event, "rows"), claim.groups[at])
+                wanted[kind] = max(wanted[kind], more)
+    if not all(map(math.isfinite, wanted.values())):
+        return "at the rates seen no number of rows would be enough"
+    most = sorted(wanted.items(), key=lambda item: -item[1])[:LISTED]
+    listed = [
+        f"{math.ceil(more):,} more {rows} in group {group}"
+        for (rows, group), more in most
+        if more > 0
+    ]
+    return f"at the rates seen about {' and '.join(listed)} would do" if listed else ""
+
+
+def _shortfall(
+    bound: float, delta: float, one: tuple[int, int], two: tuple[int, int]
+) -> tuple[float, float]:
+    """Return how many rows each of two cells of (events, rows) lacks.
+
+    A cell with enough rows for two of one size spares the other some of its own.
+    """
+    rates = [x / n if n else 0.0 for x, n in (one, two)]
+    gap = abs(rates[0] - rates[1])
+    needed = SAFETY * rows_needed(bound, delta=delta, rate=sum(rates) / 2, gap=gap)
+    if not math.isfinite(needed):
+        return math.inf, math.inf
+    sizes = one[1], two[1]
+    if max(sizes) > needed:
+        needed = 1 / (2 / needed - 1 / max(sizes))
+    return max(needed - sizes[0], 0.0), max(needed - sizes[1], 0.0)
+
+
+FORMAT = 1
+
+CAVEAT = (
+    "Assumes independent rows from one population; a statement about the procedure; does not "
+    "assert legal compliance."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is certified, all of it fixed before the rows are opened.
+
+    Parameters
+    ----------
+    models : tuple of str
+        SHA-256 of the model files of the candidates, from the fairest to the most accurate;
+        thresholds and mixture weights are part of the files.
+    claims : tuple of str
+        Constraints, one per claim, and the floor if there is one, as text.
+    groups : tuple of tuple of str
+        Declared groups of each claim, in the order of ``claims``; none for the floor.
+    data : str
+        Fingerprint of the source table.
+    split_seed : int
+        Seed of the draw of the certification rows.
+    stratified_by : str
+        Column by which they were drawn.
+    entities : str
+        Column that says whose row it is; empty = every row is its own.
+    positive : str
+        Label of the positive class as Python shows it: accepted means decided so; empty = none.
+    split : {"random", "time"}
+        How they were drawn; ``"time"`` takes the last rows, and nothing is CERTIFIED then.
+    version : str
+        Version of this library.
+    libraries : tuple of (str, str)
+        Names and versions of those that the numbers depend on.
+    outside : tuple of tuple of str
+        Groups that each claim leaves out, in the order of ``claims``, because they had too few
+        rows at ``fit``; empty = none does.
+    """
+
+    models: tuple[str, ...]
+    claims: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    data: str
+    split_seed: int
+    stratified_by: str
+    entities: str = ""
+    positive: str = ""
+    split: str = "random"
+    version: str
+    libraries: tuple[tuple[str, str], ...] = ()
+    outside: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the frozen list and of what is claimed, for the ledger."""
+        return {
+            "candidates": seal_of(list(self.models)),
+            "claims": seal_of([list(self.claims), [list(names) for names in self.groups]]),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRecord:
+    """One claim with what was seen and shown of it.
+
+    Parameters
+    ----------
+    label, system, form, bound, groups, events, absent, independent
+        As in ``Claim``.
+    cells : tuple of tuple of (dict or None), or None
+        By event and group; None where a small group is suppressed, None altogether while the
+        ledger is open.
+    method : str
+        Test or bound that decides.
+    verdict, reason, detail : str
+        What was shown.
+    tail, limit : float or None
+        Largest tail of the exact test and what it must not exceed.
+    shown : float or None
+        Bound that was shown, simultaneous over candidates and claims; only if certified.
+    shift_radius : float or None
+        As in ``Sensitivity``.
+    fragility : int or None
+        As in ``Sensitivity``.
+    """
+
+    label: str
+    system: str
+    form: str
+    bound: float
+    groups: tuple[str, ...]
+    events: tuple[str, ...]
+    cells: tuple[tuple[Content | None, ...], ...] | None
+    absent: tuple[str, ...]
+    independent: bool
+    method: str
+    verdict: str
+    reason: str
+    detail: str
+    tail: float | None
+    limit: float | None
+    shown: float | None
+    shift_radius: float | None
+    fragility: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloorRecord:
+    """The accuracy floor with what was seen and shown of it.
+
+    Parameters
+    ----------
+    bound : float
+        Accuracy claimed.
+    accuracy : float
+        Accuracy seen.
+    n : int
+        Rows.
+    verdict, reason : str
+        What was shown.
+    method : str
+        Which bound decided.
+    """
+
+    bound: float
+    accuracy: float
+    n: int
+    verdict: str
+    reason: str
+    method: str = "hoeffding"
+
+    @property
+    def label(self) -> str:
+        """The claim as text."""
+        return f"accuracy >= {self.bound}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningRecord:
+    """Which opening of the rows the certificate rests on.
+
+    Parameters
+    ----------
+    mode, index, level, delta, previous, entry, spent
+        As in ``Opening``.
+    released : bool
+        The numbers may be shown.
+    """
+
+    mode: str
+    index: int
+    level: float
+    delta: float
+    previous: str
+    entry: str
+    spent: bool
+    released: bool
+
+    @property
+    def read(self) -> bool:
+        """Whether the rows were read: some were set aside, and they were not spent before."""
+        return self.index > 0 and not self.spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What may be said about unseen rows, with all that is needed to check it.
+
+    Parameters
+    ----------
+    verdict, reason : str
+        On all claims together.
+    violated_level : float or None
+        Level of each one-sided bound behind a VIOLATED.
+    claims : tuple of ClaimRecord
+        Empty while the ledger is open.
+    floor : FloorRecord or None
+        With ``min_score``.
+    constant_target : bool
+        All certification rows have the same label.
+    opening : OpeningRecord
+        Which opening.
+    procedure : str
+        How the candidates were gone through.
+    position : int
+        Of the candidate shipped, from 0.
+    smallest_cell : int
+        Groups with fewer rows in a cell are suppressed.
+    suppressed : bool
+        Some are; then numbers from which they could be computed are left out too.
+    counts_sha256 : str
+        Salted hash of all cells, also of suppressed ones.
+    subject : Subject
+        What is certified.
+    note : str
+        What the plan says of the rows that it would take, for people; may be empty.
+    caveat : str
+        What it rests on and what it does not say.
+    format : int
+        Of the file.
+    """
+
+    verdict: str
+    reason: str
+    violated_level: float | None
+    claims: tuple[ClaimRecord, ...]
+    floor: FloorRecord | None
+    constant_target: bool
+    opening: OpeningRecord
+    procedure: str
+    position: int
+    smallest_cell: int
+    suppressed: bool
+    counts_sha256: str
+    subject: Subject
+    note: str = ""
+    caveat: str = CAVEAT
+    format: int = FORMAT
+
+    def __str__(self) -> str:
+        """Return a summary of about ten lines; ``certificate_text`` has all."""
+        return certificate_summary(self)
+
+    @property
+    def model(self) -> str:
+        """SHA-256 of the model file that is shipped."""
+        return self.subject.models[self.position]
+
+    def to_bytes(self, key: bytes | None = None) -> bytes:
+        """Return canonical JSON with its own SHA-256 and, with a key, an HMAC-SHA-256.
+
+        Parameters
+        ----------
+        key : bytes, optional
+            Secret; without it anybody could write a certificate.
+        """
+        content = json.loads(canonical(asdict(self)))
+        content["sha256"] = seal_of(content)
+        if key is not None:
+            content["hmac"] = _signature(content, key)
+        return canonical(content)
+
+    @classmethod
+    def from_bytes(cls, document: bytes) -> "Certificate":
+        """Read a certificate; ``verify_certificate`` says whether to believe it.
+
+        Parameters
+        ----------
+        document : bytes
+            As ``to_bytes`` gives them.
+
+        Raises
+        ------
+        InputError
+            No certificate of this format.
+        """
+        try:
+            content = json.loads(document)
+            return _certificate(content)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            msg = (
+                f"certificate: {len(document)} bytes are no certificate of format {FORMAT}; give "
+                "a file that certify() or fairautoml wrote"
+            )
+            raise InputError(msg) from None
+
+
+def damage(document: bytes, key: bytes | None = None) -> str:
+    """Return what is wrong with the bytes of a certificate, empty if nothing is.
+
+    Parameters
+    ----------
+    document : bytes
+        A certificate.
+    key : bytes, optional
+        With which it was signed.
+    """
+    try:
+        content = json.loads(document)
+        whole = isinstance(content, dict) and canonical(content) == document
+    except ValueError:
+        whole = False
+    if not whole:
+        return "the bytes are not those of a certificate"
+    signature = content.pop("hmac", None)
+    if key is not None and not _signed(content, signature, key):
+        return "the signature is missing or not made with this key"
+    seal = content.pop("sha256", None)
+    return "" if seal == seal_of(content) else "the content does not have the SHA-256 it states"
+
+
+def _signature(content: Mapping[str, Any], key: bytes) -> str:
+    # The last line of a file of text ends in a newline, which is no part of the secret.
+    return hmac.new(key.strip(), canonical(content), "sha256").hexdigest()
+
+
+def _signed(content: Mapping[str, Any], signature: object, key: bytes) -> bool:
+    expected = _signature(content, key)
+    return isinstance(signature, str) and hmac.compare_digest(
+        signature.encode(), expected.encode()
+    )
+
+
+def _certificate(content: dict[str, Any]) -> Certificate:
+    fields = {name: content[name] for name in content if name not in ("sha256", "hmac")}
+    if fields["format"] != FORMAT:
+        raise ValueError
+    floor = fields["floor"]
+    fields |= {
+        "claims": tuple(_claim(claim) for claim in fields["claims"]),
+        "floor": None if floor is None else FloorRecord(**floor),
+        "opening": OpeningRecord(**fields["opening"]),
+        "subject": _subject(fields["subject"]),
+    }
+    certificate = Certificate(**fields)
+    _check(certificate)
+    return certificate
+
+
+def _check(certificate: Certificate) -> None:
+    """Raise unless all names are known, the position is one and the cells can be read."""
+    Verdict(certificate.verdict)
+    Reason(certificate.reason)
+    Procedure(certificate.procedure)
+    Openings(certificate.opening.mode)
+    if not 0 <= certificate.position < len(certificate.subject.models):
+        raise ValueError
+    for claim in certificate.claims:
+        for content in chain.from_iterable(claim.cells or ()):
+            if content is not None:
+                cell_from_content(content)
+
+
+def _claim(content: dict[str, Any]) -> ClaimRecord:
+    cells = content["cells"]
+    rows = None if cells is None else tuple(tuple(row) for row in cells)
+    names = {name: tuple(content[name]) for name in ("groups", "events", "absent")}
+    return ClaimRecord(**{**content, **names, "cells": rows})
+
+
+def _subject(content: dict[str, Any]) -> Subject:
+    names = {name: tuple(content[name]) for name in ("models", "claims")}
+    groups = tuple(tuple(group) for group in content["groups"])
+    outside = tuple(tuple(group) for group in content.get("outside", ()))
+    libraries = tuple((str(name), str(version)) for name, version in content["libraries"])
+    named = {"groups": groups, "outside": outside, "libraries": libraries}
+    return Subject(**{**content, **names, **named})
+
+
+def claim_record(
+    claim: Claim,
+    finding: Finding,
+    hidden: tuple[bool, ...],
+    shipped: Shipped,
+    level: float,
+    *,
+    whole: bool,
+) -> ClaimRecord:
+    """Return a claim as the certificate holds it."""
+    room: Sensitivity | None = None
+    if whole and finding.verdict is Verdict.CERTIFIED:
+        room = sensitivity(claim, shipped.level, shown_level=level)
+    cells = tuple(
+        tuple(None if hide else cell.content() for cell, hide in zip(row, hidden, strict=True))
+        for row in claim.cells
+    )
+    return ClaimRecord(
+        label=claim.label,
+        system=claim.system,
+        form=claim.form,
+        bound=claim.bound,
+        groups=claim.groups,
+        events=claim.events,
+        cells=cells,
+        absent=claim.absent,
+        independent=claim.independent,
+        method=method_of(claim),
+        verdict=finding.verdict.value,
+        reason=finding.reason.value,
+        detail=finding.detail,
+        tail=finding.tail if whole else None,
+        limit=finding.limit,
+        shown=None if room is None else room.bound,
+        shift_radius=None if room is None else room.shift_radius,
+        fragility=None if room is None else room.fragility,
+    )
+
+
+def shown_level(level: float, shipped: Shipped, evidence: Evidence) -> float:
+    """Return the level of each printed bound, so that all of them hold together."""
+    return level / (shipped.n_candidates * max(1, len(evidence.claims)))
+
+
+def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None:
+    """Return the floor as the certificate holds it, None without one."""
+    floor = evidence.floor
+    if floor is None:
+        return None
+    found = judgement.findings[-1] if judgement.findings else judgement
+    return FloorRecord(
+        bound=floor.bound,
+        accuracy=floor.accuracy,
+        n=floor.n,
+        verdict=found.verdict.value,
+        reason=found.reason.value,
+        method=floor.method,
+    )
+
+
+def said_of(verdict: str, subject: Subject) -> str:
+    """Return what a verdict is called: nothing is certified on rows that are merely later."""
+    later = subject.split == "time" and verdict == Verdict.CERTIFIED
+    return Verdict.VALIDATED.value if later else str(verdict)
+
+
+def violated_level(evidence: Evidence, shipped: Shipped) -> float | None:
+    """Return the level of each one-sided bound behind a VIOLATED, None for other verdicts."""
+    if shipped.judgement.verdict is not Verdict.VIOLATED:
+        return None
+    return simultaneous_level(evidence, shipped.level)
+
+
+def counts_hash(evidence: Evidence, salt: str) -> str:
+    """Return the salted hash of all counts; without the salt small counts could be tried out."""
+    cells = [
+        [[cell.content() for cell in row] for row in claim.cells] for claim in evidence.claims
+    ]
+    floor = evidence.floor
+    rows = None if floor is None else [floor.accuracy, floor.n]
+    return seal_of([salt, cells, rows])
+
+
+def method_of(claim: Claim) -> str:
+    """Return the name of the test or bound that decides a claim."""
+    if not claim.cells:
+        return "none"
+    cell: Cell = claim.cells[0][0]
+    if isinstance(cell, Count):
+        return f"exact_unconditional ({SCREEN:g}/{RANGE:g}/{TAIL:g})"
+    if isinstance(cell, Mean):
+        return cell.method
+    return "betting" if isinstance(cell, Bets) else "hoeffding_weighted"
+
+
+def opening_record(opening: Opening, *, released: bool) -> OpeningRecord:
+    """Return an opening as the certificate holds it."""
+    return OpeningRecord(
+        mode=opening.mode.value,
+        index=opening.index,
+        level=opening.level,
+        delta=opening.delta,
+        previous=opening.previous,
+        entry=opening.entry,
+        spent=opening.spent,
+        released=released,
+    )
+
+
+SMALLEST_CELL = 10
+"""Rows from which the counts of a cell are published."""
+
+
+def suppressed_groups(claims: Sequence[Claim], smallest: int) -> tuple[tuple[bool, ...], ...]:
+    """Return which groups of each claim are not published.
+
+    A group with fewer than ``smallest`` rows in a cell loses all its cells in all claims about
+    its group system. Totals give the last hidden group back, hence at least two are hidden, with
+    at least ``smallest`` rows together. Group systems overlap in ways that sums betray: with
+    several of them, one small cell hides every cell.
+    """
+    systems = {(claim.system, claim.groups) for claim in claims}
+    hidden = {system: _hidden(claims, system, smallest) for system in systems}
+    if len(systems) > 1 and any(any(flags) for flags in hidden.values()):
+        return tuple((True,) * len(claim.groups) for claim in claims)
+    return tuple(hidden[(claim.system, claim.groups)] for claim in claims)
+
+
+def _hidden(
+    claims: Sequence[Claim], system: tuple[str, tuple[str, ...]], smallest: int
+) -> tuple[bool, ...]:
+    rows = [cells for c in claims if (c.system, c.groups) == system for cells in c.cells]
+    least = [min(cells[g].n for cells in rows) for g in range(len(system[1]))] if rows else []
+    return hidden_among(least, smallest) if rows else (False,) * len(system[1])
+
+
+def hidden_among(sizes: Sequence[float], smallest: float) -> tuple[bool, ...]:
+    """Return which groups of one system are not published."""
+    by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
+    hidden = [g for g in by_size if sizes[g] < smallest]
+    if not hidden:
+        return (False,) * len(sizes)
+    for group in by_size[len(hidden) :]:
+        if len(hidden) >= 2 and sum(sizes[g] for g in hidden) >= smallest:
+            break
+        hidden.append(group)
+    return tuple(g in hidden for g in range(len(sizes)))

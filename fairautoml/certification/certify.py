@@ -1,0 +1,495 @@
+"""The frozen model judged once on rows that it has not seen, and its certificate issued."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.certificate import (
+    SMALLEST_CELL,
+    Certificate,
+    OpeningRecord,
+    Subject,
+    claim_record,
+    counts_hash,
+    floor_record,
+    method_of,
+    opening_record,
+    said_of,
+    shown_level,
+    suppressed_groups,
+    violated_level,
+)
+from fairautoml.certification.evidence import Claimed, Evidence, claimed, label_of
+from fairautoml.certification.holdout import Division, Source, decisions_of
+from fairautoml.certification.ledger import (
+    Ledger,
+    Opening,
+    Openings,
+    is_forgotten,
+    model_hash,
+    seal_of,
+)
+from fairautoml.certification.planning import CERTIFICATE_WORTH, CertificateWishes
+from fairautoml.certification.verdicts import (
+    Judgement,
+    Procedure,
+    Reason,
+    Shipped,
+    Verdict,
+    ship,
+    shipped_as,
+)
+from fairautoml.data.columns import key_of
+from fairautoml.data.dataset import Dataset
+from fairautoml.exceptions import InputError
+from fairautoml.inference.predictor import FairClassifier
+from fairautoml.metrics import Constraint
+from fairautoml.records import Entry
+from fairautoml.selection.ensemble import scored_by
+from fairautoml.storage.run_folder import library_version
+
+NOT_APPLICABLE = frozenset(
+    {
+        Reason.SINGLE_GROUP,
+        Reason.CONSTANT_TARGET,
+        Reason.NO_EXACT_TEST,
+        Reason.NO_CLAIM,
+        Reason.GROUPS_GUESSED,
+    }
+)
+"""Reasons that no rows would change."""
+
+Read = Callable[[], Sequence[Evidence]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How rows are opened and what is published; fixed before."""
+
+    delta: float = 0.05  # error probability over all openings of the same rows, in (0, 1)
+    openings: Openings = Openings.SINGLE  # how they share it
+    procedure: Procedure = Procedure.FIXED_SEQUENCE  # how the candidates share an opening
+    fallback: int = 0  # position of the candidate that is shipped when none passes
+    smallest_cell: int = SMALLEST_CELL  # rows from which the counts of a cell are published
+    seed: int = 0  # root seed of the fit, for the ledger
+    grouping: str = ""  # hash of who is in which group of each claim
+
+
+def certify(
+    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
+) -> Certificate:
+    """Open certification rows, judge the frozen candidates and return the certificate.
+
+    First the ledger is written, then ``read`` is called, then the verdict is noted: a crash in
+    between counts as an opening. Spent rows are not read.
+    """
+    if not 0 <= terms.fallback < len(subject.models):
+        msg = (
+            f"fallback={terms.fallback}: must be the position of one of the "
+            f"{len(subject.models)} candidates"
+        )
+        raise InputError(msg)
+    asked = _asked(subject, terms)
+    opening = ledger.open(
+        keys, delta=terms.delta, mode=terms.openings, hashes=asked, seed=terms.seed
+    )
+    if opening.spent:
+        judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.ROWS_SPENT)
+        return _withheld(subject, opening, terms, judgement)
+    candidates = _checked(read(), subject)
+    shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
+    if not ledger.record(opening, shipped.judgement.verdict, methods=_methods(candidates)):
+        return _withheld(subject, opening, terms, _one_bit(shipped.judgement))
+    return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
+
+
+def publish(
+    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
+) -> Certificate:
+    """Spend rows whose ledger is open and return the last opening with its numbers."""
+    asked = _asked(subject, terms)
+    ledger.check_last(keys, hashes=asked)
+    candidates = _checked(read(), subject)
+    opening = ledger.close(keys, hashes=asked, methods=_methods(candidates))
+    shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
+    return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
+
+
+def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") -> Certificate:
+    """Return a certificate that says why none could be given, without any rows."""
+    nothing = "0" * 64
+    opening = Opening(
+        index=0,
+        level=0.0,
+        delta=delta,
+        mode=Openings.SINGLE,
+        previous=nothing,
+        entry=nothing,
+        spent=False,
+    )
+    verdict = Verdict.NOT_APPLICABLE if reason in NOT_APPLICABLE else Verdict.INCONCLUSIVE
+    judgement = Judgement(verdict=verdict, reason=reason)
+    return replace(_withheld(subject, opening, Terms(delta=delta), judgement), note=note)
+
+
+def in_turn(certificate: Certificate) -> bool:
+    """Whether the candidate shipped passed, and all before it in a fixed sequence."""
+    passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
+    return passed and certificate.procedure == Procedure.FIXED_SEQUENCE
+
+
+def passed_before(
+    certificate: Certificate, candidates: Sequence[Evidence], salt: str
+) -> tuple[Certificate, ...]:
+    """Return certificates of the candidates that passed before the one that is shipped.
+
+    In a fixed sequence all of them passed at the level of the opening, and the error is bounded
+    for all of them together: a false one needs the first that truly violates to pass.
+    """
+    if not in_turn(certificate):
+        return ()
+    subject = certificate.subject
+    return tuple(
+        _of_candidate(
+            subject,
+            certificate.opening,
+            certificate.smallest_cell,
+            shipped_as(
+                evidence,
+                certificate.opening.level,
+                position=position,
+                n_candidates=len(subject.models),
+                procedure=Procedure.FIXED_SEQUENCE,
+                passed=True,
+            ),
+            evidence,
+            salt,
+        )
+        for position, evidence in enumerate(candidates[: certificate.position])
+    )
+
+
+def _asked(subject: Subject, terms: Terms) -> dict[str, str]:
+    """Return hashes of the whole question: the same rows answer another one no second time."""
+    asked = [terms.procedure.value, terms.fallback, terms.grouping]
+    return {**subject.hashes, "terms": seal_of(asked)}
+
+
+def _methods(candidates: Sequence[Evidence]) -> str:
+    """Return a hash of the tests and bounds that decide, which must not be chosen afterwards."""
+    return seal_of([[method_of(claim) for claim in one.claims] for one in candidates])
+
+
+def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
+    """Refuse evidence that is about something else than what was hashed."""
+    for evidence in candidates:
+        labels = [claim.label for claim in evidence.claims]
+        groups = [claim.groups for claim in evidence.claims]
+        if evidence.floor is not None:
+            labels.append(evidence.floor.label)
+            groups.append(())
+        if (tuple(labels), tuple(groups)) != (subject.claims, subject.groups):
+            msg = (
+                f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} with their "
+                "groups were fixed before the rows were opened; return those"
+            )
+            raise InputError(msg)
+    if len(candidates) != len(subject.models):
+        msg = (
+            f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
+            "models were fixed before the rows were opened; return one for each, in their order"
+        )
+        raise InputError(msg)
+    return candidates
+
+
+def _one_bit(judgement: Judgement) -> Judgement:
+    """Return what may be said while the ledger is open: nothing that depends on outcomes."""
+    if judgement.verdict is Verdict.NOT_APPLICABLE or judgement.reason is Reason.GROUP_ABSENT:
+        return Judgement(verdict=judgement.verdict, reason=judgement.reason)
+    return Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.NOT_CERTIFIED)
+
+
+def _withheld(
+    subject: Subject, opening: Opening, terms: Terms, judgement: Judgement
+) -> Certificate:
+    return Certificate(
+        verdict=judgement.verdict.value,
+        reason=judgement.reason.value,
+        violated_level=None,
+        claims=(),
+        floor=None,
+        constant_target=False,
+        opening=opening_record(opening, released=False),
+        procedure=terms.procedure.value,
+        position=terms.fallback,
+        smallest_cell=terms.smallest_cell,
+        suppressed=False,
+        counts_sha256="",
+        subject=subject,
+    )
+
+
+def _published(
+    subject: Subject,
+    opening: Opening,
+    terms: Terms,
+    shipped: Shipped,
+    evidence: Evidence,
+    salt: str,
+) -> Certificate:
+    record = opening_record(opening, released=True)
+    return _of_candidate(subject, record, terms.smallest_cell, shipped, evidence, salt)
+
+
+def _of_candidate(
+    subject: Subject,
+    opening: OpeningRecord,
+    smallest_cell: int,
+    shipped: Shipped,
+    evidence: Evidence,
+    salt: str,
+) -> Certificate:
+    judgement = shipped.judgement
+    hidden = suppressed_groups(evidence.claims, smallest_cell)
+    whole = not any(any(groups) for groups in hidden)
+    printed = shown_level(opening.level, shipped, evidence)
+    records = (
+        claim_record(claim, finding, groups, shipped, printed, whole=whole)
+        for claim, finding, groups in zip(
+            evidence.claims, shipped.findings(evidence), hidden, strict=False
+        )
+    )
+    claims = tuple(replace(one, verdict=said_of(one.verdict, subject)) for one in records)
+    floor = floor_record(evidence, judgement)
+    if floor is not None:
+        floor = replace(floor, verdict=said_of(floor.verdict, subject))
+    return Certificate(
+        verdict=said_of(judgement.verdict, subject),
+        reason=judgement.reason.value,
+        violated_level=violated_level(evidence, shipped),
+        claims=claims,
+        floor=floor,
+        constant_target=evidence.constant_target,
+        opening=opening,
+        procedure=shipped.procedure.value,
+        position=shipped.position,
+        smallest_cell=smallest_cell,
+        suppressed=not whole,
+        counts_sha256=counts_hash(evidence, salt),
+        subject=subject,
+    )
+
+
+FAIRER, BOLDER = 2, 4
+"""Entries of the list before and after the chosen one, at the most. Those after it
+are free: they are only reached when it has passed, and the first that fails ends the list; more of
+them would only loosen the bound that is printed, which holds for all at once."""
+
+FORGOTTEN = (
+    "No ledger could be kept: only the process that opened these rows remembers it, and another "
+    "may open them again at the full error probability. Name a ledger that lasts (--ledger)."
+)
+"""Of a certificate that nothing but the user keeps from being issued once more."""
+
+LIBRARIES = ("numpy", "scipy")
+"""That the numbers of a certificate depend on."""
+
+REHEARSED = 20
+"""Search rows that every frozen classifier decides before the certification rows are opened: what
+fails there has cost nothing."""
+
+NO_SOURCE = Source(data="", split_seed=0, stratified_by="", entities="", split="random")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Certified:
+    """What the one opening has shown, for each entry of the frozen list."""
+
+    entries: tuple[Entry, ...]  # the frozen list, fairest first
+    certificate: Certificate  # of what is served
+    served: Entry  # the last that passed; what the assembly chose where none did
+    delta: float  # error probability
+    note: str = ""  # the plan, for people
+    # of the entries that passed before it, in the order of the list
+    evidence: tuple[Evidence, ...] = ()
+    salt: str = ""  # of the ledger
+    seconds: float = 0.0  # what drawing the rows, planning and opening took
+
+    def verdict_on(self, entry: Entry) -> str | None:
+        """Return the verdict of an entry that has a certificate, None for all others."""
+        if entry is self.served:
+            return self.certificate.verdict
+        # All of them passed at the level of the opening.
+        passed = any(entry is one for one in self.entries[: len(self.evidence)])
+        return self.certificate.verdict if passed else None
+
+    def of(self, entry: Entry, classifier: FairClassifier) -> Certificate:
+        """Return what may be said of an entry: its own certificate, never that of another."""
+        if entry is self.served:
+            return self.certificate
+        place = next((at for at, one in enumerate(self.entries) if one is entry), None)
+        if place is not None and place < len(self.evidence):
+            return passed_before(self.certificate, self.evidence, self.salt)[place]
+        reason = Reason(self.certificate.reason)
+        if self.certificate.opening.read:
+            reason = Reason.NOT_ON_LIST if place is None else Reason.NOT_CERTIFIED
+        subject = _subject((classifier,), self.certificate.subject)
+        return uncertified(reason, subject, self.delta, self.note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frozen:
+    """The list that is gone through."""
+
+    entries: tuple[Entry, ...]  # fairest first
+    chosen: Entry  # one of them: what the assembly chose, and what is served where none passes
+
+    @property
+    def fallback(self) -> int:
+        """Place of what the assembly chose."""
+        return next(at for at, entry in enumerate(self.entries) if entry is self.chosen)
+
+
+def freeze(
+    front: Sequence[Entry],
+    chosen: Entry,
+    *,
+    widest: float | None,
+    everything: Sequence[Entry] = (),
+) -> Frozen:
+    """Return the list: some fairer than what the assembly chose, that one, and some bolder.
+
+    What was chosen is likely to pass. Where it passes with room, an entry with less room and a
+    better objective may pass too; a fixed sequence tries it at no price in error probability.
+    """
+    others = [e for e in front if e is not chosen and not e.constant]
+    alike = max((e.value for e in everything if e.constant), default=None)
+    least = (
+        chosen.value
+        if alike is None
+        else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - alike)
+    )
+    # A certificate of a rule that decides nearly alike for everybody is worth nothing.
+    before = [e for e in others if e.excess <= chosen.excess and e.value >= least]
+    # By excess, not by gap: constraints may have limits of their own.
+    last = chosen.excess if widest is None else widest
+    after = [e for e in others if chosen.excess < e.excess <= last and e.feasible]
+    after = [e for e in after if e.value > chosen.value]
+    listed = (*_spread(before, FAIRER), chosen, *_spread(after, BOLDER))
+    return Frozen(entries=listed, chosen=chosen)
+
+
+def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
+    """Return so many of the entries, evenly spread, both ends among them."""
+    places = np.linspace(0, len(entries) - 1, min(len(entries), most)).round().astype(int)
+    return [entries[at] for at in dict.fromkeys(places.tolist())]
+
+
+def judge_frozen(
+    frozen: Frozen,
+    classifier_of: Callable[[Entry], FairClassifier],
+    division: Division,
+    dataset: Dataset,
+    constraints: Sequence[Constraint],
+    wishes: CertificateWishes,
+) -> Certified:
+    """Open the certification rows once and return what they show of the frozen list.
+
+    The fallback is what the assembly chose: where nothing can be shown,
+    most often for want of rows, or because they were spent, the certificate says so and the
+    answer is the one that would have been given without it.
+    """
+    vault, note = division.vault, division.plan.text()
+    kept = () if vault is None else vault.systems
+    claims = claimed(constraints, dataset.systems, kept=kept, small_groups=dataset.small_groups)
+    if vault is None:
+        alone_served = (classifier_of(frozen.chosen),)
+        subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE, dataset))
+        alone = uncertified(division.plan.reason, subject, wishes.delta, note)
+        return Certified(
+            entries=(frozen.chosen,),
+            certificate=alone,
+            served=frozen.chosen,
+            delta=wishes.delta,
+            note=note,
+        )
+    classifiers = [classifier_of(entry) for entry in frozen.entries]
+    listed = list(zip(map(scored_by, frozen.entries), classifiers, strict=True))
+    for _ in decisions_of(listed, dataset.X[:REHEARSED], dataset.cells[:REHEARSED]):
+        pass
+    subject = _subject(classifiers, _about(claims, wishes, vault.source, dataset))
+    ledger, seen = vault.ledger(wishes), list[Evidence]()
+
+    def read() -> list[Evidence]:
+        seen.extend(vault.evidence(listed, claims, wishes.min_score, dataset))
+        return seen
+
+    salt = ledger.salt
+    terms = Terms(
+        delta=wishes.delta,
+        openings=wishes.openings,
+        fallback=frozen.fallback,
+        seed=vault.source.seed,
+        grouping=vault.grouping(claims, dataset),
+    )
+    certificate = certify(subject, read, ledger, vault.keys(salt), terms)
+    if is_forgotten(ledger):
+        certificate = replace(certificate, note=FORGOTTEN)
+    passed = certificate.position if in_turn(certificate) else 0
+    return Certified(
+        entries=frozen.entries,
+        certificate=certificate,
+        served=frozen.entries[certificate.position],
+        delta=wishes.delta,
+        note=note,
+        evidence=tuple(seen[:passed]),
+        salt=salt,
+    )
+
+
+def _about(
+    claims: Sequence[Claimed],
+    wishes: CertificateWishes,
+    source: Source,
+    dataset: Dataset | None = None,
+) -> Subject:
+    """Return what is claimed of which rows, not yet of which models."""
+    positive = ""
+    if dataset is not None and dataset.task == "binary":
+        positive = repr(key_of(dataset.classes[1])[1])
+    floor = [] if wishes.min_score is None else [f"accuracy >= {wishes.min_score}"]
+    return Subject(
+        models=(),
+        claims=(*(label_of(c.constraint, c.system.name) for c in claims), *floor),
+        groups=(*(c.system.labels for c in claims), *(() for _ in floor)),
+        outside=(*(c.outside for c in claims), *(() for _ in floor)),
+        data=source.data,
+        split_seed=source.split_seed,
+        stratified_by=source.stratified_by,
+        entities=source.entities,
+        positive=positive,
+        split=source.split,
+        version=library_version("fairautoml"),
+        libraries=tuple((name, version(name)) for name in LIBRARIES),
+    )
+
+
+def _subject(classifiers: Sequence[Any], about: Subject) -> Subject:
+    return replace(about, models=tuple(model_hash(one) for one in classifiers))
+
+
+def without_rows(
+    reason: Reason, model: Any, wishes: CertificateWishes, constraints: Sequence[Constraint]
+) -> Certificate:
+    """Return the certificate of a model that there is nothing to certify of."""
+    about = replace(
+        _about((), wishes, NO_SOURCE),
+        claims=tuple(constraint.label for constraint in constraints),
+        groups=tuple(() for _ in constraints),
+    )
+    return uncertified(reason, _subject((model,), about), wishes.delta)

@@ -1,0 +1,459 @@
+"""Constraints as claims, and the counts of rows that speak for them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.bounds import (
+    Bets,
+    Cell,
+    Count,
+    Mean,
+    Weighted,
+    cp_lower,
+    cp_upper,
+    empty,
+    hoeffding_margin,
+)
+from fairautoml.data.dataset import GroupSystem, SmallGroups, outside_of
+from fairautoml.data.splits import first_rows
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, GroupCounts
+from fairautoml.metrics._table import Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One constraint on one group system."""
+
+    label: str  # the constraint as text, with its group system
+    system: str  # name of the group system
+    # largest difference of rates, or smallest ratio
+    form: Literal["difference", "ratio"]  # {"difference", "ratio"}
+    bound: float  # largest difference allowed, or smallest ratio, in [0, 1]
+    groups: tuple[str, ...]  # declared groups, also those without rows
+    events: tuple[str, ...]  # rates that are compared between the groups, each for itself
+    cells: tuple[tuple[Cell, ...], ...]  # ``cells[event][group]``
+    absent: tuple[str, ...] = ()  # groups without any row
+    independent: bool = True  # no entity has rows in two cells
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Cells in which nothing was seen, as ``event of group``."""
+        return tuple(
+            f"{event} of {group}"
+            for event, cells in zip(self.events, self.cells, strict=True)
+            for group, cell in zip(self.groups, cells, strict=True)
+            if empty(cell)
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells over all events."""
+        return len(self.events) * len(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The claim that accuracy is at least ``bound``.
+
+    Notes
+    -----
+    The number right among independent rows is binomial if all are right with the same probability.
+    If they are not, as where numbers of rows are fixed by group, its tails are no larger than
+    those of the binomial with the mean probability ``p``, beyond ``n p + 1`` and up to
+    ``n p - 1`` (Hoeffding, Theorem 4). So Clopper-Pearson bounds decide, and only counts at least
+    one row beyond ``n bound``: there the theorem holds for every ``p`` that makes the claim false.
+    Means of entities or of probabilities have Hoeffding's bound of bounded variables instead.
+
+    References
+    ----------
+    Hoeffding, "On the distribution of the number of successes in independent trials", Annals of
+    Mathematical Statistics 27 (1956).
+    """
+
+    bound: float  # in [0, 1]
+    accuracy: float  # share of rows decided right, or mean probability of it
+    n: int  # rows (or entities), positive
+    # each row was decided right or wrong, and rows are independent of each other
+    counted: bool = False
+
+    @property
+    def label(self) -> str:
+        """The claim as text."""
+        return f"accuracy >= {self.bound}"
+
+    @property
+    def method(self) -> str:
+        """Name of the bound that decides."""
+        return "clopper_pearson" if self.counted else "hoeffding"
+
+    @property
+    def _right(self) -> int:
+        return round(self.accuracy * self.n)
+
+    def shown(self, level: float) -> bool:
+        """Whether the accuracy is at least ``bound``, but for the probability ``level``."""
+        if not self.counted:
+            return self.accuracy - hoeffding_margin(level, self.n) >= self.bound
+        beyond = self._right >= self.n * self.bound + 1
+        return beyond and float(cp_lower(self._right, self.n, level)) >= self.bound
+
+    def refuted(self, level: float) -> bool:
+        """Whether the accuracy is below ``bound``, but for the probability ``level``."""
+        if not self.counted:
+            return self.accuracy + hoeffding_margin(level, self.n) < self.bound
+        beyond = self._right <= self.n * self.bound - 1
+        return beyond and float(cp_upper(self._right, self.n, level)) < self.bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is claimed of one candidate."""
+
+    claims: tuple[Claim, ...]  # one per constraint and group system
+    floor: Floor | None = None  # with ``min_score``
+    # all rows have the same label, so that nothing about decisions can be learnt from them
+    constant_target: bool = False
+
+    @property
+    def n_bounds(self) -> int:
+        """Number of distinct quantities: cells over all claims, and the floor.
+
+        A cell that two constraints share counts once.
+        """
+        cells = {
+            (claim.system, event, group)
+            for claim in self.claims
+            for event in claim.events
+            for group in range(len(claim.groups))
+        }
+        return len(cells) + (self.floor is not None)
+
+
+def claim_from_counts(
+    constraint: Constraint, counts: GroupCounts, groups: Sequence[str], system: str = ""
+) -> Claim:
+    """Return the claim of a rule that decides 0 or 1, from counts of unweighted rows."""
+    check_groups(groups, len(counts.table))
+    table = np.rint(counts.table)
+    if not np.array_equal(table, counts.table) or (table < 0).any():
+        msg = (
+            "counts: found weights or acceptance probabilities, allowed are whole numbers of "
+            "rows; the exact test does not hold for anything else. Use claim_from_rows with "
+            "weight= or with the probabilities as decision="
+        )
+        raise InputError(msg)
+    cells = tuple(
+        tuple(Count(x=int(x), n=int(n)) for x, n in zip(*rate.sums(table), strict=True))
+        for rate in constraint.metric.rates
+    )
+    return Claim(
+        label=label_of(constraint, system),
+        system=system,
+        form=form_of(constraint),
+        bound=constraint.bound,
+        groups=tuple(groups),
+        events=tuple(rate.name for rate in constraint.metric.rates),
+        cells=cells,
+        absent=tuple(name for name, rows in zip(groups, table, strict=True) if not rows.any()),
+    )
+
+
+def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
+    """Return the accuracy floor of a rule that decides 0 or 1, from unweighted counts.
+
+    Of rows that were drawn in fixed numbers by group it speaks about people in those shares.
+    """
+    pooled = counts.pooled()
+    n = int(pooled.sum())
+    if n == 0:
+        msg = "counts: no rows, so that accuracy has no value; give at least one row"
+        raise InputError(msg)
+    right = np.trace(pooled)
+    whole = bool(np.array_equal(np.rint(pooled), pooled))
+    return Floor(bound=min_score, accuracy=float(right / n), n=n, counted=whole)
+
+
+def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:
+    """Return whether the largest difference of rates is bounded, or the smallest ratio."""
+    return "ratio" if constraint.metric.form == "ratio" else "difference"
+
+
+def label_of(constraint: Constraint, system: str) -> str:
+    """Return the constraint as text; one that speaks of all systems gets the name of this one."""
+    if constraint.system is not None or not system:
+        return constraint.label
+    return constraint.label.replace(" ", f"[{system}] ", 1)
+
+
+def check_groups(groups: Sequence[str], n_groups: int) -> None:
+    """Refuse names that do not name each group once."""
+    if len(groups) != n_groups or len(set(groups)) != n_groups:
+        msg = (
+            f"groups={list(groups)!r} must name each of the {n_groups} groups once, in the order "
+            "of their codes"
+        )
+        raise InputError(msg)
+
+
+Method = Literal["hoeffding", "empirical_bernstein", "betting"]
+METHODS: tuple[Method, ...] = ("hoeffding", "empirical_bernstein", "betting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """Certification rows of one candidate, for rules that draw lots, weights and entities."""
+
+    codes: NDArray[np.integer]  # shape (n_rows,): group of each row, 0 .
+    y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1
+    decision: NDArray[np.float64]  # shape (n_rows,): probability of acceptance in [0, 1]
+    weight: NDArray[np.float64] | None = None  # shape (n_rows,): sample weights, non-negative
+    # largest weight that is possible, known before the rows are seen; needed with ``weight``
+    largest_weight: float | None = None
+    entities: NDArray[np.integer] | None = None  # shape (n_rows,): whose row it is
+
+    def __post_init__(self) -> None:
+        if not np.all((self.decision >= 0) & (self.decision <= 1)):
+            msg = "decision: must be probabilities of acceptance in [0, 1]; found others or NaN"
+            raise InputError(msg)
+        if self.weight is None:
+            return
+        if self.entities is not None:
+            msg = (
+                "weight=, entities=: found both; there is no finite-sample bound for weighted "
+                "entities here. Leave one of the two out"
+            )
+            raise InputError(msg)
+        limit = self.largest_weight
+        if limit is None or not np.all((self.weight >= 0) & (self.weight <= limit)):
+            msg = (
+                f"largest_weight={limit}: weights must lie in [0, largest_weight], and that limit "
+                "must be known before the rows are seen (for example from how they were sampled)"
+            )
+            raise InputError(msg)
+
+
+def claim_from_rows(
+    constraint: Constraint,
+    rows: Rows,
+    groups: Sequence[str],
+    *,
+    system: str = "",
+    method: Method = "hoeffding",
+    seed: int = 0,
+) -> Claim:
+    """Return the claim of a rule that draws lots, of weighted rows or of entities."""
+    if method not in METHODS:
+        msg = f"method={method!r}: allowed are {', '.join(METHODS)}"
+        raise InputError(msg)
+    if rows.entities is not None and any(
+        rate.depends_on_decision for rate in constraint.metric.rates
+    ):
+        msg = (
+            f"entities=: {constraint.metric.name!r} compares rows chosen by the decisions, whose "
+            "number per entity is itself random; give one row per entity, or bound another metric"
+        )
+        raise InputError(msg)
+    check_groups(groups, max(len(groups), int(rows.codes.max(initial=-1)) + 1))
+    rng = np.random.default_rng(seed)
+    cells = tuple(
+        tuple(_cell(rows, rate, rows.codes == g, method, rng) for g in range(len(groups)))
+        for rate in constraint.metric.rates
+    )
+    present = np.bincount(rows.codes[rows.codes >= 0], minlength=len(groups)) > 0
+    return Claim(
+        label=label_of(constraint, system),
+        system=system,
+        form=form_of(constraint),
+        bound=constraint.bound,
+        groups=tuple(groups),
+        events=tuple(rate.name for rate in constraint.metric.rates),
+        cells=cells,
+        absent=tuple(name for name, some in zip(groups, present, strict=True) if not some),
+        independent=rows.entities is None or not _shared(rows.codes, rows.entities),
+    )
+
+
+def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:
+    """Whether an entity has rows in two groups."""
+    pairs = np.unique(np.c_[codes, entities][codes >= 0], axis=0)
+    return len(pairs) > len(np.unique(pairs[:, 1]))
+
+
+def _cell(
+    rows: Rows, rate: Rate, here: NDArray[np.bool_], method: Method, rng: np.random.Generator
+) -> Cell:
+    """Return what was seen of one rate in one group."""
+    mass, happened = rate.shares(rows.y, rows.decision)
+    here = here & (mass > 0) if not rate.depends_on_decision else here
+    outcome = happened[here]
+    if rows.weight is not None or rate.depends_on_decision:
+        return _weighted(rows, mass[here], here, outcome)
+    outcome = _per_entity(outcome, rows.entities, here)
+    n = len(outcome)
+    if method == "betting":
+        return Bets(values=rng.permutation(outcome))
+    return Mean(
+        mean=float(outcome.mean()) if n else 0.0,
+        variance=float(outcome.var(ddof=1)) if n > 1 else 0.0,
+        n=n,
+        method=method,
+    )
+
+
+def _per_entity(
+    outcome: NDArray[np.float64], entities: NDArray[np.integer] | None, here: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mean outcome of each entity; rows are their own entities without."""
+    if entities is None or len(outcome) == 0:
+        return outcome
+    _, of = np.unique(entities[here], return_inverse=True)
+    means: NDArray[np.float64] = np.bincount(of, weights=outcome) / np.bincount(of)
+    return means
+
+
+def floor_from_rows(min_score: float, rows: Rows) -> Floor:
+    """Return the accuracy floor of a rule that draws lots, or of entities; without weights."""
+    if len(rows.y) == 0 or rows.weight is not None:
+        msg = (
+            f"min_score={min_score}: a floor needs unweighted rows, found "
+            f"{'weights' if rows.weight is not None else 'none'}; leave min_score out"
+        )
+        raise InputError(msg)
+    right = np.where(rows.y == 1, rows.decision, 1.0 - rows.decision)
+    right = _per_entity(right, rows.entities, np.ones(len(right), dtype=np.bool_))
+    return Floor(bound=min_score, accuracy=float(right.mean()), n=len(right))
+
+
+def _weighted(
+    rows: Rows, share: NDArray[np.float64], here: NDArray[np.bool_], outcome: NDArray[np.float64]
+) -> Weighted:
+    """Return a weighted cell; a row counts by its share in the denominator."""
+    weight = np.ones(len(outcome)) if rows.weight is None else rows.weight[here]
+    mass = weight * share
+    return Weighted(
+        sum_wh=float(weight @ outcome),
+        sum_w=float(mass.sum()),
+        n=len(outcome),
+        largest=1.0 if rows.largest_weight is None else rows.largest_weight,
+    )
+
+
+"""Rates among rows of one label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One constraint on one group system."""
+
+    constraint: Constraint  # with the name of the system
+    system: GroupSystem  # which groups
+    outside: tuple[str, ...] = ()  # groups that the constraint leaves out
+
+    @property
+    def testable(self) -> bool:
+        """Whether it compares rates of groups that do not overlap."""
+        plain = self.system.masks is None and self.system.values is None
+        return bool(self.constraint.metric.rates) and plain
+
+    @property
+    def of_accepted(self) -> bool:
+        """Whether it compares rates of the people who are accepted."""
+        return any(rate.depends_on_decision for rate in self.constraint.metric.rates)
+
+    def codes(self, cells: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return the group of each row, -1 where it is unknown, shape (n_rows,)."""
+        known = np.where(cells >= 0, self.system.of_cell[cells], -1)
+        return known.astype(np.int64)
+
+
+def claimed(
+    constraints: Sequence[Constraint],
+    systems: Sequence[GroupSystem],
+    *,
+    kept: Collection[str] = (),
+    small_groups: Sequence[SmallGroups] = (),
+) -> tuple[Claimed, ...]:
+    """Return the claims, without group systems of a single group, which have no gap."""
+    return tuple(
+        _claimed(c, system, outside_of(small_groups, c.metric.name, system.name))
+        for c in constraints
+        for system in systems
+        if c.system in (None, system.name)
+        and (system.n_groups > 1 or system.values is not None or system.name in kept)
+    )
+
+
+def _claimed(constraint: Constraint, system: GroupSystem, outside: tuple[str, ...]) -> Claimed:
+    return Claimed(
+        constraint=Constraint(
+            metric=constraint.metric, bound=constraint.bound, system=system.name
+        ),
+        system=system.without(outside),
+        outside=outside,
+    )
+
+
+def by_label(claims: Sequence[Claimed]) -> bool:
+    """Whether every claim conditions on the label, so that the draw may be stratified by it.
+
+    Otherwise the label shares of search and certification rows would move together, and the two
+    would no longer be independent.
+    """
+    rates = [rate for claim in claims for rate in claim.constraint.metric.rates]
+    return bool(rates) and all(rate.label is not None for rate in rates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Strata:
+    """Within what certification rows are drawn."""
+
+    # groups that are claimed, all 0 where several systems are
+    groups: NDArray[np.integer]  # shape (n_rows,)
+    codes: NDArray[np.integer]  # shape (n_rows,): stratum of each row
+    names: tuple[str, ...]  # what the strata are made of
+
+
+def strata_of(
+    claims: Sequence[Claimed],
+    cells: NDArray[np.integer],
+    y: NDArray[np.integer],
+    *,
+    floor: bool,
+    entities: NDArray[np.integer] | None = None,
+) -> Strata:
+    """Return what every claim conditions on: nothing else may decide who is drawn.
+
+    Given the strata of all rows, rows in and outside the draw are independent, and those of one
+    stratum are draws from one law. Strata finer than the groups of a claim would fix of what finer
+    groups they consist: small ones would have another chance to be drawn than large ones, and the
+    composition of search and certification rows would move together. So with several systems
+    nobody is stratified by group, and with a floor, which speaks about everybody, by nothing.
+    """
+    groups = np.zeros(len(cells), dtype=np.int64)
+    codes: NDArray[np.integer] = groups
+    names: tuple[str, ...] = ()
+    if len({claim.system.name for claim in claims}) == 1:
+        groups = _first_cells(claims[0].codes(cells), cells)
+        if not floor and _constant(groups, entities):
+            codes, names = 2 * groups, (claims[0].system.name,)
+    if by_label(claims) and not floor and _constant(y, entities):
+        codes, names = codes + y, (*names, "label")
+    return Strata(groups=groups, codes=codes, names=names)
+
+
+def _first_cells(codes: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the first cell of each row's group, which is its own where groups are cells."""
+    _, at = np.unique(codes, return_inverse=True)
+    first = np.full(int(at.max(initial=0)) + 1, np.iinfo(np.int64).max, dtype=np.int64)
+    np.minimum.at(first, at, cells)
+    return first[at]
+
+
+def _constant(values: NDArray[np.integer], entities: NDArray[np.integer] | None) -> bool:
+    """Whether all rows of an entity have the same value."""
+    return entities is None or bool((values == values[first_rows(entities)][entities]).all())

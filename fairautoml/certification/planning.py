@@ -1,0 +1,797 @@
+"""What so many rows can show, planned beforehand."""
+
+import functools
+import math
+import numbers
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from fairautoml.certification.bounds import cp_lower, hoeffding_margin
+from fairautoml.certification.certificate import SMALLEST_CELL
+from fairautoml.certification.evidence import Claimed
+from fairautoml.certification.exact_test import (
+    SAFETY,
+    TAIL,
+    margins,
+    pair_test,
+    rows_needed,
+    screened,
+    statistic,
+)
+from fairautoml.certification.ledger import Openings, level_of
+from fairautoml.certification.verdicts import Reason
+from fairautoml.evaluation.membership import fewest_rows
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.metrics import Constraint, GroupCounts
+from fairautoml.metrics._table import Rate
+from fairautoml.records import Entry
+
+DRAWS = 400
+GROWTH, MOST_GROWTHS = 1.1, 60
+SETTLED = 1e9
+"""Taken off the statistic of a pair that the screen has settled, so that it is never hardest."""
+
+STANDARD_ERROR = 0.02
+"""Of a simulated power; so much below the wanted one counts as reached."""
+
+MANY, LOPSIDED = 5_000, 20
+"""Cells of more rows than that are taken for normal, and where one cell of a pair has fewer, the
+other counts at the most as so many times as large: the exact test would take minutes to tell what
+a plan rounds away. Certification rows themselves are always tested exactly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What is assumed before anything is seen; never taken from certification rows."""
+
+    rate: float = 0.3  # rate of the events compared, in (0, 1)
+    # True distance from parity, in [0, 1): difference of the rates, or one minus their ratio
+    gap: float = 0.0
+    # share of label 1, in (0, 1): the rows that true positive rates are measured on
+    positives: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1 and 0 < self.positives < 1 and 0 <= self.gap < 1):
+            msg = (
+                f"rate={self.rate}, positives={self.positives}, gap={self.gap}: the first two "
+                "must lie between 0 and 1, the gap in [0, 1); 0.3, 0.3 and 0 are the defaults"
+            )
+            raise InputError(msg)
+
+
+class Simulation:
+    """Certification sets under assumptions; the same seed draws for every question."""
+
+    def __init__(
+        self,
+        constraint: Constraint,
+        rows: tuple[int, ...],
+        delta: float,
+        assumed: Assumptions,
+        seed: int,
+    ) -> None:
+        self._constraint, self._delta, self._seed = constraint, delta, seed
+        self._assumed = assumed
+        self._ratio = constraint.metric.form == "ratio"
+        self._eps, self._tau = margins(constraint.metric.form, constraint.bound)
+        events = [
+            rate.expected_share(assumed.positives, assumed.rate)
+            for rate in constraint.metric.rates
+        ]
+        self._rows = np.outer(events, rows)
+        self._smallest = np.argmin(rows)
+
+    @property
+    def _rates(self) -> NDArray[np.float64]:
+        """True rate of each group: the smallest group stands against all others."""
+        rate, gap = self._assumed.rate, self._assumed.gap
+        if self._ratio:
+            others, smallest = rate, rate * (1 - gap)
+        else:
+            others = min(max(rate - gap / 2, 0.0), 1.0 - gap)
+            smallest = others + gap
+        rates = np.full(self._rows.shape[1], others)
+        rates[self._smallest] = smallest
+        return rates
+
+    def cells(self, fraction: float) -> NDArray[np.int64]:
+        """Return the rows of each cell, shape (n_events, n_groups), at least one."""
+        rows: NDArray[np.int64] = np.floor(fraction * self._rows).astype(np.int64)
+        return np.maximum(rows, 1)
+
+    def _drawn(self, fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows per cell and events, shape (n_draws, n_events, n_groups)."""
+        sizes = self.cells(fraction)
+        rng = np.random.default_rng(self._seed)
+        x = rng.binomial(sizes, self._rates, size=(DRAWS, *sizes.shape)).astype(np.int64)
+        return sizes, x
+
+    def fraction_for(self, power: float) -> float:
+        """Return the share of the rows that gives the power; above 1 if there are too few."""
+        limit, gap = self._constraint.limit, self._assumed.gap
+        if gap >= limit:
+            return np.inf
+        # A ratio at rate p bounds the difference by p times its distance from one.
+        scale = self._assumed.rate if self._ratio else 1.0
+        smallest = self._rows.min(axis=0)
+        first, second = np.sort(smallest)[:2]
+        # The larger rate counts by tau, and its error too.
+        less = (second + self._tau**2 * first) / (second + first)
+        wanted = rows_needed(
+            limit * scale,
+            delta=self._delta,
+            rate=self._assumed.rate,
+            gap=gap * scale,
+            power=power,
+            ratio=float(second / first),
+        )
+        fraction = float(SAFETY * less * wanted / first)
+        if fraction > 1 and self.cells(fraction).max() > MANY:
+            # Far more rows than there are: about how many is all that is asked.
+            return fraction
+        for _ in range(MOST_GROWTHS):
+            if self.power(fraction) >= power - STANDARD_ERROR:
+                break
+            fraction *= GROWTH
+        return fraction
+
+    def power(self, fraction: float) -> float:
+        """Return the share of draws that would be certified."""
+        sizes, drawn = self._drawn(fraction)
+        hardest = [self._hardest(sizes, x) for x in drawn]
+        hardest.sort()
+        passed, failed = 0, len(hardest)
+        # The harder a draw's hardest pair, the less it passes: bisection finds the border.
+        while passed < failed:
+            middle = (passed + failed) // 2
+            if self._passes(*hardest[middle][1]):
+                passed = middle + 1
+            else:
+                failed = middle
+        return passed / len(hardest)
+
+    def _passes(self, x1: int, n1: int, x2: int, n2: int) -> bool:
+        """Return whether a pair would pass."""
+        fewer = min(n1, n2)
+        if fewer > MANY:
+            t = float(statistic(x1, n1, x2, n2, self._eps, self._tau))
+            return t <= -float(ndtri(1 - TAIL * self._delta))
+        most = max(MANY, LOPSIDED * fewer)
+        pair = (*_thinned(x1, n1, most), *_thinned(x2, n2, most))
+        return pair_test(*pair, self._eps, self._delta, self._tau).passed
+
+    def _hardest(
+        self, sizes: NDArray[np.int64], x: NDArray[np.int64]
+    ) -> tuple[float, tuple[int, int, int, int]]:
+        """Return the largest statistic of a draw that the screen leaves open, and its pair."""
+        found: list[tuple[float, tuple[int, int, int, int]]] = []
+        for n, events in zip(sizes, x, strict=True):
+            cells = events[:, None], n[:, None], events[None, :], n[None, :]
+            t = statistic(*cells, self._eps, self._tau)
+            t[screened(events, n, self._eps, self._delta, self._tau)] -= SETTLED
+            np.fill_diagonal(t, -np.inf)
+            g, h = np.unravel_index(np.argmax(t), t.shape)
+            pair = (int(events[g]), int(n[g]), int(events[h]), int(n[h]))
+            found.append((float(t[g, h]), pair))
+        return max(found)
+
+    def bound_within_reach(self, fraction: float, power: float) -> float:
+        """Return the bound that this share of draws would show, by normal approximation."""
+        sizes, drawn = self._drawn(fraction)
+        p = (drawn + 1) / (sizes + 2)
+        variance = p * (1 - p) / (sizes + 2)
+        z = float(ndtri(1 - TAIL * self._delta)) * np.sqrt(SAFETY)
+        if self._ratio:
+            ratios = [
+                min(_lower_ratio(rates, spread, z) for rates, spread in zip(*draw, strict=True))
+                for draw in zip(p, variance, strict=True)
+            ]
+            return float(np.quantile(ratios, 1 - power))
+        shown = [
+            max(_upper(rates, spread, z) for rates, spread in zip(*draw, strict=True))
+            for draw in zip(p, variance, strict=True)
+        ]
+        return min(1.0, float(np.quantile(shown, power)))
+
+
+def _thinned(x: int, n: int, most: int) -> tuple[int, int]:
+    """Return a cell of at most so many rows with about the same rate."""
+    return (x, n) if n <= most else (round(x * most / n), most)
+
+
+def _upper(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:
+    """Return the largest approximate upper bound of a difference between two groups."""
+    bounds = rates[:, None] - rates[None, :]
+    bounds = bounds + z * np.sqrt(variance[:, None] + variance[None, :])
+    np.fill_diagonal(bounds, -np.inf)
+    return float(bounds.max())
+
+
+def _lower_ratio(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:
+    """Return the smallest approximate lower bound of a ratio between two groups, in [0, 1].
+
+    The ``tau`` at which ``q - tau p`` is ``z`` standard errors, the smaller root of a quadratic
+    equation (Fieller, "Some problems in interval estimation", JRSS B 16, 1954).
+    """
+    own = rates**2 - z**2 * variance
+    product = rates[:, None] * rates[None, :]
+    root = np.sqrt(np.maximum(product**2 - own[:, None] * own[None, :], 0.0))
+    bounds = np.maximum(own[:, None], 0.0) / (product + root)
+    np.fill_diagonal(bounds, 1.0)
+    return float(min(1.0, bounds.min()))
+
+
+WORTHWHILE = 0.5
+"""Power from which setting rows aside for a certificate pays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificationPlan:
+    """What can be certified, and what it takes."""
+
+    label: str  # the constraint
+    delta: float  # error probability of the certificate
+    wanted: float  # power that was asked for
+    rows: tuple[tuple[str, int], ...]  # rows at hand by group
+    smallest_cell: int  # rows of the smallest cell if as many are set aside as may be
+    fraction: float | None  # share of the rows to set aside, in (0, 1]; None if it would not pay
+    # probability of a certificate with that share (without one: with the largest share)
+    power: float
+    # bound that can be certified with the wanted power and the largest share
+    bound_within_reach: float
+    # certification rows that the smallest group would take for the constraint asked for, with the
+    # groups in the same proportions; None if no number of rows would do
+    n_rows_needed: int | None
+    largest_fraction: float  # share that may be set aside at the most
+
+    def text(self) -> str:
+        """Return the plan for people."""
+        name, smallest = min(self.rows, key=lambda item: item[1])
+        lines = [
+            f"{self.label} at delta {self.delta:g}: with {_shown(self.smallest_cell)} rows in the "
+            f"smallest cell, {self.bound_within_reach:.3g} can be certified with "
+            f"{self.wanted:.0%} power; the bound asked for needs {self._needed()} certification "
+            f"rows of group {name!r} (there are {_shown(smallest)} rows in all)."
+        ]
+        if self.fraction is None:
+            lines.append(
+                f"Even with {self.largest_fraction:.0%} of the rows set aside the power would be "
+                f"{self.power:.0%}: all rows train and the certificate will be INCONCLUSIVE. A "
+                "looser bound, coarser groups or more rows would change that."
+            )
+        else:
+            lines.append(f"{self.fraction:.1%} of the rows are set aside; power {self.power:.0%}.")
+        return "\n".join(lines)
+
+    def _needed(self) -> str:
+        # With the assumed gap at the bound or above, more rows do not help.
+        return "no number of" if self.n_rows_needed is None else f"about {self.n_rows_needed:,}"
+
+
+def _shown(rows: int) -> str:
+    # The plan of a certificate that could not be given is published with it.
+    return f"{rows:,}" if rows >= SMALLEST_CELL else f"fewer than {SMALLEST_CELL}"
+
+
+def plan_certification(
+    constraint: Constraint,
+    rows: Mapping[str, int],
+    *,
+    delta: float = 0.05,
+    power: float = 0.8,
+    largest_fraction: float = 0.5,
+    assumptions: Assumptions | None = None,
+    seed: int = 0,
+) -> CertificationPlan:
+    """Return what can be certified with the rows at hand.
+
+    Depends on the rows per group only, so that it may decide how many are set aside. Rows needed
+    start from a normal approximation and grow until the simulated test has the power; the power
+    is the share of simulated certification sets whose hardest pair of cells passes.
+    """
+    _check(
+        constraint, rows, {"delta": delta, "power": power, "largest_fraction": largest_fraction}
+    )
+    assumed = Assumptions() if assumptions is None else assumptions
+    simulation = Simulation(constraint, tuple(rows.values()), delta, assumed, seed)
+    needed = simulation.fraction_for(power)
+    reachable = simulation.power(largest_fraction)
+    fraction: float | None = None
+    if needed <= largest_fraction:
+        fraction, reachable = needed, simulation.power(needed)
+    elif reachable >= WORTHWHILE:
+        fraction = largest_fraction
+    smallest = min(rows.values())
+    return CertificationPlan(
+        label=constraint.label,
+        delta=delta,
+        wanted=power,
+        rows=tuple(rows.items()),
+        smallest_cell=int(simulation.cells(largest_fraction).min()),
+        fraction=fraction,
+        power=reachable,
+        bound_within_reach=simulation.bound_within_reach(largest_fraction, power),
+        n_rows_needed=math.ceil(needed * smallest) if math.isfinite(needed) else None,
+        largest_fraction=largest_fraction,
+    )
+
+
+def _check(constraint: Constraint, rows: Mapping[str, int], shares: Mapping[str, float]) -> None:
+    for name, value in shares.items():
+        if not 0 < value < 1:
+            msg = f"{name}={value} must be between 0 and 1, for example 0.05, 0.8 and 0.5"
+            raise InputError(msg)
+    if len(rows) < 2 or min(rows.values()) < 1:
+        msg = (
+            f"rows={dict(rows)!r}: a gap needs at least two groups with rows; give the rows of "
+            "each declared group"
+        )
+        raise InputError(msg)
+    if not constraint.metric.rates:
+        msg = (
+            f"constraint={constraint.label!r}: {constraint.metric.name!r} is no comparison of "
+            "group rates, so there is no exact test for it; nothing can be certified"
+        )
+        raise InputError(msg)
+
+
+LARGEST_SHARE = 0.5
+"""Of the rows that may be set aside for a certificate."""
+
+Certify = Literal["auto"] | bool | float
+SPLITS = ("random", "time")
+
+
+class Asked(Protocol):
+    """The estimator's parameters on certification as the user gave them, unchecked."""
+
+    certify: Any
+    min_score: Any
+    delta: Any
+    openings: Any
+    ledger: Any
+    split: Any
+    objective: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateWishes:
+    """What is asked of the certificate."""
+
+    certify: Certify = False  # whether rows are set aside; a number is their share
+    min_score: float | None = None  # accuracy to be certified in the same pass
+    delta: float = 0.05  # error probability, in (0, 1)
+    openings: Openings = Openings.SINGLE  # how often the same rows may be opened
+    ledger: Path | None = None  # of the openings; None = the user's own
+    split: str = "random"  # {"random", "time"}: how certification rows are drawn
+
+    @property
+    def first_level(self) -> float:
+        """What the first opening may spend: the same fit again plans the same, and is answered."""
+        return level_of(1, self.delta, self.openings)
+
+
+def check_certificate(asked: Asked) -> CertificateWishes:
+    """Return what is asked of the certificate."""
+    if asked.split not in SPLITS:
+        raise ParameterError(f"split={asked.split!r} must be 'random' or 'time'")
+    if asked.openings not in tuple(Openings):
+        raise ParameterError(f"openings={asked.openings!r} must be 'single' or 'ledger'")
+    if not isinstance(asked.ledger, str | PathLike | None):
+        msg = f"ledger={asked.ledger!r} must be None or the path of a file that is only added to"
+        raise ParameterError(msg)
+    if not (is_number(asked.delta) and 0 < asked.delta < 0.5):
+        msg = (
+            f"delta={asked.delta!r} must be an error probability above 0 and below 0.5; a "
+            "confidence of 95 % is delta=0.05"
+        )
+        raise ParameterError(msg)
+    _check_asked_for(asked)
+    return CertificateWishes(
+        certify=_certify(asked.certify),
+        min_score=_floor(asked.min_score, asked.objective),
+        delta=float(asked.delta),
+        openings=Openings(asked.openings),
+        ledger=None if asked.ledger is None else Path(asked.ledger),
+        split=asked.split,
+    )
+
+
+def _check_asked_for(asked: Asked) -> None:
+    """Refuse what would be passed over in silence where no certificate is made."""
+    given = {
+        "min_score": asked.min_score is not None,
+        "ledger": asked.ledger is not None,
+        "openings": asked.openings != Openings.SINGLE,
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        if asked.certify is False:
+            msg = (
+                f"{name}={getattr(asked, name)!r} is about the certificate, and certify=False "
+                f"makes none; give certify='auto', or leave {name} out"
+            )
+            raise ParameterError(msg)
+
+
+def _certify(value: Any) -> Certify:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value == "auto":
+        return "auto"
+    if is_number(value) and 0 < value <= LARGEST_SHARE:
+        return float(value)
+    msg = (
+        f"certify={value!r} must be 'auto', True, False or the share of the rows to set aside, "
+        f"above 0 and at most {LARGEST_SHARE}"
+    )
+    raise ParameterError(msg)
+
+
+def _floor(value: Any, objective: Any) -> float | None:
+    if value is None:
+        return None
+    if not (is_number(value) and 0 <= value <= 1):
+        raise ParameterError(f"min_score={value!r} must be None or an accuracy in [0, 1]")
+    if objective not in ("accuracy", "auto"):
+        msg = (
+            f"min_score={value!r} is certified for accuracy only, and objective={objective!r}; "
+            "leave min_score out, or use objective='accuracy'"
+        )
+        raise ParameterError(msg)
+    return float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a parameter is a finite number, and no bool."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(float(value))
+
+
+CERTIFICATE_WORTH = 0.25
+"""Share of a model's worth, over one decision for everybody, that a certificate makes. With many
+rows a certificate costs next to no accuracy and is always chosen; with few it may not cost all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class People:
+    """Search rows of one claim, counted by whose they are."""
+
+    n: NDArray[np.int64]  # shape (n_groups, 3): people with a row of the group
+    apart: bool  # nobody has rows in two groups
+
+    def behind(self, rate: Rate) -> NDArray[np.int64]:
+        """Return the people behind a rate by group; none where it can not be certified."""
+        if rate.depends_on_decision:
+            return np.zeros(len(self.n), dtype=np.int64)
+        return self.n[:, 0 if rate.label is None else 1 + rate.label]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InnerTarget:
+    """How likely entries are certified, from search rows alone.
+
+    The inner target of Thomas et al. (Science 366, 2019), gone through for every power instead of
+    one, so that it can be weighed against what an entry is worth.
+    """
+
+    claims: tuple[Claimed, ...]  # what will be claimed
+    delta: float  # level
+    rows_per_row: float  # certification rows for each search row
+    n_rows: NDArray[np.float64]  # shape (n_cells,): search rows by finest cell
+    # by claim, where people have several rows: a certificate is then Hoeffding's, of one mean a
+    # person
+    people: tuple[People, ...] | None = None
+
+    def kept_worth(self, entry: Entry) -> float:
+        """Return what an entry keeps of its worth for how likely it is certified, in (0, 1]."""
+        return 1.0 - CERTIFICATE_WORTH * (1.0 - self(entry))
+
+    def __call__(self, entry: Entry) -> float:
+        """Return the probability of a certificate by normal approximation, in [0, 1].
+
+        The weakest pair of groups counts. It is 0.8 where the cross-fitted gap is the inner
+        target of the search and the pair's other direction is clear.
+        """
+        mass = entry.counts.sum(axis=(1, 2))
+        # Weights have mean one; rows are what a certificate counts.
+        rows = np.divide(self.n_rows, mass, out=np.zeros_like(mass), where=mass > 0)
+        counts = GroupCounts(entry.counts * rows[:, None, None])
+        people = repeat(None) if self.people is None else self.people
+        found = map(self._of_claim, self.claims, people, repeat(counts))
+        return min(found, default=1.0)
+
+    def _of_claim(self, claim: Claimed, people: People | None, counts: GroupCounts) -> float:
+        merged = counts.merged(claim.system.of_cell, claim.system.n_groups)
+        found = []
+        for rate in claim.constraint.metric.rates:
+            events, rows = rate.sums(merged.table)
+            if people is not None:
+                # Where rows of one person are all alike, the mean of a person is one of them.
+                events, rows = _shrunk(events, rows, people.behind(rate))
+            n = np.floor(rows * self.rows_per_row)
+            if n.min() < 1:
+                return 0.0
+            # Half an event more on each side: a rate of 0 out of 10 is not known to be 0.
+            seen, smooth = events / rows, (events + 0.5) / (rows + 1.0)
+            ratio = claim.constraint.metric.form == "ratio"
+            passing = self._ratio if ratio else self._difference
+            margins = None if people is None else self._margins(n, together=not people.apart)
+            found.append(passing(seen, smooth * (1 - smooth) / n, claim.constraint.bound, margins))
+        return min(found)
+
+    def _margins(self, n: NDArray[np.float64], *, together: bool) -> "_Margins":
+        """Return Hoeffding's margins at so many people."""
+        each = hoeffding_margin(self.delta / 2, 1) / np.sqrt(n)
+        if together:
+            return _Margins(each, each[:, None] + each[None, :])
+        # Two independent means err less together than each for itself.
+        both = hoeffding_margin(self.delta, 1) * np.sqrt(1 / n[:, None] + 1 / n[None, :])
+        return _Margins(each, both)
+
+    def _difference(
+        self,
+        rates: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        bound: float,
+        margins: "_Margins | None",
+    ) -> float:
+        room = bound - (rates[:, None] - rates[None, :])
+        error = np.sqrt(variance[:, None] + variance[None, :])
+        if margins is not None:
+            return _weakest(ndtr((room - margins.of_pair) / error))
+        return _weakest(ndtr(room / error - float(ndtri(1 - TAIL * self.delta))))
+
+    def _ratio(
+        self,
+        rates: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        bound: float,
+        margins: "_Margins | None",
+    ) -> float:
+        """Return it for ``low - bound high``; the margins of means err together, not in turn."""
+        room = rates[:, None] - bound * rates[None, :]
+        error = np.sqrt(variance[:, None] + bound**2 * variance[None, :])
+        if margins is not None:
+            both = margins.each[:, None] + bound * margins.each[None, :]
+            return _weakest(ndtr((room - both) / error))
+        return _weakest(ndtr(room / error - float(ndtri(1 - TAIL * self.delta))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Margins:
+    """What means may be off by: each, shape (n_groups,), and a difference, for all pairs."""
+
+    each: NDArray[np.float64]
+    of_pair: NDArray[np.float64]
+
+
+def _shrunk(
+    events: NDArray[np.float64], rows: NDArray[np.float64], people: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the same rates of as many rows as there are people."""
+    n = people.astype(np.float64)
+    return events * np.divide(n, rows, out=np.zeros_like(rows), where=rows > 0), n
+
+
+def _weakest(passing: NDArray[np.float64]) -> float:
+    """Return the least probability that a pair passes in both directions."""
+    np.fill_diagonal(passing, 1.0)
+    return float(max(0.0, (passing + passing.T - 1.0).min()))
+
+
+def inner_target_of(
+    claims: Sequence[Claimed],
+    cells: NDArray[np.integer],
+    *,
+    n_certification: int,
+    delta: float,
+    y: NDArray[np.integer] | None = None,
+    entities: NDArray[np.integer] | None = None,
+) -> InnerTarget:
+    """Return the inner target of a search."""
+    n_cells = max((len(claim.system.of_cell) for claim in claims), default=1)
+    people = None
+    if y is not None and entities is not None:
+        people = tuple(_people_of(claim.codes(cells), y, entities, claim) for claim in claims)
+    return InnerTarget(
+        claims=tuple(claims),
+        delta=delta,
+        rows_per_row=n_certification / len(cells),
+        n_rows=np.bincount(cells[cells >= 0], minlength=n_cells).astype(np.float64),
+        people=people,
+    )
+
+
+def _people_of(
+    codes: NDArray[np.integer],
+    y: NDArray[np.integer],
+    entities: NDArray[np.integer],
+    claim: Claimed,
+) -> People:
+    pairs = np.unique(np.c_[codes, entities, y][codes >= 0], axis=0)
+    members = np.unique(pairs[:, :2], axis=0)
+    rows = (members, pairs[pairs[:, 2] == 0], pairs[pairs[:, 2] == 1])
+    counts = [np.bincount(part[:, 0], minlength=claim.system.n_groups) for part in rows]
+    return People(n=np.stack(counts, axis=1), apart=len(members) == len(np.unique(members[:, 1])))
+
+
+FLOOR_MARGIN, ASSUMED_ACCURACY = 0.03, 0.75
+"""How far below the measured accuracy a certified floor may lie, and what that is taken to be."""
+
+WANTED = 0.9
+"""Power that is planned for without a gap, so that the small one that a search leaves has 0.8."""
+
+PLENTY, GENEROUS = 100_000, 4.0
+"""With so many rows left for the search, so many times the planned ones are set aside: they show a
+gap of half the bound as surely as the planned ones show none."""
+
+ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
+"""What the planner assumes, for entities: the rate, and the share of rows of label 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPlan:
+    """What is set aside, and why."""
+
+    fraction: float | None  # share of the rows, in (0, 0.5]; None = all rows train
+    reason: Reason = Reason.NONE  # why nothing is set aside; empty otherwise
+    # one per constraint and group system, as far as they can be certified
+    plans: tuple[CertificationPlan, ...] = ()
+    note: str = ""  # what else there is to say, for people
+
+    def text(self) -> str:
+        """Return the plan for people."""
+        parts = [plan.text() for plan in self.plans]
+        return "\n".join([*parts, self.note] if self.note else parts)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the plan as plain values, without its text."""
+        plans = [asdict(plan) for plan in self.plans]
+        return {"fraction": self.fraction, "reason": self.reason.value, "plans": plans}
+
+
+def plan_rows(
+    claims: Sequence[Claimed],
+    cells: NDArray[np.integer],
+    wishes: CertificateWishes,
+    *,
+    n_rows: int,
+    entities: NDArray[np.integer] | None = None,
+) -> RowPlan:
+    """Return how many rows are set aside; depends on the counts of the groups alone."""
+    n_people = n_rows if entities is None else len(np.unique(entities))
+    clustered = n_people < n_rows
+    planned = _planned_by_entity if clustered else _planned
+    plans = tuple(
+        planned(
+            claim.constraint,
+            _large_groups(claim, _rows_of(claim, cells, entities)),
+            wishes.first_level,
+        )
+        for claim in claims
+    )
+    margin = _mean_margin if clustered else _share_margin
+    floor = (
+        None if wishes.min_score is None else _floor_share(margin, wishes.first_level, n_people)
+    )
+    if isinstance(wishes.certify, float):
+        note = f"{wishes.certify:.1%} of the rows are set aside, as was asked for."
+        return RowPlan(fraction=wishes.certify, plans=plans, note=note)
+    shares = [plan.fraction for plan in plans] + ([] if floor is None else [floor])
+    known = [share for share in shares if share is not None]
+    if len(known) == len(shares):
+        note, planned_share = "", max(known)
+        if floor is not None and floor == planned_share:
+            note = f"{floor:.1%} of the rows are set aside for min_score={wishes.min_score:g}."
+        fraction = _generous(planned_share, n_rows)
+        if fraction > planned_share:
+            note = (
+                f"{fraction:.1%} of the rows are set aside rather than {planned_share:.1%}: there "
+                "are enough for the search, and more rows show gaps that are nearer to the bound."
+            )
+        return RowPlan(fraction=fraction, plans=plans, note=note)
+    if wishes.certify is True:
+        note = f"{LARGEST_SHARE:.0%} of the rows are set aside all the same: certify=True."
+        return RowPlan(fraction=LARGEST_SHARE, plans=plans, note=note)
+    return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
+
+
+def _generous(fraction: float, n_rows: int) -> float:
+    """Return a larger share where the search has plenty of rows all the same."""
+    return max(fraction, min(GENEROUS * fraction, 1.0 - PLENTY / n_rows, LARGEST_SHARE))
+
+
+def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    """Return the groups that a constraint can speak about, all where fewer than two are left."""
+    # Labels must not decide how many rows are drawn, so that a ratio's base rate is assumed.
+    scale = ASSUMED_RATE if claim.constraint.metric.form == "ratio" else 1.0
+    fewest = fewest_rows(scale * claim.constraint.limit)
+    every = tuple(zip(claim.system.labels, rows, strict=True))
+    large = tuple((label, n) for label, n in every if n >= fewest)
+    return large if len(large) >= 2 else every
+
+
+def _rows_of(
+    claim: Claimed, cells: NDArray[np.integer], entities: NDArray[np.integer] | None
+) -> list[int]:
+    codes = claim.codes(cells)
+    inside = codes >= 0
+    if entities is None:
+        codes = codes[inside]
+    else:
+        codes = np.unique(np.c_[codes[inside], entities[inside]], axis=0)[:, 0]
+    found: list[int] = np.bincount(codes, minlength=claim.system.n_groups).tolist()
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _planned(
+    constraint: Constraint, rows: tuple[tuple[str, int], ...], delta: float
+) -> CertificationPlan:
+    return plan_certification(
+        constraint, dict(rows), delta=delta, power=WANTED, largest_fraction=LARGEST_SHARE
+    )
+
+
+def _planned_by_entity(
+    constraint: Constraint, rows: tuple[tuple[str, int], ...], delta: float
+) -> CertificationPlan:
+    """Return the plan where entities have several rows: Hoeffding's bound of their means."""
+    events = [
+        rate.expected_share(ASSUMED_POSITIVES, ASSUMED_RATE) for rate in constraint.metric.rates
+    ]
+    first, second = sorted(count for _, count in rows)[:2]
+    cells = max(1.0, min(events) * first), max(1.0, min(events) * second)
+    # A ratio at rate p bounds the difference by p times its distance from one.
+    scale = ASSUMED_RATE if constraint.metric.form == "ratio" else 1.0
+    margin = math.sqrt(math.log(1 / delta) / 2 * sum(1 / n for n in cells))
+    error = math.sqrt(ASSUMED_RATE * (1 - ASSUMED_RATE) * sum(1 / n for n in cells))
+    wanted = margin + float(ndtri((1 + WANTED) / 2)) * error
+    needed = (wanted / (scale * constraint.limit)) ** 2 if constraint.limit > 0 else math.inf
+    fraction = min(needed, LARGEST_SHARE)
+    room = (scale * constraint.limit - margin / math.sqrt(fraction)) * math.sqrt(fraction)
+    power = max(0.0, 2 * float(ndtr(room / error)) - 1)
+    reach = min(1.0, wanted / math.sqrt(LARGEST_SHARE) / scale)
+    return CertificationPlan(
+        label=constraint.label,
+        delta=delta,
+        wanted=WANTED,
+        rows=rows,
+        smallest_cell=int(LARGEST_SHARE * cells[0]),
+        fraction=fraction if power >= WORTHWHILE else None,
+        power=power,
+        bound_within_reach=reach if constraint.metric.form == "difference" else 1 - reach,
+        n_rows_needed=math.ceil(needed * first) if math.isfinite(needed) else None,
+        largest_fraction=LARGEST_SHARE,
+    )
+
+
+def _floor_share(
+    margin: Callable[[float, int], float], delta: float, n_people: int
+) -> float | None:
+    """Return the share that brings the bound near the measured accuracy."""
+    most = max(1, int(LARGEST_SHARE * n_people))
+    if margin(delta, most) > 2 * FLOOR_MARGIN:
+        return None
+    # Rows beyond ``most`` are not looked for: margins fall with them.
+    needed = bisect_left(range(1, most), -FLOOR_MARGIN, key=lambda n: -margin(delta, n)) + 1
+    return min(LARGEST_SHARE, needed / n_people)
+
+
+def _mean_margin(delta: float, n: int) -> float:
+    """Return how far Hoeffding's bound lies below the mean of entities."""
+    return hoeffding_margin(delta, n)
+
+
+def _share_margin(delta: float, n: int) -> float:
+    """Return how far the Clopper-Pearson bound lies below a share."""
+    return ASSUMED_ACCURACY - float(cp_lower(ASSUMED_ACCURACY * n, n, delta))

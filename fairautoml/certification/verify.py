@@ -1,0 +1,251 @@
+"""Whether a certificate is what it says: its bytes, its numbers, and what it speaks about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fairautoml.certification.bounds import cell_from_content
+from fairautoml.certification.certificate import (
+    CAVEAT,
+    Certificate,
+    ClaimRecord,
+    claim_record,
+    counts_hash,
+    damage,
+    floor_record,
+    said_of,
+    shown_level,
+    suppressed_groups,
+    violated_level,
+)
+from fairautoml.certification.evidence import Claim, Evidence, Floor
+from fairautoml.certification.ledger import Ledger, Openings, level_of
+from fairautoml.certification.verdicts import Procedure, Shipped, Verdict, shipped_as
+from fairautoml.exceptions import InputError
+
+SHOWN = (Verdict.CERTIFIED, Verdict.VALIDATED, Verdict.VIOLATED)
+"""Verdicts that need rows that were opened, and their numbers."""
+
+TOLERANCE = 1e-9
+"""Between numbers computed with different versions of the numerical libraries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the one who verifies has at hand; None = not compared."""
+
+    model: str | None = None  # SHA-256 of the model file
+    data: str | None = None  # fingerprint of the source table
+    evidence: Evidence | None = None  # of the candidate shipped, counted anew from model and rows
+    ledger: Ledger | None = None  # that the certificate rests on
+    key: bytes | None = None  # with which it was signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was checked, and what was wrong."""
+
+    problems: tuple[str, ...]  # empty if nothing was found
+    checked: tuple[str, ...]  # what was compared, and what could not be
+    unchecked: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify_certificate(document: bytes, known: Known | None = None) -> Verification:
+    """Check a certificate: its bytes, its numbers from its counts, and what is given."""
+    known = Known() if known is None else known
+    broken = damage(document, known.key)
+    if broken:
+        return Verification(problems=(broken,), checked=("bytes",), unchecked=())
+    try:
+        certificate = Certificate.from_bytes(document)
+    except InputError:
+        alien = "the bytes are not those of a certificate of this format"
+        return Verification(problems=(alien,), checked=("bytes",), unchecked=())
+    results = {
+        "bytes": "",
+        "claims": _claims(certificate),
+        "level": _level(certificate),
+        "numbers": _numbers(certificate, known.evidence),
+        "model": _same("model", certificate.model, known.model),
+        "data": _same("data", certificate.subject.data, known.data),
+        "counts": _counts(certificate, known),
+        "ledger": _entry(certificate, known.ledger),
+    }
+    return Verification(
+        problems=tuple(result for result in results.values() if result),
+        checked=tuple(name for name, result in results.items() if result is not None),
+        unchecked=tuple(name for name, result in results.items() if result is None),
+    )
+
+
+def _same(name: str, stated: str, found: str | None) -> str | None:
+    if found is None:
+        return None
+    return "" if stated == found else f"{name}: the certificate is about {stated}, not {found}"
+
+
+def _level(certificate: Certificate) -> str:
+    """Check that the level is what the mode and the index allow, and who was shipped."""
+    opening = certificate.opening
+    level = level_of(opening.index, opening.delta, Openings(opening.mode)) if opening.read else 0.0
+    if abs(level - opening.level) > TOLERANCE:
+        return f"level: opening {opening.index} may spend {level}, not {opening.level}"
+    if certificate.caveat != CAVEAT:
+        return f"caveat: must be {CAVEAT!r}"
+    if level == 0 and certificate.verdict in SHOWN:
+        return f"verdict: {certificate.verdict} without rows that may be opened"
+    return ""
+
+
+def _claims(certificate: Certificate) -> str:
+    """Check that the records are about what was fixed before the rows were opened."""
+    if not certificate.opening.released:
+        return ""
+    found = [(claim.label, claim.groups) for claim in certificate.claims]
+    if certificate.floor is not None:
+        found.append((certificate.floor.label, ()))
+    labels, groups = tuple(label for label, _ in found), tuple(names for _, names in found)
+    fixed = (certificate.subject.claims, certificate.subject.groups)
+    same = (labels, groups) == fixed
+    return "" if same else "claims: others than were fixed before the rows were opened"
+
+
+def _numbers(certificate: Certificate, evidence: Evidence | None) -> str | None:
+    """Compute everything anew, from the counts given or else from those published."""
+    if not certificate.opening.released:
+        shown = certificate.verdict in SHOWN
+        return f"verdict: {certificate.verdict} without numbers" if shown else ""
+    evidence = _published(certificate) if evidence is None else evidence
+    if evidence is None:
+        return None
+    shipped = _shipped(certificate, evidence)
+    judgement = shipped.judgement
+    said = said_of(judgement.verdict, certificate.subject)
+    if (said, judgement.reason.value) != (
+        certificate.verdict,
+        certificate.reason,
+    ):
+        return (
+            f"verdict: the counts give {said} {judgement.reason}, the certificate "
+            f"says {certificate.verdict} {certificate.reason}"
+        )
+    return _differing(certificate, evidence, shipped)
+
+
+def _shipped(certificate: Certificate, evidence: Evidence) -> Shipped:
+    return shipped_as(
+        evidence,
+        certificate.opening.level,
+        position=certificate.position,
+        n_candidates=len(certificate.subject.models),
+        procedure=Procedure(certificate.procedure),
+        passed=certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED),
+    )
+
+
+def _differing(certificate: Certificate, evidence: Evidence, shipped: Shipped) -> str:
+    """Name the first claim whose record is not what its counts give."""
+    hidden = suppressed_groups(evidence.claims, certificate.smallest_cell)
+    whole = not any(any(groups) for groups in hidden)
+    if len(certificate.claims) != len(evidence.claims):
+        return "claims: the evidence is about others"
+    for claim, finding, groups, stated in zip(
+        evidence.claims, shipped.findings(evidence), hidden, certificate.claims, strict=False
+    ):
+        level = shown_level(certificate.opening.level, shipped, evidence)
+        found = claim_record(claim, finding, groups, shipped, level, whole=whole)
+        found = replace(found, verdict=said_of(found.verdict, certificate.subject))
+        name = _first_difference(found, stated)
+        if name:
+            return f"{name} of {stated.label!r}: not what the counts give"
+    floor = floor_record(evidence, shipped.judgement)
+    if floor is not None:
+        floor = replace(floor, verdict=said_of(floor.verdict, certificate.subject))
+    if floor != certificate.floor:
+        return "floor: not what the counts give"
+    summary = (certificate.suppressed, certificate.violated_level)
+    if summary != (not whole, violated_level(evidence, shipped)):
+        return "suppressed, violated_level: not what the counts give"
+    return ""
+
+
+def _first_difference(found: ClaimRecord, stated: ClaimRecord) -> str:
+    for name in ClaimRecord.__dataclass_fields__:
+        one, other = getattr(found, name), getattr(stated, name)
+        if isinstance(one, float) and isinstance(other, float):
+            if abs(one - other) > TOLERANCE:
+                return name
+        elif one != other:
+            return name
+    return ""
+
+
+def _published(certificate: Certificate) -> Evidence | None:
+    """Return the evidence as far as it was published, None if cells are missing."""
+    claims = [_claim(record) for record in certificate.claims]
+    known = [claim for claim in claims if claim is not None]
+    if len(known) < len(claims):
+        return None
+    floor = certificate.floor
+    return Evidence(
+        claims=tuple(known),
+        floor=None
+        if floor is None
+        else Floor(
+            bound=floor.bound,
+            accuracy=floor.accuracy,
+            n=floor.n,
+            counted=floor.method == "clopper_pearson",
+        ),
+        constant_target=certificate.constant_target,
+    )
+
+
+def _claim(record: ClaimRecord) -> Claim | None:
+    rows: Sequence[Sequence[dict[str, int | float | str] | None]] = record.cells or ()
+    cells = [
+        [None if content is None else cell_from_content(content) for content in row]
+        for row in rows
+    ]
+    if record.cells is None or any(cell is None for row in cells for cell in row):
+        return None
+    return Claim(
+        label=record.label,
+        system=record.system,
+        form="ratio" if record.form == "ratio" else "difference",
+        bound=record.bound,
+        groups=record.groups,
+        events=record.events,
+        cells=tuple(tuple(cell for cell in row if cell is not None) for row in cells),
+        absent=record.absent,
+        independent=record.independent,
+    )
+
+
+def _counts(certificate: Certificate, known: Known) -> str | None:
+    """Compare the salted hash of the counts; the ledger holds the salt."""
+    if known.evidence is None or known.ledger is None or not certificate.opening.released:
+        return None
+    found = counts_hash(known.evidence, known.ledger.salt)
+    return _same("counts", certificate.counts_sha256, found)
+
+
+def _entry(certificate: Certificate, ledger: Ledger | None) -> str | None:
+    """Compare with the opening that the ledger holds."""
+    opening = certificate.opening
+    if ledger is None or not opening.read:
+        return None
+    written = ledger.opening(opening.entry)
+    if written is None:
+        return "ledger: it does not hold the opening that the certificate rests on"
+    stated = {name: getattr(opening, name) for name in ("mode", "index", "level", "delta")}
+    stated |= {"previous": opening.previous}
+    differing = [name for name, value in stated.items() if written[name] != value]
+    # The ledger also holds the terms, which a certificate states one by one.
+    if not certificate.subject.hashes.items() <= written["hashes"].items():
+        differing.append("hashes")
+    return f"ledger: other {', '.join(differing)}" if differing else ""

@@ -1,0 +1,212 @@
+"""``fairautoml fit``, ``demo`` and ``resume``."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairautoml.cli._base import (
+    INTERRUPTED,
+    NOT_CERTIFIED,
+    NOT_FEASIBLE,
+    OK,
+    Command,
+    say,
+    show,
+    show_json,
+)
+from fairautoml.cli.arguments import budget_arguments, fit_arguments, run_arguments
+from fairautoml.exceptions import FairAutoMLError
+
+if TYPE_CHECKING:
+    from fairautoml.automl import Estimator
+    from fairautoml.cli.tables import Source, TableRequest
+
+TOP_ROWS = 10
+"""Rows of the leaderboard that are shown."""
+
+
+def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
+    """Fit a model to the table that was asked for, show the result, return the exit code."""
+    from fairautoml.cli.text import result_of
+    from fairautoml.plan import get_ready
+
+    get_ready(model.check_parameters())
+    tables = request.open()
+    model.set_params(pos_label=tables.positive)
+    if tables.held is not None:
+        _check_held(model, tables.search, tables.held)
+    run_fit(model, request, tables.search)
+    result = {"dataset": request.data, **result_of(model)}
+    if tables.held is not None:
+        try:
+            result["holdout"] = tables.held.judge(model)
+        except FairAutoMLError:
+            # The search was not in vain.
+            show_result(result, model, as_json=as_json)
+            raise
+        _keep_beside(model, result["holdout"])
+        if as_json and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
+            from fairautoml.cli.text import held_front
+
+            result["holdout_front"] = held_front(model, tables.held)
+    show_result(result, model, as_json=as_json)
+    return exit_code(model)
+
+
+def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
+    """Refuse held-out rows that could not be judged, before the search begins."""
+    from fairautoml.cli.tables import refuse_new_classes, refuse_unjudgeable
+
+    regression = model.asked_task == "regression"
+    if not regression:
+        refuse_new_classes(search, held)
+    refuse_unjudgeable(held, regression=regression, infinite=model.on_nonfinite == "impute")
+
+
+def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
+    """Keep what held-out rows have shown with the run, if it is kept."""
+    from contextlib import closing
+    from pathlib import Path
+
+    from fairautoml.storage.run_folder import RunFolder
+
+    if model.run_dir is None:
+        return
+    with closing(RunFolder(Path(model.run_dir), resume=True)) as folder:
+        folder.write_json("holdout.json", holdout)
+
+
+def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:
+    """Fit a model with a line of progress on stderr."""
+    from fairautoml.cli.text import progress_line
+
+    plan = request.plan(model, source).text()
+    if plan:
+        say(plan)
+    with progress_line(sys.stderr) as on_progress:
+        request.fit(model, source, on_progress)
+
+
+def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) -> None:
+    """Show what a fit gave."""
+    if as_json:
+        show_json(result)
+        return
+    from fairautoml.cli.text import result_text
+
+    show(result_text(result, model.leaderboard_, TOP_ROWS))
+
+
+def exit_code(model: "Estimator") -> int:
+    """Return the exit code that a fitted model asks for."""
+    if model.interrupted_:
+        return INTERRUPTED
+    return OK if model.feasible_ or not model.constraint else NOT_FEASIBLE
+
+
+SENSITIVE = "sex"
+CONSTRAINT = "equalized_odds_difference <= 0.1"
+SHARE = 0.5
+"""Of the rows, which are many, so that a fair model usually is certified."""
+
+TRUTH_ROWS = 200_000
+SECONDS = 30.0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from fairautoml.cli.tables import TableRequest, estimator_of
+    from fairautoml.cli.text import result_of
+    from fairautoml.data.schema import Roles
+
+    if arguments.time is None and arguments.trials is None:
+        arguments.time = SECONDS
+    model = estimator_of(arguments, [CONSTRAINT])
+    model.check_parameters()
+    roles = Roles(target=None, sensitive=(SENSITIVE,))
+    request = TableRequest(data="lending", roles=roles, seed=arguments.seed)
+    source = request.open().search
+    model.set_params(pos_label=source.positive_label)
+    say(
+        f"lending: {len(source.y):,} rows of an embedded, synthetic population; "
+        f"{CONSTRAINT} between groups of {SENSITIVE!r}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        if model.certify is not False and model.ledger is None:
+            # The applicants are invented: opening them again does no harm to a real certificate.
+            model.set_params(ledger=Path(folder) / "ledger.jsonl")
+        run_fit(model, request, source)
+
+    say(f"counting the true rates on {TRUTH_ROWS:,} new people")
+    truth = _truth(model, list(source.X.columns))
+    result = {"dataset": "lending", **result_of(model), "population": truth}
+    show_result(result, model, as_json=arguments.json)
+    return exit_code(model)
+
+
+def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
+    """Return the rates and gaps of a model on new people of the embedded population."""
+    import json
+
+    import numpy as np
+
+    from fairautoml.data.lending import LendingPopulation
+
+    def decide(people: Any) -> Any:
+        return (model.predict(people[columns]) == model.positive_class_).astype(np.int64)
+
+    rates = LendingPopulation().true_rates(decide, sensitive=SENSITIVE, n_rows=TRUTH_ROWS)
+    spread = rates.max() - rates.min()
+    return {
+        "n_rows": TRUTH_ROWS,
+        "sensitive": SENSITIVE,
+        "rates": json.loads(rates.to_json(orient="index")),
+        "true_gap": {
+            "equalized_odds_difference": float(max(spread["tpr"], spread["fpr"])),
+            "demographic_parity_difference": float(spread["selection"]),
+        },
+    }
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    run_arguments(parser, certify=SHARE)
+
+
+DEMO = Command(about="a run on an embedded population", arguments=_demo_arguments, run=_demo)
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from fairautoml.cli.tables import fit_estimator_of, request_of
+    from fairautoml.exceptions import ParameterError
+
+    model = fit_estimator_of(arguments)
+    if arguments.require_certified and model.certify is False:
+        msg = "--require-certified: no certificate is asked for; give --certify auto as well"
+        raise ParameterError(msg)
+    code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
+    wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"
+    return NOT_CERTIFIED if code == OK and wanting else code
+
+
+FIT = Command(about="search for a fair model of a table", arguments=fit_arguments, run=_fit)
+
+
+def _resume_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN", help="folder of a fit that was ended early")
+    budget_arguments(parser, "instead of that of the fit, what it has used included")
+    parser.add_argument("--json", action="store_true", help="result as JSON")
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.cli.tables import read_request, resumed_estimator_of
+
+    request = read_request(Path(arguments.run_dir))
+    return fit_and_show(resumed_estimator_of(arguments), request, as_json=arguments.json)
+
+
+RESUME = Command(
+    about="go on with a fit that was ended early", arguments=_resume_arguments, run=_resume
+)

@@ -1,0 +1,57 @@
+"""``fairautoml predict``: decide the rows of a table."""
+
+import argparse
+import sys
+from typing import Any
+
+from fairautoml.cli._base import OK, Command, check_out, say
+
+
+def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("data", metavar="DATA", help="CSV, TSV or parquet file")
+    add("--out", metavar="FILE", help="CSV to write instead of stdout")
+    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
+    add("--derive", action="append", default=[], help=derive)
+    add("--raw", action="store_true", help="labels such as '+1' as they are")
+    add("--proba", action="store_true", help="add the model's probability")
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from fairautoml import load_run
+    from fairautoml.cli.tables import read_new
+    from fairautoml.data.files import write_csv
+
+    if arguments.out is not None:
+        check_out(Path(arguments.out), arguments.data)
+    model = load_run(arguments.run_dir)
+    table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
+    answer = pd.DataFrame({"prediction": model.predict(table, groups)})
+    if arguments.proba:
+        _add_probabilities(answer, model, table, groups)
+    target = sys.stdout if arguments.out is None else arguments.out
+    if write_csv(answer, target, raw=arguments.raw):
+        say("warning: labels that spreadsheets take for formulas got a leading '; see --raw")
+    return OK
+
+
+def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None:
+    """Add the probability of the positive class, or of each of several."""
+    from fairautoml.exceptions import ParameterError
+
+    if not hasattr(model, "predict_proba"):
+        raise ParameterError("--proba: the model predicts a number, which has no probability")
+    proba, classes = model.predict_proba(table, groups), model.classes_.tolist()
+    if model.positive_class_ is None:
+        for at, label in enumerate(classes[: proba.shape[1]]):
+            answer[f"probability[{label}]"] = proba[:, at]
+    else:
+        answer["probability"] = proba[:, classes.index(model.positive_class_)]
+
+
+PREDICT = Command(about="decide the rows of a table", arguments=_predict_arguments, run=_predict)

@@ -1,0 +1,774 @@
+"""Tables and models that command lines name."""
+
+import argparse
+import difflib
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
+from fairautoml.certification.certificate import REASONS, Certificate, damage
+from fairautoml.certification.evidence import Evidence, claimed
+from fairautoml.certification.holdout import prints_of, row_plan, set_aside
+from fairautoml.certification.ledger import Ledger, data_hash, ledger_of, model_hash
+from fairautoml.certification.planning import RowPlan
+from fairautoml.certification.verify import Known, Verification, verify_certificate
+from fairautoml.data.columns import ranks_of_times
+from fairautoml.data.dataset import strata_of_column
+from fairautoml.data.datasets import load
+from fairautoml.data.derive import apply_derive, apply_keep, parse_bins, parse_derive, parse_keep
+from fairautoml.data.files import MISSING, read_later, read_table, write_whole
+from fairautoml.data.frames import Inputs, identity, read_extra, read_weights
+from fairautoml.data.schema import Roles
+from fairautoml.data.sensitive_numbers import to_float32
+from fairautoml.data.splits import first_rows, holdout_split, latest_rows
+from fairautoml.data.target import (
+    MOST_CLASSES,
+    AskedTask,
+    plain_labels,
+    plain_numbers,
+    positive_notes,
+)
+from fairautoml.estimator import own_settings
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    ModelCorruptError,
+    NoFeasibleModelError,
+    NoModelError,
+    ParameterError,
+    RunFolderError,
+    warn,
+)
+from fairautoml.plan import border_options
+from fairautoml.settings import check_wishes
+from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
+
+if TYPE_CHECKING:
+    from fairautoml.evaluation.postprocess import Progress
+
+SOURCE_FILE = "source.json"
+"""What a run folder keeps of the table's roles, for later tables."""
+
+
+KINDS = ("binary", "multiclass", "regression")
+"""Kinds of target that can be fitted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """A table with its columns sorted."""
+
+    name: str  # file or dataset
+    X: pd.DataFrame  # shape (n_rows, n_features): features
+    y: "pd.Series[Any]"  # shape (n_rows,): labels
+    groups: pd.DataFrame  # shape (n_rows, n_sensitive): the sensitive columns
+    weight: NDArray[np.float64] | None  # shape (n_rows,): sample weights
+    positive_label: Any  # the positive class, if known
+    roles: Roles  # what the columns were sorted by, all of it spelled out
+
+    @property
+    def sensitive(self) -> list[str] | pd.DataFrame | dict[str, Any] | None:
+        """What ``fit`` is told: names of features, or values when one of them is no feature."""
+        names = list(self.groups.columns)
+        if not names:
+            return None
+        if self.roles.overlapping:
+            return self.roles.arranged(self.groups)
+        return names if set(names) <= set(self.X.columns) else self.groups
+
+    @property
+    def proxies(self) -> list[str] | None:
+        """The columns of ``X`` that guess the group, None without any."""
+        return list(self.roles.proxies) if self.roles.proxies else None
+
+    def take(self, rows: NDArray[np.int64]) -> "Source":
+        """Return the given rows with a fresh index."""
+        return replace(
+            self,
+            X=self.X.iloc[rows].reset_index(drop=True),
+            y=self.y.iloc[rows].reset_index(drop=True),
+            groups=self.groups.iloc[rows].reset_index(drop=True),
+            weight=None if self.weight is None else self.weight[rows],
+        )
+
+    def label(self, text: str | None) -> Any:
+        """Return the positive label that the user wrote, in the type of the column."""
+        if text is None:
+            return self.positive_label
+        labels = {str(label): label for label in self.y.dropna().unique()}
+        if text not in labels:
+            raise ParameterError(f"--positive {text!r}: the labels are {', '.join(labels)}")
+        return labels[text]
+
+    def positive_notes(self, given: Any) -> tuple[str, ...]:
+        """Say which of two labels is the positive class where nobody did, or which there are."""
+        labels = self.y.dropna().unique().tolist()
+        if not all(isinstance(label, str) for label in labels):
+            # They are known by their order, or are numbers to predict.
+            return ()
+        return positive_notes(sorted(labels, key=str), given)
+
+    def draw(self, n_rows: int, seed: int) -> "Source":
+        """Return that many rows, drawn without replacement, in the order of the table."""
+        if n_rows >= len(self.y):
+            return self
+        rng = np.random.default_rng(seed)
+        return self.take(np.sort(rng.choice(len(self.y), n_rows, replace=False)))
+
+    def judge(self, model: "Estimator") -> dict[str, Any]:
+        """Return what ``evaluate`` says of a model on these rows.
+
+        Groups that the search has not seen are decided by the common threshold.
+        """
+        lenient = copy(model)
+        lenient.set_params(unseen_group="base_model")
+        return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
+
+
+def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> Source:
+    """Return the table called ``name``, its columns sorted."""
+    # A folder may be called like a dataset.
+    file = Path(name).suffix != "" or Path(name).is_file()
+    if file:
+        # Groups and labels such as "NA" are text, not missing values.
+        groups = (*roles.sensitive, *roles.proxies)
+        text = tuple(c for c in (roles.target, *groups) if c is not None)
+        frame, target, positive = read_table(name, text_columns=text), roles.target, None
+        drop: tuple[str, ...] = roles.drop
+    else:
+        table = load(name)
+        if table.task not in KINDS:
+            msg = f"dataset {name!r} has a {table.task} target; known are {', '.join(KINDS)}"
+            raise InputError(msg)
+        frame = table.frame
+        target = table.target if roles.target is None else roles.target
+        positive = table.positive_label if target == table.target else None
+        drop = (
+            *roles.drop,
+            *(name for name in table.drop if name not in (*needed, *roles.proxies)),
+        )
+    if target is None:
+        raise ParameterError(f"--target is missing: name the column of the labels in {name}")
+    return _sorted(name, frame, target, roles, drop=drop, positive=positive)
+
+
+def read_new(
+    path: str, model: "Estimator", folder: Path, derive: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame | dict[str, Any] | None]:
+    """Read a table to be decided as the table of the fit was read.
+
+    Columns that held text then are text now, whatever these rows hold, and derived columns are
+    made again unless the table has them.
+    """
+    roles = kept_roles(folder)
+    schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
+    table = read_later(path, schema=schema, groups=groups, text=roles.text)
+    written = {f"{name}.{c}": c for name, columns in roles.tables.items() for c in columns}
+    of_groups = () if groups is None else [written.get(n, n) for n in groups.columns]
+    apart = groups is not None and model.model_.needs_sensitive and not groups.sensitive_from_X
+    needed = {*schema.names, *(of_groups if model.model_.needs_sensitive else ())}
+    for text in derive or _derivations_for(needed, {*table.columns}, roles.derive):
+        table = apply_derive(table, parse_derive(text), new_rows=True)
+    lacking = [name for name in of_groups if apart and name not in table.columns]
+    if lacking:
+        msg = (
+            f"{path} has no column(s) {', '.join(map(repr, lacking))}, from which the model reads "
+            "the groups; add them, or fit with --blind for a model that does not need them"
+        )
+        raise MissingSensitiveError(msg)
+    known = {roles.target, roles.weight, *roles.drop, *roles.sensitive_columns}
+    known -= {*schema.names_in}
+    X = table.drop(columns=[name for name in table.columns if name in known])
+    if not apart:
+        return X, None
+    return X, roles.arranged(table) if roles.overlapping else table[list(of_groups)]
+
+
+def kept_roles(folder: Path) -> Roles:
+    """Return the roles of a run; a run that Python code made has none."""
+    if not (folder / SOURCE_FILE).is_file():
+        return Roles(target=None, sensitive=())
+    found = read_json(folder, SOURCE_FILE)
+    try:
+        lists = ("sensitive", "drop", "derive", "keep", "text")
+        return Roles(
+            target=found["target"],
+            weight=found["weight"],
+            overlapping=tuple(map(str, found.get("overlapping", ()))),
+            proxies=tuple(map(str, found.get("proxies", ()))),
+            **{name: tuple(map(str, found[name])) for name in lists},
+        )
+    except (KeyError, TypeError) as error:
+        msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
+        raise ModelCorruptError(msg) from error
+
+
+def _derivations_for(wanted: set[str], present: set[str], derive: Sequence[str]) -> list[str]:
+    """Return those derivations, in order, by which the wanted columns come to be."""
+    chosen: list[str] = []
+    for text in reversed(derive):
+        rule = parse_derive(text)
+        if rule.name in wanted - present:
+            wanted = wanted | {rule.source}
+            chosen.insert(0, text)
+    return chosen
+
+
+def _sorted(
+    name: str,
+    frame: pd.DataFrame,
+    target: str,
+    roles: Roles,
+    *,
+    drop: tuple[str, ...],
+    positive: Any,
+) -> Source:
+    infer = pd.api.types.infer_dtype
+    text = tuple(c for c in frame.columns if infer(frame[c], skipna=True) == "string")
+    for rule in roles.keep:
+        frame = apply_keep(frame, parse_keep(rule))
+    for rule in roles.derive:
+        frame = apply_derive(frame, parse_derive(rule))
+    weight = () if roles.weight is None else (roles.weight,)
+    check_columns(frame, "--target", (target,))
+    check_columns(frame, "--sensitive", roles.sensitive)
+    for columns in roles.tables.values():
+        check_columns(frame, "--overlapping", columns)
+    check_columns(frame, "--proxy", roles.proxies)
+    check_columns(frame, "--drop", roles.drop)
+    check_columns(frame, "--weight", weight)
+    if target in roles.sensitive_columns:
+        raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
+    frame = frame.reset_index(drop=True)
+    _check_labels(frame[target])
+    _say_missing_groups(frame[list(roles.sensitive)])
+    return Source(
+        name=name,
+        X=frame.drop(columns=[c for c in frame.columns if c in {*drop, *weight, target}]),
+        y=frame[target],
+        groups=frame[list(roles.sensitive_columns)],
+        weight=None if roles.weight is None else _weights(frame[roles.weight]),
+        positive_label=positive,
+        roles=replace(roles, target=target, drop=drop, text=text),
+    )
+
+
+def _written_missing(column: "pd.Series[Any]") -> "pd.Series[int]":
+    """Return how often each text occurs that means a missing value elsewhere in a table."""
+    texts = pd.Series([value for value in column if isinstance(value, str)], dtype=object)
+    return texts[texts.isin(MISSING)].value_counts()
+
+
+def _check_labels(column: "pd.Series[Any]") -> None:
+    """Refuse two classes and a third that means that the label is missing."""
+    # "None" may be a class, as in none, mild and severe.
+    found = _written_missing(column).drop("None", errors="ignore")
+    labels = column.dropna().unique().tolist()
+    others = [str(label) for label in labels if label not in found.index]
+    if len(found) == 0 or len(others) != 2:
+        return
+    text, n_rows = " or ".join(map(repr, found.index)), int(found.sum())
+    rule = shlex.quote(f"{column.name}={','.join(sorted(others))}")
+    msg = (
+        f"--target {column.name!r} holds {text} in {n_rows} rows, next to {others[0]!r} and "
+        f"{others[1]!r}: missing labels would be a third class; leave these rows out with "
+        f"--keep {rule}, or write another text where it is a class"
+    )
+    raise InputError(msg)
+
+
+def _say_missing_groups(columns: pd.DataFrame) -> None:
+    for name in columns:
+        for text, n_rows in _written_missing(columns[name]).items():
+            msg = (
+                f"--sensitive {name!r} holds {text!r} in {n_rows} rows, which is taken as a group "
+                "of its own; where it means a missing group, leave those cells empty: then "
+                "--sensitive-missing says what is done with them"
+            )
+            warn(msg, DegradedWarning)
+
+
+def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    if not pd.api.types.is_numeric_dtype(column):
+        example = next(iter(column.dropna().tolist()), None)
+        msg = f"--weight: column {column.name!r} holds {example!r}; name a column of numbers"
+        raise InputError(msg)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> None:
+    """Raise ParameterError where a table lacks a column that an argument names."""
+    known = [str(column) for column in frame.columns]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            quoted = ", ".join(map(repr, near or known))
+            hint = f"did you mean {quoted}?" if near else f"there are {quoted}"
+            raise ParameterError(f"{argument}: no column {name!r} in the table; {hint}")
+
+
+MOST_GROUPS = 50
+"""Values of a sensitive number up to which each is taken for a group."""
+
+
+def hold_out(
+    source: Source,
+    fraction: float,
+    seed: int,
+    *,
+    whose: str | None = None,
+    when: str | None = None,
+) -> tuple[Source, Source]:
+    """Set rows aside: the same share of every label and group, or the last ones."""
+    people = None
+    if whose is not None:
+        check_columns(source.X, "--groups", (whose,))
+        people = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
+    if when is None:
+        held = _drawn(source, _cells(source), people, fraction, seed)
+    else:
+        check_columns(source.X, "--time-column", (when,))
+        times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
+        held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=people)
+    if held.all() or not held.any():
+        by = {"--groups": whose, "--time-column": when}
+        named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
+        raise InputError(
+            f"--holdout {fraction}{named}: too few people, or too few different times, for two "
+            "parts; leave one of these options out, or give more rows"
+        )
+    return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
+
+
+def refuse_new_classes(search: Source, held: Source) -> None:
+    """Refuse held-out rows of a class that the search cannot learn, before it begins."""
+    new = set(held.y.dropna()) - set(search.y.dropna())
+    if new:
+        raise InputError(
+            f"--holdout: class(es) {', '.join(sorted(map(repr, new)))} of the target are only "
+            "among the rows set aside; leave these out with --keep, or set another share aside"
+        )
+
+
+def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> None:
+    """Refuse held-out rows that nothing could be judged on, before the search begins."""
+    try:
+        (plain_numbers if regression else plain_labels)(held.y)
+        if held.weight is not None:
+            read_weights(held.weight, len(held.y))
+        for name, column in held.X.select_dtypes("number").items() if not infinite else ():
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            to_float32(values[:, None], (str(name),), "error")
+    except InputError as error:
+        raise InputError(f"--holdout: the rows set aside cannot be judged: {error}") from None
+
+
+def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
+    """Return the combination of sensitive values of each row.
+
+    A number with more than ``most`` values is left out: its values are no groups, they are cut
+    into bands or constrained as a number.
+    """
+    cells = np.zeros(len(source.y), dtype=np.int64)
+    for name in source.groups:
+        codes, levels = pd.factorize(source.groups[name], use_na_sentinel=False)
+        number = pd.api.types.is_numeric_dtype(source.groups[name])
+        if most is None or len(levels) <= most or not number:
+            cells = cells * len(levels) + codes
+    return cells
+
+
+def _drawn(
+    source: Source,
+    cells: NDArray[np.int64],
+    people: NDArray[np.int64] | None,
+    fraction: float,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Return which rows are drawn, by label and group of a person's first row."""
+    labels = strata_of_column(source.y, MOST_CLASSES)
+    whose = np.arange(len(labels)) if people is None else people
+    first = first_rows(whose)
+    drawn = holdout_split(labels[first], cells[first], fraction, seed)[1]
+    return np.isin(whose, drawn)
+
+
+NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
+"""What a run folder keeps of a request besides the table and its roles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tables:
+    """A table that was opened, and the rows that were set aside."""
+
+    search: Source  # what is fitted
+    held: Source | None  # rows to be judged at the end
+    positive: Any  # the positive class, None = the label that is sorted last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRequest:
+    """Which table, and what is done with its rows; the same request gives the same rows."""
+
+    data: str  # file or name of a dataset
+    roles: Roles  # which column is what
+    rows: int | None = None  # how many rows are drawn; None, or more than there are = all
+    # share of the rows to set aside, in (0, 1): the last ones where ``time`` says when
+    holdout: float | None = None
+    positive: str | None = None  # label of the positive class as it was written
+    seed: int = 0  # seed of both draws
+    groups: str | None = None  # columns that say whose row it is, and when it was
+    time: str | None = None
+
+    def open(self) -> Tables:
+        """Read the table."""
+        source, held = open_source(self.data, self.roles, (self.groups, self.time)), None
+        positive = source.label(self.positive)
+        if self.rows is not None:
+            source = source.draw(self.rows, self.seed)
+        if self.holdout is not None:
+            whose, when = self.groups, self.time
+            source, held = hold_out(source, self.holdout, self.seed, whose=whose, when=when)
+        return Tables(search=source, held=held, positive=positive)
+
+    def fit(
+        self, model: Estimator, source: Source, on_progress: "Callable[[Progress], object]"
+    ) -> None:
+        """Fit, and note in the run folder where the rows came from.
+
+        The note is there from the first trial on, so that a run that is killed can be resumed.
+        """
+        noted = False
+
+        def note_first(progress: "Progress") -> None:
+            nonlocal noted
+            if not noted:
+                self._note(model.run_dir, source)
+                noted = True
+            on_progress(progress)
+
+        model.set_params(on_progress=note_first)
+        try:
+            named = {"groups": self.groups, "time": self.time, "proxies": source.proxies}
+            model.fit(source.X, source.y, source.sensitive, source.weight, **named)
+        except (NoFeasibleModelError, NoModelError, KeyboardInterrupt):
+            if lacks(model.run_dir, SOURCE_FILE):
+                self._note(model.run_dir, source)  # the run was kept before the error
+            raise
+        self._note(model.run_dir, source)
+
+    def inputs(self, source: Source) -> Inputs:
+        """Return what ``fit`` is given for a source."""
+        return Inputs(
+            X=source.X,
+            y=source.y,
+            sensitive=source.sensitive,
+            sample_weight=source.weight,
+            groups=self.groups,
+            time=self.time,
+            proxies=source.proxies,
+        )
+
+    def plan(self, model: Estimator, source: Source) -> RowPlan:
+        """Return what can be certified with these rows; its text is empty for nothing."""
+        return row_plan(self.inputs(source), model.check_parameters(), border_options(model))
+
+    def _note(self, folder: str | Path | None, source: Source) -> None:
+        if folder is None:
+            return
+        file = Path(self.data)
+        content = {
+            **asdict(source.roles),
+            "data": str(file.resolve()) if file.is_file() else self.data,
+            **{name: getattr(self, name) for name in NOTED},
+            "sha256": file_hash(file) if file.is_file() else None,
+        }
+        text = json.dumps(content, indent=1, sort_keys=True)
+        write_whole(f"{text}\n", Path(folder) / SOURCE_FILE)
+
+
+def request_of(arguments: argparse.Namespace) -> TableRequest:
+    """Return the request that ``fairautoml fit`` was given."""
+    roles = Roles(
+        target=arguments.target,
+        sensitive=tuple(dict.fromkeys(arguments.sensitive)),
+        drop=tuple(arguments.drop),
+        weight=arguments.weight,
+        derive=tuple(arguments.derive),
+        keep=tuple(arguments.keep),
+        overlapping=tuple(arguments.overlapping),
+        proxies=tuple(getattr(arguments, "proxy", ())),
+    )
+    return TableRequest(
+        data=arguments.data,
+        roles=roles,
+        rows=arguments.rows,
+        holdout=arguments.holdout,
+        positive=arguments.positive,
+        seed=arguments.seed,
+        groups=arguments.groups,
+        time=arguments.time_column,
+    )
+
+
+def read_request(folder: Path) -> TableRequest:
+    """Return the request of an earlier fit."""
+    if not (folder / SOURCE_FILE).is_file():
+        msg = (
+            f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
+            "in Python or ended before its first trial; fit again, or go on in Python with "
+            "FairAutoML(run_dir=..., resume=True)"
+        )
+        raise RunFolderError(msg)
+    found = read_json(folder, SOURCE_FILE)
+    try:
+        return TableRequest(
+            data=str(found["data"]),
+            roles=kept_roles(folder),
+            rows=found["rows"],
+            holdout=found["holdout"],
+            positive=found["positive"],
+            seed=int(found["seed"]),
+            groups=found.get("groups"),
+            time=found.get("time"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
+        raise ModelCorruptError(msg) from error
+
+
+def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> Estimator:
+    """Return the estimator that ``fairautoml fit`` or ``demo`` was asked for."""
+    model = _of_task(getattr(arguments, "task", "auto"))
+    model.set_params(
+        constraint=constraint,
+        objective=arguments.objective,
+        time_budget=arguments.time,
+        n_trials=arguments.trials,
+        strategy=arguments.strategy,
+        allocator=arguments.allocator,
+        executor=arguments.executor,
+        scheduler=arguments.scheduler,
+        memory_limit=arguments.memory,
+        n_jobs=arguments.jobs,
+        n_folds=arguments.folds,
+        run_dir=arguments.out,
+        overwrite=arguments.overwrite,
+        storage=arguments.storage,
+        assemble=arguments.assemble,
+        max_models=arguments.max_models,
+        confidence=arguments.confidence,
+        certify=arguments.certify,
+        min_score=arguments.min_score,
+        delta=arguments.delta,
+        openings=arguments.openings,
+        ledger=arguments.ledger,
+        random_state=arguments.seed,
+    )
+    return model
+
+
+def _of_task(task: AskedTask) -> Estimator:
+    """Return the estimator for a kind of target."""
+    model: Estimator = FairAutoMLRegressor() if task == "regression" else FairAutoML()
+    model.asked_task = task
+    return model
+
+
+def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
+    """Return the estimator of ``fairautoml fit`` with all that only ``fit`` understands."""
+    grouped = arguments.sensitive or arguments.overlapping or arguments.proxy
+    if arguments.constraint and not grouped:
+        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
+    model = estimator_of(arguments, arguments.constraint)
+    model.set_params(
+        learners=arguments.learner,
+        mitigators=arguments.mitigator,
+        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
+        sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
+        on_nonfinite=arguments.on_nonfinite,
+        unseen_group=arguments.unseen_group,
+        sensitive_at_predict=not arguments.blind,
+        randomized=arguments.randomized,
+        refit=arguments.refit,
+        strict=arguments.strict,
+        split=arguments.split,
+    )
+    model.check_parameters()
+    return model
+
+
+def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
+    """Return the estimator of an earlier run, set to go on with it."""
+    folder = Path(arguments.run_dir)
+    kept = read_json(folder, "config.json")
+    if not isinstance(kept, dict) or "seed" not in kept:
+        raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
+    model = _of_task(kept.get("task", "auto"))
+    known = model.get_params(deep=False)
+    model.set_params(**{name: value for name, value in kept.items() if name in known})
+    model.set_params(
+        run_dir=arguments.run_dir, resume=True, overwrite=False, random_state=kept["seed"]
+    )
+    if arguments.time is not None or arguments.trials is not None:
+        model.set_params(time_budget=arguments.time, n_trials=arguments.trials)
+    if arguments.storage is not None:
+        model.set_params(storage=arguments.storage)
+    model.check_parameters()
+    return model
+
+
+def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``fairautoml plan`` says, as plain values."""
+    if not arguments.constraint or not (arguments.sensitive or arguments.overlapping):
+        raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
+    model = _of_task(arguments.task)
+    model.set_params(
+        constraint=arguments.constraint,
+        certify=arguments.certify,
+        min_score=arguments.min_score,
+        delta=arguments.delta,
+        openings=arguments.openings,
+        ledger=arguments.ledger,
+        split=arguments.split,
+        random_state=arguments.seed,
+        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
+        sensitive_missing=arguments.sensitive_missing,
+        max_groups=arguments.max_groups,
+    )
+    request = request_of(arguments)
+    tables = request.open()
+    model.set_params(pos_label=tables.positive)
+    plan = request.plan(model, tables.search)
+    text = plan.text() or f"All rows train. Certificate: {REASONS[plan.reason]}"
+    notes = tables.search.positive_notes(tables.positive)
+    return {**plan.plain(), "text": "\n".join([text, *notes]), "notes": list(notes)}
+
+
+NEED_MODEL = frozenset({"numbers", "model", "counts"})
+"""Checks that may take the loaded model."""
+
+
+def verify_files(
+    certificate: Path,
+    *,
+    model: Path | None = None,
+    data: str | None = None,
+    ledger: Path | None = None,
+    key: Path | None = None,
+    trust_pickle: bool = False,
+) -> Verification:
+    """Check a certificate against whatever is at hand.
+
+    Nothing is loaded that could run code unless ``trust_pickle`` is true: the files of the model
+    are hashed.
+    """
+    if data is not None and model is None:
+        raise ParameterError("--data needs --model RUN, which says which column is what")
+    for name, path in (("CERTIFICATE", certificate), ("--ledger", ledger), ("--key", key)):
+        if path is not None and not path.is_file():
+            raise ParameterError(f"{name} {str(path)!r} is no file")
+    document = certificate.read_bytes()
+    known = Known(
+        ledger=None if ledger is None else Ledger(ledger),
+        key=None if key is None else key.read_bytes(),
+    )
+    if damage(document, known.key) or model is None:
+        return verify_certificate(document, known)
+    problems = [_other_certificate(document, model)]
+    fitted: FairAutoML | None = read_model(model) if trust_pickle else None
+    if fitted is not None:
+        known = replace(known, model=model_hash(fitted.model_))
+    if data is not None:
+        request = replace(read_request(model), data=data)
+        problems.append(_exchanged(data, model))
+        if not problems[-1]:
+            known = _with_table(known, fitted, model, request, document)
+    found = verify_certificate(document, known)
+    return replace(
+        found,
+        problems=(*found.problems, *filter(None, problems)),
+        checked=(*found.checked, "model file"),
+    )
+
+
+def _other_certificate(document: bytes, folder: Path) -> str:
+    """Hash the model file, and return what is wrong if the run is about another certificate."""
+    noted = read_model_file(folder)[0].get("certificate_sha256")
+    # A signed copy has other bytes than the certificate in the folder.
+    unsigned = hashlib.sha256(Certificate.from_bytes(document).to_bytes()).hexdigest()
+    if noted in (None, unsigned):
+        return ""
+    return f"model file: its run has the certificate with SHA-256 {noted}, not {unsigned}"
+
+
+def _with_table(
+    known: Known,
+    fitted: "FairAutoML | None",
+    folder: Path,
+    request: TableRequest,
+    document: bytes,
+) -> Known:
+    """Add the table's fingerprint, its ledger, and with a model the counts of the opened rows."""
+    certificate = Certificate.from_bytes(document)
+    inputs = request.inputs(request.open().search)
+    frame = identity(inputs)
+    known = replace(known, data=data_hash(frame) if certificate.subject.data else None)
+    if known.ledger is None and certificate.opening.index > 0:
+        named = _named_ledger(folder)
+        own = ledger_of(None, frame.columns, prints_of(frame)) if named is None else Ledger(named)
+        known = replace(known, ledger=own if own.path.is_file() else None)
+    same = known.data == certificate.subject.data and known.model == certificate.model
+    if fitted is not None and same and certificate.opening.released:
+        known = replace(known, evidence=_counted(fitted, inputs))
+    return known
+
+
+def _named_ledger(folder: Path) -> Path | None:
+    """Return the ledger that the run was given, None for the user's own."""
+    config = read_json(folder, "config.json")
+    named = config.get("ledger") if isinstance(config, dict) else 0
+    if not isinstance(named, str | None):
+        raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged: no path of a ledger")
+    return None if named is None else Path(named)
+
+
+def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
+    """Draw the certification rows again and count what is served on them."""
+    wishes = replace(check_wishes(fitted), seed=fitted.seed_)
+    division = set_aside(inputs, wishes, border_options(fitted))
+    pool, entry = fitted.pool_, fitted.best_entry_
+    if division.vault is None or pool is None or entry is None:
+        msg = "--model, --data: no rows were set aside for this model; give the run's own table"
+        raise InputError(msg)
+    groups = pool.groups
+    systems, small = ((), ()) if groups is None else (groups.systems, groups.small_groups)
+    with own_settings():
+        (evidence,) = division.vault.evidence(
+            [(entry.trial_key, pool.classifier(entry))],
+            claimed(wishes.constraints, systems, kept=division.vault.systems, small_groups=small),
+            wishes.certificate.min_score,
+            pool,
+        )
+    return evidence
+
+
+def _exchanged(data: str, model: Path) -> str:
+    """Say that the file is not the one that the run noted, or nothing."""
+    noted = read_json(model, SOURCE_FILE).get("sha256")
+    file = Path(data)
+    if noted is None or not file.is_file() or file_hash(file) == noted:
+        return ""
+    return f"data file: the run was fitted to a file with SHA-256 {noted}, not to this one"

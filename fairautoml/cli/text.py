@@ -1,0 +1,341 @@
+"""Results as text."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.certification.certificate import certificate_text
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators import ScoreModel
+
+if TYPE_CHECKING:
+    from fairautoml.automl import Estimator
+    from fairautoml.cli.tables import Source
+    from fairautoml.evaluation.postprocess import Progress
+    from fairautoml.records import Entry
+
+GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
+"""Largest gaps that are asked for."""
+
+
+def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
+    """Return accuracy and gap on held-out rows of what the model would serve for each gap."""
+    if model.pool_ is None:
+        return []
+    bags = {key: _Remembered(bag) for key, bag in model.pool_.bags.items()}
+    pool = replace(model.pool_, bags=bags)
+    found: list[tuple[Entry, list[float | None]]] = []
+    for gap in GAPS:
+        try:
+            entry = pool.select(max_gap=gap, min_score=None)
+        except InputError:
+            continue
+        if not any(entry is other for other, _ in found):
+            # Not model.select(), which makes a certificate and for it a hash of every model.
+            served = copy(model)
+            served.model_ = pool.classifier(entry)
+            judged = held.judge(served)
+            found.append((entry, [judged["accuracy"], judged["gap"]]))
+    return [point for _, point in found]
+
+
+@dataclass(slots=True, eq=False)
+class _Remembered:
+    """Scores the same rows once, whoever asks: ensembles of a front share their models."""
+
+    model: ScoreModel
+    known: NDArray[np.float32] | None = None
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        if self.known is None:
+            self.known = self.model.scores(X, cells)
+        return self.known
+
+
+COLUMNS = (
+    "rank", "feasible", "verdict", "gap", "gap_low", "gap_high", "learner", "mitigation",
+    "mitigator", "tolerance", "trial", "seconds",
+)  # fmt: skip
+"""Columns of the leaderboard that a terminal has room for, besides the objective."""
+
+GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
+
+APART = ("best", "headline", "headlines", "notes", "positive_class")
+"""Keys of a summary that a result has outside of its search."""
+
+WHOLE = 1000
+"""Numbers from here on are shown without a fraction."""
+
+MOST_GROUPS = 12
+"""Groups of one system that are shown."""
+
+
+def result_of(model: "Estimator") -> dict[str, Any]:
+    """Return what a fit found, as plain values."""
+    best = model.summary_["best"]
+    front = model.pareto_front_.iloc[-1]
+    return {
+        "constraint": model.constraint,
+        "seed": model.seed_,
+        "status": _status(model),
+        "positive_class": model.summary_["positive_class"],
+        "interrupted": model.interrupted_,
+        "search": {
+            **{k: v for k, v in model.summary_.items() if k not in APART},
+            "score": best["score"],
+            "gap": best["gap"],
+        },
+        "entry": best,
+        "most_accurate": {
+            "learner": str(front["learner"]),
+            "score": float(front[best["objective"]]),
+            "gap": None if pd.isna(front["gap"]) else float(front["gap"]),
+        },
+        "headline": model.summary_["headline"],
+        "headlines": list(model.summary_["headlines"]),
+        "notes": list(model.notes_),
+        "certificate": {
+            **model.summary_["certificate"],
+            "text": certificate_text(model.certificate_),
+        },
+        "run_dir": None if model.run_dir is None else str(model.run_dir),
+    }
+
+
+def _status(model: "Estimator") -> str:
+    """Return what the run can say: nothing is feasible where nothing is constrained."""
+    if not model.constraint:
+        return "no_constraint"
+    return "feasible" if model.feasible_ else "no_feasible"
+
+
+def board_text(board: pd.DataFrame, objective: str) -> str:
+    """Return a leaderboard as a table of text."""
+    shown = [name for name in (*COLUMNS[:3], objective, *COLUMNS[3:]) if name in board]
+    if "mitigation" in shown and (board["mitigation"] == "none").all():
+        shown.remove("mitigation")
+    if "verdict" in shown and board["verdict"].isna().all():
+        shown.remove("verdict")
+    return board[shown].to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-")
+
+
+def headline_lines(headlines: Sequence[str]) -> list[str]:
+    """Return what has to be read before any number, and a blank line after it."""
+    return [*(f"WARNING: {headline}" for headline in headlines), ""] if headlines else []
+
+
+def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> str:
+    """Return leaderboard, chosen model, held-out or true rates, and what the run cost."""
+    search = result["search"]
+    pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
+    cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
+    lines = [
+        *headline_lines(result["headlines"]),
+        result["headline"],
+        *(f"Note: {note}" for note in result["notes"] if note not in result["headlines"]),
+        "",
+        f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
+        *([GAP_LEGEND] if result["entry"]["measures"] else []),
+        board_text(board.head(n_rows), result["entry"]["objective"]),
+        "",
+        *_chosen(result),
+        *_held_out(result.get("holdout"), result["entry"]),
+        *_population(result.get("population"), result["entry"]),
+        *_certificate_lines(result.get("certificate")),
+        "",
+        f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
+        f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
+        f"training ({search['n_workers']} worker(s), strategy {search['strategy']}, "
+        f"seed {result['seed']})",
+        *_next_step(result),
+    ]
+    return "\n".join(lines)
+
+
+def _chosen(result: Mapping[str, Any]) -> list[str]:
+    entry = result["entry"]
+    parts = [entry["learner"], entry["mitigation"], entry["mitigator"]]
+    model = " with ".join([parts[0], *(part for part in parts[1:] if part != "none")])
+    lines = [f"Chosen: {model}, {entry['objective']} {entry['score']:.4f} (cross-fitted)"]
+    positive = result["positive_class"]
+    if positive is not None:
+        lines.append(f"  positive class: {positive!r}; accepted means decided {positive!r}")
+    if not entry["measures"]:
+        return lines
+    lines.append(f"  {_how_met(result)}:")
+    for measure in entry["measures"]:
+        found = measure["reason"] if measure["value"] is None else f"{measure['value']:.4f}"
+        lines.append(f"    {measure['metric']}[{measure['groups']}] {found}")
+    lines += _guessed_lines(result["search"].get("proxies"))
+    lines.append(f"  rule: {entry['rule']}")
+    return lines
+
+
+def _how_met(result: Mapping[str, Any]) -> str:
+    """Say whether the constraint is met: by one decision for everybody it is, and is no choice."""
+    entry, where = result["entry"], "the constraint on the search rows"
+    if result["status"] == "feasible":
+        return f"meets {where} (cross-fitted)"
+    within = all(
+        m["value"] is not None and METRICS.get(m["metric"]).gap(m["value"]) <= m["limit"]
+        for m in entry["measures"]
+    )
+    if entry["constant"] and within:
+        return f"meets {where} only because it decides alike for everybody, which is no choice"
+    return f"DOES NOT MEET {where} (cross-fitted)"
+
+
+def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
+    """Say what was asked of groups that nobody recorded, what of the guesses, and what came."""
+    if proxies is None:
+        return []
+    lines = [f"  groups are guesses of {proxies['proxy']!r}; of the groups that nobody recorded:"]
+    for bound in proxies["bounds"]:
+        found = "undefined"
+        if bound["gap"] is not None:
+            low, high = bound["interval"]
+            found = f"{bound['gap']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        lines.append(
+            f"    {bound['metric']} at most {bound['asked']:g}, so {bound['used']:g} between the "
+            f"guesses; corrected gap {found}"
+        )
+    return [*lines, f"    assumed: {'; '.join(proxies['assumptions'])}"]
+
+
+def _certificate_lines(certificate: Mapping[str, Any] | None) -> list[str]:
+    if certificate is None or certificate["reason"] in ("no_claim", "no_certification_set"):
+        return []
+    first, *rest = certificate["text"].rstrip().splitlines()
+    return ["", f"Certificate: {first}", *(f"  {line}".rstrip() for line in rest)]
+
+
+def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:
+    if found is None:
+        return []
+    shown = dict.fromkeys(("accuracy", entry["objective"]))
+    scores = [f"{name} {found[name]:.4f}" for name in shown if found.get(name) is not None]
+    lines = ["", f"On {found['n_rows']:,} held-out rows: {', '.join(scores)}"]
+    if found["n_unknown_group"]:
+        lines.append(f"  {found['n_unknown_group']} rows lack a group, and are in no gap of it")
+    lines += _gap_lines(found.get("gaps", {}), entry)
+    for system, groups in found.get("rates", {}).items():
+        rates = pd.DataFrame(groups).T.rename_axis(columns=system)
+        lines.append(_rates_text(rates))
+    return lines
+
+
+def _gap_lines(gaps: Mapping[str, float | None], entry: Mapping[str, Any]) -> list[str]:
+    limits = {f"{m['metric']}[{m['groups']}]": m["limit"] for m in entry["measures"]}
+    return [f"  {name} {_gap_text(name, gap, limits.get(name))}" for name, gap in gaps.items()]
+
+
+def _gap_text(name: str, gap: float | None, limit: float | None) -> str:
+    """Return the metric's own value: a ratio is one minus its distance from parity."""
+    if gap is None:
+        return "undefined"
+    ratio = METRICS.get(name.split("[")[0]).form == "ratio"
+    value = 1.0 - gap if ratio else gap
+    if limit is None:
+        return f"{value:.4f}"
+    bound = 1.0 - limit if ratio else limit
+    missed = "below" if ratio else "over"
+    return f"{value:.4f} ({'within' if gap <= limit else missed} the bound {bound:g})"
+
+
+def _rates_text(rates: pd.DataFrame) -> str:
+    shown = [name for name in rates if not str(name).endswith("_se")]
+    text = rates[shown].head(MOST_GROUPS).to_string(float_format=_number_text, na_rep="-")
+    more = len(rates) - MOST_GROUPS
+    return f"{text}\n  ... and {more} more groups" if more > 0 else text
+
+
+def _number_text(value: float) -> str:
+    """Return a rate, a number of rows, or a mean in units of the target."""
+    if abs(value) <= 1:
+        return f"{value:.4f}"
+    whole = abs(value) >= WHOLE or value == round(value)
+    return f"{value:,.0f}" if whole else f"{value:.5g}"
+
+
+def _population(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:
+    if found is None:
+        return []
+    gaps = {f"{name}[{found['sensitive']}]": gap for name, gap in found["true_gap"].items()}
+    return [
+        "",
+        f"The truth, counted on {found['n_rows']:,} new people of the population:",
+        *_gap_lines(gaps, entry),
+        _rates_text(pd.DataFrame(found["rates"]).T.rename_axis(columns=found["sensitive"])),
+    ]
+
+
+def _next_step(result: Mapping[str, Any]) -> list[str]:
+    if result.get("population") is not None:
+        return [
+            "",
+            "Next, the same on a table of your own:",
+            "  fairautoml fit people.csv --target LABEL --sensitive GROUP \\",
+            f"    --constraint '{result['constraint'][0]}' --time 60 --holdout 0.3 --out run",
+        ]
+    if result["run_dir"] is None:
+        return ["Nothing was kept; give --out RUN to keep the model for fairautoml predict."]
+    kept = f"Kept in {result['run_dir']}; next: fairautoml predict {result['run_dir']} NEW.csv"
+    if result["interrupted"]:
+        resume = f"fairautoml resume {result['run_dir']}"
+        return [f"Interrupted; the search goes on with: {resume}", kept]
+    return [kept]
+
+
+def progress_text(progress: "Progress") -> str:
+    """Return one line about a search that runs."""
+    found = "no model yet"
+    entry = progress.best
+    if entry is not None:
+        found = f"best {entry.score:.4f}"
+        if entry.measures:
+            word = "feasible" if entry.feasible else "not feasible"
+            found = f"{found} at gap {entry.gap:.4f} ({word})"
+    left = progress.seconds_left
+    remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
+    plural = "" if progress.n_trials == 1 else "s"
+    return f"{progress.n_trials} trial{plural}, {found}{remaining}"
+
+
+@contextmanager
+def progress_line(stream: TextIO) -> "Iterator[Callable[[Progress], None]]":
+    """Give a progress callback: one live line on a terminal, else a line per improvement."""
+    if not stream.isatty():
+        yield _improvements(stream)
+        return
+    try:
+        from rich.console import Console
+    except ImportError:
+        yield lambda progress: _rewrite(stream, progress_text(progress))
+        _rewrite(stream, "")
+        return
+    with Console(file=stream).status("first trial") as status:
+        yield lambda progress: status.update(progress_text(progress))
+
+
+def _rewrite(stream: TextIO, line: str) -> None:
+    stream.write(f"\r\x1b[K{line}")
+    stream.flush()
+
+
+def _improvements(stream: TextIO) -> "Callable[[Progress], None]":
+    shown: list[Any] = []
+
+    def show(progress: "Progress") -> None:
+        if progress.best is not None and (not shown or shown[-1] is not progress.best):
+            shown.append(progress.best)
+            stream.write(f"{progress_text(progress)}\n")
+            stream.flush()
+
+    return show

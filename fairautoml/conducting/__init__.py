@@ -1,1 +1,0 @@
-"""How a fit goes, from rows and wishes to a certificate."""

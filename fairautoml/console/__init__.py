@@ -1,1 +1,0 @@
-"""What command lines ask for, and results as text: shared by the commands and the benchmarks."""

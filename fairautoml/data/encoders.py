@@ -1,0 +1,278 @@
+"""Typed columns to the numeric matrix that learners get.
+
+Codes of many categories are ordered by frequency, so that boosted trees can take them as numbers.
+
+Fitted inside the training rows of a fold only. Source: Micci-Barreca (2001), "A preprocessing
+scheme for high-cardinality categorical attributes"; cross-fitting and automatic smoothing as in
+scikit-learn's ``TargetEncoder``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import TargetEncoder
+
+from fairautoml.data.dataset import FeatureLayout, strata_of
+from fairautoml.exceptions import UnknownNameError
+
+MOST_LEVELS = 50
+"""Columns per category column; rows of a rarer level have 0 in all of them."""
+
+FARTHEST = 5.0
+"""Standard deviations from the mean at which numbers are cut: one outlier must not decide."""
+
+MISSING = -1
+"""Stands for NaN among the levels of a category column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Design:
+    """How encoded rows become the matrix that methods made of linear algebra work on."""
+
+    numeric: NDArray[np.int64]  # shape (n_numeric,): positions of the columns that hold numbers
+    # weighted mean and standard deviation of the values present; 0 and 1 without any
+    mean: NDArray[np.float64]  # shape (n_numeric,)
+    scale: NDArray[np.float64]  # shape (n_numeric,)
+    # positions of the numeric columns that had gaps, which get a 0/1 column
+    flagged: NDArray[np.int64]  # shape (n_flags,)
+    categorical: tuple[int, ...]  # positions of the category columns
+    # the codes of each category column that get a 0/1 column, -1 for missing
+    levels: tuple[NDArray[np.int64], ...]
+
+    @property
+    def source(self) -> NDArray[np.int64]:
+        """Position of the feature that each column of the matrix is made of."""
+        of_levels = [
+            np.full(len(codes), at)
+            for at, codes in zip(self.categorical, self.levels, strict=True)
+        ]
+        found = np.concatenate((self.numeric, self.flagged, *of_levels))
+        return found.astype(np.int64, copy=False)
+
+    def matrix(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the rows as numbers without gaps, shape (n_rows, n_columns).
+
+        A missing number is the mean, a level without a column has 0 in all columns.
+        """
+        scaled = (X[:, self.numeric].astype(np.float64) - self.mean) / self.scale
+        scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -FARTHEST, FARTHEST)
+        flags = np.isnan(X[:, self.flagged]).astype(np.float64)
+        parts = [
+            (_codes(X[:, at])[:, None] == codes).astype(np.float64)
+            for at, codes in zip(self.categorical, self.levels, strict=True)
+        ]
+        return np.concatenate((scaled, flags, *parts), axis=1)
+
+
+def fit_design(
+    X: NDArray[np.floating], layout: FeatureLayout, weight: NDArray[np.float64] | None = None
+) -> Design:
+    """Learn a design from rows."""
+    weight = np.ones(X.shape[0]) if weight is None else np.asarray(weight, dtype=np.float64)
+    numeric = np.setdiff1d(np.arange(layout.n_features), layout.categorical).astype(np.int64)
+    values = X[:, numeric].astype(np.float64)
+    gaps = np.isnan(values)
+    mean, scale = _moments(values, gaps, weight)
+    return Design(
+        numeric=numeric,
+        mean=mean,
+        scale=scale,
+        flagged=numeric[gaps.any(axis=0) & ~gaps.all(axis=0)],
+        categorical=layout.categorical,
+        levels=tuple(_frequent(_codes(X[:, at]), weight) for at in layout.categorical),
+    )
+
+
+def _moments(
+    values: NDArray[np.float64], gaps: NDArray[np.bool_], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mass = np.where(gaps, 0.0, weight[:, None])
+    total = mass.sum(axis=0)
+    filled = np.where(gaps, 0.0, values)
+    mean = _ratio((mass * filled).sum(axis=0), total)
+    apart = np.where(gaps, 0.0, values - mean)
+    scale = np.sqrt(_ratio((mass * apart**2).sum(axis=0), total))
+    # A deviation that is rounding of a large constant would blow it up.
+    constant = scale <= 1e-9 * np.maximum(np.abs(mean), 1e-300)
+    return mean, np.where(constant, 1.0, scale)
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return found
+
+
+def _codes(column: NDArray[np.floating]) -> NDArray[np.int64]:
+    return np.where(np.isnan(column), MISSING, column).astype(np.int64)
+
+
+def _frequent(codes: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the levels of most weight, rising."""
+    found, at = np.unique(codes, return_inverse=True)
+    mass = np.bincount(at, weights=weight, minlength=len(found))
+    return np.sort(found[np.argsort(-mass, kind="stable")[:MOST_LEVELS]])
+
+
+ENCODINGS = ("codes", "target")
+INNER_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lookup:
+    """A number for each code of a category column."""
+
+    column: int  # its position
+    # the number of each code and, last, of missing
+    values: NDArray[np.float32]  # shape (n_codes + 1,)
+
+    def of(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the number of each row, shape (n_rows,)."""
+        codes = X[:, self.column]
+        missing = len(self.values) - 1
+        return self.values[np.where(np.isnan(codes), missing, codes).astype(np.intp)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoder:
+    """A fitted encoding.
+
+    A code that no training row has is missing to new rows, as an unseen category is. Learners
+    that read codes as ordinal numbers would otherwise guess it from its neighbours where scores
+    are made, but not where the model serves.
+    """
+
+    # new codes of columns: by frequency where there are many, missing if not trained on
+    replaced: tuple[Lookup, ...] = ()
+    appended: tuple[Lookup, ...] = ()  # target means of columns
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether rows stay as they are."""
+        return not self.replaced and not self.appended
+
+    def transform(self, X: Any) -> Any:
+        """Return new rows as the learner was trained on them; ``X`` itself if nothing changes."""
+        if self.is_identity:
+            return X
+        n_rows, n_features = X.shape
+        encoded = np.empty((n_rows, n_features + len(self.appended)), dtype=np.float32)
+        encoded[:, :n_features] = X
+        for lookup in self.replaced:
+            encoded[:, lookup.column] = lookup.of(X)
+        for at, lookup in enumerate(self.appended, start=n_features):
+            encoded[:, at] = lookup.of(X)
+        return encoded
+
+
+def fit_encoding(
+    name: str,
+    X: Any,
+    y: NDArray[Any],
+    layout: FeatureLayout,
+    seed: int,
+    weight: NDArray[np.float64] | None = None,
+) -> tuple[Any, FeatureLayout, Encoder]:
+    """Fit an encoding on training rows and encode them.
+
+    The codes of a column of more than 20 categories are renumbered by falling frequency, for
+    boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
+    the target means of the other inner folds, so that no row's label is in its own features; not
+    where a class has fewer than two rows. Rows of weight 0 do not count, the others count equally.
+    """
+    if name not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
+    with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
+    codes = Encoder(replaced=_recodings(X, layout, with_weight))
+    encoded = codes.transform(X)
+    columns = layout.high_cardinality if name == "target" else ()
+    if not columns:
+        return encoded, layout, codes
+    counted = np.flatnonzero(with_weight)
+    strata = strata_of(y[counted])
+    smallest_class = int(np.bincount(strata, minlength=2).min())
+    if smallest_class < 2:
+        return encoded, layout, codes
+    n_folds = min(INNER_FOLDS, smallest_class)
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    learned, table = _targets(y, np.unique(strata)), encoded[:, columns]
+    recoded = [lookup for lookup in codes.replaced if lookup.column in columns]
+    parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
+    encoders = [_fitted(table, target, counted) for target in learned]
+    means = [
+        _cross_fitted(table, target, parts, encoder)
+        for target, encoder in zip(learned, encoders, strict=True)
+    ]
+    appended = tuple(one for encoder in encoders for one in _lookups(encoder, recoded))
+    wider = replace(layout, n_features=layout.n_features + len(appended))
+    whole = Encoder(replaced=codes.replaced, appended=appended)
+    return _append(encoded, *means), wider, whole
+
+
+def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]:
+    """Return what means are taken of: the labels of two classes, each of several, numbers."""
+    if y.dtype.kind == "f" or y.max() <= 1:
+        return [y]
+    return [(y == label).astype(np.int8) for label in labels]
+
+
+def _recodings(X: Any, layout: FeatureLayout, counted: NDArray[np.bool_]) -> tuple[Lookup, ...]:
+    """Number many categories by falling frequency among the rows counted."""
+    many = frozenset(layout.high_cardinality)
+    found = []
+    for at, n_codes in zip(layout.categorical, layout.cardinalities, strict=True):
+        there = ~np.isnan(X[:, at])
+        codes = X[there, at].astype(np.intp)
+        absent = np.bincount(codes, minlength=n_codes) == 0
+        if at not in many and not absent.any():
+            continue
+        new = np.arange(n_codes + 1, dtype=np.float32)
+        if at in many:
+            frequency = np.bincount(codes, weights=counted[there], minlength=n_codes)
+            new[np.argsort(-frequency, kind="stable")] = np.arange(n_codes)
+        new[:-1][absent] = np.nan
+        new[-1] = np.nan
+        found.append(Lookup(column=at, values=new))
+    return tuple(found)
+
+
+def _fitted(
+    table: NDArray[np.floating], y: NDArray[Any], rows: NDArray[np.int64]
+) -> TargetEncoder:
+    kind = "continuous" if y.dtype.kind == "f" else "binary"
+    return TargetEncoder(target_type=kind, smooth="auto").fit(table[rows], y[rows])
+
+
+def _lookups(encoder: TargetEncoder, recoded: Sequence[Lookup]) -> list[Lookup]:
+    """Return the means of all codes of columns, by the means of their new codes."""
+    longest = max(len(lookup.values) for lookup in recoded)
+    every = np.full((longest, len(recoded)), np.nan, dtype=np.float32)
+    for at, lookup in enumerate(recoded):
+        every[: len(lookup.values), at] = lookup.values
+    means = encoder.transform(every).astype(np.float32)
+    return [
+        Lookup(column=lookup.column, values=means[: len(lookup.values), at])
+        for at, lookup in enumerate(recoded)
+    ]
+
+
+def _cross_fitted(
+    table: NDArray[np.floating],
+    y: NDArray[Any],
+    parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    encoder: TargetEncoder,
+) -> NDArray[np.float64]:
+    """Return the means by the other parts; rows in no part have taught the encoder nothing."""
+    # Not fit_transform: how it is told its folds and seed changed in scikit-learn 1.9.
+    means: NDArray[np.float64] = encoder.transform(table)
+    for others, held_out in parts:
+        means[held_out] = _fitted(table, y, others).transform(table[held_out])
+    return means
+
+
+def _append(X: NDArray[np.floating], *means: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.concatenate((X, *means), axis=1, dtype=np.float32, casting="same_kind")

@@ -1,0 +1,499 @@
+"""Tables of any library as pandas frames, aligned and split into parts.
+
+polars and pyarrow are optional: they are recognised by the name of their module and never
+imported, and polars is read without pyarrow.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from fairautoml.data.sensitive_numbers import kind_of, numbers
+from fairautoml.data.splits import row_draws
+from fairautoml.exceptions import InputError, ParameterError
+
+Align = Literal["error", "index"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the user gave, row by row in one order once `align_inputs` is through."""
+
+    X: Any
+    y: Any
+    sensitive: Any = None
+    sample_weight: Any = None
+    groups: Any = None
+    time: Any = None
+    proxies: Any = None
+
+
+def align_inputs(inputs: Inputs, align: Align) -> Inputs:
+    """Check that pandas inputs speak of the same rows, or bring them into the order of ``X``."""
+    indices = _indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
+    if len(indices) < 2:
+        return inputs
+    reference = next(iter(indices.values()))
+    if align == "index" and not all(index.equals(reference) for index in indices.values()):
+        return _reindexed(inputs, reference, indices)
+    found = _unlike(indices)
+    if found:
+        msg = (
+            f"{found}. Use reset_index(drop=True) if they are in the same order, or align='index' "
+            "to match them by index."
+        )
+        raise InputError(msg)
+    return inputs
+
+
+def unlike_indices(given: Mapping[str, Any]) -> str:
+    """Say which two pandas inputs speak of different rows; an empty text when all are alike."""
+    return _unlike(_indices(given))
+
+
+def _unlike(indices: "dict[str, pd.Index[Any]]") -> str:
+    first, reference = next(iter(indices.items()), ("", None))
+    other = next((name for name, index in indices.items() if not index.equals(reference)), None)
+    if other is None or all(_is_default(index) for index in indices.values()):
+        return ""
+    return (
+        f"{first} and {other} have different pandas indices ({_shown(indices[first])} and "
+        f"{_shown(indices[other])}), so it is not clear which rows belong together"
+    )
+
+
+def _indices(given: Mapping[str, Any]) -> "dict[str, pd.Index[Any]]":
+    return {
+        name: value.index
+        for argument, columns in given.items()
+        for name, value in _parts(argument, columns).items()
+        if isinstance(value, pd.DataFrame | pd.Series)
+    }
+
+
+def _parts(name: str, columns: Any) -> dict[str, Any]:
+    """Return columns that are given in a dict or a list one by one."""
+    if isinstance(columns, Mapping):
+        return {f"{name}[{key!r}]": value for key, value in columns.items()}
+    if _lists_columns(columns):
+        return {f"{name}[{at}]": value for at, value in enumerate(columns)}
+    return {name: columns}
+
+
+def _lists_columns(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(v, pd.Series) for v in value)
+
+
+def _is_default(index: "pd.Index[Any]") -> bool:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+
+
+def _shown(index: "pd.Index[Any]") -> str:
+    first = ", ".join(repr(label) for label in index[:3].tolist())
+    return f"{len(index)} rows from {first}, ..."
+
+
+def _reindexed(
+    inputs: Inputs, reference: "pd.Index[Any]", indices: dict[str, "pd.Index[Any]"]
+) -> Inputs:
+    for name, index in indices.items():
+        if not index.is_unique:
+            msg = (
+                f"align='index': the index of {name} has duplicates, so rows cannot be matched; "
+                "make it unique or use reset_index(drop=True)."
+            )
+            raise InputError(msg)
+        lacking = reference.difference(index, sort=False)
+        if len(lacking):
+            msg = (
+                f"align='index': {name} lacks {len(lacking)} row(s) of the index of "
+                f"{next(iter(indices))}, for example {lacking[0]!r}. Give it a value for every "
+                "row."
+            )
+            raise InputError(msg)
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: take(column) for name, column in value.items()}
+        if _lists_columns(value):
+            return [take(column) for column in value]
+        return value.loc[reference] if isinstance(value, pd.DataFrame | pd.Series) else value
+
+    return Inputs(
+        X=take(inputs.X),
+        y=take(inputs.y),
+        sensitive=take(inputs.sensitive),
+        sample_weight=take(inputs.sample_weight),
+        groups=take(inputs.groups),
+        time=take(inputs.time),
+        proxies=take(inputs.proxies),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of the user's, read but not yet encoded; exactly one of the two forms is there."""
+
+    names: tuple[str, ...]  # column names; ``x0``, ``x1``, ... where the user gave none
+    named: bool  # whether the names are the user's
+    n_rows: int  # number of rows
+    columns: "tuple[pd.Series[Any], ...] | None" = None  # the columns, in order
+    matrix: Any = None  # the whole table, when all of it is plain numbers without names
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the table is a sparse matrix."""
+        return bool(sp.issparse(self.matrix))
+
+
+_FOREIGN_FRAMES = frozenset({"DataFrame", "LazyFrame", "Table", "RecordBatch"})
+
+
+def library_of(value: object) -> str:
+    """Return the top-level package of the type of ``value``, for example ``"polars"``."""
+    return type(value).__module__.partition(".")[0]
+
+
+def is_foreign(value: object) -> bool:
+    """Whether ``value`` is a table or a column of polars or arrow."""
+    return library_of(value) in {"polars", "pyarrow"}
+
+
+def is_frame(value: object) -> bool:
+    """Whether ``value`` is a table of pandas, polars or arrow."""
+    return isinstance(value, pd.DataFrame) or (
+        is_foreign(value) and type(value).__name__ in _FOREIGN_FRAMES
+    )
+
+
+def frame_columns(frame: Any, argument: str) -> "dict[str, pd.Series[Any]]":
+    """Return the columns of a pandas, polars or arrow table by name, in order."""
+    if isinstance(frame, pd.DataFrame):
+        names = [str(name) for name in frame.columns]
+        columns = [frame.iloc[:, at] for at in range(frame.shape[1])]
+    elif library_of(frame) == "polars":
+        table = frame.collect() if hasattr(frame, "collect") else frame
+        names = list(table.columns)
+        columns = [_of_polars(column, argument) for column in table.iter_columns()]
+    else:
+        names = list(frame.column_names)
+        columns = [column.to_pandas() for column in frame.columns]
+    _check_unique(names, argument)
+    return dict(zip(names, columns, strict=True))
+
+
+def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
+    values = column.to_numpy()
+    if values.ndim != 1:
+        msg = (
+            f"column {column.name!r} of {argument} holds several values per row ({column.dtype}); "
+            "make columns of them (unnest) or leave it out"
+        )
+        raise InputError(msg)
+    return pd.Series(values)
+
+
+def _check_unique(names: list[str], argument: str) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        msg = (
+            f"{argument} has several columns of one name: {_few(twice)}; names are compared as "
+            f"text (1 and '1' are the same). Rename the columns so that each name occurs once."
+        )
+        raise InputError(msg)
+
+
+def _few(names: list[str], most: int = 10) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"
+
+
+def object_array(values: Any, argument: str) -> NDArray[Any]:
+    """Return a list (of lists) as an array that keeps the Python type of every value.
+
+    ``numpy.asarray(["a", nan])`` would turn the missing value into the text ``"nan"``.
+    """
+    try:
+        array = np.array(values, dtype=object)
+    except ValueError as error:
+        msg = f"{argument} cannot be read as a table: {error}. Give rows of equal length."
+        raise InputError(msg) from error
+    nested = (list, tuple, np.ndarray)
+    if array.ndim == 1 and array.size and any(isinstance(value, nested) for value in array):
+        msg = f"{argument} has rows of different lengths; give every row the same length."
+        raise InputError(msg)
+    return array
+
+
+def as_array(values: Any, argument: str) -> NDArray[Any]:
+    """Return an array or a list as an array; no copy is made but where values are masked."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        # What is masked is missing; the value under the mask is not to be read.
+        found: NDArray[Any] = values.data.astype(float if values.dtype.kind == "f" else object)
+        found[np.ma.getmaskarray(values)] = np.nan if values.dtype.kind == "f" else None
+        return found
+    if isinstance(values, np.ndarray):
+        return np.asarray(values)
+    if hasattr(values, "__array__"):
+        return np.asarray(values)
+    if not hasattr(values, "__len__") or isinstance(values, str | bytes | dict):
+        msg = (
+            f"{argument} must be a table or an array, found {type(values).__name__}; "
+            "give a DataFrame, a NumPy array or a list."
+        )
+        raise InputError(msg)
+    return object_array(values, argument)
+
+
+def as_series(values: Any, argument: str) -> "pd.Series[Any]":
+    """Return one column of the user's as a Series; ``.name`` is the user's name or None."""
+    if isinstance(values, pd.Series):
+        return values
+    if isinstance(values, pd.Categorical | pd.Index | pd.api.extensions.ExtensionArray):
+        return pd.Series(values)
+    library = library_of(values)
+    if library == "polars" and hasattr(values, "to_numpy"):
+        return pd.Series(values.to_numpy(), name=values.name or None)
+    if library == "pyarrow" and hasattr(values, "to_pandas"):
+        converted: pd.Series[Any] = values.to_pandas()
+        return converted
+    array = as_array(values, argument)
+    if array.ndim != 1:
+        msg = f"{argument} should be a 1d array, got an array of shape {array.shape} instead."
+        raise InputError(msg)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    # pandas cannot hold halves of all operations nor long doubles; float64 holds both kinds.
+    if array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    return pd.Series(array)
+
+
+def read_table(X: Any, *, allow_empty: bool = False) -> Table:
+    """Read features in any accepted form and check their shape."""
+    if sp.issparse(X):
+        table = _read_sparse(X)
+    elif is_frame(X):
+        columns = frame_columns(X, "X")
+        n_rows = len(next(iter(columns.values()))) if columns else len(X)
+        table = Table(
+            names=tuple(columns), named=True, n_rows=n_rows, columns=tuple(columns.values())
+        )
+    else:
+        table = _read_array(X)
+    _check_not_empty(table, allow_empty=allow_empty)
+    return table
+
+
+def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
+    """Return the column of a table that an argument names."""
+    table = read_table(X)
+    columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    if name not in columns:
+        near = difflib.get_close_matches(name, columns, n=3)
+        has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else has
+        wanted = f"{argument}={name!r} must be a column of X"
+        raise ParameterError(f"{wanted}; {hint} Give its name, or one value per row")
+    return columns[name]
+
+
+def _read_sparse(X: Any) -> Table:
+    _refuse_complex(X.dtype)
+    if X.dtype.kind not in "biuf":
+        msg = f"X is a sparse matrix of {X.dtype}; only numbers and booleans can be sparse."
+        raise InputError(msg)
+    return Table(names=_positional(X.shape[1]), named=False, n_rows=X.shape[0], matrix=X)
+
+
+def _read_array(X: Any) -> Table:
+    if X is None:
+        msg = "X is None; give the features as a table of shape (n_rows, n_features)."
+        raise InputError(msg)
+    array = as_array(_unwrapped(X), "X")
+    _refuse_complex(array.dtype)
+    if array.ndim != 2:
+        msg = (
+            f"Expected 2D array for X, got {array.ndim}D array of shape {array.shape} instead. "
+            "Reshape your data either using array.reshape(-1, 1) if your data has a single "
+            "feature or array.reshape(1, -1) if it contains a single sample."
+        )
+        raise InputError(msg)
+    n_rows, n_columns = array.shape
+    names = _positional(n_columns)
+    if array.dtype.kind in "biuf":
+        return Table(names=names, named=False, n_rows=n_rows, matrix=array)
+    columns = tuple(pd.Series(array[:, at]) for at in range(n_columns))
+    return Table(names=names, named=False, n_rows=n_rows, columns=columns)
+
+
+def _unwrapped(X: Any) -> Any:
+    """Return a column given where a table belongs as an array, so that its shape is told."""
+    if isinstance(X, pd.Series) or is_foreign(X):
+        return as_series(X, "X").to_numpy()
+    return X
+
+
+def _refuse_complex(dtype: Any) -> None:
+    if dtype.kind == "c":
+        msg = f"Complex data not supported: X has dtype {dtype}. Give real numbers."
+        raise InputError(msg)
+
+
+def _positional(n_columns: int) -> tuple[str, ...]:
+    return tuple(f"x{at}" for at in range(n_columns))
+
+
+def _check_not_empty(table: Table, *, allow_empty: bool) -> None:
+    shape = (table.n_rows, len(table.names))
+    if not table.names:
+        msg = (
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required. "
+            "Give X at least one column."
+        )
+        raise InputError(msg)
+    if table.n_rows == 0 and not allow_empty:
+        msg = (
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required. "
+            "Give X at least one row."
+        )
+        raise InputError(msg)
+
+
+def check_length(n_rows: int, values: Any, argument: str) -> None:
+    """Refuse values that are not one per row."""
+    found = _length(values)
+    if found != n_rows:
+        msg = (
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, {found}]: X "
+            f"has {n_rows} rows and {argument} has {found}. Give one value per row of X."
+        )
+        raise InputError(msg)
+
+
+def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return the weights of the rows."""
+    values = as_series(sample_weight, "sample_weight")
+    check_length(n_rows, values, "sample_weight")
+    try:
+        weight = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        msg = f"sample_weight must hold numbers: {error}. Give one number >= 0 per row."
+        raise InputError(msg) from error
+    bad = int((~np.isfinite(weight) | (weight < 0)).sum())
+    if bad:
+        msg = (
+            f"sample_weight has {bad} value(s) that are NaN, infinite or negative; weights must "
+            "be finite numbers of at least 0. Give such rows weight 0 to leave them out."
+        )
+        raise InputError(msg)
+    if not weight.any():
+        msg = "sample_weight: every weight is zero. Give at least some rows a positive weight."
+        raise InputError(msg)
+    return weight
+
+
+def _length(values: Any) -> int:
+    shape = getattr(values, "shape", None)
+    if shape is None and not hasattr(values, "__len__"):
+        shape = np.asarray(values).shape
+    if shape is not None:
+        return int(shape[0]) if len(shape) > 0 else 1
+    return len(values)
+
+
+_CELL_TYPES = (pd.Series, pd.Index, pd.Categorical, pd.api.extensions.ExtensionArray)
+
+
+def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
+    """Return some rows of anything that ``fit`` takes; values and their types stay as they are.
+
+    What pandas holds is numbered anew: rows of what has an index and of what has none would
+    otherwise seem to be in different orders.
+    """
+    if values is None or isinstance(values, str):
+        return values
+    if isinstance(values, Mapping):
+        return {name: take_rows(column, rows) for name, column in values.items()}
+    if sp.issparse(values):
+        return values.tocsr()[rows]
+    if isinstance(values, pd.DataFrame):
+        return values.iloc[rows].reset_index(drop=True)
+    if is_frame(values):
+        columns = frame_columns(values, "X")
+        return pd.DataFrame({n: c.iloc[rows] for n, c in columns.items()}).reset_index(drop=True)
+    if isinstance(values, _CELL_TYPES) or is_foreign(values):
+        return as_series(values, "X").iloc[rows].reset_index(drop=True)
+    return as_array(values, "X")[rows]
+
+
+def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> Inputs:
+    """Return some rows of everything that ``fit`` was given."""
+    sensitive = inputs.sensitive
+    return Inputs(
+        X=take_rows(inputs.X, rows),
+        y=take_rows(inputs.y, rows),
+        sensitive=sensitive if names else take_rows(sensitive, rows),
+        sample_weight=take_rows(inputs.sample_weight, rows),
+    )
+
+
+def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":
+    """Return one value per row that is no feature, and the name of the column of ``X`` it was."""
+    name = ""
+    if isinstance(values, str):
+        name, values = values, column_of(X, values, argument)
+    series = as_series(values, argument)
+    check_length(read_table(X).n_rows, series, argument)
+    missing = int(series.isna().sum())
+    if missing:
+        msg = f"{argument} is missing in {missing} row(s); give a value for every row"
+        raise InputError(msg)
+    return series.reset_index(drop=True), name
+
+
+def identity(inputs: Inputs) -> pd.DataFrame:
+    """Return the rows as a frame that tells them apart: features and label.
+
+    Groups and weights are left out: they are given in several forms, and the same people under
+    other groups or weights are the same people.
+    """
+    table = read_table(inputs.X)
+    if table.columns is not None:
+        found: dict[str, Any] = {
+            f"X.{name}": column for name, column in zip(table.names, table.columns, strict=True)
+        }
+    elif table.sparse:
+        # One form of the same numbers, which float32 is what models read.
+        plain = csr_matrix(table.matrix, dtype=np.float32, copy=True)
+        plain.sum_duplicates()
+        found = {f"X.{salt}": row_draws(plain, salt) for salt in (0, 1)}
+    else:
+        found = {f"X.{n}": table.matrix[:, at] for at, n in enumerate(table.names)}
+    found["y"] = as_series(_flat(inputs.y), "y")
+    return pd.DataFrame(
+        {k: _content(pd.Series(c), k.removeprefix("X.")) for k, c in found.items()}
+    )
+
+
+def _content(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
+    """Return what a column holds, whatever type it is stored as."""
+    held = column.reset_index(drop=True).infer_objects()
+    kind = kind_of(held, name)
+    return held if kind == "category" else pd.Series(numbers(held, kind, name))
+
+
+def _flat(y: Any) -> Any:
+    """Return a column vector as a column."""
+    if isinstance(y, pd.DataFrame):
+        return y.iloc[:, 0]
+    array = y if isinstance(y, pd.Series) else as_array(y, "y")
+    return array.ravel() if getattr(array, "ndim", 1) == 2 else array

@@ -1,0 +1,411 @@
+"""Input checked once at the border, at ``fit`` and at prediction."""
+
+import difflib
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset, TaskName, task_of
+from fairautoml.data.frames import (
+    Align,
+    Inputs,
+    Table,
+    align_inputs,
+    check_length,
+    read_table,
+    read_weights,
+)
+from fairautoml.data.groups import (
+    GroupSchema,
+    MissingPolicy,
+    UnseenPolicy,
+    fit_groups,
+    gives_away,
+    group_notes,
+)
+from fairautoml.data.leakage import Labelled, given_away, same_numbers, same_partition
+from fairautoml.data.schema import TableSchema, fit_columns
+from fairautoml.data.sensitive_numbers import NumberPolicy, OnNonfinite
+from fairautoml.data.target import (
+    AskedTask,
+    check_given,
+    encode_target,
+    positive_notes,
+    read_numbers,
+    warn_about_rare,
+)
+from fairautoml.exceptions import (
+    DegenerateGroupError,
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    warn,
+)
+
+MIN_CLASS_ROWS = 2
+"""Fewest rows of a class: one to learn from and one to judge by."""
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "sensitive_missing": ("error", "own_group", "exclude"),
+    "sensitive_in_X": ("warn", "drop", "allow"),
+    "on_nonfinite": ("error", "impute"),
+    "align": ("error", "index"),
+    "task": ("auto", "binary", "multiclass", "regression"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorderOptions:
+    """How strictly input is read."""
+
+    pos_label: Any = None  # the positive class; None = the label that is sorted last
+    # missing sensitive values are refused, a group of their own, or outside the constraint
+    sensitive_missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
+    # what to do with features that are the sensitive attribute, or give it away
+    sensitive_in_X: Literal["warn", "drop", "allow"] = "warn"  # {"warn", "drop", "allow"}
+    max_groups: int = 50  # most groups of one sensitive column, at least 1
+    # sensitive columns that are cut into bands or taken as numbers
+    numbers: NumberPolicy = field(default_factory=NumberPolicy)
+    # infinities and numbers beyond float32 are refused, or treated as missing
+    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
+    # different pandas indices are refused, or rows are matched by index
+    align: Align = "error"  # {"error", "index"}
+    # what the target must be; ``"auto"`` = classes, two or more of them
+    task: AskedTask = "auto"  # {"auto", "binary", "multiclass", "regression"}
+    drop: tuple[str, ...] = ()  # columns of ``X`` that are no features
+    at_predict: bool = True  # whether new rows come with their groups
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            found = getattr(self, name)
+            if not isinstance(found, str) or found not in allowed:
+                msg = f"{name} must be one of {', '.join(map(repr, allowed))}, found {found!r}."
+                raise InputError(msg)
+        whole = isinstance(self.max_groups, int | np.integer)
+        if not whole or isinstance(self.max_groups, bool) or self.max_groups < 1:
+            msg = f"max_groups must be a whole number of at least 1, found {self.max_groups!r}."
+            raise InputError(msg)
+
+
+_DEFAULTS = BorderOptions()
+
+
+def build_dataset(
+    X: Any,
+    y: Any,
+    sensitive: Any = None,
+    sample_weight: Any = None,
+    *,
+    options: BorderOptions = _DEFAULTS,
+) -> Dataset:
+    """Check and encode everything that ``fit`` is given."""
+    check_given(y)
+    inputs = align_inputs(
+        Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
+    )
+    table = read_table(inputs.X)
+    labels, classes = _target(inputs.y, table, options)
+    groups, cells = _groups(inputs.sensitive, table, options)
+    # To learners the scale of weights matters (least weight in a leaf), to people it does not.
+    weight = _weights(inputs.sample_weight, labels, classes)
+    weight /= weight.mean()
+    _check_group_weights(weight, groups, cells)
+    taken = () if groups is None else groups.sensitive_from_X
+    kept = options.at_predict and options.sensitive_in_X != "drop"
+    drop = options.drop if kept else (*options.drop, *taken)
+    schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
+    aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
+    if groups is not None and not (taken and kept):
+        values = inputs.sensitive if not taken else _columns_of(taken, table)
+        given = Labelled(groups=groups, cells=cells, sensitive=values)
+        schema, matrix, aware = _without_proxies(schema, matrix, given, options)
+    _warn_about_target(schema, matrix, labels)
+    return Dataset(
+        X=matrix,
+        y=labels,
+        weight=weight,
+        cells=cells,
+        classes=classes,
+        task=task_of(classes),
+        schema=schema,
+        groups=groups,
+        notes=(
+            *schema.notes,
+            *positive_notes(classes.tolist(), options.pos_label),
+            *group_notes(groups, cells, aware),
+        ),
+        sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
+    )
+
+
+def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the target as learners read it, and the labels behind its codes."""
+    check_length(table.n_rows, y, "y")
+    if table.n_rows == 1:
+        msg = (
+            "X has 1 sample (n_samples = 1); at least "
+            f"{2 * MIN_CLASS_ROWS} are required, {MIN_CLASS_ROWS} of each class. Give more rows."
+        )
+        raise InputError(msg)
+    if options.task == "regression":
+        return read_numbers(y), np.empty(0)
+    labels, classes = encode_target(y, pos_label=options.pos_label, task=options.task)
+    counts = np.bincount(labels, minlength=2)
+    if len(classes) > 2:
+        warn_about_rare(classes, counts, MIN_CLASS_ROWS)
+        return labels, classes
+    for label, count in zip(classes.tolist(), counts, strict=True):
+        if count < MIN_CLASS_ROWS:
+            msg = (
+                f"y has {count} row of class {label!r}; at least {MIN_CLASS_ROWS} rows of each "
+                "class are required. Give more rows of it."
+            )
+            raise InputError(msg)
+    return labels, classes
+
+
+def _groups(
+    sensitive: Any, table: Table, options: BorderOptions
+) -> tuple[GroupSchema | None, NDArray[np.int32]]:
+    if sensitive is None:
+        return None, np.zeros(table.n_rows, dtype=np.int32)
+    names = _names_of_columns(sensitive, table)
+    if names and table.columns is not None:
+        sensitive = _columns_of(names, table)
+    schema, cells = fit_groups(
+        sensitive,
+        n_rows=table.n_rows,
+        missing=options.sensitive_missing,
+        max_groups=options.max_groups,
+        numbers=options.numbers,
+    )
+    return replace(schema, sensitive_from_X=names), cells
+
+
+def _columns_of(names: tuple[str, ...], table: Table) -> Any:
+    """Return columns of X as ``sensitive`` may be given."""
+    at = {name: position for position, name in enumerate(table.names)}
+    return {name: table.columns[at[name]] for name in names} if table.columns else names
+
+
+def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
+    """Return the columns of X that ``sensitive`` names, empty when it holds the values itself."""
+    if isinstance(sensitive, str):
+        names: tuple[str, ...] = (sensitive,)
+    elif _looks_like_names(sensitive, table):
+        names = tuple(sensitive)
+    else:
+        return ()
+    known = table.names if table.named else ()
+    unknown = [name for name in names if name not in known]
+    if unknown or len(set(names)) < len(names):
+        near = difflib.get_close_matches(names[0] if not unknown else unknown[0], known, n=3)
+        has = f"X has {list(known[:20])}" if known else "X has no column names"
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"{has}."
+        msg = (
+            f"sensitive={sensitive!r} must name columns of X, each once; {hint} Give such names, "
+            f"or one value per row ({table.n_rows})."
+        )
+        raise InputError(msg)
+    return names
+
+
+def _looks_like_names(sensitive: Any, table: Table) -> bool:
+    return (
+        isinstance(sensitive, list | tuple)
+        and 0 < len(sensitive) != table.n_rows
+        and all(isinstance(name, str) for name in sensitive)
+        and any(name in table.names for name in sensitive)
+    )
+
+
+def _weights(
+    sample_weight: Any, labels: NDArray[Any], classes: NDArray[Any]
+) -> NDArray[np.float64]:
+    if sample_weight is None:
+        return np.ones(len(labels))
+    weight = read_weights(sample_weight, len(labels))
+    if len(classes) == 0:
+        return weight
+    mass = np.bincount(labels, weights=weight, minlength=2)
+    if not mass.all():
+        label = classes.tolist()[int(mass.argmin())]
+        left = int(np.count_nonzero(mass))
+        msg = (
+            f"sample_weight is zero for all rows of class {label!r}, which leaves {left} class"
+            f"{'' if left == 1 else 'es'}; give rows of all classes a positive weight."
+        )
+        raise InputError(msg)
+    return weight
+
+
+def _check_group_weights(
+    weight: NDArray[np.float64], groups: GroupSchema | None, cells: NDArray[np.int32]
+) -> None:
+    if groups is None:
+        return
+    by_cell = np.bincount(cells, weights=weight, minlength=groups.n_cells)
+    for system in groups.systems:
+        if system.values is not None:
+            continue
+        mass = system.member @ by_cell
+        empty = [system.labels[at] for at in np.flatnonzero(mass == 0).tolist()]
+        if empty:
+            msg = (
+                f"sample_weight is zero for all rows of group(s) {', '.join(map(repr, empty))} of "
+                f"{system.name!r}, so nothing can be said about them. Give them a positive weight "
+                "or leave their rows out."
+            )
+            raise DegenerateGroupError(msg)
+
+
+def _without_proxies(
+    schema: TableSchema, matrix: Any, given: Labelled, options: BorderOptions
+) -> tuple[TableSchema, Any, dict[str, tuple[str, ...]]]:
+    """Find features that are a sensitive column, and warn about them or leave them out.
+
+    The last value holds those that stay, by the column that they give away.
+    """
+    found = given_away(matrix, schema, given)
+    if options.sensitive_in_X == "drop":
+        for system, names in found.items():
+            kept = [at for at, name in enumerate(schema.names) if name not in names]
+            schema = schema.without(names, f"it gives away sensitive {system!r}")
+            matrix = matrix[:, kept]
+        return schema, matrix, {}
+    if options.sensitive_in_X == "warn":
+        for system, names in found.items():
+            msg = (
+                f"{gives_away(system, names)}. Keep them with sensitive_in_X='allow' or leave "
+                "them out with sensitive_in_X='drop' (--drop COLUMN)."
+            )
+            warn(msg, DegradedWarning)
+    return schema, matrix, found
+
+
+def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> None:
+    if labels.dtype.kind == "f":
+        names = same_numbers(matrix, schema, labels)
+    else:
+        names = same_partition(matrix, schema, labels, pure=False)
+    if names:
+        msg = (
+            f"feature(s) {', '.join(map(repr, names))} of X are identical to y; if they are not "
+            "known when decisions are made, remove them from X."
+        )
+        warn(msg, DegradedWarning)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """Labels and groups of a table whose features nobody has read."""
+
+    y: NDArray[Any]  # shape (n_rows,): target as ``Dataset`` has it
+    task: TaskName  # {"binary", "multiclass", "regression"}: what kind of target it is
+    groups: GroupSchema | None  # as ``Dataset`` has them
+    cells: NDArray[np.int32]  # shape (n_rows,): finest cells
+
+
+def read_roles(inputs: Inputs, options: BorderOptions = _DEFAULTS) -> Roles:
+    """Read labels and groups alone, so that rows can be divided before features are looked at."""
+    check_given(inputs.y)
+    table = read_table(inputs.X)
+    labels, classes = _target(inputs.y, table, options)
+    groups, cells = _groups(inputs.sensitive, table, options)
+    return Roles(y=labels, task=task_of(classes), groups=groups, cells=cells)
+
+
+def read_new_rows(
+    X: Any,
+    sensitive: Any,
+    *,
+    schema: TableSchema,
+    groups: GroupSchema | None,
+    unseen: UnseenPolicy,
+    judged: bool = False,
+    tell: bool = False,
+) -> tuple[Any, NDArray[np.int32]]:
+    """Return the encoded matrix and the finest cells of new rows."""
+    matrix = schema.transform(X, tell=tell)
+    if groups is None:
+        return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
+    cells = groups.encode(sensitive_values(X, sensitive, groups, judged=judged), unseen=unseen)
+    if len(cells) != matrix.shape[0]:
+        msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
+        raise InputError(msg)
+    if tell and not _names(sensitive, groups) and {*groups.sensitive_from_X} & {*schema.names}:
+        _compare(X, groups, cells)
+    return matrix, cells
+
+
+def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
+    """Warn of groups that are given and are not those of the columns that fit took them from."""
+    table = read_table(X, allow_empty=True)
+    if not table.named or not {*groups.sensitive_from_X} <= {*table.names}:
+        return
+    columns = _columns(X, groups.sensitive_from_X, judged=False)
+    there = groups.encode(columns, unseen="base_model")
+    apart = (there != cells) & (there >= 0) & (cells >= 0)
+    if not apart.any():
+        return
+    names = ", ".join(map(repr, groups.sensitive_from_X))
+    msg = (
+        f"sensitive and the column(s) {names} of X, from which fit took the groups, differ in "
+        f"{int(apart.sum())} of {len(cells)} rows, first in row {int(apart.argmax())}: the rule "
+        "reads sensitive and the models read the column(s). Leave sensitive out, or give the same "
+        "values in both"
+    )
+    warn(msg, DegradedWarning)
+
+
+def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
+    """Return the sensitive values of new rows, from ``X`` where ``fit`` took them from there."""
+    named = _names(sensitive, groups)
+    values = _columns(X, named, judged=judged) if named else sensitive
+    if values is None:
+        raise MissingSensitiveError(_not_given(groups, judged=judged))
+    return values
+
+
+def _not_given(groups: GroupSchema, *, judged: bool) -> str:
+    wanted = ", ".join(map(repr, groups.columns))
+    if judged:
+        return (
+            f"evaluate needs the sensitive column(s) {wanted}, because fit was given groups and "
+            "the gaps between them are judged: evaluate(X, y, sensitive). Without them, "
+            "score(X, y) answers for a model that reads no groups."
+        )
+    return (
+        f"predict needs the sensitive column(s) {wanted}, because the chosen classifier reads "
+        "them: predict(X, sensitive). For a classifier that does not, fit with "
+        "FairAutoML(sensitive_at_predict=False)."
+    )
+
+
+def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
+    """Return the columns of X to take the groups from, none when values are given."""
+    if sensitive is None:
+        return groups.sensitive_from_X
+    if isinstance(sensitive, str):
+        return (sensitive,)
+    named = isinstance(sensitive, list | tuple) and tuple(sensitive) == groups.sensitive_from_X
+    return groups.sensitive_from_X if named else ()
+
+
+def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
+    table = read_table(X, allow_empty=True)
+    at = {name: position for position, name in enumerate(table.names)}
+    missing = [name for name in names if not table.named or name not in at]
+    if missing or table.columns is None:
+        near = difflib.get_close_matches(missing[0], table.names, n=3) if missing else []
+        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+        msg = (
+            f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from{end} "
+            f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
+            "value per row."
+        )
+        raise MissingSensitiveError(msg)
+    return {name: table.columns[at[name]] for name in names}

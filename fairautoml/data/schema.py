@@ -1,0 +1,378 @@
+"""The schema of the features, and the roles of columns.
+
+Category codes are made here, once, from sorted typed values; no learner ever infers categories
+from the rows at hand (trained on {a..f} and asked about {b, f} only, some number them anew).
+"""
+
+import difflib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data.columns import Column, encode_column, fit_column, strange_values, text_hints
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.derive import parse_overlapping
+from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
+from fairautoml.data.groups import read_sensitive
+from fairautoml.data.sensitive_numbers import OnNonfinite, sparse_float32, to_float32
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+
+
+def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
+    """Return the columns of guesses by name, and which of them are columns of ``X``."""
+    table = read_table(X)
+    in_X = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    names = _names(proxies, table.n_rows)
+    lacking = [name for name in names if name not in in_X]
+    if lacking:
+        near = difflib.get_close_matches(lacking[0], in_X, n=3)
+        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+        msg = (
+            f"proxies={proxies!r} must name columns of X{end} Give such names, or one guess per "
+            "row for each proxy"
+        )
+        raise InputError(msg)
+    columns = {name: in_X[name] for name in names} if names else _columns(proxies)
+    for name, column in columns.items():
+        check_length(table.n_rows, column, f"proxies[{name!r}]")
+    plain = {name: column.reset_index(drop=True) for name, column in columns.items()}
+    return plain, tuple(name for name in columns if name in in_X)
+
+
+def read_truth(sensitive: Any, X: Any) -> Any:
+    """Return the true groups of rows whose groups ``fit`` could only guess."""
+    if isinstance(sensitive, str):
+        return column_of(X, sensitive, "sensitive").array
+    found = read_sensitive(sensitive).columns
+    if len(found) != 1:
+        msg = (
+            f"sensitive has {len(found)} columns, {', '.join(map(repr, found))}, and proxies= "
+            "guessed one attribute; give the true groups of that one"
+        )
+        raise InputError(msg)
+    return next(iter(found.values())).array
+
+
+def _names(proxies: Any, n_rows: int) -> tuple[str, ...]:
+    """Return the names of columns of X that are meant, none when these are values."""
+    if isinstance(proxies, str):
+        return (proxies,)
+    listed = isinstance(proxies, list | tuple) and 0 < len(proxies) != n_rows
+    return tuple(proxies) if listed and all(isinstance(name, str) for name in proxies) else ()
+
+
+def _columns(proxies: Any) -> "dict[str, pd.Series[Any]]":
+    listed = isinstance(proxies, list | tuple) and len(proxies) <= 3
+    if listed and all(not np.isscalar(column) and column is not None for column in proxies):
+        series = [as_series(column, "proxies") for column in proxies]
+        names = [f"proxy_{at}" if s.name is None else str(s.name) for at, s in enumerate(series)]
+        if len(set(names)) < len(names):
+            raise InputError(f"proxies: two columns have one name, {names}; rename one of them")
+        return dict(zip(names, series, strict=True))
+    found = read_sensitive(proxies)
+    if found.named:
+        return found.columns
+    return {f"proxy_{at}": column for at, column in enumerate(found.columns.values())}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSchema:
+    """How a table becomes the float32 matrix that the learners see; plain data."""
+
+    columns: tuple[Column, ...]  # the kept features, in the order of the matrix
+    names_in: tuple[str, ...]  # all columns of the table given to ``fit``
+    named: bool  # whether those names are the user's own
+    sparse: bool = False  # the table was a sparse matrix
+    # infinities and numbers beyond float32 are refused, or treated as missing
+    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
+    notes: tuple[str, ...] = ()  # which columns were dropped, and why
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Original names of the kept features."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def layout(self) -> FeatureLayout:
+        """What a learner must know about the columns of the matrix."""
+        categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
+        return FeatureLayout(
+            n_features=len(self.columns),
+            categorical=categorical,
+            cardinalities=tuple(len(self.columns[at].levels) for at in categorical),
+            sparse=self.sparse,
+        )
+
+    def without(self, names: Collection[str], reason: str) -> "TableSchema":
+        """Return the schema without the features called ``names``, and a note that says why."""
+        columns = tuple(column for column in self.columns if column.name not in names)
+        notes = tuple(_dropped(c.name, reason) for c in self.columns if c.name in names)
+        if not columns:
+            raise InputError(_nothing_left((*self.notes, *notes)))
+        return replace(self, columns=columns, notes=(*self.notes, *notes))
+
+    def transform(self, X: Any, *, tell: bool = False) -> Any:
+        """Return a new table as the matrix that the learners were trained on.
+
+        Columns are found by name; a table without names is read by position. A category that
+        was not seen at ``fit`` is missing.
+        """
+        table = read_table(X, allow_empty=True)
+        positions = _locate(self, table)
+        if table.sparse and not self.sparse:
+            msg = (
+                "X is a sparse matrix but was a dense table at fit; a sparse matrix is never made "
+                "dense silently. Give X.toarray()."
+            )
+            raise InputError(msg)
+        if self.sparse:
+            return _sparse_matrix(self, table, positions)
+        if table.n_rows == 0:
+            # Columns without values have no types to compare: a CSV file of a header only.
+            return np.empty((0, len(positions)), dtype=np.float32)
+        matrix = _dense_matrix(self, table, positions)
+        if tell:
+            whole = table.matrix.T if table.columns is None else table.columns
+            for text in strange_values(self.columns, [whole[at] for at in positions], matrix):
+                warn(text, DegradedWarning)
+        return matrix
+
+
+def fit_columns(
+    table: Table, *, drop: Collection[str], on_nonfinite: OnNonfinite
+) -> tuple[TableSchema, Any]:
+    """Learn the encoding of a table and apply it, in one pass.
+
+    All-missing columns are dropped, with a warning; in tables with names constant columns too
+    (an array is taken as it is, as scikit-learn does).
+    """
+    _check_drop(table, drop)
+    schema = TableSchema(
+        columns=(),
+        names_in=table.names,
+        named=table.named,
+        sparse=table.sparse,
+        on_nonfinite=on_nonfinite,
+        notes=tuple(_dropped(name, "asked for") for name in table.names if name in drop),
+    )
+    wanted = [at for at, name in enumerate(table.names) if name not in drop]
+    if not wanted:
+        raise InputError(_nothing_left(schema.notes))
+    if table.columns is None:
+        return _fit_matrix(schema, table, wanted)
+    return _fit_series(schema, table.columns, wanted)
+
+
+def _check_drop(table: Table, drop: Collection[str]) -> None:
+    unknown = sorted(set(drop) - set(table.names))
+    if unknown:
+        msg = (
+            f"drop names columns that X does not have: {unknown}; X has "
+            f"{', '.join(map(repr, table.names[:20]))}."
+        )
+        raise InputError(msg)
+
+
+def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[TableSchema, Any]:
+    columns = tuple(Column(name=table.names[at], position=at, kind="number") for at in wanted)
+    schema = replace(schema, columns=columns)
+    if table.sparse:
+        return schema, _sparse_matrix(schema, table, wanted)
+    matrix = _from_matrix(schema, table.matrix, wanted)
+    empty = np.isnan(matrix).all(axis=0)
+    return _keep(schema, matrix, dict.fromkeys(np.flatnonzero(empty).tolist(), _EMPTY))
+
+
+def _fit_series(
+    schema: TableSchema, series: "tuple[pd.Series[Any], ...]", wanted: list[int]
+) -> tuple[TableSchema, NDArray[np.float32]]:
+    columns: list[Column] = []
+    reasons: dict[int, str] = {}
+    matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
+    for at, position in enumerate(wanted):
+        name = schema.names_in[position]
+        column, values = fit_column(name, position, series[position], schema.on_nonfinite)
+        reason = _useless(values, constant=schema.named)
+        if reason:
+            reasons[at] = reason
+        columns.append(column)
+        matrix[:, at] = values
+    hints = text_hints(columns, [series[position] for position in wanted], matrix)
+    schema = _noted(schema, hints)
+    return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
+
+
+def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
+    """Say, in a warning and a note each, which columns of text were hardly meant as categories."""
+    for hint in hints:
+        warn(hint, DegradedWarning)
+    return replace(schema, notes=(*schema.notes, *hints))
+
+
+_EMPTY = "all values are missing"
+_CONSTANT = "all values are equal"
+
+
+def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
+    missing = np.isnan(values)
+    if missing.all():
+        return _EMPTY
+    if constant and not missing.any() and values.min() == values.max():
+        return _CONSTANT
+    return ""
+
+
+def _keep(
+    schema: TableSchema, matrix: NDArray[np.float32], reasons: dict[int, str]
+) -> tuple[TableSchema, NDArray[np.float32]]:
+    """Leave out the columns at the positions in ``reasons``."""
+    if not reasons:
+        return schema, matrix
+    names = schema.names
+    notes = tuple(_dropped(names[at], reason) for at, reason in sorted(reasons.items()))
+    kept = [at for at in range(len(names)) if at not in reasons]
+    schema = replace(
+        schema,
+        columns=tuple(schema.columns[at] for at in kept),
+        notes=(*schema.notes, *notes),
+    )
+    if not kept:
+        raise InputError(_nothing_left(schema.notes))
+    empty = [names[at] for at, reason in reasons.items() if reason == _EMPTY]
+    if empty:
+        msg = f"columns of X without any value are not used: {', '.join(map(repr, empty))}"
+        warn(msg, DegradedWarning)
+    return schema, np.ascontiguousarray(matrix[:, kept])
+
+
+def _dropped(name: str, reason: str) -> str:
+    return f"column {name!r} of X is not used: {reason}"
+
+
+def _nothing_left(notes: tuple[str, ...]) -> str:
+    shown = "; ".join(notes[:10])
+    return f"X has no usable column left: {shown}. Give at least one column that varies."
+
+
+def _dense_matrix(schema: TableSchema, table: Table, positions: list[int]) -> NDArray[np.float32]:
+    if table.columns is None:
+        return _from_matrix(schema, table.matrix, positions)
+    result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
+    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
+        result[:, at] = encode_column(column, table.columns[position], schema.on_nonfinite)
+    return result
+
+
+def _from_matrix(
+    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
+) -> NDArray[np.float32]:
+    if any(column.kind not in ("number", "empty") for column in schema.columns):
+        return _from_mixed(schema, matrix, positions)
+    taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
+    return to_float32(taken, schema.names, schema.on_nonfinite)
+
+
+def _from_mixed(
+    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
+) -> NDArray[np.float32]:
+    """Encode a plain array where the schema has categories of numbers or booleans."""
+    result = np.empty((len(matrix), len(positions)), dtype=np.float32)
+    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
+        result[:, at] = encode_column(column, pd.Series(matrix[:, position]), schema.on_nonfinite)
+    return result
+
+
+def _sparse_matrix(schema: TableSchema, table: Table, positions: list[int]) -> Any:
+    if table.columns is not None:
+        columns = zip(schema.columns, positions, strict=True)
+        dense = [encode_column(c, table.columns[at], schema.on_nonfinite) for c, at in columns]
+        return sparse_float32(np.column_stack(dense), schema.names, schema.on_nonfinite)
+    matrix = table.matrix
+    if positions != list(range(len(table.names))):
+        matrix = (matrix.tocsc() if table.sparse else matrix)[:, positions]
+    return sparse_float32(matrix, schema.names, schema.on_nonfinite)
+
+
+def _locate(schema: TableSchema, table: Table) -> list[int]:
+    """Return the position in ``table`` of each kept feature."""
+    if schema.named and table.named:
+        return _locate_by_name(schema, table)
+    if len(table.names) != len(schema.names_in):
+        msg = (
+            f"X has {len(table.names)} features, but FairAutoML is expecting "
+            f"{len(schema.names_in)} features as input; give the columns that fit was given."
+        )
+        raise InputError(msg)
+    if schema.named != table.named:
+        then, now = ("names", "none") if schema.named else ("no names", "names")
+        msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
+        warn(msg, DegradedWarning)
+    return [column.position for column in schema.columns]
+
+
+def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
+    at = {name: position for position, name in enumerate(table.names)}
+    missing = [name for name in schema.names if name not in at]
+    if missing:
+        msg = (
+            f"X lacks {len(missing)} column(s) that fit was given: {missing[:20]}; it has "
+            f"{list(table.names[:20])}. Give X with all columns of fit, in any order."
+        )
+        raise InputError(msg)
+    known = set(schema.names_in)
+    extra = [name for name in table.names if name not in known]
+    if extra:
+        msg = f"columns of X that were not there at fit are ignored: {extra[:20]}"
+        warn(msg, DegradedWarning)
+    positions = [at[name] for name in schema.names]
+    if positions != sorted(positions):
+        msg = "the columns of X are in another order than at fit; they are reordered by name"
+        warn(msg, DegradedWarning)
+    return positions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """Which column is what, as the user said it."""
+
+    target: str | None  # column of the labels; None = as the named dataset has it
+    sensitive: tuple[str, ...]  # sensitive columns
+    drop: tuple[str, ...] = ()  # columns that are no features
+    weight: str | None = None  # column of sample weights
+    # derived columns and row filters, as in ``fairautoml.data.derive``
+    derive: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()  # columns that held text in the table as it was read
+    # indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``
+    overlapping: tuple[str, ...] = ()
+    # columns that guess a group that no column holds, and are no features
+    proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [*self.sensitive, *(parse_overlapping(text)[0] for text in self.overlapping)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"--sensitive, --overlapping: {twice[0]!r} is named twice; name it once"
+            raise ParameterError(msg)
+
+    @property
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """The indicator columns of groups that may overlap, by the name of their table."""
+        return dict(parse_overlapping(text) for text in self.overlapping)
+
+    @property
+    def sensitive_columns(self) -> tuple[str, ...]:
+        """All columns that say something about groups, each once."""
+        indicators = [column for columns in self.tables.values() for column in columns]
+        return tuple(dict.fromkeys([*self.sensitive, *indicators]))
+
+    def arranged(self, frame: pd.DataFrame) -> "pd.DataFrame | dict[str, Any]":
+        """Return the sensitive columns of a table in the form that ``fit`` takes."""
+        if not self.overlapping:
+            return frame[list(self.sensitive)]
+        tables = {name: frame[list(columns)] for name, columns in self.tables.items()}
+        return {**{name: frame[name] for name in self.sensitive}, **tables}

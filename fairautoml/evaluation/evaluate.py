@@ -1,0 +1,290 @@
+"""One trial evaluated: folds fitted, out-of-fold scores returned."""
+
+import math
+import resource
+import sys
+import time
+import warnings
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset
+from fairautoml.evaluation.fitting import (
+    FittedModel,
+    FoldRows,
+    Part,
+    contained,
+    encode,
+    error_text,
+    fit_candidate,
+)
+from fairautoml.evaluation.membership import MEMBERSHIP, learn
+from fairautoml.evaluation.tasks import TASKS
+from fairautoml.exceptions import StorageFullError
+from fairautoml.mitigators import Target
+from fairautoml.records import Candidate, Status, Trial, TrialResult, seed_of
+from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, too_far
+from fairautoml.storage.artifacts import Artifacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OutOfFold:
+    """Scores as they come in, model by model."""
+
+    dataset: Dataset  # the search rows
+    total: NDArray[np.float32]  # sum of the scores of each row
+    count: NDArray[np.float32]  # shape (n_rows,): models that have scored it
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "OutOfFold":
+        """Return what is known before any model: no row has a score."""
+        total = np.zeros(dataset.score_shape, dtype=np.float32)
+        return cls(dataset=dataset, total=total, count=np.zeros(len(total), dtype=np.float32))
+
+    def add(self, rows: NDArray[np.int64], found: NDArray[np.float32]) -> None:
+        """Take in the scores of a model."""
+        self.total[rows] += found
+        self.count[rows] += 1
+
+    def scores(self) -> NDArray[np.float32]:
+        """Return the mean score of each row; NaN where there is none."""
+        count = np.where(self.count == 0, np.nan, self.count).astype(np.float32)
+        return self.total / (count if self.total.ndim == 1 else count[:, None])
+
+    def losses(self) -> NDArray[np.float64]:
+        """Return the log loss (or squared error) of each row; NaN where there is no score."""
+        losses = np.full(len(self.count), np.nan)
+        known = self.count > 0
+        found = TASKS.get(self.dataset.task).row_losses(
+            self.dataset.y[known], self.scores()[known]
+        )
+        losses[known] = found
+        return losses
+
+
+LATER_FOLDS = 0.8
+"""What the other folds of a trial cost at the least, in times of the shortest one so far: folds
+differ, and the first ones of an encoding also take, encode and bin the rows."""
+
+FOLD_SHARE = 0.9
+"""Part of its share of the time by which a mitigation should be done with a fold: it looks at the
+clock between trainings, and the last fold must not pay for it when the last training takes longer.
+"""
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this process has held, MiB."""
+    # getrusage(2) counts in bytes on macOS and in KiB on Linux.
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+class OutOfTimeError(TimeoutError):
+    """The trial's seconds are used up."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an executor runs: a trial in, a result out, scores and models in the artifacts."""
+
+    data: Dataset | Path  # the search rows, or the file a worker maps them from
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    artifacts: Artifacts  # where scores and models go
+    root_seed: int  # seed of the run
+    targets: tuple[Target, ...] = ()  # what the user wants equal, for training-time mitigations
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what was made in this process: whoever is sent this maps the rows."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The search rows."""
+        if isinstance(self.data, Dataset):
+            return self.data
+        loaded: Dataset = joblib.load(self.data, mmap_mode="r")
+        return loaded
+
+    @cached_property
+    def rows(self) -> FoldRows:
+        """The rows of the folds, kept from trial to trial."""
+        return FoldRows(
+            dataset=self.dataset,
+            folds=self.folds,
+            root_seed=self.root_seed,
+            targets=self.targets,
+        )
+
+    @cached_property
+    def trained(self) -> set[str]:
+        """Learners that have trained in this process."""
+        return set()
+
+    def __call__(self, trial: Trial) -> TrialResult:
+        """Return the result of a trial, whatever happens inside it."""
+        start = time.monotonic()
+        found = contained(partial(self._trained, trial, start))
+        result = found if isinstance(found, TrialResult) else _failed(trial, found)
+        return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
+
+    def _trained(self, trial: Trial, start: float) -> TrialResult:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if trial.candidate == MEMBERSHIP:
+                return self._learn_membership(trial, start)
+            return self._cross_validate(trial, start)
+
+    def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
+        """Learn, instead of y, the groups and labels together."""
+        pace = Pace(trial, start, cold=True)
+        found, model = learn(self.rows, trial.budget.sample_fraction, pace.check)
+        self.artifacts.write_models(trial.key, model)
+        self.artifacts.write_scores(trial.key, found)
+        return TrialResult(trial=trial, status=Status.SUCCESS)
+
+    def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
+        n_folds = self.rows.n_folds
+        known = OutOfFold.of(self.dataset)
+        # A short trial is compared with no other: its scores are means of a growing number.
+        own = trial.budget.folds < n_folds
+        rival = None if own else self._rival(trial)
+        models: list[FittedModel] = []
+        pace = Pace(trial, start, cold=trial.candidate.learner not in self.trained)
+        for fold in range(trial.budget.folds):
+            pace.check(fold)
+            part = Part(fold=fold, fraction=trial.budget.sample_fraction, own=own)
+            models.append(self._fit_and_score(trial, part, start, known))
+            self.trained.add(trial.candidate.learner)
+            reason = "" if rival is None else self._too_far(known, rival, trial, done=fold + 1)
+            if reason:
+                return TrialResult(
+                    trial=trial,
+                    status=Status.PRUNED,
+                    fold_log_loss=self._fold_losses(known.losses(), fold + 1),
+                    error=reason,
+                )
+        self.artifacts.write_models(trial.key, tuple(models))
+        self.artifacts.write_scores(trial.key, known.scores())
+        losses = known.losses()
+        return TrialResult(
+            trial=trial,
+            status=Status.SUCCESS,
+            log_loss=float(np.average(losses, weights=self.dataset.weight)),
+            fold_log_loss=self._fold_losses(losses, n_folds),
+        )
+
+    def _fit_and_score(
+        self, trial: Trial, part: Part, start: float, known: OutOfFold
+    ) -> FittedModel:
+        """Return the model of a part, after it has scored the rows that it did not see."""
+        candidate = trial.candidate
+        model = fit_candidate(
+            candidate,
+            self.rows.train(part, candidate.encoding),
+            seed_of(self.root_seed, candidate) + part.fold,
+            deadline=_fold_deadline(trial, start, done=part.fold),
+        )
+        held_out = self.rows.held_out(part, candidate.encoding)
+        known.add(held_out.rows, model.scores_encoded(held_out.X, held_out.cells))
+        return model
+
+    def _fold_losses(self, losses: NDArray[np.float64], done: int) -> tuple[float, ...]:
+        inside = [self.folds == k for k in range(done)]
+        return tuple(_mean(losses[rows], self.dataset.weight[rows]) for rows in inside)
+
+    def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
+        """Return the loss of each row by the trial's rival, None when it is not at hand."""
+        if not trial.rival:
+            return None
+        try:
+            scores = self.artifacts.scores(trial.rival)
+            return TASKS.get(self.dataset.task).row_losses(self.dataset.y, scores)
+        except FileNotFoundError:
+            return None
+
+    def _too_far(
+        self, known: OutOfFold, rival: NDArray[np.float64], trial: Trial, *, done: int
+    ) -> str:
+        """Return why the trial goes no further after these folds, empty when it does."""
+        rows = self.folds < done
+        too_early = done < FEWEST_FOLDS and rows.sum() < ENOUGH_ROWS
+        if too_early or done == trial.budget.folds:
+            return ""
+        reason = too_far(known.losses()[rows], rival[rows], self.dataset.weight[rows])
+        return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
+
+
+def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
+    """Return how a trial ended that raised."""
+    if isinstance(error, OutOfTimeError):
+        return TrialResult(trial=trial, status=Status.TIMEOUT, error=str(error))
+    if isinstance(error, StorageFullError):
+        return TrialResult(trial=trial, status=Status.NO_SPACE, error=str(error))
+    status = Status.MEMOUT if isinstance(error, MemoryError) else Status.FAILED
+    return TrialResult(trial=trial, status=status, error=error_text(error))
+
+
+def refit(
+    candidate: Candidate, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
+) -> tuple[FittedModel, ...]:
+    """Train the candidate once on all rows, with the seed it had in the search."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        seed = seed_of(root_seed, candidate)
+        rows = encode(candidate.encoding, dataset, seed, targets=targets)
+        return (fit_candidate(candidate, rows, seed),)
+
+
+@dataclass(slots=True)
+class Pace:
+    """Stops a trial that will not end in time: nothing is kept of one that lacks a fold.
+
+    The folds to come are judged by the shortest one so far. A mitigation fits its work into the
+    time that a fold is given, so what it took says nothing.
+    """
+
+    trial: Trial  # what runs
+    start: float  # ``time.monotonic()`` at which it began
+    # its learner has not trained in this process before: the first fold brings the import of a
+    # library, and tells of the next one at the most
+    cold: bool
+    _last: float = 0.0
+    _shortest: float = math.inf
+
+    def check(self, done: int) -> None:
+        """Raise before a fold when it or a later one will not end in time."""
+        used = time.monotonic() - self.start
+        if done:
+            self._shortest = min(self._shortest, used - self._last)
+        self._last = used
+        seconds = self.trial.budget.seconds
+        if seconds is not None and used + self._expected(done) > seconds:
+            msg = f"{done} of {self.trial.budget.folds} folds took {used:.1f} s of {seconds:.1f} s"
+            raise OutOfTimeError(msg)
+
+    def _expected(self, done: int) -> float:
+        """Return the seconds that the other folds take at the least."""
+        if not done or self.trial.candidate.mitigation != "none":
+            return 0.0
+        to_come = 1 if self.cold and done == 1 else self.trial.budget.folds - done
+        # The next fold is never taken to be cheaper, as not every executor can interrupt it.
+        return self._shortest * max(1.0, LATER_FOLDS * to_come)
+
+
+def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
+    """Return when this fold should be done, if those left share the time that is left."""
+    seconds = trial.budget.seconds
+    if seconds is None:
+        return None
+    now = time.monotonic()
+    return now + FOLD_SHARE * max(0.0, start + seconds - now) / (trial.budget.folds - done)
+
+
+def _mean(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Return the weighted mean; rows that all weigh nothing count alike."""
+    return float(np.average(losses, weights=weight if weight.any() else None))

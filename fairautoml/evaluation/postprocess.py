@@ -1,0 +1,510 @@
+"""Out-of-fold scores to post-processed entries, and entries to results.
+
+A column is the scores of one trial or of an ensemble. The shares of an ensemble are learned from
+labels like a rule, so its scores differ by fold: rows are decided by shares that their own fold
+had no part in, as by a rule that it had no part in.
+
+Every post-processor is fitted for every tolerance on the other folds and scored on this one
+(cross-fitted); the rule that would be deployed is fitted on all rows. What it decides there is
+counted too: an entry is not feasible if the deployed rule is constant, or clearly violates a
+constraint that the rules of the folds meet.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.evaluation.fitting import contained, error_text
+from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.tasks import TASKS
+from fairautoml.exceptions import DegradedWarning, warn
+from fairautoml.metrics import Tally, Undefined
+from fairautoml.metrics._table import effective_rows
+from fairautoml.metrics.intervals import interval_of_groups
+from fairautoml.mitigators import Mitigator, ScoreRows, Target
+from fairautoml.records import (
+    Candidate,
+    Entry,
+    Measure,
+    Rule,
+    Status,
+    Told,
+    TrialResult,
+    acceptance,
+)
+from fairautoml.search.loop import Recalling, Stop, window_of
+from fairautoml.selection.leaderboard import History, best_of, pareto_front
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.database import Record
+from fairautoml.storage.study import Replay
+
+ONE_ERROR = 0.6827
+"""Level of the interval that reaches one standard error to each side."""
+
+SHORT = 0.5
+"""Seconds that a post-processor may take even where there is no time."""
+
+_Rules = Sequence[tuple[float | None, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Column:
+    """Scores that rules are fitted on, and whose they are."""
+
+    trial_key: str  # name of the trial or ensemble
+    trial_number: int  # its turn
+    candidate: Candidate  # what was trained
+    seconds: float  # training seconds
+    # out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) where a rule
+    # mixes several columns
+    deployed: NDArray[np.float32]  # shape (n_rows,)
+    # the scores by which rules for the rows of a fold are fitted and judged, where they differ
+    # from fold to fold; None = the deployed ones
+    by_fold: NDArray[np.float32] | None = None  # shape (n_folds, n_rows)
+    members: tuple[tuple[str, float], ...] = ()  # trials of an ensemble and their shares
+
+    def of_fold(self, fold: int) -> NDArray[np.float32]:
+        """Return the scores for fitting and judging a fold, shape (n_rows,)."""
+        return self.deployed if self.by_fold is None else self.by_fold[fold]
+
+    def judged(self, folds: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return each row's score as it is judged in its own fold, shape (n_rows,)."""
+        return (
+            self.deployed if self.by_fold is None else self.by_fold[folds, np.arange(len(folds))]
+        )
+
+
+def column_of(result: TrialResult, scores: NDArray[np.float32]) -> Column:
+    """Return the column of a successful trial."""
+    return Column(
+        trial_key=result.trial.key,
+        trial_number=result.trial.number,
+        candidate=result.trial.candidate,
+        seconds=result.seconds,
+        deployed=np.asarray(scores),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """A deployed rule with what came of its cross-fitted decisions."""
+
+    mitigator: str
+    tolerance: float | None
+    rule: Rule
+    tally: Tally
+
+
+def expand(
+    result: TrialResult, scores: NDArray[np.float32], problem: Problem, end: float | None = None
+) -> tuple[Entry, ...]:
+    """Return the leaderboard entries of a successful trial."""
+    return expand_column(column_of(result, scores), problem, end)
+
+
+def expand_column(column: Column, problem: Problem, end: float | None = None) -> tuple[Entry, ...]:
+    """Return the leaderboard entries of a score column.
+
+    A post-processor that raises has none, and a warning says so: others go on.
+    """
+    data = problem.dataset
+    rows = ScoreRows(
+        scores=column.deployed,
+        y=data.y,
+        weight=data.weight,
+        cells=data.cells,
+        n_cells=1 if data.groups is None else data.groups.n_cells,
+        membership=problem.membership,
+    )
+    entries: list[Entry] = []
+    served = replace(rows, scores=_scores_when_served(column, problem))
+    uninformed = bool((served.scores == served.scores[:1]).all())
+    for mitigator in problem.mitigators:
+        # Equal scores have no order that the likely groups of a row could move it in.
+        if uninformed and mitigator.needs_membership:
+            continue
+        found = contained(partial(_entries, mitigator, rows, served, column, problem, end))
+        if isinstance(found, list):
+            entries += found
+        else:
+            msg = f"rules of {mitigator.name!r} are missing where it failed: {error_text(found)}"
+            warn(msg, DegradedWarning)
+    constant = [entry for entry in entries if entry.constant]
+    # Of equal scores any other rule decides by the group alone.
+    return tuple(constant if uninformed and constant and problem.goal.targets else entries)
+
+
+def _entries(
+    mitigator: Mitigator,
+    rows: ScoreRows,
+    served: ScoreRows,
+    column: Column,
+    problem: Problem,
+    end: float | None,
+) -> list[Entry]:
+    scored = _cross_fitted(mitigator, rows, column, problem, end)
+    found = (_entry(one, column, served, problem) for one in scored)
+    return [entry for entry in found if entry is not None]
+
+
+def _cross_fitted(
+    mitigator: Mitigator, rows: ScoreRows, column: Column, problem: Problem, end: float | None
+) -> list[_Scored]:
+    fit: Any = mitigator.fit_rules
+    start = time.monotonic()
+    deployed = fit(rows, problem.goal, problem.tolerances)
+    deployed, tolerances = _affordable(deployed, problem, start, end)
+    tallies: list[Tally | None] = [None for _ in deployed]
+    alive = [rule is not None for _, rule in deployed]
+    for fold in range(problem.n_folds):
+        here = problem.folds == fold
+        scored = replace(rows, scores=column.of_fold(fold))
+        held_out = scored.take(here)
+        draws = None if problem.draws is None else problem.draws[here]
+        fitted = fit(scored.take(~here), problem.goal, tolerances)
+        for at, (_, rule) in enumerate(fitted):
+            alive[at] = alive[at] and rule is not None
+            if alive[at]:
+                found_here = _tally(rule, held_out, draws, problem)
+                before = tallies[at]
+                tallies[at] = found_here if before is None else before + found_here
+    found: list[_Scored] = []
+    for at, (tolerance, rule) in enumerate(deployed):
+        tally = tallies[at]
+        if alive[at] and tally is not None and (not found or found[-1].rule != rule):
+            found.append(
+                _Scored(mitigator=mitigator.name, tolerance=tolerance, rule=rule, tally=tally)
+            )
+    return found
+
+
+def _affordable(
+    deployed: _Rules, problem: Problem, start: float, end: float | None
+) -> tuple[_Rules, tuple[float, ...]]:
+    """Return the rules, and their tolerances, that can be cross-fitted until the end.
+
+    Of those that took too long since the start it is the nearest below the limit, at least one.
+    """
+    now, known = time.monotonic(), [t for t, _ in deployed if t is not None]
+    if end is None or len(known) < len(deployed) or not problem.goal.targets:
+        return deployed, problem.tolerances
+    left = max(end - now, SHORT) / max(problem.n_folds * (now - start), SHORT)
+    limit = problem.goal.targets[0].limit
+    nearest = sorted(known, key=lambda tolerance: (tolerance > limit, abs(tolerance - limit)))
+    kept = set(nearest[: max(1, int(len(known) * left))])
+    rules = [(tolerance, rule) for tolerance, rule in deployed if tolerance in kept]
+    return rules, tuple(tolerance for tolerance in known if tolerance in kept)
+
+
+def _tally(
+    rule: Rule, rows: ScoreRows, draws: NDArray[np.float64] | None, problem: Problem
+) -> Tally:
+    decision = acceptance(rule, rows.scores, rows.cells, rows.membership)
+    if rule.randomized and draws is not None:
+        # As deployed: with few distinct rows the draws may be far from the stated shares.
+        decision = (draws < decision).astype(np.float64)
+    task = TASKS.get(problem.dataset.task)
+    return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
+
+
+def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -> Entry | None:
+    metric, task = problem.objective, TASKS.get(problem.dataset.task)
+    deployed, constant = _deployed(scored.rule, rows, problem)
+    tally = deployed if constant or _violates(scored.tally, deployed, problem) else scored.tally
+    if metric.on == "decisions":
+        score = metric.value(tally)
+    else:
+        score = metric.value(rows.y, column.judged(problem.folds), rows.weight)
+    if isinstance(score, Undefined):
+        return None
+    return Entry(
+        trial_key=column.trial_key,
+        trial_number=column.trial_number,
+        candidate=column.candidate,
+        mitigator=scored.mitigator,
+        tolerance=scored.tolerance,
+        rule=scored.rule,
+        score=score,
+        value=score if metric.greater_is_better else -score,
+        measures=measure(tally, problem),
+        counts=tally.table,
+        deployed=deployed.table,
+        constant=constant or task.is_constant(tally.table),
+        seconds=column.seconds,
+        members=column.members,
+    )
+
+
+def _deployed(rule: Rule, rows: ScoreRows, problem: Problem) -> tuple[Tally, bool]:
+    """Count what the deployed rule decides, and say whether that is the same for all rows."""
+    decided = acceptance(rule, rows.scores, rows.cells, rows.membership)
+    task = TASKS.get(problem.dataset.task)
+    tally = task.tally(rows.cells, rows.y, decided, rows.weight, n_groups=rows.n_cells)
+    return tally, bool((decided == decided[:1]).all()) or task.is_constant(tally.table)
+
+
+def _violates(crossfitted: Tally, deployed: Tally, problem: Problem) -> bool:
+    """Whether only the deployed rule violates a constraint, by more than a standard error."""
+    if any(one.gap > one.limit for one in measure(crossfitted, problem)):
+        return False
+    return any(
+        one.gap > one.limit + _standard_error(deployed, target, problem)
+        for one, target in zip(measure(deployed, problem), problem.goal.targets, strict=True)
+        if one.gap > one.limit
+    )
+
+
+def _standard_error(tally: Tally, target: Target, problem: Problem) -> float:
+    """Return the standard error of a gap, 0 where it is undefined."""
+    data = problem.dataset
+    ends = interval_of_groups(
+        target.metric,
+        tally.table,
+        member=target.system.member,
+        overlapping=target.system.overlapping,
+        n_rows=effective_rows(data.cells, data.weight, len(tally.table), problem.entities),
+        level=ONE_ERROR,
+    )
+    return 0.0 if ends is None else (ends[1] - ends[0]) / 2
+
+
+def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]:
+    """Return the scores that deployed rules are judged on.
+
+    A model whose scores are the same for all rows of a fold, like a prior, has other out-of-fold
+    scores in each fold, but only one score when it is served: the mean over the folds.
+    """
+    wide = column.deployed.reshape(len(column.deployed), -1)
+    of_fold = wide[[int((problem.folds == fold).argmax()) for fold in range(problem.n_folds)]]
+    same = (wide == of_fold[problem.folds]).all(axis=0)
+    if not same.any():
+        return column.deployed
+    served = wide.copy()
+    served[:, same] = of_fold[:, same].mean(axis=0)
+    return served.reshape(column.deployed.shape)
+
+
+def measure(tally: Tally, problem: Problem) -> tuple[Measure, ...]:
+    """Return every constraint's metric on every group system that it speaks about."""
+    found: list[Measure] = []
+    for target in problem.goal.targets:
+        merged = tally.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
+        found.append(_measured(target, target.metric.value(merged)))
+    return tuple(found)
+
+
+def _measured(target: Target, value: float | Undefined) -> Measure:
+    metric, system, limit = target.metric, target.system.name, target.limit
+    if isinstance(value, Undefined):
+        return Measure(
+            metric=metric.name,
+            system=system,
+            value=None,
+            gap=np.inf,
+            limit=limit,
+            reason=_with_labels(value.reason, target),
+        )
+    return Measure(
+        metric=metric.name, system=system, value=value, gap=metric.gap(value), limit=limit
+    )
+
+
+def _with_labels(reason: str, target: Target) -> str:
+    """Name groups by their labels: a metric knows their numbers only."""
+    labels = target.system.labels
+    return re.sub(r"\bgroup (\d+)\b", lambda m: f"group {labels[int(m[1])]!r}", reason)
+
+
+def judged(
+    result: TrialResult,
+    artifacts: Artifacts,
+    problem: Problem,
+    seconds: float,
+    end: float | None = None,
+) -> Record:
+    """Expand a result to its entries, and say what is told of it."""
+    entries: tuple[Entry, ...] = ()
+    if result.status is Status.SUCCESS:
+        entries = expand(result, artifacts.scores(result.trial.key), problem, end)
+    told = _told(result, entries, problem)
+    return Record(result=result, told=told, entries=entries, seconds=seconds)
+
+
+def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:
+    """Say how a trial did; one that trained but has no entry (an undefined objective) failed."""
+    best = best_of(entries)
+    plain = next((entry for entry in entries if entry.mitigator == "none"), None)
+    status = Status.FAILED if best is None and result.status is Status.SUCCESS else result.status
+    return Told(
+        trial=result.trial,
+        status=status,
+        value=None if best is None else best.value,
+        violations=_violations(best, problem),
+        seconds=result.seconds,
+        limits=tuple(target.limit for target in problem.goal.targets),
+        plain_value=None if plain is None else plain.value,
+        plain_violations=_violations(plain, problem),
+        log_loss=result.log_loss,
+    )
+
+
+def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
+    # One decision for everybody is never feasible, though it meets most constraints.
+    if entry is None or entry.constant:
+        return tuple(np.inf for _ in problem.goal.targets)
+    return tuple(measure.gap - measure.limit for measure in entry.measures)
+
+
+Keep = Callable[[Record], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a progress callback is told after each result."""
+
+    result: TrialResult  # the newest result
+    best: Entry | None  # best entry so far
+    n_trials: int  # results so far
+    seconds_left: float | None  # until the deadline
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Settler:
+    """Judges a result and makes it durable before anybody hears of it."""
+
+    problem: Problem  # what results are judged by
+    # what an earlier part of the run left, by number of trial: worth what it was then
+    past: Mapping[int, Record]
+    artifacts: Artifacts  # where scores lie
+    executor: Replay  # where trials run; knows under which number the search asked for one
+    strategy: Recalling  # whose proposals are recorded with the results
+    history: History  # remembers what was found
+    listeners: tuple[Keep, ...]  # called with the ``Record`` of each new result, in this order
+    on_progress: OnProgress | None  # called with a ``Progress`` after them
+    start: float  # moment on the executor's clock at which the budget began
+    stop: Stop  # when the search ends
+
+    def __call__(self, result: TrialResult) -> Told:
+        """Return what the search is told of a result, once everything worth keeping is kept."""
+        recorded = self.past.get(result.trial.number)
+        if recorded is None or recorded.result is not result:
+            recorded = self._settled(result)
+        return replace(recorded.told, trial=self.executor.as_asked(result.trial))
+
+    def _settled(self, result: TrialResult) -> Record:
+        """Return the record of a new result, which everybody has heard of."""
+        begun = time.perf_counter()
+        seconds = self.executor.now() - self.start
+        record = replace(
+            judged(result, self.artifacts, self.problem, seconds, self.stop.deadline),
+            proposed=self.strategy.take(),
+            window=window_of(self.stop, self.executor),
+        )
+        for hear in self.listeners:
+            hear(record)
+        self.history.add(result, record.entries, record.seconds)
+        self.history.settled(record.entries, time.perf_counter() - begun)
+        if self.on_progress is not None:
+            self.on_progress(self._progress(result))
+        return record
+
+    def _progress(self, result: TrialResult) -> Progress:
+        return Progress(
+            result=result,
+            best=self.history.best,
+            n_trials=len(self.history.results),
+            seconds_left=self.stop.seconds_left(self.executor.now()),
+        )
+
+
+def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
+    """Return a callback that is not called again once it has raised, which a warning says.
+
+    An interrupt or an exit goes through.
+    """
+    if on_progress is None:
+        return None
+    left = [on_progress]
+
+    def tell(progress: Progress) -> None:
+        error = contained(partial(left[0], progress)) if left else None
+        if isinstance(error, SystemExit):
+            raise error
+        if isinstance(error, Exception):
+            left.clear()
+            found = error_text(error)
+            msg = f"on_progress raised {found} and is not called again; the search goes on"
+            warn(msg, DegradedWarning)
+
+    return tell
+
+
+def still_valid(
+    past: Sequence[Record],
+    artifacts: Artifacts,
+    shape: tuple[int, ...],
+    budget: float | None,
+    *,
+    over: bool = False,
+) -> dict[int, Record]:
+    """Return what need not be run again, by number, in the order told.
+
+    A trial that ran out of time may now have more, and one whose scores (or models, if they may be
+    served) were lost gives the same again.
+    """
+    used = max((record.seconds for record in past), default=0.0)
+
+    def more(record: Record) -> bool:
+        if not record.has_more_time(budget):
+            return False
+        # It had at least the time from its start to the last record; with less it ends alike.
+        had = used - (record.seconds - record.result.seconds)
+        return not record.cut_off or budget is None or budget - used > had
+
+    ended = [record for record in past if over or not more(record)]
+    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
+    lost = {key for key in front if not artifacts.has_models(key)}
+
+    def whole(key: str) -> bool:
+        return key not in lost and artifacts.has_all_scores(key, shape)
+
+    return {
+        record.result.trial.number: record
+        for record in ended
+        if not record.entries or whole(record.result.trial.key)
+    }
+
+
+def judged_again(
+    past: Mapping[int, Record],
+    artifacts: Artifacts,
+    problem: Problem,
+    seconds_left: Callable[[], float | None],
+) -> dict[int, Record]:
+    """Return records of a time when the groups were not yet learned as they are with them.
+
+    Only of trials whose models are there: of the others nothing can be served that was not to be
+    before. Where the time is over the rest stay as they were.
+    """
+    found = dict(past)
+    reading = {m.name for m in problem.mitigators if m.needs_membership}
+    if problem.membership is None or not reading:
+        return found
+    for number, record in past.items():
+        left = seconds_left()
+        if left is not None and left <= 0:
+            break
+        known = {entry.mitigator for entry in record.entries}
+        if known and reading - known and artifacts.has_models(record.result.trial.key):
+            anew = judged(record.result, artifacts, problem, record.seconds)
+            found[number] = replace(record, told=anew.told, entries=anew.entries)
+    return found

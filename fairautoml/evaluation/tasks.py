@@ -1,0 +1,269 @@
+"""What depends on the kind of target: binary, multiclass, regression."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics import ClassCounts, GroupCounts, GroupValues, Tally, TaskName
+from fairautoml.metrics._table import FIRST_BIN, MASS, SQUARES, SUM
+from fairautoml.registry import Registry
+
+
+class NonFiniteScoresError(ArithmeticError):
+    """A model predicted NaN, infinity or something that is no probability."""
+
+
+class Task(ABC):
+    """A kind of target: what models return, what rules decide, how both are judged.
+
+    Scores are P(y = 1), shape (n_rows,), of two classes; the probability of each class, shape
+    (n_rows, n_classes), of several; predicted numbers, shape (n_rows,), in regression. A rule
+    turns them into outcomes: the probability of acceptance, the probability of each class, or
+    the numbers that are answered, of the same shape.
+    """
+
+    name: TaskName
+
+    @abstractmethod
+    def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
+        """Return what a fitted estimator says about rows."""
+
+    @abstractmethod
+    def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return scores as they are kept."""
+
+    @abstractmethod
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return what a model is searched by: the loss of each row, shape (n_rows,)."""
+
+    @abstractmethod
+    def tally(
+        self,
+        cells: NDArray[np.integer],
+        y: NDArray[Any],
+        outcome: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        *,
+        n_groups: int,
+    ) -> Tally:
+        """Return what metrics on decisions read."""
+
+    @abstractmethod
+    def is_constant(self, table: NDArray[np.float64]) -> bool:
+        """Whether everybody gets the same answer, by the table of a tally."""
+
+    @abstractmethod
+    def answers(self, outcome: NDArray[np.floating]) -> NDArray[Any]:
+        """Return the answer to each row: position of the class, or number; shape (n_rows,)."""
+
+    @abstractmethod
+    def alike(
+        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Return the outcomes that are the same for everybody and worth comparing with."""
+
+
+SMALLEST_PROBABILITY = 1e-7
+"""Scores are clipped to [1e-7, 1 - 1e-7] inside the log loss."""
+
+
+class Binary(Task):
+    """Two classes."""
+
+    name = "binary"
+
+    def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
+        """Return P(y = 1), shape (n_rows,)."""
+        del n_classes
+        proba = np.asarray(estimator.predict_proba(X))
+        if proba.shape != (X.shape[0], 2):
+            msg = f"predict_proba returned shape {proba.shape}, expected ({X.shape[0]}, 2)"
+            raise NonFiniteScoresError(msg)
+        positive: NDArray[np.floating] = proba[:, 1]
+        return positive
+
+    def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return float32 scores in [0, 1]."""
+        wrong = ~(np.isfinite(scores) & (scores >= -1e-6) & (scores <= 1 + 1e-6))
+        if wrong.any():
+            msg = f"{int(wrong.sum())} of {len(scores)} scores are not probabilities"
+            raise NonFiniteScoresError(msg)
+        inside: NDArray[np.float32] = np.clip(scores, 0.0, 1.0).astype(np.float32)
+        return inside
+
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
+        p = np.clip(scores.astype(np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+        return -np.where(y == 1, np.log(p), np.log1p(-p))
+
+    def tally(
+        self,
+        cells: NDArray[np.integer],
+        y: NDArray[Any],
+        outcome: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        *,
+        n_groups: int,
+    ) -> GroupCounts:
+        """Return the counts by group, label and decision."""
+        return GroupCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
+
+    def is_constant(self, table: NDArray[np.float64]) -> bool:
+        """Whether all are accepted or all refused."""
+        accepted, total = table[:, :, 1].sum(), table.sum()
+        return bool(accepted == 0 or np.isclose(accepted, total, rtol=1e-12))
+
+    def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return 1 where acceptance is at least as likely as not."""
+        return (outcome >= 0.5).astype(np.int64)
+
+    def alike(
+        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Return "nobody" and "everybody"."""
+        return tuple(np.full(len(y), decision) for decision in (0.0, 1.0))
+
+
+BINARY = Binary()
+
+
+class Multiclass(Task):
+    """Three classes or more."""
+
+    name = "multiclass"
+
+    def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
+        """Return the probability of each class, shape (n_rows, n_classes)."""
+        proba = np.asarray(estimator.predict_proba(X))
+        if proba.shape != (X.shape[0], n_classes):
+            expected = (X.shape[0], n_classes)
+            msg = f"predict_proba returned shape {proba.shape}, expected {expected}"
+            raise NonFiniteScoresError(msg)
+        return proba
+
+    def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return float32 probabilities; each row sums to 1."""
+        wide = scores.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            inside = np.isfinite(wide) & (wide >= -1e-6) & (wide <= 1 + 1e-6)
+            sound = inside.all(axis=1) & (np.abs(wide.sum(axis=1) - 1.0) <= 1e-3)
+        if not sound.all():
+            wrong = int((~sound).sum())
+            msg = f"{wrong} of {len(scores)} rows of scores are not probabilities"
+            raise NonFiniteScoresError(msg)
+        clipped = np.clip(wide, 0.0, 1.0)
+        shares: NDArray[np.float32] = (clipped / clipped.sum(axis=1, keepdims=True)).astype(
+            np.float32
+        )
+        return shares
+
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
+        given = scores[np.arange(len(y)), y].astype(np.float64)
+        losses: NDArray[np.float64] = -np.log(np.maximum(given, SMALLEST_PROBABILITY))
+        return losses
+
+    def tally(
+        self,
+        cells: NDArray[np.integer],
+        y: NDArray[Any],
+        outcome: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        *,
+        n_groups: int,
+    ) -> ClassCounts:
+        """Return the counts by group, label and decision."""
+        return ClassCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
+
+    def is_constant(self, table: NDArray[np.float64]) -> bool:
+        """Whether all get the same class."""
+        by_decision = table.sum(axis=(0, 1))
+        return bool(np.isclose(by_decision.max(), by_decision.sum(), rtol=1e-12))
+
+    def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the most likely class, of equal ones the first."""
+        chosen: NDArray[np.int64] = outcome.argmax(axis=1).astype(np.int64)
+        return chosen
+
+    def alike(
+        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Return each class for everybody."""
+        return tuple(np.tile(one, (len(y), 1)) for one in np.eye(n_classes))
+
+
+MULTICLASS = Multiclass()
+
+SPREAD = 1e-6
+"""Share of the size of the predictions below which their spread is rounding."""
+
+
+class Regression(Task):
+    """A numeric target."""
+
+    name = "regression"
+
+    def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
+        """Return the predicted numbers, shape (n_rows,)."""
+        del n_classes
+        found = np.asarray(estimator.predict(X))
+        if found.shape != (X.shape[0],):
+            msg = f"predict returned shape {found.shape}, expected ({X.shape[0]},)"
+            raise NonFiniteScoresError(msg)
+        return found
+
+    def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return float32 numbers."""
+        with np.errstate(over="ignore"):
+            kept: NDArray[np.float32] = scores.astype(np.float32)
+        wrong = int((~np.isfinite(kept)).sum())
+        if wrong:
+            msg = f"{wrong} of {len(scores)} predictions are no finite numbers"
+            raise NonFiniteScoresError(msg)
+        return kept
+
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the squared error of each row, shape (n_rows,)."""
+        found: NDArray[np.float64] = np.square(y - scores.astype(np.float64))
+        return found
+
+    def tally(
+        self,
+        cells: NDArray[np.integer],
+        y: NDArray[Any],
+        outcome: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        *,
+        n_groups: int,
+    ) -> GroupValues:
+        """Return predictions and true values by group."""
+        return GroupValues.from_rows(cells, y, outcome, weight, n_groups=n_groups)
+
+    def is_constant(self, table: NDArray[np.float64]) -> bool:
+        """Whether all get the same number."""
+        if np.count_nonzero(table[:, FIRST_BIN:].sum(axis=0)) > 1:
+            return False
+        mass, total, squares = (table[:, at].sum() for at in (MASS, SUM, SQUARES))
+        mean, spread = total / mass, squares / mass - (total / mass) ** 2
+        return bool(spread <= (SPREAD * max(abs(mean), 1e-12)) ** 2)
+
+    def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the numbers themselves."""
+        return np.asarray(outcome, dtype=np.float64)
+
+    def alike(
+        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Return the mean for everybody."""
+        return (np.full(len(y), np.average(y, weights=weight)),)
+
+
+REGRESSION = Regression()
+
+TASKS: Registry[Task] = Registry(
+    "fairautoml.tasks",
+    kind="task",
+    rows={"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION},
+)

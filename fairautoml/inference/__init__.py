@@ -1,0 +1,1 @@
+"""Fitted models that decide on new rows."""

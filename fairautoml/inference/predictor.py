@@ -1,0 +1,107 @@
+"""The predictor: fold models and a decision rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.frames import read_table
+from fairautoml.data.groups import GroupSchema
+from fairautoml.data.schema import TableSchema, fit_columns
+from fairautoml.data.sensitive_numbers import OnNonfinite
+from fairautoml.data.splits import row_draws
+from fairautoml.data.target import plain_labels
+from fairautoml.evaluation.tasks import TASKS
+from fairautoml.exceptions import InputError
+from fairautoml.metrics._table import TaskName
+from fairautoml.mitigators import MembershipModel, ScoreModel
+from fairautoml.records import Rule, acceptance
+from fairautoml.selection.mixture import PoolRule
+from fairautoml.threads import one_limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FairClassifier:
+    """Scores of the models, decided by the rule; the same row always gets the same decision."""
+
+    models: ScoreModel  # what scores a row
+    rule: Rule  # what decides on a score
+    schema: TableSchema  # how a table is read
+    groups: GroupSchema | None  # how sensitive values are read
+    # the user's labels for refusal and acceptance, or of several classes; empty for numbers
+    classes: NDArray[Any]  # shape (2,)
+    needs_sensitive: bool  # whether models or rule read the groups
+    salt: int  # seed of the draws of a randomised rule
+    # what a rule reads that weighs how likely groups are
+    membership: MembershipModel | None = None
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
+
+    def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return P(y = 1) of encoded rows, of a mixture the mean of its columns."""
+        with one_limit():
+            found = self.models.scores(X, cells).astype(np.float64)
+        return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
+
+    def decisions(
+        self,
+        X: Any,
+        cells: NDArray[np.int32],
+        scores: NDArray[np.floating] | None = None,
+    ) -> NDArray[Any]:
+        """Return the position of the class, or the number, for encoded rows, shape (n_rows,).
+
+        A randomised rule draws by the content of the row, so a row is never decided twice in
+        different ways and nobody can try again.
+        """
+        accepted = self.acceptance(X, cells, scores)
+        if not self.rule.randomized:
+            return TASKS.get(self.task).answers(accepted)
+        return (row_draws(X, self.salt) < accepted).astype(np.int64)
+
+    def acceptance(
+        self,
+        X: Any,
+        cells: NDArray[np.int32],
+        scores: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance under the rule, or as in ``Task``.
+
+        ``scores`` are those of the models on the same rows, where they are known already.
+        """
+        with one_limit():
+            shares = None if self.membership is None else self.membership.membership(X)
+            known = self.models.scores(X, cells) if scores is None else scores
+        # Not of self.scores, which are float64: the rule was fitted on float32.
+        return acceptance(self.rule, known, cells, shares)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantClassifier:
+    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``."""
+
+    schema: TableSchema  # how a table is read: new rows are checked as ever
+    classes: NDArray[Any]  # shape (1,): the user's label
+    groups: None = None
+    needs_sensitive: bool = False
+
+    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the position of the class for encoded rows, shape (n_rows,)."""
+        return np.zeros(len(cells), dtype=np.int64)
+
+
+def constant_classifier(
+    X: Any, y: Any, on_nonfinite: OnNonfinite, *, extras: Sequence[Any] = ()
+) -> ConstantClassifier | None:
+    """Return the model of a target with one class; None when it has several or is faulty."""
+    table = read_table(X)
+    try:
+        labels = plain_labels(y)
+    except InputError:
+        return None
+    if len(labels) != table.n_rows or len(set(labels.tolist())) != 1:
+        return None
+    named = [name for name in extras if isinstance(name, str) and name in table.names]
+    schema, _ = fit_columns(table, drop=tuple(named), on_nonfinite=on_nonfinite)
+    return ConstantClassifier(schema=schema, classes=np.array(labels[:1].tolist()))

@@ -1,0 +1,319 @@
+"""The linear program over threshold mixtures, and its rounding to one threshold per cell.
+
+Variables are the shares of the cut points of every finest cell; every group rate of every group
+system is linear in them. The solution is the randomised optimum (Hardt, Price, Srebro 2016; Cruz,
+Hardt, arXiv 2306.07261); a basic solution mixes in at most as many cells as constraints bind. It
+serves constraints on several group systems at once and rates that are not monotone in the
+threshold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.sparse import csr_matrix, vstack
+
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.rates import SELECTION
+from fairautoml.mitigators._base import Target
+from fairautoml.mitigators._thresholds import Cuts
+
+SLACK = 1e-9
+STRICTER = 4
+"""Times that the linear program is solved, each time for less, until its rounding is feasible."""
+
+_Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+FAR = 1e12
+"""Gap per unit by which a capacity is exceeded: the least excess is beyond any tolerance."""
+
+ROUNDS = 20
+"""Passes of coordinate descent; it ends earlier when nothing moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """One rate that all groups of one system must share within a tolerance.
+
+    Against everybody the weights are those of the group less those of everybody, so that they
+    give the distance itself.
+    """
+
+    rate: Rate
+    form: str  # "difference", "ratio"; against everybody "max", "sum"
+    scale: float
+    weights: NDArray[np.float64]  # (n_groups, n_cells): the cell's part of the group's rate
+    least: float = 0.0  # of a ratio, which has no value where every rate is 0
+
+    @property
+    def n_extra(self) -> int:
+        """Variables besides the shares: the low end, or one distance per group of a sum."""
+        return {"max": 0, "sum": len(self.weights)}.get(self.form, 1)
+
+    def width(self, tolerance: float) -> float:
+        return self.scale * tolerance
+
+    def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
+        """Return what bounds the band: coefficients of shares and extras, and right sides.
+
+        Against everybody ``-u <= distance <= u`` with the width for u, or with one u per group
+        and their sum within the width. Else ``u - rate <= 0`` and ``rate - u <= width``, for a
+        ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
+        """
+        width, n = self.width(tolerance), len(values)
+        both = np.vstack([values, -values])
+        if self.form == "max":
+            return both, np.zeros((2 * n, 0)), np.full(2 * n, width)
+        if self.form == "sum":
+            own = np.vstack([-np.eye(n), -np.eye(n), np.ones((1, n))])
+            last = np.zeros((1, values.shape[1]))
+            return np.vstack([both, last]), own, np.append(np.zeros(2 * n), width)
+        low = np.vstack([np.ones((n, 1)), -np.ones((n, 1))])
+        if self.form == "ratio":
+            shares = np.vstack(
+                [-values, max(1.0 - width, 0.0) * values, np.zeros_like(values[:1])]
+            )
+            return (
+                shares,
+                np.append(low, [[-1.0]], axis=0),
+                np.append(np.zeros(2 * n), -self.least),
+            )
+        return np.vstack([-values, values]), low, np.append(np.zeros(n), np.full(n, width))
+
+    def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gap per unit of tolerance of group rates, shape (n_groups, ...)."""
+        if self.form in {"max", "sum"}:
+            apart = np.abs(rates)
+            gap = apart.max(axis=0) if self.form == "max" else apart.sum(axis=0)
+        else:
+            low, high = rates.min(axis=0), rates.max(axis=0)
+            gap = high - low
+            if self.form == "ratio":
+                gap = np.where(high > 0, 1.0 - low / np.where(high > 0, high, 1.0), np.inf)
+        if self.scale > 0:
+            return np.asarray(gap / self.scale)
+        return np.where(gap <= SLACK, 0.0, np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Capacity:
+    """How much of everybody may be accepted, whatever the tolerance; answers like a band."""
+
+    rate: ClassVar[Rate] = SELECTION
+    n_extra: ClassVar[int] = 0
+
+    most: float
+    weights: NDArray[np.float64]  # (1, n_cells): the cell's part of everybody
+
+    def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
+        """Return one row: the rate of everybody is at most the capacity."""
+        del tolerance
+        return values, np.zeros((1, 0)), np.array([self.most])
+
+    def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 0 within the capacity, else more than any tolerance, growing with the excess."""
+        excess = rates[0] - self.most
+        return np.where(excess <= SLACK, 0.0, FAR * excess)
+
+
+class Program:
+    """Thresholds of all finest cells under constraints on any group systems."""
+
+    def __init__(
+        self,
+        cuts: Sequence[Cuts],
+        targets: Sequence[Target],
+        scale: Sequence[float],
+        gain: tuple[float, float],
+        capacity: float = 1.0,
+    ) -> None:
+        self.cuts = cuts
+        self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
+        self.vertices = [_hull(cut) for cut in cuts]
+        bands = [
+            _band(cuts, target, rate, factor)
+            for target, factor in zip(targets, scale, strict=True)
+            for rate in target.metric.compared
+        ]
+        self.bands: list[_Band | _Capacity] = [band for band in bands if band is not None]
+        mass = np.array([[cut.mass(SELECTION) for cut in cuts]])
+        if capacity < 1 and mass.any():
+            self.bands.append(_Capacity(capacity, mass / mass.sum()))
+        self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]
+
+    def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
+        """Return per cell the cuts and their shares of the optimum, None when infeasible."""
+        sizes = [len(v) for v in self.vertices]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
+        upper, right = self._band_rows(starts, tolerance)
+        cell_of = np.repeat(np.arange(len(sizes)), sizes)
+        one_each = csr_matrix((np.ones(n), (cell_of, np.arange(n))), shape=(len(sizes), n + k))
+        cost = np.concatenate([-g[v] for g, v in zip(self.gains, self.vertices, strict=True)])
+        solved = linprog(
+            np.concatenate([cost / max(np.abs(cost).max(), np.finfo(float).tiny), np.zeros(k)]),
+            A_ub=upper,
+            b_ub=right,
+            A_eq=one_each,
+            b_eq=np.ones(len(sizes)),
+            bounds=(0, 1),
+            method="highs",
+        )
+        if solved.status != 0:
+            return None
+        return [
+            _shares(vertices, solved.x[a:b])
+            for vertices, a, b in zip(self.vertices, starts[:-1], starts[1:], strict=True)
+        ]
+
+    def _band_rows(
+        self, starts: NDArray[np.int64], tolerance: float
+    ) -> tuple[csr_matrix, NDArray[np.float64]]:
+        """Return the rows of all bands over the shares of all vertices and then the extras."""
+        n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
+        rows, right, first = [csr_matrix((0, n + k))], [np.zeros(0)], 0
+        for band in self.bands:
+            values = np.concatenate(
+                [c.rate(band.rate)[v] for c, v in zip(self.cuts, self.vertices, strict=True)]
+            )
+            rates = np.repeat(band.weights, np.diff(starts), axis=1) * values
+            of_shares, own, limits = band.rows(rates, tolerance)
+            extras = np.zeros((len(limits), k))
+            extras[:, first : first + band.n_extra] = own
+            first += band.n_extra
+            rows.append(csr_matrix(np.hstack([of_shares, extras])))
+            right.append(limits)
+        return vstack(rows, format="csr"), np.concatenate(right)
+
+    def rounded(self, tolerance: float) -> tuple[int, ...] | None:
+        """Return one cut per cell near the randomised optimum, None where none is found."""
+        asked = tolerance
+        for _ in range(STRICTER):
+            mixture = self.mixture(asked)
+            if mixture is None:
+                break
+            at = self._descend(
+                [_nearest(m, len(c.thresholds)) for m, c in zip(mixture, self.cuts, strict=True)],
+                tolerance,
+            )
+            missed = self._worst(at) - tolerance
+            if missed <= SLACK:
+                return tuple(at)
+            asked = max(0.0, asked - missed)
+        return self._from_constants(tolerance)
+
+    def value(self, chosen: Sequence[int]) -> float:
+        """Return the total gain of one cut per cell."""
+        return float(sum(g[at] for g, at in zip(self.gains, chosen, strict=True)))
+
+    def _from_constants(self, tolerance: float) -> tuple[int, ...] | None:
+        """Descend from "nobody" and from "everybody", which are at parity for most rates."""
+        ends = ([0] * len(self.cuts), [len(cut.thresholds) - 1 for cut in self.cuts])
+        found = [tuple(self._descend(end, tolerance)) for end in ends]
+        kept = [at for at in found if self._worst(at) <= tolerance + SLACK]
+        return max(kept, key=self.value, default=None)
+
+    def _worst(self, at: Sequence[int]) -> float:
+        """Largest gap per unit of tolerance over all bands."""
+        worst = 0.0
+        for band, known in zip(self.bands, self._now(at), strict=True):
+            worst = max(worst, float(band.gap(band.weights @ known)))
+        return worst
+
+    def _now(self, at: Sequence[int]) -> list[NDArray[np.float64]]:
+        """Return the rates of all cells at the given cuts, for every band."""
+        return [
+            np.array([rate[i] for rate, i in zip(rates, at, strict=True)]) for rates in self.rates
+        ]
+
+    def _descend(self, at: list[int], tolerance: float) -> list[int]:
+        """Move one cell at a time: first towards the tolerance, then towards the gain."""
+        now = self._now(at)
+        for _ in range(ROUNDS):
+            before = list(at)
+            for cell in range(len(self.cuts)):
+                at[cell] = self._best_move(at[cell], now, cell, tolerance)
+                for known, rates in zip(now, self.rates, strict=True):
+                    known[cell] = rates[cell][at[cell]]
+            if at == before:
+                break
+        return at
+
+    def _best_move(
+        self, here: int, now: Sequence[NDArray[np.float64]], cell: int, tolerance: float
+    ) -> int:
+        worst = np.zeros(len(self.cuts[cell].thresholds))
+        for band, known, rate in zip(self.bands, now, self.rates, strict=True):
+            moved = rate[cell] - known[cell]
+            rates = (band.weights @ known)[:, None] + band.weights[:, [cell]] * moved
+            np.maximum(worst, band.gap(rates), out=worst)
+        over = np.maximum(worst - tolerance - SLACK, 0.0)
+        best = np.flatnonzero(over <= over.min() + SLACK)
+        gains = self.gains[cell][best]
+        if here in best and self.gains[cell][here] >= gains.max():
+            return here
+        return int(best[gains.argmax()])
+
+
+def _band(cuts: Sequence[Cuts], target: Target, rate: Rate, scale: float) -> _Band | None:
+    """Return the band of one rate, None when too few groups have it for a comparison.
+
+    Groups without such rows are left out. A cell that has none counts 0 in every rate.
+    """
+    mass = np.array([cut.mass(rate) for cut in cuts])
+    has = np.array([cut.has(rate) for cut in cuts])
+    parts = target.system.member * mass
+    total = parts.sum(axis=1, keepdims=True)
+    filled = (target.system.member & has).any(axis=1)
+    weights: NDArray[np.float64] = parts[filled] / total[filled]
+    if not target.metric.to_overall:
+        least = _least(cuts, rate, weights)
+        return _Band(rate, target.metric.form, scale, weights, least) if len(weights) > 1 else None
+    counted = mass * has
+    if not target.system.overlapping:
+        counted *= target.system.member.any(axis=0)
+    if len(weights) == 0:
+        return None
+    return _Band(rate, target.metric.over_groups, scale, weights - counted / counted.sum())
+
+
+def _least(cuts: Sequence[Cuts], rate: Rate, weights: NDArray[np.float64]) -> float:
+    """Return the smallest positive rate of a group that one cut of one cell makes."""
+    positive = [values[values > 0] for values in (cut.rate(rate) for cut in cuts)]
+    steps = weights * [values.min() if values.size else 0.0 for values in positive]
+    found = steps[steps > 0]
+    return float(found.min()) if found.size else 0.0
+
+
+def _hull(cut: Cuts) -> NDArray[np.int64]:
+    """Return the cuts on the upper or lower convex hull in the plane of both label rates."""
+    points = cut.accepted / np.maximum(cut.totals, np.finfo(float).tiny)
+    upper = _chain(points, 1.0)
+    lower = _chain(points, -1.0)
+    return np.union1d(upper, lower)
+
+
+def _chain(points: NDArray[np.float64], sign: float) -> list[int]:
+    kept: list[int] = []
+    for i, (x, y) in enumerate(points):
+        while len(kept) >= 2:
+            (x0, y0), (x1, y1) = points[kept[-2]], points[kept[-1]]
+            if sign * ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) < 0:
+                break
+            kept.pop()
+        kept.append(i)
+    return kept
+
+
+def _shares(vertices: NDArray[np.int64], x: NDArray[np.float64]) -> list[tuple[int, float]]:
+    kept = np.flatnonzero(x > SLACK)
+    total = float(x[kept].sum())
+    return [(int(vertices[i]), float(x[i]) / total) for i in kept]
+
+
+def _nearest(mixture: list[tuple[int, float]], n_cuts: int) -> int:
+    mean = sum(cut * share for cut, share in mixture)
+    return min(n_cuts - 1, round(mean))

@@ -1,0 +1,476 @@
+"""Post-processing of several classes: class shares, the linear program, the rules.
+
+With p_c(x) the probability of class c and f_c(x) that of choosing it, maximise
+``E[sum_c f_c p_c]`` subject to bounded differences of rates that are linear in f. The dual has one
+price per rate and group; for given prices every row chooses the class of the largest
+``slope p_c - cut``. The convex dual is minimised with a softened maximum that hardens step by
+step, on some of the rows and with the scores in place of labels. What that gets wrong is measured
+on all rows with labels shrunk towards the scores, and corrected in the next round.
+
+Source: Denis, Elie, Hebiri, Hu, *Fairness guarantees in multi-class classification with
+demographic parity*, arXiv 2109.13642 (the form of the rule and the softening); Xian, Zhao, *A
+unified post-processing framework for group fairness in classification*, arXiv 2405.04025 (the
+linear program, equalized odds).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog, minimize
+from scipy.sparse import csr_matrix, hstack, identity, kron, vstack
+
+from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._group_program import Parts
+
+SOFTNESS = (0.05, 0.01, 0.002)
+"""Temperatures of the softened maximum, one after the other."""
+
+ROWS_PER_CELL = 2000
+"""Rows of a cell that prices are found on at the most; the rest has its say in the last step."""
+
+FULL_TRUST = 2000.0
+"""Rows of a cell at which labels and scores count alike, as for two classes."""
+
+MOST_STEPS = 60
+"""Steps of the optimiser at each temperature."""
+
+BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
+"""Objectives in which all classes count alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A rate of every class that may differ by no more than a limit between groups."""
+
+    rate: Rate  # share of the class among all, among its own rows, among the other rows
+    member: NDArray[np.float64]  # shape (n_groups, n_cells): 1 where a cell belongs to a group
+    # weight of the rows that the rate is a share of, 0 where it has none
+    mass: NDArray[np.float64]  # shape (n_groups, n_classes)
+    factor: float  # limit per unit of tolerance
+
+    @property
+    def per_mass(self) -> NDArray[np.float64]:
+        """One over the mass, 0 where there is none."""
+        return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.mass > 0)
+
+    def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rates, 0 where there is none, shape (n_groups, n_classes)."""
+        part = {None: mass, 1: right}.get(self.rate.label, mass - right)
+        found: NDArray[np.float64] = (self.member @ part) * self.per_mass
+        return found
+
+    def spread(self, rates: NDArray[np.float64]) -> float:
+        """Return the largest difference between groups that have the rate, over the classes."""
+        known = self.mass > 0
+        high = np.where(known, rates, -np.inf).max(axis=0)
+        low = np.where(known, rates, np.inf).min(axis=0)
+        return float(np.maximum(high - low, 0.0).max())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Program:
+    """Rows, sorted by cell, and the rates to be kept alike."""
+
+    # probabilities, one class after the other: sums over the classes are fast then
+    scores: NDArray[np.float64]  # shape (n_classes, n_rows)
+    weight: NDArray[np.float64]  # shape (n_rows,): sum 1
+    starts: NDArray[np.int64]  # shape (n_filled,): first row of each cell that has rows
+    filled: NDArray[np.int64]  # shape (n_filled,): those cells
+    n_cells: int  # number of finest cells
+    gain: NDArray[np.float64]  # shape (n_classes,): what a right decision is worth
+    bands: tuple[Band, ...]  # what is to be kept alike
+    cell: NDArray[np.int64]  # shape (n_rows,): cell of each row
+    thinned: bool  # whether there are more rows than these
+
+    def rule(self, prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return slope and cut of every cell and class, shape (n_cells, n_classes) each."""
+        slope = np.tile(self.gain, (self.n_cells, 1))
+        cut = np.zeros_like(slope)
+        for band, price in zip(self.bands, self._split(prices), strict=True):
+            paid = band.member.T @ (price * band.per_mass)
+            if band.rate.label is None:
+                cut += paid
+            elif band.rate.label == 1:
+                slope -= paid
+            else:
+                slope, cut = slope + paid, cut + paid
+        return slope, cut
+
+    def _split(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        found, at = [], 0
+        for band in self.bands:
+            size = band.mass.size
+            price = prices[at : at + size].reshape(band.mass.shape)
+            # Only differences between groups can be priced, of those that have the rate.
+            known = band.mass > 0
+            mean = (price * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            found.append(np.where(known, price - mean, 0.0))
+            at += size
+        return found
+
+    def solve(
+        self,
+        tolerance: float,
+        start: NDArray[np.float64],
+        off: Sequence[NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        """Return the prices at which the rates differ by about the tolerance."""
+        prices = start
+        # Near the solution already, it need not be soft at first.
+        for softness in SOFTNESS[1:] if start.any() else SOFTNESS:
+            prices = minimize(
+                self._dual,
+                prices,
+                args=(tolerance, softness, off),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": MOST_STEPS},
+            ).x
+        return prices
+
+    def _dual(
+        self,
+        prices: NDArray[np.float64],
+        tolerance: float,
+        softness: float,
+        off: Sequence[NDArray[np.float64]],
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the softened dual and its gradient."""
+        value, mass, right = self._soft(prices, softness)
+        gradients = []
+        for band, price, added in zip(self.bands, self._split(prices), off, strict=True):
+            # Softened like the maximum, in the units of the prices.
+            size = np.sqrt(price**2 + softness**2 * band.mass.max() ** 2)
+            limit = tolerance * band.factor / 2
+            value += limit * float(size.sum()) - float((price * added).sum())
+            known = band.mass > 0
+            rates = band.rates(mass, right) + added
+            slopes = np.where(known, limit * price / size - rates, 0.0)
+            centre = slopes.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            gradients.append(np.where(known, slopes - centre, 0.0).ravel())
+        return value, np.concatenate(gradients)
+
+    def _by_cell(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.zeros((self.n_cells, len(columns)))
+        found[self.filled] = np.add.reduceat(columns, self.starts, axis=1).T
+        return found
+
+    def _soft(
+        self, prices: NDArray[np.float64], softness: float
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the softened worth of the choices, and what chooses each class by cell."""
+        slope, cut = self.rule(prices)
+        worth = slope.T[:, self.cell] * self.scores - cut.T[:, self.cell]
+        top = worth.max(axis=0)
+        grown = np.exp((worth - top) / softness)
+        total = grown.sum(axis=0)
+        value = float(self.weight @ (top + softness * np.log(total)))
+        chosen = grown * (self.weight / total)
+        return value, self._by_cell(chosen), self._by_cell(chosen * self.scores)
+
+    def soft_rates(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Return the rates of every band as the last temperature sees them."""
+        _, mass, right = self._soft(prices, SOFTNESS[-1])
+        return [band.rates(mass, right) for band in self.bands]
+
+
+def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
+    """Return labels shrunk towards the scores, the more the fewer rows a cell has."""
+    scores = rows.scores.astype(np.float64)
+    size = effective_rows(rows.cells, rows.weight, rows.n_cells)
+    share = (size / (size + FULL_TRUST))[rows.cells][:, None]
+    found: NDArray[np.float64] = share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
+    return found
+
+
+def pose(rows: ScoreRows, goal: Goal) -> Program:
+    """Return the program of scored rows."""
+    scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
+    # Sorted by content, not by place: the order of the rows decides nothing.
+    order = np.lexsort((weight, *scores.T[::-1], rows.cells))
+    every = rows.cells[order].astype(np.int64)
+    kept = _thinned(every)
+    cell = every[kept]
+    filled, starts = np.unique(cell, return_index=True)
+    return Program(
+        scores=np.ascontiguousarray(scores[order][kept].T),
+        weight=weight[order][kept] * _lost(every, weight[order], kept),
+        starts=starts,
+        filled=filled,
+        n_cells=rows.n_cells,
+        gain=_gain(rows, goal),
+        bands=_bands(rows, goal),
+        cell=cell,
+        thinned=len(kept) < len(every),
+    )
+
+
+def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
+    """Return what a right decision is worth by class."""
+    n_classes = rows.scores.shape[1]
+    if goal.objective not in BALANCED:
+        return np.ones(n_classes)
+    labels = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
+    found: NDArray[np.float64] = labels.sum() / (
+        n_classes * np.maximum(labels, labels[labels > 0].min())
+    )
+    return found
+
+
+def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return evenly spaced rows of each cell, at most so many."""
+    kept = []
+    for at in np.unique(cell):
+        rows = np.flatnonzero(cell == at)
+        places = np.linspace(0, len(rows) - 1, min(len(rows), ROWS_PER_CELL)).round()
+        kept.append(rows[places.astype(np.int64)])
+    return np.concatenate(kept)
+
+
+def _lost(
+    cell: NDArray[np.int64], weight: NDArray[np.float64], kept: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the factor by which the kept rows stand for all rows of their cell."""
+    every = np.bincount(cell, weights=weight)
+    left = np.bincount(cell[kept], weights=weight[kept], minlength=len(every))
+    factor = np.divide(every, left, out=np.ones_like(every), where=left > 0)
+    found: NDArray[np.float64] = factor[cell[kept]]
+    return found
+
+
+def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
+    weight = rows.weight / rows.weight.sum()
+    everybody = np.bincount(rows.cells, weights=weight, minlength=rows.n_cells)
+    labels = np.stack(
+        [
+            np.bincount(rows.cells, weight * column, minlength=rows.n_cells)
+            for column in shrunk_labels(rows).T
+        ],
+        axis=1,
+    )
+    real = np.zeros_like(labels)
+    np.add.at(real, (rows.cells, rows.y), weight)
+    found = []
+    for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
+        member = target.system.member.astype(np.float64)
+        whole = np.repeat((member @ everybody)[:, None], labels.shape[1], axis=1)
+        own, own_real = member @ labels, member @ real
+        others_real = member @ (real.sum(axis=1, keepdims=True) - real)
+        # Shrunk labels give a weight to classes of which a group has no row.
+        masses = {
+            None: whole,
+            1: np.where(own_real > 0, own, 0.0),
+            0: np.where(others_real > 0, whole - own, 0.0),
+        }
+        found += [
+            Band(rate=rate, member=member, mass=masses[rate.label], factor=factor)
+            for rate in target.metric.rates
+        ]
+    return tuple(found)
+
+
+def size_of(bands: Sequence[Band]) -> int:
+    """Return the number of prices."""
+    return sum(band.mass.size for band in bands)
+
+
+Numbers = tuple[tuple[float, ...], ...]
+
+
+def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
+    """Return 1.0 in the column of the chosen class, shape (n_rows, n_classes)."""
+    found: NDArray[np.float64] = np.eye(n_classes)[chosen]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class MostLikely:
+    """Choose the class of the largest probability, of equal ones the first."""
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """False: groups are not read."""
+        return False
+
+    @property
+    def randomized(self) -> bool:
+        """False: one class is certain."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
+        return one_hot(scores.argmax(axis=1), scores.shape[1])
+
+    def describe(self) -> str:
+        """Return it in one line."""
+        return "all: the most likely class"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRule:
+    """Choose the class whose probability, scaled and less its price, is largest."""
+
+    slopes: Numbers  # factor and price of each class, per part
+    cuts: Numbers
+    neutral: tuple[float, ...]  # factor of each class for rows of no part; their prices are 0
+    parts: Parts  # which cells make up each part
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """Whether any two parts, or a row of none, are decided differently."""
+        nobody = tuple(0.0 for _ in self.neutral)
+        return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, nobody)}
+
+    @property
+    def randomized(self) -> bool:
+        """False: one class is certain."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
+        # The last row is what part -1 finds.
+        slopes = np.array([*self.slopes, self.neutral])
+        cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])
+        part = self.parts.at(cells)
+        worth = slopes[part] * scores.astype(np.float64) - cuts[part]
+        return one_hot(worth.argmax(axis=1), scores.shape[1])
+
+    def describe(self) -> str:
+        """Return the prices by group in one line."""
+        found = []
+        for label, slopes, cuts in zip(self.parts.labels, self.slopes, self.cuts, strict=True):
+            each = [
+                f"{-cut:+z.4f}" if slope == plain else f"x{slope:.3f}{-cut:+z.4f}"
+                for slope, cut, plain in zip(slopes, cuts, self.neutral, strict=True)
+            ]
+            found.append(f"{label}: {' '.join(each)}")
+        return ", ".join(found)
+
+
+MOST_ROUNDS = 60
+"""Rounds over the classes; most cells need fewer than ten."""
+
+FEWEST = 32
+"""Rows that are sorted at the least."""
+
+BEYOND = 1e-9
+"""How far from the last row a cut is that leaves no row on a side."""
+
+
+def nearest_shares(
+    shares: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    targets: Sequence[Target],
+    limits: Sequence[float],
+) -> NDArray[np.float64]:
+    """Return the shares of the classes that are nearest to given ones and within the limits.
+
+    Nearest by the weight of the rows that change their class (a linear program).
+    """
+    n_cells, n_classes = shares.shape
+    size = shares.size
+    n_levels = len(targets) * n_classes
+    # Variables: shares, distances, and the lowest rate of each target and class.
+    cost = np.concatenate([np.zeros(size), np.repeat(mass, n_classes), np.zeros(n_levels)])
+    eye, free = identity(size), csr_matrix((size, n_levels))
+    rows = [hstack([eye, -eye, free]), hstack([-eye, -eye, free])]
+    bounds = [shares.ravel(), -shares.ravel()]
+    for number, (target, limit) in enumerate(zip(targets, limits, strict=True)):
+        part = target.system.member * mass
+        total = part.sum(axis=1)
+        there = total > 0
+        rates = kron(csr_matrix(part[there] / total[there, None]), identity(n_classes))
+        own = np.eye(1, len(targets), number)
+        low = kron(np.ones((there.sum(), 1)), kron(own, identity(n_classes)))
+        unused = csr_matrix(rates.shape)
+        rows += [hstack([rates, unused, -low]), hstack([-rates, unused, low])]
+        bounds += [np.full(rates.shape[0], limit), np.zeros(rates.shape[0])]
+    each = kron(identity(n_cells), np.ones((1, n_classes)))
+    solved = linprog(
+        cost,
+        A_ub=vstack(rows, format="csr"),
+        b_ub=np.concatenate(bounds),
+        A_eq=hstack([each, csr_matrix((n_cells, size + n_levels))], format="csr"),
+        b_eq=np.ones(n_cells),
+        bounds=(0.0, 1.0),
+        method="highs",
+    )
+    if solved.x is None:
+        return shares
+    found: NDArray[np.float64] = solved.x[:size].reshape(shares.shape)
+    return found
+
+
+def cuts_for(
+    worth: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    start: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the cuts at which the rows of a cell choose each class as often as wanted.
+
+    One class after the other gets the cut at which its share is right, given the others' cuts,
+    until all are right up to one row.
+    """
+    cuts = start.copy()
+    goal = wanted * weight.sum()
+    best, fewest = cuts.copy(), np.inf
+    for _ in range(MOST_ROUNDS):
+        chosen = (worth - cuts).argmax(axis=1)
+        held = np.bincount(chosen, weights=weight, minlength=len(cuts))
+        off = np.abs(held - goal)
+        if off.max() < fewest:
+            best, fewest = cuts.copy(), off.max()
+        if fewest <= weight.max() * 0.75:
+            break
+        at = int(off.argmax())
+        cuts[at] = _cut(worth - cuts, cuts[at], weight, at, goal[at])
+    return best
+
+
+def _cut(
+    left: NDArray[np.float64], cut: float, weight: NDArray[np.float64], at: int, goal: float
+) -> float:
+    """Return the cut of one class at which the weight that chooses it is next to the goal."""
+    others = np.delete(left, at, axis=1).max(axis=1)
+    ahead = left[:, at] + cut - others
+    inside = ahead > cut
+    held = float(weight[inside].sum())
+    # Rows that change sides lie next to the cut, on the side that it moves to.
+    side = np.flatnonzero(~inside if held < goal else inside)
+    missing = abs(goal - held)
+    near = _nearest(np.abs(ahead[side] - cut), weight[side], missing)
+    moved = side[near]
+    count = int(np.abs(np.concatenate([[0.0], np.cumsum(weight[moved])]) - missing).argmin())
+    if count == 0:
+        return cut
+    last = float(ahead[moved[count - 1]])
+    if count < len(moved):
+        return (last + float(ahead[moved[count]])) / 2
+    # All of that side: the cut lies beyond the last row.
+    return last - BEYOND if held < goal else last + BEYOND
+
+
+def _nearest(
+    distance: NDArray[np.float64], weight: NDArray[np.float64], wanted: float
+) -> NDArray[np.int64]:
+    """Return the places of the nearest rows, nearest first, that hold the wanted weight and more.
+
+    Sorting all rows would take most of the time; mostly few have to be looked at.
+    """
+    count = FEWEST + int(2 * wanted / max(float(weight.mean()), 1e-300)) if len(weight) else 0
+    while count < len(distance):
+        few = np.argpartition(distance, count)[: count + 1]
+        few = few[np.lexsort((few, distance[few]))]
+        # The last one may have equals outside.
+        if weight[few[:-2]].sum() > wanted:
+            return few[:-1]
+        count *= 4
+    return np.argsort(distance, kind="stable")

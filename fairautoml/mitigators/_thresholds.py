@@ -1,0 +1,636 @@
+"""Exact group thresholds from cells of scores and moments of a constraint.
+
+Every deterministic threshold of a group is one cut; everything a solver needs to know about the
+cut is here, so solving takes milliseconds and does not depend on the number of rows.
+
+Two groups: all pairs of cuts are looked at, so the answer is the optimum over cuts. More groups:
+for a given lower corner ``u`` of the window in which all rates must lie, groups decide
+independently, each by a range maximum over its cuts; so the search is over ``u`` only. With one
+constrained rate every ``u`` that can be optimal is tried and the answer is again the optimum;
+with more (equalized odds, or several metrics), or with very many groups, a coarse grid is followed
+by scans along one rate at a time.
+
+A group without rows of the kind that a rate is a share of (no label 1 for the true positive rate)
+has no such rate: it is left out of that constraint, like in the linear program.
+
+Everything that a reduction asks about a classifier (its error, how far each group's rate lies
+from the rate of all) is linear in its decisions, and the coefficient of a row depends on its cell
+and label only. So a classifier is summed up by one number per cell and label, its *slot*.
+
+Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
+Classification*, ICML 2018, arXiv 1803.02453, section 2.2 (moments) and equation 2.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
+from fairautoml.metrics import METRICS
+from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.metrics.rates import SELECTION
+from fairautoml.mitigators._base import Goal, ScoreRows, Target, TrainRows
+
+SLACK = 1e-12
+"""Gaps that differ by rounding only are equal."""
+
+MAX_CUTS = 400
+"""Cut points per group; the steps of both label rates then add up to at most 2/400."""
+
+SHRINKAGE_ROWS = 2000.0
+"""n0 of the label shrinkage alpha = n / (n + n0)."""
+
+ENOUGH_ROWS = 20_000
+"""From this many rows in every group-label cell on, real labels alone are better."""
+
+FEW_ROWS = 1000
+"""Below this many rows labels are shrunk for demographic parity too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cuts:
+    """The thresholds of one group, from "nobody" to "everybody"."""
+
+    thresholds: NDArray[np.float64]  # shape (n_cuts,): falling from +inf to -inf
+    # weight accepted at each cut, of label 0 and of label 1
+    accepted: NDArray[np.float64]  # shape (n_cuts, 2)
+    # rates whose rows the group has none of, though shrunk labels give them a weight
+    lacks: frozenset[Rate] = frozenset()
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Weight of label 0 and label 1 in the group."""
+        last: NDArray[np.float64] = self.accepted[-1]
+        return last
+
+    @property
+    def empty(self) -> bool:
+        """Whether the group has no rows of positive weight."""
+        return not self.totals.any()
+
+    def has(self, rate: Rate) -> bool:
+        """Whether the group has rows that the rate is a share of."""
+        return rate not in self.lacks and self.mass(rate) > 0
+
+    def mass(self, rate: Rate) -> float:
+        """Return the denominator of a rate in this group."""
+        zero, one = self.totals
+        return float(zero + one if rate.label is None else self.totals[rate.label])
+
+    def rate(self, rate: Rate) -> NDArray[np.float64]:
+        """Return a group rate at every cut, shape (n_cuts,); 0 where its denominator is empty."""
+        zero, one = self.accepted.T
+        _, gain, rejected = rate.linear()
+        top = gain[1] * one + rejected @ self.totals + gain[0] * zero
+        mass = self.mass(rate)
+        return top / mass if mass > 0 else np.zeros(len(top))
+
+
+def build_cuts(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Cuts, ...]:
+    """Return the cuts of every group."""
+    order = np.argsort(-rows.scores)
+    if n_groups > 1 or (groups != 0).any():
+        # Small integers take the radix sort: three times as fast as sorting by both keys.
+        small = groups[order].astype(np.min_scalar_type(-n_groups))
+        order = order[np.argsort(small, kind="stable")]
+    edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
+    return tuple(_cuts_of(rows, order[start:end]) for start, end in itertools.pairwise(edges))
+
+
+def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> Cuts:
+    """Cumulate from the highest score down; ties stay on one side of every cut."""
+    score = rows.scores[order].astype(np.float64)
+    weight, y = rows.weight[order], rows.y[order]
+    cumulated = np.zeros((len(score) + 1, 2))
+    np.cumsum(weight * (1 - y), out=cumulated[1:, 0])
+    np.cumsum(weight * y, out=cumulated[1:, 1])
+    last_of_score = np.flatnonzero(score[:-1] > score[1:]) + 1
+    if len(last_of_score) > MAX_CUTS:
+        # Equal steps in the sum of both label rates: rare labels get as fine a grid as others.
+        totals = np.maximum(cumulated[-1], np.finfo(float).tiny)
+        mass = cumulated[last_of_score] @ (1 / totals)
+        steps = np.linspace(0, mass[-1], MAX_CUTS + 2)[1:-1]
+        last_of_score = last_of_score[np.unique(np.searchsorted(mass, steps))]
+    at = np.concatenate([[0], last_of_score, [len(score)]])
+    above, below = score[last_of_score - 1], score[last_of_score]
+    middle = (above + below) / 2
+    # Between two neighbouring floats there is no number: the middle may round down to the lower.
+    middle = np.where(middle > below, middle, above)
+    thresholds = np.concatenate([[np.inf], middle, [-np.inf]])
+    return Cuts(thresholds=thresholds, accepted=cumulated[at])
+
+
+def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: int) -> ScoreRows:
+    """Return the rows with labels pulled towards the scores, where that makes rules better.
+
+    ``y~ = alpha y + (1 - alpha) score`` with ``alpha = n / (n + 2000)`` and n the effective rows
+    of the group: a rule fitted on few labels follows their noise, one fitted on these does not.
+    """
+    by_label = any(set(target.metric.compared) - {SELECTION} for target in goal.targets)
+    known = groups >= 0
+    cell = groups[known].astype(np.int64) * 2 + rows.y[known]
+    smallest = np.bincount(cell, minlength=2 * n_groups).min()
+    if smallest >= ENOUGH_ROWS or (not by_label and len(rows.y) >= FEW_ROWS):
+        return rows
+    slot = np.where(known, groups, n_groups)
+    effective = effective_rows(slot, rows.weight, n_groups + 1)
+    alpha = (effective / (effective + SHRINKAGE_ROWS))[slot]
+    labels = alpha * rows.y + (1 - alpha) * rows.scores
+    return ScoreRows(
+        scores=rows.scores, y=labels, weight=rows.weight, cells=rows.cells, n_cells=rows.n_cells
+    )
+
+
+def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
+    """Return what a true and a false acceptance are worth: ``(c1, -c0)`` as ``(c1, c0)``.
+
+    Accepting x gains ``c1 P(y=1|x) - c0 P(y=0|x)``; the best unconstrained threshold is
+    ``c0 / (c0 + c1)``. Accuracy: 1 and 1. Balanced accuracy: each label by its share. F1: the
+    linear form that has the same maximum at the unconstrained optimum v (Dinkelbach 1967):
+    ``2 - v`` and ``v``. Macro F1: its slopes in the two counts at its best threshold. Metrics of
+    the scores alone do not depend on decisions: as accuracy.
+    """
+    if objective not in {"balanced_accuracy", "f1", "f1_macro"}:
+        return 1.0, 1.0
+    one = float(rows.weight @ rows.y)
+    zero = float(rows.weight.sum()) - one
+    if one == 0 or zero == 0:
+        return 1.0, 1.0
+    if objective == "balanced_accuracy":
+        return zero / (one + zero) * 2, one / (one + zero) * 2
+    (cuts,) = build_cuts(rows, np.zeros(len(rows.y), dtype=np.int64), 1)
+    false, true = cuts.accepted.T
+    values = f1_values(cuts.accepted, one, zero, objective)
+    if objective == "f1":
+        best = float(values.max())
+        return 2.0 - best, best
+    at = int(values.argmax())
+    size_one, size_zero = true[at] + false[at] + one, 2 * zero - false[at] + one - true[at]
+    right = (false[at] + one) / size_one**2 + (zero - false[at]) / size_zero**2
+    wrong = true[at] / size_one**2 + (zero + one - true[at]) / size_zero**2
+    return float(2 * right / (right + wrong)), float(2 * wrong / (right + wrong))
+
+
+def f1_values(
+    accepted: NDArray[np.float64], one: float, zero: float, objective: str
+) -> NDArray[np.float64]:
+    """Return F1 or macro F1 at every cut."""
+    false, true = accepted.T
+    of_one: NDArray[np.float64] = 2 * true / (true + false + one)
+    if objective == "f1":
+        return of_one
+    of_zero: NDArray[np.float64] = 2 * (zero - false) / (2 * zero - false + one - true)
+    return (of_one + of_zero) / 2
+
+
+def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """Return gaps per unit of tolerance; where nothing is allowed, 0 at parity and inf else."""
+    if scale > 0:
+        return gap / scale
+    return np.where(gap <= SLACK, 0.0, np.inf)
+
+
+def limits_by_rate(
+    targets: Sequence[Target], scale: Sequence[float]
+) -> tuple[tuple[Rate, str, float], ...]:
+    """Return ``(rate, form, scale)`` of all constrained rates, the tightest scale for each."""
+    found: dict[tuple[Rate, str], float] = {}
+    for target, factor in zip(targets, scale, strict=True):
+        for rate in target.metric.rates:
+            key = (rate, target.metric.form)
+            found[key] = min(factor, found.get(key, np.inf))
+    return tuple((rate, form, factor) for (rate, form), factor in found.items())
+
+
+CORNERS = 4096
+"""Corners of the window that are tried at once; if there are no more, the answer is exact."""
+
+FIRST = 300
+"""So many of them differ in the first rate, when several are constrained."""
+
+NEAR = 60
+"""Corners on either side that a scan along one rate tries, ..."""
+
+SCAN = 400
+"""... besides so many over the whole range."""
+
+Limit = tuple[Rate, str, float]
+Span = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def solve_pairs(
+    cuts: Sequence[Cuts],
+    limits: Sequence[Limit],
+    gain: tuple[float, float],
+    tolerances: Sequence[float],
+) -> list[tuple[int, ...] | None]:
+    """Return the best pair of cuts of two groups for each tolerance, None where there is none."""
+    first, second = (_gains(cut, gain) for cut in cuts)
+    value = first[:, None] + second[None, :]
+    gap = np.zeros_like(value)
+    for rate, form, scale in _comparable(cuts, limits):
+        a, b = cuts[0].rate(rate)[:, None], cuts[1].rate(rate)[None, :]
+        apart = _gap(np.minimum(a, b), np.maximum(a, b), form)
+        np.maximum(gap, per_unit(apart, scale), out=gap)
+    found: list[tuple[int, ...] | None] = []
+    for tolerance in tolerances:
+        allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
+        best = int(allowed.argmax())
+        pair = divmod(best, value.shape[1])
+        found.append(pair if allowed.flat[best] > -np.inf else None)
+    return found
+
+
+def _comparable(cuts: Sequence[Cuts], limits: Sequence[Limit]) -> list[Limit]:
+    """Return the limits whose rate exists in at least two groups."""
+    return [limit for limit in limits if sum(cut.has(limit[0]) for cut in cuts) >= 2]
+
+
+def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDArray[np.float64]:
+    if form == "difference":
+        return high - low
+    ratio = np.divide(low, high, out=np.ones_like(high), where=high > 0)
+    # A ratio of 0/0 is undefined, so "nobody" is no solution.
+    return np.where(high > 0, 1.0 - ratio, np.inf)
+
+
+def _gains(cut: Cuts, gain: tuple[float, float]) -> NDArray[np.float64]:
+    value: NDArray[np.float64] = cut.accepted @ np.array([-gain[1], gain[0]])
+    return value
+
+
+class Windows:
+    """Several groups, rates that grow as the threshold falls: search over the window's corner."""
+
+    def __init__(
+        self, cuts: Sequence[Cuts], limits: Sequence[Limit], gain: tuple[float, float]
+    ) -> None:
+        self.limits = _comparable(cuts, limits)
+        self.groups = [_Group.of(cut, self.limits, gain) for cut in cuts]
+        # The lowest rate of an optimal solution is the rate of some group at some cut.
+        self.corners = [
+            np.unique(np.concatenate([r for g in self.groups if (r := g.rates[k]) is not None]))
+            for k in range(len(self.limits))
+        ]
+
+    def solve(self, tolerance: float) -> tuple[int, ...] | None:
+        """Return one cut per group, or None when no window holds all groups."""
+        if not self.limits:
+            return tuple(int(group.gains.argmax()) for group in self.groups)
+        corner = self._climb(tolerance)
+        value, chosen = self._evaluate([np.array([c]) for c in corner], tolerance)
+        return None if value[0] == -np.inf else tuple(int(at[0]) for at in chosen)
+
+    def value(self, chosen: Sequence[int]) -> float:
+        """Return the total gain of one cut per group."""
+        return float(sum(g.gains[at] for g, at in zip(self.groups, chosen, strict=True)))
+
+    def _climb(self, tolerance: float) -> list[float]:
+        """Grid over the corner; when it is coarse, scans along one rate until nothing improves."""
+        grid = self._starts(tolerance)
+        value, _ = self._evaluate(grid, tolerance)
+        best = int(value.argmax())
+        corner, reached = [float(axis[best]) for axis in grid], float(value[best])
+        improved = len(grid[0]) < math.prod(len(axis) for axis in self.corners)
+        while improved:
+            improved = False
+            for k in range(len(self.limits)):
+                found, moved = self._scan(corner, k, tolerance)
+                if found > reached:
+                    corner, reached, improved = moved, found, True
+        return corner
+
+    def _starts(self, tolerance: float) -> list[NDArray[np.float64]]:
+        """Return all corners, or the first rate's with some of the others that go with each."""
+        if math.prod(len(axis) for axis in self.corners) <= CORNERS:
+            return [axis.ravel() for axis in np.meshgrid(*self.corners, indexing="ij")]
+        first, others = self.corners[0], range(1, len(self.limits))
+        _, form, scale = self.limits[0]
+        spans = [g.span([first], [_end(first, form, scale * tolerance)]) for g in self.groups]
+        ends = [self._range_of(k, spans, tolerance) for k in others]
+        fits = np.all([start < stop for start, stop in spans], axis=0)
+        for low, high in ends:
+            fits &= low <= high
+        per_rate = max(2, math.floor((CORNERS / FIRST) ** (1 / max(1, len(ends)))))
+        kept = _thin(np.flatnonzero(fits), CORNERS // per_rate ** len(ends))
+        steps = np.meshgrid(*[np.linspace(0, 1, per_rate) for _ in ends], indexing="ij")
+        grid = [first[kept].repeat(per_rate ** len(ends))]
+        for (low, high), step in zip(ends, steps, strict=True):
+            at = low[kept, None] + (high - low)[kept, None] * step.ravel()
+            grid.append(at.ravel())
+        return grid
+
+    def _range_of(
+        self, k: int, spans: Sequence[Span], tolerance: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where the corner along rate ``k`` can lie when each group keeps to its span."""
+        _, form, scale = self.limits[k]
+        both = [
+            (rate[np.minimum(start, len(rate) - 1)], rate[np.maximum(stop - 1, 0)])
+            for group, (start, stop) in zip(self.groups, spans, strict=True)
+            if (rate := group.rates[k]) is not None
+        ]
+        lowest = np.max([low for low, _ in both], axis=0)
+        width = scale * tolerance
+        begin = lowest - width if form == "difference" else lowest * (1.0 - width)
+        return np.maximum(begin, 0.0), np.min([high for _, high in both], axis=0)
+
+    def _scan(self, corner: list[float], k: int, tolerance: float) -> tuple[float, list[float]]:
+        """Try corners along rate ``k``, all the near ones; return the best one with its value."""
+        axis = self.corners[k]
+        here = int(np.searchsorted(axis, corner[k]))
+        near = axis[max(0, here - NEAR) : here + NEAR + 1]
+        line = np.concatenate([near, _thin(axis, SCAN)])
+        tried = [line if j == k else np.full(len(line), c) for j, c in enumerate(corner)]
+        value, _ = self._evaluate(tried, tolerance)
+        best = int(value.argmax())
+        return float(value[best]), [float(c[best]) for c in tried]
+
+    def _evaluate(
+        self, corner: Sequence[NDArray[np.float64]], tolerance: float
+    ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+        """Return the total gain for each corner, and the chosen cut of each group."""
+        ends = [
+            _end(low, form, scale * tolerance)
+            for low, (_, form, scale) in zip(corner, self.limits, strict=True)
+        ]
+        total = np.zeros(len(corner[0]))
+        chosen = []
+        for group in self.groups:
+            value, at = group.best_within(corner, ends)
+            total += value
+            chosen.append(at)
+        for k, (_, form, _) in enumerate(self.limits):
+            if form == "ratio":
+                total = np.where(self._somebody(k, chosen), total, -np.inf)
+        return total, chosen
+
+    def _somebody(self, k: int, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+        """Whether rate ``k`` is positive in some group: a ratio of 0/0 is no solution."""
+        rates = [
+            rate[at]
+            for group, at in zip(self.groups, chosen, strict=True)
+            if (rate := group.rates[k]) is not None
+        ]
+        positive: NDArray[np.bool_] = np.max(rates, axis=0) > 0
+        return positive
+
+
+def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float64]:
+    """Return the upper end of the windows that begin at ``low``."""
+    if form == "difference":
+        return low + width
+    return low / (1.0 - width) if width < 1 else np.full_like(low, np.inf)
+
+
+def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
+    at = np.unique(np.linspace(0, len(axis) - 1, n).round().astype(int))
+    kept: NDArray[Any] = axis[at]
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    rates: list[NDArray[np.float64] | None]  # None where the group has no such rate
+    gains: NDArray[np.float64]
+    table: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, cut: Cuts, limits: Sequence[Limit], gain: tuple[float, float]) -> "_Group":
+        gains = _gains(cut, gain)
+        rates = [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in limits]
+        return cls(rates, gains, _range_maxima(gains))
+
+    def best_within(
+        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the best gain and its cut among the cuts whose rates lie in each window."""
+        start, stop = self.span(low, high)
+        empty = start >= stop
+        start = np.where(empty, 0, start)
+        width = np.where(empty, 1, stop - start)
+        level = np.log2(width).astype(np.int64)
+        left, right = self.table[level, start], self.table[level, start + width - (1 << level)]
+        at = np.where(self.gains[left] >= self.gains[right], left, right)
+        return np.where(empty, -np.inf, self.gains[at]), at
+
+    def span(
+        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
+    ) -> Span:
+        """Return the first and one past the last cut whose rates lie in each window.
+
+        Windows of the first rates alone do not ask for the others.
+        """
+        start = np.zeros(len(low[0]), dtype=np.int64)
+        stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
+        for rate, least, most in zip(self.rates, low, high, strict=False):
+            if rate is None:
+                continue
+            start = np.maximum(start, np.searchsorted(rate, least - SLACK, side="left"))
+            stop = np.minimum(stop, np.searchsorted(rate, most + SLACK, side="right"))
+        return start, stop
+
+
+def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Sparse table: row ``j`` holds where the maximum of ``gains[i : i + 2**j]`` is."""
+    rows = [np.arange(len(gains))]
+    width = 1
+    while 2 * width <= len(gains):
+        last = rows[-1]
+        left, right = last, np.concatenate([last[width:], last[-1:].repeat(width)])
+        rows.append(np.where(gains[left] >= gains[right], left, right))
+        width *= 2
+    return np.stack(rows)
+
+
+SERVES = frozenset(
+    {
+        "accuracy_parity_difference",
+        "demographic_parity_difference",
+        "equal_opportunity_difference",
+        "equalized_odds_difference",
+        "false_negative_rate_difference",
+        "false_positive_rate_difference",
+    }
+)
+"""Metrics that are differences of such rates."""
+
+USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
+"""What is made equal when nothing is asked for."""
+
+SIGN = np.array([-1.0, 1.0])
+"""What accepting a row of label 0 or 1 brings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """The error and the constraints of a table of rows."""
+
+    slot: NDArray[np.int64]  # shape (n_rows,): twice the cell plus the label of each row
+    weight: NDArray[np.float64]  # shape (n_rows,): row weights, 1 in total
+    mass: NDArray[np.float64]  # shape (n_slots,): weight per slot
+    # with ``offset``: rate of a group minus rate of all, from the weight accepted per slot
+    slope: NDArray[np.float64]  # shape (n_moments, n_slots)
+    offset: NDArray[np.float64]  # shape (n_moments,): the same when nobody is accepted
+    limit: NDArray[np.float64]  # shape (n_moments,): largest gap allowed between two groups
+    # one per rate and group system, in the order of the moments: each group's share of the rows
+    # of that rate
+    shares: tuple[NDArray[np.float64], ...]
+    n_effective: float  # what the weighted rows are worth as a sample
+
+    def accepted(self, decision: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the weight accepted per slot, shape (n_slots,)."""
+        return _per_slot(self.slot, self.weight * decision, len(self.mass))
+
+    def error(self, accepted: NDArray[np.float64]) -> float:
+        """Return the weighted share decided wrongly, in [0, 1]."""
+        wrong = self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted
+        return float(np.clip(wrong, 0.0, 1.0))
+
+    def gamma(self, accepted: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances above and then below the rate of all, shape (2 * n_moments,)."""
+        apart = self.slope @ accepted + self.offset
+        return np.concatenate([apart, -apart])
+
+    def gains(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what accepting a row of each slot brings: less error, fewer violations."""
+        above, below = np.split(multipliers, 2)
+        found: NDArray[np.float64] = np.tile(SIGN, len(self.mass) // 2) - (
+            (above - below) @ self.slope
+        )
+        return found
+
+    def projected(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return multipliers of the smallest sum with the same price for every classifier.
+
+        Within a block the distances add up to 0 under the groups' shares, so a multiple of the
+        shares may be taken off; the weighted median takes off most.
+        """
+        above, below = np.split(multipliers, 2)
+        signed = above - below
+        start = 0
+        for share in self.shares:
+            part = slice(start, start + len(share))
+            ratio = signed[part] / share
+            order = np.argsort(ratio, kind="stable")
+            median = np.searchsorted(share[order].cumsum(), share.sum() / 2)
+            signed[part] -= share * ratio[order[min(median, len(share) - 1)]]
+            start = part.stop
+        return np.concatenate([signed.clip(min=0), (-signed).clip(min=0)])
+
+
+def moments_of(rows: TrainRows) -> Moments:
+    """Return the moments of training rows and their targets.
+
+    A group that lacks the rows of a rate is left out of that rate, as the post-processors do.
+    """
+    total = rows.weight.sum()
+    if not (np.isfinite(total) and total > 0):
+        msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
+        raise DegenerateGroupError(msg)
+    wishes = _wishes(_targets(rows))
+    n_cells = len(wishes[0].system.of_cell)
+    slot = 2 * np.where(rows.cells >= 0, rows.cells, n_cells).astype(np.int64) + rows.y
+    weight = rows.weight / total
+    mass = _per_slot(slot, weight, 2 * n_cells + 2)
+    blocks = [block for block in (_block(mass, wish) for wish in wishes) if block is not None]
+    if not blocks:
+        names = ", ".join(f"{wish.rate} on {wish.system.name!r}" for wish in wishes)
+        msg = (
+            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
+            "trained on; merge small groups or train on more rows"
+        )
+        raise DegenerateGroupError(msg)
+    return Moments(
+        slot=slot,
+        weight=weight,
+        mass=mass,
+        slope=np.concatenate([block.slope for block in blocks]),
+        offset=np.concatenate([block.offset for block in blocks]),
+        limit=np.concatenate([block.limit for block in blocks]),
+        shares=tuple(block.share for block in blocks),
+        n_effective=float(effective_rows(np.zeros_like(slot), rows.weight, 1)[0]),
+    )
+
+
+def _per_slot(
+    slot: NDArray[np.int64], weight: NDArray[np.float64], n_slots: int
+) -> NDArray[np.float64]:
+    return np.bincount(slot, weights=weight, minlength=n_slots).astype(np.float64, copy=False)
+
+
+def _targets(rows: TrainRows) -> Sequence[Target]:
+    if rows.targets:
+        return rows.targets
+    if not rows.systems:
+        msg = "targets: there are none, nor any groups; a reduction needs a constraint on groups"
+        raise MissingSensitiveError(msg)
+    metric = METRICS.get(USUAL_METRIC)
+    return (Target(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """One rate to be made equal over the groups of one system."""
+
+    system: GroupSystem
+    rate: Rate
+    limit: float
+
+
+def _wishes(targets: Sequence[Target]) -> tuple[_Wish, ...]:
+    """Return every rate of every group system once, with the smallest limit."""
+    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _Wish] = {}
+    for target in targets:
+        if target.metric.name not in SERVES:
+            msg = (
+                f"targets: a reduction cannot bound {target.metric.name!r}; "
+                f"it can bound {', '.join(sorted(SERVES))}"
+            )
+            raise InputError(msg)
+        for rate in target.metric.rates:
+            wish = _Wish(system=target.system, rate=rate, limit=target.limit)
+            known = found.setdefault((target.system.key, rate), wish)
+            if wish.limit < known.limit:
+                found[target.system.key, rate] = wish
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """The moments of one wish, one per group that has the rows of its rate."""
+
+    slope: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    share: NDArray[np.float64]
+    limit: NDArray[np.float64]
+
+
+def _block(mass: NDArray[np.float64], wish: _Wish) -> _Block | None:
+    """Return the moments of a wish, None when fewer than two groups have rows."""
+    counts, per_accepted, per_refused = wish.rate.linear()
+    # The last cell is that of rows without one.
+    group = np.append(wish.system.of_cell, -1)
+    member = (group == np.arange(wish.system.n_groups)[:, None]).astype(np.float64)
+    table = mass.reshape(-1, 2)
+    size = member @ (table @ counts)
+    kept = size > 0
+    if np.count_nonzero(kept) < 2:
+        return None
+    member, size = member[kept], size[kept]
+    # Mean over each group minus mean over all groups, as weights of the cells.
+    mean = member / size[:, None] - member.sum(axis=0) / size.sum()
+    return _Block(
+        slope=np.stack([mean * per_accepted[0], mean * per_accepted[1]], axis=2).reshape(
+            len(size), -1
+        ),
+        offset=mean @ (table @ per_refused),
+        share=size / size.sum(),
+        limit=np.full(len(size), wish.limit),
+    )

@@ -1,0 +1,331 @@
+"""What preprocessing mitigators share: weights, association, repair between groups.
+
+Numbers are cut into at most ten levels, so that any kind of dependence is seen. Source: Bergsma,
+"A bias correction for Cramer's V and Tschuprow's T", Journal of the Korean Statistical Society
+2013.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.exceptions import (
+    DegenerateGroupError,
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    warn,
+)
+from fairautoml.mitigators._base import FitBase, ScoreModel, TrainRows
+from fairautoml.records import ParamValue
+
+PARITY = frozenset({"demographic_parity_difference", "demographic_parity_ratio"})
+"""What independence of label or features and group works for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroups:
+    """The groups of training rows, in the system that a pre-processing method works on."""
+
+    system: GroupSystem  # the system of the first target, else the first system
+    of_row: NDArray[np.int64]  # shape (n_rows,): group of each row
+    mass: NDArray[np.float64]  # shape (n_groups, 2): weight by group and label
+
+    @property
+    def present(self) -> NDArray[np.int64]:
+        """The groups that have weight, rising."""
+        return np.flatnonzero(self.mass.sum(axis=1) > 0)
+
+    @property
+    def base_rates(self) -> NDArray[np.float64]:
+        """Share of label 1 of each group, shape (n_groups,); 0 where a group has no weight."""
+        total = self.mass.sum(axis=1)
+        rates: NDArray[np.float64] = np.divide(
+            self.mass[:, 1], total, out=np.zeros(len(total)), where=total > 0
+        )
+        return rates
+
+    @property
+    def base_rate(self) -> float:
+        """Share of label 1 among all rows of known group."""
+        return float(self.mass[:, 1].sum() / self.mass.sum())
+
+    def require_labels(self, name: str) -> None:
+        """Refuse a group that has only one label."""
+        for group in self.present:
+            for label in np.flatnonzero(self.mass[group] == 0):
+                msg = (
+                    f"{name}: group {self.system.labels[group]!r} of {self.system.name!r} has no "
+                    f"training rows of label {label}; every group needs both labels. Merge small "
+                    "groups, give more rows, or leave this mitigator out"
+                )
+                raise DegenerateGroupError(msg)
+
+
+class ColumnChange(Protocol):
+    """A fitted change of the features."""
+
+    def apply(self, X: Any, cells: NDArray[np.integer]) -> Any:
+        """Return changed rows; the given ones stay as they are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedColumns:
+    """A model of changed features: new rows are changed alike before they are scored."""
+
+    change: ColumnChange  # fitted on the training rows
+    model: ScoreModel  # trained on the changed rows
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1) of rows as they were before the change, shape (n_rows,)."""
+        return self.model.scores(self.change.apply(X, cells), cells)
+
+
+def train_on_changed(rows: TrainRows, change: ColumnChange, fit_base: FitBase) -> ScoreModel:
+    """Return the model of the changed rows, which changes new rows alike."""
+    changed = replace(rows, X=change.apply(rows.X, rows.cells))
+    return ChangedColumns(change=change, model=fit_base(changed))
+
+
+def row_groups(rows: TrainRows, name: str) -> RowGroups:
+    """Return the groups of the rows in the system of the first target, else the first system.
+
+    Groups without any row, as small ones may be in a fold, are left alone.
+    """
+    if not rows.systems and not rows.targets:
+        msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
+        raise MissingSensitiveError(msg)
+    system = rows.targets[0].system if rows.targets else rows.systems[0]
+    groups = groups_of_cells(system.of_cell, rows.cells)
+    known = groups >= 0
+    n_rows = np.bincount(groups[known], minlength=system.n_groups)
+    mass = np.zeros((system.n_groups, 2))
+    np.add.at(mass, (groups[known], rows.y[known]), rows.weight[known])
+    for group in np.flatnonzero((n_rows > 0) & (mass.sum(axis=1) == 0)):
+        msg = (
+            f"{name}: all training rows of group {system.labels[group]!r} of {system.name!r} have "
+            "sample weight 0; give the group weight or leave its rows out"
+        )
+        raise DegenerateGroupError(msg)
+    if np.count_nonzero(n_rows) < 2:
+        found = ", ".join(repr(system.labels[g]) for g in np.flatnonzero(n_rows)) or "none"
+        msg = (
+            f"{name}: {system.name!r} must have training rows of two groups or more, found: "
+            f"{found}; give rows of other groups or leave this mitigator out"
+        )
+        raise DegenerateGroupError(msg)
+    groups[rows.weight == 0] = -1
+    return RowGroups(system=system, of_row=groups, mass=mass)
+
+
+def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the group of each row, -1 where the cell is none that occurred in training."""
+    known = (cells >= 0) & (cells < len(of_cell))
+    groups = np.full(len(cells), -1, dtype=np.int64)
+    groups[known] = of_cell[cells[known]]
+    return groups
+
+
+def numeric_columns(layout: FeatureLayout, name: str) -> NDArray[np.int64]:
+    """Return the positions of the columns that hold numbers and not category codes, rising."""
+    refuse_sparse(layout, name)
+    columns = np.setdiff1d(np.arange(layout.n_features), layout.categorical)
+    if not len(columns):
+        msg = (
+            f"{name} changes numeric columns, and X has {layout.n_features} category columns "
+            "only; leave this mitigator out"
+        )
+        raise InputError(msg)
+    return columns
+
+
+def refuse_sparse(layout: FeatureLayout, name: str) -> None:
+    """Refuse a sparse matrix."""
+    if layout.sparse:
+        msg = (
+            f"{name} cannot work on a sparse X: it would fill in the zeros. Give a dense table "
+            "or leave this mitigator out"
+        )
+        raise InputError(msg)
+
+
+def share(value: ParamValue) -> float:
+    """Return a parameter that its space keeps in [0, 1] as a number."""
+    return float(value)
+
+
+MAX_LEVELS = 10
+"""Levels that a number is cut into, besides the missing one."""
+
+
+def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
+    """Return the bias-corrected Cramer's V of each feature and the group, shape (n_features,)."""
+    known = groups.of_row >= 0
+    of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
+    X = sparse.csc_matrix(rows.X[known]) if rows.layout.sparse else rows.X[known]
+    categorical = frozenset(rows.layout.categorical)
+    found = np.zeros(rows.layout.n_features)
+    for at in range(rows.layout.n_features):
+        x = X[:, [at]].toarray().ravel() if rows.layout.sparse else X[:, at]
+        levels = _levels(x, cut=at not in categorical)
+        table = np.zeros((int(levels.max()) + 1, len(groups.present)))
+        np.add.at(table, (levels, of_row), weight)
+        found[at] = cramers_v(table, len(of_row))
+    return found
+
+
+def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
+    """Return the bias-corrected Cramer's V in [0, 1]; 0 when there is one level or one group."""
+    table = table[table.any(axis=1)][:, table.any(axis=0)]
+    levels, groups = table.shape
+    joint = table / table.sum()
+    independent = np.outer(joint.sum(axis=1), joint.sum(axis=0))
+    phi2 = float(((joint - independent) ** 2 / independent).sum())
+    phi2 = max(0.0, phi2 - (levels - 1) * (groups - 1) / (n_rows - 1))
+    smaller = min(size - (size - 1) ** 2 / (n_rows - 1) for size in (levels, groups)) - 1
+    return min(1.0, float(np.sqrt(phi2 / smaller))) if smaller > 0 else 0.0
+
+
+def _levels(x: NDArray[np.floating], *, cut: bool) -> NDArray[np.int64]:
+    """Return the level of each value; missing is the last one."""
+    values, at = np.unique(x, return_inverse=True)
+    levels: NDArray[np.int64] = at.astype(np.int64)
+    if cut and len(values) > MAX_LEVELS:
+        edges = np.unique(np.nanquantile(x, np.arange(1, MAX_LEVELS) / MAX_LEVELS))
+        levels = np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x)).astype(np.int64)
+    return levels
+
+
+NEIGHBOURS = 5
+"""As in the source."""
+
+MAX_POOL = 1000
+"""Rows of a cell among which neighbours are looked for; time is linear in the cell's size."""
+
+CHUNK = 1024
+"""Rows whose distances are computed at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What must be known of the columns of the training rows to lie between two of them."""
+
+    numeric: NDArray[np.int64]  # positions of numbers and of category codes
+    categorical: NDArray[np.int64]
+    mean: NDArray[np.float64]  # shape (n_numeric,): mean and standard deviation of the numbers
+    scale: NDArray[np.float64]  # shape (n_numeric,)
+    whole: NDArray[np.bool_]  # shape (n_numeric,): columns of whole numbers
+
+
+def columns_of(rows: TrainRows) -> Columns:
+    """Return what must be known of the columns."""
+    categorical = np.array(rows.layout.categorical, dtype=np.int64)
+    numeric = np.setdiff1d(np.arange(rows.layout.n_features), categorical)
+    mean, scale = _moments(rows.X[:, numeric])
+    return Columns(
+        numeric=numeric,
+        categorical=categorical,
+        mean=mean,
+        scale=scale,
+        whole=_whole(rows.X[:, numeric]),
+    )
+
+
+def between(
+    table: NDArray[np.floating],
+    columns: Columns,
+    members: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Return one new row per source, shape (n_sources, n_features).
+
+    Numbers lie between row and neighbour, at one share of the way per new row, whole-number
+    columns rounded; a number that one of them misses is the row's own. Categories, missing ones
+    among them, are the row's or the neighbour's by the toss of a coin.
+    """
+    X: NDArray[np.float32] = table[sources].astype(np.float32)
+    if len(members) == 1:
+        warn(
+            f"group_oversampling: a cell of group and label has a single row; it is copied "
+            f"{len(sources)} times",
+            DegradedWarning,
+        )
+        return X
+    distinct = members[: len(sources)]
+    near = _nearest(table, columns, distinct, members[:MAX_POOL])
+    pick = rng.integers(near.shape[1], size=len(sources))
+    neighbour = table[near[np.arange(len(sources)) % len(distinct), pick]]
+    way = rng.uniform(size=(len(sources), 1))
+    codes, numbers = columns.categorical, columns.numeric
+    coin = rng.uniform(size=(len(sources), len(codes))) < 0.5
+    X[:, codes] = np.where(coin, X[:, codes], neighbour[:, codes])
+    X[:, numbers] = interpolated(X[:, numbers], neighbour[:, numbers], way, columns.whole)
+    return X
+
+
+def interpolated(
+    x: NDArray[np.floating],
+    neighbour: NDArray[np.floating],
+    way: NDArray[np.float64],
+    whole: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return ``x + way (neighbour - x)``, ``x`` where one of them is missing."""
+    new = x + way * (neighbour.astype(np.float64) - x)
+    new = np.where(whole, np.rint(new), new)
+    # Rounding of the product may lead past the end.
+    new = np.clip(new, np.minimum(x, neighbour), np.maximum(x, neighbour))
+    return np.where(np.isnan(new), x, new)
+
+
+def _nearest(
+    table: NDArray[np.floating],
+    columns: Columns,
+    asked: NDArray[np.int64],
+    pool: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the nearest rows of the pool for each asked row, shape (n_asked, at most 5).
+
+    Numbers in units of their standard deviation, a missing one as the mean; a category that
+    differs counts as one standard deviation (SMOTE-NC).
+    """
+    n = min(NEIGHBOURS, len(pool) - 1)
+    near = np.empty((len(asked), n), dtype=np.int64)
+    numbers, codes = _comparable(table[pool], columns)
+    for start in range(0, len(asked), CHUNK):
+        part = asked[start : start + CHUNK]
+        own, own_codes = _comparable(table[part], columns)
+        apart = (own**2).sum(axis=1)[:, None] - 2 * own @ numbers.T + (numbers**2).sum(axis=1)
+        for column in range(codes.shape[1]):
+            apart += own_codes[:, column, None] != codes[:, column]
+        apart[part[:, None] == pool] = np.inf
+        near[start : start + CHUNK] = pool[np.argsort(apart, axis=1, kind="stable")[:, :n]]
+    return near
+
+
+def _comparable(
+    X: NDArray[np.floating], columns: Columns
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scaled numbers, 0 for missing ones, and codes, -1 for missing ones."""
+    numbers = np.nan_to_num((X[:, columns.numeric] - columns.mean) / columns.scale)
+    return numbers, np.nan_to_num(X[:, columns.categorical].astype(np.float64), nan=-1.0)
+
+
+def _whole(X: NDArray[np.floating]) -> NDArray[np.bool_]:
+    whole: NDArray[np.bool_] = (np.isnan(X) | (np.rint(X) == X)).all(axis=0)
+    return whole
+
+
+def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column's values; 1 for a constant column."""
+    found = ~np.isnan(X)
+    n = np.maximum(found.sum(axis=0), 1)
+    values = np.where(found, X, 0.0).astype(np.float64)
+    mean = values.sum(axis=0) / n
+    spread = np.sqrt((np.where(found, values - mean, 0.0) ** 2).sum(axis=0) / n)
+    return mean, np.where(spread > 0, spread, 1.0)

@@ -1,0 +1,298 @@
+"""Reductions to weighted classification, and their saddle point.
+
+A price per constraint turns "accurate and fair" into weighted classification: a row's label
+becomes whether accepting it is worth while, its weight how much. Any learner answers that.
+
+Source: Agarwal et al., *A Reductions Approach to Fair Classification*, arXiv 1803.02453,
+section 3.2 (the reduction to cost-sensitive classification).
+
+Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
+Classification*, ICML 2018, arXiv 1803.02453, algorithm 1. Step sizes, the stopping rule and the
+linear program over all members are those of fairlearn 0.15.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from fairautoml.mitigators._base import FitBase, ScoreModel, TrainRows
+from fairautoml.mitigators._thresholds import Moments
+
+HALF = 0.5
+"""A member accepts when its probability reaches one half."""
+
+DIGITS = 10
+"""Gains that agree in so many digits ask for the same model."""
+
+PRECISION = 1e-8
+"""Smaller improvements are rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The same score for everybody: the answer when one label is worth while in every cell."""
+
+    score: float
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the score of each row, shape (n_rows,)."""
+        del cells
+        return np.full(X.shape[0], self.score, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """A model that is drawn for each row from several."""
+
+    models: tuple[ScoreModel, ...]  # those with a positive share
+    shares: tuple[float, ...]  # their probabilities, 1 in total
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the expected score of each row, shape (n_rows,)."""
+        found = np.zeros(X.shape[0])
+        for model, share in zip(self.models, self.shares, strict=True):
+            found += share * model.scores(X, cells)
+        return found.astype(np.float32)
+
+    def acceptance(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the probability that the drawn model accepts the row, shape (n_rows,).
+
+        It is these decisions that the reduction's guarantee speaks about.
+        """
+        found = np.zeros(X.shape[0])
+        for model, share in zip(self.models, self.shares, strict=True):
+            found += share * (model.scores(X, cells) >= HALF)
+        return found
+
+
+def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mixture:
+    """Return the mixture of those models that have a share."""
+    kept = shares > PRECISION
+    return Mixture(
+        models=tuple(model for model, keep in zip(models, kept, strict=True) if keep),
+        shares=tuple(float(share) for share in shares[kept] / shares[kept].sum()),
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Members:
+    """All models trained so far, with what they cost and violate."""
+
+    rows: TrainRows  # rows with their real labels
+    moments: Moments  # error and constraints of those rows
+    fit_base: FitBase  # trains the learner
+    models: list[ScoreModel] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    gammas: list[NDArray[np.float64]] = field(default_factory=list)
+    out_of_time: bool = False
+    _asked: set[bytes] = field(default_factory=set)
+    _seconds: list[float] = field(default_factory=list)
+
+    def respond(self, multipliers: NDArray[np.float64]) -> int:
+        """Return the best member under the multipliers, after training one for them.
+
+        Nothing is trained twice for the same gains, nor when the time left is too short; then the
+        best of the known members answers.
+        """
+        self._train(multipliers, only_better=True)
+        return int(self._values(multipliers).argmin())
+
+    def add(self, multipliers: NDArray[np.float64]) -> None:
+        """Train a member for the multipliers and keep it, unless there is one or no time left."""
+        self._train(multipliers, only_better=False)
+
+    def _values(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return error plus priced violations of every member, shape (n_members,)."""
+        values: NDArray[np.float64] = np.array(self.errors) + np.array(self.gammas) @ multipliers
+        return values
+
+    def _train(self, multipliers: NDArray[np.float64], *, only_better: bool) -> None:
+        gains = self.moments.gains(multipliers)
+        signed = self.moments.weight * gains[self.moments.slot]
+        size = np.abs(signed).sum()
+        # The direction of the gains decides what is trained; rounding must not.
+        asked = np.round(gains / max(size, PRECISION), DIGITS).tobytes()
+        if asked in self._asked or not self._in_time():
+            return
+        start = time.perf_counter()
+        model = self._fit(signed, size)
+        accepted = self.moments.accepted(model.scores(self.rows.X, self.rows.cells) >= HALF)
+        if not isinstance(model, Constant):
+            self._seconds.append(time.perf_counter() - start)
+        error, gamma = self.moments.error(accepted), self.moments.gamma(accepted)
+        value = error + gamma @ multipliers
+        self._asked.add(asked)
+        if only_better and self.models and value >= self._values(multipliers).min() - PRECISION:
+            return
+        self.models.append(model)
+        self.errors.append(error)
+        self.gammas.append(gamma)
+
+    def _fit(self, signed: NDArray[np.float64], size: float) -> ScoreModel:
+        """Train on the labels that are worth while, weighted by their worth."""
+        y = (signed > 0).astype(np.int8)
+        positive = signed != 0
+        if not positive.any() or (y[positive] == y[positive][0]).all():
+            return Constant(float(y.max()))
+        # The weights keep their total, so that regularisation means the same in every fit.
+        weight = np.abs(signed) * (self.rows.weight.sum() / size)
+        return self.fit_base(replace(self.rows, y=y, weight=weight))
+
+    def _in_time(self) -> bool:
+        """Whether one more training fits into the time left; the first one always does."""
+        left = self.fit_base.seconds_left()
+        if left is not None and self._seconds:
+            self.out_of_time = self.out_of_time or left < float(np.mean(self._seconds))
+        return not self.out_of_time
+
+
+SCALES = (1.0, 2.0, 5.0, 10.0)
+"""Multiples of the multipliers under which a better response is looked for."""
+
+LEAST_ROUNDS = 5
+"""The gap is not trusted in the first rounds."""
+
+FIRST_CHECK, CHECK_GROWTH, SHRINK = 5, 1.6, 0.8
+"""When the step size is reconsidered; it shrinks unless the gap fell to 0.8 of what it was."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pace:
+    """The step size."""
+
+    eta: float
+    best: float = np.inf
+    checked: int = FIRST_CHECK
+    at_check: float = np.inf
+
+    def step(self, t: int, gap: float) -> float:
+        """Return the step size after round ``t``, whose averaged play had that gap."""
+        self.best = min(self.best, gap)
+        if t >= self.checked * CHECK_GROWTH:
+            if self.best > self.at_check * SHRINK:
+                self.eta *= SHRINK
+            self.checked, self.at_check = t, self.best
+        return self.eta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """A mixture and how far it is from the saddle point."""
+
+    shares: NDArray[np.float64]  # shape (n_members at that time,): probability of each member
+    gap: float  # largest gain by which either player could still improve
+
+
+@dataclass(slots=True, kw_only=True)
+class Game:
+    """The learner against the prices of its violations."""
+
+    members: Members  # trains responses
+    # largest distance of a group's rate from the rate of all
+    bound: NDArray[np.float64]  # shape (2 * n_moments,)
+    price: float  # largest sum of the multipliers (B in the paper), positive
+    max_iter: int  # rounds, at least 1
+    eta: float  # first step size in units of 1 / ``price``, positive
+    _nu: float = 0.0
+    _solved: tuple[int, Play] | None = None
+
+    def run(self) -> NDArray[np.float64]:
+        """Play until the gap is below chance, the rounds or the time are used up."""
+        theta = np.zeros(len(self.bound))
+        total = np.zeros(len(self.bound))
+        turns: list[int] = []
+        plays: list[Play] = []
+        pace = _Pace(eta=self.eta / self.price)
+        for t in range(self.max_iter):
+            multipliers = self._multipliers(theta)
+            total += multipliers
+            turns.append(self.members.respond(multipliers))
+            if t == 0:
+                self._nu = self._statistical_error()
+            averaged = self._judged(self._counted(turns), total / (t + 1))
+            plays.append(self._best_of_both(averaged, t))
+            if self.members.out_of_time:
+                return self._program()[0]
+            if plays[-1].gap < self._nu and t >= LEAST_ROUNDS:
+                break
+            theta += pace.step(t, averaged.gap) * (self.members.gammas[turns[-1]] - self.bound)
+        least = min(play.gap for play in plays) + PRECISION
+        shares = [play.shares for play in plays if play.gap <= least][-1]
+        return np.pad(shares, (0, len(self.members.models) - len(shares)))
+
+    def deterministic(self) -> ScoreModel:
+        """Return the best single member: its error plus its largest excess at full price."""
+        excess = (np.array(self.members.gammas) - self.bound).max(axis=1).clip(min=0)
+        values = np.array(self.members.errors) + self.price * excess
+        return self.members.models[int(values.argmin())]
+
+    def _multipliers(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the prices, in all at most ``price``."""
+        top = max(float(theta.max()), 0.0)
+        grown = np.exp(theta - top)
+        found: NDArray[np.float64] = self.price * grown / (np.exp(-top) + grown.sum())
+        return found
+
+    def _statistical_error(self) -> float:
+        """Return half the standard error of the first member's error."""
+        error = self.members.errors[0]
+        n = self.members.moments.n_effective
+        return 0.5 * float(np.sqrt(error * (1 - error) / max(n - 1, 1.0)))
+
+    def _counted(self, turns: list[int]) -> NDArray[np.float64]:
+        """Return how often each member was played, as shares."""
+        count = np.bincount(turns, minlength=len(self.members.models))
+        return count / len(turns)
+
+    def _judged(self, shares: NDArray[np.float64], multipliers: NDArray[np.float64]) -> Play:
+        """Return a mixture with its gap; looking for a better response may add members."""
+        fair = self.members.moments.projected(multipliers)
+        error, gamma = self._cost(shares)
+        value = error + fair @ (gamma - self.bound)
+        highest = error + self.price * max(float((gamma - self.bound).max()), 0.0)
+        lowest = value
+        for scale in SCALES:
+            at = self.members.respond(scale * multipliers)
+            other = self.members.errors[at] + fair @ (self.members.gammas[at] - self.bound)
+            lowest = min(lowest, other)
+            gap = float(max(value - lowest, highest - value))
+            if gap > self._nu + PRECISION:
+                break
+        return Play(shares=shares, gap=gap)
+
+    def _cost(self, shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return error and violations of a mixture of the first ``len(shares)`` members."""
+        n = len(shares)
+        gamma: NDArray[np.float64] = shares @ np.array(self.members.gammas[:n])
+        return float(shares @ np.array(self.members.errors[:n])), gamma
+
+    def _best_of_both(self, averaged: Play, t: int) -> Play:
+        """Return the averaged play or the program's, whichever has the smaller gap."""
+        if t == 0:
+            return averaged
+        n = len(self.members.models)
+        if self._solved is None or self._solved[0] != n:
+            self._solved = (n, self._judged(*self._program()))
+        solved = self._solved[1]
+        return averaged if averaged.gap < solved.gap else solved
+
+    def _program(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the best mixture of the members and the multipliers that prove it.
+
+        Least error plus ``price`` times the largest excess; the multipliers are the dual values.
+        """
+        excess = (np.array(self.members.gammas) - self.bound).T
+        found = linprog(
+            np.append(self.members.errors, self.price),
+            A_ub=np.column_stack([excess, -np.ones(len(self.bound))]),
+            b_ub=np.zeros(len(self.bound)),
+            A_eq=np.append(np.ones(excess.shape[1]), 0.0)[None],
+            b_eq=np.ones(1),
+            method="highs-ds",
+        )
+        return found.x[:-1], -found.ineqlin.marginals

@@ -1,0 +1,255 @@
+"""Bounded group loss: no group's squared error above a bound, by reduction to weighted training.
+
+A price per group turns "small error overall, and in no group above the bound" into least squares
+with weights ``1 + price of the group / its share``, which any learner answers. Prices grow
+exponentially with what is missed. The answer is the mean of the members whose own error is
+smallest within the bounds; squared error is convex, so that it is no larger than that of drawing a
+member by the shares of the paper's linear program, which the search for shares starts from.
+
+Source: Agarwal, Dudik, Wu, *Fair Regression: Quantitative Definitions and Reduction-based
+Algorithms*, ICML 2019, arXiv 1905.12843, section 4 and algorithm 1 (prices as in Agarwal et al.,
+arXiv 1803.02453). Ours: prices and shares follow the errors on held-out training rows (two
+datasets as in Cotter et al., *Training Well-Generalizing Classifiers for Fairness Metrics and
+Other Data-Dependent Constraints*, ICML 2019), because a model that fits the rows it has seen
+keeps every bound on them; then the members are trained on all rows at the same prices.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog, minimize
+
+from fairautoml.data.dataset import strata_of
+from fairautoml.data.splits import holdout_split
+from fairautoml.exceptions import InputError
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.records import ParamValue
+
+METRIC = "bounded_group_loss"
+
+MOST_PRICE = 20.0
+"""Largest sum of the prices, in units of the error (B in the paper)."""
+
+TOO_MUCH = 1000.0
+"""What a unit of error above the bound costs in the linear program."""
+
+PRECISION = 1e-8
+"""Shares below are rounding of the linear program."""
+
+HELD_SHARE = 0.25
+"""Share of the training rows that move the prices and choose the shares."""
+
+LAST_MEMBERS = 2
+"""Members of most answers, which time is kept for to train them on all rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanOf:
+    """The weighted mean of several models."""
+
+    models: tuple[ScoreModel, ...]  # those with a positive share
+    shares: tuple[float, ...]  # 1 in total
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the mean prediction of each row, shape (n_rows,)."""
+        found = np.zeros(X.shape[0])
+        for model, share in zip(self.models, self.shares, strict=True):
+            found += share * model.scores(X, cells)
+        return found.astype(np.float32)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Members:
+    """The models trained so far, with the error of every group on rows they have not seen."""
+
+    rows: TrainRows
+    groups: tuple[NDArray[np.bool_], ...]
+    learned: NDArray[np.int64]
+    fit_base: FitBase
+    judged: tuple[NDArray[np.bool_], ...] = ()
+    prices: list[NDArray[np.float64]] = field(default_factory=list)
+    models: list[ScoreModel] = field(default_factory=list)
+    overall: list[float] = field(default_factory=list)
+    by_group: list[NDArray[np.float64]] = field(default_factory=list)
+    residuals: list[NDArray[np.float64]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Find the rows that judge everybody and each group."""
+        held = np.ones(len(self.rows.y), dtype=bool)
+        held[self.learned] = False
+        everybody = np.ones_like(held)
+        # A group too small for a held-out row of any weight is judged by all of its rows.
+        self.judged = tuple(
+            inside & held if self.rows.weight[inside & held].any() else inside
+            for inside in (everybody, *self.groups)
+        )
+
+    def add(self, prices: NDArray[np.float64]) -> None:
+        """Train the best response to the prices."""
+        start = time.perf_counter()
+        rows = self.rows
+        model = self._trained(prices, self.learned)
+        residual = rows.y - model.scores(rows.X, rows.cells).astype(np.float64)
+        overall, *by_group = (
+            float(np.average(np.square(residual[at]), weights=rows.weight[at]))
+            for at in self.judged
+        )
+        self.prices.append(prices)
+        self.residuals.append(residual)
+        self.models.append(model)
+        self.overall.append(overall)
+        self.by_group.append(np.array(by_group))
+        self.seconds.append(time.perf_counter() - start)
+
+    def _trained(self, prices: NDArray[np.float64], at: NDArray[np.int64]) -> ScoreModel:
+        rows = self.rows.take(at)
+        total = rows.weight.sum()
+        factor = np.ones(len(at))
+        for inside, price in zip(self.groups, prices, strict=True):
+            mass = rows.weight[inside[at]].sum()
+            if mass > 0:
+                factor[inside[at]] += price * total / mass
+        weight = rows.weight * factor
+        return self.fit_base(replace(rows, weight=weight * (total / weight.sum())))
+
+    def in_time(self, n_trainings: int) -> bool:
+        """Whether so many more trainings fit into the time left."""
+        left = self.fit_base.seconds_left()
+        return left is None or left >= n_trainings * float(np.mean(self.seconds))
+
+    def on_all_rows(self, bounds: NDArray[np.float64]) -> MeanOf:
+        """Return the best mean, its members trained on all rows if there is time."""
+        shares = self.best_shares(bounds)
+        kept = np.flatnonzero(shares > PRECISION)
+        models = [self.models[at] for at in kept]
+        # A training on all rows takes longer by the share that was held out.
+        if self.in_time(int(np.ceil(len(kept) / (1.0 - HELD_SHARE)))):
+            everything = np.arange(len(self.rows.y))
+            models = [self._trained(self.prices[at], everything) for at in kept]
+        return MeanOf(
+            models=tuple(models), shares=tuple((shares[kept] / shares[kept].sum()).tolist())
+        )
+
+    def best_shares(self, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the shares of smallest error within the bounds, or of the least excess."""
+        n_models, n_groups = len(self.models), len(bounds)
+        # Errors have the unit of the target, squared; the solver's tolerances have none.
+        unit = max(float(np.mean(self.overall)), float(np.finfo(np.float64).tiny))
+        excess = np.concatenate(
+            [np.array(self.by_group).T / unit, -np.ones((n_groups, 1))], axis=1
+        )
+        cost = np.concatenate([np.array(self.overall) / unit, [TOO_MUCH]])
+        sums = np.append(np.ones(n_models), 0.0)[None]
+        solved = linprog(
+            cost, A_ub=excess, b_ub=bounds / unit, A_eq=sums, b_eq=[1.0], bounds=(0.0, None)
+        )
+        return self._improved(solved.x[:n_models], bounds)
+
+    def _improved(
+        self, start: NDArray[np.float64], bounds: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return shares whose mean has a smaller error within the bounds, or the start."""
+        residuals, weight = np.stack(self.residuals, axis=1), self.rows.weight
+        products = [
+            (residuals[at] * weight[at, None]).T @ residuals[at] / weight[at].sum()
+            for at in self.judged
+        ]
+        # Bounds that cannot be kept are kept as far as the start keeps the worst of them.
+        least = max(
+            0.0, *(start @ p @ start - b for p, b in zip(products[1:], bounds, strict=True))
+        )
+        limits = bounds + least
+        unit = max(float(start @ products[0] @ start), float(np.finfo(np.float64).tiny))
+        found = minimize(
+            lambda s: float(s @ products[0] @ s) / unit,
+            start,
+            jac=lambda s: 2 * products[0] @ s / unit,
+            bounds=[(0.0, 1.0)] * len(start),
+            constraints=[
+                {"type": "eq", "fun": lambda s: s.sum() - 1.0},
+                {
+                    "type": "ineq",
+                    "fun": lambda s: (limits - [s @ p @ s for p in products[1:]]) / unit,
+                },
+            ],
+            method="SLSQP",
+        ).x
+        shares: NDArray[np.float64] = np.clip(found, 0.0, None) / np.clip(found, 0.0, None).sum()
+        kept = all(
+            shares @ p @ shares <= limit * (1 + 1e-6)
+            for p, limit in zip(products[1:], limits, strict=True)
+        )
+        better = shares @ products[0] @ shares < start @ products[0] @ start
+        return shares if kept and better else start
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Return the mean of the members.
+
+    Ends early when every bound is kept by the plain model, or when no more trainings fit into the
+    time left; the first training, the plain model, is always made. Without time to train the
+    members on all rows they are served as they are, trained without those held out.
+    """
+    groups, limits = _bounded(rows)
+    if not groups:
+        msg = (
+            f"mitigator 'bounded_loss' needs a constraint on {METRIC!r} and rows of the groups; "
+            f"give for example constraint='{METRIC} <= 1.0'"
+        )
+        raise InputError(msg)
+    bounds = float(params["eps"]) * np.array(limits)
+    learned, _ = holdout_split(strata_of(rows.y), rows.cells, HELD_SHARE, seed)
+    members = _Members(rows=rows, groups=tuple(groups), learned=learned, fit_base=fit_base)
+    members.add(np.zeros(len(bounds)))
+    unit = max(members.overall[0], float(np.finfo(np.float64).tiny))
+    theta = np.zeros(len(bounds))
+    for _ in range(int(params["max_iter"]) - 1):
+        mean = np.mean(members.by_group, axis=0)
+        if (mean <= bounds).all() or not members.in_time(1 + LAST_MEMBERS):
+            break
+        theta += float(params["eta"]) * (members.by_group[-1] - bounds) / unit
+        members.add(_prices(theta))
+    return members.on_all_rows(bounds)
+
+
+def _prices(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return prices that sum to less than the largest sum."""
+    top = max(float(theta.max()), 0.0)
+    grown = np.exp(theta - top)
+    found: NDArray[np.float64] = MOST_PRICE * grown / (np.exp(-top) + grown.sum())
+    return found
+
+
+def _bounded(rows: TrainRows) -> tuple[Sequence[NDArray[np.bool_]], list[float]]:
+    """Return the rows of each bounded group, and its bound."""
+    found, limits = [], []
+    for target in rows.targets:
+        if target.metric.name != METRIC:
+            continue
+        for member in target.system.member:
+            # The last element is what cell -1 finds.
+            inside = np.append(member, False)[rows.cells]
+            if rows.weight[inside].any():
+                found.append(inside)
+                limits.append(target.limit)
+    return found, limits
+
+
+MITIGATOR = Mitigator(
+    name="bounded_loss",
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=frozenset({METRIC}),
+    cost="costly",
+    ratio=10.0,
+    tasks=frozenset({"regression"}),
+    overlapping=True,
+    train=train,
+)

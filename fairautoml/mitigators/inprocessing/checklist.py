@@ -1,0 +1,105 @@
+"""Optimal checklist whose group gaps on the training rows are within their limits.
+
+Source: Zhang, Morris, Ustun, Ghassemi, *Learning Optimal Predictive Checklists*, NeurIPS 2021,
+arXiv 2112.01020, section 3 (group fairness constraints). Without limits it is the learner of this
+name; this one trains by itself, whatever the candidate's learner.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import InputError
+from fairautoml.learners._checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.mitigators._training import groups_of_cells, share
+from fairautoml.records import ParamValue
+
+NAME = "checklist"
+
+SERVES = frozenset(
+    {
+        "accuracy_parity_difference",
+        "demographic_parity_difference",
+        "demographic_parity_ratio",
+        "equal_opportunity_difference",
+        "equalized_odds_difference",
+        "equalized_odds_ratio",
+        "false_negative_rate_difference",
+        "false_positive_rate_difference",
+    }
+)
+"""Metrics of rates that are linear in the decisions."""
+
+LEAST_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecklistModel:
+    """A checklist as a score model."""
+
+    checklist: Checklist  # the list, with its optimality gap
+
+    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return P(y = 1), shape (n_rows,); the groups are not read."""
+        del cells
+        return self.checklist.scores(X).astype(np.float32)
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Return the checklist of the fewest mistakes within the limits of all targets.
+
+    A group that lacks the rows of a rate is left out of that rate, as the reductions do.
+    """
+    shape = Shape.from_params(params)
+    left = fit_base.seconds_left()
+    if left is not None:
+        shape = replace(shape, seconds=max(LEAST_SECONDS, min(left, shape.seconds)))
+    gaps = _gaps(rows, rows.targets, share(params["limit_share"]))
+    labelled = LabelledRows(X=rows.X, y=rows.y, weight=rows.weight, layout=rows.layout)
+    return ChecklistModel(checklist=fit_checklist(labelled, shape, gaps=gaps, seed=seed))
+
+
+def _gaps(rows: TrainRows, targets: Sequence[Target], limit_share: float) -> list[RateGap]:
+    if not targets:
+        msg = (
+            f"{NAME}: there is no constraint to meet; give one, or use the learner {NAME!r} "
+            "without any"
+        )
+        raise InputError(msg)
+    for target in targets:
+        if target.metric.name not in SERVES:
+            msg = (
+                f"targets: {NAME} cannot bound {target.metric.name!r}; it can bound "
+                f"{', '.join(sorted(SERVES))}"
+            )
+            raise InputError(msg)
+    return [
+        RateGap(
+            name=f"{rate} on {target.system.name!r}",
+            groups=groups_of_cells(target.system.of_cell, rows.cells),
+            n_groups=target.system.n_groups,
+            rate=rate,
+            form=target.metric.form,
+            limit=limit_share * target.limit,
+        )
+        for target in targets
+        for rate in target.metric.rates
+    ]
+
+
+MITIGATOR = Mitigator(
+    name=NAME,
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=SERVES,
+    cost="costly",
+    opt_in=True,
+    ratio=10.0,
+    train=train,
+)

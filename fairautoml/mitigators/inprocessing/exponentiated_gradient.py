@@ -1,0 +1,53 @@
+"""Exponentiated gradient: a mixture of models, as accurate as the constraints allow.
+
+Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
+Classification*, ICML 2018, arXiv 1803.02453. The guarantee is about the decisions on the rows
+trained on; for new rows the post-processing that follows moves thresholds on the mean score.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._thresholds import SERVES, moments_of
+from fairautoml.mitigators.inprocessing._reductions import Game, Members, mixture_of
+from fairautoml.records import ParamValue
+
+SMALLEST_BOUND = 0.01
+"""Tightest bound that sets the largest price; at 0 the price would be infinite."""
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Return the mixture, or its best single member.
+
+    Ends early when one more training would not fit into the time left, with the best mixture of
+    what there is; the first training, the plain model, is always made.
+    """
+    del seed
+    members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
+    bound = float(params["eps"]) * np.tile(members.moments.limit, 2)
+    game = Game(
+        members=members,
+        bound=bound,
+        price=1 / max(float(bound.min()), SMALLEST_BOUND),
+        max_iter=int(params["max_iter"]),
+        eta=float(params["eta"]),
+    )
+    shares = game.run()
+    if params["predictor"] == "best":
+        return game.deterministic()
+    return mixture_of(members.models, shares)
+
+
+MITIGATOR = Mitigator(
+    name="exponentiated_gradient",
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=SERVES,
+    cost="costly",
+    ratio=50.0,
+    train=train,
+)

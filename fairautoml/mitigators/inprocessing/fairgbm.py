@@ -1,0 +1,122 @@
+"""FairGBM: gradient boosting that pays for unequal rates while it learns.
+
+Trains LightGBM by itself, with the candidate's parameters when the candidate's learner is
+LightGBM and with LightGBM's own otherwise. Groups are read in training only.
+
+Source: Cruz, Belem, Jesus, Bravo, Saleiro, Bizarro, *FairGBM: Gradient Boosting with Fairness
+Constraints*, ICLR 2023, arXiv 2209.07850; code feedzai/fairgbm. Ours: a hessian that knows the
+constraints, demographic parity, weights, and prices that follow the rates of held-out training
+rows (two datasets as in Cotter et al., *Training Well-Generalizing Classifiers for Fairness
+Metrics and Other Data-Dependent Constraints*, ICML 2019), which also choose the number of trees;
+then all training rows are boosted along the same prices.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from fairautoml.data.splits import holdout_split
+from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.mitigators._group_program import ANCHORED_SERVE
+from fairautoml.mitigators.inprocessing._fairgbm import (
+    PROXIES,
+    SERVES,
+    Boosting,
+    Game,
+    constraint_of,
+    group_rates,
+    near_everybody,
+)
+from fairautoml.records import ParamValue
+
+HELD_SHARE = 0.25
+"""Share of the training rows that move the prices and choose the number of trees."""
+
+USUAL_METRIC, USUAL_LIMIT = "equalized_odds_difference", 0.05
+"""What is made equal when nothing is asked for; the published default."""
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Boost trees on the proxy Lagrangian of the targets.
+
+    Ends early when one more tree would not fit into the time left.
+    """
+    targets = _targets(rows)
+    own = fit_base.candidate
+    boosting = Boosting(
+        params=own.params if own.learner == "lightgbm" else {},
+        seed=seed,
+        seconds_left=fit_base.seconds_left,
+    )
+    game = _game(rows, targets, params)
+    if _one_of(params, "iterate", ("chosen", "last")) == "last":
+        return boosting.boost(rows, game)
+    parts = holdout_split(rows.y, rows.cells, HELD_SHARE, seed)
+    learned, held = (rows.take(part) for part in parts)
+    _check_labels(learned)
+    path = boosting.learn_prices(learned, held, game, targets)
+    return boosting.boost_along(rows, game, path)
+
+
+def _game(rows: TrainRows, targets: Sequence[Target], params: Mapping[str, ParamValue]) -> Game:
+    _check_labels(rows)
+    proxy = PROXIES[_one_of(params, "proxy", PROXIES)](float(params["margin"]))
+    curved = _one_of(params, "hessian", ("constraint", "plain")) == "constraint"
+    share = float(params["tolerance"])
+    stricter = [replace(target, limit=share * target.limit) for target in targets]
+    anchored = [t for t in stricter if t.metric.to_overall or t.system.overlapping]
+    apart = [t for t in stricter if not (t.metric.to_overall or t.system.overlapping)]
+    rates = group_rates(rows, apart) if apart else ()
+    return Game(
+        y=rows.y,
+        weight=rows.weight,
+        constraints=(
+            *(constraint_of(rate, proxy, curved=curved) for rate in rates),
+            *near_everybody(rows, anchored, proxy, curved=curved),
+        ),
+        eta=float(params["eta"]),
+    )
+
+
+def _one_of(params: Mapping[str, ParamValue], name: str, allowed: Collection[str]) -> str:
+    value = str(params[name])
+    if value not in allowed:
+        msg = f"fairgbm: {name} is {value!r}; it can be {', '.join(allowed)}"
+        raise ParameterError(msg)
+    return value
+
+
+def _targets(rows: TrainRows) -> Sequence[Target]:
+    if rows.targets:
+        return rows.targets
+    if not rows.systems:
+        msg = "fairgbm needs the groups: fit(X, y, sensitive), one label per row"
+        raise MissingSensitiveError(msg)
+    metric = METRICS.get(USUAL_METRIC)
+    return (Target(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
+
+
+def _check_labels(rows: TrainRows) -> None:
+    for label in (0, 1):
+        if not rows.weight[rows.y == label].sum() > 0:
+            msg = (
+                f"y: no training row of label {label} has weight; fairgbm needs both labels, "
+                "found weight on one only. Train on more rows or leave this mitigator out"
+            )
+            raise InputError(msg)
+
+
+MITIGATOR = Mitigator(
+    name="fairgbm",
+    stage="in",
+    needs_sensitive_at_predict=False,
+    serves=SERVES | ANCHORED_SERVE,
+    overlapping=True,
+    cost="cheap",
+    opt_in=True,
+    ratio=2.5,
+    train=train,
+)

@@ -1,0 +1,1 @@
+"""Mitigators that change the decisions."""

@@ -1,0 +1,203 @@
+"""Bias scores: how likely the groups of a row are moves its threshold; no group is read.
+
+Source: Chen, Klochkov, Liu, *Post-hoc Bias Scoring Is Optimal for Fair Classification*, ICLR 2024,
+arXiv 2310.05725: the most accurate rule under a limit on group gaps, when the group is unknown at
+decision time, flips the plain decision where a weighted sum of bias scores exceeds 1. Written
+without the division (their score over confidence), for any number of groups and group systems:
+accept when ``score - sum_k lam_k P(group k | x) / P(group k)`` exceeds a threshold, with
+``P(group k, y | x) / P(group k, y)`` for label rates. P(cell, y | x) comes from a model that never
+reads the group of a row. As the score may be off, the threshold is searched too, and gaps are
+counted on labels and groups, not taken from the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics._table import Rate
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._blind_rules import (
+    Band,
+    Table,
+    bands_of,
+    canonical,
+    cell_weights,
+    search,
+    thinned,
+)
+from fairautoml.mitigators._group_program import CommonRule, needed
+from fairautoml.mitigators._thresholds import gain_weights, shrunk
+from fairautoml.records import Rule
+from fairautoml.threads import one_thread
+
+MOST_ROWS = 20_000
+"""Rows that are searched on; what is found is settled on all of them."""
+
+MOST_SHARES = 400_000
+"""Rows times multipliers that are searched on: with many groups fewer rows, ..."""
+
+FEWEST_ROWS = 4_000
+"""... but not fewer than these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupBias:
+    """What one constrained rate adds to the threshold."""
+
+    rate: Rate  # a share of acceptances
+    system: str  # name of the group system
+    labels: tuple[str, ...]  # display name of each group
+    group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
+    multipliers: tuple[float, ...]  # one per group, 0 for a group without such rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasRule:
+    """Accept a row when its score exceeds the threshold plus the bias of its likely groups."""
+
+    threshold: float  # for rows without bias
+    biases: tuple[GroupBias, ...]  # one per constrained rate and group system
+    priors: tuple[tuple[float, float], ...]  # P(cell, y) of the rows that the rule was fitted on
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """False: how likely groups are is read, not the groups."""
+        return False
+
+    @property
+    def randomized(self) -> bool:
+        """False: decisions are 0 or 1."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Refuse: cells say nothing to this rule."""
+        msg = (
+            "this rule reads P(cell, y | features) and was given cells; use decide_by(scores, "
+            "membership) or trials.acceptance(rule, scores, cells, membership)"
+        )
+        raise ValueError(msg)
+
+    def decide_by(
+        self, scores: NDArray[np.floating], membership: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
+        left = scores.astype(np.float64)
+        per_share = self._per_share()
+        # Column by column: a row's sum must not depend on the rows that come with it.
+        for cell, y in np.argwhere(per_share):
+            left -= per_share[cell, y] * membership[:, cell, y]
+        return (left > self.threshold).astype(np.float64)
+
+    def _per_share(self) -> NDArray[np.float64]:
+        """Return what each P(cell, y | x) adds to the threshold, shape (n_cells, 2)."""
+        priors = np.array(self.priors)
+        total = np.zeros_like(priors)
+        for bias in self.biases:
+            group = np.array(bias.group_of_cell)
+            counted = bias.rate.linear()[0]
+            for g, multiplier in enumerate(bias.multipliers):
+                if multiplier != 0:
+                    share = (priors[group == g] @ counted).sum()
+                    total[group == g] += multiplier / share * counted
+        return total
+
+    def describe(self) -> str:
+        """Return the threshold and the multipliers by rate and group in one line."""
+        parts = [f"score >= {self.threshold:.4f} + bias of the likely groups"]
+        for bias in self.biases:
+            each = ", ".join(
+                f"{label} {multiplier:+.4f}"
+                for label, multiplier in zip(bias.labels, bias.multipliers, strict=True)
+            )
+            parts.append(f"{bias.system} ({bias.rate}): {each}")
+        return "; ".join(parts)
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best rule for every tolerance; its gap on the rows is within it.
+
+    What is degenerate: a group that lacks the rows of a rate is left out of that constraint, and
+    with fewer than two groups left it constrains nothing. Where no bias helps, above all where
+    the features say nothing about the groups, the rule is one threshold for everybody. Where a
+    tolerance leaves hardly more than deciding alike for everybody, what one row makes is let pass.
+    """
+    if not goal.targets:
+        return []
+    ordered, cells = canonical(rows)
+    factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
+    targets = needed(goal.targets)
+    bands = bands_of(ordered, cells, targets, [factor[id(target)] for target in targets])
+    gain = gain_weights(ordered, goal.objective)
+    labels = shrunk(ordered, goal, ordered.cells, ordered.n_cells).y
+    n_multipliers = sum(len(band.groups) for band in bands)
+    most = max(FEWEST_ROWS, MOST_SHARES // max(n_multipliers, 1))
+    tables = [Table(ordered, labels, bands, gain)] * 3
+    for at, n in ((1, min(MOST_ROWS, most)), (2, FEWEST_ROWS)):
+        few, kept = thinned(ordered, n)
+        fewer = len(kept) < len(tables[at - 1].scores)
+        tables[at] = Table(few, labels[kept], bands, gain) if fewer else tables[at - 1]
+    everything, searched, first = tables
+    # Small products again and again: threads would cost more than they bring.
+    with one_thread():
+        found = search(first, searched, everything, tolerances)
+    priors = np.empty((rows.n_cells, 2))
+    weights = cell_weights(ordered)
+    priors[cells] = (weights / max(weights.sum(), np.finfo(float).tiny)).reshape(-1, 2)
+    return [
+        (tolerance, _rule(multipliers, threshold, bands, priors))
+        for tolerance, (multipliers, threshold) in zip(tolerances, found, strict=True)
+    ]
+
+
+def _rule(
+    multipliers: NDArray[np.float64],
+    threshold: float,
+    bands: Sequence[Band],
+    priors: NDArray[np.float64],
+) -> Rule:
+    if not multipliers.any():
+        return CommonRule(threshold=threshold)
+    biases = []
+    start = 0
+    for band in bands:
+        of_group = np.zeros(band.system.n_groups)
+        of_group[list(band.groups)] = multipliers[start : start + len(band.groups)]
+        start += len(band.groups)
+        biases.append(
+            GroupBias(
+                rate=band.rate,
+                system=band.system.name,
+                labels=band.system.labels,
+                group_of_cell=tuple(band.system.of_cell.tolist()),
+                multipliers=tuple(of_group.tolist()),
+            )
+        )
+    return BiasRule(
+        threshold=threshold,
+        biases=tuple(biases),
+        priors=tuple((float(zero), float(one)) for zero, one in priors),
+    )
+
+
+MITIGATOR = Mitigator(
+    name="bias_scoring",
+    stage="post",
+    needs_sensitive_at_predict=False,
+    needs_membership=True,
+    serves=frozenset(
+        {
+            "demographic_parity_difference",
+            "equal_opportunity_difference",
+            "equalized_odds_difference",
+            "false_negative_rate_difference",
+            "false_positive_rate_difference",
+        }
+    ),
+    fit_rules=fit_rules,
+)

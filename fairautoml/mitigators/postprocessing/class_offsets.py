@@ -1,0 +1,184 @@
+"""Prices of the classes per group: the thresholds of groups, for more than two classes.
+
+With the group known, the most accurate choice under demographic parity or equalized odds is the
+class of the largest ``slope p_c(x) - cut``, both depending on group and class. Prices come from
+the dual of the linear program; under demographic parity the shares are then made exact on the rows
+that the rule is fitted on, up to one row per group. Rates of labels are measured with labels
+shrunk towards the scores, as for two classes. Deterministic. The bound of a mean over the classes
+is kept by every class.
+
+Source: see ``_class_program``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics.rates import SELECTION
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._group_program import Parts
+from fairautoml.mitigators._multiclass import (
+    ClassRule,
+    Program,
+    cuts_for,
+    nearest_shares,
+    pose,
+    shrunk_labels,
+    size_of,
+)
+from fairautoml.records import Rule
+
+ROUNDS = 4
+"""Rounds in which what the program gets wrong about the rows is measured and corrected."""
+NEAR_ENOUGH = 0.002
+"""Gap above the tolerance that no further round is made for."""
+
+EXACT_ROUNDS = 2
+"""The same where the shares are made exact afterwards."""
+
+Prices = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best prices for every tolerance.
+
+    A group that lacks the rows of a rate is left out of that rate. A cell without rows, and rows
+    of no cell, choose the most likely class.
+    """
+    if not goal.targets:
+        return []
+    parts = Parts.of(goal.targets, rows.n_cells)
+    ordered, known = _in_order_of_content(rows, parts)
+    if len(known.y) == 0:
+        return [(tolerance, None) for tolerance in tolerances]
+    fit = _Fit(known, ordered.goal(goal), ordered)
+    # From loose to tight: the prices of one tolerance are a start for the next.
+    found = {tolerance: fit.rule(tolerance) for tolerance in sorted(tolerances, reverse=True)}
+    return [(tolerance, found[tolerance]) for tolerance in tolerances]
+
+
+def _in_order_of_content(rows: ScoreRows, parts: Parts) -> tuple[Parts, ScoreRows]:
+    """Return parts and rows whose order follows from what they hold.
+
+    Else sums would depend on where a row stands in their last bits, and the optimiser on those.
+    """
+    coarse = parts.rows(rows)
+    known = np.flatnonzero((coarse.cells >= 0) & (coarse.weight > 0))
+    content = (rows.weight[known], rows.y[known], *rows.scores[known].T)
+    sorted_rows = coarse.take(known[np.lexsort(content)])
+    seen, first = np.unique(sorted_rows.cells, return_index=True)
+    rest = np.setdiff1d(np.arange(len(parts.labels)), seen)
+    ordered = parts.reordered([*seen[np.argsort(first)].tolist(), *rest.tolist()])
+    again = ordered.rows(rows)
+    return ordered, again.take(known[np.lexsort(content)])
+
+
+class _Fit:
+    """Rules of one score column, one tolerance after the other."""
+
+    def __init__(self, rows: ScoreRows, goal: Goal, parts: Parts) -> None:
+        self._rows, self._goal, self._parts = rows, goal, parts
+        self._program: Program = pose(rows, goal)
+        self._weight = rows.weight / rows.weight.sum()
+        self._labels = shrunk_labels(rows)
+        self._prices = np.zeros(size_of(self._program.bands))
+        self._off = [np.zeros_like(band.mass) for band in self._program.bands]
+        self._exact = all(target.metric.rates == (SELECTION,) for target in goal.targets)
+
+    def rule(self, tolerance: float) -> Rule:
+        """Return the rule of a tolerance."""
+        program = self._program
+        best = program.rule(np.zeros_like(self._prices))
+        least = self._excess(self._rates(best), tolerance)
+        rounds = ROUNDS
+        if self._exact:
+            rounds = EXACT_ROUNDS if program.thinned else 1
+        for _ in range(0 if least <= 0 else rounds):
+            self._prices = program.solve(tolerance, self._prices, self._off)
+            found = program.rule(self._prices)
+            rates = self._rates(found)
+            excess = self._excess(rates, tolerance)
+            if excess < least or self._exact:
+                best, least = found, excess
+            if excess <= NEAR_ENOUGH:
+                break
+            soft = program.soft_rates(self._prices)
+            self._off = [real - said for real, said in zip(rates, soft, strict=True)]
+        if self._exact and least > 0:
+            limits = [tolerance * factor for factor in scales(self._goal.targets)]
+            best = self._with_exact_shares(best, limits)
+        return self._made(best)
+
+    def _chosen(self, rule: Prices) -> NDArray[np.int64]:
+        slope, cut = rule
+        cells = self._rows.cells
+        worth = slope[cells] * self._rows.scores.astype(np.float64) - cut[cells]
+        chosen: NDArray[np.int64] = worth.argmax(axis=1)
+        return chosen
+
+    def _rates(self, rule: Prices) -> list[NDArray[np.float64]]:
+        """Return the rates of every band on all rows."""
+        rows, chosen = self._rows, self._chosen(rule)
+        shape = (rows.n_cells, len(self._program.gain))
+        at = rows.cells.astype(np.int64) * shape[1] + chosen
+        right = self._weight * self._labels[np.arange(len(chosen)), chosen]
+        mass, own = (
+            np.bincount(at, weights=column, minlength=shape[0] * shape[1])
+            .astype(np.float64)
+            .reshape(shape)
+            for column in (self._weight, right)
+        )
+        return [band.rates(mass, own) for band in self._program.bands]
+
+    def _excess(self, rates: Sequence[NDArray[np.float64]], tolerance: float) -> float:
+        """Return the largest gap minus limit."""
+        pairs = zip(self._program.bands, rates, strict=True)
+        return max(band.spread(found) - tolerance * band.factor for band, found in pairs)
+
+    def _with_exact_shares(self, rule: Prices, limits: Sequence[float]) -> Prices:
+        slope, cut = rule
+        rows, n_classes = self._rows, len(self._program.gain)
+        at = rows.cells.astype(np.int64) * n_classes + self._chosen(rule)
+        held = np.bincount(at, rows.weight, minlength=rows.n_cells * n_classes)
+        held = held.reshape(rows.n_cells, n_classes)
+        mass = held.sum(axis=1)
+        even = np.full_like(held, 1.0 / n_classes)
+        shares = np.divide(held, mass[:, None], out=even, where=mass[:, None] > 0)
+        wanted = nearest_shares(shares, mass, self._goal.targets, limits)
+        cuts = cut.copy()
+        for cell in np.flatnonzero(mass > 0):
+            inside = rows.cells == cell
+            worth = slope[cell] * rows.scores[inside].astype(np.float64)
+            cuts[cell] = cuts_for(worth, rows.weight[inside], wanted[cell], cut[cell])
+        return slope, cuts
+
+    def _made(self, rule: Prices) -> Rule:
+        slope, cut = rule
+        return ClassRule(
+            slopes=tuple(map(tuple, slope.tolist())),
+            cuts=tuple(map(tuple, cut.tolist())),
+            neutral=tuple(self._program.gain.tolist()),
+            parts=self._parts,
+        )
+
+
+MITIGATOR = Mitigator(
+    name="class_offsets",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=frozenset(
+        {
+            "demographic_parity_difference",
+            "demographic_parity_macro_difference",
+            "equal_opportunity_difference",
+            "equalized_odds_difference",
+            "equalized_odds_macro_difference",
+        }
+    ),
+    tasks=frozenset({"multiclass"}),
+    overlapping=True,
+    fit_rules=fit_rules,
+)

@@ -1,0 +1,147 @@
+"""One threshold for everybody, moved until the gap is within the tolerance.
+
+Needs no group at decision time, so it is what remains of threshold moving when
+``sensitive_at_predict=False``; it also tunes the threshold for balanced accuracy and F1 when
+nothing is constrained. Its front lies below that of ``group_thresholds``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import GroupCounts, Metric
+from fairautoml.metrics.rates import values_of
+from fairautoml.metrics.rates import worst as worst_of
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.mitigators._thresholds import (
+    SLACK,
+    Cuts,
+    build_cuts,
+    f1_values,
+    gain_weights,
+    per_unit,
+)
+from fairautoml.records import Rule
+
+TUNABLE = frozenset({"balanced_accuracy", "f1", "f1_macro"})
+"""Objectives whose best threshold is not one half."""
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best common threshold for every tolerance, or the best of all without any.
+
+    A group that lacks the rows of a rate (no label 1 for the true positive rate, no rows at all)
+    is left out of that rate, and with fewer than two groups left the rate constrains nothing. A
+    threshold at which a rate has no value (precision where a group has nobody accepted, a ratio
+    where nobody is) is not chosen.
+    """
+    if not goal.targets and goal.objective not in TUNABLE:
+        return []
+    everybody = np.zeros(len(rows.y), dtype=np.int64)
+    (cuts,) = build_cuts(rows, everybody, 1)
+    value = _values(rows, cuts, goal.objective)
+    if not goal.targets:
+        return [(None, CommonRule(threshold=float(cuts.thresholds[value.argmax()])))]
+    gap = _gaps(rows, cuts, goal.targets)
+    return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
+
+
+def _values(rows: ScoreRows, cuts: Cuts, objective: str) -> NDArray[np.float64]:
+    """Return what every cut is worth."""
+    one = float(rows.weight @ rows.y)
+    zero = float(rows.weight.sum()) - one
+    if objective in {"f1", "f1_macro"} and one > 0 and zero > 0:
+        return f1_values(cuts.accepted, one, zero, objective)
+    gain = gain_weights(rows, objective)
+    linear: NDArray[np.float64] = cuts.accepted @ np.array([-gain[1], gain[0]])
+    return linear
+
+
+def _best(cuts: Cuts, value: NDArray[np.float64]) -> Rule | None:
+    at = int(value.argmax())
+    return None if value[at] == -np.inf else CommonRule(threshold=float(cuts.thresholds[at]))
+
+
+def _gaps(rows: ScoreRows, cuts: Cuts, targets: Sequence[Target]) -> NDArray[np.float64]:
+    """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
+    accepted = _accepted(rows, cuts)
+    worst = np.zeros(len(cuts.thresholds))
+    for target, scale in zip(targets, scales(targets), strict=True):
+        tables = _tables(accepted, target.system.member)
+        gap = (
+            _by_rates(tables, target.metric)
+            if target.metric.rates
+            else _by_value(tables, _tables(accepted, _everybody(target.system)), target.metric)
+        )
+        np.maximum(worst, per_unit(gap, scale), out=worst)
+    return worst
+
+
+def _accepted(rows: ScoreRows, cuts: Cuts) -> NDArray[np.float64]:
+    """Return the weight accepted by cell, label and cut, shape (n_cells, 2, n_cuts)."""
+    known = rows.cells >= 0
+    if not known.all():
+        rows = rows.take(known)
+    # In falling order of the scores each cut accepts the rows up to some place.
+    order = np.argsort(-rows.scores)
+    falling = -rows.scores[order].astype(np.float64)
+    up_to = np.searchsorted(falling, -cuts.thresholds, side="right")
+    n_cuts = len(up_to)
+    first_cut = np.repeat(np.arange(n_cuts), np.diff(up_to, prepend=0))
+    slot = (rows.cells[order].astype(np.int64) * 2 + rows.y[order]) * n_cuts + first_cut
+    mass = np.bincount(slot, weights=rows.weight[order], minlength=rows.n_cells * 2 * n_cuts)
+    total: NDArray[np.float64] = mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
+    return total
+
+
+def _everybody(system: GroupSystem) -> NDArray[np.bool_]:
+    """Return the cells of all that the groups are compared with, as one group."""
+    inside = np.atleast_2d(system.member.any(axis=0))
+    return np.ones_like(inside) if system.overlapping else inside
+
+
+def _tables(accepted: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the group counts at every cut, shape (n_cuts, n_groups, 2, 2)."""
+    yes = np.tensordot(member.astype(np.float64), accepted, axes=1)
+    return np.moveaxis(np.stack([yes[:, :, -1:] - yes, yes], axis=2), 3, 0)
+
+
+def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return the gap at every cut from the rates that the metric compares."""
+    n_cuts, n_groups = tables.shape[:2]
+    flat = GroupCounts(tables.reshape(-1, 2, 2))
+    gap = np.zeros(n_cuts)
+    for rate in metric.rates:
+        rates = flat.rates(rate).reshape(n_cuts, n_groups)
+        rates = rates[:, ~np.isnan(rates).all(axis=0)]
+        if rates.shape[1] >= 2:
+            found = worst_of(rates[None], metric.form)
+            apart = found if metric.form == "difference" else 1.0 - found
+            np.maximum(gap, np.where(np.isnan(apart), np.inf, apart), out=gap)
+    return gap
+
+
+def _by_value(
+    tables: NDArray[np.float64], overall: NDArray[np.float64], metric: Metric
+) -> NDArray[np.float64]:
+    """Return the gap at every cut of a metric that compares groups with everybody, or by itself.
+
+    ``overall`` is of shape (n_cuts, 1, 2, 2).
+    """
+    values = values_of(metric, tables, overall[:, 0])
+    gap = values if metric.form == "difference" else 1.0 - values
+    return np.where(np.isnan(gap), np.inf, gap)
+
+
+MITIGATOR = Mitigator(
+    name="common_threshold",
+    stage="post",
+    needs_sensitive_at_predict=False,
+    overlapping=True,
+    fit_rules=fit_rules,
+)

@@ -1,0 +1,90 @@
+"""Scores moved by a polynomial of a number such as age, then one threshold for everybody.
+
+Source of the constraint: Giuliani, Misino, Lombardi, "Generalized Disparate Impact for
+Configurable Fairness Solutions in ML", ICML 2023. The bound is on decisions, while projecting
+scores bounds the dependence of scores; so the projections of the scores (coarse and fine) are only
+some of the polynomials that are tried, and what counts is the measured GeDI of the decisions. The
+trap of clipping corrected scores to [0, 1] does not arise: they are compared with a threshold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._gedi import Search, Term
+from fairautoml.mitigators._group_program import CommonRule, best_within
+from fairautoml.records import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftedRule:
+    """Accept a row when its score reaches the threshold plus what its number adds."""
+
+    threshold: float  # for a row at the mean of all powers
+    shifts: tuple[float, ...]  # what each finest cell adds, in units of the score
+    # name of each number, and the coefficients of its powers, in standard deviations
+    terms: tuple[Term, ...]
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: the number of a row moves its threshold."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """False: decisions are 0 or 1."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
+        cuts = self.threshold + np.array([*self.shifts, 0.0])
+        accepted: NDArray[np.bool_] = scores.astype(np.float64) >= cuts[cells]
+        return accepted.astype(np.float64)
+
+    def describe(self) -> str:
+        """Return the polynomial in one line."""
+        terms = [
+            " ".join(
+                f"{factor:+.4f} {name}" + ("" if power == 1 else f"^{power}")
+                for power, factor in enumerate(factors, 1)
+            )
+            for name, factors in self.terms
+        ]
+        return f">= {self.threshold:.4f} {' '.join(terms)} (centred powers, standard deviations)"
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best rule for every tolerance; there is always one, if need be "nobody"."""
+    if not goal.targets:
+        return []
+    search = Search(rows, goal)
+    search.try_projections()
+    search.try_prices(tolerances)
+    best = best_within(np.concatenate(search.gaps), np.concatenate(search.values), tolerances)
+    return [
+        (tolerance, None if at is None else _rule(search, at))
+        for tolerance, at in zip(tolerances, best, strict=True)
+    ]
+
+
+def _rule(search: Search, at: int) -> Rule:
+    threshold, shifts, terms = search.chosen(at)
+    if not np.isfinite(threshold) or not shifts.any():
+        return CommonRule(threshold=threshold)
+    return ShiftedRule(threshold=threshold, shifts=tuple(shifts.tolist()), terms=terms)
+
+
+MITIGATOR = Mitigator(
+    name="gedi_projection",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=frozenset({"gedi", "gedi_2", "gedi_3", "gedi_5", "gedi_relative"}),
+    fit_rules=fit_rules,
+)

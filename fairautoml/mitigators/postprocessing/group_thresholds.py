@@ -1,0 +1,42 @@
+"""One score threshold per group: the Bayes-optimal form of a rule under group-rate constraints.
+
+Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413;
+Menon, Williamson, *The Cost of Fairness in Binary Classification*, 2018: with the group known at
+decision time, the most accurate rule under demographic parity, equal opportunity or equalized odds
+thresholds P(y = 1 | x) per group (up to ties). Fitted on score cuts with labels shrunk towards the
+scores; deterministic. Mixtures of thresholds: ``randomized_thresholds``.
+"""
+
+from collections.abc import Sequence
+
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, pose
+from fairautoml.mitigators._thresholds import shrunk
+from fairautoml.records import Rule
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best threshold rule for every tolerance.
+
+    What is degenerate: a group that lacks the rows of a rate (no label 1 for the true positive
+    rate, no rows at all) is left out of that constraint, and when fewer than two groups have the
+    rate it constrains nothing. A group without rows gets the neutral threshold, as do rows of no
+    group. A group of one row, or of equal scores, is accepted or refused as a whole.
+    """
+    if not goal.targets:
+        return []
+    posed = pose(rows, goal)
+    labelled = shrunk(rows, goal, posed.groups, posed.system.n_groups)
+    return [*posed.rules(labelled, tolerances, randomized=False)]
+
+
+MITIGATOR = Mitigator(
+    name="group_thresholds",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=THRESHOLDS_SERVE | ANCHORED_SERVE,
+    overlapping=True,
+    fit_rules=fit_rules,
+)

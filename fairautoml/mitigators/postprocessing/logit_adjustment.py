@@ -1,0 +1,118 @@
+"""One factor per class for everybody: classes with few rows are chosen more readily.
+
+The most likely class is what accuracy rewards. Where all classes count alike (balanced accuracy,
+macro F1), the class of the largest ``p_c(x) / P(c) ** strength`` is chosen; strength 1 is the best
+there is for balanced accuracy if the scores are true, and as they may be off the strength is
+searched on the rows, under constraints among those whose gap is within the tolerance. For several
+classes what ``common_threshold`` is for two: no group is read.
+
+Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, *Long-tail learning via logit adjustment*,
+ICLR 2021, arXiv 2007.07314, equation 9 (there ``tau`` is the strength).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics import METRICS, ClassCounts, Undefined
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.mitigators._group_program import best_within
+from fairautoml.mitigators._multiclass import BALANCED, one_hot
+from fairautoml.mitigators._thresholds import per_unit
+from fairautoml.records import Rule
+
+STRENGTHS = np.linspace(0.0, 1.5, 16)
+"""From the most likely class to more than what true scores ask for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassFactors:
+    """Choose the class whose probability times its factor is largest."""
+
+    factors: tuple[float, ...]  # one per class, positive
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """False: groups are not read."""
+        return False
+
+    @property
+    def randomized(self) -> bool:
+        """False: one class is certain."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for the chosen class, of equal ones the first; shape (n_rows, n_classes)."""
+        worth = scores.astype(np.float64) * np.array(self.factors)
+        return one_hot(worth.argmax(axis=1), scores.shape[1])
+
+    def describe(self) -> str:
+        """Return the factors in one line."""
+        return "all: " + " ".join(f"x{factor:.3f}" for factor in self.factors)
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the factors of the best strength for every tolerance, of equal ones the weakest.
+
+    Where a class has no rows the objective has no value, and there is no rule.
+    """
+    if goal.objective not in BALANCED:
+        return []
+    asked: Sequence[float | None] = tolerances if goal.targets else (None,)
+    n_classes = rows.scores.shape[1]
+    mass = np.bincount(rows.y, weights=rows.weight, minlength=n_classes).astype(np.float64)
+    if (mass <= 0).any():
+        return [(tolerance, None) for tolerance in asked]
+    found = [_factors(mass, float(strength)) for strength in STRENGTHS]
+    worth = np.array([_value(rule, rows, goal.objective) for rule in found])
+    if not goal.targets:
+        return [(None, found[int(worth.argmax())])]
+    gap = np.array([_gap(rule, rows, goal.targets) for rule in found])
+    best = best_within(gap, worth, tolerances)
+    return [(t, None if at is None else found[at]) for t, at in zip(asked, best, strict=True)]
+
+
+def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
+    factors = (mass.max() / mass) ** strength
+    return ClassFactors(factors=tuple(factors.tolist()))
+
+
+def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
+    everybody = np.zeros(len(rows.y), dtype=np.int64)
+    chosen = rule.decide(rows.scores, everybody)
+    counts = ClassCounts.from_rows(everybody, rows.y, chosen, rows.weight, n_groups=1)
+    value = METRICS.get(objective).value(counts)
+    return -np.inf if isinstance(value, Undefined) else value
+
+
+def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> float:
+    """Return the largest gap per unit of tolerance, infinite where one has no value."""
+    known = rows.take(rows.cells >= 0)
+    chosen = rule.decide(known.scores, known.cells)
+    counts = ClassCounts.from_rows(
+        known.cells, known.y, chosen, known.weight, n_groups=rows.n_cells
+    )
+    worst = 0.0
+    for target, scale in zip(targets, scales(targets), strict=True):
+        system = target.system
+        value = target.metric.value(counts.merged(system.of_cell, system.n_groups, system.masks))
+        if isinstance(value, Undefined):
+            return np.inf
+        worst = max(worst, float(per_unit(np.array(target.metric.gap(value)), scale)))
+    return worst
+
+
+MITIGATOR = Mitigator(
+    name="logit_adjustment",
+    stage="post",
+    needs_sensitive_at_predict=False,
+    overlapping=True,
+    tasks=frozenset({"multiclass"}),
+    fit_rules=fit_rules,
+)

@@ -1,0 +1,76 @@
+"""A number added per group, so that the mean predictions of the groups come together.
+
+Of all changes that give the groups given mean predictions, adding a constant to each is the one
+of least squared change. All means move towards the overall one by the same share, which is the
+smallest that keeps the tolerance.
+
+Source: Calders, Karim, Kamiran, Ali, Zhang, *Controlling Attribute Effect in Linear Regression*,
+ICDM 2013 (the constraint on the means, here after training).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics import GroupValues
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.mitigators._group_program import Parts, ShiftRule
+from fairautoml.records import Rule
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the smallest shifts for every tolerance.
+
+    Parts without rows of positive weight, and rows of no group, are not moved.
+    """
+    if not goal.targets:
+        return []
+    parts = Parts.of(goal.targets, rows.n_cells)
+    values = GroupValues.from_rows(
+        parts.at(rows.cells), rows.y, rows.scores, rows.weight, n_groups=len(parts.labels)
+    )
+    means = values.means(values.prediction)
+    known = ~np.isnan(means)
+    inside = values.cells >= 0
+    if not values.weight[inside].any():
+        return [(tolerance, None) for tolerance in tolerances]
+    overall = np.average(values.prediction[inside], weights=values.weight[inside])
+    whole = np.where(known, overall - np.where(known, means, overall), 0.0)
+    gaps = [_gap(values, target) for target in parts.goal(goal).targets]
+    return [
+        (tolerance, ShiftRule(shifts=_shifts(whole, gaps, goal, tolerance), parts=parts))
+        for tolerance in tolerances
+    ]
+
+
+def _gap(values: GroupValues, target: Target) -> float:
+    """Return the largest difference of means of the groups that have rows."""
+    system = target.system
+    merged = values.merged(system.of_cell, system.n_groups, system.masks)
+    means = merged.means(merged.prediction)
+    known = means[~np.isnan(means)]
+    return float(np.ptp(known)) if len(known) else 0.0
+
+
+def _shifts(
+    whole: NDArray[np.float64], gaps: Sequence[float], goal: Goal, tolerance: float
+) -> tuple[float, ...]:
+    """Return what is added to each part: as much of the whole way as the tolerance asks for."""
+    limits = [tolerance * factor for factor in scales(goal.targets)]
+    left = min(
+        (limit / gap for limit, gap in zip(limits, gaps, strict=True) if gap > limit), default=1.0
+    )
+    return tuple(((1.0 - left) * whole).tolist())
+
+
+MITIGATOR = Mitigator(
+    name="mean_shift",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=frozenset({"mean_difference"}),
+    tasks=frozenset({"regression"}),
+    fit_rules=fit_rules,
+)

@@ -1,0 +1,235 @@
+"""Multicalibration: scores calibrated within every group.
+
+Source: Hebert-Johnson, Kim, Reingold, Rothblum, *Multicalibration: Calibration for the
+(Computationally-Identifiable) Masses*, arXiv 1711.08513; groups by bins of equal width.
+
+Source: Hu, Livni-Navon, Reingold, Yang, *Omnipredictors for Constrained Optimization*, arXiv
+2209.07463: a score that is calibrated in every group of the constraints and at every level can be
+thresholded afterwards for any loss and any of those constraints. Two steps of our own form: the
+scores are calibrated on the groups of every constraint; then the program of the threshold
+mitigators runs on the calibrated scores, whose order within a group may differ from that
+of the model's. Labels of that program are shrunk towards the calibrated scores: the fewer rows,
+the nearer to the program without labels of the paper.
+
+Where scores are far too low in some group, rows that move up pass through the bins above in the
+same round and are mixed with theirs, which costs accuracy; calibrated models lose and gain little.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, pose
+from fairautoml.mitigators._thresholds import shrunk
+from fairautoml.records import Rule
+
+ROUNDS = 100
+"""Passes over all groups; it ends earlier, when nothing is left to correct."""
+
+DIGITS = 12
+"""Scores are kept to so many, so that the order of a sum does not move one over a bin's edge."""
+
+EDGE = 1e-6
+"""A score that is above an edge by less, in bins, is on it: 0.4 in float32 is more than 0.4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """The scores of one group in one bin move by ``delta``."""
+
+    group: int
+    bin: int
+    delta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bins:
+    """What is calibrated, and how finely."""
+
+    width: float = 0.1  # width of a bin, in (0, 1]
+    # a group's bin with less than ``alpha * width`` of the group's weight is left alone
+    alpha: float = 0.1
+    fewest: int = 1  # so is one with fewer rows of positive weight
+
+    @property
+    def count(self) -> int:
+        """Number of bins."""
+        return int(np.ceil(1 / self.width - EDGE))
+
+    def of(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the bin of each score, shape (n_rows,)."""
+        raw = np.ceil(scores / self.width - EDGE).astype(np.int64) - 1
+        return np.clip(raw, 0, self.count - 1)
+
+    def calibrate(
+        self,
+        scores: NDArray[np.floating],
+        y: NDArray[np.integer],
+        weight: NDArray[np.float64],
+        groups: Sequence[NDArray[np.int64]],
+    ) -> tuple[NDArray[np.float64], tuple[Update, ...]]:
+        """Return the calibrated scores, shape (n_rows,), and the updates that lead there.
+
+        Afterwards the mean of ``y`` less the score is below a tenth of the width in every group's
+        bin that is not left alone. Each update lowers the Brier score by the bin's share of the
+        weight times ``delta ** 2``.
+        """
+        moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
+        updates: list[Update] = []
+        for _ in range(ROUNDS):
+            before = len(updates)
+            for group, rows in enumerate(groups):
+                if len(rows):
+                    moved[rows], found = self._correct(moved[rows], y[rows], weight[rows])
+                    updates += [Update(group=group, bin=v, delta=delta) for v, delta in found]
+            if len(updates) == before:
+                break
+        return moved, tuple(updates)
+
+    def _correct(
+        self, scores: NDArray[np.float64], y: NDArray[np.integer], weight: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], list[tuple[int, float]]]:
+        """Go through the bins of one group once, from the lowest up."""
+        found = []
+        at = self.of(scores)
+        least = self.alpha * self.width * weight.sum()
+        for v in range(self.count):
+            rows = np.flatnonzero(at == v)
+            mass = weight[rows].sum()
+            few = np.count_nonzero(weight[rows]) < max(1, self.fewest)
+            if few or mass < least:
+                continue
+            delta = round(float(weight[rows] @ (y[rows] - scores[rows]) / mass), DIGITS)
+            if abs(delta) >= self.width / 10:
+                found.append((v, delta))
+                scores[rows] = shifted(scores[rows], delta)
+                at[rows] = self.of(scores[rows])
+        return scores, found
+
+    def replay(
+        self,
+        scores: NDArray[np.floating],
+        groups: Sequence[NDArray[np.int64]],
+        updates: Sequence[Update],
+    ) -> NDArray[np.float64]:
+        """Return the calibrated scores of new rows, shape (n_rows,)."""
+        moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
+        for group, of_group in itertools.groupby(updates, key=lambda update: update.group):
+            rows = groups[group]
+            here = moved[rows]
+            at = self.of(here)
+            for update in of_group:
+                inside = np.flatnonzero(at == update.bin)
+                here[inside] = shifted(here[inside], update.delta)
+                at[inside] = self.of(here[inside])
+            moved[rows] = here
+        return moved
+
+
+def shifted(scores: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
+    """Return the scores moved by ``delta``, within [0, 1]; shape (n_rows,)."""
+    return np.clip(np.round(scores + delta, DIGITS), 0.0, 1.0)
+
+
+def members(of_row: NDArray[np.integer], n_groups: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each group of a partition, rising."""
+    order = np.argsort(of_row, kind="stable")
+    edges = np.searchsorted(of_row[order], np.arange(n_groups + 1))
+    for start, end in itertools.pairwise(edges):
+        yield order[start:end]
+
+
+BINS = Bins(fewest=30)
+"""Bins of the paper's procedure; the mean label of fewer rows is mostly chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratedRule:
+    """Calibrate the score by the stored updates, then compare it with the group's threshold."""
+
+    bins: Bins  # what the updates speak about
+    updates: tuple[Update, ...]  # in the order in which they were found
+    # per group system the group of each finest cell, -1 = none
+    of_cell: tuple[tuple[int, ...], ...]
+    # updates of all rows as one group, for rows that are in no group
+    everybody: tuple[Update, ...]
+    cuts: ThresholdRule  # thresholds on the calibrated scores
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: groups have updates and thresholds of their own."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """Whether some group mixes two thresholds."""
+        return self.cuts.randomized
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance, shape (n_rows,)."""
+        moved = self.bins.replay(scores, _all_groups(cells, self.of_cell), self.updates)
+        lookup = np.append(np.max(self.of_cell, axis=0), -1)
+        strange = np.flatnonzero(lookup[cells] < 0)
+        alone = [np.arange(len(strange))]
+        moved[strange] = self.bins.replay(scores[strange], alone, self.everybody)
+        return self.cuts.decide(moved, cells)
+
+    def describe(self) -> str:
+        """Return the number of updates and the thresholds in one line."""
+        n = len(self.updates)
+        return f"calibrated by {n} update{'s' * (n != 1)}, then {self.cuts.describe()}"
+
+
+def _all_groups(
+    cells: NDArray[np.integer], of_cell: Sequence[Sequence[int]]
+) -> list[NDArray[np.int64]]:
+    """Return the rows of the groups of every system."""
+    lookups = [np.append(np.asarray(groups, dtype=np.int64), -1) for groups in of_cell]
+    return [rows for at in lookups for rows in members(at[cells], int(at.max()) + 1)]
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best rule on calibrated scores for every tolerance.
+
+    A bin of a group with few rows is left as it is. Groups that lack the rows of a rate are left
+    out of it, and groups without rows get the neutral threshold, as by ``group_thresholds``.
+    """
+    if not goal.targets:
+        return []
+    systems = {target.system.key: target.system for target in goal.targets}
+    of_cell = tuple(tuple(int(g) for g in system.of_cell) for system in systems.values())
+    data = rows.scores, rows.y, rows.weight
+    moved, updates = BINS.calibrate(*data, _all_groups(rows.cells, of_cell))
+    _, everybody = BINS.calibrate(*data, [np.arange(len(rows.y))])
+    calibrated = replace(rows, scores=moved)
+    posed = pose(calibrated, goal)
+    labelled = shrunk(calibrated, goal, posed.groups, posed.system.n_groups)
+    return [
+        (
+            tolerance,
+            None
+            if cuts is None
+            else CalibratedRule(
+                bins=BINS, updates=updates, of_cell=of_cell, everybody=everybody, cuts=cuts
+            ),
+        )
+        for tolerance, cuts in posed.rules(labelled, tolerances, randomized=goal.randomized)
+    ]
+
+
+MITIGATOR = Mitigator(
+    name="multicalibration",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=THRESHOLDS_SERVE,
+    opt_in=True,
+    fit_rules=fit_rules,
+)

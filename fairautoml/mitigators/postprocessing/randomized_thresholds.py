@@ -1,0 +1,44 @@
+"""A stated mixture of score thresholds per group: the optimum over the ROC hulls.
+
+Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413
+(the derived predictor); Xian, Zhao, *A Unified Post-Processing Framework for Group Fairness in
+Classification*, arXiv 2405.04025 (the linear program for any tolerance). Mixing thresholds reaches
+every point of the convex hull of a group's ROC curve, so that each tolerance is met exactly and no
+rule on the same scores and groups is more accurate on the fitted rows. A basic solution mixes in
+at most as many groups as constraints bind.
+
+The only mixture of thresholds there is: used when the goal allows rules that decide at random.
+"""
+
+from collections.abc import Sequence
+
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, pose
+from fairautoml.mitigators._thresholds import shrunk
+from fairautoml.records import Rule
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best mixture of thresholds for every tolerance.
+
+    Gaps are kept in expectation over the draws. Degenerate groups are treated as by
+    ``group_thresholds``; a group of equal scores may be accepted in part.
+    """
+    if not (goal.targets and goal.randomized):
+        return []
+    posed = pose(rows, goal)
+    labelled = shrunk(rows, goal, posed.groups, posed.system.n_groups)
+    return [*posed.rules(labelled, tolerances, randomized=True)]
+
+
+MITIGATOR = Mitigator(
+    name="randomized_thresholds",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=THRESHOLDS_SERVE | ANCHORED_SERVE,
+    overlapping=True,
+    randomizes=True,
+    fit_rules=fit_rules,
+)

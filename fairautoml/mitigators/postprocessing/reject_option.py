@@ -1,0 +1,202 @@
+"""A band around the threshold in which the group decides: accept the worse off, refuse the others.
+
+Source: Kamiran, Karim, Zhang, *Decision Theory for Discrimination-Aware Classification*, ICDM
+2012: where the model is unsure, ``max(p, 1 - p)`` small, decisions of the deprived group become
+acceptances and those of the favoured group refusals. The paper has two groups and leaves the width
+of the band to the user; here the width is searched for each tolerance, and of several groups the
+lowest are deprived and the highest favoured, how many of each being searched too; groups between
+them are decided by the threshold alone. One width and one order of the groups are few freedoms:
+labels are not shrunk, and with more than two groups a tight tolerance may have no such rule.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.metrics._table import Rate
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import (
+    CommonRule,
+    Posed,
+    Ranked,
+    Step,
+    ThresholdRule,
+    best_within,
+    counted,
+    gains,
+    gaps,
+    pose,
+    rank,
+)
+from fairautoml.records import Rule
+
+TRIED = 20_000_000
+"""Rates computed at most; every width that makes a difference is tried when that is enough."""
+
+FEWEST_WIDTHS = 50
+"""So many are tried at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandRule:
+    """Accept by the threshold; inside the band by the group."""
+
+    low: float  # the band: scores of at least ``low`` and below ``high``
+    high: float
+    accepted: tuple[str, ...]  # groups that are accepted and refused inside the band
+    refused: tuple[str, ...]
+    # the threshold that this makes for each group: ``low``, ``high``, or the one in the middle
+    cuts: ThresholdRule
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: the group decides inside the band."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """False: decisions are 0 or 1."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
+        return self.cuts.decide(scores, cells)
+
+    def describe(self) -> str:
+        """Return the band and who is accepted in it, in one line."""
+        return (
+            f"scores from {self.low:.4f} to {self.high:.4f}: accept {', '.join(self.accepted)}, "
+            f"refuse {', '.join(self.refused)}; else >= {self.cuts.neutral:.4f}"
+        )
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best band for every tolerance, None where no band is within it.
+
+    A group that lacks the rows of a rate (no label 1 for the true positive rate, no rows of
+    positive weight at all) is left out of that constraint; with fewer than two groups left it
+    constrains nothing and no band is needed. Equal scores of a group are on one side of the band.
+    """
+    if not goal.targets:
+        return []
+    posed = pose(rows, goal)
+    ranked = rank(rows, posed.groups, posed.system.n_groups)
+    bands = _Bands.of(ranked, posed)
+    gap, value = bands.outcomes()
+    return [
+        (tolerance, None if at is None else bands.rule(at))
+        for tolerance, at in zip(tolerances, best_within(gap, value, tolerances), strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bands:
+    """All bands that are tried: number 0 is none, then every width for every choice of sides."""
+
+    ranked: tuple[Ranked, ...]
+    posed: Posed
+    sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 refused
+    widths: NDArray[np.float64]  # half of the width
+
+    @classmethod
+    def of(cls, ranked: tuple[Ranked, ...], posed: Posed) -> "_Bands":
+        sides = tuple(_sides(ranked, posed))
+        most = max(FEWEST_WIDTHS, TRIED // (max(1, len(sides)) * len(ranked)))
+        return cls(
+            ranked=ranked, posed=posed, sides=sides, widths=_widths(ranked, posed.neutral, most)
+        )
+
+    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return gap and gain of every band, shape (1 + n_sides * n_widths,)."""
+        totals = np.array([group.totals for group in self.ranked])
+        at = {
+            side: np.stack([g.accepted_from(self.posed.neutral - side * w) for g in self.ranked])
+            for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
+        }
+        found = [(gaps(at[0], totals, self.posed), gains(at[0], self.posed.gain))]
+        for sides in self.sides:
+            accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
+            accepted[sides == 0] = at[0][sides == 0]
+            found.append((gaps(accepted, totals, self.posed), gains(accepted, self.posed.gain)))
+        gap, value = zip(*found, strict=True)
+        return np.concatenate(gap), np.concatenate(value)
+
+    def rule(self, at: int) -> Rule:
+        """Return the rule of one band; without a band there is one threshold for everybody."""
+        middle = self.posed.neutral
+        if at == 0:
+            return CommonRule(threshold=middle)
+        which, width = divmod(at - 1, len(self.widths))
+        sides = self.sides[which]
+        low, high = float(middle - self.widths[width]), float(middle + self.widths[width])
+        names = np.array(self.posed.system.labels)
+        return BandRule(
+            low=low,
+            high=high,
+            accepted=tuple(names[sides == 1].tolist()),
+            refused=tuple(names[sides == -1].tolist()),
+            cuts=self.posed.thresholds(
+                [[Step(threshold={1: low, 0: middle, -1: high}[int(side)])] for side in sides]
+            ),
+        )
+
+
+def _sides(ranked: Sequence[Ranked], posed: Posed) -> Iterator[NDArray[np.int8]]:
+    """Yield who is accepted and who refused: the lowest and the highest by a constrained rate."""
+    orders = {
+        tuple(_by_rate(ranked, rate, posed.neutral))
+        for target in posed.targets
+        for rate in target.metric.rates
+    }
+    for order in sorted(orders):
+        n = len(order)
+        for lowest, highest in ((i, j) for i in range(1, n) for j in range(1, n - i + 1)):
+            sides = np.zeros(len(ranked), dtype=np.int8)
+            sides[list(order[:lowest])] = 1
+            sides[list(order[n - highest :])] = -1
+            yield sides
+
+
+def _by_rate(ranked: Sequence[Ranked], rate: Rate, threshold: float) -> list[int]:
+    """Return the groups that have the rate, the lowest first; mean scores decide ties."""
+    accepted = np.array([group.accepted_from(np.array([threshold])) for group in ranked])
+    mass = counted(np.array([group.totals for group in ranked]), rate)
+    top = counted(accepted, rate)[:, 0]
+    return sorted(
+        np.flatnonzero(mass > 0).tolist(),
+        key=lambda g: (top[g] / mass[g], ranked[g].scores.mean()),
+    )
+
+
+def _widths(ranked: Sequence[Ranked], middle: float, most: int) -> NDArray[np.float64]:
+    """Return half widths that differ in whom the band holds, up to so many quantiles of them."""
+    apart = np.unique(np.concatenate([np.abs(group.scores - middle) for group in ranked]))
+    if len(apart) > most:
+        apart = apart[np.linspace(0, len(apart) - 1, most).astype(np.int64)]
+    return np.append((apart[:-1] + apart[1:]) / 2, np.inf)
+
+
+MITIGATOR = Mitigator(
+    name="reject_option",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=frozenset(
+        {
+            "demographic_parity_difference",
+            "demographic_parity_ratio",
+            "equal_opportunity_difference",
+            "equalized_odds_difference",
+            "equalized_odds_ratio",
+            "false_negative_rate_difference",
+            "false_positive_rate_difference",
+        }
+    ),
+    opt_in=True,
+    fit_rules=fit_rules,
+)

@@ -1,0 +1,214 @@
+"""Scores moved towards the common distribution of all groups, then one threshold for everybody.
+
+The common distribution is the Wasserstein barycentre of the groups' score distributions: a score
+at level q of its group moves towards ``sum_b p_b F_b^-1(q)``, by the share ``strength`` of the
+way. Strength 0 leaves the scores as they are, strength 1 makes all groups alike, so that any
+threshold gives demographic parity; strength and threshold are searched for each tolerance.
+
+Source: Chzhen, Denis, Hebiri, Oneto, Pontil, *Fair Regression with Wasserstein Barycenters*, arXiv
+2006.07286; the partial repair: Le Gouic, Loubes, Rigollet, *Projection to Fairness in Statistical
+Learning*, arXiv 2005.11720.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import (
+    CommonRule,
+    Posed,
+    Ranked,
+    Step,
+    ThresholdRule,
+    best_within,
+    gains,
+    gaps,
+    pose,
+    rank,
+)
+from fairautoml.mitigators._thresholds import shrunk
+from fairautoml.records import Rule
+
+LEVELS = 400
+"""Steps between the levels at which the distributions are compared."""
+
+STRENGTHS = np.linspace(0.0, 1.0, 21)
+"""Parts of the way that are tried."""
+
+ROUNDING = 1e-12
+"""A repaired score that misses a value of the common distribution by less has reached it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRule:
+    """Accept when the repaired score reaches one threshold.
+
+    Repair keeps the order within a group, so it amounts to a threshold on the score per group.
+    """
+
+    strength: float  # part of the way to the common distribution, 0 to 1
+    threshold: float  # on the repaired scores
+    cuts: ThresholdRule  # what that is on the scores of each group
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: the group says how a score is repaired."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """False: decisions are 0 or 1."""
+        return False
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
+        return self.cuts.decide(scores, cells)
+
+    def describe(self) -> str:
+        """Return strength and threshold in one line, with what they make on the scores."""
+        return (
+            f"repaired by {self.strength:.2f}, then >= {self.threshold:.4f}; "
+            f"on the scores {self.cuts.describe()}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barycentre:
+    """The common distribution, and where each group's scores lie in it."""
+
+    # the common distribution at equally spaced levels, rising; empty when no group has rows
+    values: NDArray[np.float64]  # shape (LEVELS + 1,)
+    # per group the fully repaired scores of its rows, in rising order
+    moved: tuple[NDArray[np.float64], ...]
+
+    @classmethod
+    def of(cls, ranked: Sequence[Ranked]) -> "Barycentre":
+        """Return the barycentre of the groups, each by its weight."""
+        knots = [_quantiles(group) for group in ranked if len(group.scores)]
+        mass = [group.totals.sum() for group in ranked if len(group.scores)]
+        values = np.average(knots, axis=0, weights=mass) if knots else np.zeros(0)
+        left = iter(knots)
+        return cls(
+            values=values,
+            moved=tuple(
+                _interpolated(group.scores, next(left), values)
+                if len(group.scores)
+                else group.scores
+                for group in ranked
+            ),
+        )
+
+
+def _quantiles(group: Ranked) -> NDArray[np.float64]:
+    """Return the lowest score that holds each level's share of the weight or more."""
+    held = group.below.sum(axis=0)[1:]
+    levels = np.linspace(0.0, held[-1], LEVELS + 1)
+    # Sums of equal weights differ from the level by rounding; half a row decides nothing else.
+    at = np.searchsorted(held, levels * (1 - 1e-12), side="left")
+    found: NDArray[np.float64] = group.scores[np.minimum(at, len(held) - 1)]
+    return found
+
+
+def _interpolated(
+    scores: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Map knots to values, linearly between them; a knot of several levels to their mean."""
+    at, inverse, times = np.unique(knots, return_inverse=True, return_counts=True)
+    mean = np.bincount(inverse, weights=values) / times
+    moved: NDArray[np.float64] = np.interp(scores, at, mean)
+    return moved
+
+
+def fit_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the best strength and threshold for every tolerance.
+
+    A group without rows of positive weight takes no part and gets the neutral threshold, as do
+    rows of no group. Equal scores of a group stay equal, so a group of equal scores is accepted or
+    refused as a whole.
+    """
+    if not goal.targets:
+        return []
+    posed = pose(rows, goal)
+    n_groups = posed.system.n_groups
+    ranked = rank(shrunk(rows, goal, posed.groups, n_groups), posed.groups, n_groups)
+    repairs = _Repairs.of(ranked, posed)
+    gap, value = repairs.outcomes()
+    return [
+        (tolerance, None if at is None else repairs.rule(at))
+        for tolerance, at in zip(tolerances, best_within(gap, value, tolerances), strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repairs:
+    """Every strength with every threshold on the repaired scores."""
+
+    ranked: tuple[Ranked, ...]
+    posed: Posed
+    barycentre: Barycentre
+    thresholds: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, ranked: tuple[Ranked, ...], posed: Posed) -> "_Repairs":
+        barycentre = Barycentre.of(ranked)
+        more = np.union1d(barycentre.values - ROUNDING, [-np.inf, np.inf])
+        return cls(
+            ranked=ranked,
+            posed=posed,
+            barycentre=barycentre,
+            # Of equal choices the first is taken: the scores and the threshold as they are.
+            thresholds=np.append(posed.neutral, more),
+        )
+
+    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return gap and gain, shape (n_strengths * n_thresholds,)."""
+        totals = np.array([group.totals for group in self.ranked])
+        found = []
+        for strength in STRENGTHS:
+            accepted = np.stack(
+                [g.accepted_from(self.thresholds) for g in self._repaired(float(strength))]
+            )
+            found.append((gaps(accepted, totals, self.posed), gains(accepted, self.posed.gain)))
+        gap, value = zip(*found, strict=True)
+        return np.concatenate(gap), np.concatenate(value)
+
+    def _repaired(self, strength: float) -> list[Ranked]:
+        return [
+            replace(group, scores=(1 - strength) * group.scores + strength * moved)
+            for group, moved in zip(self.ranked, self.barycentre.moved, strict=True)
+        ]
+
+    def rule(self, at: int) -> Rule:
+        """Return one rule; scores that are left as they are need no groups."""
+        which, where = divmod(at, len(self.thresholds))
+        strength, threshold = float(STRENGTHS[which]), float(self.thresholds[where])
+        if strength == 0:
+            return CommonRule(threshold=threshold)
+        cuts = [
+            plain.cut(int(np.searchsorted(moved.scores, threshold)))
+            if len(plain.scores)
+            else self.posed.neutral
+            for plain, moved in zip(self.ranked, self._repaired(strength), strict=True)
+        ]
+        return RepairRule(
+            strength=strength,
+            threshold=threshold,
+            cuts=self.posed.thresholds([[Step(threshold=cut)] for cut in cuts]),
+        )
+
+
+MITIGATOR = Mitigator(
+    name="score_repair",
+    stage="post",
+    needs_sensitive_at_predict=True,
+    serves=frozenset({"demographic_parity_difference", "demographic_parity_ratio"}),
+    opt_in=True,
+    fit_rules=fit_rules,
+)

@@ -1,0 +1,194 @@
+"""Every row with each value of the sensitive attribute, and scores averaged over the values.
+
+The score of a new row is ``sum_v omega_v p(x, value v)``, so it does not depend on the row's own
+group, and the group of new rows is not needed. Features that are merely related to the group stay
+as they are, so gaps may remain. Sources: Pope and Sydnor, "Implementing anti-discrimination
+policies in statistical profiling models", AEJ: Economic Policy 2011 (averaging); augmentation with
+flipped attributes after Gupta et al., "Mitigating gender bias in distilled language models via
+counterfactual role reversal", 2022, arXiv 2203.12574.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.splits import row_draws
+from fairautoml.exceptions import DegradedWarning, InputError, warn
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._training import (
+    RowGroups,
+    associations,
+    refuse_sparse,
+    row_groups,
+    share,
+)
+from fairautoml.records import ParamValue
+
+NAME = "counterfactual_augmentation"
+
+MAX_VALUES = 64
+"""Predictions per row, and rows per row in training."""
+
+GIVES_AWAY = 0.9
+"""Association with the group that a feature of two levels has whose AUC is 0.95."""
+
+LOOKED_AT = 20_000
+"""Rows that tell well enough whether a feature gives the group away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flips:
+    """The features that are the sensitive attribute, and what they are in each group."""
+
+    columns: NDArray[np.int64]  # shape (n_columns,): positions of those features
+    values: NDArray[np.float32]  # shape (n_values, n_columns): one row per group that occurs
+
+    def flipped(self, X: NDArray[np.floating], value: int) -> NDArray[np.float32]:
+        """Return rows as they would be in the group of the given number."""
+        changed = X.astype(np.float32)
+        changed[:, self.columns] = self.values[value]
+        return changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Averaged:
+    """A model averaged over the values of the sensitive attribute."""
+
+    model: ScoreModel  # trained with the attribute as a feature
+    flips: Flips  # its values
+    omega: NDArray[np.float64]  # shape (n_values,): weight of each value; they add up to 1
+    appended: bool  # the attribute is a last column that new rows do not have
+
+    def scores(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the mean P(y = 1) over the values, shape (n_rows,); any own value is ignored."""
+        full = _wider(X, np.full(X.shape[0], np.nan)) if self.appended else X
+        by_value = [
+            self.model.scores(self.flips.flipped(full, value), cells)
+            for value in range(len(self.omega))
+        ]
+        return averaged(np.stack(by_value), self.omega).astype(np.float32)
+
+
+def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``sum_v omega_v p(x, v)``, shape (n_rows,)."""
+    mean: NDArray[np.float64] = omega @ by_value
+    return mean
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Train on rows with flipped sensitive values, and average over the values at predict.
+
+    Flipped are all features that have one value in each group, and not the same in all (of an
+    intersection: its columns together). Without such a feature the group is made one for training.
+    The rows that are added keep the cell of the person they were made of.
+    """
+    groups = row_groups(rows, NAME)
+    refuse_sparse(rows.layout, NAME)
+    if len(groups.present) > MAX_VALUES:
+        msg = (
+            f"{NAME}: {groups.system.name!r} has {len(groups.present)} groups, at most "
+            f"{MAX_VALUES} can be put in the place of each other; merge small groups or leave "
+            "this mitigator out"
+        )
+        raise InputError(msg)
+    flips = _find_flips(rows, groups)
+    draws = row_draws(rows.X, seed)
+    _warn_of_proxies(rows, groups, flips, draws < LOOKED_AT / len(draws))
+    appended = not len(flips.columns)
+    if appended:
+        rows, flips = _with_group(rows, groups)
+    shares = groups.mass[groups.present].sum(axis=1)
+    omega = shares if params["average"] == "shares" else np.ones(len(shares))
+    return Averaged(
+        model=fit_base(augmented(rows, groups, flips, draws < share(params["fraction"]))),
+        flips=flips,
+        omega=omega / omega.sum(),
+        appended=appended,
+    )
+
+
+def augmented(
+    rows: TrainRows, groups: RowGroups, flips: Flips, chosen: NDArray[np.bool_]
+) -> TrainRows:
+    """Return the rows and, of the chosen ones of known group, one more per other value."""
+    chosen = chosen & (groups.of_row >= 0)
+    others = [np.flatnonzero(chosen & (groups.of_row != group)) for group in groups.present]
+    at = np.concatenate([np.arange(len(rows.y)), *others])
+    blocks = [flips.flipped(rows.X[one], value) for value, one in enumerate(others)]
+    weight = np.where(chosen, rows.weight / len(groups.present), rows.weight)
+    return replace(
+        rows,
+        X=np.concatenate([rows.X, *blocks]),
+        y=rows.y[at],
+        weight=weight[at],
+        cells=rows.cells[at],
+    )
+
+
+def _find_flips(rows: TrainRows, groups: RowGroups) -> Flips:
+    # Missing is a value like any other here.
+    X = np.where(np.isnan(rows.X), np.float32(np.inf), rows.X)
+    lows, highs = [], []
+    for group in groups.present:
+        mine = X[groups.of_row == group]
+        lows.append(mine.min(axis=0))
+        highs.append(mine.max(axis=0))
+    low = np.stack(lows)
+    tells = (low == np.stack(highs)).all(axis=0) & (low != low[0]).any(axis=0)
+    columns = np.flatnonzero(tells)
+    values = low[:, columns].astype(np.float32)
+    return Flips(columns=columns, values=np.where(np.isinf(values), np.float32(np.nan), values))
+
+
+def _warn_of_proxies(
+    rows: TrainRows, groups: RowGroups, flips: Flips, looked_at: NDArray[np.bool_]
+) -> None:
+    told = associations(
+        replace(rows, X=rows.X[looked_at], weight=rows.weight[looked_at]),
+        replace(groups, of_row=groups.of_row[looked_at]),
+    )
+    told[flips.columns] = 0.0
+    proxies = np.flatnonzero(told > GIVES_AWAY)
+    if len(proxies):
+        warn(
+            f"{NAME}: {len(proxies)} feature(s), at position(s) {', '.join(map(str, proxies))}, "
+            f"all but tell {groups.system.name!r} and are not flipped, so scores still depend on "
+            "it through them; leave them out of X",
+            DegradedWarning,
+        )
+
+
+def _with_group(rows: TrainRows, groups: RowGroups) -> tuple[TrainRows, Flips]:
+    """Append the group as a category column, missing where it is unknown."""
+    layout = rows.layout
+    codes = np.where(groups.of_row >= 0, groups.of_row, np.nan)
+    wider = replace(
+        layout,
+        n_features=layout.n_features + 1,
+        categorical=(*layout.categorical, layout.n_features),
+        cardinalities=(*layout.cardinalities, groups.system.n_groups),
+    )
+    flips = Flips(
+        columns=np.array([layout.n_features]),
+        values=groups.present[:, None].astype(np.float32),
+    )
+    return replace(rows, X=_wider(rows.X, codes), layout=wider), flips
+
+
+def _wider(X: NDArray[np.floating], column: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.concatenate((X, column[:, None]), axis=1, dtype=np.float32, casting="same_kind")
+
+
+MITIGATOR = Mitigator(
+    name=NAME,
+    stage="pre",
+    needs_sensitive_at_predict=False,
+    cost="cheap",
+    opt_in=True,
+    ratio=2.0,
+    train=train,
+)

@@ -1,0 +1,156 @@
+"""Numeric features moved towards one distribution for all groups, ranks within a group kept.
+
+``x' = (1 - strength) x + strength F_A^-1(F_group(x))``, where ``F_A^-1`` is the median of the
+groups' quantile functions. Source: Feldman, Friedler, Moeller, Scheidegger and
+Venkatasubramanian, "Certifying and removing disparate impact", KDD 2015, section 5 (geometric
+repair), arXiv 1412.3756. Ties take their middle rank, quantiles between two values are
+interpolated, weights count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._training import (
+    PARITY,
+    RowGroups,
+    groups_of_cells,
+    numeric_columns,
+    row_groups,
+    share,
+    train_on_changed,
+)
+from fairautoml.records import ParamValue
+
+NAME = "disparate_impact_remover"
+
+MAX_POINTS = 1000
+"""Points of a quantile table; steps of a thousandth are finer than any group's own noise."""
+
+MAX_KNOTS = 4 * MAX_POINTS
+"""Points of the median, which bends where the quantile function of any group does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantiles:
+    """The distribution of one column in one group."""
+
+    values: NDArray[np.float64]  # shape (n_points,): values at the ranks, rising
+    # share of weight below each value plus half of the weight on it, strictly rising in (0, 1)
+    ranks: NDArray[np.float64]  # shape (n_points,)
+
+    def rank(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the rank of each value; the outermost ranks beyond the range."""
+        ranks: NDArray[np.float64] = np.interp(x, self.values, self.ranks)
+        return ranks
+
+    def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the value at each rank; the outermost values beyond the ranks."""
+        values: NDArray[np.float64] = np.interp(rank, self.ranks, self.values)
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """The repair of one column."""
+
+    groups: tuple[Quantiles, ...]  # one per group; without points where the group has no value
+    pooled: Quantiles  # of all rows of known group
+    middle: Quantiles  # median of the groups' values at each rank
+
+    def repaired(self, x: NDArray[np.floating], of_row: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the fully repaired values of rows that have one."""
+        rank = self.pooled.rank(x)
+        for group, table in enumerate(self.groups):
+            mine = of_row == group
+            if len(table.values):
+                rank[mine] = table.rank(x[mine])
+        return self.middle.value(rank)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repairs:
+    """The repair of all numeric columns."""
+
+    of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
+    columns: tuple[tuple[int, Repair], ...]  # position of each repaired column, and its repair
+    strength: float  # in [0, 1]
+
+    def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the repaired rows; missing values stay missing."""
+        changed = X.astype(np.float32)
+        groups = groups_of_cells(self.of_cell, cells)
+        for at, repair in self.columns:
+            found = ~np.isnan(X[:, at])
+            x = X[found, at].astype(np.float64)
+            full = repair.repaired(x, groups[found])
+            changed[found, at] = (1 - self.strength) * x + self.strength * full
+        return changed
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Train on repaired numeric columns; category codes stay, also those that tell the group.
+
+    New rows of a group that did not occur in training, or of unknown group, are ranked among all
+    training rows. A value outside the range of its group is taken for the outermost one.
+    """
+    del seed
+    groups = row_groups(rows, NAME)
+    columns = numeric_columns(rows.layout, NAME)
+    tables = [(int(at), _repair(rows.X[:, at], rows.weight, groups)) for at in columns]
+    change = Repairs(
+        of_cell=groups.system.of_cell,
+        columns=tuple((at, repair) for at, repair in tables if len(repair.pooled.values)),
+        strength=share(params["strength"]),
+    )
+    return train_on_changed(rows, change, fit_base)
+
+
+def _repair(x: NDArray[np.floating], weight: NDArray[np.float64], groups: RowGroups) -> Repair:
+    found = ~np.isnan(x) & (groups.of_row >= 0)
+    present, weight, of_row = x[found].astype(np.float64), weight[found], groups.of_row[found]
+    tables = tuple(
+        quantiles(present[of_row == group], weight[of_row == group])
+        for group in range(groups.system.n_groups)
+    )
+    known = [table for table in tables if len(table.values)]
+    return Repair(groups=tables, pooled=quantiles(present, weight), middle=_middle(known))
+
+
+def _middle(tables: Sequence[Quantiles]) -> Quantiles:
+    if not tables:
+        return Quantiles(values=np.empty(0), ranks=np.empty(0))
+    ranks = np.unique(np.concatenate([table.ranks for table in tables]))
+    if len(ranks) > MAX_KNOTS:
+        ranks = ranks[np.linspace(0, len(ranks) - 1, MAX_KNOTS).astype(np.int64)]
+    values = np.median([table.value(ranks) for table in tables], axis=0)
+    return Quantiles(values=values, ranks=ranks)
+
+
+def quantiles(x: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles:
+    """Return the quantile table of weighted values, at most 1000 points of equal steps in rank."""
+    values, at = np.unique(x, return_inverse=True)
+    mass = np.bincount(at, weights=weight, minlength=len(values))
+    ranks = (np.cumsum(mass) - mass / 2) / mass.sum()
+    if len(values) > MAX_POINTS:
+        steps = np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], MAX_POINTS))
+        kept = np.unique(steps)
+        values, ranks = values[kept], ranks[kept]
+    return Quantiles(values=values, ranks=ranks)
+
+
+MITIGATOR = Mitigator(
+    name=NAME,
+    stage="pre",
+    needs_sensitive_at_predict=True,
+    serves=PARITY,
+    cost="cheap",
+    opt_in=True,
+    ratio=1.1,
+    train=train,
+)

@@ -1,0 +1,391 @@
+"""Fair representation: features encoded so that the group cannot be told from them.
+
+A weighting is ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The worst one
+is a linear program with one equality and bounds, a fractional knapsack, which is solved exactly
+by filling up the coefficients of the highest loss first (Dantzig, "Discrete-variable extremum
+problems", Operations Research 1957). The class of weightings by kernels is that of Du, Xu, Wu and
+Tong, *Fairness-aware Agnostic Federated Learning*, 2020, arXiv 2010.05057; a weight per segment
+is ours.
+
+Minimised is ``log loss of the label + squared error of the features, mean per column + price *
+share of a unit's variance that lies between the groups, mean per unit + l2``: the three terms of
+Zemel, Wu, Swersky, Pitassi and Dwork, *Learning Fair Representations*, ICML 2013, equation 4, for
+tanh units instead of prototypes. The variance share, unlike a distance of means, does not become
+small when a unit does.
+
+Source: Belrose, Schneider-Joseph, Ravfogel, Cotterell, Raff and Biderman, *LEACE: Perfect linear
+concept erasure in closed form*, NeurIPS 2023, arXiv 2306.03819, theorem 4.3: of all affine maps
+that make the means of the groups equal it moves the rows least. It does not need the group of a
+row that it is applied to.
+
+The linear encoder moves the rows as little as possible until the means of all groups are equal, so
+that no linear model can tell the group (LEACE, arXiv 2306.03819). The network learns hidden units
+that know features and label but not the group (after Zemel et al., *Learning Fair
+Representations*, ICML 2013), whose means are then made equal by the same linear step. A learner
+that bends may still find the group in what is not linear. Where features and group are related
+through the label only, what tells the group is what tells the label: a lower strength keeps some.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.encoders import Design, fit_design
+from fairautoml.data.splits import row_draws
+from fairautoml.exceptions import ParameterError
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._training import (
+    PARITY,
+    ChangedColumns,
+    RowGroups,
+    refuse_sparse,
+    row_groups,
+    share,
+)
+from fairautoml.records import ParamValue
+from fairautoml.threads import one_thread
+
+SLACK = 1e-9
+"""Bounds that leave room for a mean of 1 up to this are taken to leave it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """A worst weighting."""
+
+    alpha: NDArray[np.float64]  # shape (n_coefficients,): its coefficients
+    weight: NDArray[np.float64]  # shape (n_rows,): factor of each row, at least 0
+    loss: float  # mean loss under it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adversary:
+    """Who may choose the weights of rows."""
+
+    basis: NDArray[np.float64]  # shape (n_rows, n_coefficients): non-negative
+    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the plain mean; 1 in total
+    low: float  # bounds of each coefficient, ``0 <= low <= high``
+    high: float
+
+    def __post_init__(self) -> None:
+        least, most = (float(bound * self._mass.sum()) for bound in (self.low, self.high))
+        if not (0 <= self.low <= self.high and least <= 1 + SLACK and most >= 1 - SLACK):
+            msg = (
+                f"low={self.low}, high={self.high}: with coefficients within these bounds the "
+                f"mean weight lies between {least:.4g} and {most:.4g}, but it must be 1. "
+                "Lower low or raise high"
+            )
+            raise ParameterError(msg)
+
+    @property
+    def _mass(self) -> NDArray[np.float64]:
+        """What one unit of each coefficient adds to the mean weight."""
+        mass: NDArray[np.float64] = self.share @ self.basis
+        return mass
+
+    def worst(self, loss: NDArray[np.float64]) -> Worst:
+        """Return the weighting with the largest mean loss."""
+        mass = self._mass
+        used = np.flatnonzero(mass > 0)
+        per_unit = (self.share * loss) @ self.basis[:, used] / mass[used]
+        order = used[np.argsort(-per_unit, kind="stable")]
+        room = (self.high - self.low) * mass[order]
+        before = np.cumsum(room) - room
+        added = np.clip(1 - self.low * mass.sum() - before, 0.0, room)
+        alpha = np.full(len(mass), self.low)
+        alpha[order] += added / mass[order]
+        weight = self.basis @ alpha
+        return Worst(alpha=alpha, weight=weight, loss=float((self.share * weight) @ loss))
+
+
+def kernel_adversary(
+    distances: NDArray[np.float64], share: NDArray[np.float64], *, sigma: float, bound: float
+) -> Adversary:
+    """Return weightings that are sums of Gaussian bumps around reference points."""
+    basis = np.exp(-distances / (2 * sigma**2))
+    return Adversary(basis=basis, share=share, low=0.0, high=bound)
+
+
+def segment_adversary(
+    segment: NDArray[np.integer], share: NDArray[np.float64], *, low: float, high: float
+) -> Adversary:
+    """Return weightings that are constant within each segment."""
+    basis = (segment[:, None] == np.arange(int(segment.max()) + 1)).astype(np.float64)
+    return Adversary(basis=basis, share=share, low=low, high=high)
+
+
+L2 = 1e-3
+"""Price of the squared coefficients, so that the optimum is finite."""
+
+STILL = 1e-3
+"""Added to a unit's variance: the shares of a unit that hardly moves are noise."""
+
+MOST_STEPS = 150
+"""Iterations of L-BFGS."""
+
+Grads = tuple[NDArray[np.float64], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layer:
+    """The hidden units."""
+
+    coefficients: NDArray[np.float64]  # shape (n_columns, n_units): incoming weights
+    intercepts: NDArray[np.float64]  # shape (n_units,): what a unit adds to them
+
+    def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the units' values in (-1, 1), shape (n_rows, n_units)."""
+        found: NDArray[np.float64] = np.tanh(matrix @ self.coefficients + self.intercepts)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lesson:
+    """What a network shall learn."""
+
+    matrix: NDArray[np.float64]  # shape (n_rows, n_columns): rows of known group
+    y: NDArray[np.float64]  # shape (n_rows,): labels 0 or 1
+    share: NDArray[np.float64]  # shape (n_rows,): share of each row in a mean, 1 in total
+    member: NDArray[np.float64]  # shape (n_rows, n_groups): 1 in the column of the row's group
+    n_units: int  # hidden units
+    price: float  # of a unit that tells the group entirely, in nats
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the layer's weights, the features' and the label's, each with intercepts."""
+        n, k = self.matrix.shape[1], self.n_units
+        return (n, k), (k,), (k, n), (n,), (k,), (1,)
+
+    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return what is minimised and its gradient."""
+        w, b, v, c, u, d = split(theta, self.shapes)
+        z = np.tanh(self.matrix @ w + b)
+        margin, apart = z @ u + d, z @ v + c - self.matrix
+        of_label = self.share * (expit(margin) - self.y)
+        of_features = (2 / self.matrix.shape[1]) * self.share[:, None] * apart
+        leak, leak_z = self._leak(z)
+        value = (
+            self.share @ (np.logaddexp(0, margin) - self.y * margin)
+            + self.share @ (apart**2).mean(axis=1)
+            + self.price * leak
+            + L2 / 2 * sum(float((part**2).sum()) for part in (w, v, u))
+        )
+        into = np.outer(of_label, u) + of_features @ v.T + self.price * leak_z
+        into *= 1 - z**2
+        gradient = (
+            self.matrix.T @ into + L2 * w,
+            into.sum(axis=0),
+            z.T @ of_features + L2 * v,
+            of_features.sum(axis=0),
+            z.T @ of_label + L2 * u,
+            of_label.sum(keepdims=True),
+        )
+        return float(value), np.concatenate([part.ravel() for part in gradient])
+
+    def _leak(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the mean share of variance between groups, and its gradient by unit value."""
+        mass = self.share @ self.member
+        means = (self.member * self.share[:, None]).T @ z / mass[:, None]
+        overall = self.share @ z
+        from_mean = z - overall
+        of_group = self.member @ means - overall
+        between = mass @ (means - overall) ** 2
+        total = self.share @ from_mean**2 + STILL
+        by_value = 2 * self.share[:, None] * (of_group * total - between * from_mean) / total**2
+        return float((between / total).mean()), by_value / z.shape[1]
+
+
+def split(theta: NDArray[np.float64], shapes: tuple[tuple[int, ...], ...]) -> Grads:
+    """Return the parts of a flat vector in their shapes."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    parts = np.split(theta, ends[:-1])
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+
+def fit_layer(lesson: Lesson, seed: int) -> Layer:
+    """Return the hidden layer that has learned the lesson."""
+    rng = np.random.default_rng(seed)
+    # Sums of inputs of variance 1 start with variance 1 (Glorot and Bengio 2010).
+    start = [
+        rng.normal(0, 1 / np.sqrt(shape[0]), shape) if len(shape) == 2 else np.zeros(shape)
+        for shape in lesson.shapes
+    ]
+    found = minimize(
+        lesson.value_and_gradient,
+        np.concatenate([part.ravel() for part in start]),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": MOST_STEPS},
+    )
+    coefficients, intercepts, *_ = split(found.x, lesson.shapes)
+    return Layer(coefficients=coefficients, intercepts=intercepts)
+
+
+ROUNDING = 1e-10
+"""Directions whose variance is below this share of the largest are constant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Erasure:
+    """``x - moved (x - mean)``."""
+
+    mean: NDArray[np.float64]  # shape (n_columns,): weighted mean of the rows it was fitted on
+    # what is taken off, as a linear map of rows
+    moved: NDArray[np.float64]  # shape (n_columns, n_columns)
+
+    def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rows without what told the group, shape (n_rows, n_columns)."""
+        kept: NDArray[np.float64] = matrix - (matrix - self.mean) @ self.moved
+        return kept
+
+
+def fit_erasure(
+    matrix: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    group: NDArray[np.integer],
+    strength: float,
+) -> Erasure:
+    """Return the map that makes the weighted means of all groups equal."""
+    share = weight / weight.sum()
+    mean = share @ matrix
+    centred = matrix - mean
+    values, vectors = np.linalg.eigh((centred * share[:, None]).T @ centred)
+    kept = values > ROUNDING * max(float(values[-1]), 0.0)
+    deviation, axes = np.sqrt(values[kept]), vectors[:, kept]
+    belongs = indicators(group)
+    # Covariance with the group indicators, in axes where the rows have variance 1.
+    told = (axes.T @ ((centred * share[:, None]).T @ belongs)) / deviation[:, None]
+    left, size, _ = np.linalg.svd(told, full_matrices=False)
+    span = left[:, size > ROUNDING]
+    moved = ((axes / deviation) @ span) @ ((axes * deviation) @ span).T
+    return Erasure(mean=mean, moved=strength * moved)
+
+
+def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return 1 in the column of each row's group, shape (n_rows, n_groups that occur)."""
+    found: NDArray[np.float64] = (group[:, None] == np.unique(group)).astype(np.float64)
+    return found
+
+
+N_REFERENCES = 30
+"""Reference points; 30 in arXiv 2010.05057."""
+
+LOOKED_AT = 20_000
+"""Rows that clusters and the typical distance are learned from."""
+
+
+def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], float]:
+    """Return how far all rows are from some that are drawn as references."""
+    matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
+    at = _drawn(rows, seed)[:N_REFERENCES]
+    # Row by row sums, not a matrix product: rounding must not depend on the number of rows.
+    distances = np.stack([((matrix - matrix[one]) ** 2).sum(axis=1) for one in at], axis=1)
+    typical = float(np.sqrt(np.median(distances[rows.weight > 0])))
+    return distances, typical if typical > 0 else 1.0
+
+
+def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64]:
+    """Return the k-means cluster of each row, shape (n_rows,), from 0."""
+    matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
+    at = _drawn(rows, seed)[:LOOKED_AT]
+    clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)
+    with one_thread(), warnings.catch_warnings():
+        # Fewer distinct rows than clusters: some segments stay empty.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters.fit(matrix[at], sample_weight=rows.weight[at])
+        found: NDArray[np.int64] = clusters.predict(matrix).astype(np.int64)
+    return found
+
+
+def _drawn(rows: TrainRows, seed: int) -> NDArray[np.int64]:
+    """Return the rows that have weight, in an order that depends on seed and content alone."""
+    order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
+    return order[rows.weight[order] > 0]
+
+
+NAME = "fair_representation"
+
+PRICE = 10.0
+"""Of a unit that tells the group, at strength 1: more than any label or feature is worth."""
+
+ROWS_LOOKED_AT = 10_000
+"""Rows that a network learns from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Representation:
+    """How rows become their representation; the group of a row is not needed."""
+
+    design: Design  # encoded rows to numbers
+    layer: Layer | None  # hidden units, None for the linear encoder
+    erasure: Erasure  # what makes the means of the groups equal
+
+    def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the representation, shape (n_rows, n_columns)."""
+        del cells
+        with one_thread():
+            matrix = self.design.matrix(X)
+            encoded = matrix if self.layer is None else self.layer.apply(matrix)
+            return self.erasure.apply(encoded).astype(np.float32)
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Train on the representation: numbers only, gaps filled, one column per frequent level."""
+    groups = row_groups(rows, NAME)
+    refuse_sparse(rows.layout, NAME)
+    if share(params["strength"]) == 0:
+        return fit_base(rows)
+    with one_thread():
+        change = _representation(rows, groups, params, seed)
+    encoded = change.apply(rows.X, rows.cells)
+    layout = FeatureLayout(n_features=encoded.shape[1])
+    return ChangedColumns(change=change, model=fit_base(replace(rows, X=encoded, layout=layout)))
+
+
+def _representation(
+    rows: TrainRows, groups: RowGroups, params: Mapping[str, ParamValue], seed: int
+) -> Representation:
+    strength = share(params["strength"])
+    # Rows and groups in an order of their own: rounding of a sum, which a network's training
+    # makes large, must not depend on the table's order nor on names.
+    order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
+    known = order[groups.of_row[order] >= 0]
+    design = fit_design(rows.X[known], rows.layout, rows.weight[known])
+    matrix, layer = design.matrix(rows.X[known]), None
+    if params["encoder"] == "network":
+        seen = known[:ROWS_LOOKED_AT]
+        weight, member = rows.weight[seen], indicators(groups.of_row[seen])
+        lesson = Lesson(
+            matrix=matrix[:ROWS_LOOKED_AT],
+            y=rows.y[seen].astype(np.float64),
+            share=weight / weight.sum(),
+            member=member[:, np.argsort(weight @ member, kind="stable")],
+            n_units=int(params["n_units"]),
+            price=PRICE * strength,
+        )
+        layer = fit_layer(lesson, seed)
+        matrix = layer.apply(matrix)
+    erasure = fit_erasure(matrix, rows.weight[known], groups.of_row[known], strength)
+    return Representation(design=design, layer=layer, erasure=erasure)
+
+
+MITIGATOR = Mitigator(
+    name=NAME,
+    stage="pre",
+    needs_sensitive_at_predict=False,
+    serves=PARITY,
+    cost="cheap",
+    opt_in=True,
+    ratio=2.0,
+    train=train,
+)

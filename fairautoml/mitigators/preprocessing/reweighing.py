@@ -1,0 +1,61 @@
+"""Sample weights that make label and group independent.
+
+``w' = w (1 + strength (P(group) P(label) / P(group, label) - 1))``; at strength 1 the weighted
+share of label 1 is the same in every group. Weight of groups and of labels stays what it was at
+every strength. Source: Kamiran and Calders, "Data preprocessing techniques for classification
+without discrimination", KAIS 2012, algorithm 3; the strength is ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._training import PARITY, RowGroups, row_groups, share
+from fairautoml.records import ParamValue
+
+NAME = "reweighing"
+
+
+def train(
+    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+) -> ScoreModel:
+    """Train on reweighed rows; features are not looked at, so any kind of X will do."""
+    del seed
+    groups = row_groups(rows, NAME)
+    groups.require_labels(NAME)
+    strength = share(params["strength"])
+    factor = 1 + strength * (independence_factors(groups.mass) - 1)
+    return fit_base(replace(rows, weight=rows.weight * _by_row(rows, groups, factor)))
+
+
+def independence_factors(mass: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells."""
+    expected = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
+    factors: NDArray[np.float64] = np.divide(
+        expected, mass, out=np.ones_like(mass), where=mass > 0
+    )
+    return factors
+
+
+def _by_row(
+    rows: TrainRows, groups: RowGroups, factor: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    known = groups.of_row >= 0
+    of_row = np.ones(len(rows.y))
+    of_row[known] = factor[groups.of_row[known], rows.y[known]]
+    return of_row
+
+
+MITIGATOR = Mitigator(
+    name=NAME,
+    stage="pre",
+    needs_sensitive_at_predict=False,
+    serves=PARITY,
+    cost="cheap",
+    opt_in=True,
+    ratio=1.0,
+    train=train,
+)

@@ -1,0 +1,273 @@
+"""A constraint on groups that nobody recorded: from guesses of them to a bound on the best guess.
+
+The search sees the guesses of one proxy as groups. Its gap is the true one times a factor
+(``fairautoml.data.noisy_groups``), so the bound that it must meet is the user's times that factor.
+That holds for decisions that do not depend on how a proxy errs, hence for rules that read no
+proxy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.data.frames import Inputs
+from fairautoml.data.noisy_groups import LEVEL, Guess, HiddenRate, assumptions_of, learn_guess
+from fairautoml.data.read import BorderOptions, read_roles
+from fairautoml.data.schema import read_guesses
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.metrics import METRICS, Constraint, GroupCounts, largest_defined
+from fairautoml.metrics.rates import RATES
+from fairautoml.records import Entry
+from fairautoml.settings import Wishes
+
+UNSEEN = "unseen"
+"""What the hidden groups are called among the gaps of ``evaluate``."""
+
+STREAM = 0x6E55
+"""Of the random numbers behind the intervals, next to those of the folds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuessedBound:
+    """One constraint on hidden groups, and what came of it."""
+
+    metric: str  # registered name
+    asked: float  # largest gap between the hidden groups, in [0, 1]
+    factor: float  # what is left of a hidden gap between the guessed groups, in (0, 1]
+    used: float  # largest gap between the guessed groups: ``asked * factor``
+    proxy_gap: float | None  # gap of the served model between the guessed groups, cross-fitted
+    # the corrected gap: an estimate of that between the hidden groups, at most 1
+    gap: float | None
+    # of ``gap``, 95 %: bootstrap over the search rows with the errors estimated anew. It does not
+    # know a violation of the assumptions
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuessedGroups:
+    """What ``fit`` found out about groups that nobody recorded: ``model.proxies_``."""
+
+    proxy: str  # whose guesses were the groups of the search: its errors are farthest from chance
+    groups: tuple[str, ...]  # the two groups
+    # P(proxy says b | true group a), row a, column b
+    errors: tuple[tuple[float, ...], ...]  # shape (2, 2)
+    estimated: bool  # whether they come from the agreement of three proxies; else they were given
+    shares: tuple[float, ...]  # estimated share of each hidden group
+    n_rows: int  # rows that this was learnt from, and rows left out because a proxy has no value
+    n_dropped: int
+    bounds: tuple[GuessedBound, ...]  # one per constraint
+    assumptions: tuple[str, ...]  # what the bounds rest on
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Guessing:
+    """How a fit reads guesses."""
+
+    guess: Guess  # the best proxy
+    # on the hidden groups, as the user wrote them, and on the guessed ones
+    asked: tuple[Constraint, ...]
+    used: tuple[Constraint, ...]
+    from_X: tuple[str, ...]  # proxies that are columns of ``X`` and no features
+    seed: int  # of the intervals
+
+    def of(self, entry: Entry, systems: Sequence[GroupSystem]) -> GuessedGroups:
+        """Return what there is to say of a served entry."""
+        system, guess = systems[0], self.guess
+        counts = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups)
+        by_label = counts.table.transpose(1, 0, 2)
+        assumed = assumptions_of(estimated=guess.estimated)
+        return GuessedGroups(
+            proxy=guess.name,
+            groups=guess.groups,
+            errors=tuple(tuple(row) for row in guess.errors[2].tolist()),
+            estimated=guess.estimated,
+            shares=tuple(guess.shares().tolist()),
+            n_rows=guess.n_rows,
+            n_dropped=guess.n_dropped,
+            bounds=tuple(
+                self._bound(asked, used, by_label)
+                for asked, used in zip(self.asked, self.used, strict=True)
+            ),
+            assumptions=(*assumed, "rows without a guess are like the others"),
+        )
+
+    def _bound(
+        self, asked: Constraint, used: Constraint, counts: NDArray[np.float64]
+    ) -> GuessedBound:
+        rates = hidden_rates_of(asked)
+        plain, hidden = self.guess.gap_of(rates, counts)
+        draws = self.guess.drawn_gaps(rates, counts, np.random.default_rng([self.seed, STREAM]))
+        known = not np.isnan(hidden)
+        return GuessedBound(
+            metric=asked.metric.name,
+            asked=asked.bound,
+            factor=float(self.guess.factors(rates).min()),
+            used=used.bound,
+            proxy_gap=plain if known else None,
+            gap=hidden if known else None,
+            interval=_middle(draws) if known else None,
+        )
+
+    def judged(
+        self, y: NDArray[np.integer], decisions: NDArray[np.integer], said: NDArray[np.integer]
+    ) -> dict[str, Any]:
+        """Return the corrected gaps of decisions on new rows, as plain values.
+
+        The errors are those that ``fit`` found, the shares of the groups those of these rows.
+        """
+        counts = GroupCounts.from_rows(said, y, decisions, n_groups=2).table.transpose(1, 0, 2)
+        found: dict[str, Any] = {"gaps": {}, "intervals": {}, "proxy_gaps": {}}
+        excess: list[float | None] = []
+        for constraint in self.asked:
+            name, rates = f"{constraint.metric.name}[{UNSEEN}]", hidden_rates_of(constraint)
+            plain, hidden = self.guess.gap_of(rates, counts)
+            known = not np.isnan(hidden)
+            rng = np.random.default_rng([self.seed, STREAM])
+            found["gaps"][name] = hidden if known else None
+            found["proxy_gaps"][name] = plain if known else None
+            found["intervals"][name] = (
+                list(_middle(self.guess.drawn_gaps_of_new(rates, counts, rng))) if known else None
+            )
+            excess.append(hidden - constraint.limit if known else None)
+        gaps = list(found["gaps"].values())
+        # What is served compares rates by their difference, whose gap is the value itself.
+        found["values"] = dict(found["gaps"])
+        return {"gap": largest_defined(gaps), "excess": largest_defined(excess), **found}
+
+    def said_by(self, rows: Inputs) -> dict[str, Any]:
+        """Return the column of the best proxy for new rows, under its name."""
+        _check_alone(rows)
+        name = self.guess.name
+        if rows.proxies is None and name not in self.from_X:
+            msg = (
+                f"evaluate: fit was given proxies in place of the groups; give proxies=, a guess "
+                f"of {name!r} for each row, or the true groups as sensitive="
+            )
+            raise InputError(msg)
+        columns, _ = read_guesses(name if rows.proxies is None else rows.proxies, rows.X)
+        if name not in columns and len(columns) > 1:
+            msg = (
+                f"proxies: fit has learnt how {name!r} errs, and it is not among "
+                f"{', '.join(map(repr, columns))}; give a table with that column, or it alone"
+            )
+            raise InputError(msg)
+        column = columns[name] if name in columns else next(iter(columns.values()))
+        return {name: column.array}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Posed:
+    """What is searched in place of what was asked for."""
+
+    inputs: Inputs  # with the best guess as ``sensitive``
+    wishes: Wishes  # with the bounds on it
+    options: BorderOptions  # with all proxies left out of the features
+    guessing: Guessing | None  # None = there are no proxies, and nothing is changed
+
+
+def pose_guesses(
+    inputs: Inputs, wishes: Wishes, options: BorderOptions, errors: Any = None
+) -> Posed:
+    """Return the search on guessed groups that keeps the constraint on the hidden ones."""
+    if inputs.proxies is None:
+        if errors is not None:
+            raise InputError("proxy_errors says how often proxies= is wrong; give both or none")
+        return Posed(inputs=inputs, wishes=wishes, options=options, guessing=None)
+    _check_together(inputs, wishes, options)
+    columns, from_X = read_guesses(inputs.proxies, inputs.X)
+    roles = read_roles(replace(inputs, sensitive=None), options)
+    if roles.task != "binary":
+        msg = f"proxies: the target is {roles.task}; a hidden gap is corrected for two classes"
+        raise InputError(msg)
+    rng = np.random.default_rng([wishes.seed, STREAM])
+    guess = learn_guess(columns, roles.y, errors=errors, rng=rng)
+    used = tuple(
+        replace(c, bound=round(c.bound * float(guess.factors(hidden_rates_of(c)).min()), 6))
+        for c in wishes.constraints
+    )
+    guessing = Guessing(
+        guess=guess, asked=wishes.constraints, used=used, from_X=from_X, seed=wishes.seed
+    )
+    kept = options.sensitive_in_X == "allow"
+    return Posed(
+        inputs=replace(inputs, sensitive={guess.name: columns[guess.name].array}),
+        wishes=replace(wishes, constraints=used),
+        options=replace(
+            options,
+            sensitive_missing="exclude",
+            sensitive_in_X="allow" if kept else "drop",
+            drop=from_X,
+        ),
+        guessing=guessing,
+    )
+
+
+def _check_together(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> None:
+    _check_alone(inputs)
+    if options.sensitive_missing == "own_group":
+        raise ParameterError(
+            "sensitive_missing='own_group' with proxies=: a missing guess is no group. Leave it "
+            "out: rows without a guess are outside the constraint"
+        )
+    if not wishes.constraints:
+        raise ParameterError(
+            "constraint=None with proxies=: there is no gap to correct. Give a constraint, or "
+            "leave proxies out"
+        )
+    for constraint in wishes.constraints:
+        hidden_rates_of(constraint)
+
+
+def _check_alone(inputs: Inputs) -> None:
+    if inputs.sensitive is not None:
+        raise InputError(
+            "sensitive and proxies are both given: proxies= guesses groups that nobody recorded. "
+            "Give sensitive= alone where the groups are known, proxies= alone where they are not"
+        )
+    if inputs.sample_weight is not None:
+        raise InputError(
+            "proxies and sample_weight are both given, and how often proxies are wrong is counted "
+            "in rows; leave sample_weight out"
+        )
+
+
+HIDDEN: tuple[HiddenRate, ...] = ("selection", "tpr", "fpr")
+
+
+def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
+    """Return the rates that a constraint on hidden groups compares."""
+    metric = constraint.metric
+    if not _served(metric.name):
+        served = ", ".join(name for name in METRICS.names() if _served(name))
+        msg = (
+            f"constraint={constraint.label!r} with proxies=: how {metric.name} shrinks between "
+            f"guessed groups has no known factor; choose among {served}"
+        )
+        raise ParameterError(msg)
+    if constraint.system is not None:
+        msg = (
+            f"constraint={constraint.label!r} with proxies=: there is one hidden attribute; "
+            f"leave out [{constraint.system}]"
+        )
+        raise ParameterError(msg)
+    rates: tuple[HiddenRate, ...] = tuple(name for name in HIDDEN if RATES[name] in metric.rates)
+    return rates
+
+
+def _served(name: str) -> bool:
+    metric = METRICS.get(name)
+    plain = metric.form == "difference" and "binary" in metric.tasks
+    return plain and bool(metric.rates) and all(rate.is_acceptance for rate in metric.rates)
+
+
+def _middle(draws: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,658 @@
+"""The result of a search: the models that can be served, and its summary as records."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.certification.certificate import Certificate
+from fairautoml.certification.verdicts import Verdict
+from fairautoml.data.dataset import GroupSystem, TaskName
+from fairautoml.data.groups import GroupSchema
+from fairautoml.data.schema import TableSchema
+from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.membership import kept_membership
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    NoFeasibleModelError,
+    NoFeasibleModelWarning,
+    SmallGroupWarning,
+    warn,
+)
+from fairautoml.inference.predictor import FairClassifier
+from fairautoml.metrics import METRICS
+from fairautoml.metrics._table import effective_rows
+from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
+from fairautoml.records import BlindRule, Entry, Origin, Status, TrialResult
+from fairautoml.running import RunPlan
+from fairautoml.selection.ensemble import Assembled, Finish, Margin, PassedOver, models_of
+from fairautoml.selection.final import advice_on_constant, bad_news
+from fairautoml.selection.leaderboard import History, Improvement, Leaderboard
+from fairautoml.settings import Wishes
+from fairautoml.storage.artifacts import Artifacts
+
+
+def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
+    """Return the served model, its price and the probability that the bound holds."""
+    parts = [f"Served: {entry.name}: {board.objective} {entry.score:.4f}{_price(board, entry)}"]
+    if entry.measures and entry.constant:
+        parts.append("it gives every row the same decision")
+    elif entry.measures and not entry.feasible:
+        parts.append("it misses the constraint on the search rows")
+    if margin is None:
+        return f"{'; '.join(parts)}."
+    bounds = "the bound holds" if len(entry.measures) == 1 else "all bounds hold"
+    chance = f"with estimated probability {_probability(margin.probability)}"
+    parts.append(f"{bounds} on {_new_rows(margin.audit_ratio)} {chance}")
+    return f"{'; '.join(parts)}.{_not_served(board.objective, margin.passed_over)}"
+
+
+def _price(board: Leaderboard, entry: Entry) -> str:
+    """Return how far the score is from the best one without the constraint."""
+    if not entry.measures:
+        return ""
+    best, against = max(e.value for e in board.entries), "the best model without the constraint"
+    price = best - entry.value
+    if METRICS.get(board.objective).greater_is_better:
+        text = f"{100 * price:.1f} points below"
+    else:
+        text = f"{price:.4f} above"
+    return f" (as good as {against})" if float(text.split()[0]) == 0 else f" ({text} {against})"
+
+
+def _not_served(objective: str, other: PassedOver | None) -> str:
+    """Return why an entry of a better score that meets the constraint is not served."""
+    if other is None:
+        return ""
+    why = f"its probability is {_probability(other.probability)}"
+    if other.reason == "certificate":
+        why += " and it is less likely to be certified"
+    elif other.reason == "noise":
+        why = "a single trial leads by no more than the noise of choosing the best of many"
+    return f" A candidate with {objective} {other.score:.4f} was not served because {why}."
+
+
+def _new_rows(ratio: float) -> str:
+    """Return how many new rows a probability speaks about."""
+    if math.isinf(ratio):
+        return "new data"
+    return "as many new rows" if ratio == 1 else f"{ratio:.2g} times as many new rows"
+
+
+def _probability(value: float) -> str:
+    """Return an estimate that is never stated as certainty."""
+    if value > 0.99:
+        return "above 0.99"
+    return "below 0.01" if value < 0.01 else f"{value:.2f}"
+
+
+NEARLY = 0.1
+"""A decision is shut out below this share of how often it is made without the constraint."""
+
+FEWEST = 5.0
+"""Rows that must be concerned before a group is named."""
+
+MOST_NAMED = 5
+"""Groups of one sensitive column that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How often each decision is made in the groups of a system."""
+
+    # shares of the decisions of the served rule, of those of the best model without the
+    # constraint (the labels where there is none), and of the labels
+    served: NDArray[np.float64]  # shape (n_groups, n_classes)
+    reference: NDArray[np.float64]  # shape (n_groups, n_classes)
+    labels: NDArray[np.float64]  # shape (n_groups, n_classes)
+    n_rows: NDArray[np.float64]  # shape (n_groups,): effective rows
+
+
+def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> tuple[str, ...]:
+    """Return one sentence per group that the constraint leaves with one decision."""
+    found: list[str] = []
+    unconstrained = _unconstrained(board)
+    for system in _constrained(board, entry):
+        shares = _shares(board, entry, unconstrained, system)
+        decision = shares.served.argmax(axis=1)
+        at = np.arange(len(decision))
+        other = 1.0 - shares.served[at, decision]
+        usual = 1.0 - shares.reference[at, decision]
+        shut = (other < NEARLY * usual) & (shares.n_rows * usual >= FEWEST)
+        for one in np.unique(decision[shut]).tolist():
+            named = np.flatnonzero(shut & (decision == one)).tolist()
+            rates = _Rates(system, shares, one, compared=unconstrained is not None)
+            found.append(rates.sentence(named, str(classes[one])))
+    return tuple(found)
+
+
+def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
+    """Return a note on groups that get one decision without the constraint too."""
+    unconstrained = _unconstrained(board)
+    if unconstrained is None or board.objective == "balanced_accuracy":
+        return ()
+    found: list[str] = []
+    for system in _constrained(board, entry):
+        shares = _shares(board, entry, unconstrained, system)
+        one = np.isclose(shares.served, 1.0) & np.isclose(shares.reference, 1.0)
+        missed = shares.n_rows[:, None] * (1.0 - shares.labels) >= FEWEST
+        labels = [system.labels[group] for group in np.flatnonzero((one & missed).any(axis=1))]
+        if labels:
+            found.append(
+                f"without the constraint, too, all rows of {', '.join(map(repr, labels))} of "
+                f"{system.name!r} get the same decision, though their labels differ; "
+                "objective='balanced_accuracy' rewards finding the rarer label"
+            )
+    return tuple(found)
+
+
+def constant_headline(outdone: Entry, constant: Entry, advice: str) -> str:
+    """Say that the constant is served because it is worth more than the model chosen."""
+    who = "best model that meets the constraint" if outdone.feasible else "least unfair model"
+    return (
+        f"The {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "
+        f"(score {constant.score:.4f}), so the constant is served; {advice}."
+    )
+
+
+def _constrained(board: Leaderboard, entry: Entry) -> Iterator[GroupSystem]:
+    """Yield the systems of the constraints; none for a constant, and for numbers."""
+    if entry.constant or entry.deployed.ndim == 2:
+        return
+    names = {measure.system for measure in entry.measures}
+    yield from (s for s in board.systems if s.name in names)
+
+
+def _unconstrained(board: Leaderboard) -> Entry | None:
+    plain = (
+        e for e in board.entries if e.mitigator == "none" and e.candidate.mitigation == "none"
+    )
+    return max(plain, key=lambda entry: entry.value, default=None)
+
+
+def _shares(
+    board: Leaderboard, entry: Entry, unconstrained: Entry | None, system: GroupSystem
+) -> Shares:
+    member = system.member.astype(np.float64)
+    table = np.tensordot(member, entry.deployed, 1)
+    labels = _normalized(table.sum(axis=2))
+    reference = labels
+    if unconstrained is not None:
+        reference = _normalized(np.tensordot(member, unconstrained.deployed, 1).sum(axis=1))
+    return Shares(
+        served=_normalized(table.sum(axis=1)),
+        reference=reference,
+        labels=labels,
+        n_rows=member @ np.nan_to_num(board.n_rows),
+    )
+
+
+def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = weight.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = np.divide(
+        weight, total, out=np.zeros_like(weight), where=total > 0
+    )
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """The rates of a system that show that some of its groups get one decision."""
+
+    system: GroupSystem
+    shares: Shares
+    decision: int
+    compared: bool
+
+    def sentence(self, groups: list[int], given: str) -> str:
+        """Name the groups, with their rates with and without the constraint."""
+        name = self.system.name
+        if self.shares.served.shape[1] > 2:
+            verb, rate = f"gives {given!r} to nearly all of", "given to"
+        elif self.decision:
+            verb, rate = "accepts nearly all of", "it accepts"
+        else:
+            verb, rate = "shuts out", "it accepts"
+        if len(groups) == 1:
+            label = self.system.labels[groups[0]]
+            return (
+                f"The rule {verb} {label!r} of {name!r}: {rate} {self._of(groups[0], ' of them')}."
+            )
+        listed = "; ".join(
+            f"{self.system.labels[group]!r} {self._of(group)}" for group in groups[:MOST_NAMED]
+        )
+        more = f"; and {len(groups) - MOST_NAMED} more" if len(groups) > MOST_NAMED else ""
+        return (
+            f"The rule {verb} {len(groups)} of {self.system.n_groups} groups of {name!r}: {rate} "
+            f"{listed}{more}."
+        )
+
+    def _of(self, group: int, whom: str = "") -> str:
+        shown = 1 if self.shares.served.shape[1] == 2 else self.decision
+        now, before = self.shares.served[group, shown], self.shares.reference[group, shown]
+        usual = (
+            f"without the constraint {before:.1%}"
+            if self.compared
+            else f"{before:.1%} have that label"
+        )
+        return f"{now:.1%}{whom}, {usual}"
+
+
+def describe_candidate(result: TrialResult) -> dict[str, Any]:
+    """Return one line about a trial: what was tried, what came of it."""
+    candidate = result.trial.candidate
+    return {
+        "trial": result.trial.number,
+        "status": str(result.status),
+        "learner": candidate.learner,
+        "encoding": candidate.encoding,
+        "mitigation": candidate.mitigation,
+        "origin": str(result.trial.origin),
+        "sample_fraction": round(result.trial.budget.sample_fraction, 6),
+        "params": dict(candidate.params),
+        "mitigation_params": dict(candidate.mitigation_params),
+        "key": candidate.key,
+        "log_loss": result.log_loss,
+        "seconds": round(result.seconds, 4),
+        "peak_memory_mb": round(result.peak_memory_mb, 1),
+        "error": result.error,
+    }
+
+
+def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
+    """Return an entry as plain values; undefined ones are None."""
+    return {
+        "trial": entry.trial_number,
+        "learner": entry.candidate.learner,
+        "encoding": entry.candidate.encoding,
+        "mitigation": entry.candidate.mitigation,
+        "mitigator": entry.mitigator,
+        "tolerance": entry.tolerance,
+        "rule": entry.rule.describe(),
+        "needs_sensitive": entry.rule.needs_sensitive,
+        "objective": objective,
+        "score": entry.score,
+        "gap": _finite(entry.gap) if entry.measures else None,
+        "feasible": entry.feasible if entry.measures else None,
+        "constant": entry.constant,
+        "members": [{"trial": key, "share": share} for key, share in entry.members],
+        "measures": [
+            {
+                "metric": m.metric,
+                "groups": m.system,
+                "value": m.value,
+                "limit": m.limit,
+                "reason": m.reason,
+            }
+            for m in entry.measures
+        ],
+    }
+
+
+def describe_served(board: Leaderboard, entry: Entry) -> dict[str, Any]:
+    """Return the served entry as plain values, with what of it reads the sensitive columns."""
+    read_by = board.sensitive_read_by(entry)
+    return {**describe_entry(entry, board.objective), "sensitive_read_by": read_by}
+
+
+def trials_frame(history: History) -> pd.DataFrame:
+    """Return one row per trial, failures included."""
+    rows = sorted(history.results, key=lambda result: result.trial.number)
+    return pd.DataFrame([describe_candidate(result) for result in rows])
+
+
+CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT})
+"""How trials end that the clock or the user ended, ..."""
+
+SOUND = frozenset({Status.SUCCESS, Status.PRUNED})
+"""... and those that came to an end of their own without a fault."""
+
+
+def run_summary(
+    history: History,
+    plan: RunPlan,
+    assembled: Assembled,
+    *,
+    seconds: float,
+    time_budget: float | None,
+) -> dict[str, Any]:
+    """Return the figures of a run."""
+    statuses = [result.status for result in history.results]
+    training = sum(result.seconds for result in history.results)
+    available = seconds * history.n_workers
+    moments = history.improvements
+    return {
+        "n_trials": len(statuses),
+        "n_failed": len(statuses) - sum(s in CUT_OFF or s in SOUND for s in statuses),
+        "n_pruned": statuses.count(Status.PRUNED),
+        "n_cut_off": sum(status in CUT_OFF for status in statuses),
+        "max_trials": plan.n_trials,
+        "time_budget": time_budget,
+        "n_entries": len(assembled.entries),
+        "seconds": round(seconds, 3),
+        "assembly_seconds": round(assembled.seconds, 3),
+        "training_seconds": round(training, 3),
+        "overhead_fraction": round(max(0.0, 1.0 - training / available), 4),
+        "overhead_ms": {
+            "ask": _per_trial(history.overhead.ask, statuses),
+            "tell": _per_trial(history.overhead.tell, statuses),
+            "settle": _per_trial(sum(history.settle_seconds), history.settle_seconds),
+        },
+        "n_feasible": history.n_feasible,
+        "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
+        "improvements": [describe_improvement(moment) for moment in moments],
+        "seconds_by_origin": _by_origin(history.results),
+        "n_workers": history.n_workers,
+        "strategy": plan.strategy,
+        "allocator": plan.allocator,
+        "executor": plan.executor,
+        "seed": plan.seed,
+        "margin": None if assembled.margin is None else asdict(assembled.margin),
+    }
+
+
+def describe_improvement(moment: Improvement) -> dict[str, Any]:
+    """Return a change of the best entry as plain values."""
+    return {
+        "seconds": round(moment.seconds, 3),
+        "trial": moment.trial,
+        "score": moment.score,
+        "gap": _finite(moment.gap),
+        "feasible": moment.feasible,
+    }
+
+
+def _per_trial(seconds: float, trials: Sequence[object]) -> float:
+    return round(1000.0 * seconds / max(1, len(trials)), 3)
+
+
+def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
+    """Return the training seconds by who wanted the trials."""
+    return {
+        str(origin): round(sum(r.seconds for r in results if r.trial.origin is origin), 3)
+        for origin in Origin
+    }
+
+
+def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
+    """Say that no model meets the constraints, how far the served one is, and what may help."""
+    wanted = " and ".join(constraints)
+    if not entry.measures:
+        return (
+            f"constraint={wanted!r} does not apply: there is a single group, so no model can be "
+            "said to meet it; give rows of two groups or more, or use FairAutoML(constraint=None)"
+        )
+    if entry.constant:
+        return (
+            f"no model that tells people apart meets constraint={wanted!r} on the search rows; "
+            "the one that is kept decides alike for everybody. Give more "
+            "time or rows; leaderboard_ has the front"
+        )
+    worst = max(entry.measures, key=lambda m: m.gap - m.limit)
+    found = f"undefined ({worst.reason})" if worst.value is None else f"{worst.value:.4g}"
+    return (
+        f"no model meets constraint={wanted!r} on the search rows; the least unfair one is kept: "
+        f"{worst.metric} on {worst.system!r} is {found}. Give more time or rows, a looser bound, "
+        "or fewer groups; leaderboard_ has the front"
+    )
+
+
+def describe_certificate(certificate: Certificate) -> dict[str, Any]:
+    """Return what a certificate says as plain values; the whole is in ``certificate.json``."""
+    return {
+        "verdict": certificate.verdict,
+        "reason": certificate.reason,
+        "delta": certificate.opening.delta,
+        "opening": certificate.opening.index,
+        "claims": [
+            {
+                "claim": claim.label,
+                "verdict": claim.verdict,
+                "reason": claim.reason,
+                "shown": claim.shown,
+                "shift_radius": claim.shift_radius,
+                "fragility": claim.fragility,
+            }
+            for claim in certificate.claims
+        ],
+        "model": certificate.model,
+        "note": certificate.note,
+    }
+
+
+def violated(certificate: Certificate) -> str:
+    """Say that the rows set aside show a broken constraint, and what may help."""
+    floor = () if certificate.floor is None else (certificate.floor,)
+    unfair = [c.label for c in certificate.claims if c.verdict == Verdict.VIOLATED]
+    poor = [c.label for c in floor if c.verdict == Verdict.VIOLATED]
+    gaps = (
+        "Give a tighter bound to the search, more rows, or choose another entry with "
+        "select(max_gap=...)"
+    )
+    scores = (
+        "Give a lower min_score, more time or more learners to the search, or choose another "
+        "entry with select(min_score=...)"
+    )
+    ways = [way for way, broken in ((gaps, unfair), (scores, poor)) if broken]
+    return (
+        f"rows that the search has not seen show that {' and '.join([*unfair, *poor])} does not "
+        f"hold for what is served; see certificate_. {'. '.join(ways)}"
+    )
+
+
+def margin_notes(margin: Margin | None) -> tuple[str, ...]:
+    """Return a note when what is served is less sure than was asked for, or of little worth."""
+    # Where a limit is missed on the search rows already, ``shortfall`` says so.
+    if margin is None or margin.margin < 0:
+        return ()
+    if not margin.insufficient_evidence:
+        return _dear(margin)
+    if not isinstance(margin.confidence, float):
+        return (
+            "insufficient evidence: the constraint is met on the rows of the search, and on as "
+            "many new people it is more likely to be missed than met (estimated probability "
+            f"{margin.probability:.2f}). Give more rows, a looser bound or fewer groups, or ask "
+            "for the surest model with confidence=0.95",
+        )
+    return (
+        f"insufficient evidence: no model found is as sure as confidence={margin.confidence} to "
+        "meet the constraint on new people; the surest one is served, with an estimated "
+        f"probability of {margin.probability:.2f}. Give more rows, a looser bound, fewer groups, "
+        "or confidence='auto'",
+    )
+
+
+LITTLE = 0.25
+"""Share of a model's worth beyond one decision for everybody below which a margin is dear."""
+
+
+def _dear(margin: Margin) -> tuple[str, ...]:
+    if margin.kept is None or margin.kept >= LITTLE or not isinstance(margin.confidence, float):
+        return ()
+    return (
+        f"dear confidence: as sure as confidence={margin.confidence} are only rules that decide "
+        f"nearly the same for everybody; the best of them keeps {max(0.0, margin.kept):.0%} of "
+        "what the best model is worth beyond that. Give more rows, a looser bound, a lower "
+        "confidence, or confidence='auto'",
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Entries, and everything needed to serve those on the Pareto front."""
+
+    board: Leaderboard  # all entries
+    best: Entry  # the one that is served unless the user selects another
+    # fold models by trial key, of every trial that an entry on the front takes
+    bags: Mapping[str, ScoreModel]
+    schema: TableSchema  # how new rows are read, as in ``Dataset``
+    groups: GroupSchema | None
+    classes: NDArray[Any]
+    seed: int  # root seed, salt of randomised rules
+    membership: MembershipModel | None = None  # for rules that read how likely groups are
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
+    # people of the search whose rows count, by finest cell and label, whatever they weigh; None
+    # without two classes
+    rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
+
+    def classifier(self, entry: Entry) -> FairClassifier:
+        """Return the classifier of an entry; nothing is trained."""
+        return FairClassifier(
+            models=models_of(entry, self.bags),
+            rule=entry.rule,
+            schema=self.schema,
+            groups=self.groups,
+            classes=self.classes,
+            needs_sensitive=bool(self.board.asks_groups(entry)),
+            salt=self.seed,
+            membership=self.membership if isinstance(entry.rule, BlindRule) else None,
+            task=self.task,
+        )
+
+    def serving(self, entry: Entry) -> "Pool":
+        """Return the pool as it is when another entry is served: the board puts it first."""
+        return replace(self, board=replace(self.board, served=entry), best=entry)
+
+    def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
+        """Return the entry that fits best, among those whose models are kept."""
+        entry = self.board.select(max_gap=max_gap, min_score=min_score, trials=set(self.bags))
+        if entry is None:
+            front = self.board.pareto_front()
+            ends = " to ".join(
+                f"{self.board.objective} {e.score:.4f} at gap {e.gap:.4f}"
+                for e in (front[0], front[-1])
+            )
+            msg = (
+                f"select(max_gap={max_gap}, min_score={min_score}): no entry fits; the front goes "
+                f"from {ends}"
+            )
+            raise InputError(msg)
+        return entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What ``conduct`` returns."""
+
+    history: History  # everything the search saw
+    pool: Pool  # what can be served
+    assembled: Assembled  # how the served entry was chosen
+    interrupted: bool  # whether the user ended the search
+
+    @property
+    def constant_headline(self) -> str | None:
+        """Sentence on a constant that is served because it is worth more than the model chosen."""
+        outdone = self.assembled.outdone
+        if outdone is None:
+            return None
+        board, constant = self.pool.board, self.assembled.best
+        advice = advice_on_constant(outdone, constant, board.entries, board.objective)
+        return constant_headline(outdone, constant, advice)
+
+
+def make_pool(
+    assembled: Assembled, plan: RunPlan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
+) -> Pool:
+    """Load the models that can be served and let go of all training rows."""
+    dataset, best = plan.problem.dataset, assembled.best
+    board = Leaderboard(
+        entries=assembled.entries,
+        systems=dataset.systems,
+        small_groups=dataset.small_groups,
+        objective=plan.problem.objective.name,
+        n_rows=_rows_by_cell(plan.problem),
+        served=best,
+        readers=_readers(assembled.entries),
+        sensitive_features=dataset.sensitive_features,
+    )
+    keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
+    bags = {k: made[k] if k in made else Bag(artifacts.models(k)) for k in sorted(keys)}
+    return Pool(
+        board=board,
+        best=best,
+        bags=bags,
+        schema=dataset.schema,
+        groups=dataset.groups,
+        classes=dataset.classes,
+        task=dataset.task,
+        seed=plan.seed,
+        membership=kept_membership(
+            artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
+        ),
+        rows_by_label=_people_by_label(plan.problem),
+    )
+
+
+def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
+    """Return the trials whose training-time mitigation needs the groups of new rows."""
+    found = {entry.trial_key: entry.candidate.mitigation for entry in entries if not entry.members}
+    return frozenset(
+        key
+        for key, name in found.items()
+        if name != "none" and MITIGATORS.get(name).needs_sensitive_at_predict
+    )
+
+
+def finish_of(
+    wishes: Wishes, start: float, certifiable: Callable[[Entry], float] | None = None
+) -> Finish:
+    """Return how the answer is to be made."""
+    return Finish(
+        assemble=wishes.assemble,
+        max_models=wishes.max_models,
+        confidence=wishes.confidence,
+        end=None if wishes.time_budget is None else start + wishes.time_budget,
+        certifiable=certifiable,
+    )
+
+
+def say_how_it_went(
+    outcome: Outcome, plan: RunPlan, wishes: Wishes, *, feasible: bool, strict: bool
+) -> None:
+    """Warn of what the user should know of a run, mostly of nothing."""
+    best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
+    constant = outcome.constant_headline
+    news = bad_news(outcome.history, best, plan.baseline, plan.problem.objective.name)
+    if constant is not None:
+        news = []
+    for msg in (*group_headlines(outcome.pool.board, best, outcome.pool.classes), *news, *lacking):
+        warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning)
+    if feasible or not wishes.constraints:
+        return
+    msg = shortfall(best, [c.label for c in wishes.constraints]) if constant is None else constant
+    if strict:
+        raise NoFeasibleModelError(msg)
+    warn(msg, NoFeasibleModelWarning)
+
+
+def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
+    dataset = problem.dataset
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)
+
+
+def _people_by_label(problem: Problem) -> NDArray[np.int64] | None:
+    """Return how many people are behind a weight, so that small groups are told by people.
+
+    One who has several rows of a label is counted once, in the cell of the first.
+    """
+    dataset = problem.dataset
+    if dataset.task != "binary":
+        return None
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    counted = np.flatnonzero(dataset.weight > 0)
+    if problem.entities is not None:
+        whose = np.c_[problem.entities[counted], dataset.y[counted]]
+        counted = counted[np.unique(whose, axis=0, return_index=True)[1]]
+    at = 2 * dataset.cells[counted].astype(np.int64) + dataset.y[counted]
+    return np.bincount(at, minlength=2 * n_cells).reshape(n_cells, 2)

@@ -1,0 +1,436 @@
+"""One fit from rows to a fitted estimator: read, plan, search, choose, certify, save."""
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from operator import length_hint
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from fairautoml.certification.certificate import Certificate
+from fairautoml.certification.certify import Certified, freeze, judge_frozen, without_rows
+from fairautoml.certification.evidence import claimed
+from fairautoml.certification.holdout import Division, Vault, set_aside
+from fairautoml.certification.ledger import Prospect
+from fairautoml.certification.planning import RowPlan, inner_target_of
+from fairautoml.certification.verdicts import Reason, Verdict
+from fairautoml.data.columns import key_of
+from fairautoml.data.dataset import Dataset
+from fairautoml.data.frames import Inputs
+from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.sensitive_numbers import plain_bins
+from fairautoml.estimator import Served, Shown, own_settings
+from fairautoml.evaluation.postprocess import OnProgress, unbroken
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import (
+    DegradedWarning,
+    NoFeasibleModelError,
+    NoModelError,
+    ResumeMismatchError,
+    warn,
+)
+from fairautoml.inference.predictor import ConstantClassifier
+from fairautoml.noisy_constraint import pose_guesses
+from fairautoml.outcome import (
+    Outcome,
+    describe_certificate,
+    describe_served,
+    finish_of,
+    group_headlines,
+    headline,
+    make_pool,
+    margin_notes,
+    one_sided_notes,
+    run_summary,
+    say_how_it_went,
+    trials_frame,
+    violated,
+)
+from fairautoml.plan import BASELINE, Setting, get_ready, make_plan, make_problem
+from fairautoml.records import Entry, Status
+from fairautoml.report.view import describe_groups
+from fairautoml.run_files import Earlier, Keeper, Place, begin, keep_model, place_of, write_config
+from fairautoml.running import RunPlan, Tidier, is_over, run_search
+from fairautoml.selection.ensemble import Finish
+from fairautoml.selection.final import assemble, no_model, no_time_left, refitted
+from fairautoml.settings import Wishes, check_constraints
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.run_folder import RunFolder, scratch
+
+FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
+"""That the answer may take after the search, whatever is left, and as a share of the budget."""
+
+
+def conduct(
+    plan: RunPlan,
+    keeper: Keeper | None,
+    *,
+    finish: Finish,
+    retrain: bool,
+    on_progress: OnProgress | None,
+) -> Outcome:
+    """Run the search, choose, and load what can be served."""
+    with ExitStack() as stack:
+        artifacts = _temporary(stack) if keeper is None else keeper.artifacts
+        study = None if keeper is None else keeper.study
+        if over := is_over(plan, study):
+            used = time.monotonic() - plan.start
+            warn(no_time_left(used), DegradedWarning)
+        history, finished = run_search(
+            plan,
+            artifacts,
+            study=study,
+            keep=None if keeper is None else keeper.keep,
+            on_progress=unbroken(on_progress),
+        )
+        if history.best is None and not finished:
+            raise KeyboardInterrupt
+        if history.best is None:
+            raise NoModelError(no_model(history.results))
+        if finish.end is not None:
+            least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
+            finish = replace(finish, end=max(finish.end, time.monotonic() + least))
+        # A run that goes on and has spent its budget before is given its whole answer again.
+        whole = replace(finish, end=None) if over else finish
+        assembled = assemble(plan, history, artifacts, whole)
+        made = refitted(assembled.best, plan, history.results, whole.end) if retrain else {}
+        pool = make_pool(assembled, plan, artifacts, made)
+        Tidier(artifacts, history.results, history.entries).tidy()
+    return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
+
+
+def _temporary(stack: ExitStack) -> Artifacts:
+    artifacts = Artifacts(stack.enter_context(scratch()), durable=False)
+    artifacts.prepare()
+    return artifacts
+
+
+class Conducted(Served, Shown):
+    """The part of the estimator that searches, chooses, certifies and keeps."""
+
+    sensitive_at_predict: Any
+    randomized: Any
+    refit: Any
+    strict: Any
+    ledger: Any
+    random_state: Any
+    run_dir: Any
+    overwrite: Any
+    resume: Any
+    storage: Any
+    on_progress: Any
+    sensitive_bins: Any
+    get_params: Callable[..., dict[str, Any]]
+
+    def _search(
+        self,
+        inputs: Inputs,
+        wishes: Wishes,
+        options: BorderOptions,
+        start: float,
+        proxy_errors: Any,
+    ) -> None:
+        get_ready(wishes, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
+        setting = Setting(
+            # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
+            sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
+            randomized=self.randomized,
+            refit=self.refit,
+        )
+        with ExitStack() as stack:
+            place = self._place()
+            earlier = Earlier(place) if place is not None and self.resume else None
+            if earlier is not None:
+                stack.callback(earlier.folder.close)
+                start -= earlier.past.seconds
+                if self.random_state is None:
+                    wishes = replace(wishes, seed=earlier.past.seed)
+            posed = pose_guesses(inputs, wishes, options, proxy_errors)
+            wishes, options, self._guessing = posed.wishes, posed.options, posed.guessing
+            division = _divided(posed.inputs, wishes, options, earlier)
+            dataset = self._dataset(division, options)
+            problem = make_problem(dataset, wishes, setting, division.entities)
+            dataset = problem.dataset
+            again, aside = earlier is not None, division.vault is not None
+            plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
+            keeper = begin(
+                plan,
+                earlier if earlier is not None else place,
+                self._parameters(),
+                set_aside=aside,
+            )
+            if keeper is not None:
+                stack.callback(keeper.close)
+            with own_settings():
+                outcome = conduct(
+                    plan,
+                    keeper,
+                    finish=finish_of(wishes, start, _likely(division, problem, wishes)),
+                    retrain=self.refit,
+                    on_progress=self.on_progress,
+                )
+                certified = _certified(
+                    outcome,
+                    division.closed(_not_worth_rows(outcome, goes_on=keeper is not None)),
+                    dataset,
+                    wishes,
+                )
+            if certified.served is not outcome.pool.best:
+                # The certificate is about what is served.
+                outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
+            self._finish(outcome, certified, plan, wishes, start)
+            if keeper is not None:
+                keeper.finish(
+                    self._stored(),
+                    describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
+                )
+        _say_violated(certified.certificate, strict=self.strict)
+        say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
+
+    def _dataset(self, division: Division, options: BorderOptions) -> Dataset:
+        """Read the search rows; nothing is learnt from the others."""
+        rows = division.inputs
+        # New rows may have these columns too: they were there at fit, and were no features.
+        options = replace(options, drop=(*options.drop, *division.ids))
+        dataset = build_dataset(
+            rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
+        )
+        self._remember_names(dataset.schema)
+        if division.vault is not None:
+            division.vault.check(dataset)
+        return dataset
+
+    def _place(self) -> Place | None:
+        return place_of(
+            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
+        )
+
+    def _parameters(self) -> dict[str, Any]:
+        constraints = [constraint.label for constraint in check_constraints(self.constraint)]
+        ledger = None if self.ledger is None else str(self.ledger)
+        bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
+        asked = {
+            "constraint": constraints,
+            "ledger": ledger,
+            "sensitive_bins": bins,
+            "task": self.asked_task,
+        }
+        return {**self.get_params(deep=False), **asked}
+
+    def _finish(
+        self,
+        outcome: Outcome,
+        certified: Certified,
+        plan: RunPlan,
+        wishes: Wishes,
+        start: float,
+    ) -> None:
+        """Set what ``fit`` leaves; training rows are let go."""
+        pool = outcome.pool
+        self.pool_ = pool
+        self.interrupted_ = outcome.interrupted
+        if pool.task != "regression":
+            self.classes_ = np.sort(pool.classes)
+        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
+        self.seed_ = plan.seed
+        own = pool.best is outcome.assembled.best
+        margin = outcome.assembled.margin if own else None
+        constant = outcome.constant_headline
+        of_rule = (
+            group_headlines(pool.board, pool.best, pool.classes)
+            if constant is None
+            else (constant,)
+        )
+        headlines = (*(() if pool.groups is None else pool.groups.headlines), *of_rule)
+        last = (*margin_notes(margin), *one_sided_notes(pool.board, pool.best))
+        self._entry_notes = (*of_rule, *last)
+        self.notes_ = (*headlines, *plan.notes, *plan.problem.dataset.notes, *last)
+        self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
+        self._certified = certified
+        self._serve(pool, pool.best)
+        self.trials_ = trials_frame(outcome.history)
+        self._tabulate(pool.board, pool.board.frame())
+        seconds, budget = time.monotonic() - start, wishes.time_budget
+        self.summary_ = {
+            **run_summary(
+                outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
+            ),
+            # The margin speaks about what the assembly has chosen.
+            **({} if own else {"margin": None}),
+            "headline": headline(pool.board, pool.best, margin),
+            "headlines": list(headlines),
+            "notes": list(self.notes_),
+            "best": describe_served(pool.board, pool.best),
+            "positive_class": _plain_label(self.positive_class_),
+            "certificate": describe_certificate(certified.certificate),
+            "certification_seconds": round(certified.seconds, 3),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
+        }
+
+    def _stored(self) -> Self:
+        """Return what is written to the disk: no callback, no password."""
+        stored = copy.copy(self)
+        stored.on_progress = None
+        place = self._place()
+        stored.storage = None if place is None else place.storage
+        return stored
+
+    def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
+        """Set what ``fit`` leaves when there is nothing to search."""
+        place = self._place()
+        if place is not None and self.resume:
+            msg = (
+                "resume=True: y has only 1 class, so there is no search to go on with; nothing in "
+                f"{str(place.path)!r} was changed. What is kept there is read by "
+                "fairautoml.load_run; overwrite=True replaces it, a new run_dir leaves it alone"
+            )
+            raise ResumeMismatchError(msg)
+        self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
+        self.model_ = model
+        self.classes_ = model.classes
+        self.positive_class_ = None
+        self.feasible_ = self.interrupted_ = False
+        self.seed_ = wishes.seed
+        self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
+        self.certificate_ = without_rows(
+            Reason.CONSTANT_TARGET, model, wishes.certificate, wishes.constraints
+        )
+        certificate = describe_certificate(self.certificate_)
+        self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
+        label = model.classes.tolist()[0]
+        note = (
+            f"y has only 1 class: {label!r}; predict always answers with it, and no constraint "
+            "can be judged (NOT_APPLICABLE)"
+        )
+        self.notes_ = (*model.schema.notes, note)
+        if place is not None:
+            with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
+                write_config(folder, self._parameters(), place, wishes.seed)
+                keep_model(folder, self._stored(), {})
+        if self.strict and wishes.constraints:
+            raise NoFeasibleModelError(f"{note}; give rows of both classes")
+        warn(note, DegradedWarning)
+
+
+def _plain_label(label: Any) -> Any:
+    """Return a label as JSON has it, None for None."""
+    return None if label is None else key_of(label)[1]
+
+
+def _likely(
+    division: Division, problem: Problem, wishes: Wishes
+) -> Callable[[Entry], float] | None:
+    """Return what a likely certificate is worth, None when there will be none."""
+    dataset = problem.dataset
+    claims = claimed(wishes.constraints, dataset.systems, small_groups=dataset.small_groups)
+    if division.vault is None or not claims:
+        return None
+    asked = wishes.certificate
+    if division.vault.prospect(asked) is Prospect.NONE:
+        return None
+    target = inner_target_of(
+        claims,
+        dataset.cells,
+        n_certification=division.vault.n_rows,
+        delta=asked.first_level,
+        y=dataset.y,
+        entities=problem.entities,
+    )
+    return target.kept_worth
+
+
+def _divided(
+    inputs: Inputs, wishes: Wishes, options: BorderOptions, earlier: Earlier | None
+) -> Division:
+    """Set rows aside, with a ledger that can be written before anything is trained."""
+    begun = time.monotonic()
+    division, asked = set_aside(inputs, wishes, options), wishes.certificate
+    if division.vault is not None:
+        spent = _spent(division.vault, wishes)
+        # A run that goes on has the rows that it began with.
+        in_vain = spent if earlier is None else not earlier.set_aside
+        if asked.certify == "auto" and in_vain:
+            none = replace(wishes, certificate=replace(asked, certify=False))
+            plan = RowPlan(fraction=None, reason=Reason.ROWS_SPENT)
+            division = replace(set_aside(inputs, none, options), plan=plan)
+        if spent:
+            _say_spent(division)
+    return replace(division, seconds=time.monotonic() - begun)
+
+
+def _spent(vault: Vault, wishes: Wishes) -> bool:
+    """Whether the rows were opened before, for another model than this fit will have."""
+    prospect = vault.prospect(wishes.certificate)
+    # With the same seed, the same number of trials gives the same model and its certificate again.
+    same = prospect == Prospect.SAME and wishes.time_budget is None
+    return prospect != Prospect.NEW and not same
+
+
+def _say_spent(division: Division) -> None:
+    """Say before the search that there will hardly be a certificate."""
+    what = "all rows train and there is no certificate"
+    if division.vault is not None:
+        what = (
+            f"{division.vault.n_rows} rows are set aside, and the certificate is INCONCLUSIVE "
+            "unless this fit ends with the same candidates as the one that opened them"
+        )
+    msg = (
+        f"rows of this table were opened for an earlier certificate (rows_spent): {what}. Give "
+        "rows that were never opened, or certify=False (--certify no). Fits that share rows say "
+        "so from the first on: openings='ledger' (--openings ledger)"
+    )
+    warn(msg, DegradedWarning)
+
+
+def _certified(
+    outcome: Outcome, division: Division, dataset: Dataset, wishes: Wishes
+) -> Certified:
+    """Freeze the list, and open the certification rows if there are any."""
+    pool, margin = outcome.pool, outcome.assembled.margin
+    begun = time.monotonic()
+    kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
+    certified = judge_frozen(
+        freeze(
+            kept,
+            pool.best,
+            widest=None if margin is None else margin.widest,
+            everything=pool.board.entries,
+        ),
+        pool.classifier,
+        division,
+        dataset,
+        wishes.constraints,
+        wishes.certificate,
+    )
+    return replace(certified, seconds=division.seconds + time.monotonic() - begun)
+
+
+def _not_worth_rows(outcome: Outcome, *, goes_on: bool) -> Reason | None:
+    """Return why certification rows would be wasted; the search rows alone decide that.
+
+    A later fit or a run that goes on has them all, and the gap of one decision for everybody is 0
+    without them.
+    """
+    trained = any(
+        result.status is Status.SUCCESS and result.trial.candidate != BASELINE
+        for result in outcome.history.results
+    )
+    if not trained:
+        return Reason.NOTHING_TRAINED
+    if goes_on and outcome.interrupted:
+        return Reason.INTERRUPTED
+    best = outcome.pool.best
+    return Reason.DECIDES_ALIKE if best.constant and best.measures else None
+
+
+def _say_violated(certificate: Certificate, *, strict: bool) -> None:
+    if certificate.verdict != Verdict.VIOLATED:
+        return
+    msg = violated(certificate)
+    if strict:
+        raise NoFeasibleModelError(msg)
+    warn(msg, DegradedWarning)

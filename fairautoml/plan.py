@@ -1,0 +1,650 @@
+"""Settings and problem to the plan of a search: space, strategy, allocator, executor, deadline."""
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset
+from fairautoml.data.read import BorderOptions
+from fairautoml.data.sensitive_numbers import NumberPolicy
+from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
+from fairautoml.evaluation.membership import FEWEST_ROWS, small_groups, thin_groups
+from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    MissingSensitiveError,
+    ParameterError,
+    SmallGroupWarning,
+    SpaceError,
+    warn,
+)
+from fairautoml.execution import Limits
+from fairautoml.execution._worker import available_mb, warm_up
+from fairautoml.learners import LEARNERS, Learner
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
+from fairautoml.records import Budget, Candidate, Costly
+from fairautoml.running import RunPlan, terms_of
+from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.search.allocators._base import Light, light_fraction
+from fairautoml.search.loop import LAG
+from fairautoml.search.space import ParamSpace, SearchSpace
+from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
+from fairautoml.selection.final import REFIT_RESERVE_SHARE
+from fairautoml.settings import ALL_CORES, Wishes, check_constraints
+
+MOST_NAMED = 5
+"""Small groups that a warning lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is allowed besides the wishes."""
+
+    sensitive_at_predict: bool  # whether the winner may read the sensitive column of new rows
+    randomized: bool  # whether rules may decide at random
+    refit: bool = False  # whether the winner is trained once more after the search
+
+
+class Strictness(Protocol):
+    """The estimator's parameters on how strictly input is read; the border checks them."""
+
+    sensitive_at_predict: Any
+    pos_label: Any
+    sensitive_missing: Any
+    sensitive_in_X: Any
+    max_groups: Any
+    sensitive_bins: Any
+    constraint: Any
+    on_nonfinite: Any
+    align: Any
+    asked_task: Any
+
+
+def border_options(asked: Strictness) -> BorderOptions:
+    """Return how the border shall read what ``fit`` was given."""
+    given = BorderOptions(
+        pos_label=asked.pos_label,
+        sensitive_missing=asked.sensitive_missing,
+        sensitive_in_X=asked.sensitive_in_X,
+        max_groups=asked.max_groups,
+        numbers=_number_policy(asked),
+        on_nonfinite=asked.on_nonfinite,
+        align=asked.align,
+        task=asked.asked_task,
+        at_predict=bool(asked.sensitive_at_predict),
+    )
+    # A winner that must not need the sensitive column must not have it as a feature either.
+    unasked = given.sensitive_in_X == "warn" and not given.at_predict
+    return replace(given, sensitive_in_X="drop") if unasked else given
+
+
+def _number_policy(asked: Strictness) -> NumberPolicy:
+    """Return which columns are cut into bands, and which a constraint wants as numbers."""
+    about = [c.system for c in check_constraints(asked.constraint) if c.metric.degree]
+    named = tuple(dict.fromkeys(name for name in about if name is not None))
+    bins = {} if asked.sensitive_bins is None else asked.sensitive_bins
+    return NumberPolicy(bins=bins, scales=None if None in about else named)
+
+
+def make_problem(
+    dataset: Dataset,
+    wishes: Wishes,
+    setting: Setting,
+    entities: NDArray[np.integer] | None = None,
+) -> Problem:
+    """Return the problem: goal, post-processors that serve it, folds."""
+    if wishes.constraints and dataset.groups is None:
+        msg = (
+            f"constraint={wishes.constraints[0].label!r} needs the groups: "
+            "fit(X, y, sensitive), one label per row, or the name of a column of X. "
+            "For a search without fairness use FairAutoML(constraint=None)."
+        )
+        raise MissingSensitiveError(msg)
+    dataset = _without_small_groups(dataset, wishes, _repeated(entities))
+    constrained = targets_of(wishes.constraints, dataset.systems, dataset.small_groups)
+    targets, notes = _applicable(constrained)
+    notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
+    goal = Goal(
+        targets=targets,
+        objective=wishes.objective.name,
+        randomized=setting.randomized,
+        task=dataset.task,
+    )
+    _check_task(dataset, wishes)
+    notes += _left_out(wishes.mitigators, goal, setting)
+    return Problem(
+        dataset=replace(dataset, notes=(*dataset.notes, *notes)),
+        folds=_folds(dataset, wishes, entities),
+        objective=wishes.objective,
+        goal=goal,
+        mitigators=_post_processors(wishes.mitigators, goal, setting),
+        tolerances=tolerance_grid(goal.targets),
+        draws=row_draws(dataset.X, wishes.seed) if setting.randomized else None,
+        entities=_repeated(entities),
+    )
+
+
+def _repeated(entities: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
+    """Return whose row each one is, None when nobody has two."""
+    alone = entities is None or len(np.unique(entities)) == len(entities)
+    return None if alone else entities
+
+
+def _folds(
+    dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
+) -> NDArray[np.int16]:
+    strata, cells = dataset.strata, dataset.cells
+    # One of two classes has to be in every fold, one of several or a stratum of numbers has not.
+    every = dataset.task == "binary"
+    if entities is not None:
+        return entity_folds(
+            strata, cells, entities, wishes.n_folds, wishes.seed, every_label=every
+        )
+    labels = strata if every else np.arange(len(strata)) % 2
+    count = fold_count(labels, wishes.n_folds)
+    return stratified_folds(strata, cells, count, wishes.seed)
+
+
+def _check_task(dataset: Dataset, wishes: Wishes) -> None:
+    """Refuse metrics that say nothing about this kind of target."""
+    task = dataset.task
+    found = f"y has {len(dataset.classes)} classes" if len(dataset.classes) else "y is a number"
+    for argument, metric in (
+        ("objective", wishes.objective),
+        *(("constraint", constraint.metric) for constraint in wishes.constraints),
+    ):
+        if task in metric.tasks:
+            continue
+        kind = [METRICS.get(name) for name in METRICS.names()]
+        known = [m.name for m in kind if m.kind == metric.kind and task in m.tasks]
+        msg = (
+            f"{argument}: {metric.name!r} is for a {' or '.join(sorted(metric.tasks))} target, "
+            f"and {found} ({task}); choose one of {', '.join(known)}"
+        )
+        raise InputError(msg)
+
+
+def _left_out(names: Sequence[str] | None, goal: Goal, setting: Setting) -> tuple[str, ...]:
+    """Return a note about those that cannot serve a target of another kind, or a number."""
+    number = any(target.metric.degree for target in goal.targets)
+    if (goal.task == "binary" and not number) or names is not None or not goal.targets:
+        return ()
+    about = "constraint on a number" if number else f"{goal.task} target"
+    every = [MITIGATORS.get(name) for name in MITIGATORS.available()]
+    reasons = {m.name: unfit(m, goal, setting) for m in every}
+    served = ", ".join(name for name, reason in reasons.items() if not reason)
+    why: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        if reason:
+            why.setdefault(reason, []).append(name)
+    left = "; ".join(f"{', '.join(found)}: {reason}" for reason, found in why.items())
+    return (f"mitigators for this {about}: {served}. Left out: {left}",)
+
+
+def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """Return the targets that compare two groups or more, and a note about each other one."""
+    notes = []
+    for target in targets:
+        if not _comparable(target):
+            found = ", ".join(map(repr, target.system.labels))
+            note = (
+                f"sensitive: {target.system.name!r} has a single group ({found}), so "
+                f"{target.metric.name} does not apply to it (NOT_APPLICABLE)"
+            )
+            warn(
+                f"{note}; give rows of two groups or more, or use FairAutoML(constraint=None)",
+                DegradedWarning,
+            )
+            notes.append(note)
+    return tuple(t for t in targets if _comparable(t)), tuple(notes)
+
+
+def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
+    """Warn about polynomials of more degrees than a number has values, and return the notes."""
+    notes = []
+    for target in targets:
+        served = target.system.n_groups - 1
+        if served < target.metric.degree:
+            note = (
+                f"{target.metric.name}[{target.system.name}]: the number has {served + 1} values, "
+                f"so degree {served} is used"
+            )
+            warn(note, DegradedWarning)
+            notes.append(note)
+    return tuple(notes)
+
+
+def _comparable(target: Target) -> bool:
+    return target.system.n_groups >= target.fewest_groups
+
+
+def _without_small_groups(
+    dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
+) -> Dataset:
+    """Fix which groups each constraint leaves out, and warn about them."""
+    if dataset.groups is None:
+        return dataset
+    targets = targets_of(wishes.constraints, dataset.systems)
+    found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
+    if found.headlines:
+        warn(" ".join(found.headlines), SmallGroupWarning)
+    return replace(dataset, groups=found)
+
+
+def _thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Warn about groups whose rates are mostly chance, and return the note."""
+    thin = thin_groups(dataset, targets)
+    if not thin:
+        return ()
+    more = "" if len(thin) <= MOST_NAMED else f"; and {len(thin) - MOST_NAMED} more"
+    note = (
+        f"insufficient evidence: fewer than {FEWEST_ROWS} rows are behind a rate of "
+        f"{'; '.join(thin[:MOST_NAMED])}{more}. A gap measured on them is mostly chance: merge "
+        "such groups or give more rows"
+    )
+    warn(note, SmallGroupWarning)
+    return (note,)
+
+
+def _post_processors(
+    names: Sequence[str] | None, goal: Goal, setting: Setting
+) -> tuple[Mitigator, ...]:
+    chosen = MITIGATORS.available() if names is None else ("none", *names)
+    found = []
+    for name in dict.fromkeys(chosen):
+        mitigator = MITIGATORS.get(name)
+        reason = unfit(mitigator, goal, setting)
+        # With the groups at hand their own thresholds are better than how likely they are.
+        aside = mitigator.needs_membership and setting.sensitive_at_predict
+        wanted = names is not None or not (mitigator.extra or mitigator.opt_in or aside)
+        if mitigator.stage == "post" and wanted and reason == "":
+            found.append(mitigator)
+        if names is not None and reason:
+            raise InputError(f"mitigators: {name!r} {reason}; leave it out of the list")
+    return tuple(found)
+
+
+def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
+    """Why a mitigator cannot be used, empty when it can."""
+    if goal.task not in mitigator.tasks:
+        return f"cannot serve a {goal.task} target"
+    if not mitigator.can_serve(goal):
+        metrics = sorted({t.metric.name for t in goal.targets} - set(mitigator.serves or ()))
+        overlap = any(t.system.overlapping for t in goal.targets) and not mitigator.overlapping
+        return "cannot serve " + ("groups that overlap" if overlap else ", ".join(metrics))
+    if mitigator.needs_sensitive_at_predict and not setting.sensitive_at_predict:
+        return "needs the sensitive column at predict, and sensitive_at_predict=False"
+    if mitigator.randomizes and not goal.randomized:
+        return "decides at random, and randomized=False"
+    return ""
+
+
+BASELINE = Candidate(learner="prior")
+"""Needs no training, so there is a model from the first moment."""
+
+SMALL = Candidate(
+    learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
+)
+"""The first of the portfolio, by its parameters that are not the defaults: trained soon, and on
+few rows as good as anything."""
+
+MOST_TRAINED_HERE, MOST_ASKED_HERE = 50_000, 600_000
+"""Trained on, and asked for, up to so many rows of two classes and few columns, all models
+together, it is fast enough for this process."""
+
+PORTFOLIO = "default"
+AUTO_STRATEGY = "optuna_tpe"
+AUTO_ALLOCATOR = "flat"
+
+SHORT_BUDGET_SECONDS = 10.0
+"""Below this budget a second candidate is tried on few rows, and starting child processes costs
+more than it protects ..."""
+
+LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
+"""... unless the table has so many rows, or rows times columns, that a single fold may overrun the
+budget, or there are several workers."""
+
+LEAST_ROWS_ISOLATED = 50_000
+"""Rows of all trials together, without a time budget, from which all cores are faster than one
+although processes have to be started."""
+
+WORKER_MB = 500.0
+"""Memory to have for each of the workers that nobody gave a number of: some 200 MiB of libraries,
+and its rows."""
+
+LONG_TABLE_COLUMNS, SHORTEST_ISOLATED_SECONDS_LONG = 40, 5.0
+"""With so many columns at the most, one worker, and many rows, of which a trial takes fewer where
+its folds are too slow."""
+
+RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 100_000
+"""Kept for what follows the search (ensemble, margin, leaderboard): least and largest share of a
+time budget, and between them so many seconds and one more for so many rows."""
+
+CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
+"""Kept besides for the certificate, if there may be one: its models predict the rows set aside.
+Least and largest share, and between them so many seconds and one more for so many rows."""
+
+MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
+"""So much time is kept at the most, and one second more for so many rows."""
+
+LEAST_SECONDS, LEAST_ROWS_PER_SECOND = 0.8, 400_000
+"""A large table may have eaten up a short budget before the search begins; it then gets so many
+seconds all the same, and one more for so many rows, for a model that is better than none."""
+
+
+def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
+    """Start what trials in child processes wait for, if it is clear that there will be any."""
+    isolated = wishes.executor == "auto" and _isolated(wishes, n_rows, n_columns)
+    if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
+        warm_up()
+
+
+def make_space(
+    dataset: Dataset, wishes: Wishes, goal: Goal, setting: Setting, allocator: str
+) -> SearchSpace:
+    """Return the space: learners that can read the rows, encodings, training-time mitigations."""
+    return SearchSpace(
+        learners=_learner_spaces(dataset, wishes.learners),
+        encodings=("codes", "target") if dataset.layout.high_cardinality else ("codes",),
+        mitigations=_mitigation_spaces(
+            wishes.mitigators,
+            goal,
+            setting,
+            costly=wishes.mitigators is not None and not ALLOCATORS.get(allocator).mitigates,
+        ),
+    )
+
+
+def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
+    found: dict[str, ParamSpace] = {}
+    for name in LEARNERS.available() if names is None else names:
+        learner = LEARNERS.get(name)
+        reason = _unusable(learner, dataset)
+        if reason and names is not None:
+            raise InputError(f"learners: {name!r} {reason}; leave it out of the list")
+        if names is not None and learner.extra:
+            # Its optional library is imported here, not by every fit; a missing one is an error.
+            learner.build({}, dataset.layout, 0)
+        # Unasked, only what is installed anyway and learns something is searched.
+        aside = learner.extra or learner.opt_in or name == BASELINE.learner
+        if not reason and (names is not None or not aside):
+            found[name] = load_space("learners", name, learner.space)
+    if not found:
+        raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
+    return found
+
+
+def _unusable(learner: Learner, dataset: Dataset) -> str:
+    """Return why a learner cannot use the rows, empty when it can."""
+    if dataset.task not in learner.tasks:
+        return f"cannot learn a {dataset.task} target"
+    if dataset.layout.sparse and not learner.handles_sparse:
+        return "cannot read a sparse X"
+    weighted = bool((dataset.weight != dataset.weight[0]).any())
+    return "cannot use sample_weight" if weighted and not learner.handles_weights else ""
+
+
+def _missing_learners() -> tuple[str, ...]:
+    """Return one sentence for each learner that is left out as its library is missing."""
+    notes = tuple(f"left out of the search: {why}" for why in LEARNERS.missing().values())
+    for note in notes:
+        warn(note, DegradedWarning)
+    return notes
+
+
+def _mitigation_spaces(
+    names: Sequence[str] | None, goal: Goal, setting: Setting, *, costly: bool
+) -> dict[str, ParamSpace]:
+    """Return the spaces of the training-time mitigations that the strategy chooses from."""
+    spaces = {"none": ParamSpace(name="none")}
+    for mitigator in _trained(names, goal, setting):
+        if mitigator.cost != "costly" or costly:
+            spaces[mitigator.name] = load_space("mitigators", mitigator.name, mitigator.space)
+    return spaces
+
+
+def _trained(names: Sequence[str] | None, goal: Goal, setting: Setting) -> list[Mitigator]:
+    """Return the training-time mitigators that serve the goal."""
+    if not goal.targets:
+        return []
+    chosen = MITIGATORS.available() if names is None else names
+    found = [MITIGATORS.get(name) for name in chosen]
+    return [
+        mitigator
+        for mitigator in found
+        if mitigator.stage != "post"
+        and not unfit(mitigator, goal, setting)
+        and (names is not None or not (mitigator.extra or mitigator.opt_in))
+    ]
+
+
+def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
+    """Return what an allocator may spend on, each with the defaults of its space."""
+    return tuple(
+        Costly(
+            name=mitigator.name,
+            params=load_space("mitigators", mitigator.name, mitigator.space).defaults(),
+            ratio=mitigator.ratio,
+        )
+        for mitigator in mitigators
+        if mitigator.cost == "costly"
+    )
+
+
+def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
+    """Return the portfolio members that lie in the space, then the other learners' defaults.
+
+    A cheap training-time mitigation of the space is tried early, on the first of them that is not
+    the small one: somebody asked for it by name.
+    """
+    found = find_portfolio(PORTFOLIO)
+    if found is None:
+        msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
+        raise SpaceError(msg)
+    members = [
+        Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
+        for m in read_portfolio(*found, space)
+    ]
+    listed = {candidate.learner for candidate in members}
+    for name, part in space.learners.items():
+        if name not in listed:
+            members.append(Candidate(learner=name, params=part.defaults()))
+    usual = 1 if len(members) > 1 and _small_of(members) is not None else 0
+    mitigated = [
+        replace(members[usual], mitigation=name, mitigation_params=part.defaults())
+        for name, part in space.mitigations.items()
+        if name != "none" and MITIGATORS.get(name).cost != "costly"
+    ]
+    return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
+
+
+def make_plan(
+    problem: Problem,
+    wishes: Wishes,
+    setting: Setting,
+    start: float,
+    *,
+    again: bool = False,
+    certifies: bool = False,
+) -> RunPlan:
+    """Return the plan of the search, ``"auto"`` resolved."""
+    deadline = None
+    if wishes.time_budget is not None:
+        most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
+        reserve = min(most, _reserve(wishes.time_budget, problem))
+        if setting.refit:
+            reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * wishes.time_budget
+        if certifies:
+            reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
+        deadline = start + wishes.time_budget - reserve
+    allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
+    space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
+    notes = _missing_learners() if wishes.learners is None else ()
+    mitigations: tuple[Costly, ...] = ()
+    if ALLOCATORS.get(allocator).mitigates:
+        mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
+    executor, first = _executor(wishes, *problem.dataset.X.shape), first_candidates(space)
+    plan = RunPlan(
+        problem=problem,
+        space=space,
+        baseline=BASELINE,
+        first=first,
+        small=_small_of(first),
+        light=None,
+        mitigations=mitigations,
+        strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
+        allocator=allocator,
+        executor=executor,
+        limits=Limits(
+            n_workers=_n_workers(wishes, executor),
+            deadline=deadline,
+            memory_mb=wishes.memory_mb,
+            scheduler=wishes.scheduler,
+        ),
+        n_trials=wishes.n_trials,
+        start=start,
+        seed=wishes.seed,
+        notes=notes,
+    )
+    return plan if wishes.time_budget is None else _in_time(plan, wishes.time_budget, again=again)
+
+
+def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
+    """Return the plan with what its table needs to have a first model soon."""
+    n_rows, limits = plan.problem.dataset.n_rows, plan.limits
+    if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
+        least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
+        limits = replace(limits, deadline=max(limits.deadline, least))
+    return _begun_lightly(replace(plan, limits=limits), time_budget)
+
+
+def _begun_lightly(plan: RunPlan, time_budget: float) -> RunPlan:
+    """Return the plan with what it tries first, on few rows where all would take their time."""
+    terms, small = terms_of(plan), plan.small
+    fraction = None
+    if plan.n_trials is None:
+        fraction = light_fraction(terms, time_budget, quick=small is not None)
+    if fraction is None:
+        return replace(plan, here=small is not None and _soon_here(plan, terms.budget))
+    few, candidates = terms.budget.on(fraction), plan.first[:1]
+    if small is not None and time_budget < SHORT_BUDGET_SECONDS:
+        candidates = plan.first[:2]
+    light = Light(candidates=candidates, budget=few)
+    return replace(plan, light=light, here=small is not None and _soon_here(plan, few))
+
+
+def _soon_here(plan: RunPlan, budget: Budget) -> bool:
+    """Return whether a small candidate is trained soon in this process, instead of in a worker."""
+    # Other executors have clocks or memories of their own, and a memory limit needs a child.
+    if plan.executor != "local" or plan.limits.memory_mb is not None:
+        return False
+    terms = terms_of(plan)
+    trained = budget.folds * budget.sample_fraction * terms.n_train_rows * terms.row_cost
+    asked = budget.folds * plan.problem.dataset.n_rows * terms.row_cost
+    return trained <= MOST_TRAINED_HERE and asked <= MOST_ASKED_HERE
+
+
+def _small_of(first: Sequence[Candidate]) -> Candidate | None:
+    """Return the first of the portfolio where it is the small one."""
+    small = first[0]
+    fits = small.learner == SMALL.learner and SMALL.params.items() <= small.params.items()
+    return small if fits else None
+
+
+def _reserve(time_budget: float, problem: Problem) -> float:
+    low, high = (share * time_budget for share in RESERVE_SHARES)
+    groups, rows = problem.dataset.groups, problem.dataset.n_rows
+    if groups is not None and any(m.needs_membership for m in problem.mitigators):
+        # Rules that weigh how likely each group is.
+        rows *= groups.n_cells
+    return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
+
+
+def _certify_reserve(time_budget: float, n_rows: int) -> float:
+    low, high = (share * time_budget for share in CERTIFY_RESERVE_SHARES)
+    return min(high, max(low, CERTIFY_SECONDS + n_rows / CERTIFIED_ROWS_PER_SECOND))
+
+
+def _check_heeded(wishes: Wishes) -> None:
+    """Refuse what the executor would pass over in silence."""
+    if wishes.scheduler is not None and wishes.executor != "dask":
+        msg = (
+            f"scheduler={wishes.scheduler!r} is for executor='dask', not for "
+            f"executor={wishes.executor!r}; give both, or no scheduler"
+        )
+        raise ParameterError(msg)
+    if wishes.memory_mb is not None and wishes.executor == "serial":
+        msg = (
+            f"memory_limit={wishes.memory_mb:g} needs trials in child processes, and "
+            "executor='serial' has none; give executor='local', or no memory_limit"
+        )
+        raise ParameterError(msg)
+    if wishes.n_workers not in (None, 1, ALL_CORES) and wishes.executor == "serial":
+        msg = (
+            f"n_jobs={wishes.n_workers} needs trials in child processes, and executor='serial' "
+            "has none; give executor='local', or n_jobs=1"
+        )
+        raise ParameterError(msg)
+
+
+def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
+    """Return where trials run: in child processes if a limit or more workers ask for them."""
+    _check_heeded(wishes)
+    if wishes.executor not in ("auto", "local"):
+        return wishes.executor
+    if wishes.executor == "auto" and not _isolated(wishes, n_rows, n_columns):
+        return "serial"
+    if multiprocessing.current_process().daemon:
+        msg = (
+            "this process is a daemon (a worker of a pool) and may not start processes: trials "
+            "run one after the other, and a trial is stopped between folds only"
+        )
+        warn(msg, DegradedWarning)
+        return "serial"
+    return "local"
+
+
+def _n_workers(wishes: Wishes, executor: str) -> int | None:
+    """Return how many trials run at once; None = as many as a cluster has threads."""
+    if executor == "serial":
+        return 1
+    if wishes.n_workers != ALL_CORES:
+        return wishes.n_workers
+    if executor == "dask":
+        return None
+    n_workers, memory = int(cpu_count()), available_mb()
+    if wishes.time_budget is None:
+        # The others would have nothing to do.
+        n_workers = min(n_workers, LAG)
+    return n_workers if memory is None else max(1, min(n_workers, int(memory / WORKER_MB)))
+
+
+def _large(n_rows: int, n_columns: int) -> bool:
+    """Whether a single fold may take seconds."""
+    return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
+
+
+def _isolated(wishes: Wishes, n_rows: int, n_columns: int) -> bool:
+    """Whether trials run in child processes where nothing is said about it."""
+    if wishes.memory_mb is not None:
+        return True
+    seconds, large = wishes.time_budget, _large(n_rows, n_columns)
+    several = wishes.n_workers not in (None, 1, ALL_CORES)
+    if seconds is None:
+        everywhere = wishes.n_workers == ALL_CORES and cpu_count() > 1
+        trained = n_rows * (wishes.n_trials or 0)
+        return several or (everywhere and trained >= LEAST_ROWS_ISOLATED)
+    least = SHORTEST_ISOLATED_SECONDS
+    if not several and not large:
+        least = SHORT_BUDGET_SECONDS
+    elif not several and n_columns <= LONG_TABLE_COLUMNS:
+        least = SHORTEST_ISOLATED_SECONDS_LONG
+    return seconds >= least

@@ -1,0 +1,324 @@
+"""How a run is kept in its folder, and found again to go on."""
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairautoml.certification.certificate import certificate_text
+from fairautoml.data.files import write_csv
+from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
+from fairautoml.outcome import describe_candidate, describe_entry
+from fairautoml.running import RunPlan
+from fairautoml.selection.leaderboard import best_of
+from fairautoml.storage.artifacts import Artifacts, make_private
+from fairautoml.storage.database import (
+    Address,
+    Database,
+    Mirror,
+    Record,
+    StudyAbout,
+    corrupt,
+    server_url,
+    shown,
+    sqlite_url,
+)
+from fairautoml.storage.run_folder import (
+    DATABASE,
+    LIBRARIES,
+    STUDY,
+    RunFolder,
+    library_version,
+    read_json,
+    scratch,
+)
+from fairautoml.storage.study import Past, Study, check_same, content_hash, read_past, text_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run is kept."""
+
+    path: Path  # the run folder
+    overwrite: bool  # whether an earlier run may be replaced
+    server: Address | None  # postgreSQL database for the trials
+
+    @property
+    def url(self) -> Address:
+        """Where the trials are recorded."""
+        return sqlite_url(self.path / DATABASE) if self.server is None else self.server
+
+    @property
+    def storage(self) -> str | None:
+        """The server without the password, None for the file."""
+        return None if self.server is None else shown(self.server)
+
+
+def place_of(
+    path: str | PathLike[str] | None, *, overwrite: bool, resume: bool, storage: Any
+) -> Place | None:
+    """Return where a run is to be kept, None for nowhere."""
+    if path is None and (resume or overwrite or storage is not None):
+        name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
+        raise ParameterError(f"{name} needs run_dir, the folder that keeps scores and models")
+    if resume and overwrite:
+        raise ParameterError(
+            "resume=True goes on with the run in run_dir and overwrite=True replaces it; "
+            "give one of them"
+        )
+    if not isinstance(storage, str | None):
+        raise ParameterError(
+            f"storage must be None or a text such as 'postgresql+psycopg://user@host/database', "
+            f"not a {type(storage).__name__}"
+        )
+    if path is None:
+        return None
+    server = None if storage is None else server_url(storage)
+    return Place(path=Path(path), overwrite=overwrite, server=server)
+
+
+class Earlier:
+    """A run that is to go on: its folder is locked and read, and nothing in it is changed.
+
+    ``set_aside`` is whether it may have rows set aside for a certificate.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.folder = RunFolder(place.path, resume=True)
+        with ExitStack() as undo:
+            undo.callback(self.folder.close)
+            self.past = self._read()
+            undo.pop_all()
+
+    def _read(self) -> Past:
+        about = read_json(self.place.path, STUDY)
+        run, storage = _about(about, self.place.path)
+        self.set_aside: bool = about.get("set_aside", True)
+        if storage != self.place.storage:
+            was = "run_dir (storage=None)" if storage is None else repr(storage)
+            msg = (
+                f"storage={self.place.storage!r}: the trials of {str(self.place.path)!r} are "
+                f"recorded in {was}; give that to resume"
+            )
+            raise ResumeMismatchError(msg)
+        with _copied(self.place) as url:
+            past = read_past(url, run, shown(self.place.url))
+        lost = self.folder.logged_trials() - past.numbers
+        if lost:
+            raise corrupt(
+                shown(self.place.url),
+                f"{len(lost)} trials of trials.jsonl are not in it, for example {min(lost)}; "
+                "was its -wal file removed?",
+            )
+        return past
+
+
+def _about(about: Any, path: Path) -> tuple[str, str | None]:
+    if isinstance(about, dict) and isinstance(about.get("run"), str):
+        return about["run"], about.get("storage")
+    raise StorageCorruptError(f"{str(path / STUDY)!r} is damaged: it does not name a run")
+
+
+@contextmanager
+def _copied(place: Place) -> Iterator[Address]:
+    """Give the address of a copy: opening a file after a crash changes it."""
+    if place.server is not None:
+        yield place.server
+        return
+    with scratch() as made:
+        for suffix in ("", "-wal"):
+            source = place.path / f"{DATABASE}{suffix}"
+            if source.is_file():
+                shutil.copyfile(source, made / source.name)
+        yield sqlite_url(made / DATABASE)
+
+
+class Keeper:
+    """Keeps a run that has begun: every trial, and in the end the model."""
+
+    def __init__(self, folder: RunFolder, study: Study, mirror: Mirror, plan: RunPlan) -> None:
+        self.study = study
+        self._folder = folder
+        self._mirror = mirror
+        self._plan = plan
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Where scores and fold models go."""
+        return self._folder.artifacts
+
+    def keep(self, record: Record) -> None:
+        """Log a trial that is already durable, for people and dashboards."""
+        self._folder.append_trial(_line(record, self._plan))
+        self._mirror.add(record)
+
+    def finish(self, model: Any, groups: Mapping[str, Any]) -> None:
+        """Write what a finished run keeps; the model last."""
+        keep_model(self._folder, model, groups)
+
+    def close(self) -> None:
+        """Let go of database and folder."""
+        with ExitStack() as last:
+            last.callback(self._folder.close)
+            last.callback(lambda: self.study.close(time.monotonic() - self._plan.start))
+            self._mirror.close()
+
+
+def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
+    """Write leaderboard, groups, summary, certificate and, last, the model."""
+    board, summary = model.leaderboard_, model.summary_
+    folder.stage_model(model)
+    # It is of the model that was served before.
+    (folder.path / "holdout.json").unlink(missing_ok=True)
+    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
+    folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
+    folder.write_json("groups.json", dict(groups))
+    folder.write_json("summary.json", dict(summary))
+    certificate = model.certificate_
+    document, page = certificate.to_bytes(), certificate_text(certificate)
+    folder.write("certificate.json", lambda path: path.write_bytes(document))
+    folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
+    folder.place_model({"best": summary["best"]})
+
+
+def begin(
+    plan: RunPlan,
+    place: Place | Earlier | None,
+    parameters: Mapping[str, Any],
+    *,
+    set_aside: bool = False,
+) -> Keeper | None:
+    """Begin to keep a run, or go on with an earlier one; None for no place."""
+    if place is None:
+        return None
+    return (
+        _go_on(plan, place, parameters)
+        if isinstance(place, Earlier)
+        else _start(plan, place, parameters, set_aside=set_aside)
+    )
+
+
+def _start(
+    plan: RunPlan, place: Place, parameters: Mapping[str, Any], *, set_aside: bool
+) -> Keeper:
+    if place.server is not None:
+        # A wrong password must not cost the run that is to be replaced.
+        with closing(Database(place.server)) as server:
+            server.reach()
+    folder = RunFolder(place.path, overwrite=place.overwrite)
+    with ExitStack() as undo:
+        undo.callback(folder.close)
+        write_config(folder, parameters, place, plan.seed)
+        run = uuid.uuid4().hex
+        if place.server is None:
+            # SQLite gives the files beside it the same mode.
+            make_private(place.path / DATABASE)
+        database = Database(place.url)
+        undo.callback(database.close)
+        study = Study.create(
+            database,
+            run,
+            name=place.path.name,
+            seed=plan.seed,
+            fingerprint=_fingerprint(plan),
+        )
+        about = {"run": run, "storage": place.storage, "set_aside": set_aside}
+        folder.write_json(STUDY, about)
+        undo.pop_all()
+    return Keeper(folder, study, _mirror(plan, place, database, run), plan)
+
+
+def _go_on(plan: RunPlan, earlier: Earlier, parameters: Mapping[str, Any]) -> Keeper:
+    place, folder, past = earlier.place, earlier.folder, earlier.past
+    check_same(past.fingerprint, _fingerprint(plan), str(place.path))
+    folder.take()
+    with ExitStack() as undo:
+        database = Database(place.url)
+        undo.callback(database.close)
+        study = Study.resume(database, past)
+        if folder.logged_trials() != past.numbers:
+            # The last line may be torn or missing: the record is what counts.
+            folder.write_trials([_line(record, plan) for record in study.past])
+        write_config(folder, parameters, place, plan.seed)
+        mirror = _mirror(plan, place, database, past.about["run"])
+        mirror.go_on(study.past)
+        undo.pop_all()
+    return Keeper(folder, study, mirror, plan)
+
+
+def write_config(
+    folder: RunFolder, parameters: Mapping[str, Any], place: Place, seed: int
+) -> None:
+    """Write the parameters of the estimator, without a password."""
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in parameters.items()
+        if isinstance(value, str | int | float | bool | list | tuple | dict | None)
+    }
+    fixed = {"run_dir": str(place.path), "storage": place.storage, "seed": seed}
+    folder.write_json("config.json", {**plain, **fixed})
+
+
+def _fingerprint(plan: RunPlan) -> dict[str, str]:
+    """Return what must be the same for a run to be resumed: hashes, and names in clear.
+
+    Budget, executor and number of workers are free: they change how far a run comes and how fast.
+    Versions count, as another one may give another model from the same trial.
+    """
+    problem, data = plan.problem, plan.problem.dataset
+    hashes = {
+        "X": content_hash(data.X),
+        "y": content_hash((data.y, data.classes.tolist())),
+        "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
+        "sample_weight": content_hash(data.weight),
+        "folds": content_hash(np.asarray(problem.folds)),
+        "search space": text_hash((plan.space, plan.baseline, plan.first)),
+        "training-time mitigations": text_hash(plan.mitigations),
+        "tolerances": text_hash((problem.tolerances, problem.draws is None)),
+    }
+    constraints = [f"{t.metric.name}[{t.system.name}]: {t.limit}" for t in problem.goal.targets]
+    return {
+        **{name: f"#{value}" for name, value in hashes.items()},
+        "constraint": ", ".join(constraints),
+        "objective": problem.objective.name,
+        "mitigators": ", ".join(mitigator.name for mitigator in problem.mitigators),
+        "strategy": plan.strategy,
+        "allocator": plan.allocator,
+        "random_state": str(plan.seed),
+        **{name: _series(library_version(name)) for name in LIBRARIES},
+    }
+
+
+def _series(version: str) -> str:
+    """Return what must not change: the major version, and before 1.0 the minor one too."""
+    parts = version.split(".")
+    return ".".join(parts[: 2 if parts[0] == "0" else 1])
+
+
+def _line(record: Record, plan: RunPlan) -> dict[str, Any]:
+    best = best_of(record.entries)
+    shown_entry = None if best is None else describe_entry(best, plan.problem.objective.name)
+    return {**describe_candidate(record.result), "best": shown_entry}
+
+
+def _mirror(plan: RunPlan, place: Place, database: Database, run: str) -> Mirror:
+    # A server holds the runs of many folders, and folders may have the same name.
+    name = place.path.name if place.server is None else f"{place.path.name} {run[:8]}"
+    learners = {plan.baseline.learner, *(candidate.learner for candidate in plan.first)}
+    return Mirror(
+        database,
+        StudyAbout(
+            name=name,
+            space=plan.space,
+            learners=learners,
+            mitigations={costly.name for costly in plan.mitigations},
+        ),
+    )

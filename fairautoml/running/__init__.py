@@ -1,1 +1,0 @@
-"""One search, from a plan to the pool of entries that it leaves."""

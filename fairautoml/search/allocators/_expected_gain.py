@@ -1,0 +1,360 @@
+"""Expected gain per second of training and of mitigation.
+
+Our design; not a reproduction of the formulas of Wu and Wang, FairAutoML, arXiv 2111.06495, whose
+abstract says that the decision is made on the fly from accuracy, fairness and resources.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from fairautoml.records import Budget, Candidate, Costly, Origin, Status, Told, Trial
+from fairautoml.search.allocators._base import RowCosts, bare, fair, is_baseline, now_or_never
+
+FEWEST_SHIFTS = 5
+"""Mitigations after which the most favourable shift of the loss is estimated."""
+
+FAVOURABLE = 0.1
+"""Quantile of the shifts that counts as the most favourable."""
+
+LAST_INCUMBENTS = 10
+"""Incumbents of the search from which the share of fair ones is taken."""
+
+MEASURED = frozenset({Status.SUCCESS, Status.TIMEOUT})
+"""Ends of a mitigation that say what it costs; a failure may come at any time."""
+
+
+def mitigated(candidate: Candidate, costly: Costly) -> Candidate:
+    """Return the candidate under a training-time mitigation."""
+    return replace(candidate, mitigation=costly.name, mitigation_params=costly.params)
+
+
+@dataclass(slots=True, eq=False)
+class Base:
+    """A plain unfair model, trained on all rows: what may be mitigated."""
+
+    candidate: Candidate  # what was trained
+    loss: float  # of its bare scores
+    seconds: float  # what it cost
+    tried: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class Arm:
+    """A costly mitigation, and what is known of its cost, its success and its harm.
+
+    ``shift`` is the mean change of the loss, ``best_shift`` the most favourable one to
+    be expected, at most 0; both are 0 until they are observed.
+    """
+
+    costly: Costly  # name, parameters and first guess of the ratio
+    n: int = 0
+    n_fair: int = 0
+    n_open: int = 0
+    shift: float = 0.0
+    best_shift: float = 0.0
+    _shifts: list[float] = field(default_factory=list)
+    _n_measured: int = 0
+    _seconds: float = 0.0
+    _base_seconds: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Cost in units of the plain training; the guess counts as one observation."""
+        if self._base_seconds <= 0:
+            return self.costly.ratio
+        measured = self._seconds / self._base_seconds
+        return (self.costly.ratio + self._n_measured * measured) / (1 + self._n_measured)
+
+    @property
+    def odds(self) -> float:
+        """Estimated probability that a mitigated model is fair."""
+        return (1 + self.n_fair) / (2 + self.n)
+
+    def observe(self, shift: float) -> None:
+        """Take in by how much one mitigation changed the loss."""
+        self._shifts.append(shift)
+        self.shift = float(np.mean(self._shifts))
+        if len(self._shifts) >= FEWEST_SHIFTS:
+            self.best_shift = min(0.0, float(np.quantile(self._shifts, FAVOURABLE)))
+
+    def learn(self, base: Base, told: Told) -> None:
+        """Take in what came of mitigating ``base``."""
+        self.n += 1
+        if told.status in MEASURED:
+            self._n_measured += 1
+            self._seconds += told.seconds
+            self._base_seconds += base.seconds
+        if told.status is Status.SUCCESS and told.value is not None:
+            self.n_fair += fair(told.violations)
+            self.observe(1.0 - told.value - base.loss)
+
+
+class Pair(NamedTuple):
+    """A base, a mitigation, and the seconds that they are expected to take together."""
+
+    base: Base
+    arm: Arm
+    seconds: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """The search as a whole, in its own seconds; mitigations do not count.
+
+    ``found`` and ``found_before`` are the times K1 and K2 of FLAML's estimated cost for
+    improvement, ``spent`` its K0.
+    """
+
+    spent: float = 0.0
+    since: float = 0.0
+    best: float = math.inf
+    gain: float = 0.0
+    found: float = 0.0
+    found_before: float = 0.0
+    full_seconds: float = 0.0
+    _fair: deque[bool] = field(default_factory=lambda: deque(maxlen=LAST_INCUMBENTS))
+
+    @property
+    def cost_of_improvement(self) -> float:
+        """Seconds that the next improvement is expected to cost."""
+        return max(self.spent - self.found, self.found - self.found_before)
+
+    @property
+    def share_fair(self) -> float:
+        """Share of fair models among the last incumbents, 0 before the first."""
+        return sum(self._fair) / len(self._fair) if self._fair else 0.0
+
+    def pay(self, seconds: float) -> None:
+        """Count seconds of a trial, whatever came of it."""
+        self.spent += seconds
+        self.since += seconds
+
+    def learn(self, loss: float, *, is_fair: bool, full_seconds: float) -> None:
+        """Take in the loss of a trial that is paid for."""
+        if loss >= self.best:
+            return
+        self.gain = loss if math.isinf(self.best) else self.best - loss
+        self.best = loss
+        self.found_before, self.found = self.found, self.spent
+        self.full_seconds = full_seconds
+        self._fair.append(is_fair)
+
+
+class Memory:
+    """All that the rules look at."""
+
+    def __init__(self, mitigations: tuple[Costly, ...], full: Budget) -> None:
+        self.arms = tuple(Arm(costly) for costly in mitigations)
+        self.costs = RowCosts()
+        self.search = Progress()
+        self.mitigated = 0.0
+        self.best_fair = math.inf
+        self._full = full
+        self._incumbent: Told | None = None
+        self._smallest = math.inf
+        self._floor = math.inf
+        self._pool: dict[str, Base] = {}
+        self._open: dict[int, Pair] = {}
+
+    @property
+    def committed(self) -> float:
+        """Seconds spent on mitigations, and expected of those that run."""
+        return self.mitigated + sum(pair.seconds for pair in self._open.values())
+
+    @property
+    def mitigating(self) -> bool:
+        """Whether a mitigation runs."""
+        return bool(self._open)
+
+    def pairs(self, *, prune: bool = True) -> list[Pair]:
+        """Return the bases and mitigations that were not yet tried together."""
+        found: list[Pair] = []
+        for arm in self.arms:
+            name, ratio = arm.costly.name, arm.ratio
+            most = min(self._floor, self.best_fair - arm.best_shift if prune else math.inf)
+            found += [
+                Pair(base, arm, base.seconds * ratio)
+                for base in self._pool.values()
+                if base.loss < most and name not in base.tried
+            ]
+        return found
+
+    def start(self, pair: Pair, number: int, budget: Budget) -> Trial:
+        """Return the trial of a mitigation; it is not tried again, whatever comes of it."""
+        pair.base.tried.add(pair.arm.costly.name)
+        pair.arm.n_open += 1
+        self._open[number] = pair
+        self.search.since = 0.0
+        return Trial(
+            number=number,
+            candidate=mitigated(pair.base.candidate, pair.arm.costly),
+            budget=budget,
+            origin=Origin.MITIGATION,
+        )
+
+    def record(self, told: Told) -> None:
+        """Take in a result of any origin."""
+        succeeded = told.status is Status.SUCCESS and told.value is not None
+        if succeeded and told.value is not None and fair(told.violations):
+            self.best_fair = min(self.best_fair, 1.0 - told.value)
+        pair = self._open.pop(told.trial.number, None)
+        if pair is not None:
+            self.mitigated += told.seconds
+            pair.arm.n_open -= 1
+            pair.arm.learn(pair.base, told)
+            return
+        self.costs.learn(told)
+        self.search.pay(told.seconds)
+        if succeeded:
+            self._learn_plain(told)
+
+    def _learn_plain(self, told: Told) -> None:
+        loss, violations = bare(told)
+        if is_baseline(told):
+            # Whoever is no better than one decision for everybody is not worth a mitigation.
+            self._floor = min(self._floor, loss)
+            return
+        fraction = told.trial.budget.sample_fraction
+        smallest = min(self._smallest, fraction)
+        if fraction == smallest:
+            # Improvements are compared at one sample size, that of the search.
+            self._smallest = smallest
+            self._incumbent = told if loss < self.search.best else self._incumbent
+            full_seconds = self.costs.seconds(told, self._full)
+            self.search.learn(loss, is_fair=fair(told.violations), full_seconds=full_seconds)
+        elif self._incumbent is not None:
+            # What a growth cost says more of what the incumbent would.
+            self.search.full_seconds = self.costs.seconds(self._incumbent, self._full)
+        candidate = told.trial.candidate
+        mitigable = candidate.mitigation == "none" and not fair(violations)
+        if mitigable and fraction >= self._full.sample_fraction:
+            base = Base(candidate, loss, told.seconds)
+            self._pool.setdefault(candidate.key, base)
+
+
+Test = Literal["full", "simple", "gain", "greedy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Which test is made, and which of its parts are on; the defaults are the full rule."""
+
+    test: Test = "full"  # ``"full"``: expected gain per expected second against that of the search
+    # try the cheapest base once as soon as that costs no more than the search so far, to learn
+    # the ratio
+    early: bool = True
+    prune: bool = True  # drop bases that cannot beat the best fair loss
+    # divide costs by the estimated probability that a mitigated model is fair; else by 1
+    learn_odds: bool = True
+    cap: bool = True  # no mitigation while mitigations have cost more than the search
+    last_chance: bool = True  # mitigate at the end rather than have no fair model
+
+
+def choose(memory: Memory, rules: Rules, left: float | None, longest: float = 0.0) -> Pair | None:
+    """Return what to mitigate now, None = search on."""
+    pairs = memory.pairs(prune=rules.prune)
+    if not pairs:
+        return None
+    if rules.last_chance and (saved := _last_chance(memory, pairs, left, longest)) is not None:
+        return saved
+    if rules.cap and memory.committed > memory.search.spent:
+        return None
+    pair = _first_of_its_kind(memory, pairs) if rules.early else None
+    if pair is None:
+        pair = TESTS[rules.test](memory, pairs, rules)
+    return pair if pair is not None and fits(pair, left) else None
+
+
+def fits(pair: Pair, left: float | None) -> bool:
+    """Whether the pair is expected to end in time."""
+    return left is None or pair.seconds <= left
+
+
+def _last_chance(
+    memory: Memory, pairs: list[Pair], left: float | None, longest: float
+) -> Pair | None:
+    if left is None or memory.mitigating or memory.best_fair < math.inf:
+        return None
+    pair = min(pairs, key=_cost)
+    return pair if now_or_never(pair.seconds, left, longest) else None
+
+
+def _first_of_its_kind(memory: Memory, pairs: list[Pair]) -> Pair | None:
+    """Return the cheapest pair of a mitigation never tried, once the search has paid for it."""
+    unknown = [p for p in pairs if p.arm.n == 0 and p.arm.n_open == 0]
+    pair = min(unknown, key=_cost, default=None)
+    return pair if pair is not None and pair.seconds <= memory.search.spent else None
+
+
+def _full(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+    """Compare gain per second of the best pair with that of the search."""
+    search = memory.search
+    if math.isinf(memory.best_fair):
+        pair = _best(pairs)
+        patience = max(search.cost_of_improvement, search.since)
+        return pair if pair.seconds / _odds(pair, rules) <= patience else None
+
+    def speed(pair: Pair) -> float:
+        gain = max(0.0, memory.best_fair - pair.base.loss - pair.arm.shift)
+        return _per_second(gain, pair.seconds / _odds(pair, rules))
+
+    pair = max(pairs, key=speed)
+    # A better base must still be mitigated, unless bases of the search tend to be fair.
+    after = (1 - search.share_fair) * pair.arm.ratio * search.full_seconds / _odds(pair, rules)
+    rival = _per_second(search.gain, search.cost_of_improvement + after)
+    found = speed(pair)
+    return pair if found > 0 and found >= rival else None
+
+
+def _simple(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+    """Mitigate the best base when that costs no more than the next improvement of the search."""
+    del rules
+    pair = _best(pairs)
+    search = memory.search
+    return pair if pair.seconds <= max(search.cost_of_improvement, search.since) else None
+
+
+def _gain(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+    """Mitigate when that promises more than the last improvement of the search."""
+    del rules
+    pair = min(pairs, key=lambda p: (p.base.loss + p.arm.shift, p.seconds))
+    promised = memory.best_fair - pair.base.loss - pair.arm.shift
+    return pair if promised > 0 and promised >= memory.search.gain else None
+
+
+def _greedy(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+    del memory, rules
+    return _best(pairs)
+
+
+TESTS: dict[Test, Callable[[Memory, list[Pair], Rules], Pair | None]] = {
+    "full": _full,
+    "simple": _simple,
+    "gain": _gain,
+    "greedy": _greedy,
+}
+
+
+def _best(pairs: list[Pair]) -> Pair:
+    """Return the pair of the best base; among several mitigations of it, the cheapest."""
+    return min(pairs, key=lambda pair: (pair.base.loss, pair.seconds))
+
+
+def _cost(pair: Pair) -> float:
+    return pair.seconds
+
+
+def _odds(pair: Pair, rules: Rules) -> float:
+    return pair.arm.odds if rules.learn_odds else 1.0
+
+
+def _per_second(gain: float, seconds: float) -> float:
+    """Return the quotient; a gain that costs nothing is worth everything."""
+    if seconds > 0:
+        return gain / seconds
+    return math.inf if gain > 0 else 0.0

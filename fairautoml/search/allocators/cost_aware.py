@@ -1,0 +1,72 @@
+"""Decide on the fly: a new configuration, more rows, or a costly mitigation of a promising model.
+
+The role that Wu and Wang, FairAutoML, arXiv 2111.06495, give to their strategy; the rules are our
+own design, not a reproduction of their formulas.
+"""
+
+from collections.abc import Callable
+
+from fairautoml.records import Candidate, Terms, Told, Trial
+from fairautoml.search.allocators._base import Clock, Growth, SampleSizes
+from fairautoml.search.allocators._expected_gain import Memory, Pair, Rules, choose, fits
+
+FULL_RULE = Rules()
+
+
+class CostAware:
+    """Spends where an improvement of the best fair model is expected to cost least."""
+
+    mitigates = True
+
+    def __init__(self, terms: Terms, rules: Rules = FULL_RULE) -> None:
+        self._budget = terms.budget
+        self._rules = rules
+        self._memory = Memory(terms.mitigations, terms.budget)
+        self._sizes = SampleSizes(terms, self._memory.costs)
+        self._clock = Clock()
+
+    def next_trial(
+        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+    ) -> Trial | None:
+        """Return the next spend; without time nothing, and the strategy is not asked."""
+        if seconds_left is not None and seconds_left <= 0:
+            return None
+        left = self._clock.left_at_start(seconds_left)
+        known = self._due(left)
+        candidate = ask() if known is None else None
+        if known is None and candidate is None and self._clock.idle:
+            known = self._rest(left)
+        trial = None if candidate is None else self._sizes.first(candidate, number)
+        if known is not None:
+            trial = self._start(known, number)
+        if trial is not None:
+            seconds = None if known is None else known.seconds
+            self._clock.asked(number, seconds_left, seconds)
+        return trial
+
+    def record(self, told: Told) -> None:
+        """Learn what a trial cost and brought."""
+        self._clock.told(told)
+        self._memory.record(told)
+        self._sizes.record(told)
+
+    def _due(self, left: float | None) -> Pair | Growth | None:
+        """Return a mitigation or a growth that is due, the cheaper of the two."""
+        pair = choose(self._memory, self._rules, left, self._clock.longest)
+        growth = self._sizes.propose(left, self._clock.longest)
+        if pair is not None and (growth is None or pair.seconds <= growth.seconds):
+            return pair
+        return growth
+
+    def _rest(self, left: float | None) -> Pair | None:
+        """Return the best base to mitigate, for when the strategy has nothing left."""
+        pairs = [pair for pair in self._memory.pairs() if fits(pair, left)]
+        return min(pairs, key=lambda p: (p.base.loss, p.seconds), default=None)
+
+    def _start(self, known: Pair | Growth, number: int) -> Trial:
+        if isinstance(known, Growth):
+            return self._sizes.start(known, number)
+        return self._memory.start(known, number, self._budget)
+
+
+ALLOCATOR = CostAware

@@ -1,0 +1,309 @@
+"""Search spaces: ranges, conditions, configurations."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+
+from fairautoml.exceptions import SpaceError
+
+ParamValue = bool | int | float | str
+
+
+def same_value(one: object, other: object) -> bool:
+    """Whether two values agree in type as well: ``1``, ``1.0`` and ``True`` are three things."""
+    return type(one) is type(other) and one == other
+
+
+def _check_bounds(low: float, high: float, log: bool, default: float) -> None:
+    if not low < high:
+        raise SpaceError(f"low must be less than high; found low {low!r} and high {high!r}")
+    if log and low <= 0:
+        raise SpaceError(f"a log range needs low > 0; found low {low!r}; raise it or drop log")
+    if not low <= default <= high:
+        raise SpaceError(f"default must lie in [{low!r}, {high!r}]; found {default!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real:
+    """A real number in [low, high].
+
+    Examples
+    --------
+    >>> Real(low=0.01, high=0.3, log=True, default=0.1).contains(0.5)
+    False
+    """
+
+    low: float  # bounds, both inside; finite, ``low < high``
+    high: float
+    default: float  # first guess, in [low, high]
+    log: bool = False  # uniform in the logarithm; then ``low > 0``
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in (self.low, self.high, self.default)):
+            raise SpaceError("low, high and default must be finite numbers")
+        _check_bounds(self.low, self.high, self.log, self.default)
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw a value, uniform on the scale of the range."""
+        if not self.log:
+            return float(rng.uniform(self.low, self.high))
+        drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        # exp(log(x)) may leave the range by one unit in the last place.
+        return min(max(drawn, self.low), self.high)
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` is a plain ``float`` in the range."""
+        return type(value) is float and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integer:
+    """An integer in [low, high]."""
+
+    low: int  # bounds, both inside; ``low < high``
+    high: int
+    default: int  # first guess, in [low, high]
+    log: bool = False  # uniform in the logarithm; then ``low > 0``
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high, self.log, self.default)
+
+    def sample(self, rng: np.random.Generator) -> int:
+        """Draw a value, uniform on the scale of the range."""
+        if not self.log:
+            return int(rng.integers(self.low, self.high, endpoint=True))
+        # Half a step of room on both sides gives the two bounds their full share.
+        drawn = math.exp(rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5)))
+        return min(max(round(drawn), self.low), self.high)
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` is a plain ``int`` in the range."""
+        return type(value) is int and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of a list."""
+
+    values: tuple[ParamValue, ...]  # all possibilities, at least one, none twice
+    default: ParamValue  # first guess, one of them
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise SpaceError("values is empty; a choice needs at least one value")
+        for position, value in enumerate(self.values):
+            if any(same_value(value, before) for before in self.values[:position]):
+                raise SpaceError(f"values holds {value!r} twice; keep one")
+        if not self.contains(self.default):
+            raise SpaceError(f"default must be one of {self.values!r}; found {self.default!r}")
+
+    def sample(self, rng: np.random.Generator) -> ParamValue:
+        """Draw a value, all equally likely."""
+        return self.values[int(rng.integers(len(self.values)))]
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` is in the list, type and all."""
+        return any(same_value(value, known) for known in self.values)
+
+
+Range = Real | Integer | Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """When a parameter exists: only if another one has one of some values."""
+
+    param: str  # the other parameter; it comes earlier in the space
+    values: tuple[ParamValue, ...]  # its values that switch this one on
+
+    def holds(self, params: Mapping[str, ParamValue]) -> bool:
+        """Whether it is met by the parameters chosen so far; not by an absent one."""
+        if self.param not in params:
+            return False
+        return any(same_value(params[self.param], value) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamSpace:
+    """The hyperparameters of one learner or mitigator.
+
+    Examples
+    --------
+    >>> from fairautoml.search.space import Integer
+    >>> space = ParamSpace(name="tree", ranges={"depth": Integer(low=1, high=9, default=3)})
+    >>> space.defaults()
+    {'depth': 3}
+    """
+
+    name: str  # registered name of the learner or mitigator
+    # every parameter, in the order of the file
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    # parameters that exist only under a condition
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+
+    def walk(self, suggest: Callable[[str, Range], ParamValue]) -> dict[str, ParamValue]:
+        """Ask for the value of each active parameter, in file order."""
+        params: dict[str, ParamValue] = {}
+        for param, allowed in self.ranges.items():
+            condition = self.conditions.get(param)
+            if condition is None or condition.holds(params):
+                params[param] = suggest(param, allowed)
+        return params
+
+    def defaults(self) -> dict[str, ParamValue]:
+        """Return the first guess."""
+        return self.walk(lambda _, allowed: allowed.default)
+
+    def sample(self, rng: np.random.Generator) -> dict[str, ParamValue]:
+        """Draw a point at random."""
+        return self.walk(lambda _, allowed: allowed.sample(rng))
+
+    def contains(self, params: Mapping[str, ParamValue]) -> bool:
+        """Whether ``params`` holds the active parameters and no other, all in range."""
+        active = self.walk(lambda param, allowed: params.get(param, allowed.default))
+        return params.keys() == active.keys() and all(
+            self.ranges[param].contains(value) for param, value in params.items()
+        )
+
+
+def _without_mitigation() -> dict[str, ParamSpace]:
+    return {"none": ParamSpace(name="none")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """All that a search may choose from."""
+
+    learners: Mapping[str, ParamSpace]  # space of each learner
+    # ways in which categories reach the learner: ``("codes",)`` or ``("codes", "target")``
+    encodings: tuple[str, ...] = ("codes",)
+    # space of each training-time mitigation; ``"none"`` has no parameters
+    mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node of a YAML file with the way to it."""
+
+    origin: str  # the file, for messages
+    key: str  # the way to the node, such as ``params.depth.low``; empty for the whole file
+    node: yaml.Node  # what stands there
+
+    def error(self, what: str) -> SpaceError:
+        """Return an error that says where."""
+        line = self.node.start_mark.line + 1
+        place = f"{self.origin}, line {line}, {self.key or 'file'}"
+        return SpaceError(f"{place}: {what}")
+
+    def at(self, name: str | int, node: yaml.Node) -> "Place":
+        """Return the place of a child."""
+        return Place(self.origin, f"{self.key}.{name}" if self.key else str(name), node)
+
+    def made(self, make: Callable[[], T]) -> T:
+        """Return what ``make`` makes from this node; its ``SpaceError`` gets the place."""
+        try:
+            return make()
+        except SpaceError as error:
+            raise self.error(str(error)) from error
+
+    def mapping(self) -> dict[str, "Place"]:
+        """Return the children of a mapping by key, in file order."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error(f"expected a mapping 'key: value', found {_kind(self.node)}")
+        found: dict[str, Place] = {}
+        for key_node, value_node in self.node.value:
+            name = self.at("key", key_node).value()
+            child = self.at(str(name), value_node)
+            if not isinstance(name, str):
+                raise child.error(f"a key must be a string, found {name!r}; put it in quotes")
+            if name in found:
+                raise self.at(name, key_node).error("this key stands there twice; keep one")
+            found[name] = child
+        return found
+
+    def fields(self, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, "Place"]:
+        """Return the children of a mapping whose keys are known beforehand."""
+        found = self.mapping()
+        known = required + optional
+        for name, child in found.items():
+            if name not in known:
+                raise child.error(f"unknown key {name!r}; allowed: {', '.join(known)}")
+        for name in required:
+            if name not in found:
+                raise self.error(f"the key {name!r} is missing; required: {', '.join(required)}")
+        return found
+
+    def items(self) -> list["Place"]:
+        """Return the children of a list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.error(f"expected a list [a, b], found {_kind(self.node)}")
+        return [self.at(position, child) for position, child in enumerate(self.node.value)]
+
+    def value(self) -> ParamValue:
+        """Return a plain scalar."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            raise self.error(f"expected one value, found {_kind(self.node)}")
+        try:
+            found: Any = yaml.SafeLoader("").construct_object(self.node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise self.error(f"cannot be read: {error}") from error
+        if isinstance(found, ParamValue):
+            return found
+        raise self.error(f"must be a bool, number or string, found {self.node.value!r}")
+
+    def string(self) -> str:
+        """Return a string."""
+        found = self.value()
+        if isinstance(found, str):
+            return found
+        raise self.error(f"must be a string, found {found!r}; put it in quotes")
+
+    def boolean(self) -> bool:
+        """Return true or false."""
+        found = self.value()
+        if isinstance(found, bool):
+            return found
+        raise self.error(f"must be true or false, found {found!r}")
+
+    def integer(self) -> int:
+        """Return an integer."""
+        found = self.value()
+        if type(found) is int:
+            return found
+        raise self.error(f"must be an integer, found {found!r}")
+
+    def real(self) -> float:
+        """Return a real number; an integer is read as one."""
+        found = self.value()
+        if isinstance(found, (int, float)) and not isinstance(found, bool):
+            return float(found)
+        hint = "; YAML reads 1e-3 as text: write 1.0e-3" if isinstance(found, str) else ""
+        raise self.error(f"must be a number, found {found!r}{hint}")
+
+
+def _kind(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    return "a list" if isinstance(node, yaml.SequenceNode) else repr(node.value)
+
+
+def root_of(text: str, origin: str) -> Place:
+    """Return the top of a YAML text."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = 1 if mark is None else mark.line + 1
+        raise SpaceError(f"{origin}, line {line}, file: no valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise SpaceError(f"{origin}, line 1, file: no valid YAML: {error}") from error
+    if node is None:
+        raise SpaceError(f"{origin}, line 1, file: it is empty")
+    return Place(origin, "", node)

@@ -1,0 +1,203 @@
+"""Search spaces and portfolios in YAML files.
+
+A wheel carries the folder inside the package (hatchling ``force-include``); an editable install
+and a checkout have it next to the package.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal
+
+from fairautoml.exceptions import SpaceError
+from fairautoml.search.space import (
+    Choice,
+    Condition,
+    Integer,
+    ParamSpace,
+    ParamValue,
+    Place,
+    Range,
+    Real,
+    SearchSpace,
+    root_of,
+)
+
+
+def read_param_space(text: str, origin: str, name: str = "") -> ParamSpace:
+    """Read a search space.
+
+    Examples
+    --------
+    >>> text = "params: {depth: {type: integer, low: 1, high: 9, default: 3}}"
+    >>> read_param_space(text, "tree.yaml").defaults()
+    {'depth': 3}
+    """
+    top = root_of(text, origin).fields(("params",), ())
+    ranges: dict[str, Range] = {}
+    conditions: dict[str, Condition] = {}
+    for param, place in top["params"].mapping().items():
+        fields = place.mapping()
+        if "when" in fields:
+            conditions[param] = _read_condition(fields["when"], ranges)
+        ranges[param] = _read_range(place)
+    return ParamSpace(name=name, ranges=ranges, conditions=conditions)
+
+
+def _read_range(place: Place) -> Range:
+    kinds = {"real": _read_real, "integer": _read_integer, "choice": _read_choice}
+    found = place.mapping()
+    if "type" not in found:
+        raise place.error(f"the key 'type' is missing; allowed: {', '.join(kinds)}")
+    kind = found["type"].string()
+    if kind not in kinds:
+        raise found["type"].error(f"unknown type {kind!r}; allowed: {', '.join(kinds)}")
+    return kinds[kind](place)
+
+
+def _read_real(place: Place) -> Range:
+    fields = place.fields(("type", "low", "high", "default"), ("log", "when"))
+    low, high, default = (fields[key].real() for key in ("low", "high", "default"))
+    log = "log" in fields and fields["log"].boolean()
+    return place.made(partial(Real, low=low, high=high, default=default, log=log))
+
+
+def _read_integer(place: Place) -> Range:
+    fields = place.fields(("type", "low", "high", "default"), ("log", "when"))
+    low, high, default = (fields[key].integer() for key in ("low", "high", "default"))
+    log = "log" in fields and fields["log"].boolean()
+    return place.made(partial(Integer, low=low, high=high, default=default, log=log))
+
+
+def _read_choice(place: Place) -> Range:
+    fields = place.fields(("type", "values", "default"), ("when",))
+    values = tuple(item.value() for item in fields["values"].items())
+    return place.made(partial(Choice, values=values, default=fields["default"].value()))
+
+
+def _read_condition(place: Place, known: dict[str, Range]) -> Condition:
+    found = place.mapping()
+    if len(found) != 1:
+        raise place.error(f"must name exactly one other parameter, found {len(found)}")
+    (param, child), *_ = found.items()
+    if param not in known:
+        above = ", ".join(known) if known else "none"
+        raise child.error(f"{param!r} is no parameter above this one; those above: {above}")
+    items = child.items()
+    if not items:
+        raise child.error("the list is empty; name at least one value")
+    values = tuple(item.value() for item in items)
+    for item, value in zip(items, values, strict=True):
+        if not known[param].contains(value):
+            raise item.error(f"{value!r} is not in the range of {param!r}")
+    return Condition(param=param, values=values)
+
+
+Kind = Literal["learners", "mitigators"]
+_SAFE_NAME = re.compile(r"\w[\w-]*")
+
+
+def _homes() -> tuple[Traversable, Traversable]:
+    package = files("fairautoml")
+    checkout = Path(__file__).resolve().parents[2]
+    return package / "search_spaces", checkout / "search_spaces"
+
+
+def _home() -> Traversable:
+    homes = _homes()
+    for home in homes:
+        if home.is_dir():
+            return home
+    tried = " nor ".join(str(home) for home in homes)
+    msg = f"the folder search_spaces is missing: found neither {tried}; install fairautoml again"
+    raise SpaceError(msg)
+
+
+def _find(folder: str, name: str) -> tuple[str, str] | None:
+    # A name is a file name, never a path.
+    if _SAFE_NAME.fullmatch(name) is None:
+        return None
+    file = _home() / folder / f"{name}.yaml"
+    return (file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
+
+
+def find_space(kind: Kind, name: str) -> tuple[str, str] | None:
+    """Return text and origin of a search-space file."""
+    return _find(kind, name)
+
+
+def find_portfolio(name: str) -> tuple[str, str] | None:
+    """Return text and origin of a portfolio file, None when there is no such file."""
+    return _find("portfolios", name)
+
+
+def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:
+    """Return the search space of a learner or mitigator."""
+    found = (text, f"space of {name}") if text else find_space(kind, name)
+    return ParamSpace(name=name) if found is None else read_param_space(*found, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioMember:
+    """One first candidate."""
+
+    learner: str  # registered name
+    encoding: str = "codes"  # how categories reach the learner
+    # a complete point of the learner's space
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+
+
+def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[PortfolioMember, ...]:
+    """Read the first candidates that lie in a search space, in file order.
+
+    Members whose learner the space does not have are left out. An encoding that the space does
+    not have becomes its first one; members that so become equal are kept once.
+    """
+    top = root_of(text, origin).fields(("members",), ())
+    members: list[PortfolioMember] = []
+    for place in top["members"].items():
+        member = _read_member(place, space)
+        if member is not None and member not in members:
+            members.append(member)
+    return tuple(members)
+
+
+def _read_member(place: Place, space: SearchSpace) -> PortfolioMember | None:
+    fields = place.fields(("learner",), ("encoding", "params"))
+    learner = fields["learner"].string()
+    asked = fields["encoding"].string() if "encoding" in fields else "codes"
+    if learner not in space.learners:
+        return None
+    given = fields["params"].mapping() if "params" in fields else {}
+    return PortfolioMember(
+        learner=learner,
+        encoding=asked if asked in space.encodings else space.encodings[0],
+        params=_complete(given, space.learners[learner]),
+    )
+
+
+def _complete(given: Mapping[str, Place], space: ParamSpace) -> dict[str, ParamValue]:
+    def take(param: str, allowed: Range) -> ParamValue:
+        if param not in given:
+            return allowed.default
+        value = _value(given[param], allowed)
+        if not allowed.contains(value):
+            raise given[param].error(f"{value!r} is outside the space of {space.name}: {allowed}")
+        return value
+
+    params = space.walk(take)
+    for param, place in given.items():
+        if param not in params:
+            active = ", ".join(params)
+            raise place.error(f"{space.name} has no such parameter here; active: {active}")
+    return params
+
+
+def _value(place: Place, allowed: Range) -> ParamValue:
+    if isinstance(allowed, Real):
+        return place.real()
+    return place.integer() if isinstance(allowed, Integer) else place.value()

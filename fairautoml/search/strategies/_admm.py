@@ -1,0 +1,598 @@
+"""ADMM: the problem split, its solvers and their coordinates.
+
+Liu et al., AAAI 2020, arXiv 1905.00424, Algorithm 2. A constraint ``gap <= limit``, gap at least
+0, becomes ``gap - limit + slack = 0`` with ``slack`` in [0, limit]. The slack has a closed form,
+so no solver ever sees it.
+
+Integers and choices are relaxed to [0, 1] and rounded when a candidate is read off; conditional
+parameters are flattened: each has its coordinate, which rests while the parameter is absent.
+
+Liu et al., AAAI 2020, arXiv 1905.00424, Algorithm 2 with sub-problem budgets that grow.
+
+For searchers that know no conditions: a parameter that is absent keeps a value, which rests.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.exceptions import ParameterError
+from fairautoml.records import Candidate, ParamValue
+from fairautoml.search.loop import flat, propose
+from fairautoml.search.space import (
+    Choice,
+    Integer,
+    ParamSpace,
+    Range,
+    Real,
+    SearchSpace,
+    same_value,
+)
+
+Floats = NDArray[np.float64]
+
+UNIT_OF_ZERO_LIMIT = 0.01
+"""What a gap is divided by when its limit is 0."""
+
+
+def normalised(gap: Floats, limit: Floats) -> tuple[Floats, Floats]:
+    """Measure each gap in units of its limit, so that one penalty suits all constraints."""
+    strict = limit == 0
+    unit = np.where(strict, UNIT_OF_ZERO_LIMIT, limit)
+    return gap / unit, np.where(strict, 0.0, 1.0)
+
+
+def best_slack(gap: Floats, limit: Floats, mu: Floats, rho: float) -> Floats:
+    """Return the slack in [0, limit] that makes the penalty smallest at this gap."""
+    slack: Floats = np.clip(limit - gap - mu / rho, 0.0, limit)
+    return slack
+
+
+def residual(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> Floats:
+    """Return ``gap - limit + slack + mu / rho`` of each constraint."""
+    return gap - limit + slack + mu / rho
+
+
+def penalty(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> float:
+    """Return ``rho / 2`` times the squared residuals, summed over the constraints.
+
+    With ``best_slack`` each residual is ``max(0, gap - limit + mu/rho) + min(0, gap + mu/rho)``.
+    """
+    return float(rho / 2 * np.sum(residual(gap, limit, slack, mu, rho) ** 2))
+
+
+def next_mu(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> Floats:
+    """Return the dual variables of the constraints after a step.
+
+    A slack that was fitted elsewhere can make them negative; that is as it should be.
+    """
+    return mu + rho * (gap - limit + slack)
+
+
+def coupling(relaxed: Floats, copy: Floats, dual: Floats, rho: float) -> float:
+    """Return ``rho / 2 |relaxed - b|^2`` with ``b = copy - dual / rho``."""
+    return float(rho / 2 * np.sum((relaxed - anchor(copy, dual, rho)) ** 2))
+
+
+def anchor(copy: Floats, dual: Floats, rho: float) -> Floats:
+    """Return ``b = copy - dual / rho``, where the coupling pulls the relaxed parameters to."""
+    return copy - dual / rho
+
+
+def next_copy(
+    relaxed: Floats, dual: Floats, rho: float, nearest: Callable[[Floats], Floats]
+) -> tuple[Floats, Floats]:
+    """Return the integer copies (delta-min, closed form) and their next dual variables."""
+    copy = nearest(relaxed + dual / rho)
+    return copy, dual + rho * (relaxed - copy)
+
+
+class Arms(NamedTuple):
+    """What is chosen in each module."""
+
+    learner: str
+    encoding: str
+    mitigation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """A point of the cube under some arms."""
+
+    arms: Arms  # which learner, encoding and mitigation
+    point: Floats  # shape (n_coordinates,): where in the cube
+    present: NDArray[np.bool_]  # shape (n_coordinates,): coordinates that the candidate depends on
+    candidate: Candidate  # what stands there
+
+
+def to_unit(allowed: Range, value: ParamValue) -> float:
+    """Return where a value lies between the bounds of its range, from 0 to 1."""
+    if isinstance(allowed, Real | Integer):
+        low, high, at = float(allowed.low), float(allowed.high), float(value)
+        if allowed.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return (at - low) / (high - low)
+    position = next(i for i, known in enumerate(allowed.values) if same_value(known, value))
+    return position / max(len(allowed.values) - 1, 1)
+
+
+def from_unit(allowed: Range, unit: float) -> ParamValue:
+    """Return the value of a range that is nearest to a coordinate."""
+    if isinstance(allowed, Real):
+        return min(max(_between(allowed, unit), allowed.low), allowed.high)
+    if isinstance(allowed, Integer):
+        return min(max(_rounded(allowed, unit), allowed.low), allowed.high)
+    return allowed.values[round(unit * (len(allowed.values) - 1))]
+
+
+def _between(allowed: Real | Integer, unit: float) -> float:
+    if not allowed.log:
+        return allowed.low + unit * (allowed.high - allowed.low)
+    low, high = math.log(allowed.low), math.log(allowed.high)
+    return math.exp(low + unit * (high - low))
+
+
+def _rounded(allowed: Integer, unit: float) -> int:
+    value = _between(allowed, unit)
+    if not allowed.log:
+        return round(value)
+    # Nearest in the logarithm: the border between n and n + 1 is their geometric mean.
+    below = math.floor(value)
+    return below if value * value < below * (below + 1) else below + 1
+
+
+class Cube:
+    """Translates between candidates and points."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._ranges: list[Range] = []
+        self._learners = {name: self._place(part) for name, part in space.learners.items()}
+        self._mitigations = {name: self._place(part) for name, part in space.mitigations.items()}
+        self._exact: dict[tuple[int, float], ParamValue] = {
+            (at, to_unit(allowed, allowed.default)): allowed.default
+            for at, allowed in enumerate(self._ranges)
+        }
+        self.relaxed: NDArray[np.bool_] = np.array(
+            [not isinstance(allowed, Real) for allowed in self._ranges], dtype=bool
+        )
+
+    def _place(self, part: ParamSpace) -> dict[str, int]:
+        first = len(self._ranges)
+        self._ranges.extend(part.ranges.values())
+        return {param: first + i for i, param in enumerate(part.ranges)}
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return len(self._ranges)
+
+    @property
+    def modules(self) -> tuple[tuple[str, ...], ...]:
+        """The arms of each module, in the order of ``Arms``."""
+        return tuple(self._space.learners), self._space.encodings, tuple(self._space.mitigations)
+
+    def middle(self) -> Floats:
+        """Return the point where every parameter has its default."""
+        return np.array(
+            [to_unit(allowed, allowed.default) for allowed in self._ranges], dtype=float
+        )
+
+    def is_fixed(self, arms: Arms) -> bool:
+        """Whether these arms have no parameter at all."""
+        return not self._learners[arms.learner] and not self._mitigations[arms.mitigation]
+
+    def nearest(self, point: Floats) -> Floats:
+        """Return the point with every relaxed coordinate moved to its nearest level."""
+        levels = np.clip(point, 0.0, 1.0)
+        for at in np.flatnonzero(self.relaxed):
+            allowed = self._ranges[at]
+            levels[at] = to_unit(allowed, from_unit(allowed, levels[at]))
+        return levels
+
+    def read(self, arms: Arms, point: Floats) -> Reading:
+        """Return the candidate at a point."""
+        present = np.zeros(self.size, dtype=bool)
+        learner, mitigation = self._parts(arms)
+        candidate = Candidate(
+            learner=arms.learner,
+            params=self._values(learner, self._learners[arms.learner], point, present),
+            encoding=arms.encoding,
+            mitigation=arms.mitigation,
+            mitigation_params=self._values(
+                mitigation, self._mitigations[arms.mitigation], point, present
+            ),
+        )
+        return Reading(arms=arms, point=point, present=present, candidate=candidate)
+
+    def _parts(self, arms: Arms) -> tuple[ParamSpace, ParamSpace]:
+        return self._space.learners[arms.learner], self._space.mitigations[arms.mitigation]
+
+    def _values(
+        self, part: ParamSpace, at: Mapping[str, int], point: Floats, present: NDArray[np.bool_]
+    ) -> dict[str, ParamValue]:
+        def value(param: str, allowed: Range) -> ParamValue:
+            present[at[param]] = True
+            unit = float(point[at[param]])
+            known = self._exact.get((at[param], unit))
+            return from_unit(allowed, unit) if known is None else known
+
+        return part.walk(value)
+
+    def locate(self, candidate: Candidate) -> Reading | None:
+        """Return the point of a candidate, absent parameters at their defaults.
+
+        From then on ``read`` gives exactly this candidate back: the logarithm and its inverse lose
+        the last digit, and a trial with another last digit would be another trial.
+        """
+        arms = Arms(candidate.learner, candidate.encoding, candidate.mitigation)
+        if any(arm not in known for arm, known in zip(arms, self.modules, strict=True)):
+            return None
+        learner, mitigation = self._parts(arms)
+        if not (
+            learner.contains(candidate.params) and mitigation.contains(candidate.mitigation_params)
+        ):
+            return None
+        point = self.middle()
+        self._mark(self._learners[arms.learner], candidate.params, point)
+        self._mark(self._mitigations[arms.mitigation], candidate.mitigation_params, point)
+        return self.read(arms, point)
+
+    def _mark(
+        self, at: Mapping[str, int], params: Mapping[str, ParamValue], point: Floats
+    ) -> None:
+        for param, value in params.items():
+            unit = to_unit(self._ranges[at[param]], value)
+            point[at[param]] = unit
+            self._exact[at[param], unit] = value
+
+
+LOCAL_STEP = 0.1
+"""Standard deviation of a local step, in units of a parameter's whole range."""
+
+PRIOR = 10.0
+"""Both parameters of the Beta prior of every arm (Liu et al. 2020, alpha_0 and delta_0)."""
+
+
+class PointSolver(Protocol):
+    """A black-box minimiser over the cube, asked for one point at a time."""
+
+    def point(self, current: Floats, incumbent: Floats | None) -> Floats:
+        """Return the next point in [0, 1], shape (n_coordinates,)."""
+        ...
+
+
+class ArmSolver(Protocol):
+    """Chooses arms and learns from their values; a value of ``bound`` or more is worthless."""
+
+    bound: float
+
+    def pull(self) -> Arms:
+        """Return the next arms to evaluate."""
+        ...
+
+    def learn(self, arms: Arms, value: float) -> None:
+        """Learn what they were worth; less is better, ``inf`` for a failure."""
+        ...
+
+
+class HalfLocal:
+    """In turns a uniform draw and a Gaussian step from the incumbent; before all, ``current``."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._local = True
+        self._begun = False
+
+    def point(self, current: Floats, incumbent: Floats | None) -> Floats:
+        """Return the next point; the very first one is ``current`` when nothing is known."""
+        first, self._begun = not self._begun, True
+        if incumbent is None:
+            return current if first else self._rng.random(len(current))
+        self._local = not self._local
+        if not self._local:
+            return self._rng.random(len(current))
+        step = self._rng.normal(0.0, LOCAL_STEP, len(current))
+        near: Floats = np.clip(incumbent + step, 0.0, 1.0)
+        return near
+
+
+def reward(value: float, bound: float) -> float:
+    """Return the probability of a success, from 1 for no loss to 0 at the bound and above."""
+    return 1.0 - min(max(value / bound, 0.0), 1.0)
+
+
+class Bandit:
+    """Combinatorial Thompson sampling with Beta posteriors (Liu et al. 2020, section 4).
+
+    Counts persist over the iterations.
+    """
+
+    def __init__(
+        self, modules: Sequence[tuple[str, ...]], rng: np.random.Generator, bound: float
+    ) -> None:
+        self.bound = bound
+        self._rng = rng
+        self._modules = modules
+        self._pulls = [np.zeros(len(arms)) for arms in modules]
+        self._wins = [np.zeros(len(arms)) for arms in modules]
+
+    def pull(self) -> Arms:
+        """Draw every arm's worth and return the best arm of each module."""
+        learner, encoding, mitigation = (
+            arms[int(np.argmax(self._rng.beta(PRIOR + wins, PRIOR + pulls - wins)))]
+            for arms, pulls, wins in zip(self._modules, self._pulls, self._wins, strict=True)
+        )
+        return Arms(learner, encoding, mitigation)
+
+    def learn(self, arms: Arms, value: float) -> None:
+        """Count a pull, and a success with probability ``reward(value, bound)``."""
+        won = self._rng.random() < reward(value, self.bound)
+        for module, arm in enumerate(arms):
+            at = self._modules[module].index(arm)
+            self._pulls[module][at] += 1
+            self._wins[module][at] += won
+
+
+def raised_bound(bound: float, pulled: Sequence[float], logged: Sequence[float]) -> float:
+    """Return the bound for the next pulls: the median of the log if no pull was worth anything."""
+    if not logged or min(pulled, default=-math.inf) < bound:
+        return bound
+    return max(bound, float(np.median(logged)))
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splitting:
+    """Penalties of the splitting and budgets of its sub-problems.
+
+    The defaults of the budgets suit runs of 20 to 100 trials; ``PAPER`` has those of the paper.
+    """
+
+    # penalty that couples relaxed integers (scaled to [0, 1]) and their copies, positive
+    rho: float = 1.0
+    rho_gap: float = 0.1  # penalty of the constraints, in units of their limits, positive
+    bound: float = 0.7  # loss from which on an arm is worthless, positive
+    # evaluations of the first theta-min, how many more each next one has, and at the most
+    evaluations: int = 4
+    growth: int = 2
+    most: int = 128
+    pulls: int = 6  # bandit pulls of each z-min, at least 1
+    starts: int = 2  # learners to start from, in the order of the first candidates, at least 1
+    # fit the slack again at the arms it is used at, instead of taking theta-min's
+    refit_slack: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("rho", "rho_gap", "bound"):
+            _check(name, getattr(self, name), lowest="more than 0", ok=getattr(self, name) > 0)
+        for name in ("evaluations", "most", "pulls", "starts"):
+            _check(name, getattr(self, name), lowest="at least 1", ok=getattr(self, name) >= 1)
+        _check("growth", self.growth, lowest="at least 0", ok=self.growth >= 0)
+
+
+def _check(name: str, value: float, *, lowest: str, ok: bool) -> None:
+    if not ok:
+        default = Splitting.__dataclass_fields__[name].default
+        msg = f"{name} must be {lowest}; found {value!r}; leave it out for {default!r}"
+        raise ParameterError(msg)
+
+
+PAPER = Splitting(evaluations=16, growth=8, most=128, pulls=16, starts=1)
+"""Budgets of Liu et al. 2020, for runs of several hundred trials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """A point that was evaluated and did not fail."""
+
+    reading: Reading  # arms, point and candidate
+    loss: float  # one minus the objective
+    gap: Floats  # shape (n_constraints,): in units of the limit
+    limit: Floats  # shape (n_constraints,)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Phase:
+    """A sub-problem being solved."""
+
+    kind: Literal["theta", "z"]
+    size: int
+    issued: int = 0
+    done: int = 0
+    best: Outcome | None = None
+    best_value: float = math.inf
+    values: list[float] = field(default_factory=list)
+
+    def offer(self, outcome: Outcome, value: float) -> None:
+        if value < self.best_value:
+            self.best, self.best_value = outcome, value
+
+
+class Start:
+    """Iterates from one start; asked for points and told their outcomes, in any order.
+
+    Duals wait until a phase is complete; until then the rest of the phase may be asked for.
+    """
+
+    def __init__(
+        self,
+        cube: Cube,
+        splitting: Splitting,
+        origin: Reading,
+        log: Sequence[Outcome],
+        points: PointSolver,
+        arms: ArmSolver,
+    ) -> None:
+        self._cube = cube
+        self._how = splitting
+        self._log = log
+        self._points = points
+        self._bandit = arms
+        self.iteration = 0
+        self.arms: Arms = origin.arms
+        self.point: Floats = origin.point
+        self.copy: Floats = cube.nearest(origin.point)
+        self.dual: Floats = np.zeros(cube.size)
+        # Without a dimension until the first outcome tells how many constraints there are.
+        self.mu: Floats = np.zeros(())
+        self.slack: Floats = np.zeros(())
+        self._budget = min(splitting.evaluations, splitting.most)
+        self._phase = self._theta_phase()
+
+    def propose(self) -> Reading | None:
+        """Return the next point to evaluate, None while the phase waits for outcomes."""
+        phase = self._phase
+        if phase.issued == phase.size:
+            return None
+        phase.issued += 1
+        if phase.kind == "z":
+            return self._cube.read(self._bandit.pull(), self.point)
+        best = phase.best
+        incumbent = None if best is None else self._at_rest(best.reading)
+        return self._cube.read(self.arms, self._points.point(self.point, incumbent))
+
+    def offer(self, outcome: Outcome) -> None:
+        """Hear of an evaluation that another start or nobody asked for."""
+        if self._phase.kind == "theta" and outcome.reading.arms == self.arms:
+            self._phase.offer(outcome, self._theta_value(outcome))
+
+    def accept(self, reading: Reading, outcome: Outcome | None) -> None:
+        """Learn what came of a point that was proposed."""
+        phase = self._phase
+        phase.done += 1
+        if phase.kind == "z":
+            value = math.inf if outcome is None else self._z_value(outcome)
+            self._bandit.learn(reading.arms, value)
+            phase.values.append(value)
+            if outcome is not None:
+                phase.offer(outcome, value)
+        elif outcome is not None:
+            self.offer(outcome)
+        if phase.done == phase.size:
+            self._next_phase()
+
+    def _next_phase(self) -> None:
+        if self._phase.kind == "theta":
+            self._phase = self._z_phase(self._phase.best)
+        else:
+            self._close(self._phase)
+            self._phase = self._theta_phase()
+
+    def _theta_phase(self) -> _Phase:
+        """Begin theta-min; what the log knows of these arms is valued anew, at no cost."""
+        size = 1 if self._cube.is_fixed(self.arms) else self._budget
+        phase = _Phase(kind="theta", size=size)
+        for outcome in self._log:
+            if outcome.reading.arms == self.arms:
+                phase.offer(outcome, self._theta_value(outcome))
+        return phase
+
+    def _z_phase(self, best: Outcome | None) -> _Phase:
+        """Take theta-min's point and begin z-min; its own arms are known there."""
+        phase = _Phase(kind="z", size=self._how.pulls)
+        if best is not None:
+            self.point = self._at_rest(best.reading)
+            self.slack = best_slack(best.gap, best.limit, self.mu, self._how.rho_gap)
+            phase.offer(best, self._z_value(best))
+        return phase
+
+    def _close(self, phase: _Phase) -> None:
+        """Take z-min's arms, then delta-min and the duals."""
+        how, best = self._how, phase.best
+        bound = raised_bound(self._bandit.bound, phase.values, self._logged_values(phase))
+        self._bandit.bound = bound
+        if best is not None:
+            self.arms = best.reading.arms
+            slack = self._slack_at(best)
+            self.mu = next_mu(best.gap, best.limit, slack, self.mu, how.rho_gap)
+        # On real-valued coordinates the copy is the point itself and the dual stays 0.
+        self.copy, self.dual = next_copy(self.point, self.dual, how.rho, self._cube.nearest)
+        self.iteration += 1
+        self._budget = min(self._budget + how.growth, how.most)
+        logger.debug("iteration %d: arms %s, mu %s", self.iteration, self.arms, self.mu)
+
+    def _logged_values(self, phase: _Phase) -> list[float]:
+        """Return the log's values, only when no pull was worth anything."""
+        if min(phase.values) < self._bandit.bound:
+            return []
+        return [self._z_value(outcome) for outcome in self._log]
+
+    def _at_rest(self, reading: Reading) -> Floats:
+        """Return the point with absent coordinates where they stay, at ``clip(b)``."""
+        resting = np.clip(anchor(self.copy, self.dual, self._how.rho), 0.0, 1.0)
+        return np.where(reading.present, reading.point, resting)
+
+    def _theta_value(self, outcome: Outcome) -> float:
+        rho, relaxed = self._how.rho_gap, self._cube.relaxed
+        slack = best_slack(outcome.gap, outcome.limit, self.mu, rho)
+        point = self._at_rest(outcome.reading)
+        return (
+            outcome.loss
+            + penalty(outcome.gap, outcome.limit, slack, self.mu, rho)
+            + coupling(point[relaxed], self.copy[relaxed], self.dual[relaxed], self._how.rho)
+        )
+
+    def _slack_at(self, outcome: Outcome) -> Floats:
+        if not self._how.refit_slack:
+            return self.slack
+        return best_slack(outcome.gap, outcome.limit, self.mu, self._how.rho_gap)
+
+    def _z_value(self, outcome: Outcome) -> float:
+        slack = self._slack_at(outcome)
+        return outcome.loss + penalty(
+            outcome.gap, outcome.limit, slack, self.mu, self._how.rho_gap
+        )
+
+
+def coordinates(space: SearchSpace) -> dict[str, Range]:
+    """Return every name that ``propose`` may ask for, with its range."""
+    arms = {
+        "learner": tuple(space.learners),
+        "encoding": space.encodings,
+        "mitigation": tuple(space.mitigations),
+    }
+    found: dict[str, Range] = {
+        name: Choice(values=values, default=values[0]) for name, values in arms.items()
+    }
+    for part in (*space.learners.values(), *space.mitigations.values()):
+        found.update({f"{part.name}.{param}": allowed for param, allowed in part.ranges.items()})
+    return {name: allowed for name, allowed in found.items() if not _is_fixed(allowed)}
+
+
+def _is_fixed(allowed: Range) -> bool:
+    return isinstance(allowed, Choice) and len(allowed.values) == 1
+
+
+def candidate_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Candidate:
+    """Return the candidate at a point of the flat space."""
+
+    def value(name: str, allowed: Range) -> ParamValue:
+        return values.get(name, allowed.default)
+
+    return propose(space, value)
+
+
+def values_of(space: SearchSpace, candidate: Candidate) -> dict[str, ParamValue]:
+    """Return a value of every coordinate: the candidate's, elsewhere the default."""
+    chosen = flat(candidate)
+    return {
+        name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
+    }
+
+
+def lies_in(space: SearchSpace, candidate: Candidate) -> bool:
+    """Whether a candidate is a complete point of the space."""
+    return (
+        candidate.learner in space.learners
+        and space.learners[candidate.learner].contains(candidate.params)
+        and candidate.encoding in space.encodings
+        and candidate.mitigation in space.mitigations
+        and space.mitigations[candidate.mitigation].contains(candidate.mitigation_params)
+    )

@@ -1,0 +1,1 @@
+"""From the entries of a search to the final model."""

@@ -1,0 +1,576 @@
+"""The final model: candidates assembled, chosen, refitted.
+
+Nothing is trained: everything is computed from the out-of-fold scores of the trials. Single
+trials, ensemble and mixture compete by what they are worth cross-fitted on the search rows.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.evaluation.evaluate import refit
+from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.membership import learned_membership
+from fairautoml.evaluation.postprocess import Column, column_of, expand_column
+from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.tasks import TASKS
+from fairautoml.exceptions import DegradedWarning, warn
+from fairautoml.metrics import METRICS, Undefined
+from fairautoml.metrics._table import effective_rows
+from fairautoml.mitigators import Mitigator
+from fairautoml.records import Candidate, Entry, Status, TrialResult
+from fairautoml.running import Prospects, RunPlan
+from fairautoml.selection.ensemble import (
+    Assembled,
+    Finish,
+    Margin,
+    Offers,
+    PassedOver,
+    choose,
+    clear_lead,
+    lacks_evidence,
+    mean_shares,
+    shares_by_fold,
+    weighted_sums,
+)
+from fairautoml.selection.leaderboard import History, best_of, order, pareto_front
+from fairautoml.selection.low_variance import QUIETED, low_variance_thresholds, shared_limits
+from fairautoml.selection.margin import chances_on
+from fairautoml.selection.mixture import PoolRule, pool_mixture
+from fairautoml.storage.artifacts import Artifacts
+
+ENSEMBLE = "ensemble"
+"""Key of the entries of the ensemble, and their learner."""
+
+MIXTURE = "mixture"
+"""The same of the mixture of columns, which decides at random."""
+
+MIXES = "randomized_thresholds"
+"""Post-processor whose presence says that thresholds may be mixed; a mixture goes on from it."""
+
+MOST_ROWS = 50_000
+"""Rows that shares are selected on."""
+
+SAME_CHANCE = 0.005
+"""Probabilities that differ by no more are equal to the user."""
+
+FINE, FINE_MANY = 25, 13
+"""Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
+
+FINE_COST = 4.0
+"""Time that finer tolerances of a column may take, in times of one result of the search, ..."""
+ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
+"""... and an ensemble: its rules by the same measure, and its shares."""
+
+
+def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
+    """Return what is served, and everything it was chosen from."""
+    start = time.monotonic()
+    offers = gather(plan, history, artifacts, finish)
+    chosen, margin = serve_best(offers, plan, finish)
+    constant = _constant_worth_more(chosen, offers.usual, plan.baseline)
+    best = chosen if constant is None else constant
+    front = {id(entry) for entry in pareto_front((*offers.usual, *offers.fine))}
+    return Assembled(
+        entries=(*offers.usual, *(e for e in offers.fine if e is best or id(e) in front)),
+        best=best,
+        margin=margin if constant is None else None,
+        seconds=time.monotonic() - start,
+        outdone=None if constant is None else chosen,
+    )
+
+
+def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Offers:
+    """Return everything that can be served."""
+    work = _Work(plan, history, artifacts, finish)
+    singles = [work.column(result) for result in work.prospects.singles()]
+    mixed = work.ensemble(work.prospects.library()) if finish.assemble else None
+    columns = singles if mixed is None else [mixed, *singles]
+    mixture = work.mixture(columns) if finish.assemble else None
+    columns = columns if mixture is None else [*columns, mixture]
+    made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
+    return Offers(
+        usual=(*history.entries, *(entry for entries in made for entry in entries)),
+        fine=tuple(work.finer(columns)),
+        columns=frozenset(column.trial_key for column in columns),
+    )
+
+
+def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Margin | None]:
+    """Return what is served, and the margin that it keeps, None when nothing is constrained."""
+    every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
+    plain = best_of(every)
+    if plain is None:
+        raise ValueError("a search without entries leaves nothing to assemble")
+    return _with_margin(
+        plan, finish, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
+    )
+
+
+def _constant_worth_more(
+    chosen: Entry, entries: Sequence[Entry], baseline: Candidate
+) -> Entry | None:
+    """Return the best constant of the baseline where it is worth more than the model chosen."""
+    if chosen.constant or not chosen.measures:
+        return None
+    constants = (e for e in entries if e.candidate == baseline and e.constant and e.excess <= 0)
+    best = max(constants, key=lambda entry: entry.value, default=None)
+    return best if best is not None and best.value > chosen.value else None
+
+
+class _Work:
+    """The steps of one assembly, over what they share."""
+
+    def __init__(
+        self, plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish
+    ) -> None:
+        self.seed = plan.seed
+        self.problem = learned_membership(plan.problem, artifacts)
+        self.finish = finish
+        self._artifacts = artifacts
+        self._number = 1 + max((r.trial.number for r in history.results), default=-1)
+        self._settles = list(history.settle_seconds)
+        self._mixes: tuple[Mitigator, ...] = ()
+        self.prospects = Prospects.of(history.results, history.entries)
+
+    def column(self, result: TrialResult) -> Column:
+        """Return the scores of a trial."""
+        return column_of(result, self._artifacts.scores(result.trial.key))
+
+    def ensemble(self, library: Sequence[TrialResult]) -> Column | None:
+        """Return the mean of trials, None when no two of them are better than one."""
+        if len(library) < 2 or not self._in_time(ENSEMBLE_COST, ENSEMBLE_SECONDS):
+            return None
+        columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
+        by_fold = self._shares(columns)
+        shares = mean_shares(by_fold, most=self.finish.max_models)
+        at = np.flatnonzero(shares).tolist()
+        if len(at) < 2:
+            return None
+        members = [library[i] for i in at]
+        return Column(
+            trial_key=ENSEMBLE,
+            trial_number=self._number,
+            candidate=_candidate_of(ENSEMBLE, members),
+            seconds=sum(r.seconds for r in members),
+            deployed=weighted_sums(shares.astype(np.float32), columns),
+            by_fold=weighted_sums(by_fold.astype(np.float32), columns),
+            members=tuple((library[i].trial.key, float(shares[i])) for i in at),
+        )
+
+    def mixture(self, columns: Sequence[Column]) -> Column | None:
+        """Return several columns side by side, None when they may not be mixed at random."""
+        problem = self.problem
+        allowed = any(mitigator.name == MIXES for mitigator in problem.mitigators)
+        chosen = self._affordable(columns)
+        if (
+            not (allowed and problem.goal.targets and problem.objective.on == "decisions")
+            or len(chosen) < 2
+            or not self._in_time(FINE_COST)
+        ):
+            return None
+        parts = [column.members or ((column.trial_key, 1.0),) for column in chosen]
+        self._mixes = (pool_mixture(parts),)
+        folds = range(problem.n_folds)
+        return Column(
+            trial_key=MIXTURE,
+            trial_number=self._number + 1,
+            candidate=Candidate(learner=MIXTURE),
+            seconds=0.0,
+            deployed=np.stack([column.deployed for column in chosen], axis=1),
+            by_fold=np.stack(
+                [np.stack([c.of_fold(fold) for c in chosen], axis=1) for fold in folds]
+            ),
+        )
+
+    def _affordable(self, columns: Sequence[Column]) -> list[Column]:
+        """Return the first columns that no more trials than allowed stand behind."""
+        chosen: list[Column] = []
+        behind: set[str] = set()
+        most = self.finish.max_models
+        for column in columns:
+            keys = behind | {key for key, _ in column.members or ((column.trial_key, 1.0),)}
+            if most is None or len(keys) <= most:
+                chosen.append(column)
+                behind = keys
+        return chosen
+
+    def expanded(self, column: Column, tolerances: tuple[float, ...] | None = None) -> list[Entry]:
+        """Return the entries of a column, at the usual tolerances or the given ones."""
+        problem = self.problem
+        if tolerances is not None:
+            problem = replace(problem, tolerances=tolerances)
+        if column.trial_key != MIXTURE:
+            return list(expand_column(column, problem, self.finish.end))
+        mixed = replace(problem, mitigators=self._mixes)
+        found = expand_column(column, mixed, self.finish.end)
+        return [self._of_mixture(entry) for entry in found]
+
+    def _of_mixture(self, entry: Entry) -> Entry:
+        """Return an entry of the mixture that names what its rule reads, and no more."""
+        if not isinstance(entry.rule, PoolRule):
+            raise TypeError(f"a mixture is decided by a PoolRule, not by {entry.rule!r}")
+        rule = entry.rule.compact()
+        members = [r for r in self.prospects.results if r.trial.key in dict(rule.trials())]
+        return replace(
+            entry,
+            rule=rule,
+            members=rule.trials(),
+            candidate=_candidate_of(MIXTURE, members),
+            seconds=sum(result.seconds for result in members),
+        )
+
+    def _shares(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the shares of the columns by fold, selected on some of the rows."""
+        data = self.problem.dataset
+        rows = np.arange(data.n_rows)
+        if data.n_rows > MOST_ROWS:
+            rng = np.random.default_rng([self.seed, data.n_rows])
+            rows = np.sort(rng.choice(data.n_rows, MOST_ROWS, replace=False))
+        return shares_by_fold(
+            columns[:, rows],
+            data.y[rows],
+            data.weight[rows],
+            self.problem.folds[rows],
+            most=self.finish.max_models,
+            task=data.task,
+        )
+
+    def finer(self, columns: Sequence[Column]) -> list[Entry]:
+        """Return entries of the columns between those of the usual tolerances."""
+        targets, groups = self.problem.goal.targets, self.problem.dataset.groups
+        if not targets or self.finish.confidence is None:
+            return []
+        many = groups is not None and groups.n_cells > 2
+        grid = np.linspace(0.0, targets[0].limit, FINE_MANY if many else FINE).tolist()
+        between = tuple(t for t in grid if t not in self.problem.tolerances)
+        found = [
+            entry
+            for column in columns
+            if between and self._in_time(FINE_COST)
+            for entry in self.expanded(column, between)
+            if entry.tolerance is not None
+        ]
+        return [*found, *self._quiet(columns)]
+
+    def _quiet(self, columns: Sequence[Column]) -> list[Entry]:
+        """Return entries that leave a part of the limit to noise, where a confidence is asked."""
+        problem, confidence = self.problem, self.finish.confidence
+        limit = problem.goal.targets[0].limit
+        allowed = any(m.name == QUIETED for m in problem.mitigators)
+        if not isinstance(confidence, float) or limit == 0 or not allowed:
+            return []
+        quiet = low_variance_thresholds(confidence, self.finish.audit, self._lumped())
+        if not quiet.can_serve(problem.goal):
+            return []
+        problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
+        return [
+            entry
+            for column in columns
+            if column.trial_key != MIXTURE and self._in_time(FINE_COST)
+            for entry in expand_column(column, problem, self.finish.end)
+        ]
+
+    def _lumped(self) -> float:
+        """Return how many effective rows stand for one person who has several."""
+        whose, weight = self.problem.entities, self.problem.dataset.weight
+        if whose is None:
+            return 1.0
+        alike = np.zeros(len(weight), dtype=np.int64)
+        rows = effective_rows(alike, weight, 1)
+        return float((rows / effective_rows(alike, weight, 1, whose))[0])
+
+    def _in_time(self, results: float, seconds: float = 0.0) -> bool:
+        """Whether there is time for as much as so many results of the search took, and more."""
+        end = self.finish.end
+        if end is None:
+            return True
+        if not self._settles:
+            self._settles = [self._measured()]
+        usual = sum(self._settles) / len(self._settles)
+        return time.monotonic() + results * usual + seconds < end
+
+    def _measured(self) -> float:
+        """Return how long a result takes where all of them are of an earlier part of the run."""
+        start = time.monotonic()
+        self.expanded(self.column(self.prospects.results[0]))
+        return time.monotonic() - start
+
+
+def _candidate_of(name: str, members: Sequence[TrialResult]) -> Candidate:
+    """Return what several trials are called: all their encodings and mitigations."""
+    candidates = [result.trial.candidate for result in members]
+    return Candidate(
+        learner=name,
+        encoding="+".join(sorted({c.encoding for c in candidates})),
+        mitigation="+".join(sorted({c.mitigation for c in candidates})),
+    )
+
+
+def _with_margin(
+    plan: RunPlan, finish: Finish, plain: Entry, offered: Sequence[Entry]
+) -> tuple[Entry, Margin | None]:
+    """Return what is served in place of the entry that is best on the search rows."""
+    problem, confidence = plan.problem, finish.confidence
+    if not plain.measures or plain.constant:
+        # One decision for everybody is sure to have no gap, which says nothing.
+        return plain, None
+    chances = chances_on(
+        problem.dataset,
+        problem.goal.targets,
+        plan.seed,
+        audit_ratio=finish.audit,
+        entities=problem.entities,
+    )
+    widest, certified = None, False
+    entry = plain
+    # All rules of a column are worth the same on scores: the choice is within the best.
+    on_scores = problem.objective.on == "scores"
+    error = None if on_scores or problem.objective.greater_is_better else plain.value
+    lead = clear_lead(error, problem.dataset.n_rows)
+    if confidence is not None and plain.feasible:
+        among = [e for e in order(offered) if not on_scores or e.value == plain.value]
+        pick = partial(
+            choose,
+            among,
+            confidence,
+            worth=lambda entry: entry.accuracy if on_scores else entry.value,
+            fallback=_worth_of_alike(problem),
+            steady=_steady,
+            ahead=lead,
+        )
+        entry = pick(chance=lambda entry: chances.met(entry.counts))
+        certain = finish.certifiable if confidence == "auto" else None
+        if certain is not None:
+            widest = entry.excess
+            likely, entry = entry, pick(chance=lambda e: chances.met(e.counts) * certain(e))
+            certified = entry is not likely and certain(plain) < certain(entry)
+    probability = chances.met(entry.counts)
+    return entry, Margin(
+        confidence=confidence,
+        probability=probability,
+        margin=-entry.excess,
+        price=plain.value - entry.value,
+        insufficient_evidence=lacks_evidence(probability, confidence),
+        audit_ratio=finish.audit,
+        kept=_kept(entry, plain, problem),
+        widest=widest,
+        passed_over=_passed_over(
+            entry, plain, lambda e: chances.met(e.counts), lead, certified=certified
+        ),
+    )
+
+
+def _steady(entry: Entry) -> bool:
+    """Whether an entry was not itself picked as the best of many."""
+    return entry.trial_key in (ENSEMBLE, MIXTURE)
+
+
+def _passed_over(
+    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float, *, certified: bool
+) -> PassedOver | None:
+    """Return the entry of the better score and why it is not served, None if there is none."""
+    ahead, probability = plain.value - entry.value, chance(plain)
+    reason: Literal["probability", "certificate", "noise"]
+    if certified:
+        reason = "certificate"
+    elif probability < chance(entry) - SAME_CHANCE:
+        reason = "probability"
+    elif _steady(entry) and not _steady(plain) and ahead <= lead:
+        reason = "noise"
+    else:
+        return None
+    return (
+        PassedOver(score=plain.score, probability=probability, reason=reason)
+        if ahead > 0
+        else None
+    )
+
+
+def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
+    """Return what the served entry keeps of what the best one is worth beyond the same for all."""
+    if problem.objective.on == "scores":
+        return None
+    alike = _worth_of_alike(problem)
+    worth = plain.value - alike
+    return (entry.value - alike) / worth if worth > 0 else None
+
+
+def _worth_of_alike(problem: Problem) -> float:
+    """Return what the best of the answers that are the same for everybody is worth."""
+    data, metric = problem.dataset, problem.objective
+    metric = METRICS.get("accuracy") if metric.on == "scores" else metric
+    task, found = TASKS.get(data.task), []
+    for everybody in task.alike(data.y, data.weight, len(data.classes)):
+        value = metric.value(
+            task.tally(np.zeros_like(data.cells), data.y, everybody, data.weight, n_groups=1)
+        )
+        if not isinstance(value, Undefined):
+            found.append(value if metric.greater_is_better else -value)
+    return max(found, default=0.0)
+
+
+BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST, Status.NO_SPACE})
+"""Ends of a trial that are nobody's wish."""
+
+RARE = 0.2
+"""Share of the rows that have another label than the commonest, below which labels are rare."""
+
+NEARLY = 0.1
+"""A decision is hardly ever made below this share of how often its label occurs."""
+
+
+def bad_news(history: History, best: Entry, baseline: Candidate, objective: str) -> list[str]:
+    """Return what the user should know of a run besides its constraint, mostly nothing."""
+    if best.candidate == baseline:
+        return [_only_baseline(history.results)]
+    news = [_hardly_ever(best, objective), _no_space(history.results)]
+    return [msg for msg in news if msg]
+
+
+def advice_on_constant(
+    outdone: Entry, constant: Entry, entries: Sequence[Entry], objective: str
+) -> str:
+    """Return what may help where the best constant is worth more than the model chosen."""
+    if _rewards_alike(outdone, objective):
+        return _blame(outdone)
+    if all(entry.value <= constant.value for entry in entries):
+        return "no model found is worth more, fair or not: give more time, rows or features"
+    return "give a looser bound or fewer groups"
+
+
+def no_model(results: Sequence[TrialResult]) -> str:
+    """Say why there is nothing to serve."""
+    failures = [f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in results]
+    why = "; ".join(failures) if failures else "the time was over before the first began"
+    return (
+        f"no trial of {len(failures)} gave a model ({why}); give a larger time_budget or other "
+        "learners"
+    )
+
+
+def no_time_left(used: float) -> str:
+    """Say that a run that goes on has spent its time."""
+    return (
+        f"no time is left to search: the run has used {used:.1f} s, and what it found stands; to "
+        "go on give a time_budget (--time) well above that"
+    )
+
+
+def _no_space(results: Sequence[TrialResult]) -> str:
+    """Say that trials were lost for want of room, or nothing."""
+    lost = [result for result in results if result.status is Status.NO_SPACE]
+    if not lost:
+        return ""
+    return (
+        f"{len(lost)} of {len(results)} trials were trained in vain, as the disk was full "
+        f"({lost[0].error}); free some space, or set TMPDIR or run_dir to a larger disk"
+    )
+
+
+def _only_baseline(results: Sequence[TrialResult]) -> str:
+    others = [r for r in results if r.status is Status.SUCCESS and r.trial.number > 0]
+    failed = [r for r in results if r.status in BROKEN]
+    if others:
+        return (
+            "no trial beats the baseline (one score for everybody); give a larger budget, a "
+            "looser bound, or of classes an objective such as 'balanced_accuracy', and look at "
+            "trials_"
+        )
+    if failed:
+        first = failed[0]
+        return (
+            f"only the baseline (one score for everybody) is left: {len(failed)} of "
+            f"{len(results)} trials failed, the first ({first.trial.candidate.learner}) with "
+            f"{first.error}; look at trials_"
+        )
+    return (
+        "of all trials only the baseline (one score for everybody) finished; give a larger "
+        "budget, and look at trials_"
+    )
+
+
+def _rewards_alike(entry: Entry, objective: str) -> bool:
+    """Whether one label is so common that to answer always with it has a high accuracy."""
+    if objective != "accuracy" or entry.counts.ndim == 2:
+        return False
+    by_label = entry.counts.sum(axis=(0, 2))
+    return bool(1 - by_label.max() / by_label.sum() < RARE)
+
+
+def _blame(entry: Entry) -> str:
+    by_label = entry.counts.sum(axis=(0, 2))
+    others = "objective='balanced_accuracy'" + (" or 'f1'" if len(by_label) == 2 else "")
+    return (
+        f"{by_label.max() / by_label.sum():.1%} of the rows have the same label, and "
+        f"objective='accuracy' rewards answering it always; give {others} (--objective)"
+    )
+
+
+def _hardly_ever(best: Entry, objective: str) -> str:
+    """Say that one of two decisions is hardly ever made because its label is rare, or nothing."""
+    if not _rewards_alike(best, objective) or best.counts.shape[1] != 2:
+        return ""
+    total, by_label, by_decision = (best.counts.sum(axis=a) for a in (None, (0, 2), (0, 1)))
+    rare = int(by_label.argmin())
+    if by_decision[rare] >= NEARLY * by_label[rare]:
+        return ""
+    who, kind = (("refused", "negative"), ("accepted", "positive"))[rare]
+    return (
+        f"nearly nobody is {who}: {by_decision[rare] / total:.2%} of the rows, where "
+        f"{by_label[rare] / total:.2%} have the {kind} label. {_blame(best)}"
+    )
+
+
+logger = logging.getLogger(__name__)
+
+REFIT_RESERVE_SHARE = 0.15
+"""Share of a time budget that the search leaves for it."""
+
+SOON = 1.0
+"""Seconds that a training may take whatever is left, and by which it may be late unsaid."""
+
+
+def refitted(
+    best: Entry, plan: RunPlan, results: Sequence[TrialResult], end: float | None
+) -> dict[str, Bag]:
+    """Return the winner's model by its trial, none where training it would take too long."""
+    n_rows = plan.problem.dataset.n_rows
+    trial = next(result for result in results if result.trial.key == best.trial_key)
+    expected = expected_seconds(trial, plan.problem.n_folds)
+    begun = time.monotonic()
+    what = f"training {best.candidate.learner} once more on all {n_rows:,} rows"
+    if end is not None and expected > max(SOON, end - begun):
+        _warn(
+            f"refit was left out: {what} would take about {expected:.0f} s, and "
+            f"{max(0.0, end - begun):.0f} s are left; the mean of its fold models is served",
+            expected,
+        )
+        return {}
+    logger.info("%s, for about %.1f s", what, expected)
+    targets = plan.problem.goal.targets
+    model = Bag(refit(best.candidate, plan.problem.dataset, plan.seed, targets))
+    now = time.monotonic()
+    if end is not None and now > end + SOON:
+        msg = f"refit overran time_budget by {now - end:.0f} s: {what} took {now - begun:.0f} s"
+        _warn(f"{msg}, and about {expected:.0f} s were expected", now - begun)
+    return {best.trial_key: model}
+
+
+def expected_seconds(result: TrialResult, n_folds: int) -> float:
+    """Return what one training on all rows takes, if it takes as long per row as in the trial."""
+    budget = result.trial.budget
+    share = budget.sample_fraction * (n_folds - 1) / n_folds
+    return result.seconds / budget.folds / share
+
+
+def _warn(msg: str, seconds: float) -> None:
+    budget = max(1.0, seconds / REFIT_RESERVE_SHARE)
+    advice = f"give a time_budget of {budget:.0f} s or more, n_trials alone, or refit=False"
+    warn(f"{msg}; {advice}", DegradedWarning)

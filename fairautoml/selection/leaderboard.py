@@ -1,0 +1,273 @@
+"""Entries in order, the Pareto front, and the history of improvements."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
+from fairautoml.metrics import METRICS
+from fairautoml.metrics.intervals import interval_of_groups
+from fairautoml.records import Entry, Measure, TrialResult
+from fairautoml.search.loop import Overhead
+from fairautoml.storage.database import Record
+
+
+def rank_key(entry: Entry) -> tuple[float | str, ...]:
+    """Return a key that sorts better entries first.
+
+    Feasible entries come first, the best objective first; then the others, those with the fewest
+    undefined gaps and of them the smallest excess over the limits first. One decision for
+    everybody comes last: it meets most constraints and helps nobody. Ties go to the better
+    accuracy (objectives on scores are the same for all rules of a trial), the smaller gap, the
+    earlier trial, then to the mitigator's name and the smaller tolerance, so that no order
+    depends on where an entry came from.
+    """
+    if entry.feasible:
+        return (0.0, -entry.value, -entry.accuracy, entry.gap, *_tie(entry))
+    if entry.constant and entry.measures:
+        return (2.0, -entry.value, entry.gap, *_tie(entry))
+    missed = max(0.0, entry.known_excess)
+    return (1.0, entry.n_undefined, missed, -entry.value, *_tie(entry))
+
+
+def _tie(entry: Entry) -> tuple[int, str, float]:
+    tolerance = -1.0 if entry.tolerance is None else entry.tolerance
+    return (entry.trial_number, entry.mitigator, tolerance)
+
+
+def order(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries, best first."""
+    return sorted(entries, key=rank_key)
+
+
+def best_of(entries: Iterable[Entry]) -> Entry | None:
+    """Return the best entry, None of nothing."""
+    return min(entries, key=rank_key, default=None)
+
+
+def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries that no other beats in objective and excess over the limits.
+
+    From the fairest to the best objective. An entry is dominated by another that is at least as
+    good in both and better in one; of equals the earlier trial stays. One decision for everybody
+    is no choice and left out unless there is nothing else, and so is an entry with more undefined
+    gaps than another.
+    """
+    every = list(entries)
+    varied = [e for e in every if not (e.constant and e.measures)]
+    choices = varied if varied else every
+    fewest = min((e.n_undefined for e in choices), default=0)
+    real = [e for e in choices if e.n_undefined == fewest]
+    front: list[Entry] = []
+    for entry in sorted(real, key=lambda e: (e.known_excess, -e.value, *_tie(e))):
+        if not front or entry.value > front[-1].value:
+            front.append(entry)
+    return front
+
+
+def select(
+    entries: Sequence[Entry], *, max_gap: float | None, min_value: float | None
+) -> Entry | None:
+    """Return the best entry under other wishes than those of the search."""
+    fitting = [
+        entry
+        for entry in entries
+        if (max_gap is None or entry.gap <= max_gap)
+        and (min_value is None or entry.value >= min_value)
+    ]
+    varied = [entry for entry in fitting if not entry.constant]
+    chosen = varied if varied else fitting
+    if max_gap is None and min_value is not None:
+        return min(chosen, key=lambda e: (e.gap, -e.value, *_tie(e)), default=None)
+    return min(chosen, key=lambda e: (-e.value, e.gap, *_tie(e)), default=None)
+
+
+INTERVAL_LEVEL = 0.95
+"""Level of the bootstrap interval of the gap; for display, it is no certificate."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Entries in order."""
+
+    entries: tuple[Entry, ...]  # any order
+    systems: tuple[GroupSystem, ...]  # group systems of the data, for intervals and group rates
+    objective: str  # name of the performance metric
+    # effective number of rows of each finest cell, for intervals
+    n_rows: NDArray[np.float64]  # shape (n_cells,)
+    # the one that is served: it comes first, whatever the order of the others says, because it
+    # may have been chosen for the margin that it keeps
+    served: Entry | None = None
+    # those of the trials whose models read the groups of new rows
+    readers: frozenset[str] = frozenset()
+    # features that are a sensitive column or give one away
+    sensitive_features: tuple[str, ...] = ()
+    small_groups: tuple[SmallGroups, ...] = ()  # groups that constraints leave out
+
+    @cached_property
+    def ordered(self) -> tuple[Entry, ...]:
+        """Entries, the served one first and then the best."""
+        served = self.served
+        ranked = [entry for entry in order(self.entries) if entry is not served]
+        return tuple(ranked) if served is None else (served, *ranked)
+
+    def pareto_front(self) -> tuple[Entry, ...]:
+        """Return the non-dominated entries, fairest first."""
+        return tuple(pareto_front(self.entries))
+
+    def select(
+        self, *, max_gap: float | None, min_score: float | None, trials: Collection[str]
+    ) -> Entry | None:
+        """Return the best entry of the given trials under other wishes, None when none fits."""
+        kept = [entry for entry in self.entries if set(entry.sources) <= set(trials)]
+        rises = METRICS.get(self.objective).greater_is_better
+        least = min_score if min_score is None or rises else -min_score
+        return select(kept, max_gap=max_gap, min_value=least)
+
+    def asks_groups(self, entry: Entry) -> tuple[str, ...]:
+        """Return what of an entry must be told the groups of new rows: its rule, its models."""
+        parts = {
+            "rule": entry.rule.needs_sensitive,
+            "models": not self.readers.isdisjoint(entry.sources),
+        }
+        return tuple(name for name, reads in parts.items() if reads)
+
+    def sensitive_read_by(self, entry: Entry) -> str:
+        """Say what of an entry reads the sensitive columns, or features that give them away."""
+        found = (*self.asks_groups(entry), *(("features",) if self.sensitive_features else ()))
+        return " + ".join(found) if found else "nothing"
+
+    def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
+        """Return one row per entry, the served one first and then the best."""
+        place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
+        shown = self.ordered if entries is None else entries
+        return pd.DataFrame([self._row(entry, place[id(entry)]) for entry in shown])
+
+    def front_of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the whole table that lie on the Pareto front, fairest first."""
+        rank = {id(entry): rank for rank, entry in enumerate(self.ordered)}
+        return table.iloc[[rank[id(entry)] for entry in self.pareto_front()]].reset_index(
+            drop=True
+        )
+
+    def reordered(self, table: pd.DataFrame, earlier: "Leaderboard") -> pd.DataFrame:
+        """Return the table of an earlier board in the order of this one, without recomputing."""
+        place = {id(entry): at for at, entry in enumerate(earlier.ordered)}
+        found = table.iloc[[place[id(entry)] for entry in self.ordered]].reset_index(drop=True)
+        return found.assign(rank=table["rank"].to_numpy())
+
+    def _row(self, entry: Entry, rank: int) -> dict[str, object]:
+        low, high = self.gap_interval(entry)
+        return {
+            "rank": rank + 1,
+            "feasible": entry.feasible if entry.measures else None,
+            self.objective: entry.score,
+            "gap": _finite(entry.gap) if entry.measures else None,
+            "gap_low": low,
+            "gap_high": high,
+            "learner": entry.candidate.learner,
+            "encoding": entry.candidate.encoding,
+            "mitigation": entry.candidate.mitigation,
+            "mitigator": entry.mitigator,
+            "tolerance": entry.tolerance,
+            "needs_sensitive": entry.rule.needs_sensitive,
+            "sensitive_read_by": self.sensitive_read_by(entry),
+            "constant": entry.constant,
+            "trial": entry.trial_number,
+            "n_models": len(entry.sources),
+            "seconds": round(entry.seconds, 3),
+            **{f"{m.metric}[{m.system}]": m.value for m in entry.measures},
+            "rule": entry.rule.describe(),
+        }
+
+    def gap_interval(self, entry: Entry) -> tuple[float | None, float | None]:
+        """Return the 95 % bootstrap interval of the entry's largest gap, None when undefined."""
+        if not entry.measures:
+            return None, None
+        worst = max(entry.measures, key=lambda measure: measure.gap)
+        if worst.value is None:
+            return None, None
+        system = next(s for s in self.systems if s.name == worst.system)
+        compared = constrained(system, worst.metric, self.small_groups)
+        return self._interval(entry, worst, compared)
+
+    def _interval(
+        self, entry: Entry, worst: Measure, system: GroupSystem
+    ) -> tuple[float | None, float | None]:
+        metric = METRICS.get(worst.metric).bound(system.values)
+        interval = interval_of_groups(
+            metric,
+            entry.counts,
+            member=system.member,
+            overlapping=system.overlapping,
+            n_rows=self.n_rows,
+            level=INTERVAL_LEVEL,
+        )
+        if interval is None:
+            return None, None
+        low, high = sorted((metric.gap(interval[0]), metric.gap(interval[1])))
+        return low, high
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Improvement:
+    """A moment at which the best entry changed."""
+
+    seconds: float  # since the budget began
+    trial: int  # number of the trial that brought it
+    score: float  # objective of the new best entry, cross-fitted
+    gap: float  # its largest gap, ``inf`` when undefined
+    feasible: bool  # whether it meets the constraints
+
+
+@dataclass(slots=True)
+class History:
+    """All that a search has seen so far."""
+
+    results: list[TrialResult] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    best: Entry | None = None
+    improvements: list[Improvement] = field(default_factory=list)
+    n_feasible: int = 0
+    n_workers: int = 1
+    settle_seconds: list[float] = field(default_factory=list)
+    overhead: Overhead = field(default_factory=Overhead)
+
+    def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
+        """Take in a result with its entries, known after ``seconds`` of the budget."""
+        self.results.append(result)
+        self.entries.extend(entries)
+        best = best_of(entries)
+        if best is None:
+            return
+        self.n_feasible += best.feasible
+        winner = best if self.best is None else best_of([self.best, best])
+        if winner is best:
+            self.best = best
+            self.improvements.append(
+                Improvement(
+                    seconds=seconds,
+                    trial=result.trial.number,
+                    score=best.score,
+                    gap=best.gap,
+                    feasible=best.feasible,
+                )
+            )
+
+    def settled(self, entries: Sequence[Entry], seconds: float) -> None:
+        """Take in how long the entries of a result took here; without any it says little."""
+        if entries:
+            self.settle_seconds.append(seconds)
+
+    def go_on(self, past: Iterable[Record]) -> None:
+        """Take in what an earlier part of the run has seen."""
+        for record in past:
+            self.add(record.result, record.entries, record.seconds)

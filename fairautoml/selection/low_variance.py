@@ -1,0 +1,157 @@
+"""Thresholds whose rates are known well: for a limit that must be kept by few people.
+
+The gap of a rule on new people is its true gap plus noise, and the noise of a rate ``r`` of ``n``
+people has variance ``r (1 - r) / n``. Where groups are small the most accurate rule within the
+limit is seldom likely to stay there, however small its gap on the rows at hand; a rule that
+decides most people of every group alike is. Between the two lies a family: a part of the limit is
+left to the noise, the rest to the gap, and the most accurate thresholds are taken among those
+whose rates are no noisier than that part allows. It is a chance constraint (Charnes, Cooper,
+*Chance-Constrained Programming*, Management Science 6, 1959) on the difference of two rates, with
+the noise of both groups bounded in advance, so that groups are still decided apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.mitigators import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Posed, pose
+from fairautoml.mitigators._thresholds import Cuts, shrunk
+from fairautoml.records import Rule
+
+LOW_VARIANCE = "low_variance_thresholds"
+"""Name of the post-processor."""
+
+QUIETED = "group_thresholds"
+"""Post-processor whose presence says that groups may have thresholds of their own."""
+
+PARTS = 8
+"""Parts that a limit is cut into, to be shared between gap and noise."""
+
+SERVES = THRESHOLDS_SERVE - {"accuracy_parity_difference", "error_rate_ratio"}
+"""Fairness metrics whose rates are 0 or 1, without noise, where everybody is decided alike."""
+
+
+def shared_limits(limit: float) -> tuple[float, ...]:
+    """Return the gaps that leave 1, 2, ... parts of a limit to the noise, falling to 0."""
+    return tuple((limit * np.arange(PARTS - 1, -1, -1) / PARTS).tolist())
+
+
+def low_variance_thresholds(
+    confidence: float, audit_ratio: float, lumped: float = 1.0
+) -> Mitigator:
+    """Return the post-processor that leaves what a tolerance takes off the limit to the noise.
+
+    It is no plug-in: what it reads is known to an assembly only.
+    """
+    noise = Noise(
+        quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
+        worse=lumped * (1.0 + 1.0 / audit_ratio),
+    )
+
+    def fit_rules(
+        rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+    ) -> list[tuple[float | None, Rule | None]]:
+        return [*fit_low_variance(rows, goal, tolerances, noise)]
+
+    return Mitigator(
+        name=LOW_VARIANCE,
+        stage="post",
+        needs_sensitive_at_predict=True,
+        serves=SERVES,
+        fit_rules=fit_rules,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How much room noise needs."""
+
+    quantile: float  # standard errors that it shall stay within, above 0
+    # variance with that of the new people over that of the rows at hand alone, above 1
+    worse: float
+
+    def variance(self, room: float, n_rows: NDArray[np.float64]) -> float:
+        """Return the largest variance of one decision that keeps the noise within the room.
+
+        Of the two groups with the fewest rows, which have the noisiest difference.
+        """
+        per_variance = float((1.0 / np.sort(n_rows)[:2]).sum()) * self.worse
+        return (room / self.quantile) ** 2 / per_variance
+
+
+def fit_low_variance(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float], noise: Noise
+) -> list[tuple[float, Rule | None]]:
+    """Return the best thresholds for every tolerance whose rates are quiet enough.
+
+    None where the noise leaves no cut out, so that ordinary thresholds do, and where no thresholds
+    are found.
+    """
+    posed = pose(rows, goal)
+    n_groups = posed.system.n_groups
+    cuts = posed.cuts(shrunk(rows, goal, posed.groups, n_groups))
+    by_label = _rows_by_label(rows, posed)
+    found: list[tuple[float, Rule | None]] = []
+    for tolerance in tolerances:
+        rule, quiet = None, _quiet(cuts, posed, by_label, tolerance, noise)
+        if quiet is not None:
+            (picks,) = posed.deterministic(quiet, [tolerance])
+            rule = None if picks is None else posed.rule(quiet, picks)
+        found.append((tolerance, rule))
+    return found
+
+
+def _rows_by_label(rows: ScoreRows, posed: Posed) -> NDArray[np.float64]:
+    """Return the effective rows of every group by label, shape (n_groups, 2)."""
+    known = posed.groups >= 0
+    slot = posed.groups[known].astype(np.int64) * 2 + rows.y[known]
+    n_groups = posed.system.n_groups
+    return effective_rows(slot, rows.weight[known], 2 * n_groups).reshape(n_groups, 2)
+
+
+def _quiet(
+    cuts: Sequence[Cuts],
+    posed: Posed,
+    by_label: NDArray[np.float64],
+    tolerance: float,
+    noise: Noise,
+) -> list[Cuts] | None:
+    """Return the cuts whose rates are quiet enough, None where all are."""
+    kept = [np.ones(len(of_group.thresholds), dtype=bool) for of_group in cuts]
+    for target, scale in zip(posed.targets, posed.scale, strict=True):
+        room = max(0.0, target.limit - scale * tolerance)
+        for rate in target.metric.rates:
+            if not rate.is_acceptance:
+                msg = f"{target.metric.name} compares {rate}, which has noise at every cut"
+                raise ValueError(msg)
+            behind = _rows_behind(by_label, rate)
+            if np.count_nonzero(behind) < 2:
+                continue
+            most = noise.variance(room, behind[behind > 0])
+            for keep, of_group in zip(kept, cuts, strict=True):
+                if of_group.has(rate):
+                    keep &= _variance(of_group.rate(rate), target.metric.form) <= most
+    if all(keep.all() for keep in kept):
+        return None
+    return [
+        replace(of_group, thresholds=of_group.thresholds[keep], accepted=of_group.accepted[keep])
+        for keep, of_group in zip(kept, cuts, strict=True)
+    ]
+
+
+def _rows_behind(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
+    """Return the effective rows that a rate is a share of, shape (n_groups,)."""
+    return by_label.sum(axis=1) if rate.label is None else by_label[:, rate.label]
+
+
+def _variance(rate: NDArray[np.float64], form: str) -> NDArray[np.float64]:
+    """Return the variance of one decision; of a ratio that of the share by which it moves."""
+    if form == "difference":
+        return rate * (1.0 - rate)
+    # Delta method: the variance of log r is (1 - r) / r for one row.
+    return np.divide(1.0 - rate, rate, out=np.full_like(rate, np.inf), where=rate > 0)

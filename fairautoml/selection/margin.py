@@ -1,0 +1,276 @@
+"""Safety margins: the chance that a constraint holds on new rows.
+
+Rates are moved in the groups that are compared, not in the cells that make them up: a rate of few
+rows is often 0 or 1, cannot move beyond, and a sum of many such rates would be pushed to the
+middle. What two groups have in common, of one constraint or of two, moves them both.
+
+A parametric bootstrap of the largest gap: the rates of every group are moved by the noise of that
+many rows, jointly for all rates of all groups, and the limits are checked on what comes out. The
+constraints will be counted on a finite sample of new people, whose noise comes on top. The same
+draws serve all rules, so that rules are compared without noise. For choosing and display, never a
+certificate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset, GroupSystem
+from fairautoml.metrics._table import N_BINS, effective_rows, moved_shares, redrawn, weight_sums
+from fairautoml.mitigators import Target
+from fairautoml.selection.ensemble import gaps_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TargetNoise:
+    """Draws of the noise of the groups of one target."""
+
+    target: Target  # the limit
+    # effective rows behind whatever is moved, of the groups as ``drawn_groups`` has them
+    n_rows: NDArray[np.float64]  # shape (n_drawn, ...)
+    noise: NDArray[np.float64]  # shape (n_draws, n_drawn, ...): standard normal
+
+    def merged(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the table of the groups, shape (n_drawn, ...), from that of the finest cells."""
+        member = drawn_groups(self.target.system).astype(np.float64)
+        found: NDArray[np.float64] = np.tensordot(member, counts, 1)
+        return found
+
+    def met(self, tables: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return in which draws the limit is met, shape (n_draws,)."""
+        found: NDArray[np.bool_] = gaps_of(self.target, tables) <= self.target.limit
+        return found
+
+
+def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
+    """Return which finest cells make up what is drawn, shape (n_drawn, n_cells).
+
+    That are the groups and, where they overlap, everybody as the last one: else everybody is
+    their sum, without the people of no group.
+    """
+    member = system.member
+    if not system.overlapping:
+        return member
+    return np.concatenate([member, np.ones((1, member.shape[1]), dtype=bool)])
+
+
+def rows_of_groups(
+    system: GroupSystem, cells: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return row and drawn group of every membership, by row."""
+    if system.overlapping:
+        rows, groups = np.nonzero(drawn_groups(system).T[cells])
+        return rows, groups
+    group = system.of_cell[cells].astype(np.int64)
+    rows = np.flatnonzero(group >= 0)
+    return rows, group[rows]
+
+
+def noise_of_groups(
+    member: NDArray[np.bool_], squares: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the standard normal noise of groups from that of their cells.
+
+    The rate of a group with weights ``w`` is a mean whose error comes from each cell in proportion
+    to ``sqrt(sum w^2)`` there: so is its noise, which is that of the cell in a group of one.
+    """
+    parts = member * squares
+    # A group without rows gets the noise of its cells in equal parts.
+    parts = np.where(parts.any(axis=1, keepdims=True), parts, member)
+    total = np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    found: NDArray[np.float64] = np.matmul(np.sqrt(parts / total), noise)
+    return found
+
+
+OTHER_DRAWS = 500
+"""Draws: the standard error of a probability is at most 0.022."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherChances:
+    """Draws of the noise of the tables, the same for all rules."""
+
+    # each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
+    by_target: tuple[TargetNoise, ...]
+
+    def met(self, counts: NDArray[np.float64]) -> float:
+        """Return the share of draws in which all limits are met, in [0, 1]."""
+        met = [one.met(_moved(one, one.merged(counts))) for one in self.by_target]
+        return float(np.all(met, axis=0).mean())
+
+
+def _moved(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return redrawn tables, shape (n_draws, n_drawn, ...), each group at its own weight."""
+    if counts.ndim == 2:
+        return redrawn(counts, drawn.n_rows, drawn.noise)
+    flat = counts.reshape(len(counts), -1)
+    mass = flat.sum(axis=1, keepdims=True)
+    shares = np.divide(flat, mass, out=np.zeros_like(flat), where=mass > 0)
+    tables = moved_shares(shares, drawn.n_rows, drawn.noise) * mass
+    found: NDArray[np.float64] = tables.reshape(-1, *counts.shape)
+    return found
+
+
+def other_chances_on(
+    dataset: Dataset,
+    targets: Sequence[Target],
+    seed: int,
+    *,
+    audit_ratio: float,
+    entities: NDArray[np.integer] | None = None,
+) -> OtherChances:
+    """Return the draws for rules that are counted on the given rows."""
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    _, squares = weight_sums(dataset.cells, dataset.weight, n_cells, entities)
+    width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
+    rng = np.random.default_rng([seed, OTHER_DRAWS])
+    noise = rng.standard_normal((OTHER_DRAWS, n_cells, width))
+    found = []
+    for target in targets:
+        member = drawn_groups(target.system)
+        rows, group = rows_of_groups(target.system, dataset.cells)
+        whose = None if entities is None else entities[rows]
+        n_rows = effective_rows(group, dataset.weight[rows], len(member), whose)
+        found.append(
+            TargetNoise(
+                target=target,
+                n_rows=n_rows / (1.0 + 1.0 / audit_ratio),
+                noise=noise_of_groups(member, squares, noise),
+            )
+        )
+    return OtherChances(tuple(found))
+
+
+DRAWS = 1000
+"""Draws: the standard error of a probability is at most 0.016."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chances:
+    """Draws of the noise of the rates, the same for all rules."""
+
+    # each limit with rows of shape (n_drawn, 3) and noise of shape (n_draws, n_drawn, 3): for the
+    # share of label 1 and for the acceptance of label 0 and label 1. With an audit the rows are
+    # as many as have the noise of both samples together
+    by_target: tuple[TargetNoise, ...]
+
+    @classmethod
+    def of_rows(
+        cls,
+        n_rows: NDArray[np.float64],
+        noise: NDArray[np.float64],
+        targets: Sequence[Target],
+    ) -> "Chances":
+        """Return the draws for independent rows that all weigh the same."""
+        found = []
+        for target in targets:
+            member = drawn_groups(target.system)
+            rows = member.astype(np.float64) @ n_rows
+            found.append(
+                TargetNoise(
+                    target=target,
+                    n_rows=np.column_stack([rows.sum(axis=1), rows]),
+                    noise=_joined(member, n_rows, noise),
+                )
+            )
+        return cls(tuple(found))
+
+    def met(self, counts: NDArray[np.float64]) -> float:
+        """Return the share of draws in which all limits are met, in [0, 1]."""
+        met = [one.met(_redrawn(one, one.merged(counts))) for one in self.by_target]
+        return float(np.all(met, axis=0).mean())
+
+
+def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return redrawn tables, shape (n_draws, n_drawn, 2, 2), each group at its own weight."""
+    mass = counts.sum(axis=2)
+    positive = _moved_shares(mass[:, 1], mass.sum(axis=1), drawn.n_rows[:, 0], drawn.noise[..., 0])
+    by_label = np.stack([1.0 - positive, positive], axis=2) * mass.sum(axis=1)[:, None]
+    accepted = _moved_shares(counts[:, :, 1], mass, drawn.n_rows[:, 1:], drawn.noise[..., 1:])
+    tables: NDArray[np.float64] = np.stack(
+        [by_label * (1.0 - accepted), by_label * accepted], axis=3
+    )
+    return tables
+
+
+def _joined(
+    member: NDArray[np.bool_], squares: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the noise of groups; squared weights by cell and label, shape (n_cells, 2)."""
+    columns = (squares.sum(axis=1), squares[:, 0], squares[:, 1])
+    return np.concatenate(
+        [noise_of_groups(member, part, noise[..., [at]]) for at, part in enumerate(columns)],
+        axis=2,
+    )
+
+
+def _moved_shares(
+    part: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    n_rows: NDArray[np.float64],
+    noise: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return rates moved by the error of that many rows, kept in [0, 1]."""
+    rate = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    # Half a row more on each side: a rate of 0 out of 10 is not known to be 0.
+    smooth = (rate * n_rows + 0.5) / (n_rows + 1.0)
+    error = np.sqrt(smooth * (1.0 - smooth) / np.maximum(n_rows, 1.0))
+    moved: NDArray[np.float64] = np.clip(rate + error * noise, 0.0, 1.0)
+    return moved
+
+
+def chances_on(
+    dataset: Dataset,
+    targets: Sequence[Target],
+    seed: int,
+    *,
+    audit_ratio: float,
+    entities: NDArray[np.integer] | None = None,
+) -> Chances | OtherChances:
+    """Return the draws for rules that are counted on the given rows."""
+    if dataset.task != "binary":
+        return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio, entities=entities)
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
+    _, squares = weight_sums(cell_and_label, dataset.weight, 2 * n_cells, entities)
+    rng = np.random.default_rng([seed, DRAWS])
+    noise = rng.standard_normal((DRAWS, n_cells, 3))
+    return Chances(
+        tuple(
+            TargetNoise(
+                target=target,
+                n_rows=_rows_behind(dataset, target, audit_ratio, entities),
+                noise=_joined(drawn_groups(target.system), squares.reshape(n_cells, 2), noise),
+            )
+            for target in targets
+        )
+    )
+
+
+def _rows_behind(
+    dataset: Dataset,
+    target: Target,
+    audit_ratio: float,
+    entities: NDArray[np.integer] | None,
+) -> NDArray[np.float64]:
+    """Return the effective rows behind share and acceptances of each group."""
+    n_drawn = len(drawn_groups(target.system))
+    rows, group = rows_of_groups(target.system, dataset.cells)
+    label, weight = group * 2 + dataset.y[rows], dataset.weight[rows]
+    # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
+    worse = 1.0 + 1.0 / audit_ratio
+    if entities is None:
+        by_label = effective_rows(label, weight, 2 * n_drawn).reshape(n_drawn, 2) / worse
+        return np.column_stack([by_label.sum(axis=1), by_label])
+    whose = entities[rows]
+    by_label = effective_rows(label, weight, 2 * n_drawn, whose).reshape(n_drawn, 2)
+    rates = target.metric.compared
+    if not rates or any(rate.label is None for rate in rates):
+        # A person with rows of both labels moves both acceptances, which are drawn apart: that
+        # their sum moves as it should, both move more.
+        apart = weight_sums(label, weight, 2 * n_drawn, whose)[1].reshape(n_drawn, 2).sum(axis=1)
+        together = weight_sums(group, weight, n_drawn, whose)[1]
+        by_label *= (apart / np.maximum(together, np.finfo(np.float64).tiny))[:, None]
+    return np.column_stack([effective_rows(group, weight, n_drawn, whose), by_label]) / worse

@@ -1,0 +1,187 @@
+"""The randomised optimum over several score columns: the linear program over the pool.
+
+Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413:
+mixing thresholds reaches every point of the convex hull of a group's ROC curve. Here the hull is
+that of the curves of all columns together, so that no rule that thresholds them, at random or not,
+is more accurate on the fitted rows. A basic solution mixes in at most as many groups as there are
+constraints that bind, so few columns are ever needed.
+
+Scores have one column per model here: ``ScoreRows.scores`` has shape (n_rows, n_columns).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.mitigators import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, pose
+from fairautoml.mitigators._thresholds import Cuts, shrunk
+from fairautoml.records import Rule
+
+Shares = tuple[tuple[str, float], ...]
+"""Trials and their shares in the mean that is a column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Accept scores of one column of at least ``threshold`` with probability ``share``."""
+
+    column: int
+    threshold: float
+    share: float
+
+    def describe(self) -> str:
+        """Return it in a few words; columns are counted from 1."""
+        cut = {np.inf: "nobody", -np.inf: "everybody"}.get(
+            self.threshold, f"column {self.column + 1} >= {self.threshold:.4f}"
+        )
+        return cut if self.share == 1.0 else f"{cut} (share {self.share:.3f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRule:
+    """Accept a row when a column, drawn for its group, reaches that column's threshold."""
+
+    parts: tuple[tuple[Part, ...], ...]  # per group what is mixed, its shares sum to 1
+    columns: tuple[Shares, ...]  # the trials whose mean each column is
+    labels: tuple[str, ...]  # display name of each group
+    group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
+    # threshold on the mean of the columns for rows without a group and of such a group
+    neutral: float
+
+    @property
+    def needs_sensitive(self) -> bool:
+        """True: what is mixed depends on the group."""
+        return True
+
+    @property
+    def randomized(self) -> bool:
+        """Whether some group is decided by more than one part."""
+        return any(len(of_group) > 1 for of_group in self.parts)
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return the probability of acceptance, shape (n_rows,)."""
+        group = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)[cells]
+        wide = scores.astype(np.float64)
+        # A sum over columns by NumPy's own order would depend on the rows that come along.
+        mean = sum(wide[:, at] for at in range(wide.shape[1])) / wide.shape[1]
+        unmixed = np.array([not of_group for of_group in self.parts] + [True])
+        accepted = np.where(unmixed[group], mean >= self.neutral, 0.0)
+        for at, of_group in enumerate(self.parts):
+            here = np.flatnonzero(group == at)
+            for part in of_group:
+                accepted[here] += part.share * (wide[here, part.column] >= part.threshold)
+        return np.minimum(accepted, 1.0)
+
+    def describe(self) -> str:
+        """Return the parts by group in one line."""
+        as_if_none = f"mean >= {self.neutral:.4f}"
+        return "; ".join(
+            f"{label}: {' or '.join(part.describe() for part in of_group) or as_if_none}"
+            for label, of_group in zip(self.labels, self.parts, strict=True)
+        )
+
+    def compact(self) -> "PoolRule":
+        """Return the same rule over the columns that it reads."""
+        read = sorted({part.column for of_group in self.parts for part in of_group})
+        return replace(
+            self,
+            columns=tuple(self.columns[at] for at in read),
+            parts=tuple(
+                tuple(replace(part, column=read.index(part.column)) for part in of_group)
+                for of_group in self.parts
+            ),
+        )
+
+    def trials(self) -> Shares:
+        """Return all trials behind the columns, and their shares in the mean of the columns."""
+        total: dict[str, float] = {}
+        for column in self.columns:
+            for key, share in column:
+                total[key] = total.get(key, 0.0) + share / len(self.columns)
+        return tuple(total.items())
+
+
+def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
+    """Return the post-processor that mixes thresholds of the given columns.
+
+    It is no plug-in: what it reads exists once a search has ended.
+    """
+    known = tuple(columns)
+
+    def fit_rules(
+        rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
+    ) -> list[tuple[float | None, Rule | None]]:
+        return [*fit_pool_rules(rows, goal, tolerances, known)]
+
+    return Mitigator(
+        name="pool_mixture",
+        stage="post",
+        needs_sensitive_at_predict=True,
+        serves=THRESHOLDS_SERVE,
+        randomizes=True,
+        fit_rules=fit_rules,
+    )
+
+
+def fit_pool_rules(
+    rows: ScoreRows, goal: Goal, tolerances: Sequence[float], columns: tuple[Shares, ...]
+) -> list[tuple[float, PoolRule | None]]:
+    """Return the best mixture over all columns for every tolerance, None where there is none.
+
+    Gaps are kept in expectation over the draws.
+    """
+    first = replace(rows, scores=rows.scores[:, 0])
+    posed = pose(first, goal)
+    # The same labels for all columns: each column's own would favour the one with extreme scores.
+    labelled = shrunk(first, goal, posed.groups, posed.system.n_groups)
+    by_column = [
+        posed.cuts(replace(labelled, scores=rows.scores[:, at]))
+        for at in range(rows.scores.shape[1])
+    ]
+    merged = [_merged(of_group) for of_group in zip(*by_column, strict=True)]
+    solved = posed.mixtures([cuts for cuts, _ in merged], tolerances)
+    found: list[tuple[float, PoolRule | None]] = []
+    for tolerance, picks in zip(tolerances, solved, strict=True):
+        rule = None
+        if picks is not None:
+            rule = PoolRule(
+                parts=_parts(merged, picks),
+                columns=columns,
+                labels=posed.system.labels,
+                group_of_cell=tuple(int(g) for g in posed.system.of_cell),
+                neutral=posed.neutral,
+            )
+        found.append((tolerance, rule))
+    return found
+
+
+def _merged(by_column: Sequence[Cuts]) -> tuple[Cuts, NDArray[np.int64]]:
+    """Return the cuts of all columns as those of one curve, and the column of each."""
+    accepted = np.concatenate([cuts.accepted for cuts in by_column])
+    thresholds = np.concatenate([cuts.thresholds for cuts in by_column])
+    sizes = [len(cuts.thresholds) for cuts in by_column]
+    column = np.repeat(np.arange(len(by_column)), sizes)
+    # From "nobody" to "everybody", as the hull expects it: by false, then by true acceptances.
+    order = np.lexsort((accepted[:, 1], accepted[:, 0]))
+    merged = replace(by_column[0], thresholds=thresholds[order], accepted=accepted[order])
+    return merged, column[order]
+
+
+def _parts(
+    merged: Sequence[tuple[Cuts, NDArray[np.int64]]], picks: Picks
+) -> tuple[tuple[Part, ...], ...]:
+    # A group without rows has no best threshold: it is decided like rows without a group.
+    return tuple(
+        ()
+        if cuts.empty
+        else tuple(
+            Part(column=int(column[at]), threshold=float(cuts.thresholds[at]), share=share)
+            for at, share in of_group
+        )
+        for (cuts, column), of_group in zip(merged, picks, strict=True)
+    )

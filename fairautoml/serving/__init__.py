@@ -1,1 +1,0 @@
-"""What a fitted estimator does: decides new rows, is judged on them, shows itself."""

@@ -1,0 +1,147 @@
+"""The contracts of search spaces and strategies."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.search.space import (
+    Choice,
+    Condition,
+    Integer,
+    ParamSpace,
+    ParamValue,
+    Real,
+    SearchSpace,
+)
+from fairautoml.search.strategies import MakeStrategy
+from fairautoml.search.strategies._admm import lies_in
+
+N_POINTS = 5
+"""Points drawn from a search space, besides its defaults."""
+
+
+def check_space(name: str, space: ParamSpace) -> None:
+    """Check that a search space keeps the contract of ``fairautoml.search.space``.
+
+    Its defaults and every sampled point lie in it, are plain Python values that survive JSON, and
+    the same seed draws the same point.
+
+    Parameters
+    ----------
+    name : str
+        What the space should be called: the learner or mitigator.
+    space : ParamSpace
+        The space to check.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+    """
+    if space.name != name:
+        raise AssertionError(f"the space of {name} is called {space.name!r}")
+    for params in points(space, n=20 * N_POINTS):
+        if not space.contains(params):
+            raise AssertionError(f"{name}: its own point {params} lies outside the space")
+        again = json.loads(json.dumps(params, allow_nan=False))
+        if not space.contains(again) or again != params:
+            raise AssertionError(f"{name}: {params} becomes {again} in JSON")
+    first, second = (space.sample(np.random.default_rng(3)) for _ in range(2))
+    if first != second:
+        raise AssertionError(f"{name}: one seed draws {first} and {second}")
+
+
+def points(space: ParamSpace, n: int) -> list[dict[str, ParamValue]]:
+    """Return the defaults of a space and ``n`` points drawn from it.
+
+    Parameters
+    ----------
+    space : ParamSpace
+        Where to draw.
+    n : int
+        How many, at least 0.
+    """
+    rng = np.random.default_rng(0)
+    return [space.defaults(), *(space.sample(rng) for _ in range(n))]
+
+
+BATCH = 8
+"""Candidates asked for before the first result."""
+
+ROUNDS = 5
+
+LINEAR = ParamSpace(name="linear", ranges={"c": Real(low=1e-3, high=1e3, log=True, default=1.0)})
+TREES = ParamSpace(
+    name="trees",
+    ranges={
+        "kind": Choice(values=("plain", "dart"), default="plain"),
+        "leaves": Integer(low=2, high=64, log=True, default=31),
+        "drop": Real(low=0.0, high=0.5, default=0.1),
+    },
+    conditions={"drop": Condition(param="kind", values=("dart",))},
+)
+SPACES = (
+    SearchSpace(learners={"linear": LINEAR, "trees": TREES}, encodings=("codes", "target")),
+    SearchSpace(learners={"trees": TREES}),
+    SearchSpace(learners={"fixed": ParamSpace(name="fixed")}),
+)
+
+
+def check_strategy(make: MakeStrategy) -> None:
+    """Check that a search strategy keeps the contract of ``fairautoml.search.strategies``.
+
+    It proposes the given candidates first and as they are, stays in its space, also one with a
+    single learner or without parameters, gives the same proposals for the same seed and results,
+    takes many asks before the first result, and goes on after results that failed or whose
+    constraints are infinitely far off. It may return None from ``ask`` while results are due.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(space, seed, first)``.
+
+    Raises
+    ------
+    AssertionError
+        The contract is broken; the message says where.
+    """
+    for space in SPACES:
+        name, part = next(iter(space.learners.items()))
+        first = (Candidate(learner=name, params=part.defaults()),)
+        proposed = _proposals(make, space, first)
+        if proposed[:1] != list(first):
+            raise AssertionError(f"the given candidate {first[0]} is not proposed first")
+        for candidate in proposed:
+            if not lies_in(space, candidate):
+                raise AssertionError(f"{candidate} lies outside the space")
+        if proposed != _proposals(make, space, first):
+            raise AssertionError("the same seed and results do not give the same proposals")
+
+
+def _proposals(
+    make: MakeStrategy, space: SearchSpace, first: Sequence[Candidate]
+) -> list[Candidate]:
+    strategy = make(space, 3, first)
+    found: list[Candidate] = []
+    for _ in range(ROUNDS):
+        batch = [candidate for candidate in (strategy.ask() for _ in range(BATCH)) if candidate]
+        if not batch:
+            raise AssertionError("ask returns None though no result is due")
+        for candidate in batch:
+            strategy.tell(_told(len(found), candidate))
+            found.append(candidate)
+    return found
+
+
+def _told(number: int, candidate: Candidate) -> Told:
+    """Every third trial fails; the others have one constraint, at times infinitely far off."""
+    failed = number % 3 == 2
+    return Told(
+        trial=Trial(number=number, candidate=candidate, budget=Budget(folds=2)),
+        status=Status.FAILED if failed else Status.SUCCESS,
+        value=None if failed else 0.5 + number / 1000,
+        violations=(float("inf") if number % 2 else -0.01,),
+        seconds=0.1,
+    )

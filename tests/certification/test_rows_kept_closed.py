@@ -1,0 +1,86 @@
+"""Certification rows stay unopened where what is served decides alike for everybody."""
+
+import numpy as np
+import pytest
+from certified_cases import people, quick
+
+from fairautoml.certification.certificate import certificate_text
+from fairautoml.certification.verdicts import Reason, Verdict
+from fairautoml.certification.verify import verify_certificate
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{said}:UserWarning")
+    for said in ("of all trials only", "no model that tells people apart", "no trial beats")
+]
+
+
+def said(model):
+    return model.certificate_.verdict, model.certificate_.reason
+
+
+def rare(n_rows=1200):
+    """One in twenty is positive, and nothing tells which."""
+    X, _, group = people(n_rows)
+    y = np.zeros(n_rows, dtype=int)
+    y[::20] = 1
+    return X, y, group
+
+
+def test_the_baseline_opens_no_row_and_the_next_fit_has_them_all(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    X, y, group = people(1200)
+    first = quick(n_trials=1, ledger=ledger).fit(X, y, group)
+    assert not first.interrupted_
+    assert first.best_entry_.constant
+    assert said(first) == (Verdict.INCONCLUSIVE, Reason.NOTHING_TRAINED)
+    assert first.certificate_.opening.index == 0
+    text = certificate_text(first.certificate_)
+    assert "no model was trained besides the baseline: no row was opened" in text
+    assert "interrupted" not in text
+    assert verify_certificate(first.certificate_.to_bytes()).ok
+    assert said(quick(ledger=ledger).fit(X, y, group))[0] == Verdict.CERTIFIED
+
+
+def test_trained_models_that_all_decide_alike_open_no_row(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    alike = quick(mitigators=["none"], ledger=ledger).fit(*rare())
+    assert alike.best_entry_.constant
+    assert (alike.trials_["learner"] == "logistic_regression").any()
+    assert said(alike) == (Verdict.INCONCLUSIVE, Reason.DECIDES_ALIKE)
+    assert "decides alike for everybody: no row was opened" in certificate_text(alike.certificate_)
+    X, y, group = people(1200)
+    assert said(quick(ledger=ledger).fit(X, y, group))[0] == Verdict.CERTIFIED
+
+
+def test_a_floor_alone_is_certified_of_one_decision_for_everybody_too():
+    model = quick(None, mitigators=["none"], min_score=0.9).fit(*rare())
+    assert said(model)[0] == Verdict.CERTIFIED
+
+
+def interrupt_after(n_results):
+    def on_progress(progress):
+        if progress.n_trials >= n_results:
+            raise KeyboardInterrupt
+
+    return on_progress
+
+
+def test_a_kept_run_that_was_interrupted_opens_no_row_and_is_certified_when_it_has_gone_on(
+    tmp_path,
+):
+    X, y, group = people(1200)
+    kept = {"n_trials": 4, "run_dir": tmp_path / "run"}
+    first = quick(**kept, on_progress=interrupt_after(2)).fit(X, y, group)
+    assert first.interrupted_
+    assert not first.best_entry_.constant
+    assert said(first) == (Verdict.INCONCLUSIVE, Reason.INTERRUPTED)
+    text = (tmp_path / "run" / "certificate.txt").read_text()
+    assert "no row was opened; resume it for a certificate" in text
+    again = quick(**kept, resume=True).fit(X, y, group)
+    assert said(again)[0] == Verdict.CERTIFIED
+
+
+def test_an_interrupted_run_that_cannot_go_on_is_certified_as_far_as_it_came():
+    model = quick(n_trials=4, on_progress=interrupt_after(2)).fit(*people(1200))
+    assert model.interrupted_
+    assert said(model)[0] == Verdict.CERTIFIED

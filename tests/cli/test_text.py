@@ -1,0 +1,196 @@
+import io
+import sys
+
+import pandas as pd
+import pytest
+
+from fairautoml.cli.text import progress_line, progress_text, result_text
+from fairautoml.evaluation.postprocess import Progress
+from fairautoml.records import Budget, Candidate, Entry, Measure, Status, Trial, TrialResult
+
+METRIC = "equal_opportunity_difference"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
+    trial = Trial(number=0, candidate=Candidate(learner="prior"), budget=Budget())
+    entry = None
+    if score is not None:
+        entry = Entry(
+            trial_key="k",
+            trial_number=0,
+            candidate=trial.candidate,
+            mitigator="none",
+            tolerance=None,
+            rule=None,
+            score=score,
+            value=score,
+            measures=tuple(
+                Measure(metric="m", system="sex", value=gap, gap=gap, limit=0.05) for gap in gaps
+            ),
+            counts=None,
+            deployed=None,
+            constant=False,
+            seconds=1.0,
+        )
+    result = TrialResult(trial=trial, status=Status.SUCCESS)
+    return Progress(result=result, best=entry, n_trials=n_trials, seconds_left=left)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (progress(), "1 trial, no model yet, 12 s left"),
+        (progress(0.9), "1 trial, best 0.9000 at gap 0.0300 (feasible), 12 s left"),
+        (
+            progress(0.9, n_trials=2, left=None, gaps=(0.2,)),
+            "2 trials, best 0.9000 at gap 0.2000 (not feasible)",
+        ),
+        (progress(0.9, left=-1, gaps=()), "1 trial, best 0.9000, 0 s left"),
+    ],
+)
+def test_progress_is_one_line(given, text):
+    assert progress_text(given) == text
+
+
+def test_a_file_gets_a_line_per_improvement_only():
+    stream = io.StringIO()
+    first, better = progress(0.8), progress(0.9)
+    with progress_line(stream) as show:
+        for told in (progress(), first, first, better):
+            show(told)
+    assert [line.split(" at ")[0] for line in stream.getvalue().splitlines()] == [
+        "1 trial, best 0.8000",
+        "1 trial, best 0.9000",
+    ]
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    stream = Terminal()
+    with progress_line(stream) as show:
+        show(progress(0.8))
+        show(progress(0.9))
+    assert "\n" not in stream.getvalue()
+    assert stream.getvalue().count("\r") == 3
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_rich_is_used_when_it_is_there():
+    pytest.importorskip("rich", reason="rich is an extra")
+    stream = Terminal()
+    with progress_line(stream) as show:
+        show(progress(0.9))
+    assert stream.getvalue() != ""
+
+
+@pytest.fixture
+def result():
+    measure = {"metric": METRIC, "groups": "sex", "value": 0.02, "limit": 0.05, "reason": ""}
+    return {
+        "constraint": ["m <= 0.05"],
+        "seed": 3,
+        "status": "feasible",
+        "interrupted": False,
+        "search": {
+            "n_trials": 7,
+            "n_cut_off": 0,
+            "n_pruned": 0,
+            "n_failed": 1,
+            "seconds": 9.0,
+            "overhead_fraction": 0.1,
+            "n_workers": 1,
+            "strategy": "optuna_tpe",
+        },
+        "entry": {
+            "learner": "lightgbm",
+            "mitigation": "none",
+            "mitigator": "group_thresholds",
+            "objective": "accuracy",
+            "score": 0.8,
+            "rule": "a: >= 0.5",
+            "constant": False,
+            "measures": [measure],
+        },
+        "most_accurate": {"learner": "xgboost", "score": 0.9, "gap": None},
+        "headline": "Served: lightgbm.",
+        "headlines": [],
+        "notes": ["something was dropped"],
+        "positive_class": "reject",
+        "run_dir": "run",
+    }
+
+
+def board():
+    row = {"rank": 0, "feasible": True, "accuracy": 0.8, "gap": None, "mitigation": "none"}
+    return pd.DataFrame([row, {**row, "rank": 1}])
+
+
+def test_the_result_says_what_was_chosen_and_what_it_costs(result):
+    text = result_text(result, board(), 1)
+    assert "the best 1 of 2 classifiers" in text
+    assert "Chosen: lightgbm with group_thresholds, accuracy 0.8000 (cross-fitted)" in text
+    assert "positive class: 'reject'; accepted means decided 'reject'" in text
+    assert f"{METRIC}[sex] 0.0200" in text
+    assert text.startswith("Served: lightgbm.\nNote: something was dropped\n")
+    assert "7 trials, 1 failed; 9.0 s" in text
+    assert "next: fairautoml predict run NEW.csv" in text
+
+
+def test_one_decision_for_everybody_meets_the_constraint_only_because_of_that(result):
+    result["entry"]["constant"], result["status"] = True, "no_feasible"
+    text = result_text(result, board(), 2)
+    assert "meets the constraint on the search rows only because it decides alike for" in text
+    assert "DOES NOT MEET" not in text
+    result["entry"]["measures"][0]["value"] = 0.9
+    assert "DOES NOT MEET" in result_text(result, board(), 2)
+
+
+def test_an_undefined_measure_is_shown_with_its_reason(result):
+    result["entry"]["measures"][0] |= {"value": None, "reason": "group 'a' has no positives"}
+    result["status"] = "no_feasible"
+    text = result_text(result, board(), 2)
+    assert "DOES NOT MEET the constraint" in text
+    assert f"{METRIC}[sex] group 'a' has no positives" in text
+
+
+def test_a_held_out_ratio_is_shown_as_the_ratio(result):
+    name = "demographic_parity_ratio"
+    result["entry"]["measures"][0] |= {"metric": name, "limit": 0.2}
+    held = {"n_rows": 10, "n_unknown_group": 0, "accuracy": 0.7, "rates": {}}
+    result["holdout"] = {**held, "gaps": {f"{name}[sex]": 0.25}}
+    assert f"{name}[sex] 0.7500 (below the bound 0.8)" in result_text(result, board(), 1)
+    result["holdout"] = {**held, "gaps": {f"{name}[sex]": None}}
+    assert f"{name}[sex] undefined" in result_text(result, board(), 1)
+
+
+def test_held_out_gaps_are_compared_with_their_bounds(result):
+    rates = {f"g{at}": {"weight": 100.0, "selection": 0.1 * (at % 5)} for at in range(14)}
+    result["holdout"] = {
+        "n_rows": 1400,
+        "n_unknown_group": 2,
+        "accuracy": 0.7,
+        "gaps": {f"{METRIC}[sex]": 0.06, "m[race]": None},
+        "rates": {"sex": rates},
+    }
+    text = result_text(result, board(), 2)
+    assert "On 1,400 held-out rows: accuracy 0.7000" in text
+    assert f"{METRIC}[sex] 0.0600 (over the bound 0.05)" in text
+    assert "m[race] undefined" in text
+    assert "2 rows lack a group, and are in no gap of it" in text
+    assert "... and 2 more groups" in text
+
+
+def test_trials_that_ended_early_are_told_apart_and_an_interrupt_says_how_to_go_on(result):
+    result["search"] |= {"n_pruned": 20, "n_cut_off": 1}
+    text = result_text(result, board(), 5)
+    assert "7 trials, 20 stopped as others were better, 1 cut off by the clock, 1 failed" in text
+    assert "fairautoml resume" not in text
+    result["interrupted"] = True
+    assert "goes on with: fairautoml resume run" in result_text(result, board(), 5)

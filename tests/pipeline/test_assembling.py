@@ -1,0 +1,358 @@
+"""The ensemble and the margin, from fit to prediction."""
+
+import copy
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.cli.text import result_of, result_text
+from fairautoml.data import load
+from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.records import BlindRule
+from fairautoml.selection.ensemble import Blend, Finish
+from fairautoml.selection.final import ENSEMBLE, MIXTURE, assemble
+from fairautoml.selection.leaderboard import best_of
+
+CONSTRAINT = "demographic_parity_difference <= 0.1"
+
+
+@pytest.fixture(scope="module")
+def people():
+    table = load("lending").frame.head(700)
+    return table.drop(columns="repaid"), table["repaid"]
+
+
+def quick(constraint=CONSTRAINT, **parameters):
+    settings = {
+        "n_trials": 4,
+        "n_folds": 3,
+        "learners": ["logistic_regression", "lightgbm"],
+        "random_state": 0,
+    }
+    return FairAutoML(constraint, **{**settings, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted(people):
+    return quick().fit(*people, "sex")
+
+
+def mixed_entries(model):
+    return [entry for entry in model.pool_.board.entries if entry.members]
+
+
+def test_the_ensemble_is_on_the_leaderboard_with_what_its_members_cost(fitted):
+    rows = fitted.leaderboard_[fitted.leaderboard_["learner"] == ENSEMBLE]
+    entries = mixed_entries(fitted)
+    assert len(rows) == len(entries) > 3
+    assert (rows["n_models"] > 1).all()
+    assert set(rows["trial"]).isdisjoint(fitted.trials_["trial"])
+    seconds = fitted.trials_.set_index("trial")["seconds"]
+    members = [int(key.split("-")[0]) for key, _ in entries[0].members]
+    assert rows["seconds"].iloc[0] == pytest.approx(seconds[members].sum(), abs=0.01)
+
+
+def test_the_shares_of_the_members_sum_to_one(fitted):
+    for entry in mixed_entries(fitted):
+        shares = [share for _, share in entry.members]
+        assert sum(shares) == pytest.approx(1.0)
+        assert min(shares) > 0
+
+
+def test_an_ensemble_decides_by_the_weighted_mean_of_its_members(people, fitted):
+    entry = next(e for e in fitted.pool_.board.pareto_front() if e.members)
+    classifier = fitted.pool_.classifier(entry)
+    X = np.zeros((5, len(people[0].columns)), dtype=np.float32)
+    cells = np.zeros(5, dtype=np.int32)
+    expected = sum(share * fitted.pool_.bags[key].scores(X, cells) for key, share in entry.members)
+    assert isinstance(classifier.models, Blend)
+    assert classifier.scores(X, cells) == pytest.approx(expected)
+
+
+def test_every_point_of_the_front_can_be_served(people, fitted):
+    X, _ = people
+    for entry in fitted.pool_.board.pareto_front():
+        assert set(entry.sources) <= set(fitted.pool_.bags)
+    assert len(fitted.select(min_score=0.0).predict(X)) == len(X)
+
+
+@pytest.mark.parametrize("parameters", [{"assemble": False}, {"refit": True}])
+def test_without_assembly_one_trial_is_served(people, parameters):
+    model = quick(**parameters).fit(*people, "sex")
+    assert mixed_entries(model) == []
+    assert ENSEMBLE not in set(model.leaderboard_["learner"])
+
+
+def test_an_ensemble_has_no_more_models_than_allowed(people):
+    model = quick(n_trials=6, max_models=2).fit(*people, "sex")
+    entries = mixed_entries(model)
+    assert entries
+    assert {len(entry.members) for entry in entries} == {2}
+
+
+def test_without_confidence_the_best_on_the_search_rows_is_served(people):
+    model = quick(confidence=None).fit(*people, "sex")
+    assert model.best_entry_ is best_of(model.pool_.board.entries)
+    margin = model.summary_["margin"]
+    assert margin["price"] == 0.0
+    assert margin["confidence"] is None
+    assert margin["margin"] == pytest.approx(0.1 - model.best_entry_.gap)
+
+
+def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(people):
+    number, auto = (quick(confidence=c, n_trials=2).fit(*people, "sex") for c in (0.8, "auto"))
+    assert number.summary_["margin"]["audit_ratio"] == pytest.approx(3 / 7)
+    assert auto.summary_["margin"]["audit_ratio"] == 1.0
+    said = [result_text(result_of(model), model.leaderboard_, 3) for model in (number, auto)]
+    assert "the bound holds on 0.43 times as many new rows with" in said[0]
+    assert "the bound holds on as many new rows with" in said[1]
+
+
+def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
+    found = [quick(confidence=c).fit(*people, "sex").summary_["margin"] for c in (None, 0.9)]
+    assert found[0]["probability"] < 0.9 <= found[1]["probability"]
+    assert found[0]["margin"] < found[1]["margin"]
+    assert found[1]["price"] > 0
+    assert not found[1]["insufficient_evidence"]
+
+
+def test_a_confidence_that_leaves_little_of_the_model_is_said(people):
+    model = quick("equalized_odds_difference <= 0.15", confidence=0.95)
+    with (
+        pytest.warns(DegradedWarning, match="dear confidence: as sure as confidence=0.95"),
+        pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"),
+    ):
+        model.fit(*people, "sex")
+    margin = model.summary_["margin"]
+    assert margin["kept"] < 0.25
+    assert not margin["insufficient_evidence"]
+
+
+def test_the_served_entry_comes_first_and_is_feasible(fitted):
+    first = fitted.leaderboard_.iloc[0]
+    assert first["rule"] == fitted.best_entry_.rule.describe()
+    assert fitted.feasible_
+    assert not fitted.best_entry_.constant
+    margin = fitted.summary_["margin"]
+    assert margin["confidence"] == "auto"
+    assert margin["price"] >= 0
+    best = max(e.value for e in fitted.pool_.board.entries if e.feasible)
+    assert margin["price"] == pytest.approx(best - fitted.best_entry_.value)
+
+
+def test_the_headline_states_price_and_probability_of_the_fit(fitted):
+    margin, served = fitted.summary_["margin"], fitted.best_entry_
+    best = max(entry.score for entry in fitted.pool_.board.entries)
+    text = fitted.summary_["headline"]
+    assert f"accuracy {served.score:.4f} ({100 * (best - served.score):.1f} points below" in text
+    assert f"estimated probability {margin['probability']:.2f}" in text
+    other = fitted.leaderboard_.iloc[1]
+    assert other["accuracy"] > served.score
+    passed = margin["passed_over"]
+    assert passed["score"] == other["accuracy"]
+    assert passed["probability"] < margin["probability"]
+    assert f"accuracy {passed['score']:.4f} was not served because its probability is" in text
+    assert f"is {passed['probability']:.2f}." in text
+
+
+def test_a_selected_entry_has_a_headline_of_its_own_without_a_probability(fitted):
+    other = fitted.select(min_score=0.0)
+    text = other.summary_["headline"]
+    assert f"accuracy {other.best_entry_.score:.4f}" in text
+    assert "probability" not in text
+
+
+def test_another_point_of_the_front_has_no_margin_of_its_own(fitted):
+    assert fitted.select(max_gap=0.05).summary_["margin"] is None
+    assert fitted.summary_["margin"] is not None
+
+
+def test_too_few_rows_for_a_confidence_are_said(people):
+    model = quick("equalized_odds_difference <= 0.1", n_trials=2, confidence=0.9999)
+    with (
+        pytest.warns(DegradedWarning, match="insufficient evidence: no model found is as sure"),
+        pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"),
+    ):
+        model.fit(*people, "sex")
+    assert model.summary_["margin"]["insufficient_evidence"]
+    assert any(note.startswith("insufficient evidence: no model") for note in model.notes_)
+
+
+def test_a_bound_that_new_people_would_rather_miss_is_said(people):
+    few = tuple(part.head(300) for part in people)
+    model = quick("demographic_parity_difference <= 0.02", n_trials=2)
+    with pytest.warns(SmallGroupWarning, match="on as many new people it is more likely to be"):
+        model.fit(*few, "sex")
+    margin = model.summary_["margin"]
+    assert model.feasible_
+    assert margin["insufficient_evidence"]
+    assert margin["probability"] < 0.5
+    assert any("is more likely to be missed than met" in note for note in model.notes_)
+
+
+def test_without_constraints_there_is_an_ensemble_and_no_margin(people):
+    model = quick(None).fit(*people)
+    assert mixed_entries(model)
+    assert model.summary_["margin"] is None
+    assert model.best_entry_ is best_of(model.pool_.board.entries)
+
+
+def test_an_objective_on_scores_is_not_given_up_for_the_margin(people):
+    model = quick(objective="roc_auc").fit(*people, "sex")
+    best = max(e.value for e in model.pool_.board.entries if e.feasible)
+    assert model.best_entry_.value == best
+    assert model.summary_["margin"]["price"] == 0.0
+
+
+def test_the_same_seed_gives_the_same_ensemble_and_choice(people, fitted):
+    again = quick().fit(*people, "sex")
+    assert again.best_entry_.members == fitted.best_entry_.members
+    assert again.best_entry_.rule == fitted.best_entry_.rule
+    assert again.summary_["margin"] == fitted.summary_["margin"]
+
+
+def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
+    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: Finish(end=0.0))
+    monkeypatch.setattr("fairautoml.pipeline.FINISH_SECONDS", -1e9)
+    model = quick().fit(*people, "sex")
+    assert mixed_entries(model) == []
+    assert model.feasible_
+
+
+def test_a_run_that_goes_on_measures_anew_what_rules_take(people, tmp_path, monkeypatch):
+    end = Finish(end=time.monotonic() + 1e5)
+    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: end)
+    monkeypatch.setattr("fairautoml.selection.final._Work._measured", lambda _: 1e6)
+    first = quick(run_dir=tmp_path / "run").fit(*people, "sex")
+    assert mixed_entries(first)
+    again = quick(run_dir=tmp_path / "run", resume=True).fit(*people, "sex")
+    assert mixed_entries(again) == []
+
+
+@pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
+def test_the_answer_may_not_take_longer_than_a_short_budget(people, monkeypatch):
+    ends = []
+
+    def look(plan, history, artifacts, finish):
+        ends.append(finish.end)
+        return assemble(plan, history, artifacts, finish)
+
+    monkeypatch.setattr("fairautoml.pipeline.assemble", look)
+    monkeypatch.setattr("fairautoml.pipeline.time", SimpleNamespace(monotonic=lambda: 1e9))
+    quick(n_trials=2, time_budget=0.5).fit(*people, "sex")
+    # Three tenths of the budget from then on, however late that is.
+    assert ends == [pytest.approx(1e9 + 0.15)]
+
+
+def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
+    entry = replace(mixed_entries(fitted)[0], rule=CommonRule(threshold=0.5))
+    blind = fitted.pool_.classifier(entry)
+    board = replace(fitted.pool_.board, readers=frozenset({entry.members[-1][0]}))
+    reader = replace(fitted.pool_, board=board)
+    assert not blind.needs_sensitive
+    assert reader.classifier(entry).needs_sensitive
+
+
+def test_a_blind_ensemble_needs_no_groups_of_new_people(people):
+    X, y = people
+    features = X.drop(columns="sex")
+    model = quick(sensitive_at_predict=False, sensitive_in_X="allow").fit(features, y, X["sex"])
+    entries = [e for e in mixed_entries(model) if set(e.sources) <= set(model.pool_.bags)]
+    assert any(isinstance(entry.rule, BlindRule) for entry in entries)
+    for entry in entries:
+        model._serve(model.pool_, entry)
+        assert set(model.predict(features)) <= set(model.classes_)
+
+
+@pytest.mark.parametrize("confidence", ["high", 0.5, 1.0, True, float("nan")])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    with pytest.raises(ParameterError, match="must be 'auto', None or a number"):
+        FairAutoML(confidence=confidence).check_parameters()
+
+
+@pytest.mark.parametrize("most", [1, 0, 2.5])
+def test_an_ensemble_of_fewer_than_two_is_refused(most):
+    with pytest.raises(ParameterError, match="must be a whole number of at least 2"):
+        FairAutoML(max_models=most).check_parameters()
+
+
+def mixtures(model):
+    return [entry for entry in model.pool_.board.entries if entry.trial_key == MIXTURE]
+
+
+@pytest.fixture(scope="module")
+def at_random(people):
+    return quick(randomized=True, max_models=4).fit(*people, "sex")
+
+
+def test_a_mixture_of_the_pool_is_offered_where_rules_may_decide_at_random(at_random, fitted):
+    entries = mixtures(at_random)
+    assert len(entries) > 3
+    assert mixtures(fitted) == []
+    for entry in entries:
+        assert entry.candidate.learner == MIXTURE
+        assert 0 < len(entry.members) <= 4
+        assert sum(share for _, share in entry.members) == pytest.approx(1.0)
+
+
+def test_a_served_mixture_gives_a_row_one_decision_in_any_company(people, at_random):
+    X, _ = people
+    entry = max(mixtures(at_random), key=lambda e: (e.rule.randomized, len(e.members)))
+    assert entry.rule.randomized
+    model = copy.copy(at_random)
+    bags = {key: at_random.pool_.bags.get(key) for key in entry.sources}
+    if None in bags.values():
+        pytest.fail(f"models of {entry.sources} are not kept")
+    model._serve(at_random.pool_, entry)
+    decisions = model.predict(X)
+    assert np.array_equal(model.predict(X.iloc[::-1])[::-1], decisions)
+    assert np.array_equal(model.predict(X.iloc[:7]), decisions[:7])
+    accepted = model.predict_proba(X)[:, 1]
+    assert ((accepted == 0) | (accepted == 1) | entry.rule.randomized).all()
+    assert (decisions[accepted == 1] == "yes").all()
+    assert (decisions[accepted == 0] == "no").all()
+
+
+def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(people):
+    model = quick(randomized=True, confidence=None).fit(*people, "sex")
+    offered = [e for e in model.pool_.board.entries if e.feasible]
+    assert {"ensemble", MIXTURE} < {e.trial_key for e in offered}
+    assert model.best_entry_.value == max(e.value for e in offered)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"assemble": False}, {"mitigators": ["group_thresholds"]}, {"objective": "roc_auc"}],
+)
+def test_there_is_no_mixture_that_was_not_asked_for(people, parameters):
+    assert mixtures(quick(randomized=True, n_trials=3, **parameters).fit(*people, "sex")) == []
+
+
+def test_rows_of_few_people_ask_for_a_wider_margin():
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], 200)
+    x = rng.normal(size=200) + np.where(group == "a", 0.8, -0.8)
+    y = (x + 0.3 * rng.normal(size=200) > 0).astype(int)
+    person = np.repeat(np.arange(200), 8)
+    many = pd.DataFrame({"x": x[person], "z": rng.normal(size=1600)}), y[person], group[person]
+    by_rows, by_people = (
+        quick(
+            "demographic_parity_difference <= 0.4",
+            confidence=0.9,
+            certify=False,
+            learners=["logistic_regression"],
+            n_trials=2,
+        ).fit(*many, groups=whose)
+        for whose in (None, person)
+    )
+    margins = [model.summary_["margin"]["margin"] for model in (by_rows, by_people)]
+    # Of 100 people a group a difference errs by .07, of 800 rows by .025, and an audit more.
+    assert margins[0] < 0.1 < 0.13 < margins[1]
+    assert sum(by_people.pool_.board.n_rows) == 200
+    assert sum(by_rows.pool_.board.n_rows) == 1600

@@ -1,0 +1,248 @@
+"""Groups that get one decision, and constants that are worth more, lead what is said of a fit."""
+
+import html
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairautoml import FairAutoML
+from fairautoml.cli.main import main
+from fairautoml.cli.text import result_of, result_text
+from fairautoml.data import load
+from fairautoml.data.dataset import GroupSystem
+from fairautoml.estimator import warned_headlines
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, NoFeasibleModelWarning
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.outcome import group_headlines, one_sided_notes
+from fairautoml.records import Candidate, Entry, Measure
+from fairautoml.selection.leaderboard import Leaderboard
+
+PARITY = "demographic_parity_difference"
+RACE = GroupSystem(
+    name="race", labels=("Hispanic", "White"), of_cell=np.array([0, 1], dtype=np.int32)
+)
+
+
+def entry(shares, *, rows=(200, 800), mitigator="none", value=0.8, constant=False, labels=None):
+    """Return an entry that makes the decisions with these shares in each group."""
+    labels = shares if labels is None else labels
+    counts = np.stack(
+        [n * np.outer(y, d) for n, y, d in zip(rows, labels, shares, strict=True)]
+    ).astype(float)
+    return Entry(
+        trial_key="00001-x",
+        trial_number=1,
+        candidate=Candidate(learner="lightgbm"),
+        mitigator=mitigator,
+        tolerance=None,
+        rule=CommonRule(threshold=0.5),
+        score=value,
+        value=value,
+        measures=(Measure(metric=PARITY, system="race", value=0.1, gap=0.1, limit=0.2),),
+        counts=np.ones_like(counts),
+        deployed=counts,
+        constant=constant,
+        seconds=1.0,
+    )
+
+
+def said(served, *others, rows=(200, 800), classes=("no", "yes"), objective="accuracy"):
+    board = Leaderboard(
+        entries=(served, *others),
+        systems=(RACE,),
+        objective=objective,
+        n_rows=np.array(rows, dtype=float),
+    )
+    return (
+        group_headlines(board, served, np.array(classes)),
+        one_sided_notes(board, served),
+    )
+
+
+PLAIN = entry([(0.879, 0.121), (0.7, 0.3)], value=0.9)
+
+
+@pytest.mark.parametrize(
+    ("hispanic", "sentence"),
+    [
+        (
+            (1.0, 0.0),
+            "The rule shuts out 'Hispanic' of 'race': it accepts 0.0% of them, without the "
+            "constraint 12.1%.",
+        ),
+        (
+            (0.99, 0.01),
+            "The rule shuts out 'Hispanic' of 'race': it accepts 1.0% of them, without the "
+            "constraint 12.1%.",
+        ),
+        (
+            (0.05, 0.95),
+            "The rule accepts nearly all of 'Hispanic' of 'race': it accepts 95.0% of them, "
+            "without the constraint 12.1%.",
+        ),
+        ((0.9, 0.1), None),
+    ],
+)
+def test_a_group_with_one_decision_is_named_with_its_rate_without_the_constraint(
+    hispanic, sentence
+):
+    served = entry([hispanic, (0.7, 0.3)], mitigator="group_thresholds")
+    assert said(served, PLAIN)[0] == (() if sentence is None else (sentence,))
+
+
+def test_several_groups_with_the_same_decision_share_a_headline():
+    served = entry([(1.0, 0.0), (0.99, 0.01)], mitigator="group_thresholds")
+    assert said(served, PLAIN)[0] == (
+        "The rule shuts out 2 of 2 groups of 'race': it accepts 'Hispanic' 0.0%, without the "
+        "constraint 12.1%; 'White' 1.0%, without the constraint 30.0%.",
+    )
+
+
+def test_a_few_rows_are_no_headline():
+    served = entry([(1.0, 0.0), (0.7, 0.3)], rows=(30, 800), mitigator="group_thresholds")
+    assert said(served, PLAIN, rows=(30, 800))[0] == ()
+
+
+def test_a_group_with_one_of_several_classes_is_named_with_the_label_of_the_user():
+    plain = entry([(0.2, 0.5, 0.3), (0.3, 0.3, 0.4)], value=0.9)
+    served = entry([(0.0, 1.0, 0.0), (0.3, 0.3, 0.4)], mitigator="class_offsets")
+    (sentence,) = said(served, plain, classes=("low", "middle", "high"))[0]
+    assert sentence == (
+        "The rule gives 'middle' to nearly all of 'Hispanic' of 'race': given to 100.0% of them, "
+        "without the constraint 50.0%."
+    )
+
+
+def test_a_constant_has_no_headline_on_its_groups():
+    assert said(entry([(1, 0), (1, 0)], constant=True), PLAIN) == ((), ())
+
+
+def test_without_a_model_without_mitigation_the_labels_are_compared():
+    served = entry(
+        [(1.0, 0.0), (0.7, 0.3)], mitigator="group_thresholds", labels=[(0.8, 0.2), (0.7, 0.3)]
+    )
+    (sentence,) = said(served)[0]
+    assert sentence.endswith("it accepts 0.0% of them, 20.0% have that label.")
+
+
+def test_a_group_that_the_unconstrained_model_decides_alike_has_a_note_and_no_headline():
+    labels = [(0.8, 0.2), (0.7, 0.3)]
+    plain = entry([(1.0, 0.0), (0.7, 0.3)], labels=labels)
+    headlines, (note,) = said(plain)
+    assert headlines == ()
+    assert "'Hispanic' of 'race' get the same decision" in note
+    assert "objective='balanced_accuracy'" in note
+    assert said(plain, objective="balanced_accuracy") == ((), ())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A surest model that hardly accepts any woman, its run folder and its warnings."""
+    table = load("lending").frame.head(700)
+    folder = tmp_path_factory.mktemp("run") / "run"
+    model = FairAutoML(
+        "equalized_odds_difference <= 0.1",
+        n_trials=2,
+        n_folds=3,
+        learners=["logistic_regression", "lightgbm"],
+        confidence=0.9999,
+        random_state=0,
+        run_dir=folder,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(table.drop(columns="repaid"), table["repaid"], "sex")
+    return model, folder, [str(one.message) for one in caught]
+
+
+def test_a_group_that_is_shut_out_leads_warnings_notes_console_page_and_card(
+    run, tmp_path, capsys
+):
+    model, folder, warned = run
+    headline = model.notes_[0]
+    assert headline.startswith("The rule shuts out 2 of 2 groups of 'sex': it accepts 'female' ")
+    assert headline in warned
+    assert model.summary_["notes"][0] == headline
+    assert f"note: {headline}" in result_text(result_of(model), model.leaderboard_, 3)
+    page = html.unescape(model.report(tmp_path / "page.html").read_text())
+    assert headline in page
+    assert main(["card", str(folder)]) == 0
+    assert headline in capsys.readouterr().out.replace("\\", "")
+
+
+def test_a_selected_entry_has_the_headlines_of_its_own(run):
+    model, _, _ = run
+    front = model.pool_.board.pareto_front()
+    other = model.select(min_score=max(e.score for e in front))
+    assert not any("shuts out" in note for note in other.notes_)
+    assert other.summary_["notes"] == list(other.notes_)
+    with pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"):
+        assert warned_headlines(model.pool_) == model.notes_[:1]
+
+
+def noise(n_rows=300):
+    """Labels that nothing tells anything about, three in ten positive."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(n_rows, 6)), columns=list("abcdef"))
+    group = rng.choice(["f", "m"], n_rows)
+    return X, (rng.random(n_rows) < 0.3).astype(int), group
+
+
+def overfitted(**parameters):
+    settings = {
+        "n_trials": 2,
+        "n_folds": 3,
+        "learners": ["lightgbm"],
+        "mitigators": ["none"],
+        "random_state": 0,
+    }
+    return FairAutoML(f"{PARITY} <= 0.2", **{**settings, **parameters})
+
+
+def test_a_constant_that_is_worth_more_than_the_model_is_served_and_said():
+    model = overfitted()
+    with pytest.warns(NoFeasibleModelWarning, match="so the constant is served") as caught:
+        model.fit(*noise())
+    assert len(caught) == 1
+    assert model.best_entry_.constant
+    assert not model.feasible_
+    others = [e for e in model.pool_.board.entries if e.feasible]
+    assert others
+    assert all(e.value < model.best_entry_.value for e in others)
+    assert len(np.unique(model.predict(noise()[0]))) == 1
+    assert model.notes_[0] == str(caught[0].message)
+    assert model.summary_["margin"] is None
+
+
+def test_a_constant_that_is_worth_more_is_an_error_when_strict():
+    with pytest.raises(NoFeasibleModelError, match="so the constant is served"):
+        overfitted(strict=True).fit(*noise())
+
+
+def test_a_constant_that_is_worth_more_has_the_code_of_no_feasible_model(tmp_path, capsys):
+    X, y, group = noise()
+    X.assign(sex=group, y=y).to_csv(tmp_path / "noise.csv", index=False)
+    command = ["fit", str(tmp_path / "noise.csv"), "--target", "y", "--sensitive", "sex"]
+    how = ["--constraint", f"{PARITY}<=0.2", "--mitigator", "none", "--learner", "lightgbm"]
+    assert main([*command, *how, "--trials", "2", "--folds", "3"]) == 4
+    assert "so the constant is served" in capsys.readouterr().out
+
+
+def balanced(seed, n_rows, n_classes):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.normal(size=(n_rows, 2)), columns=["a", "b"])
+    return X, rng.permutation(np.arange(n_rows) % n_classes), rng.choice(["f", "m"], n_rows)
+
+
+@pytest.mark.parametrize(("n_classes", "n_rows"), [(2, 121), (7, 350)])
+def test_a_prior_on_balanced_labels_is_constant_and_never_feasible(n_classes, n_rows):
+    for seed in range(12):
+        model = FairAutoML(f"{PARITY} <= 0.2", n_trials=1, n_folds=3, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(*balanced(seed, n_rows, n_classes))
+        assert model.best_entry_.constant
+        assert not model.feasible_
+        assert not model.leaderboard_["feasible"].any()

@@ -1,0 +1,98 @@
+"""Models that cannot be served any more go while the search runs, and no others."""
+
+import warnings
+from types import SimpleNamespace
+
+import pytest
+
+from fairautoml import running
+from fairautoml.exceptions import DegradedWarning, FairAutoMLWarning, StorageFullError
+from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.running import Tidier, servable
+from fairautoml.storage.artifacts import Artifacts
+from quick_fits import few_people, quick
+
+
+def result(number, log_loss=0.5, status=Status.SUCCESS):
+    candidate = Candidate(learner="one", params={"c": float(number)})
+    trial = Trial(number=number, candidate=candidate, budget=Budget(folds=2))
+    return TrialResult(trial=trial, status=status, log_loss=log_loss)
+
+
+def test_what_falls_behind_in_a_search_never_comes_back(monkeypatch):
+    monkeypatch.setattr(running, "LIBRARY", 3)
+    monkeypatch.setattr(running, "SINGLES", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FairAutoMLWarning)
+        model = quick(n_trials=12, strategy="random").fit(*few_people())
+    entries = [e for e in model.pool_.board.entries if not e.members]
+    tried = {e.trial_number: e.candidate for e in entries}
+    results = [
+        TrialResult(
+            trial=Trial(number=number, candidate=tried[number], budget=Budget(folds=2)),
+            status=Status.SUCCESS,
+            log_loss=1.0 / (1 + number % 5),
+        )
+        for number in sorted(tried)
+    ]
+    gone = set()
+    for n in range(1, len(results) + 1):
+        known = {r.trial.key for r in results[:n]}
+        kept = servable(results[:n], [e for e in entries if e.trial_key in known])
+        assert not kept & gone
+        gone |= known - kept
+    assert gone
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """A folder with the models of many trials, of which the last three may be served."""
+    artifacts = Artifacts(tmp_path)
+    artifacts.prepare()
+    results = [result(number, log_loss=1.0 - number / 100) for number in range(30)]
+    for one in results:
+        artifacts.write_models(one.trial.key, ())
+    monkeypatch.setattr(
+        running,
+        "servable",
+        lambda results, entries: frozenset(r.trial.key for r in results[-3:]),
+    )
+    return artifacts, results
+
+
+def stored(artifacts):
+    return {path.stem for path in (artifacts.folder / "models").iterdir()}
+
+
+def test_models_go_every_so_many_results(many):
+    artifacts, results = many
+    seen = []
+    tidy = Tidier(artifacts, seen, [])
+    for one in results[: running.EVERY]:
+        tidy(SimpleNamespace(result=one))
+        seen.append(one)
+    assert stored(artifacts) == {one.trial.key for one in results}
+    tidy(SimpleNamespace(result=results[running.EVERY]))
+    kept = results[running.EVERY - 3 :]
+    assert stored(artifacts) == {one.trial.key for one in kept}
+
+
+def test_models_go_at_once_when_the_disk_is_full(many):
+    artifacts, results = many
+    tidy = Tidier(artifacts, results[:5], [])
+    tidy(SimpleNamespace(result=result(5, None, Status.NO_SPACE)))
+    assert stored(artifacts) == {one.trial.key for one in results[2:]}
+
+
+def test_trials_that_a_full_disk_took_are_told_of(monkeypatch):
+    real, written = Artifacts.write_models, []
+
+    def full(self, key, models):
+        written.append(key)
+        if len(written) == 3:
+            raise StorageFullError("no space left")
+        real(self, key, models)
+
+    monkeypatch.setattr(Artifacts, "write_models", full)
+    with pytest.warns(DegradedWarning, match=r"1 of 5 trials were trained in vain, as the disk"):
+        quick(n_trials=5).fit(*few_people())

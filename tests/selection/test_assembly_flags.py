@@ -1,0 +1,32 @@
+import argparse
+
+import pytest
+
+from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli.tables import fit_estimator_of
+
+
+def parsed(*flags):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    fit_arguments(parser)
+    return parser.parse_args(["people.csv", *flags])
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), (True, 8, "auto")),
+        (("--no-assemble",), (False, 8, "auto")),
+        (("--max-models", "3", "--confidence", "0.95"), (True, 3, 0.95)),
+        (("--max-models", "0", "--confidence", "none"), (True, None, None)),
+    ],
+)
+def test_the_command_line_says_how_the_answer_is_made(flags, expected):
+    model = fit_estimator_of(parsed(*flags))
+    assert (model.assemble, model.max_models, model.confidence) == expected
+
+
+@pytest.mark.parametrize("text", ["0.5", "1", "sure"])
+def test_a_confidence_that_is_none_is_refused_by_the_command_line(text):
+    with pytest.raises(argparse.ArgumentError, match="is not auto, none or a number"):
+        parsed("--confidence", text)

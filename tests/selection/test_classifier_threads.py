@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from fairautoml import threads
+from fairautoml.data.read import build_dataset
+from fairautoml.evaluation.fitting import Bag, encode, fit_candidate
+from fairautoml.inference.predictor import FairClassifier
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.records import Candidate
+from fairautoml.selection.ensemble import Blend
+
+FORESTS = {"n_estimators": 3}
+BOOSTERS = {"max_iter": 3}
+
+
+def classifier(learner, params):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    data = build_dataset(X, (X[:, 0] > 0).astype(int), None)
+    candidate = Candidate(learner=learner, params=params)
+    fitted = [fit_candidate(candidate, encode("codes", data, 0), seed) for seed in range(4)]
+    served = FairClassifier(
+        models=Blend(((Bag(tuple(fitted[:2])), 0.5), (Bag(tuple(fitted[2:])), 0.5))),
+        rule=CommonRule(threshold=0.5),
+        schema=data.schema,
+        groups=None,
+        classes=data.classes,
+        needs_sensitive=False,
+        salt=0,
+    )
+    return served, data
+
+
+@pytest.mark.parametrize(
+    ("learner", "params", "entered"),
+    [("random_forest", FORESTS, 1), ("hist_gradient_boosting", BOOSTERS, 0)],
+)
+def test_the_threads_are_limited_once_per_call_and_only_where_needed(
+    learner, params, entered, monkeypatch
+):
+    served, data = classifier(learner, params)
+    found = []
+
+    def counted(limits):
+        found.append(limits)
+        return threadpool_limits(limits=limits)
+
+    monkeypatch.setattr(threads, "threadpool_limits", counted)
+    served.decisions(data.X[:1], data.cells[:1])
+    assert len(found) == entered
+    served.scores(data.X[:1], data.cells[:1])
+    assert len(found) == 2 * entered
