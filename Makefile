@@ -18,7 +18,7 @@ test-slow: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy fairautoml
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # Runs the commands and examples of README and docs/, and compares their figures with results/.

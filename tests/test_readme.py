@@ -108,8 +108,13 @@ def test_the_main_job_is_shown_from_the_demo_to_the_prediction():
 def test_continuous_integration_runs_the_commands_of_the_readme():
     shown = [line for text in blocks("sh") for line in text.splitlines()]
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    first = [line.split("#")[0].strip() for line in shown[:2]]
+    assert first == ["make demo", "make test"]
     assert {INSTALL, SET_UP, TEST} <= set(shown)
-    assert {SET_UP, TEST} <= set(script)
+    assert {"make lint", "make test"} <= set(script)
+    recipes = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "install --quiet -e \".[test]\"" in recipes
+    assert "pytest -n $(WORKERS)" in recipes
 
 
 def headings(page):
