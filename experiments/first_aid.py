@@ -98,8 +98,8 @@ def run(name: str, variant: str, metric: str, seed: int, seconds: float) -> dict
 
 def commit() -> str:
     folder = Path(fairautoml.__file__).parent
-    asked = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def cells(seeds):
@@ -117,19 +117,19 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--most", type=int, help="stop after so many fits")
-    asked = parser.parse_args()
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     done = set()
-    if asked.out.exists():
-        kept = pd.read_csv(asked.out)
+    if args.out.exists():
+        kept = pd.read_csv(args.out)
         done = set(zip(kept["table"], kept["variant"], kept["metric"], kept["seed"], strict=True))
-    left = [cell for cell in cells(asked.seeds) if cell not in done][: asked.most]
+    left = [cell for cell in cells(args.seeds) if cell not in done][: args.most]
     for cell in left:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            row = run(*cell, asked.seconds)
-        new = not asked.out.exists()
-        with asked.out.open("a", newline="") as file:
+            row = run(*cell, args.seconds)
+        new = not args.out.exists()
+        with args.out.open("a", newline="") as file:
             writer = csv.DictWriter(file, FIELDS)
             if new:
                 writer.writeheader()

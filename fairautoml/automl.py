@@ -12,19 +12,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 
 from fairautoml.data.frames import Inputs, align_inputs
-from fairautoml.data.target import AskedTask, check_given
+from fairautoml.data.target import TaskOption, check_given
 from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import ParameterError
 from fairautoml.inference.predictor import constant_classifier
-from fairautoml.pipeline import Conducted
-from fairautoml.plan import border_options
-from fairautoml.settings import Wishes, check_wishes
+from fairautoml.pipeline import FitMixin
+from fairautoml.plan import read_options_of
+from fairautoml.settings import Settings, validate_settings
 
 
-class Estimator(Conducted):
+class Estimator(FitMixin):
     """The parameters that both estimators have, and ``fit``."""
 
-    asked_task: AskedTask = "auto"
+    task_option: TaskOption = "auto"
     set_params: Callable[..., Any]
 
     __metadata_request__fit = {"sensitive": True}  # noqa: RUF012
@@ -163,22 +163,22 @@ class Estimator(Conducted):
         """
         start = monotonic()
         check_given(y)
-        wishes, options = self.check_parameters(), border_options(self)
+        settings, options = self.check_parameters(), read_options_of(self)
         constant = None
-        if self.on_degenerate == "constant" and self.asked_task != "regression":
+        if self.on_degenerate == "constant" and self.task_option != "regression":
             constant = constant_classifier(X, y, options.on_nonfinite, extras=(groups, time))
         if constant is not None:
             self._remember_names(constant.schema)
-            self._be_constant(constant, wishes)
+            self._fit_constant(constant, settings)
             return self
         given = Inputs(
             X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups, time=time,
             proxies=proxies,
         )  # fmt: skip
-        self._search(align_inputs(given, options.align), wishes, options, start, proxy_errors)
+        self._search(align_inputs(given, options.align), settings, options, start, proxy_errors)
         return self
 
-    def check_parameters(self) -> Wishes:
+    def check_parameters(self) -> Settings:
         """Return the parameters as the search will read them; nothing is fitted.
 
         Raises
@@ -188,12 +188,12 @@ class Estimator(Conducted):
         UnknownNameError
             A metric, learner, mitigator, strategy, allocator or executor does not exist.
         """
-        wishes = check_wishes(self)
-        if self.asked_task == "regression" and self.pos_label is not None:
+        settings = validate_settings(self)
+        if self.task_option == "regression" and self.pos_label is not None:
             msg = f"pos_label={self.pos_label!r} names a class; regression has none, leave it out"
             raise ParameterError(msg)
         self._place()
-        return wishes
+        return settings
 
     def _allowed(self, tags: Tags) -> Tags:
         """Return tags that say what the border takes."""
@@ -397,7 +397,7 @@ class FairAutoMLRegressor(Estimator, RegressorMixin, BaseEstimator):  # type: ig
     (600,)
     """
 
-    asked_task = "regression"
+    task_option = "regression"
 
     def __sklearn_tags__(self) -> Tags:
         """Missing values and sparse matrices are fine."""

@@ -26,7 +26,7 @@ from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import (
-    AskedTask,
+    TaskOption,
     check_given,
     known_labels,
     plain_labels,
@@ -35,7 +35,7 @@ from fairautoml.data.target import (
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
-from fairautoml.inference.predictor import ConstantClassifier, FairClassifier
+from fairautoml.inference.predictor import ConstantClassifier, Predictor
 from fairautoml.metrics import (
     METRICS,
     ClassCounts,
@@ -93,8 +93,8 @@ def judge(
     outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
     weights = np.ones(len(y)) if weight is None else weight
     tally = TASKS.get(task).tally
-    everybody = np.zeros(len(y), dtype=np.int64)
-    pooled = tally(everybody, y, outcome, weights, n_groups=1)
+    one_group = np.zeros(len(y), dtype=np.int64)
+    pooled = tally(one_group, y, outcome, weights, n_groups=1)
     found: dict[str, Any] = {
         "n_rows": len(y),
         "n_unknown_group": int(_outside(cells, groups).sum()),
@@ -236,7 +236,7 @@ def _check_gap(max_gap: Any, pool: Pool) -> None:
         raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
 
 
-def alike_notes(entry: Entry) -> tuple[str, ...]:
+def constant_notes(entry: Entry) -> tuple[str, ...]:
     """Warn of an entry that decides alike for everybody, and return the same as a note.
 
     Parameters
@@ -268,7 +268,7 @@ def warned_headlines(pool: Pool) -> tuple[str, ...]:
     return found
 
 
-def own_settings() -> AbstractContextManager[None]:
+def isolated_config() -> AbstractContextManager[None]:
     """Return a context in which scikit-learn works as our learners expect.
 
     The caller's ``sklearn.set_config`` speaks about the caller's estimators: routing or pandas
@@ -280,24 +280,24 @@ def own_settings() -> AbstractContextManager[None]:
     return found
 
 
-def _has_classes(model: "Served") -> bool:
-    return model.asked_task != "regression"
+def _has_classes(model: "PredictMixin") -> bool:
+    return model.task_option != "regression"
 
 
-class Served:
+class PredictMixin:
     """The part of the estimator that reads what ``fit`` has left and trains nothing."""
 
     __metadata_request__predict = {"sensitive": True}  # noqa: RUF012
     __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
     __metadata_request__score = {"sensitive": True}  # noqa: RUF012
 
-    asked_task: AskedTask
+    task_option: TaskOption
     constraint: Any
     unseen_group: Any
     align: Any
 
     pool_: Pool | None
-    model_: FairClassifier | ConstantClassifier
+    model_: Predictor | ConstantClassifier
     best_entry_: Entry | None
     leaderboard_: pd.DataFrame
     pareto_front_: pd.DataFrame
@@ -362,7 +362,7 @@ class Served:
             return np.empty((0, len(self.classes_)))
         if isinstance(self.model_, ConstantClassifier):
             return np.ones((len(cells), 1))
-        with own_settings():
+        with isolated_config():
             one = (
                 self.model_.acceptance(matrix, cells)
                 if self.model_.rule.randomized
@@ -469,8 +469,8 @@ class Served:
         said = np.where(cells >= 0, pool.board.systems[0].of_cell[cells], -1)
         # Rates by guessed group would read like those of the groups.
         del found["rates"]
-        told = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
-        return {**found, **told, "n_unknown_group": int((said < 0).sum())}
+        max_gap_of = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
+        return {**found, **max_gap_of, "n_unknown_group": int((said < 0).sum())}
 
     def _guesses_for(self, sensitive: Any, proxies: Any) -> Guessing | None:
         """Return how guesses are read, None when the groups themselves are judged."""
@@ -518,7 +518,7 @@ class Served:
         other._tabulate(served.board, served.board.reordered(table, pool.board))
         best = describe_served(served.board, entry)
         first = warned_headlines(served)
-        last = (*one_sided_notes(served.board, entry), *alike_notes(entry))
+        last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
         # Notes on the margin are about the entry that the search has chosen.
         outside = () if pool.groups is None else pool.groups.headlines
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
@@ -591,7 +591,7 @@ class Served:
         matrix, cells = self._read(rows)
         if len(cells) == 0:
             return np.empty(0, dtype=np.int64 if len(self.model_.classes) else np.float64)
-        with own_settings():
+        with isolated_config():
             return np.asarray(self.model_.decisions(matrix, cells))
 
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
@@ -618,7 +618,7 @@ def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
 SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
 
 
-class Shown:
+class ReportMixin:
     """Methods that draw what ``fit`` left."""
 
     def report(self, path: str | Path) -> Path:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.frames import Inputs
 from fairautoml.data.noisy_groups import LEVEL, Guess, HiddenRate, assumptions_of, learn_guess
-from fairautoml.data.read import BorderOptions, read_roles
+from fairautoml.data.read import ReadOptions, read_roles
 from fairautoml.data.schema import read_guesses
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, largest_defined
 from fairautoml.metrics.rates import RATES
 from fairautoml.records import Entry
-from fairautoml.settings import Wishes
+from fairautoml.settings import Settings
 
 UNSEEN = "unseen"
 """What the hidden groups are called among the gaps of ``evaluate``."""
@@ -164,42 +164,42 @@ class Guessing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Posed:
+class ThresholdProblem:
     """What is searched in place of what was asked for."""
 
     inputs: Inputs  # with the best guess as ``sensitive``
-    wishes: Wishes  # with the bounds on it
-    options: BorderOptions  # with all proxies left out of the features
+    settings: Settings  # with the bounds on it
+    options: ReadOptions  # with all proxies left out of the features
     guessing: Guessing | None  # None = there are no proxies, and nothing is changed
 
 
-def pose_guesses(
-    inputs: Inputs, wishes: Wishes, options: BorderOptions, errors: Any = None
-) -> Posed:
+def apply_guesses(
+    inputs: Inputs, settings: Settings, options: ReadOptions, errors: Any = None
+) -> ThresholdProblem:
     """Return the search on guessed groups that keeps the constraint on the hidden ones."""
     if inputs.proxies is None:
         if errors is not None:
             raise InputError("proxy_errors says how often proxies= is wrong; give both or none")
-        return Posed(inputs=inputs, wishes=wishes, options=options, guessing=None)
-    _check_together(inputs, wishes, options)
+        return ThresholdProblem(inputs=inputs, settings=settings, options=options, guessing=None)
+    _check_together(inputs, settings, options)
     columns, from_X = read_guesses(inputs.proxies, inputs.X)
     roles = read_roles(replace(inputs, sensitive=None), options)
     if roles.task != "binary":
         msg = f"proxies: the target is {roles.task}; a hidden gap is corrected for two classes"
         raise InputError(msg)
-    rng = np.random.default_rng([wishes.seed, STREAM])
+    rng = np.random.default_rng([settings.seed, STREAM])
     guess = learn_guess(columns, roles.y, errors=errors, rng=rng)
     used = tuple(
         replace(c, bound=round(c.bound * float(guess.factors(hidden_rates_of(c)).min()), 6))
-        for c in wishes.constraints
+        for c in settings.constraints
     )
     guessing = Guessing(
-        guess=guess, asked=wishes.constraints, used=used, from_X=from_X, seed=wishes.seed
+        guess=guess, asked=settings.constraints, used=used, from_X=from_X, seed=settings.seed
     )
     kept = options.sensitive_in_X == "allow"
-    return Posed(
+    return ThresholdProblem(
         inputs=replace(inputs, sensitive={guess.name: columns[guess.name].array}),
-        wishes=replace(wishes, constraints=used),
+        settings=replace(settings, constraints=used),
         options=replace(
             options,
             sensitive_missing="exclude",
@@ -210,19 +210,19 @@ def pose_guesses(
     )
 
 
-def _check_together(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> None:
+def _check_together(inputs: Inputs, settings: Settings, options: ReadOptions) -> None:
     _check_alone(inputs)
     if options.sensitive_missing == "own_group":
         raise ParameterError(
             "sensitive_missing='own_group' with proxies=: a missing guess is no group. Leave it "
             "out: rows without a guess are outside the constraint"
         )
-    if not wishes.constraints:
+    if not settings.constraints:
         raise ParameterError(
             "constraint=None with proxies=: there is no gap to correct. Give a constraint, or "
             "leave proxies out"
         )
-    for constraint in wishes.constraints:
+    for constraint in settings.constraints:
         hidden_rates_of(constraint)
 
 

@@ -14,7 +14,7 @@ from fairautoml.certification.verdicts import Verdict
 from fairautoml.data.dataset import GroupSystem, TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
-from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
@@ -25,16 +25,22 @@ from fairautoml.exceptions import (
     SmallGroupWarning,
     warn,
 )
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import METRICS
 from fairautoml.metrics._table import effective_rows
-from fairautoml.mitigators import MITIGATORS, MembershipModel, ScoreModel
-from fairautoml.records import BlindRule, Entry, Origin, Status, TrialResult
-from fairautoml.running import RunPlan
-from fairautoml.selection.ensemble import Assembled, Finish, Margin, PassedOver, models_of
-from fairautoml.selection.final import advice_on_constant, bad_news
-from fairautoml.selection.leaderboard import History, Improvement, Leaderboard
-from fairautoml.settings import Wishes
+from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
+from fairautoml.records import Entry, GroupUnawareRule, Origin, TrialResult, TrialState
+from fairautoml.running import Plan
+from fairautoml.selection.ensemble import (
+    Assembled,
+    Margin,
+    PassedOver,
+    SelectionOptions,
+    models_of,
+)
+from fairautoml.selection.final import advice_on_constant, diagnose_run
+from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
+from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
 
 
@@ -170,9 +176,7 @@ def _constrained(board: Leaderboard, entry: Entry) -> Iterator[GroupSystem]:
 
 
 def _unconstrained(board: Leaderboard) -> Entry | None:
-    plain = (
-        e for e in board.entries if e.mitigator == "none" and e.candidate.mitigation == "none"
-    )
+    plain = (e for e in board.entries if e.mitigator == "none" and e.config.mitigation == "none")
     return max(plain, key=lambda entry: entry.value, default=None)
 
 
@@ -244,20 +248,20 @@ class _Rates:
         return f"{now:.1%}{whom}, {usual}"
 
 
-def describe_candidate(result: TrialResult) -> dict[str, Any]:
+def describe_config(result: TrialResult) -> dict[str, Any]:
     """Return one line about a trial: what was tried, what came of it."""
-    candidate = result.trial.candidate
+    config = result.trial.config
     return {
         "trial": result.trial.number,
         "status": str(result.status),
-        "learner": candidate.learner,
-        "encoding": candidate.encoding,
-        "mitigation": candidate.mitigation,
+        "learner": config.learner,
+        "encoding": config.encoding,
+        "mitigation": config.mitigation,
         "origin": str(result.trial.origin),
         "sample_fraction": round(result.trial.budget.sample_fraction, 6),
-        "params": dict(candidate.params),
-        "mitigation_params": dict(candidate.mitigation_params),
-        "key": candidate.key,
+        "params": dict(config.params),
+        "mitigation_params": dict(config.mitigation_params),
+        "key": config.key,
         "log_loss": result.log_loss,
         "seconds": round(result.seconds, 4),
         "peak_memory_mb": round(result.peak_memory_mb, 1),
@@ -269,9 +273,9 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
     """Return an entry as plain values; undefined ones are None."""
     return {
         "trial": entry.trial_number,
-        "learner": entry.candidate.learner,
-        "encoding": entry.candidate.encoding,
-        "mitigation": entry.candidate.mitigation,
+        "learner": entry.config.learner,
+        "encoding": entry.config.encoding,
+        "mitigation": entry.config.mitigation,
         "mitigator": entry.mitigator,
         "tolerance": entry.tolerance,
         "rule": entry.rule.describe(),
@@ -301,22 +305,22 @@ def describe_served(board: Leaderboard, entry: Entry) -> dict[str, Any]:
     return {**describe_entry(entry, board.objective), "sensitive_read_by": read_by}
 
 
-def trials_frame(history: History) -> pd.DataFrame:
+def trials_frame(history: TrialLog) -> pd.DataFrame:
     """Return one row per trial, failures included."""
     rows = sorted(history.results, key=lambda result: result.trial.number)
-    return pd.DataFrame([describe_candidate(result) for result in rows])
+    return pd.DataFrame([describe_config(result) for result in rows])
 
 
-CUT_OFF = frozenset({Status.STOPPED, Status.TIMEOUT})
+CUT_OFF = frozenset({TrialState.STOPPED, TrialState.TIMEOUT})
 """How trials end that the clock or the user ended, ..."""
 
-SOUND = frozenset({Status.SUCCESS, Status.PRUNED})
+SOUND = frozenset({TrialState.SUCCESS, TrialState.PRUNED})
 """... and those that came to an end of their own without a fault."""
 
 
 def run_summary(
-    history: History,
-    plan: RunPlan,
+    history: TrialLog,
+    plan: Plan,
     assembled: Assembled,
     *,
     seconds: float,
@@ -330,7 +334,7 @@ def run_summary(
     return {
         "n_trials": len(statuses),
         "n_failed": len(statuses) - sum(s in CUT_OFF or s in SOUND for s in statuses),
-        "n_pruned": statuses.count(Status.PRUNED),
+        "n_pruned": statuses.count(TrialState.PRUNED),
         "n_cut_off": sum(status in CUT_OFF for status in statuses),
         "max_trials": plan.n_trials,
         "time_budget": time_budget,
@@ -342,7 +346,7 @@ def run_summary(
         "overhead_ms": {
             "ask": _per_trial(history.overhead.ask, statuses),
             "tell": _per_trial(history.overhead.tell, statuses),
-            "settle": _per_trial(sum(history.settle_seconds), history.settle_seconds),
+            "settle": _per_trial(sum(history.scoring_seconds), history.scoring_seconds),
         },
         "n_feasible": history.n_feasible,
         "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
@@ -357,7 +361,7 @@ def run_summary(
     }
 
 
-def describe_improvement(moment: Improvement) -> dict[str, Any]:
+def describe_improvement(moment: NewIncumbent) -> dict[str, Any]:
     """Return a change of the best entry as plain values."""
     return {
         "seconds": round(moment.seconds, 3),
@@ -452,7 +456,7 @@ def margin_notes(margin: Margin | None) -> tuple[str, ...]:
     if margin is None or margin.margin < 0:
         return ()
     if not margin.insufficient_evidence:
-        return _dear(margin)
+        return _is_expensive(margin)
     if not isinstance(margin.confidence, float):
         return (
             "insufficient evidence: the constraint is met on the rows of the search, and on as "
@@ -472,7 +476,7 @@ LITTLE = 0.25
 """Share of a model's worth beyond one decision for everybody below which a margin is dear."""
 
 
-def _dear(margin: Margin) -> tuple[str, ...]:
+def _is_expensive(margin: Margin) -> tuple[str, ...]:
     if margin.kept is None or margin.kept >= LITTLE or not isinstance(margin.confidence, float):
         return ()
     return (
@@ -499,15 +503,15 @@ class Pool:
     groups: GroupSchema | None
     classes: NDArray[Any]
     seed: int  # root seed, salt of randomised rules
-    membership: MembershipModel | None = None  # for rules that read how likely groups are
+    membership: GroupProbabilityModel | None = None  # for rules that read how likely groups are
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
     # people of the search whose rows count, by finest cell and label, whatever they weigh; None
     # without two classes
     rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
 
-    def classifier(self, entry: Entry) -> FairClassifier:
+    def classifier(self, entry: Entry) -> Predictor:
         """Return the classifier of an entry; nothing is trained."""
-        return FairClassifier(
+        return Predictor(
             models=models_of(entry, self.bags),
             rule=entry.rule,
             schema=self.schema,
@@ -515,7 +519,7 @@ class Pool:
             classes=self.classes,
             needs_sensitive=bool(self.board.asks_groups(entry)),
             salt=self.seed,
-            membership=self.membership if isinstance(entry.rule, BlindRule) else None,
+            membership=self.membership if isinstance(entry.rule, GroupUnawareRule) else None,
             task=self.task,
         )
 
@@ -542,9 +546,9 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What ``conduct`` returns."""
+    """What ``optimize`` returns."""
 
-    history: History  # everything the search saw
+    history: TrialLog  # everything the search saw
     pool: Pool  # what can be served
     assembled: Assembled  # how the served entry was chosen
     interrupted: bool  # whether the user ended the search
@@ -561,7 +565,7 @@ class Outcome:
 
 
 def make_pool(
-    assembled: Assembled, plan: RunPlan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
+    assembled: Assembled, plan: Plan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
 ) -> Pool:
     """Load the models that can be served and let go of all training rows."""
     dataset, best = plan.problem.dataset, assembled.best
@@ -576,7 +580,7 @@ def make_pool(
         sensitive_features=dataset.sensitive_features,
     )
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
-    bags = {k: made[k] if k in made else Bag(artifacts.models(k)) for k in sorted(keys)}
+    bags = {k: made[k] if k in made else CVEnsemble(artifacts.models(k)) for k in sorted(keys)}
     return Pool(
         board=board,
         best=best,
@@ -587,15 +591,15 @@ def make_pool(
         task=dataset.task,
         seed=plan.seed,
         membership=kept_membership(
-            artifacts, [isinstance(entry.rule, BlindRule) for entry in board.entries]
+            artifacts, [isinstance(entry.rule, GroupUnawareRule) for entry in board.entries]
         ),
-        rows_by_label=_people_by_label(plan.problem),
+        rows_by_label=_individuals_by_label(plan.problem),
     )
 
 
 def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
     """Return the trials whose training-time mitigation needs the groups of new rows."""
-    found = {entry.trial_key: entry.candidate.mitigation for entry in entries if not entry.members}
+    found = {entry.trial_key: entry.config.mitigation for entry in entries if not entry.members}
     return frozenset(
         key
         for key, name in found.items()
@@ -604,32 +608,34 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
 
 
 def finish_of(
-    wishes: Wishes, start: float, certifiable: Callable[[Entry], float] | None = None
-) -> Finish:
+    settings: Settings, start: float, certifiable: Callable[[Entry], float] | None = None
+) -> SelectionOptions:
     """Return how the answer is to be made."""
-    return Finish(
-        assemble=wishes.assemble,
-        max_models=wishes.max_models,
-        confidence=wishes.confidence,
-        end=None if wishes.time_budget is None else start + wishes.time_budget,
+    return SelectionOptions(
+        assemble=settings.assemble,
+        max_models=settings.max_models,
+        confidence=settings.confidence,
+        end=None if settings.time_budget is None else start + settings.time_budget,
         certifiable=certifiable,
     )
 
 
-def say_how_it_went(
-    outcome: Outcome, plan: RunPlan, wishes: Wishes, *, feasible: bool, strict: bool
+def warn_on_result(
+    outcome: Outcome, plan: Plan, settings: Settings, *, feasible: bool, strict: bool
 ) -> None:
     """Warn of what the user should know of a run, mostly of nothing."""
     best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
     constant = outcome.constant_headline
-    news = bad_news(outcome.history, best, plan.baseline, plan.problem.objective.name)
+    news = diagnose_run(outcome.history, best, plan.baseline, plan.problem.objective.name)
     if constant is not None:
         news = []
     for msg in (*group_headlines(outcome.pool.board, best, outcome.pool.classes), *news, *lacking):
         warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning)
-    if feasible or not wishes.constraints:
+    if feasible or not settings.constraints:
         return
-    msg = shortfall(best, [c.label for c in wishes.constraints]) if constant is None else constant
+    msg = (
+        shortfall(best, [c.label for c in settings.constraints]) if constant is None else constant
+    )
     if strict:
         raise NoFeasibleModelError(msg)
     warn(msg, NoFeasibleModelWarning)
@@ -641,7 +647,7 @@ def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
     return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)
 
 
-def _people_by_label(problem: Problem) -> NDArray[np.int64] | None:
+def _individuals_by_label(problem: Problem) -> NDArray[np.int64] | None:
     """Return how many people are behind a weight, so that small groups are told by people.
 
     One who has several rows of a label is counted once, in the cell of the first.

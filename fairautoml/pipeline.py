@@ -15,15 +15,15 @@ from fairautoml.certification.certificate import Certificate
 from fairautoml.certification.certify import Certified, freeze, judge_frozen, without_rows
 from fairautoml.certification.evidence import claimed
 from fairautoml.certification.holdout import Division, Vault, set_aside
-from fairautoml.certification.ledger import Prospect
+from fairautoml.certification.ledger import ReuseStatus
 from fairautoml.certification.planning import RowPlan, inner_target_of
 from fairautoml.certification.verdicts import Reason, Verdict
 from fairautoml.data.columns import key_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.frames import Inputs
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import plain_bins
-from fairautoml.estimator import Served, Shown, own_settings
+from fairautoml.estimator import PredictMixin, ReportMixin, isolated_config
 from fairautoml.evaluation.postprocess import OnProgress, unbroken
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
@@ -34,7 +34,7 @@ from fairautoml.exceptions import (
     warn,
 )
 from fairautoml.inference.predictor import ConstantClassifier
-from fairautoml.noisy_constraint import pose_guesses
+from fairautoml.noisy_constraint import apply_guesses
 from fairautoml.outcome import (
     Outcome,
     describe_certificate,
@@ -46,18 +46,26 @@ from fairautoml.outcome import (
     margin_notes,
     one_sided_notes,
     run_summary,
-    say_how_it_went,
     trials_frame,
     violated,
+    warn_on_result,
 )
-from fairautoml.plan import BASELINE, Setting, get_ready, make_plan, make_problem
-from fairautoml.records import Entry, Status
+from fairautoml.plan import BASELINE, FitOptions, make_plan, make_problem, start_workers
+from fairautoml.records import Entry, TrialState
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import Earlier, Keeper, Place, begin, keep_model, place_of, write_config
-from fairautoml.running import RunPlan, Tidier, is_over, run_search
-from fairautoml.selection.ensemble import Finish
+from fairautoml.run_files import (
+    PreviousRun,
+    RunStorage,
+    RunWriter,
+    begin,
+    resolve_storage,
+    save_model,
+    write_config,
+)
+from fairautoml.running import CheckpointCleaner, Plan, is_over, run_search
+from fairautoml.selection.ensemble import SelectionOptions
 from fairautoml.selection.final import assemble, no_model, no_time_left, refitted
-from fairautoml.settings import Wishes, check_constraints
+from fairautoml.settings import Settings, check_constraints
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.run_folder import RunFolder, scratch
 
@@ -65,18 +73,18 @@ FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
 """That the answer may take after the search, whatever is left, and as a share of the budget."""
 
 
-def conduct(
-    plan: RunPlan,
-    keeper: Keeper | None,
+def optimize(
+    plan: Plan,
+    writer: RunWriter | None,
     *,
-    finish: Finish,
+    finish: SelectionOptions,
     retrain: bool,
     on_progress: OnProgress | None,
 ) -> Outcome:
     """Run the search, choose, and load what can be served."""
     with ExitStack() as stack:
-        artifacts = _temporary(stack) if keeper is None else keeper.artifacts
-        study = None if keeper is None else keeper.study
+        artifacts = _temporary(stack) if writer is None else writer.artifacts
+        study = None if writer is None else writer.study
         if over := is_over(plan, study):
             used = time.monotonic() - plan.start
             warn(no_time_left(used), DegradedWarning)
@@ -84,7 +92,7 @@ def conduct(
             plan,
             artifacts,
             study=study,
-            keep=None if keeper is None else keeper.keep,
+            keep=None if writer is None else writer.keep,
             on_progress=unbroken(on_progress),
         )
         if history.best is None and not finished:
@@ -99,7 +107,7 @@ def conduct(
         assembled = assemble(plan, history, artifacts, whole)
         made = refitted(assembled.best, plan, history.results, whole.end) if retrain else {}
         pool = make_pool(assembled, plan, artifacts, made)
-        Tidier(artifacts, history.results, history.entries).tidy()
+        CheckpointCleaner(artifacts, history.results, history.entries).tidy()
     return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
 
 
@@ -109,7 +117,7 @@ def _temporary(stack: ExitStack) -> Artifacts:
     return artifacts
 
 
-class Conducted(Served, Shown):
+class FitMixin(PredictMixin, ReportMixin):
     """The part of the estimator that searches, chooses, certifies and keeps."""
 
     sensitive_at_predict: Any
@@ -129,13 +137,13 @@ class Conducted(Served, Shown):
     def _search(
         self,
         inputs: Inputs,
-        wishes: Wishes,
-        options: BorderOptions,
+        settings: Settings,
+        options: ReadOptions,
         start: float,
         proxy_errors: Any,
     ) -> None:
-        get_ready(wishes, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
-        setting = Setting(
+        start_workers(settings, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
+        fit_options = FitOptions(
             # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
             sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
             randomized=self.randomized,
@@ -143,55 +151,55 @@ class Conducted(Served, Shown):
         )
         with ExitStack() as stack:
             place = self._place()
-            earlier = Earlier(place) if place is not None and self.resume else None
-            if earlier is not None:
-                stack.callback(earlier.folder.close)
-                start -= earlier.past.seconds
+            previous = PreviousRun(place) if place is not None and self.resume else None
+            if previous is not None:
+                stack.callback(previous.folder.close)
+                start -= previous.past.seconds
                 if self.random_state is None:
-                    wishes = replace(wishes, seed=earlier.past.seed)
-            posed = pose_guesses(inputs, wishes, options, proxy_errors)
-            wishes, options, self._guessing = posed.wishes, posed.options, posed.guessing
-            division = _divided(posed.inputs, wishes, options, earlier)
+                    settings = replace(settings, seed=previous.past.seed)
+            guessed = apply_guesses(inputs, settings, options, proxy_errors)
+            settings, options, self._guessing = guessed.settings, guessed.options, guessed.guessing
+            division = _divided(guessed.inputs, settings, options, previous)
             dataset = self._dataset(division, options)
-            problem = make_problem(dataset, wishes, setting, division.entities)
+            problem = make_problem(dataset, settings, fit_options, division.entities)
             dataset = problem.dataset
-            again, aside = earlier is not None, division.vault is not None
-            plan = make_plan(problem, wishes, setting, start, again=again, certifies=aside)
-            keeper = begin(
+            again, aside = previous is not None, division.vault is not None
+            plan = make_plan(problem, settings, fit_options, start, again=again, certifies=aside)
+            writer = begin(
                 plan,
-                earlier if earlier is not None else place,
+                previous if previous is not None else place,
                 self._parameters(),
                 set_aside=aside,
             )
-            if keeper is not None:
-                stack.callback(keeper.close)
-            with own_settings():
-                outcome = conduct(
+            if writer is not None:
+                stack.callback(writer.close)
+            with isolated_config():
+                outcome = optimize(
                     plan,
-                    keeper,
-                    finish=finish_of(wishes, start, _likely(division, problem, wishes)),
+                    writer,
+                    finish=finish_of(settings, start, _likely(division, problem, settings)),
                     retrain=self.refit,
                     on_progress=self.on_progress,
                 )
                 certified = _certified(
                     outcome,
-                    division.closed(_not_worth_rows(outcome, goes_on=keeper is not None)),
+                    division.closed(_not_worth_rows(outcome, resumable=writer is not None)),
                     dataset,
-                    wishes,
+                    settings,
                 )
             if certified.served is not outcome.pool.best:
                 # The certificate is about what is served.
                 outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
-            self._finish(outcome, certified, plan, wishes, start)
-            if keeper is not None:
-                keeper.finish(
+            self._finish(outcome, certified, plan, settings, start)
+            if writer is not None:
+                writer.finish(
                     self._stored(),
                     describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
                 )
         _say_violated(certified.certificate, strict=self.strict)
-        say_how_it_went(outcome, plan, wishes, feasible=self.feasible_, strict=self.strict)
+        warn_on_result(outcome, plan, settings, feasible=self.feasible_, strict=self.strict)
 
-    def _dataset(self, division: Division, options: BorderOptions) -> Dataset:
+    def _dataset(self, division: Division, options: ReadOptions) -> Dataset:
         """Read the search rows; nothing is learnt from the others."""
         rows = division.inputs
         # New rows may have these columns too: they were there at fit, and were no features.
@@ -204,8 +212,8 @@ class Conducted(Served, Shown):
             division.vault.check(dataset)
         return dataset
 
-    def _place(self) -> Place | None:
-        return place_of(
+    def _place(self) -> RunStorage | None:
+        return resolve_storage(
             self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
         )
 
@@ -213,20 +221,20 @@ class Conducted(Served, Shown):
         constraints = [constraint.label for constraint in check_constraints(self.constraint)]
         ledger = None if self.ledger is None else str(self.ledger)
         bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
-        asked = {
+        extra = {
             "constraint": constraints,
             "ledger": ledger,
             "sensitive_bins": bins,
-            "task": self.asked_task,
+            "task": self.task_option,
         }
-        return {**self.get_params(deep=False), **asked}
+        return {**self.get_params(deep=False), **extra}
 
     def _finish(
         self,
         outcome: Outcome,
         certified: Certified,
-        plan: RunPlan,
-        wishes: Wishes,
+        plan: Plan,
+        settings: Settings,
         start: float,
     ) -> None:
         """Set what ``fit`` leaves; training rows are let go."""
@@ -249,12 +257,12 @@ class Conducted(Served, Shown):
         last = (*margin_notes(margin), *one_sided_notes(pool.board, pool.best))
         self._entry_notes = (*of_rule, *last)
         self.notes_ = (*headlines, *plan.notes, *plan.problem.dataset.notes, *last)
-        self._applies = bool(plan.problem.goal.targets) or not wishes.constraints
+        self._applies = bool(plan.problem.goal.targets) or not settings.constraints
         self._certified = certified
         self._serve(pool, pool.best)
         self.trials_ = trials_frame(outcome.history)
         self._tabulate(pool.board, pool.board.frame())
-        seconds, budget = time.monotonic() - start, wishes.time_budget
+        seconds, budget = time.monotonic() - start, settings.time_budget
         self.summary_ = {
             **run_summary(
                 outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
@@ -279,7 +287,7 @@ class Conducted(Served, Shown):
         stored.storage = None if place is None else place.storage
         return stored
 
-    def _be_constant(self, model: ConstantClassifier, wishes: Wishes) -> None:
+    def _fit_constant(self, model: ConstantClassifier, settings: Settings) -> None:
         """Set what ``fit`` leaves when there is nothing to search."""
         place = self._place()
         if place is not None and self.resume:
@@ -294,10 +302,10 @@ class Conducted(Served, Shown):
         self.classes_ = model.classes
         self.positive_class_ = None
         self.feasible_ = self.interrupted_ = False
-        self.seed_ = wishes.seed
+        self.seed_ = settings.seed
         self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
         self.certificate_ = without_rows(
-            Reason.CONSTANT_TARGET, model, wishes.certificate, wishes.constraints
+            Reason.CONSTANT_TARGET, model, settings.certificate, settings.constraints
         )
         certificate = describe_certificate(self.certificate_)
         self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
@@ -309,9 +317,9 @@ class Conducted(Served, Shown):
         self.notes_ = (*model.schema.notes, note)
         if place is not None:
             with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
-                write_config(folder, self._parameters(), place, wishes.seed)
-                keep_model(folder, self._stored(), {})
-        if self.strict and wishes.constraints:
+                write_config(folder, self._parameters(), place, settings.seed)
+                save_model(folder, self._stored(), {})
+        if self.strict and settings.constraints:
             raise NoFeasibleModelError(f"{note}; give rows of both classes")
         warn(note, DegradedWarning)
 
@@ -322,39 +330,39 @@ def _plain_label(label: Any) -> Any:
 
 
 def _likely(
-    division: Division, problem: Problem, wishes: Wishes
+    division: Division, problem: Problem, settings: Settings
 ) -> Callable[[Entry], float] | None:
     """Return what a likely certificate is worth, None when there will be none."""
     dataset = problem.dataset
-    claims = claimed(wishes.constraints, dataset.systems, small_groups=dataset.small_groups)
+    claims = claimed(settings.constraints, dataset.systems, small_groups=dataset.small_groups)
     if division.vault is None or not claims:
         return None
-    asked = wishes.certificate
-    if division.vault.prospect(asked) is Prospect.NONE:
+    certificate = settings.certificate
+    if division.vault.prospect(certificate) is ReuseStatus.NONE:
         return None
     target = inner_target_of(
         claims,
         dataset.cells,
         n_certification=division.vault.n_rows,
-        delta=asked.first_level,
+        delta=certificate.first_level,
         y=dataset.y,
         entities=problem.entities,
     )
-    return target.kept_worth
+    return target.kept_utility
 
 
 def _divided(
-    inputs: Inputs, wishes: Wishes, options: BorderOptions, earlier: Earlier | None
+    inputs: Inputs, settings: Settings, options: ReadOptions, previous: PreviousRun | None
 ) -> Division:
     """Set rows aside, with a ledger that can be written before anything is trained."""
     begun = time.monotonic()
-    division, asked = set_aside(inputs, wishes, options), wishes.certificate
+    division, request = set_aside(inputs, settings, options), settings.certificate
     if division.vault is not None:
-        spent = _spent(division.vault, wishes)
+        spent = _spent(division.vault, settings)
         # A run that goes on has the rows that it began with.
-        in_vain = spent if earlier is None else not earlier.set_aside
-        if asked.certify == "auto" and in_vain:
-            none = replace(wishes, certificate=replace(asked, certify=False))
+        in_vain = spent if previous is None else not previous.set_aside
+        if request.certify == "auto" and in_vain:
+            none = replace(settings, certificate=replace(request, certify=False))
             plan = RowPlan(fraction=None, reason=Reason.ROWS_SPENT)
             division = replace(set_aside(inputs, none, options), plan=plan)
         if spent:
@@ -362,12 +370,12 @@ def _divided(
     return replace(division, seconds=time.monotonic() - begun)
 
 
-def _spent(vault: Vault, wishes: Wishes) -> bool:
+def _spent(vault: Vault, settings: Settings) -> bool:
     """Whether the rows were opened before, for another model than this fit will have."""
-    prospect = vault.prospect(wishes.certificate)
+    prospect = vault.prospect(settings.certificate)
     # With the same seed, the same number of trials gives the same model and its certificate again.
-    same = prospect == Prospect.SAME and wishes.time_budget is None
-    return prospect != Prospect.NEW and not same
+    same = prospect == ReuseStatus.SAME and settings.time_budget is None
+    return prospect != ReuseStatus.NEW and not same
 
 
 def _say_spent(division: Division) -> None:
@@ -387,7 +395,7 @@ def _say_spent(division: Division) -> None:
 
 
 def _certified(
-    outcome: Outcome, division: Division, dataset: Dataset, wishes: Wishes
+    outcome: Outcome, division: Division, dataset: Dataset, settings: Settings
 ) -> Certified:
     """Freeze the list, and open the certification rows if there are any."""
     pool, margin = outcome.pool, outcome.assembled.margin
@@ -403,28 +411,28 @@ def _certified(
         pool.classifier,
         division,
         dataset,
-        wishes.constraints,
-        wishes.certificate,
+        settings.constraints,
+        settings.certificate,
     )
     return replace(certified, seconds=division.seconds + time.monotonic() - begun)
 
 
-def _not_worth_rows(outcome: Outcome, *, goes_on: bool) -> Reason | None:
+def _not_worth_rows(outcome: Outcome, *, resumable: bool) -> Reason | None:
     """Return why certification rows would be wasted; the search rows alone decide that.
 
     A later fit or a run that goes on has them all, and the gap of one decision for everybody is 0
     without them.
     """
     trained = any(
-        result.status is Status.SUCCESS and result.trial.candidate != BASELINE
+        result.status is TrialState.SUCCESS and result.trial.config != BASELINE
         for result in outcome.history.results
     )
     if not trained:
-        return Reason.NOTHING_TRAINED
-    if goes_on and outcome.interrupted:
+        return Reason.BASELINE_ONLY
+    if resumable and outcome.interrupted:
         return Reason.INTERRUPTED
     best = outcome.pool.best
-    return Reason.DECIDES_ALIKE if best.constant and best.measures else None
+    return Reason.CONSTANT_MODEL if best.constant and best.measures else None
 
 
 def _say_violated(certificate: Certificate, *, strict: bool) -> None:

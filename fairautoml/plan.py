@@ -11,7 +11,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.read import BorderOptions
+from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
 from fairautoml.evaluation.membership import FEWEST_ROWS, small_groups, thin_groups
@@ -25,27 +25,27 @@ from fairautoml.exceptions import (
     SpaceError,
     warn,
 )
-from fairautoml.execution import Limits
-from fairautoml.execution._worker import available_mb, warm_up
+from fairautoml.execution import ResourceLimits
+from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
-from fairautoml.records import Budget, Candidate, Costly
-from fairautoml.running import RunPlan, terms_of
+from fairautoml.records import Budget, Config, MitigationOption
+from fairautoml.running import Plan, terms_of
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import Light, light_fraction
-from fairautoml.search.loop import LAG
+from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
-from fairautoml.settings import ALL_CORES, Wishes, check_constraints
+from fairautoml.settings import ALL_CORES, Settings, check_constraints
 
 MOST_NAMED = 5
 """Small groups that a warning lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class FitOptions:
     """What is allowed besides the wishes."""
 
     sensitive_at_predict: bool  # whether the winner may read the sensitive column of new rows
@@ -53,7 +53,7 @@ class Setting:
     refit: bool = False  # whether the winner is trained once more after the search
 
 
-class Strictness(Protocol):
+class ReadParams(Protocol):
     """The estimator's parameters on how strictly input is read; the border checks them."""
 
     sensitive_at_predict: Any
@@ -65,69 +65,69 @@ class Strictness(Protocol):
     constraint: Any
     on_nonfinite: Any
     align: Any
-    asked_task: Any
+    task_option: Any
 
 
-def border_options(asked: Strictness) -> BorderOptions:
+def read_options_of(params: ReadParams) -> ReadOptions:
     """Return how the border shall read what ``fit`` was given."""
-    given = BorderOptions(
-        pos_label=asked.pos_label,
-        sensitive_missing=asked.sensitive_missing,
-        sensitive_in_X=asked.sensitive_in_X,
-        max_groups=asked.max_groups,
-        numbers=_number_policy(asked),
-        on_nonfinite=asked.on_nonfinite,
-        align=asked.align,
-        task=asked.asked_task,
-        at_predict=bool(asked.sensitive_at_predict),
+    given = ReadOptions(
+        pos_label=params.pos_label,
+        sensitive_missing=params.sensitive_missing,
+        sensitive_in_X=params.sensitive_in_X,
+        max_groups=params.max_groups,
+        numbers=_number_policy(params),
+        on_nonfinite=params.on_nonfinite,
+        align=params.align,
+        task=params.task_option,
+        at_predict=bool(params.sensitive_at_predict),
     )
     # A winner that must not need the sensitive column must not have it as a feature either.
-    unasked = given.sensitive_in_X == "warn" and not given.at_predict
-    return replace(given, sensitive_in_X="drop") if unasked else given
+    dropped = given.sensitive_in_X == "warn" and not given.at_predict
+    return replace(given, sensitive_in_X="drop") if dropped else given
 
 
-def _number_policy(asked: Strictness) -> NumberPolicy:
+def _number_policy(params: ReadParams) -> NumberPolicy:
     """Return which columns are cut into bands, and which a constraint wants as numbers."""
-    about = [c.system for c in check_constraints(asked.constraint) if c.metric.degree]
+    about = [c.system for c in check_constraints(params.constraint) if c.metric.degree]
     named = tuple(dict.fromkeys(name for name in about if name is not None))
-    bins = {} if asked.sensitive_bins is None else asked.sensitive_bins
+    bins = {} if params.sensitive_bins is None else params.sensitive_bins
     return NumberPolicy(bins=bins, scales=None if None in about else named)
 
 
 def make_problem(
     dataset: Dataset,
-    wishes: Wishes,
-    setting: Setting,
+    settings: Settings,
+    fit_options: FitOptions,
     entities: NDArray[np.integer] | None = None,
 ) -> Problem:
     """Return the problem: goal, post-processors that serve it, folds."""
-    if wishes.constraints and dataset.groups is None:
+    if settings.constraints and dataset.groups is None:
         msg = (
-            f"constraint={wishes.constraints[0].label!r} needs the groups: "
+            f"constraint={settings.constraints[0].label!r} needs the groups: "
             "fit(X, y, sensitive), one label per row, or the name of a column of X. "
             "For a search without fairness use FairAutoML(constraint=None)."
         )
         raise MissingSensitiveError(msg)
-    dataset = _without_small_groups(dataset, wishes, _repeated(entities))
-    constrained = targets_of(wishes.constraints, dataset.systems, dataset.small_groups)
+    dataset = _without_small_groups(dataset, settings, _repeated(entities))
+    constrained = targets_of(settings.constraints, dataset.systems, dataset.small_groups)
     targets, notes = _applicable(constrained)
     notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
     goal = Goal(
         targets=targets,
-        objective=wishes.objective.name,
-        randomized=setting.randomized,
+        objective=settings.objective.name,
+        randomized=fit_options.randomized,
         task=dataset.task,
     )
-    _check_task(dataset, wishes)
-    notes += _left_out(wishes.mitigators, goal, setting)
+    _check_task(dataset, settings)
+    notes += _left_out(settings.mitigators, goal, fit_options)
     return Problem(
         dataset=replace(dataset, notes=(*dataset.notes, *notes)),
-        folds=_folds(dataset, wishes, entities),
-        objective=wishes.objective,
+        folds=_folds(dataset, settings, entities),
+        objective=settings.objective,
         goal=goal,
-        mitigators=_post_processors(wishes.mitigators, goal, setting),
+        mitigators=_post_processors(settings.mitigators, goal, fit_options),
         tolerances=tolerance_grid(goal.targets),
-        draws=row_draws(dataset.X, wishes.seed) if setting.randomized else None,
+        draws=row_draws(dataset.X, settings.seed) if fit_options.randomized else None,
         entities=_repeated(entities),
     )
 
@@ -139,27 +139,27 @@ def _repeated(entities: NDArray[np.integer] | None) -> NDArray[np.integer] | Non
 
 
 def _folds(
-    dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
+    dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None
 ) -> NDArray[np.int16]:
     strata, cells = dataset.strata, dataset.cells
     # One of two classes has to be in every fold, one of several or a stratum of numbers has not.
     every = dataset.task == "binary"
     if entities is not None:
         return entity_folds(
-            strata, cells, entities, wishes.n_folds, wishes.seed, every_label=every
+            strata, cells, entities, settings.n_folds, settings.seed, every_label=every
         )
     labels = strata if every else np.arange(len(strata)) % 2
-    count = fold_count(labels, wishes.n_folds)
-    return stratified_folds(strata, cells, count, wishes.seed)
+    count = fold_count(labels, settings.n_folds)
+    return stratified_folds(strata, cells, count, settings.seed)
 
 
-def _check_task(dataset: Dataset, wishes: Wishes) -> None:
+def _check_task(dataset: Dataset, settings: Settings) -> None:
     """Refuse metrics that say nothing about this kind of target."""
     task = dataset.task
     found = f"y has {len(dataset.classes)} classes" if len(dataset.classes) else "y is a number"
     for argument, metric in (
-        ("objective", wishes.objective),
-        *(("constraint", constraint.metric) for constraint in wishes.constraints),
+        ("objective", settings.objective),
+        *(("constraint", constraint.metric) for constraint in settings.constraints),
     ):
         if task in metric.tasks:
             continue
@@ -172,14 +172,14 @@ def _check_task(dataset: Dataset, wishes: Wishes) -> None:
         raise InputError(msg)
 
 
-def _left_out(names: Sequence[str] | None, goal: Goal, setting: Setting) -> tuple[str, ...]:
+def _left_out(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) -> tuple[str, ...]:
     """Return a note about those that cannot serve a target of another kind, or a number."""
     number = any(target.metric.degree for target in goal.targets)
     if (goal.task == "binary" and not number) or names is not None or not goal.targets:
         return ()
     about = "constraint on a number" if number else f"{goal.task} target"
     every = [MITIGATORS.get(name) for name in MITIGATORS.available()]
-    reasons = {m.name: unfit(m, goal, setting) for m in every}
+    reasons = {m.name: unfit(m, goal, fit_options) for m in every}
     served = ", ".join(name for name, reason in reasons.items() if not reason)
     why: dict[str, list[str]] = {}
     for name, reason in reasons.items():
@@ -227,12 +227,12 @@ def _comparable(target: Target) -> bool:
 
 
 def _without_small_groups(
-    dataset: Dataset, wishes: Wishes, entities: NDArray[np.integer] | None
+    dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None
 ) -> Dataset:
     """Fix which groups each constraint leaves out, and warn about them."""
     if dataset.groups is None:
         return dataset
-    targets = targets_of(wishes.constraints, dataset.systems)
+    targets = targets_of(settings.constraints, dataset.systems)
     found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)
@@ -255,15 +255,15 @@ def _thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]
 
 
 def _post_processors(
-    names: Sequence[str] | None, goal: Goal, setting: Setting
+    names: Sequence[str] | None, goal: Goal, fit_options: FitOptions
 ) -> tuple[Mitigator, ...]:
     chosen = MITIGATORS.available() if names is None else ("none", *names)
     found = []
     for name in dict.fromkeys(chosen):
         mitigator = MITIGATORS.get(name)
-        reason = unfit(mitigator, goal, setting)
+        reason = unfit(mitigator, goal, fit_options)
         # With the groups at hand their own thresholds are better than how likely they are.
-        aside = mitigator.needs_membership and setting.sensitive_at_predict
+        aside = mitigator.needs_membership and fit_options.sensitive_at_predict
         wanted = names is not None or not (mitigator.extra or mitigator.opt_in or aside)
         if mitigator.stage == "post" and wanted and reason == "":
             found.append(mitigator)
@@ -272,7 +272,7 @@ def _post_processors(
     return tuple(found)
 
 
-def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
+def unfit(mitigator: Mitigator, goal: Goal, fit_options: FitOptions) -> str:
     """Why a mitigator cannot be used, empty when it can."""
     if goal.task not in mitigator.tasks:
         return f"cannot serve a {goal.task} target"
@@ -280,23 +280,23 @@ def unfit(mitigator: Mitigator, goal: Goal, setting: Setting) -> str:
         metrics = sorted({t.metric.name for t in goal.targets} - set(mitigator.serves or ()))
         overlap = any(t.system.overlapping for t in goal.targets) and not mitigator.overlapping
         return "cannot serve " + ("groups that overlap" if overlap else ", ".join(metrics))
-    if mitigator.needs_sensitive_at_predict and not setting.sensitive_at_predict:
+    if mitigator.needs_sensitive_at_predict and not fit_options.sensitive_at_predict:
         return "needs the sensitive column at predict, and sensitive_at_predict=False"
     if mitigator.randomizes and not goal.randomized:
         return "decides at random, and randomized=False"
     return ""
 
 
-BASELINE = Candidate(learner="prior")
+BASELINE = Config(learner="prior")
 """Needs no training, so there is a model from the first moment."""
 
-SMALL = Candidate(
+SMALL = Config(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
 )
 """The first of the portfolio, by its parameters that are not the defaults: trained soon, and on
 few rows as good as anything."""
 
-MOST_TRAINED_HERE, MOST_ASKED_HERE = 50_000, 600_000
+MOST_TRAINED_HERE, MAX_INLINE_COST = 50_000, 600_000
 """Trained on, and asked for, up to so many rows of two classes and few columns, all models
 together, it is fast enough for this process."""
 
@@ -340,25 +340,26 @@ LEAST_SECONDS, LEAST_ROWS_PER_SECOND = 0.8, 400_000
 seconds all the same, and one more for so many rows, for a model that is better than none."""
 
 
-def get_ready(wishes: Wishes, n_rows: int = 0, n_columns: int = 0) -> None:
+def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> None:
     """Start what trials in child processes wait for, if it is clear that there will be any."""
-    isolated = wishes.executor == "auto" and _isolated(wishes, n_rows, n_columns)
-    if (isolated or wishes.executor == "local") and not multiprocessing.current_process().daemon:
-        warm_up()
+    isolated = settings.executor == "auto" and _isolated(settings, n_rows, n_columns)
+    if (isolated or settings.executor == "local") and not multiprocessing.current_process().daemon:
+        preload()
 
 
 def make_space(
-    dataset: Dataset, wishes: Wishes, goal: Goal, setting: Setting, allocator: str
+    dataset: Dataset, settings: Settings, goal: Goal, fit_options: FitOptions, allocator: str
 ) -> SearchSpace:
     """Return the space: learners that can read the rows, encodings, training-time mitigations."""
     return SearchSpace(
-        learners=_learner_spaces(dataset, wishes.learners),
-        encodings=("codes", "target") if dataset.layout.high_cardinality else ("codes",),
+        learners=_learner_spaces(dataset, settings.learners),
+        encodings=("codes", "target") if dataset.feature_schema.high_cardinality else ("codes",),
         mitigations=_mitigation_spaces(
-            wishes.mitigators,
+            settings.mitigators,
             goal,
-            setting,
-            costly=wishes.mitigators is not None and not ALLOCATORS.get(allocator).mitigates,
+            fit_options,
+            costly=settings.mitigators is not None
+            and not ALLOCATORS.get(allocator).schedules_mitigation,
         ),
     )
 
@@ -372,7 +373,7 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
             raise InputError(f"learners: {name!r} {reason}; leave it out of the list")
         if names is not None and learner.extra:
             # Its optional library is imported here, not by every fit; a missing one is an error.
-            learner.build({}, dataset.layout, 0)
+            learner.build({}, dataset.feature_schema, 0)
         # Unasked, only what is installed anyway and learns something is searched.
         aside = learner.extra or learner.opt_in or name == BASELINE.learner
         if not reason and (names is not None or not aside):
@@ -386,7 +387,7 @@ def _unusable(learner: Learner, dataset: Dataset) -> str:
     """Return why a learner cannot use the rows, empty when it can."""
     if dataset.task not in learner.tasks:
         return f"cannot learn a {dataset.task} target"
-    if dataset.layout.sparse and not learner.handles_sparse:
+    if dataset.feature_schema.sparse and not learner.handles_sparse:
         return "cannot read a sparse X"
     weighted = bool((dataset.weight != dataset.weight[0]).any())
     return "cannot use sample_weight" if weighted and not learner.handles_weights else ""
@@ -401,17 +402,17 @@ def _missing_learners() -> tuple[str, ...]:
 
 
 def _mitigation_spaces(
-    names: Sequence[str] | None, goal: Goal, setting: Setting, *, costly: bool
+    names: Sequence[str] | None, goal: Goal, fit_options: FitOptions, *, costly: bool
 ) -> dict[str, ParamSpace]:
     """Return the spaces of the training-time mitigations that the strategy chooses from."""
     spaces = {"none": ParamSpace(name="none")}
-    for mitigator in _trained(names, goal, setting):
+    for mitigator in _trained(names, goal, fit_options):
         if mitigator.cost != "costly" or costly:
             spaces[mitigator.name] = load_space("mitigators", mitigator.name, mitigator.space)
     return spaces
 
 
-def _trained(names: Sequence[str] | None, goal: Goal, setting: Setting) -> list[Mitigator]:
+def _trained(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) -> list[Mitigator]:
     """Return the training-time mitigators that serve the goal."""
     if not goal.targets:
         return []
@@ -421,15 +422,15 @@ def _trained(names: Sequence[str] | None, goal: Goal, setting: Setting) -> list[
         mitigator
         for mitigator in found
         if mitigator.stage != "post"
-        and not unfit(mitigator, goal, setting)
+        and not unfit(mitigator, goal, fit_options)
         and (names is not None or not (mitigator.extra or mitigator.opt_in))
     ]
 
 
-def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
+def _mitigation_options(mitigators: Sequence[Mitigator]) -> tuple[MitigationOption, ...]:
     """Return what an allocator may spend on, each with the defaults of its space."""
     return tuple(
-        Costly(
+        MitigationOption(
             name=mitigator.name,
             params=load_space("mitigators", mitigator.name, mitigator.space).defaults(),
             ratio=mitigator.ratio,
@@ -439,7 +440,7 @@ def _costly(mitigators: Sequence[Mitigator]) -> tuple[Costly, ...]:
     )
 
 
-def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
+def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     """Return the portfolio members that lie in the space, then the other learners' defaults.
 
     A cheap training-time mitigation of the space is tried early, on the first of them that is not
@@ -450,14 +451,14 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
         msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
         raise SpaceError(msg)
     members = [
-        Candidate(learner=m.learner, encoding=m.encoding, params=m.params)
+        Config(learner=m.learner, encoding=m.encoding, params=m.params)
         for m in read_portfolio(*found, space)
     ]
-    listed = {candidate.learner for candidate in members}
+    listed = {config.learner for config in members}
     for name, part in space.learners.items():
         if name not in listed:
-            members.append(Candidate(learner=name, params=part.defaults()))
-    usual = 1 if len(members) > 1 and _small_of(members) is not None else 0
+            members.append(Config(learner=name, params=part.defaults()))
+    usual = 1 if len(members) > 1 and _fast_default(members) is not None else 0
     mitigated = [
         replace(members[usual], mitigation=name, mitigation_params=part.defaults())
         for name, part in space.mitigations.items()
@@ -468,56 +469,58 @@ def first_candidates(space: SearchSpace) -> tuple[Candidate, ...]:
 
 def make_plan(
     problem: Problem,
-    wishes: Wishes,
-    setting: Setting,
+    settings: Settings,
+    fit_options: FitOptions,
     start: float,
     *,
     again: bool = False,
     certifies: bool = False,
-) -> RunPlan:
+) -> Plan:
     """Return the plan of the search, ``"auto"`` resolved."""
     deadline = None
-    if wishes.time_budget is not None:
+    if settings.time_budget is not None:
         most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
-        reserve = min(most, _reserve(wishes.time_budget, problem))
-        if setting.refit:
-            reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * wishes.time_budget
+        reserve = min(most, _reserve(settings.time_budget, problem))
+        if fit_options.refit:
+            reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * settings.time_budget
         if certifies:
-            reserve += _certify_reserve(wishes.time_budget, problem.dataset.n_rows)
-        deadline = start + wishes.time_budget - reserve
-    allocator = AUTO_ALLOCATOR if wishes.allocator == "auto" else wishes.allocator
-    space = make_space(problem.dataset, wishes, problem.goal, setting, allocator)
-    notes = _missing_learners() if wishes.learners is None else ()
-    mitigations: tuple[Costly, ...] = ()
-    if ALLOCATORS.get(allocator).mitigates:
-        mitigations = _costly(_trained(wishes.mitigators, problem.goal, setting))
-    executor, first = _executor(wishes, *problem.dataset.X.shape), first_candidates(space)
-    plan = RunPlan(
+            reserve += _certify_reserve(settings.time_budget, problem.dataset.n_rows)
+        deadline = start + settings.time_budget - reserve
+    allocator = AUTO_ALLOCATOR if settings.allocator == "auto" else settings.allocator
+    space = make_space(problem.dataset, settings, problem.goal, fit_options, allocator)
+    notes = _missing_learners() if settings.learners is None else ()
+    mitigations: tuple[MitigationOption, ...] = ()
+    if ALLOCATORS.get(allocator).schedules_mitigation:
+        mitigations = _mitigation_options(_trained(settings.mitigators, problem.goal, fit_options))
+    executor, first = _executor(settings, *problem.dataset.X.shape), initial_configs(space)
+    plan = Plan(
         problem=problem,
         space=space,
         baseline=BASELINE,
         first=first,
-        small=_small_of(first),
+        small=_fast_default(first),
         light=None,
         mitigations=mitigations,
-        strategy=AUTO_STRATEGY if wishes.strategy == "auto" else wishes.strategy,
+        strategy=AUTO_STRATEGY if settings.strategy == "auto" else settings.strategy,
         allocator=allocator,
         executor=executor,
-        limits=Limits(
-            n_workers=_n_workers(wishes, executor),
+        limits=ResourceLimits(
+            n_workers=_n_workers(settings, executor),
             deadline=deadline,
-            memory_mb=wishes.memory_mb,
-            scheduler=wishes.scheduler,
+            memory_mb=settings.memory_mb,
+            scheduler=settings.scheduler,
         ),
-        n_trials=wishes.n_trials,
+        n_trials=settings.n_trials,
         start=start,
-        seed=wishes.seed,
+        seed=settings.seed,
         notes=notes,
     )
-    return plan if wishes.time_budget is None else _in_time(plan, wishes.time_budget, again=again)
+    return (
+        plan if settings.time_budget is None else _in_time(plan, settings.time_budget, again=again)
+    )
 
 
-def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
+def _in_time(plan: Plan, time_budget: float, *, again: bool) -> Plan:
     """Return the plan with what its table needs to have a first model soon."""
     n_rows, limits = plan.problem.dataset.n_rows, plan.limits
     if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
@@ -526,7 +529,7 @@ def _in_time(plan: RunPlan, time_budget: float, *, again: bool) -> RunPlan:
     return _begun_lightly(replace(plan, limits=limits), time_budget)
 
 
-def _begun_lightly(plan: RunPlan, time_budget: float) -> RunPlan:
+def _begun_lightly(plan: Plan, time_budget: float) -> Plan:
     """Return the plan with what it tries first, on few rows where all would take their time."""
     terms, small = terms_of(plan), plan.small
     fraction = None
@@ -534,25 +537,25 @@ def _begun_lightly(plan: RunPlan, time_budget: float) -> RunPlan:
         fraction = light_fraction(terms, time_budget, quick=small is not None)
     if fraction is None:
         return replace(plan, here=small is not None and _soon_here(plan, terms.budget))
-    few, candidates = terms.budget.on(fraction), plan.first[:1]
+    few, configs = terms.budget.on(fraction), plan.first[:1]
     if small is not None and time_budget < SHORT_BUDGET_SECONDS:
-        candidates = plan.first[:2]
-    light = Light(candidates=candidates, budget=few)
+        configs = plan.first[:2]
+    light = Light(configs=configs, budget=few)
     return replace(plan, light=light, here=small is not None and _soon_here(plan, few))
 
 
-def _soon_here(plan: RunPlan, budget: Budget) -> bool:
+def _soon_here(plan: Plan, budget: Budget) -> bool:
     """Return whether a small candidate is trained soon in this process, instead of in a worker."""
     # Other executors have clocks or memories of their own, and a memory limit needs a child.
     if plan.executor != "local" or plan.limits.memory_mb is not None:
         return False
     terms = terms_of(plan)
     trained = budget.folds * budget.sample_fraction * terms.n_train_rows * terms.row_cost
-    asked = budget.folds * plan.problem.dataset.n_rows * terms.row_cost
-    return trained <= MOST_TRAINED_HERE and asked <= MOST_ASKED_HERE
+    cost = budget.folds * plan.problem.dataset.n_rows * terms.row_cost
+    return trained <= MOST_TRAINED_HERE and cost <= MAX_INLINE_COST
 
 
-def _small_of(first: Sequence[Candidate]) -> Candidate | None:
+def _fast_default(first: Sequence[Config]) -> Config | None:
     """Return the first of the portfolio where it is the small one."""
     small = first[0]
     fits = small.learner == SMALL.learner and SMALL.params.items() <= small.params.items()
@@ -573,34 +576,34 @@ def _certify_reserve(time_budget: float, n_rows: int) -> float:
     return min(high, max(low, CERTIFY_SECONDS + n_rows / CERTIFIED_ROWS_PER_SECOND))
 
 
-def _check_heeded(wishes: Wishes) -> None:
+def _check_heeded(settings: Settings) -> None:
     """Refuse what the executor would pass over in silence."""
-    if wishes.scheduler is not None and wishes.executor != "dask":
+    if settings.scheduler is not None and settings.executor != "dask":
         msg = (
-            f"scheduler={wishes.scheduler!r} is for executor='dask', not for "
-            f"executor={wishes.executor!r}; give both, or no scheduler"
+            f"scheduler={settings.scheduler!r} is for executor='dask', not for "
+            f"executor={settings.executor!r}; give both, or no scheduler"
         )
         raise ParameterError(msg)
-    if wishes.memory_mb is not None and wishes.executor == "serial":
+    if settings.memory_mb is not None and settings.executor == "serial":
         msg = (
-            f"memory_limit={wishes.memory_mb:g} needs trials in child processes, and "
+            f"memory_limit={settings.memory_mb:g} needs trials in child processes, and "
             "executor='serial' has none; give executor='local', or no memory_limit"
         )
         raise ParameterError(msg)
-    if wishes.n_workers not in (None, 1, ALL_CORES) and wishes.executor == "serial":
+    if settings.n_workers not in (None, 1, ALL_CORES) and settings.executor == "serial":
         msg = (
-            f"n_jobs={wishes.n_workers} needs trials in child processes, and executor='serial' "
+            f"n_jobs={settings.n_workers} needs trials in child processes, and executor='serial' "
             "has none; give executor='local', or n_jobs=1"
         )
         raise ParameterError(msg)
 
 
-def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
+def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
     """Return where trials run: in child processes if a limit or more workers ask for them."""
-    _check_heeded(wishes)
-    if wishes.executor not in ("auto", "local"):
-        return wishes.executor
-    if wishes.executor == "auto" and not _isolated(wishes, n_rows, n_columns):
+    _check_heeded(settings)
+    if settings.executor not in ("auto", "local"):
+        return settings.executor
+    if settings.executor == "auto" and not _isolated(settings, n_rows, n_columns):
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (
@@ -612,18 +615,18 @@ def _executor(wishes: Wishes, n_rows: int, n_columns: int) -> str:
     return "local"
 
 
-def _n_workers(wishes: Wishes, executor: str) -> int | None:
+def _n_workers(settings: Settings, executor: str) -> int | None:
     """Return how many trials run at once; None = as many as a cluster has threads."""
     if executor == "serial":
         return 1
-    if wishes.n_workers != ALL_CORES:
-        return wishes.n_workers
+    if settings.n_workers != ALL_CORES:
+        return settings.n_workers
     if executor == "dask":
         return None
     n_workers, memory = int(cpu_count()), available_mb()
-    if wishes.time_budget is None:
+    if settings.time_budget is None:
         # The others would have nothing to do.
-        n_workers = min(n_workers, LAG)
+        n_workers = min(n_workers, MAX_PENDING)
     return n_workers if memory is None else max(1, min(n_workers, int(memory / WORKER_MB)))
 
 
@@ -632,15 +635,15 @@ def _large(n_rows: int, n_columns: int) -> bool:
     return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
 
 
-def _isolated(wishes: Wishes, n_rows: int, n_columns: int) -> bool:
+def _isolated(settings: Settings, n_rows: int, n_columns: int) -> bool:
     """Whether trials run in child processes where nothing is said about it."""
-    if wishes.memory_mb is not None:
+    if settings.memory_mb is not None:
         return True
-    seconds, large = wishes.time_budget, _large(n_rows, n_columns)
-    several = wishes.n_workers not in (None, 1, ALL_CORES)
+    seconds, large = settings.time_budget, _large(n_rows, n_columns)
+    several = settings.n_workers not in (None, 1, ALL_CORES)
     if seconds is None:
-        everywhere = wishes.n_workers == ALL_CORES and cpu_count() > 1
-        trained = n_rows * (wishes.n_trials or 0)
+        everywhere = settings.n_workers == ALL_CORES and cpu_count() > 1
+        trained = n_rows * (settings.n_trials or 0)
         return several or (everywhere and trained >= LEAST_ROWS_ISOLATED)
     least = SHORTEST_ISOLATED_SECONDS
     if not several and not large:

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 ParamValue = bool | int | float | str
 
 
-class Status(StrEnum):
+class TrialState(StrEnum):
     """How a trial ended."""
 
     SUCCESS = "success"
     FAILED = "failed"
     TIMEOUT = "timeout"
-    MEMOUT = "memout"
+    OUT_OF_MEMORY = "memout"
     CRASHED = "crashed"
-    LOST = "lost"
+    WORKER_LOST = "lost"
     STOPPED = "stopped"
     PRUNED = "pruned"
-    NO_SPACE = "no_space"
+    DISK_FULL = "no_space"
 
 
 class Origin(StrEnum):
@@ -50,7 +50,7 @@ class _Keyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate(_Keyed):
+class Config(_Keyed):
     """Learner, hyperparameters, encoding and training-time mitigation."""
 
     learner: str  # registered name
@@ -81,9 +81,9 @@ class Candidate(_Keyed):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def seed_of(root_seed: int, candidate: Candidate) -> int:
+def seed_of(root_seed: int, config: Config) -> int:
     """Return the candidate's seed: from the root seed and its content, never from its turn."""
-    sequence = np.random.SeedSequence([root_seed, int(candidate.key, 16)])
+    sequence = np.random.SeedSequence([root_seed, int(config.key, 16)])
     return int(sequence.generate_state(1, np.uint32)[0] >> 1)
 
 
@@ -128,7 +128,7 @@ class Trial:
     """A candidate with a budget and its number in the order asked."""
 
     number: int  # turn in the order asked, from 0
-    candidate: Candidate  # what is tried
+    config: Config  # what is tried
     budget: Budget  # what it may spend
     origin: Origin = Origin.SEARCH  # SEARCH when the strategy proposed it, and is told of it
     # key of the trial whose scores it must come near, fold by fold, or be stopped (PRUNED); empty
@@ -138,7 +138,7 @@ class Trial:
     @property
     def key(self) -> str:
         """Return the name of this trial's files: number and candidate."""
-        return f"{self.number:05d}-{self.candidate.key}"
+        return f"{self.number:05d}-{self.config.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class TrialResult:
     """What came of a trial; its scores and models lie in the artifacts under ``trial.key``."""
 
     trial: Trial  # what was tried
-    status: Status  # how it ended
+    status: TrialState  # how it ended
     # out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
     # regression the mean squared error
     log_loss: float | None = None
@@ -157,11 +157,11 @@ class TrialResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ScoredTrial:
     """What a strategy learns of a trial: one number to raise, and the constraints."""
 
     trial: Trial  # what was tried
-    status: Status  # how it ended; anything but SUCCESS has no value
+    status: TrialState  # how it ended; anything but SUCCESS has no value
     value: float | None  # objective after the best cheap mitigation, greater is better
     # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown
     violations: tuple[float, ...]
@@ -207,7 +207,7 @@ class Rule(Protocol):
 
 
 @runtime_checkable
-class BlindRule(Protocol):
+class GroupUnawareRule(Protocol):
     """A rule that reads how likely the groups of a row are, and not its group."""
 
     def decide_by(
@@ -224,7 +224,7 @@ def acceptance(
     membership: NDArray[np.floating] | None,
 ) -> NDArray[np.float64]:
     """Return the probability of acceptance of each row under a rule, shape (n_rows,)."""
-    if not isinstance(rule, BlindRule):
+    if not isinstance(rule, GroupUnawareRule):
         return rule.decide(scores, cells)
     if membership is None:
         raise ValueError("a rule that reads the membership of rows was given none")
@@ -232,7 +232,7 @@ def acceptance(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class ConstraintResult:
     """A fairness metric on one group system, as measured for one entry."""
 
     metric: str  # registered name
@@ -254,13 +254,13 @@ class Entry:
 
     trial_key: str  # whose fold models and scores: a trial, or ``"ensemble"``
     trial_number: int  # its turn; that of an ensemble comes after all trials
-    candidate: Candidate  # what was trained
+    config: Config  # what was trained
     mitigator: str  # post-processor that made the rule
     tolerance: float | None  # gap it was asked for, None for none
     rule: Rule  # the rule fitted on all search rows: what is deployed
     score: float  # objective in its natural direction
     value: float  # the same with greater = better
-    measures: tuple[Measure, ...]  # one per constraint and group system
+    measures: tuple[ConstraintResult, ...]  # one per constraint and group system
     # weight by finest cell, label and decision; in regression the sums of ``GroupValues.table``,
     # of shape (n_cells, n_columns)
     counts: NDArray[np.float64]  # shape (n_cells, n_classes, n_classes)
@@ -285,7 +285,7 @@ class Entry:
     def name(self) -> str:
         """Learner, how many trials it averages, and mitigations, such as ``"lightgbm"``."""
         trials = f" of {len(self.members)} trials" if self.members else ""
-        made = (self.candidate.learner + trials, self.candidate.mitigation, self.mitigator)
+        made = (self.config.learner + trials, self.config.mitigation, self.mitigator)
         return " with ".join(part for part in made if part != "none")
 
     @property
@@ -331,17 +331,17 @@ class Entry:
 class SearchStrategy(Protocol):
     """Decides what to try next; knows spaces and results, never a model."""
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate; None = nothing before the next result."""
         ...
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Learn what came of a candidate that was asked for, once."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Costly:
+class MitigationOption:
     """A training-time mitigation that an allocator may spend on.
 
     Parameters
@@ -370,34 +370,34 @@ class Terms:
         What a full trial may spend; its ``sample_fraction`` is the largest allowed.
     n_train_rows : int
         Rows that a fold trains on at ``sample_fraction`` 1.
-    mitigations : tuple of Costly
-        Costly training-time mitigations; only for an allocator that ``mitigates``.
+    mitigations : tuple of MitigationOption
+        Costly training-time mitigations; only for an allocator that ``schedules_mitigation``.
     row_cost : float
         What a row costs to train on or to ask for, in those of two classes and few columns.
     """
 
     budget: Budget
     n_train_rows: int
-    mitigations: tuple[Costly, ...] = ()
+    mitigations: tuple[MitigationOption, ...] = ()
     row_cost: float = 1.0
 
 
 class Allocator(Protocol):
     """Decides who may spend what.
 
-    ``mitigates`` says that it decides itself when a costly training-time mitigation is tried; the
-    strategy then searches without.
+    ``schedules_mitigation`` says that it decides itself when a costly training-time mitigation is
+    tried; the strategy then searches without.
     """
 
-    mitigates: bool
+    schedules_mitigation: bool
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return the next spend; None = nothing now."""
         ...
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Learn what a trial cost and brought."""
         ...
 

@@ -138,8 +138,8 @@ class Registry(Generic[T]):
             return str(getattr(self.rows[name], "about", ""))
         package, _, module = self._own[name].rpartition(".")
         source = pkgutil.get_data(package, f"{module}.py")
-        told = None if source is None else ast.get_docstring(ast.parse(source))
-        return "" if told is None else told.splitlines()[0]
+        doc = None if source is None else ast.get_docstring(ast.parse(source))
+        return "" if doc is None else doc.splitlines()[0]
 
     def _load(self, name: str) -> T:
         if self.rows is not None and name in self.rows:

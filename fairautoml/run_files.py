@@ -15,16 +15,16 @@ import numpy as np
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
-from fairautoml.outcome import describe_candidate, describe_entry
-from fairautoml.running import RunPlan
+from fairautoml.outcome import describe_config, describe_entry
+from fairautoml.running import Plan
 from fairautoml.selection.leaderboard import best_of
 from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.database import (
     Address,
     Database,
     Mirror,
-    Record,
     StudyAbout,
+    TrialRecord,
     corrupt,
     server_url,
     shown,
@@ -39,11 +39,18 @@ from fairautoml.storage.run_folder import (
     read_json,
     scratch,
 )
-from fairautoml.storage.study import Past, Study, check_same, content_hash, read_past, text_hash
+from fairautoml.storage.study import (
+    PreviousTrials,
+    Study,
+    check_same,
+    content_hash,
+    read_past,
+    text_hash,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RunStorage:
     """Where a run is kept."""
 
     path: Path  # the run folder
@@ -61,9 +68,9 @@ class Place:
         return None if self.server is None else shown(self.server)
 
 
-def place_of(
+def resolve_storage(
     path: str | PathLike[str] | None, *, overwrite: bool, resume: bool, storage: Any
-) -> Place | None:
+) -> RunStorage | None:
     """Return where a run is to be kept, None for nowhere."""
     if path is None and (resume or overwrite or storage is not None):
         name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
@@ -81,16 +88,16 @@ def place_of(
     if path is None:
         return None
     server = None if storage is None else server_url(storage)
-    return Place(path=Path(path), overwrite=overwrite, server=server)
+    return RunStorage(path=Path(path), overwrite=overwrite, server=server)
 
 
-class Earlier:
+class PreviousRun:
     """A run that is to go on: its folder is locked and read, and nothing in it is changed.
 
     ``set_aside`` is whether it may have rows set aside for a certificate.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RunStorage) -> None:
         self.place = place
         self.folder = RunFolder(place.path, resume=True)
         with ExitStack() as undo:
@@ -98,7 +105,7 @@ class Earlier:
             self.past = self._read()
             undo.pop_all()
 
-    def _read(self) -> Past:
+    def _read(self) -> PreviousTrials:
         about = read_json(self.place.path, STUDY)
         run, storage = _about(about, self.place.path)
         self.set_aside: bool = about.get("set_aside", True)
@@ -128,7 +135,7 @@ def _about(about: Any, path: Path) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _copied(place: Place) -> Iterator[Address]:
+def _copied(place: RunStorage) -> Iterator[Address]:
     """Give the address of a copy: opening a file after a crash changes it."""
     if place.server is not None:
         yield place.server
@@ -141,10 +148,10 @@ def _copied(place: Place) -> Iterator[Address]:
         yield sqlite_url(made / DATABASE)
 
 
-class Keeper:
+class RunWriter:
     """Keeps a run that has begun: every trial, and in the end the model."""
 
-    def __init__(self, folder: RunFolder, study: Study, mirror: Mirror, plan: RunPlan) -> None:
+    def __init__(self, folder: RunFolder, study: Study, mirror: Mirror, plan: Plan) -> None:
         self.study = study
         self._folder = folder
         self._mirror = mirror
@@ -155,14 +162,14 @@ class Keeper:
         """Where scores and fold models go."""
         return self._folder.artifacts
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: TrialRecord) -> None:
         """Log a trial that is already durable, for people and dashboards."""
         self._folder.append_trial(_line(record, self._plan))
         self._mirror.add(record)
 
     def finish(self, model: Any, groups: Mapping[str, Any]) -> None:
         """Write what a finished run keeps; the model last."""
-        keep_model(self._folder, model, groups)
+        save_model(self._folder, model, groups)
 
     def close(self) -> None:
         """Let go of database and folder."""
@@ -172,7 +179,7 @@ class Keeper:
             self._mirror.close()
 
 
-def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
+def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
@@ -190,25 +197,25 @@ def keep_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 
 
 def begin(
-    plan: RunPlan,
-    place: Place | Earlier | None,
+    plan: Plan,
+    place: RunStorage | PreviousRun | None,
     parameters: Mapping[str, Any],
     *,
     set_aside: bool = False,
-) -> Keeper | None:
+) -> RunWriter | None:
     """Begin to keep a run, or go on with an earlier one; None for no place."""
     if place is None:
         return None
     return (
-        _go_on(plan, place, parameters)
-        if isinstance(place, Earlier)
+        _resume(plan, place, parameters)
+        if isinstance(place, PreviousRun)
         else _start(plan, place, parameters, set_aside=set_aside)
     )
 
 
 def _start(
-    plan: RunPlan, place: Place, parameters: Mapping[str, Any], *, set_aside: bool
-) -> Keeper:
+    plan: Plan, place: RunStorage, parameters: Mapping[str, Any], *, set_aside: bool
+) -> RunWriter:
     if place.server is not None:
         # A wrong password must not cost the run that is to be replaced.
         with closing(Database(place.server)) as server:
@@ -233,11 +240,11 @@ def _start(
         about = {"run": run, "storage": place.storage, "set_aside": set_aside}
         folder.write_json(STUDY, about)
         undo.pop_all()
-    return Keeper(folder, study, _mirror(plan, place, database, run), plan)
+    return RunWriter(folder, study, _mirror(plan, place, database, run), plan)
 
 
-def _go_on(plan: RunPlan, earlier: Earlier, parameters: Mapping[str, Any]) -> Keeper:
-    place, folder, past = earlier.place, earlier.folder, earlier.past
+def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) -> RunWriter:
+    place, folder, past = previous.place, previous.folder, previous.past
     check_same(past.fingerprint, _fingerprint(plan), str(place.path))
     folder.take()
     with ExitStack() as undo:
@@ -251,11 +258,11 @@ def _go_on(plan: RunPlan, earlier: Earlier, parameters: Mapping[str, Any]) -> Ke
         mirror = _mirror(plan, place, database, past.about["run"])
         mirror.go_on(study.past)
         undo.pop_all()
-    return Keeper(folder, study, mirror, plan)
+    return RunWriter(folder, study, mirror, plan)
 
 
 def write_config(
-    folder: RunFolder, parameters: Mapping[str, Any], place: Place, seed: int
+    folder: RunFolder, parameters: Mapping[str, Any], place: RunStorage, seed: int
 ) -> None:
     """Write the parameters of the estimator, without a password."""
     plain = {
@@ -267,7 +274,7 @@ def write_config(
     folder.write_json("config.json", {**plain, **fixed})
 
 
-def _fingerprint(plan: RunPlan) -> dict[str, str]:
+def _fingerprint(plan: Plan) -> dict[str, str]:
     """Return what must be the same for a run to be resumed: hashes, and names in clear.
 
     Budget, executor and number of workers are free: they change how far a run comes and how fast.
@@ -303,16 +310,16 @@ def _series(version: str) -> str:
     return ".".join(parts[: 2 if parts[0] == "0" else 1])
 
 
-def _line(record: Record, plan: RunPlan) -> dict[str, Any]:
+def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
     best = best_of(record.entries)
     shown_entry = None if best is None else describe_entry(best, plan.problem.objective.name)
-    return {**describe_candidate(record.result), "best": shown_entry}
+    return {**describe_config(record.result), "best": shown_entry}
 
 
-def _mirror(plan: RunPlan, place: Place, database: Database, run: str) -> Mirror:
+def _mirror(plan: Plan, place: RunStorage, database: Database, run: str) -> Mirror:
     # A server holds the runs of many folders, and folders may have the same name.
     name = place.path.name if place.server is None else f"{place.path.name} {run[:8]}"
-    learners = {plan.baseline.learner, *(candidate.learner for candidate in plan.first)}
+    learners = {plan.baseline.learner, *(config.learner for config in plan.first)}
     return Mirror(
         database,
         StudyAbout(

@@ -15,24 +15,30 @@ import joblib
 import numpy as np
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.evaluation.evaluate import Objective
+from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.evaluation.membership import with_membership, without_membership
-from fairautoml.evaluation.postprocess import Keep, OnProgress, Settler, judged_again, still_valid
+from fairautoml.evaluation.postprocess import (
+    Keep,
+    OnProgress,
+    TrialScorer,
+    judged_again,
+    still_valid,
+)
 from fairautoml.evaluation.problem import Problem
-from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.records import (
     Allocator,
     Budget,
-    Candidate,
-    Costly,
+    Config,
     Entry,
     Executor,
-    Status,
+    MitigationOption,
     Terms,
     Trial,
     TrialResult,
+    TrialState,
 )
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import (
@@ -46,16 +52,16 @@ from fairautoml.search.loop import (
     POLL_SECONDS,
     BaselineFirst,
     Recalling,
-    Search,
-    Stop,
+    SearchLoop,
+    StopCondition,
     WithoutRepeats,
-    as_proposed,
+    as_sampled,
 )
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.selection.leaderboard import History, best_of, order, pareto_front
+from fairautoml.selection.leaderboard import TrialLog, best_of, order, pareto_front
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import Record
+from fairautoml.storage.database import TrialRecord
 from fairautoml.storage.run_folder import scratch
 from fairautoml.storage.study import Known, Replay, Study
 
@@ -63,21 +69,21 @@ LIBRARY = 30
 """Columns of lowest log loss that an ensemble is selected from ..."""
 
 SINGLES = 3
-"""... next to those of the best entries, which are candidates by themselves too."""
+"""... next to those of the best entries, which are configs by themselves too."""
 
 EVERY = 20
 """Results after which models are let go of: forests take up to hundreds of MB each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prospects:
+class SelectableTrials:
     """The trials of a search that tell people apart, in the order asked."""
 
     results: tuple[TrialResult, ...]  # asked, not told: the same with any number of workers
     places: dict[str, int]  # place of each trial by its best entry, 0 = best
 
     @classmethod
-    def of(cls, results: Sequence[TrialResult], entries: Sequence[Entry]) -> "Prospects":
+    def of(cls, results: Sequence[TrialResult], entries: Sequence[Entry]) -> "SelectableTrials":
         """Return those of a search."""
         ranked = order(e for e in entries if not (e.constant and e.measures))
         places = {key: at for at, key in enumerate(dict.fromkeys(e.trial_key for e in ranked))}
@@ -96,12 +102,12 @@ class Prospects:
         return [r for r in sound if r.trial.key in keys]
 
 
-def servable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozenset[str]:
+def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozenset[str]:
     """Return the trials whose models may be served, by this search or by a longer one.
 
     Entries that only an ensemble beats stay: a run may go on without it.
     """
-    found = Prospects.of(results, entries)
+    found = SelectableTrials.of(results, entries)
     best = best_of(entries)
     return frozenset(
         {
@@ -115,7 +121,7 @@ def servable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozen
 
 
 @dataclass(slots=True)
-class Tidier:
+class CheckpointCleaner:
     """Lets go of models that cannot be served any more, every so many results."""
 
     artifacts: Artifacts  # where the models lie
@@ -124,16 +130,16 @@ class Tidier:
     _seen: int = 0
     _gone: set[str] = field(default_factory=set)
 
-    def __call__(self, record: Record) -> None:
+    def __call__(self, record: TrialRecord) -> None:
         """Let go of some when it is time, and at once when the disk is full."""
-        full = record.result.status is Status.NO_SPACE
+        full = record.result.status is TrialState.DISK_FULL
         if full or len(self.results) >= self._seen + EVERY:
             self._seen = len(self.results)
             self.tidy()
 
     def tidy(self) -> None:
         """Let go of all that cannot be served."""
-        kept = servable(self.results, self.entries)
+        kept = selectable(self.results, self.entries)
         for key in {result.trial.key for result in self.results} - kept - self._gone:
             self.artifacts.drop_models(key)
             self._gone.add(key)
@@ -146,26 +152,26 @@ MOST_TRAIN_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunPlan:
+class Plan:
     """Everything a search needs to know."""
 
     problem: Problem  # rows, constraints, objective, post-processors
     space: SearchSpace  # what may be chosen
     # runs before everything else and needs no training, so that there is always a model
-    baseline: Candidate
-    first: tuple[Candidate, ...]  # the portfolio: proposed before the strategy's own ideas
+    baseline: Config
+    first: tuple[Config, ...]  # the portfolio: proposed before the strategy's own ideas
     light: Light | None  # what is tried on few rows first, where a full trial takes its time
     # costly training-time mitigations that the allocator may spend on
-    mitigations: tuple[Costly, ...]
+    mitigations: tuple[MitigationOption, ...]
     strategy: str  # registered names
     allocator: str
     executor: str
-    limits: Limits  # of the executor: workers, memory, deadline
+    limits: ResourceLimits  # of the executor: workers, memory, deadline
     n_trials: int | None  # trials to run at the most
     start: float  # ``time.monotonic()`` at which the budget began
     seed: int  # root seed
     # the first of ``first``, if it is not tried on all rows once it was tried on few
-    small: Candidate | None = None
+    small: Config | None = None
     # whether what is tried on few rows, else the small candidate, is trained in this process,
     # while the first worker starts
     here: bool = False
@@ -173,28 +179,28 @@ class RunPlan:
 
 
 def run_search(
-    plan: RunPlan,
+    plan: Plan,
     artifacts: Artifacts,
     *,
     study: Study | None = None,
     keep: Keep | None = None,
     on_progress: OnProgress | None = None,
-) -> tuple[History, bool]:
+) -> tuple[TrialLog, bool]:
     """Search and return what was found, and False when the user interrupted it."""
     recorded = () if study is None else study.past
     plan, over = _as_begun(plan, recorded), is_over(plan, study)
-    stop = Stop(n_trials=plan.n_trials, deadline=plan.limits.deadline)
+    stop = StopCondition(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     left = stop.seconds_left(plan.start)
     past = still_valid(recorded, artifacts, plan.problem.dataset.score_shape, left, over=over)
     real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     executor = _replaying(real, past.values(), plan.start, study)
-    history = History(n_workers=real.n_workers)
+    history = TrialLog(n_workers=real.n_workers)
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
         problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past, over)
-        history.go_on(past.values())
-        settler = Settler(
+        history.resume_from(past.values())
+        scorer = TrialScorer(
             problem=problem,
             past=past,
             artifacts=artifacts,
@@ -204,16 +210,16 @@ def run_search(
             listeners=() if interrupted else _listeners(history, artifacts, study, keep),
             on_progress=on_progress,
             start=plan.start,
-            stop=Stop(n_trials=1) if interrupted else stop,
+            stop=StopCondition(n_trials=1) if interrupted else stop,
         )
-        search = Search(
+        search = SearchLoop(
             objective=objective,
-            settle=settler,
-            strategy=WithoutRepeats(BaselineFirst(plan.baseline, settler.strategy)),
+            score=scorer,
+            strategy=WithoutRepeats(BaselineFirst(plan.baseline, scorer.strategy)),
             # A record made without a trial in advance leaves no worker beside the one that waits.
             allocator=_allocator(plan, max(1, executor.n_workers)),
             executor=executor,
-            stop=settler.stop,
+            stop=scorer.stop,
             overhead=history.overhead,
         )
         finished = (over or search.run()) and not interrupted
@@ -221,46 +227,46 @@ def run_search(
     return history, finished
 
 
-def is_over(plan: RunPlan, study: Study | None) -> bool:
+def is_over(plan: Plan, study: Study | None) -> bool:
     """Return whether an earlier part of the run has left no time to search."""
-    left = Stop(deadline=plan.limits.deadline).seconds_left(time.monotonic())
+    left = StopCondition(deadline=plan.limits.deadline).seconds_left(time.monotonic())
     return study is not None and bool(study.past) and left is not None and left <= 0
 
 
 def _listeners(
-    history: History, artifacts: Artifacts, study: Study | None, keep: Keep | None
+    history: TrialLog, artifacts: Artifacts, study: Study | None, keep: Keep | None
 ) -> tuple[Keep, ...]:
     """Return who hears of a new result: where the disk is full, room is made before it is kept."""
-    tidier = Tidier(artifacts, history.results, history.entries)
+    tidier = CheckpointCleaner(artifacts, history.results, history.entries)
     others = (None if study is None else study.keep, keep)
     return (tidier, *(hear for hear in others if hear is not None))
 
 
-def _run_here(plan: RunPlan) -> Callable[[Trial], SerialExecutor | None]:
+def _run_here(plan: Plan) -> Callable[[Trial], SerialExecutor | None]:
     """Return who runs a trial in this process; the first, which needs no training, at any time."""
     first = SerialExecutor(replace(plan.limits, deadline=None))
     then = SerialExecutor(plan.limits)
     small = plan.light
     if small is None:
-        small = Light(candidates=plan.first[:1], budget=terms_of(plan).budget)
+        small = Light(configs=plan.first[:1], budget=terms_of(plan).budget)
 
     def who(trial: Trial) -> SerialExecutor | None:
         if trial.number == 0:
             return first
-        early = plan.here and trial.candidate in small.candidates[trial.number - 1 : trial.number]
+        early = plan.here and trial.config in small.configs[trial.number - 1 : trial.number]
         return then if early and replace(trial.budget, seconds=None) == small.budget else None
 
     return who
 
 
 def _with_groups(
-    plan: RunPlan,
+    plan: Plan,
     artifacts: Artifacts,
     executor: Executor,
-    objective: Objective,
-    past: dict[int, Record],
+    objective: TrialEvaluator,
+    past: dict[int, TrialRecord],
     over: bool,
-) -> tuple[Problem, dict[int, Record], bool]:
+) -> tuple[Problem, dict[int, TrialRecord], bool]:
     """Return problem and past with what must be known of the groups, and whether interrupted.
 
     Then the baseline alone is to run, without a record: when the run goes on, it is judged anew.
@@ -268,7 +274,7 @@ def _with_groups(
     """
 
     def seconds_left() -> float | None:
-        return Stop(deadline=plan.limits.deadline).seconds_left(executor.now())
+        return StopCondition(deadline=plan.limits.deadline).seconds_left(executor.now())
 
     try:
         problem = with_membership(
@@ -284,7 +290,7 @@ def _with_groups(
         return without_membership(plan.problem), past, True
 
 
-def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResult:
+def _alone(executor: Executor, objective: TrialEvaluator, trial: Trial) -> TrialResult:
     """Run one trial to its end, with nothing beside it."""
     future = executor.submit(objective, trial)
     while not executor.wait({future}, POLL_SECONDS):
@@ -293,15 +299,17 @@ def _alone(executor: Executor, objective: Objective, trial: Trial) -> TrialResul
 
 
 def _replaying(
-    executor: Executor, past: Iterable[Record], start: float, study: Study | None
+    executor: Executor, past: Iterable[TrialRecord], start: float, study: Study | None
 ) -> Replay:
     """Return the executor, which answers from the record what it holds."""
     known = [Known(result=r.result, seconds=r.seconds, window=r.window) for r in past]
-    return Replay(executor, known, start=start, on_start=None if study is None else study.asked)
+    return Replay(
+        executor, known, start=start, on_start=None if study is None else study.record_start
+    )
 
 
 def _strategy(
-    plan: RunPlan, executor: Replay, past: Mapping[int, Record], study: Study | None
+    plan: Plan, executor: Replay, past: Mapping[int, TrialRecord], study: Study | None
 ) -> Recalling:
     """Return who proposes, and goes on where an earlier part of the run was cut off."""
     chosen = STRATEGIES.get(plan.strategy)(
@@ -309,18 +317,20 @@ def _strategy(
     )
     return Recalling(
         chosen,
-        {} if study is None else study.proposed,
-        lambda: as_proposed((past[r.trial.number].told for r in executor.unasked()), plan.space),
+        {} if study is None else study.sampled,
+        lambda: as_sampled(
+            (past[r.trial.number].scored for r in executor.unmatched()), plan.space
+        ),
     )
 
 
-def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objective:
+def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:
     """Give workers the rows as a memory map, the serial executor the rows themselves."""
     data: Dataset | Path = plan.problem.dataset
     if plan.executor != "serial":
         data = stack.enter_context(scratch()) / "data.joblib"
         joblib.dump(plan.problem.dataset, data)
-    return Objective(
+    return TrialEvaluator(
         data=data,
         folds=np.asarray(plan.problem.folds),
         artifacts=artifacts,
@@ -329,7 +339,7 @@ def _objective(plan: RunPlan, artifacts: Artifacts, stack: ExitStack) -> Objecti
     )
 
 
-def _allocator(plan: RunPlan, n_workers: int) -> Allocator:
+def _allocator(plan: Plan, n_workers: int) -> Allocator:
     """Return who decides which trial may spend what."""
     terms = terms_of(plan)
     chosen = ALLOCATORS.get(plan.allocator)(terms)
@@ -338,7 +348,7 @@ def _allocator(plan: RunPlan, n_workers: int) -> Allocator:
     return FewerRows(chosen, terms, n_workers, stoppable=plan.executor != "serial")
 
 
-def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
+def _as_begun(plan: Plan, past: Iterable[TrialRecord]) -> Plan:
     """Return the plan with what an earlier run began with."""
     begun = {record.result.trial.number: record.result.trial for record in past}
     terms = terms_of(plan)
@@ -352,7 +362,7 @@ def _as_begun(plan: RunPlan, past: Iterable[Record]) -> RunPlan:
     return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))
 
 
-def terms_of(plan: RunPlan) -> Terms:
+def terms_of(plan: Plan) -> Terms:
     """Return what the allocator of a run may spend."""
     data, folds = plan.problem.dataset, plan.problem.n_folds
     train_rows = data.n_rows * (folds - 1) // folds

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fairautoml.certification.planning import Asked as AskedOfCertificate
-from fairautoml.certification.planning import CertificateWishes, check_certificate, is_number
+from fairautoml.certification.planning import CertificateSettings, check_certificate, is_number
+from fairautoml.certification.planning import Params as CertificateParams
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
@@ -36,11 +36,11 @@ FLAGS = (
 """Parameters that are true or false."""
 
 
-class Asked(AskedOfCertificate, Protocol):
+class Params(CertificateParams, Protocol):
     """The estimator's parameters as the user gave them, unchecked."""
 
     constraint: Any
-    asked_task: Any
+    task_option: Any
     time_budget: Any
     n_trials: Any
     learners: Any
@@ -64,7 +64,7 @@ class Asked(AskedOfCertificate, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class Settings:
     """Parameters of the estimator after checking."""
 
     constraints: tuple[Constraint, ...]  # empty = plain AutoML
@@ -83,67 +83,67 @@ class Wishes:
     assemble: bool  # whether an ensemble is made
     max_models: int | None  # trials that it may be made of
     confidence: Confidence  # how sure it must be that the constraint holds on new people
-    certificate: CertificateWishes  # what is asked of the certificate
+    certificate: CertificateSettings  # what is asked of the certificate
     seed: int  # root seed
 
 
-def check_wishes(asked: Asked) -> Wishes:
+def validate_settings(params: Params) -> Settings:
     """Return the parameters as the search will read them."""
-    _check_plain(asked)
-    seconds, trials = check_budget(asked.time_budget, asked.n_trials)
-    return Wishes(
-        constraints=check_constraints(asked.constraint),
-        objective=check_objective(_objective(asked)),
+    _check_plain(params)
+    seconds, trials = check_budget(params.time_budget, params.n_trials)
+    return Settings(
+        constraints=check_constraints(params.constraint),
+        objective=check_objective(_objective(params)),
         time_budget=seconds,
         n_trials=trials,
-        learners=check_names("learners", asked.learners, LEARNERS),
-        mitigators=check_names("mitigators", asked.mitigators, MITIGATORS),
-        strategy=check_name("strategy", asked.strategy, STRATEGIES),
-        allocator=check_name("allocator", asked.allocator, ALLOCATORS),
-        executor=check_name("executor", asked.executor, EXECUTORS),
-        scheduler=asked.scheduler,
-        memory_mb=check_memory(asked.memory_limit),
-        n_workers=check_workers(asked.n_jobs),
-        n_folds=check_count("n_folds", asked.n_folds, least=2),
+        learners=check_names("learners", params.learners, LEARNERS),
+        mitigators=check_names("mitigators", params.mitigators, MITIGATORS),
+        strategy=check_name("strategy", params.strategy, STRATEGIES),
+        allocator=check_name("allocator", params.allocator, ALLOCATORS),
+        executor=check_name("executor", params.executor, EXECUTORS),
+        scheduler=params.scheduler,
+        memory_mb=check_memory(params.memory_limit),
+        n_workers=check_workers(params.n_jobs),
+        n_folds=check_count("n_folds", params.n_folds, least=2),
         # One model trained on all rows takes the place of the fold models of one trial.
-        assemble=bool(asked.assemble and not asked.refit),
+        assemble=bool(params.assemble and not params.refit),
         max_models=(
             None
-            if asked.max_models is None
-            else check_count("max_models", asked.max_models, least=2)
+            if params.max_models is None
+            else check_count("max_models", params.max_models, least=2)
         ),
-        confidence=check_confidence(asked.confidence),
-        certificate=check_certificate(asked),
-        seed=check_seed(asked.random_state),
+        confidence=check_confidence(params.confidence),
+        certificate=check_certificate(params),
+        seed=check_seed(params.random_state),
     )
 
 
-def _check_plain(asked: Asked) -> None:
-    check_choice("unseen_group", asked.unseen_group, ("error", "base_model"))
-    check_choice("on_degenerate", asked.on_degenerate, ("error", "constant"))
+def _check_plain(params: Params) -> None:
+    check_choice("unseen_group", params.unseen_group, ("error", "base_model"))
+    check_choice("on_degenerate", params.on_degenerate, ("error", "constant"))
     for name in FLAGS:
-        value = getattr(asked, name)
+        value = getattr(params, name)
         # A text such as "False" counts as true, and nobody would notice.
         if not isinstance(value, bool | np.bool_):
             raise ParameterError(f"{name}={value!r} must be True or False")
-    if asked.on_progress is not None and not callable(asked.on_progress):
-        msg = f"on_progress={asked.on_progress!r} must be None or a function of one argument"
+    if params.on_progress is not None and not callable(params.on_progress):
+        msg = f"on_progress={params.on_progress!r} must be None or a function of one argument"
         raise ParameterError(msg)
-    if not isinstance(asked.scheduler, str | None):
+    if not isinstance(params.scheduler, str | None):
         msg = (
-            f"scheduler={asked.scheduler!r} must be None or an address, such as 'tcp://host:8786'"
+            f"scheduler={params.scheduler!r} must be None or an address, such as 'tcp://host:8786'"
         )
         raise ParameterError(msg)
-    if not isinstance(asked.run_dir, str | os.PathLike | None):
-        msg = f"run_dir={asked.run_dir!r} must be None or the path of a folder"
+    if not isinstance(params.run_dir, str | os.PathLike | None):
+        msg = f"run_dir={params.run_dir!r} must be None or the path of a folder"
         raise ParameterError(msg)
 
 
-def _objective(asked: Asked) -> Any:
+def _objective(params: Params) -> Any:
     """Return what is meant by ``"auto"``: what scikit-learn's estimators of the kind score."""
-    if not isinstance(asked.objective, str) or asked.objective != "auto":
-        return asked.objective
-    return "r2" if asked.asked_task == "regression" else "accuracy"
+    if not isinstance(params.objective, str) or params.objective != "auto":
+        return params.objective
+    return "r2" if params.task_option == "regression" else "accuracy"
 
 
 def check_objective(name: Any) -> Metric:

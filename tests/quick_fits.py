@@ -19,7 +19,7 @@ def quick(constraint=CONSTRAINT, **parameters):
     return FairAutoML(constraint, **{**settings, **parameters})
 
 
-def few_people():
+def few_individuals():
     rng = np.random.default_rng(1)
     group = rng.choice(["a", "b"], N_ROWS)
     shift = np.where(group == "a", 0.3, -0.3)

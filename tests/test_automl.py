@@ -17,7 +17,7 @@ CONSTRAINT = "demographic_parity_difference <= 0.1"
 
 
 @pytest.fixture(scope="module")
-def people():
+def individuals():
     table = load("lending").frame.head(800)
     return table.drop(columns="repaid"), table["repaid"]
 
@@ -33,8 +33,8 @@ def quick(constraint=CONSTRAINT, **parameters):
 
 
 @pytest.fixture(scope="module")
-def fitted(people):
-    return quick().fit(*people, "sex")
+def fitted(individuals):
+    return quick().fit(*individuals, "sex")
 
 
 def no_seconds(board):
@@ -63,15 +63,15 @@ def test_the_baseline_runs_first(fitted):
     assert (first["learner"], first["trial"]) == ("prior", 0)
 
 
-def test_without_a_constraint_nothing_is_measured_on_groups(people):
-    free = quick(None).fit(*people)
+def test_without_a_constraint_nothing_is_measured_on_groups(individuals):
+    free = quick(None).fit(*individuals)
     assert free.best_entry_.measures == ()
     assert free.feasible_
     assert not free.leaderboard_["needs_sensitive"].any()
 
 
-def test_a_sensitive_column_that_is_a_feature_is_said_to_be_read(people):
-    X, y = people
+def test_a_sensitive_column_that_is_a_feature_is_said_to_be_read(individuals):
+    X, y = individuals
     free = quick(None).fit(X, y, "sex")
     assert set(free.leaderboard_["sensitive_read_by"]) == {"features"}
     assert free.summary_["best"]["sensitive_read_by"] == "features"
@@ -84,17 +84,17 @@ def test_a_sensitive_column_that_is_a_feature_is_said_to_be_read(people):
     assert len(blind.predict(X.drop(columns="sex"))) == len(X)
 
 
-def test_models_whose_training_removed_the_groups_are_said_to_read_them(people):
+def test_models_whose_training_removed_the_groups_are_said_to_read_them(individuals):
     mitigators = ["none", "correlation_remover"]
     model = quick(mitigators=mitigators, n_trials=5, sensitive_in_X="drop", assemble=False)
-    board = model.fit(*people, "sex").leaderboard_
+    board = model.fit(*individuals, "sex").leaderboard_
     reads = board["sensitive_read_by"].str.contains("models")
     assert reads.any()
     assert (reads == (board["mitigation"] == "correlation_remover")).all()
 
 
-def test_the_budget_that_was_used_is_in_the_summary(people):
-    given = quick(time_budget=50).fit(*people, "sex").summary_
+def test_the_budget_that_was_used_is_in_the_summary(individuals):
+    given = quick(time_budget=50).fit(*individuals, "sex").summary_
     assert (given["time_budget"], given["max_trials"]) == (50.0, 3)
     assert FairAutoML().check_parameters().time_budget == 60.0
     assert FairAutoML(n_trials=5).check_parameters().time_budget is None
@@ -108,12 +108,12 @@ def test_the_summary_counts_what_happened(fitted):
     assert summary["best"]["score"] == fitted.best_entry_.score
 
 
-def test_another_point_of_the_front_needs_no_training(people, fitted, monkeypatch):
+def test_another_point_of_the_front_needs_no_training(individuals, fitted, monkeypatch):
     def train(*_, **__):
         raise AssertionError("something is trained")
 
-    monkeypatch.setattr("fairautoml.evaluation.fitting.fit_candidate", train)
-    X, _ = people
+    monkeypatch.setattr("fairautoml.evaluation.fitting.fit_config", train)
+    X, _ = individuals
     before = fitted.predict(X)
     fairer = fitted.select(max_gap=0.02)
     assert fairer.best_entry_.gap <= 0.02 < fitted.best_entry_.gap
@@ -128,8 +128,8 @@ def test_the_least_unfair_model_of_a_quality_can_be_chosen(fitted):
     assert chosen.best_entry_.gap <= fitted.best_entry_.gap
 
 
-def test_evaluate_judges_the_decisions(people, fitted):
-    X, y = people
+def test_evaluate_judges_the_decisions(individuals, fitted):
+    X, y = individuals
     found = fitted.evaluate(X, y)
     assert found["accuracy"] == (fitted.predict(X) == y).mean()
     rates = found["rates"]["sex"]
@@ -139,8 +139,8 @@ def test_evaluate_judges_the_decisions(people, fitted):
     assert found["values"] == found["gaps"]
 
 
-def test_evaluate_gives_a_ratio_as_the_leaderboard_does_and_its_gap_beside_it(people):
-    X, y = people
+def test_evaluate_gives_a_ratio_as_the_leaderboard_does_and_its_gap_beside_it(individuals):
+    X, y = individuals
     model = quick("demographic_parity_ratio >= 0.8", n_trials=2).fit(X, y, "sex")
     found, name = model.evaluate(X, y), "demographic_parity_ratio[sex]"
     rates = [group["selection"] for group in found["rates"]["sex"].values()]
@@ -149,30 +149,32 @@ def test_evaluate_gives_a_ratio_as_the_leaderboard_does_and_its_gap_beside_it(pe
     assert model.leaderboard_[name].iloc[0] == pytest.approx(1 - model.best_entry_.gap)
 
 
-def test_evaluate_counts_people_of_unknown_groups(people, fitted):
-    X, y = people
+def test_evaluate_counts_individuals_of_unknown_groups(individuals, fitted):
+    X, y = individuals
     lenient = FairAutoML.__new__(FairAutoML)
     lenient.__dict__.update(fitted.__dict__, unseen_group="base_model")
     found = lenient.evaluate(X.assign(sex=X["sex"].where(X.index > 9, "other")), y)
     assert found["n_unknown_group"] == 10
 
 
-def test_several_columns_are_met_together_with_their_intersection(people):
-    model = quick(n_trials=2).fit(*people, ["sex", "age_band"])
+def test_several_columns_are_met_together_with_their_intersection(individuals):
+    model = quick(n_trials=2).fit(*individuals, ["sex", "age_band"])
     systems = {measure.system for measure in model.best_entry_.measures}
     assert systems == {"sex", "age_band", "sex & age_band"}
 
 
-def test_a_refitted_winner_is_one_model(people):
-    model = quick(refit=True).fit(*people, "sex")
+def test_a_refitted_winner_is_one_model(individuals):
+    model = quick(refit=True).fit(*individuals, "sex")
     assert not hasattr(model.pool_.bags[model.best_entry_.trial_key].models, "models")
-    assert model.evaluate(*people)["accuracy"] > 0.7
+    assert model.evaluate(*individuals)["accuracy"] > 0.7
 
 
 @pytest.mark.parametrize("refit", [False, True])
-def test_the_run_folder_holds_the_run_and_a_model_that_decides_alike(people, tmp_path, refit):
-    X, _ = people
-    model = quick(run_dir=tmp_path / "run", refit=refit).fit(*people, "sex")
+def test_the_run_folder_holds_the_run_and_a_model_that_decides_the_same(
+    individuals, tmp_path, refit
+):
+    X, _ = individuals
+    model = quick(run_dir=tmp_path / "run", refit=refit).fit(*individuals, "sex")
     kept = read_model(tmp_path / "run")
     assert (kept.predict(X) == model.predict(X)).all()
     assert kept.on_progress is None
@@ -183,11 +185,11 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_alike(people, tmp
     assert len(pd.read_csv(tmp_path / "run" / "leaderboard.csv")) == len(rows)
 
 
-def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path, monkeypatch):
+def test_models_that_can_not_be_chosen_any_more_are_not_kept(individuals, tmp_path, monkeypatch):
     # What is good enough for the ensemble of a longer run is kept; here that is next to nothing.
     monkeypatch.setattr("fairautoml.running.LIBRARY", 1)
     monkeypatch.setattr("fairautoml.running.SINGLES", 1)
-    model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*people, "sex")
+    model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*individuals, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     baseline = next(key for key in stored if key.startswith("00000-"))
     assert stored == {*model.pool_.bags, baseline}
@@ -195,41 +197,41 @@ def test_models_that_can_not_be_chosen_any_more_are_not_kept(people, tmp_path, m
     assert len(list((tmp_path / "run" / "scores").iterdir())) == 5
 
 
-def test_a_folder_is_not_used_twice_unasked(people, tmp_path):
-    quick(n_trials=2, run_dir=tmp_path / "run").fit(*people, "sex")
+def test_a_folder_is_not_used_twice_without_a_request(individuals, tmp_path):
+    quick(n_trials=2, run_dir=tmp_path / "run").fit(*individuals, "sex")
     with pytest.raises(RunFolderExistsError, match="overwrite=True"):
-        quick(n_trials=2, run_dir=tmp_path / "run").fit(*people, "sex")
-    quick(n_trials=2, run_dir=tmp_path / "run", overwrite=True).fit(*people, "sex")
+        quick(n_trials=2, run_dir=tmp_path / "run").fit(*individuals, "sex")
+    quick(n_trials=2, run_dir=tmp_path / "run", overwrite=True).fit(*individuals, "sex")
 
 
-def test_without_a_folder_nothing_stays_on_the_disk(people, tmp_path, monkeypatch):
+def test_without_a_folder_nothing_stays_on_the_disk(individuals, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    quick(n_trials=2).fit(*people, "sex")
+    quick(n_trials=2).fit(*individuals, "sex")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_is_told_after_each_trial(people):
+def test_progress_is_reported_after_each_trial(individuals):
     seen = []
-    quick(on_progress=seen.append).fit(*people, "sex")
+    quick(on_progress=seen.append).fit(*individuals, "sex")
     assert [progress.n_trials for progress in seen] == [1, 2, 3]
     assert all(progress.seconds_left is None for progress in seen)
 
 
-def test_an_interrupted_fit_keeps_the_best_model_so_far(people, tmp_path):
+def test_an_interrupted_fit_keeps_the_best_model_so_far(individuals, tmp_path):
     def interrupt(progress):
         if progress.n_trials == 2:
             raise KeyboardInterrupt
 
     model = quick(n_trials=50, on_progress=interrupt, run_dir=tmp_path / "run")
-    model.fit(*people, "sex")
+    model.fit(*individuals, "sex")
     assert model.interrupted_
     assert len(model.trials_) == 2
     assert model.best_entry_.trial_number == 1
     assert read_model(tmp_path / "run").interrupted_
-    assert model.evaluate(*people)["accuracy"] > 0.7
+    assert model.evaluate(*individuals)["accuracy"] > 0.7
 
 
-def test_a_callback_that_raises_is_not_called_again_and_loses_nothing(people):
+def test_a_callback_that_raises_is_not_called_again_and_loses_nothing(individuals):
     called = []
 
     def broken(progress):
@@ -237,66 +239,66 @@ def test_a_callback_that_raises_is_not_called_again_and_loses_nothing(people):
         raise KeyError("mine")
 
     with pytest.warns(DegradedWarning, match=r"on_progress raised KeyError\('mine'\)"):
-        model = quick(n_trials=3, on_progress=broken).fit(*people, "sex")
+        model = quick(n_trials=3, on_progress=broken).fit(*individuals, "sex")
     assert called == [1]
     assert len(model.trials_) == 3
     assert not model.interrupted_
 
 
-def test_a_callback_may_end_the_program(people):
+def test_a_callback_may_end_the_program(individuals):
     with pytest.raises(SystemExit):
-        quick(n_trials=3, on_progress=lambda _: sys.exit(3)).fit(*people, "sex")
+        quick(n_trials=3, on_progress=lambda _: sys.exit(3)).fit(*individuals, "sex")
 
 
-def test_an_interrupt_before_the_first_model_goes_on(people, monkeypatch):
+def test_an_interrupt_before_the_first_model_continues(individuals, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.evaluation.evaluate.Objective.__call__", interrupt)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.TrialEvaluator.__call__", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        quick().fit(*people, "sex")
+        quick().fit(*individuals, "sex")
 
 
-def test_no_model_at_all_is_an_error_with_the_failures(people, monkeypatch):
+def test_no_model_at_all_is_an_error_with_the_failures(individuals, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", fail)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fail)
     message = r"no trial of 2 gave a model \(prior: failed RuntimeError.*no luck.*give a larger"
     with pytest.raises(NoModelError, match=message):
-        quick(n_trials=2).fit(*people, "sex")
+        quick(n_trials=2).fit(*individuals, "sex")
 
 
-def test_a_failing_learner_costs_its_own_trial_only(people, monkeypatch):
-    real = evaluate.fit_candidate
+def test_a_failing_learner_costs_its_own_trial_only(individuals, monkeypatch):
+    real = evaluate.fit_config
 
-    def fail(candidate, *rest, **named):
-        if candidate.learner == "lightgbm":
+    def fail(config, *rest, **named):
+        if config.learner == "lightgbm":
             raise RuntimeError("no luck")
-        return real(candidate, *rest, **named)
+        return real(config, *rest, **named)
 
-    monkeypatch.setattr(evaluate, "fit_candidate", fail)
-    model = quick(n_trials=6).fit(*people, "sex")
-    assert model.best_entry_.candidate.learner == "logistic_regression"
+    monkeypatch.setattr(evaluate, "fit_config", fail)
+    model = quick(n_trials=6).fit(*individuals, "sex")
+    assert model.best_entry_.config.learner == "logistic_regression"
     failed = model.trials_[model.trials_["status"] == "failed"]
     assert set(failed["learner"]) == {"lightgbm"}
     assert failed["error"].str.contains("no luck").all()
     assert model.summary_["n_failed"] == len(failed) > 0
 
 
-def test_only_the_baseline_is_said(people):
+def test_only_the_baseline_is_said(individuals):
     with pytest.warns(DegradedWarning, match="of all trials only the baseline"):
-        quick(None, n_trials=1).fit(*people)
+        quick(None, n_trials=1).fit(*individuals)
 
 
-def test_the_worker_count_does_not_change_the_leaderboard(people):
-    one = quick(n_trials=4, n_jobs=1).fit(*people, "sex")
-    two = quick(n_trials=4, n_jobs=2).fit(*people, "sex")
+def test_the_worker_count_does_not_change_the_leaderboard(individuals):
+    one = quick(n_trials=4, n_jobs=1).fit(*individuals, "sex")
+    two = quick(n_trials=4, n_jobs=2).fit(*individuals, "sex")
     pd.testing.assert_frame_equal(no_seconds(one.leaderboard_), no_seconds(two.leaderboard_))
 
 
-def test_renamed_groups_and_a_longer_row_order_change_no_decision(people):
-    X, y = people
+def test_renamed_groups_and_a_longer_row_order_change_no_decision(individuals):
+    X, y = individuals
     sex = X["sex"].to_numpy()
     plain = X.drop(columns="sex")
     renamed = np.where(sex == "male", "m", "f")
@@ -304,14 +306,16 @@ def test_renamed_groups_and_a_longer_row_order_change_no_decision(people):
     assert (one.predict(plain, sex) == two.predict(plain, renamed)).all()
 
 
-def test_the_model_survives_joblib(people, fitted, tmp_path):
+def test_the_model_survives_joblib(individuals, fitted, tmp_path):
     joblib.dump(fitted, tmp_path / "m")
-    assert (joblib.load(tmp_path / "m").predict(people[0]) == fitted.predict(people[0])).all()
+    assert (
+        joblib.load(tmp_path / "m").predict(individuals[0]) == fitted.predict(individuals[0])
+    ).all()
 
 
-def test_nothing_is_printed_or_logged(people, capfd, caplog):
+def test_nothing_is_printed_or_logged(individuals, capfd, caplog):
     with caplog.at_level(logging.WARNING):
-        quick().fit(*people, "sex")
+        quick().fit(*individuals, "sex")
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
 
@@ -326,8 +330,8 @@ def test_another_point_of_the_front_describes_itself(fitted):
     assert fitted.summary_ == before
 
 
-def test_no_gap_can_be_chosen_where_none_was_measured(people):
-    free = quick(None, n_trials=2).fit(*people)
+def test_no_gap_can_be_chosen_where_none_was_measured(individuals):
+    free = quick(None, n_trials=2).fit(*individuals)
     with pytest.raises(InputError, match=r"no gap was measured.*use min_score="):
         free.select(max_gap=0.1)
     with pytest.raises(InputError, match="no gap was measured"):
@@ -335,8 +339,8 @@ def test_no_gap_can_be_chosen_where_none_was_measured(people):
     assert free.select(min_score=0.5).best_entry_.score >= 0.5
 
 
-def test_a_model_of_one_class_scores_the_share_of_that_class(people):
-    X, y = people
+def test_a_model_of_one_class_scores_the_share_of_that_class(individuals):
+    X, y = individuals
     with pytest.warns(DegradedWarning, match="only 1 class"):
         model = quick(on_degenerate="constant").fit(X, ["yes"] * len(y), "sex")
     assert model.positive_class_ is None

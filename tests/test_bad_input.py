@@ -15,12 +15,12 @@ from fairautoml.exceptions import (
     ParameterError,
     UnknownNameError,
 )
-from quick_fits import N_ROWS, few_people, quick
+from quick_fits import N_ROWS, few_individuals, quick
 
 
 @pytest.fixture
-def people():
-    return few_people()
+def individuals():
+    return few_individuals()
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,11 @@ def people():
         ({"constraint": "demographic_parity_difference <= 1.5"}, r"\[0, 1\]"),
     ],
 )
-def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(people, parameters, message):
+def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(
+    individuals, parameters, message
+):
     with pytest.raises(ParameterError, match=message):
-        quick(**parameters).fit(*people)
+        quick(**parameters).fit(*individuals)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,9 @@ def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(people, parame
         ({"constraint": "demographic_parity_diff <= 0.1"}, "demographic_parity_difference"),
     ],
 )
-def test_a_misspelt_name_is_refused_with_the_nearest(people, parameters, message):
+def test_a_misspelt_name_is_refused_with_the_nearest(individuals, parameters, message):
     with pytest.raises((UnknownNameError, ParameterError), match=message):
-        quick(**parameters).fit(*people)
+        quick(**parameters).fit(*individuals)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +89,9 @@ def test_a_misspelt_name_is_refused_with_the_nearest(people, parameters, message
         ("max_groups", "max_groups must be a whole number"),
     ],
 )
-def test_a_wrong_option_of_the_border_is_refused(people, option, message):
+def test_a_wrong_option_of_the_border_is_refused(individuals, option, message):
     with pytest.raises(InputError, match=message):
-        quick(**{option: "guess"}).fit(*people)
+        quick(**{option: "guess"}).fit(*individuals)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,8 @@ def test_a_wrong_option_of_the_border_is_refused(people, option, message):
         (lambda X: X.set_axis([1, "1"], axis=1), "1"),
     ],
 )
-def test_features_that_cannot_be_used_are_refused(people, change, message):
-    X, y, group = people
+def test_features_that_cannot_be_used_are_refused(individuals, change, message):
+    X, y, group = individuals
     with pytest.raises(InputError, match=message):
         quick().fit(change(X), y, group)
 
@@ -124,8 +126,8 @@ def test_features_that_cannot_be_used_are_refused(people, change, message):
         (lambda y: None, "y cannot be None|y is None|requires y"),
     ],
 )
-def test_targets_that_cannot_be_used_are_refused(people, change, message):
-    X, y, group = people
+def test_targets_that_cannot_be_used_are_refused(individuals, change, message):
+    X, y, group = individuals
     with pytest.raises(InputError, match=message):
         quick().fit(X, change(y), group)
 
@@ -141,8 +143,8 @@ def test_targets_that_cannot_be_used_are_refused(people, change, message):
         (lambda s: [[]], "sensitive"),
     ],
 )
-def test_groups_that_cannot_be_used_are_refused(people, change, message):
-    X, y, group = people
+def test_groups_that_cannot_be_used_are_refused(individuals, change, message):
+    X, y, group = individuals
     with pytest.raises(InputError, match=message):
         quick().fit(X, y, change(group))
 
@@ -156,19 +158,19 @@ def test_groups_that_cannot_be_used_are_refused(people, change, message):
         (np.ones(3), "sample_weight has 3"),
     ],
 )
-def test_weights_that_cannot_be_used_are_refused(people, weight, message):
+def test_weights_that_cannot_be_used_are_refused(individuals, weight, message):
     with pytest.raises(InputError, match=message):
-        quick().fit(*people, sample_weight=weight)
+        quick().fit(*individuals, sample_weight=weight)
 
 
-def test_a_group_without_weight_is_refused_by_name(people):
-    X, y, group = people
+def test_a_group_without_weight_is_refused_by_name(individuals):
+    X, y, group = individuals
     with pytest.raises(InputError, match=r"zero for all rows of group\(s\) 'a'"):
         quick().fit(X, y, group, np.where(group == "a", 0.0, 1.0))
 
 
-def test_shuffled_indices_are_refused_unless_asked_for(people):
-    X, y, group = people
+def test_shuffled_indices_are_refused_unless_requested(individuals):
+    X, y, group = individuals
     shuffled = pd.Series(group, name="sex").sample(frac=1, random_state=0)
     with pytest.raises(InputError, match="align='index'"):
         quick().fit(X, pd.Series(y), shuffled)
@@ -177,19 +179,19 @@ def test_shuffled_indices_are_refused_unless_asked_for(people):
     assert by_index.best_entry_.score == straight.best_entry_.score
 
 
-def test_a_constraint_without_groups_is_refused_with_both_ways_out(people):
-    X, y, _ = people
+def test_a_constraint_without_groups_is_refused_with_both_ways_out(individuals):
+    X, y, _ = individuals
     with pytest.raises(MissingSensitiveError, match=r"needs the groups: fit.*constraint=None"):
         quick().fit(X, y)
 
 
-def test_a_constraint_on_groups_that_do_not_exist_is_refused(people):
+def test_a_constraint_on_groups_that_do_not_exist_is_refused(individuals):
     with pytest.raises(InputError, match="speaks about the groups 'race'; known are 'sensitive'"):
-        quick("demographic_parity_difference[race] <= 0.1").fit(*people)
+        quick("demographic_parity_difference[race] <= 0.1").fit(*individuals)
 
 
-def test_names_with_any_character_are_kept(people):
-    X, y, group = people
+def test_names_with_any_character_are_kept(individuals):
+    X, y, group = individuals
     odd = X.set_axis(['[<{"x": é,}>]', "=cmd|' /C calc'!A0"], axis=1)
     model = quick(learners=["lightgbm", "xgboost"], n_trials=4).fit(odd, y, group)
     assert set(model.trials_["status"]) == {"success"}
@@ -198,8 +200,8 @@ def test_names_with_any_character_are_kept(people):
     assert (model.predict(odd, group) == plain.predict(X, group)).all()
 
 
-def test_names_of_two_types_become_text(people):
-    X, y, group = people
+def test_names_of_two_types_become_text(individuals):
+    X, y, group = individuals
     model = quick().fit(X.set_axis([0, "z"], axis=1), y, group)
     assert list(model.feature_names_in_) == ["0", "z"]
 
@@ -207,24 +209,24 @@ def test_names_of_two_types_become_text(people):
 @pytest.mark.parametrize(
     "labels", [(1, 2), (-1, 1), ("n", "y"), (False, True), (0.0, 1.0), ("z", "a")]
 )
-def test_labels_of_any_type_come_back(people, labels):
-    X, y, group = people
+def test_labels_of_any_type_come_back(individuals, labels):
+    X, y, group = individuals
     own = np.array(labels, dtype=object)[y] if isinstance(labels[0], str) else np.array(labels)[y]
     model = quick(pos_label=labels[1]).fit(X, own, group)
     assert model.classes_.tolist() == sorted(labels)
     assert (model.predict(X, group) == own).mean() > 0.8
 
 
-def test_a_column_vector_is_ravelled_with_the_warning_of_scikit_learn(people):
-    X, y, group = people
+def test_a_column_vector_is_ravelled_with_the_warning_of_scikit_learn(individuals):
+    X, y, group = individuals
     with pytest.warns(DataConversionWarning, match="column-vector"):
         model = quick(on_degenerate="constant").fit(X, y.reshape(-1, 1), group)
     assert len(model.classes_) == 2
 
 
 @pytest.mark.parametrize("kind", ["polars", "nullable", "categories", "sparse", "float16"])
-def test_tables_of_every_kind_are_fitted(people, kind):
-    X, y, group = people
+def test_tables_of_every_kind_are_fitted(individuals, kind):
+    X, y, group = individuals
     tables = {
         "polars": lambda: pl.from_pandas(X),
         "nullable": lambda: X.astype("Float64").where(X["x"] < 2, pd.NA),
@@ -237,8 +239,8 @@ def test_tables_of_every_kind_are_fitted(people, kind):
     assert (model.predict(table, group) == y).mean() > 0.7
 
 
-def test_few_rows_of_a_class_reduce_the_folds_with_a_warning(people):
-    X, _, group = people
+def test_few_rows_of_a_class_reduce_the_folds_with_a_warning(individuals):
+    X, _, group = individuals
     y = np.zeros(N_ROWS, dtype=int)
     y[::60] = 1
     with (
@@ -249,20 +251,20 @@ def test_few_rows_of_a_class_reduce_the_folds_with_a_warning(people):
     assert len(model.pool_.bags[model.best_entry_.trial_key].models) == 4
 
 
-def test_a_feature_that_is_the_target_is_named(people):
-    X, y, group = people
+def test_a_feature_that_is_the_target_is_named(individuals):
+    X, y, group = individuals
     with pytest.warns(DegradedWarning, match="'leak' of X are identical to y"):
         quick().fit(X.assign(leak=y), y, group)
 
 
-def test_a_feature_that_gives_the_group_away_is_named(people):
-    X, y, group = people
+def test_a_feature_that_gives_the_group_away_is_named(individuals):
+    X, y, group = individuals
     with pytest.warns(DegradedWarning, match="'proxy' of X give away sensitive"):
         quick().fit(X.assign(proxy=group == "a"), y, group)
 
 
-def test_rows_of_missing_groups_can_be_left_out_of_the_constraint(people):
-    X, y, group = people
+def test_rows_of_missing_groups_can_be_left_out_of_the_constraint(individuals):
+    X, y, group = individuals
     gaps = group.astype(object)
     gaps[:10] = None
     model = quick(sensitive_missing="exclude").fit(X, y, gaps)
@@ -271,10 +273,10 @@ def test_rows_of_missing_groups_can_be_left_out_of_the_constraint(people):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"certify": False}, {"on_degenerate": "constant"}])
-def test_the_name_of_the_target_is_refused_with_the_way_out(people, parameters):
-    X, y, group = people
-    told = r"^y='good' is one text, .* y=X\['good'\], with X.drop\(columns='good'\) as X\.$"
-    with pytest.raises(InputError, match=told):
+def test_the_name_of_the_target_is_refused_with_the_way_out(individuals, parameters):
+    X, y, group = individuals
+    reported = r"^y='good' is one text, .* y=X\['good'\], with X.drop\(columns='good'\) as X\.$"
+    with pytest.raises(InputError, match=reported):
         quick(**parameters).fit(X.assign(good=y), "good", group)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=reported):
         FairAutoMLRegressor(n_trials=2).fit(X.assign(good=y), "good")

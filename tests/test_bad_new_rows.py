@@ -12,17 +12,17 @@ from fairautoml.exceptions import (
     NoFeasibleModelWarning,
     ParameterError,
 )
-from quick_fits import N_ROWS, few_people, quick
+from quick_fits import N_ROWS, few_individuals, quick
 
 
 @pytest.fixture
-def people():
-    return few_people()
+def individuals():
+    return few_individuals()
 
 
 @pytest.fixture
-def fitted(people):
-    X, y, group = people
+def fitted(individuals):
+    X, y, group = individuals
     model = quick(mitigators=["group_thresholds"]).fit(X, y, group)
     assert model.best_entry_.rule.needs_sensitive
     return model, X, group
@@ -35,16 +35,16 @@ def test_a_group_that_was_not_seen_is_refused(fitted):
         model.predict(X, new)
 
 
-def test_a_group_that_was_not_seen_can_get_the_common_threshold(people):
-    X, y, group = people
+def test_a_group_that_was_not_seen_can_get_the_common_threshold(individuals):
+    X, y, group = individuals
     model = quick(mitigators=["group_thresholds"], unseen_group="base_model").fit(X, y, group)
     new = np.where(np.arange(N_ROWS) < 5, "c", group)
     old = model.predict(X, group)
     assert (model.predict(X, new)[5:] == old[5:]).all()
 
 
-def test_groups_of_another_type_are_refused(people):
-    X, y, group = people
+def test_groups_of_another_type_are_refused(individuals):
+    X, y, group = individuals
     numbers = np.where(group == "a", 0, 1)
     model = quick(mitigators=["group_thresholds"]).fit(X, y, numbers)
     with pytest.raises(InputError, match="type"):
@@ -64,8 +64,8 @@ def test_groups_of_another_length_are_refused(fitted):
         model.predict(X, group[:-1])
 
 
-def test_a_column_of_groups_that_is_gone_is_refused(people):
-    X, y, group = people
+def test_a_column_of_groups_that_is_gone_is_refused(individuals):
+    X, y, group = individuals
     table = X.assign(sex=group)
     model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(table, y, "sex")
     assert (model.predict(table) == model.predict(X, group)).all()
@@ -87,17 +87,17 @@ def test_a_column_of_groups_that_is_gone_is_refused(people):
         model.predict(X.assign(sex=0).to_numpy())
 
 
-def test_without_groups_at_predict_the_winner_does_not_read_them(people):
-    X, y, group = people
+def test_without_groups_at_predict_the_winner_does_not_read_them(individuals):
+    X, y, group = individuals
     model = quick(sensitive_at_predict=False).fit(X.assign(sex=group), y, "sex")
     assert not model.leaderboard_["needs_sensitive"].any()
     assert model.predict(X).shape == (N_ROWS,)
 
 
-def test_a_mitigator_that_reads_groups_is_refused_when_they_are_not_there(people):
+def test_a_mitigator_that_reads_groups_is_refused_when_they_are_not_there(individuals):
     model = quick(mitigators=["group_thresholds"], sensitive_at_predict=False)
     with pytest.raises(InputError, match=r"needs the sensitive column at predict.*leave it out"):
-        model.fit(*people)
+        model.fit(*individuals)
 
 
 def test_permuted_columns_are_reordered_by_name(fitted):
@@ -133,8 +133,8 @@ def test_an_array_of_another_width_is_refused(fitted):
         model.predict(np.ones((N_ROWS, 3)), group)
 
 
-def test_a_randomised_rule_decides_a_row_once_and_for_all(people):
-    X, y, group = people
+def test_a_randomised_rule_decides_a_row_once_and_for_all(individuals):
+    X, y, group = individuals
     model = quick(
         "equalized_odds_difference <= 0.001", randomized=True, mitigators=["randomized_thresholds"]
     )
@@ -153,7 +153,7 @@ def test_select_refuses_a_gap_that_is_none(fitted, wrong):
         fitted[0].select(max_gap=wrong)
 
 
-def test_select_needs_a_wish(fitted):
+def test_select_needs_an_argument(fitted):
     with pytest.raises(InputError, match="select needs max_gap=, min_score= or both"):
         fitted[0].select()
 
@@ -188,23 +188,23 @@ BY_JUDGE = pytest.mark.parametrize("judged", JUDGES, ids=lambda judged: judged._
 
 
 @pytest.fixture
-def shuffled(people):
-    _, y, group = people
+def shuffled(individuals):
+    _, y, group = individuals
     order = np.random.default_rng(2).permutation(N_ROWS)
     return pd.Series(y)[order], pd.Series(group)[order], pd.Series(np.arange(N_ROWS) + 1.0)[order]
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_groups_in_another_order_than_the_rows_are_refused(fitted, people, shuffled, answer):
+def test_groups_in_another_order_than_the_rows_are_refused(fitted, individuals, shuffled, answer):
     model, X, _ = fitted
     with pytest.raises(InputError, match="X and sensitive have different pandas indices"):
-        answer(model, X, people[1], shuffled[1])
+        answer(model, X, individuals[1], shuffled[1])
 
 
 @BY_JUDGE
-def test_labels_and_weights_in_another_order_are_refused(fitted, people, shuffled, judged):
+def test_labels_and_weights_in_another_order_are_refused(fitted, individuals, shuffled, judged):
     model, X, group = fitted
-    _, y, _ = people
+    _, y, _ = individuals
     with pytest.raises(InputError, match="X and y have different pandas indices"):
         judged(model, X, shuffled[0], group)
     with pytest.raises(InputError, match="X and sample_weight have different pandas indices"):
@@ -212,26 +212,26 @@ def test_labels_and_weights_in_another_order_are_refused(fitted, people, shuffle
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_rows_in_another_order_are_matched_by_index_on_request(people, shuffled, answer):
-    X, y, group = people
+def test_rows_in_another_order_are_matched_by_index_on_request(individuals, shuffled, answer):
+    X, y, group = individuals
     model = quick(mitigators=["group_thresholds"], align="index").fit(X, y, group)
     found = answer(model, X, shuffled[0], shuffled[1])
     assert np.array_equal(found, answer(model, X, y, group))
 
 
 @BY_JUDGE
-def test_weights_are_matched_by_index_on_request(people, shuffled, judged):
-    X, y, group = people
+def test_weights_are_matched_by_index_on_request(individuals, shuffled, judged):
+    X, y, group = individuals
     model = quick(align="index").fit(X, y, group)
     found = judged(model, X, y, group, shuffled[2])
     assert found == judged(model, X, y, group, np.arange(N_ROWS) + 1.0)
 
 
 @BY_JUDGE
-def test_labels_of_another_length_are_not_judged(fitted, people, judged):
+def test_labels_of_another_length_are_not_judged(fitted, individuals, judged):
     model, X, group = fitted
     with pytest.raises(InputError, match=f"X has {N_ROWS} rows and y has {N_ROWS - 1}"):
-        judged(model, X, people[1][:-1], group)
+        judged(model, X, individuals[1][:-1], group)
 
 
 @BY_JUDGE
@@ -246,14 +246,14 @@ def test_labels_of_another_length_are_not_judged(fitted, people, judged):
         (np.ones((N_ROWS, 2)), "sample_weight should be a 1d array"),
     ],
 )
-def test_weights_that_fit_refuses_are_not_judged_by(fitted, people, judged, weight, message):
+def test_weights_that_fit_refuses_are_not_judged_by(fitted, individuals, judged, weight, message):
     model, X, group = fitted
     with pytest.raises(InputError, match=message):
-        judged(model, X, people[1], group, weight)
+        judged(model, X, individuals[1], group, weight)
 
 
-def test_a_model_that_reads_no_groups_still_needs_them_to_be_judged_by(people):
-    X, y, group = people
+def test_a_model_that_reads_no_groups_still_needs_them_to_be_judged_by(individuals):
+    X, y, group = individuals
     model = quick(sensitive_at_predict=False, certify=False).fit(X, y, group)
     with pytest.raises(
         MissingSensitiveError, match=r"evaluate needs .*evaluate\(X, y, sensitive\)"

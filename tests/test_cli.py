@@ -25,7 +25,7 @@ FIT = ("--target", "repaid", "--sensitive", "sex", "--constraint", CONSTRAINT, *
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
+def individuals(tmp_path_factory):
     """A CSV and a parquet file of 800 people, the first 800 of the embedded population."""
     folder = tmp_path_factory.mktemp("people")
     table = load("lending").frame.head(800)
@@ -35,11 +35,11 @@ def people(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def kept(people):
+def kept(individuals):
     """A finished run, with its table."""
-    csv = people / "people.csv"
-    assert main(["fit", str(csv), *FIT, "--out", str(people / "run")]) == 0
-    return people / "run", csv
+    csv = individuals / "people.csv"
+    assert main(["fit", str(csv), *FIT, "--out", str(individuals / "run")]) == 0
+    return individuals / "run", csv
 
 
 def test_help_imports_no_heavy_library():
@@ -62,8 +62,8 @@ def test_the_module_is_the_command():
 
 
 @pytest.mark.parametrize("name", ["people.csv", "people.parquet"])
-def test_a_file_is_fitted_and_the_result_is_on_stdout(people, capsys, name):
-    assert main(["fit", str(people / name), *FIT]) == 0
+def test_a_file_is_fitted_and_the_result_is_on_stdout(individuals, capsys, name):
+    assert main(["fit", str(individuals / name), *FIT]) == 0
     shown = capsys.readouterr()
     assert "Chosen: logistic_regression" in shown.out
     assert "meets the constraint" in shown.out
@@ -81,15 +81,15 @@ def test_a_named_dataset_is_fitted_with_rows_held_out(capsys):
     assert result["holdout"]["gap"] < 0.2
 
 
-def test_held_out_rows_are_shown_against_the_bound(people, capsys):
-    assert main(["fit", str(people / "people.csv"), *FIT, "--holdout", "0.3"]) == 0
+def test_held_out_rows_are_shown_against_the_bound(individuals, capsys):
+    assert main(["fit", str(individuals / "people.csv"), *FIT, "--holdout", "0.3"]) == 0
     shown = capsys.readouterr().out
     assert "On 240 held-out rows" in shown
     assert "the bound 0.1)" in shown
 
 
-def test_json_is_one_object_without_nan_and_nothing_else(people, capsys):
-    assert main(["fit", str(people / "people.csv"), *FIT, "--json"]) == 0
+def test_json_is_one_object_without_nan_and_nothing_else(individuals, capsys):
+    assert main(["fit", str(individuals / "people.csv"), *FIT, "--json"]) == 0
 
     def refuse(text):
         raise AssertionError(f"{text} is no JSON")
@@ -101,8 +101,8 @@ def test_json_is_one_object_without_nan_and_nothing_else(people, capsys):
     assert result["most_accurate"]["score"] >= result["entry"]["score"]
 
 
-def test_a_search_without_constraint_needs_no_groups(people, capsys):
-    assert main(["fit", str(people / "people.csv"), "--target", "repaid", *QUICK]) == 0
+def test_a_search_without_constraint_needs_no_groups(individuals, capsys):
+    assert main(["fit", str(individuals / "people.csv"), "--target", "repaid", *QUICK]) == 0
     assert "constraint" not in capsys.readouterr().out
 
 
@@ -119,10 +119,10 @@ def test_predict_gives_a_decision_for_every_row_in_order(kept, capsys):
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
-def test_the_probability_is_that_of_the_positive_class(people, tmp_path, capsys, positive):
-    csv, run = str(people / "people.csv"), str(tmp_path / "run")
-    asked = ["--target", "repaid", "--positive", positive, *QUICK, "--out", run]
-    assert main(["fit", csv, *asked]) == 0
+def test_the_probability_is_that_of_the_positive_class(individuals, tmp_path, capsys, positive):
+    csv, run = str(individuals / "people.csv"), str(tmp_path / "run")
+    requested = ["--target", "repaid", "--positive", positive, *QUICK, "--out", run]
+    assert main(["fit", csv, *requested]) == 0
     capsys.readouterr()
     assert main(["predict", run, csv, "--proba"]) == 0
     found = pd.read_csv(StringIO(capsys.readouterr().out))
@@ -130,14 +130,16 @@ def test_the_probability_is_that_of_the_positive_class(people, tmp_path, capsys,
     assert found.loc[accepted, "probability"].min() > found.loc[~accepted, "probability"].max()
 
 
-def test_a_search_without_constraint_calls_nothing_feasible(people, capsys):
-    assert main(["fit", str(people / "people.csv"), "--target", "repaid", *QUICK, "--json"]) == 0
+def test_a_search_without_constraint_calls_nothing_feasible(individuals, capsys):
+    assert (
+        main(["fit", str(individuals / "people.csv"), "--target", "repaid", *QUICK, "--json"]) == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert result["status"] == "no_constraint"
     assert result["entry"]["feasible"] is None
 
 
-def test_what_is_strange_in_new_rows_is_told_once(kept, tmp_path, capsys):
+def test_what_is_strange_in_new_rows_is_reported_once(kept, tmp_path, capsys):
     run, csv = kept
     pd.read_csv(csv).assign(region="mars").to_csv(tmp_path / "new.csv", index=False)
     for _ in range(2):
@@ -153,22 +155,24 @@ def test_predict_writes_a_file(kept, tmp_path, capsys):
     assert len(pd.read_csv(out)) == 800
 
 
-def test_predict_makes_the_derived_columns_again(people, tmp_path, capsys):
-    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+def test_predict_makes_the_derived_columns_again(individuals, tmp_path, capsys):
+    csv, run = str(individuals / "people.csv"), str(tmp_path / "run")
     derived = ["--derive", "young=age<=30"]
     groups = ["--target", "repaid", "--sensitive", "young", "--constraint", CONSTRAINT]
     assert main(["fit", csv, *derived, *groups, *QUICK, "--out", run]) in {0, 4}
     capsys.readouterr()
     assert main(["predict", run, csv, *derived]) == 0
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     assert main(["predict", run, csv]) == 0
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == reported
     assert main(["predict", run, csv, "--derive", "young=agee<=30"]) == 2
     assert "'agee'; the table has: age" in capsys.readouterr().err
 
 
-def test_predict_needs_no_row_of_the_value_that_groups_were_derived_by(people, tmp_path, capsys):
-    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+def test_predict_needs_no_row_of_the_value_that_groups_were_derived_by(
+    individuals, tmp_path, capsys
+):
+    csv, run = str(individuals / "people.csv"), str(tmp_path / "run")
     derived = ["--derive", "woman=sex==female", "--drop", "sex"]
     groups = ["--target", "repaid", "--sensitive", "woman", "--constraint", CONSTRAINT]
     assert main(["fit", csv, *derived, *groups, *QUICK, "--out", run]) in {0, 4}
@@ -181,8 +185,10 @@ def test_predict_needs_no_row_of_the_value_that_groups_were_derived_by(people, t
     assert shown.err == ""
 
 
-def test_a_dropped_sensitive_column_gives_the_groups_and_is_no_feature(people, tmp_path, capsys):
-    csv, run = people / "people.csv", tmp_path / "run"
+def test_a_dropped_sensitive_column_gives_the_groups_and_is_no_feature(
+    individuals, tmp_path, capsys
+):
+    csv, run = individuals / "people.csv", tmp_path / "run"
     fair = ["--drop", "sex", "--mitigator", "group_thresholds", "--holdout", "0.3", "--json"]
     assert main(["fit", str(csv), *FIT, *fair, "--out", str(run)]) in {0, 4}
     result = json.loads(capsys.readouterr().out)
@@ -200,23 +206,23 @@ def test_a_dropped_sensitive_column_gives_the_groups_and_is_no_feature(people, t
     assert "has no column(s) 'sex', from which the model reads" in capsys.readouterr().err
 
 
-def test_derived_columns_that_a_table_has_are_taken_as_they_are(people, tmp_path, capsys):
-    csv, run = str(people / "people.csv"), str(tmp_path / "run")
+def test_derived_columns_that_a_table_has_are_taken_as_they_are(individuals, tmp_path, capsys):
+    csv, run = str(individuals / "people.csv"), str(tmp_path / "run")
     derived = ["--derive", "young=age<=30", "--derive", "youth=young==age<=30"]
     groups = ["--target", "repaid", "--sensitive", "youth", "--constraint", CONSTRAINT]
     dropped = ["--drop", "age", "--drop", "young"]
     assert main(["fit", csv, *derived, *dropped, *groups, *QUICK, "--out", run]) in {0, 4}
     capsys.readouterr()
     assert main(["predict", run, csv]) == 0
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     table = pd.read_csv(csv)
     table["young"] = np.where(table["age"] <= 30, "age<=30", "age>30")
     table.drop(columns="age").to_csv(tmp_path / "new.csv", index=False)
     assert main(["predict", run, str(tmp_path / "new.csv")]) == 0
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == reported
 
 
-def test_true_and_false_with_a_gap_are_read_alike_at_fit_and_at_predict(tmp_path, capsys):
+def test_true_and_false_with_a_gap_are_read_the_same_at_fit_and_at_predict(tmp_path, capsys):
     table = load("lending").frame.head(600).assign(member=True)
     table.loc[::2, "member"] = False
     table["member"] = table["member"].astype(object).where(table.index % 7 > 0)
@@ -391,13 +397,13 @@ def test_the_demo_shows_the_truth_and_the_next_command(capsys, tmp_path, monkeyp
         (["--times", "3"], "unrecognized arguments: --times 3; did you mean --time?"),
     ],
 )
-def test_a_wrong_flag_is_a_usage_error(people, capsys, arguments, said):
+def test_a_wrong_flag_is_a_usage_error(individuals, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
-        main(["fit", str(people / "people.csv"), *FIT, *arguments])
+        main(["fit", str(individuals / "people.csv"), *FIT, *arguments])
     assert said in capsys.readouterr().err
 
 
-def test_options_before_the_command_are_told_where_they_belong(capsys):
+def test_options_before_the_command_are_reported_where_they_belong(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--time", "60", "fit", "my people.csv"])
     assert "fairautoml fit --time 60 'my people.csv'" in capsys.readouterr().err
@@ -427,21 +433,21 @@ def test_options_before_the_command_are_told_where_they_belong(capsys):
         (["--constraint", "demographic_parity_difference[race]<=0.1"], 2, "the groups 'race'"),
     ],
 )
-def test_a_wrong_value_has_an_exit_code_and_a_hint(people, capsys, arguments, code, said):
-    assert main(["fit", str(people / "people.csv"), *FIT, *arguments]) == code
+def test_a_wrong_value_has_an_exit_code_and_a_hint(individuals, capsys, arguments, code, said):
+    assert main(["fit", str(individuals / "people.csv"), *FIT, *arguments]) == code
     shown = capsys.readouterr()
     assert said in shown.err
     assert shown.out == ""
 
 
-def test_a_constraint_without_groups_is_a_usage_error(people, capsys):
-    command = ["fit", str(people / "people.csv"), "--target", "repaid"]
+def test_a_constraint_without_groups_is_a_usage_error(individuals, capsys):
+    command = ["fit", str(individuals / "people.csv"), "--target", "repaid"]
     assert main([*command, "--constraint", CONSTRAINT]) == 2
     assert "--sensitive is missing" in capsys.readouterr().err
 
 
-def test_a_file_without_a_named_target_is_a_usage_error(people, capsys):
-    assert main(["fit", str(people / "people.csv")]) == 2
+def test_a_file_without_a_named_target_is_a_usage_error(individuals, capsys):
+    assert main(["fit", str(individuals / "people.csv")]) == 2
     assert "--target is missing" in capsys.readouterr().err
 
 
@@ -455,14 +461,14 @@ def test_a_file_that_cannot_be_read_is_a_data_error(tmp_path, capsys, content, s
     assert said in capsys.readouterr().err
 
 
-def test_a_missing_file_is_a_data_error_with_near_names(people, capsys):
-    assert main(["fit", str(people / "peple.csv"), "--target", "a"]) == 3
+def test_a_missing_file_is_a_data_error_with_near_names(individuals, capsys):
+    assert main(["fit", str(individuals / "peple.csv"), "--target", "a"]) == 3
     assert "people.csv" in capsys.readouterr().err
 
 
-def test_nothing_feasible_is_said_and_has_its_own_code(people, capsys):
+def test_nothing_feasible_is_said_and_has_its_own_code(individuals, capsys):
     tight = ["--constraint", "demographic_parity_difference<=0", "--mitigator", "none"]
-    command = ["fit", str(people / "people.csv"), "--target", "repaid", "--sensitive", "sex"]
+    command = ["fit", str(individuals / "people.csv"), "--target", "repaid", "--sensitive", "sex"]
     assert main([*command, *tight, *QUICK]) == 4
     shown = capsys.readouterr()
     assert "DOES NOT MEET the constraint" in shown.out
@@ -471,8 +477,8 @@ def test_nothing_feasible_is_said_and_has_its_own_code(people, capsys):
     assert "error: no model meets" in capsys.readouterr().err
 
 
-def test_a_baseline_that_is_served_does_not_contradict_itself(people, tmp_path, capsys):
-    command = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
+def test_a_baseline_that_is_served_does_not_contradict_itself(individuals, tmp_path, capsys):
+    command = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
     assert main([*command, "--trials", "1", "--certify", "0.3"]) == 4
     shown = capsys.readouterr()
     assert "search rows only because it decides alike for everybody" in shown.out
@@ -483,31 +489,31 @@ def test_a_baseline_that_is_served_does_not_contradict_itself(people, tmp_path, 
     assert "only because it decides alike for everybody" in capsys.readouterr().out
 
 
-def test_no_model_at_all_has_its_own_code(people, capsys, monkeypatch):
+def test_no_model_at_all_has_its_own_code(individuals, capsys, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", fail)
-    assert main(["fit", str(people / "people.csv"), *FIT]) == 5
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fail)
+    assert main(["fit", str(individuals / "people.csv"), *FIT]) == 5
     assert "no trial of 3 gave a model" in capsys.readouterr().err
 
 
 def test_an_interrupt_before_the_first_model_has_the_code_of_an_interrupt(
-    people, capsys, monkeypatch
+    individuals, capsys, monkeypatch
 ):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", interrupt)
-    assert main(["fit", str(people / "people.csv"), *FIT]) == 130
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", interrupt)
+    assert main(["fit", str(individuals / "people.csv"), *FIT]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_run_that_was_interrupted_at_once_goes_on(people, tmp_path, monkeypatch):
+def test_a_run_that_was_interrupted_at_once_continues(individuals, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    fit = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
+    fit = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patched:
         patched.setattr("fairautoml.storage.database.Mirror.add", interrupt)
         assert main(fit) == 130
@@ -515,9 +521,11 @@ def test_a_run_that_was_interrupted_at_once_goes_on(people, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("where", ["stage_model", "place_model"])
-def test_a_model_that_could_not_be_replaced_is_served_on(people, tmp_path, monkeypatch, where):
+def test_a_model_that_could_not_be_replaced_is_served_on(
+    individuals, tmp_path, monkeypatch, where
+):
     run = str(tmp_path / "run")
-    fit = ["fit", str(people / "people.csv"), *FIT, "--out", run]
+    fit = ["fit", str(individuals / "people.csv"), *FIT, "--out", run]
     assert main(fit) in {0, 4}
     before = (tmp_path / "run" / "model.joblib").read_bytes()
 
@@ -528,14 +536,14 @@ def test_a_model_that_could_not_be_replaced_is_served_on(people, tmp_path, monke
         patched.setattr(f"fairautoml.storage.run_folder.RunFolder.{where}", full)
         assert main(["resume", run, "--trials", "5"]) == 8
     assert (tmp_path / "run" / "model.joblib").read_bytes() == before
-    assert main(["predict", run, str(people / "people.csv")]) == 0
+    assert main(["predict", run, str(individuals / "people.csv")]) == 0
     # Where only the model is missing, the certificate beside the old one is another's.
     assert main(["report", run]) == (0 if where == "stage_model" else 8)
     assert main(["resume", run, "--trials", "5"]) in {0, 4}
     assert main(["report", run]) == 0
 
 
-def test_an_earlier_run_is_not_replaced_unasked(kept, capsys):
+def test_an_earlier_run_is_not_replaced_without_a_request(kept, capsys):
     run, csv = kept
     before = (run / "model.json").read_bytes()
     assert main(["fit", str(csv), *FIT, "--out", str(run)]) == 2
@@ -543,25 +551,25 @@ def test_an_earlier_run_is_not_replaced_unasked(kept, capsys):
     assert (run / "model.json").read_bytes() == before
 
 
-def test_an_earlier_run_is_replaced_on_request(people, tmp_path):
-    command = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
+def test_an_earlier_run_is_replaced_on_request(individuals, tmp_path):
+    command = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
     assert main(command) == 0
     assert main([*command, "--overwrite"]) == 0
 
 
-def test_a_folder_in_use_is_refused_with_the_holder(people, tmp_path, capsys):
+def test_a_folder_in_use_is_refused_with_the_holder(individuals, tmp_path, capsys):
     holder = RunFolder(tmp_path / "run")
     try:
-        command = ["fit", str(people / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
+        command = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
         assert main([*command, "--overwrite"]) == 7
     finally:
         holder.close()
     assert f"in use by process {os.getpid()}" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_to_is_a_storage_error(people, tmp_path, capsys):
+def test_a_place_that_cannot_be_written_to_is_a_storage_error(individuals, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
-    command = ["fit", str(people / "people.csv"), *FIT]
+    command = ["fit", str(individuals / "people.csv"), *FIT]
     assert main([*command, "--out", str(tmp_path / "file")]) == 8
     assert "is a file" in capsys.readouterr().err
 
@@ -572,8 +580,8 @@ def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("shown", ["table", "json", "csv"])
-def test_a_run_of_one_class_has_no_leaderboard_to_show(people, tmp_path, capsys, shown):
-    run, table = tmp_path / "run", pd.read_csv(people / "people.csv").head(50)
+def test_a_run_of_one_class_has_no_leaderboard_to_show(individuals, tmp_path, capsys, shown):
+    run, table = tmp_path / "run", pd.read_csv(individuals / "people.csv").head(50)
     model = FairAutoML(on_degenerate="constant", run_dir=run)
     with pytest.warns(DegradedWarning, match="only 1 class"):
         model.fit(table.drop(columns="repaid"), np.ones(50))
@@ -581,8 +589,8 @@ def test_a_run_of_one_class_has_no_leaderboard_to_show(people, tmp_path, capsys,
     assert "y had one class only, so nothing was searched" in capsys.readouterr().err
 
 
-def test_a_damaged_model_is_a_storage_error(people, tmp_path, capsys):
-    run, csv = tmp_path / "run", str(people / "people.csv")
+def test_a_damaged_model_is_a_storage_error(individuals, tmp_path, capsys):
+    run, csv = tmp_path / "run", str(individuals / "people.csv")
     assert main(["fit", csv, *FIT, "--out", str(run)]) == 0
     (run / "model.joblib").write_bytes(b"something else")
     assert main(["predict", str(run), csv]) == 8
@@ -656,8 +664,10 @@ def test_how_trials_are_run_is_passed_on():
     assert given.storage == "postgresql://host/db"
 
 
-def test_the_ways_out_of_many_groups_and_of_infinite_features_are_options_too(people, tmp_path):
-    table = pd.read_csv(people / "people.csv")
+def test_the_ways_out_of_many_groups_and_of_infinite_features_are_options_too(
+    individuals, tmp_path
+):
+    table = pd.read_csv(individuals / "people.csv")
     table["town"], table.loc[0, "income"] = np.arange(len(table)) % 60, np.inf
     table.to_csv(tmp_path / "t.csv", index=False)
     command = ["fit", str(tmp_path / "t.csv"), *FIT, "--sensitive", "town", "--json"]
@@ -667,13 +677,13 @@ def test_the_ways_out_of_many_groups_and_of_infinite_features_are_options_too(pe
     assert main([*command, "--max-groups", "60", "--on-nonfinite", "impute"]) in {0, 4}
 
 
-def test_an_unknown_allocator_is_a_usage_error_with_the_nearest_name(people, capsys):
-    assert main(["fit", str(people / "people.csv"), *FIT, "--allocator", "flatt"]) == 2
+def test_an_unknown_allocator_is_a_usage_error_with_the_nearest_name(individuals, capsys):
+    assert main(["fit", str(individuals / "people.csv"), *FIT, "--allocator", "flatt"]) == 2
     assert "did you mean flat" in capsys.readouterr().err
 
 
-def test_rows_are_drawn_by_the_seed_before_some_are_held_out(people, capsys):
-    command = ["fit", str(people / "people.csv"), *FIT, "--rows", "300", "--holdout", "0.2"]
+def test_rows_are_drawn_by_the_seed_before_some_are_held_out(individuals, capsys):
+    command = ["fit", str(individuals / "people.csv"), *FIT, "--rows", "300", "--holdout", "0.2"]
     request = request_of(_parser().parse_args(command))
     tables = request.open()
     held = tables.held
@@ -684,15 +694,15 @@ def test_rows_are_drawn_by_the_seed_before_some_are_held_out(people, capsys):
     assert not held.X.equals(other.X)
 
 
-def test_more_rows_than_there_are_is_all_of_them(people):
-    command = ["fit", str(people / "people.csv"), *FIT, "--rows", "900"]
+def test_more_rows_than_there_are_is_all_of_them(individuals):
+    command = ["fit", str(individuals / "people.csv"), *FIT, "--rows", "900"]
     assert len(request_of(_parser().parse_args(command)).open().search.y) == 800
 
 
 def test_the_held_out_part_says_what_the_majority_is_worth_and_how_far_the_limit_is(
-    people, capsys
+    individuals, capsys
 ):
-    command = ["fit", str(people / "people.csv"), *FIT, "--holdout", "0.3", "--json"]
+    command = ["fit", str(individuals / "people.csv"), *FIT, "--holdout", "0.3", "--json"]
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)["holdout"]
     held = request_of(_parser().parse_args(command)).open().held
@@ -700,10 +710,10 @@ def test_the_held_out_part_says_what_the_majority_is_worth_and_how_far_the_limit
     assert found["excess"] == pytest.approx(found["gap"] - 0.1)
 
 
-def test_a_run_is_resumed_with_its_own_table_and_more_trials(people, tmp_path, capsys):
+def test_a_run_is_resumed_with_its_own_table_and_more_trials(individuals, tmp_path, capsys):
     run = tmp_path / "run"
     table = ["--derive", "old=age>50", "--keep", "region=north,south", "--holdout", "0.25"]
-    fit = ["fit", str(people / "people.csv"), *FIT, *table, "--rows", "500", "--json"]
+    fit = ["fit", str(individuals / "people.csv"), *FIT, *table, "--rows", "500", "--json"]
     assert main([*fit, "--out", str(run)]) in {0, 4}
     before = json.loads(capsys.readouterr().out)
     assert main(["resume", str(run), "--trials", "5", "--json"]) in {0, 4}
@@ -724,7 +734,7 @@ def test_a_folder_that_is_called_like_a_dataset_is_no_table(tmp_path, monkeypatc
     assert main(["resume", "lending", "--trials", "4"]) in {0, 4}
 
 
-def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypatch):
+def test_a_run_says_which_table_it_was_before_it_ends(individuals, tmp_path, monkeypatch):
     run, seen = tmp_path / "run", []
 
     def stop(*_):
@@ -732,15 +742,15 @@ def test_a_run_says_which_table_it_was_before_it_ends(people, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fairautoml.cli.text._improvements", lambda stream: stop)
-    main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)])
+    main(["fit", str(individuals / "people.csv"), *FIT, "--out", str(run)])
     assert seen[0]
 
 
 def test_what_held_out_rows_have_shown_is_kept_with_the_run_and_on_its_card(
-    people, tmp_path, capsys
+    individuals, tmp_path, capsys
 ):
     run = tmp_path / "run"
-    command = ["fit", str(people / "people.csv"), *FIT, "--holdout", "0.3", "--out", str(run)]
+    command = ["fit", str(individuals / "people.csv"), *FIT, "--holdout", "0.3", "--out", str(run)]
     assert main([*command, "--json"]) in {0, 4}
     held = json.loads(capsys.readouterr().out)["holdout"]
     assert json.loads((run / "holdout.json").read_text()) == held
@@ -752,20 +762,29 @@ def test_what_held_out_rows_have_shown_is_kept_with_the_run_and_on_its_card(
     assert f"- accuracy: {held['accuracy']:.4f}" in text
 
 
-def test_a_run_that_has_not_ended_says_how_to_end_it(people, tmp_path, capsys):
+def test_a_run_that_has_not_ended_says_how_to_end_it(individuals, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["fit", str(people / "people.csv"), *FIT, "--out", str(run)]) in {0, 4}
+    assert main(["fit", str(individuals / "people.csv"), *FIT, "--out", str(run)]) in {0, 4}
     for name in ("model.json", "leaderboard.json", "leaderboard.csv"):
         (run / name).unlink()
     capsys.readouterr()
-    assert main(["predict", str(run), str(people / "people.csv")]) == 8
+    assert main(["predict", str(run), str(individuals / "people.csv")]) == 8
     assert f"fairautoml resume {run}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("unread", ["stdout", "stderr"])
-def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(people, tmp_path, unread):
+def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(
+    individuals, tmp_path, unread
+):
     run = tmp_path / "run"
-    command = ["fit", str(people / "people.csv"), *FIT, "--out", str(run), "--require-certified"]
+    command = [
+        "fit",
+        str(individuals / "people.csv"),
+        *FIT,
+        "--out",
+        str(run),
+        "--require-certified",
+    ]
     command += ["--certify", "auto"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fairautoml", *command],
@@ -776,9 +795,9 @@ def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(people, tmp
     assert (run / "model.json").is_file()
 
 
-def test_resuming_another_table_is_a_data_error_and_changes_nothing(people, tmp_path, capsys):
+def test_resuming_another_table_is_a_data_error_and_changes_nothing(individuals, tmp_path, capsys):
     table = tmp_path / "t.csv"
-    shutil.copy(people / "people.csv", table)
+    shutil.copy(individuals / "people.csv", table)
     run = tmp_path / "run"
     assert main(["fit", str(table), *FIT, "--out", str(run)]) in {0, 4}
     before = (run / "model.json").read_bytes(), (run / "source.json").read_bytes()

@@ -41,11 +41,11 @@ def table(tmp_path_factory):
     return path
 
 
-def test_a_run_of_numbers_on_bands_goes_on_from_the_command_line(table, tmp_path, capsys):
+def test_a_run_of_numbers_on_bands_continues_from_the_command_line(table, tmp_path, capsys):
     run = str(tmp_path / "run")
-    asked = ("--target", "income", "--drop", "hired", "--task", "regression")
+    requested = ("--target", "income", "--drop", "hired", "--task", "regression")
     groups = ("--sensitive", "age", "--bins", "age:30,50", "--constraint", "mean_difference<=2")
-    assert main(["fit", str(table), *asked, *groups, *QUICK, "--out", run]) == 0
+    assert main(["fit", str(table), *requested, *groups, *QUICK, "--out", run]) == 0
     capsys.readouterr()
     assert main(["resume", run, "--trials", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["search"]["n_trials"] == 3
@@ -55,8 +55,17 @@ def test_a_run_of_numbers_on_bands_goes_on_from_the_command_line(table, tmp_path
 
 
 def test_means_of_held_out_numbers_are_shown_with_their_fractions(table, tmp_path, capsys):
-    asked = ("--target", "income", "--drop", "hired", "--task", "regression", "--holdout", "0.3")
-    assert main(["fit", str(table), *asked, "--sensitive", "x", *QUICK, "--json"]) == 0
+    requested = (
+        "--target",
+        "income",
+        "--drop",
+        "hired",
+        "--task",
+        "regression",
+        "--holdout",
+        "0.3",
+    )
+    assert main(["fit", str(table), *requested, "--sensitive", "x", *QUICK, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     (one, other) = result["holdout"]["rates"]["x"].values()
     shown = result_text(result, pd.DataFrame({"rank": []}), 0)
@@ -64,34 +73,34 @@ def test_means_of_held_out_numbers_are_shown_with_their_fractions(table, tmp_pat
     assert f"{other['mean_target']:.5g}" in shown
 
 
-def test_the_positive_class_is_said_wherever_a_run_is_told_of(table, tmp_path, capsys):
+def test_the_positive_class_is_said_wherever_a_run_is_described(table, tmp_path, capsys):
     run = str(tmp_path / "run")
-    asked = (str(table), "--target", "hired", "--drop", "income", "--sensitive", "x")
+    requested = (str(table), "--target", "hired", "--drop", "income", "--sensitive", "x")
     bound = ("--constraint", "demographic_parity_difference<=0.9")
     note = "the positive class is 'yes', because it is sorted last; if it is 'no', give"
-    assert main(["fit", *asked, *bound, *QUICK, "--out", run]) == 0
+    assert main(["fit", *requested, *bound, *QUICK, "--out", run]) == 0
     shown = capsys.readouterr().out
     assert "positive class: 'yes'; accepted means decided 'yes'" in shown
     assert note in shown
     assert main(["card", run]) == 0
     assert "- Positive class: yes; accepted means decided so" in capsys.readouterr().out
     assert load_run(run).summary_["positive_class"] == "yes"
-    assert main(["plan", *asked, *bound]) == 0
+    assert main(["plan", *requested, *bound]) == 0
     assert note in capsys.readouterr().out
-    assert main(["plan", *asked, *bound, "--positive", "no"]) == 0
+    assert main(["plan", *requested, *bound, "--positive", "no"]) == 0
     assert "positive class" not in capsys.readouterr().out
-    assert main(["fit", *asked, *bound, *QUICK, "--positive", "no", "--json"]) == 0
+    assert main(["fit", *requested, *bound, *QUICK, "--positive", "no", "--json"]) == 0
     named = json.loads(capsys.readouterr().out)
     assert named["positive_class"] == "no"
     assert not any("positive class" in note for note in named["notes"])
 
 
 def test_a_plan_knows_the_task_that_it_names(table, capsys):
-    asked = (str(table), "--target", "income", "--drop", "hired", "--sensitive", "x")
+    requested = (str(table), "--target", "income", "--drop", "hired", "--sensitive", "x")
     bound = ("--constraint", "mean_difference<=0.1")
-    assert main(["plan", *asked, *bound]) == 3
+    assert main(["plan", *requested, *bound]) == 3
     assert "(--task regression)" in capsys.readouterr().err
-    assert main(["plan", *asked, *bound, "--task", "regression"]) == 0
+    assert main(["plan", *requested, *bound, "--task", "regression"]) == 0
     assert "no exact test for this metric" in capsys.readouterr().out
 
 
@@ -99,8 +108,8 @@ def test_groups_that_overlap_are_fitted_resumed_and_decided_by_their_columns(
     table, tmp_path, capsys
 ):
     run = str(tmp_path / "run")
-    asked = ("--target", "hired", "--drop", "income", "--drop", "x", "--drop", "y")
-    assert main(["fit", str(table), *asked, *OVERLAPPING, *QUICK, "--out", run]) == 0
+    requested = ("--target", "hired", "--drop", "income", "--drop", "x", "--drop", "y")
+    assert main(["fit", str(table), *requested, *OVERLAPPING, *QUICK, "--out", run]) == 0
     assert main(["resume", run, "--trials", "3"]) == 0
     capsys.readouterr()
     assert main(["predict", run, str(table)]) == 0
@@ -135,8 +144,8 @@ def test_indicators_are_read_as_a_table_of_their_own(table):
     ],
 )
 def test_indicators_that_are_none_are_refused_with_what_to_write(table, text, message, capsys):
-    asked = ["fit", str(table), "--target", "hired", "--overlapping", text, *QUICK]
-    assert main([*asked, "--constraint", "demographic_parity_to_overall<=1"]) in {2, 3}
+    requested = ["fit", str(table), "--target", "hired", "--overlapping", text, *QUICK]
+    assert main([*requested, "--constraint", "demographic_parity_to_overall<=1"]) in {2, 3}
     assert re.search(message, capsys.readouterr().err)
 
 

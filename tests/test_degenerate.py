@@ -15,16 +15,16 @@ from fairautoml.exceptions import (
     NoFeasibleModelWarning,
     ResumeMismatchError,
 )
-from quick_fits import N_ROWS, few_people, quick
+from quick_fits import N_ROWS, few_individuals, quick
 
 
 @pytest.fixture
-def people():
-    return few_people()
+def individuals():
+    return few_individuals()
 
 
-def test_one_class_can_give_a_constant_model(people):
-    X, _, group = people
+def test_one_class_can_give_a_constant_model(individuals):
+    X, _, group = individuals
     with pytest.warns(DegradedWarning, match=r"only 1 class: 'yes'.*NOT_APPLICABLE"):
         model = quick(on_degenerate="constant").fit(X, ["yes"] * N_ROWS, group)
     assert model.predict(X).tolist() == ["yes"] * N_ROWS
@@ -35,8 +35,8 @@ def test_one_class_can_give_a_constant_model(people):
 
 
 @pytest.mark.parametrize("as_given", [lambda y: np.reshape(y, (-1, 1)), lambda y: {"y": y}])
-def test_a_column_of_one_class_gives_a_constant_model_too(people, as_given):
-    X, _, group = people
+def test_a_column_of_one_class_gives_a_constant_model_too(individuals, as_given):
+    X, _, group = individuals
     y = as_given(["yes"] * N_ROWS)
     y = pd.DataFrame(y) if isinstance(y, dict) else y
     with warnings.catch_warnings():
@@ -46,8 +46,8 @@ def test_a_column_of_one_class_gives_a_constant_model_too(people, as_given):
     assert model.predict(X).tolist() == ["yes"] * N_ROWS
 
 
-def test_a_constant_model_asks_for_no_column_that_is_no_feature(people):
-    X, _, group = people
+def test_a_constant_model_asks_for_no_column_that_is_no_feature(individuals):
+    X, _, group = individuals
     with pytest.warns(DegradedWarning, match="only 1 class"):
         model = quick(on_degenerate="constant").fit(
             X.assign(person=np.arange(N_ROWS)), np.ones(N_ROWS), group, groups="person"
@@ -55,8 +55,8 @@ def test_a_constant_model_asks_for_no_column_that_is_no_feature(people):
     assert model.predict(X).tolist() == [1.0] * N_ROWS
 
 
-def test_a_constant_model_still_checks_new_rows(people):
-    X, _, group = people
+def test_a_constant_model_still_checks_new_rows(individuals):
+    X, _, group = individuals
     with pytest.warns(DegradedWarning, match="only 1 class"):
         model = quick(on_degenerate="constant").fit(X, np.ones(N_ROWS), group)
     with pytest.raises(InputError, match="'z'"):
@@ -67,8 +67,10 @@ def test_a_constant_model_still_checks_new_rows(people):
         model.evaluate(X, np.ones(N_ROWS), group)
 
 
-def test_a_constant_model_has_no_page_and_looks_like_any_estimator_in_a_notebook(people, tmp_path):
-    X, _, group = people
+def test_a_constant_model_has_no_page_and_looks_like_any_estimator_in_a_notebook(
+    individuals, tmp_path
+):
+    X, _, group = individuals
     with pytest.warns(DegradedWarning, match="only 1 class"):
         model = quick(on_degenerate="constant").fit(X, np.ones(N_ROWS), group)
     with pytest.raises(InputError, match="nothing to show; give rows of both classes"):
@@ -78,15 +80,15 @@ def test_a_constant_model_has_no_page_and_looks_like_any_estimator_in_a_notebook
     assert "sk-" in model._repr_html_()
 
 
-def test_a_constant_model_is_refused_when_strict(people):
-    X, _, group = people
+def test_a_constant_model_is_refused_when_strict(individuals):
+    X, _, group = individuals
     model = quick(on_degenerate="constant", strict=True)
     with pytest.raises(NoFeasibleModelError, match="give rows of both classes"):
         model.fit(X, np.ones(N_ROWS), group)
 
 
-def test_a_constant_model_is_forgotten_by_the_next_fit(people):
-    X, y, group = people
+def test_a_constant_model_is_forgotten_by_the_next_fit(individuals):
+    X, y, group = individuals
     model = quick(on_degenerate="constant")
     with pytest.warns(DegradedWarning, match="only 1 class"):
         model.fit(X, np.ones(N_ROWS), group)
@@ -94,8 +96,8 @@ def test_a_constant_model_is_forgotten_by_the_next_fit(people):
     assert len(set(model.predict(X, group))) == 2
 
 
-def test_a_constant_model_has_no_search_to_go_on_with(people, tmp_path):
-    X, _, group = people
+def test_a_constant_model_has_no_search_to_go_on_with(individuals, tmp_path):
+    X, _, group = individuals
     kept = {"on_degenerate": "constant", "run_dir": tmp_path / "run"}
     with pytest.warns(DegradedWarning, match="only 1 class"):
         quick(**kept).fit(X, np.ones(N_ROWS), group)
@@ -105,8 +107,8 @@ def test_a_constant_model_has_no_search_to_go_on_with(people, tmp_path):
         quick(**kept, overwrite=True).fit(X, np.ones(N_ROWS), group)
 
 
-def test_a_single_group_is_no_pass(people):
-    X, y, _ = people
+def test_a_single_group_is_no_pass(individuals):
+    X, y, _ = individuals
     one = np.repeat("a", N_ROWS)
     with (
         pytest.warns(DegradedWarning, match=r"single group \('a'\).*does not apply"),
@@ -119,22 +121,22 @@ def test_a_single_group_is_no_pass(people):
 
 
 @pytest.mark.filterwarnings("ignore:sensitive:fairautoml.exceptions.DegradedWarning")
-def test_a_single_group_is_an_error_when_strict(people):
-    X, y, _ = people
+def test_a_single_group_is_an_error_when_strict(individuals):
+    X, y, _ = individuals
     with pytest.raises(NoFeasibleModelError, match="give rows of two groups or more"):
         quick(strict=True).fit(X, y, np.repeat("a", N_ROWS))
 
 
-def test_a_column_with_a_single_group_does_not_hide_the_other(people):
-    X, y, group = people
+def test_a_column_with_a_single_group_does_not_hide_the_other(individuals):
+    X, y, group = individuals
     columns = pd.DataFrame({"sex": group, "country": "x"})
     with pytest.warns(DegradedWarning, match="'country' has a single group"):
         model = quick().fit(X, y, columns)
     assert {m.system for m in model.best_entry_.measures} == {"sex", "sex & country"}
 
 
-def test_an_infeasible_constraint_keeps_the_least_unfair_model_and_says_so(people):
-    X, y, group = people
+def test_an_infeasible_constraint_keeps_the_least_unfair_model_and_says_so(individuals):
+    X, y, group = individuals
     model = quick("demographic_parity_difference <= 0.001", mitigators=["none"])
     with pytest.warns(NoFeasibleModelWarning, match=r"no model meets.*least unfair.*Give more"):
         model.fit(X, y, group)
@@ -144,14 +146,14 @@ def test_an_infeasible_constraint_keeps_the_least_unfair_model_and_says_so(peopl
     assert model.predict(X).shape == (N_ROWS,)
 
 
-def test_an_infeasible_constraint_is_an_error_when_strict(people):
+def test_an_infeasible_constraint_is_an_error_when_strict(individuals):
     model = quick("demographic_parity_difference <= 0.001", mitigators=["none"], strict=True)
     with pytest.raises(NoFeasibleModelError, match=r"demographic_parity_difference on 'sens"):
-        model.fit(*people)
+        model.fit(*individuals)
 
 
-def test_one_decision_for_everybody_is_never_feasible(people):
-    X, y, group = people
+def test_a_constant_model_is_never_feasible(individuals):
+    X, y, group = individuals
     with (
         pytest.warns(DegradedWarning, match="of all trials only the baseline"),
         pytest.warns(NoFeasibleModelWarning, match="decides alike for everybody"),
@@ -165,8 +167,8 @@ def test_one_decision_for_everybody_is_never_feasible(people):
 @pytest.mark.filterwarnings(
     "ignore:of all trials only the baseline:fairautoml.exceptions.DegradedWarning"
 )
-def test_a_ratio_of_nothing_is_undefined(people):
-    X, _, group = people
+def test_a_ratio_of_nothing_is_undefined(individuals):
+    X, _, group = individuals
     y = np.zeros(N_ROWS, dtype=int)
     y[::10] = 1
     model = quick("demographic_parity_ratio >= 0.8", n_trials=1, mitigators=["none"])
@@ -178,8 +180,8 @@ def test_a_ratio_of_nothing_is_undefined(people):
     assert model.leaderboard_["gap"].isna().all()
 
 
-def test_a_group_without_positives_is_undefined_and_not_perfect(people):
-    X, y, group = people
+def test_a_group_without_positives_is_undefined_and_not_perfect(individuals):
+    X, y, group = individuals
     y = ((group == "b") & (X["x"] > -0.8)).astype(int)
     with pytest.warns(NoFeasibleModelWarning, match="no model meets"):
         model = quick("equal_opportunity_difference <= 0.1", mitigators=["none"]).fit(X, y, group)

@@ -13,10 +13,10 @@ from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.outcome import constant_headline
 from fairautoml.plan import BASELINE, _executor
-from fairautoml.records import Candidate, Entry, Measure
-from fairautoml.selection.final import advice_on_constant, bad_news
-from fairautoml.selection.leaderboard import History
-from fairautoml.settings import check_wishes
+from fairautoml.records import Config, ConstraintResult, Entry
+from fairautoml.selection.final import advice_on_constant, diagnose_run
+from fairautoml.selection.leaderboard import TrialLog
+from fairautoml.settings import validate_settings
 
 QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}
 
@@ -98,13 +98,13 @@ def test_nothing_is_called_feasible_when_no_gap_was_measured():
 
 
 def entry(value, gap, *, constant):
-    measure = Measure(
+    measure = ConstraintResult(
         metric="demographic_parity_ratio", system="g", value=1 - gap, gap=gap, limit=0.2
     )
     return Entry(
         trial_key="00001-x",
         trial_number=1,
-        candidate=Candidate(learner="lightgbm"),
+        config=Config(learner="lightgbm"),
         mitigator="none",
         tolerance=None,
         rule=CommonRule(threshold=0.5),
@@ -161,13 +161,13 @@ def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
 )
 def test_a_decision_that_is_hardly_ever_made_is_said_under_accuracy(accepted, positive, said):
     served = of_which(accepted, positive)
-    news = bad_news(History(entries=[served]), served, BASELINE, "accuracy")
+    news = diagnose_run(TrialLog(entries=[served]), served, BASELINE, "accuracy")
     assert len(news) == (said is not None)
     assert all(said in one and "objective='balanced_accuracy' or 'f1'" in one for one in news)
-    assert bad_news(History(entries=[served]), served, BASELINE, "balanced_accuracy") == []
+    assert diagnose_run(TrialLog(entries=[served]), served, BASELINE, "balanced_accuracy") == []
 
 
-def test_the_reason_of_a_failure_is_told_when_only_the_baseline_is_left(monkeypatch):
+def test_the_reason_of_a_failure_is_reported_when_only_the_baseline_is_left(monkeypatch):
     class Broken:
         def fit(self, X, y, sample_weight=None):
             raise ValueError("boom")
@@ -192,8 +192,8 @@ def test_the_reason_of_a_failure_is_told_when_only_the_baseline_is_left(monkeypa
     ],
 )
 def test_a_deadline_or_several_workers_need_child_processes(budget, shape, n_jobs, expected):
-    wishes = check_wishes(FairAutoML(**budget, n_jobs=n_jobs))
-    assert _executor(wishes, *shape) == expected
+    settings = validate_settings(FairAutoML(**budget, n_jobs=n_jobs))
+    assert _executor(settings, *shape) == expected
 
 
 @pytest.mark.parametrize("executor", ["auto", "local"])

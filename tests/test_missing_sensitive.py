@@ -5,30 +5,30 @@ import pandas as pd
 import pytest
 
 from fairautoml.exceptions import InputError
-from quick_fits import N_ROWS, few_people, quick
+from quick_fits import N_ROWS, few_individuals, quick
 
 N_MISSING = 40
 
 
 @pytest.fixture
-def people():
+def individuals():
     """As few people as possible, of whom forty did not say."""
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     incomplete = group.astype(object)
     incomplete[:N_MISSING] = None
     return X, y, incomplete
 
 
 @pytest.mark.parametrize("nothing", [None, np.nan, pd.NA])
-def test_a_missing_value_is_refused_by_default(people, nothing):
-    X, y, group = people
+def test_a_missing_value_is_refused_by_default(individuals, nothing):
+    X, y, group = individuals
     group[:N_MISSING] = nothing
     with pytest.raises(InputError, match=r"has 40 missing value\(s\).*'own_group'.*'exclude'"):
         quick().fit(X, y, group)
 
 
-def test_a_group_of_their_own_is_constrained_shown_and_decided(people):
-    X, y, group = people
+def test_a_group_of_their_own_is_constrained_shown_and_decided(individuals):
+    X, y, group = individuals
     model = quick(sensitive_missing="own_group", certify=False).fit(X, y, group)
     rates = model.evaluate(X, y, group)["rates"]["sensitive"]
     assert set(rates) == {"a", "b", "(missing)"}
@@ -42,8 +42,8 @@ def test_a_group_of_their_own_is_constrained_shown_and_decided(people):
     assert gap == pytest.approx(max(selection) - min(selection))
 
 
-def test_excluded_rows_are_decided_but_count_in_no_group(people):
-    X, y, group = people
+def test_excluded_rows_are_decided_but_count_in_no_group(individuals):
+    X, y, group = individuals
     model = quick(sensitive_missing="exclude", certify=False).fit(X, y, group)
     found = model.evaluate(X, y, group)
     decided = model.predict(X, group)
@@ -56,8 +56,8 @@ def test_excluded_rows_are_decided_but_count_in_no_group(people):
     assert sum(rate["weight"] for rate in rates.values()) == N_ROWS - N_MISSING
 
 
-def test_excluded_rows_have_no_say_in_what_is_compared_with_everybody(people):
-    X, y, group = people
+def test_excluded_rows_have_no_say_in_what_is_compared_with_all_rows(individuals):
+    X, y, group = individuals
     model = quick(
         "demographic_parity_to_overall <= 0.2", sensitive_missing="exclude", certify=False
     ).fit(X, y, group)
@@ -70,8 +70,8 @@ def test_excluded_rows_have_no_say_in_what_is_compared_with_everybody(people):
 
 
 @pytest.mark.parametrize("policy", ["own_group", "exclude"])
-def test_the_leaderboard_measures_the_groups_of_the_policy(people, policy):
-    X, y, group = people
+def test_the_leaderboard_measures_the_groups_of_the_policy(individuals, policy):
+    X, y, group = individuals
     model = quick(sensitive_missing=policy, certify=False).fit(X, y, group)
     board = model.leaderboard_
     labels = {"own_group": ("a", "b", "(missing)"), "exclude": ("a", "b")}[policy]
@@ -80,7 +80,7 @@ def test_the_leaderboard_measures_the_groups_of_the_policy(people, policy):
 
 
 def test_a_value_that_is_missing_at_predict_only_is_refused_or_decided_without_group():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     incomplete = group.astype(object)
     incomplete[:3] = None
     fitted = quick(mitigators=["group_thresholds"], certify=False).fit(X, y, group)
@@ -95,8 +95,8 @@ def test_a_value_that_is_missing_at_predict_only_is_refused_or_decided_without_g
     assert set(decided) <= {0, 1}
 
 
-def test_a_column_with_missing_values_is_outside_every_system_that_uses_it(people):
-    X, y, group = people
+def test_a_column_with_missing_values_is_outside_every_system_that_uses_it(individuals):
+    X, y, group = individuals
     other = np.where(np.arange(N_ROWS) % 2, "p", "q")
     sensitive = pd.DataFrame({"first": group, "second": other})
     model = quick(sensitive_missing="exclude", certify=False).fit(X, y, sensitive)
@@ -129,5 +129,5 @@ def test_the_certificate_speaks_about_the_groups_of_the_policy(policy, labels):
     (claim,) = model.certificate_.claims
     assert tuple(sorted(claim.groups)) == labels
     held = sum(cell["n"] for cell in claim.cells[0])
-    everybody = 0.4 * 1_600
-    assert held == everybody if policy == "own_group" else 0.6 < held / everybody < 0.8
+    one_group = 0.4 * 1_600
+    assert held == one_group if policy == "own_group" else 0.6 < held / one_group < 0.8

@@ -7,12 +7,12 @@ import pytest
 from fairautoml import FairAutoMLRegressor
 from fairautoml.cli.main import main
 from fairautoml.exceptions import InputError
-from quick_fits import N_ROWS, few_people, quick
+from quick_fits import N_ROWS, few_individuals, quick
 
 
 @pytest.fixture(scope="module")
 def table():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     day = pd.Series(pd.date_range("2020-01-01", periods=N_ROWS))
     region = np.resize(["north", "south", None], N_ROWS)
     return X.assign(region=region, day=day, sex=group), y
@@ -69,9 +69,9 @@ def test_a_file_of_a_header_gives_a_file_of_a_header(table, tmp_path, capsys):
     X, y = table
     X.assign(y=y).to_csv(tmp_path / "people.csv", index=False)
     run = str(tmp_path / "run")
-    asked = ["--target", "y", "--sensitive", "sex", "--learner", "logistic_regression"]
-    asked += ["--trials", "2", "--constraint", "demographic_parity_difference<=0.2"]
-    assert main(["fit", str(tmp_path / "people.csv"), *asked, "--out", run]) in (0, 4)
+    requested = ["--target", "y", "--sensitive", "sex", "--learner", "logistic_regression"]
+    requested += ["--trials", "2", "--constraint", "demographic_parity_difference<=0.2"]
+    assert main(["fit", str(tmp_path / "people.csv"), *requested, "--out", run]) in (0, 4)
     (tmp_path / "none.csv").write_text(",".join(X.columns) + "\n")
     X.iloc[:0].to_parquet(tmp_path / "none.parquet")
     capsys.readouterr()

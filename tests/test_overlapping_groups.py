@@ -41,7 +41,7 @@ def test_a_constraint_on_overlapping_groups_is_met_on_the_search_rows(constraint
     assert ((board["gap_low"] <= board["gap_high"]) & (board["gap_low"] >= 0)).all()
 
 
-def test_new_people_are_decided_and_judged_by_every_group_they_are_in():
+def test_new_rows_are_decided_and_judged_by_every_group_they_are_in():
     X, y, sensitive = comments()
     model = quick("fned <= 0.1", certify=False).fit(X, y, sensitive)
     new, labels, groups = comments(800, seed=1)
@@ -80,14 +80,14 @@ def test_what_serves_overlapping_groups_says_so():
     assert {"none", "common_threshold", "group_thresholds", "randomized_thresholds"} <= found
 
 
-def test_one_group_is_compared_with_everybody():
+def test_one_group_is_compared_with_all_rows():
     X, y, sensitive = comments()
     one = {"identity": sensitive["identity"][["x"]]}
     model = quick("demographic_parity_to_overall <= 0.03", certify=False).fit(X, y, one)
     assert model.leaderboard_["demographic_parity_to_overall[identity]"].iloc[0] <= 0.03
 
 
-def test_groups_apart_can_be_compared_with_everybody_too():
+def test_groups_apart_can_be_compared_with_all_rows_too():
     X, y, sensitive = comments()
     group = np.where(sensitive["identity"]["x"], "x", "rest")
     model = quick("false_positive_rate_to_overall <= 0.03", certify=False).fit(X, y, group)
@@ -95,7 +95,7 @@ def test_groups_apart_can_be_compared_with_everybody_too():
 
 
 @pytest.mark.parametrize("constraint", ["fned <= 0.3", "demographic_parity_difference <= 0.3"])
-def test_no_certificate_is_given_about_groups_that_share_people(constraint):
+def test_no_certificate_is_given_about_groups_that_share_individuals(constraint):
     X, y, sensitive = comments()
     model = quick(constraint, certify=True).fit(X, y, sensitive)
     assert model.certificate_.verdict == "NOT_APPLICABLE"
@@ -109,7 +109,7 @@ def test_groups_apart_are_certified_although_others_overlap():
     assert model.certificate_.verdict == "CERTIFIED"
 
 
-def test_the_rule_names_the_groups_that_it_tells_apart():
+def test_the_rule_names_the_groups_that_it_distinguishes():
     X, y, sensitive = comments()
     model = quick("demographic_parity_difference <= 0.02", certify=False, assemble=False)
     model = model.set_params(mitigators=["group_thresholds"]).fit(X, y, sensitive)

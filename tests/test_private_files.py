@@ -7,7 +7,7 @@ import pytest
 from fairautoml import FairAutoML
 from fairautoml.cli.main import main
 from fairautoml.data.files import write_whole
-from quick_fits import CONSTRAINT, few_people, quick
+from quick_fits import CONSTRAINT, few_individuals, quick
 
 OWNER_ONLY = 0o600
 
@@ -27,7 +27,7 @@ def umask(request):
 
 @pytest.fixture
 def table(tmp_path):
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     X.assign(y=y, sex=group).to_csv(tmp_path / "people.csv", index=False)
     return str(tmp_path / "people.csv")
 
@@ -35,9 +35,9 @@ def table(tmp_path):
 def test_every_file_of_a_run_in_an_open_folder_is_private(umask, table, tmp_path):
     run = tmp_path / "run"
     run.mkdir(mode=0o755)
-    asked = ["--target", "y", "--sensitive", "sex", "--constraint", CONSTRAINT]
-    asked += ["--learner", "logistic_regression", "--trials", "2", "--holdout", "0.2"]
-    assert main(["fit", table, *asked, "--out", str(run)]) in (0, 4)
+    requested = ["--target", "y", "--sensitive", "sex", "--constraint", CONSTRAINT]
+    requested += ["--learner", "logistic_regression", "--trials", "2", "--holdout", "0.2"]
+    assert main(["fit", table, *requested, "--out", str(run)]) in (0, 4)
     assert main(["report", str(run)]) == 0
     found = modes(run)
     assert {"model.joblib", "study.db", "trials.jsonl", "run.lock", "report.html"} <= {*found}
@@ -48,14 +48,14 @@ def test_every_file_of_a_run_in_an_open_folder_is_private(umask, table, tmp_path
 
 
 def test_a_folder_that_a_run_makes_is_private(umask, tmp_path):
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     quick(run_dir=tmp_path / "run").fit(X, y, group)
     folders = [tmp_path / "run", tmp_path / "run" / "scores", tmp_path / "run" / "models"]
     assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
 
 
-def test_a_run_that_goes_on_writes_private_files(tmp_path):
-    X, y, group = few_people()
+def test_a_resumed_run_writes_private_files(tmp_path):
+    X, y, group = few_individuals()
     quick(run_dir=tmp_path / "run").fit(X, y, group)
     for name in ("model.json", "leaderboard.csv", "certificate.txt"):
         (tmp_path / "run" / name).chmod(0o644)
@@ -64,7 +64,7 @@ def test_a_run_that_goes_on_writes_private_files(tmp_path):
 
 
 def test_predictions_reports_cards_and_audits_are_private(umask, table, tmp_path):
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(run_dir=tmp_path / "run").fit(X.assign(sex=group), y, "sex")
     out = tmp_path / "out"
     out.mkdir()

@@ -40,7 +40,7 @@ def test_importing_the_package_imports_no_heavy_library():
     assert found.returncode == 0, found.stderr
 
 
-def test_the_estimator_imports_no_library_that_was_not_asked_for():
+def test_the_estimator_imports_no_library_that_was_not_requested():
     code = (
         "import sys\nfrom fairautoml import FairAutoML\nFairAutoML().check_parameters()\n"
         "heavy = {'flaml', 'fairlearn', 'shap', 'catboost', 'interpret'} & set(sys.modules)\n"

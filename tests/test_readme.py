@@ -59,10 +59,10 @@ def test_the_example_of_scikit_learn_runs():
 
 
 def test_the_examples_of_audit_and_of_guesses_run():
-    people = load("lending").frame.head(1200)
-    X, y = people.drop(columns="repaid"), people["repaid"]
+    individuals = load("lending").frame.head(1200)
+    X, y = individuals.drop(columns="repaid"), individuals["repaid"]
     rng = np.random.default_rng(0)
-    said = (people["sex"] == "female").to_numpy()
+    said = (individuals["sex"] == "female").to_numpy()
     guesses = pd.DataFrame({c: np.where(rng.uniform(size=1200) < 0.9, said, ~said) for c in "abc"})
     names = {"X": X[:800], "y": y[:800], "X_new": X[800:], "y_new": y[800:]}
     names |= {"guesses": guesses[:800], "guesses_new": guesses[800:]}
@@ -113,7 +113,7 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
     assert {INSTALL, SET_UP, TEST} <= set(shown)
     assert {"make lint", "make test"} <= set(script)
     recipes = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "install --quiet -e \".[test]\"" in recipes
+    assert 'install --quiet -e ".[test]"' in recipes
     assert "pytest -n $(WORKERS)" in recipes
 
 
@@ -149,10 +149,10 @@ def test_the_readme_stays_short():
 
 
 def test_the_main_job_on_a_table_of_ones_own(tmp_path):
-    people = load("lending").frame.head(3000)
-    people = people.drop(columns="income").rename(columns={"repaid": "income"})
-    people.to_csv(tmp_path / "people.csv", index=False)
-    people.drop(columns="income").head(7).to_csv(tmp_path / "new.csv", index=False)
+    individuals = load("lending").frame.head(3000)
+    individuals = individuals.drop(columns="income").rename(columns={"repaid": "income"})
+    individuals.to_csv(tmp_path / "people.csv", index=False)
+    individuals.drop(columns="income").head(7).to_csv(tmp_path / "new.csv", index=False)
     fit, board, report, predict, plan, verify = commands("fairautoml")[1:7]
     at = fit.index("--time")
     found = run(*fit[:at], "--trials", "2", *fit[at + 2 :], "--json", folder=tmp_path)

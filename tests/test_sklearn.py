@@ -32,7 +32,7 @@ def routing():
 
 
 @pytest.fixture(scope="module")
-def people():
+def individuals():
     rng = np.random.default_rng(0)
     group = rng.choice(["a", "b"], 300)
     X = pd.DataFrame({"x": rng.normal(size=300), "z": rng.normal(size=300)})
@@ -81,23 +81,23 @@ def test_set_params_changes_a_parameter_and_clone_keeps_it():
     assert (model.objective, model.n_trials, model.constraint) == ("f1", 5, CONSTRAINT)
 
 
-def test_fit_changes_no_parameter(people):
+def test_fit_changes_no_parameter(individuals):
     model = quick()
     before = dict(model.get_params())
-    model.fit(*people)
+    model.fit(*individuals)
     assert model.get_params() == before
 
 
-def test_a_pickled_model_decides_alike(people):
-    X, _, _ = people
-    model = quick().fit(*people)
+def test_a_pickled_model_decides_the_same(individuals):
+    X, _, _ = individuals
+    model = quick().fit(*individuals)
     again = pickle.loads(pickle.dumps(model))
     assert (again.predict(X) == model.predict(X)).all()
     assert again.leaderboard_.equals(model.leaderboard_)
 
 
-def test_a_pickled_model_holds_no_training_rows(people):
-    X, y, group = people
+def test_a_pickled_model_holds_no_training_rows(individuals):
+    X, y, group = individuals
     # The models that tell groups from features grow with what there is to tell.
     plain = {"mitigators": ["common_threshold"]}
     small = len(pickle.dumps(quick(**plain).fit(X, y, group)))
@@ -106,8 +106,8 @@ def test_a_pickled_model_holds_no_training_rows(people):
     assert large < small + more.to_numpy().nbytes / 4
 
 
-def test_a_second_fit_forgets_the_first(people):
-    X, y, group = people
+def test_a_second_fit_forgets_the_first(individuals):
+    X, y, group = individuals
     fresh = quick().fit(X.to_numpy(), y, group)
     model = quick().fit(X.assign(extra=1.0 * np.arange(300)), y, group)
     assert list(model.feature_names_in_) == ["x", "z", "extra"]
@@ -117,34 +117,34 @@ def test_a_second_fit_forgets_the_first(people):
     assert (model.predict(X.to_numpy()) == fresh.predict(X.to_numpy())).all()
 
 
-def test_the_inputs_are_not_modified(people):
-    X, y, group = (part.copy() for part in people)
+def test_the_inputs_are_not_modified(individuals):
+    X, y, group = (part.copy() for part in individuals)
     quick().fit(X, y, group).predict(X)
-    for now, before in zip((X, y, group), people, strict=True):
+    for now, before in zip((X, y, group), individuals, strict=True):
         assert np.array_equal(now, before)
 
 
-def test_the_same_seed_gives_the_same_model(people):
-    X = people[0]
-    one, two = (quick(random_state=7).fit(*people) for _ in range(2))
+def test_the_same_seed_gives_the_same_model(individuals):
+    X = individuals[0]
+    one, two = (quick(random_state=7).fit(*individuals) for _ in range(2))
     assert (one.predict_proba(X) == two.predict_proba(X)).all()
     seconds = ["seconds"]
     assert one.leaderboard_.drop(columns=seconds).equals(two.leaderboard_.drop(columns=seconds))
 
 
-def test_random_states_of_numpy_are_seeds(people):
-    model = quick(random_state=np.random.RandomState(3)).fit(*people)
-    again = quick(random_state=model.seed_).fit(*people)
-    assert (again.predict_proba(people[0]) == model.predict_proba(people[0])).all()
+def test_random_states_of_numpy_are_seeds(individuals):
+    model = quick(random_state=np.random.RandomState(3)).fit(*individuals)
+    again = quick(random_state=model.seed_).fit(*individuals)
+    assert (again.predict_proba(individuals[0]) == model.predict_proba(individuals[0])).all()
 
 
-def test_no_seed_draws_one_that_is_kept(people):
-    one, two = (quick(random_state=None).fit(*people) for _ in range(2))
+def test_no_seed_draws_one_that_is_kept(individuals):
+    one, two = (quick(random_state=None).fit(*individuals) for _ in range(2))
     assert one.seed_ != two.seed_
 
 
-def test_probabilities_are_in_the_order_of_the_classes(people):
-    X, y, _ = people
+def test_probabilities_are_in_the_order_of_the_classes(individuals):
+    X, y, _ = individuals
     model = quick(constraint=None).fit(X, y)
     assert model.classes_.tolist() == ["no", "yes"]
     probability = model.predict_proba(X)
@@ -152,40 +152,40 @@ def test_probabilities_are_in_the_order_of_the_classes(people):
     assert probability[y == "yes", 1].mean() > 0.8
 
 
-def test_score_is_the_accuracy(people):
-    X, y, group = people
+def test_score_is_the_accuracy(individuals):
+    X, y, group = individuals
     model = quick().fit(X, y, group)
     assert model.score(X, y) == accuracy_score(y, model.predict(X))
 
 
-def test_cross_validate_routes_the_sensitive_column(people, routing):
-    X, y, group = people
+def test_cross_validate_routes_the_sensitive_column(individuals, routing):
+    X, y, group = individuals
     found = cross_validate(quick(), X, y, params={"sensitive": group}, cv=2, return_estimator=True)
     assert found["test_score"].mean() > 0.85
     assert [list(m.pool_.groups.columns) for m in found["estimator"]] == [["sensitive"]] * 2
 
 
-def test_cross_validate_slices_the_sensitive_column_without_routing_too(people):
-    X, y, group = people
+def test_cross_validate_slices_the_sensitive_column_without_routing_too(individuals):
+    X, y, group = individuals
     found = cross_validate(quick(), X, y, params={"sensitive": group}, cv=2, error_score="raise")
     assert found["test_score"].mean() > 0.85
 
 
-def test_a_pipeline_routes_the_sensitive_column(people, routing):
-    X, y, group = people
+def test_a_pipeline_routes_the_sensitive_column(individuals, routing):
+    X, y, group = individuals
     pipe = make_pipeline(StandardScaler(), quick()).fit(X, y, sensitive=group)
     assert pipe.score(X, y) > 0.85
     assert pipe[-1].pool_.groups is not None
 
 
-def test_a_pipeline_takes_the_sensitive_column_by_the_name_of_the_step(people):
-    X, y, group = people
+def test_a_pipeline_takes_the_sensitive_column_by_the_name_of_the_step(individuals):
+    X, y, group = individuals
     pipe = make_pipeline(StandardScaler(), quick()).fit(X, y, fairautoml__sensitive=group)
     assert pipe[-1].pool_.groups is not None
 
 
-def test_a_grid_search_routes_the_sensitive_column(people, routing):
-    X, y, group = people
+def test_a_grid_search_routes_the_sensitive_column(individuals, routing):
+    X, y, group = individuals
     search = GridSearchCV(quick(), {"objective": ["accuracy", "balanced_accuracy"]}, cv=2)
     search.fit(X, y, sensitive=group)
     assert search.best_estimator_.objective in {"accuracy", "balanced_accuracy"}
@@ -193,15 +193,15 @@ def test_a_grid_search_routes_the_sensitive_column(people, routing):
     assert search.best_score_ > 0.85
 
 
-def test_sensitive_can_go_by_another_name(people, routing):
-    X, y, group = people
+def test_sensitive_can_go_by_another_name(individuals, routing):
+    X, y, group = individuals
     renamed = quick().set_fit_request(sensitive="sensitive_features")
     pipe = make_pipeline(StandardScaler(), renamed).fit(X, y, sensitive_features=group)
     assert pipe[-1].pool_.groups is not None
 
 
-def test_a_scorer_can_read_the_groups_that_the_model_was_fitted_with(people, routing):
-    X, y, group = people
+def test_a_scorer_can_read_the_groups_that_the_model_was_fitted_with(individuals, routing):
+    X, y, group = individuals
 
     def parity(truth, decided, *, sensitive_features):
         rates = [(decided[sensitive_features == g] == "yes").mean() for g in ("a", "b")]
@@ -213,8 +213,8 @@ def test_a_scorer_can_read_the_groups_that_the_model_was_fitted_with(people, rou
 
 
 @pytest.mark.parametrize("learner", ["logistic_regression", "random_forest", "lightgbm"])
-def test_output_settings_of_scikit_learn_do_not_reach_the_learners(people, learner):
-    X, y, group = people
+def test_output_settings_of_scikit_learn_do_not_reach_the_learners(individuals, learner):
+    X, y, group = individuals
     X = X.assign(town=np.where(group == "a", "north", "south"))
     with sklearn.config_context(transform_output="pandas", enable_metadata_routing=True):
         model = quick(constraint=None, learners=[learner]).fit(X, y)
@@ -223,30 +223,30 @@ def test_output_settings_of_scikit_learn_do_not_reach_the_learners(people, learn
     assert (model.predict(X) == inside).all()
 
 
-def test_sample_weights_are_routed_on_request(people, routing):
-    X, y, group = people
+def test_sample_weights_are_routed_on_request(individuals, routing):
+    X, y, group = individuals
     model = quick().set_fit_request(sample_weight=True)
     pipe = make_pipeline(FunctionTransformer(), model)
     pipe.fit(X, y, sensitive=group, sample_weight=np.linspace(1, 2, len(y)))
     assert pipe.score(X, y) > 0.85
 
 
-def test_a_constraint_without_groups_fails_in_cross_validation_with_its_own_message(people):
-    X, y, _ = people
+def test_a_constraint_without_groups_fails_in_cross_validation_with_its_own_message(individuals):
+    X, y, _ = individuals
     with pytest.raises(ValueError, match="needs the groups"):
         cross_validate(quick(), X, y, cv=2, error_score="raise")
 
 
-def test_a_named_column_of_x_needs_no_routing(people):
-    X, y, group = people
+def test_a_named_column_of_x_needs_no_routing(individuals):
+    X, y, group = individuals
     model = quick().fit(X.assign(sex=group), y, "sex")
     assert model.predict(X.assign(sex=group)).shape == (300,)
 
 
 @pytest.mark.parametrize("labels", [("no", "yes"), (1, 2), (False, True), (-1.0, 1.0)])
 @pytest.mark.parametrize("positive", [0, 1])
-def test_the_positive_class_turns_no_scorer_around(people, labels, positive):
-    X, y, _ = people
+def test_the_positive_class_turns_no_scorer_around(individuals, labels, positive):
+    X, y, _ = individuals
     own = np.array(labels)[(y == "yes").astype(int)]
     model = quick(constraint=None, pos_label=labels[positive])
     found = cross_validate(
@@ -267,8 +267,8 @@ def test_the_positive_class_turns_no_scorer_around(people, labels, positive):
         assert fitted.evaluate(X, own)["accuracy"] == fitted.score(X, own)
 
 
-def test_rates_are_of_the_positive_class(people):
-    X, y, group = people
+def test_rates_are_of_the_positive_class(individuals):
+    X, y, group = individuals
     model = quick(pos_label="no").fit(X, y, group)
     rates = model.evaluate(X, y, group)["rates"]["sensitive"]
     refused = model.predict(X, group) == "no"
@@ -276,8 +276,8 @@ def test_rates_are_of_the_positive_class(people):
         assert rates[name]["selection"] == pytest.approx(refused[group == name].mean())
 
 
-def test_the_score_is_weighted(people):
-    X, y, group = people
+def test_the_score_is_weighted(individuals):
+    X, y, group = individuals
     model = quick().fit(X, y, group)
     weight = np.linspace(0, 3, len(y))
     expected = accuracy_score(y, model.predict(X), sample_weight=weight)

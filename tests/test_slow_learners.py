@@ -33,7 +33,7 @@ def slow(monkeypatch):
 
             def judged(trial):
                 result = objective(replace(trial, budget=replace(trial.budget, seconds=None)))
-                idle = trial.candidate.learner == "prior"
+                idle = trial.config.learner == "prior"
                 budget = trial.budget
                 share = 0.0 if idle else budget.sample_fraction * budget.folds / N_FOLDS
                 return replace(result, trial=trial, seconds=0.5 + seconds * share)

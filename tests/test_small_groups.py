@@ -91,9 +91,9 @@ def test_the_list_of_the_fit_holds_where_the_group_is_large(fitted):
 def test_an_audit_of_the_model_uses_the_list_of_the_fit(fitted):
     X, y, sex = half_unknown()
     decided = fitted.predict(X, sex)
-    asked = {"constraint": BOUND, "X": X, "leakage": False}
-    own = audit(y, decided, sex, model=fitted, **asked)
-    foreign = audit(y, decided, sex, **asked)
+    requested = {"constraint": BOUND, "X": X, "leakage": False}
+    own = audit(y, decided, sex, model=fitted, **requested)
+    foreign = audit(y, decided, sex, **requested)
     gap = fitted.evaluate(X, y, sex)["gap"]
     assert own.verdicts[0].measured == pytest.approx(gap)
     assert foreign.verdicts[0].measured > gap + 0.2

@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 
 from fairautoml.exceptions import DegradedWarning
-from quick_fits import N_ROWS, few_people, quick
+from quick_fits import N_ROWS, few_individuals, quick
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     X = X.assign(region=np.resize(["north", "south", None], N_ROWS), sex=group)
     return quick().fit(X, y, "sex"), X, y
 
 
-def told(answer):
+def reported(answer):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         answer()
@@ -32,92 +32,97 @@ def quiet(answer, X):
 
 
 @pytest.mark.parametrize("name", ["predict", "predict_proba", "score", "evaluate"])
-def test_unseen_categories_are_told_once_with_share_and_example(fitted, name):
+def test_unseen_categories_are_reported_once_with_share_and_example(fitted, name):
     model, X, y = fitted
     new = X.assign(region=X["region"].replace({"north": "mars"}).replace({"south": "venus"}))
     labels = () if name.startswith("predict") else (y,)
-    (text,) = told(lambda: getattr(model, name)(new, *labels))
+    (text,) = reported(lambda: getattr(model, name)(new, *labels))
     assert "not seen: 'region' (100% of the values, for example 'mars'). They are read as" in text
     assert (quiet(model.predict, X.assign(region=None)) == quiet(model.predict, new)).all()
 
 
-def test_one_unseen_row_is_told():
-    X, y, group = few_people()
+def test_one_unseen_row_is_reported():
+    X, y, group = few_individuals()
     X = X.assign(region=np.resize(["north", "south"], N_ROWS), sex=group)
     model = quick().fit(X, y, "sex")
-    (text,) = told(lambda: model.predict(X[:1].assign(region="mars")))
+    (text,) = reported(lambda: model.predict(X[:1].assign(region="mars")))
     assert "for example 'mars'" in text
 
 
-def test_as_many_seen_as_unseen_are_not_told(fitted):
+def test_as_many_seen_as_unseen_are_not_reported(fitted):
     model, X, _ = fitted
-    assert told(lambda: model.predict(X.assign(region=X["region"].replace("north", "mars")))) == []
+    assert (
+        reported(lambda: model.predict(X.assign(region=X["region"].replace("north", "mars"))))
+        == []
+    )
 
 
 @pytest.mark.parametrize("column", ["x", "region"])
 @pytest.mark.parametrize("none", [None, np.nan, pd.NA])
-def test_a_column_without_any_value_is_told(fitted, column, none):
+def test_a_column_without_any_value_is_reported(fitted, column, none):
     model, X, _ = fitted
-    (text,) = told(lambda: model.predict(X.assign(**{column: none})))
+    (text,) = reported(lambda: model.predict(X.assign(**{column: none})))
     assert f"none in these rows: '{column}'. They are read as missing." in text
 
 
 def test_a_few_rows_may_lack_a_value(fitted):
     model, X, _ = fitted
-    assert told(lambda: model.predict(X[:19].assign(x=None))) == []
-    assert len(told(lambda: model.predict(X[:20].assign(x=None)))) == 1
+    assert reported(lambda: model.predict(X[:19].assign(x=None))) == []
+    assert len(reported(lambda: model.predict(X[:20].assign(x=None)))) == 1
 
 
-def test_a_column_of_an_array_without_any_value_is_told():
-    X, y, group = few_people()
+def test_a_column_of_an_array_without_any_value_is_reported():
+    X, y, group = few_individuals()
     model = quick().fit(X.to_numpy(), y, group)
     new = X.to_numpy().copy()
     new[:, 1] = np.nan
-    (text,) = told(lambda: model.predict(new, group))
+    (text,) = reported(lambda: model.predict(new, group))
     assert "none in these rows: 'x1'" in text
 
 
 def test_a_fit_does_not_tell_of_rows_that_it_sets_aside():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     X = X.assign(person=[f"P{at}" for at in range(N_ROWS)])
     model = quick(certify=0.3)
-    assert [text for text in told(lambda: model.fit(X, y, group)) if "not seen" in text] == []
+    assert [text for text in reported(lambda: model.fit(X, y, group)) if "not seen" in text] == []
 
 
 @pytest.fixture(scope="module")
 def by_name():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     X = X.assign(sex=group)
     model = quick(mitigators=["group_thresholds"]).fit(X, y, "sex")
     assert model.model_.needs_sensitive
     return model, X
 
 
-def test_groups_that_contradict_the_features_are_told(by_name):
+def test_groups_that_contradict_the_features_are_reported(by_name):
     model, X = by_name
     other = np.where(np.arange(N_ROWS) < 7, X["sex"], X["sex"].map({"a": "b", "b": "a"}))
-    (text,) = told(lambda: model.predict(X, other))
+    (text,) = reported(lambda: model.predict(X, other))
     assert f"'sex' of X, from which fit took the groups, differ in {N_ROWS - 7} of" in text
     assert "first in row 7: the rule reads sensitive and the models read the column(s)" in text
 
 
 @pytest.mark.parametrize("given", [None, "sex", ["sex"], "values", "table"])
-def test_groups_that_are_those_of_the_features_are_not_told(by_name, given):
+def test_groups_that_are_those_of_the_features_are_not_reported(by_name, given):
     model, X = by_name
     values = {"values": X["sex"].to_numpy(), "table": X[["sex"]]}
     given = values.get(given, given) if isinstance(given, str) else given
-    assert told(lambda: model.predict(X, given)) == []
+    assert reported(lambda: model.predict(X, given)) == []
 
 
-def test_groups_in_place_of_missing_ones_are_not_told(by_name):
+def test_groups_in_place_of_missing_ones_are_not_reported(by_name):
     model, X = by_name
-    assert told(lambda: model.predict(X.assign(sex=X["sex"].where(X.index > 9)), X["sex"])) == []
+    assert (
+        reported(lambda: model.predict(X.assign(sex=X["sex"].where(X.index > 9)), X["sex"])) == []
+    )
 
 
 def test_groups_that_are_no_features_may_differ():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     X = X.assign(sex=group)
     model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(X, y, "sex")
     other = X["sex"].map({"a": "b", "b": "a"})
     assert "sex" not in model.model_.schema.names
-    assert told(lambda: model.predict(X, other)) == []
+    assert reported(lambda: model.predict(X, other)) == []

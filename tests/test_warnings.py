@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from fairautoml.exceptions import FairAutoMLWarning
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 
 def of_this_library(action):
@@ -37,7 +37,7 @@ def of_a_small_group(X, y, group):
 
 @pytest.mark.parametrize("change", [with_a_copy, with_text, of_one_class, of_a_small_group])
 def test_a_warning_of_fit_points_at_the_line_that_calls_fit(change):
-    X, y, group = change(*few_people())
+    X, y, group = change(*few_individuals())
 
     model = quick(on_degenerate="constant")
     caught = of_this_library(lambda: model.fit(X, y, sensitive=group))
@@ -46,7 +46,7 @@ def test_a_warning_of_fit_points_at_the_line_that_calls_fit(change):
 
 
 def test_a_warning_of_predict_points_at_the_line_that_calls_predict():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(sensitive_in_X="allow").fit(X.assign(sex=group), y, sensitive="sex")
 
     others = X.assign(sex=group[::-1])

@@ -7,7 +7,7 @@ import pytest
 from fairautoml.cli.main import main
 from fairautoml.data.target import positive_notes
 from fairautoml.exceptions import DegradedWarning, InputError
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 FIT = ("--target", "label", "--sensitive", "group", "--trials", "2")
 FIT += ("--constraint", "demographic_parity_difference<=0.2", "--certify", "no")
@@ -15,7 +15,7 @@ FIT += ("--constraint", "demographic_parity_difference<=0.2", "--certify", "no")
 
 @pytest.fixture
 def table():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     return X.assign(label=np.where(y == 1, "yes", "no"), group=group)
 
 
@@ -53,13 +53,13 @@ def test_the_way_out_of_missing_labels_works(table, tmp_path):
     assert fitted(table, tmp_path / "t.csv", "--keep", "label=no,yes") in {0, 4}
 
 
-def test_a_text_for_missing_among_groups_is_told(table, tmp_path, capsys):
+def test_a_text_for_missing_among_groups_is_reported(table, tmp_path, capsys):
     table.loc[:39, "group"] = None
     assert fitted(table, tmp_path / "t.csv") in {0, 4}
     assert "--sensitive 'group' holds 'NA' in 40 rows" in capsys.readouterr().err
 
 
-def test_several_classes_are_named_and_those_that_look_alike_pointed_at():
+def test_several_classes_are_named_and_those_that_look_similar_pointed_at():
     (note,) = positive_notes(["Yes", "no", "yes", "yes "], None)
     assert note == (
         "the target has 4 classes: 'Yes', 'no', 'yes', 'yes '; 'Yes', 'yes', 'yes ' differ in "
@@ -71,14 +71,14 @@ def test_several_classes_are_named_and_those_that_look_alike_pointed_at():
 
 @pytest.mark.parametrize("kind", [int, float, object])
 def test_masked_labels_are_missing(kind):
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     masked = np.ma.masked_array(y.astype(kind), mask=np.arange(len(y)) < 7)
     with pytest.raises(InputError, match=r"7 missing label\(s\)"):
         quick().fit(X, masked, group)
 
 
 def test_masked_groups_and_features_are_missing():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     mask = np.arange(len(y)) < 7
     with pytest.raises(InputError, match="sensitive"):
         quick().fit(X, y, np.ma.masked_array(group, mask=mask))
@@ -94,21 +94,21 @@ def test_masked_groups_and_features_are_missing():
     assert found.best_entry_.score == plain.best_entry_.score
 
 
-def test_a_selection_of_one_decision_for_everybody_says_so():
-    model = quick(n_trials=3).fit(*few_people())
+def test_a_selection_of_a_constant_model_says_so():
+    model = quick(n_trials=3).fit(*few_individuals())
     fairest = model.leaderboard_["gap"].dropna()
     varied = min(e.gap for e in model.pool_.board.entries if not e.constant)
     assert varied > 0
     assert fairest.min() == 0
     with pytest.warns(DegradedWarning, match="decides alike for everybody"):
-        alike = model.select(max_gap=varied / 2)
-    assert any("decides alike" in note for note in alike.notes_)
-    assert alike.summary_["notes"] == list(alike.notes_)
+        uniform = model.select(max_gap=varied / 2)
+    assert any("decides alike" in note for note in uniform.notes_)
+    assert uniform.summary_["notes"] == list(uniform.notes_)
 
 
 @pytest.mark.parametrize("score", ["a", float("nan"), True])
 def test_a_least_score_that_is_no_number_is_refused(score):
-    model = quick().fit(*few_people())
+    model = quick().fit(*few_individuals())
     with pytest.raises(InputError, match=r"min_score=.* must be a number"):
         model.select(min_score=score)
 

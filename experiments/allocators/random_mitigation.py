@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fairautoml.records import Candidate, Terms, Told, Trial
-from fairautoml.search.allocators._expected_gain import Memory
+from fairautoml.records import Config, ScoredTrial, Terms, Trial
+from fairautoml.search.allocators._expected_gain import AllocatorState
 
 FIRST_SEED = 10**6
 """Added to the seed of the world, so that its draws and these are different ones."""
@@ -14,16 +14,16 @@ FIRST_SEED = 10**6
 class RandomMitigation:
     """At each step, mitigates a random unfair model with a fixed probability."""
 
-    mitigates = True
+    schedules_mitigation = True
 
     def __init__(self, terms: Terms, *, probability: float, seed: int) -> None:
         self._budget = terms.budget
-        self._memory = Memory(terms.mitigations, terms.budget)
+        self._memory = AllocatorState(terms.mitigations, terms.budget)
         self._probability = probability
         self._draws = np.random.default_rng(FIRST_SEED + seed)
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return a full trial of the next candidate, or a mitigation of a known one."""
         if seconds_left is not None and seconds_left <= 0:
@@ -33,11 +33,11 @@ class RandomMitigation:
             if pairs:
                 pair = pairs[int(self._draws.integers(len(pairs)))]
                 return self._memory.start(pair, number, self._budget)
-        candidate = ask()
-        if candidate is None:
+        config = ask()
+        if config is None:
             return None
-        return Trial(number=number, candidate=candidate, budget=self._budget)
+        return Trial(number=number, config=config, budget=self._budget)
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Learn which models are unfair."""
-        self._memory.record(told)
+        self._memory.record(scored)

@@ -16,7 +16,7 @@ from fairautoml.bench.sweep import manifest
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import RunFolderExistsError
-from fairautoml.records import Allocator, Budget, Costly, Terms
+from fairautoml.records import Allocator, Budget, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._expected_gain import Rules
 from fairautoml.search.allocators.cost_aware import CostAware
@@ -67,7 +67,7 @@ def make_allocator(contender: Contender, guess: Guess, seed: int) -> Allocator:
     terms = Terms(
         budget=Budget(),
         n_train_rows=1000,
-        mitigations=(Costly(name=MITIGATION, ratio=ratio),),
+        mitigations=(MitigationOption(name=MITIGATION, ratio=ratio),),
     )
     if contender.allocator == "random":
         return RandomMitigation(terms, probability=contender.probability, seed=seed)

@@ -11,10 +11,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.records import Allocator, Candidate, Origin, Status, Told, Trial, TrialResult
-from fairautoml.search.loop import Search, Stop
+from fairautoml.records import (
+    Allocator,
+    Config,
+    Origin,
+    ScoredTrial,
+    Trial,
+    TrialResult,
+    TrialState,
+)
+from fairautoml.search.loop import SearchLoop, StopCondition
 
 BUDGET = 3600.0
 FILL = 0.5
@@ -24,7 +32,7 @@ FIRST_SECONDS = 5.0
 POINTS = 60
 N_CANDIDATES = 2000
 MITIGATION = "world"
-BASELINE = Candidate(learner="baseline")
+BASELINE = Config(learner="baseline")
 BASELINE_LOSS = 0.5
 GAP = 0.01
 """Distance from the limit, on either side: rules look at its sign only."""
@@ -77,20 +85,20 @@ class Outcome:
         """Best fair loss at the end, 0.5 without any."""
         return min(self.trace[-1][1], FILL) if self.trace else FILL
 
-    def add(self, now: float, told: Told) -> None:
+    def add(self, now: float, scored: ScoredTrial) -> None:
         """Take in a result."""
         self.n_trials += 1
-        if told.trial.candidate.mitigation == "none":
-            self.search_seconds += told.seconds
+        if scored.trial.config.mitigation == "none":
+            self.search_seconds += scored.seconds
         else:
             self.n_mitigations += 1
-            self.mitigation_seconds += told.seconds
-            self.largest_mitigation = max(self.largest_mitigation, told.seconds)
+            self.mitigation_seconds += scored.seconds
+            self.largest_mitigation = max(self.largest_mitigation, scored.seconds)
         over = self.mitigation_seconds - self.search_seconds
         self.most_over = max(self.most_over, over - self.largest_mitigation)
         best = self.trace[-1][1] if self.trace else math.inf
-        if told.value is not None and max(told.violations) <= 0:
-            best = min(best, 1.0 - told.value)
+        if scored.value is not None and max(scored.violations) <= 0:
+            best = min(best, 1.0 - scored.value)
         self.trace.append((now, best))
 
 
@@ -101,15 +109,15 @@ class _InOrder:
         self._turns = iter(range(n))
         self._baseline = True
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate."""
         if self._baseline:
             self._baseline = False
             return BASELINE
         turn = next(self._turns, None)
-        return None if turn is None else Candidate(learner="world", params={"turn": turn})
+        return None if turn is None else Config(learner="world", params={"turn": turn})
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Learn nothing."""
 
 
@@ -122,13 +130,13 @@ class _Play:
 
     def run(self, trial: Trial) -> TrialResult:
         """Return the result of a trial at once; its seconds pass on the simulated clock."""
-        return TrialResult(trial=trial, status=Status.SUCCESS, seconds=self._seconds(trial))
+        return TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=self._seconds(trial))
 
-    def settle(self, result: TrialResult) -> Told:
+    def score(self, result: TrialResult) -> ScoredTrial:
         """Return what is told of a result; one that was cut off has no value."""
         loss, violation = self._outcome(result.trial)
-        done = result.status is Status.SUCCESS
-        return Told(
+        done = result.status is TrialState.SUCCESS
+        return ScoredTrial(
             trial=result.trial,
             status=result.status,
             value=1.0 - loss if done else None,
@@ -137,11 +145,11 @@ class _Play:
         )
 
     def _seconds(self, trial: Trial) -> float:
-        if trial.candidate == BASELINE:
+        if trial.config == BASELINE:
             return 0.0
-        turn = int(trial.candidate.params["turn"])
+        turn = int(trial.config.params["turn"])
         plain = float(self._world.seconds[turn])
-        if trial.candidate.mitigation == "none":
+        if trial.config.mitigation == "none":
             return plain
         mitigated = float(self._world.mitigated_seconds[turn])
         # A post-processing needs the plain scores; who has not paid for them pays now.
@@ -149,10 +157,10 @@ class _Play:
         return mitigated + plain if missing else mitigated
 
     def _outcome(self, trial: Trial) -> tuple[float, float]:
-        if trial.candidate == BASELINE:
+        if trial.config == BASELINE:
             return BASELINE_LOSS, math.inf
-        turn, world = int(trial.candidate.params["turn"]), self._world
-        if trial.candidate.mitigation == "none":
+        turn, world = int(trial.config.params["turn"]), self._world
+        if trial.config.mitigation == "none":
             loss, is_fair = world.loss[turn], world.fair[turn]
         else:
             loss, is_fair = world.mitigated_loss[turn], world.mitigated_fair[turn]
@@ -169,20 +177,20 @@ def play(
 ) -> Outcome:
     """Run the real search loop over a world on the simulated clock."""
     outcome = Outcome()
-    executor = VirtualExecutor(Limits(n_workers=n_workers, deadline=budget))
+    executor = VirtualExecutor(ResourceLimits(n_workers=n_workers, deadline=budget))
     scene = _Play(world, with_plain=with_plain)
 
-    def settle(result: TrialResult) -> Told:
-        told = scene.settle(result)
-        outcome.add(executor.now(), told)
-        return told
+    def score(result: TrialResult) -> ScoredTrial:
+        scored = scene.score(result)
+        outcome.add(executor.now(), scored)
+        return scored
 
-    Search(
+    SearchLoop(
         objective=scene.run,
-        settle=settle,
+        score=score,
         strategy=_InOrder(len(world.loss)),
         allocator=allocator,
         executor=executor,
-        stop=Stop(deadline=budget),
+        stop=StopCondition(deadline=budget),
     ).run()
     return outcome

@@ -120,17 +120,19 @@ def _table(group: Mapping[str, float | None]) -> list[list[float]]:
 
 
 def _sampled(
-    shares: NDArray[np.float64], constraint: Constraint, n_people: int
+    shares: NDArray[np.float64], constraint: Constraint, n_individuals: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return whether the bound is met, and the accuracy, in each sample of so many people."""
     rng = np.random.default_rng(0)
-    drawn = rng.multinomial(n_people, shares.ravel(), size=DRAWS).reshape(DRAWS, *shares.shape)
+    drawn = rng.multinomial(n_individuals, shares.ravel(), size=DRAWS).reshape(
+        DRAWS, *shares.shape
+    )
     accepted, rows = drawn[..., 1], drawn.sum(axis=3)
     gaps = [
         _spread(_behind(accepted, rate.name), _behind(rows, rate.name))
         for rate in constraint.metric.rates
     ]
-    accuracy = (drawn[:, :, 0, 0] + drawn[:, :, 1, 1]).sum(axis=1) / n_people
+    accuracy = (drawn[:, :, 0, 0] + drawn[:, :, 1, 1]).sum(axis=1) / n_individuals
     return np.max(gaps, axis=0) <= constraint.limit, accuracy
 
 

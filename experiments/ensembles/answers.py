@@ -10,15 +10,15 @@ from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.metrics import Constraint
-from fairautoml.plan import Setting, make_problem
-from fairautoml.records import Candidate, Entry, TrialResult
-from fairautoml.running import RunPlan
+from fairautoml.plan import FitOptions, make_problem
+from fairautoml.records import Config, Entry, TrialResult
+from fairautoml.running import Plan
 from fairautoml.search.space_files import load_space
-from fairautoml.selection.ensemble import HELD_OUT, Confidence, Finish, Offers
-from fairautoml.selection.final import ENSEMBLE, MIXTURE, gather, serve_best
-from fairautoml.selection.leaderboard import History, best_of
+from fairautoml.selection.ensemble import HELD_OUT, CandidateRules, Confidence, SelectionOptions
+from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect, select_best
+from fairautoml.selection.leaderboard import TrialLog, best_of
 from fairautoml.selection.low_variance import LOW_VARIANCE
-from fairautoml.settings import Wishes
+from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
 
 DEFAULT = "lightgbm"
@@ -41,17 +41,19 @@ all there are, on as many as a check holds out, on as many as were searched."""
 class Pool:
     """Models that were trained once, for any question."""
 
-    plan: RunPlan  # how they were trained; its problem has no constraint
+    plan: Plan  # how they were trained; its problem has no constraint
     results: tuple[TrialResult, ...]  # those that succeeded
     artifacts: Artifacts  # their scores
     held: HeldRows  # what they are judged on
-    wishes: Wishes  # what was asked for
+    settings: Settings  # what was asked for
 
-    def asked(self, constraint: Constraint, *, randomized: bool) -> RunPlan:
+    def plan_for(self, constraint: Constraint, *, randomized: bool) -> Plan:
         """Return the plan with a constraint."""
-        setting = Setting(sensitive_at_predict=True, randomized=randomized)
-        wishes = replace(self.wishes, constraints=(constraint,))
-        return replace(self.plan, problem=make_problem(self.plan.problem.dataset, wishes, setting))
+        fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
+        settings = replace(self.settings, constraints=(constraint,))
+        return replace(
+            self.plan, problem=make_problem(self.plan.problem.dataset, settings, fit_options)
+        )
 
 
 def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
@@ -65,16 +67,16 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     as in ``on_other_halves``. ``default`` is LightGBM with its defaults, if it was tried, else the
     first trial of the portfolio.
     """
-    plan = pool.asked(constraint, randomized=False)
-    history = History()
+    plan = pool.plan_for(constraint, randomized=False)
+    history = TrialLog()
     for result in pool.results:
         scores = pool.artifacts.scores(result.trial.key)
         history.add(result, expand(result, scores, plan.problem), 0.0)
     start = time.process_time()
-    offers = gather(plan, history, pool.artifacts, Finish())
+    offers = collect(plan, history, pool.artifacts, SelectionOptions())
     middle = time.process_time()
-    mixed_plan = pool.asked(constraint, randomized=True)
-    mixed = gather(mixed_plan, history, pool.artifacts, Finish())
+    mixed_plan = pool.plan_for(constraint, randomized=True)
+    mixed = collect(mixed_plan, history, pool.artifacts, SelectionOptions())
     seconds = (middle - start, time.process_time() - middle)
     singles = offers.columns - {ENSEMBLE}
     averaged = offers.columns & {ENSEMBLE} or singles
@@ -88,9 +90,11 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     )
     found = [
         row
-        for who, asked, offered, took in ways
+        for who, request, offered, took in ways
         if offered.usual
-        for row in _by_margin(pool, asked, offered, quiet, {"who": who, "seconds": round(took, 3)})
+        for row in _by_margin(
+            pool, request, offered, quiet, {"who": who, "seconds": round(took, 3)}
+        )
     ]
     at_limit = _at_limits(pool, plan, mixed, offers.only(averaged))
     found += _beyond(pool, plan, offers.only(averaged), at_limit)
@@ -102,21 +106,21 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     ]
 
 
-def _quiet(pool: Pool, plan: RunPlan, history: History) -> dict[str, tuple[Entry, ...]]:
+def _quiet(pool: Pool, plan: Plan, history: TrialLog) -> dict[str, tuple[Entry, ...]]:
     """Return the entries that are made only where a confidence is asked for, by margin."""
     found = {}
     for name, (confidence, ratio) in MARGINS.items():
         if isinstance(confidence, float):
-            finish = Finish(confidence=confidence, audit_ratio=ratio)
-            fine = gather(plan, history, pool.artifacts, finish).fine
+            finish = SelectionOptions(confidence=confidence, audit_ratio=ratio)
+            fine = collect(plan, history, pool.artifacts, finish).fine
             found[name] = tuple(e for e in fine if e.mitigator == LOW_VARIANCE)
     return found
 
 
 def _by_margin(
     pool: Pool,
-    plan: RunPlan,
-    offers: Offers,
+    plan: Plan,
+    offers: CandidateRules,
     quiet: Mapping[str, tuple[Entry, ...]],
     about: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
@@ -124,10 +128,10 @@ def _by_margin(
     constraint = _constraint_of(plan)
     for name, (confidence, ratio) in MARGINS.items():
         start = time.process_time()
-        finish = Finish(confidence=confidence, audit_ratio=ratio)
+        finish = SelectionOptions(confidence=confidence, audit_ratio=ratio)
         more = (e for e in quiet.get(name, ()) if e.trial_key in offers.columns)
         offered = replace(offers, fine=(*offers.fine, *more))
-        entry, margin = serve_best(offered, plan, finish)
+        entry, margin = select_best(offered, plan, finish)
         took = time.process_time() - start
         yield {
             **about,
@@ -142,14 +146,14 @@ def _by_margin(
         }
 
 
-def _constraint_of(plan: RunPlan) -> Constraint:
+def _constraint_of(plan: Plan) -> Constraint:
     (target,) = plan.problem.goal.targets
     bound = target.limit if target.metric.form == "difference" else 1.0 - target.limit
     return Constraint(metric=target.metric, bound=bound, system=target.system.name)
 
 
 def _at_limits(
-    pool: Pool, plan: RunPlan, mixed: Offers, averaged: Offers
+    pool: Pool, plan: Plan, mixed: CandidateRules, averaged: CandidateRules
 ) -> dict[str, float | None]:
     """Return the accuracy at the limit of single trials, ensemble and mixture."""
     constraint = _constraint_of(plan)
@@ -157,13 +161,13 @@ def _at_limits(
     def of(entries: Sequence[Entry]) -> float | None:
         return pool.held.at_limit(entries, constraint)
 
-    trials = {r.trial.key: r for r in pool.results if r.trial.candidate != plan.baseline}
+    trials = {r.trial.key: r for r in pool.results if r.trial.config != plan.baseline}
     fronts = {key: _entries(mixed, key) for key in trials}
     by_trial = {key: of(entries) for key, entries in fronts.items()}
     together = (*averaged.usual, *averaged.fine)
     known = [value for value in by_trial.values() if value is not None]
-    usual = Candidate(learner=DEFAULT, params=load_space("learners", DEFAULT).defaults())
-    default = min(trials.values(), key=lambda r: (r.trial.candidate != usual, r.trial.number))
+    usual = Config(learner=DEFAULT, params=load_space("learners", DEFAULT).defaults())
+    default = min(trials.values(), key=lambda r: (r.trial.config != usual, r.trial.number))
     best = best_of(e for e in mixed.usual if e.trial_key in trials)
     return {
         "default": by_trial[default.trial.key],
@@ -175,7 +179,7 @@ def _at_limits(
     }
 
 
-def _entries(offers: Offers, key: str) -> list[Entry]:
+def _entries(offers: CandidateRules, key: str) -> list[Entry]:
     """Return the entries of a column that decide for certain, or all of the mixture."""
     return [
         entry
@@ -185,7 +189,7 @@ def _entries(offers: Offers, key: str) -> list[Entry]:
 
 
 def _beyond(
-    pool: Pool, plan: RunPlan, averaged: Offers, at_limit: Mapping[str, float | None]
+    pool: Pool, plan: Plan, averaged: CandidateRules, at_limit: Mapping[str, float | None]
 ) -> list[dict[str, Any]]:
     """Return the rows of what was chosen or fitted on the held-out rows, and the default."""
     constraint, held = _constraint_of(plan), pool.held

@@ -27,12 +27,12 @@ from fairautoml.cli.arguments import fit_arguments
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data.read import build_dataset, read_new_rows
 from fairautoml.data.target import known_labels
-from fairautoml.estimator import own_settings
-from fairautoml.evaluation.fitting import Bag
+from fairautoml.estimator import isolated_config
+from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.plan import Setting, border_options, make_plan, make_problem
-from fairautoml.records import Status, TrialResult
-from fairautoml.running import RunPlan, run_search
+from fairautoml.plan import FitOptions, make_plan, make_problem, read_options_of
+from fairautoml.records import TrialResult, TrialState
+from fairautoml.running import Plan, run_search
 from fairautoml.settings import check_constraints
 from fairautoml.storage.artifacts import Artifacts
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     fit_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
-        with redirect_stdout(sys.stderr), threadpool_limits(1), own_settings():
+        with redirect_stdout(sys.stderr), threadpool_limits(1), isolated_config():
             result = measure(arguments)
     except FairAutoMLError as error:
         sys.stderr.write(f"{parser.prog}: error: {error}\n")
@@ -72,7 +72,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     questions = [check_constraints(text) for text in arguments.constraint or ()]
     # The pool is trained without a constraint, so that it is the same for all questions.
     model = fit_estimator_of(argparse.Namespace(**{**vars(arguments), "constraint": None}))
-    wishes, tables = model.check_parameters(), request_of(arguments).open()
+    settings, tables = model.check_parameters(), request_of(arguments).open()
     if not (questions and arguments.sensitive) or tables.held is None:
         raise ParameterError("a pool needs --constraint, --sensitive and --holdout")
     model.set_params(pos_label=tables.positive)
@@ -82,10 +82,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         source.y,
         source.sensitive,
         source.weight,
-        options=border_options(model),
+        options=read_options_of(model),
     )
-    setting = Setting(sensitive_at_predict=True, randomized=False)
-    plan = make_plan(make_problem(dataset, wishes, setting), wishes, setting, time.monotonic())
+    fit_options = FitOptions(sensitive_at_predict=True, randomized=False)
+    plan = make_plan(
+        make_problem(dataset, settings, fit_options), settings, fit_options, time.monotonic()
+    )
     X, cells = read_new_rows(
         held.X, held.sensitive, schema=dataset.schema, groups=dataset.groups, unseen="base_model"
     )
@@ -100,7 +102,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         dataset=dataset,
         seed=plan.seed,
     )
-    pool = Pool(plan=plan, results=trained.results, artifacts=artifacts, held=rows, wishes=wishes)
+    pool = Pool(
+        plan=plan, results=trained.results, artifacts=artifacts, held=rows, settings=settings
+    )
     return {
         "rows": [row for (constraint,) in questions for row in answers(pool, constraint)],
         "pool": {
@@ -120,7 +124,7 @@ def _folder_of(arguments: argparse.Namespace) -> Path:
     return Path(arguments.keep_pools) / name
 
 
-def _trained(plan: RunPlan, artifacts: Artifacts, X: Any, cells: NDArray[np.int32]) -> Trained:
+def _trained(plan: Plan, artifacts: Artifacts, X: Any, cells: NDArray[np.int32]) -> Trained:
     """Return the pool, trained now if it is not kept; its models are let go."""
     kept = artifacts.folder / "pool.joblib"
     if kept.exists():
@@ -129,10 +133,10 @@ def _trained(plan: RunPlan, artifacts: Artifacts, X: Any, cells: NDArray[np.int3
     start = time.process_time()
     artifacts.prepare()
     history, _ = run_search(plan, artifacts)
-    results = tuple(r for r in history.results if r.status is Status.SUCCESS)
+    results = tuple(r for r in history.results if r.status is TrialState.SUCCESS)
     scores = {}
     for key in (result.trial.key for result in results):
-        scores[key] = Bag(artifacts.models(key)).scores(X, cells)
+        scores[key] = CVEnsemble(artifacts.models(key)).scores(X, cells)
         artifacts.drop_models(key)
     found = Trained(results=results, scores=scores, seconds=time.process_time() - start)
     partial = kept.with_suffix(".tmp")

@@ -87,9 +87,9 @@ def _aims(rows: pd.DataFrame, targets: Mapping[tuple[str, str], float]) -> str:
         }
     )
     first = rows.groupby(QUESTION, sort=False)[["n_search", "limit"]].first()
-    alike = apart.groupby([_size(first), first["limit"]], sort=True)
+    by_size = apart.groupby([_size(first), first["limit"]], sort=True)
     lines = [_apart("all", "all", apart)]
-    lines += [_apart(str(rows_), f"{limit:g}", part) for (rows_, limit), part in alike]
+    lines += [_apart(str(rows_), f"{limit:g}", part) for (rows_, limit), part in by_size]
     header = ["search rows", "limit", "questions"]
     header += [f"{of} {name}" for name in apart for of in ("mean less", "worst less")]
     losses = rows.drop_duplicates([*QUESTION, "seed", "who"]).pivot_table(

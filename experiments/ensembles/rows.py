@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from fairautoml.bench.ranks import accuracy_at
 from fairautoml.data.dataset import Dataset
 from fairautoml.estimator import judge
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Goal, ScoreModel, ScoreRows
-from fairautoml.mitigators._group_program import pose
+from fairautoml.mitigators._group_program import build_problem
 from fairautoml.mitigators.postprocessing.group_thresholds import MITIGATOR as THRESHOLDS
 from fairautoml.records import Entry, Rule
 from fairautoml.selection.ensemble import models_of
@@ -61,7 +61,7 @@ class HeldRows:
         return self._judged(models_of(entry, bags), entry.rule, constraint)
 
     def _judged(self, models: ScoreModel, rule: Rule, constraint: Constraint) -> dict[str, Any]:
-        classifier = FairClassifier(
+        classifier = Predictor(
             models=models,
             rule=rule,
             schema=self.dataset.schema,
@@ -111,6 +111,6 @@ class HeldRows:
         ((_, rule),) = (
             fit(rows, goal, limits)
             if shrink
-            else pose(rows, goal).rules(rows, limits, randomized=False)
+            else build_problem(rows, goal).rules(rows, limits, randomized=False)
         )
         return None if rule is None else self._judged(models, rule, constraint)

@@ -46,7 +46,7 @@ class Batch:
 
     def keep(self, folder: Path, tallies: tuple[Tally, ...]) -> None:
         """Write what came of it, whole or not at all."""
-        content = {**self._asked, "tallies": [asdict(one) for one in tallies]}
+        content = {**self._identity, "tallies": [asdict(one) for one in tallies]}
         write_whole(json.dumps(content, indent=1) + "\n", folder / self.name)
 
     def kept(self, folder: Path) -> tuple[Tally, ...] | None:
@@ -56,10 +56,10 @@ class Batch:
             tallies = tuple(Tally(**one) for one in content.pop("tallies"))
         except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        return tallies if content == self._asked else None
+        return tallies if content == self._identity else None
 
     @property
-    def _asked(self) -> dict[str, object]:
+    def _identity(self) -> dict[str, object]:
         names = ("run", "start", "stop", "seed")
         return {"cell": self.cell.key} | {name: getattr(self, name) for name in names}
 

@@ -74,7 +74,7 @@ class BoundaryCell:
         return Constraint(metric=METRICS.get(METRIC[self.claim]), bound=bound)
 
     @property
-    def tells(self) -> bool:
+    def is_informative(self) -> bool:
         """Rows and rates at which the certifier has to certify now and then."""
         plain = (self.n_candidates, self.n_openings, self.claim) == (1, 1, "parity")
         return plain and self.smallest >= 300 and self.rate == 0.3 and self.n_groups == 2

@@ -142,7 +142,7 @@ def _answer_checks(results: Sequence[Result]) -> list[Check]:
         if one.cell.part == "planner":
             least = least_answers(POWER, one.tally.repetitions)
             name = f"answers at the planner's rows: {one.cell.key}"
-        elif isinstance(one.cell, BoundaryCell) and one.cell.tells and one.guaranteed:
+        elif isinstance(one.cell, BoundaryCell) and one.cell.is_informative and one.guaranteed:
             least, name = LEAST_ANSWERS, f"answers at the boundary: {one.cell.key}"
         else:
             continue

@@ -22,7 +22,7 @@ MITIGATORS = ("none", "group_thresholds")
 NAIVE = "naive"
 """The most accurate entry of the same leaderboard whose measured gap is within the bound."""
 
-METRICS_ASKED = {
+METRICS_STUDIED = {
     "parity": "demographic_parity_difference",
     "opportunity": "equal_opportunity_difference",
     "odds": "equalized_odds_difference",
@@ -48,7 +48,7 @@ class EndToEndCell:
     @cached_property
     def constraint(self) -> Constraint:
         """What is claimed."""
-        return Constraint.parse(f"{METRICS_ASKED[self.claim]} <= {self.bound}")
+        return Constraint.parse(f"{METRICS_STUDIED[self.claim]} <= {self.bound}")
 
     @cached_property
     def population(self) -> Population:
@@ -57,13 +57,13 @@ class EndToEndCell:
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
         """Return what the certifier and the naive selection said of their classifiers."""
-        people = self.population.draw(self.n_rows, rng)
+        individuals = self.population.draw(self.n_rows, rng)
         seed = int(rng.integers(2**31))
         # In a repetition nobody reads them: small groups, rows that happen to be equal.
         with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="fairautoml-") as place:
             warnings.simplefilter("ignore", FairAutoMLWarning)
             model = self._estimator(seed, Path(place) / "ledger.jsonl")
-            model.fit(people.X, people.y, people.group)
+            model.fit(individuals.X, individuals.y, individuals.group)
         verdict = model.certificate_.verdict
         return (
             Outcome(
@@ -115,5 +115,5 @@ def end_to_end_cells() -> tuple[EndToEndCell, ...]:
             (20_000, 5, 0.1),
             (20_000, 20, 0.2),
         )
-        for claim in METRICS_ASKED
+        for claim in METRICS_STUDIED
     )

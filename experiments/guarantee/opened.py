@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairautoml.certification.certificate import Certificate, Subject
 from fairautoml.certification.certify import Read, Terms, certify
 from fairautoml.certification.evidence import Evidence
-from fairautoml.certification.ledger import Ledger, Openings, seal_of
+from fairautoml.certification.ledger import Ledger, Openings, chain_hash
 from fairautoml.certification.verdicts import Verdict
 from guarantee.outcomes import DELTA
 
@@ -41,7 +41,7 @@ def open_in_turn(
 def _subject(candidates: Sequence[Evidence], number: int) -> Subject:
     claims = candidates[0].claims
     return Subject(
-        models=tuple(seal_of([number, position]) for position in range(len(candidates))),
+        models=tuple(chain_hash([number, position]) for position in range(len(candidates))),
         claims=tuple(claim.label for claim in claims),
         groups=tuple(claim.groups for claim in claims),
         data="population of known truth",

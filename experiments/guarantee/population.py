@@ -42,17 +42,17 @@ SHARES: dict[int, tuple[float, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class People:
+class Individuals:
     """People drawn from a population."""
 
     X: pd.DataFrame  # shape (n_rows, 3): features
     group: NDArray[np.str_]  # shape (n_rows,): names of groups
     y: NDArray[np.int64]  # shape (n_rows,): labels 0 or 1
 
-    def take(self, rows: NDArray[np.integer]) -> "People":
+    def take(self, rows: NDArray[np.integer]) -> "Individuals":
         """Return some of them."""
         X = self.X.iloc[rows].reset_index(drop=True)
-        return People(X=X, group=self.group[rows], y=self.y[rows])
+        return Individuals(X=X, group=self.group[rows], y=self.y[rows])
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,20 @@ class Population:
         return np.stack([here * (1 - positive), here * positive], axis=1)
 
     @cached_property
-    def kinds(self) -> People:
+    def kinds(self) -> Individuals:
         """One person of each kind; the labels are all 0 and say nothing."""
         X = pd.DataFrame(VALUES[self._levels], columns=list(FEATURES))
         group = np.array(self.names)[self._codes]
-        return People(X=X, group=group, y=np.zeros(len(X), dtype=np.int64))
+        return Individuals(X=X, group=group, y=np.zeros(len(X), dtype=np.int64))
 
-    def draw(self, n_rows: int, rng: np.random.Generator) -> People:
+    def draw(self, n_rows: int, rng: np.random.Generator) -> Individuals:
         """Draw people independently."""
         shares = self.shares.ravel()
         # Sums of floats may miss 1 by an ulp, which choice() would mind.
         drawn = rng.choice(len(shares), size=n_rows, p=shares / shares.sum())
         kind, y = np.divmod(drawn, 2)
-        people = self.kinds.take(kind)
-        return People(X=people.X, group=people.group, y=y)
+        individuals = self.kinds.take(kind)
+        return Individuals(X=individuals.X, group=individuals.group, y=y)
 
     def true_gap(self, decisions: NDArray[np.integer], constraint: Constraint) -> float:
         """Return the exact value of a difference of group rates."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.estimator import own_settings
+from fairautoml.estimator import isolated_config
 from fairautoml.exceptions import FairAutoMLError
 from fairautoml.storage.artifacts import Artifacts
 from mitigators.fronts import front_of
 from mitigators.plan import Method, Table, read_arsenal
-from mitigators.record import Record, record_path, write_record
+from mitigators.record import TrialRecord, record_path, write_record
 from mitigators.rows import Bench, open_bench
 from mitigators.run import missing
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory(prefix="fairautoml-") as scratch,
         redirect_stdout(sys.stderr),
         threadpool_limits(1),
-        own_settings(),
+        isolated_config(),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
@@ -55,11 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_method(method: Method, table: Table, bench: Bench) -> Record:
+def run_method(method: Method, table: Table, bench: Bench) -> TrialRecord:
     """Return the record of a method, done or failed."""
     digest = bench.plan.digest(table, method)
     try:
         front = front_of(method, bench)
     except EXPECTED as error:
-        return Record.failed(table, method, bench.seed, digest, f"{type(error).__name__}: {error}")
-    return Record.of(table, method, bench.seed, digest, front)
+        return TrialRecord.failed(
+            table, method, bench.seed, digest, f"{type(error).__name__}: {error}"
+        )
+    return TrialRecord.of(table, method, bench.seed, digest, front)

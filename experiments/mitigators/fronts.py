@@ -12,11 +12,11 @@ from fairautoml.estimator import judge
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.evaluation.problem import TOLERANCES
 from fairautoml.exceptions import NoModelError
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.inference.predictor import Predictor
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS, Mitigator
-from fairautoml.records import BlindRule, Entry
+from fairautoml.records import Entry, GroupUnawareRule
 from mitigators.plan import PLAIN, Method
 from mitigators.rows import Bench, Trained, timed
 from peers._arsenal import ARSENAL_PEERS, MitigationPeer, Question
@@ -75,8 +75,8 @@ def _post_points(mitigator: Mitigator, bench: Bench) -> Iterator[Point]:
         problem = replace(problem, mitigators=(mitigator,))
         if mitigator.needs_membership:
             problem = replace(problem, membership=bench.membership[1])
-        plain, asked = bench.plain, problem
-        entries, seconds = timed(lambda p=plain, q=asked: expand(p.result, p.scores, q))  # type: ignore[misc]
+        plain, constrained = bench.plain, problem
+        entries, seconds = timed(lambda p=plain, q=constrained: expand(p.result, p.scores, q))  # type: ignore[misc]
         each = seconds / max(len(entries), 1)
         for entry in entries:
             yield replace(_point(entry, plain, constraint, bench), cpu_seconds=each)
@@ -90,8 +90,8 @@ def _trained_points(method: Method, mitigator: Mitigator, bench: Bench) -> Itera
         if mitigator.can_serve(bench.problem(constraint, PLAIN).goal)
     ]
     # What changes rows does not look at the constraint: one training speaks about all of them.
-    alike = [served] if mitigator.stage == "pre" else [[constraint] for constraint in served]
-    for constraints in alike:
+    batches = [served] if mitigator.stage == "pre" else [[constraint] for constraint in served]
+    for constraints in batches:
         for value in method.values:
             yield from _at_strength(method, value, constraints, bench)
 
@@ -99,15 +99,13 @@ def _trained_points(method: Method, mitigator: Mitigator, bench: Bench) -> Itera
 def _at_strength(
     method: Method, value: float, constraints: Sequence[Constraint], bench: Bench
 ) -> Iterator[Point]:
-    candidate = replace(
-        bench.candidate,
+    config = replace(
+        bench.config,
         mitigation=method.registered,
         mitigation_params={**method.params, method.varied: value},
     )
     try:
-        trained = bench.train(
-            candidate, bench.problem(constraints[0], PLAIN), most_rows=method.rows
-        )
+        trained = bench.train(config, bench.problem(constraints[0], PLAIN), most_rows=method.rows)
     except NoModelError as error:
         for constraint in constraints:
             yield Point(constraint=constraint.metric.name, strength=value, reason=str(error))
@@ -122,8 +120,8 @@ def _at_strength(
 def _point(entry: Entry, trained: Trained, constraint: Constraint, bench: Bench) -> Point:
     """Judge an entry on the held-out rows by the classifier that would be deployed."""
     data, held = bench.dataset, bench.held
-    blind = isinstance(entry.rule, BlindRule)
-    classifier = FairClassifier(
+    blind = isinstance(entry.rule, GroupUnawareRule)
+    classifier = Predictor(
         models=trained.bag,
         rule=entry.rule,
         schema=data.schema,
@@ -188,7 +186,7 @@ def _question(
 
     def retrain(weight: NDArray[np.float64]) -> NDArray[np.float32]:
         weighted: Dataset = replace(data, weight=weight / weight.mean())
-        model = bench.train(bench.candidate, bench.problem(constraint, PLAIN), rows=weighted)
+        model = bench.train(bench.config, bench.problem(constraint, PLAIN), rows=weighted)
         return model.bag.scores(held.X, held.cells)
 
     return Question(
@@ -199,7 +197,7 @@ def _question(
         held_group=held.cells,
         scores=scores,
         held_scores=new,
-        estimator=learner.build(bench.plan.params, data.layout, bench.seed),
+        estimator=learner.build(bench.plan.params, data.feature_schema, bench.seed),
         retrain=retrain,
         metric=constraint.metric.name,
         values=TOLERANCES if peer.uses_scores else method.values,

@@ -84,12 +84,12 @@ class Arsenal:
 
     def digest(self, table: Table, method: Method) -> str:
         """Return the hash of everything that the points of a cell depend on, but for the seed."""
-        asked = (
+        request = (
             table, method, self.constraints, self.learner, sorted(self.params.items()),
             self.folds, self.holdout, self.train_rows, self.held_rows,
             *([method.of] if method.of else []),
         )  # fmt: skip
-        return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr(request).encode()).hexdigest()[:16]
 
 
 def read_arsenal(path: Path) -> Arsenal:
@@ -231,8 +231,8 @@ def _values(space: ParamSpace, varied: str, given: Mapping[str, Any]) -> tuple[f
 
 def _point(space: ParamSpace, given: dict[str, Any]) -> dict[str, ParamValue]:
     """Return the defaults of a space with the given parameters in their places."""
-    asked = given.pop("params", {})
-    unknown = sorted(set(asked) - set(space.ranges))
+    request = given.pop("params", {})
+    unknown = sorted(set(request) - set(space.ranges))
     if unknown:
         raise InputError(f"no parameter {', '.join(unknown)}; known: {', '.join(space.ranges)}")
-    return space.walk(lambda name, allowed: asked.get(name, allowed.default))
+    return space.walk(lambda name, allowed: request.get(name, allowed.default))

@@ -12,7 +12,7 @@ from mitigators.plan import Method, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class TrialRecord:
     """One cell."""
 
     table: str  # names
@@ -29,7 +29,9 @@ class Record:
     points: Sequence[dict[str, Any]] = field(default_factory=tuple)
 
     @classmethod
-    def of(cls, table: Table, method: Method, seed: int, digest: str, front: Front) -> "Record":
+    def of(
+        cls, table: Table, method: Method, seed: int, digest: str, front: Front
+    ) -> "TrialRecord":
         """Return the record of a front; one without a single good point has failed."""
         reasons = [point.reason for point in front.points if point.reason]
         worked = len(reasons) < len(front.points) or not front.points
@@ -48,7 +50,9 @@ class Record:
         )
 
     @classmethod
-    def failed(cls, table: Table, method: Method, seed: int, digest: str, reason: str) -> "Record":
+    def failed(
+        cls, table: Table, method: Method, seed: int, digest: str, reason: str
+    ) -> "TrialRecord":
         """Return the record of a method that gave no front."""
         return cls(
             table=table.name,
@@ -66,15 +70,15 @@ def record_path(folder: Path, table: Table, method: Method, seed: int) -> Path:
     return folder / "cells" / f"{table.name}-{method.name}-s{seed}.json"
 
 
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: Path, record: TrialRecord) -> None:
     """Keep a record, whole or not at all."""
     write_text(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
 
 
-def read_record(path: Path, digest: str) -> Record | None:
+def read_record(path: Path, digest: str) -> TrialRecord | None:
     """Return a kept record; None when there is none, it is damaged or of another question."""
     try:
-        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+        record = TrialRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return record if record.digest == digest else None

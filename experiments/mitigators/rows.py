@@ -13,18 +13,18 @@ from fairautoml.automl import FairAutoML
 from fairautoml.cli.tables import hold_out, open_source
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
-from fairautoml.data.read import BorderOptions, build_dataset, read_new_rows
+from fairautoml.data.read import ReadOptions, build_dataset, read_new_rows
 from fairautoml.data.schema import Roles
-from fairautoml.evaluation.evaluate import Objective
-from fairautoml.evaluation.fitting import Bag
-from fairautoml.evaluation.membership import MEMBERSHIP_KEY, Membership, with_membership
+from fairautoml.evaluation.evaluate import TrialEvaluator
+from fairautoml.evaluation.fitting import CVEnsemble
+from fairautoml.evaluation.membership import MEMBERSHIP_KEY, GroupProbabilities, with_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.plan import Setting, make_problem
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
-from fairautoml.settings import Wishes
+from fairautoml.plan import FitOptions, make_problem
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
 from mitigators.plan import PLAIN, Arsenal, Table
 
@@ -46,7 +46,7 @@ class Trained:
 
     result: TrialResult  # status SUCCESS
     scores: NDArray[np.float32]  # shape (n_rows,): out of fold
-    bag: Bag  # what is deployed
+    bag: CVEnsemble  # what is deployed
     cpu_seconds: float  # of the training
 
 
@@ -69,17 +69,17 @@ class Bench:
         return self.dataset.groups
 
     @property
-    def candidate(self) -> Candidate:
+    def config(self) -> Config:
         """The learner without mitigation."""
-        return Candidate(learner=self.plan.learner, params=self.plan.params)
+        return Config(learner=self.plan.learner, params=self.plan.params)
 
     @cached_property
     def plain(self) -> Trained:
         """The plain model."""
-        return self.train(self.candidate, self.problem(self.constraints[0], PLAIN))
+        return self.train(self.config, self.problem(self.constraints[0], PLAIN))
 
     @cached_property
-    def membership(self) -> tuple[Membership, NDArray[np.float32], float]:
+    def membership(self) -> tuple[GroupProbabilities, NDArray[np.float32], float]:
         """The model of groups and labels, its out-of-fold answers, and its CPU seconds."""
         readers = (n for n in MITIGATORS.names() if MITIGATORS.get(n).needs_membership)
         problem = self.problem(self.constraints[0], next(readers))
@@ -93,12 +93,12 @@ class Bench:
         self, constraint: Constraint, mitigator: str, *, randomized: bool = False
     ) -> Problem:
         """Return the problem of one constraint and one post-processor, as ``fit`` poses it."""
-        setting = Setting(sensitive_at_predict=True, randomized=randomized)
-        return make_problem(self.dataset, self._wishes(constraint, mitigator), setting)
+        fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
+        return make_problem(self.dataset, self._settings(constraint, mitigator), fit_options)
 
     def train(
         self,
-        candidate: Candidate,
+        config: Config,
         problem: Problem,
         *,
         rows: Dataset | None = None,
@@ -110,18 +110,18 @@ class Bench:
         of_fold = self.dataset.n_rows * (folds - 1) / folds
         share = 1.0 if most_rows is None else min(1.0, most_rows / of_fold)
         budget = Budget(folds=folds, sample_fraction=share)
-        trial = Trial(number=0, candidate=candidate, budget=budget)
+        trial = Trial(number=0, config=config, budget=budget)
         result, seconds = timed(lambda: objective(trial))
-        if result.status is not Status.SUCCESS:
+        if result.status is not TrialState.SUCCESS:
             raise NoModelError(f"{result.status}: {result.error}")
         return Trained(
             result=result,
             scores=np.array(self.artifacts.scores(trial.key)),
-            bag=Bag(self.artifacts.models(trial.key)),
+            bag=CVEnsemble(self.artifacts.models(trial.key)),
             cpu_seconds=seconds,
         )
 
-    def _wishes(self, constraint: Constraint, mitigator: str) -> Wishes:
+    def _settings(self, constraint: Constraint, mitigator: str) -> Settings:
         return FairAutoML(
             constraint=constraint.label,
             mitigators=[mitigator],
@@ -129,8 +129,8 @@ class Bench:
             random_state=self.seed,
         ).check_parameters()
 
-    def _objective(self, problem: Problem, rows: Dataset) -> Objective:
-        return Objective(
+    def _objective(self, problem: Problem, rows: Dataset) -> TrialEvaluator:
+        return TrialEvaluator(
             data=rows,
             folds=problem.folds,
             artifacts=self.artifacts,
@@ -153,7 +153,7 @@ def open_bench(plan: Arsenal, table: Table, seed: int, artifacts: Artifacts) -> 
         source = source.draw(table.rows, seed)
     search, held = hold_out(source, plan.holdout, seed)
     search, held = search.draw(plan.train_rows, seed), held.draw(plan.held_rows, seed)
-    options = BorderOptions(pos_label=source.positive_label, sensitive_in_X="drop")
+    options = ReadOptions(pos_label=source.positive_label, sensitive_in_X="drop")
     dataset = build_dataset(search.X, search.y, search.sensitive, options=options)
     matrix, cells = read_new_rows(
         held.X, held.sensitive, schema=dataset.schema, groups=dataset.groups, unseen="base_model"

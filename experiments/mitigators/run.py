@@ -15,7 +15,7 @@ from fairautoml.bench.tasks import Sweep
 from fairautoml.data.datasets import checksum
 from fairautoml.exceptions import RunFolderExistsError
 from mitigators.plan import Arsenal, Method, Table, read_arsenal
-from mitigators.record import Record, read_record, record_path, write_record
+from mitigators.record import TrialRecord, read_record, record_path, write_record
 from mitigators.tables import write_tables
 
 BLOCK = (
@@ -124,9 +124,9 @@ class _Run:
             digest = self.plan.digest(table, method)
             if read_record(path, digest) is None:
                 reason = f"the process ended: {lines[-1] if lines else 'no message'}"
-                write_record(path, Record.failed(table, method, seed, digest, reason))
+                write_record(path, TrialRecord.failed(table, method, seed, digest, reason))
 
-    def _records(self) -> list[Record]:
+    def _records(self) -> list[TrialRecord]:
         found = (
             read_record(
                 record_path(self.folder, table, method, seed), self.plan.digest(table, method)

@@ -10,7 +10,7 @@ import pandas as pd
 from fairautoml.bench.cell import write_text
 from fairautoml.data.files import write_csv
 from mitigators.plan import PLAIN, Arsenal
-from mitigators.record import Record
+from mitigators.record import TrialRecord
 from mitigators.worth import accuracy_within, dominated_by, hypervolume
 
 REFERENCE_GAP = 0.2
@@ -21,7 +21,7 @@ KEYS = ["table", "constraint", "method"]
 MEASURED = ("hypervolume", "accuracy_within", "best_accuracy", "least_gap", "cpu_seconds")
 
 
-def write_tables(records: Sequence[Record], plan: Arsenal, folder: Path) -> None:
+def write_tables(records: Sequence[TrialRecord], plan: Arsenal, folder: Path) -> None:
     """Write ``points.csv``, ``cells.csv``, ``summary.csv`` and ``summary.md``."""
     points = points_of(records)
     write_csv(points, folder / "points.csv")
@@ -33,7 +33,7 @@ def write_tables(records: Sequence[Record], plan: Arsenal, folder: Path) -> None
     write_text(folder / "summary.md", page(summary, failed, plan))
 
 
-def points_of(records: Sequence[Record]) -> pd.DataFrame:
+def points_of(records: Sequence[TrialRecord]) -> pd.DataFrame:
     """Return one row per point of a front, failed ones with their reason."""
     leagues = ("table", "method", "seed", "is_peer", "needs_sensitive", "randomized", "shared_cpu")
     rows = [
@@ -102,7 +102,7 @@ def summarize(cells: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, ascending=rising, kind="stable", ignore_index=True)
 
 
-def page(summary: pd.DataFrame, failed: Sequence[Record], plan: Arsenal) -> str:
+def page(summary: pd.DataFrame, failed: Sequence[TrialRecord], plan: Arsenal) -> str:
     """Return the summary as Markdown: all tables together, then each with each constraint."""
     text = (
         f"Held-out rows, {len(plan.seeds)} seeds, mean ± standard deviation. Hypervolume: between "

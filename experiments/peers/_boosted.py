@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.splits import holdout_split, stratified_folds
 
 HELD = 0.25
@@ -45,10 +45,10 @@ class Codes:
         return [at for at, name in enumerate(self.table.columns) if name in self.categories]
 
     @property
-    def layout(self) -> FeatureLayout:
+    def feature_schema(self) -> FeatureSchema:
         """The same in the words of this library's learners."""
         sizes = tuple(len(known) for known in self.categories.values())
-        return FeatureLayout(
+        return FeatureSchema(
             n_features=self.table.shape[1],
             categorical=tuple(self.positions),
             cardinalities=sizes,

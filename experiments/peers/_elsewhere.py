@@ -37,8 +37,8 @@ class Elsewhere:
         """Return what the system offers."""
         if question.seconds is None:
             raise ParameterError(f"system {self.script!r} needs --time; it has no trials to count")
-        asked = _asked(question, dict(self.own))
-        running = _Running.start(self.script, asked, question)
+        request = _request(question, dict(self.own))
+        running = _Running.start(self.script, request, question)
         said = running.answer()
         offers = [
             _offer(question, running, number, one) for number, one in enumerate(said["offers"])
@@ -61,13 +61,13 @@ class _Running:
     folder: Path
     name: str
     question: Question
-    n_asked: int = 0
+    n_requests: int = 0
 
     @classmethod
-    def start(cls, name: str, asked: Mapping[str, Any], question: Question) -> "_Running":
+    def start(cls, name: str, request: Mapping[str, Any], question: Question) -> "_Running":
         python = python_of(name)
         folder = Path(tempfile.mkdtemp(prefix="peer-"))
-        (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+        (folder / "asked.json").write_text(json.dumps(request), encoding="utf-8")
         _write(question.X, question.y, question.cells, folder / "rows.csv")
         with (folder / "log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
@@ -88,9 +88,9 @@ class _Running:
         return found
 
     def decide(self, number: int, X: pd.DataFrame) -> NDArray[np.int8]:
-        self.n_asked += 1
-        rows = self.folder / f"new{self.n_asked}.csv"
-        decisions = self.folder / f"new{self.n_asked}.npy"
+        self.n_requests += 1
+        rows = self.folder / f"new{self.n_requests}.csv"
+        decisions = self.folder / f"new{self.n_requests}.npy"
         cells = self.question.cells_of(X)
         _write(X, np.zeros(len(X), dtype=np.int8), cells, rows)
         wanted = {"offer": number, "rows": str(rows), "decisions": str(decisions)}
@@ -116,7 +116,7 @@ def _end(process: "subprocess.Popen[str]", folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _asked(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
+def _request(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
     constraint = question.constraints[0]
     numbers = question.X.select_dtypes("number").columns.difference(list(question.groups.columns))
     return {

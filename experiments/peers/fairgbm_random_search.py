@@ -16,7 +16,7 @@ from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.mitigators import TrainRows
 from fairautoml.mitigators.inprocessing.fairgbm import MITIGATOR
 from fairautoml.mitigators.inprocessing.fairgbm import train as train_fairgbm
-from fairautoml.records import Candidate, ParamValue
+from fairautoml.records import Config, ParamValue
 from peers._boosted import (
     Codes,
     Parts,
@@ -43,19 +43,17 @@ def ask(question: Question) -> Answer:
             "hessian": "plain",
             "iterate": "last",
         }
-        candidate = Candidate(
-            learner="lightgbm", params=MappingProxyType(params), encoding="codes"
-        )
+        config = Config(learner="lightgbm", params=MappingProxyType(params), encoding="codes")
         table = TrainRows(
             X=parts.X[rows].astype(np.float32),
             y=parts.y[rows],
             weight=np.ones(len(rows)),
             cells=parts.cells[rows],
             systems=question.groups.systems,
-            layout=codes.layout,
+            feature_schema=codes.feature_schema,
             targets=question.targets,
         )
-        fit_base = BaseFit(candidate=candidate, seed=question.seed, deadline=None)
+        fit_base = BaseFit(config=config, seed=question.seed, deadline=None)
         return [_shares(train_fairgbm(table, fit_base, own, question.seed))]
 
     return random_search(question, codes, train, learner="fairgbm")

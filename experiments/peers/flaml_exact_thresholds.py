@@ -12,7 +12,7 @@ from fairautoml.bench.peer_cell import Seen, answered, offer
 from fairautoml.bench.peers import Answer, Offer, Peer, Question
 from fairautoml.evaluation.problem import tolerance_grid
 from fairautoml.mitigators import Goal, ScoreRows
-from fairautoml.mitigators._group_program import pose
+from fairautoml.mitigators._group_program import build_problem
 from fairautoml.records import Rule
 from peers._flaml import search
 from peers._scored import ScoredModel, scored_best
@@ -35,8 +35,8 @@ def ask(question: Question) -> Answer:
     )
     limit = question.targets[0].limit
     tolerances = sorted({*tolerance_grid(question.targets), *np.linspace(0.0, limit, FINE)})
-    posed = pose(rows, Goal(targets=question.targets))
-    rules = posed.rules(rows, tolerances, randomized=False)
+    problem = build_problem(rows, Goal(targets=question.targets))
+    rules = problem.rules(rows, tolerances, randomized=False)
     offers = [_offer(question, best, rule) for _, rule in rules if rule is not None]
     return answered(offers, n_trials=len(found.lines))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
-from fairautoml.auditing.models import Decider, decider_of, small_groups_of
+from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
 from fairautoml.auditing.rates import (
     Hidden,
     gap_rows,
@@ -31,7 +31,7 @@ from fairautoml.auditing.result import (
     LevellingRow,
     VerdictRow,
 )
-from fairautoml.auditing.rows import AuditRows, Given, ReadOptions, read_rows
+from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.tables import change_rows, impact_rows
 from fairautoml.certification.certificate import SMALLEST_CELL
 from fairautoml.data.dataset import SmallGroups
@@ -66,7 +66,7 @@ NOT_TAKEN_APART = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Asked:
+class _AuditRequest:
     """Checked parameters, the rows, and what is hidden."""
 
     rows: AuditRows
@@ -183,11 +183,11 @@ def audit(
         baseline=baseline,
         X=X,
     )
-    options = ReadOptions(
+    options = AuditReadOptions(
         pos_label=pos_label, sensitive_missing=sensitive_missing, max_groups=max_groups
     )
     rows = with_checked_weight(read_rows(given, options), largest_weight)
-    asked = _Asked(
+    request = _AuditRequest(
         rows=rows,
         constraints=parse_constraints(constraint),
         hidden=hidden_groups(rows, smallest_cell),
@@ -198,10 +198,10 @@ def audit(
     own = _OfModel()
     if model is not None:
         asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
-        own = _of_model(asked, *asking, flips, noise, blocks)
-    changes, levelling = _compared(asked)
+        own = _of_model(request, *asking, flips, noise, blocks)
+    changes, levelling = _compared(request)
     small = small_groups_of(model)
-    verdicts = _verdicts(asked, independent, largest_weight, small)
+    verdicts = _verdicts(request, independent, largest_weight, small)
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.decision),
@@ -212,21 +212,25 @@ def audit(
         independent=independent,
         verdict=overall(verdicts),
         rates=rate_rows(
-            rows, asked.hidden, asked.level, largest_weight, [c.metric for c in asked.constraints]
+            rows,
+            request.hidden,
+            request.level,
+            largest_weight,
+            [c.metric for c in request.constraints],
         ),
-        impact=impact_rows(rows, asked.hidden),
-        scores=score_rows(rows, asked.hidden, asked.level, random_state),
-        gaps=gap_rows(rows, asked.hidden, asked.level, largest_weight, random_state),
+        impact=impact_rows(rows, request.hidden),
+        scores=score_rows(rows, request.hidden, request.level, random_state),
+        gaps=gap_rows(rows, request.hidden, request.level, largest_weight, random_state),
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=_leaks(asked, features) if leakage else (),
+        leakage=_leaks(request, features) if leakage else (),
         contributions=own.contributions,
         individual=own.individual,
         smallest_cell=smallest_cell,
         notes=(
-            *_left_out(asked, small),
-            *_notes(asked, smallest_cell, independent),
+            *_left_out(request, small),
+            *_notes(request, smallest_cell, independent),
             *proxies,
             *own.notes,
         ),
@@ -280,62 +284,62 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
     if not kept:
         return None, tuple(proxies)
     own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
-    return dense_features(matrix[:, kept], own.layout), tuple(proxies)
+    return dense_features(matrix[:, kept], own.feature_schema), tuple(proxies)
 
 
-def _leaks(asked: _Asked, features: Features | None) -> tuple[LeakageRow, ...]:
+def _leaks(request: _AuditRequest, features: Features | None) -> tuple[LeakageRow, ...]:
     """Return how well the groups can be told from scores and features."""
-    return leakage_rows(asked.rows, features, asked.hidden, asked.level, asked.seed)
+    return leakage_rows(request.rows, features, request.hidden, request.level, request.seed)
 
 
-def _compared(asked: _Asked) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
+def _compared(request: _AuditRequest) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
     """Return what became of whom against the baseline, nothing without one."""
-    baseline = asked.rows.baseline
-    return ((), ()) if baseline is None else change_rows(asked.rows, baseline, asked.hidden)
+    baseline = request.rows.baseline
+    return ((), ()) if baseline is None else change_rows(request.rows, baseline, request.hidden)
 
 
 def _verdicts(
-    asked: _Asked,
+    request: _AuditRequest,
     independent: bool,
     largest_weight: float | None,
     small_groups: tuple[SmallGroups, ...],
 ) -> tuple[VerdictRow, ...]:
     return verdict_rows(
-        asked.rows,
-        asked.constraints,
-        asked.hidden,
-        asked.level,
+        request.rows,
+        request.constraints,
+        request.hidden,
+        request.level,
         independent=independent,
         largest_weight=largest_weight,
         small_groups=small_groups,
     )
 
 
-def _left_out(asked: _Asked, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
+def _left_out(request: _AuditRequest, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
     """Say which groups the verdicts leave out, as the fit of the model did."""
-    judged = {constraint.metric.name for constraint in asked.constraints}
+    judged = {constraint.metric.name for constraint in request.constraints}
     return tuple(f"At fit: {one.headline}." for one in small_groups if one.metric in judged)
 
 
 def _of_model(
-    asked: _Asked,
-    decider: Decider,
+    request: _AuditRequest,
+    decider: ModelAdapter,
     table: pd.DataFrame,
     flips: Sequence[str] | None,
     noise: Mapping[str, float] | float | None,
     blocks: Blocks | None,
 ) -> _OfModel:
-    own = [name for name in asked.rows.columns if name in table.columns]
+    own = [name for name in request.rows.columns if name in table.columns]
     similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
     individual = None
     if similar.flips or similar.noise:
-        individual = individual_fairness(decider, table, similar, asked.seed)
-    parts = None if blocks is None else _contributions(asked, decider, table, blocks)
-    untold = (NOT_TAKEN_APART,) if blocks is not None and parts is None else ()
+        individual = individual_fairness(decider, table, similar, request.seed)
+    parts = None if blocks is None else _contributions(request, decider, table, blocks)
+    unreported = (NOT_TAKEN_APART,) if blocks is not None and parts is None else ()
     return _OfModel(
         individual=individual,
         contributions=parts,
-        notes=(*_not_features(asked.rows, table), *untold),
+        notes=(*_not_features(request.rows, table), *unreported),
     )
 
 
@@ -350,20 +354,20 @@ def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _contributions(
-    asked: _Asked, decider: Decider, table: pd.DataFrame, blocks: Blocks
+    request: _AuditRequest, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
 ) -> Contributions | None:
     """Take apart the gap of the first constraint, on the first system that can be shown."""
-    first = asked.constraints[0] if asked.constraints else None
+    first = request.constraints[0] if request.constraints else None
     metric = METRICS.get(EXPLAINED) if first is None else first.metric
-    for system in asked.rows.systems:
+    for system in request.rows.systems:
         named = first is None or first.system in (None, system.name)
-        if not named or system.n_groups < 2 or asked.hidden[system.name].any():
+        if not named or system.n_groups < 2 or request.hidden[system.name].any():
             continue
-        question = question_of(asked.rows, system, metric)
+        question = question_of(request.rows, system, metric)
         if question is not None:
             parts = check_blocks(blocks or None, list(table.columns))
-            _check_same(asked.rows.decision, decider.decide(table))
-            return contributions_of(asked.rows, table, decider, question, parts, asked.seed)
+            _check_same(request.rows.decision, decider.decide(table))
+            return contributions_of(request.rows, table, decider, question, parts, request.seed)
     return None
 
 
@@ -377,18 +381,18 @@ def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
         raise InputError(msg)
 
 
-def _notes(asked: _Asked, smallest_cell: int, independent: bool) -> tuple[str, ...]:
-    notes = [NEW if independent else NOT_NEW, *asked.rows.notes]
-    if asked.rows.y is None:
+def _notes(request: _AuditRequest, smallest_cell: int, independent: bool) -> tuple[str, ...]:
+    notes = [NEW if independent else NOT_NEW, *request.rows.notes]
+    if request.rows.y is None:
         notes.append(NO_LABELS)
-    if any(hidden.any() for hidden in asked.hidden.values()):
+    if any(hidden.any() for hidden in request.hidden.values()):
         notes.append(
             f"Groups with fewer than {smallest_cell} rows, positives or negatives are suppressed, "
             "and numbers that would give them away; smallest_cell=0 shows them."
         )
     unknown = [
-        f"{int((asked.rows.codes(s) < 0).sum())} row(s) are in no group of {s.name!r}"
-        for s in asked.rows.systems
-        if (asked.rows.codes(s) < 0).any()
+        f"{int((request.rows.codes(s) < 0).sum())} row(s) are in no group of {s.name!r}"
+        for s in request.rows.systems
+        if (request.rows.codes(s) < 0).any()
     ]
     return (*notes, *unknown)

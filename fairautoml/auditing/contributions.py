@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.auditing.models import Decider
+from fairautoml.auditing.models import ModelAdapter
 from fairautoml.auditing.rates import cells_of, outcome
 from fairautoml.auditing.result import Contributions, Share
 from fairautoml.auditing.rows import AuditRows
@@ -116,7 +116,7 @@ Blocks = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
+class Contrast:
     """The gap that is taken apart: the rate of one group less that of another."""
 
     system: GroupSystem  # groups
@@ -125,13 +125,13 @@ class Question:
     low: int
 
 
-def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Question | None:
+def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Contrast | None:
     """Return the widest gap behind a metric, None when a rate has no value."""
     cells = [cells_of(rows, system, rate) for rate in metric.rates]
     if not cells or any(np.isnan(cell.values).any() for cell in cells):
         return None
     widest = max(cells, key=lambda cell: float(np.ptp(cell.values)))
-    return Question(
+    return Contrast(
         system=system,
         rate=widest.rate,
         high=int(widest.values.argmax()),
@@ -160,8 +160,8 @@ def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tup
 def contributions_of(
     rows: AuditRows,
     X: pd.DataFrame,
-    model: Decider,
-    question: Question,
+    model: ModelAdapter,
+    question: Contrast,
     blocks: Mapping[str, tuple[str, ...]],
     seed: int,
 ) -> Contributions:
@@ -246,7 +246,7 @@ def _gap(
     y: NDArray[np.integer] | None,
     group: NDArray[np.int64],
     weight: NDArray[Any],
-    question: Question,
+    question: Contrast,
 ) -> float:
     here, happened = outcome(y, decision, question.rate)
     high, low = (

@@ -15,7 +15,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier
 
-from fairautoml.auditing.models import Unreadable
+from fairautoml.auditing.models import UnsupportedModel
 
 LEAF = -1
 
@@ -131,7 +131,7 @@ def lightgbm_forest(booster: Any) -> Forest:
     """Return the trees of a LightGBM booster."""
     dump = booster.dump_model()
     if dump["num_tree_per_iteration"] != 1 or dump.get("average_output", False):
-        raise Unreadable("a LightGBM model of several scores per row, or of averaged trees")
+        raise UnsupportedModel("a LightGBM model of several scores per row, or of averaged trees")
     trees = []
     for info in dump["tree_info"]:
         nodes = _Nodes()
@@ -143,11 +143,11 @@ def lightgbm_forest(booster: Any) -> Forest:
 def _lightgbm_node(found: Mapping[str, Any], nodes: _Nodes) -> int:
     if "split_feature" not in found:
         if "leaf_coeff" in found:
-            raise Unreadable("a LightGBM model with linear leaves")
+            raise UnsupportedModel("a LightGBM model with linear leaves")
         return nodes.add(LEAF, 0.0, float(found["leaf_value"]), missing_left=False)
     kind, missing = found["decision_type"], found["missing_type"]
     if missing == "Zero" or kind not in ("<=", "=="):
-        raise Unreadable(f"a LightGBM split of type {kind!r} with missing type {missing!r}")
+        raise UnsupportedModel(f"a LightGBM split of type {kind!r} with missing type {missing!r}")
     if kind == "==":
         at = nodes.add(int(found["split_feature"]), 0.0, 0.0, missing_left=False)
         nodes.categories[at] = frozenset(int(code) for code in found["threshold"].split("||"))
@@ -212,7 +212,7 @@ def forest_of(
     apart = float(np.abs(raw - sums - offset).max())
     size = sum(float(np.abs(tree.value).max()) for tree in forest.trees) + abs(offset)
     if apart > 1e-5 * (1 + size):
-        raise Unreadable("the sums of the trees read are not the scores of the model")
+        raise UnsupportedModel("the sums of the trees read are not the scores of the model")
     tolerance = 4 * apart + 1e-7 * (1 + size) if forest.strict else 4 * apart + 1e-12 * (1 + size)
     whole = Forest(trees=forest.trees, offset=offset, strict=forest.strict, single=forest.single)
     return whole, tolerance
@@ -223,7 +223,7 @@ def _read(
 ) -> tuple[Forest, NDArray[np.float64]]:
     """Return a forest without offset, and the model's own scores, positive for acceptance."""
     if len(getattr(estimator, "classes_", (0, 1))) != 2:
-        raise Unreadable("the model does not decide between two classes")
+        raise UnsupportedModel("the model does not decide between two classes")
     if isinstance(estimator, DecisionTreeClassifier):
         return _averaged([estimator]), estimator.predict_proba(values)[:, 1] - 0.5
     if isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier):
@@ -242,7 +242,7 @@ def _read(
         return lightgbm_forest(booster), np.asarray(booster.predict(values, raw_score=True))
     if hasattr(estimator, "get_booster") or hasattr(estimator, "get_dump"):
         return _xgboost(estimator, values)
-    raise Unreadable(f"{type(estimator).__name__} is no ensemble of trees that can be read")
+    raise UnsupportedModel(f"{type(estimator).__name__} is no ensemble of trees that can be read")
 
 
 def _xgboost(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, NDArray[np.float64]]:
@@ -277,7 +277,7 @@ def _sklearn_tree(tree: Any, value: NDArray[np.float64]) -> Tree:
 
 def _histogram(estimator: HistGradientBoostingClassifier, *, coded: bool) -> Forest:
     if getattr(estimator, "is_categorical_", None) is not None and not coded:
-        raise Unreadable("HistGradientBoostingClassifier with category columns")
+        raise UnsupportedModel("HistGradientBoostingClassifier with category columns")
     trees = []
     for predictors in estimator._predictors:
         nodes = predictors[0].nodes

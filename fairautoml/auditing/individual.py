@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fairautoml.auditing.forests import forest_of
 from fairautoml.auditing.models import (
-    Decider,
     LinearRule,
-    Unreadable,
+    ModelAdapter,
+    UnsupportedModel,
     last_step,
     prepared_values,
     slopes_of,
@@ -23,7 +23,7 @@ from fairautoml.auditing.models import (
 from fairautoml.auditing.noise import own_range
 from fairautoml.auditing.result import IndividualFairness
 from fairautoml.exceptions import InputError
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.inference.predictor import Predictor
 
 MOST_ROWS = 2_000
 """Rows that are looked at."""
@@ -94,7 +94,7 @@ def similar_of(
 
 
 def individual_fairness(
-    model: Decider, table: pd.DataFrame, similar: Similar, seed: int
+    model: ModelAdapter, table: pd.DataFrame, similar: Similar, seed: int
 ) -> IndividualFairness:
     """Return of how many rows the decision provably stays, and how many have a counterexample.
 
@@ -173,7 +173,7 @@ def _judged(
 
 
 def _tried(
-    model: Decider,
+    model: ModelAdapter,
     rows: pd.DataFrame,
     noise: Mapping[str, float],
     decided: NDArray[np.bool_],
@@ -195,7 +195,7 @@ def _tried(
 
 
 def _reader(
-    model: Decider, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
+    model: ModelAdapter, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
 ) -> tuple[_Reader | None, tuple[str, ...]]:
     """Return how the range of scores is computed, None when nothing can be said of noise."""
     if not similar.noise:
@@ -203,13 +203,13 @@ def _reader(
     if isinstance(model.model, LinearRule):
         return _rule_reader(model.model, similar), ()
     try:
-        if isinstance(getattr(model.model, "model_", None), FairClassifier):
+        if isinstance(getattr(model.model, "model_", None), Predictor):
             return _own_reader(model, rows, similar)
         with warnings.catch_warnings():
             # The last step is asked about arrays, whatever names its columns had in training.
             warnings.filterwarnings("ignore", "X (does not have valid|has) feature names")
             return _structure_reader(model, rows, similar, decided), ()
-    except Unreadable as unreadable:
+    except UnsupportedModel as unreadable:
         note = f"{unreadable}: noise was sampled, which can refute and never certify"
         return None, (note,)
 
@@ -226,7 +226,7 @@ def _rule_reader(rule: LinearRule, similar: Similar) -> _Reader:
 
 
 def _own_reader(
-    model: Decider, rows: pd.DataFrame, similar: Similar
+    model: ModelAdapter, rows: pd.DataFrame, similar: Similar
 ) -> tuple[_Reader, tuple[str, ...]]:
     found = own_range(model.model, rows, dict(similar.noise), model.sensitive)
     reader = _Reader(level="sound, ensemble", reach=found.reach, tolerance=0.0, exact=False)
@@ -234,14 +234,16 @@ def _own_reader(
 
 
 def _structure_reader(
-    model: Decider, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
+    model: ModelAdapter, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
 ) -> _Reader:
     radii = np.array(list(similar.noise.values()))
     slopes = slopes_of(model.model, rows, similar.noise)
     prepared = prepared_values(model.model, model.features(rows))
     final = last_step(model.model)
     if model.sensitive or prepared.shape[1] != len(slopes):
-        raise Unreadable("the columns behind the steps of the pipeline could not be followed")
+        raise UnsupportedModel(
+            "the columns behind the steps of the pipeline could not be followed"
+        )
     _check_slopes(model, rows, similar, slopes)
     if hasattr(final, "coef_"):
         return _linear_reader(model, final, slopes, prepared, similar, decided)
@@ -258,7 +260,7 @@ def _structure_reader(
 
 
 def _linear_reader(
-    model: Decider,
+    model: ModelAdapter,
     final: Any,
     slopes: NDArray[np.float64],
     prepared: NDArray[np.float64],
@@ -267,13 +269,13 @@ def _linear_reader(
 ) -> _Reader:
     weights = np.atleast_2d(np.asarray(final.coef_, dtype=np.float64))
     if not hasattr(final, "decision_function") or weights.shape != (1, len(slopes)):
-        raise Unreadable(f"{type(final).__name__} has no single linear score per row")
+        raise UnsupportedModel(f"{type(final).__name__} has no single linear score per row")
     own = np.asarray(final.decision_function(prepared), dtype=np.float64)
     constant = float(np.ravel(final.intercept_)[0])
     shift = prepared @ weights[0] + constant - own
     size = 1 + float(np.abs(own).max())
     if not np.abs(shift).max() <= ROUNDING * size:
-        raise Unreadable(f"the score of {type(final).__name__} is not linear in its columns")
+        raise UnsupportedModel(f"the score of {type(final).__name__} is not linear in its columns")
     sign = _sign(own, decided, ROUNDING * size)
     effects = np.abs(weights[0] @ slopes) * np.array(list(similar.noise.values()))
 
@@ -294,7 +296,7 @@ def _sign(score: NDArray[np.float64], decided: NDArray[np.bool_], edge: float) -
     for sign in (1, -1):
         if (((sign * score) > 0) == decided)[clear].all():
             return sign
-    raise Unreadable("the decision is not the sign of the score")
+    raise UnsupportedModel("the decision is not the sign of the score")
 
 
 def _signed(sign: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> Bounds:
@@ -302,7 +304,7 @@ def _signed(sign: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> B
 
 
 def _check_slopes(
-    model: Decider, rows: pd.DataFrame, similar: Similar, slopes: NDArray[np.float64]
+    model: ModelAdapter, rows: pd.DataFrame, similar: Similar, slopes: NDArray[np.float64]
 ) -> None:
     """Refuse slopes by which the columns do not move; a step may do more than was read."""
     before = prepared_values(model.model, model.features(rows))
@@ -314,4 +316,6 @@ def _check_slopes(
             known = ~rows[name].isna().to_numpy()
             size = 1 + np.abs(np.nan_to_num(before)).max()
             if known.any() and np.nanmax(apart[known], initial=0.0) > 1e-6 * size:
-                raise Unreadable(f"column {name!r} does not move through the pipeline as read")
+                raise UnsupportedModel(
+                    f"column {name!r} does not move through the pipeline as read"
+                )

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from fairautoml.auditing.rates import Hidden, auc_interval
 from fairautoml.auditing.result import LeakageRow
 from fairautoml.auditing.rows import AuditRows
-from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.dataset import FeatureSchema, GroupSystem
 from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError
 
@@ -37,7 +37,7 @@ class Features:
 
     # numbers and category codes, NaN = missing
     matrix: NDArray[np.floating]  # shape (n_rows, n_features)
-    layout: FeatureLayout  # which columns are categories
+    feature_schema: FeatureSchema  # which columns are categories
 
 
 def fisher_score(
@@ -94,7 +94,7 @@ def leakage_rows(
     score = rows.decision.astype(np.float64) if rows.score is None else rows.score
     name = "decision" if rows.score is None else "score"
     sources: list[tuple[str, Features]] = [
-        (name, Features(matrix=score[:, None], layout=FeatureLayout(n_features=1)))
+        (name, Features(matrix=score[:, None], feature_schema=FeatureSchema(n_features=1)))
     ]
     if features is not None:
         sources.append(("features", features))
@@ -124,19 +124,21 @@ def _leakage(
     at = _drawn(codes, usable, seed)
     matrix, group = features.matrix[at], np.searchsorted(usable, codes[at])
     labels = [system.labels[code] for code in usable]
-    told = _cross_fitted(matrix, group, features.layout, seed)
+    probabilities = _cross_fitted(matrix, group, features.feature_schema, seed)
     n_groups = len(labels)
     # The best of several groups is picked, so that all intervals have to hold at once.
-    found = [auc_interval(told[:, g], group == g, level / n_groups) for g in range(n_groups)]
+    found = [
+        auc_interval(probabilities[:, g], group == g, level / n_groups) for g in range(n_groups)
+    ]
     best = max(range(n_groups), key=lambda g: found[g][0])
-    fisher, pair = _farthest(_numbers(matrix, features.layout), group, labels)
+    fisher, pair = _farthest(_numbers(matrix, features.feature_schema), group, labels)
     return LeakageRow(
         system=system.name,
         source=source,
         group=labels[best],
         auc=found[best][0],
         interval=found[best][1],
-        accuracy=float((told.argmax(axis=1) == group).mean()),
+        accuracy=float((probabilities.argmax(axis=1) == group).mean()),
         chance=float(np.bincount(group).max() / len(group)),
         fisher=None if fisher is None or math.isinf(fisher) else fisher,
         gaussian_auc=None if fisher is None else gaussian_auc(fisher),
@@ -156,14 +158,14 @@ def _drawn(codes: NDArray[np.int64], usable: NDArray[np.int64], seed: int) -> ND
 
 
 def _cross_fitted(
-    matrix: NDArray[Any], group: NDArray[np.int64], layout: FeatureLayout, seed: int
+    matrix: NDArray[Any], group: NDArray[np.int64], feature_schema: FeatureSchema, seed: int
 ) -> NDArray[np.float64]:
     """Return P(group | row) by models that have not seen the row."""
     n_groups = int(group.max()) + 1
-    told = np.zeros((len(group), n_groups))
+    probabilities = np.zeros((len(group), n_groups))
     categorical = [
         at
-        for at, size in zip(layout.categorical, layout.cardinalities, strict=True)
+        for at, size in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True)
         if size <= MOST_CATEGORIES
     ]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
@@ -176,15 +178,21 @@ def _cross_fitted(
             random_state=seed,
         )
         with threadpool_limits(limits=1):
-            told[test] = model.fit(matrix[train], group[train]).predict_proba(matrix[test])
-    return told
+            probabilities[test] = model.fit(matrix[train], group[train]).predict_proba(
+                matrix[test]
+            )
+    return probabilities
 
 
-def _numbers(matrix: NDArray[Any], layout: FeatureLayout) -> NDArray[np.float64]:
+def _numbers(matrix: NDArray[Any], feature_schema: FeatureSchema) -> NDArray[np.float64]:
     """Return a matrix without gaps; one column of numbers stays as it is."""
-    if layout.n_features == 1 and not layout.categorical and not np.isnan(matrix).any():
+    if (
+        feature_schema.n_features == 1
+        and not feature_schema.categorical
+        and not np.isnan(matrix).any()
+    ):
         return matrix.astype(np.float64)
-    return fit_design(matrix, layout).matrix(matrix)
+    return fit_design(matrix, feature_schema).matrix(matrix)
 
 
 def _farthest(
@@ -200,9 +208,9 @@ def _farthest(
     return max(found, default=(None, ""), key=lambda pair: pair[0] or 0.0)
 
 
-def dense_features(matrix: Any, layout: FeatureLayout) -> Features:
+def dense_features(matrix: Any, feature_schema: FeatureSchema) -> Features:
     """Return encoded features, refusing a sparse matrix."""
-    if layout.sparse:
+    if feature_schema.sparse:
         msg = "X is a sparse matrix; the leakage of an audit needs a table: give X.toarray()"
         raise InputError(msg)
-    return Features(matrix=matrix, layout=layout)
+    return Features(matrix=matrix, feature_schema=feature_schema)

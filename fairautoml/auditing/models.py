@@ -42,7 +42,7 @@ class LinearRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Decider:
+class ModelAdapter:
     """A model with the way to ask it."""
 
     model: Any  # what decides
@@ -79,7 +79,7 @@ def _like(answer: Any, classes: NDArray[Any]) -> Any:
 
 def decider_of(
     model: Any, X: Any, sensitive: "Mapping[str, pd.Series[Any]]", classes: NDArray[Any]
-) -> tuple[Decider, pd.DataFrame]:
+) -> tuple[ModelAdapter, pd.DataFrame]:
     """Return a model that can be asked, and the table that it is asked about."""
     if not (callable(model) or hasattr(model, "predict") or isinstance(model, LinearRule)):
         msg = (
@@ -100,7 +100,7 @@ def decider_of(
         apart = () if taken else tuple(name for name in sensitive if name not in table.columns)
     for name in apart:
         table[name] = sensitive[name].to_numpy()
-    return Decider(model=model, classes=classes, named=named, sensitive=apart), table
+    return ModelAdapter(model=model, classes=classes, named=named, sensitive=apart), table
 
 
 def small_groups_of(model: Any) -> tuple[SmallGroups, ...]:
@@ -122,7 +122,7 @@ def _table(X: Any) -> pd.DataFrame:
     return pd.DataFrame(values, columns=[f"x{at}" for at in range(values.shape[1])])
 
 
-class Unreadable(Exception):
+class UnsupportedModel(Exception):
     """The structure of this model is not known here; the message says which part."""
 
 
@@ -150,7 +150,7 @@ def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> ND
         for column, origin in enumerate(origins):
             if name in origin.of and origin.slope is None:
                 msg = f"column {name!r} goes through a step that is no change of scale"
-                raise Unreadable(msg)
+                raise UnsupportedModel(msg)
             if name in origin.of and origin.slope is not None:
                 found[column, at] = origin.slope
     return found
@@ -164,7 +164,7 @@ def prepared_values(model: Any, table: Any) -> NDArray[np.float64]:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise Unreadable("the model takes columns that are no numbers") from None
+        raise UnsupportedModel("the model takes columns that are no numbers") from None
 
 
 def _has_steps(model: Any) -> bool:

@@ -13,13 +13,13 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fairautoml.auditing.forests import Forest, forest_of
-from fairautoml.auditing.models import Unreadable, last_step
+from fairautoml.auditing.models import UnsupportedModel, last_step
 from fairautoml.data.read import read_new_rows
-from fairautoml.evaluation.fitting import Bag, FittedModel, LearnerModel
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
+from fairautoml.inference.predictor import Predictor
 from fairautoml.mitigators import ScoreModel
 from fairautoml.mitigators._group_program import CommonRule, ThresholdRule
-from fairautoml.selection.ensemble import Blend
+from fairautoml.selection.ensemble import WeightedAverage
 
 SLACK = 1e-6
 """Scores are single precision; their range is widened by so much."""
@@ -33,7 +33,7 @@ Box = tuple[Scores, Scores, Scores]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnRange:
+class NoiseRange:
     """The range of acceptance of a fitted classifier of this library."""
 
     # from rows to the least and the largest acceptance, less 0.5: below 0 = refused
@@ -42,10 +42,10 @@ class OwnRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _NoiseQuestion:
     """The classifier, and how its rows are read."""
 
-    classifier: FairClassifier
+    classifier: Predictor
     unseen: Any
     sensitive: tuple[str, ...]
     noise: dict[str, float]
@@ -59,7 +59,7 @@ class _Asked:
             features, apart, schema=self.classifier.schema, groups=groups, unseen=self.unseen
         )
         if not isinstance(matrix, np.ndarray):
-            raise Unreadable("a sparse matrix")
+            raise UnsupportedModel("a sparse matrix")
         return matrix, cells
 
     def box(self, rows: pd.DataFrame) -> tuple[Box, NDArray[np.int32]]:
@@ -72,15 +72,15 @@ class _Asked:
         moved = np.flatnonzero(((low != high) & ~np.isnan(matrix)).any(axis=0))
         apart = np.isnan(matrix) != np.isnan(low)
         ordered = (low <= matrix) & (matrix <= high) | np.isnan(matrix)
-        categorical = set(self.classifier.schema.layout.categorical)
+        categorical = set(self.classifier.schema.feature_schema.categorical)
         if apart.any() or not ordered.all() or categorical & set(moved.tolist()):
-            raise Unreadable("a column with noise is not read as a number")
+            raise UnsupportedModel("a column with noise is not read as a number")
         return (low, matrix, high), cells
 
 
 def own_range(
     model: Any, rows: pd.DataFrame, noise: dict[str, float], sensitive: tuple[str, ...]
-) -> OwnRange:
+) -> NoiseRange:
     """Return how far the noise can move the decisions of a fitted estimator of this library.
 
     Trees are bounded one by one and linear models exactly; the mean of ranges holds the range of
@@ -91,23 +91,23 @@ def own_range(
     classifier = model.model_
     rule = getattr(classifier, "rule", None)
     if not isinstance(rule, CommonRule | ThresholdRule) or rule.randomized:
-        raise Unreadable("the decision is no plain threshold on a score")
+        raise UnsupportedModel("the decision is no plain threshold on a score")
     _refuse_moves_between_groups(classifier, {*noise}, {*sensitive})
-    asked = _Asked(
+    request = _NoiseQuestion(
         classifier=classifier, unseen=model.unseen_group, sensitive=sensitive, noise=noise
     )
-    box, cells = asked.box(rows)
+    box, cells = request.box(rows)
     members: list[tuple[_Member | None, float]] = []
     unread: list[tuple[str, float]] = []
     for fitted, share in _members(classifier.models):
         try:
             members.append((_Member(fitted, box, cells), share))
-        except Unreadable as reason:
+        except UnsupportedModel as reason:
             members.append((None, share))
             unread.append((str(reason), share))
 
     def reach(changed: pd.DataFrame) -> tuple[Scores, Scores]:
-        inside, of = asked.box(changed)
+        inside, of = request.box(changed)
         low, high = np.zeros(len(changed)), np.zeros(len(changed))
         for member, share in members:
             least, most = (0.0, 1.0) if member is None else member.range(inside)
@@ -115,18 +115,16 @@ def own_range(
             high += share * most
         return rule.decide(low - SLACK, of) - 0.5, rule.decide(high + SLACK, of) - 0.5
 
-    return OwnRange(reach=reach, unread=_said(unread))
+    return NoiseRange(reach=reach, unread=_said(unread))
 
 
-def _refuse_moves_between_groups(
-    classifier: FairClassifier, noisy: set[str], apart: set[str]
-) -> None:
+def _refuse_moves_between_groups(classifier: Predictor, noisy: set[str], apart: set[str]) -> None:
     if not classifier.needs_sensitive or classifier.groups is None:
         return
     moved = noisy & (apart | {*classifier.groups.sensitive_from_X})
     if moved:
         columns = ", ".join(map(repr, sorted(moved)))
-        raise Unreadable(f"noise on {columns} may move people to another group")
+        raise UnsupportedModel(f"noise on {columns} may move people to another group")
 
 
 def _said(unread: list[tuple[str, float]]) -> str:
@@ -139,10 +137,10 @@ def _said(unread: list[tuple[str, float]]) -> str:
 
 def _members(models: ScoreModel) -> Iterator[tuple[FittedModel, float]]:
     """Yield the fold models and their shares, which sum to 1."""
-    parts = models.members if isinstance(models, Blend) else ((models, 1.0),)
+    parts = models.members if isinstance(models, WeightedAverage) else ((models, 1.0),)
     for bag, share in parts:
-        if not isinstance(bag, Bag):
-            raise Unreadable(f"{type(bag).__name__} is no mean of models")
+        if not isinstance(bag, CVEnsemble):
+            raise UnsupportedModel(f"{type(bag).__name__} is no mean of models")
         for fitted in bag.models:
             yield fitted, share / len(bag.models)
 
@@ -152,7 +150,7 @@ class _Member:
 
     def __init__(self, fitted: FittedModel, box: Box, cells: NDArray[np.int32]) -> None:
         if not isinstance(fitted.model, LearnerModel):
-            raise Unreadable(f"{type(fitted.model).__name__} is not one model of a learner")
+            raise UnsupportedModel(f"{type(fitted.model).__name__} is not one model of a learner")
         self._encoder = fitted.encoder
         self._estimator = fitted.model.estimator
         self._inner = getattr(self._estimator, "model_", None)
@@ -169,7 +167,7 @@ class _Member:
             self._range = partial(self._sums, forest, tolerance, link)
         least, most = self.range((box[1],) * 3)
         if not ((least - SLACK <= own) & (own <= most + SLACK)).all():
-            raise Unreadable("the ranges read do not hold the scores of the model")
+            raise UnsupportedModel("the ranges read do not hold the scores of the model")
 
     def range(self, box: Box) -> Ends:
         """Return the least and the largest score of each row."""
@@ -211,7 +209,7 @@ def _knots(pipeline: Any) -> dict[int, Scores]:
     """Return by column of numbers where its part of a linear score may bend."""
     columns = pipeline.steps[0][1]
     if not isinstance(columns, ColumnTransformer) or not hasattr(last_step(pipeline), "coef_"):
-        raise Unreadable("a pipeline that is no linear model on single columns")
+        raise UnsupportedModel("a pipeline that is no linear model on single columns")
     found = {}
     for name, inner, at in columns.transformers_:
         if name == "numbers":

@@ -28,7 +28,7 @@ from fairautoml.certification.evidence import (
     claim_from_counts,
     claim_from_rows,
 )
-from fairautoml.certification.verdicts import Finding, Judgement, Reason, Verdict, judge
+from fairautoml.certification.verdicts import Judgement, Reason, TestResult, Verdict, judge
 from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError
@@ -56,9 +56,9 @@ def auc_interval(
     fault: Hanley, McNeil, Radiology 143 (1982), at an AUC half a pair nearer to one half.
     """
     yes, no = score[s], score[~s]
-    everybody = rankdata(np.concatenate((yes, no)))
-    above_no = (everybody[: len(yes)] - rankdata(yes)) / len(no)
-    above_yes = 1.0 - (everybody[len(yes) :] - rankdata(no)) / len(yes)
+    pooled = rankdata(np.concatenate((yes, no)))
+    above_no = (pooled[: len(yes)] - rankdata(yes)) / len(no)
+    above_yes = 1.0 - (pooled[len(yes) :] - rankdata(no)) / len(yes)
     auc = float(above_no.mean())
     spread = math.sqrt(above_no.var(ddof=1) / len(yes) + above_yes.var(ddof=1) / len(no))
     if spread == 0.0:
@@ -166,8 +166,8 @@ class RateCells:
 def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditRows:
     """Return the rows, without weights if all are equal; refuse an invalid largest weight."""
     if largest_weight is None:
-        alike = rows.weight is not None and len(np.unique(rows.weight)) == 1
-        return replace(rows, weight=None) if alike else rows
+        equal_weights = rows.weight is not None and len(np.unique(rows.weight)) == 1
+        return replace(rows, weight=None) if equal_weights else rows
     if rows.weight is None:
         msg = f"largest_weight={largest_weight!r} without weights; give sample_weight= or leave it"
         raise InputError(msg)
@@ -483,7 +483,7 @@ def null_values(
     return np.asarray(worst(drawn, form), dtype=np.float64)
 
 
-Asked = tuple[Constraint, GroupSystem]
+ConstraintOnSystem = tuple[Constraint, GroupSystem]
 
 
 def verdict_rows(
@@ -502,19 +502,19 @@ def verdict_rows(
     outside: they hold nothing and must not keep the others from being certified.
     """
     _check(constraints, rows)
-    asked = [
+    pairs = [
         (constraint, constrained(system, constraint.metric.name, small_groups))
         for constraint in constraints
         for system in rows.systems
         if constraint.system in (None, system.name)
     ]
-    several = [pair for pair in asked if pair[1].n_groups >= 2]
+    several = [pair for pair in pairs if pair[1].n_groups >= 2]
     claims = [_claim(rows, pair, largest_weight) for pair in several]
     constant = rows.y is not None and len(np.unique(rows.y)) < 2
     judgement = judge(Evidence(claims=tuple(claims), constant_target=constant), level)
     findings = iter(_findings(judgement, claims))
     found = []
-    for constraint, system in asked:
+    for constraint, system in pairs:
         finding = next(findings) if system.n_groups >= 2 else _single(constraint)
         if finding.reason is Reason.NO_EXACT_TEST and not _testable(rows, largest_weight):
             finding = replace(finding, reason=_untested(rows, (constraint, system)))
@@ -541,8 +541,8 @@ def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
             raise InputError(msg)
 
 
-def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim:
-    constraint, system = asked
+def _claim(rows: AuditRows, pair: ConstraintOnSystem, largest_weight: float | None) -> Claim:
+    constraint, system = pair
     if rows.weight is not None and largest_weight is not None:
         sample = Rows(
             codes=rows.codes(system),
@@ -555,7 +555,7 @@ def _claim(rows: AuditRows, asked: Asked, largest_weight: float | None) -> Claim
     else:
         counts = counts_of(rows, rows.decision, None).merged(system.of_cell, system.n_groups)
         claim = claim_from_counts(constraint, counts, system.labels, system.name)
-    if _testable(rows, largest_weight) and _has_test(rows, asked):
+    if _testable(rows, largest_weight) and _has_test(rows, pair):
         return claim
     return replace(claim, events=(), cells=())
 
@@ -564,35 +564,39 @@ def _testable(rows: AuditRows, largest_weight: float | None) -> bool:
     return rows.weight is None or largest_weight is not None
 
 
-def _has_test(rows: AuditRows, asked: Asked) -> bool:
-    return rate_cells(rows, asked[1], asked[0].metric) is not None
+def _has_test(rows: AuditRows, pair: ConstraintOnSystem) -> bool:
+    return rate_cells(rows, pair[1], pair[0].metric) is not None
 
 
-def _untested(rows: AuditRows, asked: Asked) -> Reason:
+def _untested(rows: AuditRows, pair: ConstraintOnSystem) -> Reason:
     """Say what weighted rows lack: a limit of their weights, or a test of the metric at all."""
-    return Reason.NO_WEIGHT_LIMIT if _has_test(rows, asked) else Reason.NO_EXACT_TEST
+    return Reason.NO_WEIGHT_LIMIT if _has_test(rows, pair) else Reason.NO_EXACT_TEST
 
 
-def _findings(judgement: Judgement, claims: Sequence[Claim]) -> tuple[Finding, ...]:
+def _findings(judgement: Judgement, claims: Sequence[Claim]) -> tuple[TestResult, ...]:
     """Return a finding per claim, also when one reason holds for all of them."""
     if judgement.findings:
         return judgement.findings
     return tuple(
-        Finding(label=claim.label, verdict=judgement.verdict, reason=judgement.reason)
+        TestResult(label=claim.label, verdict=judgement.verdict, reason=judgement.reason)
         for claim in claims
     )
 
 
-def _single(constraint: Constraint) -> Finding:
-    return Finding(
+def _single(constraint: Constraint) -> TestResult:
+    return TestResult(
         label=constraint.label, verdict=Verdict.NOT_APPLICABLE, reason=Reason.SINGLE_GROUP
     )
 
 
 def _row(
-    rows: AuditRows, asked: Asked, finding: Finding, hidden: Hidden, independent: bool
+    rows: AuditRows,
+    pair: ConstraintOnSystem,
+    finding: TestResult,
+    hidden: Hidden,
+    independent: bool,
 ) -> VerdictRow:
-    constraint, system = asked
+    constraint, system = pair
     secret = bool(hidden[system.name].any())
     counts = counts_of(rows, rows.decision, rows.weight)
     value = constraint.metric.value(counts.merged(system.of_cell, system.n_groups))

@@ -54,7 +54,7 @@ class AuditRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOptions:
+class AuditReadOptions:
     """How strictly rows are read."""
 
     pos_label: Any = None  # the label that people want; None = the one that is sorted last
@@ -63,7 +63,7 @@ class ReadOptions:
     max_groups: int = 50  # most groups of one sensitive column
 
 
-def read_rows(given: Given, options: ReadOptions) -> AuditRows:
+def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     """Check and encode everything that an audit is given per row."""
     _check_indices(given)
     labels = _labels(given)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fairautoml.bench.tasks import OURS, Task
-from fairautoml.execution._worker import PROC, descendants, held_mb, read, started
+from fairautoml.execution._worker import PROC, descendants, read, resident_mb, started
 
 _USER, _SYSTEM = 11, 12
 """Places in /proc/<pid>/stat after the name; see proc_pid_stat(5)."""
@@ -44,7 +44,7 @@ class Usage:
             ticks = _ticks_of(pid)
             if ticks is not None:
                 self._ticks[pid, began] = ticks
-        self._most = max(self._most, sum(held_mb(pid) or 0.0 for pid in members))
+        self._most = max(self._most, sum(resident_mb(pid) or 0.0 for pid in members))
 
     @property
     def cpu_seconds(self) -> float | None:

@@ -27,9 +27,9 @@ from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import build_dataset
 from fairautoml.estimator import judge
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.plan import border_options
+from fairautoml.plan import read_options_of
 from fairautoml.selection.ensemble import choose
-from fairautoml.selection.margin import DRAWS, Chances
+from fairautoml.selection.margin import DRAWS, BoundProbability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,7 +117,7 @@ def with_margin(question: Question, answer: Answer) -> Offer:
 def _chance(one: Offer, noise: NDArray[np.float64], question: Question) -> float:
     counts = np.zeros((question.groups.n_cells, 2, 2)) if one.counts is None else one.counts
     # Its noise and that of as many new people: half as many rows.
-    return Chances.of_rows(counts.sum(axis=2) / 2.0, noise, question.targets).met(counts)
+    return BoundProbability.of_rows(counts.sum(axis=2) / 2.0, noise, question.targets).met(counts)
 
 
 def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
@@ -172,10 +172,10 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the result of a system in the words of ``fairautoml fit --json``."""
     peer = Peers(arguments.peers).get(arguments.system)
     model, request = fit_estimator_of(arguments), request_of(arguments)
-    wishes = model.check_parameters()
+    settings = model.check_parameters()
     tables = request.open()
     source, groups = tables.search, list(tables.search.groups.columns)
-    if not wishes.constraints or not set(groups) <= set(source.X.columns):
+    if not settings.constraints or not set(groups) <= set(source.X.columns):
         msg = (
             f"system {arguments.system!r} needs --constraint, and --sensitive columns not dropped"
         )
@@ -184,28 +184,28 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ParameterError(f"system {arguments.system!r} takes no --weight; leave it out")
     model.set_params(pos_label=tables.positive)
     start = time.monotonic()
-    dataset = build_dataset(source.X, source.y, source.sensitive, options=border_options(model))
+    dataset = build_dataset(source.X, source.y, source.sensitive, options=read_options_of(model))
     question = Question(
         X=source.X,
         y=dataset.y,
         groups=_known(dataset.groups),
-        constraints=wishes.constraints,
-        seconds=wishes.time_budget,
-        n_trials=wishes.n_trials,
-        seed=wishes.seed,
+        constraints=settings.constraints,
+        seconds=settings.time_budget,
+        n_trials=settings.n_trials,
+        seed=settings.seed,
         blind=arguments.blind,
     )
-    peer.check(arguments.system, wishes.constraints, blind=arguments.blind)
+    peer.check(arguments.system, settings.constraints, blind=arguments.blind)
     answer = peer.ask(question)
     chosen = answer.chosen
     result = {
         "dataset": request.data,
         "system": arguments.system,
         "constraint": arguments.constraint,
-        "seed": wishes.seed,
+        "seed": settings.seed,
         "status": _status(chosen),
         "claims": peer.constrained,
-        "search": _search(answer, time.monotonic() - start, wishes.time_budget),
+        "search": _search(answer, time.monotonic() - start, settings.time_budget),
         "entry": {
             "learner": chosen.learner,
             "constant": _constant(chosen, source),

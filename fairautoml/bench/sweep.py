@@ -61,7 +61,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     UnknownNameError,
 )
-from fairautoml.execution._worker import fair_share_mb
+from fairautoml.execution._worker import memory_per_worker_mb
 from fairautoml.storage.run_folder import NOT_INSTALLED, library_version
 
 PACKAGES = (
@@ -202,7 +202,7 @@ def run_sweep(
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
-            memory = fair_share_mb(n_jobs)
+            memory = memory_per_worker_mb(n_jobs)
             about = {**manifest(sweep, source, way.command), "jobs": n_jobs, "only": only}
             about["memory_mb"] = None if memory is None else round(memory)
             about["earlier"] = _earlier(folder / "manifest.json", about["data"])
@@ -377,8 +377,8 @@ def _kept(cell: Cell, folder: Path) -> CellRecord | None:
     record = read_record(folder / "cells" / f"{cell.key}.json")
     if record is None:
         return None
-    asked = (cell.task.system, cell.task.arguments(cell.seed))
-    same = (record.system, record.arguments) == asked
+    args = (cell.task.system, cell.task.arguments(cell.seed))
+    same = (record.system, record.arguments) == args
     return replace(record, oracle=cell.task.oracle) if same else None
 
 

@@ -184,7 +184,7 @@ def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
             write_csv(fronts, folder / "volumes.csv")
         text = (
             f"{_left_out(every, both)}{_systems_page(alone)}"
-            f"{ranks_page(table)}{_told_apart(table)}{_versus_page(apart, table)}"
+            f"{ranks_page(table)}{_differences(table)}{_versus_page(apart, table)}"
             f"{_volumes_page(fronts)}{_leagues_page(within)}\n{text}"
         )
     write_text(folder / "summary.md", f"{text}\n{_again(cells, folder)}")
@@ -299,7 +299,7 @@ def _systems_page(table: pd.DataFrame) -> str:
     return (
         "One row per system, its own or the one with this library's margin, whichever has the "
         "larger strict fair accuracy; 95 % bootstrap intervals, paired with ours; p of Wilcoxon's "
-        f"test over tables, corrected by Holm.\n\n{_markdown(header, rows)}{_told_apart(table)}\n"
+        f"test over tables, corrected by Holm.\n\n{_markdown(header, rows)}{_differences(table)}\n"
     )
 
 
@@ -307,7 +307,7 @@ def _between(row: "pd.Series[Any]", name: str, low: str, high: str, form: str) -
     return f"{row[name]:{form}} [{row[low]:{form}}, {row[high]:{form}}]"
 
 
-def _told_apart(table: pd.DataFrame) -> str:
+def _differences(table: pd.DataFrame) -> str:
     """Return from which difference on mean ranks can be told apart."""
     n_tables = int(table["tables"].max())
     if len(table) < 2 or n_tables == 0:

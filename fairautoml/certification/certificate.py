@@ -14,13 +14,13 @@ import numpy as np
 from fairautoml.certification.bounds import Bets, Cell, Content, Count, Mean, cell_from_content
 from fairautoml.certification.evidence import Claim, Evidence
 from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
-from fairautoml.certification.ledger import Opening, Openings, canonical, seal_of
+from fairautoml.certification.ledger import Opening, Openings, canonical, chain_hash
 from fairautoml.certification.verdicts import (
-    Finding,
     Judgement,
     Procedure,
     Reason,
     Shipped,
+    TestResult,
     Verdict,
     bound_of,
     claim_passes,
@@ -34,7 +34,7 @@ STEPS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
+class BoundSlack:
     """How much room a certified claim leaves."""
 
     bound: float  # bound that was shown, at least as strict as the one claimed
@@ -44,14 +44,14 @@ class Sensitivity:
     fragility: int | None
 
 
-def sensitivity(claim: Claim, level: float, *, shown_level: float) -> Sensitivity:
+def sensitivity(claim: Claim, level: float, *, shown_level: float) -> BoundSlack:
     """Return how much room a certified claim leaves."""
     bound = shown_bound(claim, shown_level)
     if claim.form == "difference":
         radius = (claim.bound - bound) / 2
     else:
         radius = _ratio_radius(claim, shown_level)
-    return Sensitivity(bound=bound, shift_radius=radius, fragility=_fragility(claim, level))
+    return BoundSlack(bound=bound, shift_radius=radius, fragility=_fragility(claim, level))
 
 
 def shown_bound(claim: Claim, level: float) -> float:
@@ -158,12 +158,12 @@ REASONS = {
     Reason.CONSTANT_TARGET: "all rows have the same label",
     Reason.NO_EXACT_TEST: "there is no exact test for this metric",
     Reason.NO_CLAIM: "nothing was claimed",
-    Reason.ONLY_TOGETHER: "passes alone, but claims are certified together or not at all",
+    Reason.JOINT_ONLY: "passes alone, but claims are certified together or not at all",
     Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
     Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
     Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
-    Reason.NOTHING_TRAINED: "no model was trained besides the baseline: no row was opened",
-    Reason.DECIDES_ALIKE: "what is served decides alike for everybody: no row was opened",
+    Reason.BASELINE_ONLY: "no model was trained besides the baseline: no row was opened",
+    Reason.CONSTANT_MODEL: "what is served decides alike for everybody: no row was opened",
     Reason.INTERRUPTED: "the run was interrupted: no row was opened; resume it for a certificate",
 }
 
@@ -441,8 +441,8 @@ class Subject:
     def hashes(self) -> dict[str, str]:
         """Hashes of the frozen list and of what is claimed, for the ledger."""
         return {
-            "candidates": seal_of(list(self.models)),
-            "claims": seal_of([list(self.claims), [list(names) for names in self.groups]]),
+            "candidates": chain_hash(list(self.models)),
+            "claims": chain_hash([list(self.claims), [list(names) for names in self.groups]]),
         }
 
 
@@ -466,9 +466,9 @@ class ClaimRecord:
     shown : float or None
         Bound that was shown, simultaneous over candidates and claims; only if certified.
     shift_radius : float or None
-        As in ``Sensitivity``.
+        As in ``BoundSlack``.
     fragility : int or None
-        As in ``Sensitivity``.
+        As in ``BoundSlack``.
     """
 
     label: str
@@ -622,7 +622,7 @@ class Certificate:
             Secret; without it anybody could write a certificate.
         """
         content = json.loads(canonical(asdict(self)))
-        content["sha256"] = seal_of(content)
+        content["sha256"] = chain_hash(content)
         if key is not None:
             content["hmac"] = _signature(content, key)
         return canonical(content)
@@ -673,7 +673,7 @@ def damage(document: bytes, key: bytes | None = None) -> str:
     if key is not None and not _signed(content, signature, key):
         return "the signature is missing or not made with this key"
     seal = content.pop("sha256", None)
-    return "" if seal == seal_of(content) else "the content does not have the SHA-256 it states"
+    return "" if seal == chain_hash(content) else "the content does not have the SHA-256 it states"
 
 
 def _signature(content: Mapping[str, Any], key: bytes) -> str:
@@ -736,7 +736,7 @@ def _subject(content: dict[str, Any]) -> Subject:
 
 def claim_record(
     claim: Claim,
-    finding: Finding,
+    finding: TestResult,
     hidden: tuple[bool, ...],
     shipped: Shipped,
     level: float,
@@ -744,7 +744,7 @@ def claim_record(
     whole: bool,
 ) -> ClaimRecord:
     """Return a claim as the certificate holds it."""
-    room: Sensitivity | None = None
+    room: BoundSlack | None = None
     if whole and finding.verdict is Verdict.CERTIFIED:
         room = sensitivity(claim, shipped.level, shown_level=level)
     cells = tuple(
@@ -814,7 +814,7 @@ def counts_hash(evidence: Evidence, salt: str) -> str:
     ]
     floor = evidence.floor
     rows = None if floor is None else [floor.accuracy, floor.n]
-    return seal_of([salt, cells, rows])
+    return chain_hash([salt, cells, rows])
 
 
 def method_of(claim: Claim) -> str:

@@ -29,11 +29,11 @@ from fairautoml.certification.ledger import (
     Ledger,
     Opening,
     Openings,
+    chain_hash,
     is_forgotten,
     model_hash,
-    seal_of,
 )
-from fairautoml.certification.planning import CERTIFICATE_WORTH, CertificateWishes
+from fairautoml.certification.planning import CERTIFICATE_WORTH, CertificateSettings
 from fairautoml.certification.verdicts import (
     Judgement,
     Procedure,
@@ -46,7 +46,7 @@ from fairautoml.certification.verdicts import (
 from fairautoml.data.columns import key_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.exceptions import InputError
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint
 from fairautoml.records import Entry
 from fairautoml.selection.ensemble import scored_by
@@ -93,9 +93,9 @@ def certify(
             f"{len(subject.models)} candidates"
         )
         raise InputError(msg)
-    asked = _asked(subject, terms)
+    hashes = _terms_hashes(subject, terms)
     opening = ledger.open(
-        keys, delta=terms.delta, mode=terms.openings, hashes=asked, seed=terms.seed
+        keys, delta=terms.delta, mode=terms.openings, hashes=hashes, seed=terms.seed
     )
     if opening.spent:
         judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.ROWS_SPENT)
@@ -111,10 +111,10 @@ def publish(
     subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
 ) -> Certificate:
     """Spend rows whose ledger is open and return the last opening with its numbers."""
-    asked = _asked(subject, terms)
-    ledger.check_last(keys, hashes=asked)
+    hashes = _terms_hashes(subject, terms)
+    ledger.check_last(keys, hashes=hashes)
     candidates = _checked(read(), subject)
-    opening = ledger.close(keys, hashes=asked, methods=_methods(candidates))
+    opening = ledger.close(keys, hashes=hashes, methods=_methods(candidates))
     shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
     return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
 
@@ -173,15 +173,15 @@ def passed_before(
     )
 
 
-def _asked(subject: Subject, terms: Terms) -> dict[str, str]:
+def _terms_hashes(subject: Subject, terms: Terms) -> dict[str, str]:
     """Return hashes of the whole question: the same rows answer another one no second time."""
-    asked = [terms.procedure.value, terms.fallback, terms.grouping]
-    return {**subject.hashes, "terms": seal_of(asked)}
+    hashes = [terms.procedure.value, terms.fallback, terms.grouping]
+    return {**subject.hashes, "terms": chain_hash(hashes)}
 
 
 def _methods(candidates: Sequence[Evidence]) -> str:
     """Return a hash of the tests and bounds that decide, which must not be chosen afterwards."""
-    return seal_of([[method_of(claim) for claim in one.claims] for one in candidates])
+    return chain_hash([[method_of(claim) for claim in one.claims] for one in candidates])
 
 
 def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
@@ -299,7 +299,7 @@ FORGOTTEN = (
 LIBRARIES = ("numpy", "scipy")
 """That the numbers of a certificate depend on."""
 
-REHEARSED = 20
+N_TRIAL_ROWS = 20
 """Search rows that every frozen classifier decides before the certification rows are opened: what
 fails there has cost nothing."""
 
@@ -328,7 +328,7 @@ class Certified:
         passed = any(entry is one for one in self.entries[: len(self.evidence)])
         return self.certificate.verdict if passed else None
 
-    def of(self, entry: Entry, classifier: FairClassifier) -> Certificate:
+    def of(self, entry: Entry, classifier: Predictor) -> Certificate:
         """Return what may be said of an entry: its own certificate, never that of another."""
         if entry is self.served:
             return self.certificate
@@ -368,11 +368,11 @@ def freeze(
     better objective may pass too; a fixed sequence tries it at no price in error probability.
     """
     others = [e for e in front if e is not chosen and not e.constant]
-    alike = max((e.value for e in everything if e.constant), default=None)
+    constant_value = max((e.value for e in everything if e.constant), default=None)
     least = (
         chosen.value
-        if alike is None
-        else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - alike)
+        if constant_value is None
+        else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - constant_value)
     )
     # A certificate of a rule that decides nearly alike for everybody is worth nothing.
     before = [e for e in others if e.excess <= chosen.excess and e.value >= least]
@@ -392,11 +392,11 @@ def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
 
 def judge_frozen(
     frozen: Frozen,
-    classifier_of: Callable[[Entry], FairClassifier],
+    classifier_of: Callable[[Entry], Predictor],
     division: Division,
     dataset: Dataset,
     constraints: Sequence[Constraint],
-    wishes: CertificateWishes,
+    settings: CertificateSettings,
 ) -> Certified:
     """Open the certification rows once and return what they show of the frozen list.
 
@@ -409,30 +409,30 @@ def judge_frozen(
     claims = claimed(constraints, dataset.systems, kept=kept, small_groups=dataset.small_groups)
     if vault is None:
         alone_served = (classifier_of(frozen.chosen),)
-        subject = _subject(alone_served, _about(claims, wishes, NO_SOURCE, dataset))
-        alone = uncertified(division.plan.reason, subject, wishes.delta, note)
+        subject = _subject(alone_served, _about(claims, settings, NO_SOURCE, dataset))
+        alone = uncertified(division.plan.reason, subject, settings.delta, note)
         return Certified(
             entries=(frozen.chosen,),
             certificate=alone,
             served=frozen.chosen,
-            delta=wishes.delta,
+            delta=settings.delta,
             note=note,
         )
     classifiers = [classifier_of(entry) for entry in frozen.entries]
     listed = list(zip(map(scored_by, frozen.entries), classifiers, strict=True))
-    for _ in decisions_of(listed, dataset.X[:REHEARSED], dataset.cells[:REHEARSED]):
+    for _ in decisions_of(listed, dataset.X[:N_TRIAL_ROWS], dataset.cells[:N_TRIAL_ROWS]):
         pass
-    subject = _subject(classifiers, _about(claims, wishes, vault.source, dataset))
-    ledger, seen = vault.ledger(wishes), list[Evidence]()
+    subject = _subject(classifiers, _about(claims, settings, vault.source, dataset))
+    ledger, seen = vault.ledger(settings), list[Evidence]()
 
     def read() -> list[Evidence]:
-        seen.extend(vault.evidence(listed, claims, wishes.min_score, dataset))
+        seen.extend(vault.evidence(listed, claims, settings.min_score, dataset))
         return seen
 
     salt = ledger.salt
     terms = Terms(
-        delta=wishes.delta,
-        openings=wishes.openings,
+        delta=settings.delta,
+        openings=settings.openings,
         fallback=frozen.fallback,
         seed=vault.source.seed,
         grouping=vault.grouping(claims, dataset),
@@ -445,7 +445,7 @@ def judge_frozen(
         entries=frozen.entries,
         certificate=certificate,
         served=frozen.entries[certificate.position],
-        delta=wishes.delta,
+        delta=settings.delta,
         note=note,
         evidence=tuple(seen[:passed]),
         salt=salt,
@@ -454,7 +454,7 @@ def judge_frozen(
 
 def _about(
     claims: Sequence[Claimed],
-    wishes: CertificateWishes,
+    settings: CertificateSettings,
     source: Source,
     dataset: Dataset | None = None,
 ) -> Subject:
@@ -462,7 +462,7 @@ def _about(
     positive = ""
     if dataset is not None and dataset.task == "binary":
         positive = repr(key_of(dataset.classes[1])[1])
-    floor = [] if wishes.min_score is None else [f"accuracy >= {wishes.min_score}"]
+    floor = [] if settings.min_score is None else [f"accuracy >= {settings.min_score}"]
     return Subject(
         models=(),
         claims=(*(label_of(c.constraint, c.system.name) for c in claims), *floor),
@@ -484,12 +484,12 @@ def _subject(classifiers: Sequence[Any], about: Subject) -> Subject:
 
 
 def without_rows(
-    reason: Reason, model: Any, wishes: CertificateWishes, constraints: Sequence[Constraint]
+    reason: Reason, model: Any, settings: CertificateSettings, constraints: Sequence[Constraint]
 ) -> Certificate:
     """Return the certificate of a model that there is nothing to certify of."""
     about = replace(
-        _about((), wishes, NO_SOURCE),
+        _about((), settings, NO_SOURCE),
         claims=tuple(constraint.label for constraint in constraints),
         groups=tuple(() for _ in constraints),
     )
-    return uncertified(reason, _subject((model,), about), wishes.delta)
+    return uncertified(reason, _subject((model,), about), settings.delta)

@@ -57,7 +57,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
+class MinScore:
     """The claim that accuracy is at least ``bound``.
 
     Notes
@@ -115,7 +115,7 @@ class Evidence:
     """All that is claimed of one candidate."""
 
     claims: tuple[Claim, ...]  # one per constraint and group system
-    floor: Floor | None = None  # with ``min_score``
+    floor: MinScore | None = None  # with ``min_score``
     # all rows have the same label, so that nothing about decisions can be learnt from them
     constant_target: bool = False
 
@@ -163,7 +163,7 @@ def claim_from_counts(
     )
 
 
-def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
+def floor_from_counts(min_score: float, counts: GroupCounts) -> MinScore:
     """Return the accuracy floor of a rule that decides 0 or 1, from unweighted counts.
 
     Of rows that were drawn in fixed numbers by group it speaks about people in those shares.
@@ -175,7 +175,7 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> Floor:
         raise InputError(msg)
     right = np.trace(pooled)
     whole = bool(np.array_equal(np.rint(pooled), pooled))
-    return Floor(bound=min_score, accuracy=float(right / n), n=n, counted=whole)
+    return MinScore(bound=min_score, accuracy=float(right / n), n=n, counted=whole)
 
 
 def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:
@@ -316,7 +316,7 @@ def _per_entity(
     return means
 
 
-def floor_from_rows(min_score: float, rows: Rows) -> Floor:
+def floor_from_rows(min_score: float, rows: Rows) -> MinScore:
     """Return the accuracy floor of a rule that draws lots, or of entities; without weights."""
     if len(rows.y) == 0 or rows.weight is not None:
         msg = (
@@ -326,7 +326,7 @@ def floor_from_rows(min_score: float, rows: Rows) -> Floor:
         raise InputError(msg)
     right = np.where(rows.y == 1, rows.decision, 1.0 - rows.decision)
     right = _per_entity(right, rows.entities, np.ones(len(right), dtype=np.bool_))
-    return Floor(bound=min_score, accuracy=float(right.mean()), n=len(right))
+    return MinScore(bound=min_score, accuracy=float(right.mean()), n=len(right))
 
 
 def _weighted(

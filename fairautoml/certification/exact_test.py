@@ -137,18 +137,18 @@ class _Largest:
         ends = np.linspace(low, high, START + 1).tolist()
         self.lower = max(self.at(q, q) for q in ends)
         todo = list(pairwise(ends))
-        settled = self.lower
+        decided = self.lower
         while todo:
             goal = self.lower + tolerance if limit is None else limit
             if self.lower > goal:
                 return 1.0
             bounds = [self.at(*interval) + ROUNDING for interval in todo]
-            settled = max([settled, *(bound for bound in bounds if bound <= goal)])
+            decided = max([decided, *(bound for bound in bounds if bound <= goal)])
             todo = [part for part, bound in zip(todo, bounds, strict=True) if bound > goal]
             if todo and self.n_evaluations > MOST_EVALUATIONS:
                 return max(bounds)
             todo = [half for part in todo for half in self._halves(*part)]
-        return max(settled, self.lower)
+        return max(decided, self.lower)
 
     def _halves(self, low: float, high: float) -> tuple[tuple[float, float], tuple[float, float]]:
         middle = (low + high) / 2
@@ -203,8 +203,8 @@ def screened(
 ) -> NDArray[np.bool_]:
     """Return which ordered pairs of cells wide intervals settle, shape (n_cells, n_cells)."""
     upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
-    settled: NDArray[np.bool_] = tau * upper[:, None] - lower[None, :] <= eps
-    return settled
+    decided: NDArray[np.bool_] = tau * upper[:, None] - lower[None, :] <= eps
+    return decided
 
 
 @lru_cache(maxsize=65536)

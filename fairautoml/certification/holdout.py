@@ -15,7 +15,7 @@ from fairautoml.certification.evidence import (
     Claim,
     Claimed,
     Evidence,
-    Floor,
+    MinScore,
     Rows,
     Strata,
     claim_from_counts,
@@ -28,29 +28,34 @@ from fairautoml.certification.evidence import (
 from fairautoml.certification.ledger import (
     Ledger,
     Openings,
-    Prospect,
+    ReuseStatus,
+    chain_hash,
     column_prints,
     data_hash,
     ledger_of,
     print_keys,
     row_hashes,
     row_keys,
-    seal_of,
 )
-from fairautoml.certification.planning import LARGEST_SHARE, CertificateWishes, RowPlan, plan_rows
+from fairautoml.certification.planning import (
+    LARGEST_SHARE,
+    CertificateSettings,
+    RowPlan,
+    plan_rows,
+)
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.columns import ranks_of_times
 from fairautoml.data.frames import Inputs, identity, read_extra, read_weights, take_inputs
 from fairautoml.data.groups import NEW, GroupSchema, system_codes
-from fairautoml.data.read import BorderOptions, Roles, read_new_rows, read_roles, sensitive_values
+from fairautoml.data.read import ReadOptions, Roles, read_new_rows, read_roles, sensitive_values
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import certification_rows, latest_rows
 from fairautoml.data.target import known_labels
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import GroupCounts
-from fairautoml.settings import Wishes
+from fairautoml.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,7 @@ class Vault:
         self.systems = systems
         self._prints = prints
         self._ledger: Ledger | None = None
-        self._prospect: Prospect | None = None
+        self._prospect: ReuseStatus | None = None
         self.n_rows = len(frame)
         self._inputs = inputs
         self._frame = frame
@@ -111,20 +116,20 @@ class Vault:
         """Refuse rows that could not be read at the end, before the first trial."""
         self._read(reading)
 
-    def ledger(self, wishes: CertificateWishes) -> Ledger:
+    def ledger(self, settings: CertificateSettings) -> Ledger:
         """Return the ledger of the rows; refuse terms it will not take, before the first trial."""
         if self._ledger is None:
-            ledger = ledger_of(wishes.ledger, self._frame.columns, self._prints)
-            ledger.check(self.keys(ledger.salt), delta=wishes.delta, mode=wishes.openings)
+            ledger = ledger_of(settings.ledger, self._frame.columns, self._prints)
+            ledger.check(self.keys(ledger.salt), delta=settings.delta, mode=settings.openings)
             self._ledger = ledger
         return self._ledger
 
-    def prospect(self, wishes: CertificateWishes) -> Prospect:
+    def prospect(self, settings: CertificateSettings) -> ReuseStatus:
         """Return what the rows may still give, as it was when first asked."""
         if self._prospect is None:
-            ledger = self.ledger(wishes)
+            ledger = self.ledger(settings)
             self._prospect = ledger.prospect(
-                self.keys(ledger.salt), wishes.openings, self.source.seed
+                self.keys(ledger.salt), settings.openings, self.source.seed
             )
         return self._prospect
 
@@ -141,7 +146,7 @@ class Vault:
 
     def evidence(
         self,
-        classifiers: Sequence[tuple[Hashable, FairClassifier]],
+        classifiers: Sequence[tuple[Hashable, Predictor]],
         claims: Sequence[Claimed],
         min_score: float | None,
         reading: Reading,
@@ -158,7 +163,7 @@ class Vault:
     def grouping(self, claims: Sequence[Claimed], reading: Reading) -> str:
         """Return a hash of who is in which group: other groups are another question."""
         codes = (codes.astype("<i4").tobytes() for _, codes in self._codes(claims, reading))
-        return seal_of([hashlib.sha256(one).hexdigest() for one in codes])
+        return chain_hash([hashlib.sha256(one).hexdigest() for one in codes])
 
     def _codes(
         self, claims: Sequence[Claimed], reading: Reading
@@ -184,10 +189,10 @@ class Vault:
     ) -> Evidence:
         if self._clustered:
             return self._judged_by_entity(y, decided, codes, min_score)
-        floor: Floor | None = None
+        floor: MinScore | None = None
         if min_score is not None:
-            everybody = np.zeros(len(y), dtype=np.int64)
-            pooled = GroupCounts.from_rows(everybody, y, decided, n_groups=1)
+            one_group = np.zeros(len(y), dtype=np.int64)
+            pooled = GroupCounts.from_rows(one_group, y, decided, n_groups=1)
             floor = floor_from_counts(min_score, pooled)
         return Evidence(
             claims=tuple(
@@ -217,7 +222,7 @@ class Vault:
         min_score: float | None,
     ) -> Evidence:
         """Return the evidence where rows of one entity are no independent draws."""
-        accepted, everybody = decided.astype(np.float64), np.zeros(len(y), dtype=np.int64)
+        accepted, one_group = decided.astype(np.float64), np.zeros(len(y), dtype=np.int64)
 
         def rows_of(codes: NDArray[np.integer]) -> Rows:
             return Rows(codes=codes, y=y, decision=accepted, entities=self._entities)
@@ -235,12 +240,12 @@ class Vault:
                 )
                 for claim, groups in codes
             ),
-            floor=None if min_score is None else floor_from_rows(min_score, rows_of(everybody)),
+            floor=None if min_score is None else floor_from_rows(min_score, rows_of(one_group)),
         )
 
 
 def decisions_of(
-    classifiers: Sequence[tuple[Hashable, FairClassifier]],
+    classifiers: Sequence[tuple[Hashable, Predictor]],
     matrix: Any,
     cells: NDArray[np.int32],
 ) -> Iterator[NDArray[np.integer]]:
@@ -292,44 +297,45 @@ class Division:
         return replace(self, vault=None, plan=replace(self.plan, reason=reason))
 
 
-def set_aside(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> Division:
+def set_aside(inputs: Inputs, settings: Settings, options: ReadOptions) -> Division:
     """Draw certification rows, as many as the plan says, and return the rest for the search.
 
     The plan reads the groups and nothing else. Rows are drawn at random within what every claim
     conditions on: the groups if one system is claimed, the label if every constraint conditions on
     it; with ``min_score`` among all.
     """
-    asked = wishes.certificate
-    _check_time(inputs, asked)
-    _check_guessed(inputs, asked)
-    none_held = asked.certify is False or inputs.proxies is not None
+    certificate = settings.certificate
+    _check_time(inputs, certificate)
+    _check_guessed(inputs, certificate)
+    none_held = certificate.certify is False or inputs.proxies is not None
     if none_held and inputs.groups is None and inputs.time is None:
         plan = RowPlan(fraction=None, reason=_without_draw(inputs))
         return Division(inputs=inputs, entities=None, vault=None, plan=plan)
-    return _Draw(inputs, wishes, options).division()
+    return _Draw(inputs, settings, options).division()
 
 
-def row_plan(inputs: Inputs, wishes: Wishes, options: BorderOptions) -> RowPlan:
+def row_plan(inputs: Inputs, settings: Settings, options: ReadOptions) -> RowPlan:
     """Return how many rows would be set aside, and what they can show; nothing is drawn."""
-    _check_time(inputs, wishes.certificate)
-    _check_guessed(inputs, wishes.certificate)
-    if wishes.certificate.certify is False or inputs.proxies is not None:
+    _check_time(inputs, settings.certificate)
+    _check_guessed(inputs, settings.certificate)
+    if settings.certificate.certify is False or inputs.proxies is not None:
         return RowPlan(fraction=None, reason=_without_draw(inputs))
-    return _Draw(inputs, wishes, options).plan()
+    return _Draw(inputs, settings, options).plan()
 
 
-def _check_time(inputs: Inputs, asked: CertificateWishes) -> None:
-    if (inputs.time is None) is (asked.split == "time"):
+def _check_time(inputs: Inputs, certificate: CertificateSettings) -> None:
+    if (inputs.time is None) is (certificate.split == "time"):
         raise ParameterError(
             "split='time' needs fit(..., time=) and time= needs split='time': give both or none "
             "(--split time and --time-column)"
         )
 
 
-def _check_guessed(inputs: Inputs, asked: CertificateWishes) -> None:
-    if inputs.proxies is not None and asked.certify not in ("auto", False):
+def _check_guessed(inputs: Inputs, certificate: CertificateSettings) -> None:
+    if inputs.proxies is not None and certificate.certify not in ("auto", False):
         raise InputError(
-            f"certify={asked.certify!r} with proxies=: nothing can be certified about groups that "
+            f"certify={certificate.certify!r} with proxies=: nothing can be certified about "
+            f"groups that "
             "nobody recorded. Leave certify out, so that all rows train"
         )
 
@@ -341,8 +347,8 @@ def _without_draw(inputs: Inputs) -> Reason:
 class _Draw:
     """The steps of one division, over what they share."""
 
-    def __init__(self, inputs: Inputs, wishes: Wishes, options: BorderOptions) -> None:
-        self.inputs, self.wishes, self.asked = inputs, wishes, wishes.certificate
+    def __init__(self, inputs: Inputs, settings: Settings, options: ReadOptions) -> None:
+        self.inputs, self.settings, self.certificate = inputs, settings, settings.certificate
         with warnings.catch_warnings():
             # The border reads the rows that are left once more, and says it then.
             warnings.simplefilter("ignore", DataConversionWarning)
@@ -375,36 +381,40 @@ class _Draw:
     def _claims(self) -> tuple[Claimed, ...]:
         systems = () if self.roles.groups is None else self.roles.groups.systems
         if systems:
-            targets_of(self.wishes.constraints, systems)
-        return claimed(self.wishes.constraints, systems)
+            targets_of(self.settings.constraints, systems)
+        return claimed(self.settings.constraints, systems)
 
     def plan(self) -> RowPlan:
         """Return how many rows are set aside."""
         claims = self._claims()
         reason = self._obstacle(claims)
         if reason is not Reason.NONE:
-            if reason is Reason.NO_WEIGHT_LIMIT and self.asked.certify not in ("auto", False):
+            if reason is Reason.NO_WEIGHT_LIMIT and self.certificate.certify not in (
+                "auto",
+                False,
+            ):
                 raise InputError(
-                    f"certify={self.asked.certify!r}: rows have unequal sample_weight, whose "
+                    f"certify={self.certificate.certify!r}: rows have unequal sample_weight, "
+                    f"whose "
                     "largest possible value is not known; give certify='auto' or no weights"
                 )
             return RowPlan(fraction=None, reason=reason)
         return plan_rows(
             claims,
             self.roles.cells,
-            self.asked,
+            self.certificate,
             n_rows=len(self.roles.y),
             entities=self.entities,
         )
 
     def _obstacle(self, claims: tuple[Claimed, ...]) -> Reason:
         """Return why no rows could be certified, however many there are."""
-        floor = self.asked.min_score is not None
+        floor = self.certificate.min_score is not None
         weight = self.inputs.sample_weight
-        if self.asked.certify is False or self.inputs.proxies is not None:
+        if self.certificate.certify is False or self.inputs.proxies is not None:
             return _without_draw(self.inputs)
         if not claims and not floor:
-            return Reason.SINGLE_GROUP if self.wishes.constraints else Reason.NO_CLAIM
+            return Reason.SINGLE_GROUP if self.settings.constraints else Reason.NO_CLAIM
         # Of precision per person there is no bound: how many of whose rows are accepted is random.
         by_person = self.entities is not None and any(claim.of_accepted for claim in claims)
         testable = all(claim.testable for claim in claims) and not by_person
@@ -419,7 +429,7 @@ class _Draw:
             claims,
             self.roles.cells,
             self.roles.y,
-            floor=self.asked.min_score is not None,
+            floor=self.certificate.min_score is not None,
             entities=self.entities,
         )
 
@@ -436,9 +446,10 @@ class _Draw:
             why = "there are too few rows"
         else:
             why = f"more than {LARGEST_SHARE:.0%} of the rows have the last time"
-        if self.asked.certify != "auto":
+        if self.certificate.certify != "auto":
             raise InputError(
-                f"certify={self.asked.certify!r}: no rows can be set aside, because {why}; give "
+                f"certify={self.certificate.certify!r}: no rows can be set aside, because {why}; "
+                f"give "
                 "more rows or finer times, or certify='auto'"
             )
         note = f"No rows are set aside, because {why}."
@@ -448,7 +459,7 @@ class _Draw:
     def _seed(self) -> int:
         # Openings that share an error are of the same rows, whatever the root seed: others, which
         # an earlier search has shown, would judge what its user chose by them.
-        root = self.wishes.seed if self.asked.openings is Openings.SINGLE else 0
+        root = self.settings.seed if self.certificate.openings is Openings.SINGLE else 0
         return int(np.random.SeedSequence([root, STREAM]).generate_state(1)[0])
 
     def _warn_of_copies(self, frame: pd.DataFrame, held: NDArray[np.bool_]) -> None:
@@ -485,15 +496,15 @@ class _Draw:
                 split_seed=0 if self.time is not None else self._seed,
                 stratified_by=", ".join(strata.names),
                 entities=self.entity_name or ("groups" if self.entities is not None else ""),
-                split=self.asked.split,
-                seed=self.wishes.seed,
+                split=self.certificate.split,
+                seed=self.settings.seed,
             ),
-            prints=prints_of(frame),
+            prints=fingerprints_of(frame),
             systems=frozenset(claim.system.name for claim in claims),
         )
 
 
-def prints_of(frame: pd.DataFrame) -> NDArray[np.uint64]:
+def fingerprints_of(frame: pd.DataFrame) -> NDArray[np.uint64]:
     """Return what a table is known by when its columns were chosen, renamed or derived anew."""
     return column_prints(frame.drop(columns="y"), frame["y"])
 

@@ -44,14 +44,14 @@ def canonical(content: object) -> bytes:
     return text.encode("ascii")
 
 
-def seal_of(content: object) -> str:
+def chain_hash(content: object) -> str:
     """Return the SHA-256 of the canonical bytes, 64 hexadecimal digits."""
     return hashlib.sha256(canonical(content)).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
     """Return the canonical bytes of content with its own seal as the field ``sha256``."""
-    return canonical({**content, "sha256": seal_of(content)})
+    return canonical({**content, "sha256": chain_hash(content)})
 
 
 NO_ENTRY = "0" * 64
@@ -67,7 +67,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class HashChain:
     """The file."""
 
     path: Path  # made when it is first locked; its folder must be there
@@ -116,7 +116,7 @@ class Chain:
                     "from a copy, or certify on rows that were never opened"
                 )
                 raise StorageCorruptError(msg)
-            entries.append(Entry(content, seal_of(content)))
+            entries.append(Entry(content, chain_hash(content)))
         return entries
 
     def append(self, stream: IO[bytes], previous: str, content: Mapping[str, Any]) -> str:
@@ -127,7 +127,7 @@ class Chain:
         stream.write(sealed(whole) + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
-        return seal_of(whole)
+        return chain_hash(whole)
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
@@ -247,8 +247,8 @@ def last_open(entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[st
 
 def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
     """Refuse other tests or bounds than an opening was judged by before."""
-    told = [e.content for e in entries if e.content.get("opening") == opening]
-    before = {one["methods"] for one in told if one.get("methods")}
+    answered = [e.content for e in entries if e.content.get("opening") == opening]
+    before = {one["methods"] for one in answered if one.get("methods")}
     if before and methods not in before:
         msg = (
             "read: these rows have answered this question by another test or bound; the better of "
@@ -259,8 +259,8 @@ def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
 
 def answers_of(history: History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
     """Return the openings of exactly these rows that have a verdict."""
-    told = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
-    return [e for e in history.openings if e.seal in told and np.array_equal(_keys(e), keys)]
+    answered = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
+    return [e for e in history.openings if e.seal in answered and np.array_equal(_keys(e), keys)]
 
 
 def check_terms(history: History, delta: float, mode: str) -> None:
@@ -288,7 +288,7 @@ class Openings(StrEnum):
     LEDGER = "ledger"
 
 
-class Prospect(StrEnum):
+class ReuseStatus(StrEnum):
     """What rows may still give: a new answer, only that to the same question again, or none."""
 
     NEW = "new"
@@ -334,8 +334,8 @@ class Ledger:
     clock: Callable[[], datetime] = field(default=_utc)  # returns the time of an entry
 
     @property
-    def _chain(self) -> Chain:
-        return Chain(self.path, self.clock, _first)
+    def _chain(self) -> HashChain:
+        return HashChain(self.path, self.clock, _first)
 
     @property
     def salt(self) -> str:
@@ -366,8 +366,8 @@ class Ledger:
         with self._chain.locked() as (stream, entries):
             history = history_of(entries, keys)
             check_terms(history, delta, mode.value)
-            told = answers_of(history, entries, keys)
-            before = next((e for e in told if e.content["hashes"] == dict(hashes)), None)
+            answered = answers_of(history, entries, keys)
+            before = next((e for e in answered if e.content["hashes"] == dict(hashes)), None)
             if before is not None:
                 return _opening_of(before, answered=True)
             index = len(history.openings) + 1
@@ -452,15 +452,15 @@ class Ledger:
         with self._chain.locked() as (_, entries):
             return history_of(entries, keys).spent
 
-    def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> Prospect:
+    def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> ReuseStatus:
         """Return what an opening of the rows could give; nothing is opened."""
         with self._chain.locked() as (_, entries):
             history = history_of(entries, keys)
             single = mode is Openings.SINGLE and len(history.openings) > 0
             if not history.spent and not single:
-                return Prospect.NEW
+                return ReuseStatus.NEW
             same = any(e.content.get("seed") == seed for e in answers_of(history, entries, keys))
-            return Prospect.SAME if same else Prospect.NONE
+            return ReuseStatus.SAME if same else ReuseStatus.NONE
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the opening with this hash as it was written, None if there is none."""
@@ -512,7 +512,7 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Ledger(path)
-    name = f"{seal_of(sorted(columns))[:16]}.jsonl"
+    name = f"{chain_hash(sorted(columns))[:16]}.jsonl"
     folder = _state_home() / "ledgers"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

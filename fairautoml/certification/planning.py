@@ -37,7 +37,7 @@ from fairautoml.records import Entry
 
 DRAWS = 400
 GROWTH, MOST_GROWTHS = 1.1, 60
-SETTLED = 1e9
+SCREENED_OFFSET = 1e9
 """Taken off the statistic of a pair that the screen has settled, so that it is never hardest."""
 
 STANDARD_ERROR = 0.02
@@ -177,7 +177,7 @@ class Simulation:
         for n, events in zip(sizes, x, strict=True):
             cells = events[:, None], n[:, None], events[None, :], n[None, :]
             t = statistic(*cells, self._eps, self._tau)
-            t[screened(events, n, self._eps, self._delta, self._tau)] -= SETTLED
+            t[screened(events, n, self._eps, self._delta, self._tau)] -= SCREENED_OFFSET
             np.fill_diagonal(t, -np.inf)
             g, h = np.unravel_index(np.argmax(t), t.shape)
             pair = (int(events[g]), int(n[g]), int(events[h]), int(n[h]))
@@ -351,7 +351,7 @@ Certify = Literal["auto"] | bool | float
 SPLITS = ("random", "time")
 
 
-class Asked(Protocol):
+class Params(Protocol):
     """The estimator's parameters on certification as the user gave them, unchecked."""
 
     certify: Any
@@ -364,7 +364,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateWishes:
+class CertificateSettings:
     """What is asked of the certificate."""
 
     certify: Certify = False  # whether rows are set aside; a number is their share
@@ -380,43 +380,43 @@ class CertificateWishes:
         return level_of(1, self.delta, self.openings)
 
 
-def check_certificate(asked: Asked) -> CertificateWishes:
+def check_certificate(params: Params) -> CertificateSettings:
     """Return what is asked of the certificate."""
-    if asked.split not in SPLITS:
-        raise ParameterError(f"split={asked.split!r} must be 'random' or 'time'")
-    if asked.openings not in tuple(Openings):
-        raise ParameterError(f"openings={asked.openings!r} must be 'single' or 'ledger'")
-    if not isinstance(asked.ledger, str | PathLike | None):
-        msg = f"ledger={asked.ledger!r} must be None or the path of a file that is only added to"
+    if params.split not in SPLITS:
+        raise ParameterError(f"split={params.split!r} must be 'random' or 'time'")
+    if params.openings not in tuple(Openings):
+        raise ParameterError(f"openings={params.openings!r} must be 'single' or 'ledger'")
+    if not isinstance(params.ledger, str | PathLike | None):
+        msg = f"ledger={params.ledger!r} must be None or the path of a file that is only added to"
         raise ParameterError(msg)
-    if not (is_number(asked.delta) and 0 < asked.delta < 0.5):
+    if not (is_number(params.delta) and 0 < params.delta < 0.5):
         msg = (
-            f"delta={asked.delta!r} must be an error probability above 0 and below 0.5; a "
+            f"delta={params.delta!r} must be an error probability above 0 and below 0.5; a "
             "confidence of 95 % is delta=0.05"
         )
         raise ParameterError(msg)
-    _check_asked_for(asked)
-    return CertificateWishes(
-        certify=_certify(asked.certify),
-        min_score=_floor(asked.min_score, asked.objective),
-        delta=float(asked.delta),
-        openings=Openings(asked.openings),
-        ledger=None if asked.ledger is None else Path(asked.ledger),
-        split=asked.split,
+    _check_certificate_used(params)
+    return CertificateSettings(
+        certify=_certify(params.certify),
+        min_score=_floor(params.min_score, params.objective),
+        delta=float(params.delta),
+        openings=Openings(params.openings),
+        ledger=None if params.ledger is None else Path(params.ledger),
+        split=params.split,
     )
 
 
-def _check_asked_for(asked: Asked) -> None:
+def _check_certificate_used(params: Params) -> None:
     """Refuse what would be passed over in silence where no certificate is made."""
     given = {
-        "min_score": asked.min_score is not None,
-        "ledger": asked.ledger is not None,
-        "openings": asked.openings != Openings.SINGLE,
+        "min_score": params.min_score is not None,
+        "ledger": params.ledger is not None,
+        "openings": params.openings != Openings.SINGLE,
     }
     for name in (name for name, is_given in given.items() if is_given):
-        if asked.certify is False:
+        if params.certify is False:
             msg = (
-                f"{name}={getattr(asked, name)!r} is about the certificate, and certify=False "
+                f"{name}={getattr(params, name)!r} is about the certificate, and certify=False "
                 f"makes none; give certify='auto', or leave {name} out"
             )
             raise ParameterError(msg)
@@ -462,7 +462,7 @@ rows a certificate costs next to no accuracy and is always chosen; with few it m
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class People:
+class Individuals:
     """Search rows of one claim, counted by whose they are."""
 
     n: NDArray[np.int64]  # shape (n_groups, 3): people with a row of the group
@@ -489,9 +489,9 @@ class InnerTarget:
     n_rows: NDArray[np.float64]  # shape (n_cells,): search rows by finest cell
     # by claim, where people have several rows: a certificate is then Hoeffding's, of one mean a
     # person
-    people: tuple[People, ...] | None = None
+    individuals: tuple[Individuals, ...] | None = None
 
-    def kept_worth(self, entry: Entry) -> float:
+    def kept_utility(self, entry: Entry) -> float:
         """Return what an entry keeps of its worth for how likely it is certified, in (0, 1]."""
         return 1.0 - CERTIFICATE_WORTH * (1.0 - self(entry))
 
@@ -505,18 +505,20 @@ class InnerTarget:
         # Weights have mean one; rows are what a certificate counts.
         rows = np.divide(self.n_rows, mass, out=np.zeros_like(mass), where=mass > 0)
         counts = GroupCounts(entry.counts * rows[:, None, None])
-        people = repeat(None) if self.people is None else self.people
-        found = map(self._of_claim, self.claims, people, repeat(counts))
+        individuals = repeat(None) if self.individuals is None else self.individuals
+        found = map(self._of_claim, self.claims, individuals, repeat(counts))
         return min(found, default=1.0)
 
-    def _of_claim(self, claim: Claimed, people: People | None, counts: GroupCounts) -> float:
+    def _of_claim(
+        self, claim: Claimed, individuals: Individuals | None, counts: GroupCounts
+    ) -> float:
         merged = counts.merged(claim.system.of_cell, claim.system.n_groups)
         found = []
         for rate in claim.constraint.metric.rates:
             events, rows = rate.sums(merged.table)
-            if people is not None:
+            if individuals is not None:
                 # Where rows of one person are all alike, the mean of a person is one of them.
-                events, rows = _shrunk(events, rows, people.behind(rate))
+                events, rows = _shrunk(events, rows, individuals.behind(rate))
             n = np.floor(rows * self.rows_per_row)
             if n.min() < 1:
                 return 0.0
@@ -524,7 +526,9 @@ class InnerTarget:
             seen, smooth = events / rows, (events + 0.5) / (rows + 1.0)
             ratio = claim.constraint.metric.form == "ratio"
             passing = self._ratio if ratio else self._difference
-            margins = None if people is None else self._margins(n, together=not people.apart)
+            margins = (
+                None if individuals is None else self._margins(n, together=not individuals.apart)
+            )
             found.append(passing(seen, smooth * (1 - smooth) / n, claim.constraint.bound, margins))
         return min(found)
 
@@ -575,10 +579,10 @@ class _Margins:
 
 
 def _shrunk(
-    events: NDArray[np.float64], rows: NDArray[np.float64], people: NDArray[np.int64]
+    events: NDArray[np.float64], rows: NDArray[np.float64], individuals: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the same rates of as many rows as there are people."""
-    n = people.astype(np.float64)
+    n = individuals.astype(np.float64)
     return events * np.divide(n, rows, out=np.zeros_like(rows), where=rows > 0), n
 
 
@@ -599,29 +603,33 @@ def inner_target_of(
 ) -> InnerTarget:
     """Return the inner target of a search."""
     n_cells = max((len(claim.system.of_cell) for claim in claims), default=1)
-    people = None
+    individuals = None
     if y is not None and entities is not None:
-        people = tuple(_people_of(claim.codes(cells), y, entities, claim) for claim in claims)
+        individuals = tuple(
+            _individuals_of(claim.codes(cells), y, entities, claim) for claim in claims
+        )
     return InnerTarget(
         claims=tuple(claims),
         delta=delta,
         rows_per_row=n_certification / len(cells),
         n_rows=np.bincount(cells[cells >= 0], minlength=n_cells).astype(np.float64),
-        people=people,
+        individuals=individuals,
     )
 
 
-def _people_of(
+def _individuals_of(
     codes: NDArray[np.integer],
     y: NDArray[np.integer],
     entities: NDArray[np.integer],
     claim: Claimed,
-) -> People:
+) -> Individuals:
     pairs = np.unique(np.c_[codes, entities, y][codes >= 0], axis=0)
     members = np.unique(pairs[:, :2], axis=0)
     rows = (members, pairs[pairs[:, 2] == 0], pairs[pairs[:, 2] == 1])
     counts = [np.bincount(part[:, 0], minlength=claim.system.n_groups) for part in rows]
-    return People(n=np.stack(counts, axis=1), apart=len(members) == len(np.unique(members[:, 1])))
+    return Individuals(
+        n=np.stack(counts, axis=1), apart=len(members) == len(np.unique(members[:, 1]))
+    )
 
 
 FLOOR_MARGIN, ASSUMED_ACCURACY = 0.03, 0.75
@@ -662,36 +670,38 @@ class RowPlan:
 def plan_rows(
     claims: Sequence[Claimed],
     cells: NDArray[np.integer],
-    wishes: CertificateWishes,
+    settings: CertificateSettings,
     *,
     n_rows: int,
     entities: NDArray[np.integer] | None = None,
 ) -> RowPlan:
     """Return how many rows are set aside; depends on the counts of the groups alone."""
-    n_people = n_rows if entities is None else len(np.unique(entities))
-    clustered = n_people < n_rows
+    n_individuals = n_rows if entities is None else len(np.unique(entities))
+    clustered = n_individuals < n_rows
     planned = _planned_by_entity if clustered else _planned
     plans = tuple(
         planned(
             claim.constraint,
             _large_groups(claim, _rows_of(claim, cells, entities)),
-            wishes.first_level,
+            settings.first_level,
         )
         for claim in claims
     )
     margin = _mean_margin if clustered else _share_margin
     floor = (
-        None if wishes.min_score is None else _floor_share(margin, wishes.first_level, n_people)
+        None
+        if settings.min_score is None
+        else _floor_share(margin, settings.first_level, n_individuals)
     )
-    if isinstance(wishes.certify, float):
-        note = f"{wishes.certify:.1%} of the rows are set aside, as was asked for."
-        return RowPlan(fraction=wishes.certify, plans=plans, note=note)
+    if isinstance(settings.certify, float):
+        note = f"{settings.certify:.1%} of the rows are set aside, as was asked for."
+        return RowPlan(fraction=settings.certify, plans=plans, note=note)
     shares = [plan.fraction for plan in plans] + ([] if floor is None else [floor])
     known = [share for share in shares if share is not None]
     if len(known) == len(shares):
         note, planned_share = "", max(known)
         if floor is not None and floor == planned_share:
-            note = f"{floor:.1%} of the rows are set aside for min_score={wishes.min_score:g}."
+            note = f"{floor:.1%} of the rows are set aside for min_score={settings.min_score:g}."
         fraction = _generous(planned_share, n_rows)
         if fraction > planned_share:
             note = (
@@ -699,7 +709,7 @@ def plan_rows(
                 "are enough for the search, and more rows show gaps that are nearer to the bound."
             )
         return RowPlan(fraction=fraction, plans=plans, note=note)
-    if wishes.certify is True:
+    if settings.certify is True:
         note = f"{LARGEST_SHARE:.0%} of the rows are set aside all the same: certify=True."
         return RowPlan(fraction=LARGEST_SHARE, plans=plans, note=note)
     return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
@@ -776,15 +786,15 @@ def _planned_by_entity(
 
 
 def _floor_share(
-    margin: Callable[[float, int], float], delta: float, n_people: int
+    margin: Callable[[float, int], float], delta: float, n_individuals: int
 ) -> float | None:
     """Return the share that brings the bound near the measured accuracy."""
-    most = max(1, int(LARGEST_SHARE * n_people))
+    most = max(1, int(LARGEST_SHARE * n_individuals))
     if margin(delta, most) > 2 * FLOOR_MARGIN:
         return None
     # Rows beyond ``most`` are not looked for: margins fall with them.
     needed = bisect_left(range(1, most), -FLOOR_MARGIN, key=lambda n: -margin(delta, n)) + 1
-    return min(LARGEST_SHARE, needed / n_people)
+    return min(LARGEST_SHARE, needed / n_individuals)
 
 
 def _mean_margin(delta: float, n: int) -> float:

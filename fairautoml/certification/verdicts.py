@@ -20,7 +20,7 @@ from fairautoml.certification.bounds import (
     largest_difference,
     smallest_ratio,
 )
-from fairautoml.certification.evidence import Claim, Evidence, Floor
+from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.exact_test import (
     TAIL,
     all_pairs_pass,
@@ -61,17 +61,17 @@ class Reason(StrEnum):
     CONSTANT_TARGET = "constant_target"
     NO_EXACT_TEST = "no_exact_test"
     NO_CLAIM = "no_claim"
-    ONLY_TOGETHER = "only_together"
+    JOINT_ONLY = "only_together"
     NOT_ON_LIST = "not_on_list"
     NO_WEIGHT_LIMIT = "no_weight_limit"
     GROUPS_GUESSED = "groups_guessed"
-    NOTHING_TRAINED = "nothing_trained"
-    DECIDES_ALIKE = "decides_alike"
+    BASELINE_ONLY = "nothing_trained"
+    CONSTANT_MODEL = "decides_alike"
     INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class TestResult:
     """The verdict on one claim."""
 
     label: str  # what is claimed
@@ -89,7 +89,7 @@ class Judgement:
 
     verdict: Verdict  # CERTIFIED if every claim is, VIOLATED if one is
     reason: Reason = Reason.NONE  # of the claim that decided
-    findings: tuple[Finding, ...] = ()  # one per claim, the floor last
+    findings: tuple[TestResult, ...] = ()  # one per claim, the floor last
 
 
 def holds(evidence: Evidence, level: float) -> bool:
@@ -109,9 +109,7 @@ def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judge
     if any(finding.verdict is not Verdict.CERTIFIED for finding in findings):
         findings = [_only_together(finding) for finding in findings]
     order = (Verdict.VIOLATED, Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE, Verdict.CERTIFIED)
-    decisive = min(
-        findings, key=lambda f: (order.index(f.verdict), f.reason is Reason.ONLY_TOGETHER)
-    )
+    decisive = min(findings, key=lambda f: (order.index(f.verdict), f.reason is Reason.JOINT_ONLY))
     return Judgement(verdict=decisive.verdict, reason=decisive.reason, findings=tuple(findings))
 
 
@@ -120,11 +118,11 @@ def simultaneous_level(evidence: Evidence, level: float) -> float:
     return level / (2 * max(1, evidence.n_bounds))
 
 
-def _only_together(finding: Finding) -> Finding:
+def _only_together(finding: TestResult) -> TestResult:
     """Withdraw what passed alone: the error is bounded for all claims at once, not for each."""
     if finding.verdict is not Verdict.CERTIFIED:
         return finding
-    return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.ONLY_TOGETHER)
+    return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.JOINT_ONLY)
 
 
 def _not_applicable(evidence: Evidence) -> Reason | None:
@@ -133,18 +131,18 @@ def _not_applicable(evidence: Evidence) -> Reason | None:
     return Reason.CONSTANT_TARGET if evidence.constant_target else None
 
 
-def _judge_claim(claim: Claim, level: float, simultaneous: float | None) -> Finding:
+def _judge_claim(claim: Claim, level: float, simultaneous: float | None) -> TestResult:
     blocked = _blocked(claim)
     if blocked is not None:
         return blocked
     if simultaneous is not None and _violates(claim, simultaneous):
-        return Finding(label=claim.label, verdict=Verdict.VIOLATED)
+        return TestResult(label=claim.label, verdict=Verdict.VIOLATED)
     passed, tail = claim_passes(claim, claim.bound, level)
     limit = None if tail is None else TAIL * level
     if passed:
-        return Finding(label=claim.label, verdict=Verdict.CERTIFIED, tail=tail, limit=limit)
+        return TestResult(label=claim.label, verdict=Verdict.CERTIFIED, tail=tail, limit=limit)
     reason, detail = _why_not(claim, level)
-    return Finding(
+    return TestResult(
         label=claim.label,
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
@@ -154,7 +152,7 @@ def _judge_claim(claim: Claim, level: float, simultaneous: float | None) -> Find
     )
 
 
-def _blocked(claim: Claim) -> Finding | None:
+def _blocked(claim: Claim) -> TestResult | None:
     """Return the finding on a claim that counts alone keep from being tested.
 
     A declared group is never dropped: without its smallest groups a claim about all of them is
@@ -174,7 +172,7 @@ def _blocked(claim: Claim) -> Finding | None:
         verdict, reason, detail = Verdict.INCONCLUSIVE, Reason.UNDEFINED_CELL, "0/0"
     else:
         return None
-    return Finding(label=claim.label, verdict=verdict, reason=reason, detail=detail)
+    return TestResult(label=claim.label, verdict=verdict, reason=reason, detail=detail)
 
 
 def _nothing(cells: tuple[Cell, ...]) -> bool:
@@ -262,12 +260,14 @@ def _violates(claim: Claim, level: float) -> bool:
     return False
 
 
-def _judge_floor(floor: Floor, level: float, simultaneous: float | None) -> Finding:
+def _judge_floor(floor: MinScore, level: float, simultaneous: float | None) -> TestResult:
     if simultaneous is not None and floor.refuted(simultaneous):
-        return Finding(label=floor.label, verdict=Verdict.VIOLATED)
+        return TestResult(label=floor.label, verdict=Verdict.VIOLATED)
     if floor.shown(level):
-        return Finding(label=floor.label, verdict=Verdict.CERTIFIED)
-    return Finding(label=floor.label, verdict=Verdict.INCONCLUSIVE, reason=Reason.FLOOR_NOT_SHOWN)
+        return TestResult(label=floor.label, verdict=Verdict.CERTIFIED)
+    return TestResult(
+        label=floor.label, verdict=Verdict.INCONCLUSIVE, reason=Reason.FLOOR_NOT_SHOWN
+    )
 
 
 MOST_CANDIDATES = 10
@@ -294,11 +294,11 @@ class Shipped:
     judgement: Judgement  # of the candidate shipped, at the level of the opening
     procedure: Procedure  # how the list was gone through
 
-    def findings(self, evidence: Evidence) -> tuple[Finding, ...]:
+    def findings(self, evidence: Evidence) -> tuple[TestResult, ...]:
         """Return a finding for each claim, also where one reason holds for all of them."""
         one = self.judgement
         return one.findings or tuple(
-            Finding(label=claim.label, verdict=one.verdict, reason=one.reason)
+            TestResult(label=claim.label, verdict=one.verdict, reason=one.reason)
             for claim in evidence.claims
         )
 

@@ -17,7 +17,7 @@ from fairautoml.certification.certificate import (
     suppressed_groups,
     violated_level,
 )
-from fairautoml.certification.evidence import Claim, Evidence, Floor
+from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.ledger import Ledger, Openings, level_of
 from fairautoml.certification.verdicts import Procedure, Shipped, Verdict, shipped_as
 from fairautoml.exceptions import InputError
@@ -195,7 +195,7 @@ def _published(certificate: Certificate) -> Evidence | None:
         claims=tuple(known),
         floor=None
         if floor is None
-        else Floor(
+        else MinScore(
             bound=floor.bound,
             accuracy=floor.accuracy,
             n=floor.n,

@@ -30,9 +30,9 @@ TOP_ROWS = 10
 def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
     """Fit a model to the table that was asked for, show the result, return the exit code."""
     from fairautoml.cli.text import result_of
-    from fairautoml.plan import get_ready
+    from fairautoml.plan import start_workers
 
-    get_ready(model.check_parameters())
+    start_workers(model.check_parameters())
     tables = request.open()
     model.set_params(pos_label=tables.positive)
     if tables.held is not None:
@@ -59,7 +59,7 @@ def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
     """Refuse held-out rows that could not be judged, before the search begins."""
     from fairautoml.cli.tables import refuse_new_classes, refuse_unjudgeable
 
-    regression = model.asked_task == "regression"
+    regression = model.task_option == "regression"
     if not regression:
         refuse_new_classes(search, held)
     refuse_unjudgeable(held, regression=regression, infinite=model.on_nonfinite == "impute")
@@ -153,8 +153,8 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
 
     from fairautoml.data.lending import LendingPopulation
 
-    def decide(people: Any) -> Any:
-        return (model.predict(people[columns]) == model.positive_class_).astype(np.int64)
+    def decide(population: Any) -> Any:
+        return (model.predict(population[columns]) == model.positive_class_).astype(np.int64)
 
     rates = LendingPopulation().true_rates(decide, sensitive=SENSITIVE, n_rows=TRUTH_ROWS)
     spread = rates.max() - rates.min()

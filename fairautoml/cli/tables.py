@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
 from fairautoml.certification.certificate import REASONS, Certificate, damage
 from fairautoml.certification.evidence import Evidence, claimed
-from fairautoml.certification.holdout import prints_of, row_plan, set_aside
+from fairautoml.certification.holdout import fingerprints_of, row_plan, set_aside
 from fairautoml.certification.ledger import Ledger, data_hash, ledger_of, model_hash
 from fairautoml.certification.planning import RowPlan
 from fairautoml.certification.verify import Known, Verification, verify_certificate
@@ -33,12 +33,12 @@ from fairautoml.data.sensitive_numbers import to_float32
 from fairautoml.data.splits import first_rows, holdout_split, latest_rows
 from fairautoml.data.target import (
     MOST_CLASSES,
-    AskedTask,
+    TaskOption,
     plain_labels,
     plain_numbers,
     positive_notes,
 )
-from fairautoml.estimator import own_settings
+from fairautoml.estimator import isolated_config
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -50,8 +50,8 @@ from fairautoml.exceptions import (
     RunFolderError,
     warn,
 )
-from fairautoml.plan import border_options
-from fairautoml.settings import check_wishes
+from fairautoml.plan import read_options_of
+from fairautoml.settings import validate_settings
 from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
 
 if TYPE_CHECKING:
@@ -331,16 +331,16 @@ def hold_out(
     when: str | None = None,
 ) -> tuple[Source, Source]:
     """Set rows aside: the same share of every label and group, or the last ones."""
-    people = None
+    individuals = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
-        people = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
+        individuals = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
     if when is None:
-        held = _drawn(source, _cells(source), people, fraction, seed)
+        held = _drawn(source, _cells(source), individuals, fraction, seed)
     else:
         check_columns(source.X, "--time-column", (when,))
         times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
-        held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=people)
+        held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=individuals)
     if held.all() or not held.any():
         by = {"--groups": whose, "--time-column": when}
         named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
@@ -392,13 +392,13 @@ def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
 def _drawn(
     source: Source,
     cells: NDArray[np.int64],
-    people: NDArray[np.int64] | None,
+    individuals: NDArray[np.int64] | None,
     fraction: float,
     seed: int,
 ) -> NDArray[np.bool_]:
     """Return which rows are drawn, by label and group of a person's first row."""
     labels = strata_of_column(source.y, MOST_CLASSES)
-    whose = np.arange(len(labels)) if people is None else people
+    whose = np.arange(len(labels)) if individuals is None else individuals
     first = first_rows(whose)
     drawn = holdout_split(labels[first], cells[first], fraction, seed)[1]
     return np.isin(whose, drawn)
@@ -482,7 +482,7 @@ class TableRequest:
 
     def plan(self, model: Estimator, source: Source) -> RowPlan:
         """Return what can be certified with these rows; its text is empty for nothing."""
-        return row_plan(self.inputs(source), model.check_parameters(), border_options(model))
+        return row_plan(self.inputs(source), model.check_parameters(), read_options_of(model))
 
     def _note(self, folder: str | Path | None, source: Source) -> None:
         if folder is None:
@@ -579,10 +579,10 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
     return model
 
 
-def _of_task(task: AskedTask) -> Estimator:
+def _of_task(task: TaskOption) -> Estimator:
     """Return the estimator for a kind of target."""
     model: Estimator = FairAutoMLRegressor() if task == "regression" else FairAutoML()
-    model.asked_task = task
+    model.task_option = task
     return model
 
 
@@ -728,7 +728,11 @@ def _with_table(
     known = replace(known, data=data_hash(frame) if certificate.subject.data else None)
     if known.ledger is None and certificate.opening.index > 0:
         named = _named_ledger(folder)
-        own = ledger_of(None, frame.columns, prints_of(frame)) if named is None else Ledger(named)
+        own = (
+            ledger_of(None, frame.columns, fingerprints_of(frame))
+            if named is None
+            else Ledger(named)
+        )
         known = replace(known, ledger=own if own.path.is_file() else None)
     same = known.data == certificate.subject.data and known.model == certificate.model
     if fitted is not None and same and certificate.opening.released:
@@ -747,19 +751,21 @@ def _named_ledger(folder: Path) -> Path | None:
 
 def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
     """Draw the certification rows again and count what is served on them."""
-    wishes = replace(check_wishes(fitted), seed=fitted.seed_)
-    division = set_aside(inputs, wishes, border_options(fitted))
+    settings = replace(validate_settings(fitted), seed=fitted.seed_)
+    division = set_aside(inputs, settings, read_options_of(fitted))
     pool, entry = fitted.pool_, fitted.best_entry_
     if division.vault is None or pool is None or entry is None:
         msg = "--model, --data: no rows were set aside for this model; give the run's own table"
         raise InputError(msg)
     groups = pool.groups
     systems, small = ((), ()) if groups is None else (groups.systems, groups.small_groups)
-    with own_settings():
+    with isolated_config():
         (evidence,) = division.vault.evidence(
             [(entry.trial_key, pool.classifier(entry))],
-            claimed(wishes.constraints, systems, kept=division.vault.systems, small_groups=small),
-            wishes.certificate.min_score,
+            claimed(
+                settings.constraints, systems, kept=division.vault.systems, small_groups=small
+            ),
+            settings.certificate.min_score,
             pool,
         )
     return evidence

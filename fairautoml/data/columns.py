@@ -206,7 +206,7 @@ def _types(names: frozenset[str]) -> str:
     return " and ".join(sorted(names))
 
 
-MOST_ALIKE = 0.9
+MIN_READABLE_SHARE = 0.9
 """Share of the values from which they are taken for dates."""
 
 ISO = re.compile(
@@ -223,7 +223,7 @@ def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
     """Return how much a column of categories looks like dates, with an example; else nothing."""
     dates = np.array([_is_date(level) for level in column.levels])
     share = float(rows[dates].sum() / rows.sum())
-    if share < MOST_ALIKE:
+    if share < MIN_READABLE_SHARE:
         return ""
     example = column.levels[int(np.flatnonzero(dates)[0])][1]
     return f"{column.name!r} ({share:.0%} of the values, for example {example!r})"
@@ -292,7 +292,7 @@ def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> str:
     plain = np.array([_matches(PLAIN, level) or level[0] in _NUMBERS for level in column.levels])
     local = np.array([_matches(LOCAL, level) for level in column.levels]) & ~plain
     share = float(rows[plain | local].sum() / rows.sum())
-    if share < MOST_ALIKE:
+    if share < MIN_READABLE_SHARE:
         return ""
     values = [value for _, value in column.levels]
     odd = [value for value, fine in zip(values, plain, strict=True) if not fine]
@@ -324,13 +324,15 @@ def _matches(form: re.Pattern[str], level: Key) -> bool:
 
 def _needed(texts: Sequence[str]) -> str:
     """Return an example, and the arguments that most of the texts need to be read as numbers."""
-    told = {
+    readings = {
         text: [given for given, form in FORMS.items() if form.fullmatch(text)]
         for text in texts[:: -(-len(texts) // MOST_READ)]
     }
-    best = max(FORMS, key=lambda given: sum(given in fitting for fitting in told.values()))
+    best = max(FORMS, key=lambda given: sum(given in fitting for fitting in readings.values()))
     # "1,234" can be read in two ways, "1,234.5" in one.
-    example = min((text for text in told if best in told[text]), key=lambda text: len(told[text]))
+    example = min(
+        (text for text in readings if best in readings[text]), key=lambda text: len(readings[text])
+    )
     return f"{example!r}, which needs {best}"
 
 
@@ -417,8 +419,8 @@ def text_hints(
         rows = np.bincount(known, minlength=len(column.levels))
         numbers.append(like_numbers(column, rows))
         dates.append(like_dates(column, rows))
-    told = ((said_of_numbers, numbers), (said_of_dates, dates))
-    return tuple(say(few(list(filter(None, found)))) for say, found in told if any(found))
+    readings = ((said_of_numbers, numbers), (said_of_dates, dates))
+    return tuple(say(few(list(filter(None, found)))) for say, found in readings if any(found))
 
 
 def few(found: Sequence[str]) -> str:
@@ -454,8 +456,8 @@ def strange_values(
                 )
         elif unread[:, at].all() and len(unread) >= FEWEST_ROWS:
             empty.append(repr(column.name))
-    told = ((_said_of_unseen, unseen), (_said_of_empty, empty))
-    return tuple(say(few(found)) for say, found in told if found)
+    readings = ((_said_of_unseen, unseen), (_said_of_empty, empty))
+    return tuple(say(few(found)) for say, found in readings if found)
 
 
 def _shown_strange_values(name: str, share: float, example: Any) -> str:

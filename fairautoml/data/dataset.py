@@ -54,7 +54,7 @@ def task_of(classes: NDArray[Any]) -> TaskName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureLayout:
+class FeatureSchema:
     """What a learner must know about the columns of the encoded matrix."""
 
     n_features: int  # number of columns
@@ -165,7 +165,7 @@ class Dataset:
     @property
     def row_cost(self) -> float:
         """What a row costs to learn from, in those of two classes and few columns."""
-        n_columns = self.X.nnz / self.n_rows if self.layout.sparse else self.X.shape[1]
+        n_columns = self.X.nnz / self.n_rows if self.feature_schema.sparse else self.X.shape[1]
         classes = len(self.classes) if self.task == "multiclass" else 1
         return max(1.0, float(n_columns) / FEW_COLUMNS) * classes
 
@@ -175,9 +175,9 @@ class Dataset:
         return strata_of(self.y)
 
     @property
-    def layout(self) -> FeatureLayout:
+    def feature_schema(self) -> FeatureSchema:
         """What learners must know about the columns."""
-        return self.schema.layout
+        return self.schema.feature_schema
 
     @property
     def systems(self) -> tuple[GroupSystem, ...]:

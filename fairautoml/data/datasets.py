@@ -27,7 +27,7 @@ import pandas as pd
 
 from fairautoml.data.files import read_table
 from fairautoml.data.lending import lending_table
-from fairautoml.data.named import NamedTable, TableFacts
+from fairautoml.data.named import DatasetMetadata, NamedTable
 from fairautoml.exceptions import DatasetUnavailableError, InputError, UnknownNameError
 from fairautoml.registry import unknown_name
 
@@ -118,7 +118,7 @@ class PublicSource:
     url: str  # address of the raw file, https
     content: str  # ``content_hash`` of the parsed table, 64 hexadecimal digits
     parse: Callable[[bytes], pd.DataFrame]  # raw bytes to table
-    facts: TableFacts  # what the columns mean
+    facts: DatasetMetadata  # what the columns mean
 
 
 def content_hash(frame: pd.DataFrame) -> str:
@@ -204,7 +204,7 @@ SOURCES: dict[str, PublicSource] = {
         url="https://archive.ics.uci.edu/static/public/2/adult.zip",
         content="d6fce9d7138d4197150af8a783e37f48c16c56a334b04d3ad0a99b0c7a7df5cd",
         parse=parse_adult,
-        facts=TableFacts(
+        facts=DatasetMetadata(
             target="income",
             positive_label=">50K",
             sensitive=("sex", "race", "age"),
@@ -224,7 +224,7 @@ SOURCES: dict[str, PublicSource] = {
         url="https://archive.ics.uci.edu/static/public/222/bank+marketing.zip",
         content="1f7b12b83b53dfef3b124d21221297db3a8fcaff666cd9a33e030e871be30da8",
         parse=parse_bank,
-        facts=TableFacts(
+        facts=DatasetMetadata(
             target="y",
             positive_label="yes",
             sensitive=("age", "marital"),
@@ -246,7 +246,7 @@ SOURCES: dict[str, PublicSource] = {
         url="https://archive.ics.uci.edu/static/public/144/statlog+german+credit+data.zip",
         content="4d8db41042d8263418cb05db823d9af04a1638164d79793920be1cd876f4da4b",
         parse=parse_german,
-        facts=TableFacts(
+        facts=DatasetMetadata(
             target="credit_risk",
             positive_label=1,
             sensitive=("sex", "age", "foreign_worker"),
@@ -341,8 +341,8 @@ def _from_folder(name: str, folder: Path, entry: Mapping[str, Any]) -> NamedTabl
     return facts.table(name, frame)
 
 
-def _facts(entry: Mapping[str, Any]) -> TableFacts:
-    return TableFacts(
+def _facts(entry: Mapping[str, Any]) -> DatasetMetadata:
+    return DatasetMetadata(
         target=entry["target"],
         positive_label=entry.get("positive_label"),
         sensitive=tuple(entry.get("sensitive", ())),

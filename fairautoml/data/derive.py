@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.data.sensitive_numbers import QUANTILES, band_labels
+from fairautoml.data.sensitive_numbers import QUANTILES, bin_labels
 from fairautoml.exceptions import ParameterError
 
 OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
@@ -41,7 +41,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bands:
+class NumberBins:
     """Groups of a numeric column between cuts; a cut belongs to the band below it."""
 
     name: str  # column to make
@@ -49,11 +49,11 @@ class Bands:
     cuts: tuple[float, ...]  # increasing
 
 
-Derivation = Comparison | Bands
+Derivation = Comparison | NumberBins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class RowFilter:
     """Rows to keep: those where a column has one of some values."""
 
     source: str  # the column
@@ -75,14 +75,14 @@ def parse_derive(text: str) -> Derivation:
     return made
 
 
-def _parse_bands(name: str, rule: str, text: str) -> Bands:
+def _parse_bands(name: str, rule: str, text: str) -> NumberBins:
     source, sign, cuts = rule.rpartition(":")
     if not source or not sign:
         raise ParameterError(f"derive is {text!r}; {DERIVE_HELP}")
     numbers = tuple(_number(cut, text) for cut in cuts.split(","))
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         raise ParameterError(f"derive is {text!r}; its cuts must increase")
-    return Bands(name=name, source=source.strip(), cuts=numbers)
+    return NumberBins(name=name, source=source.strip(), cuts=numbers)
 
 
 def parse_bins(text: str) -> tuple[str, list[float] | str]:
@@ -131,7 +131,7 @@ def apply_derive(
         raise ParameterError(msg)
     groups = (
         _banded(frame, derivation)
-        if isinstance(derivation, Bands)
+        if isinstance(derivation, NumberBins)
         else _split(frame, derivation, new_rows=new_rows)
     )
     known = frame[derivation.source].notna()
@@ -152,23 +152,23 @@ def _split(frame: pd.DataFrame, rule: Comparison, *, new_rows: bool) -> pd.Serie
     return pd.Series(np.where(chosen, yes, no), index=frame.index, dtype=object)
 
 
-def _banded(frame: pd.DataFrame, rule: Bands) -> pd.Series:
-    labels = band_labels(rule.source, rule.cuts)
+def _banded(frame: pd.DataFrame, rule: NumberBins) -> pd.Series:
+    labels = bin_labels(rule.source, rule.cuts)
     at = np.searchsorted(np.array(rule.cuts), _numeric(frame, rule.source), side="left")
     # Missing sorts above all cuts; it is taken out by the caller.
     return pd.Series(np.array(labels, dtype=object)[at], index=frame.index, dtype=object)
 
 
-def parse_keep(text: str) -> Keep:
+def parse_keep(text: str) -> RowFilter:
     """Read a choice of rows."""
     source, _, values = text.partition("=")
     chosen = tuple(value.strip() for value in values.split(","))
     if not source.strip() or not all(chosen):
         raise ParameterError(f"keep is {text!r}; {KEEP_HELP}")
-    return Keep(source=source.strip(), values=chosen)
+    return RowFilter(source=source.strip(), values=chosen)
 
 
-def apply_keep(frame: pd.DataFrame, keep: Keep) -> pd.DataFrame:
+def apply_keep(frame: pd.DataFrame, keep: RowFilter) -> pd.DataFrame:
     """Return the chosen rows, numbered anew."""
     _check_column(frame, keep.source, "keep")
     texts = _texts(frame[keep.source])

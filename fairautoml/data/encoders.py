@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
-from fairautoml.data.dataset import FeatureLayout, strata_of
+from fairautoml.data.dataset import FeatureSchema, strata_of
 from fairautoml.exceptions import UnknownNameError
 
 MOST_LEVELS = 50
@@ -69,11 +69,15 @@ class Design:
 
 
 def fit_design(
-    X: NDArray[np.floating], layout: FeatureLayout, weight: NDArray[np.float64] | None = None
+    X: NDArray[np.floating],
+    feature_schema: FeatureSchema,
+    weight: NDArray[np.float64] | None = None,
 ) -> Design:
     """Learn a design from rows."""
     weight = np.ones(X.shape[0]) if weight is None else np.asarray(weight, dtype=np.float64)
-    numeric = np.setdiff1d(np.arange(layout.n_features), layout.categorical).astype(np.int64)
+    numeric = np.setdiff1d(
+        np.arange(feature_schema.n_features), feature_schema.categorical
+    ).astype(np.int64)
     values = X[:, numeric].astype(np.float64)
     gaps = np.isnan(values)
     mean, scale = _moments(values, gaps, weight)
@@ -82,8 +86,8 @@ def fit_design(
         mean=mean,
         scale=scale,
         flagged=numeric[gaps.any(axis=0) & ~gaps.all(axis=0)],
-        categorical=layout.categorical,
-        levels=tuple(_frequent(_codes(X[:, at]), weight) for at in layout.categorical),
+        categorical=feature_schema.categorical,
+        levels=tuple(_frequent(_codes(X[:, at]), weight) for at in feature_schema.categorical),
     )
 
 
@@ -172,10 +176,10 @@ def fit_encoding(
     name: str,
     X: Any,
     y: NDArray[Any],
-    layout: FeatureLayout,
+    feature_schema: FeatureSchema,
     seed: int,
     weight: NDArray[np.float64] | None = None,
-) -> tuple[Any, FeatureLayout, Encoder]:
+) -> tuple[Any, FeatureSchema, Encoder]:
     """Fit an encoding on training rows and encode them.
 
     The codes of a column of more than 20 categories are renumbered by falling frequency, for
@@ -187,16 +191,16 @@ def fit_encoding(
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
     with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
-    codes = Encoder(replaced=_recodings(X, layout, with_weight))
+    codes = Encoder(replaced=_recodings(X, feature_schema, with_weight))
     encoded = codes.transform(X)
-    columns = layout.high_cardinality if name == "target" else ()
+    columns = feature_schema.high_cardinality if name == "target" else ()
     if not columns:
-        return encoded, layout, codes
+        return encoded, feature_schema, codes
     counted = np.flatnonzero(with_weight)
     strata = strata_of(y[counted])
     smallest_class = int(np.bincount(strata, minlength=2).min())
     if smallest_class < 2:
-        return encoded, layout, codes
+        return encoded, feature_schema, codes
     n_folds = min(INNER_FOLDS, smallest_class)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     learned, table = _targets(y, np.unique(strata)), encoded[:, columns]
@@ -208,7 +212,7 @@ def fit_encoding(
         for target, encoder in zip(learned, encoders, strict=True)
     ]
     appended = tuple(one for encoder in encoders for one in _lookups(encoder, recoded))
-    wider = replace(layout, n_features=layout.n_features + len(appended))
+    wider = replace(feature_schema, n_features=feature_schema.n_features + len(appended))
     whole = Encoder(replaced=codes.replaced, appended=appended)
     return _append(encoded, *means), wider, whole
 
@@ -220,11 +224,13 @@ def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]
     return [(y == label).astype(np.int8) for label in labels]
 
 
-def _recodings(X: Any, layout: FeatureLayout, counted: NDArray[np.bool_]) -> tuple[Lookup, ...]:
+def _recodings(
+    X: Any, feature_schema: FeatureSchema, counted: NDArray[np.bool_]
+) -> tuple[Lookup, ...]:
     """Number many categories by falling frequency among the rows counted."""
-    many = frozenset(layout.high_cardinality)
+    many = frozenset(feature_schema.high_cardinality)
     found = []
-    for at, n_codes in zip(layout.categorical, layout.cardinalities, strict=True):
+    for at, n_codes in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True):
         there = ~np.isnan(X[:, at])
         codes = X[there, at].astype(np.intp)
         absent = np.bincount(codes, minlength=n_codes) == 0

@@ -231,8 +231,8 @@ def _system(
             labels.append(f"{label} {MISSING_LABEL}")
             masks.append(codes == keys.index(MISSING))
     found = np.array(masks)
-    nobody = np.full(found.shape[1], -1, dtype=np.int32)
-    return GroupSystem(name=name, labels=tuple(labels), of_cell=nobody, masks=found)
+    ungrouped = np.full(found.shape[1], -1, dtype=np.int32)
+    return GroupSystem(name=name, labels=tuple(labels), of_cell=ungrouped, masks=found)
 
 
 def refuse_missing(name: str, count: int) -> None:
@@ -635,7 +635,7 @@ def _declared(name: str, values: "pd.Series[Any]") -> list[str]:
     return [f"sensitive {name!r}: group {str(level)!r} declared, n=0" for level in unused]
 
 
-def gives_away(system: str, names: tuple[str, ...]) -> str:
+def reveals_group(system: str, names: tuple[str, ...]) -> str:
     """Say which features give a sensitive column away."""
     return f"feature(s) {', '.join(map(repr, names))} of X give away sensitive {system!r}"
 
@@ -651,7 +651,7 @@ def group_notes(
         names = ", ".join(map(repr, themselves))
         known: tuple[str, ...] = (f"sensitive column(s) {names} of X are also features",)
     else:
-        known = tuple(gives_away(system, names) for system, names in aware.items())
+        known = tuple(reveals_group(system, names) for system, names in aware.items())
     return (*groups.notes, *known, *_outside(groups, cells))
 
 

@@ -13,7 +13,7 @@ from fairautoml.data.columns import Column
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.groups import GroupSchema, read_sensitive
 from fairautoml.data.schema import TableSchema
-from fairautoml.data.sensitive_numbers import Bands, as_numbers
+from fairautoml.data.sensitive_numbers import NumberBins, as_numbers
 
 PURITY = 0.999
 """Balanced accuracy from which a categorical feature counts as the attribute itself."""
@@ -73,7 +73,7 @@ def _copies(
 def _bands_of(given: Labelled) -> dict[str, NDArray[np.float64]]:
     """Return, for each column that was cut, the band of each row, rising; NaN = no number."""
     readings = zip(given.groups.columns, given.groups.readings, strict=False)
-    cut = {name: reading for name, reading in readings if isinstance(reading, Bands)}
+    cut = {name: reading for name, reading in readings if isinstance(reading, NumberBins)}
     if not cut:
         return {}
     columns = read_sensitive(given.sensitive).columns

@@ -28,18 +28,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from fairautoml.data.named import NamedTable, TableFacts
+from fairautoml.data.named import DatasetMetadata, NamedTable
 from fairautoml.exceptions import InputError
 
 Decide = Callable[[pd.DataFrame], Any]
 """A classifier: people without their label, to 0, 1 or a probability of acceptance for each."""
 
 
-def decisions_of(decide: Decide, people: pd.DataFrame) -> NDArray[np.float64]:
+def decisions_of(decide: Decide, population: pd.DataFrame) -> NDArray[np.float64]:
     """Return the checked decisions of a classifier, shape (n_rows,), in [0, 1]."""
-    decisions = np.asarray(decide(people), dtype=np.float64)
-    if decisions.shape != (len(people),):
-        msg = f"decide returned shape {decisions.shape}; it must return ({len(people)},)"
+    decisions = np.asarray(decide(population), dtype=np.float64)
+    if decisions.shape != (len(population),):
+        msg = f"decide returned shape {decisions.shape}; it must return ({len(population)},)"
         raise InputError(msg)
     if not ((decisions >= 0) & (decisions <= 1)).all():
         raise InputError("decide returned values outside [0, 1]; return 0 or 1 per person")
@@ -110,7 +110,7 @@ RATES_OF_GAP: dict[str, tuple[str, ...]] = {
     "equalized_odds_difference": ("tpr", "fpr"),
     "accuracy_parity_difference": ("accuracy",),
 }
-FACTS = TableFacts(
+FACTS = DatasetMetadata(
     target=TARGET,
     positive_label=POSITIVE,
     sensitive=SENSITIVE,
@@ -126,8 +126,8 @@ class LendingPopulation:
 
     Examples
     --------
-    >>> people = LendingPopulation(minority_share=0.1).draw(1000, seed=0)
-    >>> sorted(people["sex"].unique())
+    >>> population = LendingPopulation(minority_share=0.1).draw(1000, seed=0)
+    >>> sorted(population["sex"].unique())
     ['female', 'male']
     """
 
@@ -175,7 +175,7 @@ class LendingPopulation:
         """Draw people; the same seed gives the same rows."""
         _at_least("n_rows", n_rows, 1)
         _at_least("seed", seed, 0)
-        return self._people(n_rows, np.random.Generator(np.random.PCG64(seed)))[0]
+        return self._population(n_rows, np.random.Generator(np.random.PCG64(seed)))[0]
 
     def true_rates(
         self,
@@ -196,12 +196,12 @@ class LendingPopulation:
         for number, start in enumerate(range(0, n_rows, CHUNK_ROWS)):
             source = np.random.PCG64(np.random.SeedSequence([seed, number]))
             size = min(CHUNK_ROWS, n_rows - start)
-            people, truth = self._people(size, np.random.Generator(source))
-            recorded = (people[TARGET] == POSITIVE).to_numpy()
+            population, truth = self._population(size, np.random.Generator(source))
+            recorded = (population[TARGET] == POSITIVE).to_numpy()
             y = recorded if labels == "recorded" else truth
-            people = people.drop(columns=TARGET)
-            groups = _joined(people, columns)
-            counts = group_counts(groups, y, decisions_of(decide, people))
+            population = population.drop(columns=TARGET)
+            groups = _joined(population, columns)
+            counts = group_counts(groups, y, decisions_of(decide, population))
             total = counts if total is None else total.add(counts, fill_value=0.0)
         return group_rates(pd.DataFrame(total))
 
@@ -226,7 +226,7 @@ class LendingPopulation:
             raise InputError(msg)
         return float((needed.max() - needed.min()).max())
 
-    def _people(
+    def _population(
         self, n_rows: int, rng: np.random.Generator
     ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         """Return people with recorded labels, and the true labels."""
@@ -323,8 +323,8 @@ def _group_columns(sensitive: str | Sequence[str]) -> list[str]:
     return columns
 
 
-def _joined(people: pd.DataFrame, columns: list[str]) -> pd.Series:
-    first, *others = (people[column] for column in columns)
+def _joined(population: pd.DataFrame, columns: list[str]) -> pd.Series:
+    first, *others = (population[column] for column in columns)
     return reduce(lambda left, right: left + " & " + right, others, first)
 
 

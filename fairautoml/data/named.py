@@ -49,7 +49,7 @@ class NamedTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableFacts:
+class DatasetMetadata:
     """The fields of a ``NamedTable`` that do not need the rows; see there.
 
     ``features`` names the columns that are known when decisions are made; empty = all that are not

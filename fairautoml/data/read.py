@@ -23,14 +23,14 @@ from fairautoml.data.groups import (
     MissingPolicy,
     UnseenPolicy,
     fit_groups,
-    gives_away,
     group_notes,
+    reveals_group,
 )
 from fairautoml.data.leakage import Labelled, given_away, same_numbers, same_partition
 from fairautoml.data.schema import TableSchema, fit_columns
 from fairautoml.data.sensitive_numbers import NumberPolicy, OnNonfinite
 from fairautoml.data.target import (
-    AskedTask,
+    TaskOption,
     check_given,
     encode_target,
     positive_notes,
@@ -58,7 +58,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BorderOptions:
+class ReadOptions:
     """How strictly input is read."""
 
     pos_label: Any = None  # the positive class; None = the label that is sorted last
@@ -74,7 +74,7 @@ class BorderOptions:
     # different pandas indices are refused, or rows are matched by index
     align: Align = "error"  # {"error", "index"}
     # what the target must be; ``"auto"`` = classes, two or more of them
-    task: AskedTask = "auto"  # {"auto", "binary", "multiclass", "regression"}
+    task: TaskOption = "auto"  # {"auto", "binary", "multiclass", "regression"}
     drop: tuple[str, ...] = ()  # columns of ``X`` that are no features
     at_predict: bool = True  # whether new rows come with their groups
 
@@ -90,7 +90,7 @@ class BorderOptions:
             raise InputError(msg)
 
 
-_DEFAULTS = BorderOptions()
+_DEFAULTS = ReadOptions()
 
 
 def build_dataset(
@@ -99,7 +99,7 @@ def build_dataset(
     sensitive: Any = None,
     sample_weight: Any = None,
     *,
-    options: BorderOptions = _DEFAULTS,
+    options: ReadOptions = _DEFAULTS,
 ) -> Dataset:
     """Check and encode everything that ``fit`` is given."""
     check_given(y)
@@ -141,7 +141,7 @@ def build_dataset(
     )
 
 
-def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any], NDArray[Any]]:
+def _target(y: Any, table: Table, options: ReadOptions) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the target as learners read it, and the labels behind its codes."""
     check_length(table.n_rows, y, "y")
     if table.n_rows == 1:
@@ -168,7 +168,7 @@ def _target(y: Any, table: Table, options: BorderOptions) -> tuple[NDArray[Any],
 
 
 def _groups(
-    sensitive: Any, table: Table, options: BorderOptions
+    sensitive: Any, table: Table, options: ReadOptions
 ) -> tuple[GroupSchema | None, NDArray[np.int32]]:
     if sensitive is None:
         return None, np.zeros(table.n_rows, dtype=np.int32)
@@ -263,7 +263,7 @@ def _check_group_weights(
 
 
 def _without_proxies(
-    schema: TableSchema, matrix: Any, given: Labelled, options: BorderOptions
+    schema: TableSchema, matrix: Any, given: Labelled, options: ReadOptions
 ) -> tuple[TableSchema, Any, dict[str, tuple[str, ...]]]:
     """Find features that are a sensitive column, and warn about them or leave them out.
 
@@ -279,7 +279,7 @@ def _without_proxies(
     if options.sensitive_in_X == "warn":
         for system, names in found.items():
             msg = (
-                f"{gives_away(system, names)}. Keep them with sensitive_in_X='allow' or leave "
+                f"{reveals_group(system, names)}. Keep them with sensitive_in_X='allow' or leave "
                 "them out with sensitive_in_X='drop' (--drop COLUMN)."
             )
             warn(msg, DegradedWarning)
@@ -309,7 +309,7 @@ class Roles:
     cells: NDArray[np.int32]  # shape (n_rows,): finest cells
 
 
-def read_roles(inputs: Inputs, options: BorderOptions = _DEFAULTS) -> Roles:
+def read_roles(inputs: Inputs, options: ReadOptions = _DEFAULTS) -> Roles:
     """Read labels and groups alone, so that rows can be divided before features are looked at."""
     check_given(inputs.y)
     table = read_table(inputs.X)

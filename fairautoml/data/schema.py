@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import Column, encode_column, fit_column, strange_values, text_hints
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.derive import parse_overlapping
 from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
 from fairautoml.data.groups import read_sensitive
@@ -97,10 +97,10 @@ class TableSchema:
         return tuple(column.name for column in self.columns)
 
     @property
-    def layout(self) -> FeatureLayout:
+    def feature_schema(self) -> FeatureSchema:
         """What a learner must know about the columns of the matrix."""
         categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
-        return FeatureLayout(
+        return FeatureSchema(
             n_features=len(self.columns),
             categorical=categorical,
             cardinalities=tuple(len(self.columns[at].levels) for at in categorical),

@@ -163,7 +163,7 @@ BINS_HELP = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bands:
+class NumberBins:
     """Groups of numbers between cuts; a cut belongs to the band below it."""
 
     source: str  # name of the column, for the labels
@@ -172,7 +172,7 @@ class Bands:
     def read(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
         """Return the band of each number as text; missing stays missing."""
         found = as_numbers(self.source, values)
-        labels = np.array(band_labels(self.source, self.cuts), dtype=object)
+        labels = np.array(bin_labels(self.source, self.cuts), dtype=object)
         bands = pd.Series(labels[np.searchsorted(np.array(self.cuts), found, side="left")])
         return bands.where(~np.isnan(found))
 
@@ -215,7 +215,7 @@ class Scale:
         )
 
 
-Reading = Bands | Scale
+Reading = NumberBins | Scale
 
 
 def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
@@ -240,7 +240,7 @@ def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
     return found
 
 
-def band_labels(source: str, cuts: Sequence[float]) -> list[str]:
+def bin_labels(source: str, cuts: Sequence[float]) -> list[str]:
     """Return the names of the bands: ``"age<=25"``, ``"25<age<=60"``, ``"age>60"``."""
     texts = _texts_of(cuts)
     between = [f"{low}<{source}<={high}" for low, high in itertools.pairwise(texts)]
@@ -262,7 +262,7 @@ def _texts_of(cuts: Sequence[float]) -> list[str]:
     return [repr(float(cut)) for cut in cuts]
 
 
-def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> Bands:
+def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> NumberBins:
     """Return the bands of a column."""
     if isinstance(wanted, str) and wanted == QUANTILES:
         found = as_numbers(name, values)
@@ -276,8 +276,8 @@ def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> Bands:
         if len(cuts) == 0:
             msg = f"sensitive_bins: {name!r} has too few values for quantiles; give cuts instead"
             raise InputError(msg)
-        return Bands(source=name, cuts=tuple(cuts.tolist()))
-    return Bands(source=name, cuts=_cuts(name, wanted))
+        return NumberBins(source=name, cuts=tuple(cuts.tolist()))
+    return NumberBins(source=name, cuts=_cuts(name, wanted))
 
 
 def _cuts(name: str, wanted: Any) -> tuple[float, ...]:

@@ -45,11 +45,11 @@ def _several(classes: Sequence[Any]) -> str:
     note = f"the target has {len(classes)} classes: {shown}{more}"
     if not twice:
         return note
-    alike = ", ".join(map(repr, twice[:SHOWN]))
-    return f"{note}; {alike} differ in case or spaces only: write alike what means the same"
+    duplicates = ", ".join(map(repr, twice[:SHOWN]))
+    return f"{note}; {duplicates} differ in case or spaces only: write alike what means the same"
 
 
-AskedTask = Literal["auto", "binary", "multiclass", "regression"]
+TaskOption = Literal["auto", "binary", "multiclass", "regression"]
 """What kind of target is expected; ``"auto"`` = classes, two or more of them."""
 
 MOST_CLASSES = 50
@@ -60,7 +60,7 @@ HALF_OF_FLOAT32 = 1e37
 
 
 def encode_target(
-    y: Any, *, pos_label: Any = None, task: AskedTask = "binary"
+    y: Any, *, pos_label: Any = None, task: TaskOption = "binary"
 ) -> tuple[NDArray[np.int8], NDArray[Any]]:
     """Return the labels as 0, 1, 2, ..., and what the user calls them.
 
@@ -232,7 +232,7 @@ def _check_complete(values: "pd.Series[Any]", wanted: str = "labels") -> None:
         raise InputError(msg)
 
 
-def _check_labels(keys: tuple[Key, ...], task: AskedTask) -> None:
+def _check_labels(keys: tuple[Key, ...], task: TaskOption) -> None:
     types = types_of(keys)
     if "float" in types:
         msg = (
@@ -256,7 +256,7 @@ def _check_labels(keys: tuple[Key, ...], task: AskedTask) -> None:
         raise InputError(msg)
 
 
-def _check_count(keys: tuple[Key, ...], task: AskedTask) -> None:
+def _check_count(keys: tuple[Key, ...], task: TaskOption) -> None:
     """Refuse numbers of classes that the task does not have."""
     shown = ", ".join(repr(key[1]) for key in keys[:10])
     if task == "binary" and len(keys) > 2:

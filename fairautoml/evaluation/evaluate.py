@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import (
     FittedModel,
-    FoldRows,
+    FoldData,
     Part,
-    contained,
+    capture_failure,
     encode,
     error_text,
-    fit_candidate,
+    fit_config,
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import StorageFullError
 from fairautoml.mitigators import Target
-from fairautoml.records import Candidate, Status, Trial, TrialResult, seed_of
-from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, too_far
+from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
+from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, should_prune
 from fairautoml.storage.artifacts import Artifacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OutOfFold:
+class OofScores:
     """Scores as they come in, model by model."""
 
     dataset: Dataset  # the search rows
@@ -41,7 +41,7 @@ class OutOfFold:
     count: NDArray[np.float32]  # shape (n_rows,): models that have scored it
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "OutOfFold":
+    def of(cls, dataset: Dataset) -> "OofScores":
         """Return what is known before any model: no row has a score."""
         total = np.zeros(dataset.score_shape, dtype=np.float32)
         return cls(dataset=dataset, total=total, count=np.zeros(len(total), dtype=np.float32))
@@ -89,7 +89,7 @@ class OutOfTimeError(TimeoutError):
 
 
 @dataclass(frozen=True)
-class Objective:
+class TrialEvaluator:
     """What an executor runs: a trial in, a result out, scores and models in the artifacts."""
 
     data: Dataset | Path  # the search rows, or the file a worker maps them from
@@ -111,9 +111,9 @@ class Objective:
         return loaded
 
     @cached_property
-    def rows(self) -> FoldRows:
+    def rows(self) -> FoldData:
         """The rows of the folds, kept from trial to trial."""
-        return FoldRows(
+        return FoldData(
             dataset=self.dataset,
             folds=self.folds,
             root_seed=self.root_seed,
@@ -128,43 +128,43 @@ class Objective:
     def __call__(self, trial: Trial) -> TrialResult:
         """Return the result of a trial, whatever happens inside it."""
         start = time.monotonic()
-        found = contained(partial(self._trained, trial, start))
+        found = capture_failure(partial(self._trained, trial, start))
         result = found if isinstance(found, TrialResult) else _failed(trial, found)
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
 
     def _trained(self, trial: Trial, start: float) -> TrialResult:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if trial.candidate == MEMBERSHIP:
+            if trial.config == MEMBERSHIP:
                 return self._learn_membership(trial, start)
             return self._cross_validate(trial, start)
 
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
         """Learn, instead of y, the groups and labels together."""
-        pace = Pace(trial, start, cold=True)
+        pace = FoldPacer(trial, start, cold=True)
         found, model = learn(self.rows, trial.budget.sample_fraction, pace.check)
         self.artifacts.write_models(trial.key, model)
         self.artifacts.write_scores(trial.key, found)
-        return TrialResult(trial=trial, status=Status.SUCCESS)
+        return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
         n_folds = self.rows.n_folds
-        known = OutOfFold.of(self.dataset)
+        known = OofScores.of(self.dataset)
         # A short trial is compared with no other: its scores are means of a growing number.
         own = trial.budget.folds < n_folds
         rival = None if own else self._rival(trial)
         models: list[FittedModel] = []
-        pace = Pace(trial, start, cold=trial.candidate.learner not in self.trained)
+        pace = FoldPacer(trial, start, cold=trial.config.learner not in self.trained)
         for fold in range(trial.budget.folds):
             pace.check(fold)
             part = Part(fold=fold, fraction=trial.budget.sample_fraction, own=own)
             models.append(self._fit_and_score(trial, part, start, known))
-            self.trained.add(trial.candidate.learner)
+            self.trained.add(trial.config.learner)
             reason = "" if rival is None else self._too_far(known, rival, trial, done=fold + 1)
             if reason:
                 return TrialResult(
                     trial=trial,
-                    status=Status.PRUNED,
+                    status=TrialState.PRUNED,
                     fold_log_loss=self._fold_losses(known.losses(), fold + 1),
                     error=reason,
                 )
@@ -173,23 +173,23 @@ class Objective:
         losses = known.losses()
         return TrialResult(
             trial=trial,
-            status=Status.SUCCESS,
+            status=TrialState.SUCCESS,
             log_loss=float(np.average(losses, weights=self.dataset.weight)),
             fold_log_loss=self._fold_losses(losses, n_folds),
         )
 
     def _fit_and_score(
-        self, trial: Trial, part: Part, start: float, known: OutOfFold
+        self, trial: Trial, part: Part, start: float, known: OofScores
     ) -> FittedModel:
         """Return the model of a part, after it has scored the rows that it did not see."""
-        candidate = trial.candidate
-        model = fit_candidate(
-            candidate,
-            self.rows.train(part, candidate.encoding),
-            seed_of(self.root_seed, candidate) + part.fold,
+        config = trial.config
+        model = fit_config(
+            config,
+            self.rows.train(part, config.encoding),
+            seed_of(self.root_seed, config) + part.fold,
             deadline=_fold_deadline(trial, start, done=part.fold),
         )
-        held_out = self.rows.held_out(part, candidate.encoding)
+        held_out = self.rows.held_out(part, config.encoding)
         known.add(held_out.rows, model.scores_encoded(held_out.X, held_out.cells))
         return model
 
@@ -208,40 +208,40 @@ class Objective:
             return None
 
     def _too_far(
-        self, known: OutOfFold, rival: NDArray[np.float64], trial: Trial, *, done: int
+        self, known: OofScores, rival: NDArray[np.float64], trial: Trial, *, done: int
     ) -> str:
         """Return why the trial goes no further after these folds, empty when it does."""
         rows = self.folds < done
         too_early = done < FEWEST_FOLDS and rows.sum() < ENOUGH_ROWS
         if too_early or done == trial.budget.folds:
             return ""
-        reason = too_far(known.losses()[rows], rival[rows], self.dataset.weight[rows])
+        reason = should_prune(known.losses()[rows], rival[rows], self.dataset.weight[rows])
         return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
 
 
 def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
     """Return how a trial ended that raised."""
     if isinstance(error, OutOfTimeError):
-        return TrialResult(trial=trial, status=Status.TIMEOUT, error=str(error))
+        return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=str(error))
     if isinstance(error, StorageFullError):
-        return TrialResult(trial=trial, status=Status.NO_SPACE, error=str(error))
-    status = Status.MEMOUT if isinstance(error, MemoryError) else Status.FAILED
+        return TrialResult(trial=trial, status=TrialState.DISK_FULL, error=str(error))
+    status = TrialState.OUT_OF_MEMORY if isinstance(error, MemoryError) else TrialState.FAILED
     return TrialResult(trial=trial, status=status, error=error_text(error))
 
 
 def refit(
-    candidate: Candidate, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
+    config: Config, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
 ) -> tuple[FittedModel, ...]:
     """Train the candidate once on all rows, with the seed it had in the search."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        seed = seed_of(root_seed, candidate)
-        rows = encode(candidate.encoding, dataset, seed, targets=targets)
-        return (fit_candidate(candidate, rows, seed),)
+        seed = seed_of(root_seed, config)
+        rows = encode(config.encoding, dataset, seed, targets=targets)
+        return (fit_config(config, rows, seed),)
 
 
 @dataclass(slots=True)
-class Pace:
+class FoldPacer:
     """Stops a trial that will not end in time: nothing is kept of one that lacks a fold.
 
     The folds to come are judged by the shortest one so far. A mitigation fits its work into the
@@ -269,7 +269,7 @@ class Pace:
 
     def _expected(self, done: int) -> float:
         """Return the seconds that the other folds take at the least."""
-        if not done or self.trial.candidate.mitigation != "none":
+        if not done or self.trial.config.mitigation != "none":
             return 0.0
         to_come = 1 if self.cold and done == 1 else self.trial.budget.folds - done
         # The next fold is never taken to be cheaper, as not every executor can interrupt it.

@@ -21,7 +21,7 @@ from fairautoml.evaluation.tasks import TASKS
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics._table import TaskName
 from fairautoml.mitigators import MITIGATORS, ScoreModel, Target, TrainRows
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 
 Made = TypeVar("Made")
 
@@ -29,7 +29,7 @@ LONGEST_ERROR = 2000
 """Characters kept of an error message."""
 
 
-def contained(work: Callable[[], Made]) -> Made | Exception | SystemExit:
+def capture_failure(work: Callable[[], Made]) -> Made | Exception | SystemExit:
     """Return what the work returns, or what it raised; an interrupt by the user goes through."""
     try:
         return work()
@@ -54,7 +54,7 @@ class Sized(Protocol):
 Value = TypeVar("Value", bound=Sized)
 
 
-class Kept:
+class LruCache:
     """Values by key; when there is too much of them, those go that were asked for longest ago.
 
     A value never drives out what was asked for since it was asked for itself. So of values that
@@ -67,11 +67,11 @@ class Kept:
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._asked: dict[Hashable, int] = {}
+        self._last_used: dict[Hashable, int] = {}
         self._turn = 0
 
-    def __reduce__(self) -> tuple[type["Kept"], tuple[int]]:
-        return Kept, (self.most_bytes,)
+    def __reduce__(self) -> tuple[type["LruCache"], tuple[int]]:
+        return LruCache, (self.most_bytes,)
 
     @property
     def nbytes(self) -> int:
@@ -80,9 +80,9 @@ class Kept:
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of a key, made now when it is not kept."""
-        before = self._asked.get(key, self._turn + 1)
+        before = self._last_used.get(key, self._turn + 1)
         self._turn += 1
-        self._asked[key] = self._turn
+        self._last_used[key] = self._turn
         if key in self._values:
             self._values.move_to_end(key)
             known: Value = self._values[key]
@@ -103,7 +103,7 @@ class Kept:
         found: list[Hashable] = []
         room = self.most_bytes - self.nbytes
         for other, value in self._values.items():
-            if room >= nbytes or self._asked[other] > before:
+            if room >= nbytes or self._last_used[other] > before:
                 break
             found.append(other)
             room += value.nbytes
@@ -164,7 +164,7 @@ class FittedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Bag:
+class CVEnsemble:
     """The mean score of the fold models: what is deployed."""
 
     models: tuple[FittedModel, ...]
@@ -181,13 +181,13 @@ class Bag:
 class BaseFit:
     """Trains the candidate's own learner on rows that a mitigator may have changed."""
 
-    candidate: Candidate  # whose learner
+    config: Config  # whose learner
     seed: int  # seed of the training
     deadline: float | None  # ``time.monotonic()`` at which the fold should be done
 
     def __call__(self, rows: TrainRows) -> ScoreModel:
         """Return the model of the given rows."""
-        return _fit_learner(LEARNERS.get(self.candidate.learner), self.candidate, rows, self.seed)
+        return _fit_learner(LEARNERS.get(self.config.learner), self.config, rows, self.seed)
 
     def seconds_left(self) -> float | None:
         """Return what is left for this fold, None without a limit."""
@@ -212,14 +212,16 @@ def encode(
     encoding: str, rows: Dataset, seed: int, *, targets: tuple[Target, ...] = ()
 ) -> Encoded:
     """Fit an encoding on training rows and encode them."""
-    X, layout, encoder = fit_encoding(encoding, rows.X, rows.y, rows.layout, seed, rows.weight)
+    X, feature_schema, encoder = fit_encoding(
+        encoding, rows.X, rows.y, rows.feature_schema, seed, rows.weight
+    )
     train = TrainRows(
         X=X,
         y=rows.y,
         weight=rows.weight,
         cells=rows.cells,
         systems=rows.systems,
-        layout=layout,
+        feature_schema=feature_schema,
         targets=targets,
         task=rows.task,
         n_classes=len(rows.classes),
@@ -227,18 +229,18 @@ def encode(
     return Encoded(train=train, encoder=encoder)
 
 
-def fit_candidate(
-    candidate: Candidate, rows: Encoded, seed: int, *, deadline: float | None = None
+def fit_config(
+    config: Config, rows: Encoded, seed: int, *, deadline: float | None = None
 ) -> FittedModel:
     """Train a candidate."""
-    fit_base = BaseFit(candidate=candidate, seed=seed, deadline=deadline)
-    if candidate.mitigation == "none":
+    fit_base = BaseFit(config=config, seed=seed, deadline=deadline)
+    if config.mitigation == "none":
         return FittedModel(rows.encoder, fit_base(rows.train), rows.train.task)
-    mitigator = MITIGATORS.get(candidate.mitigation)
+    mitigator = MITIGATORS.get(config.mitigation)
     if mitigator.train is None:
         msg = f"mitigator {mitigator.name!r} has stage {mitigator.stage!r}; it cannot train"
         raise TypeError(msg)
-    model = mitigator.train(rows.train, fit_base, candidate.mitigation_params, seed)
+    model = mitigator.train(rows.train, fit_base, config.mitigation_params, seed)
     return FittedModel(rows.encoder, model, rows.train.task)
 
 
@@ -254,12 +256,10 @@ def _that_count(rows: TrainRows) -> TrainRows:
     return rows.take(np.flatnonzero(counted)) if whole and counted.any() else rows
 
 
-def _fit_learner(
-    learner: Learner, candidate: Candidate, rows: TrainRows, seed: int
-) -> LearnerModel:
+def _fit_learner(learner: Learner, config: Config, rows: TrainRows, seed: int) -> LearnerModel:
     rows = _that_count(rows)
     estimator = learner.built(
-        candidate.params, rows.layout, seed, task=rows.task, n_classes=rows.n_classes
+        config.params, rows.feature_schema, seed, task=rows.task, n_classes=rows.n_classes
     )
     X, y = (rows.X, rows.y) if learner.shares_rows else (writable(rows.X), writable(rows.y))
     if (rows.weight == rows.weight[0]).all():
@@ -310,7 +310,7 @@ class _Fitted:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FoldRows:
+class FoldData:
     """Takes and encodes the rows of folds, and keeps what it made.
 
     Everything that it returns is read-only.
@@ -328,9 +328,9 @@ class FoldRows:
         return int(self.folds.max()) + 1
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> LruCache:
         """What was made so far."""
-        return Kept(self.most_bytes)
+        return LruCache(self.most_bytes)
 
     def train(self, part: Part, encoding: str) -> Encoded:
         """Return the training rows of a part."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset, GroupSystem, SmallGroups
-from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldRows, Part, fold_seed
+from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldData, Part, fold_seed
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators import Target, TrainRows
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 SMALLEST_BOUND = 0.05
@@ -173,17 +173,17 @@ def _label_behind(rate: Rate) -> int:
     return min(d for _, d in rate.among) if rate.depends_on_decision else -1
 
 
-MEMBERSHIP = Candidate(learner="group_membership")
+MEMBERSHIP = Config(learner="group_membership")
 """Stands for the model in place of a learner; no registered one is called so."""
 
-MEMBERSHIP_KEY = Trial(number=-1, candidate=MEMBERSHIP, budget=Budget()).key
+MEMBERSHIP_KEY = Trial(number=-1, config=MEMBERSHIP, budget=Budget()).key
 """Where its models and shares lie; -1, as it is no turn of the search."""
 
-BOOSTER = Candidate(
+BOOSTER = Config(
     learner="lightgbm", params={"n_estimators": 60, "num_leaves": 12, "learning_rate": 0.1}
 )
 
-SHORT_BOOSTER = Candidate(
+SHORT_BOOSTER = Config(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 12, "learning_rate": 0.2}
 )
 """Of half the trees: what halves the effort first. Then rows go."""
@@ -235,7 +235,7 @@ class FoldMembership:
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class GroupProbabilities:
     """The mean over the models of the folds: what is deployed."""
 
     folds: tuple[FoldMembership, ...]
@@ -247,8 +247,8 @@ class Membership:
 
 
 def learn(
-    rows: FoldRows, effort: float, check_time: Callable[[int], None]
-) -> tuple[NDArray[np.float32], Membership]:
+    rows: FoldData, effort: float, check_time: Callable[[int], None]
+) -> tuple[NDArray[np.float32], GroupProbabilities]:
     """Train the models of all folds."""
     data = rows.dataset
     n_cells = 1 if data.groups is None else data.groups.n_cells
@@ -259,15 +259,15 @@ def learn(
     for fold in range(n_folds):
         check_time(fold)
         part = Part(fold=fold, fraction=fraction)
-        fit = BaseFit(candidate=booster, seed=fold_seed(rows.root_seed, fold), deadline=None)
+        fit = BaseFit(config=booster, seed=fold_seed(rows.root_seed, fold), deadline=None)
         model = _fit_fold(rows.train(part, "codes"), n_cells, fit)
         held_out = rows.held_out(part, "codes")
         found[held_out.rows] = model.membership(held_out.X)
         models.append(model)
-    return found, Membership(tuple(models))
+    return found, GroupProbabilities(tuple(models))
 
 
-def _training(outside: float, effort: float) -> tuple[Candidate, float]:
+def _training(outside: float, effort: float) -> tuple[Config, float]:
     """Return which booster learns, and on which share of the rows outside a fold."""
     wanted = max(FEWEST_ROWS_OF_MODEL, min(1.0, 2.0 * effort) * min(outside, MOST_ROWS))
     return (BOOSTER if effort > 0.5 else SHORT_BOOSTER), min(1.0, wanted / outside)
@@ -323,13 +323,13 @@ def _learned(
     """Return why it could not be learned, nothing when it was; once more where it took long."""
     trial = _trial(problem, seconds_left(), 1.0)
     result = run(trial)
-    if result.status is Status.TIMEOUT:
+    if result.status is TrialState.TIMEOUT:
         again = _trial(problem, seconds_left(), LESS_EFFORT)
         outside = problem.dataset.n_rows * (1 - 1 / problem.n_folds)
         first, second = (_training(outside, t.budget.sample_fraction) for t in (trial, again))
         if first != second:
             result = run(again)
-    return "" if result.status is Status.SUCCESS else f"{result.status}: {result.error}"
+    return "" if result.status is TrialState.SUCCESS else f"{result.status}: {result.error}"
 
 
 def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
@@ -348,7 +348,7 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
             sample_fraction=share * effort,
             folds=problem.n_folds,
         )
-    return Trial(number=-1, candidate=MEMBERSHIP, budget=budget)
+    return Trial(number=-1, config=MEMBERSHIP, budget=budget)
 
 
 def without_membership(problem: Problem) -> Problem:
@@ -371,9 +371,11 @@ def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
     return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
 
 
-def kept_membership(artifacts: Artifacts, rules_read_it: Sequence[bool]) -> Membership | None:
+def kept_membership(
+    artifacts: Artifacts, rules_read_it: Sequence[bool]
+) -> GroupProbabilities | None:
     """Return the trained models when some rule reads them."""
     if not any(rules_read_it):
         return None
-    model: Membership = artifacts.models(MEMBERSHIP_KEY)
+    model: GroupProbabilities = artifacts.models(MEMBERSHIP_KEY)
     return model

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.evaluation.fitting import contained, error_text
+from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, warn
@@ -29,19 +29,19 @@ from fairautoml.metrics._table import effective_rows
 from fairautoml.metrics.intervals import interval_of_groups
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.records import (
-    Candidate,
+    Config,
+    ConstraintResult,
     Entry,
-    Measure,
     Rule,
-    Status,
-    Told,
+    ScoredTrial,
     TrialResult,
+    TrialState,
     acceptance,
 )
-from fairautoml.search.loop import Recalling, Stop, window_of
-from fairautoml.selection.leaderboard import History, best_of, pareto_front
+from fairautoml.search.loop import Recalling, StopCondition, window_of
+from fairautoml.selection.leaderboard import TrialLog, best_of, pareto_front
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import Record
+from fairautoml.storage.database import TrialRecord
 from fairautoml.storage.study import Replay
 
 ONE_ERROR = 0.6827
@@ -59,7 +59,7 @@ class Column:
 
     trial_key: str  # name of the trial or ensemble
     trial_number: int  # its turn
-    candidate: Candidate  # what was trained
+    config: Config  # what was trained
     seconds: float  # training seconds
     # out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) where a rule
     # mixes several columns
@@ -85,7 +85,7 @@ def column_of(result: TrialResult, scores: NDArray[np.float32]) -> Column:
     return Column(
         trial_key=result.trial.key,
         trial_number=result.trial.number,
-        candidate=result.trial.candidate,
+        config=result.trial.config,
         seconds=result.seconds,
         deployed=np.asarray(scores),
     )
@@ -129,7 +129,7 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
         # Equal scores have no order that the likely groups of a row could move it in.
         if uninformed and mitigator.needs_membership:
             continue
-        found = contained(partial(_entries, mitigator, rows, served, column, problem, end))
+        found = capture_failure(partial(_entries, mitigator, rows, served, column, problem, end))
         if isinstance(found, list):
             entries += found
         else:
@@ -226,7 +226,7 @@ def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -
     return Entry(
         trial_key=column.trial_key,
         trial_number=column.trial_number,
-        candidate=column.candidate,
+        config=column.config,
         mitigator=scored.mitigator,
         tolerance=scored.tolerance,
         rule=scored.rule,
@@ -290,19 +290,19 @@ def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]
     return served.reshape(column.deployed.shape)
 
 
-def measure(tally: Tally, problem: Problem) -> tuple[Measure, ...]:
+def measure(tally: Tally, problem: Problem) -> tuple[ConstraintResult, ...]:
     """Return every constraint's metric on every group system that it speaks about."""
-    found: list[Measure] = []
+    found: list[ConstraintResult] = []
     for target in problem.goal.targets:
         merged = tally.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
         found.append(_measured(target, target.metric.value(merged)))
     return tuple(found)
 
 
-def _measured(target: Target, value: float | Undefined) -> Measure:
+def _measured(target: Target, value: float | Undefined) -> ConstraintResult:
     metric, system, limit = target.metric, target.system.name, target.limit
     if isinstance(value, Undefined):
-        return Measure(
+        return ConstraintResult(
             metric=metric.name,
             system=system,
             value=None,
@@ -310,7 +310,7 @@ def _measured(target: Target, value: float | Undefined) -> Measure:
             limit=limit,
             reason=_with_labels(value.reason, target),
         )
-    return Measure(
+    return ConstraintResult(
         metric=metric.name, system=system, value=value, gap=metric.gap(value), limit=limit
     )
 
@@ -327,21 +327,25 @@ def judged(
     problem: Problem,
     seconds: float,
     end: float | None = None,
-) -> Record:
+) -> TrialRecord:
     """Expand a result to its entries, and say what is told of it."""
     entries: tuple[Entry, ...] = ()
-    if result.status is Status.SUCCESS:
+    if result.status is TrialState.SUCCESS:
         entries = expand(result, artifacts.scores(result.trial.key), problem, end)
-    told = _told(result, entries, problem)
-    return Record(result=result, told=told, entries=entries, seconds=seconds)
+    scored = _scored(result, entries, problem)
+    return TrialRecord(result=result, scored=scored, entries=entries, seconds=seconds)
 
 
-def _told(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> Told:
+def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> ScoredTrial:
     """Say how a trial did; one that trained but has no entry (an undefined objective) failed."""
     best = best_of(entries)
     plain = next((entry for entry in entries if entry.mitigator == "none"), None)
-    status = Status.FAILED if best is None and result.status is Status.SUCCESS else result.status
-    return Told(
+    status = (
+        TrialState.FAILED
+        if best is None and result.status is TrialState.SUCCESS
+        else result.status
+    )
+    return ScoredTrial(
         trial=result.trial,
         status=status,
         value=None if best is None else best.value,
@@ -361,7 +365,7 @@ def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
     return tuple(measure.gap - measure.limit for measure in entry.measures)
 
 
-Keep = Callable[[Record], None]
+Keep = Callable[[TrialRecord], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,41 +382,43 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclass(slots=True, kw_only=True)
-class Settler:
+class TrialScorer:
     """Judges a result and makes it durable before anybody hears of it."""
 
     problem: Problem  # what results are judged by
     # what an earlier part of the run left, by number of trial: worth what it was then
-    past: Mapping[int, Record]
+    past: Mapping[int, TrialRecord]
     artifacts: Artifacts  # where scores lie
     executor: Replay  # where trials run; knows under which number the search asked for one
     strategy: Recalling  # whose proposals are recorded with the results
-    history: History  # remembers what was found
-    listeners: tuple[Keep, ...]  # called with the ``Record`` of each new result, in this order
+    history: TrialLog  # remembers what was found
+    listeners: tuple[
+        Keep, ...
+    ]  # called with the ``TrialRecord`` of each new result, in this order
     on_progress: OnProgress | None  # called with a ``Progress`` after them
     start: float  # moment on the executor's clock at which the budget began
-    stop: Stop  # when the search ends
+    stop: StopCondition  # when the search ends
 
-    def __call__(self, result: TrialResult) -> Told:
+    def __call__(self, result: TrialResult) -> ScoredTrial:
         """Return what the search is told of a result, once everything worth keeping is kept."""
         recorded = self.past.get(result.trial.number)
         if recorded is None or recorded.result is not result:
-            recorded = self._settled(result)
-        return replace(recorded.told, trial=self.executor.as_asked(result.trial))
+            recorded = self._record_of(result)
+        return replace(recorded.scored, trial=self.executor.with_trial(result.trial))
 
-    def _settled(self, result: TrialResult) -> Record:
+    def _record_of(self, result: TrialResult) -> TrialRecord:
         """Return the record of a new result, which everybody has heard of."""
         begun = time.perf_counter()
         seconds = self.executor.now() - self.start
         record = replace(
             judged(result, self.artifacts, self.problem, seconds, self.stop.deadline),
-            proposed=self.strategy.take(),
+            sampled=self.strategy.take(),
             window=window_of(self.stop, self.executor),
         )
         for hear in self.listeners:
             hear(record)
         self.history.add(result, record.entries, record.seconds)
-        self.history.settled(record.entries, time.perf_counter() - begun)
+        self.history.add_scoring_time(record.entries, time.perf_counter() - begun)
         if self.on_progress is not None:
             self.on_progress(self._progress(result))
         return record
@@ -436,7 +442,7 @@ def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
     left = [on_progress]
 
     def tell(progress: Progress) -> None:
-        error = contained(partial(left[0], progress)) if left else None
+        error = capture_failure(partial(left[0], progress)) if left else None
         if isinstance(error, SystemExit):
             raise error
         if isinstance(error, Exception):
@@ -449,13 +455,13 @@ def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
 
 
 def still_valid(
-    past: Sequence[Record],
+    past: Sequence[TrialRecord],
     artifacts: Artifacts,
     shape: tuple[int, ...],
     budget: float | None,
     *,
     over: bool = False,
-) -> dict[int, Record]:
+) -> dict[int, TrialRecord]:
     """Return what need not be run again, by number, in the order told.
 
     A trial that ran out of time may now have more, and one whose scores (or models, if they may be
@@ -463,7 +469,7 @@ def still_valid(
     """
     used = max((record.seconds for record in past), default=0.0)
 
-    def more(record: Record) -> bool:
+    def more(record: TrialRecord) -> bool:
         if not record.has_more_time(budget):
             return False
         # It had at least the time from its start to the last record; with less it ends alike.
@@ -485,11 +491,11 @@ def still_valid(
 
 
 def judged_again(
-    past: Mapping[int, Record],
+    past: Mapping[int, TrialRecord],
     artifacts: Artifacts,
     problem: Problem,
     seconds_left: Callable[[], float | None],
-) -> dict[int, Record]:
+) -> dict[int, TrialRecord]:
     """Return records of a time when the groups were not yet learned as they are with them.
 
     Only of trials whose models are there: of the others nothing can be served that was not to be
@@ -506,5 +512,5 @@ def judged_again(
         known = {entry.mitigator for entry in record.entries}
         if known and reading - known and artifacts.has_models(record.result.trial.key):
             anew = judged(record.result, artifacts, problem, record.seconds)
-            found[number] = replace(record, told=anew.told, entries=anew.entries)
+            found[number] = replace(record, scored=anew.scored, entries=anew.entries)
     return found

@@ -59,7 +59,7 @@ class Task(ABC):
         """Return the answer to each row: position of the class, or number; shape (n_rows,)."""
 
     @abstractmethod
-    def alike(
+    def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
         """Return the outcomes that are the same for everybody and worth comparing with."""
@@ -119,7 +119,7 @@ class Binary(Task):
         """Return 1 where acceptance is at least as likely as not."""
         return (outcome >= 0.5).astype(np.int64)
 
-    def alike(
+    def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
         """Return "nobody" and "everybody"."""
@@ -187,7 +187,7 @@ class Multiclass(Task):
         chosen: NDArray[np.int64] = outcome.argmax(axis=1).astype(np.int64)
         return chosen
 
-    def alike(
+    def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
         """Return each class for everybody."""
@@ -253,7 +253,7 @@ class Regression(Task):
         """Return the numbers themselves."""
         return np.asarray(outcome, dtype=np.float64)
 
-    def alike(
+    def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
         """Return the mean for everybody."""

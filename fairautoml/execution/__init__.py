@@ -8,7 +8,7 @@ from fairautoml.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ResourceLimits:
     """What the executor enforces."""
 
     n_workers: int | None = None  # trials at the same time, at least 1
@@ -23,7 +23,7 @@ class Limits:
         return unsaid if self.n_workers is None else self.n_workers
 
 
-MakeExecutor = Callable[[Limits], Executor]
+MakeExecutor = Callable[[ResourceLimits], Executor]
 
 EXECUTORS: Registry[MakeExecutor] = Registry(
     "fairautoml.execution",
@@ -32,4 +32,4 @@ EXECUTORS: Registry[MakeExecutor] = Registry(
     group="fairautoml.executors",
 )
 
-__all__ = ["EXECUTORS", "Limits", "MakeExecutor"]
+__all__ = ["EXECUTORS", "ResourceLimits", "MakeExecutor"]

@@ -20,7 +20,7 @@ import joblib
 from distributed import Event, Worker, get_client, get_worker
 
 from fairautoml.exceptions import InputError
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import LocalExecutor
 from fairautoml.records import Trial, TrialResult
 from fairautoml.storage.artifacts import Artifacts
@@ -51,7 +51,7 @@ class OnFiles(Protocol):
         ...
 
 
-def is_on_files(objective: Callable[[Trial], TrialResult]) -> TypeGuard[OnFiles]:
+def is_persistent(objective: Callable[[Trial], TrialResult]) -> TypeGuard[OnFiles]:
     """Whether the objective must be moved to another folder before it runs elsewhere."""
     return isinstance(getattr(objective, "artifacts", None), Artifacts)
 
@@ -89,20 +89,20 @@ class Answer:
 class Site:
     """The place of one run on one Dask worker: rows in a file, children, a folder for results."""
 
-    def __init__(self, cargo: "Cargo", worker: Worker, memory_mb: float | None) -> None:
+    def __init__(self, payload: "WorkerPayload", worker: Worker, memory_mb: float | None) -> None:
         made = tempfile.TemporaryDirectory(
             prefix="fairautoml-", dir=worker.local_directory, ignore_cleanup_errors=True
         )
         folder = Path(made.name)
         threads, limit = worker.state.nthreads, worker.memory_manager.memory_limit
-        limits = Limits(
+        limits = ResourceLimits(
             n_workers=threads,
             memory_mb=memory_mb,
             share_mb=limit / threads / MEBIBYTE if limit else None,
         )
         self._artifacts = Artifacts(folder, durable=False)
         self._artifacts.prepare()
-        self._objective = cargo.unpack(folder)
+        self._objective = payload.unpack(folder)
         self._executor = LocalExecutor(limits)
         self._ended = weakref.finalize(self, _end, self._executor, made)
 
@@ -141,7 +141,7 @@ _opening = threading.Lock()
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
-class Cargo:
+class WorkerPayload:
     """An objective on its way to the workers, scattered once per run."""
 
     packed: bytes  # the objective, pickled, without rows
@@ -152,7 +152,7 @@ class Cargo:
 
     def __reduce__(self) -> Any:
         """Leave the sites behind."""
-        return Cargo, (self.packed, self.rows)
+        return WorkerPayload, (self.packed, self.rows)
 
     def __sizeof__(self) -> int:
         """Tell Dask how much memory it holds."""
@@ -186,7 +186,7 @@ class Cargo:
 def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
     """Return the objective as it is sent, without its rows."""
     bare: Any = objective
-    if is_on_files(objective):
+    if is_persistent(objective):
         bare = replace(bare, data=Path())
     try:
         return pickle.dumps(bare, protocol=pickle.HIGHEST_PROTOCOL)
@@ -196,7 +196,7 @@ def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
 
 def rows_of(objective: Callable[[Trial], TrialResult]) -> bytes | None:
     """Return the content of the rows' file, None for an objective without files."""
-    if not is_on_files(objective):
+    if not is_persistent(objective):
         return None
     if isinstance(objective.data, Path):
         return objective.data.read_bytes()
@@ -215,7 +215,7 @@ def unsendable(reason: str) -> str:
 
 
 def run_trial(
-    cargo: Cargo, rival: Column | None, trial: Trial, memory_mb: float | None
+    payload: WorkerPayload, rival: Column | None, trial: Trial, memory_mb: float | None
 ) -> Answer | None:
     """Run a trial on this Dask worker; None when that was already begun, on a worker that died.
 
@@ -233,12 +233,12 @@ def run_trial(
         task = worker.state.tasks.get(key)
         alive = task is not None and task.state not in ENDED
         if not alive or worker.status.name in CLOSING:
-            cargo.forget(worker)
+            payload.forget(worker)
             return False
         return True
 
     with _children_allowed:
-        return cargo.site(worker, memory_mb).run(trial, rival, wanted)
+        return payload.site(worker, memory_mb).run(trial, rival, wanted)
 
 
 class _ChildrenAllowed:

@@ -51,7 +51,7 @@ def started(pid: int) -> str | None:
     return None if stat is None else stat[_STARTED]
 
 
-def held_mb(pid: int) -> float | None:
+def resident_mb(pid: int) -> float | None:
     """Return the memory a process holds for itself, MiB; None when that cannot be seen."""
     held = [
         int(line.split()[1])
@@ -96,10 +96,10 @@ class Family:
         self._start = started(leader)
         self._seen: dict[int, str] = {}
 
-    def held_mb(self) -> float:
+    def resident_mb(self) -> float:
         """Return the memory that all members hold, MiB; 0 where it cannot be seen."""
         members = (self.leader, *self._look())
-        return sum(held_mb(pid) or 0.0 for pid in members)
+        return sum(resident_mb(pid) or 0.0 for pid in members)
 
     def alone(self) -> bool:
         """Whether the leader has no living descendants."""
@@ -194,7 +194,7 @@ SECOND = _Version(
 )
 
 
-def fair_share_mb(n_workers: int, root: Path = Path("/")) -> float | None:
+def memory_per_worker_mb(n_workers: int, root: Path = Path("/")) -> float | None:
     """Return the memory that each of the trials may take, MiB; None when nothing says it."""
     available = available_mb(root)
     return None if available is None else (1.0 - RESERVE) * available / n_workers
@@ -287,7 +287,7 @@ def unsendable(reason: str) -> str:
 class Ready:
     """A worker's first message: it has the objective and waits for trials."""
 
-    held_mb: float  # memory that it holds with nothing to do, MiB; 0 where it cannot be seen
+    resident_mb: float  # memory that it holds with nothing to do, MiB; 0 where it cannot be seen
 
 
 def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
@@ -301,7 +301,7 @@ def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
             connection.send(unsendable(str(exc)))
             connection.recv()  # The trial that is on its way: the pipe stays open until then.
             return
-        connection.send(Ready(held_mb=held_mb(os.getpid()) or 0.0))
+        connection.send(Ready(resident_mb=resident_mb(os.getpid()) or 0.0))
         while True:
             result = objective(connection.recv())
             if os.getpid() != myself:
@@ -340,7 +340,7 @@ def _let_go_of_fork_server() -> None:
         server._forkserver_alive_fd = None
 
 
-def warm_up() -> None:
+def preload() -> None:
     """Let the fork server import what workers need, and go on: the first worker waits for less."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
     with _start, _environment(THREADS), _hidden_main(), contextlib.suppress(OSError):
@@ -374,7 +374,7 @@ class Worker:
         """Whether the next trial finds a clean worker: nothing still runs, little is held."""
         if not self.process.is_alive() or not self.family.alone():
             return False
-        return most_mb is None or self.family.held_mb() <= most_mb
+        return most_mb is None or self.family.resident_mb() <= most_mb
 
     def hush(self, most: int = MOST_NOISE) -> None:
         """Throw away what is on standard error when it is more than ``most`` bytes."""

@@ -18,9 +18,9 @@ from importlib.metadata import version
 from typing import Any
 
 from fairautoml.exceptions import InputError, MissingExtraError
-from fairautoml.execution import Limits
-from fairautoml.execution.serial import as_asked, seconds_until
-from fairautoml.records import Status, Trial, TrialResult
+from fairautoml.execution import ResourceLimits
+from fairautoml.execution.serial import seconds_until, with_trial
+from fairautoml.records import Trial, TrialResult, TrialState
 
 try:
     import dask.config
@@ -28,9 +28,9 @@ try:
 
     from fairautoml.execution._remote import (
         Answer,
-        Cargo,
         Column,
-        is_on_files,
+        WorkerPayload,
+        is_persistent,
         pack_objective,
         rows_of,
         run_trial,
@@ -59,7 +59,7 @@ CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0
 """How long the first worker may take: a cluster that grows on demand has to start a machine."""
 
-Objective = Callable[[Trial], TrialResult]
+TrialEvaluator = Callable[[Trial], TrialResult]
 
 
 class DaskExecutor:
@@ -68,7 +68,7 @@ class DaskExecutor:
     queued = 1
     spare = 0.0
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ResourceLimits) -> None:
         self._client = connect(limits.scheduler)
         threads = sum(self._client.nthreads().values())
         self.n_workers = limits.workers(max(1, threads))
@@ -78,13 +78,13 @@ class DaskExecutor:
             self.n_workers + self.queued, thread_name_prefix="fairautoml-dask"
         )
         self._closing = threading.Event()
-        self._freight: Freight | None = None
+        self._payload: DaskPayload | None = None
 
-    def submit(self, objective: Objective, trial: Trial) -> "Future[TrialResult]":
+    def submit(self, objective: TrialEvaluator, trial: Trial) -> "Future[TrialResult]":
         """Queue the trial on the cluster."""
-        if self._freight is None or self._freight.objective is not objective:
-            self._freight = Freight(self._client, objective)
-        return self._threads.submit(self._supervise, self._freight, trial)
+        if self._payload is None or self._payload.objective is not objective:
+            self._payload = DaskPayload(self._client, objective)
+        return self._threads.submit(self._supervise, self._payload, trial)
 
     def now(self) -> float:
         """Return ``time.monotonic()``."""
@@ -104,28 +104,32 @@ class DaskExecutor:
         """
         self._closing.set()
         self._threads.shutdown(wait=True)
-        self._freight = None
+        self._payload = None
         self._client.close()
 
-    def _supervise(self, freight: "Freight", trial: Trial) -> TrialResult:
+    def _supervise(self, payload: "DaskPayload", trial: Trial) -> TrialResult:
         reason = ""
         for attempt in range(ATTEMPTS):
             budget = seconds_until(trial.budget, self._deadline, self.spare)
             if self._closing.is_set() or (budget.seconds is not None and budget.seconds <= 0):
-                return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
-            answer, reason = self._attempt(freight, replace(trial, budget=budget))
+                return TrialResult(
+                    trial=trial, status=TrialState.STOPPED, error="the search ended"
+                )
+            answer, reason = self._attempt(payload, replace(trial, budget=budget))
             if answer is not None:
-                freight.unload(answer)
-                return as_asked(answer.result, trial, budget)
+                payload.unload(answer)
+                return with_trial(answer.result, trial, budget)
             logger.info("trial %d, attempt %d: %s", trial.number, attempt + 1, reason)
-        return TrialResult(trial=trial, status=Status.LOST, error=f"{reason}, {ATTEMPTS} times")
+        return TrialResult(
+            trial=trial, status=TrialState.WORKER_LOST, error=f"{reason}, {ATTEMPTS} times"
+        )
 
-    def _attempt(self, freight: "Freight", trial: Trial) -> "tuple[Answer | None, str]":
+    def _attempt(self, payload: "DaskPayload", trial: Trial) -> "tuple[Answer | None, str]":
         """Run the trial on the cluster; without an answer there is the reason why."""
         key = f"{PACKAGE}-{trial.key}-{uuid.uuid4().hex}"
         try:
             task = self._client.submit(
-                run_trial, *freight.load(trial), trial, self._memory_mb, key=key, pure=False
+                run_trial, *payload.load(trial), trial, self._memory_mb, key=key, pure=False
             )
             ended = _ended(task)
             while not ended.wait(POLL_SECONDS):
@@ -138,7 +142,7 @@ class DaskExecutor:
             # Without a scheduler each attempt fails at once: do not turn the search into a spin.
             self._closing.wait(POLL_SECONDS)
             return None, f"no answer from the cluster: {exc}"
-        if answer is None or (answer.result.status is Status.STOPPED and not self._over()):
+        if answer is None or (answer.result.status is TrialState.STOPPED and not self._over()):
             return None, "the Dask worker died"
         return answer, ""
 
@@ -148,10 +152,10 @@ class DaskExecutor:
         return self._deadline is not None and time.monotonic() > self._deadline + GRACE_SECONDS
 
 
-class Freight:
+class DaskPayload:
     """An objective and what its trials need, as it lies on the workers."""
 
-    def __init__(self, client: Any, objective: Objective) -> None:
+    def __init__(self, client: Any, objective: TrialEvaluator) -> None:
         self.objective = objective
         self._client = client
         self._packed = pack_objective(objective)
@@ -164,17 +168,17 @@ class Freight:
         It is sent once to all workers, and again only when all that had it died.
         """
         with self._lock:
-            cargo = self._scattered("cargo", self._cargo)
+            payload = self._scattered("cargo", self._payload)
             rival = None
-            if trial.rival and is_on_files(self.objective):
+            if trial.rival and is_persistent(self.objective):
                 for old in self._sent.keys() - {"cargo", trial.rival}:
                     del self._sent[old]
                 rival = self._scattered(trial.rival, lambda: self._column(trial.rival))
-        return cargo, rival
+        return payload, rival
 
     def unload(self, answer: Answer) -> None:
         """Keep the files of a trial."""
-        if is_on_files(self.objective):
+        if is_persistent(self.objective):
             for sent in answer.files:
                 sent.keep(self.objective.artifacts)
 
@@ -185,11 +189,11 @@ class Freight:
             self._sent[name] = known
         return known
 
-    def _cargo(self) -> Cargo:
-        return Cargo(self._packed, rows_of(self.objective))
+    def _payload(self) -> WorkerPayload:
+        return WorkerPayload(self._packed, rows_of(self.objective))
 
     def _column(self, key: str) -> Column | None:
-        if not is_on_files(self.objective):
+        if not is_persistent(self.objective):
             return None
         path = self.objective.artifacts.folder / "scores" / f"{key}.npy"
         return Column(name=path.name, content=path.read_bytes()) if path.exists() else None
@@ -245,11 +249,11 @@ def _address(scheduler: str | None) -> tuple[str, Any]:
 def _unfit(client: Any) -> str:
     """Return why the workers cannot run trials, empty when they can."""
     here = version(PACKAGE)
-    asked = client.submit(installed, key=f"{PACKAGE}-{uuid.uuid4().hex}", pure=False)
-    if not _ended(asked).wait(PATIENCE_SECONDS):
+    future = client.submit(installed, key=f"{PACKAGE}-{uuid.uuid4().hex}", pure=False)
+    if not _ended(future).wait(PATIENCE_SECONDS):
         return f"no worker answered within {PATIENCE_SECONDS:.0f} s"
-    if asked.status != "finished":
-        return repr(asked.exception())
+    if future.status != "finished":
+        return repr(future.exception())
     found = client.run(installed)
     others = [f"{where} has {what}" for where, what in found.items() if what != here]
     return ", ".join(others[:3])

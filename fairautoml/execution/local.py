@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for_pipe
 
 from fairautoml.exceptions import InputError
-from fairautoml.execution import Limits
-from fairautoml.execution._worker import GRACE_SECONDS, Ready, Worker, fair_share_mb, pack
-from fairautoml.execution.serial import SerialExecutor, as_asked, seconds_until
-from fairautoml.records import Budget, Executor, Status, Trial, TrialResult
+from fairautoml.execution import ResourceLimits
+from fairautoml.execution._worker import GRACE_SECONDS, Ready, Worker, memory_per_worker_mb, pack
+from fairautoml.execution.serial import SerialExecutor, seconds_until, with_trial
+from fairautoml.records import Budget, Executor, Trial, TrialResult, TrialState
 
 Run = Callable[[Trial], TrialResult]
 
@@ -90,7 +90,7 @@ class FirstHere:
 POLL_SECONDS = 0.1
 
 
-class Hiring:
+class PendingWorker:
     """A worker on its way; whoever asked may go without it."""
 
     def __init__(self, packed: bytes) -> None:
@@ -148,10 +148,10 @@ class Cap:
     """Memory that a trial may take."""
 
     megabytes: float  # miB, what a worker holds when it is idle included, the mapped rows not
-    asked: bool  # the user named it; else it is a fair share, and never too small for a worker
+    explicit: bool  # the user named it; else it is a fair share, and never too small for a worker
 
 
-class Supervisor:
+class Watchdog:
     """Runs a trial on a worker, and kills the worker with all its children when it must.
 
     After ``run`` the worker is dead unless the result is the objective's own.
@@ -173,7 +173,7 @@ class Supervisor:
             left = less(trial.budget, time.monotonic() - self._start).seconds
             if self._closing.is_set():
                 self._worker.kill()
-                result = self._ended(trial, Status.STOPPED, "the search ended")
+                result = self._ended(trial, TrialState.STOPPED, "the search ended")
             elif left is not None and left <= 0:
                 result = self._out_of_time(trial)
             else:
@@ -203,7 +203,7 @@ class Supervisor:
         if ready:
             return self._gone(trial)
         self._worker.hush()
-        self._peak = max(self._peak, self._worker.family.held_mb())
+        self._peak = max(self._peak, self._worker.family.resident_mb())
         return self._out_of_memory(trial) if most is not None and self._peak > most else None
 
     def _received(self, trial: Trial) -> TrialResult | None:
@@ -215,7 +215,7 @@ class Supervisor:
         except (pickle.UnpicklingError, AttributeError, ImportError, TypeError, ValueError) as exc:
             return self._unreadable(trial, repr(exc))
         if isinstance(message, Ready):
-            self._check_floor(message.held_mb)
+            self._check_floor(message.resident_mb)
             return None
         if isinstance(message, str):
             self._worker.kill()
@@ -229,12 +229,12 @@ class Supervisor:
         """Memory to kill at, MiB; None until the worker has said what it holds when idle."""
         if self._cap is None or self._worker.floor_mb is None:
             return None
-        least = 0.0 if self._cap.asked else LEAST_FLOORS * self._worker.floor_mb
+        least = 0.0 if self._cap.explicit else LEAST_FLOORS * self._worker.floor_mb
         return max(self._cap.megabytes, least)
 
     def _check_floor(self, floor_mb: float) -> None:
         self._worker.floor_mb = floor_mb
-        if self._cap is not None and self._cap.asked and self._cap.megabytes < floor_mb:
+        if self._cap is not None and self._cap.explicit and self._cap.megabytes < floor_mb:
             self._worker.kill()
             msg = (
                 f"memory_limit={self._cap.megabytes:g} is below the {floor_mb:.0f} MiB floor, "
@@ -247,17 +247,17 @@ class Supervisor:
         used = time.monotonic() - self._start
         self._worker.kill(GRACE_SECONDS)
         error = f"killed after {used:.1f} s; the limit was {trial.budget.seconds:.1f} s"
-        return self._ended(trial, Status.TIMEOUT, error)
+        return self._ended(trial, TrialState.TIMEOUT, error)
 
     def _out_of_memory(self, trial: Trial) -> TrialResult:
         self._worker.kill()
         error = f"killed at {self._peak:.0f} MiB; the limit was {self._most_mb:.0f} MiB"
-        return self._ended(trial, Status.MEMOUT, error)
+        return self._ended(trial, TrialState.OUT_OF_MEMORY, error)
 
     def _unreadable(self, trial: Trial, found: str) -> TrialResult:
         self._worker.kill()
         error = f"the worker process answered with {found} instead of the trial's result"
-        return self._ended(trial, Status.CRASHED, error)
+        return self._ended(trial, TrialState.CRASHED, error)
 
     def _gone(self, trial: Trial) -> TrialResult:
         """Return why a worker is gone that was not killed here."""
@@ -266,17 +266,17 @@ class Supervisor:
         code, words = process.exitcode, self._worker.last_words()
         self._worker.kill()
         if self._closing.is_set():
-            return self._ended(trial, Status.STOPPED, "the search ended")
+            return self._ended(trial, TrialState.STOPPED, "the search ended")
         if code == -signal.SIGKILL:
             error = "the worker process was killed from outside (out of memory?)"
-            return self._ended(trial, Status.LOST, error)
+            return self._ended(trial, TrialState.WORKER_LOST, error)
         if code == SERVER_DIED:
             error = "the worker process ended together with its fork server, or with exit code 255"
-            return self._ended(trial, Status.LOST, error)
+            return self._ended(trial, TrialState.WORKER_LOST, error)
         error = f"the worker process {_manner(code)}"
-        return self._ended(trial, Status.CRASHED, f"{error}: {words}" if words else error)
+        return self._ended(trial, TrialState.CRASHED, f"{error}: {words}" if words else error)
 
-    def _ended(self, trial: Trial, status: Status, error: str) -> TrialResult:
+    def _ended(self, trial: Trial, status: TrialState, error: str) -> TrialResult:
         return TrialResult(
             trial=trial,
             status=status,
@@ -318,7 +318,7 @@ class LocalExecutor:
     queued = 1
     spare = 0.0
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ResourceLimits) -> None:
         self.n_workers = limits.workers(1)
         self._deadline = limits.deadline
         self._cap = _cap(limits)
@@ -359,35 +359,35 @@ class LocalExecutor:
         start = time.monotonic()
         budget = allowed = seconds_until(trial.budget, self._deadline, self.spare)
         if self._closing.is_set() or _is_spent(budget):
-            return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
+            return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
         result = self._attempt(packed, replace(trial, budget=budget), self._idle_worker(packed))
-        if result.status is Status.LOST:
+        if result.status is TrialState.WORKER_LOST:
             budget = less(budget, time.monotonic() - start)
             if not self._closing.is_set() and not _is_spent(budget):
                 logger.info("trial %d is run again: %s", trial.number, result.error)
                 result = self._attempt(packed, replace(trial, budget=budget), None)
-        return as_asked(result, trial, allowed)
+        return with_trial(result, trial, allowed)
 
     def _attempt(self, packed: bytes, trial: Trial, worker: Worker | None) -> TrialResult:
         """Run the trial on the worker, on a new one without."""
         start = time.monotonic()
         if worker is None:
             try:
-                worker = Hiring(packed).result(trial.budget.seconds, self._closing)
+                worker = PendingWorker(packed).result(trial.budget.seconds, self._closing)
             except (OSError, EOFError) as exc:
                 error = f"no worker process could be started: {exc!r}"
-                return TrialResult(trial=trial, status=Status.LOST, error=error)
+                return TrialResult(trial=trial, status=TrialState.WORKER_LOST, error=error)
         if worker is None:
             return self._without_worker(trial, time.monotonic() - start)
-        result = Supervisor(worker, self._cap, self._closing, start).run(trial)
+        result = Watchdog(worker, self._cap, self._closing, start).run(trial)
         self._dismiss(worker)
         return result
 
     def _without_worker(self, trial: Trial, used: float) -> TrialResult:
         if self._closing.is_set():
-            return TrialResult(trial=trial, status=Status.STOPPED, error="the search ended")
+            return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
         error = f"no worker process was ready within {used:.1f} s"
-        return TrialResult(trial=trial, status=Status.TIMEOUT, error=error, seconds=used)
+        return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=error, seconds=used)
 
     def _idle_worker(self, packed: bytes) -> Worker | None:
         """Return an idle worker with this objective, None when there is none."""
@@ -408,11 +408,11 @@ class LocalExecutor:
             self._idle.append(worker)
 
 
-def _cap(limits: Limits) -> Cap | None:
+def _cap(limits: ResourceLimits) -> Cap | None:
     if limits.memory_mb is not None:
-        return Cap(megabytes=limits.memory_mb, asked=True)
-    share = fair_share_mb(limits.workers(1)) if limits.share_mb is None else limits.share_mb
-    return None if share is None else Cap(megabytes=share, asked=False)
+        return Cap(megabytes=limits.memory_mb, explicit=True)
+    share = memory_per_worker_mb(limits.workers(1)) if limits.share_mb is None else limits.share_mb
+    return None if share is None else Cap(megabytes=share, explicit=False)
 
 
 def _is_spent(budget: Budget) -> bool:

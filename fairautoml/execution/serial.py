@@ -8,8 +8,8 @@ from collections.abc import Callable, Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
-from fairautoml.execution import Limits
-from fairautoml.records import Budget, Status, Trial, TrialResult
+from fairautoml.execution import ResourceLimits
+from fairautoml.records import Budget, Trial, TrialResult, TrialState
 
 
 class SerialExecutor:
@@ -19,7 +19,7 @@ class SerialExecutor:
     queued = 0
     spare = 0.0
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ResourceLimits) -> None:
         self._deadline = limits.deadline
 
     def submit(
@@ -29,7 +29,7 @@ class SerialExecutor:
         future: Future[TrialResult] = Future()
         allowed = replace(trial, budget=seconds_until(trial.budget, self._deadline, self.spare))
         result = objective(allowed)
-        future.set_result(as_asked(result, trial, allowed.budget))
+        future.set_result(with_trial(result, trial, allowed.budget))
         return future
 
     def now(self) -> float:
@@ -54,14 +54,14 @@ def seconds_until(budget: Budget, deadline: float | None, spare: float) -> Budge
     return replace(budget, seconds=left if budget.seconds is None else min(left, budget.seconds))
 
 
-def as_asked(result: TrialResult, trial: Trial, allowed: Budget) -> TrialResult:
+def with_trial(result: TrialResult, trial: Trial, allowed: Budget) -> TrialResult:
     """Return the result under the trial that was asked for.
 
     One that the end of the run stopped before its own limit did is recorded without that limit:
     when the run goes on with more time, it has its turn again.
     """
     own, left = trial.budget.seconds, allowed.seconds
-    if result.status is Status.TIMEOUT and own is not None and left is not None and left < own:
+    if result.status is TrialState.TIMEOUT and own is not None and left is not None and left < own:
         trial = replace(trial, budget=replace(trial.budget, seconds=None))
     return replace(result, trial=trial)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import replace
 
-from fairautoml.execution import Limits
-from fairautoml.execution.serial import as_asked
-from fairautoml.records import Status, Trial, TrialResult
+from fairautoml.execution import ResourceLimits
+from fairautoml.execution.serial import with_trial
+from fairautoml.records import Trial, TrialResult, TrialState
 
 
 class VirtualExecutor:
@@ -21,7 +21,7 @@ class VirtualExecutor:
     queued = 0
     spare = 0.0
 
-    def __init__(self, limits: Limits, start: float = 0.0) -> None:
+    def __init__(self, limits: ResourceLimits, start: float = 0.0) -> None:
         self.n_workers = limits.workers(1)
         self._deadline = limits.deadline
         self._clock = start
@@ -39,8 +39,10 @@ class VirtualExecutor:
         result = objective(replace(trial, budget=allowed))
         if seconds is not None and result.seconds > seconds:
             error = f"ended after {seconds:.1f} s; it would take {result.seconds:.1f} s"
-            result = TrialResult(trial=trial, status=Status.TIMEOUT, seconds=seconds, error=error)
-        result = as_asked(result, trial, allowed)
+            result = TrialResult(
+                trial=trial, status=TrialState.TIMEOUT, seconds=seconds, error=error
+            )
+        result = with_trial(result, trial, allowed)
         future: Future[TrialResult] = Future()
         future.set_result(result)
         self._free[worker] = self._ends[future] = start + result.seconds
@@ -72,7 +74,7 @@ class VirtualExecutor:
         return min(limits, default=None)
 
 
-def beginning_now(limits: Limits) -> VirtualExecutor:
+def beginning_now(limits: ResourceLimits) -> VirtualExecutor:
     """Return an executor whose clock begins at ``time.monotonic()``, as deadlines do."""
     return VirtualExecutor(limits, start=time.monotonic())
 

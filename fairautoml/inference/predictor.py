@@ -16,14 +16,14 @@ from fairautoml.data.target import plain_labels
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import InputError
 from fairautoml.metrics._table import TaskName
-from fairautoml.mitigators import MembershipModel, ScoreModel
+from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
 from fairautoml.records import Rule, acceptance
 from fairautoml.selection.mixture import PoolRule
 from fairautoml.threads import one_limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FairClassifier:
+class Predictor:
     """Scores of the models, decided by the rule; the same row always gets the same decision."""
 
     models: ScoreModel  # what scores a row
@@ -35,7 +35,7 @@ class FairClassifier:
     needs_sensitive: bool  # whether models or rule read the groups
     salt: int  # seed of the draws of a randomised rule
     # what a rule reads that weighs how likely groups are
-    membership: MembershipModel | None = None
+    membership: GroupProbabilityModel | None = None
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -79,7 +79,7 @@ class FairClassifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstantClassifier:
-    """Answers with the only class that ``fit`` has seen; stands in for a ``FairClassifier``."""
+    """Answers with the only class that ``fit`` has seen; stands in for a ``Predictor``."""
 
     schema: TableSchema  # how a table is read: new rows are checked as ever
     classes: NDArray[Any]  # shape (1,): the user's label

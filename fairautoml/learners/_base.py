@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fairautoml.data.dataset import FeatureLayout, TaskName, strata_of
+from fairautoml.data.dataset import FeatureSchema, TaskName, strata_of
 from fairautoml.data.splits import holdout_split
 from fairautoml.threads import one_thread
 
@@ -32,13 +32,14 @@ class Learner:
     name : str
         Registered name; also the name of its search-space file.
     build : callable
-        ``build(params, layout, seed)`` returns an unfitted classifier with scikit-learn's
+        ``build(params, feature_schema, seed)`` returns an unfitted classifier with scikit-learn's
         ``fit(X, y, sample_weight=None)`` and ``predict_proba(X)``. It uses one thread.
     build_multiclass : callable, optional
-        ``build_multiclass(params, layout, seed, n_classes)``, the same for labels 0 ..
+        ``build_multiclass(params, feature_schema, seed, n_classes)``, the same for labels 0 ..
         n_classes - 1; ``predict_proba`` has a column for each, whatever labels the rows had.
     build_regressor : callable, optional
-        ``build_regressor(params, layout, seed)``, the same for numbers, with ``predict(X)``.
+        ``build_regressor(params, feature_schema, seed)``, the same for numbers, with
+        ``predict(X)``.
     handles_weights, handles_sparse : bool
         Whether ``fit`` honours ``sample_weight`` and takes CSR matrices.
     shares_rows : bool
@@ -54,7 +55,7 @@ class Learner:
     """
 
     name: str
-    build: Callable[[Mapping[str, ParamValue], FeatureLayout, int], Any]
+    build: Callable[[Mapping[str, ParamValue], FeatureSchema, int], Any]
     build_multiclass: Callable[..., Any] | None = None
     build_regressor: Callable[..., Any] | None = None
     handles_weights: bool = True
@@ -77,7 +78,7 @@ class Learner:
     def built(
         self,
         params: Mapping[str, ParamValue],
-        layout: FeatureLayout,
+        feature_schema: FeatureSchema,
         seed: int,
         *,
         task: TaskName,
@@ -100,12 +101,12 @@ class Learner:
             The learner cannot learn that.
         """
         if task == "multiclass" and self.build_multiclass is not None:
-            return self.build_multiclass(params, layout, seed, n_classes)
+            return self.build_multiclass(params, feature_schema, seed, n_classes)
         if task == "regression" and self.build_regressor is not None:
-            return self.build_regressor(params, layout, seed)
+            return self.build_regressor(params, feature_schema, seed)
         if task != "binary":
             raise TypeError(f"learner {self.name!r} cannot learn a {task} target")
-        return self.build(params, layout, seed)
+        return self.build(params, feature_schema, seed)
 
 
 class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -115,9 +116,11 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     libraries refuse them and a small fold may be so.
     """
 
-    def __init__(self, params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> None:
+    def __init__(
+        self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+    ) -> None:
         self.params = params
-        self.layout = layout
+        self.feature_schema = feature_schema
         self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
@@ -180,10 +183,14 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     """
 
     def __init__(
-        self, params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+        self,
+        params: Mapping[str, ParamValue],
+        feature_schema: FeatureSchema,
+        seed: int,
+        n_classes: int,
     ) -> None:
         self.params = params
-        self.layout = layout
+        self.feature_schema = feature_schema
         self.seed = seed
         self.n_classes = n_classes
 
@@ -224,9 +231,11 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     whatever unit it is in.
     """
 
-    def __init__(self, params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> None:
+    def __init__(
+        self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+    ) -> None:
         self.params = params
-        self.layout = layout
+        self.feature_schema = feature_schema
         self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:

@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 from sklearn.isotonic import isotonic_regression
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import DegenerateGroupError, FairAutoMLError, InputError
 from fairautoml.metrics._table import Form, Rate
 from fairautoml.records import ParamValue
@@ -71,7 +71,7 @@ class Item:
 
 
 def find_items(
-    X: NDArray[np.floating], layout: FeatureLayout, *, cuts: int, complements: bool
+    X: NDArray[np.floating], feature_schema: FeatureSchema, *, cuts: int, complements: bool
 ) -> tuple[tuple[Item, ...], NDArray[np.bool_]]:
     """Return the items of a table and which row checks which.
 
@@ -79,12 +79,12 @@ def find_items(
     give one item per level; a column with gaps one more. Items that all rows or none check, and
     copies of an earlier item, are left out.
     """
-    if layout.sparse:
+    if feature_schema.sparse:
         raise InputError("checklist: X is sparse, and items are made of dense columns; densify X")
     kept: list[Item] = []
     columns: list[NDArray[np.bool_]] = []
     seen: set[bytes] = set()
-    for item in _candidates(X, layout, cuts, complements):
+    for item in _candidates(X, feature_schema, cuts, complements):
         checked = item.checked(X)
         key = np.packbits(checked).tobytes()
         if key not in seen and checked.any() and not checked.all():
@@ -100,10 +100,10 @@ def find_items(
     return tuple(kept), np.stack(columns, axis=1)
 
 
-def _candidates(X: Any, layout: FeatureLayout, cuts: int, complements: bool) -> list[Item]:
-    categorical = frozenset(layout.categorical)
+def _candidates(X: Any, feature_schema: FeatureSchema, cuts: int, complements: bool) -> list[Item]:
+    categorical = frozenset(feature_schema.categorical)
     found: list[Item] = []
-    for at in range(layout.n_features):
+    for at in range(feature_schema.n_features):
         values = X[:, at].astype(np.float64)
         values = values[~np.isnan(values)]
         plain: tuple[Test, Test] = ("is", "is not") if at in categorical else (">=", "<")
@@ -664,7 +664,7 @@ class LabelledRows:
     X: NDArray[np.floating]  # shape (n_rows, n_features): encoded features, dense
     y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1, both occurring
     weight: NDArray[np.float64]  # shape (n_rows,): sample weights; rows of weight 0 are left out
-    layout: FeatureLayout  # what the columns are
+    feature_schema: FeatureSchema  # what the columns are
 
 
 def fit_checklist(
@@ -683,7 +683,9 @@ def fit_checklist(
             f"y: a checklist needs rows of both labels with weight, found {np.unique(y).tolist()}"
         )
         raise InputError(msg)
-    items, checked = find_items(X, rows.layout, cuts=shape.cuts, complements=shape.complements)
+    items, checked = find_items(
+        X, rows.feature_schema, cuts=shape.cuts, complements=shape.complements
+    )
     column = np.array([item.column for item in items])
     # The mean mistake costs about 1, whatever the unit of the weights.
     cost = weight / weight.mean() * _costs(y, weight, shape.cost)

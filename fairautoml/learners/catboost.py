@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
 from fairautoml.registry import missing_library
 
@@ -21,7 +21,7 @@ class CatBoostBinary(BinaryClassifier):
 
     def _frame(self, X: NDArray[np.floating]) -> pd.DataFrame:
         # CatBoost takes category columns only as integers or strings.
-        categorical = frozenset(self.layout.categorical)
+        categorical = frozenset(self.feature_schema.categorical)
         return pd.DataFrame(
             {
                 at: np.nan_to_num(X[:, at], nan=-1.0).astype(np.int32)
@@ -35,7 +35,7 @@ class CatBoostBinary(BinaryClassifier):
         catboost = importlib.import_module("catboost")
         model = catboost.CatBoostClassifier(
             **self.params,
-            cat_features=list(self.layout.categorical),
+            cat_features=list(self.feature_schema.categorical),
             thread_count=1,
             random_seed=self.seed,
             logging_level="Silent",
@@ -53,14 +53,16 @@ class CatBoostBinary(BinaryClassifier):
         return scores
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> CatBoostBinary:
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> CatBoostBinary:
     """Return an unfitted CatBoost classifier; ``params`` in CatBoost's own names."""
     try:
         importlib.import_module("catboost")
     except ImportError as error:
         learner, package = "learner 'catboost'", '"fairautoml[catboost]"'
         raise missing_library(learner, "catboost", package, error) from error
-    return CatBoostBinary(params, layout, seed)
+    return CatBoostBinary(params, feature_schema, seed)
 
 
 LEARNER = Learner(name="catboost", build=build, extra="catboost")

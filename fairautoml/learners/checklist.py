@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
 from fairautoml.learners._checklist import Checklist, LabelledRows, Shape, fit_checklist
 
@@ -20,7 +20,10 @@ class ChecklistBinary(BinaryClassifier):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Checklist:
         rows = LabelledRows(
-            X=X, y=y, weight=np.ones(len(y)) if weight is None else weight, layout=self.layout
+            X=X,
+            y=y,
+            weight=np.ones(len(y)) if weight is None else weight,
+            feature_schema=self.feature_schema,
         )
         return fit_checklist(rows, Shape.from_params(self.params), seed=self.seed)
 
@@ -29,13 +32,15 @@ class ChecklistBinary(BinaryClassifier):
         return scores
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> ChecklistBinary:
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> ChecklistBinary:
     """Return an unfitted checklist.
 
     ``params`` are those of ``fairautoml.learners._checklist.Shape``: ``most_items``,
     ``most_required``, ``cuts``, ``complements``, ``cost`` and ``seconds``.
     """
-    return ChecklistBinary(params, layout, seed)
+    return ChecklistBinary(params, feature_schema, seed)
 
 
 LEARNER = Learner(name="checklist", build=build, opt_in=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner, ParamValue
 from fairautoml.registry import missing_library
 
@@ -18,7 +18,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         glassbox = importlib.import_module("interpret.glassbox")
-        categorical = frozenset(self.layout.categorical)
+        categorical = frozenset(self.feature_schema.categorical)
         kinds = ["nominal" if at in categorical else "continuous" for at in range(X.shape[1])]
         model = glassbox.ExplainableBoostingClassifier(
             **self.params, feature_types=kinds, n_jobs=1, random_state=self.seed
@@ -35,7 +35,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 
 
 def build(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> ExplainableBoostingBinary:
     """Return an unfitted explainable boosting machine; ``params`` in interpret's own names."""
     try:
@@ -43,7 +43,7 @@ def build(
     except ImportError as error:
         learner, package = "learner 'explainable_boosting'", '"fairautoml[ebm]"'
         raise missing_library(learner, "interpret-core", package, error) from error
-    return ExplainableBoostingBinary(params, layout, seed)
+    return ExplainableBoostingBinary(params, feature_schema, seed)
 
 
 LEARNER = Learner(name="explainable_boosting", build=build, extra="ebm")

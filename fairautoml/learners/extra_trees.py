@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
     ParamValue,
@@ -36,23 +36,25 @@ class ExtraTreesNumbers(SklearnRegressor):
         return ExtraTreesRegressor(**params, n_jobs=1, random_state=self.seed)
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> ExtraTreesBinary:
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> ExtraTreesBinary:
     """Return an unfitted forest; ``params`` in scikit-learn's own names."""
-    return ExtraTreesBinary(params, layout, seed)
+    return ExtraTreesBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> ExtraTreesMulticlass:
     """Return the same for several classes."""
-    return ExtraTreesMulticlass(params, layout, seed, n_classes)
+    return ExtraTreesMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> ExtraTreesNumbers:
     """Return the same for numbers; the criterion is the squared error."""
-    return ExtraTreesNumbers(params, layout, seed)
+    return ExtraTreesNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

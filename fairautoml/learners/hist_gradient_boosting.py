@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     EmptyColumns,
     Learner,
@@ -97,14 +97,14 @@ class _Boosting(SklearnTraining):
     """Histogram gradient boosting on codes."""
 
     params: Mapping[str, ParamValue]
-    layout: FeatureLayout
+    feature_schema: FeatureSchema
     seed: int
     trees_: DirectTrees | None
     kind: type[Any] = HistGradientBoostingClassifier
 
     def _estimator(self, n_rows: int) -> Any:
-        categorical = np.zeros(self.layout.n_features, dtype=bool)
-        categorical[list(self.layout.native)] = True
+        categorical = np.zeros(self.feature_schema.n_features, dtype=bool)
+        categorical[list(self.feature_schema.native)] = True
         return self.kind(
             **self.params,
             categorical_features=categorical,
@@ -157,24 +157,24 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
 
 
 def build(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> HistGradientBoostingBinary:
     """Return an unfitted classifier; ``params`` in scikit-learn's own names."""
-    return HistGradientBoostingBinary(params, layout, seed)
+    return HistGradientBoostingBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> HistGradientBoostingMulticlass:
     """Return the same for several classes."""
-    return HistGradientBoostingMulticlass(params, layout, seed, n_classes)
+    return HistGradientBoostingMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> HistGradientBoostingNumbers:
     """Return the same for numbers."""
-    return HistGradientBoostingNumbers(params, layout, seed)
+    return HistGradientBoostingNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
@@ -74,7 +74,7 @@ class _Booster:
     """
 
     params: Mapping[str, ParamValue]
-    layout: FeatureLayout
+    feature_schema: FeatureSchema
     seed: int
     model_: Any
 
@@ -112,7 +112,7 @@ class _Booster:
             key: at for key, at in self.params.items() if key not in _TREES | {"n_estimators"}
         }
         bins = {**_BINS, **given}
-        categorical = self.layout.native
+        categorical = self.feature_schema.native
 
         def make() -> lightgbm.Dataset:
             return lightgbm.Dataset(
@@ -185,23 +185,25 @@ def _set(rows: lightgbm.Dataset, y: NDArray[Any], weight: NDArray[Any] | None) -
     rows.set_field("weight", None if plain else weight)
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> LightGBMBinary:
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> LightGBMBinary:
     """Return an unfitted LightGBM classifier; ``params`` in LightGBM's own names."""
-    return LightGBMBinary(params, layout, seed)
+    return LightGBMBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> LightGBMMulticlass:
     """Return the same for several classes."""
-    return LightGBMMulticlass(params, layout, seed, n_classes)
+    return LightGBMMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> LightGBMNumbers:
     """Return the same for numbers."""
-    return LightGBMNumbers(params, layout, seed)
+    return LightGBMNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

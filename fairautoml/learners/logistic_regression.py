@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
     ParamValue,
@@ -47,7 +47,7 @@ class _Linear(SklearnTraining):
     """L2-regularised linear model; NaN is a category of its own, or median and flag."""
 
     params: Mapping[str, ParamValue]
-    layout: FeatureLayout
+    feature_schema: FeatureSchema
 
     def _estimator(self, n_rows: int) -> Pipeline:
         return Pipeline([("columns", self._columns()), ("model", self._model())])
@@ -58,11 +58,13 @@ class _Linear(SklearnTraining):
         )
 
     def _columns(self) -> Any:
-        if self.layout.sparse:
+        if self.feature_schema.sparse:
             # Centring would fill the matrix.
             return MaxAbsScaler()
-        categorical = list(self.layout.categorical)
-        numeric = [at for at in range(self.layout.n_features) if at not in set(categorical)]
+        categorical = list(self.feature_schema.categorical)
+        numeric = [
+            at for at in range(self.feature_schema.n_features) if at not in set(categorical)
+        ]
         encoders = [
             ("numbers", _numbers(self.params.get("numeric", "scaled")), numeric),
             ("categories", _categories(self.params.get("min_frequency", 10)), categorical),
@@ -90,28 +92,28 @@ class RidgeNumbers(_Linear, SklearnRegressor):
 
 
 def build(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> LogisticRegressionBinary:
     """Return an unfitted pipeline.
 
     ``params`` are ``C``, ``max_iter``, ``min_frequency`` (rows below which a category is rare)
     and ``numeric`` (``"scaled"`` or ``"piecewise"``).
     """
-    return LogisticRegressionBinary(params, layout, seed)
+    return LogisticRegressionBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> LogisticRegressionMulticlass:
     """Return the same for several classes."""
-    return LogisticRegressionMulticlass(params, layout, seed, n_classes)
+    return LogisticRegressionMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> RidgeNumbers:
     """Return the same for numbers: ridge regression."""
-    return RidgeNumbers(params, layout, seed)
+    return RidgeNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

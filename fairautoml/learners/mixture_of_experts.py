@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
@@ -38,7 +38,7 @@ SPREAD = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ExpertSettings:
     """How the mixture learns; all but the first two are about streams only."""
 
     C: float = 1.0  # inverse L2 strength of experts and gates, positive
@@ -86,7 +86,7 @@ class MixtureOfExperts(BinaryClassifier):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(500, 2)).astype(np.float32)
     >>> y, sex = (X[:, 0] > 0).astype(np.int8), rng.integers(2, size=500)
-    >>> model = MixtureOfExperts({"lam": 20.0}, FeatureLayout(n_features=2), seed=0)
+    >>> model = MixtureOfExperts({"lam": 20.0}, FeatureSchema(n_features=2), seed=0)
     >>> model = model.partial_fit(X, y, sex)
     >>> model.contributions(X[:3]).shape
     (3, 2)
@@ -98,7 +98,7 @@ class MixtureOfExperts(BinaryClassifier):
         super().fit(X, y, sample_weight)
         return self
 
-    def _forget(self, settings: Settings) -> None:
+    def _forget(self, settings: ExpertSettings) -> None:
         self.model_: Any = None
         self.n_frozen_ = 0
         self.monitor_ = _monitor(settings)
@@ -118,7 +118,7 @@ class MixtureOfExperts(BinaryClassifier):
         settings = self._settings()
         y, weight = np.asarray(y), _weights(sample_weight, len(y))
         group = _groups(sensitive, len(y))
-        _check_stream(X.shape, y, weight, group, self.layout.n_features)
+        _check_stream(X.shape, y, weight, group, self.feature_schema.n_features)
         if not hasattr(self, "monitor_"):
             self._forget(settings)
         n_windows = max(1, round(len(y) / settings.window))
@@ -152,14 +152,14 @@ class MixtureOfExperts(BinaryClassifier):
             np.add.at(found.T, self.design_.source, of_columns.T)
         return found
 
-    def _settings(self) -> Settings:
-        known = {one.name for one in fields(Settings)}
+    def _settings(self) -> ExpertSettings:
+        known = {one.name for one in fields(ExpertSettings)}
         unknown = sorted(set(self.params) - known)
         if unknown:
             msg = f"params: {', '.join(unknown)} not known; allowed: {', '.join(sorted(known))}"
             raise ParameterError(msg)
         given: Any = self.params
-        return Settings(**given)
+        return ExpertSettings(**given)
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Mixture:
         settings = self._settings()
@@ -178,7 +178,7 @@ class MixtureOfExperts(BinaryClassifier):
 
     def _first(self, X: Any, y: NDArray[Any], weight: Floats, group: NDArray[np.int64]) -> Window:
         """Learn from the first rows what they look like, and return them."""
-        self.design_ = fit_design(X, self.layout, weight)
+        self.design_ = fit_design(X, self.feature_schema, weight)
         window = self._window(X, y, weight, group)
         self.reference_ = weight @ window.matrix / weight.sum()
         return window
@@ -187,12 +187,12 @@ class MixtureOfExperts(BinaryClassifier):
         matrix = self.design_.matrix(X)
         return Window(matrix=matrix, y=y.astype(np.float64), weight=weight, group=group)
 
-    def _start(self, window: Window, settings: Settings) -> None:
+    def _start(self, window: Window, settings: ExpertSettings) -> None:
         self.classes_ = np.array([0, 1], dtype=np.int8)
-        self.n_features_in_, self.only_class_ = self.layout.n_features, None
+        self.n_features_in_, self.only_class_ = self.feature_schema.n_features, None
         self.model_ = fitted(_blank(window), window, _price(settings, window))
 
-    def _learn(self, window: Window, settings: Settings) -> None:
+    def _learn(self, window: Window, settings: ExpertSettings) -> None:
         measured = Measured(
             loss=log_loss(self.model_, window),
             gap=unfairness(self.model_, window, settings.fairness),
@@ -210,7 +210,7 @@ class MixtureOfExperts(BinaryClassifier):
             self.monitor_.grown()
 
 
-def _monitor(settings: Settings) -> DriftMonitor:
+def _monitor(settings: ExpertSettings) -> DriftMonitor:
     return DriftMonitor(
         loss_drift=settings.loss_drift,
         gap_limit=settings.gap_limit,
@@ -219,7 +219,7 @@ def _monitor(settings: Settings) -> DriftMonitor:
     )
 
 
-def _price(settings: Settings, window: Window) -> Price:
+def _price(settings: ExpertSettings, window: Window) -> Price:
     l2 = 1 / (settings.C * float(window.weight.sum()))
     return Price(fairness=settings.fairness, lam=settings.lam, l2=l2)
 
@@ -275,9 +275,11 @@ def _check_stream(
         raise InputError(msg)
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> MixtureOfExperts:
-    """Return an unfitted mixture of experts; ``params`` are those of ``Settings``."""
-    return MixtureOfExperts(params, layout, seed)
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> MixtureOfExperts:
+    """Return an unfitted mixture of experts; ``params`` are those of ``ExpertSettings``."""
+    return MixtureOfExperts(params, feature_schema, seed)
 
 
 LEARNER = Learner(name="mixture_of_experts", build=build, opt_in=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyRegressor
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import BinaryClassifier, Learner, MulticlassClassifier, ParamValue
 
 
@@ -34,21 +34,25 @@ class PriorMulticlass(MulticlassClassifier):
         return np.tile(self.model_, (X.shape[0], 1))
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> PriorBinary:
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> PriorBinary:
     """Return a classifier that predicts the share of positives in its training rows."""
-    return PriorBinary(params, layout, seed)
+    return PriorBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> PriorMulticlass:
     """Return the same for several classes."""
-    return PriorMulticlass(params, layout, seed, n_classes)
+    return PriorMulticlass(params, feature_schema, seed, n_classes)
 
 
-def build_regressor(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> Any:
+def build_regressor(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> Any:
     """Return a regressor that predicts the mean of its training rows."""
-    del params, layout, seed
+    del params, feature_schema, seed
     return DummyRegressor(strategy="mean")
 
 

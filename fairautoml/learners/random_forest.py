@@ -5,7 +5,7 @@ from typing import Any
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
     ParamValue,
@@ -47,24 +47,24 @@ def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:
 
 
 def build(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> RandomForestBinary:
     """Return an unfitted forest; ``params`` in scikit-learn's own names."""
-    return RandomForestBinary(params, layout, seed)
+    return RandomForestBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> RandomForestMulticlass:
     """Return the same for several classes."""
-    return RandomForestMulticlass(params, layout, seed, n_classes)
+    return RandomForestMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> RandomForestNumbers:
     """Return the same for numbers; the criterion is the squared error."""
-    return RandomForestNumbers(params, layout, seed)
+    return RandomForestNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

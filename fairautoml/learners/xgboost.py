@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
@@ -40,7 +40,7 @@ class _Booster:
     """
 
     params: Mapping[str, ParamValue]
-    layout: FeatureLayout
+    feature_schema: FeatureSchema
     seed: int
     model_: Any
 
@@ -94,7 +94,7 @@ class _Booster:
         def make() -> xgboost.QuantileDMatrix:
             return xgboost.QuantileDMatrix(X, max_bin=bins, **columns)
 
-        rows = _BINNED.get(X, (self.layout.native, bins), make)
+        rows = _BINNED.get(X, (self.feature_schema.native, bins), make)
         rows.set_info(label=y)
         return rows
 
@@ -102,11 +102,11 @@ class _Booster:
         return xgboost.DMatrix(X, label=y, weight=weight, **self._columns())
 
     def _columns(self) -> dict[str, Any]:
-        categorical = frozenset(self.layout.native)
+        categorical = frozenset(self.feature_schema.native)
         return {
             "missing": np.nan,
             "feature_types": [
-                "c" if at in categorical else "q" for at in range(self.layout.n_features)
+                "c" if at in categorical else "q" for at in range(self.feature_schema.n_features)
             ],
             "enable_categorical": True,
             "nthread": 1,
@@ -144,23 +144,25 @@ class XGBoostNumbers(_Booster, Regressor):
         return self._predicted(X)
 
 
-def build(params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int) -> XGBoostBinary:
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> XGBoostBinary:
     """Return an unfitted XGBoost classifier; ``params`` in XGBoost's own names."""
-    return XGBoostBinary(params, layout, seed)
+    return XGBoostBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int, n_classes: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> XGBoostMulticlass:
     """Return the same for several classes."""
-    return XGBoostMulticlass(params, layout, seed, n_classes)
+    return XGBoostMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
-    params: Mapping[str, ParamValue], layout: FeatureLayout, seed: int
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> XGBoostNumbers:
     """Return the same for numbers."""
-    return XGBoostNumbers(params, layout, seed)
+    return XGBoostNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

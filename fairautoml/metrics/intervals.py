@@ -115,8 +115,8 @@ def _measured(
 
 
 def _merged(counts: GroupCounts, masks: NDArray[np.bool_]) -> GroupCounts:
-    everybody = np.full(masks.shape[1], -1)
-    return counts.merged(everybody, len(masks), masks)
+    overall = np.full(masks.shape[1], -1)
+    return counts.merged(overall, len(masks), masks)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

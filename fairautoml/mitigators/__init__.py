@@ -1,9 +1,9 @@
 """Fairness interventions; one file each, in the folder of its stage."""
 
 from fairautoml.mitigators._base import (
-    FitBase,
+    FitBaseLearner,
     Goal,
-    MembershipModel,
+    GroupProbabilityModel,
     Mitigator,
     ScoreModel,
     ScoreRows,
@@ -21,9 +21,9 @@ MITIGATORS: Registry[Mitigator] = Registry(
 
 __all__ = [
     "MITIGATORS",
-    "FitBase",
+    "FitBaseLearner",
     "Goal",
-    "MembershipModel",
+    "GroupProbabilityModel",
     "Mitigator",
     "ScoreModel",
     "ScoreRows",

@@ -7,9 +7,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.dataset import FeatureSchema, GroupSystem
 from fairautoml.metrics import Metric, TaskName
-from fairautoml.records import Candidate, ParamValue, Rule
+from fairautoml.records import Config, ParamValue, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class TrainRows:
         Finest group cell.
     systems : tuple of GroupSystem
         The group systems over those cells.
-    layout : FeatureLayout
+    feature_schema : FeatureSchema
         What the columns are.
     targets : tuple of Target
         What the user wants equal; a method that is made for a constraint reads it here.
@@ -67,7 +67,7 @@ class TrainRows:
     weight: NDArray[np.float64]
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
-    layout: FeatureLayout
+    feature_schema: FeatureSchema
     targets: tuple[Target, ...] = ()
     task: TaskName = "binary"
     n_classes: int = 2
@@ -91,7 +91,7 @@ class ScoreModel(Protocol):
         ...
 
 
-class MembershipModel(Protocol):
+class GroupProbabilityModel(Protocol):
     """A fitted model of groups and labels: how likely each is for a row."""
 
     def membership(self, X: Any) -> NDArray[np.float32]:
@@ -158,11 +158,11 @@ class ScoreRows:
         )
 
 
-class FitBase(Protocol):
+class FitBaseLearner(Protocol):
     """Trains the candidate's own learner."""
 
     @property
-    def candidate(self) -> Candidate:
+    def config(self) -> Config:
         """What is trained: a mitigator that trains by itself reads learner and parameters."""
         ...
 
@@ -175,7 +175,7 @@ class FitBase(Protocol):
         ...
 
 
-Train = Callable[[TrainRows, FitBase, Mapping[str, ParamValue], int], ScoreModel]
+Train = Callable[[TrainRows, FitBaseLearner, Mapping[str, ParamValue], int], ScoreModel]
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
 

@@ -208,7 +208,7 @@ class Table:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return gap and worth of rules, each with the same evenly spaced thresholds around it."""
         moves = multipliers @ _of_pairs(self.bands, (-0.5, 0.5)).T
-        everywhere, rows = self._settled(moves, thresholds)
+        everywhere, rows = self._agreed_rows(moves, thresholds)
         n, step = len(thresholds), thresholds[1] - thresholds[0]
         above, basis = self.scores[rows] - thresholds[0], self._basis[:, rows]
         mass = np.empty((len(moves), self.n_slots, n))
@@ -229,7 +229,7 @@ class Table:
         more = np.bincount(self.slot[accepted], weights=weight, minlength=self.n_slots)
         return self._gaps(mass + more[:, None]), gain + self.gains[accepted].sum()
 
-    def _settled(
+    def _agreed_rows(
         self, moves: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows that all these rules accept, and those on which they may differ."""
@@ -245,15 +245,15 @@ class Table:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return up to ``n`` thresholds that part people near one, with gap and worth of each."""
         adjusted = self.adjusted(multipliers)
-        people = adjusted[self.weight > 0]
-        apart = np.abs(people - threshold)
-        some = people
+        adjusted_rows = adjusted[self.weight > 0]
+        apart = np.abs(adjusted_rows - threshold)
+        some = adjusted_rows
         if len(apart) > 2 * n:
-            some = people[apart <= np.partition(apart, 2 * n)[2 * n]]
+            some = adjusted_rows[apart <= np.partition(apart, 2 * n)[2 * n]]
         between = _between(some)
-        if len(between) < n and len(some) < len(people):
+        if len(between) < n and len(some) < len(adjusted_rows):
             # Many are alike: the nearest others are farther away.
-            between = _between(people)
+            between = _between(adjusted_rows)
         at = int(np.searchsorted(between, threshold))
         cuts = between[max(0, at - n // 2) : at + n // 2]
         return (cuts, *self.cuts(adjusted, cuts))
@@ -323,9 +323,9 @@ def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> N
     return found.astype(np.float64, copy=False)
 
 
-def _between(people: NDArray[np.float64]) -> NDArray[np.float64]:
+def _between(adjusted_rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the middle between any two neighbours that are apart, rising."""
-    rising = np.sort(people)
+    rising = np.sort(adjusted_rows)
     gap = np.flatnonzero(np.diff(rising) > APART)
     found: NDArray[np.float64] = (rising[gap] + rising[gap + 1]) / 2
     return found
@@ -608,9 +608,9 @@ class Smooth:
         self.unit = table.priors() * self.span
         self.centred = block_diag(*[np.eye(n) - 1.0 / n for n in sizes]) * self.unit
         # What an accepted row of each cell and label adds to each rate.
-        nobody = np.zeros((len(self.unit), 1))
+        no_rows = np.zeros((len(self.unit), 1))
         cells = np.concatenate([band.parts / band.mass[:, None] for band in table.bands])
-        self.of_slot = np.concatenate([cells, nobody], axis=1)
+        self.of_slot = np.concatenate([cells, no_rows], axis=1)
 
     def improved(
         self,
@@ -760,7 +760,7 @@ STEPS = 15
 LAST_STEPS = 6
 """... and then on all rows, ..."""
 
-SETTLING = 20
+MAX_STEPS = 20
 """... where real decisions are then brought within the tolerance by so many steps at most."""
 
 TIGHTER = 0.99
@@ -779,11 +779,11 @@ def search(
     the tolerance, what one row makes is let pass.
     """
     start = _unconstrained(few)
-    asked = np.unique(tolerances)
+    levels = np.unique(tolerances)
     if few_axes(few):
-        found = by_grid(coarse, few, all_rows, start, asked)
+        found = by_grid(coarse, few, all_rows, start, levels)
     else:
-        found = _by_program(few, all_rows, start, asked)
+        found = _by_program(few, all_rows, start, levels)
     return _exact(all_rows, found, start, tolerances)
 
 
@@ -808,7 +808,7 @@ def _by_program(
         prices = [some.priced(by, above, limits) for by, above in tried]
         rule, steps = tried[int(np.argmax(prices))], STEPS
         last = everything.improved(*rule, limits, LAST_STEPS)
-        found += [last, everything.within(*last, limits, SETTLING)]
+        found += [last, everything.within(*last, limits, MAX_STEPS)]
     return found
 
 
@@ -832,8 +832,8 @@ def _exact(
 ) -> list[tuple[NDArray[np.float64], float]]:
     """Choose among all thresholds between two people near each rule."""
     plain = np.zeros(len(table.shares))
-    alike = np.array([-np.inf, np.inf])
-    found = [(plain, alike, *table.cuts(table.scores, alike))]
+    extremes = np.array([-np.inf, np.inf])
+    found = [(plain, extremes, *table.cuts(table.scores, extremes))]
     found += [
         (multipliers, *table.near(multipliers, threshold, CUTS))
         for multipliers, threshold in [(plain, start), *rules]
@@ -859,5 +859,5 @@ def _within(
     """
     strict, lenient = best_within(gap, worth, [tolerance, tolerance + one_row])
     at, other = 0 if strict is None else strict, 0 if lenient is None else lenient
-    alike = worth[:2].max()
-    return other if worth[at] - alike < (worth[other] - alike) / 2 else at
+    constant_worth = worth[:2].max()
+    return other if worth[at] - constant_worth < (worth[other] - constant_worth) / 2 else at

@@ -18,8 +18,8 @@ from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
     SLACK,
-    Cuts,
-    Windows,
+    RateIntervals,
+    ThresholdCandidates,
     build_cuts,
     gain_weights,
     limits_by_rate,
@@ -157,7 +157,7 @@ ANCHORED_SERVE = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posed:
+class ThresholdProblem:
     """A goal over the groups that a rule tells apart."""
 
     system: GroupSystem  # those groups
@@ -177,14 +177,14 @@ class Posed:
         """The best threshold on true probabilities when nothing is constrained."""
         return self.gain[1] / (self.gain[0] + self.gain[1])
 
-    def cuts(self, labelled: ScoreRows) -> tuple[Cuts, ...]:
+    def cuts(self, labelled: ScoreRows) -> tuple[ThresholdCandidates, ...]:
         """Return the cuts of every group."""
         built = build_cuts(labelled, self.groups, self.system.n_groups)
         pairs = zip(built, self.lacks, strict=True)
         return tuple(replace(cuts, lacks=lacks) for cuts, lacks in pairs)
 
     def deterministic(
-        self, cuts: Sequence[Cuts], tolerances: Sequence[float]
+        self, cuts: Sequence[ThresholdCandidates], tolerances: Sequence[float]
     ) -> list[Picks | None]:
         """Return one cut per group for each tolerance, None where none is found.
 
@@ -199,17 +199,19 @@ class Posed:
             if len(cuts) == 2:
                 return [_sure(at) for at in solve_pairs(cuts, limits, self.gain, tolerances)]
             if all(rate.is_acceptance for rate, _, _ in limits):
-                windows = Windows(cuts, limits, self.gain)
+                windows = RateIntervals(cuts, limits, self.gain)
                 return never_falling(windows.solve, windows.value, tolerances)
         program = self._program(cuts)
         return never_falling(program.rounded, program.value, tolerances)
 
-    def mixtures(self, cuts: Sequence[Cuts], tolerances: Sequence[float]) -> list[Picks | None]:
+    def mixtures(
+        self, cuts: Sequence[ThresholdCandidates], tolerances: Sequence[float]
+    ) -> list[Picks | None]:
         """Return the shares of the cuts of every group, the optimum over all mixtures."""
         program = self._program(cuts)
         return [program.mixture(tolerance) for tolerance in tolerances]
 
-    def _program(self, cuts: Sequence[Cuts]) -> Program:
+    def _program(self, cuts: Sequence[ThresholdCandidates]) -> Program:
         return Program(cuts, self.targets, self.scale, self.gain, self.capacity)
 
     def rules(
@@ -223,7 +225,7 @@ class Posed:
             for tolerance, picks in zip(tolerances, solve(cuts, tolerances), strict=True)
         ]
 
-    def rule(self, cuts: Sequence[Cuts], picks: Picks) -> ThresholdRule:
+    def rule(self, cuts: Sequence[ThresholdCandidates], picks: Picks) -> ThresholdRule:
         """Return the rule that decides by the chosen cuts."""
         # A group without rows has no best threshold: it is decided like rows without a group.
         return self.thresholds(
@@ -245,7 +247,7 @@ class Posed:
         )
 
 
-def pose(rows: ScoreRows, goal: Goal) -> Posed:
+def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     """Return the problem on the groups that a rule has to tell apart."""
     factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
@@ -260,7 +262,7 @@ def pose(rows: ScoreRows, goal: Goal) -> Posed:
     else:
         system, targets = _parted(targets, rows)
     groups = groups_of(rows.cells, system)
-    return Posed(
+    return ThresholdProblem(
         system=system,
         groups=groups,
         targets=targets,
@@ -473,14 +475,14 @@ def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:
 
 
 def gaps(
-    accepted: NDArray[np.float64], totals: NDArray[np.float64], posed: Posed
+    accepted: NDArray[np.float64], totals: NDArray[np.float64], problem: ThresholdProblem
 ) -> NDArray[np.float64]:
     """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
 
     A group without the rows of a rate is left out of it; a ratio of 0/0 is no solution: inf.
     """
     largest = np.zeros(accepted.shape[2])
-    for target, scale in zip(posed.targets, posed.scale, strict=True):
+    for target, scale in zip(problem.targets, problem.scale, strict=True):
         parts = np.arange(target.system.n_groups)[:, None] == target.system.of_cell
         member = parts.astype(np.float64)
         for rate in target.metric.rates:

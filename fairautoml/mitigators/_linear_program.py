@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix, vstack
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import Target
-from fairautoml.mitigators._thresholds import Cuts
+from fairautoml.mitigators._thresholds import ThresholdCandidates
 
 SLACK = 1e-9
 STRICTER = 4
@@ -124,7 +124,7 @@ class Program:
 
     def __init__(
         self,
-        cuts: Sequence[Cuts],
+        cuts: Sequence[ThresholdCandidates],
         targets: Sequence[Target],
         scale: Sequence[float],
         gain: tuple[float, float],
@@ -190,9 +190,9 @@ class Program:
 
     def rounded(self, tolerance: float) -> tuple[int, ...] | None:
         """Return one cut per cell near the randomised optimum, None where none is found."""
-        asked = tolerance
+        attempt = tolerance
         for _ in range(STRICTER):
-            mixture = self.mixture(asked)
+            mixture = self.mixture(attempt)
             if mixture is None:
                 break
             at = self._descend(
@@ -202,7 +202,7 @@ class Program:
             missed = self._worst(at) - tolerance
             if missed <= SLACK:
                 return tuple(at)
-            asked = max(0.0, asked - missed)
+            attempt = max(0.0, attempt - missed)
         return self._from_constants(tolerance)
 
     def value(self, chosen: Sequence[int]) -> float:
@@ -258,7 +258,9 @@ class Program:
         return int(best[gains.argmax()])
 
 
-def _band(cuts: Sequence[Cuts], target: Target, rate: Rate, scale: float) -> _Band | None:
+def _band(
+    cuts: Sequence[ThresholdCandidates], target: Target, rate: Rate, scale: float
+) -> _Band | None:
     """Return the band of one rate, None when too few groups have it for a comparison.
 
     Groups without such rows are left out. A cell that has none counts 0 in every rate.
@@ -280,7 +282,7 @@ def _band(cuts: Sequence[Cuts], target: Target, rate: Rate, scale: float) -> _Ba
     return _Band(rate, target.metric.over_groups, scale, weights - counted / counted.sum())
 
 
-def _least(cuts: Sequence[Cuts], rate: Rate, weights: NDArray[np.float64]) -> float:
+def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: NDArray[np.float64]) -> float:
     """Return the smallest positive rate of a group that one cut of one cell makes."""
     positive = [values[values > 0] for values in (cut.rate(rate) for cut in cuts)]
     steps = weights * [values.min() if values.size else 0.0 for values in positive]
@@ -288,7 +290,7 @@ def _least(cuts: Sequence[Cuts], rate: Rate, weights: NDArray[np.float64]) -> fl
     return float(found.min()) if found.size else 0.0
 
 
-def _hull(cut: Cuts) -> NDArray[np.int64]:
+def _hull(cut: ThresholdCandidates) -> NDArray[np.int64]:
     """Return the cuts on the upper or lower convex hull in the plane of both label rates."""
     points = cut.accepted / np.maximum(cut.totals, np.finfo(float).tiny)
     upper = _chain(points, 1.0)

@@ -186,7 +186,7 @@ def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
     return found
 
 
-def pose(rows: ScoreRows, goal: Goal) -> Program:
+def build_problem(rows: ScoreRows, goal: Goal) -> Program:
     """Return the program of scored rows."""
     scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
     # Sorted by content, not by place: the order of the rows decides nothing.
@@ -243,7 +243,7 @@ def _lost(
 
 def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
     weight = rows.weight / rows.weight.sum()
-    everybody = np.bincount(rows.cells, weights=weight, minlength=rows.n_cells)
+    cell_weight = np.bincount(rows.cells, weights=weight, minlength=rows.n_cells)
     labels = np.stack(
         [
             np.bincount(rows.cells, weight * column, minlength=rows.n_cells)
@@ -256,7 +256,7 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
     found = []
     for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
         member = target.system.member.astype(np.float64)
-        whole = np.repeat((member @ everybody)[:, None], labels.shape[1], axis=1)
+        whole = np.repeat((member @ cell_weight)[:, None], labels.shape[1], axis=1)
         own, own_real = member @ labels, member @ real
         others_real = member @ (real.sum(axis=1, keepdims=True) - real)
         # Shrunk labels give a weight to classes of which a group has no row.
@@ -323,8 +323,8 @@ class ClassRule:
     @property
     def needs_sensitive(self) -> bool:
         """Whether any two parts, or a row of none, are decided differently."""
-        nobody = tuple(0.0 for _ in self.neutral)
-        return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, nobody)}
+        zero_offsets = tuple(0.0 for _ in self.neutral)
+        return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
 
     @property
     def randomized(self) -> bool:

@@ -54,7 +54,7 @@ FEW_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cuts:
+class ThresholdCandidates:
     """The thresholds of one group, from "nobody" to "everybody"."""
 
     thresholds: NDArray[np.float64]  # shape (n_cuts,): falling from +inf to -inf
@@ -92,7 +92,9 @@ class Cuts:
         return top / mass if mass > 0 else np.zeros(len(top))
 
 
-def build_cuts(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Cuts, ...]:
+def build_cuts(
+    rows: ScoreRows, groups: NDArray[np.integer], n_groups: int
+) -> tuple[ThresholdCandidates, ...]:
     """Return the cuts of every group."""
     order = np.argsort(-rows.scores)
     if n_groups > 1 or (groups != 0).any():
@@ -103,7 +105,7 @@ def build_cuts(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> t
     return tuple(_cuts_of(rows, order[start:end]) for start, end in itertools.pairwise(edges))
 
 
-def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> Cuts:
+def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> ThresholdCandidates:
     """Cumulate from the highest score down; ties stay on one side of every cut."""
     score = rows.scores[order].astype(np.float64)
     weight, y = rows.weight[order], rows.y[order]
@@ -123,7 +125,7 @@ def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> Cuts:
     # Between two neighbouring floats there is no number: the middle may round down to the lower.
     middle = np.where(middle > below, middle, above)
     thresholds = np.concatenate([[np.inf], middle, [-np.inf]])
-    return Cuts(thresholds=thresholds, accepted=cumulated[at])
+    return ThresholdCandidates(thresholds=thresholds, accepted=cumulated[at])
 
 
 def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: int) -> ScoreRows:
@@ -225,7 +227,7 @@ Span = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def solve_pairs(
-    cuts: Sequence[Cuts],
+    cuts: Sequence[ThresholdCandidates],
     limits: Sequence[Limit],
     gain: tuple[float, float],
     tolerances: Sequence[float],
@@ -247,7 +249,7 @@ def solve_pairs(
     return found
 
 
-def _comparable(cuts: Sequence[Cuts], limits: Sequence[Limit]) -> list[Limit]:
+def _comparable(cuts: Sequence[ThresholdCandidates], limits: Sequence[Limit]) -> list[Limit]:
     """Return the limits whose rate exists in at least two groups."""
     return [limit for limit in limits if sum(cut.has(limit[0]) for cut in cuts) >= 2]
 
@@ -260,16 +262,19 @@ def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDAr
     return np.where(high > 0, 1.0 - ratio, np.inf)
 
 
-def _gains(cut: Cuts, gain: tuple[float, float]) -> NDArray[np.float64]:
+def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> NDArray[np.float64]:
     value: NDArray[np.float64] = cut.accepted @ np.array([-gain[1], gain[0]])
     return value
 
 
-class Windows:
+class RateIntervals:
     """Several groups, rates that grow as the threshold falls: search over the window's corner."""
 
     def __init__(
-        self, cuts: Sequence[Cuts], limits: Sequence[Limit], gain: tuple[float, float]
+        self,
+        cuts: Sequence[ThresholdCandidates],
+        limits: Sequence[Limit],
+        gain: tuple[float, float],
     ) -> None:
         self.limits = _comparable(cuts, limits)
         self.groups = [_Group.of(cut, self.limits, gain) for cut in cuts]
@@ -402,7 +407,9 @@ class _Group:
     table: NDArray[np.int64]
 
     @classmethod
-    def of(cls, cut: Cuts, limits: Sequence[Limit], gain: tuple[float, float]) -> "_Group":
+    def of(
+        cls, cut: ThresholdCandidates, limits: Sequence[Limit], gain: tuple[float, float]
+    ) -> "_Group":
         gains = _gains(cut, gain)
         rates = [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in limits]
         return cls(rates, gains, _range_maxima(gains))
@@ -534,14 +541,20 @@ def moments_of(rows: TrainRows) -> Moments:
     if not (np.isfinite(total) and total > 0):
         msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
         raise DegenerateGroupError(msg)
-    wishes = _wishes(_targets(rows))
-    n_cells = len(wishes[0].system.of_cell)
+    rate_limits = _rate_limits(_targets(rows))
+    n_cells = len(rate_limits[0].system.of_cell)
     slot = 2 * np.where(rows.cells >= 0, rows.cells, n_cells).astype(np.int64) + rows.y
     weight = rows.weight / total
     mass = _per_slot(slot, weight, 2 * n_cells + 2)
-    blocks = [block for block in (_block(mass, wish) for wish in wishes) if block is not None]
+    blocks = [
+        block
+        for block in (_block(mass, rate_limit) for rate_limit in rate_limits)
+        if block is not None
+    ]
     if not blocks:
-        names = ", ".join(f"{wish.rate} on {wish.system.name!r}" for wish in wishes)
+        names = ", ".join(
+            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in rate_limits
+        )
         msg = (
             f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
             "trained on; merge small groups or train on more rows"
@@ -576,7 +589,7 @@ def _targets(rows: TrainRows) -> Sequence[Target]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
+class _RateLimit:
     """One rate to be made equal over the groups of one system."""
 
     system: GroupSystem
@@ -584,9 +597,9 @@ class _Wish:
     limit: float
 
 
-def _wishes(targets: Sequence[Target]) -> tuple[_Wish, ...]:
+def _rate_limits(targets: Sequence[Target]) -> tuple[_RateLimit, ...]:
     """Return every rate of every group system once, with the smallest limit."""
-    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _Wish] = {}
+    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _RateLimit] = {}
     for target in targets:
         if target.metric.name not in SERVES:
             msg = (
@@ -595,10 +608,10 @@ def _wishes(targets: Sequence[Target]) -> tuple[_Wish, ...]:
             )
             raise InputError(msg)
         for rate in target.metric.rates:
-            wish = _Wish(system=target.system, rate=rate, limit=target.limit)
-            known = found.setdefault((target.system.key, rate), wish)
-            if wish.limit < known.limit:
-                found[target.system.key, rate] = wish
+            rate_limit = _RateLimit(system=target.system, rate=rate, limit=target.limit)
+            known = found.setdefault((target.system.key, rate), rate_limit)
+            if rate_limit.limit < known.limit:
+                found[target.system.key, rate] = rate_limit
     return tuple(found.values())
 
 
@@ -612,12 +625,12 @@ class _Block:
     limit: NDArray[np.float64]
 
 
-def _block(mass: NDArray[np.float64], wish: _Wish) -> _Block | None:
+def _block(mass: NDArray[np.float64], rate_limit: _RateLimit) -> _Block | None:
     """Return the moments of a wish, None when fewer than two groups have rows."""
-    counts, per_accepted, per_refused = wish.rate.linear()
+    counts, per_accepted, per_refused = rate_limit.rate.linear()
     # The last cell is that of rows without one.
-    group = np.append(wish.system.of_cell, -1)
-    member = (group == np.arange(wish.system.n_groups)[:, None]).astype(np.float64)
+    group = np.append(rate_limit.system.of_cell, -1)
+    member = (group == np.arange(rate_limit.system.n_groups)[:, None]).astype(np.float64)
     table = mass.reshape(-1, 2)
     size = member @ (table @ counts)
     kept = size > 0
@@ -632,5 +645,5 @@ def _block(mass: NDArray[np.float64], wish: _Wish) -> _Block | None:
         ),
         offset=mean @ (table @ per_refused),
         share=size / size.sum(),
-        limit=np.full(len(size), wish.limit),
+        limit=np.full(len(size), rate_limit.limit),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.dataset import FeatureSchema, GroupSystem
 from fairautoml.exceptions import (
     DegenerateGroupError,
     DegradedWarning,
@@ -20,7 +20,7 @@ from fairautoml.exceptions import (
     MissingSensitiveError,
     warn,
 )
-from fairautoml.mitigators._base import FitBase, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
 from fairautoml.records import ParamValue
 
 PARITY = frozenset({"demographic_parity_difference", "demographic_parity_ratio"})
@@ -86,7 +86,9 @@ class ChangedColumns:
         return self.model.scores(self.change.apply(X, cells), cells)
 
 
-def train_on_changed(rows: TrainRows, change: ColumnChange, fit_base: FitBase) -> ScoreModel:
+def train_on_changed(
+    rows: TrainRows, change: ColumnChange, fit_base: FitBaseLearner
+) -> ScoreModel:
     """Return the model of the changed rows, which changes new rows alike."""
     changed = replace(rows, X=change.apply(rows.X, rows.cells))
     return ChangedColumns(change=change, model=fit_base(changed))
@@ -131,22 +133,23 @@ def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) ->
     return groups
 
 
-def numeric_columns(layout: FeatureLayout, name: str) -> NDArray[np.int64]:
+def numeric_columns(feature_schema: FeatureSchema, name: str) -> NDArray[np.int64]:
     """Return the positions of the columns that hold numbers and not category codes, rising."""
-    refuse_sparse(layout, name)
-    columns = np.setdiff1d(np.arange(layout.n_features), layout.categorical)
+    refuse_sparse(feature_schema, name)
+    columns = np.setdiff1d(np.arange(feature_schema.n_features), feature_schema.categorical)
     if not len(columns):
         msg = (
-            f"{name} changes numeric columns, and X has {layout.n_features} category columns "
+            f"{name} changes numeric columns, and X has {feature_schema.n_features} category "
+            f"columns "
             "only; leave this mitigator out"
         )
         raise InputError(msg)
     return columns
 
 
-def refuse_sparse(layout: FeatureLayout, name: str) -> None:
+def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:
     """Refuse a sparse matrix."""
-    if layout.sparse:
+    if feature_schema.sparse:
         msg = (
             f"{name} cannot work on a sparse X: it would fill in the zeros. Give a dense table "
             "or leave this mitigator out"
@@ -167,11 +170,11 @@ def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
     """Return the bias-corrected Cramer's V of each feature and the group, shape (n_features,)."""
     known = groups.of_row >= 0
     of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
-    X = sparse.csc_matrix(rows.X[known]) if rows.layout.sparse else rows.X[known]
-    categorical = frozenset(rows.layout.categorical)
-    found = np.zeros(rows.layout.n_features)
-    for at in range(rows.layout.n_features):
-        x = X[:, [at]].toarray().ravel() if rows.layout.sparse else X[:, at]
+    X = sparse.csc_matrix(rows.X[known]) if rows.feature_schema.sparse else rows.X[known]
+    categorical = frozenset(rows.feature_schema.categorical)
+    found = np.zeros(rows.feature_schema.n_features)
+    for at in range(rows.feature_schema.n_features):
+        x = X[:, [at]].toarray().ravel() if rows.feature_schema.sparse else X[:, at]
         levels = _levels(x, cut=at not in categorical)
         table = np.zeros((int(levels.max()) + 1, len(groups.present)))
         np.add.at(table, (levels, of_row), weight)
@@ -224,8 +227,8 @@ class Columns:
 
 def columns_of(rows: TrainRows) -> Columns:
     """Return what must be known of the columns."""
-    categorical = np.array(rows.layout.categorical, dtype=np.int64)
-    numeric = np.setdiff1d(np.arange(rows.layout.n_features), categorical)
+    categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
+    numeric = np.setdiff1d(np.arange(rows.feature_schema.n_features), categorical)
     mean, scale = _moments(rows.X[:, numeric])
     return Columns(
         numeric=numeric,
@@ -286,19 +289,19 @@ def interpolated(
 def _nearest(
     table: NDArray[np.floating],
     columns: Columns,
-    asked: NDArray[np.int64],
+    queries: NDArray[np.int64],
     pool: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return the nearest rows of the pool for each asked row, shape (n_asked, at most 5).
+    """Return the nearest rows of the pool for each asked row, shape (n_requests, at most 5).
 
     Numbers in units of their standard deviation, a missing one as the mean; a category that
     differs counts as one standard deviation (SMOTE-NC).
     """
     n = min(NEIGHBOURS, len(pool) - 1)
-    near = np.empty((len(asked), n), dtype=np.int64)
+    near = np.empty((len(queries), n), dtype=np.int64)
     numbers, codes = _comparable(table[pool], columns)
-    for start in range(0, len(asked), CHUNK):
-        part = asked[start : start + CHUNK]
+    for start in range(0, len(queries), CHUNK):
+        part = queries[start : start + CHUNK]
         own, own_codes = _comparable(table[part], columns)
         apart = (own**2).sum(axis=1)[:, None] - 2 * own @ numbers.T + (numbers**2).sum(axis=1)
         for column in range(codes.shape[1]):

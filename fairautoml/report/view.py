@@ -292,7 +292,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Levelling:
+class LevellingDown:
     """How a rate's gap between groups came to be what it is."""
 
     rate: str  # what the rate is called
@@ -318,7 +318,7 @@ class System:
     groups: tuple[Group, ...]  # those that are shown
     n_left_out: int  # groups that there was no room for
     rates: Mapping[str, str]  # rates that are shown, and what they are called
-    levelling: tuple[Levelling, ...] = ()  # over all groups, by rate
+    levelling: tuple[LevellingDown, ...] = ()  # over all groups, by rate
 
     @property
     def weighted(self) -> bool:
@@ -566,7 +566,7 @@ def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
 
     best = list(accumulate(known, better))
 
-    def told(row: Row) -> str:
+    def max_gap_of(row: Row) -> str:
         within = (
             text
             for text in _rounded_up(row.gap or 0.0)
@@ -575,7 +575,7 @@ def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
         return next(within, "")
 
     wanted = {row.rank for row in known if row.front and not row.served}
-    return [replace(row, max_gap=told(row)) if row.rank in wanted else row for row in rows]
+    return [replace(row, max_gap=max_gap_of(row)) if row.rank in wanted else row for row in rows]
 
 
 def _place(row: Row, rises: bool) -> tuple[float | str, ...]:
@@ -645,14 +645,14 @@ def _shown(groups: Sequence[Group]) -> dict[str, str]:
     return {**RATES, **{rate: more[rate] for rate in more if rate not in RATES}}
 
 
-def _levelling(groups: Sequence[Group], rate: str) -> Levelling:
+def _levelling(groups: Sequence[Group], rate: str) -> LevellingDown:
     """Return whether a gap closed by gains or by losses; fewer false positives are a gain."""
     pairs = [(group.reference.get(rate), group.served.get(rate)) for group in groups]
     known = [(old, new) for old, new in pairs if old is not None and new is not None]
     gains = [(old - new if rate == "fpr" else new - old) for old, new in known]
     whole = len(known) == len(pairs) and len(pairs) > 1
     old_rates, new_rates = [old for old, _ in known], [new for _, new in known]
-    return Levelling(
+    return LevellingDown(
         rate=RATES[rate],
         before=max(old_rates) - min(old_rates) if whole else None,
         after=max(new_rates) - min(new_rates) if whole else None,

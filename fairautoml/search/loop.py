@@ -16,15 +16,15 @@ from typing import Protocol, runtime_checkable
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.records import (
     Allocator,
-    Candidate,
+    Config,
     Executor,
     Origin,
     ParamValue,
+    ScoredTrial,
     SearchStrategy,
-    Status,
-    Told,
     Trial,
     TrialResult,
+    TrialState,
 )
 from fairautoml.search.space import Choice, ParamSpace, Range, SearchSpace
 
@@ -32,29 +32,29 @@ from fairautoml.search.space import Choice, ParamSpace, Range, SearchSpace
 class BaselineFirst:
     """Proposes the baseline once, then whatever the strategy proposes."""
 
-    def __init__(self, baseline: Candidate, strategy: SearchStrategy) -> None:
-        self._baseline: Candidate | None = baseline
+    def __init__(self, baseline: Config, strategy: SearchStrategy) -> None:
+        self._baseline: Config | None = baseline
         self._key: str | None = baseline.key
         self._strategy = strategy
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate."""
         if self._baseline is not None:
             first, self._baseline = self._baseline, None
             return first
         return self._strategy.ask()
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Pass on everything but the first result of the baseline."""
-        if self._key is not None and told.trial.candidate.key == self._key:
+        if self._key is not None and scored.trial.config.key == self._key:
             self._key = None
         else:
-            self._strategy.tell(told)
+            self._strategy.tell(scored)
 
 
 logger = logging.getLogger(__name__)
 
-LAG = 8
+MAX_PENDING = 8
 """Under ``n_trials``, candidate i is asked for when exactly the results up to i - LAG are told.
 
 So an adaptive strategy sees the same history whatever the number of workers; more than LAG workers
@@ -76,7 +76,7 @@ LONG = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class StopCondition:
     """When the search ends."""
 
     n_trials: int | None = None  # trials to run at the most
@@ -86,16 +86,16 @@ class Stop:
         """Return the seconds until the deadline, None without one."""
         return None if self.deadline is None else self.deadline - now
 
-    def reached(self, n_asked: int, now: float) -> bool:
+    def reached(self, n_trials: int, now: float) -> bool:
         """Whether no further trial may be asked for; the first one always may."""
-        left = self.seconds_left(now) if n_asked else None
-        return (self.n_trials is not None and n_asked >= self.n_trials) or (
+        left = self.seconds_left(now) if n_trials else None
+        return (self.n_trials is not None and n_trials >= self.n_trials) or (
             left is not None and left <= 0
         )
 
 
 @dataclass(slots=True)
-class Rivals:
+class Pruner:
     """The trials that others must come near: for each sample size the lowest log loss.
 
     A plain search trial whose first folds are far behind it cannot become the answer. What an
@@ -104,18 +104,18 @@ class Rivals:
 
     _best: dict[_Size, tuple[float, str]] = field(default_factory=dict)
 
-    def learn(self, told: Told) -> None:
+    def learn(self, scored: ScoredTrial) -> None:
         """Take in a result."""
-        if told.status is Status.SUCCESS and told.log_loss is not None:
-            size = _size(told.trial)
+        if scored.status is TrialState.SUCCESS and scored.log_loss is not None:
+            size = _size(scored.trial)
             best = self._best.get(size)
-            if best is None or told.log_loss <= best[0]:
-                found = (told.log_loss, told.trial.key)
+            if best is None or scored.log_loss <= best[0]:
+                found = (scored.log_loss, scored.trial.key)
                 self._best[size] = found if best is None else min(found, best)
 
     def against(self, trial: Trial) -> Trial:
         """Return the trial, with a rival when it may be compared with one."""
-        plain = trial.origin is Origin.SEARCH and trial.candidate.mitigation == "none"
+        plain = trial.origin is Origin.SEARCH and trial.config.mitigation == "none"
         best = self._best.get(_size(trial))
         return replace(trial, rival=best[1]) if plain and best is not None else trial
 
@@ -133,10 +133,10 @@ class Caps:
         default_factory=lambda: defaultdict(list)
     )
 
-    def learn(self, told: Told) -> None:
+    def learn(self, scored: ScoredTrial) -> None:
         """Take in a result; the first trial needs no training, so it says nothing."""
-        if told.status is Status.SUCCESS and told.trial.number > 0:
-            insort(self._known[_kind(told.trial)], told.seconds)
+        if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
+            insort(self._known[_kind(scored.trial)], scored.seconds)
 
     def on(self, trial: Trial, seconds_left: float | None) -> Trial:
         """Return the trial, with a limit when it may not take all that is left."""
@@ -151,9 +151,9 @@ class Caps:
         return replace(trial, budget=replace(trial.budget, seconds=most))
 
 
-def window_of(stop: Stop, executor: Executor) -> int:
+def window_of(stop: StopCondition, executor: Executor) -> int:
     """Return how many trials may be asked for and not yet told."""
-    return LAG if stop.deadline is None else _depth_of(executor)
+    return MAX_PENDING if stop.deadline is None else _depth_of(executor)
 
 
 def _depth_of(executor: Executor) -> int:
@@ -166,7 +166,7 @@ def _size(trial: Trial) -> _Size:
 
 
 def _kind(trial: Trial) -> tuple[_Size, str]:
-    return _size(trial), trial.candidate.mitigation
+    return _size(trial), trial.config.mitigation
 
 
 @dataclass(slots=True)
@@ -178,25 +178,25 @@ class Overhead:
 
 
 @dataclass(slots=True, kw_only=True)
-class Search:
+class SearchLoop:
     """One run of the loop."""
 
     objective: Callable[[Trial], TrialResult]  # runs a trial; handed to the executor
-    settle: Callable[[TrialResult], Told]  # turns a result into what the strategy is told
+    score: Callable[[TrialResult], ScoredTrial]  # turns a result into what the strategy is told
     strategy: SearchStrategy  # what to try; told of what it proposed, and of nothing else
     allocator: Allocator  # who may spend what; told of everything
     executor: Executor  # where trials run, and the clock
-    stop: Stop  # when it ends
+    stop: StopCondition  # when it ends
     overhead: Overhead = field(default_factory=Overhead)
-    _asked: int = 0
-    _told: int = 0
+    _n_started: int = 0
+    _n_reported: int = 0
     _queue: deque[Trial] = field(default_factory=deque)
     _running: "set[Future[TrialResult]]" = field(default_factory=set)
-    _settled: dict[int, Told] = field(default_factory=dict)
-    _proposed: dict[int, Candidate] = field(default_factory=dict)
-    _rivals: Rivals = field(default_factory=Rivals)
+    _scored: dict[int, ScoredTrial] = field(default_factory=dict)
+    _sampled: dict[int, Config] = field(default_factory=dict)
+    _pruner: Pruner = field(default_factory=Pruner)
     _caps: Caps = field(default_factory=Caps)
-    _settling: float = 0.0  # seconds that the last success took, on the executor's clock
+    _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
 
     def run(self) -> bool:
         """Search until the budget is spent; returns False when the user interrupted it.
@@ -216,7 +216,7 @@ class Search:
                 self._collect()
                 self._tell()
         except KeyboardInterrupt:
-            logger.info("interrupted after %d results", self._told)
+            logger.info("interrupted after %d results", self._n_reported)
             return False
         finally:
             self.executor.shutdown()
@@ -234,38 +234,38 @@ class Search:
 
     def _refill(self) -> None:
         start = time.perf_counter()
-        while self._asked - self._told < self.window and self._ask():
+        while self._n_started - self._n_reported < self.window and self._ask():
             pass
         self.overhead.ask += time.perf_counter() - start
 
     def _ask(self) -> bool:
         """Queue one more trial; False when there is none now."""
         # What a trial gives is worth nothing when there is no time left to settle it.
-        now = self.executor.now() + self._settling
-        if self.stop.reached(self._asked, now):
+        now = self.executor.now() + self._scoring
+        if self.stop.reached(self._n_started, now):
             return False
-        proposed: list[Candidate] = []
+        sampled: list[Config] = []
 
-        def ask() -> Candidate | None:
-            candidate = self.strategy.ask()
-            if candidate is not None:
-                proposed.append(candidate)
-            return candidate
+        def ask() -> Config | None:
+            config = self.strategy.ask()
+            if config is not None:
+                sampled.append(config)
+            return config
 
-        left = self.stop.seconds_left(now) if self._asked else None
-        trial = self.allocator.next_trial(ask, number=self._asked, seconds_left=left)
+        left = self.stop.seconds_left(now) if self._n_started else None
+        trial = self.allocator.next_trial(ask, number=self._n_started, seconds_left=left)
         if trial is None:
             return False
-        if proposed:
-            self._proposed[self._asked] = proposed[-1]
-        self._asked += 1
-        self._queue.append(self._caps.on(self._rivals.against(trial), left))
+        if sampled:
+            self._sampled[self._n_started] = sampled[-1]
+        self._n_started += 1
+        self._queue.append(self._caps.on(self._pruner.against(trial), left))
         return True
 
     def _submit(self) -> bool:
         """Hand over waiting trials; False when nothing runs and nothing waits."""
         while self._queue and len(self._running) < self._depth:
-            left = self.stop.seconds_left(self.executor.now() + self._settling)
+            left = self.stop.seconds_left(self.executor.now() + self._scoring)
             if left is not None and left <= 0 and self._queue[0].number > 0:
                 self._queue.clear()
                 break
@@ -283,43 +283,43 @@ class Search:
         self._running -= done
         for future in sorted(done, key=lambda f: f.result().trial.number):
             start = self.executor.now()
-            told = self.settle(future.result())
-            if told.status is Status.SUCCESS and told.trial.number > 0:
-                self._settling = self.executor.now() - start
-                self.executor.spare = self._settling if self._settling >= LONG else 0.0
-            self._settled[told.trial.number] = told
+            scored = self.score(future.result())
+            if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
+                self._scoring = self.executor.now() - start
+                self.executor.spare = self._scoring if self._scoring >= LONG else 0.0
+            self._scored[scored.trial.number] = scored
 
     def _tell(self) -> None:
         """Tell in the order asked under ``n_trials``, as they come under a time budget."""
         in_order = self.stop.deadline is None
-        while self._settled:
-            number = self._told if in_order else min(self._settled)
-            if number not in self._settled:
+        while self._scored:
+            number = self._n_reported if in_order else min(self._scored)
+            if number not in self._scored:
                 return
             start = time.perf_counter()
-            told = self._settled.pop(number)
-            self.allocator.record(told)
-            self._rivals.learn(told)
-            self._caps.learn(told)
-            self._tell_strategy(told)
-            self._told += 1
+            scored = self._scored.pop(number)
+            self.allocator.record(scored)
+            self._pruner.learn(scored)
+            self._caps.learn(scored)
+            self._tell_strategy(scored)
+            self._n_reported += 1
             self.overhead.tell += time.perf_counter() - start
             self._refill()
 
-    def _tell_strategy(self, told: Told) -> None:
+    def _tell_strategy(self, scored: ScoredTrial) -> None:
         """Tell the strategy of its own proposals, under the candidate that it proposed.
 
         An allocator may have put a mitigation on it, by which the strategy would not know it.
         """
-        candidate = self._proposed.pop(told.trial.number, None)
-        if candidate is not None:
-            self.strategy.tell(replace(told, trial=replace(told.trial, candidate=candidate)))
+        config = self._sampled.pop(scored.trial.number, None)
+        if config is not None:
+            self.strategy.tell(replace(scored, trial=replace(scored.trial, config=config)))
 
 
 Suggest = Callable[[str, Range], ParamValue]
 
 
-def propose(space: SearchSpace, suggest: Suggest) -> Candidate:
+def propose(space: SearchSpace, suggest: Suggest) -> Config:
     """Build a candidate by asking for one value after the other.
 
     Names are ``learner``, ``lightgbm.num_leaves``, ``encoding``, ``mitigation``,
@@ -329,7 +329,7 @@ def propose(space: SearchSpace, suggest: Suggest) -> Candidate:
     params = _walk(space.learners[learner], suggest)
     encoding = _pick("encoding", space.encodings, suggest)
     mitigation = _pick("mitigation", tuple(space.mitigations), suggest)
-    return Candidate(
+    return Config(
         learner=learner,
         params=params,
         encoding=encoding,
@@ -348,14 +348,14 @@ def _walk(part: ParamSpace, suggest: Suggest) -> dict[str, ParamValue]:
     return part.walk(lambda param, allowed: suggest(f"{part.name}.{param}", allowed))
 
 
-def flat(candidate: Candidate) -> dict[str, ParamValue]:
+def flat(config: Config) -> dict[str, ParamValue]:
     """Return the candidate as the answers that ``propose`` would ask for."""
     return {
-        "learner": candidate.learner,
-        "encoding": candidate.encoding,
-        "mitigation": candidate.mitigation,
-        **_named(candidate.learner, candidate.params),
-        **_named(candidate.mitigation, candidate.mitigation_params),
+        "learner": config.learner,
+        "encoding": config.encoding,
+        "mitigation": config.mitigation,
+        **_named(config.learner, config.params),
+        **_named(config.mitigation, config.mitigation_params),
     }
 
 
@@ -364,23 +364,23 @@ def _named(owner: str, params: Mapping[str, ParamValue]) -> dict[str, ParamValue
 
 
 @runtime_checkable
-class Recaller(SearchStrategy, Protocol):
+class RecallingStrategy(SearchStrategy, Protocol):
     """A strategy whose proposals depend on its seed, and what it proposed and was told, alone.
 
-    Of ``told`` only candidate, status, value and violations may count, as a trial that is run
+    Of ``scored`` only candidate, status, value and violations may count, as a trial that is run
     again takes other seconds.
     """
 
-    def recall(self, candidate: Candidate) -> None:
+    def recall(self, config: Config) -> None:
         """Take the candidate as the answer to the next ``ask``, which it was in an earlier run."""
         ...
 
-    def hear(self, told: Told) -> None:
+    def hear(self, scored: ScoredTrial) -> None:
         """Learn what came of a candidate that this strategy did not propose."""
         ...
 
 
-def nothing() -> tuple[Told, ...]:
+def nothing() -> tuple[ScoredTrial, ...]:
     """Return no results."""
     return ()
 
@@ -390,49 +390,49 @@ class Recalling:
 
     A proposal is recorded under the digest of all that the strategy had proposed and heard before
     it. Where the record has gaps, or the history takes another way, the strategy is asked, after
-    it has heard of the results that this way does not come to. One that is no ``Recaller`` always
-    is, and nothing is recorded for it.
+    it has heard of the results that this way does not come to. One that is no
+    ``RecallingStrategy`` always is, and nothing is recorded for it.
     """
 
     def __init__(
         self,
         strategy: SearchStrategy,
-        known: Mapping[str, Candidate],
-        unasked: Callable[[], Iterable[Told]] = nothing,
+        known: Mapping[str, Config],
+        unmatched: Callable[[], Iterable[ScoredTrial]] = nothing,
     ) -> None:
         self._strategy = strategy
-        self._recaller = strategy if isinstance(strategy, Recaller) else None
+        self._recaller = strategy if isinstance(strategy, RecallingStrategy) else None
         self._known = known
-        self._unasked = unasked
+        self._unmatched = unmatched
         self._history = hashlib.blake2b(digest_size=16)
-        self._new: dict[str, Candidate] = {}
+        self._new: dict[str, Config] = {}
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate, recorded or new."""
         if self._recaller is None:
             return self._strategy.ask()
         history = self._history.hexdigest()
-        candidate = self._known.get(history)
-        if candidate is None:
-            for told in self._unasked():
-                self._recaller.hear(told)
-                self._note("heard", *_content(told))
+        config = self._known.get(history)
+        if config is None:
+            for scored in self._unmatched():
+                self._recaller.hear(scored)
+                self._note("heard", *_content(scored))
             history = self._history.hexdigest()
-            candidate = self._recaller.ask()
-            if candidate is not None:
-                self._new[history] = candidate
+            config = self._recaller.ask()
+            if config is not None:
+                self._new[history] = config
         else:
-            self._recaller.recall(candidate)
-        self._note("asked", None if candidate is None else candidate.key)
-        return candidate
+            self._recaller.recall(config)
+        self._note("asked", None if config is None else config.key)
+        return config
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Pass the result on."""
         if self._recaller is not None:
-            self._note(*_content(told))
-        self._strategy.tell(told)
+            self._note(*_content(scored))
+        self._strategy.tell(scored)
 
-    def take(self) -> dict[str, Candidate]:
+    def take(self) -> dict[str, Config]:
         """Return the proposals that are new since the last call, to be recorded."""
         new, self._new = self._new, {}
         return new
@@ -441,22 +441,22 @@ class Recalling:
         self._history.update(f"{event!r}\n".encode())
 
 
-def _content(told: Told) -> tuple[object, ...]:
+def _content(scored: ScoredTrial) -> tuple[object, ...]:
     """Return what of a result may count."""
-    value = None if told.value is None else float(told.value)
-    violations = [float(violation) for violation in told.violations]
-    return told.trial.candidate.key, told.status.value, value, violations
+    value = None if scored.value is None else float(scored.value)
+    violations = [float(violation) for violation in scored.violations]
+    return scored.trial.config.key, scored.status.value, value, violations
 
 
-def as_proposed(results: Iterable[Told], space: SearchSpace) -> tuple[Told, ...]:
+def as_sampled(results: Iterable[ScoredTrial], space: SearchSpace) -> tuple[ScoredTrial, ...]:
     """Return the results of what a strategy had proposed, under the candidates it had proposed."""
     found = []
-    for told in results:
-        candidate = told.trial.candidate
-        if candidate.mitigation not in space.mitigations:
-            candidate = replace(candidate, mitigation="none", mitigation_params={})
-        if told.trial.origin is Origin.SEARCH and candidate.learner in space.learners:
-            found.append(replace(told, trial=replace(told.trial, candidate=candidate)))
+    for scored in results:
+        config = scored.trial.config
+        if config.mitigation not in space.mitigations:
+            config = replace(config, mitigation="none", mitigation_params={})
+        if scored.trial.origin is Origin.SEARCH and config.learner in space.learners:
+            found.append(replace(scored, trial=replace(scored.trial, config=config)))
     return tuple(found)
 
 
@@ -473,32 +473,32 @@ class WithoutRepeats:
 
     def __init__(self, strategy: SearchStrategy) -> None:
         self._strategy = strategy
-        self._known: dict[str, Told] = {}
+        self._known: dict[str, ScoredTrial] = {}
         self._waiting: Counter[str] = Counter()
         self._open: set[str] = set()
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next new candidate; None when the strategy only repeats itself."""
         for _ in range(TRIES):
-            candidate = self._strategy.ask()
-            if candidate is None:
+            config = self._strategy.ask()
+            if config is None:
                 return None
-            key = candidate.key
+            key = config.key
             if key in self._known:
                 self._strategy.tell(self._known[key])
             elif key in self._open:
                 self._waiting[key] += 1
             else:
                 self._open.add(key)
-                return candidate
+                return config
         return None
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Pass the result on, also to the repeated proposals that wait for it."""
-        key = told.trial.candidate.key
+        key = scored.trial.config.key
         for _ in range(1 + self._waiting.pop(key, 0)):
-            self._strategy.tell(told)
+            self._strategy.tell(scored)
         self._open.discard(key)
         # A worker that was killed from outside says nothing about the candidate.
-        if told.status is not Status.LOST:
-            self._known[key] = told
+        if scored.status is not TrialState.WORKER_LOST:
+            self._known[key] = scored

@@ -142,7 +142,7 @@ def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortfolioMember:
+class InitialConfig:
     """One first candidate."""
 
     learner: str  # registered name
@@ -151,14 +151,14 @@ class PortfolioMember:
     params: Mapping[str, ParamValue] = field(default_factory=dict)
 
 
-def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[PortfolioMember, ...]:
+def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[InitialConfig, ...]:
     """Read the first candidates that lie in a search space, in file order.
 
     Members whose learner the space does not have are left out. An encoding that the space does
     not have becomes its first one; members that so become equal are kept once.
     """
     top = root_of(text, origin).fields(("members",), ())
-    members: list[PortfolioMember] = []
+    members: list[InitialConfig] = []
     for place in top["members"].items():
         member = _read_member(place, space)
         if member is not None and member not in members:
@@ -166,16 +166,16 @@ def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[Portfoli
     return tuple(members)
 
 
-def _read_member(place: Place, space: SearchSpace) -> PortfolioMember | None:
+def _read_member(place: Place, space: SearchSpace) -> InitialConfig | None:
     fields = place.fields(("learner",), ("encoding", "params"))
     learner = fields["learner"].string()
-    asked = fields["encoding"].string() if "encoding" in fields else "codes"
+    encoding = fields["encoding"].string() if "encoding" in fields else "codes"
     if learner not in space.learners:
         return None
     given = fields["params"].mapping() if "params" in fields else {}
-    return PortfolioMember(
+    return InitialConfig(
         learner=learner,
-        encoding=asked if asked in space.encodings else space.encodings[0],
+        encoding=encoding if encoding in space.encodings else space.encodings[0],
         params=_complete(given, space.learners[learner]),
     )
 

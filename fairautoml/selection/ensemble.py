@@ -23,7 +23,7 @@ from fairautoml.selection.mixture import PoolRule
 
 
 @dataclass(frozen=True, slots=True)
-class Blend:
+class WeightedAverage:
     """Models and their shares."""
 
     members: tuple[tuple[ScoreModel, float], ...]  # at least one model; the shares sum to 1
@@ -61,7 +61,7 @@ def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
         models = {key: bags[key] for key in entry.sources}
         return Columns(models=models, columns=entry.rule.columns)
     if entry.members:
-        return Blend(tuple((bags[key], share) for key, share in entry.members))
+        return WeightedAverage(tuple((bags[key], share) for key, share in entry.members))
     return bags[entry.trial_key]
 
 
@@ -152,7 +152,7 @@ HELD_OUT = 3 / 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
+class SelectionOptions:
     """How the answer is made from the pool."""
 
     # whether an ensemble is made, and a mixture where rules may decide at random
@@ -179,8 +179,8 @@ class Finish:
 def gaps_of(target: Target, tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the gap of each table, infinite where undefined, shape (n_draws,)."""
     overlapping = target.system.overlapping
-    groups, everybody = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
-    values = values_of(target.metric, groups, everybody)
+    groups, overall = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
+    values = values_of(target.metric, groups, overall)
     gaps = 1.0 - values if target.metric.form == "ratio" else values
     return np.where(np.isnan(gaps), np.inf, gaps)
 
@@ -286,7 +286,7 @@ def weighted_sums(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offers:
+class CandidateRules:
     """What can be served, before a margin is chosen."""
 
     # entries of the usual tolerances: of all trials, the ensemble, the mixture
@@ -295,7 +295,7 @@ class Offers:
     fine: tuple[Entry, ...]
     columns: frozenset[str]  # keys of those columns
 
-    def only(self, keys: Collection[str]) -> "Offers":
+    def only(self, keys: Collection[str]) -> "CandidateRules":
         """Return what the columns of the given keys offer."""
         return replace(
             self,

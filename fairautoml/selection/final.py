@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.evaluation.evaluate import refit
-from fairautoml.evaluation.fitting import Bag
+from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.postprocess import Column, column_of, expand_column
 from fairautoml.evaluation.problem import Problem
@@ -24,14 +24,14 @@ from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS, Undefined
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import Mitigator
-from fairautoml.records import Candidate, Entry, Status, TrialResult
-from fairautoml.running import Prospects, RunPlan
+from fairautoml.records import Config, Entry, TrialResult, TrialState
+from fairautoml.running import Plan, SelectableTrials
 from fairautoml.selection.ensemble import (
     Assembled,
-    Finish,
+    CandidateRules,
     Margin,
-    Offers,
     PassedOver,
+    SelectionOptions,
     choose,
     clear_lead,
     lacks_evidence,
@@ -39,7 +39,7 @@ from fairautoml.selection.ensemble import (
     shares_by_fold,
     weighted_sums,
 )
-from fairautoml.selection.leaderboard import History, best_of, order, pareto_front
+from fairautoml.selection.leaderboard import TrialLog, best_of, order, pareto_front
 from fairautoml.selection.low_variance import QUIETED, low_variance_thresholds, shared_limits
 from fairautoml.selection.margin import chances_on
 from fairautoml.selection.mixture import PoolRule, pool_mixture
@@ -69,11 +69,13 @@ ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
 """... and an ensemble: its rules by the same measure, and its shares."""
 
 
-def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Assembled:
+def assemble(
+    plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
+) -> Assembled:
     """Return what is served, and everything it was chosen from."""
     start = time.monotonic()
-    offers = gather(plan, history, artifacts, finish)
-    chosen, margin = serve_best(offers, plan, finish)
+    offers = collect(plan, history, artifacts, finish)
+    chosen, margin = select_best(offers, plan, finish)
     constant = _constant_worth_more(chosen, offers.usual, plan.baseline)
     best = chosen if constant is None else constant
     front = {id(entry) for entry in pareto_front((*offers.usual, *offers.fine))}
@@ -86,7 +88,9 @@ def assemble(plan: RunPlan, history: History, artifacts: Artifacts, finish: Fini
     )
 
 
-def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish) -> Offers:
+def collect(
+    plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
+) -> CandidateRules:
     """Return everything that can be served."""
     work = _Work(plan, history, artifacts, finish)
     singles = [work.column(result) for result in work.prospects.singles()]
@@ -95,14 +99,16 @@ def gather(plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish
     mixture = work.mixture(columns) if finish.assemble else None
     columns = columns if mixture is None else [*columns, mixture]
     made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
-    return Offers(
+    return CandidateRules(
         usual=(*history.entries, *(entry for entries in made for entry in entries)),
         fine=tuple(work.finer(columns)),
         columns=frozenset(column.trial_key for column in columns),
     )
 
 
-def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Margin | None]:
+def select_best(
+    offers: CandidateRules, plan: Plan, finish: SelectionOptions
+) -> tuple[Entry, Margin | None]:
     """Return what is served, and the margin that it keeps, None when nothing is constrained."""
     every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
     plain = best_of(every)
@@ -114,12 +120,12 @@ def serve_best(offers: Offers, plan: RunPlan, finish: Finish) -> tuple[Entry, Ma
 
 
 def _constant_worth_more(
-    chosen: Entry, entries: Sequence[Entry], baseline: Candidate
+    chosen: Entry, entries: Sequence[Entry], baseline: Config
 ) -> Entry | None:
     """Return the best constant of the baseline where it is worth more than the model chosen."""
     if chosen.constant or not chosen.measures:
         return None
-    constants = (e for e in entries if e.candidate == baseline and e.constant and e.excess <= 0)
+    constants = (e for e in entries if e.config == baseline and e.constant and e.excess <= 0)
     best = max(constants, key=lambda entry: entry.value, default=None)
     return best if best is not None and best.value > chosen.value else None
 
@@ -128,16 +134,16 @@ class _Work:
     """The steps of one assembly, over what they share."""
 
     def __init__(
-        self, plan: RunPlan, history: History, artifacts: Artifacts, finish: Finish
+        self, plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
     ) -> None:
         self.seed = plan.seed
         self.problem = learned_membership(plan.problem, artifacts)
         self.finish = finish
         self._artifacts = artifacts
         self._number = 1 + max((r.trial.number for r in history.results), default=-1)
-        self._settles = list(history.settle_seconds)
+        self._scoring_seconds = list(history.scoring_seconds)
         self._mixes: tuple[Mitigator, ...] = ()
-        self.prospects = Prospects.of(history.results, history.entries)
+        self.prospects = SelectableTrials.of(history.results, history.entries)
 
     def column(self, result: TrialResult) -> Column:
         """Return the scores of a trial."""
@@ -157,7 +163,7 @@ class _Work:
         return Column(
             trial_key=ENSEMBLE,
             trial_number=self._number,
-            candidate=_candidate_of(ENSEMBLE, members),
+            config=_config_of(ENSEMBLE, members),
             seconds=sum(r.seconds for r in members),
             deployed=weighted_sums(shares.astype(np.float32), columns),
             by_fold=weighted_sums(by_fold.astype(np.float32), columns),
@@ -181,7 +187,7 @@ class _Work:
         return Column(
             trial_key=MIXTURE,
             trial_number=self._number + 1,
-            candidate=Candidate(learner=MIXTURE),
+            config=Config(learner=MIXTURE),
             seconds=0.0,
             deployed=np.stack([column.deployed for column in chosen], axis=1),
             by_fold=np.stack(
@@ -222,7 +228,7 @@ class _Work:
             entry,
             rule=rule,
             members=rule.trials(),
-            candidate=_candidate_of(MIXTURE, members),
+            config=_config_of(MIXTURE, members),
             seconds=sum(result.seconds for result in members),
         )
 
@@ -266,7 +272,7 @@ class _Work:
         allowed = any(m.name == QUIETED for m in problem.mitigators)
         if not isinstance(confidence, float) or limit == 0 or not allowed:
             return []
-        quiet = low_variance_thresholds(confidence, self.finish.audit, self._lumped())
+        quiet = low_variance_thresholds(confidence, self.finish.audit, self._clustering())
         if not quiet.can_serve(problem.goal):
             return []
         problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
@@ -277,23 +283,23 @@ class _Work:
             for entry in expand_column(column, problem, self.finish.end)
         ]
 
-    def _lumped(self) -> float:
+    def _clustering(self) -> float:
         """Return how many effective rows stand for one person who has several."""
         whose, weight = self.problem.entities, self.problem.dataset.weight
         if whose is None:
             return 1.0
-        alike = np.zeros(len(weight), dtype=np.int64)
-        rows = effective_rows(alike, weight, 1)
-        return float((rows / effective_rows(alike, weight, 1, whose))[0])
+        one_group = np.zeros(len(weight), dtype=np.int64)
+        rows = effective_rows(one_group, weight, 1)
+        return float((rows / effective_rows(one_group, weight, 1, whose))[0])
 
     def _in_time(self, results: float, seconds: float = 0.0) -> bool:
         """Whether there is time for as much as so many results of the search took, and more."""
         end = self.finish.end
         if end is None:
             return True
-        if not self._settles:
-            self._settles = [self._measured()]
-        usual = sum(self._settles) / len(self._settles)
+        if not self._scoring_seconds:
+            self._scoring_seconds = [self._measured()]
+        usual = sum(self._scoring_seconds) / len(self._scoring_seconds)
         return time.monotonic() + results * usual + seconds < end
 
     def _measured(self) -> float:
@@ -303,18 +309,18 @@ class _Work:
         return time.monotonic() - start
 
 
-def _candidate_of(name: str, members: Sequence[TrialResult]) -> Candidate:
+def _config_of(name: str, members: Sequence[TrialResult]) -> Config:
     """Return what several trials are called: all their encodings and mitigations."""
-    candidates = [result.trial.candidate for result in members]
-    return Candidate(
+    configs = [result.trial.config for result in members]
+    return Config(
         learner=name,
-        encoding="+".join(sorted({c.encoding for c in candidates})),
-        mitigation="+".join(sorted({c.mitigation for c in candidates})),
+        encoding="+".join(sorted({c.encoding for c in configs})),
+        mitigation="+".join(sorted({c.mitigation for c in configs})),
     )
 
 
 def _with_margin(
-    plan: RunPlan, finish: Finish, plain: Entry, offered: Sequence[Entry]
+    plan: Plan, finish: SelectionOptions, plain: Entry, offered: Sequence[Entry]
 ) -> tuple[Entry, Margin | None]:
     """Return what is served in place of the entry that is best on the search rows."""
     problem, confidence = plan.problem, finish.confidence
@@ -341,7 +347,7 @@ def _with_margin(
             among,
             confidence,
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
-            fallback=_worth_of_alike(problem),
+            fallback=_value_of_constant(problem),
             steady=_steady,
             ahead=lead,
         )
@@ -397,26 +403,34 @@ def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
     """Return what the served entry keeps of what the best one is worth beyond the same for all."""
     if problem.objective.on == "scores":
         return None
-    alike = _worth_of_alike(problem)
-    worth = plain.value - alike
-    return (entry.value - alike) / worth if worth > 0 else None
+    constant_value = _value_of_constant(problem)
+    worth = plain.value - constant_value
+    return (entry.value - constant_value) / worth if worth > 0 else None
 
 
-def _worth_of_alike(problem: Problem) -> float:
+def _value_of_constant(problem: Problem) -> float:
     """Return what the best of the answers that are the same for everybody is worth."""
     data, metric = problem.dataset, problem.objective
     metric = METRICS.get("accuracy") if metric.on == "scores" else metric
     task, found = TASKS.get(data.task), []
-    for everybody in task.alike(data.y, data.weight, len(data.classes)):
+    for constant in task.constant_predictions(data.y, data.weight, len(data.classes)):
         value = metric.value(
-            task.tally(np.zeros_like(data.cells), data.y, everybody, data.weight, n_groups=1)
+            task.tally(np.zeros_like(data.cells), data.y, constant, data.weight, n_groups=1)
         )
         if not isinstance(value, Undefined):
             found.append(value if metric.greater_is_better else -value)
     return max(found, default=0.0)
 
 
-BROKEN = frozenset({Status.FAILED, Status.CRASHED, Status.MEMOUT, Status.LOST, Status.NO_SPACE})
+BROKEN = frozenset(
+    {
+        TrialState.FAILED,
+        TrialState.CRASHED,
+        TrialState.OUT_OF_MEMORY,
+        TrialState.WORKER_LOST,
+        TrialState.DISK_FULL,
+    }
+)
 """Ends of a trial that are nobody's wish."""
 
 RARE = 0.2
@@ -426,11 +440,11 @@ NEARLY = 0.1
 """A decision is hardly ever made below this share of how often its label occurs."""
 
 
-def bad_news(history: History, best: Entry, baseline: Candidate, objective: str) -> list[str]:
+def diagnose_run(history: TrialLog, best: Entry, baseline: Config, objective: str) -> list[str]:
     """Return what the user should know of a run besides its constraint, mostly nothing."""
-    if best.candidate == baseline:
+    if best.config == baseline:
         return [_only_baseline(history.results)]
-    news = [_hardly_ever(best, objective), _no_space(history.results)]
+    news = [_hardly_ever(best, objective), _disk_full(history.results)]
     return [msg for msg in news if msg]
 
 
@@ -438,7 +452,7 @@ def advice_on_constant(
     outdone: Entry, constant: Entry, entries: Sequence[Entry], objective: str
 ) -> str:
     """Return what may help where the best constant is worth more than the model chosen."""
-    if _rewards_alike(outdone, objective):
+    if _rewards_constant(outdone, objective):
         return _blame(outdone)
     if all(entry.value <= constant.value for entry in entries):
         return "no model found is worth more, fair or not: give more time, rows or features"
@@ -447,7 +461,7 @@ def advice_on_constant(
 
 def no_model(results: Sequence[TrialResult]) -> str:
     """Say why there is nothing to serve."""
-    failures = [f"{r.trial.candidate.learner}: {r.status} {r.error}" for r in results]
+    failures = [f"{r.trial.config.learner}: {r.status} {r.error}" for r in results]
     why = "; ".join(failures) if failures else "the time was over before the first began"
     return (
         f"no trial of {len(failures)} gave a model ({why}); give a larger time_budget or other "
@@ -463,9 +477,9 @@ def no_time_left(used: float) -> str:
     )
 
 
-def _no_space(results: Sequence[TrialResult]) -> str:
+def _disk_full(results: Sequence[TrialResult]) -> str:
     """Say that trials were lost for want of room, or nothing."""
-    lost = [result for result in results if result.status is Status.NO_SPACE]
+    lost = [result for result in results if result.status is TrialState.DISK_FULL]
     if not lost:
         return ""
     return (
@@ -475,7 +489,7 @@ def _no_space(results: Sequence[TrialResult]) -> str:
 
 
 def _only_baseline(results: Sequence[TrialResult]) -> str:
-    others = [r for r in results if r.status is Status.SUCCESS and r.trial.number > 0]
+    others = [r for r in results if r.status is TrialState.SUCCESS and r.trial.number > 0]
     failed = [r for r in results if r.status in BROKEN]
     if others:
         return (
@@ -487,7 +501,7 @@ def _only_baseline(results: Sequence[TrialResult]) -> str:
         first = failed[0]
         return (
             f"only the baseline (one score for everybody) is left: {len(failed)} of "
-            f"{len(results)} trials failed, the first ({first.trial.candidate.learner}) with "
+            f"{len(results)} trials failed, the first ({first.trial.config.learner}) with "
             f"{first.error}; look at trials_"
         )
     return (
@@ -496,7 +510,7 @@ def _only_baseline(results: Sequence[TrialResult]) -> str:
     )
 
 
-def _rewards_alike(entry: Entry, objective: str) -> bool:
+def _rewards_constant(entry: Entry, objective: str) -> bool:
     """Whether one label is so common that to answer always with it has a high accuracy."""
     if objective != "accuracy" or entry.counts.ndim == 2:
         return False
@@ -515,7 +529,7 @@ def _blame(entry: Entry) -> str:
 
 def _hardly_ever(best: Entry, objective: str) -> str:
     """Say that one of two decisions is hardly ever made because its label is rare, or nothing."""
-    if not _rewards_alike(best, objective) or best.counts.shape[1] != 2:
+    if not _rewards_constant(best, objective) or best.counts.shape[1] != 2:
         return ""
     total, by_label, by_decision = (best.counts.sum(axis=a) for a in (None, (0, 2), (0, 1)))
     rare = int(by_label.argmin())
@@ -538,14 +552,14 @@ SOON = 1.0
 
 
 def refitted(
-    best: Entry, plan: RunPlan, results: Sequence[TrialResult], end: float | None
-) -> dict[str, Bag]:
+    best: Entry, plan: Plan, results: Sequence[TrialResult], end: float | None
+) -> dict[str, CVEnsemble]:
     """Return the winner's model by its trial, none where training it would take too long."""
     n_rows = plan.problem.dataset.n_rows
     trial = next(result for result in results if result.trial.key == best.trial_key)
     expected = expected_seconds(trial, plan.problem.n_folds)
     begun = time.monotonic()
-    what = f"training {best.candidate.learner} once more on all {n_rows:,} rows"
+    what = f"training {best.config.learner} once more on all {n_rows:,} rows"
     if end is not None and expected > max(SOON, end - begun):
         _warn(
             f"refit was left out: {what} would take about {expected:.0f} s, and "
@@ -555,7 +569,7 @@ def refitted(
         return {}
     logger.info("%s, for about %.1f s", what, expected)
     targets = plan.problem.goal.targets
-    model = Bag(refit(best.candidate, plan.problem.dataset, plan.seed, targets))
+    model = CVEnsemble(refit(best.config, plan.problem.dataset, plan.seed, targets))
     now = time.monotonic()
     if end is not None and now > end + SOON:
         msg = f"refit overran time_budget by {now - end:.0f} s: {what} took {now - begun:.0f} s"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
 from fairautoml.metrics import METRICS
 from fairautoml.metrics.intervals import interval_of_groups
-from fairautoml.records import Entry, Measure, TrialResult
+from fairautoml.records import ConstraintResult, Entry, TrialResult
 from fairautoml.search.loop import Overhead
-from fairautoml.storage.database import Record
+from fairautoml.storage.database import TrialRecord
 
 
 def rank_key(entry: Entry) -> tuple[float | str, ...]:
@@ -169,9 +169,9 @@ class Leaderboard:
             "gap": _finite(entry.gap) if entry.measures else None,
             "gap_low": low,
             "gap_high": high,
-            "learner": entry.candidate.learner,
-            "encoding": entry.candidate.encoding,
-            "mitigation": entry.candidate.mitigation,
+            "learner": entry.config.learner,
+            "encoding": entry.config.encoding,
+            "mitigation": entry.config.mitigation,
             "mitigator": entry.mitigator,
             "tolerance": entry.tolerance,
             "needs_sensitive": entry.rule.needs_sensitive,
@@ -196,7 +196,7 @@ class Leaderboard:
         return self._interval(entry, worst, compared)
 
     def _interval(
-        self, entry: Entry, worst: Measure, system: GroupSystem
+        self, entry: Entry, worst: ConstraintResult, system: GroupSystem
     ) -> tuple[float | None, float | None]:
         metric = METRICS.get(worst.metric).bound(system.values)
         interval = interval_of_groups(
@@ -218,7 +218,7 @@ def _finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Improvement:
+class NewIncumbent:
     """A moment at which the best entry changed."""
 
     seconds: float  # since the budget began
@@ -229,16 +229,16 @@ class Improvement:
 
 
 @dataclass(slots=True)
-class History:
+class TrialLog:
     """All that a search has seen so far."""
 
     results: list[TrialResult] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     best: Entry | None = None
-    improvements: list[Improvement] = field(default_factory=list)
+    improvements: list[NewIncumbent] = field(default_factory=list)
     n_feasible: int = 0
     n_workers: int = 1
-    settle_seconds: list[float] = field(default_factory=list)
+    scoring_seconds: list[float] = field(default_factory=list)
     overhead: Overhead = field(default_factory=Overhead)
 
     def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
@@ -253,7 +253,7 @@ class History:
         if winner is best:
             self.best = best
             self.improvements.append(
-                Improvement(
+                NewIncumbent(
                     seconds=seconds,
                     trial=result.trial.number,
                     score=best.score,
@@ -262,12 +262,12 @@ class History:
                 )
             )
 
-    def settled(self, entries: Sequence[Entry], seconds: float) -> None:
+    def add_scoring_time(self, entries: Sequence[Entry], seconds: float) -> None:
         """Take in how long the entries of a result took here; without any it says little."""
         if entries:
-            self.settle_seconds.append(seconds)
+            self.scoring_seconds.append(seconds)
 
-    def go_on(self, past: Iterable[Record]) -> None:
+    def resume_from(self, past: Iterable[TrialRecord]) -> None:
         """Take in what an earlier part of the run has seen."""
         for record in past:
             self.add(record.result, record.entries, record.seconds)

@@ -19,8 +19,8 @@ from scipy.stats import norm
 
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Posed, pose
-from fairautoml.mitigators._thresholds import Cuts, shrunk
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdProblem, build_problem
+from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
 from fairautoml.records import Rule
 
 LOW_VARIANCE = "low_variance_thresholds"
@@ -42,7 +42,7 @@ def shared_limits(limit: float) -> tuple[float, ...]:
 
 
 def low_variance_thresholds(
-    confidence: float, audit_ratio: float, lumped: float = 1.0
+    confidence: float, audit_ratio: float, design_effect: float = 1.0
 ) -> Mitigator:
     """Return the post-processor that leaves what a tolerance takes off the limit to the noise.
 
@@ -50,7 +50,7 @@ def low_variance_thresholds(
     """
     noise = Noise(
         quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
-        worse=lumped * (1.0 + 1.0 / audit_ratio),
+        worse=design_effect * (1.0 + 1.0 / audit_ratio),
     )
 
     def fit_rules(
@@ -92,38 +92,38 @@ def fit_low_variance(
     None where the noise leaves no cut out, so that ordinary thresholds do, and where no thresholds
     are found.
     """
-    posed = pose(rows, goal)
-    n_groups = posed.system.n_groups
-    cuts = posed.cuts(shrunk(rows, goal, posed.groups, n_groups))
-    by_label = _rows_by_label(rows, posed)
+    problem = build_problem(rows, goal)
+    n_groups = problem.system.n_groups
+    cuts = problem.cuts(shrunk(rows, goal, problem.groups, n_groups))
+    by_label = _rows_by_label(rows, problem)
     found: list[tuple[float, Rule | None]] = []
     for tolerance in tolerances:
-        rule, quiet = None, _quiet(cuts, posed, by_label, tolerance, noise)
+        rule, quiet = None, _quiet(cuts, problem, by_label, tolerance, noise)
         if quiet is not None:
-            (picks,) = posed.deterministic(quiet, [tolerance])
-            rule = None if picks is None else posed.rule(quiet, picks)
+            (picks,) = problem.deterministic(quiet, [tolerance])
+            rule = None if picks is None else problem.rule(quiet, picks)
         found.append((tolerance, rule))
     return found
 
 
-def _rows_by_label(rows: ScoreRows, posed: Posed) -> NDArray[np.float64]:
+def _rows_by_label(rows: ScoreRows, problem: ThresholdProblem) -> NDArray[np.float64]:
     """Return the effective rows of every group by label, shape (n_groups, 2)."""
-    known = posed.groups >= 0
-    slot = posed.groups[known].astype(np.int64) * 2 + rows.y[known]
-    n_groups = posed.system.n_groups
+    known = problem.groups >= 0
+    slot = problem.groups[known].astype(np.int64) * 2 + rows.y[known]
+    n_groups = problem.system.n_groups
     return effective_rows(slot, rows.weight[known], 2 * n_groups).reshape(n_groups, 2)
 
 
 def _quiet(
-    cuts: Sequence[Cuts],
-    posed: Posed,
+    cuts: Sequence[ThresholdCandidates],
+    problem: ThresholdProblem,
     by_label: NDArray[np.float64],
     tolerance: float,
     noise: Noise,
-) -> list[Cuts] | None:
+) -> list[ThresholdCandidates] | None:
     """Return the cuts whose rates are quiet enough, None where all are."""
     kept = [np.ones(len(of_group.thresholds), dtype=bool) for of_group in cuts]
-    for target, scale in zip(posed.targets, posed.scale, strict=True):
+    for target, scale in zip(problem.targets, problem.scale, strict=True):
         room = max(0.0, target.limit - scale * tolerance)
         for rate in target.metric.rates:
             if not rate.is_acceptance:

@@ -89,7 +89,7 @@ OTHER_DRAWS = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OtherChances:
+class OtherBoundProbability:
     """Draws of the noise of the tables, the same for all rules."""
 
     # each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
@@ -120,7 +120,7 @@ def other_chances_on(
     *,
     audit_ratio: float,
     entities: NDArray[np.integer] | None = None,
-) -> OtherChances:
+) -> OtherBoundProbability:
     """Return the draws for rules that are counted on the given rows."""
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     _, squares = weight_sums(dataset.cells, dataset.weight, n_cells, entities)
@@ -140,7 +140,7 @@ def other_chances_on(
                 noise=noise_of_groups(member, squares, noise),
             )
         )
-    return OtherChances(tuple(found))
+    return OtherBoundProbability(tuple(found))
 
 
 DRAWS = 1000
@@ -148,7 +148,7 @@ DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chances:
+class BoundProbability:
     """Draws of the noise of the rates, the same for all rules."""
 
     # each limit with rows of shape (n_drawn, 3) and noise of shape (n_draws, n_drawn, 3): for the
@@ -162,7 +162,7 @@ class Chances:
         n_rows: NDArray[np.float64],
         noise: NDArray[np.float64],
         targets: Sequence[Target],
-    ) -> "Chances":
+    ) -> "BoundProbability":
         """Return the draws for independent rows that all weigh the same."""
         found = []
         for target in targets:
@@ -228,7 +228,7 @@ def chances_on(
     *,
     audit_ratio: float,
     entities: NDArray[np.integer] | None = None,
-) -> Chances | OtherChances:
+) -> BoundProbability | OtherBoundProbability:
     """Return the draws for rules that are counted on the given rows."""
     if dataset.task != "binary":
         return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio, entities=entities)
@@ -237,7 +237,7 @@ def chances_on(
     _, squares = weight_sums(cell_and_label, dataset.weight, 2 * n_cells, entities)
     rng = np.random.default_rng([seed, DRAWS])
     noise = rng.standard_normal((DRAWS, n_cells, 3))
-    return Chances(
+    return BoundProbability(
         tuple(
             TargetNoise(
                 target=target,

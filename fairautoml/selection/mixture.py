@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, pose
-from fairautoml.mitigators._thresholds import Cuts, shrunk
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, build_problem
+from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
 from fairautoml.records import Rule
 
 Shares = tuple[tuple[str, float], ...]
@@ -136,15 +136,15 @@ def fit_pool_rules(
     Gaps are kept in expectation over the draws.
     """
     first = replace(rows, scores=rows.scores[:, 0])
-    posed = pose(first, goal)
+    problem = build_problem(first, goal)
     # The same labels for all columns: each column's own would favour the one with extreme scores.
-    labelled = shrunk(first, goal, posed.groups, posed.system.n_groups)
+    labelled = shrunk(first, goal, problem.groups, problem.system.n_groups)
     by_column = [
-        posed.cuts(replace(labelled, scores=rows.scores[:, at]))
+        problem.cuts(replace(labelled, scores=rows.scores[:, at]))
         for at in range(rows.scores.shape[1])
     ]
     merged = [_merged(of_group) for of_group in zip(*by_column, strict=True)]
-    solved = posed.mixtures([cuts for cuts, _ in merged], tolerances)
+    solved = problem.mixtures([cuts for cuts, _ in merged], tolerances)
     found: list[tuple[float, PoolRule | None]] = []
     for tolerance, picks in zip(tolerances, solved, strict=True):
         rule = None
@@ -152,15 +152,17 @@ def fit_pool_rules(
             rule = PoolRule(
                 parts=_parts(merged, picks),
                 columns=columns,
-                labels=posed.system.labels,
-                group_of_cell=tuple(int(g) for g in posed.system.of_cell),
-                neutral=posed.neutral,
+                labels=problem.system.labels,
+                group_of_cell=tuple(int(g) for g in problem.system.of_cell),
+                neutral=problem.neutral,
             )
         found.append((tolerance, rule))
     return found
 
 
-def _merged(by_column: Sequence[Cuts]) -> tuple[Cuts, NDArray[np.int64]]:
+def _merged(
+    by_column: Sequence[ThresholdCandidates],
+) -> tuple[ThresholdCandidates, NDArray[np.int64]]:
     """Return the cuts of all columns as those of one curve, and the column of each."""
     accepted = np.concatenate([cuts.accepted for cuts in by_column])
     thresholds = np.concatenate([cuts.thresholds for cuts in by_column])
@@ -173,7 +175,7 @@ def _merged(by_column: Sequence[Cuts]) -> tuple[Cuts, NDArray[np.int64]]:
 
 
 def _parts(
-    merged: Sequence[tuple[Cuts, NDArray[np.int64]]], picks: Picks
+    merged: Sequence[tuple[ThresholdCandidates, NDArray[np.int64]]], picks: Picks
 ) -> tuple[tuple[Part, ...], ...]:
     # A group without rows has no best threshold: it is decided like rows without a group.
     return tuple(

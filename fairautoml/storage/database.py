@@ -27,7 +27,7 @@ from optuna.distributions import (
 )
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaTrialState
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -55,7 +55,15 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
-from fairautoml.records import Candidate, Entry, Origin, ParamValue, Status, Told, TrialResult
+from fairautoml.records import (
+    Config,
+    Entry,
+    Origin,
+    ParamValue,
+    ScoredTrial,
+    TrialResult,
+    TrialState,
+)
 from fairautoml.search.space import Integer, ParamSpace, Range, Real, SearchSpace
 
 Address = URL
@@ -201,17 +209,17 @@ LITTLE = 1 / 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class TrialRecord:
     """A trial that has ended, with everything that came of it."""
 
     result: TrialResult  # how it ended
-    told: Told  # what strategy and allocator learned of it
+    scored: ScoredTrial  # what strategy and allocator learned of it
     entries: tuple[Entry, ...]  # its rows on the leaderboard
     seconds: float  # on the clock of the run, since the budget began
     # what the strategy has newly proposed since the record before, each by the digest of its
     # history until then; empty for a strategy that is asked again, and in records of versions
     # that did not keep it
-    proposed: Mapping[str, Candidate] = field(default_factory=dict)
+    sampled: Mapping[str, Config] = field(default_factory=dict)
     # trials that might be asked for and not told at that time, from the result before to this
     # one; None in records of versions that did not keep it
     window: int | None = None
@@ -220,12 +228,12 @@ class Record:
     def cut_off(self) -> bool:
         """Whether only the end of the run stopped the trial; with more time it may succeed."""
         status, limit = self.result.status, self.result.trial.budget.seconds
-        return status is Status.STOPPED or (status is Status.TIMEOUT and limit is None)
+        return status is TrialState.STOPPED or (status is TrialState.TIMEOUT and limit is None)
 
     def has_more_time(self, budget: float | None) -> bool:
         """Whether time alone stopped the trial, and there is much more of it now."""
         trial, limit = self.result.trial, self.result.trial.budget.seconds
-        if self.result.status is not Status.TIMEOUT or limit is None:
+        if self.result.status is not TrialState.TIMEOUT or limit is None:
             return self.cut_off
         # What an allocator grants is its own matter; the search grants a share of what is left.
         left = math.inf if budget is None else budget - self.seconds
@@ -265,17 +273,17 @@ class Mirror:
             name: optuna.distributions.distribution_to_json(allowed)
             for name, allowed in self._ranges.items()
         }
-        self._earlier: list[Record] = []
-        self._waiting: list[Record] = []
+        self._earlier: list[TrialRecord] = []
+        self._waiting: list[TrialRecord] = []
         self._study: int | None = None
         self._cut_off = False
         self._last = time.monotonic()
 
-    def go_on(self, records: Sequence[Record]) -> None:
+    def go_on(self, records: Sequence[TrialRecord]) -> None:
         """Take in the trials of an earlier process; those that it did not copy are copied."""
         self._earlier = [record for record in records if not record.cut_off]
 
-    def add(self, record: Record) -> None:
+    def add(self, record: TrialRecord) -> None:
         """Take in a trial; it is copied within about a second."""
         if record.cut_off:
             return
@@ -331,7 +339,7 @@ class Mirror:
             self._earlier.clear()
         return self._study
 
-    def _insert(self, connection: Connection, study: int, records: Sequence[Record]) -> None:
+    def _insert(self, connection: Connection, study: int, records: Sequence[TrialRecord]) -> None:
         first = _count(connection, study)
         rows = [_trial_row(r, study, first + at) for at, r in enumerate(records)]
         table = models.TrialModel.__table__
@@ -351,8 +359,8 @@ class Mirror:
             if made:
                 connection.execute(insert(model.__table__), made)
 
-    def _param_rows(self, record: Record) -> Iterator[dict[str, Any]]:
-        for name, value in _flat(record.result.trial.candidate).items():
+    def _param_rows(self, record: TrialRecord) -> Iterator[dict[str, Any]]:
+        for name, value in _flat(record.result.trial.config).items():
             if _fits(self._ranges.get(name), value):
                 yield {
                     "param_name": name,
@@ -360,7 +368,7 @@ class Mirror:
                     "distribution_json": self._texts[name],
                 }
 
-    def _attribute_rows(self, record: Record) -> Iterator[dict[str, Any]]:
+    def _attribute_rows(self, record: TrialRecord) -> Iterator[dict[str, Any]]:
         result = record.result
         said: dict[str, Any] = {
             "trial": result.trial.number,
@@ -371,7 +379,7 @@ class Mirror:
         }
         if result.error:
             said["error"] = result.error
-        values = _flat(result.trial.candidate)
+        values = _flat(result.trial.config)
         said |= {n: value for n, value in values.items() if not _fits(self._ranges.get(n), value)}
         for name, value in said.items():
             yield {"key": name, "value_json": json.dumps(value)}
@@ -394,7 +402,7 @@ def _count(connection: Connection, study: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _trial_row(record: Record, study: int, number: int) -> dict[str, Any]:
+def _trial_row(record: TrialRecord, study: int, number: int) -> dict[str, Any]:
     now = datetime.now()
     return {
         "study_id": study,
@@ -405,40 +413,44 @@ def _trial_row(record: Record, study: int, number: int) -> dict[str, Any]:
     }
 
 
-def _state(record: Record) -> TrialState:
+def _state(record: TrialRecord) -> OptunaTrialState:
     if _complete(record):
-        return TrialState.COMPLETE
-    return TrialState.PRUNED if record.result.status is Status.PRUNED else TrialState.FAIL
+        return OptunaTrialState.COMPLETE
+    return (
+        OptunaTrialState.PRUNED
+        if record.result.status is TrialState.PRUNED
+        else OptunaTrialState.FAIL
+    )
 
 
-def _complete(record: Record) -> bool:
-    return record.told.status is Status.SUCCESS and record.told.value is not None
+def _complete(record: TrialRecord) -> bool:
+    return record.scored.status is TrialState.SUCCESS and record.scored.value is not None
 
 
-def _value_rows(record: Record) -> Iterator[dict[str, Any]]:
-    value = record.told.value
+def _value_rows(record: TrialRecord) -> Iterator[dict[str, Any]]:
+    value = record.scored.value
     if _complete(record) and value is not None and math.isfinite(value):
         kind = models.TrialValueModel.TrialValueType.FINITE
         yield {"objective": 0, "value": value, "value_type": kind}
 
 
-def _constraint_rows(record: Record) -> Iterator[dict[str, Any]]:
+def _constraint_rows(record: TrialRecord) -> Iterator[dict[str, Any]]:
     """Give every constraint of a complete trial: without any it would count as feasible."""
     if _complete(record):
-        shown = [v if math.isfinite(v) else UNKNOWN for v in record.told.violations]
+        shown = [v if math.isfinite(v) else UNKNOWN for v in record.scored.violations]
         yield {"key": "constraints", "value_json": json.dumps(shown)}
 
 
-def _flat(candidate: Candidate) -> dict[str, ParamValue]:
+def _flat(config: Config) -> dict[str, ParamValue]:
     """Return the candidate as one value per name, as the strategies name them."""
     parts = (
-        (candidate.learner, candidate.params),
-        (candidate.mitigation, candidate.mitigation_params),
+        (config.learner, config.params),
+        (config.mitigation, config.mitigation_params),
     )
     return {
-        "learner": candidate.learner,
-        "encoding": candidate.encoding,
-        "mitigation": candidate.mitigation,
+        "learner": config.learner,
+        "encoding": config.encoding,
+        "mitigation": config.mitigation,
         **{f"{owner}.{name}": value for owner, params in parts for name, value in params.items()},
     }
 

@@ -26,12 +26,12 @@ from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
 from fairautoml.exceptions import ResumeMismatchError, RunFolderError, StorageFullError
-from fairautoml.records import Candidate, Executor, Status, Trial, TrialResult
+from fairautoml.records import Config, Executor, Trial, TrialResult, TrialState
 from fairautoml.storage.database import (
     RUNNING,
     SCHEMA,
     Database,
-    Record,
+    TrialRecord,
     corrupt,
     digest,
     metadata,
@@ -74,7 +74,7 @@ class Replay:
         self._taken = set(self._known)
         self._waiting: dict[Future[TrialResult], int] = {}
         self._names: dict[str, str] = {}
-        self._asked: dict[str, Trial] = {}
+        self._pending: dict[str, Trial] = {}
         self._clock = 0.0
         self._live = not past
         self.n_workers = self._workers_then()
@@ -130,7 +130,7 @@ class Replay:
         first.set_result(known.result)
         return {first}
 
-    def unasked(self) -> tuple[TrialResult, ...]:
+    def unmatched(self) -> tuple[TrialResult, ...]:
         """Return the recorded results that the search no longer comes to, each of them once.
 
         There are some only after it took another way than it took then.
@@ -143,9 +143,9 @@ class Replay:
         """Stop the real executor."""
         self._executor.shutdown()
 
-    def as_asked(self, trial: Trial) -> Trial:
+    def with_trial(self, trial: Trial) -> Trial:
         """Return the trial as the search asked for it, under the number it has there."""
-        return self._asked.get(trial.key, trial) if self._asked else trial
+        return self._pending.get(trial.key, trial) if self._pending else trial
 
     def _workers_then(self) -> int:
         """Return the workers that make as many proposals as were made before the next result."""
@@ -166,7 +166,7 @@ class Replay:
         """Remember which trial of the search runs, or ran, under another number."""
         if mine.number != trial.number:
             self._names[trial.key] = mine.key
-            self._asked[mine.key] = trial
+            self._pending[mine.key] = trial
 
     def _renamed(self, trial: Trial) -> Trial:
         number = trial.number if trial.number not in self._taken else max(self._taken) + 1
@@ -179,7 +179,7 @@ class Replay:
 def _same(recorded: Trial, trial: Trial) -> bool:
     """Whether two trials are the same training; seconds left do not count."""
     return (
-        recorded.candidate == trial.candidate
+        recorded.config == trial.config
         and recorded.origin is trial.origin
         and recorded.budget.sample_fraction == trial.budget.sample_fraction
         and recorded.budget.folds == trial.budget.folds
@@ -228,7 +228,7 @@ ORPHANED = "the controller died while this trial ran"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class PreviousTrials:
     """A recorded run, read and checked, nothing of it unpacked."""
 
     about: Mapping[str, Any]  # its row in the table of runs
@@ -256,7 +256,7 @@ class Past:
         """Numbers of the trials that have a result."""
         return frozenset(row["number"] for row in self.rows if row["content"] is not None)
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[TrialRecord, ...]:
         """Unpack the trials that have a result, in the order in which they were told."""
         return tuple(
             _unpacked(row["content"], row["ended"])
@@ -265,7 +265,7 @@ class Past:
         )
 
 
-def read_past(url: URL, run: str, name: str) -> Past:
+def read_past(url: URL, run: str, name: str) -> PreviousTrials:
     """Read a recorded run."""
     database = Database(url)
     database.name = name
@@ -278,7 +278,7 @@ def read_past(url: URL, run: str, name: str) -> Past:
     finally:
         database.close()
     _check_rows(about, rows, name)
-    return Past(about=about, rows=tuple(sorted(rows, key=_turn)))
+    return PreviousTrials(about=about, rows=tuple(sorted(rows, key=_turn)))
 
 
 def _about(connection: Connection, run: str, name: str) -> dict[str, Any]:
@@ -306,14 +306,14 @@ class Study:
     """The record of one run, open for writing."""
 
     def __init__(
-        self, database: Database, about: Mapping[str, Any], past: tuple[Record, ...] = ()
+        self, database: Database, about: Mapping[str, Any], past: tuple[TrialRecord, ...] = ()
     ) -> None:
         self.past = past
         self._database = database
         self._about = about
         self._numbers = {record.result.trial.number for record in past}
         self._turn = 0
-        self._asked: dict[int, tuple[Trial, float]] = {}
+        self._pending: dict[int, tuple[Trial, float]] = {}
 
     @classmethod
     def create(
@@ -336,7 +336,7 @@ class Study:
         return cls(database, about)
 
     @classmethod
-    def resume(cls, database: Database, past: Past) -> "Study":
+    def resume(cls, database: Database, past: PreviousTrials) -> "Study":
         """Go on with a recorded run; trials that never ended are lost and may be asked again."""
         study = cls(database, past.about, past.records())
         study._turn = 1 + max(
@@ -345,46 +345,48 @@ class Study:
         with database.transaction() as connection:
             for row in past.rows:
                 if row["state"] == RUNNING:
-                    error = json.dumps({"status": str(Status.LOST), "error": ORPHANED})
-                    study._write(connection, {**row, "state": str(Status.LOST), "result": error})
+                    error = json.dumps({"status": str(TrialState.WORKER_LOST), "error": ORPHANED})
+                    study._write(
+                        connection, {**row, "state": str(TrialState.WORKER_LOST), "result": error}
+                    )
         return study
 
     @property
-    def proposed(self) -> dict[str, Candidate]:
+    def sampled(self) -> dict[str, Config]:
         """What the strategy proposed, by the digest of its history until then."""
-        return {at: made for record in self.past for at, made in record.proposed.items()}
+        return {at: made for record in self.past for at, made in record.sampled.items()}
 
-    def asked(self, trial: Trial, seconds: float) -> None:
+    def record_start(self, trial: Trial, seconds: float) -> None:
         """Note that a trial runs; written with the next result."""
-        self._asked[trial.number] = (trial, seconds)
+        self._pending[trial.number] = (trial, seconds)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: TrialRecord) -> None:
         """Make a result durable, in one transaction."""
         trial = record.result.trial
-        if record.result.status is Status.NO_SPACE:
+        if record.result.status is TrialState.DISK_FULL:
             # Not the trial's fault: it is asked again when the run goes on.
             raise StorageFullError(record.result.error)
-        _, asked = self._asked.pop(trial.number, (trial, record.seconds))
+        _, started = self._pending.pop(trial.number, (trial, record.seconds))
         with self._database.transaction() as connection:
             earlier = self._holds_result(connection, trial.number)
-            for number, (other, since) in self._asked.items():
+            for number, (other, since) in self._pending.items():
                 # What was cut off and is asked again keeps its result until there is another.
                 if number not in self._numbers:
                     self._write(connection, self._row(other, since, RUNNING))
             self._write(
                 connection,
                 {
-                    **self._row(trial, asked, str(record.result.status)),
+                    **self._row(trial, started, str(record.result.status)),
                     "ended": record.seconds,
                     "turn": self._turn,
                     "result": _text(record.result),
-                    "told": _text(record.told),
+                    "told": _text(record.scored),
                     "content": _packed(record),
                 },
             )
             self._spend(connection, record.seconds, more=0 if earlier else 1)
         self._numbers.add(trial.number)
-        self._asked.clear()
+        self._pending.clear()
         self._turn += 1
 
     def close(self, seconds: float | None = None) -> None:
@@ -396,12 +398,12 @@ class Study:
         finally:
             self._database.close()
 
-    def _row(self, trial: Trial, asked: float, state: str) -> dict[str, Any]:
+    def _row(self, trial: Trial, started: float, state: str) -> dict[str, Any]:
         return {
             "run": self._about["run"],
             "number": trial.number,
             "state": state,
-            "asked": asked,
+            "asked": started,
             "trial": _text(trial),
         }
 
@@ -439,19 +441,19 @@ def _check_rows(about: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...], n
         raise corrupt(name, f"it holds {found} results and {about['results']} were written")
 
 
-def _packed(record: Record) -> bytes:
-    content = (record.result, record.told, record.entries, dict(record.proposed), record.window)
+def _packed(record: TrialRecord) -> bytes:
+    content = (record.result, record.scored, record.entries, dict(record.sampled), record.window)
     return zlib.compress(pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL), level=1)
 
 
-def _unpacked(content: bytes, seconds: float) -> Record:
-    result, told, entries, *more = pickle.loads(zlib.decompress(content))
-    return Record(
+def _unpacked(content: bytes, seconds: float) -> TrialRecord:
+    result, scored, entries, *more = pickle.loads(zlib.decompress(content))
+    return TrialRecord(
         result=result,
-        told=told,
+        scored=scored,
         entries=entries,
         seconds=seconds,
-        proposed=more[0] if more else {},
+        sampled=more[0] if more else {},
         window=more[1] if len(more) > 1 else None,
     )
 

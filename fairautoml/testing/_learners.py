@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.learners import Learner
 from fairautoml.metrics import TaskName
@@ -62,8 +62,8 @@ def check_other_learner(learner: Learner, task: TaskName) -> None:
 def _fitted(
     learner: Learner, task: TaskName, params: Mapping[str, ParamValue], *, seed: int
 ) -> Any:
-    X, y, layout = other_table(task, seed)
-    return learner.built(params, layout, 7, task=task, n_classes=N_CLASSES).fit(X, y)
+    X, y, feature_schema = other_table(task, seed)
+    return learner.built(params, feature_schema, 7, task=task, n_classes=N_CLASSES).fit(X, y)
 
 
 def _scores(task: TaskName, model: Any, X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,9 +72,9 @@ def _scores(task: TaskName, model: Any, X: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def _check_repeatable(learner: Learner, task: TaskName, params: Mapping[str, ParamValue]) -> None:
-    X, y, layout = other_table(task, seed=0)
+    X, y, feature_schema = other_table(task, seed=0)
     before = X.tobytes(), y.tobytes(), dict(params)
-    model = learner.built(params, layout, 7, task=task, n_classes=N_CLASSES).fit(X, y)
+    model = learner.built(params, feature_schema, 7, task=task, n_classes=N_CLASSES).fit(X, y)
     expected = _scores(task, model, X)
     if (X.tobytes(), y.tobytes(), dict(params)) != before:
         raise AssertionError(f"{learner.name}: fit or predict modifies its input")
@@ -94,11 +94,11 @@ def _check_repeatable(learner: Learner, task: TaskName, params: Mapping[str, Par
 
 
 def _check_weights(learner: Learner, task: TaskName, params: Mapping[str, ParamValue]) -> None:
-    X, y, layout = other_table(task, seed=0)
+    X, y, feature_schema = other_table(task, seed=0)
     high = y >= np.median(y) if task == "regression" else y == 1
     means = []
     for weight in (np.where(high, 20.0, 1.0), np.where(high, 1.0, 20.0)):
-        model = learner.built(params, layout, 0, task=task, n_classes=N_CLASSES)
+        model = learner.built(params, feature_schema, 0, task=task, n_classes=N_CLASSES)
         found = _scores(task, model.fit(X, y, sample_weight=weight), X)
         means.append(float(found.mean() if task == "regression" else found[:, 1].mean()))
     if not means[0] > means[1]:
@@ -126,9 +126,9 @@ def check_learner(learner: Learner) -> None:
     for task in sorted(learner.tasks - {"binary"}):
         check_other_learner(learner, task)
     space = load_space("learners", learner.name, learner.space)
-    X, y, layout = mixed_table(seed=0)
+    X, y, feature_schema = mixed_table(seed=0)
     for params in points(space, n=N_POINTS):
-        model = learner.build(params, layout, 0).fit(X, y)
+        model = learner.build(params, feature_schema, 0).fit(X, y)
         _check_proba(learner, model.predict_proba(X), f"trained with {params}")
     _check_repeatable_binary(learner, space.defaults())
     _check_new_rows(learner, space.defaults())
@@ -136,7 +136,7 @@ def check_learner(learner: Learner) -> None:
         _check_weights_binary(learner, space.defaults())
     if learner.handles_sparse:
         rows = sparse.csr_matrix(np.where(np.nan_to_num(X) > 0, np.nan_to_num(X), 0))
-        flat = FeatureLayout(n_features=X.shape[1], sparse=True)
+        flat = FeatureSchema(n_features=X.shape[1], sparse=True)
         model = learner.build(space.defaults(), flat, 0).fit(rows, y)
         _check_proba(learner, model.predict_proba(rows), "trained on a CSR matrix")
 
@@ -149,26 +149,26 @@ def _check_proba(learner: Learner, proba: NDArray[Any], case: str, n_rows: int =
 
 
 def _check_repeatable_binary(learner: Learner, params: Mapping[str, ParamValue]) -> None:
-    X, y, layout = mixed_table(seed=0)
+    X, y, feature_schema = mixed_table(seed=0)
     before = X.tobytes(), y.tobytes(), dict(params)
-    model = learner.build(params, layout, 7).fit(X, y)
+    model = learner.build(params, feature_schema, 7).fit(X, y)
     expected = model.predict_proba(X)
     if (X.tobytes(), y.tobytes(), dict(params)) != before:
         raise AssertionError(f"{learner.name}: fit or predict_proba modifies its input")
-    again = learner.build(params, layout, 7).fit(X, y).predict_proba(X)
+    again = learner.build(params, feature_schema, 7).fit(X, y).predict_proba(X)
     _same(learner, again, expected, "when trained again with the same seed")
     stored = io.BytesIO()
     joblib.dump(model, stored)
     stored.seek(0)
     _same(learner, joblib.load(stored).predict_proba(X), expected, "after pickling")
     other, other_y, _ = mixed_table(seed=1)
-    refitted = learner.build(params, layout, 7).fit(other, 1 - other_y).fit(X, y)
+    refitted = learner.build(params, feature_schema, 7).fit(other, 1 - other_y).fit(X, y)
     _same(learner, refitted.predict_proba(X), expected, "when fitted before to other rows")
 
 
 def _check_new_rows(learner: Learner, params: Mapping[str, ParamValue]) -> None:
-    X, y, layout = mixed_table(seed=0)
-    model = learner.build(params, layout, 0).fit(X, y)
+    X, y, feature_schema = mixed_table(seed=0)
+    model = learner.build(params, feature_schema, 0).fit(X, y)
     few = np.array([41, 3, 17])
     _same(learner, model.predict_proba(X[few]), model.predict_proba(X)[few], "for fewer rows")
     strange = np.full((2, 4), np.nan, dtype=np.float32)
@@ -178,9 +178,12 @@ def _check_new_rows(learner: Learner, params: Mapping[str, ParamValue]) -> None:
 
 
 def _check_weights_binary(learner: Learner, params: Mapping[str, ParamValue]) -> None:
-    X, y, layout = mixed_table(seed=0)
+    X, y, feature_schema = mixed_table(seed=0)
     means = [
-        learner.build(params, layout, 0).fit(X, y, sample_weight=w).predict_proba(X)[:, 1].mean()
+        learner.build(params, feature_schema, 0)
+        .fit(X, y, sample_weight=w)
+        .predict_proba(X)[:, 1]
+        .mean()
         for w in (np.where(y == 1, 20.0, 1.0), np.where(y == 1, 1.0, 20.0))
     ]
     if not means[0] > means[1]:

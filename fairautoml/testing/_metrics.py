@@ -98,10 +98,10 @@ def _check_direction(metric: Metric, task: TaskName, value: Evaluate) -> None:
 
 def _check_fairness(metric: Metric, task: TaskName, rows: ScoreRows) -> None:
     same = rows.take(np.tile(np.flatnonzero(rows.cells == 0), N_GROUPS))
-    alike = replace(
+    duplicates = replace(
         same, cells=np.repeat(np.arange(N_GROUPS), len(same.y) // N_GROUPS).astype(np.int32)
     )
-    found = defined(metric, metric.value(_tally(task, alike)))
+    found = defined(metric, metric.value(_tally(task, duplicates)))
     if metric.form != "level":
         parity = 0.0 if metric.form == "difference" else 1.0
         equal(metric, found, parity, "all groups are equal")
@@ -220,8 +220,10 @@ def check_metric_on_numbers(metric: Metric) -> None:
     expected = defined(bound, bound.value(counts))
     other = metric.bound(NUMBERS[REORDERED]).value(GroupCounts(counts.table[REORDERED]))
     equal(metric, defined(metric, other), expected, "the values are in another order")
-    alike = np.array([[[21.0, 9], [9, 1]], [[15, 5], [15, 5]], [[10, 2], [20, 8]]])
-    equal(metric, defined(bound, bound.value(GroupCounts(alike))), 0.0, "all are accepted alike")
+    duplicates = np.array([[[21.0, 9], [9, 1]], [[15, 5], [15, 5]], [[10, 2], [20, 8]]])
+    equal(
+        metric, defined(bound, bound.value(GroupCounts(duplicates))), 0.0, "all are accepted alike"
+    )
     if bound.many is not None:
         both = bound.many(np.stack([counts.table, counts.table]))
         equal(metric, float(np.abs(both - expected).max()), 0.0, "many tables differ from one")
@@ -341,8 +343,8 @@ def _check_stated_rates(metric: Metric) -> None:
 
 
 def _check_anchored(metric: Metric, counts: GroupCounts) -> None:
-    everybody = GroupCounts(counts.total[None])
-    apart = [np.abs(counts.rates(r) - everybody.rates(r)) for r in metric.to_overall]
+    overall = GroupCounts(counts.total[None])
+    apart = [np.abs(counts.rates(r) - overall.rates(r)) for r in metric.to_overall]
     found = defined(metric, metric.value(counts))
     expected = max(getattr(each, metric.over_groups)() for each in apart)
     equal(metric, found, float(expected), f"computed from its rates {_names(metric.to_overall)}")

@@ -15,7 +15,7 @@ from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import METRICS, GroupCounts, Metric, TaskName, Undefined
 from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, Target, TrainRows
-from fairautoml.records import Candidate, Rule, acceptance
+from fairautoml.records import Config, Rule, acceptance
 from fairautoml.search.space import ParamValue
 from fairautoml.search.space_files import load_space
 from fairautoml.testing._search import points
@@ -89,12 +89,12 @@ def _check_post(mitigator: Mitigator, goal: Goal) -> None:
     _require(pickle.dumps(rows) == before, mitigator, "fit_rules modifies its input")
     list(fit(rows, Goal(targets=(), task=task), ()))
     smaller = list(fit(scored(task, seed=1, n_rows=300), goal, tolerances))
-    asked, elsewhere = ([t for t, _ in found] for found in (pairs, smaller))
-    _require(asked == elsewhere, mitigator, "the tolerances depend on the rows")
+    first, elsewhere = ([t for t, _ in found] for found in (pairs, smaller))
+    _require(first == elsewhere, mitigator, "the tolerances depend on the rows")
     for _, rule in pairs:
         if rule is not None:
             _check_rule(mitigator, rule, rows)
-    _check_same_people(mitigator, rows, goal, pairs)
+    _check_same_rows(mitigator, rows, goal, pairs)
     if mitigator.serves is not None and goal.targets:
         _check_guarantee(mitigator, rows, goal, pairs)
 
@@ -124,7 +124,7 @@ def _check_rule(mitigator: Mitigator, rule: Rule, rows: ScoreRows) -> None:
     )
 
 
-def _check_same_people(mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs: Pairs) -> None:
+def _check_same_rows(mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs: Pairs) -> None:
     order = np.random.default_rng(2).permutation(len(rows.y))
     renamed = replace(rows, cells=(rows.cells + 1) % N_GROUPS)
     fit: Any = mitigator.fit_rules
@@ -164,7 +164,7 @@ def _check_guarantee(mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs: P
 
 
 def _check_training(mitigator: Mitigator, task: TaskName) -> None:
-    X, y, layout = other_table(task, seed=0)
+    X, y, feature_schema = other_table(task, seed=0)
     rng = np.random.default_rng(1)
     name = min(mitigator.serves) if mitigator.serves else "mean_difference"
     rows = TrainRows(
@@ -173,12 +173,12 @@ def _check_training(mitigator: Mitigator, task: TaskName) -> None:
         weight=rng.uniform(0.5, 2.0, size=len(y)),
         cells=rng.integers(N_GROUPS, size=len(y)).astype(np.int32),
         systems=(SYSTEM,),
-        layout=layout,
+        feature_schema=feature_schema,
         targets=(Target(metric=METRICS.get(name), system=SYSTEM, limit=0.05),),
         task=task,
         n_classes=3,
     )
-    base = BaseFit(candidate=Candidate(learner="logistic_regression"), seed=0, deadline=None)
+    base = BaseFit(config=Config(learner="logistic_regression"), seed=0, deadline=None)
     train: Any = mitigator.train
     for params in points(load_space("mitigators", mitigator.name, mitigator.space), n=2):
         before = pickle.dumps(rows)
@@ -331,9 +331,9 @@ def _fit(
 
 
 def _check_pairs(mitigator: Mitigator, pairs: Pairs, other: Pairs) -> None:
-    asked, elsewhere = ([tolerance for tolerance, _ in found] for found in (pairs, other))
-    broken = f"the tolerances are {asked} or {elsewhere}, depending on the rows"
-    _require(asked == elsewhere, mitigator, broken)
+    first, elsewhere = ([tolerance for tolerance, _ in found] for found in (pairs, other))
+    broken = f"the tolerances are {first} or {elsewhere}, depending on the rows"
+    _require(first == elsewhere, mitigator, broken)
 
 
 def _check_rule_binary(mitigator: Mitigator, rule: Rule, rows: ScoreRows) -> None:
@@ -427,7 +427,7 @@ def _check_training_binary(mitigator: Mitigator) -> None:
 
 
 def _training_rows(mitigator: Mitigator) -> TrainRows:
-    X, y, layout = mixed_table(seed=0)
+    X, y, feature_schema = mixed_table(seed=0)
     cells = np.random.default_rng(1).integers(N_CELLS, size=len(y)).astype(np.int32)
     weight = np.random.default_rng(2).uniform(0.5, 2.0, size=len(y))
     return TrainRows(
@@ -436,12 +436,12 @@ def _training_rows(mitigator: Mitigator) -> TrainRows:
         weight=weight,
         cells=cells,
         systems=(BINARY_SYSTEM,),
-        layout=layout,
+        feature_schema=feature_schema,
         targets=(_target(mitigator),),
     )
 
 
-BASE = BaseFit(candidate=Candidate(learner="logistic_regression"), seed=0, deadline=None)
+BASE = BaseFit(config=Config(learner="logistic_regression"), seed=0, deadline=None)
 
 
 def _train(mitigator: Mitigator, rows: TrainRows, params: Mapping[str, ParamValue]) -> ScoreModel:

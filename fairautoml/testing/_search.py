@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
 from fairautoml.search.space import (
     Choice,
     Condition,
@@ -109,38 +109,36 @@ def check_strategy(make: MakeStrategy) -> None:
     """
     for space in SPACES:
         name, part = next(iter(space.learners.items()))
-        first = (Candidate(learner=name, params=part.defaults()),)
-        proposed = _proposals(make, space, first)
-        if proposed[:1] != list(first):
+        first = (Config(learner=name, params=part.defaults()),)
+        sampled = _samples(make, space, first)
+        if sampled[:1] != list(first):
             raise AssertionError(f"the given candidate {first[0]} is not proposed first")
-        for candidate in proposed:
-            if not lies_in(space, candidate):
-                raise AssertionError(f"{candidate} lies outside the space")
-        if proposed != _proposals(make, space, first):
+        for config in sampled:
+            if not lies_in(space, config):
+                raise AssertionError(f"{config} lies outside the space")
+        if sampled != _samples(make, space, first):
             raise AssertionError("the same seed and results do not give the same proposals")
 
 
-def _proposals(
-    make: MakeStrategy, space: SearchSpace, first: Sequence[Candidate]
-) -> list[Candidate]:
+def _samples(make: MakeStrategy, space: SearchSpace, first: Sequence[Config]) -> list[Config]:
     strategy = make(space, 3, first)
-    found: list[Candidate] = []
+    found: list[Config] = []
     for _ in range(ROUNDS):
-        batch = [candidate for candidate in (strategy.ask() for _ in range(BATCH)) if candidate]
+        batch = [config for config in (strategy.ask() for _ in range(BATCH)) if config]
         if not batch:
             raise AssertionError("ask returns None though no result is due")
-        for candidate in batch:
-            strategy.tell(_told(len(found), candidate))
-            found.append(candidate)
+        for config in batch:
+            strategy.tell(_scored(len(found), config))
+            found.append(config)
     return found
 
 
-def _told(number: int, candidate: Candidate) -> Told:
+def _scored(number: int, config: Config) -> ScoredTrial:
     """Every third trial fails; the others have one constraint, at times infinitely far off."""
     failed = number % 3 == 2
-    return Told(
-        trial=Trial(number=number, candidate=candidate, budget=Budget(folds=2)),
-        status=Status.FAILED if failed else Status.SUCCESS,
+    return ScoredTrial(
+        trial=Trial(number=number, config=config, budget=Budget(folds=2)),
+        status=TrialState.FAILED if failed else TrialState.SUCCESS,
         value=None if failed else 0.5 + number / 1000,
         violations=(float("inf") if number % 2 else -0.01,),
         seconds=0.1,

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.dataset import FeatureSchema, GroupSystem
 from fairautoml.metrics import TaskName
 from fairautoml.mitigators import ScoreRows
 
 
-def mixed_table(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int8], FeatureLayout]:
+def mixed_table(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int8], FeatureSchema]:
     """Return 60 rows: two numbers, one of them with gaps, a constant, and six category codes.
 
     Parameters
@@ -22,7 +22,7 @@ def mixed_table(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int8], Featu
     -------
     X : ndarray of float32, shape (60, 4)
     y : ndarray of int8, shape (60,)
-    layout : FeatureLayout
+    feature_schema : FeatureSchema
     """
     rng = np.random.default_rng(seed)
     y = np.tile(np.array([0, 1, 1], dtype=np.int8), 20)
@@ -33,7 +33,7 @@ def mixed_table(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int8], Featu
     X[:, 3] = rng.integers(5, size=60)
     X[rng.uniform(size=60) < 0.2, 1] = np.nan
     X[rng.uniform(size=60) < 0.2, 3] = np.nan
-    return X, y, FeatureLayout(n_features=4, categorical=(3,), cardinalities=(6,))
+    return X, y, FeatureSchema(n_features=4, categorical=(3,), cardinalities=(6,))
 
 
 N_GROUPS, N_CLASSES = 3, 4
@@ -77,7 +77,7 @@ def scored(task: TaskName, seed: int, n_rows: int = 1200) -> ScoreRows:
 
 def other_table(
     task: TaskName, seed: int
-) -> tuple[NDArray[np.float32], NDArray[Any], FeatureLayout]:
+) -> tuple[NDArray[np.float32], NDArray[Any], FeatureSchema]:
     """Return the small table of mixed columns with a target of another kind.
 
     Parameters
@@ -87,8 +87,8 @@ def other_table(
     seed : int
         Another seed gives other rows.
     """
-    X, y, layout = mixed_table(seed)
+    X, y, feature_schema = mixed_table(seed)
     if task == "regression":
-        return X, 100.0 + 10.0 * X[:, 0].astype(np.float64), layout
+        return X, 100.0 + 10.0 * X[:, 0].astype(np.float64), feature_schema
     codes = y + (np.arange(len(y)) % 2).astype(np.int8)
-    return X, codes, layout
+    return X, codes, feature_schema

@@ -14,7 +14,7 @@ quick = partial(audit, leakage=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class People:
+class Individuals:
     y: Any
     decision: Any
     score: Any
@@ -23,7 +23,7 @@ class People:
     weight: Any
 
 
-def people(n=600, seed=0):
+def individuals(n=600, seed=0):
     """People of whom the first group of ``sex`` is accepted less often."""
     rng = np.random.default_rng(seed)
     sex = rng.choice(["F", "M"], n)
@@ -32,7 +32,7 @@ def people(n=600, seed=0):
     x2 = rng.normal(size=n)
     latent = x1 + x2 + rng.normal(size=n)
     score = 1 / (1 + np.exp(0.5 - x1 - x2))
-    return People(
+    return Individuals(
         y=(latent > 0.5).astype(int),
         decision=(score >= 0.5).astype(int),
         score=score,

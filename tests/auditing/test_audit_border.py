@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import only, people, quick
+from audit_people import individuals, only, quick
 
 from fairautoml.auditing.page import printable
 from fairautoml.exceptions import InputError, ParameterError
@@ -70,7 +70,7 @@ def test_different_indices_are_refused():
 
 
 def test_features_in_another_order_than_the_labels_are_refused():
-    rows = people(200)
+    rows = individuals(200)
     y = pd.Series(rows.y)
     shuffled = rows.X.sample(frac=1.0, random_state=0)
     match = r"y_true and X have different pandas indices.*b\.loc\[a\.index\]"
@@ -125,7 +125,7 @@ def test_small_groups_are_suppressed_with_all_that_gives_them_away():
 
 
 def test_the_intersection_is_shown_whole_or_not_at_all():
-    rows = people(100)
+    rows = individuals(100)
     found = quick(rows.y, rows.decision, rows.groups)
     crossed = [row for row in found.rates if row.system == "sex & race"]
     assert all(row.suppressed for row in crossed)
@@ -157,7 +157,7 @@ def test_long_names_are_cut_in_the_middle():
 
 
 def test_the_json_holds_everything_and_no_nan():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score, baseline=rows.y)
     text = found.to_json()
     assert "NaN" not in text
@@ -169,9 +169,9 @@ def test_the_json_holds_everything_and_no_nan():
 
 
 def test_the_same_seed_gives_the_same_audit():
-    rows = people()
-    asked = {"y_score": rows.score, "random_state": 3}
-    one, two = (quick(rows.y, rows.decision, rows.groups, **asked) for _ in range(2))
+    rows = individuals()
+    requested = {"y_score": rows.score, "random_state": 3}
+    one, two = (quick(rows.y, rows.decision, rows.groups, **requested) for _ in range(2))
     assert one == two
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import people, quick
+from audit_people import individuals, quick
 
 from fairautoml.cli.main import main
 
@@ -12,7 +12,7 @@ BASE = ("--y-true", "label", "--y-pred", "decision", "--no-leakage")
 
 @pytest.fixture
 def table(tmp_path):
-    rows = people()
+    rows = individuals()
     frame = rows.groups.assign(
         label=rows.y, decision=rows.decision, score=rows.score, weight=rows.weight
     )
@@ -32,7 +32,7 @@ def test_the_command_prints_what_the_function_finds(table, capsys):
         "--constraint", "demographic_parity_difference<=0.5", "--baseline", "before",
         "--rows-are-new", "--json",
     )  # fmt: skip
-    rows = people()
+    rows = individuals()
     expected = quick(
         rows.y,
         rows.decision,

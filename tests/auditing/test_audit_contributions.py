@@ -3,7 +3,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import people, quick
+from audit_people import individuals, quick
 
 from fairautoml.auditing import LinearRule
 from fairautoml.auditing.contributions import contributions, mean_of, shapley_values
@@ -83,7 +83,7 @@ def test_sampled_values_add_up_and_lie_within_their_errors():
 
 
 def test_the_gap_of_a_model_comes_from_the_feature_that_makes_it():
-    rows = people(2000)
+    rows = individuals(2000)
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
     found = quick(
         rows.y, rows.decision, rows.groups["sex"], X=rows.X, model=rule, blocks={}
@@ -100,7 +100,7 @@ def test_the_gap_of_a_model_comes_from_the_feature_that_makes_it():
 
 
 def test_a_gap_that_cannot_be_taken_apart_is_said_to_be_none():
-    rows = people()
+    rows = individuals()
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
     found = quick(
         rows.y,
@@ -116,7 +116,7 @@ def test_a_gap_that_cannot_be_taken_apart_is_said_to_be_none():
 
 
 def test_categories_of_a_block_stay_categories():
-    rows = people()
+    rows = individuals()
     X = rows.X.assign(job=pd.Categorical(np.where(rows.X["x1"] > 0, "clerk", "cook")))
 
     class Model:
@@ -130,7 +130,7 @@ def test_categories_of_a_block_stay_categories():
 
 
 def test_columns_of_no_block_are_a_block_of_their_own():
-    rows = people()
+    rows = individuals()
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
     found = quick(
         rows.y, rows.decision, rows.groups["sex"], X=rows.X, model=rule, blocks={"one": ["x1"]}
@@ -139,7 +139,7 @@ def test_columns_of_no_block_are_a_block_of_their_own():
 
 
 def test_the_gap_of_the_constraint_is_the_one_that_is_taken_apart():
-    rows = people()
+    rows = individuals()
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
     found = quick(
         rows.y,
@@ -154,25 +154,25 @@ def test_the_gap_of_the_constraint_is_the_one_that_is_taken_apart():
 
 
 def test_blocks_that_cannot_be_are_refused():
-    rows = people()
+    rows = individuals()
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
-    asked = {"X": rows.X, "model": rule}
+    requested = {"X": rows.X, "model": rule}
     for blocks in ({"a": ["x9"]}, {"a": ["x1"], "b": ["x1"]}):
         with pytest.raises(InputError, match="each in one block"):
-            quick(rows.y, rows.decision, rows.groups["sex"], blocks=blocks, **asked)
+            quick(rows.y, rows.decision, rows.groups["sex"], blocks=blocks, **requested)
     with pytest.raises(ParameterError, match="blocks= needs model="):
         quick(rows.y, rows.decision, rows.groups["sex"], blocks={})
 
 
 def test_decisions_of_another_model_are_refused():
-    rows = people()
+    rows = individuals()
     rule = LinearRule(coefficients={"x1": -1.0})
     with pytest.raises(InputError, match="differ in"):
         quick(rows.y, rows.decision, rows.groups["sex"], X=rows.X, model=rule, blocks={})
 
 
 def test_the_callers_table_stays_as_it_is():
-    rows = people()
+    rows = individuals()
     before = rows.X.copy()
     rule = LinearRule(coefficients={"x1": 1.0, "x2": 1.0}, intercept=-0.5)
     quick(rows.y, rows.decision, rows.groups, X=rows.X, model=rule, blocks={}, noise=0.1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import people, quick
+from audit_people import individuals, quick
 from lightgbm import LGBMClassifier
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
@@ -22,14 +22,14 @@ from fairautoml import FairAutoML
 from fairautoml.auditing import LinearRule
 from fairautoml.auditing.forests import LEAF, Forest, Tree, forest_of
 from fairautoml.auditing.individual import Similar, individual_fairness, similar_of
-from fairautoml.auditing.models import Decider
+from fairautoml.auditing.models import ModelAdapter
 from fairautoml.exceptions import InputError
 
 NOISE = {"x1": 0.1, "x2": 0.05}
 
 
 def of_model(model, X, flips=(), noise=None, classes=(0, 1)):
-    decider = Decider(model=model, classes=np.array(classes))
+    decider = ModelAdapter(model=model, classes=np.array(classes))
     return individual_fairness(decider, X, similar_of(flips, noise or {}, X), seed=0)
 
 
@@ -151,7 +151,7 @@ def survives(model, X, noise, rows, seed=1, turns=50):
 @pytest.mark.parametrize("final", FORESTS, ids=lambda model: type(model).__name__)
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
 def test_forests_are_read_and_their_certificates_are_sound(final):
-    rows = people(200)
+    rows = individuals(200)
     model = fitted(final, rows.X, rows.y)
     found = of_model(model, rows.X, flips=["sex"], noise={"x1": 0.02})
     assert found.level == "sound, trees"
@@ -171,7 +171,7 @@ def test_forests_are_read_and_their_certificates_are_sound(final):
 
 @pytest.mark.parametrize("final", [LogisticRegression(), RidgeClassifier()])
 def test_linear_pipelines_are_exact(final):
-    rows = people(300)
+    rows = individuals(300)
     model = fitted(final, rows.X, rows.y)
     found = of_model(model, rows.X, noise=NOISE)
     scale = model[0].named_transformers_["pipeline"][-1].scale_
@@ -186,7 +186,7 @@ def test_linear_pipelines_are_exact(final):
 
 
 def test_flips_and_noise_act_together():
-    rows = people(300)
+    rows = individuals(300)
     model = fitted(LogisticRegression(), rows.X, rows.y)
     both = of_model(model, rows.X, flips=["sex"], noise=NOISE)
     flips = of_model(model, rows.X, flips=["sex"])
@@ -201,7 +201,7 @@ def test_flips_and_noise_act_together():
 
 
 def test_labels_in_the_other_order_change_no_certificate():
-    rows = people(300)
+    rows = individuals(300)
     model = fitted(LogisticRegression(), rows.X, rows.y)
     assert of_model(model, rows.X, noise=NOISE) == of_model(
         model, rows.X, noise=NOISE, classes=(1, 0)
@@ -209,7 +209,7 @@ def test_labels_in_the_other_order_change_no_certificate():
 
 
 def test_the_certified_share_falls_as_noise_grows():
-    rows = people(300)
+    rows = individuals(300)
     model = fitted(RandomForestClassifier(10, max_depth=4, random_state=0), rows.X, rows.y)
     shares = [of_model(model, rows.X, noise={"x1": r}).n_certified for r in (0.001, 0.05, 0.5)]
     assert shares == sorted(shares, reverse=True)
@@ -217,7 +217,7 @@ def test_the_certified_share_falls_as_noise_grows():
 
 
 def test_missing_values_are_not_moved_by_noise():
-    rows = people(100)
+    rows = individuals(100)
     X = rows.X.assign(x1=rows.X["x1"].where(rows.X.index % 3 > 0))
     model = fitted(LogisticRegression(), X, rows.y)
     found = of_model(model, X.iloc[::3].reset_index(drop=True), noise={"x1": 100.0})
@@ -232,7 +232,7 @@ def test_missing_values_are_not_moved_by_noise():
     ],
 )
 def test_models_that_cannot_be_read_are_refuted_by_samples_only(steps, note):
-    rows = people(100)
+    rows = individuals(100)
     model = make_pipeline(*steps).fit(rows.X[["x1", "x2"]], rows.y)
     found = of_model(model, rows.X[["x1", "x2"]], noise={"x1": 0.5})
     assert (found.level, found.n_certified) == ("sampled", 0)
@@ -241,7 +241,7 @@ def test_models_that_cannot_be_read_are_refuted_by_samples_only(steps, note):
 
 
 def test_a_threshold_that_is_not_at_zero_is_never_certified_as_if_it_were():
-    rows = people(200)
+    rows = individuals(200)
     X = rows.X[["x1", "x2"]]
     inner = LogisticRegression().fit(X, rows.y)
 
@@ -258,7 +258,7 @@ def test_a_threshold_that_is_not_at_zero_is_never_certified_as_if_it_were():
 
 
 def test_the_audit_flips_the_sensitive_columns_that_the_model_reads():
-    rows = people(300)
+    rows = individuals(300)
     model = fitted(LogisticRegression(), rows.X, rows.y)
     found = quick(rows.y, model.predict(rows.X), rows.groups, X=rows.X, model=model).individual
     assert (found.flips, found.level) == (("sex",), "exact, enumeration")
@@ -272,7 +272,7 @@ def test_the_audit_flips_the_sensitive_columns_that_the_model_reads():
 
 @pytest.mark.parametrize("apart", [True, False])
 def test_our_own_model_is_asked_with_its_groups(apart):
-    rows = people(400)
+    rows = individuals(400)
     X = rows.X.drop(columns="sex") if apart else rows.X
     model = FairAutoML(
         constraint="demographic_parity_difference <= 0.05",
@@ -297,7 +297,7 @@ def test_our_own_model_is_asked_with_its_groups(apart):
 
 
 def test_changes_that_cannot_be_are_refused():
-    X = people(50).X
+    X = individuals(50).X
     for flips, noise in (
         (["gone"], {}),
         ([], {"sex": 1.0}),
@@ -313,7 +313,7 @@ def test_changes_that_cannot_be_are_refused():
 
 
 def test_noise_as_a_number_is_in_standard_deviations():
-    X = people(50).X
+    X = individuals(50).X
     found = similar_of(["sex"], 0.5, X)
     assert isinstance(found, Similar)
     assert found.noise == {name: pytest.approx(0.5 * X[name].std(ddof=0)) for name in ("x1", "x2")}

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from audit_people import only, people
+from audit_people import individuals, only
 from sklearn.metrics import roc_auc_score
 
 from fairautoml import audit
@@ -75,7 +75,7 @@ def test_a_score_that_is_the_group_leaks_all():
 
 
 def test_features_are_looked_at_without_the_sensitive_column_itself():
-    rows = people()
+    rows = individuals()
     found = audit(rows.y, rows.decision, rows.groups["sex"], X=rows.X).leakage
     row = only(found, source="features")
     # N(0, 1) against N(.8, 1): Phi(.8 / sqrt 2) = .714 at best.
@@ -87,14 +87,14 @@ def test_features_are_looked_at_without_the_sensitive_column_itself():
 
 
 def test_without_scores_the_decisions_are_looked_at():
-    rows = people()
+    rows = individuals()
     found = audit(rows.y, rows.decision, rows.groups["sex"]).leakage
     assert [row.source for row in found] == ["decision"]
     assert found[0].auc > 0.5
 
 
 def test_a_single_group_has_nothing_to_tell():
-    rows = people()
+    rows = individuals()
     found = audit(rows.y, rows.decision, ["one"] * 600).leakage
     assert found[0].auc is None
     assert "fewer than two groups" in found[0].reason

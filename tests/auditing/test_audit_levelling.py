@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from audit_people import only, people, quick
+from audit_people import individuals, only, quick
 from scipy.stats import binomtest
 
 
@@ -40,7 +40,7 @@ def test_more_false_positives_are_worse():
 
 
 def test_changes_are_differences_of_rates_and_p_values_those_of_a_sign_test():
-    rows = people()
+    rows = individuals()
     baseline = (rows.X["x2"] > 0).to_numpy().astype(int)
     found = quick(rows.y, rows.decision, rows.groups["sex"], baseline=baseline)
     women = (rows.groups["sex"] == "F").to_numpy()
@@ -57,7 +57,7 @@ def test_changes_are_differences_of_rates_and_p_values_those_of_a_sign_test():
 
 
 def test_the_same_decisions_change_nothing():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, baseline=rows.decision)
     assert {row.change for row in found.changes} == {0.0}
     assert {row.p_value for row in found.changes} == {1.0}
@@ -65,6 +65,6 @@ def test_the_same_decisions_change_nothing():
 
 
 def test_without_a_baseline_there_is_no_table():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups)
     assert (found.changes, found.levelling) == ((), ())

@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import people
+from audit_people import individuals
 
 from fairautoml import FairAutoML
 from fairautoml.auditing import noise as own
 from fairautoml.auditing.individual import individual_fairness, similar_of
-from fairautoml.auditing.models import Unreadable, decider_of
+from fairautoml.auditing.models import UnsupportedModel, decider_of
 from fairautoml.exceptions import InputError
 
 LEARNERS = (
@@ -25,7 +25,7 @@ NOISE = {"x1": 0.02, "x2": 0.01}
 
 
 def table(n_rows):
-    rows = people(n_rows)
+    rows = individuals(n_rows)
     rng = np.random.default_rng(5)
     towns = pd.Series(rng.choice(list("abcd"), n_rows), dtype="category")
     X = rows.X.assign(town=towns)
@@ -96,7 +96,7 @@ def test_no_noise_keeps_exactly_what_flips_keep():
     assert tiny.n_certified == judged(model, X, sex, noise={}).n_certified == tiny.n_flip_stable
 
 
-def test_members_that_cannot_be_read_count_as_any_score_and_are_told(monkeypatch):
+def test_members_that_cannot_be_read_count_as_any_score_and_are_reported(monkeypatch):
     X, y, sex = table(200)
     model = fitted(["lightgbm"], 2, X, y)
     whole = judged(model, X, sex)
@@ -105,7 +105,7 @@ def test_members_that_cannot_be_read_count_as_any_score_and_are_told(monkeypatch
     def sometimes(*arguments):
         seen.append(1)
         if len(seen) == 1:
-            raise Unreadable("a strange tree")
+            raise UnsupportedModel("a strange tree")
         return real(*arguments)
 
     monkeypatch.setattr(own, "forest_of", sometimes)
@@ -125,7 +125,7 @@ def test_noise_on_codes_of_categories_is_refused():
         judged(model, X.assign(town=codes), sex, noise={"town": 1.0})
 
 
-def test_nothing_is_proved_where_noise_may_move_people_to_another_group():
+def test_nothing_is_proved_where_noise_may_move_individuals_to_another_group():
     X, y, _ = table(400)
     model = FairAutoML(
         constraint="demographic_parity_difference <= 0.3",
@@ -138,6 +138,6 @@ def test_nothing_is_proved_where_noise_may_move_people_to_another_group():
     ).fit(X, y, "x1")
     model = model.select(max_gap=0.3)
     assert model.model_.needs_sensitive
-    with pytest.raises(Unreadable, match="noise on 'x1' may move people to another group"):
+    with pytest.raises(UnsupportedModel, match="noise on 'x1' may move people to another group"):
         own.own_range(model, X, {"x1": 0.02}, ())
     assert own.own_range(model, X, {"x2": 0.02}, ()).unread == ""

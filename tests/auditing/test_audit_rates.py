@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import only, people, quick
+from audit_people import individuals, only, quick
 from fairlearn.metrics import (
     MetricFrame,
     demographic_parity_difference,
@@ -41,7 +41,7 @@ def named(groups):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("rate", ORACLES)
 def test_every_rate_is_that_of_fairlearn(rate, weighted):
-    rows = people()
+    rows = individuals()
     weight = rows.weight if weighted else None
     found = quick(rows.y, rows.decision, rows.groups, sample_weight=weight).rates
     systems = {"sex": rows.groups["sex"], "race": rows.groups["race"]}
@@ -61,7 +61,7 @@ def test_every_rate_is_that_of_fairlearn(rate, weighted):
 
 
 def test_intervals_are_those_of_clopper_and_pearson():
-    rows = people()
+    rows = individuals()
     for row in quick(rows.y, rows.decision, rows.groups, delta=0.1).rates:
         oracle = binomtest(int(row.events), row.n).proportion_ci(0.9, method="exact")
         assert (row.interval.low, row.interval.high) == pytest.approx(tuple(oracle), abs=1e-9)
@@ -69,7 +69,7 @@ def test_intervals_are_those_of_clopper_and_pearson():
 
 
 def test_intervals_of_weighted_rows_say_that_they_are_approximate():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, sample_weight=rows.weight)
     assert not any(row.interval.exact for row in found.rates)
     assert "(approximate)" in found.rates[0].interval.method
@@ -81,7 +81,7 @@ def test_intervals_of_weighted_rows_say_that_they_are_approximate():
 
 
 def test_equal_weights_give_the_intervals_of_no_weights():
-    rows = people()
+    rows = individuals()
     plain = quick(rows.y, rows.decision, rows.groups).rates
     heavy = quick(rows.y, rows.decision, rows.groups, sample_weight=np.full(600, 7.0)).rates
     for a, b in zip(plain, heavy, strict=True):
@@ -89,7 +89,7 @@ def test_equal_weights_give_the_intervals_of_no_weights():
         assert b.n == a.n
 
 
-def test_a_rate_of_nobody_has_no_value():
+def test_a_rate_of_no_rows_has_no_value():
     y, decision = [1] * 20 + [0, 1] * 10, [1] * 20 + [0, 1] * 10
     found = quick(y, decision, ["a"] * 20 + ["b"] * 20, smallest_cell=0)
     row = only(found.rates, group="a", rate="fpr")
@@ -100,7 +100,7 @@ def test_a_rate_of_nobody_has_no_value():
 
 
 def test_performance_is_that_of_scikit_learn_overall_and_by_group():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score).scores
     women = (rows.groups["sex"] == "F").to_numpy()
     for here, group in ((np.ones(600, bool), ""), (women, "F")):
@@ -118,7 +118,7 @@ def test_performance_is_that_of_scikit_learn_overall_and_by_group():
 
 
 def test_every_registered_metric_that_applies_is_there():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score)
     every = [METRICS.get(name) for name in METRICS.names()]
     binary = [m for m in every if "binary" in m.tasks and not m.degree]
@@ -128,7 +128,7 @@ def test_every_registered_metric_that_applies_is_there():
 
 
 def test_gaps_are_those_of_fairlearn():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups).gaps
     oracles = {
         "demographic_parity_difference": demographic_parity_difference,
@@ -164,7 +164,7 @@ def test_the_lower_bound_of_a_gap_is_that_of_a_violation():
 
 
 def test_bounds_of_a_ratio_hold_the_ratio():
-    rows = people()
+    rows = individuals()
     row = only(
         quick(rows.y, rows.decision, rows.groups).gaps,
         metric="demographic_parity_ratio",
@@ -202,7 +202,7 @@ def test_a_gap_that_chance_does_not_make_has_a_share_of_zero():
 
 
 def test_scores_that_are_no_probabilities_have_no_log_loss():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, y_score=10 * rows.score - 5).scores
     assert only(found, metric="log_loss", group="").reason.startswith("the scores are no prob")
     auc = only(found, metric="roc_auc", group="").value
@@ -210,7 +210,7 @@ def test_scores_that_are_no_probabilities_have_no_log_loss():
 
 
 def test_row_order_and_group_names_change_nothing():
-    rows = people()
+    rows = individuals()
     order = np.random.default_rng(5).permutation(600)
     renamed = rows.groups["sex"].map({"F": "x", "M": "y"})
     plain = quick(rows.y, rows.decision, rows.groups["sex"])
@@ -220,7 +220,7 @@ def test_row_order_and_group_names_change_nothing():
 
 
 def test_a_frame_has_a_row_per_record():
-    rows = people()
+    rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups)
     table = found.frame("rates")
     assert isinstance(table, pd.DataFrame)

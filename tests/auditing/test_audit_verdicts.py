@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from audit_people import only, people, quick
+from audit_people import individuals, only, quick
 
 from fairautoml.auditing.rates import hidden_groups, verdict_rows
-from fairautoml.auditing.rows import Given, ReadOptions, read_rows
+from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
 
@@ -74,7 +74,7 @@ def test_a_group_without_positives_is_inconclusive():
     assert found.verdicts[0].detail == "tpr of a"
 
 
-def test_a_single_group_is_outside_and_holds_nobody_back():
+def test_a_single_group_is_outside_and_constrains_nothing():
     y, decision, groups = of_counts((90, 300), (90, 300))
     found = quick(
         y,
@@ -106,19 +106,19 @@ def test_a_constant_target_is_not_applicable():
 def test_weights_without_a_known_limit_have_no_exact_test():
     y, decision, groups = of_counts((900, 3000), (900, 3000))
     weight = np.tile([1.0, 2.0], 3000)
-    asked = {"constraint": CAN, "independent": True, "sample_weight": weight}
-    plain = quick(y, decision, groups, **asked)
+    requested = {"constraint": CAN, "independent": True, "sample_weight": weight}
+    plain = quick(y, decision, groups, **requested)
     assert (plain.verdict, plain.verdicts[0].reason) == ("NOT_APPLICABLE", "no_weight_limit")
-    known = quick(y, decision, groups, largest_weight=2.0, **asked)
+    known = quick(y, decision, groups, largest_weight=2.0, **requested)
     assert known.verdict == "CERTIFIED"
 
 
 def test_equal_weights_are_none():
     y, decision, groups = of_counts((900, 3000), (900, 3000))
-    asked = {"constraint": CAN, "independent": True}
-    plain = quick(y, decision, groups, **asked)
+    requested = {"constraint": CAN, "independent": True}
+    plain = quick(y, decision, groups, **requested)
     assert plain.verdict == "CERTIFIED"
-    assert quick(y, decision, groups, sample_weight=np.full(6000, 2.5), **asked) == plain
+    assert quick(y, decision, groups, sample_weight=np.full(6000, 2.5), **requested) == plain
 
 
 def test_a_metric_without_an_exact_test_is_not_applicable():
@@ -131,7 +131,7 @@ def test_a_metric_without_an_exact_test_is_not_applicable():
 
 
 def test_a_constraint_on_one_system_is_judged_there_only():
-    rows = people()
+    rows = individuals()
     found = quick(
         rows.y, rows.decision, rows.groups, constraint="demographic_parity_difference[sex] <= 0.01"
     )
@@ -149,7 +149,7 @@ def test_a_constraint_on_one_system_is_judged_there_only():
     ],
 )
 def test_constraints_that_cannot_be_judged_are_refused(constraint, match):
-    rows = people()
+    rows = individuals()
     with pytest.raises(InputError, match=match):
         quick(rows.y, rows.decision, rows.groups, constraint=constraint)
 
@@ -162,7 +162,7 @@ def test_false_certificates_stay_within_the_level():
         # The true gap is just above the bound.
         x = rng.binomial(150, [0.3, 0.4501])
         y, decision, groups = of_counts((x[0], 150), (x[1], 150))
-        rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), ReadOptions())
+        rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), AuditReadOptions())
         found = verdict_rows(
             rows,
             [constraint],

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from audit_people import only, people, quick
+from audit_people import individuals, only, quick
 from scipy.stats import beta
 
 from fairautoml.cli.main import main
@@ -23,7 +23,7 @@ def decisions():
 
 @pytest.fixture
 def table(tmp_path):
-    rows = people()
+    rows = individuals()
     path = tmp_path / "decisions.csv"
     rows.groups.assign(decision=rows.decision).to_csv(path, index=False)
     return path
@@ -64,7 +64,7 @@ def test_selection_rates_without_labels_have_exact_intervals():
 
 
 def test_without_labels_nothing_that_needs_them_is_in_the_result():
-    rows = people()
+    rows = individuals()
     before = (rows.X["x2"] > 0).astype(int)
     found = quick(None, rows.decision, rows.groups, baseline=before, y_score=rows.score)
     assert not found.labelled
@@ -83,7 +83,7 @@ def test_without_labels_nothing_that_needs_them_is_in_the_result():
 
 
 def test_what_labels_do_not_change_is_the_same_without_them():
-    rows = people()
+    rows = individuals()
     bound = "demographic_parity_difference <= 0.5"
     with_labels = quick(rows.y, rows.decision, rows.groups, constraint=bound, independent=True)
     without = quick(None, rows.decision, rows.groups, constraint=bound, independent=True)

@@ -3,11 +3,11 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fairautoml.auditing.forests import forest_of
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_encoding
 from fairautoml.learners import LEARNERS
 
-LAYOUT = FeatureLayout(n_features=3, categorical=(0, 1), cardinalities=(30, 5))
+FEATURE_SCHEMA = FeatureSchema(n_features=3, categorical=(0, 1), cardinalities=(30, 5))
 
 
 @pytest.mark.parametrize("encoding", ["codes", "target"])
@@ -18,11 +18,11 @@ def test_trees_on_many_categories_are_read_as_splits_of_numbers(name, encoding):
     X = np.column_stack((X, rng.normal(size=800))).astype(np.float32)
     X[rng.random((800, 3)) < 0.05] = np.nan
     y = (rng.random(800) < 0.1 + 0.4 * (X[:, 0] % 2 == 1) + 0.4 * (X[:, 1] == 2)).astype(np.int8)
-    encoded, layout, _ = fit_encoding(encoding, X, y, LAYOUT, 0)
-    model = LEARNERS.get(name).build({}, layout, 0).fit(encoded, y).model_
+    encoded, feature_schema, _ = fit_encoding(encoding, X, y, FEATURE_SCHEMA, 0)
+    model = LEARNERS.get(name).build({}, feature_schema, 0).fit(encoded, y).model_
     inside = None
     if isinstance(model, HistGradientBoostingClassifier):
-        order = [1, 0, *range(2, layout.n_features)]
+        order = [1, 0, *range(2, feature_schema.n_features)]
 
         def inside(values):
             return np.asarray(values[:, order], dtype=np.float64)
@@ -30,5 +30,5 @@ def test_trees_on_many_categories_are_read_as_splits_of_numbers(name, encoding):
     # Refused unless the sums of the trees are the scores of the model.
     forest, _ = forest_of(model, encoded.astype(np.float64), inside)
     native = 0 if name == "hist_gradient_boosting" else 1
-    asked = {int(tree.feature[at]) for tree in forest.trees for at in tree.categories}
-    assert asked == {native}
+    requested = {int(tree.feature[at]) for tree in forest.trees for at in tree.categories}
+    assert requested == {native}

@@ -190,7 +190,7 @@ def test_a_front_without_so_small_a_gap_has_no_value_there(front):
     assert np.isnan(accuracy_at(front, 0.05))
 
 
-def test_fronts_of_cells_begin_with_one_decision_for_everybody():
+def test_fronts_of_cells_begin_with_a_constant_model():
     cells = pd.DataFrame(
         {
             "question": "q",
@@ -208,7 +208,7 @@ def test_fronts_of_cells_begin_with_one_decision_for_everybody():
     assert accuracies_at_limit(cells.drop(columns="holdout_front")).isna().all()
 
 
-def test_a_run_without_a_front_of_a_system_that_gives_fronts_has_one_decision_for_everybody():
+def test_a_run_without_a_front_of_a_system_that_gives_fronts_has_a_constant_model():
     cells = pd.DataFrame(
         {
             "question": "q",

@@ -245,7 +245,7 @@ def test_a_run_that_failed_meets_no_limit():
     assert found.loc["a", ["within_limit", "feasible_on_search"]].tolist() == [0.5, 0.5]
 
 
-def test_without_held_out_rows_nobody_met_or_missed_a_limit():
+def test_without_held_out_rows_no_run_met_or_missed_a_limit():
     blank = {"holdout.accuracy": None, "holdout.excess": None}
     found = ranked(cell("q", "a", 0, 0.9) | blank, cell("q", "a", 1, 0.9, outcome="failed"))
     assert np.isnan(found.loc["a", "within_limit"])
@@ -266,7 +266,7 @@ def test_tables_of_an_unfinished_sweep_are_of_what_every_variant_has_run():
     assert len(in_complete_blocks(cells.iloc[[0, 2]].assign(variant=["a", "b"]))) == 2
 
 
-def test_where_nothing_was_asked_accuracy_is_what_counts():
+def test_where_nothing_was_requested_accuracy_is_what_counts():
     cells = [
         cell("q", name, 0, accuracy, status="no_constraint") | {"holdout.excess": None}
         for name, accuracy in (("a", 0.85), ("b", 0.86))

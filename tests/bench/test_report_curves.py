@@ -79,7 +79,7 @@ def test_the_page_has_one_row_per_system(tmp_path):
     assert "margin<" in table
 
 
-def test_a_question_that_nobody_can_meet_takes_no_curve_away(tmp_path):
+def test_a_question_that_cannot_be_met_takes_no_curve_away(tmp_path):
     cells = [
         cell("one", [(2, 0.9, False)], 0.9) | {"holdout.majority": 0.6, "question": "hard"},
         cell("one", [(2, 0.9, True)], 0.9) | {"holdout.majority": 0.6, "task": "p-one"},

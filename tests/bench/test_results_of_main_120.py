@@ -48,7 +48,7 @@ def test_what_is_said_of_the_bound_and_the_tenth_of_the_time_at_120_s_holds():
 def test_every_system_that_took_more_than_its_time_is_named():
     cells = pd.read_csv(LONG / "cells.csv")
     late = cells[cells["budget.overrun"] > 0.05 * 120].groupby("variant")["budget.overrun"].max()
-    told = (LONG / "README.md").read_text().partition("Overran")[2]
+    reported = (LONG / "README.md").read_text().partition("Overran")[2]
     assert len(late) == 6
     names = {
         "guardian_bias_mitigator": "guardian-ai",
@@ -60,5 +60,5 @@ def test_every_system_that_took_more_than_its_time_is_named():
     }
     assert set(late.index) == set(names)
     for variant, seconds in late.items():
-        assert names[variant] in told
-        assert variant == "mljar_perform" or f"{seconds:.0f} s" in told
+        assert names[variant] in reported
+        assert variant == "mljar_perform" or f"{seconds:.0f} s" in reported

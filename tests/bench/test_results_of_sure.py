@@ -14,9 +14,9 @@ def test_every_row_of_the_results_about_being_sure_is_that_of_the_cells():
     worth = strict_fair_accuracy(cells)
     shown = rows_of(SURE / "README.md", "| table | asked for ")
     assert len(shown) == 8
-    for table, asked, met, stated, gap, accuracy, strict in shown:
+    for table, requested, met, stated, gap, accuracy, strict in shown:
         of_table = cells["question"].str.startswith("" if table == "all three" else f"{table}_")
-        own = cells[of_table & (cells["variant"] == NAMES[asked])]
+        own = cells[of_table & (cells["variant"] == NAMES[requested])]
         assert met == f"{(own['holdout.excess'] <= 0).sum()} of {len(own)}"
         assert stated == f"{own['search.margin.probability'].mean():.2f}"
         assert gap == f"{own['holdout.gap'].mean():.3f}"

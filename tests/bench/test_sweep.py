@@ -326,7 +326,9 @@ def test_a_cell_that_hangs_is_ended(bench, monkeypatch):
 @pytest.mark.skipif(not PROC.is_dir(), reason="memory is looked up in /proc")
 def test_a_cell_that_eats_memory_is_ended_and_the_others_are_run(bench, monkeypatch):
     monkeypatch.setenv("FAKE_MODE", "eat")
-    monkeypatch.setattr("fairautoml.bench.sweep.fair_share_mb", lambda n_jobs: 300.0 / n_jobs)
+    monkeypatch.setattr(
+        "fairautoml.bench.sweep.memory_per_worker_mb", lambda n_jobs: 300.0 / n_jobs
+    )
     assert bench.run().n_failed == 1
     failed = bench.cells.set_index("outcome").loc["failed"]
     assert failed["seed"] == 1

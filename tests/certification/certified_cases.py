@@ -8,7 +8,7 @@ from fairautoml import FairAutoML
 CONSTRAINT = "demographic_parity_difference <= 0.25"
 
 
-def people(n_rows=1200, seed=1, shift=0.03):
+def individuals(n_rows=1200, seed=1, shift=0.03):
     rng = np.random.default_rng(seed)
     group = rng.choice(["a", "b"], n_rows)
     moved = np.where(group == "a", shift, -shift)

@@ -98,7 +98,7 @@ def test_hoeffding_and_bernstein_give_the_known_answers():
     assert 0.3 + bernstein_margin(0.21, 1000, 0.025) == pytest.approx(0.353135, abs=1e-6)
 
 
-def test_a_single_row_tells_bernstein_nothing():
+def test_a_single_row_reports_bernstein_nothing():
     assert bernstein_margin(0.0, 1, 0.05) == 1.0
 
 

@@ -129,8 +129,8 @@ def test_spent_rows_are_not_read(ledger, keys, issued):
 def test_an_open_ledger_releases_one_bit(ledger, keys):
     terms = Terms(openings=Openings.LEDGER)
     for index in (1, 2):
-        asked = subject_of(BAD, index)
-        found = certify(asked, lambda n=index: [BAD] * n, ledger, keys, terms)
+        hashes = subject_of(BAD, index)
+        found = certify(hashes, lambda n=index: [BAD] * n, ledger, keys, terms)
         assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED)
         assert (found.claims, found.floor, found.counts_sha256) == ((), None, "")
         assert found.opening.index == index
@@ -365,7 +365,7 @@ def test_without_rows_a_certificate_says_why():
     assert "no rows were set aside" in certificate_text(found)
 
 
-def test_a_constant_target_is_told_and_verified(ledger, keys):
+def test_a_constant_target_is_reported_and_verified(ledger, keys):
     constant = replace(GOOD, constant_target=True)
     found = certify(subject_of(GOOD), lambda: [constant], ledger, keys, Terms())
     assert (found.verdict, found.reason) == (Verdict.NOT_APPLICABLE, Reason.CONSTANT_TARGET)
@@ -474,11 +474,11 @@ def test_twenty_refits_on_the_same_rows_stay_within_delta():
 
 
 def test_another_procedure_is_another_question_and_finds_the_rows_spent(ledger, keys):
-    asked = subject_of(GOOD, 2)
-    first = certify(asked, lambda: [BAD, GOOD], ledger, keys, Terms())
+    hashes = subject_of(GOOD, 2)
+    first = certify(hashes, lambda: [BAD, GOOD], ledger, keys, Terms())
     assert first.verdict != Verdict.CERTIFIED
     for terms in (Terms(procedure=Procedure.BONFERRONI), Terms(fallback=1)):
-        again = certify(asked, lambda: [BAD, GOOD], ledger, keys, terms)
+        again = certify(hashes, lambda: [BAD, GOOD], ledger, keys, terms)
         assert (again.verdict, again.reason) == (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
 
 
@@ -499,21 +499,21 @@ def by_bound():
 
 
 def test_the_same_question_is_not_answered_by_another_bound(ledger, keys):
-    asked, by = by_bound()
-    first = certify(asked, lambda: [by["hoeffding"]], ledger, keys, Terms())
-    assert certify(asked, lambda: [by["hoeffding"]], ledger, keys, Terms()).claims == first.claims
+    hashes, by = by_bound()
+    first = certify(hashes, lambda: [by["hoeffding"]], ledger, keys, Terms())
+    assert certify(hashes, lambda: [by["hoeffding"]], ledger, keys, Terms()).claims == first.claims
     with pytest.raises(InputError, match="by another test or bound"):
-        certify(asked, lambda: [by["betting"]], ledger, keys, Terms())
+        certify(hashes, lambda: [by["betting"]], ledger, keys, Terms())
 
 
 def test_what_is_published_was_judged_by_the_bounds_of_before(ledger, keys):
-    asked, by = by_bound()
+    hashes, by = by_bound()
     terms = Terms(openings=Openings.LEDGER, delta=1e-9)
-    certify(asked, lambda: [by["hoeffding"]], ledger, keys, terms)
+    certify(hashes, lambda: [by["hoeffding"]], ledger, keys, terms)
     with pytest.raises(InputError, match="by another test or bound"):
-        publish(asked, lambda: [by["betting"]], ledger, keys, terms)
+        publish(hashes, lambda: [by["betting"]], ledger, keys, terms)
     assert not ledger.spent(keys)
-    assert publish(asked, lambda: [by["hoeffding"]], ledger, keys, terms).claims
+    assert publish(hashes, lambda: [by["hoeffding"]], ledger, keys, terms).claims
 
 
 def test_what_was_published_after_a_crash_has_the_same_answer_again(ledger, keys):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from certified_cases import CONSTRAINT, held_rows, people, quick, searched
+from certified_cases import CONSTRAINT, held_rows, individuals, quick, searched
 
 from fairautoml import FairAutoML, load_run
 from fairautoml.certification.certificate import certificate_text
@@ -26,7 +26,7 @@ SPENT = (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
 
 
 def certified(n_rows=1200, constraint=CONSTRAINT, extra=None, **parameters):
-    X, y, group = people(n_rows)
+    X, y, group = individuals(n_rows)
     return quick(constraint, **parameters).fit(X, y, group, **(extra or {}))
 
 
@@ -62,7 +62,7 @@ def test_a_certificate_names_the_class_that_is_given_to_the_accepted(fitted):
 
 
 def test_the_search_never_sees_the_certification_rows(fitted):
-    X, y, group = people()
+    X, y, group = individuals()
     probe = quick().fit(X, y, group)
     kept = probe.certificate_.subject
     held = set_aside_rows(X, y, group)
@@ -78,10 +78,10 @@ def test_the_search_never_sees_the_certification_rows(fitted):
 def set_aside_rows(X, y, group):
     from fairautoml.certification.holdout import set_aside
     from fairautoml.data.frames import Inputs
-    from fairautoml.data.read import BorderOptions
+    from fairautoml.data.read import ReadOptions
 
     inputs = Inputs(X=X, y=y, sensitive=group)
-    division = set_aside(inputs, quick().check_parameters(), BorderOptions())
+    division = set_aside(inputs, quick().check_parameters(), ReadOptions())
     held = held_rows(division, X)
     assert len(held) == division.vault.n_rows > 100
     return held
@@ -110,7 +110,7 @@ def test_other_rows_of_the_same_table_were_spent_by_the_first_fit(tmp_path):
     with warned_that_rows_are_spent():
         second = certified(random_state=1, run_dir=tmp_path / "two")
     assert said(second) == SPENT
-    X, y, group = people()
+    X, y, group = individuals()
     with warned_that_rows_are_spent():
         part = quick().fit(X.iloc[:800], y[:800], group[:800])
     assert said(part) == SPENT
@@ -145,7 +145,7 @@ def test_rows_that_are_spent_train(fitted):
 
 def test_by_default_all_rows_train_and_no_ledger_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     model = FairAutoML(CONSTRAINT, n_trials=2, learners=["logistic_regression"], random_state=0)
     model.fit(X, y, group)
     assert said(model) == (Verdict.INCONCLUSIVE, Reason.NO_CERTIFICATION_SET)
@@ -154,7 +154,7 @@ def test_by_default_all_rows_train_and_no_ledger_is_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:rows of this table were opened:UserWarning")
-def test_a_run_goes_on_with_the_rows_that_it_began_with(tmp_path):
+def test_a_run_continues_with_the_rows_that_it_began_with(tmp_path):
     runs = [tmp_path / "opened", tmp_path / "spent"]
     found = [certified(run_dir=run, time_budget=600, n_trials=2) for run in runs]
     assert n_searched(found[0]) < n_searched(found[1]) == 1200
@@ -164,7 +164,7 @@ def test_a_run_goes_on_with_the_rows_that_it_began_with(tmp_path):
 
 
 def test_another_cut_into_groups_does_not_open_the_same_rows_once_more(tmp_path):
-    X, y, _ = people()
+    X, y, _ = individuals()
 
     def cut_at(value):
         older = pd.Series((X["z"] > value).astype(int), name="older")
@@ -188,7 +188,7 @@ def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
 
 def test_twenty_refits_of_the_same_rows_open_them_once():
     """Just above the bound: every further look would be a further chance."""
-    X, y, group = people(500, shift=0.35)
+    X, y, group = individuals(500, shift=0.35)
     models = [
         quick("demographic_parity_difference <= 0.2", random_state=seed, certify=0.5)
         for seed in range(20)
@@ -203,7 +203,7 @@ def test_twenty_refits_of_the_same_rows_open_them_once():
 
 
 def test_refits_that_share_an_error_say_no_more_than_not_certified():
-    X, y, group = people(400)
+    X, y, group = individuals(400)
     parameters = {"openings": "ledger", "certify": 0.5}
     tight = "demographic_parity_difference <= 0.01"
     found = []
@@ -282,17 +282,17 @@ def test_a_floor_of_accuracy_is_certified_in_the_same_pass(tmp_path):
 
 
 def test_a_broken_constraint_is_shown_and_said():
-    X, y, group = people(4000, shift=0.7)
+    X, y, group = individuals(4000, shift=0.7)
     constraint = "demographic_parity_difference <= 0.05"
-    asked = {"confidence": None, "mitigators": ["none"], "certify": 0.5}
+    requested = {"confidence": None, "mitigators": ["none"], "certify": 0.5}
     with (
         pytest.warns(DegradedWarning, match=r"does not hold for what is .* Give a tighter bound"),
         pytest.warns(NoFeasibleModelWarning, match="no model meets"),
     ):
-        model = quick(constraint, **asked).fit(X, y, group)
+        model = quick(constraint, **requested).fit(X, y, group)
     assert model.certificate_.verdict == Verdict.VIOLATED
     with pytest.raises(NoFeasibleModelError, match=r"rows that the search has not seen"):
-        quick(constraint, strict=True, **asked).fit(X, y, group)
+        quick(constraint, strict=True, **requested).fit(X, y, group)
 
 
 def test_later_rows_validate_and_never_certify():
@@ -306,8 +306,8 @@ def test_later_rows_validate_and_never_certify():
     assert verify_certificate(model.certificate_.to_bytes()).ok
 
 
-def test_people_with_several_rows_are_certified_by_person():
-    X, y, group = people(800)
+def test_individuals_with_several_rows_are_certified_by_person():
+    X, y, group = individuals(800)
     whose = np.arange(800)
     twice = [pd.concat([X, X], ignore_index=True), np.tile(y, 2), np.tile(group, 2)]
     person = np.tile(whose, 2)
@@ -337,7 +337,7 @@ def test_without_rows_the_certificate_says_why(constraint, parameters, expected)
 
 
 def test_one_group_or_one_class_is_not_applicable():
-    X, y, _ = people(240)
+    X, y, _ = individuals(240)
     with pytest.warns(UserWarning, match="single group"):
         model = quick().fit(X, y, np.full(240, "a"))
     assert said(model) == ("NOT_APPLICABLE", "single_group")
@@ -360,15 +360,15 @@ def test_the_run_folder_holds_the_certificate(tmp_path):
 
 @pytest.mark.parametrize("certify", [0.3, False], ids=["rows are set aside", "all rows train"])
 @pytest.mark.parametrize(
-    ("column", "asked"), [("person", {}), ("day", {"split": "time"})], ids=["groups", "time"]
+    ("column", "requested"), [("person", {}), ("day", {"split": "time"})], ids=["groups", "time"]
 )
 def test_the_table_of_fit_is_judged_in_silence_although_a_column_is_no_feature(
-    column, asked, certify
+    column, requested, certify
 ):
-    X, y, group = people(400)
+    X, y, group = individuals(400)
     X = X.assign(**{column: np.arange(400) // 2})
     named = {"groups" if column == "person" else "time": column}
-    model = quick(certify=certify, **asked).fit(X, y, group, **named)
+    model = quick(certify=certify, **requested).fit(X, y, group, **named)
     assert model.evaluate(X, y, group)["n_rows"] == 400
     assert list(model.feature_names_in_) == ["x", "z", column]
     assert model.n_features_in_ == 3
@@ -390,7 +390,7 @@ def test_a_stored_model_has_the_hash_of_its_certificate(learner, tmp_path):
 @pytest.mark.parametrize("own", [True, False], ids=["the user's ledger", "a named one"])
 def test_rows_stay_spent_when_a_column_is_renamed_or_added(own, tmp_path):
     ledger = None if own else tmp_path / "ledger.jsonl"
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     first = quick(ledger=ledger).fit(X, y, group)
     renamed = X.rename(columns={X.columns[0]: "renamed"})
     noise = np.random.default_rng(0).normal(size=len(X))
@@ -409,7 +409,7 @@ def test_other_terms_than_at_the_first_opening_are_refused_before_the_search(tmp
     before = ledger.read_bytes()
     model = quick(ledger=ledger, delta=0.01, run_dir=tmp_path / "run")
     with pytest.raises(InputError, match=r"opened with delta=0\.05"):
-        model.fit(*people(1200))
+        model.fit(*individuals(1200))
     assert not (tmp_path / "run").exists()
     assert ledger.read_bytes() == before
 
@@ -469,6 +469,6 @@ def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
         ({"ledger": 3}, r"ledger=3 must be None or the path"),
     ],
 )
-def test_wrong_wishes_are_refused_before_anything_is_read(parameters, match):
+def test_wrong_settings_are_refused_before_anything_is_read(parameters, match):
     with pytest.raises(ParameterError, match=match):
         quick(**parameters).check_parameters()

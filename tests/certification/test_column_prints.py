@@ -48,14 +48,14 @@ def test_other_names_of_the_classes_make_no_other_table():
     assert alike((X, y), (X, y.map({0: "no", 1: "yes"}))) == 3
 
 
-def test_other_people_a_part_of_the_people_and_another_target_have_no_print_in_common():
+def test_other_individuals_a_part_of_the_individuals_and_another_target_have_no_print_in_common():
     X, y = table()
     assert alike((X, y), table(seed=1)) == 0
     assert alike((X, y), (X.iloc[:-1], y.iloc[:-1])) == 0
     assert alike((X, y), (X, y.where(y.index >= 50, 2))) == 0
 
 
-def test_columns_that_look_alike_in_every_table_of_this_length_are_no_sign():
+def test_columns_that_look_similar_in_every_table_of_this_length_are_no_sign():
     numbers = np.arange(N_ROWS)
     X = pd.DataFrame(
         {
@@ -70,7 +70,7 @@ def test_columns_that_look_alike_in_every_table_of_this_length_are_no_sign():
     assert len(column_prints(X, pd.Series(numbers % 2))) == 0
 
 
-def test_a_ledger_keeps_prints_that_nobody_reads_without_its_salt():
+def test_a_ledger_keeps_prints_that_cannot_be_read_without_its_salt():
     prints = column_prints(*table())
     keys = print_keys(prints, "salt")
     assert len(keys) == 3

@@ -9,7 +9,7 @@ import pytest
 from fairautoml.certification.certify import Frozen, freeze, judge_frozen
 from fairautoml.certification.holdout import Division, decisions_of
 from fairautoml.certification.ledger import model_hash
-from fairautoml.certification.planning import CertificateWishes, RowPlan
+from fairautoml.certification.planning import CertificateSettings, RowPlan
 from fairautoml.selection.ensemble import models_of, scored_by
 from fairautoml.selection.mixture import Part, PoolRule
 
@@ -37,8 +37,8 @@ def gaps(frozen):
 
 
 def test_the_list_goes_from_the_fairest_to_the_widest_gap_worth_its_risk(front):
-    alike = entry(0.0, 0.7, constant=True)
-    frozen = freeze(front, front[6], widest=0.08 - LIMIT, everything=[alike])
+    uniform = entry(0.0, 0.7, constant=True)
+    frozen = freeze(front, front[6], widest=0.08 - LIMIT, everything=[uniform])
     assert gaps(frozen) == sorted(gaps(frozen))
     assert gaps(frozen)[0] == 0.0
     assert gaps(frozen)[-1] == 0.08
@@ -78,14 +78,16 @@ def test_constraints_of_different_limits_are_ordered_by_what_is_left_of_them():
     assert frozen.entries == (fairer, chosen, bolder)
 
 
-def test_one_decision_for_everybody_is_never_on_the_list_but_as_the_chosen_one():
-    alike = entry(0.0, 0.7, constant=True)
-    listed = freeze([alike, entry(0.01, 0.82)], entry(0.02, 0.85), widest=None, everything=[alike])
+def test_a_constant_model_is_never_on_the_list_but_as_the_chosen_one():
+    uniform = entry(0.0, 0.7, constant=True)
+    listed = freeze(
+        [uniform, entry(0.01, 0.82)], entry(0.02, 0.85), widest=None, everything=[uniform]
+    )
     assert listed.entries[0].gap == 0.01
-    assert freeze([alike], alike, widest=None).entries == (alike,)
+    assert freeze([uniform], uniform, widest=None).entries == (uniform,)
 
 
-def test_a_model_is_called_alike_whether_its_parts_are_shared_or_came_one_by_one():
+def test_a_model_is_called_the_same_whether_its_parts_are_shared_or_came_one_by_one():
     shared = np.arange(5.0)
     together = {"models": [{"w": shared, "names": ("a", "b")}, {"w": shared, "names": ("a", "b")}]}
     apart = {"models": [pickle.loads(pickle.dumps(model)) for model in together["models"]]}
@@ -95,11 +97,11 @@ def test_a_model_is_called_alike_whether_its_parts_are_shared_or_came_one_by_one
 
 
 def test_a_fairer_rule_that_is_hardly_worth_more_than_one_decision_for_all_is_not_tried():
-    alike, poor, chosen = entry(0.0, 0.66, constant=True), entry(0.001, 0.67), entry(0.02, 0.82)
-    assert freeze([poor], chosen, widest=None, everything=[alike]).entries == (chosen,)
+    uniform, poor, chosen = entry(0.0, 0.66, constant=True), entry(0.001, 0.67), entry(0.02, 0.82)
+    assert freeze([poor], chosen, widest=None, everything=[uniform]).entries == (chosen,)
 
 
-class Bag:
+class CVEnsemble:
     """Scores rows by one feature."""
 
     def __init__(self, feature):
@@ -136,7 +138,7 @@ def test_an_ensemble_and_a_mixture_that_reads_nothing_else_do_not_share_their_sc
     ensemble = SimpleNamespace(rule=Threshold(), members=shares, sources=("a", "b"))
     assert mixture.members == ensemble.members
     X, cells = np.random.default_rng(0).random((9, 2)), np.zeros(9, dtype=np.int32)
-    bags = {"a": Bag(0), "b": Bag(1)}
+    bags = {"a": CVEnsemble(0), "b": CVEnsemble(1)}
     for entries in ((mixture, ensemble), (ensemble, mixture)):
         listed = [(scored_by(one), served(one, bags)) for one in entries]
         found = [decided.tolist() for decided in decisions_of(listed, X, cells)]
@@ -150,7 +152,7 @@ def test_a_classifier_that_cannot_decide_fails_before_the_rows_are_opened(answer
             raise IndexError("too many indices")
         return answer
 
-    broken = SimpleNamespace(models=Bag(0), decisions=decisions)
+    broken = SimpleNamespace(models=CVEnsemble(0), decisions=decisions)
     one = SimpleNamespace(rule=Threshold(), members=(), trial_key="a")
     vault = SimpleNamespace(systems=(), ledger=lambda _: pytest.fail("the rows were opened"))
     with pytest.raises((IndexError, ValueError), match=r"too many indices|a classifier decided"):
@@ -162,5 +164,5 @@ def test_a_classifier_that_cannot_decide_fails_before_the_rows_are_opened(answer
                 systems=(), small_groups=(), X=np.ones((5, 1)), cells=np.zeros(5, dtype=np.int32)
             ),
             (),
-            CertificateWishes(),
+            CertificateSettings(),
         )

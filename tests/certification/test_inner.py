@@ -9,7 +9,7 @@ from fairautoml.certification.planning import inner_target_of
 from fairautoml.certification.verdicts import Verdict, judge
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import Constraint
-from fairautoml.records import Candidate, Entry
+from fairautoml.records import Config, Entry
 
 SYSTEM = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
 
@@ -20,7 +20,7 @@ def entry(first, second, n=1000):
     return Entry(
         trial_key="a",
         trial_number=0,
-        candidate=Candidate(learner="prior"),
+        config=Config(learner="prior"),
         mitigator="none",
         tolerance=None,
         rule=None,
@@ -86,20 +86,20 @@ def test_systems_of_one_group_make_no_claim():
 
 def test_a_model_without_hope_of_a_certificate_keeps_most_of_its_worth():
     likely = target_of("demographic_parity_difference <= 0.1")
-    assert likely.kept_worth(entry(300, 700)) == pytest.approx(0.75)
-    assert likely.kept_worth(entry(300, 300)) > 0.99
+    assert likely.kept_utility(entry(300, 700)) == pytest.approx(0.75)
+    assert likely.kept_utility(entry(300, 300)) > 0.99
 
 
-def certified_share(text, rates, n_people, shared, draws=200):
+def certified_share(text, rates, n_individuals, shared, draws=200):
     """How often people with two rows each are certified, half of each group's label 1."""
     constraint = Constraint.parse(text)
     rng = np.random.default_rng(0)
-    person = np.repeat(np.arange(2 * n_people), 2)
+    person = np.repeat(np.arange(2 * n_individuals), 2)
     # People in both groups have a row in each.
-    codes = np.tile([0, 1], 2 * n_people) if shared else person % 2
+    codes = np.tile([0, 1], 2 * n_individuals) if shared else person % 2
     found = 0
     for _ in range(draws):
-        accepted = rng.random(2 * n_people)[person] < np.array(rates)[codes]
+        accepted = rng.random(2 * n_individuals)[person] < np.array(rates)[codes]
         rows = Rows(
             codes=codes,
             y=np.zeros(len(codes), dtype=int),
@@ -119,19 +119,19 @@ def certified_share(text, rates, n_people, shared, draws=200):
         ("demographic_parity_ratio >= 0.5", False),
     ],
 )
-def test_people_of_several_rows_are_certified_as_often_as_said(text, shared):
-    n_people, rates = 400, (0.35, 0.41)
-    person = np.repeat(np.arange(2 * n_people), 2)
-    cells = np.tile([0, 1], 2 * n_people) if shared else person % 2
+def test_individuals_of_several_rows_are_certified_as_often_as_said(text, shared):
+    n_individuals, rates = 400, (0.35, 0.41)
+    person = np.repeat(np.arange(2 * n_individuals), 2)
+    cells = np.tile([0, 1], 2 * n_individuals) if shared else person % 2
     said = inner_target_of(
         claimed((Constraint.parse(text),), (SYSTEM,)),
         cells,
-        n_certification=4 * n_people,
+        n_certification=4 * n_individuals,
         delta=0.05,
-        y=np.arange(4 * n_people) % 2,
+        y=np.arange(4 * n_individuals) % 2,
         entities=person,
     )(entry(350, 410))
-    came = certified_share(text, rates, n_people, shared)
+    came = certified_share(text, rates, n_individuals, shared)
     assert 0.2 < said < 0.98
     # In both groups at once the rates err together, which makes a difference surer than said.
     assert said <= came + 0.06
@@ -139,7 +139,7 @@ def test_people_of_several_rows_are_certified_as_often_as_said(text, shared):
         assert said >= came - 0.06
 
 
-def test_precision_of_people_with_several_rows_is_never_certified():
+def test_precision_of_individuals_with_several_rows_is_never_certified():
     person = np.repeat(np.arange(400), 2)
     target = inner_target_of(
         claimed((Constraint.parse("predictive_parity_difference <= 0.5"),), (SYSTEM,)),

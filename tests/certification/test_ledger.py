@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification.ledger import Ledger, Openings, Prospect, level_of, row_keys
+from fairautoml.certification.ledger import Ledger, Openings, ReuseStatus, level_of, row_keys
 from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import InputError, StorageCorruptError
 
@@ -85,17 +85,17 @@ def test_a_question_that_was_answered_is_no_further_opening(ledger):
 
 def test_it_is_known_before_an_opening_what_it_can_give(ledger):
     rows, single, several = keys(0, 50), Openings.SINGLE, Openings.LEDGER
-    assert ledger.prospect(rows, single) == Prospect.NEW
+    assert ledger.prospect(rows, single) == ReuseStatus.NEW
     first = opened(ledger, rows, single)
-    assert ledger.prospect(rows, single) == Prospect.NONE
+    assert ledger.prospect(rows, single) == ReuseStatus.NONE
     ledger.record(first, Verdict.INCONCLUSIVE)
-    assert ledger.prospect(rows, single) == Prospect.SAME
-    assert ledger.prospect(keys(49, 60), single) == Prospect.NONE
-    assert ledger.prospect(keys(60, 70), single) == Prospect.NEW
+    assert ledger.prospect(rows, single) == ReuseStatus.SAME
+    assert ledger.prospect(keys(49, 60), single) == ReuseStatus.NONE
+    assert ledger.prospect(keys(60, 70), single) == ReuseStatus.NEW
     begun = opened(ledger, keys(60, 70), several)
-    assert ledger.prospect(keys(60, 75), several) == Prospect.NEW
+    assert ledger.prospect(keys(60, 75), several) == ReuseStatus.NEW
     ledger.record(begun, Verdict.CERTIFIED)
-    assert ledger.prospect(keys(60, 75), several) == Prospect.NONE
+    assert ledger.prospect(keys(60, 75), several) == ReuseStatus.NONE
 
 
 def test_an_opening_without_an_answer_is_not_asked_again(ledger):

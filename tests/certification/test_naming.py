@@ -16,12 +16,12 @@ def test_a_model_is_called_the_same_whatever_its_process_trained_before(name):
     learner = LEARNERS.get(name)
     if learner.extra:
         pytest.importorskip(LIBRARY[learner.extra])
-    X, y, layout = mixed_table(seed=0)
+    X, y, feature_schema = mixed_table(seed=0)
     X.flags.writeable = not learner.shares_rows
     params = load_space("learners", name, learner.space).defaults()
 
     def trained(seed, labels):
-        return learner.build(params, layout, seed).fit(X, labels)
+        return learner.build(params, feature_schema, seed).fit(X, labels)
 
     first = model_hash(trained(1, y))
     trained(2, 1 - y)

@@ -178,7 +178,7 @@ def test_a_gap_beyond_what_the_rate_allows_is_assumed_all_the_same(rate):
     assert power(rate) < 0.7
 
 
-def test_a_plan_tells_nobody_how_few_there_are():
+def test_a_plan_does_not_disclose_small_counts():
     text = plan_certification(
         Constraint.parse("demographic_parity_difference <= 0.1"), {"a": 500, "tiny": 3}
     ).text()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from certified_cases import people, quick
+from certified_cases import individuals, quick
 
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.certification.verdicts import Reason, Verdict
@@ -20,7 +20,7 @@ def said(model):
 
 def rare(n_rows=1200):
     """One in twenty is positive, and nothing tells which."""
-    X, _, group = people(n_rows)
+    X, _, group = individuals(n_rows)
     y = np.zeros(n_rows, dtype=int)
     y[::20] = 1
     return X, y, group
@@ -28,11 +28,11 @@ def rare(n_rows=1200):
 
 def test_the_baseline_opens_no_row_and_the_next_fit_has_them_all(tmp_path):
     ledger = tmp_path / "ledger.jsonl"
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     first = quick(n_trials=1, ledger=ledger).fit(X, y, group)
     assert not first.interrupted_
     assert first.best_entry_.constant
-    assert said(first) == (Verdict.INCONCLUSIVE, Reason.NOTHING_TRAINED)
+    assert said(first) == (Verdict.INCONCLUSIVE, Reason.BASELINE_ONLY)
     assert first.certificate_.opening.index == 0
     text = certificate_text(first.certificate_)
     assert "no model was trained besides the baseline: no row was opened" in text
@@ -41,18 +41,20 @@ def test_the_baseline_opens_no_row_and_the_next_fit_has_them_all(tmp_path):
     assert said(quick(ledger=ledger).fit(X, y, group))[0] == Verdict.CERTIFIED
 
 
-def test_trained_models_that_all_decide_alike_open_no_row(tmp_path):
+def test_trained_models_that_all_decide_the_same_open_no_row(tmp_path):
     ledger = tmp_path / "ledger.jsonl"
-    alike = quick(mitigators=["none"], ledger=ledger).fit(*rare())
-    assert alike.best_entry_.constant
-    assert (alike.trials_["learner"] == "logistic_regression").any()
-    assert said(alike) == (Verdict.INCONCLUSIVE, Reason.DECIDES_ALIKE)
-    assert "decides alike for everybody: no row was opened" in certificate_text(alike.certificate_)
-    X, y, group = people(1200)
+    uniform = quick(mitigators=["none"], ledger=ledger).fit(*rare())
+    assert uniform.best_entry_.constant
+    assert (uniform.trials_["learner"] == "logistic_regression").any()
+    assert said(uniform) == (Verdict.INCONCLUSIVE, Reason.CONSTANT_MODEL)
+    assert "decides alike for everybody: no row was opened" in certificate_text(
+        uniform.certificate_
+    )
+    X, y, group = individuals(1200)
     assert said(quick(ledger=ledger).fit(X, y, group))[0] == Verdict.CERTIFIED
 
 
-def test_a_floor_alone_is_certified_of_one_decision_for_everybody_too():
+def test_a_floor_alone_is_certified_of_a_constant_model_too():
     model = quick(None, mitigators=["none"], min_score=0.9).fit(*rare())
     assert said(model)[0] == Verdict.CERTIFIED
 
@@ -68,7 +70,7 @@ def interrupt_after(n_results):
 def test_a_kept_run_that_was_interrupted_opens_no_row_and_is_certified_when_it_has_gone_on(
     tmp_path,
 ):
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     kept = {"n_trials": 4, "run_dir": tmp_path / "run"}
     first = quick(**kept, on_progress=interrupt_after(2)).fit(X, y, group)
     assert first.interrupted_
@@ -81,6 +83,6 @@ def test_a_kept_run_that_was_interrupted_opens_no_row_and_is_certified_when_it_h
 
 
 def test_an_interrupted_run_that_cannot_go_on_is_certified_as_far_as_it_came():
-    model = quick(n_trials=4, on_progress=interrupt_after(2)).fit(*people(1200))
+    model = quick(n_trials=4, on_progress=interrupt_after(2)).fit(*individuals(1200))
     assert model.interrupted_
     assert said(model)[0] == Verdict.CERTIFIED

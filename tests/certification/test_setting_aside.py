@@ -5,19 +5,19 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from certified_cases import held_rows, people
+from certified_cases import held_rows, individuals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
 from fairautoml import FairAutoML
 from fairautoml.certification.evidence import claimed, strata_of
-from fairautoml.certification.holdout import prints_of, row_plan, set_aside
+from fairautoml.certification.holdout import fingerprints_of, row_plan, set_aside
 from fairautoml.certification.ledger import row_keys
 from fairautoml.certification.verdicts import Reason, Verdict, judge
 from fairautoml.data.frames import Inputs, align_inputs, identity, take_inputs
 from fairautoml.data.groups import fit_groups
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.splits import certification_rows, entity_folds, latest_rows
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 from fairautoml.metrics import Constraint
@@ -25,11 +25,11 @@ from fairautoml.metrics import Constraint
 
 def divided(inputs, constraint="demographic_parity_difference <= 0.2", **parameters):
     model = FairAutoML(constraint, random_state=3, **{"certify": "auto", **parameters})
-    return set_aside(inputs, model.check_parameters(), BorderOptions())
+    return set_aside(inputs, model.check_parameters(), ReadOptions())
 
 
 def given_rows(n_rows=1200, **extra):
-    X, y, group = people(n_rows)
+    X, y, group = individuals(n_rows)
     return Inputs(X=X, y=y, sensitive=group, **extra)
 
 
@@ -52,7 +52,7 @@ def test_with_plenty_of_rows_more_are_set_aside_than_the_plan_needs(n_rows, time
     X = pd.DataFrame({"x": rng.random(n_rows)})
     inputs = Inputs(X=X, y=rng.integers(0, 2, n_rows), sensitive=group)
     model = FairAutoML("demographic_parity_difference <= 0.05", certify="auto", random_state=0)
-    plan = row_plan(inputs, model.check_parameters(), BorderOptions())
+    plan = row_plan(inputs, model.check_parameters(), ReadOptions())
     (planned,) = plan.plans
     if times is None:
         assert plan.fraction == pytest.approx(1 - 100_000 / n_rows)
@@ -143,7 +143,7 @@ def test_entities_are_planned_for_by_their_number_not_by_their_rows():
 
 
 def test_a_named_column_of_entities_is_no_feature():
-    X, y, group = people(400)
+    X, y, group = individuals(400)
     inputs = Inputs(X=X.assign(person=np.arange(400) // 2), y=y, sensitive=group, groups="person")
     division = divided(inputs, certify=0.5)
     assert division.ids == ("person",)
@@ -181,7 +181,7 @@ def test_texts_whose_order_in_time_is_not_known_are_refused(odd):
     match = rf"^{{}} holds {odd!r}; texts must be dates.*such as 2020-01-31.*or give numbers$"
     with pytest.raises(InputError, match=match.format("time")):
         divided(given_rows(time=when), certify=0.25, split="time")
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     inputs = Inputs(X=X.assign(day=when), y=y, sensitive=group, time="day")
     with pytest.raises(InputError, match=match.format("time='day'")):
         divided(inputs, certify=0.25, split="time")
@@ -217,11 +217,11 @@ def test_entities_that_cannot_be_read_are_refused(extra, match):
 def test_the_plan_alone_is_the_plan_of_the_division():
     inputs = given_rows()
     model = FairAutoML("demographic_parity_difference <= 0.2", certify="auto", random_state=3)
-    found = row_plan(inputs, model.check_parameters(), BorderOptions())
+    found = row_plan(inputs, model.check_parameters(), ReadOptions())
     assert found == divided(inputs).plan
 
 
-def test_the_tables_of_other_libraries_and_lists_are_divided_alike():
+def test_the_tables_of_other_libraries_and_lists_are_divided_the_same():
     pl = pytest.importorskip("polars")
     inputs = given_rows(300)
     whole = divided(inputs, certify=0.5).inputs
@@ -239,9 +239,9 @@ cases = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=2, m
 @settings(max_examples=80)
 @given(data=cases, fraction=st.floats(0.05, 0.5), seed=st.integers(0, 99))
 def test_every_group_keeps_rows_for_the_search(data, fraction, seed):
-    cells, people = data
-    whose = np.unique(people, return_inverse=True)[1]
-    own = np.unique(np.c_[cells, people], axis=0, return_inverse=True)[1].reshape(-1)
+    cells, individuals = data
+    whose = np.unique(individuals, return_inverse=True)[1]
+    own = np.unique(np.c_[cells, individuals], axis=0, return_inverse=True)[1].reshape(-1)
     for rows in (
         certification_rows(cells, fraction, seed),
         certification_rows(cells, fraction, seed, entities=own),
@@ -272,15 +272,15 @@ def test_one_person_of_a_class_cannot_be_cross_validated():
         entity_folds(y, np.zeros(6, dtype=int), np.array([0, 0, 1, 2, 3, 4]), 2, 0)
 
 
-def test_fewer_people_than_folds_give_fewer_folds():
+def test_fewer_individuals_than_folds_give_fewer_folds():
     y = np.array([1, 1, 1, 0, 0, 0, 0])
     with pytest.warns(DegradedWarning, match="3 folds are used instead of 5"):
         folds = entity_folds(y, np.zeros(7, dtype=int), np.arange(7), 5, 0)
     assert folds.max() == 2
 
 
-def test_copies_of_people_on_both_sides_are_told():
-    X, y, group = people(600)
+def test_copies_of_individuals_on_both_sides_are_reported():
+    X, y, group = individuals(600)
     twice = Inputs(
         X=pd.concat([X, X], ignore_index=True), y=np.tile(y, 2), sensitive=np.tile(group, 2)
     )
@@ -295,14 +295,14 @@ def test_copies_of_people_on_both_sides_are_told():
 
 
 def test_only_two_classes_are_certified():
-    X, _, group = people(600)
+    X, _, group = individuals(600)
     inputs = Inputs(X=X, y=np.arange(600) % 3, sensitive=group)
     division = divided(inputs)
     assert (division.vault, division.plan.reason) == (None, Reason.NO_EXACT_TEST)
     assert division.inputs is inputs
 
 
-def test_people_who_have_rows_of_all_labels_are_dealt_to_as_many_folds_as_asked():
+def test_individuals_who_have_rows_of_all_labels_are_dealt_to_as_many_folds_as_requested():
     entities = np.repeat(np.arange(30), 2)
     folds = entity_folds(np.tile([0, 1], 30), np.zeros(60, dtype=int), entities, 5, 0)
     assert np.bincount(folds).tolist() == [12] * 5
@@ -395,7 +395,7 @@ def test_a_gap_of_women_who_are_alone_in_their_cell_is_not_certified_away():
     alone = (inputs.X["region"] > 0).sum() - (kept.X["region"] > 0).sum()
     assert 0.4 < alone / 200 < 0.6
     dataset = build_dataset(
-        kept.X, kept.y, kept.sensitive, options=BorderOptions(sensitive_in_X="allow")
+        kept.X, kept.y, kept.sensitive, options=ReadOptions(sensitive_in_X="allow")
     )
     claims = claimed([Constraint.parse(claim)], dataset.systems)
     (evidence,) = division.vault.evidence([("given", Given())], claims, None, dataset)
@@ -405,7 +405,7 @@ def test_a_gap_of_women_who_are_alone_in_their_cell_is_not_certified_away():
     assert judge(evidence, 0.05).verdict is not Verdict.CERTIFIED
 
 
-def test_a_floor_speaks_about_people_in_the_shares_in_which_they_came():
+def test_a_floor_speaks_about_individuals_in_the_shares_in_which_they_came():
     group = np.r_[np.zeros(902), 1 + np.arange(98) // 2].astype(int)
     X = pd.DataFrame({"x": np.arange(1000.0)})
     inputs = Inputs(X=X, y=np.arange(1000) % 2, sensitive=group)
@@ -423,7 +423,7 @@ def test_a_system_that_the_search_has_one_group_of_is_still_claimed():
 
 
 def test_rows_are_known_again_in_every_form_of_groups_and_weights():
-    X, y, group = people(200)
+    X, y, group = individuals(200)
     wide = X.assign(g=group)
     forms = [
         Inputs(X=wide, y=y, sensitive=given, sample_weight=weight)
@@ -466,7 +466,7 @@ def test_rows_are_known_again_however_their_columns_are_stored():
     ):
         found = identity(Inputs(X=form, y=labels))
         assert np.array_equal(row_keys(found, "salt"), row_keys(known, "salt"))
-        assert np.array_equal(prints_of(found), prints_of(known))
+        assert np.array_equal(fingerprints_of(found), fingerprints_of(known))
 
 
 WITHOUT_INDEX = {
@@ -480,7 +480,7 @@ WITHOUT_INDEX = {
 
 @pytest.mark.parametrize("form", WITHOUT_INDEX.values(), ids=WITHOUT_INDEX)
 def test_parts_of_what_has_an_index_and_of_what_has_none_go_together(form):
-    X, y, group = people(200)
+    X, y, group = individuals(200)
     order = np.random.default_rng(0).permutation(200)
     X, y, group = X.iloc[order], pd.Series(y).iloc[order], pd.Series(group).iloc[order]
     rows = np.arange(3, 200, 7)
@@ -497,7 +497,7 @@ def test_parts_of_what_has_an_index_and_of_what_has_none_go_together(form):
 
 def test_parts_of_polars_go_with_those_of_pandas_and_keep_their_names():
     polars = pytest.importorskip("polars", reason="polars is not installed")
-    X, y, group = people(200)
+    X, y, group = individuals(200)
     order = np.random.default_rng(0).permutation(200)
     y = pd.Series(y).iloc[order]
     rows = np.arange(3, 200, 7)
@@ -512,7 +512,7 @@ def test_parts_of_polars_go_with_those_of_pandas_and_keep_their_names():
     assert part.sensitive.tolist() == np.asarray(group)[order][rows].tolist()
 
 
-def test_precision_of_people_with_several_rows_is_refused_before_rows_are_set_aside():
+def test_precision_of_individuals_with_several_rows_is_refused_before_rows_are_set_aside():
     inputs = given_rows(groups=np.repeat(np.arange(600), 2))
     found = divided(inputs, "predictive_parity_difference <= 0.3")
     assert found.vault is None
@@ -544,13 +544,13 @@ def test_fits_that_share_an_error_set_the_same_rows_aside_and_a_larger_share_mor
             certify=share,
             openings=openings,
         )
-        division = set_aside(inputs, model.check_parameters(), BorderOptions())
+        division = set_aside(inputs, model.check_parameters(), ReadOptions())
         found.append(set(held(division, inputs).tolist()))
     assert (found[0] == found[1]) is (openings == "ledger")
     assert (found[0] < found[2]) is (openings == "ledger")
 
 
-def test_the_last_time_is_set_aside_where_it_has_more_rows_than_were_asked_for():
+def test_the_last_time_is_set_aside_where_it_has_more_rows_than_were_requested():
     years = np.repeat([2021, 2022, 2023], [390, 390, 420])
     inputs = given_rows(time=years)
     for share in (0.3, "auto"):
@@ -559,7 +559,7 @@ def test_the_last_time_is_set_aside_where_it_has_more_rows_than_were_asked_for()
         assert division.vault.n_rows == 420
 
 
-def test_a_last_time_of_most_rows_is_told():
+def test_a_last_time_of_most_rows_is_reported():
     inputs = given_rows(time=np.repeat([2022, 2023], [400, 800]))
     plan = divided(inputs, split="time").plan
     assert (plan.fraction, plan.reason) == (None, Reason.TOO_FEW_ROWS)

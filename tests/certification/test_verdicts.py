@@ -10,7 +10,7 @@ from fairautoml.certification.bounds import Count, Mean
 from fairautoml.certification.certificate import sensitivity
 from fairautoml.certification.evidence import (
     Evidence,
-    Floor,
+    MinScore,
     Rows,
     claim_from_counts,
     claim_from_rows,
@@ -184,7 +184,7 @@ def test_claims_are_certified_together_or_not_at_all():
     good, open_ = claim_of((600, 2000), (600, 2000)), claim_of((600, 2000), (660, 2000))
     found = judge(Evidence(claims=(good, open_)), 0.05)
     assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.BOUND_ABOVE_EPS)
-    assert found.findings[0].reason is Reason.ONLY_TOGETHER
+    assert found.findings[0].reason is Reason.JOINT_ONLY
 
 
 def test_a_violation_outweighs_everything_else():
@@ -316,7 +316,7 @@ def test_rows_of_one_person_count_once():
     assert claim.independent
 
 
-def test_people_in_two_groups_cost_the_bound_of_the_difference():
+def test_individuals_in_two_groups_cost_the_bound_of_the_difference():
     rows = rows_of()
     entities = np.arange(4000) // 2
     shared = claim_from_rows(PARITY, replace(rows, entities=entities), ["a", "b"])
@@ -357,7 +357,7 @@ def test_an_unknown_bound_is_refused():
         claim_from_rows(PARITY, rows_of(), ["a", "b"], method="wald")
 
 
-def test_precision_of_people_with_several_rows_is_refused():
+def test_precision_of_individuals_with_several_rows_is_refused():
     constraint = Constraint.parse("predictive_parity_difference <= 0.3")
     with pytest.raises(InputError, match="give one row per entity"):
         claim_from_rows(constraint, rows_of(entities=np.arange(4000)), ["a", "b"])
@@ -370,7 +370,7 @@ def test_a_floor_needs_rows_without_weights():
         floor_from_counts(0.4, GroupCounts(np.zeros((2, 2, 2))))
 
 
-def test_precision_of_a_group_that_nobody_of_is_accepted_is_undefined():
+def test_precision_of_a_group_without_accepted_rows_is_undefined():
     constraint = Constraint.parse("predictive_parity_difference <= 0.9")
     rows = rows_of(decision=np.zeros(4000))
     found = verdict_of(claim_from_rows(constraint, rows, ["a", "b"]))
@@ -393,7 +393,7 @@ def test_a_floor_errs_no_more_than_the_level_although_groups_are_decided_unequal
     n, accuracy = int(sizes.sum()), float(rates @ sizes / sizes.sum())
 
     def floors(bound):
-        return [Floor(bound=bound, accuracy=x / n, n=n, counted=True) for x in range(n + 1)]
+        return [MinScore(bound=bound, accuracy=x / n, n=n, counted=True) for x in range(n + 1)]
 
     if (above := accuracy + distance) <= 1:
         assert law @ [floor.shown(level) for floor in floors(above)] <= level + 1e-12

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from certified_cases import people
+from certified_cases import individuals
 
 from fairautoml.certification.certificate import Certificate
 from fairautoml.cli.main import main
@@ -19,7 +19,7 @@ from fairautoml.cli.tables import verify_files
 from fairautoml.exceptions import FairAutoMLError
 
 ROLES = ["--target", "y", "--sensitive", "group"]
-ASKED = ["--constraint", "demographic_parity_difference<=0.25"]
+REQUEST = ["--constraint", "demographic_parity_difference<=0.25"]
 FIT = ["--learner", "logistic_regression", "--trials", "2", "--no-assemble", "--certify", "auto"]
 
 
@@ -27,12 +27,12 @@ FIT = ["--learner", "logistic_regression", "--trials", "2", "--no-assemble", "--
 def kept(tmp_path_factory):
     """A run with its table and its ledger."""
     place = tmp_path_factory.mktemp("kept")
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     table = X.round(3).assign(y=y, group=group)
     table.to_csv(place / "people.csv", index=False)
     code = main(
         [
-            *("fit", str(place / "people.csv"), *ROLES, *ASKED, *FIT),
+            *("fit", str(place / "people.csv"), *ROLES, *REQUEST, *FIT),
             *("--out", str(place / "run"), "--ledger", str(place / "ledger.jsonl")),
             "--require-certified",
         ]
@@ -135,7 +135,9 @@ def test_a_signed_copy_belongs_to_the_same_run(kept, tmp_path):
     assert verified(kept, **signed, trust_pickle=False).ok
 
 
-def test_a_run_made_in_python_is_told_from_a_folder_that_is_no_run(kept, tmp_path, capsys):
+def test_a_run_made_in_python_is_distinguished_from_a_folder_that_is_no_run(
+    kept, tmp_path, capsys
+):
     shutil.copytree(kept / "run", tmp_path / "run")
     (tmp_path / "run" / "source.json").unlink()
     arguments = ["--model", str(tmp_path / "run"), "--data", str(kept / "people.csv")]
@@ -186,15 +188,15 @@ def test_a_thousand_random_changes_of_a_byte_are_all_found(kept):
     assert missed_changes(kept, 1000) == []
 
 
-def test_a_changed_value_is_found_though_nobody_noted_the_file(kept, monkeypatch):
+def test_a_changed_value_is_found_though_the_file_was_not_recorded(kept, monkeypatch):
     monkeypatch.setattr("fairautoml.cli.tables._exchanged", lambda *_: "")
-    people_csv = kept / "people.csv"
-    before = people_csv.read_bytes()
+    individuals_csv = kept / "people.csv"
+    before = individuals_csv.read_bytes()
     header, first, *rest = before.decode().splitlines()
     x, others = first.split(",", 1)
-    people_csv.write_text("\n".join([header, f"{float(x) + 0.001:.3f},{others}", *rest]))
+    individuals_csv.write_text("\n".join([header, f"{float(x) + 0.001:.3f},{others}", *rest]))
     (problem,) = verified(kept).problems
-    people_csv.write_bytes(before)
+    individuals_csv.write_bytes(before)
     assert problem.startswith("data: the certificate is about")
 
 
@@ -213,8 +215,17 @@ def test_another_model_is_not_the_one_certified(kept, tmp_path):
     other = tmp_path / "other"
     table = str(kept / "people.csv")
     ledger = ["--ledger", str(tmp_path / "l.jsonl")]
-    asked = [*ROLES, *ASKED, "--learner", "random_forest", "--trials", "2", "--certify", "auto"]
-    main(["fit", table, *asked, *ledger, "--out", str(other)])
+    requested = [
+        *ROLES,
+        *REQUEST,
+        "--learner",
+        "random_forest",
+        "--trials",
+        "2",
+        "--certify",
+        "auto",
+    ]
+    main(["fit", table, *requested, *ledger, "--out", str(other)])
     problems = verified(kept, model=other, data=None).problems
     assert any(problem.startswith("model: the certificate is about") for problem in problems)
 
@@ -235,7 +246,7 @@ def test_what_is_missing_is_said(kept, arguments, match, capsys):
 
 def test_the_plan_says_what_can_be_certified(kept, capsys):
     table = str(kept / "people.csv")
-    assert main(["plan", table, *ROLES, *ASKED]) == 0
+    assert main(["plan", table, *ROLES, *REQUEST]) == 0
     assert "of the rows are set aside; power" in capsys.readouterr().out
     tight = ["--constraint", "demographic_parity_difference<=0.02"]
     assert main(["plan", table, *ROLES, *tight, "--json"]) == 0
@@ -248,20 +259,20 @@ def test_the_plan_says_what_can_be_certified(kept, capsys):
 
 def test_the_plan_says_in_words_why_no_rows_will_be_set_aside(kept, capsys):
     table = str(kept / "people.csv")
-    assert main(["plan", table, *ROLES, *ASKED, "--certify", "no"]) == 0
+    assert main(["plan", table, *ROLES, *REQUEST, "--certify", "no"]) == 0
     said = "All rows train. Certificate: no rows were set aside for a certificate"
     assert capsys.readouterr().out.strip() == said
 
 
 def test_the_plan_reads_sensitive_columns_as_fit_does(kept, tmp_path, capsys):
-    numbers = ["plan", str(kept / "people.csv"), "--target", "y", "--sensitive", "x", *ASKED]
+    numbers = ["plan", str(kept / "people.csv"), "--target", "y", "--sensitive", "x", *REQUEST]
     assert main(numbers) == 3
     assert "--bins x:25,60" in capsys.readouterr().err
     assert main([*numbers, "--bins", "x:0"]) == 0
     table = pd.read_csv(kept / "people.csv")
     table.loc[::10, "group"] = None
     table.to_csv(tmp_path / "gaps.csv", index=False)
-    gaps = ["plan", str(tmp_path / "gaps.csv"), *ROLES, *ASKED]
+    gaps = ["plan", str(tmp_path / "gaps.csv"), *ROLES, *REQUEST]
     assert main(gaps) == 3
     assert "(--sensitive-missing)" in capsys.readouterr().err
     assert main([*gaps, "--sensitive-missing", "exclude"]) == 0
@@ -269,34 +280,34 @@ def test_the_plan_reads_sensitive_columns_as_fit_does(kept, tmp_path, capsys):
 
 def test_the_plan_refuses_what_fit_refuses(kept, capsys):
     table = str(kept / "people.csv")
-    assert main(["plan", table, *ROLES, *ASKED, "--split", "time"]) == 2
+    assert main(["plan", table, *ROLES, *REQUEST, "--split", "time"]) == 2
     assert "--split time and --time-column" in capsys.readouterr().err
 
 
 def test_the_command_line_prints_plan_and_certificate(kept, tmp_path, capsys):
-    asked = [*ROLES, *ASKED, *FIT, "--ledger", str(tmp_path / "l.jsonl")]
-    assert main(["fit", str(kept / "people.csv"), *asked]) == 0
+    requested = [*ROLES, *REQUEST, *FIT, "--ledger", str(tmp_path / "l.jsonl")]
+    assert main(["fit", str(kept / "people.csv"), *requested]) == 0
     printed = capsys.readouterr()
     assert "certification rows of group" in printed.err
     assert "Certificate: CERTIFIED" in printed.out
-    assert main(["fit", str(kept / "people.csv"), *asked, "--json"]) == 0
+    assert main(["fit", str(kept / "people.csv"), *requested, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["certificate"]["verdict"] == "CERTIFIED"
 
 
 def test_a_script_can_insist_on_a_certificate(kept, tmp_path):
-    asked = [*ROLES, *ASKED, *FIT, "--delta", "1e-9", "--require-certified"]
-    assert main(["fit", str(kept / "people.csv"), *asked]) == 9
+    requested = [*ROLES, *REQUEST, *FIT, "--delta", "1e-9", "--require-certified"]
+    assert main(["fit", str(kept / "people.csv"), *requested]) == 9
 
 
-def test_columns_of_people_and_times_are_read_from_the_table(tmp_path, capsys):
-    X, y, group = people(800)
+def test_columns_of_individuals_and_times_are_read_from_the_table(tmp_path, capsys):
+    X, y, group = individuals(800)
     table = X.assign(y=y, group=group, person=np.arange(800), day=np.arange(800))
     table.to_csv(tmp_path / "people.csv", index=False)
     out = str(tmp_path / "run")
-    asked = [*ROLES, *ASKED, *FIT, "--groups", "person", "--split", "time"]
-    asked += ["--time-column", "day", "--out", out, "--holdout", "0.2"]
-    assert main(["fit", str(tmp_path / "people.csv"), *asked]) == 0
+    requested = [*ROLES, *REQUEST, *FIT, "--groups", "person", "--split", "time"]
+    requested += ["--time-column", "day", "--out", out, "--holdout", "0.2"]
+    assert main(["fit", str(tmp_path / "people.csv"), *requested]) == 0
     assert "Certificate: VALIDATED_ON_LATER_DATA" in capsys.readouterr().out
     arguments = ["--model", out]
     assert main(["verify", str(tmp_path / "run" / "certificate.json"), *arguments]) == 0
@@ -304,14 +315,14 @@ def test_columns_of_people_and_times_are_read_from_the_table(tmp_path, capsys):
 
 
 def test_a_run_about_overlapping_groups_is_verified_with_its_table(tmp_path):
-    X, y, group = people(1200)
+    X, y, group = individuals(1200)
     terms = {"p": (X["x"] > 0.3).astype(int), "q": (X["z"] > 0).astype(int)}
     X.round(3).assign(y=y, group=group, **terms).to_csv(tmp_path / "people.csv", index=False)
-    asked = ("--constraint", "demographic_parity_difference[group]<=0.4", "--certify", "yes")
+    requested = ("--constraint", "demographic_parity_difference[group]<=0.4", "--certify", "yes")
     groups = ("--overlapping", "identity=p,q", "--ledger", str(tmp_path / "ledger.jsonl"))
     run = tmp_path / "run"
     fitted = main(
-        ["fit", str(tmp_path / "people.csv"), *ROLES, *groups, *FIT, *asked, "--out", str(run)]
+        ["fit", str(tmp_path / "people.csv"), *ROLES, *groups, *FIT, *requested, "--out", str(run)]
     )
     assert fitted == 0
     found = verified(tmp_path, ledger=tmp_path / "ledger.jsonl")

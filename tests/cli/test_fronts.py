@@ -17,10 +17,10 @@ def held():
 
 @pytest.fixture(scope="module")
 def model():
-    people = load("lending").frame.iloc[:1500]
+    individuals = load("lending").frame.iloc[:1500]
     return FairAutoML(
         "demographic_parity_difference <= 0.05", n_trials=5, random_state=0, certify=False
-    ).fit(people.drop(columns="repaid"), people["repaid"], "sex")
+    ).fit(individuals.drop(columns="repaid"), individuals["repaid"], "sex")
 
 
 @pytest.mark.filterwarnings("ignore:what select has found decides alike")

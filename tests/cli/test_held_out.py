@@ -11,14 +11,14 @@ from fairautoml.data.schema import Roles
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, ParameterError
 
-N_PEOPLE = 150
+N_INDIVIDUALS = 150
 
 
 @pytest.fixture
 def visits(tmp_path):
     """A file of 150 people with one to four rows each, on 40 days in no order."""
     rng = np.random.default_rng(0)
-    person = np.repeat(np.arange(N_PEOPLE), rng.integers(1, 5, size=N_PEOPLE))
+    person = np.repeat(np.arange(N_INDIVIDUALS), rng.integers(1, 5, size=N_INDIVIDUALS))
     rng.shuffle(person)
     days = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(40, size=len(person)), "D")
     table = pd.DataFrame(
@@ -40,17 +40,17 @@ def source(path, *extra):
     return open_source(str(path), Roles(target="y", sensitive=("sex",)), named)
 
 
-def test_nobody_has_rows_both_in_the_search_and_in_the_holdout(visits):
+def test_no_individual_has_rows_both_in_the_search_and_in_the_holdout(visits):
     whole = source(visits)
     search, held = hold_out(whole, 0.3, 0, whose="person")
     assert set(search.X["person"]).isdisjoint(held.X["person"])
     assert len(search.y) + len(held.y) == len(whole.y)
-    assert held.X["person"].nunique() == pytest.approx(0.3 * N_PEOPLE, abs=3)
+    assert held.X["person"].nunique() == pytest.approx(0.3 * N_INDIVIDUALS, abs=3)
     share = held.groups["sex"].eq("f").mean()
     assert share == pytest.approx(whole.groups["sex"].eq("f").mean(), abs=0.1)
 
 
-def test_a_holdout_of_people_is_drawn_by_the_seed(visits):
+def test_a_holdout_of_individuals_is_drawn_by_the_seed(visits):
     (_, first), (_, same), (_, other) = (
         hold_out(source(visits), 0.3, seed, whose="person") for seed in (0, 0, 1)
     )
@@ -58,7 +58,7 @@ def test_a_holdout_of_people_is_drawn_by_the_seed(visits):
     assert not first.X.equals(other.X)
 
 
-def test_without_people_and_times_the_rows_themselves_are_drawn_by_label_and_group(visits):
+def test_without_individuals_and_times_the_rows_themselves_are_drawn_by_label_and_group(visits):
     whole = source(visits)
     search, held = hold_out(whole, 0.3, 5)
     # The draw that every sweep and every kept run was made with.
@@ -83,7 +83,7 @@ def test_the_last_rows_do_not_depend_on_the_seed(visits):
     pd.testing.assert_frame_equal(one.X, other.X)
 
 
-def test_people_whose_last_row_is_late_are_held_out_with_all_their_rows(visits):
+def test_individuals_whose_last_row_is_late_are_held_out_with_all_their_rows(visits):
     search, held = hold_out(source(visits), 0.3, 0, whose="person", when="day")
     assert set(search.X["person"]).isdisjoint(held.X["person"])
     last = held.X.groupby("person")["day"].max()
@@ -115,7 +115,7 @@ def test_the_command_line_holds_out_the_last_rows_by_its_time_column(visits):
         ({"when": "dya"}, r"--time-column: no column 'dya' .* did you mean 'day'"),
     ],
 )
-def test_a_column_of_people_or_times_that_is_not_there_is_named(visits, named, message):
+def test_a_column_of_individuals_or_times_that_is_not_there_is_named(visits, named, message):
     with pytest.raises(ParameterError, match=message):
         hold_out(source(visits), 0.3, 0, **named)
 
@@ -149,7 +149,7 @@ def test_times_without_an_order_are_refused_before_rows_are_held_out(visits):
         hold_out(whole, 0.3, 0, when="day")
 
 
-def test_people_of_rare_groups_are_as_likely_in_the_holdout_as_others(tmp_path):
+def test_individuals_of_rare_groups_are_as_likely_in_the_holdout_as_others(tmp_path):
     path = tmp_path / "rare.csv"
     town = np.r_[np.zeros(200), 1 + np.arange(100)].astype(int)
     table = {"person": np.arange(300), "sex": town, "y": np.arange(300) % 2, "x": np.arange(300)}
@@ -175,8 +175,8 @@ def test_a_class_that_only_held_out_rows_have_is_refused_before_the_search(tmp_p
     pd.DataFrame({**table, "x": 1.0}).to_csv(path, index=False)
     words = ["fit", str(path), "--target", "y", "--sensitive", "sex", "--holdout", "0.2"]
     assert main([*words, "--split", "time", "--time-column", "when", "--trials", "2"]) == 3
-    told = capsys.readouterr().err
-    assert "--holdout: class(es) 'new' of the target are only among the rows set aside" in told
+    reported = capsys.readouterr().err
+    assert "--holdout: class(es) 'new' of the target are only among the rows set aside" in reported
 
 
 @pytest.mark.parametrize(
@@ -197,26 +197,37 @@ def test_late_rows_that_cannot_be_judged_are_refused_before_the_search(
     words = ["fit", str(path), "--target", "y", "--sensitive", "sex", "--weight", "w"]
     late = ["--holdout", "0.2", "--split", "time", "--time-column", "when"]
     assert main([*words, *late, "--trials", "2"]) == 3
-    told = capsys.readouterr()
-    assert "--holdout: the rows set aside cannot be judged" in told.err
-    assert found in told.err
-    assert "trials" not in told.err
+    reported = capsys.readouterr()
+    assert "--holdout: the rows set aside cannot be judged" in reported.err
+    assert found in reported.err
+    assert "trials" not in reported.err
 
 
-def test_what_was_found_is_shown_though_the_held_out_rows_fail(people_file, capsys, monkeypatch):
+def test_what_was_found_is_shown_though_the_held_out_rows_fail(
+    individuals_file, capsys, monkeypatch
+):
     def fail(*_):
         raise InputError("no such group")
 
     monkeypatch.setattr("fairautoml.cli.tables.Source.judge", fail)
-    words = ["fit", str(people_file), "--target", "y", "--sensitive", "sex", "--holdout", "0.2"]
+    words = [
+        "fit",
+        str(individuals_file),
+        "--target",
+        "y",
+        "--sensitive",
+        "sex",
+        "--holdout",
+        "0.2",
+    ]
     assert main([*words, "--trials", "2", "--learner", "logistic_regression"]) == 3
-    told = capsys.readouterr()
-    assert "logistic_regression" in told.out
-    assert "no such group" in told.err
+    reported = capsys.readouterr()
+    assert "logistic_regression" in reported.out
+    assert "no such group" in reported.err
 
 
 @pytest.fixture
-def people_file(tmp_path):
+def individuals_file(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=300)
     sex = rng.choice(["f", "m"], 300)

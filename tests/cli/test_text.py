@@ -6,7 +6,15 @@ import pytest
 
 from fairautoml.cli.text import progress_line, progress_text, result_text
 from fairautoml.evaluation.postprocess import Progress
-from fairautoml.records import Budget, Candidate, Entry, Measure, Status, Trial, TrialResult
+from fairautoml.records import (
+    Budget,
+    Config,
+    ConstraintResult,
+    Entry,
+    Trial,
+    TrialResult,
+    TrialState,
+)
 
 METRIC = "equal_opportunity_difference"
 
@@ -19,27 +27,28 @@ class Terminal(io.StringIO):
 
 
 def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
-    trial = Trial(number=0, candidate=Candidate(learner="prior"), budget=Budget())
+    trial = Trial(number=0, config=Config(learner="prior"), budget=Budget())
     entry = None
     if score is not None:
         entry = Entry(
             trial_key="k",
             trial_number=0,
-            candidate=trial.candidate,
+            config=trial.config,
             mitigator="none",
             tolerance=None,
             rule=None,
             score=score,
             value=score,
             measures=tuple(
-                Measure(metric="m", system="sex", value=gap, gap=gap, limit=0.05) for gap in gaps
+                ConstraintResult(metric="m", system="sex", value=gap, gap=gap, limit=0.05)
+                for gap in gaps
             ),
             counts=None,
             deployed=None,
             constant=False,
             seconds=1.0,
         )
-    result = TrialResult(trial=trial, status=Status.SUCCESS)
+    result = TrialResult(trial=trial, status=TrialState.SUCCESS)
     return Progress(result=result, best=entry, n_trials=n_trials, seconds_left=left)
 
 
@@ -63,8 +72,8 @@ def test_a_file_gets_a_line_per_improvement_only():
     stream = io.StringIO()
     first, better = progress(0.8), progress(0.9)
     with progress_line(stream) as show:
-        for told in (progress(), first, first, better):
-            show(told)
+        for reported in (progress(), first, first, better):
+            show(reported)
     assert [line.split(" at ")[0] for line in stream.getvalue().splitlines()] == [
         "1 trial, best 0.8000",
         "1 trial, best 0.9000",
@@ -143,7 +152,7 @@ def test_the_result_says_what_was_chosen_and_what_it_costs(result):
     assert "next: fairautoml predict run NEW.csv" in text
 
 
-def test_one_decision_for_everybody_meets_the_constraint_only_because_of_that(result):
+def test_a_constant_model_meets_the_constraint_only_because_of_that(result):
     result["entry"]["constant"], result["status"] = True, "no_feasible"
     text = result_text(result, board(), 2)
     assert "meets the constraint on the search rows only because it decides alike for" in text
@@ -187,7 +196,7 @@ def test_held_out_gaps_are_compared_with_their_bounds(result):
     assert "... and 2 more groups" in text
 
 
-def test_trials_that_ended_early_are_told_apart_and_an_interrupt_says_how_to_go_on(result):
+def test_trials_that_ended_early_are_distinguished_and_an_interrupt_says_how_to_go_on(result):
     result["search"] |= {"n_pruned": 20, "n_cut_off": 1}
     text = result_text(result, board(), 5)
     assert "7 trials, 20 stopped as others were better, 1 cut off by the clock, 1 failed" in text

@@ -1,11 +1,19 @@
 import pytest
 
-from fairautoml.records import Budget, Candidate, Costly, Origin, Status, Terms, Told
+from fairautoml.records import (
+    Budget,
+    Config,
+    MitigationOption,
+    Origin,
+    ScoredTrial,
+    Terms,
+    TrialState,
+)
 from fairautoml.search.allocators import ALLOCATORS
 
 FULL = Budget(seconds=60.0, folds=5)
 TERMS = Terms(budget=FULL, n_train_rows=1000)
-COSTLY = tuple(Costly(name=f"costly{ratio}", ratio=float(ratio)) for ratio in (2, 5))
+COSTLY = tuple(MitigationOption(name=f"costly{ratio}", ratio=float(ratio)) for ratio in (2, 5))
 
 
 def play(name, outcome, *, n=60, n_train_rows=1000, n_open=1):
@@ -15,46 +23,50 @@ def play(name, outcome, *, n=60, n_train_rows=1000, n_open=1):
     """
     terms = Terms(budget=FULL, n_train_rows=n_train_rows, mitigations=COSTLY)
     allocator = ALLOCATORS.get(name)(terms)
-    asked, trials, told = [], [], 0
+    requested, trials, scored = [], [], 0
 
     def ask():
-        asked.append(Candidate(learner="fake", params={"turn": len(asked)}))
-        return asked[-1]
+        requested.append(Config(learner="fake", params={"turn": len(requested)}))
+        return requested[-1]
 
     for number in range(n):
-        left = 100.0 - told
+        left = 100.0 - scored
         trial = allocator.next_trial(ask, number=number, seconds_left=left)
         if trial is not None:
             trials.append(trial)
-        if told < len(trials) and (trial is None or number >= n_open):
-            allocator.record(Told(trial=trials[told], seconds=1.0, **outcome(trials[told])))
-            told += 1
-    return trials, asked
+        if scored < len(trials) and (trial is None or number >= n_open):
+            allocator.record(
+                ScoredTrial(trial=trials[scored], seconds=1.0, **outcome(trials[scored]))
+            )
+            scored += 1
+    return trials, requested
 
 
 def varied(trial):
-    turn = trial.candidate.params["turn"]
+    turn = trial.config.params["turn"]
     if turn % 7 == 3:
-        return {"status": Status.FAILED, "value": None, "violations": ()}
-    fair = trial.candidate.mitigation != "none" and turn % 3 != 0
+        return {"status": TrialState.FAILED, "value": None, "violations": ()}
+    fair = trial.config.mitigation != "none" and turn % 3 != 0
     value = 0.7 + (turn * 37 % 101) / 1000
-    return {"status": Status.SUCCESS, "value": value, "violations": (-0.01 if fair else 0.02,)}
+    return {"status": TrialState.SUCCESS, "value": value, "violations": (-0.01 if fair else 0.02,)}
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
 def test_every_allocator_spends_no_more_than_a_full_trial_and_keeps_the_number(name):
     allocator = ALLOCATORS.get(name)(TERMS)
     for number in range(20):
-        candidate = Candidate(learner="fake", params={"turn": number})
+        config = Config(learner="fake", params={"turn": number})
         trial = allocator.next_trial(
-            lambda candidate=candidate: candidate, number=number, seconds_left=None
+            lambda config=config: config, number=number, seconds_left=None
         )
         assert trial.number == number
         assert trial.budget.seconds <= FULL.seconds
         assert 0 < trial.budget.sample_fraction <= FULL.sample_fraction
         assert 2 <= trial.budget.folds <= FULL.folds
         allocator.record(
-            Told(trial=trial, status=Status.FAILED, value=None, violations=(), seconds=1.0)
+            ScoredTrial(
+                trial=trial, status=TrialState.FAILED, value=None, violations=(), seconds=1.0
+            )
         )
 
 
@@ -77,40 +89,42 @@ def test_no_allocator_asks_when_the_time_is_up(name):
 @pytest.mark.parametrize("name", ALLOCATORS.names())
 def test_no_allocator_runs_the_same_twice_at_the_same_size(name, n_train_rows, n_open):
     trials, _ = play(name, varied, n_train_rows=n_train_rows, n_open=n_open)
-    keys = [(trial.candidate.key, trial.budget.sample_fraction) for trial in trials]
+    keys = [(trial.config.key, trial.budget.sample_fraction) for trial in trials]
     assert len(set(keys)) == len(keys)
 
 
 @pytest.mark.parametrize("n_train_rows", [1000, 200_000])
 @pytest.mark.parametrize("name", ALLOCATORS.names())
 def test_every_allocator_says_whose_idea_a_trial_is(name, n_train_rows):
-    trials, asked = play(name, varied, n_train_rows=n_train_rows)
+    trials, requested = play(name, varied, n_train_rows=n_train_rows)
     of_search = [trial for trial in trials if trial.origin is Origin.SEARCH]
-    known = [candidate.params["turn"] for candidate in asked]
-    assert [trial.candidate.params["turn"] for trial in of_search] == known
+    known = [config.params["turn"] for config in requested]
+    assert [trial.config.params["turn"] for trial in of_search] == known
     for trial in trials:
         assert 0 < trial.budget.sample_fraction <= FULL.sample_fraction
         if trial.origin is Origin.MITIGATION:
-            assert trial.candidate.mitigation != "none"
+            assert trial.config.mitigation != "none"
             assert trial.budget == FULL
         if trial.origin is Origin.ROWS:
-            assert trial.candidate.mitigation == "none"
+            assert trial.config.mitigation == "none"
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
 def test_an_allocator_that_does_not_mitigate_leaves_candidates_as_they_are(name):
-    trials, asked = play(name, varied)
-    mitigated = [t for t in trials if t.candidate.mitigation != "none"]
-    assert not mitigated or ALLOCATORS.get(name).mitigates
-    assert all(trial.candidate.learner == "fake" for trial in trials)
-    assert trials[0].candidate == asked[0]
+    trials, requested = play(name, varied)
+    mitigated = [t for t in trials if t.config.mitigation != "none"]
+    assert not mitigated or ALLOCATORS.get(name).schedules_mitigation
+    assert all(trial.config.learner == "fake" for trial in trials)
+    assert trials[0].config == requested[0]
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
-@pytest.mark.parametrize("status", [Status.FAILED, Status.TIMEOUT, Status.PRUNED, Status.LOST])
-def test_every_allocator_goes_on_when_everything_breaks(name, status):
+@pytest.mark.parametrize(
+    "status", [TrialState.FAILED, TrialState.TIMEOUT, TrialState.PRUNED, TrialState.WORKER_LOST]
+)
+def test_every_allocator_continues_when_everything_breaks(name, status):
     def broken(trial):
         return {"status": status, "value": None, "violations": (float("inf"),)}
 
-    trials, asked = play(name, broken, n=40)
-    assert len(trials) == len(asked) == 40
+    trials, requested = play(name, broken, n=40)
+    assert len(trials) == len(requested) == 40

@@ -1,20 +1,20 @@
 import pytest
 
-from fairautoml.execution import EXECUTORS, Limits
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.execution import EXECUTORS, ResourceLimits
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 
 
 def objective(trial):
-    turn = trial.candidate.params["turn"]
+    turn = trial.config.params["turn"]
     if turn % 3 == 1:
-        return TrialResult(trial=trial, status=Status.FAILED, error="it is a third one")
-    return TrialResult(trial=trial, status=Status.SUCCESS, log_loss=turn / 7)
+        return TrialResult(trial=trial, status=TrialState.FAILED, error="it is a third one")
+    return TrialResult(trial=trial, status=TrialState.SUCCESS, log_loss=turn / 7)
 
 
 TRIALS = [
     Trial(
         number=n,
-        candidate=Candidate(learner="fake", params={"turn": n}),
+        config=Config(learner="fake", params={"turn": n}),
         budget=Budget(folds=2, seconds=None if n % 2 else 300.0),
     )
     for n in range(7)
@@ -25,7 +25,7 @@ TRIALS = [
 def executor(request):
     if request.param == "dask":
         request.getfixturevalue("open_dask_client")
-    made = EXECUTORS.get(request.param)(Limits(n_workers=2))
+    made = EXECUTORS.get(request.param)(ResourceLimits(n_workers=2))
     yield made
     made.shutdown()
 

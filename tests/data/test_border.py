@@ -10,13 +10,13 @@ import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.data.frames import frame_columns
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
 
 N = 40
-REGRESSION = BorderOptions(task="regression")
+REGRESSION = ReadOptions(task="regression")
 
 
 def features(n: int = N) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def test_a_dataset_holds_features_labels_groups_and_unit_weights():
     assert data.cells.tolist() == [0 if sex == "F" else 1 for sex in sexes()]
     assert data.classes.tolist() == [0, 1]
     assert [system.name for system in data.systems] == ["sex"]
-    assert data.layout.categorical == (1,)
+    assert data.feature_schema.categorical == (1,)
     assert data.notes == ()
 
 
@@ -86,7 +86,7 @@ def test_a_dataset_survives_pickling():
 def test_no_input_is_modified():
     inputs = (full(), pd.Series(target()), full()[["sex", "race"]], pd.Series(np.ones(N)))
     before = pickle.dumps(inputs)
-    build_dataset(*inputs, options=BorderOptions(sensitive_in_X="drop"))
+    build_dataset(*inputs, options=ReadOptions(sensitive_in_X="drop"))
     assert pickle.dumps(inputs) == before
 
 
@@ -107,7 +107,7 @@ def test_sparse_features_stay_sparse():
     X = sp.random_array((N, 6), density=0.3, rng=np.random.default_rng(0), format="csr")
     data = build_dataset(X, target(), sexes())
     assert sp.issparse(data.X)
-    assert data.layout.sparse
+    assert data.feature_schema.sparse
     assert sp.issparse(data.take(np.arange(5)).X)
 
 
@@ -221,7 +221,7 @@ def test_a_positive_label_that_does_not_occur_is_refused(given):
 
 
 def test_the_options_carry_the_positive_label():
-    data = build_dataset(features(), target(), options=BorderOptions(pos_label=0))
+    data = build_dataset(features(), target(), options=ReadOptions(pos_label=0))
     assert data.classes.tolist() == [1, 0]
     assert data.y.tolist() == (1 - target()).tolist()
 
@@ -236,8 +236,8 @@ def test_one_class_is_refused():
         build_dataset(features(), ["a"] * N)
 
 
-def test_three_classes_are_refused_where_two_are_asked_for():
-    two = BorderOptions(task="binary")
+def test_three_classes_are_refused_where_two_are_requested():
+    two = ReadOptions(task="binary")
     message = r"^Only binary.*asked for\. The type of the target is mu.*leave out --task binary"
     with pytest.raises(InputError, match=message):
         build_dataset(features(), np.arange(N) % 3, options=two)
@@ -251,9 +251,9 @@ def test_three_classes_are_coded_in_their_order():
     assert found.score_shape == (N, 3)
 
 
-def test_two_classes_are_refused_where_several_are_asked_for():
+def test_two_classes_are_refused_where_several_are_requested():
     with pytest.raises(InputError, match="y has 2 classes: 0, 1; --task multiclass needs more"):
-        build_dataset(features(), np.arange(N) % 2, options=BorderOptions(task="multiclass"))
+        build_dataset(features(), np.arange(N) % 2, options=ReadOptions(task="multiclass"))
 
 
 def test_so_many_numbers_are_no_classes():
@@ -278,9 +278,9 @@ def test_so_many_texts_are_no_classes():
         ([False, True], None, []),
     ],
 )
-def test_a_positive_class_that_nobody_named_is_said_of_text(labels, given, said):
+def test_a_default_positive_class_is_said_of_text(labels, given, said):
     y = np.array(labels)[np.arange(N) % len(labels)]
-    data = build_dataset(features(), y, options=BorderOptions(pos_label=given, task="binary"))
+    data = build_dataset(features(), y, options=ReadOptions(pos_label=given, task="binary"))
     assert len(data.notes) == len(said)
     for note, way_out in zip(data.notes, said, strict=True):
         assert note.startswith(f"the positive class is {labels[-1]!r}, because it is sorted last")
@@ -289,10 +289,10 @@ def test_a_positive_class_that_nobody_named_is_said_of_text(labels, given, said)
 
 def test_a_positive_class_of_several_is_refused():
     with pytest.raises(InputError, match="pos_label=1 is for two classes, and y has 3"):
-        build_dataset(features(), np.arange(N) % 3, options=BorderOptions(pos_label=1))
+        build_dataset(features(), np.arange(N) % 3, options=ReadOptions(pos_label=1))
 
 
-def test_a_class_of_one_row_among_several_is_told():
+def test_a_class_of_one_row_among_several_is_reported():
     y = np.arange(N) % 2
     y[3] = 2
     with pytest.warns(DegradedWarning, match=r"single row of class\(es\) 2"):
@@ -324,7 +324,7 @@ def test_numbers_that_cannot_be_learned_are_refused(y, match):
         build_dataset(features(), y, options=REGRESSION)
 
 
-def test_a_feature_that_is_the_number_itself_is_told():
+def test_a_feature_that_is_the_number_itself_is_reported():
     y = np.linspace(0, 1, N)
     with pytest.warns(DegradedWarning, match="are identical to y"):
         build_dataset(np.column_stack([y, np.sin(y)]), y, options=REGRESSION)
@@ -411,7 +411,7 @@ def test_equal_indices_and_inputs_without_index_are_accepted():
 
 def test_rows_can_be_matched_by_index():
     order = np.random.default_rng(1).permutation(N)
-    options = BorderOptions(align="index")
+    options = ReadOptions(align="index")
     expected = build_dataset(features(), target(), sexes(), np.arange(N))
     y, weight = pd.Series(target()).iloc[order], pd.Series(np.arange(N)).iloc[order]
     for sensitive in (sexes().iloc[order], {"sex": sexes().iloc[order]}):
@@ -422,7 +422,7 @@ def test_rows_can_be_matched_by_index():
 
 
 def test_matching_by_index_needs_every_row_once():
-    options = BorderOptions(align="index")
+    options = ReadOptions(align="index")
     with pytest.raises(InputError, match=r"y lacks 1 row\(s\) of the index of X, for example 0"):
         build_dataset(features(), shifted(pd.Series(target())), options=options)
     twice = pd.Series(target(), index=[0, *range(N - 1)])
@@ -446,7 +446,7 @@ def test_sensitive_can_name_columns_of_the_features(given, names):
 
 
 def test_named_sensitive_columns_can_be_kept_from_the_features():
-    options = BorderOptions(sensitive_in_X="drop")
+    options = ReadOptions(sensitive_in_X="drop")
     data = build_dataset(full(), target(), ["sex", "race"], options=options)
     assert data.schema.names == ("age", "job", "hours")
     assert data.sensitive_features == ()
@@ -463,11 +463,11 @@ def test_a_number_that_groups_were_cut_from_by_hand_gives_them_away(given):
     with pytest.warns(DegradedWarning, match="'since' of X give away"):
         data = build_dataset(X, target(), groups)
     assert data.sensitive_features == ("since",)
-    kept = build_dataset(X, target(), groups, options=BorderOptions(sensitive_in_X="drop"))
+    kept = build_dataset(X, target(), groups, options=ReadOptions(sensitive_in_X="drop"))
     assert "since" not in kept.schema.names
 
 
-def test_few_people_who_are_alike_in_a_number_by_chance_give_nothing_away():
+def test_few_individuals_who_are_similar_in_a_number_by_chance_give_nothing_away():
     X = full()
     groups = np.where(X["age"].to_numpy() >= np.sort(X["age"].to_numpy())[-1], "one", "other")
     assert (groups == "one").sum() < 10
@@ -512,7 +512,7 @@ def test_a_feature_that_is_the_sensitive_column_is_named(make):
 
 def test_a_feature_that_is_the_sensitive_column_can_be_dropped():
     X = features().assign(proxy=sexes() == "F")
-    data = build_dataset(X, target(), sexes(), options=BorderOptions(sensitive_in_X="drop"))
+    data = build_dataset(X, target(), sexes(), options=ReadOptions(sensitive_in_X="drop"))
     assert data.schema.names == ("age", "job", "hours")
     assert data.X.shape == (N, 3)
     assert data.sensitive_features == ()
@@ -521,7 +521,7 @@ def test_a_feature_that_is_the_sensitive_column_can_be_dropped():
 
 def test_copies_of_a_named_column_are_dropped_with_it():
     X = features().assign(sex=sexes(), code=sexes() == "F")
-    options = BorderOptions(sensitive_in_X="drop", at_predict=False)
+    options = ReadOptions(sensitive_in_X="drop", at_predict=False)
     data = build_dataset(X, target(), "sex", options=options)
     assert data.schema.names == ("age", "job", "hours")
 
@@ -529,7 +529,7 @@ def test_copies_of_a_named_column_are_dropped_with_it():
 def test_copies_of_a_named_column_that_is_no_feature_are_named():
     X = features().assign(sex=sexes(), code=sexes() == "F")
     with pytest.warns(DegradedWarning, match=r"'code' of X give away sensitive 'sex'\. Keep"):
-        data = build_dataset(X, target(), "sex", options=BorderOptions(at_predict=False))
+        data = build_dataset(X, target(), "sex", options=ReadOptions(at_predict=False))
     assert data.schema.names == ("age", "job", "hours", "code")
     assert "feature(s) 'code' of X give away sensitive 'sex'" in data.notes
 
@@ -537,12 +537,12 @@ def test_copies_of_a_named_column_that_is_no_feature_are_named():
 def test_dropping_the_only_feature_is_refused():
     X = pd.DataFrame({"proxy": sexes()})
     with pytest.raises(InputError, match="no usable column left"):
-        build_dataset(X, target(), sexes(), options=BorderOptions(sensitive_in_X="drop"))
+        build_dataset(X, target(), sexes(), options=ReadOptions(sensitive_in_X="drop"))
 
 
 def test_a_feature_that_is_the_sensitive_column_can_be_allowed_silently():
     X = features().assign(proxy=sexes())
-    data = build_dataset(X, target(), sexes(), options=BorderOptions(sensitive_in_X="allow"))
+    data = build_dataset(X, target(), sexes(), options=ReadOptions(sensitive_in_X="allow"))
     assert "proxy" in data.schema.names
     assert data.sensitive_features == ("proxy",)
     assert data.notes == ("feature(s) 'proxy' of X give away sensitive 'sex'",)
@@ -572,7 +572,7 @@ def test_a_rare_group_does_not_make_every_feature_a_proxy():
 
 def test_rows_outside_the_constraint_do_not_hide_a_proxy():
     s = sexes().where(np.arange(N) > 0, None)
-    options = BorderOptions(sensitive_missing="exclude")
+    options = ReadOptions(sensitive_missing="exclude")
     with pytest.warns(DegradedWarning, match="'proxy' of X give away"):
         build_dataset(features().assign(proxy=sexes()), target(), s, options=options)
 
@@ -597,25 +597,25 @@ def ages(n: int = N) -> pd.Series:
     ],
 )
 def test_a_number_that_was_cut_into_groups_is_dropped_from_the_features(make):
-    people = pd.DataFrame({"age": ages(), "race": full()["race"]})
+    individuals = pd.DataFrame({"age": ages(), "race": full()["race"]})
     X = pd.DataFrame({"age": make(ages()), "u": np.random.default_rng(2).normal(size=N)})
-    options = BorderOptions(sensitive_in_X="drop", numbers=BANDED, sensitive_missing="exclude")
-    assert build_dataset(X, target(), people, options=options).schema.names == ("u",)
+    options = ReadOptions(sensitive_in_X="drop", numbers=BANDED, sensitive_missing="exclude")
+    assert build_dataset(X, target(), individuals, options=options).schema.names == ("u",)
 
 
 def test_a_number_that_was_cut_into_groups_is_named_once_among_the_features():
     X = pd.DataFrame({"age": ages(), "u": range(N), "over_60": ages() > 60})
-    options = BorderOptions(numbers=BANDED, sensitive_missing="own_group")
-    with pytest.warns(DegradedWarning, match="'age' of X give away sensitive 'age'") as told:
+    options = ReadOptions(numbers=BANDED, sensitive_missing="own_group")
+    with pytest.warns(DegradedWarning, match="'age' of X give away sensitive 'age'") as reported:
         build_dataset(X, target(), ages(), options=options)
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_a_text_of_the_number_that_is_constrained_is_dropped_from_the_features():
     X = pd.DataFrame(
         {"text": ages().fillna(40).map("{:g}".format).astype("category"), "u": features()["age"]}
     )
-    options = BorderOptions(sensitive_in_X="drop", numbers=NumberPolicy(scales=("age",)))
+    options = ReadOptions(sensitive_in_X="drop", numbers=NumberPolicy(scales=("age",)))
     data = build_dataset(X, target(), ages().fillna(40), options=options)
     assert data.schema.names == ("u",)
 
@@ -678,13 +678,13 @@ def test_weights_that_are_zero_for_an_intersection_are_refused_with_its_name():
 def test_excluded_rows_may_have_weight_zero():
     s = sexes().where(np.arange(N) > 1, None)
     weight = np.where(np.arange(N) > 1, 1.0, 0.0)
-    options = BorderOptions(sensitive_missing="exclude")
+    options = ReadOptions(sensitive_missing="exclude")
     assert build_dataset(features(), target(), s, weight, options=options).n_rows == N
 
 
 def test_how_many_rows_are_outside_is_noted():
     s = sexes().where(np.arange(N) > 2, None)
-    options = BorderOptions(sensitive_missing="exclude")
+    options = ReadOptions(sensitive_missing="exclude")
     data = build_dataset(features(), target(), s, options=options)
     assert data.notes == (f"3 of {N} rows have no value of 'sex' and are outside its constraint",)
 
@@ -711,24 +711,24 @@ def test_weights_of_two_dimensions_or_text_are_refused():
 @pytest.mark.parametrize("value", ["no", None, 1])
 def test_an_option_that_does_not_exist_is_refused_with_the_allowed_ones(option, allowed, value):
     with pytest.raises(InputError, match=f"{option} must be one of {allowed}, found {value!r}"):
-        BorderOptions(**{option: value})
+        ReadOptions(**{option: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "9"])
 def test_a_bound_on_the_groups_that_is_no_positive_number_is_refused(value):
     with pytest.raises(InputError, match="max_groups must be a whole number of at least 1"):
-        BorderOptions(max_groups=value)
+        ReadOptions(max_groups=value)
 
 
 def test_the_options_reach_the_groups_and_the_features():
     X = features().assign(age=[np.inf, *range(N - 1)])
     s = sexes().where(np.arange(N) > 0, None)
-    options = BorderOptions(on_nonfinite="impute", sensitive_missing="own_group", max_groups=2)
+    options = ReadOptions(on_nonfinite="impute", sensitive_missing="own_group", max_groups=2)
     data = build_dataset(X, target(), s, options=options)
     assert np.isnan(data.X[0, 0])
     assert data.systems[0].labels == ("F", "M", "(missing)")
     with pytest.raises(InputError, match=r"2 different values; .*max_groups=1"):
-        build_dataset(features(), target(), sexes(), options=BorderOptions(max_groups=1))
+        build_dataset(features(), target(), sexes(), options=ReadOptions(max_groups=1))
 
 
 def test_nothing_is_warned_about_ordinary_data():
@@ -739,8 +739,8 @@ def test_nothing_is_warned_about_ordinary_data():
 
 def test_only_named_columns_are_no_features_where_new_rows_come_without_groups():
     X = features().assign(sex=sexes())
-    asked = BorderOptions(sensitive_in_X="allow", at_predict=False)
+    requested = ReadOptions(sensitive_in_X="allow", at_predict=False)
     for form in (X["sex"].tolist(), X["sex"].to_numpy(), tuple(X["sex"])):
-        assert "sex" in build_dataset(X, target(), form, options=asked).schema.names
+        assert "sex" in build_dataset(X, target(), form, options=requested).schema.names
     for names in ("sex", ["sex"], ("sex",)):
-        assert "sex" not in build_dataset(X, target(), names, options=asked).schema.names
+        assert "sex" not in build_dataset(X, target(), names, options=requested).schema.names

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.frames import read_table
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import DegradedWarning, InputError
@@ -62,8 +62,8 @@ def test_a_frame_becomes_float32_with_codes_in_sorted_order_and_nan_for_missing(
 
 
 def test_the_layout_names_the_category_columns_and_their_cardinalities():
-    layout = fit_schema(frame()).layout
-    assert layout == FeatureLayout(n_features=3, categorical=(1,), cardinalities=(3,))
+    feature_schema = fit_schema(frame()).feature_schema
+    assert feature_schema == FeatureSchema(n_features=3, categorical=(1,), cardinalities=(3,))
 
 
 def test_the_schema_is_plain_data_that_survives_pickling():
@@ -421,10 +421,10 @@ WRITTEN = {
 @pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
 def test_texts_that_look_like_numbers_stay_categories_with_a_warning_and_a_note(write):
     X = pd.DataFrame({"price": [write(n) for n in range(30)], "u": range(30)}, dtype=object)
-    told = (
+    reported = (
         rf"look like numbers: 'price' .*example {re.escape(repr(write(0)))}.*astype\('category'\)"
     )
-    with pytest.warns(DegradedWarning, match=told) as warned:
+    with pytest.warns(DegradedWarning, match=reported) as warned:
         schema = fit_schema(X)
     assert len(warned) == 1
     assert [column.kind for column in schema.columns] == ["category", "number"]
@@ -490,10 +490,10 @@ DATES = {
 
 
 @pytest.mark.parametrize("values", DATES.values(), ids=DATES)
-def test_dates_that_are_read_as_categories_are_told(values):
+def test_dates_that_are_read_as_categories_are_reported(values):
     X = pd.DataFrame({"when": values, "u": range(40)})
-    told = r"look like dates .*: 'when' \(\d+% .*example '2019.*pandas\.to_datetime.*parquet"
-    with pytest.warns(DegradedWarning, match=told) as warned:
+    reported = r"look like dates .*: 'when' \(\d+% .*example '2019.*pandas\.to_datetime.*parquet"
+    with pytest.warns(DegradedWarning, match=reported) as warned:
         schema = fit_schema(X)
     assert len(warned) == 1
     assert schema.columns[0].kind == "category"
@@ -511,14 +511,14 @@ NO_DATES = {
 
 
 @pytest.mark.parametrize("name", NO_DATES)
-def test_what_is_no_text_of_a_date_is_not_told_to_be_one(name):
-    with warnings.catch_warnings(record=True) as told:
+def test_what_is_no_text_of_a_date_is_not_reported_as_one(name):
+    with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         fit_schema(pd.DataFrame({"when": NO_DATES[name], "u": range(40)}))
-    assert not [one for one in told if "dates" in str(one.message)]
+    assert not [one for one in reported if "dates" in str(one.message)]
 
 
-def test_many_columns_that_look_like_numbers_are_told_in_one_warning():
+def test_many_columns_that_look_like_numbers_are_reported_in_one_warning():
     X = pd.DataFrame({f"c{at}": [f"{n},5" for n in range(30)] for at in range(8)})
     with pytest.warns(DegradedWarning, match="'c4' .*, and 3 more") as warned:
         fit_schema(X)
@@ -583,7 +583,7 @@ def test_a_sparse_matrix_stays_sparse(make):
     assert sp.issparse(found)
     assert found.format == "csr"
     assert found.dtype == np.float32
-    assert schema.layout == FeatureLayout(n_features=2, sparse=True)
+    assert schema.feature_schema == FeatureSchema(n_features=2, sparse=True)
     assert same(found.toarray(), dense)
     assert same(X.toarray(), dense)
 

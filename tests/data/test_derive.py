@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from fairautoml.data.derive import (
-    Bands,
     Comparison,
-    Keep,
+    NumberBins,
+    RowFilter,
     apply_derive,
     apply_keep,
     parse_derive,
@@ -13,14 +13,14 @@ from fairautoml.data.derive import (
 )
 from fairautoml.exceptions import InputError
 
-PEOPLE = pd.DataFrame(
+INDIVIDUALS = pd.DataFrame(
     {"age": [20, 25, 26, 60, 61, np.nan], "race": ["a", "b", "c", "a", None, "b"], "n": range(6)}
 )
 
 
 def groups(text):
     rule = parse_derive(text)
-    column = apply_derive(PEOPLE, rule)[rule.name]
+    column = apply_derive(INDIVIDUALS, rule)[rule.name]
     return column.where(column.notna(), None).tolist()
 
 
@@ -31,8 +31,8 @@ def groups(text):
         ("g = age > 25", Comparison(name="g", source="age", operator=">", value="25")),
         ("g=race==x=y", Comparison(name="g", source="race", operator="==", value="x=y")),
         ("g=race!=x", Comparison(name="g", source="race", operator="!=", value="x")),
-        ("g=age:25,60", Bands(name="g", source="age", cuts=(25.0, 60.0))),
-        ("g=a:b:3", Bands(name="g", source="a:b", cuts=(3.0,))),
+        ("g=age:25,60", NumberBins(name="g", source="age", cuts=(25.0, 60.0))),
+        ("g=a:b:3", NumberBins(name="g", source="a:b", cuts=(3.0,))),
     ],
 )
 def test_every_form_is_read(text, rule):
@@ -90,17 +90,17 @@ def test_one_cut_makes_the_same_groups_as_a_comparison():
 
 
 def test_chosen_rows_are_kept_in_order_and_numbered_anew():
-    kept = apply_keep(PEOPLE, parse_keep("race=a, b"))
+    kept = apply_keep(INDIVIDUALS, parse_keep("race=a, b"))
     assert kept["n"].tolist() == [0, 1, 3, 5]
     assert kept.index.tolist() == [0, 1, 2, 3]
 
 
 def test_numbers_are_chosen_by_their_digits():
-    assert apply_keep(PEOPLE, parse_keep("age=25,61"))["n"].tolist() == [1, 4]
+    assert apply_keep(INDIVIDUALS, parse_keep("age=25,61"))["n"].tolist() == [1, 4]
 
 
 def test_a_choice_is_read():
-    assert parse_keep("race=A-B, C d") == Keep(source="race", values=("A-B", "C d"))
+    assert parse_keep("race=A-B, C d") == RowFilter(source="race", values=("A-B", "C d"))
 
 
 @pytest.mark.parametrize("text", ["", "race", "race=", "=a", "race=a,,b"])
@@ -110,35 +110,35 @@ def test_another_choice_is_refused_with_the_right_form(text):
 
 
 def test_the_callers_table_is_not_changed():
-    before = PEOPLE.copy()
-    apply_derive(PEOPLE, parse_derive("g=age<=25"))
-    apply_keep(PEOPLE, parse_keep("race=a"))
-    pd.testing.assert_frame_equal(PEOPLE, before)
+    before = INDIVIDUALS.copy()
+    apply_derive(INDIVIDUALS, parse_derive("g=age<=25"))
+    apply_keep(INDIVIDUALS, parse_keep("race=a"))
+    pd.testing.assert_frame_equal(INDIVIDUALS, before)
 
 
 def test_an_unknown_column_is_refused_with_near_names():
     with pytest.raises(InputError, match="derive names the column 'aeg'; the table has: age"):
-        apply_derive(PEOPLE, parse_derive("g=aeg<=25"))
+        apply_derive(INDIVIDUALS, parse_derive("g=aeg<=25"))
     with pytest.raises(InputError, match="keep names the column 'rase'; the table has: race"):
-        apply_keep(PEOPLE, parse_keep("rase=a"))
+        apply_keep(INDIVIDUALS, parse_keep("rase=a"))
 
 
 def test_a_name_that_exists_is_refused():
     with pytest.raises(InputError, match="makes the column 'race', which exists"):
-        apply_derive(PEOPLE, parse_derive("race=age<=25"))
+        apply_derive(INDIVIDUALS, parse_derive("race=age<=25"))
 
 
 @pytest.mark.parametrize("text", ["g=race<=25", "g=race:25"])
 def test_text_is_not_compared_with_numbers(text):
     with pytest.raises(InputError, match="'race' with numbers, but it holds text"):
-        apply_derive(PEOPLE, parse_derive(text))
+        apply_derive(INDIVIDUALS, parse_derive(text))
 
 
 def test_a_value_that_no_row_has_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match="no row has race='z'; near values: a, b, c"):
-        apply_keep(PEOPLE, parse_keep("race=a,z"))
+        apply_keep(INDIVIDUALS, parse_keep("race=a,z"))
     with pytest.raises(InputError, match="no row has race='z'"):
-        apply_derive(PEOPLE, parse_derive("g=race==z"))
+        apply_derive(INDIVIDUALS, parse_derive("g=race==z"))
 
 
 def test_new_rows_need_not_hold_the_value_that_is_compared_with():

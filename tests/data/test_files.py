@@ -276,7 +276,7 @@ def test_the_number_of_texts_made_safe_is_returned_and_raw_changes_none(tmp_path
     assert (tmp_path / "raw.csv").read_text() == "=a,n\n+,-1\nb,2\n,3\n"
 
 
-def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+def test_a_file_that_cannot_be_written_is_named_as_it_was_requested(tmp_path):
     target = tmp_path / "no" / "p.csv"
     with pytest.raises(FileNotFoundError, match=r"no/p\.csv'$"):
         write_csv(EXPECTED, target)

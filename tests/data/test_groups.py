@@ -17,7 +17,7 @@ def fitted(sensitive, n_rows=None, **options):
     return fit_groups(sensitive, n_rows=len(sensitive) if n_rows is None else n_rows, **options)
 
 
-def people() -> pd.DataFrame:
+def individuals() -> pd.DataFrame:
     return pd.DataFrame(
         {"sex": ["F", "M", "F", "M", "F"], "race": ["Black", "White", "White", "White", "Black"]}
     )
@@ -33,7 +33,7 @@ def test_one_column_is_one_system_of_sorted_groups():
 
 
 def test_several_columns_give_their_own_systems_and_the_intersection():
-    schema, cells = fitted(people())
+    schema, cells = fitted(individuals())
     assert schema.columns == ("sex", "race")
     assert [system.name for system in schema.systems] == ["sex", "race", "sex & race"]
     assert schema.n_cells == 3
@@ -47,7 +47,7 @@ def test_several_columns_give_their_own_systems_and_the_intersection():
 
 
 def test_three_columns_have_one_intersection_of_all():
-    schema, _ = fitted(people().assign(old=[True, False, True, True, False]))
+    schema, _ = fitted(individuals().assign(old=[True, False, True, True, False]))
     assert [system.name for system in schema.systems][-1] == "sex & race & old"
     assert len(schema.systems) == 4
 
@@ -77,8 +77,8 @@ def test_every_form_of_one_column_gives_the_same_cells(sensitive, columns):
 def test_polars_and_arrow_give_the_same_cells():
     pl = pytest.importorskip("polars", reason="polars is not installed")
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    data = people().to_dict(orient="list")
-    schema, cells = fitted(people())
+    data = individuals().to_dict(orient="list")
+    schema, cells = fitted(individuals())
     for table in (pl.DataFrame(data), pa.table(data), pl.DataFrame(data).lazy()):
         other, found = fit_groups(table, n_rows=5)
         assert found.tolist() == cells.tolist()
@@ -314,29 +314,29 @@ def test_two_different_combinations_never_share_a_label(rows):
 
 
 def test_an_unseen_group_is_refused_with_column_count_and_label():
-    schema, _ = fitted(people())
-    new = people().assign(sex=["F", "X", "X", "M", "F"])
+    schema, _ = fitted(individuals())
+    new = individuals().assign(sex=["F", "X", "X", "M", "F"])
     with pytest.raises(InputError, match=r"'sex' has 2 row\(s\) of group.*'X'.*'F', 'M'"):
         schema.encode(new)
     assert schema.encode(new, unseen="base_model").tolist() == [0, -1, -1, 2, 0]
 
 
 def test_an_unseen_combination_of_known_groups_is_unseen():
-    schema, _ = fitted(people())
+    schema, _ = fitted(individuals())
     new = pd.DataFrame({"sex": ["M", "F"], "race": ["Black", "Black"]})
     with pytest.raises(InputError, match=r"1 row\(s\) have a combination of sex & race.*M & Bl"):
         schema.encode(new)
     assert schema.encode(new, unseen="base_model").tolist() == [-1, 0]
 
 
-def test_an_unseen_combination_with_a_missing_value_is_told_so():
+def test_an_unseen_combination_with_a_missing_value_is_reported_so():
     schema, _ = fitted(["a", "b"], missing="own_group")
     with pytest.raises(InputError, match=r"for example '\(missing\)'"):
         schema.encode(["a", None])
 
 
 def test_missing_values_that_fit_did_not_see_are_outside_where_they_are_excluded():
-    schema, _ = fitted(people(), missing="exclude")
+    schema, _ = fitted(individuals(), missing="exclude")
     new = pd.DataFrame({"sex": ["M", None, "F"], "race": ["White", "White", None]})
     assert (schema.encode(new) >= 0).tolist() == [True, False, False]
     for sex in ("F", "M"):
@@ -352,27 +352,27 @@ def test_missing_values_that_fit_did_not_see_are_outside_where_they_are_excluded
 
 
 def test_tables_are_read_by_name_and_may_hold_other_columns():
-    schema, cells = fitted(people())
-    wide = people().assign(other=1)[["race", "other", "sex"]]
+    schema, cells = fitted(individuals())
+    wide = individuals().assign(other=1)[["race", "other", "sex"]]
     assert schema.encode(wide).tolist() == cells.tolist()
 
 
 def test_a_missing_column_is_refused_by_name():
-    schema, _ = fitted(people())
+    schema, _ = fitted(individuals())
     with pytest.raises(InputError, match=r"lacks the column\(s\) \['race'\]"):
-        schema.encode(people()[["sex"]])
+        schema.encode(individuals()[["sex"]])
 
 
 def test_arrays_are_read_by_position():
-    schema, cells = fitted(people())
-    assert schema.encode(people().to_numpy()).tolist() == cells.tolist()
+    schema, cells = fitted(individuals())
+    assert schema.encode(individuals().to_numpy()).tolist() == cells.tolist()
     with pytest.raises(InputError, match=r"has 1 column\(s\) and had 2 at fit"):
         schema.encode(["F", "M"])
 
 
 def test_the_schema_survives_pickling():
-    schema, cells = fitted(people())
-    assert pickle.loads(pickle.dumps(schema)).encode(people()).tolist() == cells.tolist()
+    schema, cells = fitted(individuals())
+    assert pickle.loads(pickle.dumps(schema)).encode(individuals()).tolist() == cells.tolist()
 
 
 def test_the_input_is_not_modified():

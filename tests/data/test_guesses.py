@@ -8,7 +8,7 @@ ERRORS = ((0.8, 0.2), (0.3, 0.7))
 RATES = {"selection": ("selection",), "tpr": ("tpr",), "fpr": ("fpr",), "both": ("tpr", "fpr")}
 
 
-def exact_people(n=200_000):
+def exact_individuals(n=200_000):
     """Rows with exactly these shares: hidden group, label, guess; and P(accepted) of each."""
     shares = np.array([0.6, 0.4])
     labels = np.array([[0.7, 0.3], [0.5, 0.5]])
@@ -54,7 +54,7 @@ def three(n, accuracies, seed):
 
 @pytest.mark.parametrize("rates", RATES.values(), ids=RATES)
 def test_the_gap_of_guesses_is_the_hidden_one_times_its_factor(rates):
-    group, y, said, accepted = exact_people()
+    group, y, said, accepted = exact_individuals()
     guess = known(y, said)
     plain, corrected = guess.gap_of(rates, counts_of(y, said, accepted))
     gaps = [true_gap((rate,), group, y, accepted) for rate in rates]
@@ -64,7 +64,7 @@ def test_the_gap_of_guesses_is_the_hidden_one_times_its_factor(rates):
 
 
 def test_the_factor_is_that_of_the_paper_s_correction():
-    _, y, said, _ = exact_people()
+    _, y, said, _ = exact_individuals()
     said_1 = said.mean()
     expected = 0.6 * 0.4 * (0.8 + 0.7 - 1) / (said_1 * (1 - said_1))
     assert known(y, said).factors(("selection",)) == pytest.approx([expected], abs=1e-4)
@@ -72,7 +72,7 @@ def test_the_factor_is_that_of_the_paper_s_correction():
 
 
 def test_a_perfect_guess_shrinks_nothing():
-    group, y, _, _ = exact_people()
+    group, y, _, _ = exact_individuals()
     errors = [[1.0, 0.0], [0.0, 1.0]]
     assert known(y, group, errors).factors(("tpr", "fpr")) == pytest.approx([1.0, 1.0])
 
@@ -128,7 +128,7 @@ def test_rows_without_a_guess_are_counted_and_left_out():
 
 
 def test_errors_that_the_rows_contradict_are_refused():
-    _, y, said, _ = exact_people()
+    _, y, said, _ = exact_individuals()
     guess = known(y, np.where(said == 1, said, 0), [[0.5, 0.5], [0.05, 0.95]])
     with pytest.raises(InputError, match=r"which the errors .* do not allow. Give more rows"):
         guess.factors(("selection",))
@@ -141,7 +141,7 @@ def test_probabilities_of_a_group_are_no_guesses_of_it():
 
 
 def test_errors_by_decision_are_refused_before_there_are_decisions():
-    _, y, said, _ = exact_people(1000)
+    _, y, said, _ = exact_individuals(1000)
     with pytest.raises(InputError, match=r"proxy_errors has shape \(2, 2, 2\).*give one of shape"):
         known(y, said, [ERRORS, ERRORS])
 

@@ -9,12 +9,12 @@ from fairautoml.exceptions import InputError
 DEFAULT = LendingPopulation()
 
 
-def everyone(people):
-    return np.ones(len(people))
+def everyone(population):
+    return np.ones(len(population))
 
 
-def rich(people):
-    return (people["income"] > 2800).to_numpy().astype(int)
+def rich(population):
+    return (population["income"] > 2800).to_numpy().astype(int)
 
 
 def test_same_seed_gives_same_rows_and_another_seed_others():
@@ -24,12 +24,12 @@ def test_same_seed_gives_same_rows_and_another_seed_others():
 
 
 def test_the_population_has_the_promised_columns():
-    people = DEFAULT.draw(20_000, 0)
-    assert people["occupation"].nunique() == 40
-    assert people["region"].nunique() == 3
-    assert people["age_band"].nunique() == 3
-    assert set(people["repaid"]) == {"yes", "no"}
-    missing = people.isna().mean()
+    population = DEFAULT.draw(20_000, 0)
+    assert population["occupation"].nunique() == 40
+    assert population["region"].nunique() == 3
+    assert population["age_band"].nunique() == 3
+    assert set(population["repaid"]) == {"yes", "no"}
+    missing = population.isna().mean()
     assert set(missing.index[missing > 0]) == {"credit_score", "savings"}
 
 
@@ -95,9 +95,9 @@ def test_the_gap_is_the_spread_of_the_rates():
 def test_a_classifier_never_sees_the_label():
     seen = []
 
-    def look(people):
-        seen.extend(people.columns)
-        return everyone(people)
+    def look(population):
+        seen.extend(population.columns)
+        return everyone(population)
 
     DEFAULT.true_rates(look, sensitive="sex", n_rows=100)
     assert "repaid" not in seen
@@ -111,7 +111,7 @@ def test_an_unconstrained_model_is_accurate_and_unfair():
     model = LGBMClassifier(n_estimators=60, num_leaves=15, n_jobs=1, verbose=-1)
     model.fit(train.drop(columns="repaid").astype(kinds), train["repaid"] == "yes")
     rates = DEFAULT.true_rates(
-        lambda people: model.predict(people.astype(kinds)).astype(int),
+        lambda population: model.predict(population.astype(kinds)).astype(int),
         sensitive="sex",
         n_rows=50_000,
     )

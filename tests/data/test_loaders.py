@@ -21,7 +21,7 @@ from fairautoml.data.datasets import (
     load,
     member,
 )
-from fairautoml.data.named import TableFacts
+from fairautoml.data.named import DatasetMetadata
 from fairautoml.exceptions import DatasetUnavailableError, UnknownNameError
 
 # SHA-256 of the raw files as published by others for the UCI files.
@@ -60,7 +60,7 @@ def toy_home(folder, monkeypatch, **changes):
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requested.append(self.path)
         body = self.server.files.get(self.path)
         self.send_response(404 if body is None else 200)
         self.end_headers()
@@ -74,7 +74,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setattr(datasets, "SCHEMES", frozenset({"http"}))
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as running:
-        running.files, running.asked = {}, []
+        running.files, running.requested = {}, []
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield running
@@ -85,7 +85,7 @@ def server(monkeypatch):
 def served(server, name, raw, monkeypatch, **changes):
     server.files[f"/{name}"] = raw
     url = f"http://127.0.0.1:{server.server_port}/{name}"
-    made = {"url": url, "content": "0" * 64, "parse": None, "facts": TableFacts(
+    made = {"url": url, "content": "0" * 64, "parse": None, "facts": DatasetMetadata(
         target="y", positive_label=1, sensitive=("g",)
     )} | changes  # fmt: skip
     monkeypatch.setitem(datasets.SOURCES, name, PublicSource(**made))
@@ -211,7 +211,7 @@ def test_a_public_table_is_fetched_once_and_then_kept(alone, server, monkeypatch
     served(server, "toy", TOY, monkeypatch, content=TOY_CONTENT, parse=read_csv)
     first, second = load("toy"), load("toy")
     pd.testing.assert_frame_equal(first.frame, second.frame)
-    assert server.asked == ["/toy"]
+    assert server.requested == ["/toy"]
     assert [path.name for path in (alone / "cache").iterdir()] == ["toy.raw"]
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_cache_is_fetched_again(alone, server, monkeypatch):
     load("toy")
     (alone / "cache" / "toy.raw").write_bytes(b"y,g\n1,a\n")
     assert len(load("toy").frame) == 2
-    assert len(server.asked) == 2
+    assert len(server.requested) == 2
 
 
 def test_a_public_table_that_has_changed_is_refused_and_not_kept(alone, server, monkeypatch):

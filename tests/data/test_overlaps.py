@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.data.groups import fit_groups
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES
@@ -48,7 +48,7 @@ def test_it_stands_beside_other_columns_and_is_in_no_intersection():
     }
 
 
-def test_new_rows_are_read_alike():
+def test_new_rows_are_read_the_same():
     schema, cells = fitted({"identity": TERMS})
     assert schema.encode({"identity": TERMS.iloc[::-1]}).tolist() == cells[::-1].tolist()
     with pytest.raises(InputError, match=r"lacks the column\(s\) \['identity\.gay'\]"):
@@ -94,7 +94,7 @@ def test_two_columns_of_one_name_are_refused():
         fitted({"identity": TERMS, "identity.gay": SEX})
 
 
-def test_overlapping_groups_are_counted_in_each_and_everybody_once():
+def test_overlapping_groups_are_counted_in_each_and_all_rows_once():
     schema, cells = fitted({"identity": TERMS})
     (system,) = schema.systems
     y, decision = np.array([1, 1, 0, 0, 1]), np.array([1, 0, 1, 0, 0])
@@ -116,7 +116,7 @@ def test_a_feature_that_gives_a_group_away_is_named():
     X, y, terms = table()
     with pytest.warns(DegradedWarning, match="'leak' of X give away sensitive 'identity.muslim'"):
         build_dataset(X.assign(leak=terms["muslim"] * 2.0), y, {"identity": terms})
-    options = BorderOptions(sensitive_in_X="drop")
+    options = ReadOptions(sensitive_in_X="drop")
     X = X.assign(leak=terms["muslim"] * 2.0)
     assert build_dataset(X, y, {"identity": terms}, options=options).schema.names == ("a", "b")
 
@@ -126,7 +126,7 @@ def test_indicators_are_matched_by_index_like_other_columns():
     mixed = terms.sample(frac=1, random_state=0)
     with pytest.raises(InputError, match="different pandas indices"):
         build_dataset(X, y, {"identity": mixed})
-    found = build_dataset(X, y, {"identity": mixed}, options=BorderOptions(align="index"))
+    found = build_dataset(X, y, {"identity": mixed}, options=ReadOptions(align="index"))
     assert found.cells.tolist() == build_dataset(X, y, {"identity": terms}).cells.tolist()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fairautoml.data.derive import apply_derive, parse_bins, parse_derive
 from fairautoml.data.groups import fit_groups
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import MOST_STEPS, NumberPolicy, fit_scale
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics.gedi import gedi_value
@@ -81,8 +81,8 @@ def test_new_rows_are_cut_where_the_rows_of_fit_were():
 
 
 def test_bands_cross_with_other_columns():
-    people = {"age": AGES, "sex": pd.Series(["F", "M"] * 3 + ["F"])}
-    schema, _ = fitted(people, CUT)
+    individuals = {"age": AGES, "sex": pd.Series(["F", "M"] * 3 + ["F"])}
+    schema, _ = fitted(individuals, CUT)
     assert [system.name for system in schema.systems] == ["age", "sex", "age & sex"]
 
 
@@ -175,8 +175,8 @@ def test_new_numbers_are_read_as_the_nearest_step():
 
 
 def test_a_combination_that_fit_has_not_seen_takes_the_nearest_number_of_its_group():
-    people = {"age": [20, 30, 40, 50.5], "sex": ["F", "F", "M", "M"]}
-    schema, _ = fitted(people, SCALE)
+    individuals = {"age": [20, 30, 40, 50.5], "sex": ["F", "F", "M", "M"]}
+    schema, _ = fitted(individuals, SCALE)
     assert [system.name for system in schema.systems] == ["age", "sex"]
     new = schema.encode({"age": [50.5, 20, 41.0], "sex": ["F", "M", "M"]})
     assert [schema.cell_labels[cell] for cell in new] == ["30 & F", "40 & M", "40 & M"]
@@ -185,8 +185,8 @@ def test_a_combination_that_fit_has_not_seen_takes_the_nearest_number_of_its_gro
 
 
 def test_numbers_are_in_no_intersection():
-    people = {"sex": ["F", "M", "F"], "age": [20.5, 30, 40], "race": ["B", "W", "W"]}
-    schema, cells = fitted(people, SCALE)
+    individuals = {"sex": ["F", "M", "F"], "age": [20.5, 30, 40], "race": ["B", "W", "W"]}
+    schema, cells = fitted(individuals, SCALE)
     assert [system.name for system in schema.systems] == ["sex", "age", "race", "sex & race"]
     crossed = schema.systems[-1]
     assert [crossed.labels[crossed.of_cell[cell]] for cell in cells] == ["F & B", "M & W", "F & W"]
@@ -194,8 +194,8 @@ def test_numbers_are_in_no_intersection():
 
 @pytest.mark.parametrize("missing", ["own_group", "exclude"])
 def test_a_row_without_a_number_is_outside_its_constraint(missing):
-    people = {"age": [20.5, None, 40.0, 30.0], "sex": ["F", "M", "F", "M"]}
-    schema, cells = fitted(people, SCALE, missing=missing)
+    individuals = {"age": [20.5, None, 40.0, 30.0], "sex": ["F", "M", "F", "M"]}
+    schema, cells = fitted(individuals, SCALE, missing=missing)
     age, sex = schema.systems
     assert (age.of_cell[cells] >= 0).tolist() == [True, False, True, True]
     assert (sex.of_cell[cells] >= 0).all()
@@ -223,8 +223,8 @@ def test_a_constant_number_has_one_step():
 
 
 def test_unnamed_constraints_take_every_column_of_more_than_two_numbers():
-    people = {"age": [20.5, 30, 40], "member": [0, 1, 1], "sex": ["F", "M", "F"]}
-    schema, _ = fitted(people, NumberPolicy(scales=None))
+    individuals = {"age": [20.5, 30, 40], "member": [0, 1, 1], "sex": ["F", "M", "F"]}
+    schema, _ = fitted(individuals, NumberPolicy(scales=None))
     assert [system.values is not None for system in schema.systems] == [True, False, False, False]
 
 
@@ -237,12 +237,12 @@ def test_a_feature_that_rises_or_falls_with_the_number_gives_it_away(copy):
     age = rng.normal(40, 12, 600)
     X = pd.DataFrame({"copy": copy(age), "noise": rng.normal(size=600)})
     y = rng.integers(2, size=600)
-    options = BorderOptions(numbers=SCALE)
+    options = ReadOptions(numbers=SCALE)
     with pytest.warns(
         DegradedWarning, match=r"feature\(s\) 'copy' of X give away sensitive 'age'"
     ):
         build_dataset(X, y, {"age": age}, options=options)
-    dropped = BorderOptions(numbers=SCALE, sensitive_in_X="drop")
+    dropped = ReadOptions(numbers=SCALE, sensitive_in_X="drop")
     assert build_dataset(X, y, {"age": age}, options=dropped).schema.names == ("noise",)
 
 
@@ -254,6 +254,6 @@ def test_a_feature_of_one_value_gives_no_number_away():
         matrix,
         rng.integers(2, size=100),
         {"age": np.arange(100.0)},
-        options=BorderOptions(numbers=SCALE, sensitive_in_X="drop"),
+        options=ReadOptions(numbers=SCALE, sensitive_in_X="drop"),
     )
     assert data.schema.names == ("x0", "x1")

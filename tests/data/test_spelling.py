@@ -9,7 +9,7 @@ from fairautoml.data.columns import normalized
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegradedWarning, InputError
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 COMPOSED, DECOMPOSED = "Qu\u00e9bec", "Que\u0301bec"
 SPELLINGS = [
@@ -78,7 +78,7 @@ def test_normalizing_twice_changes_nothing():
 
 
 def test_fit_refuses_groups_and_labels_in_two_spellings():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     with pytest.raises(InputError, match="sensitive 'sensitive' holds values"):
         quick().fit(X, y, np.where(np.arange(len(y)) < 5, np.char.upper(group), group))
     labels = np.where(y == 1, "yes", "no").astype(object)

@@ -150,7 +150,7 @@ def test_a_proxy_shrinks_a_gap_by_the_stated_factor():
 
 
 # known answer: hoc_exact_table
-def test_the_agreement_of_three_proxies_tells_how_often_each_is_wrong():
+def test_the_agreement_of_three_proxies_reports_how_often_each_is_wrong():
     table = [0.2604, 0.1236, 0.1176, 0.0984, 0.0826, 0.0634, 0.0994, 0.1546]
     found = consensus(np.reshape(table, (2, 2, 2)))
     assert found.shares == pytest.approx([0.6, 0.4], abs=1e-5)
@@ -185,7 +185,7 @@ def test_with_two_groups_the_residual_does_not_show_that_errors_are_shared():
     assert abs(found.gap - 0.4) > 0.03
 
 
-def test_three_groups_are_told_apart_by_three_proxies():
+def test_three_groups_are_distinguished_by_three_proxies():
     rng = np.random.default_rng(0)
     group = rng.integers(3, size=40_000)
     decision = (rng.uniform(size=len(group)) < 0.2 + 0.2 * group).astype(int)

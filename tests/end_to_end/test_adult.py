@@ -42,7 +42,7 @@ def test_a_fairer_model_is_served_without_training(adult, fitted, monkeypatch):
     def train(*_, **__):
         raise AssertionError("something is trained")
 
-    monkeypatch.setattr("fairautoml.evaluation.fitting.fit_candidate", train)
+    monkeypatch.setattr("fairautoml.evaluation.fitting.fit_config", train)
     _, test = adult
     fairer = fitted.select(max_gap=0.02)
     assert (fairer.predict(test.X) != fitted.predict(test.X)).any()

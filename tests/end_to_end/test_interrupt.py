@@ -15,7 +15,7 @@ FIT += ("--constraint", "demographic_parity_difference<=0.1")
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
+def individuals(tmp_path_factory):
     """A CSV and a parquet file of 800 people, the first 800 of the embedded population."""
     folder = tmp_path_factory.mktemp("people")
     table = load("lending").frame.head(800)
@@ -50,8 +50,10 @@ def _orphans(parent):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_fit_keeps_its_best_model_and_no_process(people, tmp_path, number, code):
-    csv, run = str(people / "people.csv"), tmp_path / "run"
+def test_an_interrupted_fit_keeps_its_best_model_and_no_process(
+    individuals, tmp_path, number, code
+):
+    csv, run = str(individuals / "people.csv"), tmp_path / "run"
     command = [sys.executable, "-m", "fairautoml", "fit", csv, *FIT, "--time", "100"]
     process = subprocess.Popen(
         [*command, "--out", str(run)],

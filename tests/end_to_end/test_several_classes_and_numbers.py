@@ -14,7 +14,7 @@ LEARNERS = ["lightgbm", "logistic_regression"]
 
 
 @pytest.fixture(scope="module")
-def people():
+def individuals():
     table = load("lending").frame.head(900)
     X = table.drop(columns=["repaid", "income", "sex"])
     # Else nothing tells the groups apart.
@@ -23,8 +23,8 @@ def people():
 
 
 @pytest.fixture(scope="module")
-def three(people):
-    _, income, _ = people
+def three(individuals):
+    _, income, _ = individuals
     return pd.Series(np.select([income < 1900, income < 2900], ["low", "mid"], "high"))
 
 
@@ -39,19 +39,19 @@ def regressor(constraint="mean_difference <= 60", **parameters):
 
 
 @pytest.fixture(scope="module")
-def of_three(people, three):
-    X, _, sex = people
+def of_three(individuals, three):
+    X, _, sex = individuals
     return classifier().fit(X, three, sex)
 
 
 @pytest.fixture(scope="module")
-def of_numbers(people):
-    X, income, sex = people
+def of_numbers(individuals):
+    X, income, sex = individuals
     return regressor().fit(X, income, sex)
 
 
-def test_three_classes_are_found_from_the_target(people, three, of_three):
-    X, _, sex = people
+def test_three_classes_are_found_from_the_target(individuals, three, of_three):
+    X, _, sex = individuals
     assert of_three.classes_.tolist() == ["high", "low", "mid"]
     assert of_three.positive_class_ is None
     assert of_three.feasible_
@@ -65,7 +65,7 @@ def test_three_classes_are_found_from_the_target(people, three, of_three):
     assert "tpr[mid]" in found["rates"]["sex"]["female"]
 
 
-def test_a_rare_class_is_found_more_often_where_all_classes_count_alike():
+def test_a_rare_class_is_found_more_often_where_all_classes_count_equally():
     rng = np.random.default_rng(0)
     worth = rng.normal(size=(3000, 3))
     noise = rng.gumbel(size=(3000, 3))
@@ -81,8 +81,8 @@ def test_a_rare_class_is_found_more_often_where_all_classes_count_alike():
     assert gain > 0.05
 
 
-def test_numbers_are_predicted_in_their_unit(people, of_numbers):
-    X, income, sex = people
+def test_numbers_are_predicted_in_their_unit(individuals, of_numbers):
+    X, income, sex = individuals
     found = of_numbers.evaluate(X, income, sex)
     assert of_numbers.feasible_
     assert not hasattr(of_numbers, "classes_")
@@ -95,8 +95,10 @@ def test_numbers_are_predicted_in_their_unit(people, of_numbers):
 
 
 @pytest.mark.parametrize("name", ["of_three", "of_numbers"])
-def test_the_board_has_a_front_with_intervals_and_other_points_are_served(name, people, request):
-    X, _, sex = people
+def test_the_board_has_a_front_with_intervals_and_other_points_are_served(
+    name, individuals, request
+):
+    X, _, sex = individuals
     model = request.getfixturevalue(name)
     board = model.leaderboard_
     assert (board["gap_low"] <= board["gap_high"]).all()
@@ -122,8 +124,8 @@ def test_what_cannot_serve_the_target_is_named(name, request):
     assert "cannot serve a" in notes
 
 
-def test_the_same_seed_gives_the_same_answer(people, three, of_three, of_numbers):
-    X, income, sex = people
+def test_the_same_seed_gives_the_same_answer(individuals, three, of_three, of_numbers):
+    X, income, sex = individuals
     again = classifier().fit(X, three, sex)
     assert np.array_equal(again.predict_proba(X, sex), of_three.predict_proba(X, sex))
     numbers = regressor().fit(X, income, sex)
@@ -131,8 +133,8 @@ def test_the_same_seed_gives_the_same_answer(people, three, of_three, of_numbers
 
 
 @pytest.mark.parametrize("kind", ["three", "numbers"])
-def test_a_run_is_kept_read_and_resumed(kind, people, three, tmp_path):
-    X, income, sex = people
+def test_a_run_is_kept_read_and_resumed(kind, individuals, three, tmp_path):
+    X, income, sex = individuals
     make, y = (classifier, three) if kind == "three" else (regressor, income)
     short = make(n_trials=2, run_dir=tmp_path).fit(X, y, sex)
     kept = load_run(tmp_path)
@@ -142,8 +144,8 @@ def test_a_run_is_kept_read_and_resumed(kind, people, three, tmp_path):
     assert np.array_equal(longer.predict(X, sex), whole.predict(X, sex))
 
 
-def test_a_regressor_keeps_the_loss_of_every_group_in_bounds(people):
-    X, income, sex = people
+def test_a_regressor_keeps_the_loss_of_every_group_in_bounds(individuals):
+    X, income, sex = individuals
     model = regressor("bounded_group_loss <= 1e12", allocator="mitigate_always", n_trials=6)
     model.fit(X, income, sex)
     assert model.feasible_
@@ -180,20 +182,22 @@ def test_a_regressor_keeps_the_loss_of_every_group_in_bounds(people):
         ),
     ],
 )
-def test_what_is_for_another_target_is_refused_with_what_there_is(make, of, match, people, three):
-    X, income, sex = people
+def test_what_is_for_another_target_is_refused_with_what_there_is(
+    make, of, match, individuals, three
+):
+    X, income, sex = individuals
     with pytest.raises(InputError, match=match):
         make().fit(X, three if of == "three" else income, sex)
 
 
-def test_a_number_given_to_the_classifier_is_sent_to_the_regressor(people):
-    X, income, sex = people
+def test_a_number_given_to_the_classifier_is_sent_to_the_regressor(individuals):
+    X, income, sex = individuals
     with pytest.raises(InputError, match="FairAutoMLRegressor"):
         classifier().fit(X, income, sex)
 
 
-def test_a_regressor_has_no_positive_class(people):
-    X, income, sex = people
+def test_a_regressor_has_no_positive_class(individuals):
+    X, income, sex = individuals
     with pytest.raises(ParameterError, match="pos_label=1 names a class; regression has none"):
         regressor(pos_label=1).fit(X, income, sex)
 
@@ -233,7 +237,7 @@ def test_three_classes_on_adult_are_fair_on_rows_held_out():
 @pytest.mark.parametrize(
     ("constraint", "most"), [("mean_difference <= 0.05", 0.07), ("distribution_gap <= 0.1", 0.12)]
 )
-def test_grade_points_are_predicted_alike_for_both_sexes(constraint, most):
+def test_grade_points_are_predicted_the_same_for_both_sexes(constraint, most):
     source = open_source("ufrgs_gpa", Roles(target="gpa", sensitive=("gender",)))
     train, test = hold_out(source.draw(20_000, seed=0), 0.3, 0)
     model = FairAutoMLRegressor(constraint, n_trials=3, learners=LEARNERS, random_state=0)

@@ -5,12 +5,12 @@ import pytest
 from scipy import sparse
 from sklearn.preprocessing import TargetEncoder
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_encoding
 from fairautoml.exceptions import UnknownNameError
 
-LAYOUT = FeatureLayout(n_features=3, categorical=(0, 2), cardinalities=(40, 3))
-FEW = FeatureLayout(n_features=3, categorical=(2,), cardinalities=(3,))
+FEATURE_SCHEMA = FeatureSchema(n_features=3, categorical=(0, 2), cardinalities=(40, 3))
+FEW = FeatureSchema(n_features=3, categorical=(2,), cardinalities=(3,))
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def table():
 
 def test_few_categories_stay_as_they_are(table):
     X, y = table
-    encoded, layout, encoder = fit_encoding("codes", X, y, FEW, 0)
+    encoded, feature_schema, encoder = fit_encoding("codes", X, y, FEW, 0)
     assert encoded is X
-    assert layout is FEW
+    assert feature_schema is FEW
     assert encoder.transform(X) is X
 
 
@@ -37,8 +37,8 @@ def test_many_categories_are_numbered_by_falling_frequency(name):
     codes = np.repeat([7, 3, 20], [5, 50, 9]).astype(np.float32)
     X = np.append(codes, np.nan)[:, None].astype(np.float32)
     y = (np.arange(65) % 2).astype(np.int8)
-    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(21,))
-    encoded, _, encoder = fit_encoding(name, X, y, layout, 0)
+    feature_schema = FeatureSchema(n_features=1, categorical=(0,), cardinalities=(21,))
+    encoded, _, encoder = fit_encoding(name, X, y, feature_schema, 0)
     assert np.array_equal(encoded[:, 0], np.repeat([2, 0, 1, np.nan], [5, 50, 9, 1]), True)
     new = np.array([[3.0], [20.0], [7.0], [8.0], [np.nan]], dtype=np.float32)
     assert np.array_equal(encoder.transform(new)[:, 0], [0, 1, 2, np.nan, np.nan], True)
@@ -47,30 +47,30 @@ def test_many_categories_are_numbered_by_falling_frequency(name):
 def test_rows_without_weight_do_not_change_the_order_of_the_categories():
     codes = np.repeat([7, 3, 20], [9, 5, 50]).astype(np.float32)[:, None]
     y = (np.arange(64) % 2).astype(np.int8)
-    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(21,))
+    feature_schema = FeatureSchema(n_features=1, categorical=(0,), cardinalities=(21,))
     weight = np.where(codes[:, 0] == 20, 0.0, 1.0)
-    encoded, _, _ = fit_encoding("codes", codes, y, layout, 0, weight)
+    encoded, _, _ = fit_encoding("codes", codes, y, feature_schema, 0, weight)
     assert np.array_equal(encoded[:14, 0], np.repeat([0, 1], [9, 5]))
 
 
 def test_target_appends_one_column_per_column_of_many_categories(table):
     X, y = table
     before = X.tobytes()
-    encoded, layout, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    encoded, feature_schema, encoder = fit_encoding("target", X, y, FEATURE_SCHEMA, 0)
     assert np.array_equal(encoded[:, 1:3], X[:, 1:])
     assert np.array_equal(np.isnan(encoded[:, 0]), np.isnan(X[:, 0]))
     assert encoded.dtype == np.float32
     assert encoded.flags.c_contiguous
-    assert layout == FeatureLayout(n_features=4, categorical=(0, 2), cardinalities=(40, 3))
+    assert feature_schema == FeatureSchema(n_features=4, categorical=(0, 2), cardinalities=(40, 3))
     new = encoder.transform(X[:7])
     assert new.shape == (7, 4)
     assert np.array_equal(new[:, :3], encoded[:7, :3], equal_nan=True)
     assert X.tobytes() == before
 
 
-def test_the_added_column_tells_the_categories_apart(table):
+def test_the_added_column_distinguishes_the_categories(table):
     X, y = table
-    encoded, _, _ = fit_encoding("target", X, y, LAYOUT, 0)
+    encoded, _, _ = fit_encoding("target", X, y, FEATURE_SCHEMA, 0)
     assert np.corrcoef(encoded[20:, 3], X[20:, 0] < 20)[0, 1] > 0.8
 
 
@@ -78,11 +78,13 @@ def test_the_labels_of_rows_without_weight_teach_nothing(table):
     X, y = table
     weight = np.where(np.arange(400) % 2, 1.0, 0.0)
     spoilt = np.where(weight > 0, y, X[:, 0] % 2 == 0).astype(np.int8)
-    encoded, _, encoder = fit_encoding("target", X, spoilt, LAYOUT, 0, weight)
-    other, _, same = fit_encoding("target", X, np.where(weight > 0, y, 0), LAYOUT, 0, weight)
+    encoded, _, encoder = fit_encoding("target", X, spoilt, FEATURE_SCHEMA, 0, weight)
+    other, _, same = fit_encoding(
+        "target", X, np.where(weight > 0, y, 0), FEATURE_SCHEMA, 0, weight
+    )
     assert np.array_equal(encoded, other, equal_nan=True)
     assert np.array_equal(encoder.transform(X), same.transform(X), equal_nan=True)
-    _, _, alone = fit_encoding("target", X[1::2], y[1::2], LAYOUT, 0)
+    _, _, alone = fit_encoding("target", X[1::2], y[1::2], FEATURE_SCHEMA, 0)
     assert np.allclose(encoder.transform(X), alone.transform(X), equal_nan=True)
 
 
@@ -91,8 +93,8 @@ def test_the_training_encoding_of_a_unique_column_does_not_leak_the_label():
     n = 500
     X = np.arange(n, dtype=np.float32)[:, None]
     y = np.random.default_rng(0).integers(2, size=n).astype(np.int8)
-    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(n,))
-    encoded, _, _ = fit_encoding("target", X, y, layout, 0)
+    feature_schema = FeatureSchema(n_features=1, categorical=(0,), cardinalities=(n,))
+    encoded, _, _ = fit_encoding("target", X, y, feature_schema, 0)
     rates = [y[encoded[:, 1] == value].mean() for value in np.unique(encoded[:, 1])]
     assert np.ptp(rates) < 0.05
     assert np.ptp(encoded[:, 1]) < 0.05
@@ -101,7 +103,7 @@ def test_the_training_encoding_of_a_unique_column_does_not_leak_the_label():
 @pytest.mark.parametrize("name", ["codes", "target"])
 def test_a_code_that_no_training_row_has_is_missing_as_it_is_to_new_rows(table, name):
     X, y = table
-    _, _, encoder = fit_encoding(name, X, y, LAYOUT, 0)
+    _, _, encoder = fit_encoding(name, X, y, FEATURE_SCHEMA, 0)
     rows = np.array([[39.0, 0.5, 1.0], [7.0, 0.5, 1.0], [np.nan, 0.5, 1.0]], dtype=np.float32)
     as_new = rows.copy()
     as_new[0, 0] = np.nan
@@ -115,7 +117,7 @@ def test_a_code_that_no_training_row_has_is_missing_as_it_is_to_new_rows(table, 
 
 def test_an_unseen_category_gets_the_overall_mean(table):
     X, y = table[0][20:], table[1][20:]
-    _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    _, _, encoder = fit_encoding("target", X, y, FEATURE_SCHEMA, 0)
     unseen = np.array([[39.0, 0.0, 0.0]], dtype=np.float32)
     assert encoder.transform(unseen)[0, 3] == pytest.approx(y.mean(), abs=1e-6)
 
@@ -123,7 +125,7 @@ def test_an_unseen_category_gets_the_overall_mean(table):
 @pytest.mark.parametrize("gaps", [True, False])
 def test_new_rows_get_the_means_of_scikit_learn_to_the_last_bit(table, gaps, monkeypatch):
     X, y = (part[0 if gaps else 20 :] for part in table)
-    _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    _, _, encoder = fit_encoding("target", X, y, FEATURE_SCHEMA, 0)
     own = TargetEncoder(target_type="binary", smooth="auto").fit(X[:, :1], y)
     new = np.column_stack([np.arange(40), np.zeros(40), np.zeros(40)]).astype(np.float32)
     new = np.vstack((new, [[np.nan, 0.0, 0.0]])).astype(np.float32)
@@ -137,15 +139,15 @@ def test_missing_is_a_category_of_its_own(table):
     X, y = table
     y = y.copy()
     y[:20] = 1
-    _, _, encoder = fit_encoding("target", X, y, LAYOUT, 0)
+    _, _, encoder = fit_encoding("target", X, y, FEATURE_SCHEMA, 0)
     assert encoder.transform(X[:1])[0, 3] > 0.9
 
 
 def test_the_same_seed_gives_the_same_encoding_and_it_survives_pickling(table):
     X, y = table
-    first, _, encoder = fit_encoding("target", X, y, LAYOUT, 3)
-    second, _, _ = fit_encoding("target", X, y, LAYOUT, 3)
-    other, _, _ = fit_encoding("target", X, y, LAYOUT, 4)
+    first, _, encoder = fit_encoding("target", X, y, FEATURE_SCHEMA, 3)
+    second, _, _ = fit_encoding("target", X, y, FEATURE_SCHEMA, 3)
+    other, _, _ = fit_encoding("target", X, y, FEATURE_SCHEMA, 4)
     assert np.array_equal(first, second, equal_nan=True)
     assert not np.array_equal(first, other, equal_nan=True)
     again = pickle.loads(pickle.dumps(encoder))
@@ -156,26 +158,26 @@ def test_the_same_seed_gives_the_same_encoding_and_it_survives_pickling(table):
 def test_few_rows_of_a_class_mean_fewer_inner_folds_or_none(table, n_positive, width):
     X, _ = table
     y = (np.arange(30) < n_positive).astype(np.int8)
-    encoded, layout, encoder = fit_encoding("target", X[:30], y, LAYOUT, 0)
-    assert encoded.shape[1] == layout.n_features == encoder.transform(X).shape[1] == width
+    encoded, feature_schema, encoder = fit_encoding("target", X[:30], y, FEATURE_SCHEMA, 0)
+    assert encoded.shape[1] == feature_schema.n_features == encoder.transform(X).shape[1] == width
 
 
 def test_a_sparse_table_has_nothing_to_encode():
     X = sparse.csr_matrix(np.eye(4, dtype=np.float32))
-    layout = FeatureLayout(n_features=4, sparse=True)
-    encoded, _, encoder = fit_encoding("target", X, np.array([0, 1, 0, 1]), layout, 0)
+    feature_schema = FeatureSchema(n_features=4, sparse=True)
+    encoded, _, encoder = fit_encoding("target", X, np.array([0, 1, 0, 1]), feature_schema, 0)
     assert encoded is X
     assert encoder.is_identity
 
 
 @pytest.mark.parametrize(("cardinality", "expected"), [(20, False), (21, True)])
 def test_more_than_twenty_categories_are_many(cardinality, expected):
-    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(cardinality,))
-    assert (layout.high_cardinality == (0,)) is expected
-    assert (layout.native == ()) is expected
+    feature_schema = FeatureSchema(n_features=1, categorical=(0,), cardinalities=(cardinality,))
+    assert (feature_schema.high_cardinality == (0,)) is expected
+    assert (feature_schema.native == ()) is expected
 
 
 def test_an_unknown_encoding_is_refused_with_the_known_ones(table):
     X, y = table
     with pytest.raises(UnknownNameError, match="called 'onehot'; known: codes, target"):
-        fit_encoding("onehot", X, y, LAYOUT, 0)
+        fit_encoding("onehot", X, y, FEATURE_SCHEMA, 0)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.evaluation.membership import fewest_rows, small_groups, thin_groups
 from fairautoml.evaluation.problem import targets_of
@@ -34,7 +34,7 @@ def test_a_rate_over_labels_needs_twenty_rows_of_that_label():
     )
 
 
-def test_a_rate_over_everybody_needs_twenty_rows():
+def test_a_rate_over_all_rows_needs_twenty_rows():
     assert thin("demographic_parity_difference <= 0.1", 20, 1) == ()
     assert thin("demographic_parity_difference <= 0.1", 19, 9) == ("'small' of 'g': 19 rows",)
 
@@ -61,7 +61,7 @@ def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto")
     if y is None:
         y = np.concatenate([np.arange(sum(n)) >= n[0] for n in parts]).astype(int)
     X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=len(y))})
-    options = BorderOptions(task=task)
+    options = ReadOptions(task=task)
     dataset = build_dataset(X, y, pd.Series(group, name="g"), weight, options=options)
     targets = targets_of(parse_constraints(constraint), dataset.systems)
     return small_groups(dataset, targets, entities)
@@ -153,12 +153,12 @@ def test_a_group_that_overlaps_with_others_is_left_out_by_itself():
     assert target.system.member.shape[0] == 2
 
 
-def test_a_bound_on_a_number_leaves_nobody_out():
+def test_a_bound_on_a_number_leaves_no_row_out():
     n = 300
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"x": rng.normal(size=n)})
     age = pd.Series(rng.normal(size=n), name="age")
-    options = BorderOptions(numbers=NumberPolicy(bins={}, scales=None))
+    options = ReadOptions(numbers=NumberPolicy(bins={}, scales=None))
     dataset = build_dataset(X, rng.integers(0, 2, n), age, options=options)
     targets = targets_of(parse_constraints("gedi[age] <= 0.1"), dataset.systems)
     assert small_groups(dataset, targets) == ()

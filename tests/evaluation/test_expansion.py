@@ -11,12 +11,12 @@ from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 
 N_ROWS = 400
 RESULT = TrialResult(
-    trial=Trial(number=2, candidate=Candidate(learner="fake"), budget=Budget(folds=4)),
-    status=Status.SUCCESS,
+    trial=Trial(number=2, config=Config(learner="fake"), budget=Budget(folds=4)),
+    status=TrialState.SUCCESS,
     seconds=1.5,
 )
 
@@ -140,7 +140,7 @@ def mixed_column(deployed, by_fold):
     return Column(
         trial_key="ensemble",
         trial_number=7,
-        candidate=Candidate(learner="ensemble"),
+        config=Config(learner="ensemble"),
         seconds=3.0,
         deployed=deployed,
         by_fold=by_fold,
@@ -205,7 +205,7 @@ def test_an_entry_says_what_was_trained_and_how_it_decides(dataset):
     for entry in entries:
         assert entry.trial_key == RESULT.trial.key
         assert (entry.trial_number, entry.seconds) == (2, 1.5)
-        assert entry.candidate == RESULT.trial.candidate
+        assert entry.config == RESULT.trial.config
         assert entry.value == entry.score
         assert [(m.metric, m.system, m.limit) for m in entry.measures] == [
             ("demographic_parity_difference", "sex", 0.05)
@@ -248,7 +248,7 @@ def test_where_less_is_better_the_value_is_the_negative_score(dataset):
 
 
 @pytest.mark.parametrize("score", [0.1, 0.9])
-def test_one_decision_for_everybody_is_flagged_and_not_feasible(dataset, score):
+def test_a_constant_model_is_flagged_and_not_feasible(dataset, score):
     problem = problem_of(dataset, "demographic_parity_difference<=0.05", ["none"])
     (entry,) = expand(RESULT, np.full(N_ROWS, score, dtype=np.float32), problem)
     assert entry.constant
@@ -280,15 +280,15 @@ def other_on_fewer_rows(whole, part):
 
 
 @pytest.mark.parametrize(
-    ("whole", "part", "alike"),
+    ("whole", "part", "uniform"),
     [(0.0, 0.5, True), (2.0, 0.5, True), (0.5, 0.5, False), (0.5, 2.0, True)],
     ids=["everybody", "nobody", "told apart", "told apart, nobody in the folds"],
 )
-def test_the_rule_that_is_served_is_judged_too(dataset, whole, part, alike):
+def test_the_rule_that_is_served_is_judged_too(dataset, whole, part, uniform):
     problem = problem_of(dataset, f"{PARITY}<=1", [other_on_fewer_rows(whole, part)])
     (entry,) = expand(RESULT, scores_of(dataset), problem)
-    assert entry.constant == alike
-    assert entry.feasible != alike
+    assert entry.constant == uniform
+    assert entry.feasible != uniform
 
 
 @pytest.mark.parametrize("mitigator", POST)
@@ -352,11 +352,11 @@ class Slow:
     """A clock that only a post-processor moves: a second for each tolerance."""
 
     def __init__(self):
-        self.now, self.asked = 0.0, []
+        self.now, self.requested = 0.0, []
 
     def fit_rules(self, rows, goal, tolerances):
         self.now += len(tolerances)
-        self.asked.append(tuple(tolerances))
+        self.requested.append(tuple(tolerances))
         return MITIGATORS.get("group_thresholds").fit_rules(rows, goal, tolerances)
 
 
@@ -371,16 +371,18 @@ def test_without_time_for_all_tolerances_those_near_the_limit_are_tried(
     whole = len(problem.tolerances)
     end = None if seconds is None else whole + 4 * seconds / 3
     entries = expand(RESULT, scores_of(dataset), problem, end)
-    assert {len(asked) for asked in slow.asked[1:]} == {whole if n_kept is None else n_kept}
+    assert {len(requested) for requested in slow.requested[1:]} == {
+        whole if n_kept is None else n_kept
+    }
     below = sorted(t for t in problem.tolerances if t <= 0.05)
     assert entries
     if n_kept is not None:
-        assert slow.asked[1] == tuple(below[-n_kept:])
+        assert slow.requested[1] == tuple(below[-n_kept:])
         assert {entry.tolerance for entry in entries} <= set(below[-n_kept:])
 
 
 @pytest.mark.parametrize("last", [0.1, 0.9])
-def test_a_rule_that_tells_apart_only_the_last_row_is_not_constant(dataset, last):
+def test_a_rule_that_distinguishes_only_the_last_row_is_not_constant(dataset, last):
     scores = np.full(N_ROWS, 0.9, dtype=np.float32)
     scores[-1] = last
     (entry,) = expand(RESULT, scores, problem_of(dataset, f"{PARITY}<=1", ["none"]))
@@ -438,7 +440,7 @@ def test_without_constraints_there_are_no_tolerances():
 
 def test_equal_scores_are_not_moved_by_the_likely_groups(dataset):
     problem = problem_of(dataset, f"{PARITY}<=0.1", ["none", "common_threshold", "bias_scoring"])
-    alike = np.full(N_ROWS, 0.4, dtype=np.float32)
-    assert "bias_scoring" not in {e.mitigator for e in expand(RESULT, alike, problem)}
-    assert "none" in {e.mitigator for e in expand(RESULT, alike, problem)}
+    uniform = np.full(N_ROWS, 0.4, dtype=np.float32)
+    assert "bias_scoring" not in {e.mitigator for e in expand(RESULT, uniform, problem)}
+    assert "none" in {e.mitigator for e in expand(RESULT, uniform, problem)}
     assert "bias_scoring" in {e.mitigator for e in expand(RESULT, scores_of(dataset), problem)}

@@ -8,7 +8,7 @@ import pytest
 
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fitting import FoldRows, Part, fold_seed, nested_sample
+from fairautoml.evaluation.fitting import FoldData, Part, fold_seed, nested_sample
 
 N_ROWS = 600
 
@@ -25,7 +25,7 @@ def dataset():
 @pytest.fixture
 def rows(dataset):
     folds = stratified_folds(dataset.y, dataset.cells, 3, 0)
-    return FoldRows(dataset=dataset, folds=folds, root_seed=7)
+    return FoldData(dataset=dataset, folds=folds, root_seed=7)
 
 
 def taken(encoded):
@@ -112,9 +112,9 @@ def test_little_room_is_not_exceeded(rows):
 @pytest.mark.parametrize("encoding", ["codes", "target"])
 def test_folds_that_do_not_all_fit_are_not_all_encoded_again(rows, encoding, monkeypatch):
     made = []
-    real = FoldRows._train
+    real = FoldData._train
     monkeypatch.setattr(
-        FoldRows, "_train", lambda self, part, how: made.append(part.fold) or real(self, part, how)
+        FoldData, "_train", lambda self, part, how: made.append(part.fold) or real(self, part, how)
     )
     rows.train(Part(fold=0, fraction=1.0), encoding)
     rows.held_out(Part(fold=0, fraction=1.0), encoding)
@@ -131,9 +131,9 @@ def test_folds_that_do_not_all_fit_are_not_all_encoded_again(rows, encoding, mon
 
 def test_rows_that_are_not_kept_are_encoded_once_per_candidate(rows, monkeypatch):
     made = []
-    real = FoldRows._train
+    real = FoldData._train
     monkeypatch.setattr(
-        FoldRows, "_train", lambda self, part, how: made.append(part.fold) or real(self, part, how)
+        FoldData, "_train", lambda self, part, how: made.append(part.fold) or real(self, part, how)
     )
     tight = replace(rows, most_bytes=0)
     tight.train(Part(fold=0, fraction=1.0), "target")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fairautoml.evaluation.fitting import Kept, freeze, memory_of, writable
+from fairautoml.evaluation.fitting import LruCache, freeze, memory_of, writable
 
 
 def bytes_of(n):
@@ -12,13 +12,13 @@ def bytes_of(n):
 
 
 def test_a_value_is_made_once():
-    kept = Kept(100)
+    kept = LruCache(100)
     first = kept.get("a", lambda: bytes_of(40))
     assert kept.get("a", lambda: pytest.fail("made again")) is first
 
 
 def test_the_least_recently_used_value_goes_first():
-    kept = Kept(100)
+    kept = LruCache(100)
     made = []
 
     def get(key):
@@ -30,7 +30,7 @@ def test_the_least_recently_used_value_goes_first():
     assert made == ["a", "b", "c", "b"]
 
 
-def asked_in_turn(kept, keys, rounds):
+def requested_in_turn(kept, keys, rounds):
     """Return how many values were made."""
     made = []
     for key in keys * rounds:
@@ -41,19 +41,19 @@ def asked_in_turn(kept, keys, rounds):
 
 @pytest.mark.parametrize(("n_keys", "each_round"), [(2, 0), (3, 1), (5, 3)])
 def test_of_values_wanted_in_turn_that_do_not_fit_some_stay(n_keys, each_round):
-    assert asked_in_turn(Kept(100), list("abcde"[:n_keys]), 11) == n_keys + 10 * each_round
+    assert requested_in_turn(LruCache(100), list("abcde"[:n_keys]), 11) == n_keys + 10 * each_round
 
 
 def test_values_that_are_no_longer_wanted_make_room():
-    kept = Kept(100)
-    asked_in_turn(kept, list("ab"), 3)
-    assert asked_in_turn(kept, list("cd"), 3) == 2
+    kept = LruCache(100)
+    requested_in_turn(kept, list("ab"), 3)
+    assert requested_in_turn(kept, list("cd"), 3) == 2
     # Back to what was wanted before, which is told from a scan when it comes for the second time.
-    assert asked_in_turn(kept, list("ab"), 5) <= 4
+    assert requested_in_turn(kept, list("ab"), 5) <= 4
 
 
 def test_a_value_that_is_too_large_is_returned_and_drives_nothing_out():
-    kept = Kept(100)
+    kept = LruCache(100)
     small = kept.get("small", lambda: bytes_of(40))
     assert kept.get("large", lambda: bytes_of(101)).nbytes == 101
     assert kept.nbytes == 40
@@ -61,7 +61,7 @@ def test_a_value_that_is_too_large_is_returned_and_drives_nothing_out():
 
 
 def test_nothing_that_is_kept_is_pickled():
-    kept = Kept(10**7)
+    kept = LruCache(10**7)
     kept.get("a", lambda: bytes_of(10**6))
     packed = pickle.dumps(kept)
     assert len(packed) < 1000

@@ -6,13 +6,13 @@ import pytest
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation import membership as module
-from fairautoml.evaluation.evaluate import Objective
+from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.evaluation.membership import kept_membership, learn, with_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal, Mitigator
-from fairautoml.records import Status, TrialResult
+from fairautoml.records import TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 READER = Mitigator(
@@ -42,7 +42,7 @@ def objective(data, tmp_path):
     artifacts = Artifacts(tmp_path)
     artifacts.prepare()
     folds = stratified_folds(data.y, data.cells, 3, 0)
-    return Objective(data=data, folds=folds, artifacts=artifacts, root_seed=1)
+    return TrialEvaluator(data=data, folds=folds, artifacts=artifacts, root_seed=1)
 
 
 def problem_of(objective, *mitigators):
@@ -69,11 +69,13 @@ def test_the_shares_of_a_row_sum_to_one_and_tell_groups_and_labels(objective):
     assert (found.sum(axis=1).argmax(axis=1) == data.y).mean() > 0.85
 
 
-def test_nobodys_own_label_and_group_are_in_their_shares(objective):
+def test_a_rows_own_label_and_group_are_in_their_shares(objective):
     noise = np.random.default_rng(5)
     group, y = noise.integers(0, 2, 900).astype(str), noise.integers(0, 2, 900)
     data = build_dataset(noise.normal(size=(900, 3)), y, group)
-    blind = Objective(data=data, folds=objective.folds, artifacts=objective.artifacts, root_seed=1)
+    blind = TrialEvaluator(
+        data=data, folds=objective.folds, artifacts=objective.artifacts, root_seed=1
+    )
     found, _ = learn(blind.rows, 1.0, no_check)
     guessed = found.reshape(900, 4).argmax(axis=1) == data.cells * 2 + data.y
     assert guessed.mean() < 0.33
@@ -114,7 +116,7 @@ def test_it_is_learned_once_and_found_again(objective):
 
 def test_who_needs_it_is_left_out_with_a_warning_when_it_cannot_be_had(objective):
     def run(trial):
-        return TrialResult(trial=trial, status=Status.TIMEOUT, error="too slow")
+        return TrialResult(trial=trial, status=TrialState.TIMEOUT, error="too slow")
 
     with pytest.warns(DegradedWarning, match=r"reader left out.*timeout: too slow.*more time"):
         found = with_membership(
@@ -131,14 +133,14 @@ def test_too_many_cells_are_not_learned(objective, monkeypatch):
     assert found.mitigators == ()
 
 
-def trials_of(objective, seconds_left, statuses=(Status.SUCCESS,)):
+def trials_of(objective, seconds_left, statuses=(TrialState.SUCCESS,)):
     """Return the trials that learn the groups, the first ones ending as said."""
     ran = []
 
     def run(trial):
         ran.append(trial)
         status = statuses[min(len(ran), len(statuses)) - 1]
-        done = status is Status.SUCCESS
+        done = status is TrialState.SUCCESS
         return objective(trial) if done else TrialResult(trial=trial, status=status)
 
     found = with_membership(
@@ -151,7 +153,7 @@ def trials_of(objective, seconds_left, statuses=(Status.SUCCESS,)):
 def test_with_little_time_the_effort_is_a_power_of_a_half(objective):
     efforts = []
     for seconds in (100.0, 1.0, 0.9, 0.3, 1e-9):
-        _, (trial,) = trials_of(objective, seconds, statuses=(Status.FAILED,))
+        _, (trial,) = trials_of(objective, seconds, statuses=(TrialState.FAILED,))
         efforts.append(trial.budget.sample_fraction)
     assert efforts[0] == 1.0
     assert efforts == sorted(efforts, reverse=True)
@@ -170,7 +172,7 @@ def test_half_the_effort_is_half_the_trees_and_less_is_fewer_rows_too(objective,
     trained = []
 
     def look(rows, n_cells, fit):
-        trained.append((len(rows.train.y), fit.candidate.params["n_estimators"]))
+        trained.append((len(rows.train.y), fit.config.params["n_estimators"]))
         return fit_fold(rows, n_cells, fit)
 
     fit_fold = module._fit_fold
@@ -185,24 +187,24 @@ def test_half_the_effort_is_half_the_trees_and_less_is_fewer_rows_too(objective,
 
 
 def test_what_took_too_long_is_tried_once_more_with_less(objective):
-    found, ran = trials_of(objective, 100.0, statuses=(Status.TIMEOUT, Status.SUCCESS))
+    found, ran = trials_of(objective, 100.0, statuses=(TrialState.TIMEOUT, TrialState.SUCCESS))
     assert found.membership is not None
     assert [trial.budget.sample_fraction for trial in ran] == [1.0, 0.25]
 
 
 def test_what_took_too_long_twice_is_left_out(objective):
     with pytest.warns(DegradedWarning, match="reader left out"):
-        _, ran = trials_of(objective, 100.0, statuses=(Status.TIMEOUT,))
+        _, ran = trials_of(objective, 100.0, statuses=(TrialState.TIMEOUT,))
     assert len(ran) == 2
 
 
 def test_what_would_be_the_same_training_is_not_tried_again(objective):
     with pytest.warns(DegradedWarning, match="reader left out"):
-        _, ran = trials_of(objective, 0.1, statuses=(Status.TIMEOUT,))
+        _, ran = trials_of(objective, 0.1, statuses=(TrialState.TIMEOUT,))
     assert len(ran) == 1
 
 
 def test_what_failed_is_not_tried_again(objective):
     with pytest.warns(DegradedWarning, match="reader left out"):
-        _, ran = trials_of(objective, 100.0, statuses=(Status.FAILED,))
+        _, ran = trials_of(objective, 100.0, statuses=(TrialState.FAILED,))
     assert len(ran) == 1

@@ -9,18 +9,18 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation import evaluate as module
-from fairautoml.evaluation.evaluate import Objective, refit
-from fairautoml.evaluation.fitting import LONGEST_ERROR, Bag
-from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.evaluation.evaluate import TrialEvaluator, refit
+from fairautoml.evaluation.fitting import LONGEST_ERROR, CVEnsemble
+from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Config, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
-FOREST = Candidate(
+FOREST = Config(
     learner="extra_trees",
     params={
         "n_estimators": 20,
@@ -30,7 +30,7 @@ FOREST = Candidate(
         "criterion": "gini",
     },
 )
-LINEAR = Candidate(
+LINEAR = Config(
     learner="logistic_regression", params={"C": 1.0, "numeric": "scaled", "min_frequency": 10}
 )
 N_ROWS = 90
@@ -49,7 +49,7 @@ def dataset():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(N_ROWS, 4))
     y = (X[:, 0] + rng.normal(size=N_ROWS) > 0).astype(int)
-    options = BorderOptions(sensitive_in_X="allow")
+    options = ReadOptions(sensitive_in_X="allow")
     return build_dataset(X, y, np.where(X[:, 1] > 0, "a", "b"), options=options)
 
 
@@ -63,7 +63,7 @@ def artifacts(tmp_path):
 @pytest.fixture
 def objective(dataset, artifacts):
     folds = stratified_folds(dataset.y, dataset.cells, 3, 0)
-    return Objective(data=dataset, folds=folds, artifacts=artifacts, root_seed=7)
+    return TrialEvaluator(data=dataset, folds=folds, artifacts=artifacts, root_seed=7)
 
 
 class Seen(DummyClassifier):
@@ -129,23 +129,23 @@ def learners(monkeypatch):
     Seen.weights.clear()
     made = {"seen": Seen, "raises": Raises, "predicts": Predicts, "slow": Slow}
     known = {
-        name: Learner(name=name, build=lambda params, layout, seed, cls=cls: cls())
+        name: Learner(name=name, build=lambda params, feature_schema, seed, cls=cls: cls())
         for name, cls in made.items()
     }
     known["weightless"] = replace(known["seen"], handles_weights=False)
     monkeypatch.setattr(LEARNERS, "_loaded", known | LEARNERS._loaded)
 
 
-def trial_of(candidate, **budget):
-    if isinstance(candidate, str):
-        candidate = Candidate(learner=candidate)
-    return Trial(number=3, candidate=candidate, budget=Budget(**{"folds": 3, **budget}))
+def trial_of(config, **budget):
+    if isinstance(config, str):
+        config = Config(learner=config)
+    return Trial(number=3, config=config, budget=Budget(**{"folds": 3, **budget}))
 
 
 def test_out_of_fold_scores_are_those_of_models_that_did_not_see_the_row(objective, dataset):
     trial = trial_of(FOREST)
     result = objective(trial)
-    assert (result.status, result.error) == (Status.SUCCESS, "")
+    assert (result.status, result.error) == (TrialState.SUCCESS, "")
     scores = objective.artifacts.scores(trial.key)
     models = objective.artifacts.models(trial.key)
     assert len(models) == 3
@@ -184,29 +184,29 @@ def test_another_root_seed_gives_another_model(objective):
     assert replace(objective, root_seed=8)(trial).log_loss != first
 
 
-@pytest.mark.parametrize("candidate", [FOREST, LINEAR], ids=["extra_trees", "logistic_regression"])
-def test_a_trial_gives_the_same_bits_here_and_in_a_child(objective, tmp_path, candidate):
-    trial = trial_of(candidate)
+@pytest.mark.parametrize("config", [FOREST, LINEAR], ids=["extra_trees", "logistic_regression"])
+def test_a_trial_gives_the_same_bits_here_and_in_a_child(objective, tmp_path, config):
+    trial = trial_of(config)
     file = tmp_path / "data.joblib"
     joblib.dump(objective.data, file)
     found = []
     for name in ("serial", "local"):
-        executor = EXECUTORS.get(name)(Limits())
+        executor = EXECUTORS.get(name)(ResourceLimits())
         data = objective.data if name == "serial" else file
         result = executor.submit(replace(objective, data=data), trial).result(timeout=60)
         executor.shutdown()
         found.append((result.log_loss, objective.artifacts.scores(trial.key).tobytes()))
-        assert result.status is Status.SUCCESS
+        assert result.status is TrialState.SUCCESS
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (ValueError("no luck " * 1000), Status.FAILED),
-        (MemoryError("too large"), Status.MEMOUT),
-        (SystemExit(3), Status.FAILED),
-        (RecursionError("too deep"), Status.FAILED),
+        (ValueError("no luck " * 1000), TrialState.FAILED),
+        (MemoryError("too large"), TrialState.OUT_OF_MEMORY),
+        (SystemExit(3), TrialState.FAILED),
+        (RecursionError("too deep"), TrialState.FAILED),
     ],
 )
 def test_a_learner_that_raises_is_a_result_with_the_reason(
@@ -242,13 +242,13 @@ def test_scores_that_are_no_probabilities_fail_the_trial(
 ):
     monkeypatch.setattr(Predicts, "answer", staticmethod(answer))
     result = objective(trial_of("predicts"))
-    assert result.status is Status.FAILED
+    assert result.status is TrialState.FAILED
     assert reason in result.error
 
 
 def test_an_unknown_learner_fails_the_trial_with_the_known_ones(objective):
     result = objective(trial_of("lightgmb"))
-    assert result.status is Status.FAILED
+    assert result.status is TrialState.FAILED
     assert "no learner is called 'lightgmb'; did you mean lightgbm" in result.error
 
 
@@ -256,15 +256,15 @@ def test_a_trial_whose_folds_would_take_too_long_ends_between_two_folds(
     objective, learners, clock
 ):
     result = objective(trial_of("slow", seconds=0.2))
-    assert result.status is Status.TIMEOUT
+    assert result.status is TrialState.TIMEOUT
     assert "1 of 3 folds took" in result.error
     assert result.seconds == pytest.approx(0.12)
 
 
 def test_a_trial_whose_last_fold_would_not_fit_ends_after_its_first(objective, learners, clock):
-    assert objective(trial_of("slow")).status is Status.SUCCESS
+    assert objective(trial_of("slow")).status is TrialState.SUCCESS
     result = objective(trial_of("slow", seconds=0.28))
-    assert result.status is Status.TIMEOUT
+    assert result.status is TrialState.TIMEOUT
     assert "1 of 3 folds took" in result.error
 
 
@@ -274,7 +274,7 @@ def test_the_first_fold_of_a_learner_in_a_process_does_not_speak_for_all_others(
     waits = [0.5, 0.0, 0.0]
     monkeypatch.setattr(Slow, "fit", lambda self, X, y: clock.pass_by(waits.pop(0)) or self)
     monkeypatch.setattr(Slow, "predict_proba", lambda self, X: np.full((len(X), 2), 0.5))
-    assert objective(trial_of("slow", seconds=1.2)).status is Status.SUCCESS
+    assert objective(trial_of("slow", seconds=1.2)).status is TrialState.SUCCESS
 
 
 def test_a_mitigation_that_keeps_its_deadlines_is_given_all_its_folds(
@@ -287,17 +287,17 @@ def test_a_mitigation_that_keeps_its_deadlines_is_given_all_its_folds(
 
     slow = replace(MITIGATORS.get("reweighing"), name="slow", train=train)
     monkeypatch.setitem(MITIGATORS._loaded, "slow", slow)
-    result = objective(trial_of(Candidate(learner="seen", mitigation="slow"), seconds=1.2))
-    assert (result.status, result.error) == (Status.SUCCESS, "")
+    result = objective(trial_of(Config(learner="seen", mitigation="slow"), seconds=1.2))
+    assert (result.status, result.error) == (TrialState.SUCCESS, "")
 
 
 def test_a_trial_without_any_time_does_not_start(objective, learners):
-    assert objective(trial_of("seen", seconds=0.0)).status is Status.TIMEOUT
+    assert objective(trial_of("seen", seconds=0.0)).status is TrialState.TIMEOUT
     assert Seen.rows == []
 
 
 def test_the_sample_fraction_is_the_share_of_rows_trained_on(objective, learners):
-    assert objective(trial_of("seen", sample_fraction=0.5)).status is Status.SUCCESS
+    assert objective(trial_of("seen", sample_fraction=0.5)).status is TrialState.SUCCESS
     assert [len(rows) for rows in Seen.rows] == [30, 30, 30]
     # All rows are scored all the same.
     assert not np.isnan(objective.artifacts.scores(trial_of("seen").key)).any()
@@ -318,10 +318,10 @@ def test_weights_reach_the_learner_and_the_log_loss(objective, dataset, learners
 def test_a_learner_without_weights_fails_on_weighted_rows_and_not_on_equal_ones(
     objective, dataset, learners
 ):
-    assert objective(trial_of("weightless")).status is Status.SUCCESS
+    assert objective(trial_of("weightless")).status is TrialState.SUCCESS
     weight = np.arange(1.0, N_ROWS + 1)
     result = replace(objective, data=replace(dataset, weight=weight))(trial_of("weightless"))
-    assert result.status is Status.FAILED
+    assert result.status is TrialState.FAILED
     assert "cannot use sample weights" in result.error
 
 
@@ -336,12 +336,12 @@ def test_what_a_trial_made_in_this_process_is_not_sent_to_the_workers(objective,
     joblib.dump(objective.data, file)
     mapped = replace(objective, data=file)
     bare = pickle.dumps(mapped)
-    trial = Trial(number=0, candidate=Candidate(learner="prior"), budget=Budget(folds=3))
-    assert mapped(trial).status is Status.SUCCESS
+    trial = Trial(number=0, config=Config(learner="prior"), budget=Budget(folds=3))
+    assert mapped(trial).status is TrialState.SUCCESS
     assert pickle.dumps(mapped) == bare
     sent = pickle.loads(bare)
     assert isinstance(sent.dataset.X, np.memmap)
-    assert sent(trial).status is Status.SUCCESS
+    assert sent(trial).status is TrialState.SUCCESS
 
 
 def test_refit_trains_one_model_on_all_rows_with_the_seed_of_the_search(dataset, learners):
@@ -352,7 +352,7 @@ def test_refit_trains_one_model_on_all_rows_with_the_seed_of_the_search(dataset,
     cells = np.zeros(40, dtype=np.int32)
     assert np.array_equal(model.scores(new, cells), again.scores(new, cells))
     assert not np.array_equal(model.scores(new, cells), other.scores(new, cells))
-    refit(Candidate(learner="seen"), dataset, 7)
+    refit(Config(learner="seen"), dataset, 7)
     assert [len(rows) for rows in Seen.rows] == [N_ROWS]
 
 
@@ -362,7 +362,7 @@ def test_a_bag_scores_with_the_mean_of_its_models(objective, dataset):
     models = objective.artifacts.models(trial.key)
     parts = [model.scores(dataset.X, dataset.cells) for model in models]
     mean = np.mean(parts, axis=0, dtype=float).astype(np.float32)
-    assert np.allclose(Bag(models).scores(dataset.X, dataset.cells), mean, rtol=1e-6)
+    assert np.allclose(CVEnsemble(models).scores(dataset.X, dataset.cells), mean, rtol=1e-6)
 
 
 def wrong_way(n):
@@ -373,7 +373,7 @@ def wrong_way(n):
 def rival(objective):
     """The key of a good trial, and of one that is not known."""
     trial = replace(trial_of(LINEAR), number=0)
-    assert objective(trial).status is Status.SUCCESS
+    assert objective(trial).status is TrialState.SUCCESS
     return trial.key
 
 
@@ -383,7 +383,7 @@ def test_a_trial_far_behind_its_rival_stops_after_two_folds(
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     trial = replace(trial_of("predicts"), rival=rival)
     result = objective(trial)
-    assert result.status is Status.PRUNED
+    assert result.status is TrialState.PRUNED
     assert "stopped after 2 of 3 folds: its loss" in result.error
     assert result.log_loss is None
     plain = objective(trial_of("predicts"))
@@ -396,46 +396,46 @@ def test_a_first_fold_of_many_rows_is_enough_to_stop_a_trial(
     monkeypatch.setattr("fairautoml.evaluation.evaluate.ENOUGH_ROWS", 30)
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     result = objective(replace(trial_of("predicts"), rival=rival))
-    assert result.status is Status.PRUNED
+    assert result.status is TrialState.PRUNED
     assert "stopped after 1 of 3 folds: its loss" in result.error
 
 
 def test_a_stopped_trial_writes_nothing(objective, rival, learners, monkeypatch):
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     before = sorted(objective.artifacts.folder.rglob("*"))
-    assert objective(replace(trial_of("predicts"), rival=rival)).status is Status.PRUNED
+    assert objective(replace(trial_of("predicts"), rival=rival)).status is TrialState.PRUNED
     assert sorted(objective.artifacts.folder.rglob("*")) == before
 
 
 def test_a_trial_near_its_rival_gives_what_it_gives_alone(objective, rival):
     alone = objective(trial_of(LINEAR))
     found = objective(replace(trial_of(LINEAR), rival=rival))
-    assert found.status is Status.SUCCESS
+    assert found.status is TrialState.SUCCESS
     assert (found.log_loss, found.fold_log_loss) == (alone.log_loss, alone.fold_log_loss)
 
 
-def test_a_trial_whose_rival_has_no_scores_here_goes_on(objective, learners, monkeypatch):
+def test_a_trial_whose_rival_has_no_scores_here_continues(objective, learners, monkeypatch):
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
-    assert objective(replace(trial_of("predicts"), rival="gone")).status is Status.SUCCESS
+    assert objective(replace(trial_of("predicts"), rival="gone")).status is TrialState.SUCCESS
 
 
 def test_two_folds_are_never_stopped_between(objective, dataset, rival, learners, monkeypatch):
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     halves = replace(objective, folds=stratified_folds(dataset.y, dataset.cells, 2, 0))
     result = halves(replace(trial_of("predicts", folds=2), rival=rival))
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
 
 
 @pytest.mark.parametrize("name", ["lightgbm", "xgboost"])
 def test_what_ran_before_in_the_process_does_not_change_a_trial(objective, name):
     def trial(number, **params):
-        candidate = Candidate(learner=name, params={"n_estimators": 10, **params})
-        return Trial(number=number, candidate=candidate, budget=Budget(folds=3))
+        config = Config(learner=name, params={"n_estimators": 10, **params})
+        return Trial(number=number, config=config, budget=Budget(folds=3))
 
     wanted = trial(0)
     cold = replace(objective)(wanted)
     for other in (trial(1, max_bin=15), trial(2, learning_rate=0.5)):
-        assert objective(other).status is Status.SUCCESS
+        assert objective(other).status is TrialState.SUCCESS
     warm = objective(wanted)
     assert cold.log_loss == warm.log_loss
 
@@ -453,9 +453,9 @@ class Writes(DummyClassifier):
 
 def test_a_learner_may_write_to_the_rows_that_it_is_given(objective, learners, monkeypatch):
     before = objective(trial_of(LINEAR)).log_loss
-    writes = Learner(name="writes", build=lambda params, layout, seed: Writes())
+    writes = Learner(name="writes", build=lambda params, feature_schema, seed: Writes())
     monkeypatch.setitem(LEARNERS._loaded, "writes", writes)
-    assert objective(trial_of("writes")).status is Status.SUCCESS
+    assert objective(trial_of("writes")).status is TrialState.SUCCESS
     assert objective(trial_of(LINEAR)).log_loss == before
 
 

@@ -1,20 +1,20 @@
 import numpy as np
 import pytest
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_encoding
-from fairautoml.data.read import BorderOptions, build_dataset
-from fairautoml.evaluation.evaluate import Objective
-from fairautoml.evaluation.fitting import Bag, FittedModel, LearnerModel, encode, fit_candidate
+from fairautoml.data.read import ReadOptions, build_dataset
+from fairautoml.evaluation.evaluate import TrialEvaluator
+from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel, encode, fit_config
 from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.evaluation.tasks import TASKS, NonFiniteScoresError
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Config, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
-FOREST = Candidate(learner="extra_trees", params={"n_estimators": 10})
+FOREST = Config(learner="extra_trees", params={"n_estimators": 10})
 
 
 def table(task, n_rows=240, seed=0):
@@ -23,7 +23,7 @@ def table(task, n_rows=240, seed=0):
     sex = np.where(rng.uniform(size=n_rows) < 0.4, "f", "m")
     worth = X[:, 0] + (sex == "m") + 0.5 * rng.normal(size=n_rows)
     y = worth if task == "regression" else np.digitize(worth, [-0.3, 0.9])
-    return build_dataset(X, y, {"sex": sex}, options=BorderOptions(task=task))
+    return build_dataset(X, y, {"sex": sex}, options=ReadOptions(task=task))
 
 
 def problem(task, metric, limit):
@@ -52,19 +52,19 @@ def artifacts(tmp_path):
     return found
 
 
-def run(task, artifacts, candidate=FOREST):
+def run(task, artifacts, config=FOREST):
     data = table(task)
-    objective = Objective(
+    objective = TrialEvaluator(
         data=data, folds=np.arange(data.n_rows) % 4, artifacts=artifacts, root_seed=0
     )
-    return data, objective(Trial(number=0, candidate=candidate, budget=Budget(folds=4)))
+    return data, objective(Trial(number=0, config=config, budget=Budget(folds=4)))
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
-def test_scores_of_a_trial_have_the_shape_of_the_task_and_their_loss_is_told(task, artifacts):
+def test_scores_of_a_trial_have_the_shape_of_the_task_and_their_loss_is_reported(task, artifacts):
     data, result = run(task, artifacts)
     scores = artifacts.scores(result.trial.key)
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
     assert scores.shape == data.score_shape
     assert artifacts.has_all_scores(result.trial.key, data.score_shape)
     losses = TASKS.get(task).row_losses(data.y, scores)
@@ -73,17 +73,17 @@ def test_scores_of_a_trial_have_the_shape_of_the_task_and_their_loss_is_told(tas
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_trained_model_beats_the_baseline(task, artifacts):
-    _, prior = run(task, artifacts, Candidate(learner="prior"))
-    _, trained = run(task, artifacts, Candidate(learner="logistic_regression"))
+    _, prior = run(task, artifacts, Config(learner="prior"))
+    _, trained = run(task, artifacts, Config(learner="logistic_regression"))
     assert trained.log_loss < prior.log_loss
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_bag_is_the_mean_of_its_models(task):
     data = table(task)
-    models = tuple(fit_candidate(FOREST, encode("codes", data, seed), seed) for seed in (0, 1))
+    models = tuple(fit_config(FOREST, encode("codes", data, seed), seed) for seed in (0, 1))
     each = [model.scores(data.X, data.cells) for model in models]
-    found = Bag(models).scores(data.X, data.cells)
+    found = CVEnsemble(models).scores(data.X, data.cells)
     assert found.shape == data.score_shape
     assert np.allclose(found, np.mean(each, axis=0), atol=1e-6)
 
@@ -97,34 +97,34 @@ def test_a_bag_is_the_mean_of_its_models(task):
     ],
 )
 def test_entries_are_judged_cross_fitted(task, metric, limit):
-    posed = problem(task, metric, limit)
-    model = fit_candidate(FOREST, encode("codes", posed.dataset, 0), 0)
+    cross_fitted = problem(task, metric, limit)
+    model = fit_config(FOREST, encode("codes", cross_fitted.dataset, 0), 0)
     column = Column(
         trial_key="t",
         trial_number=0,
-        candidate=FOREST,
+        config=FOREST,
         seconds=1.0,
-        deployed=model.scores(posed.dataset.X, posed.dataset.cells),
+        deployed=model.scores(cross_fitted.dataset.X, cross_fitted.dataset.cells),
     )
-    entries = expand_column(column, posed)
+    entries = expand_column(column, cross_fitted)
     plain = next(entry for entry in entries if entry.mitigator == "none")
     fairest = min(entries, key=lambda entry: entry.gap)
     assert plain.gap > limit
     assert fairest.gap < plain.gap / 2
     assert fairest.mitigator != "none"
-    data = posed.dataset
+    data = cross_fitted.dataset
     outcome = plain.rule.decide(column.deployed, data.cells)
     tally = TASKS.get(task).tally(data.cells, data.y, outcome, data.weight, n_groups=2)
-    assert plain.score == pytest.approx(posed.objective.value(tally))
+    assert plain.score == pytest.approx(cross_fitted.objective.value(tally))
     assert plain.measures[0].value == pytest.approx(METRICS.get(metric).value(tally))
     assert np.allclose(plain.counts, tally.table)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_one_answer_for_everybody_is_constant_and_two_are_not(task):
+def test_a_constant_answer_is_constant_and_two_are_not(task):
     y = np.arange(6) % 3 if task == "multiclass" else np.arange(6) % 2
     kind, cells, weight = TASKS.get(task), np.arange(6) % 2, np.ones(6)
-    for same in kind.alike(y, weight, 3):
+    for same in kind.constant_predictions(y, weight, 3):
         table_of_same = kind.tally(cells, y, same, weight, n_groups=2).table
         assert kind.is_constant(table_of_same)
     varied = np.eye(3)[y] if task == "multiclass" else y.astype(float)
@@ -161,14 +161,14 @@ def test_what_is_no_score_is_an_error(task, found, match):
 def coded(n_rows=400):
     rng = np.random.default_rng(0)
     X = rng.integers(30, size=(n_rows, 1)).astype(np.float32)
-    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(30,))
-    return X, layout
+    feature_schema = FeatureSchema(n_features=1, categorical=(0,), cardinalities=(30,))
+    return X, feature_schema
 
 
 def test_target_means_of_several_classes_are_one_column_each():
-    X, layout = coded()
+    X, feature_schema = coded()
     y = (X[:, 0] % 3).astype(np.int8)
-    found, wider, encoder = fit_encoding("target", X, y, layout, 0)
+    found, wider, encoder = fit_encoding("target", X, y, feature_schema, 0)
     assert wider.n_features == 4
     assert np.allclose(found[:, 1:].sum(axis=1), 1.0, atol=0.05)
     assert (found[:, 1:].argmax(axis=1) == y).mean() > 0.95
@@ -176,14 +176,14 @@ def test_target_means_of_several_classes_are_one_column_each():
 
 
 def test_target_means_of_numbers_are_one_column():
-    X, layout = coded()
+    X, feature_schema = coded()
     y = 100.0 + X[:, 0].astype(np.float64)
-    found, wider, _ = fit_encoding("target", X, y, layout, 0)
+    found, wider, _ = fit_encoding("target", X, y, feature_schema, 0)
     assert wider.n_features == 2
     assert np.corrcoef(found[:, 1], y)[0, 1] > 0.95
 
 
-def test_gaps_in_units_of_the_target_are_asked_for_in_units_of_the_limit():
+def test_gaps_in_units_of_the_target_are_given_in_units_of_the_limit():
     grid = problem("regression", "mean_difference", 500.0).tolerances
     assert grid[0] == 0.0
     assert 500.0 in grid

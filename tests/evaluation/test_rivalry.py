@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from fairautoml.evaluation.tasks import BINARY
-from fairautoml.search.allocators._base import MARGIN, too_far
+from fairautoml.search.allocators._base import MARGIN, should_prune
 
 
 def test_the_mean_of_the_row_losses_is_the_log_loss():
@@ -23,35 +23,35 @@ def behind(by, spread, n=1000):
     return rival + by + spread * rng.normal(size=n), rival, np.ones(n)
 
 
-def test_a_trial_far_behind_is_told_by_how_much():
+def test_a_trial_far_behind_is_reported_with_its_distance():
     losses, rival, weight = behind(0.3, 0.1)
-    message = too_far(losses, rival, weight)
+    message = should_prune(losses, rival, weight)
     assert f"is above the best one's {rival.mean():.4f}" in message
     assert f"by {(losses - rival).mean():.4f} with standard error 0.003" in message
     assert f"the margin is {MARGIN * rival.mean():.4f}" in message
 
 
-def test_a_trial_inside_the_margin_goes_on_however_sure_the_difference():
+def test_a_trial_inside_the_margin_continues_however_sure_the_difference():
     losses, rival, weight = behind(0.0, 0.0)
-    assert too_far(losses + 0.99 * MARGIN * rival.mean(), rival, weight) == ""
-    assert too_far(losses + 1.01 * MARGIN * rival.mean(), rival, weight) != ""
+    assert should_prune(losses + 0.99 * MARGIN * rival.mean(), rival, weight) == ""
+    assert should_prune(losses + 1.01 * MARGIN * rival.mean(), rival, weight) != ""
 
 
-def test_a_trial_goes_on_as_long_as_the_difference_may_be_chance():
+def test_a_trial_continues_as_long_as_the_difference_may_be_chance():
     # 0.3 behind with standard error 0.3 / sqrt(n) x 10: two of them are 0.6 at 100 rows.
-    assert too_far(*behind(0.3, 3.0, n=100)) == ""
-    assert too_far(*behind(0.3, 3.0, n=10_000)) != ""
+    assert should_prune(*behind(0.3, 3.0, n=100)) == ""
+    assert should_prune(*behind(0.3, 3.0, n=10_000)) != ""
 
 
-def test_a_better_trial_goes_on():
-    assert too_far(*behind(-0.3, 0.1)) == ""
+def test_a_better_trial_continues():
+    assert should_prune(*behind(-0.3, 0.1)) == ""
 
 
 def test_the_scale_of_the_weights_does_not_matter_and_a_row_without_weight_does_not_count():
     losses, rival, weight = behind(0.3, 0.1)
-    expected = too_far(losses, rival, weight)
-    assert too_far(losses, rival, 8.0 * weight) == expected
+    expected = should_prune(losses, rival, weight)
+    assert should_prune(losses, rival, 8.0 * weight) == expected
     more = [
         np.append(part, value) for part, value in ((losses, -99.0), (rival, 7.0), (weight, 0.0))
     ]
-    assert too_far(*more) == expected
+    assert should_prune(*more) == expected

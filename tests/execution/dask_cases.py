@@ -8,14 +8,14 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 
 def trial_of(action, *, number=0, seconds=None, rival="", **params):
     return Trial(
         number=number,
-        candidate=Candidate(learner=action, params=params),
+        config=Config(learner=action, params=params),
         budget=Budget(folds=2, seconds=seconds),
         rival=rival,
     )
@@ -23,17 +23,17 @@ def trial_of(action, *, number=0, seconds=None, rival="", **params):
 
 def act(trial):
     """Runs in the child: does what the candidate's name says."""
-    file = trial.candidate.params.get("file")
+    file = trial.config.params.get("file")
     if file is not None:
         with Path(file).open("a") as stream:
             stream.write(f"{os.getpid()}\n")
-    if trial.candidate.learner == "hang":
+    if trial.config.learner == "hang":
         time.sleep(600)
-    if trial.candidate.learner == "rest":
+    if trial.config.learner == "rest":
         time.sleep(0.5)
-    if trial.candidate.learner == "abort":
+    if trial.config.learner == "abort":
         os.abort()
-    return TrialResult(trial=trial, status=Status.SUCCESS, error=str(os.getppid()))
+    return TrialResult(trial=trial, status=TrialState.SUCCESS, error=str(os.getppid()))
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class AddRows:
         scores = np.array(joblib.load(self.data, mmap_mode="r"))
         if trial.rival:
             scores += self.artifacts.scores(trial.rival)
-        if "file" in trial.candidate.params:
+        if "file" in trial.config.params:
             act(trial)
         self.artifacts.write_models(trial.key, ("a model", trial.number))
         self.artifacts.write_scores(trial.key, scores)
-        return TrialResult(trial=trial, status=Status.SUCCESS, error=str(self.artifacts.folder))
+        return TrialResult(
+            trial=trial, status=TrialState.SUCCESS, error=str(self.artifacts.folder)
+        )

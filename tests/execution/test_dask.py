@@ -19,10 +19,10 @@ from dask_cluster import Cluster
 from fairautoml import FairAutoML
 from fairautoml.data import load
 from fairautoml.exceptions import InputError, MissingExtraError
-from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.execution import dask as module
 from fairautoml.execution.dask import DaskExecutor
-from fairautoml.records import Status
+from fairautoml.records import TrialState
 from fairautoml.registry import Registry
 from fairautoml.storage.artifacts import Artifacts
 
@@ -52,7 +52,7 @@ def own_cluster(tmp_path):
 
 @pytest.fixture
 def remote(cluster):
-    executor = DaskExecutor(Limits(scheduler=cluster.address))
+    executor = DaskExecutor(ResourceLimits(scheduler=cluster.address))
     yield executor
     executor.shutdown()
 
@@ -102,12 +102,12 @@ def worker_of(cluster):
 
 
 @pytest.mark.parametrize(("n_workers", "found"), [(None, 2), (1, 1), (5, 5)])
-def test_there_are_as_many_workers_as_the_cluster_has_threads_unless_asked_otherwise(
+def test_there_are_as_many_workers_as_the_cluster_has_threads_unless_requested_otherwise(
     cluster, n_workers, found
 ):
-    asked = DaskExecutor(Limits(scheduler=cluster.address, n_workers=n_workers))
-    asked.shutdown()
-    assert asked.n_workers == found
+    requested = DaskExecutor(ResourceLimits(scheduler=cluster.address, n_workers=n_workers))
+    requested.shutdown()
+    assert requested.n_workers == found
 
 
 def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote):
@@ -115,7 +115,7 @@ def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote
     assert set(before.values()) == {True, False}
     futures = [remote.submit(act, trial_of("nothing", number=n)) for n in range(8)]
     results = [future.result(timeout=PATIENCE) for future in futures]
-    assert {result.status for result in results} == {Status.SUCCESS}
+    assert {result.status for result in results} == {TrialState.SUCCESS}
     assert not {int(r.error) for r in results} & {*cluster.client.run(os.getpid).values()}
     assert cluster.client.run(is_daemon) == before
 
@@ -124,17 +124,18 @@ def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote
 def test_a_trial_over_its_time_is_killed_and_frees_its_worker(remote, tmp_path):
     # Both workers have started a child before: the time is that of the trial alone.
     for future in [remote.submit(act, trial_of("rest", number=n)) for n in range(4)]:
-        assert future.result(timeout=PATIENCE).status is Status.SUCCESS
+        assert future.result(timeout=PATIENCE).status is TrialState.SUCCESS
     for number in range(3):
         trial = trial_of("hang", number=number, seconds=8.0, file=str(tmp_path / "pid"))
         result = remote.submit(act, trial).result(timeout=PATIENCE)
-        assert result.status is Status.TIMEOUT
+        assert result.status is TrialState.TIMEOUT
         assert result.trial == trial
     pids = lines(tmp_path / "pid")
     assert len(pids) == 3
     assert not any(is_alive(pid) for pid in pids)
     assert (
-        remote.submit(act, trial_of("nothing")).result(timeout=PATIENCE).status is Status.SUCCESS
+        remote.submit(act, trial_of("nothing")).result(timeout=PATIENCE).status
+        is TrialState.SUCCESS
     )
 
 
@@ -142,18 +143,23 @@ def test_a_child_that_crashes_costs_its_own_trial_only(remote):
     actions = ["nothing", "abort", "nothing", "nothing"]
     futures = [remote.submit(act, trial_of(a, number=n)) for n, a in enumerate(actions)]
     statuses = [future.result(timeout=PATIENCE).status for future in futures]
-    assert statuses == [Status.SUCCESS, Status.CRASHED, Status.SUCCESS, Status.SUCCESS]
+    assert statuses == [
+        TrialState.SUCCESS,
+        TrialState.CRASHED,
+        TrialState.SUCCESS,
+        TrialState.SUCCESS,
+    ]
 
 
 @pytest.mark.slow
 def test_the_deadline_of_the_run_limits_a_trial_without_one(cluster, tmp_path):
     file = tmp_path / "pid"
-    limits = Limits(scheduler=cluster.address, n_workers=2, deadline=time.monotonic() + 4)
+    limits = ResourceLimits(scheduler=cluster.address, n_workers=2, deadline=time.monotonic() + 4)
     executor = DaskExecutor(limits)
     futures = [executor.submit(act, trial_of("hang", number=n, file=str(file))) for n in range(4)]
     results = [future.result(timeout=PATIENCE) for future in futures]
     executor.shutdown()
-    assert {r.status for r in results} <= {Status.TIMEOUT, Status.STOPPED}
+    assert {r.status for r in results} <= {TrialState.TIMEOUT, TrialState.STOPPED}
     assert wait_until(lambda: not any(is_alive(pid) for pid in lines(file)))
     assert all(result.trial.budget.seconds is None for result in results)
 
@@ -181,17 +187,17 @@ def test_rows_that_are_no_file_yet_are_sent_too(remote, add_rows):
 
 def test_the_scores_of_a_rival_are_where_the_trial_runs(remote, add_rows):
     first = trial_of("add", number=0)
-    assert remote.submit(add_rows, first).result(timeout=PATIENCE).status is Status.SUCCESS
+    assert remote.submit(add_rows, first).result(timeout=PATIENCE).status is TrialState.SUCCESS
     later = [trial_of("add", number=n, rival=first.key) for n in range(1, 5)]
     later.append(trial_of("add", number=5, rival=later[0].key))
     for trial in later:
-        assert remote.submit(add_rows, trial).result(timeout=PATIENCE).status is Status.SUCCESS
+        assert remote.submit(add_rows, trial).result(timeout=PATIENCE).status is TrialState.SUCCESS
     found = [add_rows.artifacts.scores(trial.key)[1] for trial in later]
     assert found == [2, 2, 2, 2, 3]
 
 
 def test_shutdown_answers_every_future_kills_the_trials_and_leaves_the_cluster(cluster, tmp_path):
-    executor = DaskExecutor(Limits(scheduler=cluster.address, n_workers=2))
+    executor = DaskExecutor(ResourceLimits(scheduler=cluster.address, n_workers=2))
     files = [tmp_path / str(n) for n in range(2)]
     futures = [
         executor.submit(act, trial_of("hang", number=n, file=str(f))) for n, f in enumerate(files)
@@ -200,9 +206,9 @@ def test_shutdown_answers_every_future_kills_the_trials_and_leaves_the_cluster(c
     assert wait_until(lambda: all(lines(file) for file in files))
     executor.shutdown()
     statuses = [future.result(timeout=PATIENCE).status for future in futures]
-    assert statuses[:2] == [Status.STOPPED] * 2
+    assert statuses[:2] == [TrialState.STOPPED] * 2
     # The last one waits for a worker, and may get one before it is cancelled itself.
-    assert statuses[2] in {Status.STOPPED, Status.SUCCESS}
+    assert statuses[2] in {TrialState.STOPPED, TrialState.SUCCESS}
     pids = [pid for file in files for pid in lines(file)]
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
     assert cluster.client.submit(sum, [1, 2], pure=False).result(timeout=PATIENCE) == 3
@@ -214,7 +220,7 @@ def test_trials_end_when_the_program_that_wanted_them_is_killed(cluster, tmp_pat
     program = tmp_path / "program.py"
     program.write_text(
         "from dask_cases import act, trial_of\n"
-        "from fairautoml.execution import EXECUTORS, Limits\n"
+        "from fairautoml.execution import EXECUTORS, ResourceLimits\n"
         f"executor = EXECUTORS.get('dask')(Limits(scheduler={cluster.address!r}))\n"
         f"executor.submit(act, trial_of('hang', file={str(file)!r})).result()\n"
     )
@@ -228,7 +234,7 @@ def test_trials_end_when_the_program_that_wanted_them_is_killed(cluster, tmp_pat
 @pytest.mark.slow
 def test_the_trial_of_a_dead_worker_is_run_once_more_and_no_oftener(own_cluster, tmp_path):
     file = tmp_path / "starts"
-    executor = DaskExecutor(Limits(scheduler=own_cluster.address))
+    executor = DaskExecutor(ResourceLimits(scheduler=own_cluster.address))
     future = executor.submit(act, trial_of("hang", file=str(file)))
     own_cluster.add("third")
     for turn in (1, 2):
@@ -237,9 +243,9 @@ def test_the_trial_of_a_dead_worker_is_run_once_more_and_no_oftener(own_cluster,
     result = future.result(timeout=PATIENCE)
     last = executor.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
     executor.shutdown()
-    assert result.status is Status.LOST
+    assert result.status is TrialState.WORKER_LOST
     assert "worker died" in result.error
-    assert last.status is Status.SUCCESS
+    assert last.status is TrialState.SUCCESS
     pids = lines(file)
     assert len(pids) == 2
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
@@ -247,10 +253,10 @@ def test_the_trial_of_a_dead_worker_is_run_once_more_and_no_oftener(own_cluster,
 
 @pytest.mark.slow
 def test_rows_are_sent_again_when_every_worker_that_had_them_died(own_cluster, add_rows):
-    executor = DaskExecutor(Limits(scheduler=own_cluster.address))
+    executor = DaskExecutor(ResourceLimits(scheduler=own_cluster.address))
     assert (
         executor.submit(add_rows, trial_of("add")).result(timeout=PATIENCE).status
-        is Status.SUCCESS
+        is TrialState.SUCCESS
     )
     for name in ("worker0", "worker1"):
         own_cluster.kill(name)
@@ -258,27 +264,27 @@ def test_rows_are_sent_again_when_every_worker_that_had_them_died(own_cluster, a
     assert wait_until(lambda: names(own_cluster) == {"new"})
     result = executor.submit(add_rows, trial_of("add", number=1)).result(timeout=PATIENCE)
     executor.shutdown()
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
 
 
 @pytest.mark.slow
 def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_does(own_cluster):
     table = load("lending").frame.head(2000)
     X, y = table.drop(columns="repaid"), table["repaid"]
-    wishes = {
+    settings = {
         "constraint": "demographic_parity_difference <= 0.1",
         "n_trials": 8,
         "certify": "auto",
         "random_state": 0,
     }
-    serial = FairAutoML(executor="serial", **wishes).fit(X, y, "sex")
+    serial = FairAutoML(executor="serial", **settings).fit(X, y, "sex")
 
     def kill_one(progress):
         if progress.n_trials == 2:
             own_cluster.kill("worker0")
 
     there = {"executor": "dask", "scheduler": own_cluster.address, "on_progress": kill_one}
-    clustered = FairAutoML(**there, **wishes).fit(X, y, "sex")
+    clustered = FairAutoML(**there, **settings).fit(X, y, "sex")
     assert "worker0" not in own_cluster.processes
     assert clustered.trials_["status"].tolist() == ["success"] * 8
     timeless = [c for c in serial.leaderboard_.columns if "seconds" not in c]
@@ -290,15 +296,15 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
 
 def test_the_scheduler_may_come_from_the_configuration_of_dask(cluster):
     with dask.config.set({"scheduler-address": cluster.address}):
-        executor = EXECUTORS.get("dask")(Limits())
+        executor = EXECUTORS.get("dask")(ResourceLimits())
     result = executor.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
     executor.shutdown()
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
 
 
 def test_the_client_that_is_open_shows_the_scheduler_and_stays_open(cluster):
     with cluster.client.as_current():
-        executor = DaskExecutor(Limits())
+        executor = DaskExecutor(ResourceLimits())
     executor.shutdown()
     assert cluster.client.status == "running"
 
@@ -310,20 +316,20 @@ def test_without_any_scheduler_the_error_says_what_to_give(monkeypatch):
     # Another test of this process may have left one open.
     monkeypatch.setattr(module.distributed, "default_client", none_open)
     with pytest.raises(InputError, match=r"scheduler=None.*no 'scheduler-address'.* 'tcp://host"):
-        DaskExecutor(Limits())
+        DaskExecutor(ResourceLimits())
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
     with pytest.raises(InputError, match=r"scheduler='tcp://127.0.0.1:9' does not answer"):
-        DaskExecutor(Limits(scheduler="tcp://127.0.0.1:9"))
+        DaskExecutor(ResourceLimits(scheduler="tcp://127.0.0.1:9"))
 
 
 def test_a_cluster_without_workers_is_refused_with_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
     empty = Cluster(tmp_path)
     with pytest.raises(InputError, match=r"no worker answered within .*; start workers"):
-        DaskExecutor(Limits(scheduler=empty.address))
+        DaskExecutor(ResourceLimits(scheduler=empty.address))
     empty.close()
 
 

@@ -1,9 +1,9 @@
 from concurrent.futures import Future
 
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 
 
 class NeverReady:
@@ -27,7 +27,7 @@ class NeverReady:
 
 
 def trial(number):
-    return Trial(number=number, candidate=Candidate(learner="fake"), budget=Budget(folds=2))
+    return Trial(number=number, config=Config(learner="fake"), budget=Budget(folds=2))
 
 
 def here(executors):
@@ -35,11 +35,11 @@ def here(executors):
 
 
 def succeed(trial):
-    return TrialResult(trial=trial, status=Status.SUCCESS)
+    return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
 
 def test_the_first_trial_ends_though_no_worker_ever_comes():
-    executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits())}))
+    executor = FirstHere(NeverReady(), here({0: SerialExecutor(ResourceLimits())}))
     first = executor.submit(succeed, trial(0))
     second = executor.submit(succeed, trial(1))
     assert executor.wait({first, second}, 1.0) == {first}
@@ -56,8 +56,8 @@ def test_what_is_spared_for_the_end_is_spared_by_the_other_executor():
 
 
 def test_a_small_trial_ends_here_too_and_keeps_its_time():
-    late = SerialExecutor(Limits(deadline=0.0))
-    executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits()), 1: late}))
+    late = SerialExecutor(ResourceLimits(deadline=0.0))
+    executor = FirstHere(NeverReady(), here({0: SerialExecutor(ResourceLimits()), 1: late}))
     seen = []
 
     def look(trial):
@@ -73,7 +73,7 @@ def test_a_small_trial_ends_here_too_and_keeps_its_time():
 
 
 def test_a_trial_runs_here_only_after_the_one_before_is_collected_and_the_workers_have_theirs():
-    both = dict.fromkeys(range(2), SerialExecutor(Limits()))
+    both = dict.fromkeys(range(2), SerialExecutor(ResourceLimits()))
     executor, seen = FirstHere(NeverReady(), here(both)), []
 
     def look(trial):
@@ -104,7 +104,7 @@ class Keeping:
 
 def test_what_is_kept_of_the_rows_for_trials_here_does_not_outlive_them():
     objective = Keeping()
-    executor = FirstHere(NeverReady(), here({0: SerialExecutor(Limits())}))
+    executor = FirstHere(NeverReady(), here({0: SerialExecutor(ResourceLimits())}))
     future = executor.submit(objective, trial(0))
     assert executor.wait({future}, 1.0) == {future}
     assert objective.kept == []

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from fairautoml.exceptions import InputError
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import MAIN, _hidden_main
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 
 PATIENCE = 300
 """Seconds that a test waits for what a slow machine does late; of no avail to what never comes."""
@@ -25,21 +25,23 @@ PATIENCE = 300
 def trial_of(action, *, number=0, seconds=None, **params):
     return Trial(
         number=number,
-        candidate=Candidate(learner=action, params=params),
+        config=Config(learner=action, params=params),
         budget=Budget(folds=2, seconds=seconds),
     )
 
 
 def act(trial):
     """Runs in the child: does what the candidate's name says."""
-    if trial.candidate.learner == "kill_then_tell":
-        _count(trial.candidate.params)
-        if runs(Path(trial.candidate.params["file"])) > 1:
-            return TrialResult(trial=trial, status=Status.SUCCESS, error=str(trial.budget.seconds))
+    if trial.config.learner == "kill_then_tell":
+        _count(trial.config.params)
+        if runs(Path(trial.config.params["file"])) > 1:
+            return TrialResult(
+                trial=trial, status=TrialState.SUCCESS, error=str(trial.budget.seconds)
+            )
         time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGKILL)
-    ACTIONS[trial.candidate.learner](trial.candidate.params)
-    return TrialResult(trial=trial, status=Status.SUCCESS, error=str(os.getpid()))
+    ACTIONS[trial.config.learner](trial.config.params)
+    return TrialResult(trial=trial, status=TrialState.SUCCESS, error=str(os.getpid()))
 
 
 def _hang(params):
@@ -110,14 +112,14 @@ ACTIONS = {
 @pytest.fixture(scope="module", autouse=True)
 def _warm():
     """The first worker of a process imports for seconds: its trial may take as long."""
-    executor = LocalExecutor(Limits(n_workers=1))
+    executor = LocalExecutor(ResourceLimits(n_workers=1))
     executor.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
     executor.shutdown()
 
 
 @pytest.fixture
 def local():
-    executor = LocalExecutor(Limits(n_workers=2))
+    executor = LocalExecutor(ResourceLimits(n_workers=2))
     yield executor
     executor.shutdown()
 
@@ -143,10 +145,10 @@ def wait_until(condition):
 @pytest.mark.parametrize(
     ("action", "status", "reason"),
     [
-        ("kill", Status.LOST, "killed from outside"),
-        ("abort", Status.CRASHED, "died of SIGABRT (exit code -6)"),
-        ("exit", Status.CRASHED, "died (exit code 3)"),
-        ("segfault", Status.CRASHED, "died of SIGSEGV (exit code -11)"),
+        ("kill", TrialState.WORKER_LOST, "killed from outside"),
+        ("abort", TrialState.CRASHED, "died of SIGABRT (exit code -6)"),
+        ("exit", TrialState.CRASHED, "died (exit code 3)"),
+        ("segfault", TrialState.CRASHED, "died of SIGSEGV (exit code -11)"),
     ],
 )
 def test_a_worker_that_dies_costs_its_own_trial_only(local, action, status, reason):
@@ -156,7 +158,7 @@ def test_a_worker_that_dies_costs_its_own_trial_only(local, action, status, reas
     results = [future.result(timeout=PATIENCE) for future in futures]
     assert results[2].status is status
     assert reason in results[2].error
-    assert [r.status for r in results if r.trial.number != 9] == [Status.SUCCESS] * 5
+    assert [r.status for r in results if r.trial.number != 9] == [TrialState.SUCCESS] * 5
     assert [r.trial for r in results] == trials
 
 
@@ -164,20 +166,23 @@ def test_a_trial_over_its_time_is_killed_though_it_ignores_sigterm(local):
     # A worker is at hand: the time is that of the trial alone.
     local.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
     result = local.submit(act, trial_of("hang", seconds=0.6)).result(timeout=PATIENCE)
-    assert result.status is Status.TIMEOUT
+    assert result.status is TrialState.TIMEOUT
     assert "the limit was 0.6 s" in result.error
     assert 0.6 <= result.seconds < 30
-    assert local.submit(act, trial_of("nothing")).result(timeout=PATIENCE).status is Status.SUCCESS
+    assert (
+        local.submit(act, trial_of("nothing")).result(timeout=PATIENCE).status
+        is TrialState.SUCCESS
+    )
 
 
 @pytest.mark.parametrize(("left", "spare"), [(3.0, 0.0), (103.0, 100.0)])
 def test_the_deadline_of_the_run_limits_a_trial_without_one(left, spare):
-    executor = LocalExecutor(Limits(n_workers=1, deadline=time.monotonic() + left))
+    executor = LocalExecutor(ResourceLimits(n_workers=1, deadline=time.monotonic() + left))
     executor.spare = spare
     futures = [executor.submit(act, trial_of("hang", number=n)) for n in range(2)]
     results = [future.result(timeout=PATIENCE) for future in futures]
     executor.shutdown()
-    assert [result.status for result in results] == [Status.TIMEOUT, Status.STOPPED]
+    assert [result.status for result in results] == [TrialState.TIMEOUT, TrialState.STOPPED]
     assert all(result.trial.budget.seconds is None for result in results)
 
 
@@ -188,12 +193,12 @@ def test_grandchildren_are_killed_with_their_trial(local, tmp_path):
     pid = int(file.read_text())
     assert is_alive(pid)
     local.shutdown()
-    assert future.result(timeout=PATIENCE).status is Status.STOPPED
+    assert future.result(timeout=PATIENCE).status is TrialState.STOPPED
     assert wait_until(lambda: not is_alive(pid))
 
 
 def test_shutdown_answers_every_future_and_leaves_no_worker(tmp_path):
-    executor = LocalExecutor(Limits(n_workers=2))
+    executor = LocalExecutor(ResourceLimits(n_workers=2))
     idle = int(executor.submit(act, trial_of("nothing")).result(timeout=PATIENCE).error)
     files = [tmp_path / str(n) for n in range(2)]
     futures = [
@@ -202,7 +207,9 @@ def test_shutdown_answers_every_future_and_leaves_no_worker(tmp_path):
     futures.append(executor.submit(act, trial_of("nothing", number=3)))
     assert wait_until(lambda: all(f.exists() and f.read_text() for f in files))
     executor.shutdown()
-    assert [future.result(timeout=PATIENCE).status for future in futures] == [Status.STOPPED] * 3
+    assert [future.result(timeout=PATIENCE).status for future in futures] == [
+        TrialState.STOPPED
+    ] * 3
     pids = [idle, *(int(f.read_text()) for f in files)]
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
@@ -220,7 +227,7 @@ def test_an_idle_worker_that_died_is_replaced(local):
     os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not is_alive(pid))
     result = local.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
     assert result.error != str(pid)
 
 
@@ -231,17 +238,17 @@ def runs(file):
 def test_a_trial_whose_worker_was_killed_is_run_again_in_a_new_one(local, tmp_path):
     file = tmp_path / "runs"
     result = local.submit(act, trial_of("kill_once", file=str(file))).result(timeout=PATIENCE)
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
     assert runs(file) == 2
 
 
 @pytest.mark.parametrize(
     ("action", "status", "times"),
     [
-        ("kill", Status.LOST, 2),
-        ("abort", Status.CRASHED, 1),
-        ("exit", Status.CRASHED, 1),
-        ("hang", Status.TIMEOUT, 1),
+        ("kill", TrialState.WORKER_LOST, 2),
+        ("abort", TrialState.CRASHED, 1),
+        ("exit", TrialState.CRASHED, 1),
+        ("hang", TrialState.TIMEOUT, 1),
     ],
 )
 def test_only_a_kill_from_outside_is_tried_again_and_once(local, tmp_path, action, status, times):
@@ -258,13 +265,13 @@ def test_the_second_run_has_what_the_first_one_left_of_the_time(local, tmp_path)
     trial = trial_of("kill_then_tell", file=str(file), seconds=float(PATIENCE))
     result = local.submit(act, trial).result(timeout=PATIENCE)
     assert runs(file) == 2
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
     assert result.trial == trial
     assert 0 < float(result.error) <= PATIENCE - 1.0  # A second was used up before the kill.
 
 
 def test_a_limit_below_what_an_idle_worker_holds_is_refused():
-    executor = LocalExecutor(Limits(n_workers=1, memory_mb=3.0))
+    executor = LocalExecutor(ResourceLimits(n_workers=1, memory_mb=3.0))
     future = executor.submit(act, trial_of("nothing"))
     with pytest.raises(InputError, match=r"memory_limit=3 is below the \d+ MiB floor"):
         future.result(timeout=PATIENCE)
@@ -272,43 +279,43 @@ def test_a_limit_below_what_an_idle_worker_holds_is_refused():
 
 
 def test_a_fair_share_that_is_too_small_for_a_worker_is_not_enforced(monkeypatch):
-    monkeypatch.setattr("fairautoml.execution.local.fair_share_mb", lambda _: 1.0)
-    executor = LocalExecutor(Limits(n_workers=1))
+    monkeypatch.setattr("fairautoml.execution.local.memory_per_worker_mb", lambda _: 1.0)
+    executor = LocalExecutor(ResourceLimits(n_workers=1))
     result = executor.submit(act, trial_of("rest")).result(timeout=PATIENCE)
     executor.shutdown()
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
 
 
 def test_a_fair_share_that_somebody_else_knows_is_never_too_small_for_a_worker():
-    executor = LocalExecutor(Limits(n_workers=1, share_mb=3.0))
+    executor = LocalExecutor(ResourceLimits(n_workers=1, share_mb=3.0))
     result = executor.submit(act, trial_of("nothing")).result(timeout=PATIENCE)
     executor.shutdown()
-    assert result.status is Status.SUCCESS
+    assert result.status is TrialState.SUCCESS
 
 
 def test_a_trial_over_its_memory_is_killed_and_says_how_much_it_took():
-    executor = LocalExecutor(Limits(n_workers=1, memory_mb=300.0))
+    executor = LocalExecutor(ResourceLimits(n_workers=1, memory_mb=300.0))
     result = executor.submit(act, trial_of("hog", seconds=float(PATIENCE))).result(
         timeout=PATIENCE
     )
     executor.shutdown()
-    assert result.status is Status.MEMOUT
+    assert result.status is TrialState.OUT_OF_MEMORY
     assert re.fullmatch(r"killed at \d+ MiB; the limit was 300 MiB", result.error)
     assert 300 < result.peak_memory_mb < 500
 
 
 def test_a_worker_that_kept_most_of_its_memory_is_not_used_again():
-    executor = LocalExecutor(Limits(n_workers=1, memory_mb=400.0))
+    executor = LocalExecutor(ResourceLimits(n_workers=1, memory_mb=400.0))
     first = executor.submit(act, trial_of("keep")).result(timeout=PATIENCE)
     second = executor.submit(act, trial_of("nothing", number=1)).result(timeout=PATIENCE)
     executor.shutdown()
-    assert [first.status, second.status] == [Status.SUCCESS] * 2
+    assert [first.status, second.status] == [TrialState.SUCCESS] * 2
     assert first.error != second.error
 
 
 def test_the_last_line_on_standard_error_is_in_the_message_and_not_on_the_terminal(local, capfd):
     result = local.submit(act, trial_of("complain")).result(timeout=PATIENCE)
-    assert result.status is Status.CRASHED
+    assert result.status is TrialState.CRASHED
     assert result.error.endswith("died of SIGABRT (exit code -6): it was too much")
     assert capfd.readouterr() == ("", "")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fairautoml.execution._worker import available_mb, fair_share_mb
+from fairautoml.execution._worker import available_mb, memory_per_worker_mb
 
 MEMINFO = "MemTotal:       8388608 kB\nMemAvailable:   4194304 kB\nHugePages_Total:       0\n"
 
@@ -28,13 +28,13 @@ def test_a_machine_without_control_groups_gives_what_the_kernel_calls_available(
 
 
 def test_a_tenth_is_left_to_others_and_the_rest_is_shared_by_the_trials(root):
-    assert fair_share_mb(1, root) == pytest.approx(0.9 * 4096)
-    assert fair_share_mb(4, root) == pytest.approx(0.9 * 4096 / 4)
+    assert memory_per_worker_mb(1, root) == pytest.approx(0.9 * 4096)
+    assert memory_per_worker_mb(4, root) == pytest.approx(0.9 * 4096 / 4)
 
 
 def test_nothing_is_known_without_proc(tmp_path):
     assert available_mb(tmp_path) is None
-    assert fair_share_mb(2, tmp_path) is None
+    assert memory_per_worker_mb(2, tmp_path) is None
 
 
 def test_the_tightest_group_above_the_process_counts(root):

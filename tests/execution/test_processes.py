@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairautoml.execution import _worker
-from fairautoml.execution._worker import Family, descendants, held_mb, in_session, started
+from fairautoml.execution._worker import Family, descendants, in_session, resident_mb, started
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -59,9 +59,9 @@ def test_descendants_are_found_in_any_session(leader):
 
 
 def test_the_memory_of_a_family_is_what_it_holds_and_not_what_it_maps(leader):
-    held = held_mb(leader.pid)
+    held = resident_mb(leader.pid)
     assert 64 < held < 90
-    assert held < Family(leader.pid).held_mb() < held + 10
+    assert held < Family(leader.pid).resident_mb() < held + 10
 
 
 def test_pages_of_a_mapped_file_do_not_count_and_shared_memory_does(tmp_path):
@@ -85,7 +85,7 @@ def test_pages_of_a_mapped_file_do_not_count_and_shared_memory_does(tmp_path):
             stdout=subprocess.PIPE,
         ) as process:
             assert process.stdout.readline() == b"ready\n"
-            held.append(held_mb(process.pid))
+            held.append(resident_mb(process.pid))
             process.stdin.close()
     assert held[0] < 40
     assert 60 < held[1] - held[0] < 66
@@ -119,9 +119,9 @@ def test_a_stranger_with_the_number_of_a_dead_leader_is_left_alone(leader, monke
 def test_without_proc_nothing_is_seen_and_the_group_is_still_killed(leader, monkeypatch, tmp_path):
     others = list(in_session(leader.pid))
     monkeypatch.setattr(_worker, "PROC", tmp_path / "none")
-    assert held_mb(leader.pid) is None
+    assert resident_mb(leader.pid) is None
     family = Family(leader.pid)
-    assert family.held_mb() == 0.0
+    assert family.resident_mb() == 0.0
     assert family.alone()
     family.kill()
     leader.wait(10)

@@ -24,13 +24,13 @@ import numpy as np
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.running import RunPlan, run_search
+from fairautoml.running import Plan, run_search
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 
 print("the script runs")
 
@@ -46,17 +46,17 @@ def search(*names):
         mitigators=(MITIGATORS.get("none"),),
         tolerances=(),
     )
-    plan = RunPlan(
+    plan = Plan(
         problem=problem,
         space=SearchSpace(learners={name: ParamSpace(name=name) for name in names}),
-        baseline=Candidate(learner="prior"),
-        first=tuple(Candidate(learner=name) for name in names),
+        baseline=Config(learner="prior"),
+        first=tuple(Config(learner=name) for name in names),
         light=None,
         strategy="random",
         allocator="flat",
         mitigations=(),
         executor="local",
-        limits=Limits(n_workers=2),
+        limits=ResourceLimits(n_workers=2),
         n_trials=1 + len(names),
         start=time.monotonic(),
         seed=0,
@@ -66,7 +66,7 @@ def search(*names):
         artifacts.prepare()
         history, _ = run_search(plan, artifacts)
     for result in sorted(history.results, key=lambda r: r.trial.number):
-        print(result.trial.candidate.learner, result.status.value, result.error)
+        print(result.trial.config.learner, result.status.value, result.error)
     return history
 """
 
@@ -88,7 +88,7 @@ class Abnormal(DummyClassifier):
 def learner(name, deed):
     made = type(name, (Abnormal,), {"deed": staticmethod(deed), "__module__": __name__})
     globals()[name] = made
-    return Learner(name=name, build=lambda params, layout, seed: made())
+    return Learner(name=name, build=lambda params, feature_schema, seed: made())
 
 
 ABORTS = learner("aborts", lambda: os.abort())
@@ -205,8 +205,8 @@ def test_an_objective_out_of_a_script_is_refused_with_the_way_out(tmp_path):
     script = tmp_path / "own_objective.py"
     script.write_text(
         "from fairautoml.exceptions import InputError\n"
-        "from fairautoml.execution import EXECUTORS, Limits\n"
-        "from fairautoml.records import Budget, Candidate, Trial\n"
+        "from fairautoml.execution import EXECUTORS, ResourceLimits\n"
+        "from fairautoml.records import Budget, Config, Trial\n"
         "def objective(trial):\n    return None\n"
         "trial = Trial(number=0, candidate=Candidate(learner='x'), budget=Budget(folds=2))\n"
         "executor = EXECUTORS.get('local')(Limits())\n"

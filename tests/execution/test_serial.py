@@ -3,20 +3,20 @@ from dataclasses import replace
 
 import pytest
 
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.serial import SerialExecutor, seconds_until
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 
-TRIAL = Trial(number=4, candidate=Candidate(learner="fake"), budget=Budget(folds=2))
+TRIAL = Trial(number=4, config=Config(learner="fake"), budget=Budget(folds=2))
 
 
 def test_a_trial_has_run_when_submit_returns():
-    executor = SerialExecutor(Limits())
+    executor = SerialExecutor(ResourceLimits())
     ran = []
 
     def objective(trial):
         ran.append(trial)
-        return TrialResult(trial=trial, status=Status.SUCCESS)
+        return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
     future = executor.submit(objective, TRIAL)
     assert ran == [TRIAL]
@@ -24,12 +24,12 @@ def test_a_trial_has_run_when_submit_returns():
 
 
 def test_the_trial_gets_no_more_seconds_than_are_left_and_its_result_keeps_its_own_budget():
-    executor = SerialExecutor(Limits(deadline=time.monotonic() + 60))
+    executor = SerialExecutor(ResourceLimits(deadline=time.monotonic() + 60))
     seen = []
 
     def objective(trial):
         seen.append(trial.budget.seconds)
-        return TrialResult(trial=trial, status=Status.SUCCESS)
+        return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
     result = executor.submit(objective, TRIAL).result()
     assert 0 < seen[0] <= 60
@@ -40,12 +40,12 @@ def test_the_trial_gets_no_more_seconds_than_are_left_and_its_result_keeps_its_o
     ("left", "spare", "kept"), [(60.0, 0.0, None), (900.0, 0.0, 100.0), (900.0, 850.0, None)]
 )
 def test_what_the_end_of_the_run_stopped_is_recorded_without_a_limit_of_its_own(left, spare, kept):
-    executor = SerialExecutor(Limits(deadline=time.monotonic() + left))
+    executor = SerialExecutor(ResourceLimits(deadline=time.monotonic() + left))
     executor.spare = spare
     trial = replace(TRIAL, budget=Budget(folds=2, seconds=100.0))
 
     def objective(trial):
-        return TrialResult(trial=trial, status=Status.TIMEOUT)
+        return TrialResult(trial=trial, status=TrialState.TIMEOUT)
 
     result = executor.submit(objective, trial).result()
     assert result.trial == replace(trial, budget=Budget(folds=2, seconds=kept))

@@ -1,22 +1,22 @@
 import pytest
 
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 
 
 def lasting(seconds, number=0, limit=None):
-    candidate = Candidate(learner="fake", params={"seconds": seconds})
-    return Trial(number=number, candidate=candidate, budget=Budget(seconds=limit, folds=2))
+    config = Config(learner="fake", params={"seconds": seconds})
+    return Trial(number=number, config=config, budget=Budget(seconds=limit, folds=2))
 
 
 def objective(trial):
-    seconds = trial.candidate.params["seconds"]
-    return TrialResult(trial=trial, status=Status.SUCCESS, log_loss=0.5, seconds=seconds)
+    seconds = trial.config.params["seconds"]
+    return TrialResult(trial=trial, status=TrialState.SUCCESS, log_loss=0.5, seconds=seconds)
 
 
 def test_a_trial_ends_when_its_seconds_are_over():
-    executor = VirtualExecutor(Limits())
+    executor = VirtualExecutor(ResourceLimits())
     assert executor.now() == 0.0
     future = executor.submit(objective, lasting(90.0))
     assert executor.now() == 0.0
@@ -25,7 +25,7 @@ def test_a_trial_ends_when_its_seconds_are_over():
 
 
 def test_workers_work_side_by_side_and_one_ends_at_a_time():
-    executor = VirtualExecutor(Limits(n_workers=2))
+    executor = VirtualExecutor(ResourceLimits(n_workers=2))
     long = executor.submit(objective, lasting(10.0, 0))
     short = executor.submit(objective, lasting(3.0, 1))
     assert executor.wait({long, short}, 0.5) == {short}
@@ -37,7 +37,7 @@ def test_workers_work_side_by_side_and_one_ends_at_a_time():
 
 
 def test_a_trial_without_a_free_worker_waits_for_one():
-    executor = VirtualExecutor(Limits(n_workers=1))
+    executor = VirtualExecutor(ResourceLimits(n_workers=1))
     first = executor.submit(objective, lasting(5.0, 0))
     second = executor.submit(objective, lasting(5.0, 1))
     executor.wait({first, second}, 0.5)
@@ -49,19 +49,19 @@ def test_a_trial_without_a_free_worker_waits_for_one():
     ("limit", "deadline", "end"), [(4.0, None, 4.0), (None, 7.0, 6.0), (4.0, 7.0, 4.0)]
 )
 def test_a_trial_that_would_end_too_late_is_cut_off_and_its_result_is_lost(limit, deadline, end):
-    executor = VirtualExecutor(Limits(deadline=deadline))
+    executor = VirtualExecutor(ResourceLimits(deadline=deadline))
     executor.spare = 1.0
     trial = lasting(9.0, limit=limit)
     future = executor.submit(objective, trial)
     executor.wait({future}, 0.5)
     result = future.result()
-    assert (result.status, result.log_loss, result.seconds) == (Status.TIMEOUT, None, end)
+    assert (result.status, result.log_loss, result.seconds) == (TrialState.TIMEOUT, None, end)
     assert result.trial == trial
     assert executor.now() == end
 
 
-def test_of_two_that_end_together_the_first_asked_for_comes_first():
-    executor = VirtualExecutor(Limits(n_workers=2))
+def test_of_two_that_end_together_the_first_requested_comes_first():
+    executor = VirtualExecutor(ResourceLimits(n_workers=2))
     futures = [executor.submit(objective, lasting(5.0, number)) for number in (1, 0)]
     assert executor.wait(set(futures), 0.5) == {futures[1]}
 
@@ -73,7 +73,7 @@ def test_the_objective_learns_how_much_time_there_is():
         seen.append(trial.budget.seconds)
         return objective(trial)
 
-    executor = VirtualExecutor(Limits(deadline=8.0))
+    executor = VirtualExecutor(ResourceLimits(deadline=8.0))
     executor.wait({executor.submit(watch, lasting(3.0, 0))}, 0.5)
     executor.submit(watch, lasting(1.0, 1))
     assert seen == [8.0, 5.0]

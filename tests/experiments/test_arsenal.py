@@ -189,7 +189,7 @@ def question(**changes):
     scores = np.clip(rng.random(400) * 0.8 + 0.2 * group, 0, 1).astype(np.float32)
     y = (rng.random(400) < scores).astype(np.int8)
     X = np.column_stack([scores, rng.random(400)]).astype(np.float32)
-    asked = Question(
+    requested = Question(
         X=X,
         held_X=X,
         y=y,
@@ -204,16 +204,16 @@ def question(**changes):
         params={},
         seed=0,
     )
-    return asked, {"y": y, "group": group, **changes}
+    return requested, {"y": y, "group": group, **changes}
 
 
 def gap_of(decisions, group):
     return abs(decisions[group == 0].mean() - decisions[group == 1].mean())
 
 
-def test_fairlearns_thresholds_meet_the_tolerance_they_are_asked_for():
-    asked, rows = question()
-    strict, loose = ARSENAL_PEERS.get("fairlearn_threshold_optimizer").decide(asked)
+def test_fairlearns_thresholds_meet_the_tolerance_they_are_given():
+    requested, rows = question()
+    strict, loose = ARSENAL_PEERS.get("fairlearn_threshold_optimizer").decide(requested)
     # Decisions are drawn, so a share of 200 rows moves by a few hundredths.
     assert gap_of(strict.decisions, rows["group"]) < 0.1
     assert (strict.strength, loose.strength) == (0.0, 0.1)
@@ -230,8 +230,8 @@ def test_aif360_is_asked_through_files_and_its_weights_reach_the_learner(tmp_pat
     (library / "algorithms" / "preprocessing" / "__init__.py").write_text(STAND_IN_METHOD)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("FAIRAUTOML_AIF360_PYTHON", sys.executable)
-    asked, rows = question()
-    (found,) = ARSENAL_PEERS.get("aif360_reweighing").decide(asked)
+    requested, rows = question()
+    (found,) = ARSENAL_PEERS.get("aif360_reweighing").decide(requested)
     # The stand-in's weights are 1 + y, and half of that is the score.
     assert (found.decisions == 1).all()
     assert found.outside_cpu >= 0

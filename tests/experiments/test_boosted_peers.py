@@ -16,7 +16,7 @@ from peers._boosted import (
 )
 
 
-def asked(n_rows):
+def requested(n_rows):
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"group": rng.choice(["a", "b"], n_rows), "x": rng.random(n_rows)})
     schema, _ = fit_groups(table[["group"]], n_rows=n_rows)
@@ -32,7 +32,7 @@ def asked(n_rows):
 
 
 def test_few_rows_are_compared_on_folds_and_many_on_a_quarter():
-    few, many = (asked(n) for n in (300, FEW_ROWS))
+    few, many = (requested(n) for n in (300, FEW_ROWS))
     folds, quarter = (parts_of(one, Codes(one.X), folds=True) for one in (few, many))
     assert sorted(folds.compared.tolist()) == list(range(300))
     assert len(quarter.splits) == 1
@@ -45,7 +45,7 @@ def test_few_rows_are_compared_on_folds_and_many_on_a_quarter():
 
 
 def test_what_was_compared_is_served_and_nothing_is_trained_again():
-    question, trained = asked(300), []
+    question, trained = requested(300), []
 
     def train(parts, rows, rng):
         cut = len(trained) % 2  # every second model accepts everybody
@@ -62,7 +62,7 @@ def test_what_was_compared_is_served_and_nothing_is_trained_again():
     assert decided[1] == pytest.approx(question.y.mean())
 
 
-def test_lightgbm_is_told_which_columns_are_categories():
+def test_lightgbm_is_reported_which_columns_are_categories():
     table = pd.DataFrame({"x": np.arange(400.0), "kind": ["p", "q", "r", "s"] * 100})
     codes = Codes(table)
     y = table["kind"].isin(["p", "r"]).to_numpy().astype(int)

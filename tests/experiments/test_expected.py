@@ -65,8 +65,8 @@ def test_the_probability_is_that_of_two_rates_that_differ_by_their_noise(sweep):
     cells = pd.DataFrame([cell("fairautoml", 0.3, 0.3), cell("optuna_expert", 0.3, 0.4)])
     found = judged_on_samples(cells, read_sweep(sweep))
     assert found["searched"].tolist() == [N_SEARCHED, N_SEARCHED]
-    for name, people in (("met_as_many", 700), ("met_held_out", 300)):
-        noise = np.sqrt(0.3 * 0.7 * 2 / (people / 2))
+    for name, individuals in (("met_as_many", 700), ("met_held_out", 300)):
+        noise = np.sqrt(0.3 * 0.7 * 2 / (individuals / 2))
         assert found[name][0] == pytest.approx(2 * norm.cdf(0.05 / noise) - 1, abs=0.03)
     noise = np.sqrt((0.3 * 0.7 + 0.4 * 0.6) / 350)
     inside = norm.cdf((0.15) / noise) - norm.cdf(0.05 / noise)
@@ -88,8 +88,8 @@ def test_a_miss_is_worth_the_majority_and_a_failure_too(sweep):
 
 
 def test_equal_rates_of_all_groups_always_meet_the_bound(sweep):
-    alike = judged_on_samples(pd.DataFrame([cell("fairautoml", 1.0, 1.0)]), read_sweep(sweep))
-    assert alike["met_held_out"].tolist() == [1.0]
+    uniform = judged_on_samples(pd.DataFrame([cell("fairautoml", 1.0, 1.0)]), read_sweep(sweep))
+    assert uniform["met_held_out"].tolist() == [1.0]
 
 
 def test_the_table_compares_with_ours_and_the_bins_with_the_truth(sweep):

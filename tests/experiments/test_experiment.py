@@ -164,7 +164,7 @@ def test_batches_of_another_seed_are_not_taken_over(tmp_path):
     assert len(lines) == 1
 
 
-def test_an_interrupted_experiment_goes_on_to_the_same_tables(tmp_path, monkeypatch):
+def test_an_interrupted_experiment_continues_to_the_same_tables(tmp_path, monkeypatch):
     experiment(tmp_path / "whole", [Errs(0.05)]).all_cells()
     play = Batch.play
 

@@ -62,7 +62,7 @@ def test_the_selection_is_fixed_and_has_every_level_of_every_factor():
         levels = {getattr(cell, name) for cell in full_grid()}
         shares = [sum(getattr(cell, name) == level for cell in cells) for level in levels]
         assert min(shares) >= len(cells) / len(levels) / 1.5
-    assert sum(cell.tells for cell in cells) == 4
+    assert sum(cell.is_informative for cell in cells) == 4
 
 
 @pytest.mark.parametrize("claim", ["parity", "odds"])

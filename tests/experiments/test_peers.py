@@ -184,7 +184,7 @@ def test_the_random_search_of_aequitas_flow_wants_no_pytorch():
     assert not any(name.startswith(("torch", "nvidia", "triton")) for name in packages)
 
 
-def test_aequitas_flow_is_asked_for_what_its_group_thresholds_make_equal():
+def test_aequitas_flow_is_given_what_its_group_thresholds_make_equal():
     peer = PEERS.get("aequitas_flow")
     assert peer.reads_groups
     for metric in ("demographic_parity_difference", "equalized_odds_difference"):

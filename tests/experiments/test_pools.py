@@ -179,10 +179,10 @@ def test_a_sweep_whose_cells_fail_says_why(tmp_path):
 def test_a_file_with_pools_is_run_as_a_sweep_of_pools(tmp_path, monkeypatch):
     source = tmp_path / "sweep.yaml"
     source.write_text(SWEEP)
-    asked = []
-    monkeypatch.setattr(runner, "run", lambda *args, **more: asked.append((args, more)))
+    command = []
+    monkeypatch.setattr(runner, "run", lambda *args, **more: command.append((args, more)))
     run_any(source, tmp_path, n_jobs=2)
-    assert asked == [((source, tmp_path), {"resume": False, "n_jobs": 2})]
+    assert command == [((source, tmp_path), {"resume": False, "n_jobs": 2})]
 
 
 @pytest.mark.parametrize(

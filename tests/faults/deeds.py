@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairautoml.records import Status, TrialResult
+from fairautoml.records import TrialResult, TrialState
 
 HOG_SECONDS, MOST_HELPINGS = 0.02, 50
 """Between two helpings of 10 MiB, and helpings: more than may be taken, whoever looks how late."""
@@ -122,14 +122,14 @@ DEEDS = {
 
 def act(trial):
     """Do what the candidate's name says."""
-    name = trial.candidate.learner
+    name = trial.config.learner
     if name == "unpicklable":
-        return TrialResult(trial=trial, status=Status.FAILED, error=lambda: None)
+        return TrialResult(trial=trial, status=TrialState.FAILED, error=lambda: None)
     if name == "unreadable":
-        return TrialResult(trial=trial, status=Status.FAILED, error=UnreadableError("a", "b"))
+        return TrialResult(trial=trial, status=TrialState.FAILED, error=UnreadableError("a", "b"))
     if name == "something_else":
         return 7
     if name == "long":
-        return TrialResult(trial=trial, status=Status.FAILED, error="x" * 10_000_000)
-    DEEDS[name](trial.candidate.params)
-    return TrialResult(trial=trial, status=Status.SUCCESS, error=str(os.getpid()))
+        return TrialResult(trial=trial, status=TrialState.FAILED, error="x" * 10_000_000)
+    DEEDS[name](trial.config.params)
+    return TrialResult(trial=trial, status=TrialState.SUCCESS, error=str(os.getpid()))

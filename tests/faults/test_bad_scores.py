@@ -7,10 +7,10 @@ import pytest
 
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.evaluate import Objective
-from fairautoml.execution import Limits
+from fairautoml.evaluation.evaluate import TrialEvaluator
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Candidate, Status, Trial
+from fairautoml.records import Budget, Config, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 REPEATS = int(os.environ.get("FAIRAUTOML_FAULTS", "10"))
@@ -45,7 +45,7 @@ class TooFew(DummyClassifier):
 
 def learner(made):
     name = made.__name__.lower()
-    return Learner(name=name, build=lambda params, layout, seed: made())
+    return Learner(name=name, build=lambda params, feature_schema, seed: made())
 
 
 NAN, INFINITE, ONECOLUMN, TOOFEW = (learner(c) for c in (Nan, Infinite, OneColumn, TooFew))
@@ -72,20 +72,20 @@ def test_scores_that_are_no_probabilities_fail_and_the_others_go_on(plugins, tmp
     artifacts = Artifacts(tmp_path / "artifacts")
     artifacts.prepare()
     folds = stratified_folds(data.y, data.cells, 2, 0)
-    objective = Objective(data=data, folds=folds, artifacts=artifacts, root_seed=0)
+    objective = TrialEvaluator(data=data, folds=folds, artifacts=artifacts, root_seed=0)
     names = ["prior" if n % 2 else BAD[n // 2 % len(BAD)] for n in range(2 * len(BAD) * REPEATS)]
     trials = [
-        Trial(number=n, candidate=Candidate(learner=name), budget=Budget(folds=2))
+        Trial(number=n, config=Config(learner=name), budget=Budget(folds=2))
         for n, name in enumerate(names)
     ]
-    executor = LocalExecutor(Limits(n_workers=2))
+    executor = LocalExecutor(ResourceLimits(n_workers=2))
     try:
         results = [f.result(timeout=60) for f in [executor.submit(objective, t) for t in trials]]
     finally:
         executor.shutdown()
     for name, result in zip(names, results, strict=True):
         good = name == "prior"
-        assert result.status is (Status.SUCCESS if good else Status.FAILED), result.error
+        assert result.status is (TrialState.SUCCESS if good else TrialState.FAILED), result.error
         assert (artifacts.folder / "scores" / f"{result.trial.key}.npy").exists() is good
     errors = {name: result.error for name, result in zip(names, results, strict=True)}
     assert "30 of 30 scores are not probabilities" in errors["nan"]

@@ -8,20 +8,20 @@ from bystanders import soon, workers
 
 from fairautoml import running as prospects
 from fairautoml.cli.main import main
-from fairautoml.evaluation.evaluate import Objective
+from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
 from fairautoml.exceptions import FairAutoMLWarning
-from fairautoml.records import Status, TrialResult
-from quick_fits import few_people, quick
+from fairautoml.records import TrialResult, TrialState
+from quick_fits import few_individuals, quick
 
 
-def blind(folder=None, people=None, **changes):
+def blind(folder=None, individuals=None, **changes):
     model = quick(
         **{"sensitive_at_predict": False, "certify": False, "run_dir": folder, **changes}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
-        return model.fit(*(few_people() if people is None else people))
+        return model.fit(*(few_individuals() if individuals is None else individuals))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def interrupted(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "_learn_membership", press)
+        patch.setattr(TrialEvaluator, "_learn_membership", press)
         yield patch
 
 
@@ -44,9 +44,9 @@ def test_the_baseline_is_left_when_the_groups_are_not_yet_learned(interrupted, t
     seen = []
     model = blind(tmp_path / "run", n_trials=5, on_progress=seen.append)
     assert model.interrupted_
-    assert model.best_entry_.candidate.learner == "prior"
+    assert model.best_entry_.config.learner == "prior"
     assert [progress.n_trials for progress in seen] == [1]
-    X, _, _ = few_people()
+    X, _, _ = few_individuals()
     assert len(model.predict(X)) == len(X)
     X.to_csv(tmp_path / "new.csv", index=False)
     out = tmp_path / "decided.csv"
@@ -55,7 +55,7 @@ def test_the_baseline_is_left_when_the_groups_are_not_yet_learned(interrupted, t
     )
 
 
-def test_the_run_goes_on_as_if_it_had_not_been_interrupted(interrupted, tmp_path):
+def test_the_run_continues_as_if_it_had_not_been_interrupted(interrupted, tmp_path):
     blind(tmp_path / "run", n_trials=4)
     interrupted.undo()
     again = blind(tmp_path / "run", n_trials=4, resume=True)
@@ -66,24 +66,24 @@ def test_the_run_goes_on_as_if_it_had_not_been_interrupted(interrupted, tmp_path
 
 
 @pytest.mark.parametrize(("library", "n_trials"), [(30, 4), (2, 14)])
-def test_models_of_a_time_without_groups_have_rules_by_them_when_the_run_goes_on(
+def test_models_of_a_time_without_groups_have_rules_by_them_when_the_run_is_resumed(
     monkeypatch, tmp_path, library, n_trials
 ):
     monkeypatch.setattr(prospects, "LIBRARY", library)
     monkeypatch.setattr(prospects, "SINGLES", min(3, library))
 
     def too_slow(self, trial, start):
-        return TrialResult(trial=trial, status=Status.TIMEOUT, error="too slow")
+        return TrialResult(trial=trial, status=TrialState.TIMEOUT, error="too slow")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "_learn_membership", too_slow)
+        patch.setattr(TrialEvaluator, "_learn_membership", too_slow)
         first = blind(tmp_path / "run", n_trials=n_trials)
     assert "bias_scoring" not in {entry.mitigator for entry in first.pool_.board.entries}
     kept = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     trained = {
         entry.trial_key
         for entry in first.pool_.board.entries
-        if entry.candidate.learner not in {"prior", "ensemble"} and entry.trial_key in kept
+        if entry.config.learner not in {"prior", "ensemble"} and entry.trial_key in kept
     }
     assert len(trained) > 1
     again = blind(tmp_path / "run", n_trials=n_trials + 2, resume=True)
@@ -97,13 +97,13 @@ def test_an_interrupt_while_old_trials_are_judged_again_leaves_what_was_known(
     monkeypatch, tmp_path
 ):
     def too_slow(self, trial, start):
-        return TrialResult(trial=trial, status=Status.TIMEOUT, error="too slow")
+        return TrialResult(trial=trial, status=TrialState.TIMEOUT, error="too slow")
 
     def press(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "_learn_membership", too_slow)
+        patch.setattr(TrialEvaluator, "_learn_membership", too_slow)
         first = blind(tmp_path / "run", n_trials=4)
     with monkeypatch.context() as patch:
         patch.setattr("fairautoml.evaluation.postprocess.judged", press)
@@ -125,15 +125,15 @@ def test_what_was_found_before_is_left_when_a_resumed_run_is_interrupted(
     def press(self, trial, start):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Objective, "_learn_membership", press)
+    monkeypatch.setattr(TrialEvaluator, "_learn_membership", press)
     again = blind(tmp_path / "run", n_trials=6, resume=True)
     assert again.interrupted_
     assert len(again.trials_) == len(before.trials_)
     assert again.best_entry_.trial_number > 0
 
 
-def many_people():
-    X, y, group = few_people()
+def many_individuals():
+    X, y, group = few_individuals()
     rows = np.resize(np.arange(len(y)), 6_000)
     X = X.iloc[rows].reset_index(drop=True) + np.random.default_rng(0).normal(size=(6_000, 2)) / 9
     return X, y[rows], group[rows]
@@ -146,20 +146,20 @@ def test_no_certification_row_is_opened_before_there_is_a_model(
     def after(progress):
         raise KeyboardInterrupt
 
-    asked = {"certify": True, "people": many_people(), "n_trials": 3}
+    requested = {"certify": True, "individuals": many_individuals(), "n_trials": 3}
     if how == "after the baseline":
         interrupted.undo()
-        asked["sensitive_at_predict"] = True
-        first = blind(tmp_path / "run", **asked, on_progress=after)
+        requested["sensitive_at_predict"] = True
+        first = blind(tmp_path / "run", **requested, on_progress=after)
     else:
-        first = blind(tmp_path / "run", **asked)
+        first = blind(tmp_path / "run", **requested)
         interrupted.undo()
     assert first.interrupted_
     said = first.certificate_
     assert (said.verdict, said.reason) == ("INCONCLUSIVE", "nothing_trained")
     assert "no row was opened" in (tmp_path / "run" / "certificate.txt").read_text()
-    again = blind(tmp_path / "run", **asked, resume=True)
-    assert again.best_entry_.candidate.learner != "prior"
+    again = blind(tmp_path / "run", **requested, resume=True)
+    assert again.best_entry_.config.learner != "prior"
     assert again.certificate_.verdict == "CERTIFIED"
 
 
@@ -175,4 +175,4 @@ def test_a_worker_that_learns_the_groups_is_stopped(monkeypatch, tmp_path):
     assert len(waits) == 1
     assert soon(lambda: workers() == [])
     assert model.interrupted_
-    assert model.best_entry_.candidate.learner == "prior"
+    assert model.best_entry_.config.learner == "prior"

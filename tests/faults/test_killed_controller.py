@@ -9,13 +9,13 @@ PROGRAM = """
 import sys
 import time
 
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Candidate, Trial
+from fairautoml.records import Budget, Config, Trial
 from hanging import hang
 
-trial = Trial(number=0, candidate=Candidate(learner="fake"), budget=Budget())
-LocalExecutor(Limits(n_workers=1)).submit(hang, trial)
+trial = Trial(number=0, config=Config(learner="fake"), budget=Budget())
+LocalExecutor(ResourceLimits(n_workers=1)).submit(hang, trial)
 time.sleep(300)
 """
 

@@ -16,11 +16,11 @@ from bystanders import is_alive, soon, workers
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem
-from fairautoml.execution import EXECUTORS, Limits
+from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
-from fairautoml.running import RunPlan, run_search, servable
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.running import Plan, run_search, selectable
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.space_files import load_space
 from fairautoml.storage.artifacts import Artifacts
@@ -50,17 +50,17 @@ def plan_of(seconds):
         tolerances=(),
     )
     start = time.monotonic()
-    return RunPlan(
+    return Plan(
         problem=problem,
         space=SearchSpace(learners={name: load_space("learners", name) for name in NAMES}),
-        baseline=Candidate(learner="prior"),
+        baseline=Config(learner="prior"),
         first=(),
         light=None,
         strategy="random",
         allocator="flat",
         mitigations=(),
         executor="local",
-        limits=Limits(n_workers=2, deadline=start + seconds),
+        limits=ResourceLimits(n_workers=2, deadline=start + seconds),
         n_trials=None,
         start=start,
         seed=0,
@@ -86,14 +86,14 @@ class Killer(threading.Thread):
 
 
 def answered(trial):
-    return TrialResult(trial=trial, status=Status.SUCCESS)
+    return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
 
 @pytest.fixture
 def warm():
     """The first worker of a process imports for seconds, which would be taken off a run's time."""
-    executor = EXECUTORS.get("local")(Limits(n_workers=1))
-    first = Trial(number=0, candidate=Candidate(learner="prior"), budget=Budget(folds=2))
+    executor = EXECUTORS.get("local")(ResourceLimits(n_workers=1))
+    first = Trial(number=0, config=Config(learner="prior"), budget=Budget(folds=2))
     executor.submit(answered, first).result()
     executor.shutdown()
 
@@ -124,16 +124,21 @@ def test_workers_killed_at_random_lose_no_completed_trial_and_leave_no_process(
     statuses = Counter(result.status for result in history.results)
     logger.info("%d kills, %d trials: %s", KILLS, len(numbers), dict(statuses))
     # A trial is lost when both of its workers were hit; at the end what runs is cut off.
-    assert set(statuses) <= {Status.SUCCESS, Status.LOST, Status.TIMEOUT, Status.STOPPED}
-    assert statuses[Status.LOST] <= KILLS // 2
-    assert statuses[Status.TIMEOUT] + statuses[Status.STOPPED] <= 4
+    assert set(statuses) <= {
+        TrialState.SUCCESS,
+        TrialState.WORKER_LOST,
+        TrialState.TIMEOUT,
+        TrialState.STOPPED,
+    }
+    assert statuses[TrialState.WORKER_LOST] <= KILLS // 2
+    assert statuses[TrialState.TIMEOUT] + statuses[TrialState.STOPPED] <= 4
     again = [line for line in caplog.messages if "is run again" in line]
-    assert len(again) + statuses[Status.LOST] <= KILLS
+    assert len(again) + statuses[TrialState.WORKER_LOST] <= KILLS
     for result in history.results:
-        if result.status is Status.SUCCESS:
+        if result.status is TrialState.SUCCESS:
             assert np.isfinite(artifacts.scores(result.trial.key)).all()
     # The models of all others may go while the search runs.
-    for key in servable(history.results, history.entries):
+    for key in selectable(history.results, history.entries):
         assert len(artifacts.models(key)) == 2
     assert soon(lambda: workers() == [])
     assert not any(is_alive(pid) for pid in seen | killer.killed)

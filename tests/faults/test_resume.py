@@ -28,13 +28,13 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.storage.run_folder import LIBRARIES, RunFolder
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 TESTS = Path(__file__).parents[1]
 
 
 def fit(folder, rows=None, **changes):
-    X, y, group = few_people() if rows is None else rows
+    X, y, group = few_individuals() if rows is None else rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoFeasibleModelWarning)
         return quick(**{"n_trials": 4, "run_dir": folder, **changes}).fit(X, y, group)
@@ -61,20 +61,20 @@ def run(finished, tmp_path):
 
 
 def other_value():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     X.iloc[3, 0] += 1e-3
     return X, y, group
 
 
 def other_label():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     y = y.copy()
     y[7] = 1 - y[7]
     return X, y, group
 
 
 def other_group():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     group = group.copy()
     group[5] = "b" if group[5] == "a" else "a"
     return X, y, group
@@ -133,7 +133,7 @@ def test_a_mismatch_after_a_kill_leaves_even_the_write_ahead_log_as_it_is(tmp_pa
     folder = tmp_path / "run"
     script = (
         f"import os, signal, sys; sys.path.insert(0, {str(TESTS)!r})\n"
-        "from quick_fits import few_people, quick\n"
+        "from quick_fits import few_individuals, quick\n"
         "def die(progress):\n"
         "    if progress.n_trials == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -150,7 +150,7 @@ def test_a_mismatch_after_a_kill_leaves_even_the_write_ahead_log_as_it_is(tmp_pa
     assert model.summary_["n_trials"] == 4
 
 
-def test_without_a_seed_the_seed_of_the_run_goes_on(tmp_path):
+def test_without_a_seed_the_seed_of_the_run_continues(tmp_path):
     first = fit(tmp_path / "run", n_trials=3, random_state=None)
     again = fit(tmp_path / "run", n_trials=4, random_state=None, resume=True)
     assert again.seed_ == first.seed_
@@ -177,7 +177,7 @@ def test_a_locked_folder_cannot_be_resumed(run):
     holder.close()
 
 
-def test_a_run_is_never_resumed_unasked(run):
+def test_a_run_is_never_resumed_without_a_request(run):
     with pytest.raises(RunFolderExistsError, match="holds an earlier run"):
         fit(run)
 
@@ -289,7 +289,7 @@ def test_a_server_that_does_not_answer_costs_no_earlier_run(run):
     assert bytes_of(run) == before
 
 
-def test_a_folder_of_a_run_that_never_began_is_used_without_being_asked(tmp_path):
+def test_a_folder_of_a_run_that_never_began_is_used_without_a_request(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.write_json("config.json", {})
     folder.close()
@@ -306,7 +306,7 @@ def test_lost_models_that_may_be_served_are_trained_again(run):
 
 
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.FairAutoMLWarning")
-def test_what_something_assembled_beats_can_be_served_when_the_run_goes_on_without_it(
+def test_what_something_assembled_beats_can_be_served_when_the_run_is_resumed_without_it(
     tmp_path, monkeypatch
 ):
     real = pipeline.assemble

@@ -26,13 +26,13 @@ RUN = """
 import hashlib, json, sys, warnings
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 def said(progress):
     score = None if progress.best is None else progress.best.score
     print(json.dumps([progress.result.trial.number, score]), flush=True)
 
-X, y, group = few_people()
+X, y, group = few_individuals()
 model = quick(
     n_trials={n_trials},
     n_jobs=2,

@@ -11,14 +11,14 @@ from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation import postprocess
 from fairautoml.evaluation.problem import Problem
-from fairautoml.execution import Limits, virtual
+from fairautoml.execution import ResourceLimits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
-from fairautoml.records import Candidate, Costly, Status, Told, TrialResult
+from fairautoml.records import Config, MitigationOption, ScoredTrial, TrialResult, TrialState
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import Record
+from fairautoml.storage.database import TrialRecord
 
 SPACE = SearchSpace(
     learners={
@@ -27,7 +27,7 @@ SPACE = SearchSpace(
     }
 )
 NOW = 1000.0
-FIRST = tuple(Candidate(learner=name, params={"c": 0.5}) for name in SPACE.learners)
+FIRST = tuple(Config(learner=name, params={"c": 0.5}) for name in SPACE.learners)
 
 
 class Kept:
@@ -38,36 +38,36 @@ class Kept:
         self.new = []
 
     @property
-    def proposed(self):
-        return {at: made for record in self.past for at, made in record.proposed.items()}
+    def sampled(self):
+        return {at: made for record in self.past for at, made in record.sampled.items()}
 
-    def asked(self, trial, seconds):
+    def requested(self, trial, seconds):
         pass
 
     def keep(self, record):
         self.new.append(record)
 
 
-def chance(candidate):
-    return int(candidate.key, 16) % 997 / 997
+def chance(config):
+    return int(config.key, 16) % 997 / 997
 
 
 def run_trial(trial):
     """A tenth fail; the others take a second or two, and are good where c is."""
-    status = Status.FAILED if chance(trial.candidate) < 0.1 else Status.SUCCESS
-    return TrialResult(trial=trial, status=status, seconds=1 + chance(trial.candidate))
+    status = TrialState.FAILED if chance(trial.config) < 0.1 else TrialState.SUCCESS
+    return TrialResult(trial=trial, status=status, seconds=1 + chance(trial.config))
 
 
 def judged(result, artifacts, problem, seconds, end=None):
-    candidate = result.trial.candidate
-    told = Told(
+    config = result.trial.config
+    scored = ScoredTrial(
         trial=result.trial,
         status=result.status,
-        value=1 - abs(candidate.params.get("c", 0.0) - 0.3) if not result.error else None,
+        value=1 - abs(config.params.get("c", 0.0) - 0.3) if not result.error else None,
         violations=(),
         seconds=result.seconds,
     )
-    return Record(result=result, told=told, entries=(), seconds=seconds)
+    return TrialRecord(result=result, scored=scored, entries=(), seconds=seconds)
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def heard(monkeypatch):
     kind = STRATEGIES.get("optuna_tpe").__mro__[1]
     real = kind.tell
 
-    def noted(self, told):
-        calls.append(told.trial.candidate.key)
-        real(self, told)
+    def noted(self, scored):
+        calls.append(scored.trial.config.key)
+        real(self, scored)
 
     monkeypatch.setattr(kind, "tell", noted)
     return calls
@@ -111,14 +111,14 @@ def go(monkeypatch, tmp_path):
         start = NOW - used
         deadline = None if seconds is None else start + seconds
         settings = {"n_trials": None, "strategy": "optuna_tpe", "allocator": "flat"}
-        plan = running.RunPlan(
+        plan = running.Plan(
             problem=problem,
             space=SPACE,
-            baseline=Candidate(learner="prior"),
+            baseline=Config(learner="prior"),
             first=FIRST,
             light=None,
             executor="virtual",
-            limits=Limits(n_workers=n_workers, deadline=deadline),
+            limits=ResourceLimits(n_workers=n_workers, deadline=deadline),
             start=start,
             seed=3,
             **{"mitigations": (), **settings, **changes},
@@ -139,34 +139,34 @@ STRATEGY_NAMES = [name for name in STRATEGIES.names() if name not in {"admm_unco
 
 @pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 @pytest.mark.parametrize(("before", "now"), [(1, 4), (4, 1)])
-def test_with_other_workers_all_results_are_told_and_nothing_runs_twice(
+def test_with_other_workers_all_results_are_reported_and_nothing_runs_twice(
     go, strategy, before, now, monkeypatch
 ):
     first = go(before, seconds=40.0, strategy=strategy)
     past = [record for record in first.new if not record.cut_off]
     assert len(past) > 20
-    told = []
+    scored = []
     kind = type(STRATEGIES.get(strategy)(SPACE, 3, FIRST))
     real = kind.tell
     monkeypatch.setattr(
-        kind, "tell", lambda self, one: told.append(one.trial.candidate.key) or real(self, one)
+        kind, "tell", lambda self, one: scored.append(one.trial.config.key) or real(self, one)
     )
     again = go(now, past, seconds=60.0, used=40.0, strategy=strategy)
-    known = [record.result.trial.candidate.key for record in past[1:]]
+    known = [record.result.trial.config.key for record in past[1:]]
     # A proposal that comes again is answered at once, with what is known of it.
-    assert list(dict.fromkeys(told))[: len(known)] == known
+    assert list(dict.fromkeys(scored))[: len(known)] == known
     assert {*keys(past)}.isdisjoint(keys(again.new))
     assert len(again.new) > 5
 
 
-def test_a_run_that_had_several_numbers_of_workers_is_told_again_as_it_went(go, heard):
+def test_a_run_that_had_several_numbers_of_workers_is_reported_again_as_it_went(go, heard):
     past, used = [], 0.0
     for n_workers in (1, 4, 2):
         study = go(n_workers, past, seconds=used + 20.0, used=used)
         past, used = [*past, *(r for r in study.new if not r.cut_off)], used + 20.0
     del heard[:]
     again = go(3, past, seconds=used + 20.0, used=used)
-    known = [record.result.trial.candidate.key for record in past[1:]]
+    known = [record.result.trial.config.key for record in past[1:]]
     assert heard[: len(known)] == known
     assert {*keys(past)}.isdisjoint(keys(again.new))
 
@@ -176,7 +176,7 @@ def test_records_that_name_no_window_are_heard_when_the_search_takes_another_way
     past = [replace(record, window=None) for record in first.new if not record.cut_off]
     del heard[:]
     again = go(4, past, seconds=80.0, used=60.0)
-    known = {record.result.trial.candidate.key for record in past[1:]}
+    known = {record.result.trial.config.key for record in past[1:]}
     # Before everything that runs now, but for what was asked for until the ways had parted.
     assert len(known - set(heard[: len(known)])) <= 5
     assert known <= set(heard[: len(known) + 5])
@@ -186,14 +186,14 @@ def test_records_that_name_no_window_are_heard_when_the_search_takes_another_way
 def test_what_an_allocator_mitigated_is_heard_as_it_was_proposed(go, heard):
     changes = {
         "allocator": "mitigate_always",
-        "mitigations": (Costly(name="reductions", ratio=5.0),),
+        "mitigations": (MitigationOption(name="reductions", ratio=5.0),),
     }
     first = go(1, seconds=40.0, **changes)
     past = [replace(record, window=None) for record in first.new if not record.cut_off]
     del heard[:]
     go(4, past, seconds=60.0, used=40.0, **changes)
     plain = [
-        replace(r.result.trial.candidate, mitigation="none", mitigation_params={}).key
+        replace(r.result.trial.config, mitigation="none", mitigation_params={}).key
         for r in past[1:]
     ]
     assert set(plain) <= set(heard)
@@ -203,7 +203,7 @@ def test_trials_alone_and_then_a_time_limit_lose_nothing(go, heard):
     first = go(3, n_trials=40)
     del heard[:]
     go(2, first.new, seconds=200.0, used=50.0, n_trials=60)
-    known = {record.result.trial.candidate.key for record in first.new[1:]}
+    known = {record.result.trial.config.key for record in first.new[1:]}
     assert known <= set(heard)
 
 
@@ -220,34 +220,34 @@ def test_what_ran_out_of_a_short_limit_has_its_turn_again_in_a_longer_run(go, mo
     def slow(trial):
         found = run_trial(trial)
         seconds = 30.0 * trial.budget.sample_fraction
-        return replace(found, seconds=seconds) if trial.candidate.learner == "other" else found
+        return replace(found, seconds=seconds) if trial.config.learner == "other" else found
 
     monkeypatch.setattr(running, "_objective", lambda *_: slow)
     first = go(1, seconds=24.0)
     short = [
-        record.result.trial.candidate.key
+        record.result.trial.config.key
         for record in first.new
-        if record.result.status is Status.TIMEOUT and not record.cut_off
+        if record.result.status is TrialState.TIMEOUT and not record.cut_off
     ]
     assert short
     past = [record for record in first.new if not record.cut_off]
     again = go(1, past, seconds=600.0, used=24.0)
     made = {
-        record.result.trial.candidate.key
+        record.result.trial.config.key
         for record in again.new
-        if record.result.status is not Status.TIMEOUT
+        if record.result.status is not TrialState.TIMEOUT
     }
     assert set(short) <= made
     full = [
         record.result
         for record in again.new
-        if record.result.trial.candidate.learner == "other"
+        if record.result.trial.config.learner == "other"
         and record.result.trial.budget.sample_fraction == 1.0
     ]
-    assert any(result.status is Status.SUCCESS for result in full)
+    assert any(result.status is TrialState.SUCCESS for result in full)
 
 
-def test_a_run_that_had_no_trial_in_advance_goes_on_where_one_waits(go, monkeypatch):
+def test_a_run_that_had_no_trial_in_advance_continues_where_one_waits(go, monkeypatch):
     past = [record for record in go(1, seconds=20.0).new if not record.cut_off]
     monkeypatch.setattr(virtual.VirtualExecutor, "queued", 1)
     again = go(1, past, seconds=60.0, used=20.0)
@@ -260,9 +260,9 @@ def test_what_could_not_end_in_the_time_that_is_left_is_not_begun_again(go):
     past = [record for record in whole.new if record.seconds <= 80.0]
     # As a trial that its pace has stopped: no limit of its own, and the run went on.
     late = past[len(past) // 4]
-    stopped = replace(late.result, status=Status.TIMEOUT, error="its folds would not fit")
+    stopped = replace(late.result, status=TrialState.TIMEOUT, error="its folds would not fit")
     past = [
-        replace(record, result=stopped, told=replace(record.told, status=Status.TIMEOUT))
+        replace(record, result=stopped, scored=replace(record.scored, status=TrialState.TIMEOUT))
         if record is late
         else record
         for record in past

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from fairautoml.records import Budget, Candidate, Origin, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Origin, Trial, TrialResult, TrialState
 from fairautoml.storage.study import Known, Replay
 
 
@@ -38,14 +38,14 @@ class Clocked:
 def trial(number, learner="prior", **changes):
     return Trial(
         number=number,
-        candidate=Candidate(learner=learner, params={"x": number}),
+        config=Config(learner=learner, params={"x": number}),
         budget=Budget(folds=2),
         **changes,
     )
 
 
 def done(tried):
-    return TrialResult(trial=tried, status=Status.SUCCESS)
+    return TrialResult(trial=tried, status=TrialState.SUCCESS)
 
 
 def replay(executor, numbers, started=None, window=None):
@@ -98,7 +98,7 @@ def test_without_a_record_it_is_the_executor(executor):
     assert (executor.started, executor.closed) == ([trial(0)], True)
 
 
-def test_a_trial_without_a_result_runs_while_the_others_are_told(executor):
+def test_a_trial_without_a_result_runs_while_the_others_are_reported(executor):
     again = replay(executor, [0, 2])
     futures = {again.submit(done, trial(number)) for number in range(3)}
     assert [t.number for t in executor.started] == [1]
@@ -115,8 +115,8 @@ def test_a_trial_without_a_result_runs_while_the_others_are_told(executor):
     [
         trial(1, "tree"),
         trial(1, origin=Origin.ROWS),
-        Trial(number=1, candidate=trial(1).candidate, budget=Budget(folds=3)),
-        Trial(number=1, candidate=trial(1).candidate, budget=Budget(folds=2, sample_fraction=0.5)),
+        Trial(number=1, config=trial(1).config, budget=Budget(folds=3)),
+        Trial(number=1, config=trial(1).config, budget=Budget(folds=2, sample_fraction=0.5)),
     ],
 )
 def test_another_trial_under_a_recorded_number_gets_a_new_number(executor, other):
@@ -124,15 +124,15 @@ def test_another_trial_under_a_recorded_number_gets_a_new_number(executor, other
     again.submit(done, other)
     (mine,) = executor.started
     assert mine.number == 3
-    assert mine.candidate == other.candidate
-    assert again.as_asked(mine) == other
+    assert mine.config == other.config
+    assert again.with_trial(mine) == other
     again.submit(done, trial(3))
     assert [t.number for t in executor.started] == [3, 4]
 
 
 def test_the_seconds_that_are_left_do_not_make_another_trial(executor):
     again = replay(executor, [0])
-    same = Trial(number=0, candidate=trial(0).candidate, budget=Budget(folds=2, seconds=3.0))
+    same = Trial(number=0, config=trial(0).config, budget=Budget(folds=2, seconds=3.0))
     again.submit(done, same)
     assert executor.started == []
 
@@ -149,18 +149,18 @@ def test_a_rival_is_named_by_the_number_under_which_it_ran(executor):
 
 def test_what_ran_under_another_number_is_found_there(executor):
     again = replay(executor, [0, 1, 2])
-    same = Trial(number=1, candidate=trial(2).candidate, budget=Budget(folds=2))
+    same = Trial(number=1, config=trial(2).config, budget=Budget(folds=2))
     future = again.submit(done, same)
     assert executor.started == []
     again.wait({future}, 0.5)
     assert future.result().trial == trial(2)
-    assert again.as_asked(future.result().trial) == same
+    assert again.with_trial(future.result().trial) == same
     # It is told once: the search comes to its own number with something else.
     again.submit(done, trial(2))
     assert [t.number for t in executor.started] == [3]
 
 
-def test_as_many_are_handed_out_as_then_until_the_record_is_told(executor):
+def test_as_many_are_handed_out_as_then_until_the_record_is_reported(executor):
     again = replay(executor, [0, 1], window=7)
     assert again.n_workers + again.queued == 7
     futures = {again.submit(done, trial(number)) for number in range(2)}
@@ -170,18 +170,18 @@ def test_as_many_are_handed_out_as_then_until_the_record_is_told(executor):
         assert again.n_workers + again.queued == left
 
 
-def test_a_record_without_a_window_is_told_with_the_workers_there_are(executor):
+def test_a_record_without_a_window_is_reported_with_the_workers_there_are(executor):
     assert replay(executor, [0, 1]).n_workers == 2
 
 
 def test_what_the_search_does_not_come_to_is_handed_over_once_it_went_another_way(executor):
     again = replay(executor, [0, 1, 2, 3], window=7)
     again.submit(done, trial(0))
-    assert again.unasked() == ()
+    assert again.unmatched() == ()
     again.submit(done, trial(1, "tree"))
     assert again.n_workers == 2
-    assert [result.trial.number for result in again.unasked()] == [1, 2, 3]
-    assert again.unasked() == ()
+    assert [result.trial.number for result in again.unmatched()] == [1, 2, 3]
+    assert again.unmatched() == ()
 
 
 def test_a_trial_that_has_to_be_run_again_is_no_other_way(executor):
@@ -189,5 +189,5 @@ def test_a_trial_that_has_to_be_run_again_is_no_other_way(executor):
     again.submit(done, trial(0))
     again.submit(done, trial(1))
     assert [t.number for t in executor.started] == [1]
-    assert again.unasked() == ()
+    assert again.unmatched() == ()
     assert again.n_workers + again.queued == 7

@@ -25,13 +25,13 @@ EO = "equalized_odds_difference <= 0.05"
 DP = "demographic_parity_difference <= 0.05"
 
 
-def people():
+def individuals():
     table = load("lending").frame.head(N_ROWS)
     return table.drop(columns="repaid"), table["repaid"]
 
 
 def fit(estimator, constraint, y, sensitive="sex", n_trials=6, **parameters):
-    X, _ = people()
+    X, _ = individuals()
     proxies = parameters.pop("proxies", None)
     groups = sensitive if proxies is None else None
     model = estimator(
@@ -42,21 +42,21 @@ def fit(estimator, constraint, y, sensitive="sex", n_trials=6, **parameters):
 
 
 def binary(constraint=EO, **parameters):
-    return fit(FairAutoML, constraint, people()[1], **parameters)
+    return fit(FairAutoML, constraint, individuals()[1], **parameters)
 
 
 def several_classes():
-    X, y = people()
+    X, y = individuals()
     classes = np.where(y == y.iloc[0], "first", np.where(X["age"] > 40, "old", "young"))
     return fit(FairAutoML, "equal_opportunity_difference <= 0.2", classes)
 
 
 def numbers(constraint):
-    return fit(FairAutoMLRegressor, constraint, people()[0]["income"] / 1000)
+    return fit(FairAutoMLRegressor, constraint, individuals()[0]["income"] / 1000)
 
 
 def overlapping():
-    X, _ = people()
+    X, _ = individuals()
     table = pd.DataFrame(
         {"female": X["sex"] == "female", "old": X["age"] > 50, "young": X["age"] < 35}
     )
@@ -64,7 +64,7 @@ def overlapping():
 
 
 def guessed():
-    X, _ = people()
+    X, _ = individuals()
     rng = np.random.default_rng(0)
     truth = (X["sex"] == "female").to_numpy()
     guesses = pd.DataFrame(
@@ -137,9 +137,9 @@ def numbers_of(model, X, groups):
     if hasattr(model, "predict_proba"):
         scores = model.predict_proba(X, groups)
         found |= {"scores": digest(scores), "first_scores": scores[:3].tolist()}
-    if model.positive_class_ is not None and model.positive_class_ in set(people()[1]):
+    if model.positive_class_ is not None and model.positive_class_ in set(individuals()[1]):
         report = audit(
-            people()[1], decided, X["sex"], constraint=DP, independent=True, leakage=False
+            individuals()[1], decided, X["sex"], constraint=DP, independent=True, leakage=False
         )
         found["audit"] = digest(np.array(leaves(asdict(report)), dtype=float))
     return found
@@ -156,17 +156,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="write golden.json")
     parser.add_argument("names", nargs="*", default=[], help="some of the fits")
-    asked = parser.parse_args()
-    names = asked.names or list(FITS)
+    args = parser.parse_args()
+    names = args.names or list(FITS)
     found = {}
     kept = json.loads(KEPT.read_text(), parse_constant=str) if KEPT.exists() else {}
     for name in names:
         found[name] = run(name)
-        same = "recorded" if asked.record else "same" if found[name] == kept.get(name) else "OTHER"
+        same = "recorded" if args.record else "same" if found[name] == kept.get(name) else "OTHER"
         print(f"{name}: {same}", flush=True)
-        if asked.record:
+        if args.record:
             KEPT.write_text(json.dumps({**kept, **found}, indent=1) + "\n")
-    if not asked.record and any(found[name] != kept.get(name) for name in names):
+    if not args.record and any(found[name] != kept.get(name) for name in names):
         sys.exit(1)
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._checklist import LabelledRows, RateGap, Shape, fit_checklist
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES, worst
@@ -46,7 +46,7 @@ def rows_of(X, y, weight=None, categorical=()):
         X=X,
         y=np.asarray(y, dtype=np.int8),
         weight=np.ones(len(y)) if weight is None else weight,
-        layout=FeatureLayout(
+        feature_schema=FeatureSchema(
             n_features=X.shape[1], categorical=tuple(categorical), cardinalities=cardinalities
         ),
     )

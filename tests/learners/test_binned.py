@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners import LEARNERS, lightgbm, xgboost
 from fairautoml.learners._linear import BYTES_PER_VALUE, Binned
 
-LAYOUT = FeatureLayout(n_features=5, categorical=(0,), cardinalities=(8,))
+FEATURE_SCHEMA = FeatureSchema(n_features=5, categorical=(0,), cardinalities=(8,))
 PARAMS = {"n_estimators": 15}
 LIBRARIES = {"lightgbm": lightgbm, "xgboost": xgboost}
 
@@ -35,8 +35,8 @@ def shared(X):
     return copy
 
 
-def scores(name, X, y, weight=None, layout=LAYOUT, seed=0, **params):
-    model = LEARNERS.get(name).build({**PARAMS, **params}, layout, seed)
+def scores(name, X, y, weight=None, feature_schema=FEATURE_SCHEMA, seed=0, **params):
+    model = LEARNERS.get(name).build({**PARAMS, **params}, feature_schema, seed)
     return model.fit(X, y, sample_weight=weight).predict_proba(X)[:, 1]
 
 
@@ -98,11 +98,11 @@ def test_a_change_of_parameters_on_known_rows_gives_what_fresh_rows_give(
 def test_rows_of_a_sparse_table_are_kept_too(name, table):
     _, y, weight = table
     X = sparse.random(600, 5, density=0.4, format="csr", dtype=np.float32, rng=1)
-    layout = FeatureLayout(n_features=5, sparse=True)
+    feature_schema = FeatureSchema(n_features=5, sparse=True)
     rows = shared(X)
     for given in (None, weight, None):
-        found = scores(name, rows, y, given, layout=layout)
-        assert np.array_equal(found, scores(name, X, y, given, layout=layout))
+        found = scores(name, rows, y, given, feature_schema=feature_schema)
+        assert np.array_equal(found, scores(name, X, y, given, feature_schema=feature_schema))
     assert len(LIBRARIES[name]._BINNED) == 1
 
 

@@ -44,7 +44,7 @@ class Stub(BaseEstimator):
 def stub(fault=""):
     return Learner(
         name="stub",
-        build=lambda params, layout, seed: Stub(fault),
+        build=lambda params, feature_schema, seed: Stub(fault),
         handles_sparse=True,
         space="params: {depth: {type: integer, low: 1, high: 9, default: 3}}",
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
 from fairautoml.learners._checklist import MOST_LEVELS, Checklist, Item, find_items
 
@@ -10,10 +10,10 @@ from fairautoml.learners._checklist import MOST_LEVELS, Checklist, Item, find_it
 def items_of(X, categorical=(), *, cuts=3, complements=False):
     X = np.asarray(X, dtype=np.float32)
     cardinalities = tuple(int(np.nanmax(X[:, at])) + 1 for at in categorical)
-    layout = FeatureLayout(
+    feature_schema = FeatureSchema(
         n_features=X.shape[1], categorical=tuple(categorical), cardinalities=cardinalities
     )
-    return find_items(X, layout, cuts=cuts, complements=complements)
+    return find_items(X, feature_schema, cuts=cuts, complements=complements)
 
 
 def described(X, categorical=(), **options):
@@ -75,11 +75,11 @@ def test_a_table_of_constants_is_refused():
 def test_a_sparse_table_is_refused():
     with pytest.raises(InputError, match="X is sparse"):
         find_items(
-            np.ones((5, 2)), FeatureLayout(n_features=2, sparse=True), cuts=3, complements=False
+            np.ones((5, 2)), FeatureSchema(n_features=2, sparse=True), cuts=3, complements=False
         )
 
 
-def test_an_item_is_told_by_the_name_of_its_column():
+def test_an_item_is_named_after_its_column():
     assert Item(1, ">=", 0.5).describe(["age", "hours"]) == "hours >= 0.5"
     assert Item(0, "is missing").describe(["age", "hours"]) == "age is missing"
 

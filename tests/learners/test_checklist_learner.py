@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 from fairautoml import FairAutoML
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
 from fairautoml.learners import LEARNERS
 from fairautoml.plan import _learner_spaces
@@ -22,23 +22,24 @@ def two_of_three(n_rows=200):
         (X, np.where(rng.random(n_rows) < 0.5, np.nan, rng.random(n_rows)))
     ).astype(np.float32)
     y = ((X[:, 0] > 0).astype(int) + (X[:, 1] == 2) + ~np.isnan(X[:, 2]) >= 2).astype(np.int8)
-    return X, y, FeatureLayout(n_features=3, categorical=(1,), cardinalities=(4,))
+    return X, y, FeatureSchema(n_features=3, categorical=(1,), cardinalities=(4,))
 
 
 def test_a_checklist_is_found_and_can_be_read():
-    X, y, layout = two_of_three()
-    model = LEARNER.build({}, layout, 0).fit(X, y)
+    X, y, feature_schema = two_of_three()
+    model = LEARNER.build({}, feature_schema, 0).fit(X, y)
     assert np.array_equal(model.predict(X), y)
     assert model.model_.describe(["size", "kind", "date"]) == (
         "at least 2 of 3: size >= 1; kind is 2; date is given"
     )
 
 
-def test_the_fitted_model_tells_its_optimality_gap():
-    X, y, layout = two_of_three()
+def test_the_fitted_model_reports_its_optimality_gap():
+    X, y, feature_schema = two_of_three()
     y[:30] = 1 - y[:30]
     short, long = (
-        LEARNER.build({"seconds": seconds}, layout, 0).fit(X, y).model_ for seconds in (0.001, 60)
+        LEARNER.build({"seconds": seconds}, feature_schema, 0).fit(X, y).model_
+        for seconds in (0.001, 60)
     )
     assert not short.optimal
     assert 0 < short.gap <= 1
@@ -51,7 +52,7 @@ def test_the_bounds_on_a_list_are_kept():
     X = rng.normal(size=(150, 6)).astype(np.float32)
     y = (X.sum(axis=1) > 0).astype(np.int8)
     params = {"most_items": 3, "most_required": 1, "cuts": 1, "complements": False}
-    found = LEARNER.build(params, FeatureLayout(n_features=6), 0).fit(X, y).model_
+    found = LEARNER.build(params, FeatureSchema(n_features=6), 0).fit(X, y).model_
     assert len(found.items) <= 3
     assert found.required == 1
     assert {item.test for item in found.items} == {">="}
@@ -60,13 +61,15 @@ def test_the_bounds_on_a_list_are_kept():
 
 def test_a_sparse_table_is_refused():
     X = sparse.csr_matrix(np.eye(4, dtype=np.float32))
-    layout = FeatureLayout(n_features=4, sparse=True)
+    feature_schema = FeatureSchema(n_features=4, sparse=True)
     with pytest.raises(InputError, match="items are made of dense columns"):
-        LEARNER.build({}, layout, 0).fit(X, np.array([0, 1, 0, 1]))
+        LEARNER.build({}, feature_schema, 0).fit(X, np.array([0, 1, 0, 1]))
 
 
 def test_only_who_names_the_checklist_searches_it():
-    dataset = SimpleNamespace(weight=np.ones(4), layout=FeatureLayout(n_features=2), task="binary")
+    dataset = SimpleNamespace(
+        weight=np.ones(4), feature_schema=FeatureSchema(n_features=2), task="binary"
+    )
     assert "checklist" not in _learner_spaces(dataset, None)
     assert set(_learner_spaces(dataset, ["checklist"])) == {"checklist"}
 
@@ -78,5 +81,5 @@ def test_a_search_that_names_the_checklist_deploys_one():
     model = FairAutoML(
         constraint=None, learners=["checklist"], n_trials=2, n_folds=2, random_state=0
     ).fit(X, y)
-    assert model.best_entry_.candidate.learner == "checklist"
+    assert model.best_entry_.config.learner == "checklist"
     assert (model.predict(X) == y).mean() > 0.95

@@ -151,7 +151,7 @@ def test_limits_that_no_list_meets_are_named():
         fitted(table, y, gaps)
 
 
-def test_a_list_not_found_in_time_is_told_with_what_the_solver_said(monkeypatch):
+def test_a_list_not_found_in_time_is_reported_with_what_the_solver_said(monkeypatch):
     monkeypatch.setattr("fairautoml.learners._checklist.descend", lambda *_, **__: None)
     table, y, groups = sixty_by_seven()
     with pytest.raises(NoChecklistError, match=r"found in 1e-09 s \(the solver: not begun"):

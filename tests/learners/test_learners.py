@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import MissingExtraError
 from fairautoml.learners import LEARNERS
 from fairautoml.search.space_files import load_space
@@ -25,12 +25,12 @@ SPARSE = [name for name in NAMES if LEARNERS.get(name).handles_sparse]
 LIBRARY = {"catboost": "catboost", "explainable_boosting": "interpret.glassbox"}
 
 
-def build(name, layout, params=None, seed=0):
+def build(name, feature_schema, params=None, seed=0):
     if name in LIBRARY:
         pytest.importorskip(LIBRARY[name])
     if params is None:
         params = load_space("learners", name).defaults()
-    return LEARNERS.get(name).build(params, layout, seed)
+    return LEARNERS.get(name).build(params, feature_schema, seed)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,8 +38,8 @@ def test_codes_keep_their_meaning_when_new_rows_hold_few_of_them(name):
     # Libraries that infer the categories anew from each table read b, f as a, b.
     X = np.repeat(np.arange(6, dtype=np.float32), 60)[:, None]
     y = (X[:, 0] % 2 == 1).astype(np.int8)
-    layout = FeatureLayout(n_features=1, categorical=(0,), cardinalities=(6,))
-    model = build(name, layout).fit(X, y)
+    feature_schema = FeatureSchema(n_features=1, categorical=(0,), cardinalities=(6,))
+    model = build(name, feature_schema).fit(X, y)
     some = np.flatnonzero(np.isin(X[:, 0], (1.0, 5.0)))
     assert np.array_equal(model.predict_proba(X[some]), model.predict_proba(X)[some])
     assert model.predict(X[some]).mean() == 1.0
@@ -56,8 +56,8 @@ def test_ten_hard_rows_can_be_learned(name):
     X[:, 3] = np.nan
     X[:, 4] = rng.integers(300, size=10)
     y = np.array([0, 1] * 5, dtype=np.int8)
-    layout = FeatureLayout(n_features=5, categorical=(3, 4), cardinalities=(4, 300))
-    model = build(name, layout).fit(X, y, sample_weight=rng.uniform(size=10))
+    feature_schema = FeatureSchema(n_features=5, categorical=(3, 4), cardinalities=(4, 300))
+    model = build(name, feature_schema).fit(X, y, sample_weight=rng.uniform(size=10))
     later = X.copy()
     later[:, 2:4] = 1.0
     assert np.isfinite(model.predict_proba(later)).all()
@@ -68,8 +68,8 @@ def test_a_column_of_300_categories_can_be_learned(name):
     rng = np.random.default_rng(0)
     X = np.column_stack((rng.integers(300, size=600), rng.normal(size=600))).astype(np.float32)
     y = (X[:, 1] > 0).astype(np.int8)
-    layout = FeatureLayout(n_features=2, categorical=(0,), cardinalities=(300,))
-    model = build(name, layout).fit(X, y)
+    feature_schema = FeatureSchema(n_features=2, categorical=(0,), cardinalities=(300,))
+    model = build(name, feature_schema).fit(X, y)
     assert (model.predict(X) == y).mean() > 0.9
 
 
@@ -80,9 +80,9 @@ def test_boosters_take_more_than_twenty_categories_as_numbers(name, n_codes, as_
     X = np.column_stack((rng.integers(n_codes, size=2000), rng.normal(size=2000)))
     X = X.astype(np.float32)
     y = (rng.random(2000) < 0.1 + 0.8 * (X[:, 0] % 2)).astype(np.int8)
-    layout = FeatureLayout(n_features=2, categorical=(0,), cardinalities=(n_codes,))
-    found = build(name, layout).fit(X, y).predict_proba(X)
-    numbers = build(name, FeatureLayout(n_features=2)).fit(X, y).predict_proba(X)
+    feature_schema = FeatureSchema(n_features=2, categorical=(0,), cardinalities=(n_codes,))
+    found = build(name, feature_schema).fit(X, y).predict_proba(X)
+    numbers = build(name, FeatureSchema(n_features=2)).fit(X, y).predict_proba(X)
     assert np.array_equal(found, numbers) is as_numbers
 
 
@@ -90,7 +90,7 @@ def test_boosters_take_more_than_twenty_categories_as_numbers(name, n_codes, as_
 @pytest.mark.parametrize("only", [0, 1])
 def test_rows_of_one_class_give_a_model_that_always_says_it(name, only):
     X = np.arange(12, dtype=np.float32)[:, None]
-    model = build(name, FeatureLayout(n_features=1)).fit(X, np.full(12, only, dtype=np.int8))
+    model = build(name, FeatureSchema(n_features=1)).fit(X, np.full(12, only, dtype=np.int8))
     assert np.array_equal(model.predict_proba(X)[:, 1], np.full(12, float(only)))
 
 
@@ -99,7 +99,7 @@ def test_a_clone_learns_the_same(name):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 2)).astype(np.float32)
     y = (X[:, 0] > 0).astype(np.int8)
-    model = build(name, FeatureLayout(n_features=2)).fit(X, y)
+    model = build(name, FeatureSchema(n_features=2)).fit(X, y)
     again = clone(model).fit(X, y)
     assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
 
@@ -110,7 +110,7 @@ def test_a_sparse_table_is_learned(name):
     dense = (rng.uniform(size=(200, 30)) < 0.2).astype(np.float32)
     y = (dense[:, 0] > 0).astype(np.int8)
     X = sparse.csr_matrix(dense)
-    model = build(name, FeatureLayout(n_features=30, sparse=True)).fit(X, y)
+    model = build(name, FeatureSchema(n_features=30, sparse=True)).fit(X, y)
     scores = model.predict_proba(X)[:, 1]
     assert scores[y == 1].min() > scores[y == 0].max()
     assert np.array_equal(model.predict_proba(X[50:60]), model.predict_proba(X)[50:60])
@@ -143,10 +143,12 @@ def test_weight_two_is_the_row_twice(name):
     # Of scaled numbers only those of the sparse path do not depend on how often a row occurs.
     is_sparse = name == "logistic_regression"
     X = sparse.csr_matrix(dense) if is_sparse else dense
-    layout = FeatureLayout(n_features=3, sparse=is_sparse)
+    feature_schema = FeatureSchema(n_features=3, sparse=is_sparse)
     twice = np.repeat(np.arange(120), weight)
-    weighted = build(name, layout, EXACT[name]).fit(X, y, sample_weight=weight.astype(float))
-    repeated = build(name, layout, EXACT[name]).fit(X[twice], y[twice])
+    weighted = build(name, feature_schema, EXACT[name]).fit(
+        X, y, sample_weight=weight.astype(float)
+    )
+    repeated = build(name, feature_schema, EXACT[name]).fit(X[twice], y[twice])
     found, expected = weighted.predict_proba(X), repeated.predict_proba(X)
     assert found == pytest.approx(expected, abs=1e-3)
 
@@ -161,7 +163,7 @@ def test_a_missing_library_names_the_extra_that_brings_it(name, extra, monkeypat
     learner = LEARNERS.get(name)
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match=rf'pip install "fairautoml\[{extra}\]"'):
-        learner.build({}, FeatureLayout(n_features=1), 0)
+        learner.build({}, FeatureSchema(n_features=1), 0)
     assert learner.extra == extra
 
 
@@ -169,7 +171,7 @@ def test_the_bootstrap_of_a_forest_does_not_depend_on_the_scale_of_the_weights()
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2)).astype(np.float32)
     y = (X[:, 0] > 0).astype(np.int8)
-    forest = build("random_forest", FeatureLayout(n_features=2))
+    forest = build("random_forest", FeatureSchema(n_features=2))
     small, large = (
         clone(forest).fit(X, y, sample_weight=np.full(200, scale)).predict_proba(X)
         for scale in (0.25, 4.0)
@@ -181,7 +183,7 @@ def test_lightgbm_bins_as_finely_as_its_parameters_say():
     X = np.linspace(0, 1, 400, dtype=np.float32)[:, None]
     y = (np.arange(400) % 8 < 4).astype(np.int8)
     few, many = (
-        build("lightgbm", FeatureLayout(n_features=1), {"max_bin": bins, "min_data_in_leaf": 1})
+        build("lightgbm", FeatureSchema(n_features=1), {"max_bin": bins, "min_data_in_leaf": 1})
         .fit(X, y)
         .predict_proba(X)[:, 1]
         for bins in (4, 255)
@@ -189,7 +191,7 @@ def test_lightgbm_bins_as_finely_as_its_parameters_say():
     assert len(np.unique(few)) <= 4 < len(np.unique(many))
 
 
-def test_the_trees_of_xgboost_that_grow_leaf_by_leaf_have_as_many_leaves_as_are_asked_for():
+def test_the_trees_of_xgboost_that_grow_leaf_by_leaf_have_as_many_leaves_as_are_requested():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(6000, 3)).astype(np.float32)
     y = (rng.random(6000) < 0.5).astype(np.int8)
@@ -197,7 +199,7 @@ def test_the_trees_of_xgboost_that_grow_leaf_by_leaf_have_as_many_leaves_as_are_
     sizes = [
         len(
             np.unique(
-                build("xgboost", FeatureLayout(n_features=3), {**given, "max_leaves": most})
+                build("xgboost", FeatureSchema(n_features=3), {**given, "max_leaves": most})
                 .fit(X, y)
                 .predict_proba(X)[:, 1]
             )

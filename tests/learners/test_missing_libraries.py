@@ -7,7 +7,7 @@ import pytest
 from fairautoml.exceptions import MissingExtraError
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 PACKAGES = {
     "lightgbm": "lightgbm",
@@ -41,7 +41,7 @@ def without(monkeypatch):
 @pytest.mark.parametrize("learner", PACKAGES)
 def test_a_learner_without_its_library_leaves_the_search_with_one_sentence(learner, without):
     without(learner)
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     package = PACKAGES[learner]
     with pytest.warns(UserWarning, match=rf"left out of the search: .*'{learner}'.*{package}$"):
         model = quick(learners=None, n_trials=4, executor="serial").fit(X, y, group)
@@ -54,7 +54,7 @@ def test_a_learner_without_its_library_leaves_the_search_with_one_sentence(learn
 @pytest.mark.parametrize("learner", PACKAGES)
 def test_a_named_learner_without_its_library_is_an_error_with_the_package(learner, without):
     without(learner)
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     way_out = f"learner '{learner}' needs {learner}.*pip install {PACKAGES[learner]}$"
     with pytest.raises(MissingExtraError, match=way_out):
         quick(learners=[learner]).fit(X, y, group)
@@ -62,13 +62,13 @@ def test_a_named_learner_without_its_library_is_an_error_with_the_package(learne
 
 def test_a_named_learner_without_its_extra_is_an_error_before_the_first_trial(without):
     without("catboost")
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     with pytest.raises(MissingExtraError, match=r'pip install "fairautoml\[catboost\]"'):
         quick(learners=["catboost"]).fit(X, y, group)
 
 
 def test_a_named_mitigator_without_its_library_is_an_error_with_the_package(without):
     without("lightgbm")
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     with pytest.raises(MissingExtraError, match=r"mitigator 'fairgbm'.*pip install lightgbm$"):
         quick(mitigators=["fairgbm"]).fit(X, y, group)

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.learners._mixture import (
     FAIRNESS,
@@ -27,7 +27,7 @@ from fairautoml.learners.mixture_of_experts import LEARNER, MixtureOfExperts
 X_ONE = np.array([[1.0, -2.0]])
 MU = np.array([0.2, -0.5])
 FIRST, SECOND = ([1.0, 0.5], 0.1, [0.4, 0.0], 0.0), ([-0.5, 2.0], -0.3, [0.0, -0.2], 0.1)
-TWO = FeatureLayout(n_features=2)
+TWO = FeatureSchema(n_features=2)
 
 
 def mixture_of(*experts):
@@ -207,7 +207,7 @@ def test_one_expert_equals_logistic_regression():
     np.testing.assert_allclose(found, oracle.predict_proba(matrix)[:, 1], atol=1e-4)
 
 
-def test_a_row_is_scored_alike_whatever_rows_come_with_it():
+def test_a_row_is_scored_the_same_whatever_rows_come_with_it():
     X, y = crossed_rows(5000)
     model = MixtureOfExperts({}, TWO, 0).fit(X, y)
     assert np.array_equal(model.predict_proba(X)[777:780], model.predict_proba(X[777:780]))
@@ -218,8 +218,8 @@ def test_contributions_add_up_to_the_margin_minus_that_of_the_reference():
     X = np.column_stack((rng.normal(size=(300, 2)), rng.integers(4, size=300))).astype(np.float32)
     X[rng.uniform(size=300) < 0.2, 0] = np.nan
     y = (np.nan_to_num(X[:, 0]) + (X[:, 2] == 1) > 0.3).astype(np.int8)
-    layout = FeatureLayout(n_features=3, categorical=(2,), cardinalities=(4,))
-    model = MixtureOfExperts({}, layout, 0).fit(X, y)
+    feature_schema = FeatureSchema(n_features=3, categorical=(2,), cardinalities=(4,))
+    model = MixtureOfExperts({}, feature_schema, 0).fit(X, y)
     matrix = model.design_.matrix(X)
     base = model.model_.gates(matrix) @ model.model_.margins(model.reference_[None])[0]
     found = model.contributions(X)
@@ -370,7 +370,7 @@ def test_a_row_without_a_group_has_no_say_in_the_price():
     assert MixtureOfExperts({}, TWO, 0).partial_fit(X, y, labels).monitor_.n_unpenalised == 1
 
 
-def test_a_fitted_model_goes_on_with_a_stream_and_fit_forgets_it():
+def test_a_fitted_model_continues_with_a_stream_and_fit_forgets_it():
     X, y, sensitive = shifted_window(np.random.default_rng(0), shift=0.0)
     model = MixtureOfExperts({}, TWO, 0).fit(X, y)
     expected = model.predict_proba(X)
@@ -411,27 +411,27 @@ def monitor(**changed):
     )
 
 
-def wishes(of, *windows):
+def settings(of, *windows):
     return [of.wants_expert(Measured(loss=loss, gap=gap, n_experts=1)) for loss, gap in windows]
 
 
 def test_patience_is_the_number_of_bad_windows_in_a_row():
-    found = wishes(monitor(), (0.5, 0.2), (0.5, 0.0), (0.5, 0.2), (0.5, 0.2))
+    found = settings(monitor(), (0.5, 0.2), (0.5, 0.0), (0.5, 0.2), (0.5, 0.2))
     assert found == [False, False, False, True]
 
 
 def test_a_loss_well_above_the_best_one_is_a_bad_window():
-    assert wishes(monitor(), (0.5, 0.0), (0.4, 0.0), (0.46, None), (0.46, None))[-1]
-    assert not wishes(monitor(), (0.5, 0.0), (0.4, 0.0), (0.44, None), (0.44, None))[-1]
+    assert settings(monitor(), (0.5, 0.0), (0.4, 0.0), (0.46, None), (0.46, None))[-1]
+    assert not settings(monitor(), (0.5, 0.0), (0.4, 0.0), (0.44, None), (0.44, None))[-1]
 
 
 def test_after_a_new_expert_the_monitor_rests_and_starts_anew():
     watch = monitor(patience=1)
-    assert wishes(watch, (0.4, 0.2)) == [True]
+    assert settings(watch, (0.4, 0.2)) == [True]
     watch.grown()
-    assert wishes(watch, (0.9, 0.2), (0.9, 0.2), (0.9, 0.2)) == [False, False, True]
+    assert settings(watch, (0.9, 0.2), (0.9, 0.2), (0.9, 0.2)) == [False, False, True]
     watch.grown()
-    assert not any(wishes(watch, *[(0.9, 0.0)] * 6))
+    assert not any(settings(watch, *[(0.9, 0.0)] * 6))
 
 
 @pytest.mark.parametrize(

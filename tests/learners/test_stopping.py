@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners import LEARNERS
 from fairautoml.learners._base import STOPPING_SHARE, stopping_parts
 
 NAMES = ("lightgbm", "xgboost")
-LAYOUT = FeatureLayout(n_features=4)
+FEATURE_SCHEMA = FeatureSchema(n_features=4)
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def noise():
     return X, (X[:, 0] + 3.0 * rng.normal(size=400) > 0).astype(np.int8)
 
 
-def fitted(name, X, y, weight=None, layout=LAYOUT, seed=0, **params):
-    model = LEARNERS.get(name).build({"n_estimators": 200, **params}, layout, seed)
+def fitted(name, X, y, weight=None, feature_schema=FEATURE_SCHEMA, seed=0, **params):
+    model = LEARNERS.get(name).build({"n_estimators": 200, **params}, feature_schema, seed)
     return model.fit(X, y, sample_weight=weight)
 
 
@@ -48,7 +48,7 @@ def test_zero_rounds_of_patience_change_nothing(name, noise):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_rows_stop_alike_whether_they_are_shared_or_not(name, noise):
+def test_the_same_rows_stop_the_same_whether_they_are_shared_or_not(name, noise):
     X, y = noise
     weight = np.random.default_rng(1).uniform(0.1, 2.0, size=400)
     shared = X.copy()
@@ -63,8 +63,8 @@ def test_the_same_rows_stop_alike_whether_they_are_shared_or_not(name, noise):
 def test_early_stopping_works_on_a_sparse_table_and_on_ten_rows(name):
     X = sparse.random(10, 4, density=0.5, format="csr", dtype=np.float32, rng=0)
     y = np.array([0] * 9 + [1], dtype=np.int8)
-    layout = FeatureLayout(n_features=4, sparse=True)
-    model = fitted(name, X, y, layout=layout, early_stopping_rounds=25)
+    feature_schema = FeatureSchema(n_features=4, sparse=True)
+    model = fitted(name, X, y, feature_schema=feature_schema, early_stopping_rounds=25)
     assert np.isfinite(model.predict_proba(X)).all()
 
 

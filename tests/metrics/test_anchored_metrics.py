@@ -66,7 +66,7 @@ def test_fned_and_fped_are_the_published_sums(case):
     assert found == pytest.approx([printed_fned, printed_fped], abs=3e-4)
 
 
-def test_the_largest_distance_is_that_of_the_group_farthest_from_everybody():
+def test_the_largest_distance_is_that_of_the_group_farthest_from_all_rows():
     counts = GroupCounts(table_of([0.1, 0.4], [0.3, 0.2]), table_of(0.3, 0.2))
     found = {name: METRICS.get(name).value(counts) for name in TO_OVERALL}
     assert found == pytest.approx(
@@ -94,7 +94,7 @@ def test_without_any_group_that_has_the_rate_it_is_undefined():
 
 
 @pytest.mark.parametrize("name", [*TO_OVERALL, *SUMS])
-def test_one_group_is_compared_with_everybody_but_not_with_itself(name):
+def test_one_group_is_compared_with_all_rows_but_not_with_itself(name):
     table = table_of([0.1], [0.3])
     assert METRICS.get(name).value(GroupCounts(table, table_of(0.3, 0.2))) > 0
     assert isinstance(METRICS.get(name).value(GroupCounts(table)), Undefined)
@@ -114,7 +114,7 @@ def test_many_tables_at_once_give_the_values_of_each(name):
     )
 
 
-def test_overlapping_groups_share_cells_and_everybody_counts_once():
+def test_overlapping_groups_share_cells_and_all_rows_count_once():
     table = np.arange(12, dtype=float).reshape(3, 2, 2)
     masks = np.array([[True, True, False], [False, True, False]])
     merged = GroupCounts(table).merged(np.full(3, -1), 2, masks)

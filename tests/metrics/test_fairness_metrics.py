@@ -224,7 +224,7 @@ def test_a_difference_is_0_when_no_row_is_accepted(name):
 
 
 @pytest.mark.parametrize("name", ["demographic_parity_ratio", "equalized_odds_ratio"])
-def test_a_ratio_is_1_when_everybody_is_accepted(name):
+def test_a_ratio_is_1_when_all_rows_are_accepted(name):
     table = KNOWN.copy()
     table[:, :, 0] = 0
     assert evaluate(name, table) == 1.0
@@ -262,7 +262,7 @@ def test_a_value_a_hair_above_the_bound_is_not_rounded_to_it():
 
 
 @pytest.mark.parametrize("name", FAIRNESS)
-def test_a_hundred_groups_in_int8_codes_are_told_apart(name):
+def test_a_hundred_groups_in_int8_codes_are_distinguished(name):
     groups, y, decision, weight = random_rows(0, 100)
     wide = GroupCounts.from_rows(groups, y, decision, weight, n_groups=100)
     narrow = GroupCounts.from_rows(

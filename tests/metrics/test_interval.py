@@ -82,8 +82,8 @@ def test_pooling_keeps_the_weight_of_each_group_whatever_its_number_of_rows():
 
 @pytest.mark.parametrize("name", ["demographic_parity_ratio", "predictive_parity_difference"])
 def test_there_is_no_interval_for_an_undefined_value(name):
-    nobody_accepted = TABLE * np.array([1, 0])
-    assert bootstrap_interval(METRICS.get(name), nobody_accepted) is None
+    none_accepted = TABLE * np.array([1, 0])
+    assert bootstrap_interval(METRICS.get(name), none_accepted) is None
 
 
 def test_draws_without_a_value_are_left_out():

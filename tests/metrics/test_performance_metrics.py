@@ -126,7 +126,7 @@ def test_a_metric_on_decisions_is_undefined_without_its_rows():
     assert on_table("f1", only_0) == Undefined("no rows with label 1")
 
 
-def test_f1_is_0_when_nobody_is_accepted():
+def test_f1_is_0_when_no_row_is_accepted():
     assert on_table("f1", [[[3, 0], [4, 0]]]) == 0.0
 
 

@@ -117,7 +117,7 @@ class Flips:
     feasible: bool
 
 
-def pose_flips(
+def build_flips(
     shares: NDArray[np.floating],
     mass: NDArray[np.float64],
     criterion: str,

@@ -12,7 +12,7 @@ from fairautoml.mitigators.inprocessing._fairgbm import (
     constraint_of,
     group_rates,
 )
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 
 FPR = "false_positive_rate_difference"
 FNR = "false_negative_rate_difference"
@@ -30,7 +30,7 @@ TREES = {"n_estimators": 40, "num_leaves": 7, "min_data_in_leaf": 10}
 
 
 @dataclass(frozen=True)
-class Asked:
+class Params:
     """What FairGBM reads of the trial that it is trained in."""
 
     params: dict = field(default_factory=lambda: dict(TREES))
@@ -38,8 +38,8 @@ class Asked:
     seconds: float | None = None
 
     @property
-    def candidate(self):
-        return Candidate(learner=self.learner, params=self.params)
+    def config(self):
+        return Config(learner=self.learner, params=self.params)
 
     def __call__(self, rows):
         raise AssertionError("FairGBM trains by itself")

@@ -38,8 +38,8 @@ def overlapping(masks, name="identity"):
     """Groups as rows of booleans over the cells."""
     masks = np.asarray(masks, dtype=bool)
     labels = tuple(f"{name} {g}" for g in range(len(masks)))
-    nobody = np.full(masks.shape[1], -1, dtype=np.int32)
-    return GroupSystem(name=name, labels=labels, of_cell=nobody, masks=masks)
+    ungrouped = np.full(masks.shape[1], -1, dtype=np.int32)
+    return GroupSystem(name=name, labels=labels, of_cell=ungrouped, masks=masks)
 
 
 def system(of_cell, name="group"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.dataset import FeatureSchema, GroupSystem
 from fairautoml.mitigators import TrainRows
 
 
@@ -75,7 +75,7 @@ def rows_of(X, y, groups, weight=None, categorical=(), cardinalities=(), n_group
         weight=np.ones(len(cells)) if weight is None else np.asarray(weight, dtype=np.float64),
         cells=cells,
         systems=(system,),
-        layout=FeatureLayout(
+        feature_schema=FeatureSchema(
             n_features=X.shape[1],
             categorical=categorical,
             cardinalities=cardinalities,
@@ -137,7 +137,7 @@ def given(mitigator, rows, params, seed=0, model=None):
     return recorder.last
 
 
-def same_people_same_rows(mitigator, rows, params, model=None):
+def same_rows_in_any_order(mitigator, rows, params, model=None):
     """Assert that neither the order of the rows nor the numbers of the groups matter."""
     expected = content(given(mitigator, rows, params, model=model))
     order = np.random.default_rng(5).permutation(len(rows.y))

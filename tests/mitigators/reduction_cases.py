@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.mitigators import TrainRows
 
 
@@ -17,7 +17,7 @@ def rows_of(X, y, cells, targets, weight=None, systems=()):
         weight=np.ones(len(X)) if weight is None else np.asarray(weight, dtype=np.float64),
         cells=np.asarray(cells, dtype=np.int32),
         systems=systems,
-        layout=FeatureLayout(n_features=X.shape[1]),
+        feature_schema=FeatureSchema(n_features=X.shape[1]),
         targets=targets,
     )
 

@@ -14,7 +14,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators.inprocessing.agnostic_reweighting import MITIGATOR, _adversary
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 
 SEGMENTS = {
     "adversary": "segments",
@@ -35,7 +35,7 @@ KERNEL = {
 }
 both = pytest.mark.parametrize("params", [SEGMENTS, KERNEL], ids=["segments", "kernel"])
 LOGISTIC = BaseFit(
-    candidate=Candidate(learner="logistic_regression", params={"numeric": "scaled"}),
+    config=Config(learner="logistic_regression", params={"numeric": "scaled"}),
     seed=0,
     deadline=None,
 )
@@ -111,7 +111,7 @@ def test_segments_free_to_move_nowhere_are_plain_training():
 
 
 @both
-def test_rows_that_are_all_alike_are_plain_training(params):
+def test_rows_that_are_all_equal_are_plain_training(params):
     rows = biased_rows()
     rows = replace(rows, X=np.ones_like(rows.X))
     recorder = Recorder()

@@ -103,7 +103,7 @@ def test_a_loose_bound_changes_nothing(metric):
     assert worth(counts_of(free, rows)) >= best - 0.01 * 2_000
 
 
-def test_a_row_in_no_group_counts_among_everybody():
+def test_a_row_in_no_group_counts_among_all_rows():
     # Nobody of the first cell is in the group; their share moves the rate of everybody alone.
     weight = [1.0, 1.0, 1.0, 0.25]
     rows = rows_of([0.9, 0.9, 0.8, 0.2], [1, 1, 1, 0], [1, 1, 0, 0], weight)
@@ -116,7 +116,7 @@ def test_a_row_in_no_group_counts_among_everybody():
     assert at.rates(RATES["selection"]).tolist() == [0.8, 1.0]
 
 
-def test_nobody_accepted_is_no_way_around_the_false_negative_rate():
+def test_no_accepted_row_is_no_way_around_the_false_negative_rate():
     rows = random_rows(7, 4, 1_000)
     ((_, rule),) = fit("group_thresholds", rows, wanting("fned", IDENTITIES), [0.05])
     assert 0.1 < rule.decide(rows.scores, rows.cells).mean() < 0.9

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bias_cases import CRITERIA, decided, outcome, population, sampled, whole, with_membership
-from bias_program import pose_flips
+from bias_program import build_flips
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of, system, target
 
 from fairautoml.metrics.rates import RATES
@@ -15,7 +15,7 @@ from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.mitigators.postprocessing import bias_scoring, common_threshold, group_thresholds
 from fairautoml.mitigators.postprocessing.bias_scoring import (
     MITIGATOR,
-    BiasRule,
+    BiasScoreRule,
     GroupBias,
     fit_rules,
 )
@@ -24,7 +24,7 @@ TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.
 
 
 def one_bias(multipliers=(0.05, -0.05), rate="selection"):
-    return BiasRule(
+    return BiasScoreRule(
         threshold=0.5,
         biases=(
             GroupBias(
@@ -52,7 +52,7 @@ def test_the_bias_of_a_rate_is_its_multiplier_times_the_share_over_the_prior():
         assert rule.decide_by(near, membership.repeat(2, axis=0)).tolist() == [0.0, 1.0]
 
 
-def test_a_row_is_decided_alike_whatever_rows_come_with_it():
+def test_a_row_is_decided_the_same_whatever_rows_come_with_it():
     rows = sampled(5, 2, 500)
     rule = fit_rules(rows, goal(DEMOGRAPHIC, 2), [0.05])[0][1]
     alone = [rule.decide_by(rows.scores[[i]], rows.membership[[i]])[0] for i in range(len(rows.y))]
@@ -101,8 +101,8 @@ def test_the_gap_on_the_fitted_rows_is_within_the_tolerance(metric, n_groups, n_
     assert [tolerance for tolerance, _ in found] == [0.0, 0.02, 0.1, 0.3]
     for tolerance, rule in found:
         _, gap = outcome(rule, rows, wanted.targets)
-        everybody_alike = len(set(decided(rule, rows))) == 1
-        one_row = 0.0 if everybody_alike else 1 / rare
+        constant = len(set(decided(rule, rows))) == 1
+        one_row = 0.0 if constant else 1 / rare
         assert gap <= tolerance + one_row + 1e-9
 
 
@@ -182,7 +182,7 @@ def test_thinned_rows_keep_the_weight_of_every_cell_and_label():
 def test_its_accuracy_is_that_of_the_linear_program(metric, n_groups):
     shares = population(n_groups, n_groups, 6_000)
     rows, wanted = whole(shares), goal(metric, n_groups)
-    problem = pose_flips(shares, np.full(len(shares), 1 / len(shares)), CRITERIA[metric])
+    problem = build_flips(shares, np.full(len(shares), 1 / len(shares)), CRITERIA[metric])
     unconstrained = np.maximum(shares[:, :, 1].sum(axis=1), shares[:, :, 0].sum(axis=1)).mean()
     for tolerance, rule in fit_rules(rows, wanted, (0.02, 0.05, 0.1)):
         accuracy, gap = outcome(rule, rows, wanted.targets)
@@ -205,7 +205,7 @@ def test_the_smooth_program_is_worth_as_much_as_the_linear_program(tolerance):
     values, _ = smooth.values(np.append(rule[0] / smooth.unit, rule[1] / smooth.span))
     assert np.ptp(values[:6].reshape(2, 3), axis=1).max() <= tolerance + 1e-6
     gained = (shares[:, :, 1].sum(axis=1) - shares[:, :, 0].sum(axis=1)).clip(0.0).mean() / 2
-    loss = pose_flips(shares, np.full(1_000, 1e-3), "eo").solve(tolerance).loss
+    loss = build_flips(shares, np.full(1_000, 1e-3), "eo").solve(tolerance).loss
     assert values[-1] == pytest.approx(gained - loss / 2, abs=2e-4)
 
 
@@ -222,13 +222,13 @@ def test_real_decisions_are_brought_within_the_limits_by_small_steps():
     smooth, _ = smooth_of(3_000, 0.01)
     table, limits = smooth.table, np.full(2, 0.03)
     rule = smooth.improved(np.zeros(6), 0.5, limits, 100)
-    settled = smooth.within(*rule, limits, 30)
-    gap, worth = table.cuts(table.adjusted(settled[0]), np.array([settled[1]]))
+    decided = smooth.within(*rule, limits, 30)
+    gap, worth = table.cuts(table.adjusted(decided[0]), np.array([decided[1]]))
     before, worth_before = table.cuts(table.adjusted(rule[0]), np.array([rule[1]]))
     assert before[0] > 0.03
     assert gap[0] <= 0.03
     assert worth[0] > worth_before[0] - 2e-3
-    assert smooth.within(*settled, limits, 30)[1] == settled[1]
+    assert smooth.within(*decided, limits, 30)[1] == decided[1]
 
 
 @pytest.mark.parametrize("reach", [1e-4, 0.02, 0.3, 3.0])
@@ -255,7 +255,7 @@ def test_many_rules_at_once_have_the_gap_and_the_worth_of_each(metric, n_groups,
             assert worth[rule, cut] == pytest.approx(gained, abs=1e-12)
 
 
-def test_people_of_one_score_do_not_hide_the_thresholds_between_others():
+def test_individuals_of_one_score_do_not_hide_the_thresholds_between_others():
     scores = np.repeat([0.3, 0.7], 2_000)
     y = (np.arange(4_000) % 10 < 10 * scores).astype(int)
     rows = with_membership(rows_of(scores, y, np.arange(4_000) % 2), np.full((4_000, 2, 2), 0.25))
@@ -263,7 +263,7 @@ def test_people_of_one_score_do_not_hide_the_thresholds_between_others():
     assert decided(rule, rows).tolist() == (scores > 0.5).astype(float).tolist()
 
 
-def test_thresholds_near_one_part_people_and_are_counted_as_any_other():
+def test_thresholds_near_one_part_individuals_and_are_counted_as_any_other():
     rows, cells = canonical(sampled(5, 2, 600))
     bands = bands_of(rows, cells, goal(DEMOGRAPHIC, 2).targets, [1.0])
     table = Table(rows, rows.y, bands, (1.0, 1.0))
@@ -295,7 +295,7 @@ def test_with_the_groups_known_it_is_as_good_as_one_threshold_per_group():
 
 
 @pytest.mark.parametrize("metric", CRITERIA)
-def test_it_is_better_than_one_threshold_for_everybody(metric):
+def test_it_is_better_than_a_common_threshold(metric):
     both = sampled(8, 2, 16_000)
     rows, new = both.take(np.arange(6_000)), both.take(np.arange(6_000, 16_000))
     wanted = goal(metric, 2)
@@ -366,7 +366,7 @@ def test_rows_without_membership_are_refused():
         fit_rules(rows, goal(DEMOGRAPHIC, 2), [0.1])
 
 
-def test_features_that_say_nothing_about_the_groups_leave_one_threshold_for_everybody():
+def test_features_that_say_nothing_about_the_groups_leave_a_common_threshold():
     rows = sampled(1, 2, 2_000)
     share = np.bincount(rows.cells * 2 + rows.y, minlength=4).reshape(2, 2) / len(rows.y)
     rows = with_membership(rows, np.broadcast_to(share, (2_000, 2, 2)))
@@ -408,7 +408,7 @@ def test_a_group_without_positives_is_left_out_of_equal_opportunity():
     assert rule.biases[0].multipliers[2] == 0.0
 
 
-def test_equal_scores_and_memberships_are_decided_alike():
+def test_equal_scores_and_memberships_are_decided_the_same():
     rows = rows_of([0.6] * 8, [1, 0] * 4, [0] * 4 + [1] * 4)
     rows = with_membership(rows, np.full((8, 2, 2), 0.25))
     for _, rule in fit_rules(rows, goal(DEMOGRAPHIC, 2), (0.0, 0.5)):

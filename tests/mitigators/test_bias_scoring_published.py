@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bias_cases import decided, outcome, population, whole, with_membership
-from bias_program import FlipProblem, pose_flips
+from bias_program import FlipProblem, build_flips
 from mitigator_cases import DEMOGRAPHIC, ODDS, OPPORTUNITY, goal, rows_of
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics.rates import FPR, SELECTION, TPR
 from fairautoml.mitigators._blind_rules import Smooth, Table, bands_of, canonical
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.mitigators.postprocessing.bias_scoring import BiasRule, GroupBias, fit_rules
+from fairautoml.mitigators.postprocessing.bias_scoring import BiasScoreRule, GroupBias, fit_rules
 
 MASS = np.array([0.16, 0.14, 0.13, 0.12, 0.11, 0.12, 0.12, 0.10])
 SHARES = np.array(
@@ -79,11 +79,11 @@ def rule_of(multipliers, priors, criterion):
         )
         for rate, row in zip(OF_CRITERION[criterion], multipliers, strict=True)
     )
-    return BiasRule(threshold=0.5, biases=biases, priors=tuple(map(tuple, priors)))
+    return BiasScoreRule(threshold=0.5, biases=biases, priors=tuple(map(tuple, priors)))
 
 
 def test_the_eight_atoms_have_the_known_decisions():
-    problem = pose_flips(SHARES, MASS, "dp")
+    problem = build_flips(SHARES, MASS, "dp")
     assert problem.confidence == pytest.approx([0.2, 0.3, 0.3, 0.5, 0.3, 0.04, 0.1, 0.14])
     assert (SHARES[:, :, 1].sum(axis=1) > 0.5).tolist() == [0, 1, 0, 1, 0, 1, 1, 0]
 
@@ -91,7 +91,7 @@ def test_the_eight_atoms_have_the_known_decisions():
 @pytest.mark.parametrize("criterion", EIGHT_ATOMS)
 def test_the_eight_atoms_have_the_known_optimum(criterion):
     expected = EIGHT_ATOMS[criterion]
-    problem = pose_flips(SHARES, MASS, criterion)
+    problem = build_flips(SHARES, MASS, criterion)
     found = problem.solve(0.05)
     assert gaps(problem.rates) == pytest.approx(expected["before"], abs=1e-6)
     assert gaps(found.rates) == pytest.approx(expected["after"], abs=1e-6)
@@ -147,7 +147,7 @@ def test_the_smooth_program_of_the_library_ends_at_the_known_accuracy(criterion)
 
 
 @pytest.mark.parametrize("criterion", EIGHT_ATOMS)
-def test_the_library_flips_nobody_within_a_limit_above_every_gap(criterion):
+def test_the_library_flips_no_row_within_a_limit_above_every_gap(criterion):
     # known answer: slack_delta
     rows = eight_atoms()
     ((_, rule),) = fit_rules(rows, goal(METRIC[criterion], 2), [0.9])
@@ -155,8 +155,8 @@ def test_the_library_flips_nobody_within_a_limit_above_every_gap(criterion):
 
 
 @pytest.mark.parametrize("criterion", EIGHT_ATOMS)
-def test_a_limit_above_every_gap_flips_nobody(criterion):
-    found = pose_flips(SHARES, MASS, criterion).solve(0.9)
+def test_a_limit_above_every_gap_flips_no_row(criterion):
+    found = build_flips(SHARES, MASS, criterion).solve(0.9)
     assert found.multipliers == pytest.approx(0.0, abs=1e-9)
     assert found.kappa == pytest.approx(0.0, abs=1e-9)
     assert found.loss == pytest.approx(0.0, abs=1e-9)
@@ -164,7 +164,7 @@ def test_a_limit_above_every_gap_flips_nobody(criterion):
 
 # known answer: scaling
 def test_scaling_effects_gaps_and_limit_divides_the_multipliers():
-    plain = pose_flips(SHARES, MASS, "dp")
+    plain = build_flips(SHARES, MASS, "dp")
     scaled = FlipProblem(
         confidence=plain.confidence,
         mass=MASS,
@@ -183,7 +183,7 @@ def test_the_rule_of_the_multipliers_is_the_optimum_but_for_as_many_atoms_as_rat
     criterion, n_groups
 ):
     shares = population(1, n_groups, 400)
-    problem = pose_flips(shares, np.full(400, 1 / 400), criterion)
+    problem = build_flips(shares, np.full(400, 1 / 400), criterion)
     found = problem.solve(0.05)
     off = np.abs(flipped(problem, found.multipliers) - found.kappa) > 1e-6
     fractional = (found.kappa > 1e-6) & (found.kappa < 1 - 1e-6)
@@ -208,7 +208,7 @@ def test_a_group_of_probability_zero_is_refused(criterion, label):
     shares = SHARES.copy()
     shares[:, 1, label] = 0.0
     with pytest.raises(DegenerateGroupError, match="group 1 has no rows with label in"):
-        pose_flips(shares, MASS, criterion)
+        build_flips(shares, MASS, criterion)
 
 
 def test_a_limit_that_cannot_be_reached_gives_the_smallest_gap():
@@ -219,7 +219,7 @@ def test_a_limit_that_cannot_be_reached_gives_the_smallest_gap():
     counted[[2, 3], 1, 0] = 1.0
     shares[0, :, 1] = 0.3
     shares[0, :, 0] = 0.2
-    found = pose_flips(shares, np.full(4, 0.25), "dp", counted).solve(0.1)
+    found = build_flips(shares, np.full(4, 0.25), "dp", counted).solve(0.1)
     assert not found.feasible
     assert gaps(found.rates) == pytest.approx([0.5], abs=1e-6)
     assert found.loss == pytest.approx(0.0, abs=1e-6)
@@ -296,7 +296,9 @@ def on_adult(data_home):
             criterion, limit = ("dp", None) if constraint is None else constraint
             multipliers, ours = np.zeros((1, 2)), CommonRule(threshold=0.5)
             if limit is not None:
-                problem = pose_flips(shares, np.full(len(here), 1 / len(here)), criterion, counted)
+                problem = build_flips(
+                    shares, np.full(len(here), 1 / len(here)), criterion, counted
+                )
                 multipliers = problem.solve(limit).multipliers
                 ((_, ours),) = fit_rules(rows, goal(METRIC[criterion], 2), [limit])
             rules.append((rule_of(multipliers, counted.mean(axis=0), criterion), ours))

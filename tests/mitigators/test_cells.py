@@ -12,7 +12,7 @@ def only_cuts(scores, y, weight=None):
     return cuts
 
 
-def test_cuts_go_from_nobody_to_everybody_with_thresholds_between_scores():
+def test_cuts_go_from_none_to_all_with_thresholds_between_scores():
     cuts = only_cuts([0.2, 0.8, 0.4], [0, 1, 1], [1.0, 2.0, 4.0])
     assert cuts.thresholds == pytest.approx([np.inf, 0.6, 0.3, -np.inf])
     assert cuts.accepted.tolist() == [[0, 0], [0, 2], [0, 6], [1, 6]]
@@ -28,7 +28,7 @@ def test_a_group_of_one_row_is_accepted_or_refused_as_a_whole():
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_scores_that_are_neighbouring_floats_are_told_apart(steps):
+def test_scores_that_are_neighbouring_floats_are_distinguished(steps):
     low = 0.3
     for _ in range(steps):
         low = np.nextafter(low, 1)
@@ -103,7 +103,7 @@ def test_a_group_of_weight_zero_gets_the_scores_as_labels():
     assert shrunk(rows, goal(ODDS, 1), rows.cells, 1).y == pytest.approx([0.2, 0.8])
 
 
-def test_accuracy_weighs_both_errors_alike():
+def test_accuracy_weighs_both_errors_equally():
     assert gain_weights(random_rows(0, 2, 50), "accuracy") == (1.0, 1.0)
 
 

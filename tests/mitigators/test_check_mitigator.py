@@ -65,7 +65,7 @@ def by_number(rows, goal, tolerances):
     return [(None, CommonRule(threshold=float(rows.scores[rows.cells == 0].mean())))]
 
 
-def too_far(rows, goal, tolerances):
+def should_prune(rows, goal, tolerances):
     return [(t, CommonRule(threshold=0.5)) for t in tolerances]
 
 
@@ -85,7 +85,7 @@ BROKEN = {
     "depending on the rows": post(by_rows),
     "when the rows are in another order": post(by_order),
     "when the cells are renumbered": post(by_number),
-    "asked for 0.0": post(too_far),
+    "asked for 0.0": post(should_prune),
     "not .* in .0, 1.": with_rule(Faulty("range")),
     "neither 0 nor 1": with_rule(Faulty("half")),
     "decisions depend on the groups": with_rule(Faulty("groups")),

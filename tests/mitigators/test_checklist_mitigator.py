@@ -5,7 +5,7 @@ import pytest
 from mitigator_cases import system, target
 
 from fairautoml import FairAutoML
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import DegenerateGroupError, InputError
 from fairautoml.learners._checklist import NoChecklistError
 from fairautoml.metrics import GroupCounts
@@ -30,7 +30,7 @@ def rows(metric="demographic_parity_difference", limit=0.1, n_rows=160, **change
         "weight": np.ones(n_rows),
         "cells": cells,
         "systems": (SYSTEM,),
-        "layout": FeatureLayout(n_features=3),
+        "feature_schema": FeatureSchema(n_features=3),
         "targets": () if metric is None else (target(metric, SYSTEM, limit),),
     }
     return TrainRows(**{**found, **changed})
@@ -123,7 +123,9 @@ def test_a_limit_that_no_list_meets_is_named():
     # One item, and it is the group itself.
     cells = np.arange(160, dtype=np.int32) % 2
     trained = rows(
-        cells=cells, X=cells[:, None].astype(np.float32), layout=FeatureLayout(n_features=1)
+        cells=cells,
+        X=cells[:, None].astype(np.float32),
+        feature_schema=FeatureSchema(n_features=1),
     )
     with pytest.raises(NoChecklistError, match=r"has selection on 'group' within 0\.1"):
         train(trained)

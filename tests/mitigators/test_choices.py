@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from mitigator_cases import DEMOGRAPHIC, OPPORTUNITY, counts_of, gap_of, goal, random_rows, rows_of
 
-from fairautoml.mitigators._group_program import CommonRule, best_within, gains, gaps, pose, rank
+from fairautoml.mitigators._group_program import (
+    CommonRule,
+    best_within,
+    build_problem,
+    gains,
+    gaps,
+    rank,
+)
 
 
 def ranked_of(rows):
@@ -13,8 +20,8 @@ def tried(rows, metric, thresholds):
     ranked = ranked_of(rows)
     accepted = np.stack([group.accepted_from(np.asarray(thresholds)) for group in ranked])
     totals = np.array([group.totals for group in ranked])
-    posed = pose(rows, goal(metric, rows.n_cells))
-    return gaps(accepted, totals, posed), gains(accepted, posed.gain)
+    problem = build_problem(rows, goal(metric, rows.n_cells))
+    return gaps(accepted, totals, problem), gains(accepted, problem.gain)
 
 
 @pytest.mark.parametrize("metric", [DEMOGRAPHIC, OPPORTUNITY, "equalized_odds_ratio"])
@@ -27,7 +34,7 @@ def test_gaps_are_those_of_the_metric(metric):
     assert found == pytest.approx(expected)
 
 
-def test_a_ratio_where_nobody_is_accepted_is_no_solution():
+def test_a_ratio_where_no_row_is_accepted_is_no_solution():
     found, _ = tried(random_rows(0, 2, 50), "demographic_parity_ratio", [np.inf])
     assert found.tolist() == [np.inf]
 

@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS, ClassCounts
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
-from fairautoml.mitigators._multiclass import MostLikely, nearest_shares, pose
+from fairautoml.mitigators._multiclass import MostLikely, build_problem, nearest_shares
 
 FIT = MITIGATORS.get("class_offsets").fit_rules
 LABELS = ("a", "b", "c")
@@ -27,7 +27,7 @@ def goal(metric="demographic_parity_difference", limit=0.05, systems=None, **mor
     return Goal(targets=tuple(targets), task="multiclass", **more)
 
 
-def people(n_rows, seed=0, n_classes=4, n_cells=3):
+def individuals(n_rows, seed=0, n_classes=4, n_cells=3):
     rng = np.random.default_rng(seed)
     cells = rng.integers(n_cells, size=n_rows).astype(np.int32)
     worth = rng.normal(size=(n_rows, n_classes)) + np.eye(n_cells, n_classes)[cells]
@@ -82,7 +82,7 @@ def optimum(rows, bound):
 
 @pytest.mark.parametrize("bound", [0.0, 0.05, 0.15])
 def test_the_rule_is_as_good_as_the_linear_program(bound):
-    rows = people(240, n_classes=3, n_cells=2)
+    rows = individuals(240, n_classes=3, n_cells=2)
     two = system((0, 1), ("a", "b"))
     ((_, rule),) = FIT(rows, goal(systems=[two]), [bound])
     assert gap(rule, rows) <= bound + 2 / np.bincount(rows.cells).min()
@@ -93,14 +93,14 @@ def test_the_rule_is_as_good_as_the_linear_program(bound):
 @pytest.mark.parametrize("n_rows", [200, 3000, 30_000])
 @pytest.mark.parametrize("n_classes", [3, 7])
 def test_the_gap_on_the_rows_is_within_the_bound_and_one_row_per_group(n_rows, n_classes):
-    rows = people(n_rows, n_classes=n_classes)
+    rows = individuals(n_rows, n_classes=n_classes)
     one_row = 2 / np.bincount(rows.cells).min()
     for tolerance, rule in FIT(rows, goal(), [0.0, 0.02, 0.1]):
         assert gap(rule, rows) <= tolerance + one_row
 
 
 def test_a_loose_bound_changes_nothing():
-    rows = people(500)
+    rows = individuals(500)
     ((_, rule),) = FIT(rows, goal(), [1.0])
     plain = MostLikely().decide(rows.scores, rows.cells)
     assert np.array_equal(rule.decide(rows.scores, rows.cells), plain)
@@ -109,7 +109,7 @@ def test_a_loose_bound_changes_nothing():
 
 @pytest.mark.parametrize("metric", ["equalized_odds_difference", "equal_opportunity_difference"])
 def test_rates_of_labels_come_together_on_many_rows(metric):
-    rows = people(40_000, n_classes=3)
+    rows = individuals(40_000, n_classes=3)
     before = gap(MostLikely(), rows, metric)
     ((_, rule),) = FIT(rows, goal(metric), [0.03])
     assert before > 0.15
@@ -117,7 +117,7 @@ def test_rates_of_labels_come_together_on_many_rows(metric):
 
 
 def test_two_systems_and_their_intersection_are_all_kept():
-    rows = people(8000, n_classes=3, n_cells=4)
+    rows = individuals(8000, n_classes=3, n_cells=4)
     sex = system((0, 0, 1, 1), ("f", "m"), "sex")
     race = system((0, 1, 0, 1), ("x", "y"), "race")
     both = system((0, 1, 2, 3), ("f & x", "f & y", "m & x", "m & y"), "sex & race")
@@ -127,8 +127,8 @@ def test_two_systems_and_their_intersection_are_all_kept():
         assert METRICS.get("demographic_parity_difference").value(merged) <= 0.022
 
 
-def test_cells_of_one_group_are_decided_alike():
-    rows = people(2000, n_cells=4)
+def test_cells_of_one_group_are_decided_the_same():
+    rows = individuals(2000, n_cells=4)
     sex = system((0, 0, 1, 1), ("f", "m"), "sex")
     ((_, rule),) = FIT(rows, goal(systems=[sex]), [0.0])
     swapped = np.array([1, 0, 3, 2])[rows.cells]
@@ -136,7 +136,7 @@ def test_cells_of_one_group_are_decided_alike():
 
 
 def test_rows_of_no_group_choose_the_most_likely_class():
-    rows = people(800)
+    rows = individuals(800)
     ((_, rule),) = FIT(rows, goal(), [0.0])
     unknown = rule.decide(rows.scores, np.full(800, -1))
     assert np.array_equal(unknown, MostLikely().decide(rows.scores, rows.cells))
@@ -144,7 +144,7 @@ def test_rows_of_no_group_choose_the_most_likely_class():
 
 def test_a_balanced_objective_gives_rare_classes_more():
     rng = np.random.default_rng(0)
-    rows = people(6000, n_classes=3)
+    rows = individuals(6000, n_classes=3)
     rare = rows.scores * np.array([1.0, 1.0, 0.2], dtype=np.float32)
     scores = rare / rare.sum(axis=1, keepdims=True)
     y = (scores.cumsum(axis=1) > rng.uniform(size=(6000, 1))).argmax(axis=1)
@@ -159,7 +159,7 @@ def test_a_balanced_objective_gives_rare_classes_more():
 
 
 def test_groups_without_rows_and_rows_without_weight_do_no_harm():
-    rows = people(600)
+    rows = individuals(600)
     empty = rows.take(rows.cells != 1)
     ((_, rule),) = FIT(empty, goal(), [0.0])
     assert gap_of_two(rule, empty) <= 2 / np.bincount(empty.cells)[[0, 2]].min()
@@ -176,7 +176,7 @@ def gap_of_two(rule, rows):
 
 
 def test_a_group_of_equal_scores_is_decided_as_a_whole():
-    rows = people(900)
+    rows = individuals(900)
     scores = rows.scores.copy()
     scores[rows.cells == 2] = scores[rows.cells == 2][0]
     rows = ScoreRows(scores=scores, y=rows.y, weight=rows.weight, cells=rows.cells, n_cells=3)
@@ -186,14 +186,14 @@ def test_a_group_of_equal_scores_is_decided_as_a_whole():
 
 
 def test_the_rule_says_what_each_group_pays():
-    ((_, rule),) = FIT(people(400), goal(), [0.0])
+    ((_, rule),) = FIT(individuals(400), goal(), [0.0])
     parts = dict(part.split(": ") for part in rule.describe().split(", "))
     assert set(parts) == set(LABELS)
     assert all(len(prices.split()) == 4 for prices in parts.values())
 
 
 def test_a_price_of_next_to_nothing_is_written_as_nothing():
-    ((_, rule),) = FIT(people(400), goal(), [0.0])
+    ((_, rule),) = FIT(individuals(400), goal(), [0.0])
     nothing = tuple(tuple(1e-6 for _ in prices) for prices in rule.cuts)
     written = replace(rule, cuts=nothing).describe()
     assert "+0.0000" in written
@@ -216,15 +216,16 @@ def test_many_cells_and_classes_take_memory_by_what_the_limits_speak_of():
 
 
 def test_a_class_of_which_a_group_has_no_row_is_not_compared_there():
-    rows = people(3000)
+    rows = individuals(3000)
     kept = rows.take((rows.cells != 2) | (rows.y != 1))
-    bands = pose(kept, goal("equalized_odds_difference")).bands
+    bands = build_problem(kept, goal("equalized_odds_difference")).bands
     masses = {band.rate.name: band.mass for band in bands}
     assert masses["tpr"][2, 1] == 0
     assert (np.delete(masses["tpr"].ravel(), 2 * 4 + 1) > 0).all()
     alone = rows.take((rows.cells != 2) | (rows.y == 1))
     masses = {
-        band.rate.name: band.mass for band in pose(alone, goal("equalized_odds_difference")).bands
+        band.rate.name: band.mass
+        for band in build_problem(alone, goal("equalized_odds_difference")).bands
     }
     assert masses["fpr"][2].tolist() == pytest.approx(
         [masses["fpr"][2, 0], 0, *masses["fpr"][2, 2:]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from fairlearn.preprocessing import CorrelationRemover
-from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_people_same_rows
+from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_rows_in_any_order
 from scipy import sparse
 
 from fairautoml.exceptions import InputError
@@ -88,4 +88,4 @@ def test_a_sparse_table_is_refused():
 
 
 def test_neither_the_order_of_rows_nor_the_names_of_groups_matter():
-    same_people_same_rows(MITIGATOR, biased_rows(), {"strength": 0.7})
+    same_rows_in_any_order(MITIGATOR, biased_rows(), {"strength": 0.7})

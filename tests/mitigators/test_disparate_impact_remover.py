@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_people_same_rows
+from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_rows_in_any_order
 from scipy import sparse
 
 from fairautoml.exceptions import InputError
@@ -86,7 +86,7 @@ def test_new_rows_of_no_group_known_from_training_are_ranked_among_all(cell):
     assert scored(rows, [[7.0]], [cell])[0, 0] == pytest.approx(7.5)
 
 
-def test_a_group_without_any_value_in_a_column_is_ranked_among_all_and_moves_nobody():
+def test_a_group_without_any_value_in_a_column_is_ranked_among_all_and_moves_no_row():
     holes = np.concatenate([X, np.full((2, 1), np.nan)])
     rows = rows_of(holes, [*Y, 0, 1], [*GROUPS, 2, 2])
     np.testing.assert_allclose(changed(rows)[:6], MIDDLE, atol=1e-6)
@@ -123,4 +123,4 @@ def test_a_sparse_table_is_refused():
 
 
 def test_neither_the_order_of_rows_nor_the_names_of_groups_matter():
-    same_people_same_rows(MITIGATOR, biased_rows(), {"strength": 0.7})
+    same_rows_in_any_order(MITIGATOR, biased_rows(), {"strength": 0.7})

@@ -14,7 +14,12 @@ from mitigator_cases import (
     worth,
 )
 
-from fairautoml.mitigators._thresholds import Windows, build_cuts, limits_by_rate, solve_pairs
+from fairautoml.mitigators._thresholds import (
+    RateIntervals,
+    build_cuts,
+    limits_by_rate,
+    solve_pairs,
+)
 
 TOLERANCES = (0.0, 0.05, 0.15, 0.3, 1.0)
 ONE_RATE = (
@@ -53,7 +58,7 @@ def test_two_groups_get_the_optimum_over_all_pairs(metric, seed):
 def test_three_groups_with_one_rate_get_the_optimum_over_all_combinations(metric, seed):
     cuts, limits, targets = small(seed, 3, metric)
     for tolerance in TOLERANCES:
-        choice = Windows(cuts, limits, (1.0, 1.0)).solve(tolerance)
+        choice = RateIntervals(cuts, limits, (1.0, 1.0)).solve(tolerance)
         counts = chosen_counts(cuts, choice)
         assert worth(counts) == brute_force(cuts, targets, tolerance)
         assert gap_of(counts, targets[0]) <= tolerance + 1e-9
@@ -64,7 +69,7 @@ def test_three_groups_with_one_rate_get_the_optimum_over_all_combinations(metric
 def test_three_groups_with_two_rates_get_the_optimum_over_all_combinations(metric, seed):
     cuts, limits, targets = small(seed, 3, metric)
     for tolerance in TOLERANCES:
-        choice = Windows(cuts, limits, (1.0, 1.0)).solve(tolerance)
+        choice = RateIntervals(cuts, limits, (1.0, 1.0)).solve(tolerance)
         counts = chosen_counts(cuts, choice)
         assert worth(counts) == brute_force(cuts, targets, tolerance)
         assert gap_of(counts, targets[0]) <= tolerance + 1e-9
@@ -75,7 +80,7 @@ def test_windows_and_pairs_agree_on_two_groups_with_hundreds_of_cuts():
     cuts = build_cuts(rows, rows.cells, 2)
     limits = limits_by_rate(goal(DEMOGRAPHIC, 2).targets, (1.0,))
     pairs = solve_pairs(cuts, limits, (1.0, 1.0), TOLERANCES)
-    windows = [Windows(cuts, limits, (1.0, 1.0)).solve(t) for t in TOLERANCES]
+    windows = [RateIntervals(cuts, limits, (1.0, 1.0)).solve(t) for t in TOLERANCES]
     values = [
         [worth(chosen_counts(cuts, choice)) for choice in found] for found in (pairs, windows)
     ]
@@ -91,7 +96,7 @@ def test_windows_come_near_the_optimum_of_two_rates_with_hundreds_of_cuts(seed):
     for tolerance, best in zip(
         TOLERANCES, solve_pairs(cuts, limits, (1.0, 1.0), TOLERANCES), strict=True
     ):
-        counts = chosen_counts(cuts, Windows(cuts, limits, (1.0, 1.0)).solve(tolerance))
+        counts = chosen_counts(cuts, RateIntervals(cuts, limits, (1.0, 1.0)).solve(tolerance))
         assert gap_of(counts, wanted[0]) <= tolerance + 1e-9
         assert worth(counts) >= worth(chosen_counts(cuts, best)) - 1e-3 * len(rows.y)
 
@@ -102,7 +107,7 @@ def test_windows_come_near_the_optimum_of_one_rate_with_very_many_groups(monkeyp
     limits = limits_by_rate(goal(DEMOGRAPHIC, 6).targets, (1.0,))
 
     def values():
-        windows = Windows(cuts, limits, (1.0, 1.0))
+        windows = RateIntervals(cuts, limits, (1.0, 1.0))
         return np.array([windows.value(windows.solve(t)) for t in TOLERANCES])
 
     monkeypatch.setattr("fairautoml.mitigators._thresholds.CORNERS", 10**6)
@@ -115,9 +120,9 @@ def test_a_finer_grid_finds_hardly_more_for_two_rates_and_several_groups(monkeyp
     rows = random_rows(0, 3, 4_000)
     cuts = build_cuts(rows, rows.cells, 3)
     limits = limits_by_rate(goal(ODDS, 3).targets, (1.0,))
-    found = [Windows(cuts, limits, (1.0, 1.0)).solve(t) for t in TOLERANCES]
+    found = [RateIntervals(cuts, limits, (1.0, 1.0)).solve(t) for t in TOLERANCES]
     monkeypatch.setattr("fairautoml.mitigators._thresholds.CORNERS", 100_000)
-    finer = Windows(cuts, limits, (1.0, 1.0))
+    finer = RateIntervals(cuts, limits, (1.0, 1.0))
     for tolerance, choice in zip(TOLERANCES, found, strict=True):
         assert finer.value(choice) >= finer.value(finer.solve(tolerance)) - 2e-3 * len(rows.y)
 
@@ -132,7 +137,7 @@ def test_four_rates_at_once_are_solved(n_groups):
     choice = (
         solve_pairs(cuts, limits, (1.0, 1.0), [0.3])[0]
         if n_groups == 2
-        else Windows(cuts, limits, (1.0, 1.0)).solve(0.3)
+        else RateIntervals(cuts, limits, (1.0, 1.0)).solve(0.3)
     )
     counts = chosen_counts(cuts, choice)
     assert max(gap_of(counts, one) for one in targets) <= 0.3 + 1e-9
@@ -148,6 +153,6 @@ def test_a_group_without_positives_is_left_out_of_the_true_positive_rate(n_group
     if n_groups == 2:
         choice = solve_pairs(cuts, limits, (1.0, 1.0), [0.0])[0]
     else:
-        choice = Windows(cuts, limits, (1.0, 1.0)).solve(0.0)
+        choice = RateIntervals(cuts, limits, (1.0, 1.0)).solve(0.0)
     # The others accept their two positives, as without the constraint; the last accepts nobody.
     assert list(choice) == [2] * (n_groups - 1) + [0]

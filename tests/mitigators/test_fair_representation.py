@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_people_same_rows
+from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_rows_in_any_order
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -52,7 +52,7 @@ def test_all_groups_have_the_same_weighted_mean_afterwards(params):
 
 
 @both
-def test_no_linear_model_tells_the_group_and_the_label_can_still_be_told(params):
+def test_no_linear_model_reveals_the_group_and_the_label_can_still_be_predicted(params):
     rows = learnable_rows()
     after = given(MITIGATOR, rows, params)
     assert auc(rows.X, rows.cells) > 0.95
@@ -155,12 +155,12 @@ def test_the_learner_sees_numbers_without_gaps(params):
     after = given(MITIGATOR, biased_rows(), params)
     assert np.isfinite(after.X).all()
     assert after.X.dtype == np.float32
-    assert after.layout.n_features == after.X.shape[1]
-    assert after.layout.categorical == ()
+    assert after.feature_schema.n_features == after.X.shape[1]
+    assert after.feature_schema.categorical == ()
 
 
 @both
-def test_new_rows_are_encoded_alike_whatever_their_group(params):
+def test_new_rows_are_encoded_the_same_whatever_their_group(params):
     rows = biased_rows()
     watched = Watched()
     recorder = Recorder(watched)
@@ -197,7 +197,7 @@ def test_a_table_of_categories_only_is_encoded():
 
 
 @both
-def test_rows_that_are_all_alike_are_no_obstacle(params):
+def test_rows_that_are_all_equal_are_no_obstacle(params):
     rows = biased_rows()
     rows = replace(rows, X=np.ones_like(rows.X))
     assert np.isfinite(given(MITIGATOR, rows, params).X).all()
@@ -211,4 +211,4 @@ def test_a_sparse_table_is_refused():
 
 @both
 def test_neither_the_order_of_rows_nor_the_names_of_groups_matter(params):
-    same_people_same_rows(MITIGATOR, biased_rows(), params)
+    same_rows_in_any_order(MITIGATOR, biased_rows(), params)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import lightgbm
 import numpy as np
 import pytest
-from fairgbm_cases import DEFAULTS, FNR, FPR, LAST, PUBLISHED, TREES, Asked, case, game_of, gap_of
+from fairgbm_cases import DEFAULTS, FNR, FPR, LAST, PUBLISHED, TREES, Params, case, game_of, gap_of
 from mitigator_cases import DEMOGRAPHIC, ODDS, system, target
 from reduction_cases import rows_of, unequal_table
 from scipy import sparse
@@ -16,18 +16,18 @@ from fairautoml.mitigators.inprocessing._fairgbm import SERVES, Boosting, Look, 
 from fairautoml.mitigators.inprocessing.fairgbm import HELD_SHARE, MITIGATOR, train
 from fairautoml.search.space_files import load_space
 from fairautoml.testing._search import points
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 
-def fit(rows, params=DEFAULTS, asked=None, seed=0):
-    return train(rows, Asked() if asked is None else asked, params, seed)
+def fit(rows, params=DEFAULTS, requested=None, seed=0):
+    return train(rows, Params() if requested is None else requested, params, seed)
 
 
 # --------------------------------------------------------------------------------- what it learns
 
 
 @pytest.mark.parametrize("metric", sorted(SERVES))
-def test_the_gap_of_new_people_is_smaller_than_that_of_the_plain_model(metric):
+def test_the_gap_of_new_rows_is_smaller_than_that_of_the_plain_model(metric):
     rows, new = case(metric, n_rows=3000), case(metric, n_rows=20_000, seed=1)
     plain, fair = (gap_of(new, fit(rows, {**LAST, "eta": eta}), metric) for eta in (0.0, 0.1))
     assert fair < 0.6 * plain
@@ -44,8 +44,8 @@ def test_several_group_systems_are_all_brought_together():
     X, y, cells = unequal_table(n_cells=4, n_rows=4000)
     systems = (system([0, 0, 1, 1], "sex"), system([0, 1, 0, 1], "race"))
     rows = rows_of(X, y, cells, tuple(target(DEMOGRAPHIC, one, 0.02) for one in systems))
-    asked = Asked(params={**TREES, "n_estimators": 100})
-    plain, fair = (fit(rows, {**LAST, "eta": eta}, asked) for eta in (0.0, 0.1))
+    requested = Params(params={**TREES, "n_estimators": 100})
+    plain, fair = (fit(rows, {**LAST, "eta": eta}, requested) for eta in (0.0, 0.1))
     for one in systems:
         part = replace(rows, cells=one.of_cell[cells])
         assert gap_of(part, fair, DEMOGRAPHIC) < 0.6 * gap_of(part, plain, DEMOGRAPHIC)
@@ -105,7 +105,7 @@ def test_the_number_of_rows_does_not_change_what_a_step_means():
 
 def test_the_parameters_of_a_lightgbm_candidate_are_used():
     rows = case(FNR)
-    few = fit(rows, LAST, Asked(params={**TREES, "n_estimators": 7, "early_stopping_rounds": 25}))
+    few = fit(rows, LAST, Params(params={**TREES, "n_estimators": 7, "early_stopping_rounds": 25}))
     assert few.booster.current_iteration() == 7
 
 
@@ -113,22 +113,22 @@ def test_the_parameters_of_a_lightgbm_candidate_are_used():
 def test_all_that_the_search_proposes_to_lightgbm_can_be_used(params):
     rows = case(ODDS, weight=np.random.default_rng(0).uniform(0.5, 2, size=1500))
     few = {**params, "n_estimators": 12}
-    scores = fit(rows, DEFAULTS, Asked(params=few)).scores(rows.X, rows.cells)
+    scores = fit(rows, DEFAULTS, Params(params=few)).scores(rows.X, rows.cells)
     assert np.corrcoef(scores, rows.y)[0, 1] > 0.2
 
 
 def test_the_parameters_of_another_learner_are_not():
     rows = case(FNR)
-    other = Asked(params={"n_estimators": 7, "learning_rate": 0.3}, learner="xgboost")
-    expected = fit(rows, LAST, Asked(params={})).margins(rows.X)
+    other = Params(params={"n_estimators": 7, "learning_rate": 0.3}, learner="xgboost")
+    expected = fit(rows, LAST, Params(params={})).margins(rows.X)
     np.testing.assert_array_equal(fit(rows, LAST, other).margins(rows.X), expected)
 
 
 def test_a_sparse_table_is_learned_like_a_dense_one():
     rows = case(FNR)
     X = np.where(rows.X > 0, rows.X, 0.0).astype(np.float32)
-    layout = replace(rows.layout, sparse=True)
-    model = fit(replace(rows, X=sparse.csr_matrix(X), layout=layout))
+    feature_schema = replace(rows.feature_schema, sparse=True)
+    model = fit(replace(rows, X=sparse.csr_matrix(X), feature_schema=feature_schema))
     expected = fit(replace(rows, X=X)).scores(X, rows.cells)
     np.testing.assert_allclose(model.scores(sparse.csr_matrix(X), rows.cells), expected, atol=1e-6)
 
@@ -139,8 +139,10 @@ def test_category_codes_are_split_as_categories():
     level = np.random.default_rng(1).integers(20, size=2000)
     y = (np.random.default_rng(2).uniform(size=2000) < 0.1 + 0.8 * (codes[level] % 2)).astype(int)
     rows = rows_of(np.column_stack([level, X]), y, cells, (target(FNR, system([0, 1])),))
-    stumps = Asked(params={"n_estimators": 5, "num_leaves": 2, "min_data_per_group": 5})
-    named = replace(rows, layout=replace(rows.layout, categorical=(0,), cardinalities=(20,)))
+    stumps = Params(params={"n_estimators": 5, "num_leaves": 2, "min_data_per_group": 5})
+    named = replace(
+        rows, feature_schema=replace(rows.feature_schema, categorical=(0,), cardinalities=(20,))
+    )
     known, unknown = (fit(table, LAST, stumps).margins(rows.X) for table in (named, rows))
     apart = [abs(f[y == 1].mean() - f[y == 0].mean()) for f in (known, unknown)]
     assert apart[0] > 2 * apart[1]
@@ -150,7 +152,9 @@ def test_codes_of_more_than_twenty_categories_are_split_as_numbers():
     X, y, cells = unequal_table(n_rows=2000)
     level = np.random.default_rng(1).integers(21, size=2000)
     rows = rows_of(np.column_stack([level, X]), y, cells, (target(FNR, system([0, 1])),))
-    named = replace(rows, layout=replace(rows.layout, categorical=(0,), cardinalities=(21,)))
+    named = replace(
+        rows, feature_schema=replace(rows.feature_schema, categorical=(0,), cardinalities=(21,))
+    )
     np.testing.assert_array_equal(*(fit(table).margins(rows.X) for table in (named, rows)))
 
 
@@ -167,7 +171,7 @@ def test_the_best_loss_within_the_limits_is_chosen_else_the_smallest_excess():
     assert best((0.2, 2.0), (0.0, 1.0), (0.0, 1.0)) == 1
 
 
-def test_a_look_tells_the_largest_excess_and_the_loss():
+def test_a_look_reports_the_largest_excess_and_the_loss():
     y, cells = [0, 0, 1, 1, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]
     groups = system([0, 1])
     targets = (target(FPR, groups, 0.2), target(FNR, groups, 0.05))
@@ -223,13 +227,13 @@ def test_prices_follow_the_labels_of_the_held_out_rows_and_the_trees_those_of_th
 
 
 @pytest.mark.parametrize("metric", [FNR, ODDS])
-def test_prices_by_held_out_rows_serve_new_people_better_than_prices_by_the_rows_learned(metric):
+def test_prices_by_held_out_rows_serve_new_rows_better_than_prices_by_the_rows_learned(metric):
     # Such trees know the rows that they were grown on nearly by heart.
-    asked = Asked(params={"n_estimators": 80, "num_leaves": 31, "min_data_in_leaf": 5})
+    requested = Params(params={"n_estimators": 80, "num_leaves": 31, "min_data_in_leaf": 5})
     found = []
     for seed in range(3):
         rows, new = case(metric, n_rows=4000, seed=seed), case(metric, n_rows=20_000, seed=100)
-        models = (fit(rows, {**w, "eta": 0.1}, asked, seed) for w in (LAST, DEFAULTS))
+        models = (fit(rows, {**w, "eta": 0.1}, requested, seed) for w in (LAST, DEFAULTS))
         found.append([gap_of(new, model, metric) for model in models])
     by_learned, by_held = np.mean(found, axis=0)
     assert by_held < by_learned - 0.01
@@ -261,13 +265,13 @@ def test_a_round_without_a_split_hides_no_later_tree_from_the_held_out_rows(monk
 
 
 def test_the_last_round_is_looked_at_when_there_are_few():
-    model = fit(case(FNR), asked=Asked(params={**TREES, "n_estimators": 4}))
+    model = fit(case(FNR), requested=Params(params={**TREES, "n_estimators": 4}))
     assert model.booster.current_iteration() == 4
 
 
 @pytest.mark.parametrize("params", [DEFAULTS, LAST])
 def test_when_time_is_short_the_first_tree_is_grown_all_the_same(params):
-    model = fit(case(FNR), params, Asked(seconds=-1.0))
+    model = fit(case(FNR), params, Params(seconds=-1.0))
     assert model.booster.current_iteration() == 1
 
 
@@ -303,7 +307,7 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(name):
 
 
 def test_a_search_without_groups_at_predict_tries_it_when_it_is_named():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(
         mitigators=["fairgbm", "common_threshold"], n_trials=5, sensitive_at_predict=False
     ).fit(X, y, group)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from fairgbm_cases import DEFAULTS, FNR, PUBLISHED, Asked
+from fairgbm_cases import DEFAULTS, FNR, PUBLISHED, Params
 from mitigator_cases import ODDS, system, target
 from reduction_cases import rows_of
 
@@ -86,7 +86,7 @@ def adult(data_home):
 
 def fit(rows, metric, params, limit=0.0, seed=0):
     wanted = replace(rows, targets=(target(metric, system([0, 1]), limit),))
-    return train(wanted, Asked(params=TREES), params, seed)
+    return train(wanted, Params(params=TREES), params, seed)
 
 
 def figures(model, rows):
@@ -163,9 +163,9 @@ def test_on_random_splits_our_default_is_fairer_than_the_published_one_at_no_vis
         found = []
         for seed in range(4):
             learned, new = holdout_split(both[1], both[2], 1 / 3, seed)
-            rows, people = (rows_of(*(c[at] for c in both), ()) for at in (learned, new))
+            rows, individuals = (rows_of(*(c[at] for c in both), ()) for at in (learned, new))
             models = (fit(rows, metric, params, 0.05, seed) for params in (ours, theirs))
-            found.append([worth(model, people, metric) for model in models])
+            found.append([worth(model, individuals, metric) for model in models])
         (accuracy, gap), (their_accuracy, their_gap) = np.mean(found, axis=0)
         assert gap < their_gap - least_gain
         assert accuracy > their_accuracy - most_lost

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from fairgbm_cases import LAST, Asked
+from fairgbm_cases import LAST, Params
 from mitigator_cases import overlapping, target
 from reduction_cases import rows_of, unequal_table
 from scipy.special import expit
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators.inprocessing._fairgbm import CrossEntropy, Game, near_everybody
+from fairautoml.mitigators.inprocessing._fairgbm import CrossEntropy, Game, near_overall
 
 IDENTITIES = overlapping([[0, 1, 0, 1], [0, 0, 1, 1]])
 FPR = "false_positive_rate_to_overall"
@@ -19,7 +19,7 @@ def constraint_on(cells, y, metric=FPR, limit=0.0, groups=IDENTITIES):
     n = len(y)
     wanted = (target(metric, groups, limit),)
     rows = rows_of(np.zeros((n, 1), dtype=np.float32), np.asarray(y), np.asarray(cells), wanted)
-    (found,) = near_everybody(rows, wanted, CrossEntropy(1.0), curved=True)
+    (found,) = near_overall(rows, wanted, CrossEntropy(1.0), curved=True)
     return found
 
 
@@ -74,7 +74,7 @@ def test_a_group_without_rows_of_the_rate_is_left_out():
 
 
 @pytest.mark.parametrize("metric", [FPR, "fped", "demographic_parity_to_overall"])
-def test_the_gap_of_new_people_is_smaller_than_that_of_the_plain_model(metric):
+def test_the_gap_of_new_rows_is_smaller_than_that_of_the_plain_model(metric):
     X, y, cells = unequal_table(0, 1_500, 4)
     new, _, new_cells = unequal_table(1, 1_500, 4)
     _, labels, _ = unequal_table(1, 1_500, 4)
@@ -82,11 +82,11 @@ def test_the_gap_of_new_people_is_smaller_than_that_of_the_plain_model(metric):
     gaps = []
     for eta in (0.0, 0.1):
         model = MITIGATORS.get("fairgbm").train(
-            rows_of(X, y, cells, wanted), Asked(), {**LAST, "eta": eta}, 0
+            rows_of(X, y, cells, wanted), Params(), {**LAST, "eta": eta}, 0
         )
         decision = model.scores(new, new_cells) >= 0.5
         held = rows_of(new, labels, new_cells, wanted)
-        (near, *_) = near_everybody(held, wanted, CrossEntropy(1.0), curved=True)
+        (near, *_) = near_overall(held, wanted, CrossEntropy(1.0), curved=True)
         gaps.append(np.abs(near.rate.rates(np.where(decision, 1.0, -1.0))).max())
     assert gaps[1] < gaps[0]
 

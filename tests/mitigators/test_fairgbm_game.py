@@ -264,7 +264,7 @@ def test_a_price_of_the_mean_falls_when_the_rate_has_passed_it():
     assert one.below[1] == 0.0
 
 
-def test_a_rate_asked_for_twice_takes_the_smaller_limit_once():
+def test_a_rate_requested_twice_takes_the_smaller_limit_once():
     groups = system([0, 1])
     rows = hand()
     targets = (target(ODDS, groups, 0.1), target(OPPORTUNITY, groups, 0.02))

@@ -114,7 +114,7 @@ def test_of_a_constant_number_nothing_is_taken_off():
 VALUES = np.linspace(-2.0, 2.0, 25)
 
 
-def people(seed=0, n_rows=4000, *, bend=0.0):
+def individuals(seed=0, n_rows=4000, *, bend=0.0):
     rng = np.random.default_rng(seed)
     cells = rng.integers(len(VALUES), size=n_rows).astype(np.int32)
     x = VALUES[cells]
@@ -145,7 +145,7 @@ def measured(rule, rows, metric):
 @pytest.mark.parametrize("name", ["gedi", "gedi_2", "gedi_3", "gedi_relative"])
 @pytest.mark.parametrize("bend", [0.0, 0.5])
 def test_the_rows_that_a_rule_was_fitted_on_are_within_the_tolerance(name, bend):
-    rows, goal = people(bend=bend), goal_on(name)
+    rows, goal = individuals(bend=bend), goal_on(name)
     pairs = fit_rules(rows, goal, TOLERANCES)
     assert [tolerance for tolerance, _ in pairs] == list(TOLERANCES)
     for tolerance, rule in pairs:
@@ -154,8 +154,8 @@ def test_the_rows_that_a_rule_was_fitted_on_are_within_the_tolerance(name, bend)
 
 
 @pytest.mark.parametrize("name", ["gedi", "gedi_2"])
-def test_a_tight_bound_costs_less_than_deciding_everybody_alike(name):
-    rows, goal = people(bend=0.3), goal_on(name)
+def test_a_tight_bound_costs_less_than_constant_decisions(name):
+    rows, goal = individuals(bend=0.3), goal_on(name)
     majority = max(rows.y.mean(), 1 - rows.y.mean())
     (_, plain), *_ = MITIGATORS.get("none").fit_rules(rows, goal, ())
     free = measured(plain, rows, goal.targets[0].metric)
@@ -166,7 +166,7 @@ def test_a_tight_bound_costs_less_than_deciding_everybody_alike(name):
 
 
 def test_a_looser_bound_is_never_worth_less():
-    rows, goal = people(), goal_on()
+    rows, goal = individuals(), goal_on()
     worth = [
         measured(rule, rows, goal.targets[0].metric)[1]
         for _, rule in fit_rules(rows, goal, TOLERANCES)
@@ -176,13 +176,13 @@ def test_a_looser_bound_is_never_worth_less():
 
 def test_a_bound_on_a_line_is_kept_on_new_rows_about_as_well():
     goal = goal_on()
-    ((_, rule),) = fit_rules(people(seed=1, n_rows=20_000), goal, (0.02,))
-    gap, _ = measured(rule, people(seed=2, n_rows=20_000), goal.targets[0].metric)
+    ((_, rule),) = fit_rules(individuals(seed=1, n_rows=20_000), goal, (0.02,))
+    gap, _ = measured(rule, individuals(seed=2, n_rows=20_000), goal.targets[0].metric)
     assert gap < 0.035
 
 
 def test_a_row_without_a_number_is_decided_by_the_threshold():
-    rows = people()
+    rows = individuals()
     ((_, rule),) = fit_rules(rows, goal_on(), (0.02,))
     assert isinstance(rule, ShiftedRule)
     decided = rule.decide(np.array([rule.threshold, rule.threshold - 1e-6]), np.array([-1, -1]))
@@ -191,8 +191,8 @@ def test_a_row_without_a_number_is_decided_by_the_threshold():
 
 
 def test_rows_without_a_number_do_not_move_the_rule():
-    rows = people()
-    unknown = replace(people(seed=9), cells=np.full(4000, -1, dtype=np.int32))
+    rows = individuals()
+    unknown = replace(individuals(seed=9), cells=np.full(4000, -1, dtype=np.int32))
     both = ScoreRows(
         scores=np.concatenate([rows.scores, unknown.scores]),
         y=np.concatenate([rows.y, unknown.y]),
@@ -205,7 +205,7 @@ def test_rows_without_a_number_do_not_move_the_rule():
 
 
 def test_two_numbers_are_served_at_once():
-    rows = people()
+    rows = individuals()
     age = goal_on().targets[0]
     other = replace(age.system, name="income", values=np.roll(VALUES, 7))
     income = Target(metric=METRICS.get("gedi_2").bound(other.values), system=other, limit=0.05)
@@ -219,7 +219,7 @@ def test_two_numbers_are_served_at_once():
     "scores", [np.full(600, 0.4), np.repeat([0.0, 1.0], 300)], ids=["constant", "extreme"]
 )
 def test_scores_that_say_nothing_still_give_rules(scores):
-    rows = replace(people(n_rows=600), scores=scores.astype(np.float32))
+    rows = replace(individuals(n_rows=600), scores=scores.astype(np.float32))
     for tolerance, rule in fit_rules(rows, goal_on(), TOLERANCES):
         assert measured(rule, rows, goal_on().targets[0].metric)[0] <= tolerance + 1e-9
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pre_cases import Recorder, biased_rows, content, given, rows_of, same_people_same_rows
+from pre_cases import Recorder, biased_rows, content, given, rows_of, same_rows_in_any_order
 from scipy import sparse
 
 from fairautoml.exceptions import DegradedWarning, InputError
@@ -20,11 +20,11 @@ Y = np.repeat([0, 1, 0, 1], COUNTS.ravel())
 BOTH = pytest.mark.parametrize("new_rows", ["copies", "between"])
 
 
-def asked(strategy="max_cell", new_rows="copies", strength=1.0):
+def requested(strategy="max_cell", new_rows="copies", strength=1.0):
     return {"strategy": strategy, "new_rows": new_rows, "strength": strength}
 
 
-def people(categorical=True):
+def individuals(categorical=True):
     rng = np.random.default_rng(0)
     X = np.column_stack(
         (rng.normal(size=140) + 5 * GROUPS, rng.poisson(4, size=140), rng.integers(3, size=140))
@@ -47,32 +47,32 @@ def test_the_missing_rows_are_the_known_ones(strategy):
 @BOTH
 @pytest.mark.parametrize("strategy", MISSING)
 def test_every_cell_hits_its_target(strategy, new_rows):
-    after = given(MITIGATOR, people(), asked(strategy, new_rows))
+    after = given(MITIGATOR, individuals(), requested(strategy, new_rows))
     assert (counts_of(after) - COUNTS).tolist() == MISSING[strategy]
 
 
 def test_strength_adds_its_share_of_the_missing_rows():
-    after = given(MITIGATOR, people(), asked(strength=0.5))
+    after = given(MITIGATOR, individuals(), requested(strength=0.5))
     assert (counts_of(after) - COUNTS).tolist() == [[10, 25], [0, 15]]
 
 
 def test_a_cell_gets_at_most_five_new_rows_per_row():
     groups, y = np.repeat([0, 0, 1, 1], [60, 2, 30, 30]), np.repeat([0, 1, 0, 1], [60, 2, 30, 30])
-    after = given(MITIGATOR, rows_of(np.arange(122.0)[:, None], y, groups), asked())
+    after = given(MITIGATOR, rows_of(np.arange(122.0)[:, None], y, groups), requested())
     assert counts_of(after).tolist() == [[60, 12], [60, 60]]
 
 
 @BOTH
 def test_the_rows_themselves_stay_in_place(new_rows):
-    rows = people()
-    after = given(MITIGATOR, rows, asked(new_rows=new_rows))
+    rows = individuals()
+    after = given(MITIGATOR, rows, requested(new_rows=new_rows))
     assert np.array_equal(after.X[:140], rows.X, equal_nan=True)
     assert np.array_equal(after.weight[:140], rows.weight)
 
 
 def test_copies_are_spread_evenly_over_the_cell():
     rows = rows_of(np.arange(140.0)[:, None], Y, GROUPS)
-    after = given(MITIGATOR, rows, asked())
+    after = given(MITIGATOR, rows, requested())
     _, times = np.unique(after.X[(after.cells == 0) & (after.y == 1)], return_counts=True)
     assert times.tolist() == [6] * 10
 
@@ -80,7 +80,7 @@ def test_copies_are_spread_evenly_over_the_cell():
 def test_a_copy_has_weight_and_cell_of_its_source():
     weight = np.random.default_rng(1).uniform(0.5, 2, size=140)
     rows = rows_of(np.arange(140.0)[:, None], Y, GROUPS, weight)
-    after = given(MITIGATOR, rows, asked())
+    after = given(MITIGATOR, rows, requested())
     source = after.X[:, 0].astype(int)
     assert np.array_equal(after.weight, weight[source])
     assert np.array_equal(after.cells, GROUPS[source])
@@ -102,8 +102,8 @@ def test_whole_numbers_stay_whole_and_missing_ones_are_the_rows_own():
 
 
 def test_new_rows_lie_within_their_cell_and_bring_no_new_category():
-    rows = people()
-    after = given(MITIGATOR, rows, asked(new_rows="between"))
+    rows = individuals()
+    after = given(MITIGATOR, rows, requested(new_rows="between"))
     for group, label in ((0, 0), (0, 1), (1, 1)):
         old = rows.X[(rows.cells == group) & (rows.y == label)]
         new = after.X[140:][(after.cells[140:] == group) & (after.y[140:] == label)]
@@ -114,8 +114,8 @@ def test_new_rows_lie_within_their_cell_and_bring_no_new_category():
 
 
 def test_rows_between_are_mostly_new():
-    rows = people(categorical=False)
-    after = given(MITIGATOR, rows, asked(new_rows="between"))
+    rows = individuals(categorical=False)
+    after = given(MITIGATOR, rows, requested(new_rows="between"))
     fresh = ~np.isin(after.X[140:, 0], rows.X[:, 0]) & ~np.isnan(after.X[140:, 0])
     assert fresh.mean() > 0.7
 
@@ -123,7 +123,7 @@ def test_rows_between_are_mostly_new():
 def test_neighbours_are_near():
     x = np.r_[np.arange(6) / 10, 100 + np.arange(6) / 10, np.full(60, 50.0), np.zeros(24)]
     y, groups = np.repeat([1, 0, 0, 1], [12, 60, 12, 12]), np.repeat([0, 1], [72, 24])
-    after = given(MITIGATOR, rows_of(x[:, None], y, groups), asked(new_rows="between"))
+    after = given(MITIGATOR, rows_of(x[:, None], y, groups), requested(new_rows="between"))
     new = after.X[96:][(after.cells[96:] == 0) & (after.y[96:] == 1), 0]
     assert len(new) == 48
     assert ((new <= 0.51) | (new >= 99.9)).all()
@@ -135,7 +135,7 @@ def test_a_neighbour_is_of_the_same_category_where_there_are_enough():
     others = np.column_stack((np.tile([-1.0, 1.0], 40), np.zeros(80)))
     y, groups = np.repeat([1, 0, 1, 0], [20, 60, 10, 10]), np.repeat([0, 1], [80, 20])
     rows = rows_of(np.vstack((few, others)), y, groups, None, (1,), (2,))
-    after = given(MITIGATOR, rows, asked("balance_labels_within_group", "between"))
+    after = given(MITIGATOR, rows, requested("balance_labels_within_group", "between"))
     new = after.X[100:]
     assert new.shape == (40, 2)
     assert np.array_equal(new[:, 0] > 0.005, new[:, 1] == 1)
@@ -145,7 +145,7 @@ def test_a_single_row_is_copied_with_a_warning():
     X, y, groups = np.arange(8.0)[:, None], [0, 0, 0, 1, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]
     with pytest.warns(DegradedWarning, match="a single row; it is copied 2 times"):
         after = given(
-            MITIGATOR, rows_of(X, y, groups), asked("balance_labels_within_group", "between")
+            MITIGATOR, rows_of(X, y, groups), requested("balance_labels_within_group", "between")
         )
     assert np.count_nonzero(after.X == 3.0) == 3
 
@@ -155,26 +155,28 @@ def test_rows_of_unknown_group_and_of_weight_zero_are_not_copied():
     rows = rows_of(
         X, [0, 0, 1, 1, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1, -1, 1], [1, 1, 1, 0, 1, 1, 1, 1]
     )
-    after = given(MITIGATOR, rows, asked())
+    after = given(MITIGATOR, rows, requested())
     assert np.count_nonzero(after.X == 6.0) == np.count_nonzero(after.X == 3.0) == 1
     assert np.count_nonzero(after.X == 2.0) == 2
 
 
 def test_another_seed_gives_other_rows():
-    first, other = (given(MITIGATOR, people(), asked(new_rows="between"), seed=s) for s in (0, 1))
+    first, other = (
+        given(MITIGATOR, individuals(), requested(new_rows="between"), seed=s) for s in (0, 1)
+    )
     assert not np.array_equal(content(first), content(other))
 
 
 def test_balanced_cells_are_left_alone():
     rows = rows_of(np.zeros((4, 1)), [0, 1, 0, 1], [0, 0, 1, 1])
     recorder = Recorder()
-    MITIGATOR.train(rows, recorder, asked(), 0)
+    MITIGATOR.train(rows, recorder, requested(), 0)
     assert recorder.last is rows
 
 
 def test_a_sparse_table_is_copied():
     rows = rows_of(sparse.csr_matrix(np.arange(1.0, 141.0, dtype=np.float32)[:, None]), Y, GROUPS)
-    after = given(MITIGATOR, rows, asked())
+    after = given(MITIGATOR, rows, requested())
     assert sparse.isspmatrix_csr(after.X)
     assert after.X.shape == (240, 1)
 
@@ -182,9 +184,9 @@ def test_a_sparse_table_is_copied():
 def test_a_sparse_table_has_nothing_between():
     rows = rows_of(sparse.csr_matrix(np.ones((140, 1), dtype=np.float32)), Y, GROUPS)
     with pytest.raises(InputError, match="new_rows='between' cannot work on a sparse X"):
-        given(MITIGATOR, rows, asked(new_rows="between"))
+        given(MITIGATOR, rows, requested(new_rows="between"))
 
 
 @BOTH
 def test_neither_the_order_of_rows_nor_the_names_of_groups_matter(new_rows):
-    same_people_same_rows(MITIGATOR, biased_rows(), asked(new_rows=new_rows))
+    same_rows_in_any_order(MITIGATOR, biased_rows(), requested(new_rows=new_rows))

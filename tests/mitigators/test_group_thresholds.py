@@ -145,7 +145,7 @@ def test_a_tighter_marginal_is_needed_next_to_the_intersection():
 
 
 @pytest.mark.parametrize(("metric", "kept"), [("equalized_odds_to_overall", 2), (ODDS, 1)])
-def test_of_who_is_left_out_depends_who_everybody_is(metric, kept):
+def test_exclusion_changes_the_overall_rate(metric, kept):
     parts, whole = system([0, 1, 2, 3], "region"), system([0, -1, 1, 0], "state")
     assert len(needed((target(metric, parts), target(metric, whole)))) == kept
 
@@ -182,13 +182,13 @@ def test_a_column_that_no_constraint_speaks_about_changes_no_threshold(real_labe
     finer = rows_of(rows.scores, rows.y, twice, n_cells=8)
     limits = ((ODDS, "sex", 0.1), (DEMOGRAPHIC, "age", 0.05))
     found = []
-    for people, times in ((rows, 1), (finer, 2)):
+    for individuals, times in ((rows, 1), (finer, 2)):
         systems = {
             name: system(np.tile(one.of_cell, times), name)
             for name, one in (("sex", SEX), ("age", AGE))
         }
         targets = tuple(target(metric, systems[name], limit) for metric, name, limit in limits)
-        ((_, rule),) = fit_rules(people, Goal(targets=targets), [0.05])
+        ((_, rule),) = fit_rules(individuals, Goal(targets=targets), [0.05])
         found.append(rule)
     assert found[1].labels == found[0].labels
     assert found[1].steps == found[0].steps
@@ -315,12 +315,14 @@ def test_no_target_gives_no_rule():
 
 def test_the_tolerances_are_returned_as_they_were_given():
     rows = random_rows(0, 3, 60)
-    asked = (0.2, 0.0, 0.2, 0.05)
-    assert [tolerance for tolerance, _ in fit_rules(rows, goal(ODDS, 3), asked)] == list(asked)
+    requested = (0.2, 0.0, 0.2, 0.05)
+    assert [tolerance for tolerance, _ in fit_rules(rows, goal(ODDS, 3), requested)] == list(
+        requested
+    )
 
 
 @pytest.mark.parametrize("n_groups", [2, 3])
-def test_a_group_without_rows_gets_the_neutral_threshold_and_binds_nobody(n_groups):
+def test_a_group_without_rows_gets_the_neutral_threshold_and_binds_no_group(n_groups):
     rows = random_rows(3, n_groups, 1_200)
     wider = rows_of(rows.scores, rows.y, rows.cells, n_cells=n_groups + 1)
     ((_, rule),) = fit_rules(wider, goal(DEMOGRAPHIC, n_groups + 1), [0.02])

@@ -8,7 +8,7 @@ from pre_cases import (
     given,
     label_rates,
     rows_of,
-    same_people_same_rows,
+    same_rows_in_any_order,
 )
 from scipy import sparse
 
@@ -47,7 +47,7 @@ def test_strength_closes_its_share_of_the_distance():
     assert np.bincount(np.repeat([0, 1], 100), after).tolist() == [70, 50]
 
 
-def test_the_labels_of_three_groups_become_alike():
+def test_the_labels_of_three_groups_become_equal():
     y = np.r_[np.ones(80), np.zeros(20), np.ones(50), np.zeros(50), np.ones(20), np.zeros(80)]
     X = np.random.default_rng(0).normal(size=(300, 1))
     after = labels(rows_of(X, y, np.repeat([0, 1, 2], 100)))
@@ -80,7 +80,7 @@ def test_strength_zero_trains_once():
     assert recorder.given == [rows]
 
 
-def test_equal_scores_are_told_apart_by_the_seed():
+def test_equal_scores_are_distinguished_by_the_seed():
     rows = biased_rows()
     first, again, other = (labels(rows, model=Constant(), seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
@@ -94,4 +94,4 @@ def test_a_sparse_table_will_do():
 
 @pytest.mark.parametrize("model", [Constant(), Logistic(1.0, 0.1, 0.0)], ids=["ties", "scores"])
 def test_neither_the_order_of_rows_nor_the_names_of_groups_matter(model):
-    same_people_same_rows(MITIGATOR, biased_rows(), {"strength": 1.0}, model=model)
+    same_rows_in_any_order(MITIGATOR, biased_rows(), {"strength": 1.0}, model=model)

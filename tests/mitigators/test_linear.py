@@ -20,7 +20,7 @@ from mitigator_cases import (
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators._linear_program import Program
-from fairautoml.mitigators._thresholds import Windows, build_cuts, limits_by_rate
+from fairautoml.mitigators._thresholds import RateIntervals, build_cuts, limits_by_rate
 
 
 def program_of(rows, targets, capacity=1.0):
@@ -127,7 +127,7 @@ def test_no_deterministic_rule_is_better_than_the_randomised_optimum():
     rows = random_rows(0, 4, 4_000)
     wanted = goal(ODDS, 4).targets
     cuts, program = program_of(rows, wanted)
-    windows = Windows(cuts, limits_by_rate(wanted, (1.0,)), (1.0, 1.0))
+    windows = RateIntervals(cuts, limits_by_rate(wanted, (1.0,)), (1.0, 1.0))
     for tolerance in (0.02, 0.05, 0.1):
         bound = worth(mixed_counts(cuts, program.mixture(tolerance)))
         assert windows.value(windows.solve(tolerance)) <= bound + 1e-6
@@ -147,7 +147,7 @@ def test_two_systems_at_once_are_both_within_the_tolerance():
 
 
 @pytest.mark.parametrize("metric", ["demographic_parity_ratio", "equalized_odds_ratio"])
-def test_where_accepting_nobody_is_best_a_ratio_still_has_a_value(metric):
+def test_where_accepting_no_row_is_best_a_ratio_still_has_a_value(metric):
     # Every score is far below one half, and the ratio of 0 to 0 has no value.
     rows = random_rows(3, 2, 2_000)
     rare = rows_of(0.3 * rows.scores, np.arange(2_000) % 17 == 0, rows.cells)

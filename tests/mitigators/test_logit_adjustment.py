@@ -12,7 +12,7 @@ FIT = MITIGATORS.get("logit_adjustment").fit_rules
 OBJECTIVES = ("balanced_accuracy", "f1_macro")
 
 
-def people(n_rows=20_000, seed=0):
+def individuals(n_rows=20_000, seed=0):
     """Scores that are true, of classes of which one is rare."""
     rng = np.random.default_rng(seed)
     worth = rng.normal(loc=(2.0, 1.0, -1.0), size=(n_rows, 3))
@@ -33,15 +33,15 @@ def value(rule, rows, objective):
 
 
 @pytest.mark.parametrize(("objective", "more"), [("balanced_accuracy", 0.1), ("f1_macro", 0.05)])
-def test_where_classes_count_alike_other_rows_gain_over_the_most_likely_class(objective, more):
-    ((tolerance, rule),) = FIT(people(), goal(objective), ())
-    other = people(seed=1)
+def test_where_classes_count_equally_other_rows_gain_over_the_most_likely_class(objective, more):
+    ((tolerance, rule),) = FIT(individuals(), goal(objective), ())
+    other = individuals(seed=1)
     assert tolerance is None
     assert value(rule, other, objective) > value(MostLikely(), other, objective) + more
 
 
 def test_true_scores_over_the_shares_are_nearly_the_best_for_balanced_accuracy():
-    rows = people()
+    rows = individuals()
     ((_, rule),) = FIT(rows, goal("balanced_accuracy"), ())
     shares = np.bincount(rows.y) / len(rows.y)
     best = ((rows.scores / shares).argmax(axis=1)[:, None] == np.arange(3)).astype(float)
@@ -52,7 +52,7 @@ def test_true_scores_over_the_shares_are_nearly_the_best_for_balanced_accuracy()
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_weights_count_as_that_many_rows(objective):
-    rows = people(900)
+    rows = individuals(900)
     times = np.random.default_rng(2).integers(1, 4, size=900)
     weighted = ScoreRows(
         scores=rows.scores, y=rows.y, weight=times.astype(float), cells=rows.cells, n_cells=1
@@ -62,14 +62,14 @@ def test_weights_count_as_that_many_rows(objective):
 
 
 def test_it_reads_no_group_and_says_its_factors():
-    ((_, rule),) = FIT(people(), goal("balanced_accuracy"), ())
+    ((_, rule),) = FIT(individuals(), goal("balanced_accuracy"), ())
     assert not rule.needs_sensitive
     assert not rule.randomized
     assert rule.describe().startswith("all: x1.000 x")
 
 
 def test_a_class_without_rows_leaves_the_most_likely_class_to_others():
-    rows = people(500)
+    rows = individuals(500)
     without = rows.take(rows.y != 2)
     assert FIT(without, goal("f1_macro"), ()) == [(None, None)]
     assert FIT(without, goal("f1_macro", (parity(),)), (0.05,)) == [(0.05, None)]
@@ -83,7 +83,7 @@ def parity(limit=0.05):
 
 
 def test_of_the_strengths_whose_gap_is_within_the_tolerance_the_best_is_taken():
-    rows = people()
+    rows = individuals()
     # Group b has more of the rare class: the more readily it is chosen, the wider the gap.
     apart = rows.scores[:, 2] > np.random.default_rng(3).uniform(0, 0.5, len(rows.y))
     rows = replace(rows, cells=apart.astype(np.int32), n_cells=2)
@@ -106,5 +106,5 @@ def test_of_the_strengths_whose_gap_is_within_the_tolerance_the_best_is_taken():
 
 
 def test_accuracy_is_left_to_others():
-    assert FIT(people(100), goal("accuracy"), ()) == []
-    assert FIT(people(100), goal("accuracy", (parity(),)), (0.05,)) == []
+    assert FIT(individuals(100), goal("accuracy"), ()) == []
+    assert FIT(individuals(100), goal("accuracy", (parity(),)), (0.05,)) == []

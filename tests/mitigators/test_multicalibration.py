@@ -20,7 +20,7 @@ from mitigator_cases import (
 
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, ScoreRows, _thresholds
-from fairautoml.mitigators._group_program import pose
+from fairautoml.mitigators._group_program import build_problem
 from fairautoml.mitigators.postprocessing.multicalibration import (
     BINS,
     MITIGATOR,
@@ -181,9 +181,9 @@ def cells_of_two_groups():
 def acceptance(metric, tolerance, gain=(1.0, 1.0), capacity=1.0):
     """Solve without labels: the probability of each cell stands for them."""
     rows = cells_of_two_groups()
-    posed = pose(rows, goal(metric, 2, randomized=True))
-    posed = replace(posed, gain=gain, capacity=capacity)
-    ((_, rule),) = posed.rules(rows, [tolerance], randomized=True)
+    problem = build_problem(rows, goal(metric, 2, randomized=True))
+    problem = replace(problem, gain=gain, capacity=capacity)
+    ((_, rule),) = problem.rules(rows, [tolerance], randomized=True)
     return rule.decide(rows.scores, rows.cells)
 
 
@@ -226,10 +226,10 @@ def test_a_capacity_accepts_the_surest_of_both_groups():  # known answer: lp_cap
 
 def test_a_capacity_and_parity_are_kept_at_once():
     rows = cells_of_two_groups()
-    posed = replace(pose(rows, goal(DEMOGRAPHIC, 2, randomized=True)), capacity=0.2)
+    problem = replace(build_problem(rows, goal(DEMOGRAPHIC, 2, randomized=True)), capacity=0.2)
     losses = []
     for randomized in (False, True):
-        ((_, rule),) = posed.rules(rows, [0.1], randomized=randomized)
+        ((_, rule),) = problem.rules(rows, [0.1], randomized=randomized)
         accepted = rule.decide(rows.scores, rows.cells)
         rates = [np.average(accepted[i : i + 5], weights=MASS[i // 5]) for i in (0, 5)]
         assert rows.weight @ accepted <= 0.2 + 1e-9
@@ -284,14 +284,14 @@ def test_a_group_whose_scores_are_too_low_is_decided_by_what_they_mean():
     assert rule.describe().startswith("calibrated by 1 update, then group 0")
 
 
-def test_rows_of_an_unknown_group_are_calibrated_like_everybody_and_decided_neutrally():
+def test_rows_of_an_unknown_group_are_calibrated_like_all_rows_and_decided_neutrally():
     ((_, rule),) = fit_rules(misjudged(), goal(DEMOGRAPHIC, 2), [1.0])
     # Over both groups 0.4 means 0.575.
     decision = rule.decide(np.array([0.2, 0.39, 0.6]), np.array([-1, -1, -1]))
     assert decision.tolist() == [0.0, 1.0, 1.0]
 
 
-def test_rows_are_decided_alike_whatever_rows_come_with_them():
+def test_rows_are_decided_the_same_whatever_rows_come_with_them():
     rows = random_rows(2, 3, 1_200)
     ((_, rule),) = fit_rules(rows, goal(DEMOGRAPHIC, 3), [0.05])
     every = rule.decide(rows.scores, rows.cells)

@@ -6,13 +6,13 @@ import pytest
 from fairlearn.reductions import BoundedGroupLoss, ExponentiatedGradient, SquareLoss
 from sklearn.linear_model import Ridge
 
-from fairautoml.data.dataset import FeatureLayout, GroupSystem
+from fairautoml.data.dataset import FeatureSchema, GroupSystem
 from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, GroupValues
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target, TrainRows
 from fairautoml.mitigators.inprocessing.bounded_loss import _Members
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 
 SYSTEM = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
 PARAMS = {"eps": 1.0, "max_iter": 30, "eta": 2.0}
@@ -23,7 +23,7 @@ def goal(*names, limit=0.1):
     return Goal(targets=tuple(targets), task="regression")
 
 
-def people(n_rows=2000, seed=0, shift=1.0):
+def individuals(n_rows=2000, seed=0, shift=1.0):
     rng = np.random.default_rng(seed)
     cells = rng.integers(2, size=n_rows).astype(np.int32)
     scores = rng.normal(size=n_rows) * (1 + cells) + shift * cells
@@ -46,14 +46,14 @@ def measured(name, rule, rows):
 @pytest.mark.parametrize("n_rows", [100, 2000, 20_000])
 @pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.2])
 def test_a_repaired_distribution_is_within_the_bound_and_a_row_per_group(n_rows, tolerance):
-    rows = people(n_rows)
+    rows = individuals(n_rows)
     fit = MITIGATORS.get("distribution_repair").fit_rules
     ((_, rule),) = fit(rows, goal("distribution_gap"), [tolerance])
     assert measured("distribution_gap", rule, rows) <= tolerance + 2 / (0.4 * n_rows) + 0.002
 
 
 def test_the_full_repair_keeps_the_order_within_a_group_and_the_mean_of_all():
-    rows = people()
+    rows = individuals()
     fit = MITIGATORS.get("distribution_repair").fit_rules
     ((_, rule),) = fit(rows, goal("distribution_gap"), [0.0])
     moved = rule.decide(rows.scores, rows.cells)
@@ -65,7 +65,7 @@ def test_the_full_repair_keeps_the_order_within_a_group_and_the_mean_of_all():
 
 
 def test_the_full_repair_of_two_normal_groups_is_the_normal_between_them():
-    rows = people(60_000, shift=2.0)
+    rows = individuals(60_000, shift=2.0)
     fit = MITIGATORS.get("distribution_repair").fit_rules
     ((_, rule),) = fit(rows, goal("distribution_gap"), [0.0])
     moved = rule.decide(rows.scores, rows.cells)
@@ -75,7 +75,7 @@ def test_the_full_repair_of_two_normal_groups_is_the_normal_between_them():
 
 
 def test_a_loose_bound_moves_nothing():
-    rows = people()
+    rows = individuals()
     for name in ("distribution_repair", "mean_shift"):
         metric = "mean_difference"
         ((_, rule),) = MITIGATORS.get(name).fit_rules(rows, goal(metric, limit=50.0), [50.0])
@@ -85,14 +85,14 @@ def test_a_loose_bound_moves_nothing():
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.1, 0.5])
 def test_shifted_means_are_exactly_as_far_apart_as_allowed(tolerance):
-    rows = people()
+    rows = individuals()
     fit = MITIGATORS.get("mean_shift").fit_rules
     ((_, rule),) = fit(rows, goal("mean_difference"), [tolerance])
     assert measured("mean_difference", rule, rows) == pytest.approx(tolerance, abs=1e-6)
 
 
 def test_new_extreme_rows_move_like_the_most_extreme_known_ones():
-    rows = people()
+    rows = individuals()
     fit = MITIGATORS.get("distribution_repair").fit_rules
     ((_, rule),) = fit(rows, goal("distribution_gap"), [0.0])
     top = rows.scores[rows.cells == 0].max()
@@ -101,7 +101,7 @@ def test_new_extreme_rows_move_like_the_most_extreme_known_ones():
 
 
 def test_rows_of_no_group_are_not_moved():
-    rows = people()
+    rows = individuals()
     nowhere = np.full(len(rows.y), -1)
     for name in ("distribution_repair", "mean_shift"):
         ((_, rule),) = MITIGATORS.get(name).fit_rules(rows, goal("mean_difference"), [0.0])
@@ -119,14 +119,14 @@ def training_rows(seed=0, n_rows=600):
         weight=np.ones(n_rows),
         cells=cells,
         systems=(SYSTEM,),
-        layout=FeatureLayout(n_features=2),
+        feature_schema=FeatureSchema(n_features=2),
         targets=goal("bounded_group_loss", limit=2.0).targets,
         task="regression",
     )
 
 
 BASE = BaseFit(
-    candidate=Candidate(learner="logistic_regression", params={"numeric": "scaled"}),
+    config=Config(learner="logistic_regression", params={"numeric": "scaled"}),
     seed=0,
     deadline=None,
 )
@@ -149,11 +149,11 @@ def test_the_bound_holds_for_every_group_on_new_rows():
 
 
 def test_a_learner_that_keeps_the_bound_on_the_rows_it_has_seen_is_not_believed():
-    forest = Candidate(
+    forest = Config(
         learner="random_forest",
         params={"n_estimators": 30, "min_samples_leaf": 1, "max_samples": 1.0},
     )
-    base = BaseFit(candidate=forest, seed=0, deadline=None)
+    base = BaseFit(config=forest, seed=0, deadline=None)
     rows, new = training_rows(n_rows=4000), training_rows(seed=1, n_rows=4000)
     rows, new = (
         replace(part, targets=goal("bounded_group_loss", limit=1.9).targets)
@@ -242,7 +242,7 @@ def test_the_shares_of_the_members_do_not_depend_on_the_unit_of_the_target(unit)
 class Counted:
     """Trains like ``BASE`` and remembers on how many rows."""
 
-    candidate = BASE.candidate
+    config = BASE.config
 
     def __init__(self, left):
         self.left, self.sizes = left, []
@@ -271,17 +271,17 @@ def test_bounded_loss_without_a_bound_says_what_it_needs():
 
 
 def test_a_group_without_rows_does_not_keep_the_others_apart():
-    rows = people(600, shift=2.0)
+    rows = individuals(600, shift=2.0)
     third = GroupSystem(
         name="sex", labels=("f", "m", "x"), of_cell=np.array([0, 1, 2], dtype=np.int32)
     )
     wide = goal("distribution_gap")
     wide = replace(wide, targets=(replace(wide.targets[0], system=third),))
     fit = MITIGATORS.get("distribution_repair").fit_rules
-    asked = [0.0, 0.1, 0.2]
+    requested = [0.0, 0.1, 0.2]
     for (_, two), (_, three) in zip(
-        fit(rows, goal("distribution_gap"), asked),
-        fit(replace(rows, n_cells=3), wide, asked),
+        fit(rows, goal("distribution_gap"), requested),
+        fit(replace(rows, n_cells=3), wide, requested),
         strict=True,
     ):
         assert three.strength == two.strength > 0

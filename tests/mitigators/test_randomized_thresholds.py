@@ -22,7 +22,7 @@ from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, _thresholds
 from fairautoml.mitigators.postprocessing import group_thresholds
 from fairautoml.mitigators.postprocessing.randomized_thresholds import MITIGATOR, fit_rules
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 
 @pytest.fixture
@@ -139,13 +139,13 @@ def test_a_group_without_rows_is_decided_by_the_neutral_threshold():
 
 
 def test_naming_it_where_decisions_must_be_certain_is_refused_with_the_reason():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     with pytest.raises(InputError, match="'randomized_thresholds' decides at random"):
         quick(mitigators=["randomized_thresholds"]).fit(X, y, group)
 
 
 def test_a_run_that_allows_random_decisions_has_mixtures_and_thresholds():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(randomized=True).fit(X, y, group)
     assert {"group_thresholds", "randomized_thresholds"} <= set(model.leaderboard_["mitigator"])
 

@@ -33,8 +33,8 @@ from fairautoml.mitigators.inprocessing._reductions import (
     mixture_of,
 )
 from fairautoml.mitigators.inprocessing.grid_search import grid
-from fairautoml.records import Candidate
-from quick_fits import few_people, quick
+from fairautoml.records import Config
+from quick_fits import few_individuals, quick
 
 MOMENTS = {
     DEMOGRAPHIC: DemographicParity,
@@ -141,7 +141,7 @@ def test_moments_are_the_distances_of_group_rates_from_the_rate_of_all(metric):
     assert moments.error(accepted) == pytest.approx(wrong)
 
 
-def test_projected_multipliers_price_every_classifier_alike_and_are_smaller():
+def test_projected_multipliers_price_every_classifier_the_same_and_are_smaller():
     rng = np.random.default_rng(1)
     moments = moments_of(case(ODDS, n_cells=4))
     multipliers = rng.exponential(size=2 * len(moments.offset))
@@ -185,7 +185,7 @@ def test_rows_of_unknown_cell_count_for_the_error_only():
     assert lost.error(first) == pytest.approx(np.mean(decision != rows.y))
 
 
-def test_a_rate_asked_for_twice_takes_the_smaller_limit_once():
+def test_a_rate_requested_twice_takes_the_smaller_limit_once():
     rows = case(n_cells=2)
     groups = system(range(2))
     targets = (target(ODDS, groups, 0.1), target(OPPORTUNITY, groups, 0.02))
@@ -288,9 +288,9 @@ def test_a_fitted_model_survives_pickling_without_the_training_rows(name, params
 def test_nothing_is_trained_twice_for_the_same_labels_and_weights(name, params):
     fits = Fits()
     train(name, case(), params, fits)
-    asked = [np.round(seen.weight * (2.0 * seen.y - 1), 7).tobytes() for seen in fits.seen]
-    assert len(asked) > 5
-    assert len(set(asked)) == len(asked)
+    requested = [np.round(seen.weight * (2.0 * seen.y - 1), 7).tobytes() for seen in fits.seen]
+    assert len(requested) > 5
+    assert len(set(requested)) == len(requested)
 
 
 @BOTH
@@ -378,7 +378,7 @@ def test_rows_without_weight_are_refused(name, params, weight):
 
 @pytest.mark.parametrize("name", ["exponentiated_gradient", "grid_search"])
 def test_a_search_without_groups_at_predict_tries_the_reduction_it_is_given(name):
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(
         mitigators=[name, "common_threshold"], n_trials=5, sensitive_at_predict=False
     ).fit(X, y, group)
@@ -394,10 +394,10 @@ def test_the_user_s_constraint_reaches_the_model_that_is_trained_once_more(monke
         train=lambda rows, *rest: seen.append(rows.targets) or train(rows, *rest),
     )
     monkeypatch.setitem(MITIGATORS._loaded, "grid_search", watched)
-    dataset = build_dataset(*few_people())
+    dataset = build_dataset(*few_individuals())
     wanted = (target(OPPORTUNITY, dataset.systems[0], 0.2),)
-    candidate = Candidate(
+    config = Config(
         learner="logistic_regression", mitigation="grid_search", mitigation_params=GRID
     )
-    refit(candidate, dataset, 0, wanted)
+    refit(config, dataset, 0, wanted)
     assert seen == [wanted]

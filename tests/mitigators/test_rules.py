@@ -41,7 +41,7 @@ def test_rows_without_a_group_get_the_neutral_threshold_once(cell):
     assert decided(RULE, [0.49, 0.5, 1.0], [cell] * 3) == [0, 1, 1]
 
 
-def test_infinite_thresholds_accept_everybody_or_nobody():
+def test_infinite_thresholds_accept_all_or_none():
     assert decided(RULE, [0.0, 1.0], [2, 2]) == [0, 0]
     assert decided(CommonRule(threshold=-np.inf), [0.0, 1.0], [0, 0]) == [1, 1]
     assert decided(CommonRule(threshold=np.inf), [0.0, 1.0], [0, 0]) == [0, 0]

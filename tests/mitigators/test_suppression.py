@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_people_same_rows
+from pre_cases import Recorder, Watched, biased_rows, given, rows_of, same_rows_in_any_order
 from scipy import sparse
 
 from fairautoml.exceptions import InputError
@@ -10,7 +10,7 @@ from fairautoml.mitigators.preprocessing.suppression import MITIGATOR
 N_ROWS = 600
 
 
-def people(seed=0):
+def individuals(seed=0):
     """The group itself, a proxy that is right in 85 of 100 rows, a number of two shifts, noise."""
     rng = np.random.default_rng(seed)
     groups = rng.integers(2, size=N_ROWS)
@@ -28,7 +28,7 @@ def people(seed=0):
     return rows_of(X, rng.integers(2, size=N_ROWS), groups, None, (0, 1, 5), (2, 2, 5))
 
 
-def told(rows):
+def related(rows):
     return associations(rows, row_groups(rows, "suppression"))
 
 
@@ -56,7 +56,7 @@ def test_the_bias_corrected_association_of_a_two_by_two_table_is_the_one_worked_
 
 
 def test_features_are_ranked_by_what_they_tell():
-    own, proxy, shifted, noise, constant, code = told(people())
+    own, proxy, shifted, noise, constant, code = related(individuals())
     assert own == pytest.approx(1.0)
     assert own > proxy > shifted > max(noise, code)
     assert constant == 0.0
@@ -67,18 +67,18 @@ def test_features_are_ranked_by_what_they_tell():
     [(1e-6, [1, 2, 3, 4, 5]), (0.5, [2, 3, 4, 5]), (0.8, [3, 4, 5])],
 )
 def test_the_stronger_the_more_is_left_out(strength, expected):
-    assert left(people(), strength) == expected
+    assert left(individuals(), strength) == expected
 
 
 def test_categories_keep_their_place_in_the_layout():
-    layout = given(MITIGATOR, people(), {"strength": 0.5}).layout
-    assert layout.n_features == 4
-    assert layout.categorical == (3,)
-    assert layout.cardinalities == (5,)
+    feature_schema = given(MITIGATOR, individuals(), {"strength": 0.5}).feature_schema
+    assert feature_schema.n_features == 4
+    assert feature_schema.categorical == (3,)
+    assert feature_schema.cardinalities == (5,)
 
 
 def test_new_rows_are_scored_without_what_was_left_out_whatever_their_group():
-    rows, recorder = people(), Recorder(Watched())
+    rows, recorder = individuals(), Recorder(Watched())
     model = MITIGATOR.train(rows, recorder, {"strength": 0.5}, 0)
     model.scores(rows.X[:3], np.full(3, -1))
     assert np.array_equal(recorder.model.seen[-1], rows.X[:3, 2:])
@@ -89,20 +89,20 @@ def test_that_a_value_is_missing_may_tell_the_group():
     groups = rng.integers(2, size=N_ROWS)
     X = np.column_stack((rng.normal(size=N_ROWS), rng.normal(size=N_ROWS)))
     X[groups == 1, 0] = np.nan
-    found = told(rows_of(X, rng.integers(2, size=N_ROWS), groups))
+    found = related(rows_of(X, rng.integers(2, size=N_ROWS), groups))
     assert found[0] > 0.95
     assert found[1] < 0.2
 
 
-def test_a_number_that_tells_the_group_by_its_spread_is_found():
+def test_a_number_that_reveals_the_group_by_its_spread_is_found():
     rng = np.random.default_rng(0)
     groups = rng.integers(2, size=2000)
     x = rng.normal(size=2000) * np.where(groups == 0, 0.2, 3.0)
-    assert told(rows_of(x[:, None], rng.integers(2, size=2000), groups))[0] > 0.6
+    assert related(rows_of(x[:, None], rng.integers(2, size=2000), groups))[0] > 0.6
 
 
 def test_rows_of_unknown_group_and_of_weight_zero_have_no_say():
-    rows = people()
+    rows = individuals()
     strangers = rows_of(
         np.vstack((rows.X, np.full((400, 6), 1.0))),
         np.r_[rows.y, np.zeros(400)],
@@ -111,7 +111,7 @@ def test_rows_of_unknown_group_and_of_weight_zero_have_no_say():
         (0, 1, 5),
         (2, 2, 5),
     )
-    np.testing.assert_allclose(told(strangers), told(rows))
+    np.testing.assert_allclose(related(strangers), related(rows))
 
 
 def test_nothing_left_is_an_error_that_says_how_far_one_may_go():
@@ -122,7 +122,7 @@ def test_nothing_left_is_an_error_that_says_how_far_one_may_go():
 
 
 def test_a_sparse_table_loses_the_same_columns():
-    rows = people()
+    rows = individuals()
     dense = rows_of(rows.X, rows.y, rows.cells)
     thin = rows_of(sparse.csr_matrix(rows.X), rows.y, rows.cells)
     expected = given(MITIGATOR, dense, {"strength": 0.5}).X
@@ -132,4 +132,4 @@ def test_a_sparse_table_loses_the_same_columns():
 
 
 def test_neither_the_order_of_rows_nor_the_names_of_groups_matter():
-    same_people_same_rows(MITIGATOR, biased_rows(), {"strength": 0.7})
+    same_rows_in_any_order(MITIGATOR, biased_rows(), {"strength": 0.7})

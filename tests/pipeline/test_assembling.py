@@ -14,8 +14,8 @@ from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.records import BlindRule
-from fairautoml.selection.ensemble import Blend, Finish
+from fairautoml.records import GroupUnawareRule
+from fairautoml.selection.ensemble import SelectionOptions, WeightedAverage
 from fairautoml.selection.final import ENSEMBLE, MIXTURE, assemble
 from fairautoml.selection.leaderboard import best_of
 
@@ -23,7 +23,7 @@ CONSTRAINT = "demographic_parity_difference <= 0.1"
 
 
 @pytest.fixture(scope="module")
-def people():
+def individuals():
     table = load("lending").frame.head(700)
     return table.drop(columns="repaid"), table["repaid"]
 
@@ -39,8 +39,8 @@ def quick(constraint=CONSTRAINT, **parameters):
 
 
 @pytest.fixture(scope="module")
-def fitted(people):
-    return quick().fit(*people, "sex")
+def fitted(individuals):
+    return quick().fit(*individuals, "sex")
 
 
 def mixed_entries(model):
@@ -65,39 +65,39 @@ def test_the_shares_of_the_members_sum_to_one(fitted):
         assert min(shares) > 0
 
 
-def test_an_ensemble_decides_by_the_weighted_mean_of_its_members(people, fitted):
+def test_an_ensemble_decides_by_the_weighted_mean_of_its_members(individuals, fitted):
     entry = next(e for e in fitted.pool_.board.pareto_front() if e.members)
     classifier = fitted.pool_.classifier(entry)
-    X = np.zeros((5, len(people[0].columns)), dtype=np.float32)
+    X = np.zeros((5, len(individuals[0].columns)), dtype=np.float32)
     cells = np.zeros(5, dtype=np.int32)
     expected = sum(share * fitted.pool_.bags[key].scores(X, cells) for key, share in entry.members)
-    assert isinstance(classifier.models, Blend)
+    assert isinstance(classifier.models, WeightedAverage)
     assert classifier.scores(X, cells) == pytest.approx(expected)
 
 
-def test_every_point_of_the_front_can_be_served(people, fitted):
-    X, _ = people
+def test_every_point_of_the_front_can_be_served(individuals, fitted):
+    X, _ = individuals
     for entry in fitted.pool_.board.pareto_front():
         assert set(entry.sources) <= set(fitted.pool_.bags)
     assert len(fitted.select(min_score=0.0).predict(X)) == len(X)
 
 
 @pytest.mark.parametrize("parameters", [{"assemble": False}, {"refit": True}])
-def test_without_assembly_one_trial_is_served(people, parameters):
-    model = quick(**parameters).fit(*people, "sex")
+def test_without_assembly_one_trial_is_served(individuals, parameters):
+    model = quick(**parameters).fit(*individuals, "sex")
     assert mixed_entries(model) == []
     assert ENSEMBLE not in set(model.leaderboard_["learner"])
 
 
-def test_an_ensemble_has_no_more_models_than_allowed(people):
-    model = quick(n_trials=6, max_models=2).fit(*people, "sex")
+def test_an_ensemble_has_no_more_models_than_allowed(individuals):
+    model = quick(n_trials=6, max_models=2).fit(*individuals, "sex")
     entries = mixed_entries(model)
     assert entries
     assert {len(entry.members) for entry in entries} == {2}
 
 
-def test_without_confidence_the_best_on_the_search_rows_is_served(people):
-    model = quick(confidence=None).fit(*people, "sex")
+def test_without_confidence_the_best_on_the_search_rows_is_served(individuals):
+    model = quick(confidence=None).fit(*individuals, "sex")
     assert model.best_entry_ is best_of(model.pool_.board.entries)
     margin = model.summary_["margin"]
     assert margin["price"] == 0.0
@@ -105,8 +105,10 @@ def test_without_confidence_the_best_on_the_search_rows_is_served(people):
     assert margin["margin"] == pytest.approx(0.1 - model.best_entry_.gap)
 
 
-def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(people):
-    number, auto = (quick(confidence=c, n_trials=2).fit(*people, "sex") for c in (0.8, "auto"))
+def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(individuals):
+    number, auto = (
+        quick(confidence=c, n_trials=2).fit(*individuals, "sex") for c in (0.8, "auto")
+    )
     assert number.summary_["margin"]["audit_ratio"] == pytest.approx(3 / 7)
     assert auto.summary_["margin"]["audit_ratio"] == 1.0
     said = [result_text(result_of(model), model.leaderboard_, 3) for model in (number, auto)]
@@ -114,21 +116,21 @@ def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(peopl
     assert "the bound holds on as many new rows with" in said[1]
 
 
-def test_more_confidence_keeps_more_of_a_margin_at_a_price(people):
-    found = [quick(confidence=c).fit(*people, "sex").summary_["margin"] for c in (None, 0.9)]
+def test_more_confidence_keeps_more_of_a_margin_at_a_price(individuals):
+    found = [quick(confidence=c).fit(*individuals, "sex").summary_["margin"] for c in (None, 0.9)]
     assert found[0]["probability"] < 0.9 <= found[1]["probability"]
     assert found[0]["margin"] < found[1]["margin"]
     assert found[1]["price"] > 0
     assert not found[1]["insufficient_evidence"]
 
 
-def test_a_confidence_that_leaves_little_of_the_model_is_said(people):
+def test_a_confidence_that_leaves_little_of_the_model_is_said(individuals):
     model = quick("equalized_odds_difference <= 0.15", confidence=0.95)
     with (
         pytest.warns(DegradedWarning, match="dear confidence: as sure as confidence=0.95"),
         pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"),
     ):
-        model.fit(*people, "sex")
+        model.fit(*individuals, "sex")
     margin = model.summary_["margin"]
     assert margin["kept"] < 0.25
     assert not margin["insufficient_evidence"]
@@ -173,19 +175,19 @@ def test_another_point_of_the_front_has_no_margin_of_its_own(fitted):
     assert fitted.summary_["margin"] is not None
 
 
-def test_too_few_rows_for_a_confidence_are_said(people):
+def test_too_few_rows_for_a_confidence_are_said(individuals):
     model = quick("equalized_odds_difference <= 0.1", n_trials=2, confidence=0.9999)
     with (
         pytest.warns(DegradedWarning, match="insufficient evidence: no model found is as sure"),
         pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"),
     ):
-        model.fit(*people, "sex")
+        model.fit(*individuals, "sex")
     assert model.summary_["margin"]["insufficient_evidence"]
     assert any(note.startswith("insufficient evidence: no model") for note in model.notes_)
 
 
-def test_a_bound_that_new_people_would_rather_miss_is_said(people):
-    few = tuple(part.head(300) for part in people)
+def test_a_bound_that_new_rows_would_rather_miss_is_said(individuals):
+    few = tuple(part.head(300) for part in individuals)
     model = quick("demographic_parity_difference <= 0.02", n_trials=2)
     with pytest.warns(SmallGroupWarning, match="on as many new people it is more likely to be"):
         model.fit(*few, "sex")
@@ -196,47 +198,47 @@ def test_a_bound_that_new_people_would_rather_miss_is_said(people):
     assert any("is more likely to be missed than met" in note for note in model.notes_)
 
 
-def test_without_constraints_there_is_an_ensemble_and_no_margin(people):
-    model = quick(None).fit(*people)
+def test_without_constraints_there_is_an_ensemble_and_no_margin(individuals):
+    model = quick(None).fit(*individuals)
     assert mixed_entries(model)
     assert model.summary_["margin"] is None
     assert model.best_entry_ is best_of(model.pool_.board.entries)
 
 
-def test_an_objective_on_scores_is_not_given_up_for_the_margin(people):
-    model = quick(objective="roc_auc").fit(*people, "sex")
+def test_an_objective_on_scores_is_not_given_up_for_the_margin(individuals):
+    model = quick(objective="roc_auc").fit(*individuals, "sex")
     best = max(e.value for e in model.pool_.board.entries if e.feasible)
     assert model.best_entry_.value == best
     assert model.summary_["margin"]["price"] == 0.0
 
 
-def test_the_same_seed_gives_the_same_ensemble_and_choice(people, fitted):
-    again = quick().fit(*people, "sex")
+def test_the_same_seed_gives_the_same_ensemble_and_choice(individuals, fitted):
+    again = quick().fit(*individuals, "sex")
     assert again.best_entry_.members == fitted.best_entry_.members
     assert again.best_entry_.rule == fitted.best_entry_.rule
     assert again.summary_["margin"] == fitted.summary_["margin"]
 
 
-def test_no_time_left_leaves_the_answer_of_the_search(people, monkeypatch):
-    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: Finish(end=0.0))
+def test_no_time_left_leaves_the_answer_of_the_search(individuals, monkeypatch):
+    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: SelectionOptions(end=0.0))
     monkeypatch.setattr("fairautoml.pipeline.FINISH_SECONDS", -1e9)
-    model = quick().fit(*people, "sex")
+    model = quick().fit(*individuals, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
 
 
-def test_a_run_that_goes_on_measures_anew_what_rules_take(people, tmp_path, monkeypatch):
-    end = Finish(end=time.monotonic() + 1e5)
+def test_a_resumed_run_measures_anew_what_rules_take(individuals, tmp_path, monkeypatch):
+    end = SelectionOptions(end=time.monotonic() + 1e5)
     monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: end)
     monkeypatch.setattr("fairautoml.selection.final._Work._measured", lambda _: 1e6)
-    first = quick(run_dir=tmp_path / "run").fit(*people, "sex")
+    first = quick(run_dir=tmp_path / "run").fit(*individuals, "sex")
     assert mixed_entries(first)
-    again = quick(run_dir=tmp_path / "run", resume=True).fit(*people, "sex")
+    again = quick(run_dir=tmp_path / "run", resume=True).fit(*individuals, "sex")
     assert mixed_entries(again) == []
 
 
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
-def test_the_answer_may_not_take_longer_than_a_short_budget(people, monkeypatch):
+def test_the_answer_may_not_take_longer_than_a_short_budget(individuals, monkeypatch):
     ends = []
 
     def look(plan, history, artifacts, finish):
@@ -245,7 +247,7 @@ def test_the_answer_may_not_take_longer_than_a_short_budget(people, monkeypatch)
 
     monkeypatch.setattr("fairautoml.pipeline.assemble", look)
     monkeypatch.setattr("fairautoml.pipeline.time", SimpleNamespace(monotonic=lambda: 1e9))
-    quick(n_trials=2, time_budget=0.5).fit(*people, "sex")
+    quick(n_trials=2, time_budget=0.5).fit(*individuals, "sex")
     # Three tenths of the budget from then on, however late that is.
     assert ends == [pytest.approx(1e9 + 0.15)]
 
@@ -259,12 +261,12 @@ def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
     assert reader.classifier(entry).needs_sensitive
 
 
-def test_a_blind_ensemble_needs_no_groups_of_new_people(people):
-    X, y = people
+def test_a_blind_ensemble_needs_no_groups_of_new_rows(individuals):
+    X, y = individuals
     features = X.drop(columns="sex")
     model = quick(sensitive_at_predict=False, sensitive_in_X="allow").fit(features, y, X["sex"])
     entries = [e for e in mixed_entries(model) if set(e.sources) <= set(model.pool_.bags)]
-    assert any(isinstance(entry.rule, BlindRule) for entry in entries)
+    assert any(isinstance(entry.rule, GroupUnawareRule) for entry in entries)
     for entry in entries:
         model._serve(model.pool_, entry)
         assert set(model.predict(features)) <= set(model.classes_)
@@ -287,8 +289,8 @@ def mixtures(model):
 
 
 @pytest.fixture(scope="module")
-def at_random(people):
-    return quick(randomized=True, max_models=4).fit(*people, "sex")
+def at_random(individuals):
+    return quick(randomized=True, max_models=4).fit(*individuals, "sex")
 
 
 def test_a_mixture_of_the_pool_is_offered_where_rules_may_decide_at_random(at_random, fitted):
@@ -296,13 +298,13 @@ def test_a_mixture_of_the_pool_is_offered_where_rules_may_decide_at_random(at_ra
     assert len(entries) > 3
     assert mixtures(fitted) == []
     for entry in entries:
-        assert entry.candidate.learner == MIXTURE
+        assert entry.config.learner == MIXTURE
         assert 0 < len(entry.members) <= 4
         assert sum(share for _, share in entry.members) == pytest.approx(1.0)
 
 
-def test_a_served_mixture_gives_a_row_one_decision_in_any_company(people, at_random):
-    X, _ = people
+def test_a_served_mixture_gives_a_row_one_decision_in_any_company(individuals, at_random):
+    X, _ = individuals
     entry = max(mixtures(at_random), key=lambda e: (e.rule.randomized, len(e.members)))
     assert entry.rule.randomized
     model = copy.copy(at_random)
@@ -319,8 +321,8 @@ def test_a_served_mixture_gives_a_row_one_decision_in_any_company(people, at_ran
     assert (decisions[accepted == 0] == "no").all()
 
 
-def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(people):
-    model = quick(randomized=True, confidence=None).fit(*people, "sex")
+def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(individuals):
+    model = quick(randomized=True, confidence=None).fit(*individuals, "sex")
     offered = [e for e in model.pool_.board.entries if e.feasible]
     assert {"ensemble", MIXTURE} < {e.trial_key for e in offered}
     assert model.best_entry_.value == max(e.value for e in offered)
@@ -330,18 +332,20 @@ def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(people
     "parameters",
     [{"assemble": False}, {"mitigators": ["group_thresholds"]}, {"objective": "roc_auc"}],
 )
-def test_there_is_no_mixture_that_was_not_asked_for(people, parameters):
-    assert mixtures(quick(randomized=True, n_trials=3, **parameters).fit(*people, "sex")) == []
+def test_there_is_no_mixture_that_was_not_requested(individuals, parameters):
+    assert (
+        mixtures(quick(randomized=True, n_trials=3, **parameters).fit(*individuals, "sex")) == []
+    )
 
 
-def test_rows_of_few_people_ask_for_a_wider_margin():
+def test_rows_of_few_individuals_ask_for_a_wider_margin():
     rng = np.random.default_rng(0)
     group = rng.choice(["a", "b"], 200)
     x = rng.normal(size=200) + np.where(group == "a", 0.8, -0.8)
     y = (x + 0.3 * rng.normal(size=200) > 0).astype(int)
     person = np.repeat(np.arange(200), 8)
     many = pd.DataFrame({"x": x[person], "z": rng.normal(size=1600)}), y[person], group[person]
-    by_rows, by_people = (
+    by_rows, by_individuals = (
         quick(
             "demographic_parity_difference <= 0.4",
             confidence=0.9,
@@ -351,8 +355,8 @@ def test_rows_of_few_people_ask_for_a_wider_margin():
         ).fit(*many, groups=whose)
         for whose in (None, person)
     )
-    margins = [model.summary_["margin"]["margin"] for model in (by_rows, by_people)]
+    margins = [model.summary_["margin"]["margin"] for model in (by_rows, by_individuals)]
     # Of 100 people a group a difference errs by .07, of 800 rows by .025, and an audit more.
     assert margins[0] < 0.1 < 0.13 < margins[1]
-    assert sum(by_people.pool_.board.n_rows) == 200
+    assert sum(by_individuals.pool_.board.n_rows) == 200
     assert sum(by_rows.pool_.board.n_rows) == 1600

@@ -1,7 +1,7 @@
 import numpy as np
 
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.records import Candidate, Entry, Measure
+from fairautoml.records import Config, ConstraintResult, Entry
 
 
 class ManyThresholds(CommonRule):
@@ -15,15 +15,15 @@ def entry(rule, **changes):
     parts = {
         "trial_key": "a",
         "trial_number": 1,
-        "candidate": Candidate(learner="lightgbm", mitigation="reweighing"),
+        "config": Config(learner="lightgbm", mitigation="reweighing"),
         "mitigator": "group_thresholds",
         "tolerance": 0.05,
         "rule": rule,
         "score": 0.86214,
         "value": 0.86214,
         "measures": (
-            Measure(metric="m", system="race", value=0.04, gap=0.04, limit=0.1),
-            Measure(metric="m", system="sex", value=0.03, gap=0.03, limit=0.05),
+            ConstraintResult(metric="m", system="race", value=0.04, gap=0.04, limit=0.1),
+            ConstraintResult(metric="m", system="sex", value=0.03, gap=0.03, limit=0.05),
         ),
         "counts": np.ones((2, 2, 2)),
         "constant": False,
@@ -49,7 +49,7 @@ def test_an_ensemble_prints_how_many_trials_it_averages_and_a_long_rule_is_cut()
 
 
 def test_an_undefined_gap_prints_with_its_reason():
-    one = Measure(
+    one = ConstraintResult(
         metric="m", system="sex", value=None, gap=np.inf, limit=0.05, reason="no positives"
     )
     found = entry(CommonRule(threshold=0.5), measures=(one,))

@@ -20,7 +20,7 @@ EO = f"equal_opportunity_difference <= {BOUND}"
 RIGHT = (0.78, 0.75, 0.75)
 
 
-def people(n, seed, shift=1.2, cut=1.0):
+def individuals(n, seed, shift=1.2, cut=1.0):
     """Features, labels, the group that nobody records, and three guesses of it."""
     rng = np.random.default_rng(seed)
     group = (rng.random(n) < 0.4).astype(int)
@@ -41,7 +41,7 @@ def blind(constraint=DP, **parameters):
 
 @pytest.fixture(scope="module")
 def fitted():
-    X, y, _, guesses = people(3000, 0)
+    X, y, _, guesses = individuals(3000, 0)
     return blind().fit(X, y, proxies=guesses)
 
 
@@ -58,13 +58,13 @@ def gap_of(model, rows, label=None):
     [(DP, None, {}), (EO, 1, {"shift": 3.0, "cut": 2.0})],
     ids=["demographic parity", "equal opportunity"],
 )
-def test_the_bound_holds_for_the_groups_that_nobody_saw_and_not_if_guesses_are_believed(
+def test_the_bound_holds_for_the_groups_that_were_not_observed_and_not_if_guesses_are_believed(
     constraint, label, world
 ):
-    new = people(60_000, 99, **world)
+    new = individuals(60_000, 99, **world)
     corrected, believed = [], []
     for seed in range(3):
-        X, y, _, guesses = people(10_000, seed, **world)
+        X, y, _, guesses = individuals(10_000, seed, **world)
         model = blind(constraint).fit(X, y, proxies=guesses)
         corrected.append(gap_of(model, new, label))
         plain = blind(constraint, sensitive_at_predict=False, certify=False)
@@ -75,16 +75,16 @@ def test_the_bound_holds_for_the_groups_that_nobody_saw_and_not_if_guesses_are_b
     assert all(low < high for low, high in zip(corrected, believed, strict=True))
 
 
-def test_a_bound_on_hidden_groups_holds_on_new_people_in_one_small_fit(fitted):
-    X, y, _, guesses = people(3000, 0)
+def test_a_bound_on_hidden_groups_holds_on_new_rows_in_one_small_fit(fitted):
+    X, y, _, guesses = individuals(3000, 0)
     believed = blind(sensitive_at_predict=False, certify=False).fit(X, y, guesses["p0"])
-    new = people(60_000, 99)
+    new = individuals(60_000, 99)
     # The standard error of a corrected gap of 3,000 rows is about 0.03.
     assert gap_of(fitted, new) <= BOUND + 0.03
     assert gap_of(fitted, new) < gap_of(believed, new)
 
 
-def test_what_was_found_is_told(fitted):
+def test_what_was_found_is_reported(fitted):
     found = fitted.proxies_
     (bound,) = found.bounds
     assert isinstance(found, GuessedGroups)
@@ -100,7 +100,7 @@ def test_what_was_found_is_told(fitted):
     json.dumps(fitted.summary_["proxies"])
 
 
-def test_the_text_says_what_was_asked_what_was_used_and_what_is_assumed(fitted):
+def test_the_text_says_what_was_requested_what_was_used_and_what_is_assumed(fitted):
     text = result_text(result_of(fitted), fitted.leaderboard_, 3)
     used = fitted.proxies_.bounds[0].used
     assert "groups are guesses of 'p0'; of the groups that nobody recorded" in text
@@ -114,7 +114,7 @@ def test_nothing_is_certified_about_hidden_groups(fitted):
 
 
 def test_the_served_rule_reads_no_guess(fitted):
-    X, *_ = people(50, 3)
+    X, *_ = individuals(50, 3)
     assert not fitted.model_.needs_sensitive
     assert len(fitted.predict(X)) == 50
 
@@ -128,7 +128,7 @@ def test_another_point_of_the_front_has_its_own_corrected_gap(fitted):
 
 
 def test_new_rows_are_judged_by_their_guesses(fitted):
-    rows = people(60_000, 7)
+    rows = individuals(60_000, 7)
     X, y, _, guesses = rows
     found = fitted.evaluate(X, y, proxies=guesses)
     name = "demographic_parity_difference[unseen]"
@@ -144,7 +144,7 @@ def test_new_rows_are_judged_by_their_guesses(fitted):
 
 
 def test_new_rows_whose_groups_are_known_are_judged_by_them(fitted):
-    rows = people(2000, 8)
+    rows = individuals(2000, 8)
     X, y, group, _ = rows
     found = fitted.evaluate(X, y, sensitive=group)
     assert found["gap"] == pytest.approx(gap_of(fitted, rows))
@@ -152,7 +152,7 @@ def test_new_rows_whose_groups_are_known_are_judged_by_them(fitted):
 
 
 def test_known_groups_come_under_any_name(fitted):
-    X, y, group, _ = people(400, 8)
+    X, y, group, _ = individuals(400, 8)
     expected = fitted.evaluate(X, y, sensitive=group)
     named = pd.Series(group, name="sex")
     table = X.assign(sex=group)
@@ -167,7 +167,7 @@ def test_known_groups_come_under_any_name(fitted):
 
 
 def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):
-    X, y, _, guesses = people(100, 8)
+    X, y, _, guesses = individuals(100, 8)
     with pytest.raises(InputError, match="give proxies=, a guess of 'p0' for each row, or the"):
         fitted.evaluate(X, y)
     with pytest.raises(InputError, match="how 'p0' errs, and it is not among 'p1', 'p2'"):
@@ -175,7 +175,7 @@ def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):
 
 
 def test_guesses_say_nothing_of_a_model_that_was_fitted_without_any():
-    X, y, group, guesses = people(400, 1)
+    X, y, group, guesses = individuals(400, 1)
     model = quick(certify=False).fit(X, y, group)
     assert model.proxies_ is None
     with pytest.raises(InputError, match=r"fit was not given proxies.*weak_proxy_gap"):
@@ -183,7 +183,7 @@ def test_guesses_say_nothing_of_a_model_that_was_fitted_without_any():
 
 
 def test_columns_of_X_that_guess_are_no_features():
-    X, y, _, guesses = people(2000, 4)
+    X, y, _, guesses = individuals(2000, 4)
     table = pd.concat([X, guesses], axis=1)
     model = blind().fit(table, y, proxies=["p0", "p1", "p2"])
     assert model.model_.schema.names == ("x", "z")
@@ -195,7 +195,7 @@ def test_columns_of_X_that_guess_are_no_features():
 
 @pytest.mark.parametrize("form", [list, dict, np.asarray], ids=["list", "dict", "array"])
 def test_guesses_come_in_any_form_of_columns(fitted, form):
-    X, y, _, guesses = people(3000, 0)
+    X, y, _, guesses = individuals(3000, 0)
     columns = {name: guesses[name].to_numpy() for name in guesses}
     made = {list: list(columns.values()), dict: columns, np.asarray: guesses.to_numpy()}[form]
     model = blind().fit(X, y, proxies=made)
@@ -203,7 +203,7 @@ def test_guesses_come_in_any_form_of_columns(fitted, form):
 
 
 def test_rows_keep_their_guesses_whatever_the_index():
-    X, y, _, guesses = people(2000, 0)
+    X, y, _, guesses = individuals(2000, 0)
     index = np.random.default_rng(0).permutation(2000)
     moved = [guesses[name].set_axis(index).sort_index() for name in guesses]
     model = blind(align="index").fit(X.set_axis(index), y.set_axis(index), proxies=moved)
@@ -213,7 +213,7 @@ def test_rows_keep_their_guesses_whatever_the_index():
 
 
 def test_one_guess_with_known_errors_is_enough():
-    X, y, _, guesses = people(3000, 0)
+    X, y, _, guesses = individuals(3000, 0)
     errors = [[0.78, 0.22], [0.22, 0.78]]
     found = blind().fit(X, y, proxies=guesses[["p0"]], proxy_errors=errors).proxies_
     assert not found.estimated
@@ -223,7 +223,7 @@ def test_one_guess_with_known_errors_is_enough():
 
 
 def test_the_stricter_label_decides_for_equalized_odds():
-    X, y, _, guesses = people(1000, 0)
+    X, y, _, guesses = individuals(1000, 0)
     found = blind(f"equalized_odds_difference <= {BOUND}").fit(X, y, proxies=guesses).proxies_
     learnt = learn_guess(dict(guesses), y.to_numpy(), rng=np.random.default_rng(0))
     factors = learnt.factors(("tpr", "fpr"))
@@ -232,7 +232,7 @@ def test_the_stricter_label_decides_for_equalized_odds():
 
 
 def test_missing_guesses_leave_their_rows_outside_the_constraint():
-    X, y, _, guesses = people(3000, 0)
+    X, y, _, guesses = individuals(3000, 0)
     guesses = guesses.astype(object)
     guesses.iloc[:400, 0] = None
     guesses.iloc[400:500, 2] = None
@@ -244,12 +244,12 @@ def test_missing_guesses_leave_their_rows_outside_the_constraint():
 
 
 def test_the_same_seed_gives_the_same_answer(fitted):
-    X, y, _, guesses = people(3000, 0)
+    X, y, _, guesses = individuals(3000, 0)
     assert blind().fit(X, y, proxies=guesses).proxies_ == fitted.proxies_
 
 
 def test_a_second_fit_forgets_the_guesses():
-    X, y, group, guesses = people(600, 0)
+    X, y, group, guesses = individuals(600, 0)
     model = blind(certify=False).fit(X, y, proxies=guesses)
     model.fit(X, y, group)
     assert model.proxies_ is None
@@ -276,41 +276,41 @@ def test_a_second_fit_forgets_the_guesses():
     ],
 )
 def test_what_does_not_go_with_guesses_is_refused(constraint, settings, given, message):
-    X, y, group, guesses = people(300, 0)
+    X, y, group, guesses = individuals(300, 0)
     also = dict.fromkeys(given, group + 1)
     with pytest.raises(InputError, match=message):
         blind(constraint, **settings).fit(X, y, proxies=guesses, **also)
 
 
 def test_errors_without_a_guess_are_refused():
-    X, y, group, _ = people(300, 0)
+    X, y, group, _ = individuals(300, 0)
     with pytest.raises(InputError, match=r"proxy_errors says how often.*give both or none"):
         blind().fit(X, y, group, proxy_errors=[[0.9, 0.1], [0.1, 0.9]])
 
 
 def test_a_name_that_is_no_column_is_refused_with_the_nearest():
-    X, y, _, guesses = people(300, 0)
+    X, y, _, guesses = individuals(300, 0)
     table = pd.concat([X, guesses.add_prefix("guess_")], axis=1)
     with pytest.raises(InputError, match="must name columns of X; did you mean 'guess_p0'"):
         blind().fit(table, y, proxies=["gues_p0", "guess_p1", "guess_p2"])
 
 
 def test_guesses_of_another_length_are_refused():
-    X, y, _, guesses = people(300, 0)
+    X, y, _, guesses = individuals(300, 0)
     with pytest.raises(InputError, match=r"X has 300 rows and proxies\['p0'\] has 200"):
         blind().fit(X, y, proxies={name: guesses[name].to_numpy()[:200] for name in guesses})
 
 
 def test_numbers_and_several_classes_are_refused():
-    X, y, _, guesses = people(300, 0)
+    X, y, _, guesses = individuals(300, 0)
     with pytest.raises(ParameterError, match="how mean_difference shrinks"):
         FairAutoMLRegressor("mean_difference <= 1", n_trials=1).fit(X, X["x"], proxies=guesses)
     with pytest.raises(InputError, match="the target is multiclass; a hidden gap is corrected"):
         blind().fit(X, y + (X["z"] > 0), proxies=guesses)
 
 
-def test_a_kept_run_goes_on_under_the_constraint_that_was_asked(tmp_path):
-    X, y, _, guesses = people(600, 0)
+def test_a_kept_run_continues_under_the_constraint_that_was_requested(tmp_path):
+    X, y, _, guesses = individuals(600, 0)
     run = tmp_path / "run"
     model = blind(run_dir=run).fit(X, y, proxies=guesses)
     assert json.loads((run / "config.json").read_text())["constraint"] == [DP]
@@ -321,14 +321,14 @@ def test_a_kept_run_goes_on_under_the_constraint_that_was_asked(tmp_path):
 
 
 def test_the_command_line_reads_columns_that_guess(tmp_path, capsys):
-    X, y, _, guesses = people(1500, 0)
+    X, y, _, guesses = individuals(1500, 0)
     table = tmp_path / "people.csv"
     pd.concat([X, guesses, y.rename("y")], axis=1).to_csv(table, index=False)
     run = str(tmp_path / "run")
     flags = [part for name in guesses for part in ("--proxy", name)]
-    asked = ["--target", "y", "--constraint", DP, "--trials", "2", "--holdout", "0.3"]
+    requested = ["--target", "y", "--constraint", DP, "--trials", "2", "--holdout", "0.3"]
     limits = ["--learner", "logistic_regression", "--mitigator", "common_threshold"]
-    assert main(["fit", str(table), *asked, *limits, *flags, "--out", run]) in {0, 4}
+    assert main(["fit", str(table), *requested, *limits, *flags, "--out", run]) in {0, 4}
     text = capsys.readouterr().out
     assert "of the groups that nobody recorded" in text
     assert "demographic_parity_difference[unseen]" in text
@@ -339,11 +339,11 @@ def test_the_command_line_reads_columns_that_guess(tmp_path, capsys):
 
 
 def test_the_command_line_names_a_column_that_is_not_there(tmp_path, capsys):
-    X, y, _, guesses = people(100, 0)
+    X, y, _, guesses = individuals(100, 0)
     table = tmp_path / "people.csv"
     pd.concat([X, guesses, y.rename("y")], axis=1).to_csv(table, index=False)
-    asked = ["--target", "y", "--constraint", DP, "--proxy", "p9"]
-    assert main(["fit", str(table), *asked]) == 2
+    requested = ["--target", "y", "--constraint", DP, "--proxy", "p9"]
+    assert main(["fit", str(table), *requested]) == 2
     assert (
         "--proxy: no column 'p9' in the table; there are 'x', 'z', 'p0'" in capsys.readouterr().err
     )

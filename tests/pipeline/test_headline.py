@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fairautoml.outcome import headline
-from fairautoml.records import Candidate, Entry, Measure
+from fairautoml.records import Config, ConstraintResult, Entry
 from fairautoml.selection.ensemble import Margin, PassedOver
 from fairautoml.selection.leaderboard import Leaderboard
 
@@ -15,11 +15,11 @@ METRIC = "demographic_parity_difference"
 
 
 def entry(score, gap=0.03, *, rises=True, **changes):
-    measure = Measure(metric=METRIC, system="sex", value=gap, gap=gap, limit=0.05)
+    measure = ConstraintResult(metric=METRIC, system="sex", value=gap, gap=gap, limit=0.05)
     made = Entry(
         trial_key="a",
         trial_number=1,
-        candidate=Candidate(learner="lightgbm"),
+        config=Config(learner="lightgbm"),
         mitigator="group_thresholds",
         tolerance=0.05,
         rule=None,
@@ -88,9 +88,7 @@ def test_without_a_constraint_only_model_and_score_are_stated():
 
 
 def test_an_ensemble_is_named_with_its_trials_and_no_price_is_said_to_be_none():
-    served = entry(
-        0.862, candidate=Candidate(learner="ensemble"), members=(("a", 0.5), ("b", 0.5))
-    )
+    served = entry(0.862, config=Config(learner="ensemble"), members=(("a", 0.5), ("b", 0.5)))
     text = headline(board(served, entry(0.8621, 0.2)), served, margin())
     assert "ensemble of 2 trials with group_thresholds" in text
     assert "(as good as the best model without the constraint)" in text

@@ -16,7 +16,7 @@ from fairautoml.estimator import warned_headlines
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, NoFeasibleModelWarning
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.outcome import group_headlines, one_sided_notes
-from fairautoml.records import Candidate, Entry, Measure
+from fairautoml.records import Config, ConstraintResult, Entry
 from fairautoml.selection.leaderboard import Leaderboard
 
 PARITY = "demographic_parity_difference"
@@ -34,13 +34,13 @@ def entry(shares, *, rows=(200, 800), mitigator="none", value=0.8, constant=Fals
     return Entry(
         trial_key="00001-x",
         trial_number=1,
-        candidate=Candidate(learner="lightgbm"),
+        config=Config(learner="lightgbm"),
         mitigator=mitigator,
         tolerance=None,
         rule=CommonRule(threshold=0.5),
         score=value,
         value=value,
-        measures=(Measure(metric=PARITY, system="race", value=0.1, gap=0.1, limit=0.2),),
+        measures=(ConstraintResult(metric=PARITY, system="race", value=0.1, gap=0.1, limit=0.2),),
         counts=np.ones_like(counts),
         deployed=counts,
         constant=constant,
@@ -127,7 +127,7 @@ def test_without_a_model_without_mitigation_the_labels_are_compared():
     assert sentence.endswith("it accepts 0.0% of them, 20.0% have that label.")
 
 
-def test_a_group_that_the_unconstrained_model_decides_alike_has_a_note_and_no_headline():
+def test_a_group_that_the_unconstrained_model_decides_the_same_has_a_note_and_no_headline():
     labels = [(0.8, 0.2), (0.7, 0.3)]
     plain = entry([(1.0, 0.0), (0.7, 0.3)], labels=labels)
     headlines, (note,) = said(plain)

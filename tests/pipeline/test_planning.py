@@ -10,56 +10,56 @@ from fairautoml.data.read import build_dataset
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.plan import (
     SMALL,
-    Setting,
+    FitOptions,
     _executor,
     _n_workers,
-    first_candidates,
-    get_ready,
+    initial_configs,
     make_plan,
     make_problem,
+    start_workers,
 )
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
-from fairautoml.settings import check_wishes
-from quick_fits import few_people, quick
+from fairautoml.settings import validate_settings
+from quick_fits import few_individuals, quick
 
 QUIET = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.FairAutoMLWarning")
 LEARNERS = {name: load_space("learners", name) for name in ("lightgbm", "logistic_regression")}
 
 
 def test_the_portfolio_comes_first_and_every_learner_has_its_turn():
-    found = first_candidates(SearchSpace(learners=LEARNERS))
-    assert {candidate.learner for candidate in found} == set(LEARNERS)
-    assert {candidate.mitigation for candidate in found} == {"none"}
-    assert len({candidate.key for candidate in found}) == len(found)
+    found = initial_configs(SearchSpace(learners=LEARNERS))
+    assert {config.learner for config in found} == set(LEARNERS)
+    assert {config.mitigation for config in found} == {"none"}
+    assert len({config.key for config in found}) == len(found)
 
 
 def test_a_cheap_mitigation_of_the_space_is_tried_early_and_a_costly_one_is_not():
     names = ("reweighing", "exponentiated_gradient")
     spaces = {name: load_space("mitigators", name) for name in names}
     spaces = {"none": ParamSpace(name="none"), **spaces}
-    found = first_candidates(SearchSpace(learners=LEARNERS, mitigations=spaces))
+    found = initial_configs(SearchSpace(learners=LEARNERS, mitigations=spaces))
     assert [one.mitigation for one in found[:4]] == ["none", "none", "reweighing", "none"]
     assert found[2].params == found[1].params
-    assert "exponentiated_gradient" not in {candidate.mitigation for candidate in found}
+    assert "exponentiated_gradient" not in {config.mitigation for config in found}
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         ({"scheduler": "tcp://127.0.0.1:1"}, "scheduler='tcp://127.0.0.1:1' is for executor='das"),
         ({"memory_limit": 900, "executor": "serial"}, "memory_limit=900 needs trials in child"),
         ({"n_jobs": 2, "executor": "serial"}, "n_jobs=2 needs trials in child processes"),
     ],
 )
-def test_a_limit_that_the_executor_would_pass_over_is_refused(asked, message):
-    X, y, group = few_people()
+def test_a_limit_that_the_executor_would_pass_over_is_refused(requested, message):
+    X, y, group = few_individuals()
     with pytest.raises(ParameterError, match=message):
-        quick(**asked).fit(X, y, group)
+        quick(**requested).fit(X, y, group)
 
 
 def test_a_memory_limit_is_kept_without_the_executor_being_named():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     with pytest.raises(InputError, match=r"memory_limit=1 is below the .* MiB floor"):
         quick(memory_limit=1, executor="auto").fit(X, y, group)
 
@@ -69,8 +69,8 @@ def test_a_memory_limit_is_kept_without_the_executor_being_named():
 )
 def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(seconds, place):
     trials = 4 if seconds is None else None
-    wishes = check_wishes(quick(time_budget=seconds, n_trials=trials, n_jobs=2))
-    assert _executor(wishes, 240, 2) == place
+    settings = validate_settings(quick(time_budget=seconds, n_trials=trials, n_jobs=2))
+    assert _executor(settings, 240, 2) == place
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_two_workers_are_started_only_for_a_budget_that_repays_their_start(secon
 def test_one_worker_is_started_sooner_for_a_table_whose_folds_may_take_seconds(
     seconds, n_rows, n_columns, place
 ):
-    wishes = check_wishes(quick(time_budget=seconds, n_trials=None, n_jobs=1))
-    assert _executor(wishes, n_rows, n_columns) == place
+    settings = validate_settings(quick(time_budget=seconds, n_trials=None, n_jobs=1))
+    assert _executor(settings, n_rows, n_columns) == place
 
 
 @pytest.mark.parametrize("budget", [{"n_trials": 4}, {"time_budget": 5}])
-def test_one_trial_at_a_time_is_told_from_a_number_that_nobody_gave_but_runs_in_the_same_place(
+def test_one_given_worker_differs_from_the_default_but_runs_in_the_same_place(
     budget,
 ):
     # A cluster gives all its threads to whoever said nothing, and one to whoever asked for one.
-    unsaid, one = (check_wishes(quick(**budget, n_jobs=n_jobs)) for n_jobs in (None, 1))
+    unsaid, one = (validate_settings(quick(**budget, n_jobs=n_jobs)) for n_jobs in (None, 1))
     assert (unsaid.n_workers, one.n_workers) == (None, 1)
     assert _executor(unsaid, 240, 2) == _executor(one, 240, 2) == "serial"
 
@@ -118,9 +118,9 @@ def test_all_cores_are_used_by_default_where_the_search_takes_longer_than_to_sta
 ):
     monkeypatch.setattr("fairautoml.plan.cpu_count", lambda: 16)
     monkeypatch.setattr("fairautoml.plan.available_mb", lambda: 64_000.0)
-    wishes = check_wishes(FairAutoML(**budget))
-    found = _executor(wishes, n_rows, 9)
-    assert (found, _n_workers(wishes, found)) == (place, n_workers)
+    settings = validate_settings(FairAutoML(**budget))
+    found = _executor(settings, n_rows, 9)
+    assert (found, _n_workers(settings, found)) == (place, n_workers)
 
 
 @pytest.mark.parametrize(("n_cores", "memory_mb", "n_workers"), [(64, 4_000, 8), (4, 300, 1)])
@@ -129,44 +129,44 @@ def test_no_more_workers_are_started_by_default_than_memory_has_room_for(
 ):
     monkeypatch.setattr("fairautoml.plan.cpu_count", lambda: n_cores)
     monkeypatch.setattr("fairautoml.plan.available_mb", lambda: memory_mb)
-    wishes = check_wishes(FairAutoML(time_budget=30))
-    assert _n_workers(wishes, "local") == n_workers
+    settings = validate_settings(FairAutoML(time_budget=30))
+    assert _n_workers(settings, "local") == n_workers
 
 
 def test_all_threads_of_a_cluster_are_used_by_default():
-    assert _n_workers(check_wishes(FairAutoML(executor="dask")), "dask") is None
+    assert _n_workers(validate_settings(FairAutoML(executor="dask")), "dask") is None
 
 
 def test_a_single_core_trains_in_this_process_where_there_is_no_time_budget(monkeypatch):
     monkeypatch.setattr("fairautoml.plan.cpu_count", lambda: 1)
-    assert _executor(check_wishes(FairAutoML(n_trials=20)), 40_000, 9) == "serial"
+    assert _executor(validate_settings(FairAutoML(n_trials=20)), 40_000, 9) == "serial"
 
 
 def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
-    found = first_candidates(SearchSpace(learners=LEARNERS))
+    found = initial_configs(SearchSpace(learners=LEARNERS))
     assert found[0].learner == SMALL.learner
     assert SMALL.params.items() <= found[0].params.items()
     assert found[0].params.keys() >= SMALL.params.keys()
 
 
-def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **asked):
+def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **requested):
     """The plan of a fit to so many rows, made so many seconds after its start."""
     rng = np.random.default_rng(0)
-    asked = {"constraint": "demographic_parity_difference<=0.1", "n_folds": 5, **asked}
-    model = FairAutoML(n_trials=n_trials, **asked)
-    wishes = check_wishes(model)
+    requested = {"constraint": "demographic_parity_difference<=0.1", "n_folds": 5, **requested}
+    model = FairAutoML(n_trials=n_trials, **requested)
+    settings = validate_settings(model)
     X = pd.DataFrame(rng.normal(size=(n_rows, n_columns))).add_prefix("x")
     data = build_dataset(X, rng.integers(0, 2, n_rows), rng.choice(["f", "m"], n_rows))
-    setting = Setting(sensitive_at_predict=not blind, randomized=False, refit=model.refit)
-    problem = make_problem(data, wishes, setting)
+    fit_options = FitOptions(sensitive_at_predict=not blind, randomized=False, refit=model.refit)
+    problem = make_problem(data, settings, fit_options)
     with mock.patch("fairautoml.plan.time", SimpleNamespace(monotonic=lambda: 100.0 + late)):
-        return make_plan(problem, wishes, setting, 100.0)
+        return make_plan(problem, settings, fit_options, 100.0)
 
 
 @pytest.mark.parametrize("seconds", [30, 3600])
 def test_a_large_table_begins_with_a_sample(seconds):
     plan = planned(40_000, time_budget=seconds)
-    assert plan.light.candidates == plan.first[:1] == (plan.small,)
+    assert plan.light.configs == plan.first[:1] == (plan.small,)
     assert plan.light.budget.sample_fraction == 0.25
     assert plan.here
 
@@ -174,7 +174,7 @@ def test_a_large_table_begins_with_a_sample(seconds):
 def test_a_short_budget_tries_a_second_candidate_on_the_sample_before_all_rows():
     for seconds, here in ((3, False), (6, True)):
         plan = planned(40_000, time_budget=seconds)
-        assert plan.light.candidates == plan.first[:2]
+        assert plan.light.configs == plan.first[:2]
         assert plan.here == here
 
 
@@ -182,8 +182,8 @@ def test_a_short_budget_tries_a_second_candidate_on_the_sample_before_all_rows()
 def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, small):
     plan = planned(60_000, time_budget=2, learners=learners)
     assert plan.light.budget.sample_fraction < 0.2
-    assert (SMALL.params.items() <= plan.light.candidates[0].params.items()) == small
-    assert plan.light.candidates[0].learner == ("lightgbm" if small else learners[0])
+    assert (SMALL.params.items() <= plan.light.configs[0].params.items()) == small
+    assert plan.light.configs[0].learner == ("lightgbm" if small else learners[0])
 
 
 def test_a_table_of_many_columns_is_left_to_the_workers():
@@ -218,32 +218,32 @@ def test_a_small_table_begins_with_a_small_model_of_all_rows_in_this_process():
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         {"n_trials": 5},
         {"n_trials": 5, "time_budget": 30},
         {"time_budget": 600, "learners": ["random_forest"]},
     ],
 )
-def test_neither_a_number_of_trials_nor_another_learner_begins_with_a_sample(asked):
-    plan = planned(40_000, **asked)
+def test_neither_a_number_of_trials_nor_another_learner_begins_with_a_sample(requested):
+    plan = planned(40_000, **requested)
     assert plan.light is None
     assert not plan.here
 
 
 @pytest.mark.parametrize(
-    "asked", [{"time_budget": 2}, {"executor": "serial"}, {"memory_limit": 4000}]
+    "requested", [{"time_budget": 2}, {"executor": "serial"}, {"memory_limit": 4000}]
 )
-def test_only_local_workers_without_a_memory_limit_are_waited_for_in_this_process(asked):
+def test_only_local_workers_without_a_memory_limit_are_waited_for_in_this_process(requested):
     for n_rows in (3_000, 40_000):
-        assert not planned(n_rows, **{"time_budget": 30, **asked}).here
+        assert not planned(n_rows, **{"time_budget": 30, **requested}).here
 
 
 def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
     made = []
-    monkeypatch.setattr("fairautoml.plan.warm_up", lambda: made.append(1))
+    monkeypatch.setattr("fairautoml.plan.preload", lambda: made.append(1))
     monkeypatch.setattr("fairautoml.plan.cpu_count", lambda: 16)
-    for asked, shape, expected in (
+    for requested, shape, expected in (
         ({"time_budget": 30}, (), 1),
         ({"time_budget": 5}, (), 0),
         ({"time_budget": 5}, (50_000,), 1),
@@ -255,20 +255,25 @@ def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
         ({"time_budget": 30, "executor": "serial"}, (), 0),
     ):
         made.clear()
-        get_ready(check_wishes(FairAutoML(**asked)), *shape)
-        assert len(made) == expected, asked
+        start_workers(validate_settings(FairAutoML(**requested)), *shape)
+        assert len(made) == expected, requested
 
 
 @QUIET
-def test_a_run_that_goes_on_begins_as_it_began(tmp_path):
-    X, y, group = few_people()
+def test_a_resumed_run_begins_as_it_began(tmp_path):
+    X, y, group = few_individuals()
     rows = np.resize(np.arange(len(y)), 40_000)
     table = X.iloc[rows].reset_index(drop=True), y[rows], group[rows]
-    asked = {"n_trials": None, "learners": ["prior"], "n_folds": 5, "run_dir": tmp_path / "run"}
-    first = quick(time_budget=1.5, **asked).fit(*table).trials_["sample_fraction"]
+    requested = {
+        "n_trials": None,
+        "learners": ["prior"],
+        "n_folds": 5,
+        "run_dir": tmp_path / "run",
+    }
+    first = quick(time_budget=1.5, **requested).fit(*table).trials_["sample_fraction"]
     assert first.iloc[0] < 0.5
     for seconds in (1.5, 3):
-        again = quick(time_budget=seconds, **asked, resume=True).fit(*table).trials_
+        again = quick(time_budget=seconds, **requested, resume=True).fit(*table).trials_
         # The baseline is on record; a larger budget would have begun with more rows.
         assert again["sample_fraction"].iloc[0] == first.iloc[0]
         assert (again["trial"] == 0).sum() == 1
@@ -276,7 +281,7 @@ def test_a_run_that_goes_on_begins_as_it_began(tmp_path):
 
 @QUIET
 def test_a_budget_that_is_over_before_the_search_begins_still_gives_the_baseline():
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(n_trials=None, time_budget=1e-6).fit(X, y, group)
     assert model.best_entry_.constant
     assert model.predict(X, group).shape == (len(y),)

@@ -7,15 +7,15 @@ import pytest
 
 from fairautoml import running
 from fairautoml.exceptions import DegradedWarning, FairAutoMLWarning, StorageFullError
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
-from fairautoml.running import Tidier, servable
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.running import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 
-def result(number, log_loss=0.5, status=Status.SUCCESS):
-    candidate = Candidate(learner="one", params={"c": float(number)})
-    trial = Trial(number=number, candidate=candidate, budget=Budget(folds=2))
+def result(number, log_loss=0.5, status=TrialState.SUCCESS):
+    config = Config(learner="one", params={"c": float(number)})
+    trial = Trial(number=number, config=config, budget=Budget(folds=2))
     return TrialResult(trial=trial, status=status, log_loss=log_loss)
 
 
@@ -24,13 +24,13 @@ def test_what_falls_behind_in_a_search_never_comes_back(monkeypatch):
     monkeypatch.setattr(running, "SINGLES", 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
-        model = quick(n_trials=12, strategy="random").fit(*few_people())
+        model = quick(n_trials=12, strategy="random").fit(*few_individuals())
     entries = [e for e in model.pool_.board.entries if not e.members]
-    tried = {e.trial_number: e.candidate for e in entries}
+    tried = {e.trial_number: e.config for e in entries}
     results = [
         TrialResult(
-            trial=Trial(number=number, candidate=tried[number], budget=Budget(folds=2)),
-            status=Status.SUCCESS,
+            trial=Trial(number=number, config=tried[number], budget=Budget(folds=2)),
+            status=TrialState.SUCCESS,
             log_loss=1.0 / (1 + number % 5),
         )
         for number in sorted(tried)
@@ -38,7 +38,7 @@ def test_what_falls_behind_in_a_search_never_comes_back(monkeypatch):
     gone = set()
     for n in range(1, len(results) + 1):
         known = {r.trial.key for r in results[:n]}
-        kept = servable(results[:n], [e for e in entries if e.trial_key in known])
+        kept = selectable(results[:n], [e for e in entries if e.trial_key in known])
         assert not kept & gone
         gone |= known - kept
     assert gone
@@ -54,7 +54,7 @@ def many(tmp_path, monkeypatch):
         artifacts.write_models(one.trial.key, ())
     monkeypatch.setattr(
         running,
-        "servable",
+        "selectable",
         lambda results, entries: frozenset(r.trial.key for r in results[-3:]),
     )
     return artifacts, results
@@ -67,7 +67,7 @@ def stored(artifacts):
 def test_models_go_every_so_many_results(many):
     artifacts, results = many
     seen = []
-    tidy = Tidier(artifacts, seen, [])
+    tidy = CheckpointCleaner(artifacts, seen, [])
     for one in results[: running.EVERY]:
         tidy(SimpleNamespace(result=one))
         seen.append(one)
@@ -79,12 +79,12 @@ def test_models_go_every_so_many_results(many):
 
 def test_models_go_at_once_when_the_disk_is_full(many):
     artifacts, results = many
-    tidy = Tidier(artifacts, results[:5], [])
-    tidy(SimpleNamespace(result=result(5, None, Status.NO_SPACE)))
+    tidy = CheckpointCleaner(artifacts, results[:5], [])
+    tidy(SimpleNamespace(result=result(5, None, TrialState.DISK_FULL)))
     assert stored(artifacts) == {one.trial.key for one in results[2:]}
 
 
-def test_trials_that_a_full_disk_took_are_told_of(monkeypatch):
+def test_trials_that_a_full_disk_took_are_reported(monkeypatch):
     real, written = Artifacts.write_models, []
 
     def full(self, key, models):
@@ -95,4 +95,4 @@ def test_trials_that_a_full_disk_took_are_told_of(monkeypatch):
 
     monkeypatch.setattr(Artifacts, "write_models", full)
     with pytest.warns(DegradedWarning, match=r"1 of 5 trials were trained in vain, as the disk"):
-        quick(n_trials=5).fit(*few_people())
+        quick(n_trials=5).fit(*few_individuals())

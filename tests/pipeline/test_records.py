@@ -4,13 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.records import Budget, Candidate, Trial, seed_of
+from fairautoml.records import Budget, Config, Trial, seed_of
 from fairautoml.storage.artifacts import Artifacts
 
 
 def test_a_candidate_is_known_by_its_content_not_by_the_order_of_its_parameters():
-    one = Candidate(learner="a", params={"x": 1, "y": 2.0})
-    other = Candidate(learner="a", params={"y": 2.0, "x": 1})
+    one = Config(learner="a", params={"x": 1, "y": 2.0})
+    other = Config(learner="a", params={"y": 2.0, "x": 1})
     assert one.key == other.key
     assert len(one.key) == 16
 
@@ -18,34 +18,31 @@ def test_a_candidate_is_known_by_its_content_not_by_the_order_of_its_parameters(
 @pytest.mark.parametrize(
     "other",
     [
-        Candidate(learner="b", params={"x": 1}),
-        Candidate(learner="a", params={"x": 2}),
-        Candidate(learner="a", params={"x": 1.0}),
-        Candidate(learner="a", params={"x": True}),
-        Candidate(learner="a", params={"x": "1"}),
-        Candidate(learner="a", params={"x": 1}, encoding="target"),
-        Candidate(learner="a", params={"x": 1}, mitigation="reweighing"),
-        Candidate(learner="a", mitigation_params={"x": 1}),
+        Config(learner="b", params={"x": 1}),
+        Config(learner="a", params={"x": 2}),
+        Config(learner="a", params={"x": 1.0}),
+        Config(learner="a", params={"x": True}),
+        Config(learner="a", params={"x": "1"}),
+        Config(learner="a", params={"x": 1}, encoding="target"),
+        Config(learner="a", params={"x": 1}, mitigation="reweighing"),
+        Config(learner="a", mitigation_params={"x": 1}),
     ],
 )
 def test_candidates_that_differ_anywhere_have_other_keys_and_seeds(other):
-    candidate = Candidate(learner="a", params={"x": 1})
-    assert other.key != candidate.key
-    assert seed_of(0, other) != seed_of(0, candidate)
+    config = Config(learner="a", params={"x": 1})
+    assert other.key != config.key
+    assert seed_of(0, other) != seed_of(0, config)
 
 
 def test_the_seed_depends_on_the_root_seed_and_fits_every_learner():
-    candidate = Candidate(learner="a")
-    assert seed_of(0, candidate) == seed_of(0, Candidate(learner="a"))
-    assert seed_of(0, candidate) != seed_of(1, candidate)
-    assert 0 <= seed_of(0, candidate) < 2**31
+    config = Config(learner="a")
+    assert seed_of(0, config) == seed_of(0, Config(learner="a"))
+    assert seed_of(0, config) != seed_of(1, config)
+    assert 0 <= seed_of(0, config) < 2**31
 
 
 def test_the_key_of_a_trial_sorts_by_its_number():
-    keys = [
-        Trial(number=n, candidate=Candidate(learner="a"), budget=Budget()).key
-        for n in (9, 10, 100)
-    ]
+    keys = [Trial(number=n, config=Config(learner="a"), budget=Budget()).key for n in (9, 10, 100)]
     assert keys == sorted(keys)
 
 
@@ -105,11 +102,11 @@ def test_a_column_is_whole_in_any_order_of_memory_and_only_in_its_own_shape(arti
     assert not artifacts.has_all_scores("a", (3, 2))
 
 
-def test_a_candidate_that_was_asked_for_its_key_is_still_equal_and_kept_as_before():
-    asked, other = (Candidate(learner="a", params={"x": 1}) for _ in range(2))
-    key = asked.key
-    assert asked.key == key
-    assert asked == other
-    assert pickle.loads(pickle.dumps(asked)) == other
-    assert pickle.dumps(asked) == pickle.dumps(other)
-    assert replace(asked, learner="b").key != key
+def test_a_candidate_that_was_requested_its_key_is_still_equal_and_kept_as_before():
+    requested, other = (Config(learner="a", params={"x": 1}) for _ in range(2))
+    key = requested.key
+    assert requested.key == key
+    assert requested == other
+    assert pickle.loads(pickle.dumps(requested)) == other
+    assert pickle.dumps(requested) == pickle.dumps(other)
+    assert replace(requested, learner="b").key != key

@@ -7,33 +7,35 @@ from types import SimpleNamespace
 
 import pytest
 
-from fairautoml.evaluation.evaluate import Objective
+from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
-from fairautoml.records import Budget, Candidate, Status, Trial, TrialResult
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.selection import final
 from fairautoml.selection.final import expected_seconds
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 
 def fit(**parameters):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DegradedWarning)
         warnings.simplefilter("ignore", NoFeasibleModelWarning)
-        model = quick(**{"refit": True, "executor": "serial", **parameters}).fit(*few_people())
+        model = quick(**{"refit": True, "executor": "serial", **parameters}).fit(
+            *few_individuals()
+        )
     said = [str(w.message) for w in caught if "refit" in str(w.message)]
     return len(model.pool_.bags[model.best_entry_.trial_key].models), said
 
 
 @pytest.fixture
-def dear(monkeypatch):
+def expensive(monkeypatch):
     """Trials that claim to have taken 100 s."""
-    real = Objective.__call__
+    real = TrialEvaluator.__call__
     monkeypatch.setattr(
-        Objective, "__call__", lambda self, trial: replace(real(self, trial), seconds=100.0)
+        TrialEvaluator, "__call__", lambda self, trial: replace(real(self, trial), seconds=100.0)
     )
 
 
-def test_what_would_outlast_the_budget_is_left_out_and_said(dear, monkeypatch):
+def test_what_would_outlast_the_budget_is_left_out_and_said(expensive, monkeypatch):
     monkeypatch.setattr(final, "refit", None)
     n_models, said = fit(time_budget=60.0, n_trials=2)
     assert n_models == 2
@@ -43,7 +45,7 @@ def test_what_would_outlast_the_budget_is_left_out_and_said(dear, monkeypatch):
     assert "the mean of its fold models is served; give a time_budget of 667 s or more" in msg
 
 
-def test_without_a_time_budget_nothing_is_left_out(dear):
+def test_without_a_time_budget_nothing_is_left_out(expensive):
     assert fit(n_trials=2) == (1, [])
 
 
@@ -81,7 +83,7 @@ def test_an_overrun_that_was_not_to_be_expected_is_said(monkeypatch):
     ],
 )
 def test_the_time_follows_from_the_rows_that_a_model_of_the_trial_had(budget, seconds):
-    trial = Trial(number=1, candidate=Candidate(learner="prior"), budget=budget)
-    result = TrialResult(trial=trial, status=Status.SUCCESS, seconds=10.0 * budget.folds)
+    trial = Trial(number=1, config=Config(learner="prior"), budget=budget)
+    result = TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=10.0 * budget.folds)
     n_folds = 2 if budget.folds == 2 else 5
     assert expected_seconds(result, n_folds) == pytest.approx(seconds)

@@ -9,14 +9,14 @@ import pytest
 from fairautoml.data.lending import lending_table
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fitting import fit_candidate
+from fairautoml.evaluation.fitting import fit_config
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.records import Budget, Candidate, Status, Told, Trial, TrialResult
-from fairautoml.run_files import Earlier, Place, begin
-from fairautoml.running import RunPlan, _allocator, _as_begun, _run_here, run_search, terms_of
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
+from fairautoml.run_files import PreviousRun, RunStorage, begin
+from fairautoml.running import Plan, _allocator, _as_begun, _run_here, run_search, terms_of
 from fairautoml.search.allocators._base import Light
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
@@ -43,18 +43,18 @@ def plan():
         tolerances=tolerance_grid(targets),
     )
     space = SearchSpace(learners={name: load_space("learners", name) for name in NAMES})
-    first = [Candidate(learner=n, params=p.defaults()) for n, p in space.learners.items()]
-    return RunPlan(
+    first = [Config(learner=n, params=p.defaults()) for n, p in space.learners.items()]
+    return Plan(
         problem=problem,
         space=space,
-        baseline=Candidate(learner="prior"),
+        baseline=Config(learner="prior"),
         first=tuple(first),
         light=None,
         strategy="optuna_tpe",
         allocator="flat",
         mitigations=(),
         executor="serial",
-        limits=Limits(n_workers=1),
+        limits=ResourceLimits(n_workers=1),
         n_trials=6,
         start=time.monotonic(),
         seed=5,
@@ -73,11 +73,11 @@ def keeping(plan, tmp_path):
     """Begin or go on with a run in one folder."""
 
     def run(changes, *, stop_after=None, resume=False):
-        place = Place(path=tmp_path / "run", overwrite=False, server=None)
-        earlier = Earlier(place) if resume else None
-        used = 0.0 if earlier is None else earlier.past.seconds
+        place = RunStorage(path=tmp_path / "run", overwrite=False, server=None)
+        previous = PreviousRun(place) if resume else None
+        used = 0.0 if previous is None else previous.past.seconds
         mine = replace(plan, start=time.monotonic() - used, **changes)
-        keeper = begin(mine, place if earlier is None else earlier, {})
+        keeper = begin(mine, place if previous is None else previous, {})
         calls = []
 
         def on_progress(progress):
@@ -100,13 +100,11 @@ def small(plan, **changes):
     return replace(plan, **{"space": space, "first": (), **changes})
 
 
-def other_candidate(strategy, plan):
+def other_config(strategy, plan):
     """Extra trees of a size that nobody drew before."""
     strategy.drawn = getattr(strategy, "drawn", 0) + 1
     defaults = plan.space.learners["extra_trees"].defaults()
-    return Candidate(
-        learner="extra_trees", params={**defaults, "n_estimators": 20 + strategy.drawn}
-    )
+    return Config(learner="extra_trees", params={**defaults, "n_estimators": 20 + strategy.drawn})
 
 
 def content(history):
@@ -130,10 +128,10 @@ def test_the_same_entries_come_out_whatever_runs_the_trials(plan, tmp_path):
         artifacts = Artifacts(tmp_path / f"{executor}{n_workers}")
         artifacts.prepare()
         history, finished = run_search(
-            replace(plan, executor=executor, limits=Limits(n_workers=n_workers)), artifacts
+            replace(plan, executor=executor, limits=ResourceLimits(n_workers=n_workers)), artifacts
         )
         assert finished
-        assert {result.status for result in history.results} == {Status.SUCCESS}
+        assert {result.status for result in history.results} == {TrialState.SUCCESS}
         assert len(history.results) == 6
         found.append((content(history), history.best.trial_key, history.best.score))
     assert found[0] == found[1] == found[2]
@@ -141,17 +139,17 @@ def test_the_same_entries_come_out_whatever_runs_the_trials(plan, tmp_path):
 
 def test_the_baseline_runs_first_and_the_portfolio_next(plan, artifacts):
     history, _ = run_search(replace(plan, n_trials=4), artifacts)
-    tried = [result.trial.candidate for result in history.results]
+    tried = [result.trial.config for result in history.results]
     assert tried == [plan.baseline, *plan.first]
 
 
 def test_a_space_without_anything_new_ends_the_search(plan, artifacts):
     history, finished = run_search(small(plan, n_trials=50), artifacts)
     assert finished
-    assert [result.trial.candidate.learner for result in history.results] == ["prior"]
+    assert [result.trial.config.learner for result in history.results] == ["prior"]
 
 
-def test_every_result_is_kept_before_progress_tells_of_it(plan, artifacts):
+def test_every_result_is_kept_before_progress_reports_of_it(plan, artifacts):
     calls = []
     run_search(
         replace(plan, n_trials=3),
@@ -188,7 +186,7 @@ def test_a_run_cut_off_and_resumed_finds_what_a_whole_run_finds(
 ):
     changes = {"n_trials": 16, "strategy": strategy}
     if n_workers == 2:
-        changes |= {"executor": "local", "limits": Limits(n_workers=2)}
+        changes |= {"executor": "local", "limits": ResourceLimits(n_workers=2)}
     whole, _ = run_search(replace(plan, **changes), artifacts)
     keeping(changes, stop_after=13)
     resumed, new = keeping(changes, resume=True)
@@ -197,7 +195,7 @@ def test_a_run_cut_off_and_resumed_finds_what_a_whole_run_finds(
     assert len(new) == 3
 
 
-def test_a_finished_run_goes_on_with_a_larger_budget_as_if_it_had_been_given_at_once(
+def test_a_finished_run_continues_with_a_larger_budget_as_if_it_had_been_given_at_once(
     plan, artifacts, keeping
 ):
     whole, _ = run_search(replace(plan, n_trials=8), artifacts)
@@ -229,7 +227,7 @@ def test_another_search_than_the_recorded_one_gets_new_numbers_and_loses_nothing
 ):
     first, _ = keeping({"n_trials": 5, "strategy": "random"})
     # As after an update of a library that draws other numbers.
-    monkeypatch.setattr(STRATEGIES.get("random"), "ask", lambda self: other_candidate(self, plan))
+    monkeypatch.setattr(STRATEGIES.get("random"), "ask", lambda self: other_config(self, plan))
     again, new = keeping({"n_trials": 5, "strategy": "random"}, resume=True)
     numbers = [result.trial.number for result in again.results]
     assert numbers[:5] == [0, 1, 2, 3, 4]
@@ -249,13 +247,13 @@ def test_a_trial_whose_scores_are_gone_is_run_again_and_gives_the_same(keeping, 
 
 
 def test_trials_that_fail_are_results_and_the_baseline_remains(plan, artifacts):
-    broken = Candidate(learner="logistic_regression", params={"C": -1.0})
+    broken = Config(learner="logistic_regression", params={"C": -1.0})
     history, finished = run_search(
         small(plan, strategy="random", first=(broken,), n_trials=2), artifacts
     )
     assert finished
-    assert [result.status for result in history.results] == [Status.SUCCESS, Status.FAILED]
-    assert history.best.candidate == plan.baseline
+    assert [result.status for result in history.results] == [TrialState.SUCCESS, TrialState.FAILED]
+    assert history.best.config == plan.baseline
 
 
 def test_the_rows_of_workers_and_half_written_files_are_gone_afterwards(
@@ -279,57 +277,57 @@ def test_what_is_small_runs_here_and_whatever_else_comes_as_early_does_not(plan)
     full, few = terms_of(plan).budget, terms_of(plan).budget.on(0.1)
     first, second = plan.first[:2]
 
-    def here(asked, number, candidate, budget):
-        trial = Trial(number=number, candidate=candidate, budget=replace(budget, seconds=3.0))
-        return _run_here(asked)(trial) is not None
+    def here(requested, number, config, budget):
+        trial = Trial(number=number, config=config, budget=replace(budget, seconds=3.0))
+        return _run_here(requested)(trial) is not None
 
     assert here(plan, 0, plan.baseline, full)
     assert not here(plan, 1, first, full)
-    asked = replace(plan, here=True)
-    found = [here(asked, n, c, full) for n, c in ((1, first), (1, second), (2, first))]
+    requested = replace(plan, here=True)
+    found = [here(requested, n, c, full) for n, c in ((1, first), (1, second), (2, first))]
     assert found == [True, False, False]
-    asked = replace(plan, here=True, light=Light(candidates=(first, second), budget=few))
+    requested = replace(plan, here=True, light=Light(configs=(first, second), budget=few))
     cases = ((1, first, few), (2, second, few), (2, second, full), (3, first, few))
-    assert [here(asked, *case) for case in cases] == [True, True, False, False]
+    assert [here(requested, *case) for case in cases] == [True, True, False, False]
 
 
 def test_trials_and_seconds_in_turn_lose_no_first_candidate(keeping, plan):
     # The run of seconds tries its small candidate on few rows, the run of trials on all.
     full, few = terms_of(plan).budget, terms_of(plan).budget.on(0.1)
-    light = Light(candidates=plan.first[:1], budget=few)
-    asked = {"small": plan.first[0], "first": plan.first[:2]}
-    keeping({**asked, "n_trials": 2})
-    history, _ = keeping({**asked, "light": light, "n_trials": 3}, resume=True)
-    tried = [(r.trial.candidate, r.trial.budget) for r in history.results]
+    light = Light(configs=plan.first[:1], budget=few)
+    requested = {"small": plan.first[0], "first": plan.first[:2]}
+    keeping({**requested, "n_trials": 2})
+    history, _ = keeping({**requested, "light": light, "n_trials": 3}, resume=True)
+    tried = [(r.trial.config, r.trial.budget) for r in history.results]
     assert tried == [(plan.baseline, full), (plan.first[0], full), (plan.first[1], full)]
 
 
 def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts, monkeypatch):
-    def fit(candidate, *rest, **named):
-        if candidate != plan.baseline:
+    def fit(config, *rest, **named):
+        if config != plan.baseline:
             raise KeyboardInterrupt
-        return fit_candidate(candidate, *rest, **named)
+        return fit_config(config, *rest, **named)
 
-    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_candidate", fit)
-    asked = replace(plan, here=True, executor="local", n_trials=3)
-    history, finished = run_search(asked, artifacts)
+    monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fit)
+    requested = replace(plan, here=True, executor="local", n_trials=3)
+    history, finished = run_search(requested, artifacts)
     assert not finished
-    assert [result.trial.candidate for result in history.results] == [plan.baseline]
+    assert [result.trial.config for result in history.results] == [plan.baseline]
     assert history.best is not None
 
 
 def test_a_run_that_began_without_a_sample_trains_no_full_model_here(plan):
-    asked = replace(
-        plan, here=True, light=Light(candidates=plan.first[:1], budget=Budget().on(0.1))
+    requested = replace(
+        plan, here=True, light=Light(configs=plan.first[:1], budget=Budget().on(0.1))
     )
     result = TrialResult(
-        trial=Trial(number=0, candidate=plan.baseline, budget=terms_of(plan).budget),
-        status=Status.SUCCESS,
+        trial=Trial(number=0, config=plan.baseline, budget=terms_of(plan).budget),
+        status=TrialState.SUCCESS,
     )
-    found = _as_begun(asked, [SimpleNamespace(result=result)])
+    found = _as_begun(requested, [SimpleNamespace(result=result)])
     assert (found.light, found.here) == (None, False)
-    assert _as_begun(asked, []) == asked
-    assert _as_begun(replace(asked, light=None), [SimpleNamespace(result=result)]).here
+    assert _as_begun(requested, []) == requested
+    assert _as_begun(replace(requested, light=None), [SimpleNamespace(result=result)]).here
 
 
 @pytest.mark.parametrize(("executor", "whole"), [("serial", False), ("local", True)])
@@ -343,8 +341,10 @@ def test_only_where_a_fold_cannot_be_stopped_an_untried_learner_begins_with_fewe
     for number in range(2):
         trial = allocator.next_trial(lambda: next(learners), number=number, seconds_left=9.0)
         allocator.record(
-            Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=1.0)
+            ScoredTrial(
+                trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=1.0
+            )
         )
     trial = allocator.next_trial(lambda: next(learners), number=2, seconds_left=2.0)
-    assert trial.candidate.learner != plan.first[0].learner
+    assert trial.config.learner != plan.first[0].learner
     assert (trial.budget.sample_fraction == 1.0) == whole

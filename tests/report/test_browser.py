@@ -105,7 +105,7 @@ def test_filters_leave_what_fits_all_of_them(opened, page):
     assert "no classifier" in browser.find_element(By.ID, "where").text
 
 
-def test_a_point_of_the_front_tells_by_keyboard_how_to_get_it(opened, page):
+def test_a_point_of_the_front_reports_by_keyboard_how_to_get_it(opened, page):
     browser = opened(page)
     point = browser.find_element(By.CSS_SELECTOR, 'g[data-rank="3"]')
     browser.execute_script("arguments[0].focus()", point)

@@ -28,7 +28,7 @@ def test_the_card_says_who_was_levelled_down():
     assert card_of(levelled())["levelling_down"] == {"sex": ["selected"]}
 
 
-def test_the_card_of_a_run_that_took_from_nobody_does_not_speak_of_levelling_down():
+def test_the_card_of_a_run_that_lowered_no_group_does_not_speak_of_levelling_down():
     assert "Levelled down" not in card_text(documents())
 
 
@@ -44,9 +44,9 @@ def test_the_card_says_what_reads_the_sensitive_columns_of_new_rows(read_by, sai
     rows = [{**documents().leaderboard[0], "sensitive_read_by": read_by}]
     shown = documents(leaderboard=rows, groups={"front": [1], "reference": 1, "rates": {}})
     assert f"- Needs the sensitive columns of new rows: {said}\n" in card_text(shown)
-    told = card_of(shown)["model"]
-    assert told["needs_sensitive_at_predict"] == (said != "no")
-    assert told["sensitive_read_by"] == read_by
+    reported = card_of(shown)["model"]
+    assert reported["needs_sensitive_at_predict"] == (said != "no")
+    assert reported["sensitive_read_by"] == read_by
 
 
 def test_the_notes_of_a_run_are_on_its_card():
@@ -56,8 +56,8 @@ def test_the_notes_of_a_run_are_on_its_card():
 
 def test_headline_and_notes_stand_before_everything_else_of_the_card():
     given = documents()
-    told = replace(given, summary={**given.summary, "headline": "Served: lightgbm."})
-    text, card = card_text(told), card_of(told)
+    reported = replace(given, summary={**given.summary, "headline": "Served: lightgbm."})
+    text, card = card_text(reported), card_of(reported)
     head = text.split("## ")[0].splitlines()
     assert head[2:5] == ["**Served: lightgbm.**", "", "- Note: group 'Female' declared, n=0"]
     assert card["headline"] == "Served: lightgbm."

@@ -42,5 +42,5 @@ def test_page_and_card_show_held_out_rows_if_there_are_any():
         assert HOSTILE[0] not in shown
 
 
-def test_nothing_is_said_of_a_constraint_that_was_not_asked_for():
+def test_nothing_is_said_of_a_constraint_that_was_not_requested():
     assert "Constraint" not in dict(held_facts({"n_rows": 3, "gaps": {}, "excess": None}))

@@ -15,7 +15,7 @@ from fairautoml.bench.page import Curve, _drawn
 from fairautoml.certification.verdicts import Verdict
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.records import Candidate, Entry
+from fairautoml.records import Config, Entry
 from fairautoml.report import run_fragment, run_page, view_of
 from fairautoml.report.card import card_of, card_text
 from fairautoml.report.charts import pareto_chart
@@ -72,7 +72,7 @@ def test_only_points_that_can_be_selected_are_stops_of_the_keyboard():
     assert sorted(stops) == ["1", "2", "3", "4", "5"]
 
 
-def test_the_page_says_what_was_asked_for_and_what_was_found():
+def test_the_page_says_what_was_requested_and_what_was_found():
     text = Read(page_of()).text
     for said in ("demographic_parity_difference <= 0.05", "0.8620", "people.csv", "12", "20.0 s"):
         assert said in text
@@ -100,7 +100,7 @@ def weighted_groups():
         [w * n[:, None] * np.array([0.75, 0.25]) for w, n in zip(weights, rows, strict=True)]
     )
     entry = Entry(
-        trial_key="0-x", trial_number=0, candidate=Candidate(learner="lightgbm"),
+        trial_key="0-x", trial_number=0, config=Config(learner="lightgbm"),
         mitigator="none", tolerance=None, rule=CommonRule(threshold=0.5), score=0.5, value=0.5,
         measures=(), counts=counts, deployed=counts, constant=False, seconds=1.0,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def weighted_groups():
     return describe_groups(board, rows)
 
 
-def test_small_groups_are_told_by_their_people_and_not_by_what_they_weigh():
+def test_small_groups_are_reported_by_their_individuals_and_not_by_what_they_weigh():
     found = weighted_groups()["rates"]["1"]["sex"]
     assert found["light"]["selection"] == pytest.approx(0.25)
     assert (found["light"]["rows"], found["light"]["weight"]) == (200, pytest.approx(8.0))
@@ -165,7 +165,7 @@ def test_every_verdict_has_words_on_the_page_and_in_a_notebook(verdict):
     assert "no certificate" not in Read(run_page(view)).text
 
 
-def test_failed_trials_are_always_told():
+def test_failed_trials_are_always_reported():
     assert "crashed" in Read(page_of()).text
     assert "Trials without a model" in Read(page_of(trials=[])).text
 
@@ -258,8 +258,10 @@ def test_ten_thousand_entries_and_a_thousand_groups_stay_under_five_megabytes():
 
 def test_headline_and_notes_come_before_all_figures_of_page_and_compact_form():
     given = documents()
-    told = view_of(replace(given, summary={**given.summary, "headline": "Served: <lightgbm>."}))
-    for shown in (run_page(told), run_fragment(told)):
+    reported = view_of(
+        replace(given, summary={**given.summary, "headline": "Served: <lightgbm>."})
+    )
+    for shown in (run_page(reported), run_fragment(reported)):
         body = shown.split("</style>")[1]
         order = ("<strong>Served: &lt;lightgbm&gt;.</strong>", "declared, n=0", "0.8620", "<svg")
         places = [body.index(text) for text in order]
@@ -315,7 +317,7 @@ def test_a_gap_beyond_its_own_limit_is_beyond_the_border():
     assert next(dot for dot in chart.dots if dot.kind == "served").x > chart.limit
 
 
-def test_several_constraints_are_listed_with_limits_as_people_write_them():
+def test_several_constraints_are_listed_with_limits_as_users_write_them():
     page = run_page(two_limits(0.02))
     assert "0.19999" not in page
     assert '<td class="n">0.2</td><td>✓ yes</td>' in page
@@ -334,7 +336,7 @@ def test_a_row_of_the_front_is_got_by_its_own_gap_rounded_up():
     assert recipes((0.9, 0.2), (0.8, 0.12341))[1] == "model.select(max_gap=0.1235)"
 
 
-def test_rows_whose_gaps_are_nearly_the_same_are_told_apart():
+def test_rows_whose_gaps_are_nearly_the_same_are_distinguished():
     _, first, second = recipes((0.9, 0.2), (0.8, 0.12341), (0.85, 0.12344))
     assert first == "model.select(max_gap=0.123411)"
     assert second == "model.select(max_gap=0.1235)"
@@ -436,7 +438,7 @@ def test_page_and_card_name_the_positive_class_of_two():
     assert card_of(named)["asked"]["positive_class"] == label
 
 
-def test_one_decision_for_everybody_is_not_said_to_miss_a_gap_that_it_does_not_have():
+def test_a_constant_model_is_not_said_to_miss_a_gap_that_it_does_not_have():
     given = documents(n_entries=3)
     first = {**given.leaderboard[0], "constant": True, "feasible": False}
     for gap, said in ((0.0, "only because it decides alike for everybody"), (0.9, "misses the")):
@@ -448,7 +450,7 @@ def test_one_decision_for_everybody_is_not_said_to_miss_a_gap_that_it_does_not_h
         assert "no way to meet the constraint" in run_fragment(view_of(changed))
 
 
-def test_curves_are_told_apart_without_colours():
+def test_curves_are_distinguished_without_colours():
     curves = tuple(Curve(name=str(n), points=((0.0, 0.0), (5.0, n / 10))) for n in range(24))
     drawn = _drawn(curves)
     kinds = [(hue, dash) for _, _, hue, dash in drawn.lines]

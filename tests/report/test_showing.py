@@ -69,9 +69,9 @@ def test_the_front_of_the_page_is_the_front_of_the_model(run):
 def test_the_page_says_how_to_get_each_row_and_that_serves_it(run):
     model, folder = run
     for view in (model._view(), view_of(read_documents(folder))):
-        told = [row for row in view.front if not row.served]
-        assert len(told) > 1
-        for row in told:
+        reported = [row for row in view.front if not row.served]
+        assert len(reported) > 1
+        for row in reported:
             gap = float(row.how.removeprefix("model.select(max_gap=").removesuffix(")"))
             found = model.select(max_gap=gap).best_entry_
             assert found is model.pool_.board.ordered[row.rank - 1]
@@ -136,7 +136,7 @@ def test_a_selected_model_that_was_stored_shows_what_it_serves(run):
     assert again._view().served.score == again.best_entry_.score
 
 
-def test_report_writes_where_it_is_told_and_nowhere_else(run, tmp_path):
+def test_report_writes_where_it_should_and_nowhere_else(run, tmp_path):
     model, _ = run
     assert model.report(tmp_path / "r.html").stat().st_size > 10_000
     with pytest.raises(ParameterError, match="must be a file in a folder that exists"):
@@ -184,7 +184,7 @@ def test_pictures_come_as_axes_with_the_front_on_them(run):
     pyplot.close("all")
 
 
-def test_the_card_says_what_was_asked_measured_and_not_known(run):
+def test_the_card_says_what_was_requested_measured_and_not_known(run):
     model, folder = run
     shown = read_documents(folder)
     card = card_of(shown)
@@ -208,7 +208,7 @@ def test_a_folder_without_a_run_has_no_card(tmp_path, capsys):
     assert "leaderboard.json" in capsys.readouterr().err
 
 
-def asked(application, path):
+def requested(application, path):
     status = []
     environ = {
         "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "after=0", "SERVER_NAME": "x",
@@ -229,10 +229,10 @@ def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(
     monkeypatch.setattr(os, "access", lambda path, mode: writable or mode != os.W_OK)
     before = (folder / "study.db").read_bytes()
     application = dashboard(folder)
-    status, studies = asked(application, "/api/studies")
+    status, studies = requested(application, "/api/studies")
     assert status.startswith("200")
     number = studies["study_summaries"][0]["study_id"]
-    _, study = asked(application, f"/api/studies/{number}")
+    _, study = requested(application, f"/api/studies/{number}")
     assert len(study["trials"]) == len(model.trials_)
     assert (folder / "study.db").read_bytes() == before
     assert (folder / "study.db-wal").exists() == writable

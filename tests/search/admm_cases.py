@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 
 
-def told(candidate, value=0.8, gap=(), limit=(), status=Status.SUCCESS):
-    return Told(
-        trial=Trial(number=0, candidate=candidate, budget=Budget(folds=2)),
+def scored(config, value=0.8, gap=(), limit=(), status=TrialState.SUCCESS):
+    return ScoredTrial(
+        trial=Trial(number=0, config=config, budget=Budget(folds=2)),
         status=status,
         value=value,
         violations=tuple(g - e for g, e in zip(gap, limit, strict=True)),
@@ -20,8 +20,8 @@ def told(candidate, value=0.8, gap=(), limit=(), status=Status.SUCCESS):
     )
 
 
-def failed(candidate, status=Status.FAILED):
-    result = told(candidate, value=None, status=status)
+def failed(config, status=TrialState.FAILED):
+    result = scored(config, value=None, status=status)
     return replace(result, violations=(math.inf,), limits=(0.1,))
 
 
@@ -49,14 +49,14 @@ SPACE = SearchSpace(
     },
 )
 MEMBERS = (
-    Candidate(learner="ridge", params={"c": 0.07}, encoding="target"),
-    Candidate(
+    Config(learner="ridge", params={"c": 0.07}, encoding="target"),
+    Config(
         learner="gbm",
         params={"kind": "goss", "rate": 0.07, "leaves": 77, "top": 0.3, "flag": 1},
         mitigation="reweighing",
         mitigation_params={"strength": 0.3},
     ),
-    Candidate(learner="ridge", params={"c": 2.5}),
+    Config(learner="ridge", params={"c": 2.5}),
 )
 
 
@@ -81,5 +81,5 @@ TINY = SearchSpace(
 )
 
 
-def place(candidate):
-    return int(candidate.learner), candidate.params["level"]
+def place(config):
+    return int(config.learner), config.params["level"]

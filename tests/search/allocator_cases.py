@@ -3,14 +3,25 @@
 from dataclasses import replace
 from itertools import count
 
-from fairautoml.records import Budget, Candidate, Costly, Origin, Status, Terms, Told, Trial
+from fairautoml.records import (
+    Budget,
+    Config,
+    MitigationOption,
+    Origin,
+    ScoredTrial,
+    Terms,
+    Trial,
+    TrialState,
+)
 
 FULL = Budget(folds=2)
 """Of two folds a sample has as many models as all rows: costs are those of the rows alone."""
 
 
 def terms(*ratios, n_train_rows=1000, budget=FULL):
-    costly = tuple(Costly(name=f"costly{at}", ratio=ratio) for at, ratio in enumerate(ratios))
+    costly = tuple(
+        MitigationOption(name=f"costly{at}", ratio=ratio) for at, ratio in enumerate(ratios)
+    )
     return Terms(budget=budget, n_train_rows=n_train_rows, mitigations=costly)
 
 
@@ -18,29 +29,29 @@ class Asking:
     """A strategy that always has one more candidate, or up to a limit."""
 
     def __init__(self, limit=None):
-        self.asked = 0
+        self.requested = 0
         self._turns = count() if limit is None else iter(range(limit))
 
     def __call__(self):
         turn = next(self._turns, None)
         if turn is None:
             return None
-        self.asked += 1
-        return Candidate(learner="fake", params={"turn": turn})
+        self.requested += 1
+        return Config(learner="fake", params={"turn": turn})
 
 
-def told(
+def scored(
     trial,
     *,
     loss=0.2,
     gap=0.01,
     seconds=1.0,
-    status=Status.SUCCESS,
+    status=TrialState.SUCCESS,
     plain_loss=None,
     plain_gap=0.01,
 ):
-    done = status is Status.SUCCESS
-    return Told(
+    done = status is TrialState.SUCCESS
+    return ScoredTrial(
         trial=trial,
         status=status,
         value=1 - loss if done else None,
@@ -54,7 +65,7 @@ def told(
 def plain(number, *, fraction=1.0):
     return Trial(
         number=number,
-        candidate=Candidate(learner="fake", params={"turn": number}),
+        config=Config(learner="fake", params={"turn": number}),
         budget=replace(FULL, sample_fraction=fraction),
         origin=Origin.SEARCH,
     )

@@ -2,7 +2,7 @@
 
 import math
 
-from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._parzen import parzen
@@ -34,7 +34,7 @@ SPACE = SearchSpace(
 )
 TOY = SearchSpace(learners={"trees": TREES, "linear": LINEAR})
 PORTFOLIO = (
-    Candidate(
+    Config(
         learner="trees",
         params={
             "kind": "dart",
@@ -46,8 +46,8 @@ PORTFOLIO = (
         },
         encoding="target",
     ),
-    Candidate(learner="linear", params={"c": 0.123456789}),
-    Candidate(
+    Config(learner="linear", params={"c": 0.123456789}),
+    Config(
         learner="linear",
         params={"c": 2.0},
         mitigation="reweighing",
@@ -61,75 +61,77 @@ def study_of(strategy, owner=""):
     return strategy._memories[owner]._filled(parzen(0))
 
 
-def told(
-    candidate, value=0.8, violations=(0.0,), status=Status.SUCCESS, seconds=0.1, fraction=1.0
+def scored(
+    config, value=0.8, violations=(0.0,), status=TrialState.SUCCESS, seconds=0.1, fraction=1.0
 ):
     budget = Budget(folds=2, sample_fraction=fraction)
-    trial = Trial(number=0, candidate=candidate, budget=budget)
-    return Told(trial=trial, status=status, value=value, violations=violations, seconds=seconds)
+    trial = Trial(number=0, config=config, budget=budget)
+    return ScoredTrial(
+        trial=trial, status=status, value=value, violations=violations, seconds=seconds
+    )
 
 
-def failed(candidate, status=Status.FAILED, seconds=0.1):
+def failed(config, status=TrialState.FAILED, seconds=0.1):
     infinite = (float("inf"),)
-    return told(candidate, value=None, violations=infinite, status=status, seconds=seconds)
+    return scored(config, value=None, violations=infinite, status=status, seconds=seconds)
 
 
-def toy_told(candidate):
+def toy_scored(config):
     """More leaves are better and less fair: at most 64 are allowed; the best rate is 0.05."""
-    if candidate.learner != "trees":
-        return told(candidate, value=0.2)
-    leaves = math.log2(candidate.params["leaves"])
-    rate = math.log10(candidate.params["rate"] / 0.05)
-    dart = candidate.params["kind"] == "dart"
+    if config.learner != "trees":
+        return scored(config, value=0.2)
+    leaves = math.log2(config.params["leaves"])
+    rate = math.log10(config.params["rate"] / 0.05)
+    dart = config.params["kind"] == "dart"
     value = leaves / 6 - rate**2 - 0.5 * dart
-    return told(candidate, value=value, violations=(leaves - 6,))
+    return scored(config, value=value, violations=(leaves - 6,))
 
 
 def mean_regret(name, n_seeds=5, n_asks=60):
     """How far the best feasible of 60 candidates is from the constrained optimum, on average."""
-    first = [Candidate(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
+    first = [Config(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
     found = []
     for seed in range(n_seeds):
         strategy = STRATEGIES.get(name)(TOY, seed, first)
         outcomes = []
         for _ in range(n_asks):
-            outcomes.append(toy_told(strategy.ask()))
+            outcomes.append(toy_scored(strategy.ask()))
             strategy.tell(outcomes[-1])
         found.append(max(one.value for one in outcomes if one.violations[0] <= 0))
     return 1.0 - sum(found) / n_seeds
 
 
-def lies_in(space, candidate):
+def lies_in(space, config):
     return (
-        candidate.learner in space.learners
-        and space.learners[candidate.learner].contains(candidate.params)
-        and candidate.encoding in space.encodings
-        and candidate.mitigation in space.mitigations
-        and space.mitigations[candidate.mitigation].contains(candidate.mitigation_params)
+        config.learner in space.learners
+        and space.learners[config.learner].contains(config.params)
+        and config.encoding in space.encodings
+        and config.mitigation in space.mitigations
+        and space.mitigations[config.mitigation].contains(config.mitigation_params)
     )
 
 
 def rough_run(strategy, n_asks=120, batch=7):
     """Many asks before a tell, every third result a failure, every fifth infinitely far off."""
-    proposed, open_ = [], []
+    sampled, open_ = [], []
     for turn in range(n_asks):
-        candidate = strategy.ask()
-        if candidate is not None:
-            proposed.append(candidate)
-            open_.append(candidate)
-        while open_ and (candidate is None or len(open_) >= batch):
-            done, number = open_.pop(0), len(proposed)
+        config = strategy.ask()
+        if config is not None:
+            sampled.append(config)
+            open_.append(config)
+        while open_ and (config is None or len(open_) >= batch):
+            done, number = open_.pop(0), len(sampled)
             if number % 3 == 0:
                 strategy.tell(failed(done))
             else:
                 far = (float("inf"), 0.1) if number % 5 == 0 else (0.3 - number / 200, -0.1)
-                strategy.tell(told(done, value=0.5 + (turn % 11) / 50, violations=far))
-            candidate = done
-    return proposed
+                strategy.tell(scored(done, value=0.5 + (turn % 11) / 50, violations=far))
+            config = done
+    return sampled
 
 
 def all_first_then_space(name, seed=0):
     """Run roughly; return what was proposed after the portfolio, which must come first."""
-    proposed = rough_run(STRATEGIES.get(name)(SPACE, seed, PORTFOLIO))
-    assert proposed[: len(PORTFOLIO)] == list(PORTFOLIO)
-    return proposed[len(PORTFOLIO) :]
+    sampled = rough_run(STRATEGIES.get(name)(SPACE, seed, PORTFOLIO))
+    assert sampled[: len(PORTFOLIO)] == list(PORTFOLIO)
+    return sampled[len(PORTFOLIO) :]

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from admm_cases import GBM, MEMBERS, SPACE
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import Choice, Integer, ParamSpace, SearchSpace
 from fairautoml.search.strategies._admm import (
     Arms,
     Bandit,
-    Cube,
     HalfLocal,
+    UnitHypercube,
     anchor,
     best_slack,
     coupling,
@@ -101,7 +101,7 @@ def test_integer_copies_and_their_duals_have_their_known_values(
 
 def test_the_same_integer_scaled_to_the_unit_interval_takes_the_same_step():
     part = ParamSpace(name="a", ranges={"n": Integer(low=1, high=6, default=3)})
-    cube = Cube(SearchSpace(learners={"a": part}))
+    cube = UnitHypercube(SearchSpace(learners={"a": part}))
     copy, dual = next_copy(np.array([1.3 / 5]), np.array([0.4 / 5]), 1.0, cube.nearest)
     assert 1 + 5 * copy == pytest.approx([3.0])
     assert 5 * dual == pytest.approx([-0.3])
@@ -194,40 +194,40 @@ def test_values_that_are_equal_but_of_another_type_keep_their_own_coordinates():
 
 
 def test_the_middle_of_the_cube_is_read_as_the_defaults_to_the_last_digit():
-    cube = Cube(SPACE)
-    found = cube.read(Arms("gbm", "codes", "reweighing"), cube.middle()).candidate
+    cube = UnitHypercube(SPACE)
+    found = cube.read(Arms("gbm", "codes", "reweighing"), cube.middle()).config
     assert found.params == GBM.defaults()
     assert found.mitigation_params == {"strength": 1.0}
 
 
 def test_the_nearest_levels_of_points_outside_the_cube_are_its_faces():
-    cube = Cube(SearchSpace(learners={"gbm": GBM}))
+    cube = UnitHypercube(SearchSpace(learners={"gbm": GBM}))
     assert cube.nearest(np.full(cube.size, 1.8)).tolist() == [1.0] * cube.size
     assert cube.nearest(np.full(cube.size, -0.8)).tolist() == [0.0] * cube.size
 
 
 def test_a_located_candidate_is_read_back_to_the_last_digit():
-    cube = Cube(SPACE)
+    cube = UnitHypercube(SPACE)
     for member in MEMBERS:
         found = cube.locate(member)
-        assert cube.read(found.arms, found.point).candidate.key == member.key
+        assert cube.read(found.arms, found.point).config.key == member.key
 
 
 def test_an_absent_conditional_parameter_is_no_coordinate_of_the_candidate():
-    cube = Cube(SPACE)
+    cube = UnitHypercube(SPACE)
     plain = cube.read(Arms("gbm", "codes", "none"), np.zeros(cube.size))
     goss = cube.read(Arms("gbm", "codes", "none"), np.ones(cube.size))
-    assert "top" not in plain.candidate.params
+    assert "top" not in plain.config.params
     assert (int(plain.present.sum()), int(goss.present.sum())) == (4, 5)
 
 
 @pytest.mark.parametrize(
     "outside",
     [
-        Candidate(learner="unknown"),
-        Candidate(learner="ridge", params={"c": 1e9}),
-        Candidate(learner="fixed", mitigation="unknown"),
+        Config(learner="unknown"),
+        Config(learner="ridge", params={"c": 1e9}),
+        Config(learner="fixed", mitigation="unknown"),
     ],
 )
 def test_a_candidate_outside_the_space_has_no_place_in_the_cube(outside):
-    assert Cube(SPACE).locate(outside) is None
+    assert UnitHypercube(SPACE).locate(outside) is None

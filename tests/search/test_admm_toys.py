@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from admm_cases import GAP, LIMIT, LOSS, TINY, place, told
+from admm_cases import GAP, LIMIT, LOSS, TINY, place, scored
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.loop import WithoutRepeats
 from fairautoml.search.space import Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.search.strategies._admm import Arms, Cube, Splitting, Start
+from fairautoml.search.strategies._admm import Arms, Splitting, Start, UnitHypercube
 from fairautoml.search.strategies.admm import ADMM, outcome_of
 
 # Small discrete problem: three algorithms with five levels each; (1, 4) is the optimum
@@ -50,7 +50,7 @@ class Tiny:
     """A start on the small problem, solved exactly, with the log of what it saw."""
 
     def __init__(self, *, rho_gap=0.01, z=0, level=2, constrained=True):
-        self.cube = Cube(TINY)
+        self.cube = UnitHypercube(TINY)
         self.constrained = constrained
         self.seen = set()
         self.log = []
@@ -63,10 +63,10 @@ class Tiny:
         before = self.start.iteration
         while self.start.iteration == before:
             reading = self.start.propose()
-            at = place(reading.candidate)
+            at = place(reading.config)
             self.seen.add(at)
             gap, limit = ((GAP[at],), (LIMIT,)) if self.constrained else ((), ())
-            outcome = outcome_of(told(reading.candidate, 1 - LOSS[at], gap, limit), reading)
+            outcome = outcome_of(scored(reading.config, 1 - LOSS[at], gap, limit), reading)
             self.log.append(outcome)
             self.start.accept(reading, outcome)
         return self.start.point
@@ -93,7 +93,7 @@ def test_the_small_discrete_problem_is_solved_in_the_known_steps():
         point = tiny.iterate()
         assert point[z] == pytest.approx(relaxed, abs=1e-9)
         assert tiny.start.copy[z] == pytest.approx(copy, abs=1e-9)
-        found = tiny.cube.read(tiny.start.arms, point).candidate
+        found = tiny.cube.read(tiny.start.arms, point).config
         assert place(found) == (z_out, level)
         assert GAP[place(found)] / LIMIT == pytest.approx(gap)
         assert tiny.start.mu == pytest.approx([mu], abs=1e-9)
@@ -116,7 +116,7 @@ def test_without_the_constraint_the_small_problem_stays_where_it_began():
     tiny = Tiny(constrained=False)
     for _ in range(15):
         tiny.iterate()
-        assert place(tiny.cube.read(tiny.start.arms, tiny.start.point).candidate) == (0, 2)
+        assert place(tiny.cube.read(tiny.start.arms, tiny.start.point).config) == (0, 2)
     assert tiny.best == (2, 2)
 
 
@@ -165,12 +165,12 @@ TOY = SearchSpace(
 )
 
 
-def toy(candidate):
+def toy(config):
     """Return loss and gap."""
     loss = gap = 0.0
     chosen = (
-        (int(candidate.learner), candidate.params),
-        (int(candidate.mitigation), candidate.mitigation_params),
+        (int(config.learner), config.params),
+        (int(config.mitigation), config.mitigation_params),
     )
     for module, (z, params) in enumerate(chosen):
         loss += 0.5 * W[module, z] + 0.3 * (params["theta"] - 0.3) ** 2
@@ -185,17 +185,17 @@ def toy_runs(seeds, splitting, *, constrained=True, iterations=15):
     for seed in range(seeds):
         rng = np.random.default_rng([seed, 1])
         theta = [{"theta": float(rng.random()), "n": int(rng.integers(1, 7))} for _ in range(2)]
-        first = Candidate(learner="0", params=theta[0], mitigation="0", mitigation_params=theta[1])
+        first = Config(learner="0", params=theta[0], mitigation="0", mitigation_params=theta[1])
         strategy = ADMM(TOY, seed, (first,), splitting)
         losses = []
         while strategy._starts[0].iteration < iterations:
-            candidate = strategy.ask()
-            loss, gap = toy(candidate)
+            config = strategy.ask()
+            loss, gap = toy(config)
             n_all += 1
             if gap <= TOY_LIMIT:
                 losses.append(loss)
             limits = ((gap,), (TOY_LIMIT,)) if constrained else ((), ())
-            strategy.tell(told(candidate, 1 - loss, *limits))
+            strategy.tell(scored(config, 1 - loss, *limits))
         n_feasible += len(losses)
         best.append(min(losses, default=math.inf))
     return n_feasible / n_all, best
@@ -229,10 +229,10 @@ def toy_best(make, seed, n_trials):
     strategy = WithoutRepeats(make(TOY, seed, []))
     losses = [0.8]
     for _ in range(n_trials):
-        candidate = strategy.ask()
-        loss, gap = toy(candidate)
+        config = strategy.ask()
+        loss, gap = toy(config)
         losses.append(loss if gap <= TOY_LIMIT else 0.8)
-        strategy.tell(told(candidate, 1 - loss, (gap,), (TOY_LIMIT,)))
+        strategy.tell(scored(config, 1 - loss, (gap,), (TOY_LIMIT,)))
     return min(losses)
 
 

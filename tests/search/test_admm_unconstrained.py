@@ -1,27 +1,27 @@
 import numpy as np
 from strategy_cases import TOY
 
-from fairautoml.records import Budget, Status, Told, Trial
+from fairautoml.records import Budget, ScoredTrial, Trial, TrialState
 from fairautoml.search.strategies import STRATEGIES
 
 
 def proposals(name, violation):
     strategy, found = STRATEGIES.get(name)(TOY, 0, ()), []
     for number in range(40):
-        candidate = strategy.ask()
-        found.append(candidate)
-        digit = int(candidate.key[:4], 16)
+        config = strategy.ask()
+        found.append(config)
+        digit = int(config.key[:4], 16)
         strategy.tell(
-            Told(
-                trial=Trial(number=number, candidate=candidate, budget=Budget()),
-                status=Status.SUCCESS,
+            ScoredTrial(
+                trial=Trial(number=number, config=config, budget=Budget()),
+                status=TrialState.SUCCESS,
                 value=digit / 0xFFFF,
                 violations=(violation(digit),),
                 limits=(0.05,),
                 seconds=1.0,
             )
         )
-    return [candidate.key for candidate in found]
+    return [config.key for config in found]
 
 
 def test_the_unconstrained_form_is_deaf_to_gaps_and_the_other_is_not():

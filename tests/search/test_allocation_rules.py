@@ -3,26 +3,26 @@
 import math
 
 import pytest
-from allocator_cases import FULL, plain, told
+from allocator_cases import FULL, plain, scored
 
-from fairautoml.records import Candidate, Costly, Status
-from fairautoml.search.allocators._expected_gain import Arm, Base, Memory, Rules, choose
+from fairautoml.records import Config, MitigationOption, TrialState
+from fairautoml.search.allocators._expected_gain import AllocatorState, Arm, Base, Rules, choose
 
 BARE = Rules(early=False)
 
 
 def memory_with(*bases, ratio=50.0):
-    memory = Memory((Costly(name="costly0", ratio=ratio),), FULL)
+    memory = AllocatorState((MitigationOption(name="costly0", ratio=ratio),), FULL)
     for number, (loss, seconds) in enumerate(bases):
-        memory.record(told(plain(number), loss=loss, seconds=seconds))
+        memory.record(scored(plain(number), loss=loss, seconds=seconds))
     return memory
 
 
 def arm_after(*, base_seconds, seconds, ratio=50.0):
-    arm = Arm(Costly(name="costly0", ratio=ratio))
+    arm = Arm(MitigationOption(name="costly0", ratio=ratio))
     for plain_seconds, mitigated_seconds in zip(base_seconds, seconds, strict=True):
-        base = Base(Candidate(learner="fake"), 0.2, plain_seconds)
-        arm.learn(base, told(plain(0), gap=-0.01, seconds=mitigated_seconds))
+        base = Base(Config(learner="fake"), 0.2, plain_seconds)
+        arm.learn(base, scored(plain(0), gap=-0.01, seconds=mitigated_seconds))
     return arm
 
 
@@ -77,7 +77,7 @@ def test_four_shifts_say_nothing_about_the_most_favourable_one():
 def test_the_first_mitigation_is_the_cheapest_once_the_search_has_paid_for_it():
     memory = memory_with((0.10, 4.0), (0.30, 1.0), ratio=6.0)
     assert choose(memory, Rules(), None) is None
-    memory.record(told(plain(2), loss=0.4, seconds=1.0))
+    memory.record(scored(plain(2), loss=0.4, seconds=1.0))
     assert choose(memory, Rules(), None).base.loss == pytest.approx(0.30)
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_mitigated_while_mitigations_have_cost_more_than_the_search()
     memory = memory_with((0.2, 1.0), (0.21, 1.0), (0.22, 1.0), ratio=1.0)
     greedy = Rules(test="greedy")
     trial = memory.start(choose(memory, greedy, None), 3, FULL)
-    memory.record(told(trial, gap=0.01, seconds=3.5))
+    memory.record(scored(trial, gap=0.01, seconds=3.5))
     assert choose(memory, greedy, None) is None
     assert choose(memory, Rules(test="greedy", cap=False), None) is not None
 
@@ -121,44 +121,44 @@ def test_the_last_chance_is_taken_when_one_more_trial_would_leave_too_little():
     assert choose(memory, Rules(), 9.9, 9.1) is None
 
 
-def test_a_model_no_better_than_one_decision_for_everybody_is_not_mitigated():
+def test_a_model_no_better_than_a_constant_model_is_not_mitigated():
     memory = memory_with()
-    memory.record(told(plain(0), loss=0.25, gap=math.inf, seconds=0.0))
+    memory.record(scored(plain(0), loss=0.25, gap=math.inf, seconds=0.0))
     for number, loss in enumerate((0.26, 0.24), start=1):
-        memory.record(told(plain(number), loss=loss))
+        memory.record(scored(plain(number), loss=loss))
     assert [pair.base.loss for pair in memory.pairs()] == [pytest.approx(0.24)]
 
 
 def test_a_model_whose_gap_has_no_value_is_mitigated_and_rules_out_no_other():
     memory = memory_with((0.26, 1.0), (0.24, 1.0))
-    memory.record(told(plain(2), loss=0.15, plain_loss=0.15, plain_gap=math.inf))
+    memory.record(scored(plain(2), loss=0.15, plain_loss=0.15, plain_gap=math.inf))
     losses = sorted(pair.base.loss for pair in memory.pairs())
     assert losses == pytest.approx([0.15, 0.24, 0.26])
 
 
 def test_the_baseline_is_no_incumbent():
     memory = memory_with()
-    memory.record(told(plain(0), loss=0.25, gap=math.inf, seconds=0.0))
+    memory.record(scored(plain(0), loss=0.25, gap=math.inf, seconds=0.0))
     assert math.isinf(memory.search.best)
 
 
 def test_the_pool_has_bare_scores_and_the_best_fair_loss_those_after_post_processing():
     memory = memory_with()
-    memory.record(told(plain(0), loss=0.18, gap=-0.01, plain_loss=0.15, plain_gap=0.1))
+    memory.record(scored(plain(0), loss=0.18, gap=-0.01, plain_loss=0.15, plain_gap=0.1))
     assert memory.best_fair == pytest.approx(0.18)
     assert [pair.base.loss for pair in memory.pairs()] == [pytest.approx(0.15)]
 
 
 def test_a_model_that_is_fair_without_help_is_not_mitigated():
     memory = memory_with()
-    memory.record(told(plain(0), loss=0.15, gap=-0.01))
+    memory.record(scored(plain(0), loss=0.15, gap=-0.01))
     assert memory.pairs() == []
 
 
-@pytest.mark.parametrize("status", [Status.PRUNED, Status.FAILED, Status.TIMEOUT])
+@pytest.mark.parametrize("status", [TrialState.PRUNED, TrialState.FAILED, TrialState.TIMEOUT])
 def test_a_trial_without_a_result_costs_time_and_is_not_mitigated(status):
     memory = memory_with()
-    memory.record(told(plain(0), status=status, seconds=3.0))
+    memory.record(scored(plain(0), status=status, seconds=3.0))
     assert memory.pairs() == []
     assert memory.search.spent == 3.0
 
@@ -166,17 +166,19 @@ def test_a_trial_without_a_result_costs_time_and_is_not_mitigated(status):
 def test_a_mitigation_that_runs_out_of_time_raises_the_ratio_and_is_not_repeated():
     memory = memory_with((0.2, 1.0), ratio=10.0)
     trial = memory.start(memory.pairs()[0], 1, FULL)
-    memory.record(told(trial, status=Status.TIMEOUT, seconds=100.0))
+    memory.record(scored(trial, status=TrialState.TIMEOUT, seconds=100.0))
     arm = memory.arms[0]
     assert (arm.n, arm.n_fair, arm.ratio) == (1, 0, 55.0)
     assert memory.pairs() == []
 
 
 def test_of_several_mitigations_each_keeps_its_own_ratio():
-    memory = Memory((Costly(name="a", ratio=10.0), Costly(name="b", ratio=20.0)), FULL)
-    memory.record(told(plain(0), loss=0.2, seconds=1.0))
+    memory = AllocatorState(
+        (MitigationOption(name="a", ratio=10.0), MitigationOption(name="b", ratio=20.0)), FULL
+    )
+    memory.record(scored(plain(0), loss=0.2, seconds=1.0))
     first = choose(memory, Rules(test="greedy", early=False), None)
     assert first.arm.costly.name == "a"
-    memory.record(told(memory.start(first, 1, FULL), gap=-0.01, seconds=30.0))
+    memory.record(scored(memory.start(first, 1, FULL), gap=-0.01, seconds=30.0))
     assert [arm.ratio for arm in memory.arms] == [20.0, 20.0]
     assert [pair.arm.costly.name for pair in memory.pairs(prune=False)] == ["b"]

@@ -1,14 +1,14 @@
 import pytest
 
-from fairautoml.records import Candidate, Status
+from fairautoml.records import Config, TrialState
 from fairautoml.search.strategies.random import RandomSearch
 from fairautoml.testing import check_strategy
 
 
 class Outside(RandomSearch):
     def ask(self):
-        candidate = super().ask()
-        return Candidate(learner=candidate.learner, params={**candidate.params, "more": 1})
+        config = super().ask()
+        return Config(learner=config.learner, params={**config.params, "more": 1})
 
 
 class Shy(RandomSearch):
@@ -30,8 +30,8 @@ class Silent(RandomSearch):
 
 
 class Fragile(RandomSearch):
-    def tell(self, told):
-        if told.status is not Status.SUCCESS:
+    def tell(self, reported):
+        if reported.status is not TrialState.SUCCESS:
             raise KeyError("no value")
 
 
@@ -54,7 +54,7 @@ def test_a_proposal_outside_the_space_is_found_out():
         def ask(self):
             if self._waiting:
                 return super().ask()
-            return Candidate(learner="unheard_of")
+            return Config(learner="unheard_of")
 
     with pytest.raises(AssertionError, match=r"unheard_of.*lies outside the space"):
         check_strategy(Later)

@@ -6,10 +6,19 @@ from dataclasses import replace
 import pytest
 
 from fairautoml.exceptions import DegradedWarning
-from fairautoml.records import Budget, Candidate, Origin, Status, Terms, Told, Trial, TrialResult
+from fairautoml.records import (
+    Budget,
+    Config,
+    Origin,
+    ScoredTrial,
+    Terms,
+    Trial,
+    TrialResult,
+    TrialState,
+)
 from fairautoml.search import loop
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import LAG, Caps, Rivals, Search, Stop
+from fairautoml.search.loop import MAX_PENDING, Caps, Pruner, SearchLoop, StopCondition
 
 TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
 
@@ -77,7 +86,7 @@ class Stubborn(Immediate):
 
     def shutdown(self):
         if self.shutdowns == 0:
-            self.pending.set_result(TrialResult(trial=self.trial, status=Status.STOPPED))
+            self.pending.set_result(TrialResult(trial=self.trial, status=TrialState.STOPPED))
         self.shutdowns += 1
 
 
@@ -87,38 +96,40 @@ class Recorder:
     def __init__(self, limit=None):
         self.calls = []
         self._limit = limit
-        self._asked = 0
+        self._n_started = 0
         self._total = 0
 
     def ask(self):
-        if self._asked == self._limit:
+        if self._n_started == self._limit:
             return None
-        candidate = Candidate(learner="fake", params={"turn": self._asked, "seen": self._total})
-        self._asked += 1
-        self.calls.append(("ask", candidate.key))
-        return candidate
+        config = Config(learner="fake", params={"turn": self._n_started, "seen": self._total})
+        self._n_started += 1
+        self.calls.append(("ask", config.key))
+        return config
 
-    def tell(self, told):
-        self._total += told.trial.candidate.params["turn"] ** 2
-        self.calls.append(("tell", told.trial.candidate.key))
+    def tell(self, scored):
+        self._total += scored.trial.config.params["turn"] ** 2
+        self.calls.append(("tell", scored.trial.config.key))
 
 
 def succeed(trial):
-    return TrialResult(trial=trial, status=Status.SUCCESS)
+    return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
 
-def told_of(result):
-    return Told(trial=result.trial, status=result.status, value=0.5, violations=(), seconds=0.0)
+def scored_trial(result):
+    return ScoredTrial(
+        trial=result.trial, status=result.status, value=0.5, violations=(), seconds=0.0
+    )
 
 
-def make_search(strategy, executor, *, objective=succeed, settle=told_of, **stop):
-    return Search(
+def make_search(strategy, executor, *, objective=succeed, score=scored_trial, **stop):
+    return SearchLoop(
         objective=objective,
-        settle=settle,
+        score=score,
         strategy=strategy,
         allocator=Flat(TERMS),
         executor=executor,
-        stop=Stop(**stop),
+        stop=StopCondition(**stop),
     )
 
 
@@ -128,7 +139,7 @@ def test_workers_without_work_are_reported():
 
 
 @pytest.mark.filterwarnings("ignore:8 of 12 workers")
-@pytest.mark.parametrize("n_workers", [1, 2, 5, LAG, 12])
+@pytest.mark.parametrize("n_workers", [1, 2, 5, MAX_PENDING, 12])
 def test_ask_and_tell_come_in_one_order_whatever_the_number_of_workers(n_workers):
     expected = Recorder()
     assert make_search(expected, Immediate(), n_trials=30).run()
@@ -137,67 +148,67 @@ def test_ask_and_tell_come_in_one_order_whatever_the_number_of_workers(n_workers
     assert found.calls == expected.calls
 
 
-def test_candidate_i_is_asked_for_when_the_results_up_to_i_minus_lag_are_told():
+def test_candidate_i_is_requested_when_the_results_up_to_i_minus_lag_are_reported():
     strategy = Recorder()
     make_search(strategy, Shuffled(3), n_trials=20).run()
     kinds = [kind for kind, _ in strategy.calls]
-    assert kinds[:LAG] == ["ask"] * LAG
-    assert kinds[LAG:] == ["tell", "ask"] * (20 - LAG) + ["tell"] * LAG
+    assert kinds[:MAX_PENDING] == ["ask"] * MAX_PENDING
+    assert kinds[MAX_PENDING:] == ["tell", "ask"] * (20 - MAX_PENDING) + ["tell"] * MAX_PENDING
 
 
 @pytest.mark.parametrize("stop", [{"n_trials": 25}, {"n_trials": 25, "deadline": 1e12}])
-def test_every_trial_is_asked_run_settled_and_told_once(stop):
-    settled = []
+def test_every_trial_is_asked_run_scored_and_reported_once(stop):
+    decided = []
 
-    def settle(result):
-        settled.append(result.trial.number)
-        return told_of(result)
+    def score(result):
+        decided.append(result.trial.number)
+        return scored_trial(result)
 
     strategy = Recorder()
-    make_search(strategy, Shuffled(4), settle=settle, **stop).run()
-    asked = [key for kind, key in strategy.calls if kind == "ask"]
-    told = [key for kind, key in strategy.calls if kind == "tell"]
-    assert sorted(settled) == list(range(25))
-    assert len(set(asked)) == 25
-    assert sorted(told) == sorted(asked)
+    make_search(strategy, Shuffled(4), score=score, **stop).run()
+    requested = [key for kind, key in strategy.calls if kind == "ask"]
+    scored = [key for kind, key in strategy.calls if kind == "tell"]
+    assert sorted(decided) == list(range(25))
+    assert len(set(requested)) == 25
+    assert sorted(scored) == sorted(requested)
 
 
-def test_a_failing_candidate_is_told_and_the_search_goes_on():
+def test_a_failing_candidate_is_reported_and_the_search_continues():
     statuses = []
 
     def fail_some(trial):
-        status = Status.FAILED if trial.number % 2 else Status.SUCCESS
+        status = TrialState.FAILED if trial.number % 2 else TrialState.SUCCESS
         return TrialResult(trial=trial, status=status)
 
-    def settle(result):
+    def score(result):
         statuses.append(result.status)
-        return told_of(result)
+        return scored_trial(result)
 
     strategy = Recorder()
-    make_search(strategy, Immediate(), objective=fail_some, settle=settle, n_trials=6).run()
-    assert statuses == [Status.SUCCESS, Status.FAILED] * 3
+    make_search(strategy, Immediate(), objective=fail_some, score=score, n_trials=6).run()
+    assert statuses == [TrialState.SUCCESS, TrialState.FAILED] * 3
     assert [kind for kind, _ in strategy.calls].count("tell") == 6
 
 
 @pytest.mark.parametrize("where", ["objective", "settle"])
-def test_an_interrupt_keeps_what_was_settled_and_shuts_the_executor_down(where):
-    settled = []
+def test_an_interrupt_keeps_what_was_scored_and_shuts_the_executor_down(where):
+    decided = []
 
     def objective(trial):
         if where == "objective" and trial.number == 3:
             raise KeyboardInterrupt
         return succeed(trial)
 
-    def settle(result):
+    def score(result):
         if where == "settle" and result.trial.number == 3:
             raise KeyboardInterrupt
-        settled.append(result.trial.number)
-        return told_of(result)
+        decided.append(result.trial.number)
+        return scored_trial(result)
 
     executor = Immediate()
-    search = make_search(Recorder(), executor, objective=objective, settle=settle, n_trials=9)
+    search = make_search(Recorder(), executor, objective=objective, score=score, n_trials=9)
     assert search.run() is False
-    assert settled == [0, 1, 2]
+    assert decided == [0, 1, 2]
     assert executor.shutdowns == 1
 
 
@@ -214,17 +225,17 @@ def test_an_error_of_the_strategy_reaches_the_caller_after_the_executor_is_shut_
     assert executor.shutdowns == 1
 
 
-def test_an_error_inside_settle_reaches_the_caller_after_the_executor_is_shut_down():
+def test_an_error_inside_score_reaches_the_caller_after_the_executor_is_shut_down():
     def broken(_):
         raise OSError("no space left")
 
     executor = Immediate()
     with pytest.raises(OSError, match="no space left"):
-        make_search(Recorder(), executor, settle=broken, n_trials=3).run()
+        make_search(Recorder(), executor, score=broken, n_trials=3).run()
     assert executor.shutdowns == 1
 
 
-def test_nothing_is_asked_for_or_started_after_the_deadline():
+def test_nothing_is_requested_or_started_after_the_deadline():
     strategy, executor = Recorder(), Immediate()
     clock = [100.0]
     executor.clock = lambda: clock[0]
@@ -249,7 +260,7 @@ def test_an_executor_that_overruns_the_deadline_is_shut_down(monkeypatch):
     assert [kind for kind, _ in strategy.calls] == ["ask", "tell"]
 
 
-def test_a_strategy_without_ideas_ends_the_search_when_all_results_are_told():
+def test_a_strategy_without_ideas_ends_the_search_when_all_results_are_reported():
     strategy = Recorder(limit=3)
     assert make_search(strategy, Shuffled(2), n_trials=50).run()
     assert [kind for kind, _ in strategy.calls].count("tell") == 3
@@ -265,9 +276,9 @@ def test_a_strategy_that_waits_for_results_is_asked_again_after_each():
             self.busy = True
             return super().ask()
 
-        def tell(self, told):
+        def tell(self, scored):
             self.busy = False
-            super().tell(told)
+            super().tell(scored)
 
     strategy = OneAtATime()
     make_search(strategy, Shuffled(2), n_trials=5).run()
@@ -279,16 +290,16 @@ class Mitigates(Flat):
 
     def next_trial(self, ask, *, number, seconds_left):
         trial = super().next_trial(ask, number=number, seconds_left=seconds_left)
-        return replace(trial, candidate=replace(trial.candidate, mitigation="costly"))
+        return replace(trial, config=replace(trial.config, mitigation="costly"))
 
 
-def test_a_strategy_is_told_under_the_candidate_that_it_proposed():
+def test_a_strategy_receives_results_under_the_candidate_that_it_proposed():
     strategy = Recorder()
     search = make_search(strategy, Immediate(), n_trials=4)
     search.allocator = Mitigates(TERMS)
     assert search.run()
-    asked = [key for kind, key in strategy.calls if kind == "ask"]
-    assert [key for kind, key in strategy.calls if kind == "tell"] == asked
+    requested = [key for kind, key in strategy.calls if kind == "ask"]
+    assert [key for kind, key in strategy.calls if kind == "tell"] == requested
 
 
 class Grows(Flat):
@@ -303,7 +314,7 @@ class Grows(Flat):
         return self.last
 
 
-def test_a_strategy_is_not_told_of_what_the_allocator_added():
+def test_a_strategy_does_not_see_what_the_allocator_added():
     strategy = Recorder()
     search = make_search(strategy, Immediate(), n_trials=6)
     search.allocator = Grows(TERMS)
@@ -312,25 +323,25 @@ def test_a_strategy_is_not_told_of_what_the_allocator_added():
 
 
 def test_a_trial_is_compared_with_the_best_one_on_as_many_rows():
-    rivals = Rivals()
+    pruner = Pruner()
 
     def trial(number, fraction, **more):
-        candidate = Candidate(learner="fake", params={"turn": number})
+        config = Config(learner="fake", params={"turn": number})
         budget = Budget(folds=2, sample_fraction=fraction)
-        return Trial(number=number, candidate=candidate, budget=budget, **more)
+        return Trial(number=number, config=config, budget=budget, **more)
 
     for number, (fraction, loss) in enumerate([(0.1, 0.5), (0.1, 0.4), (1.0, 0.3), (0.1, 0.45)]):
-        known = told_of(succeed(trial(number, fraction)))
-        rivals.learn(replace(known, log_loss=loss))
-    assert rivals.against(trial(9, 0.1)).rival == trial(1, 0.1).key
-    assert rivals.against(trial(9, 1.0)).rival == trial(2, 1.0).key
-    assert rivals.against(trial(9, 0.5)).rival == ""
+        known = scored_trial(succeed(trial(number, fraction)))
+        pruner.learn(replace(known, log_loss=loss))
+    assert pruner.against(trial(9, 0.1)).rival == trial(1, 0.1).key
+    assert pruner.against(trial(9, 1.0)).rival == trial(2, 1.0).key
+    assert pruner.against(trial(9, 0.5)).rival == ""
     # The mean of other models is not what a model of a fold is compared with.
     more = replace(trial(9, 1.0), budget=Budget(folds=5))
-    assert rivals.against(more).rival == ""
-    assert rivals.against(trial(9, 1.0, origin=Origin.ROWS)).rival == ""
-    mitigated = replace(trial(9, 1.0), candidate=Candidate(learner="fake", mitigation="costly"))
-    assert rivals.against(mitigated).rival == ""
+    assert pruner.against(more).rival == ""
+    assert pruner.against(trial(9, 1.0, origin=Origin.ROWS)).rival == ""
+    mitigated = replace(trial(9, 1.0), config=Config(learner="fake", mitigation="costly"))
+    assert pruner.against(mitigated).rival == ""
 
 
 def limits_of(seconds, deadline, n=5):
@@ -343,11 +354,11 @@ def limits_of(seconds, deadline, n=5):
         clock[0] += seconds
         return succeed(trial)
 
-    def settle(result):
-        return replace(told_of(result), seconds=seconds)
+    def score(result):
+        return replace(scored_trial(result), seconds=seconds)
 
     search = make_search(
-        Recorder(n), executor, objective=objective, settle=settle, deadline=deadline
+        Recorder(n), executor, objective=objective, score=score, deadline=deadline
     )
     assert search.run()
     return found
@@ -371,13 +382,13 @@ def test_without_a_time_budget_no_trial_has_a_limit():
 
 def test_what_is_the_first_of_its_kind_may_take_all_that_is_left():
     def trial(number, *, fraction=1.0, mitigation="none", **more):
-        candidate = Candidate(learner="fake", params={"turn": number}, mitigation=mitigation)
+        config = Config(learner="fake", params={"turn": number}, mitigation=mitigation)
         budget = Budget(folds=2, sample_fraction=fraction)
-        return Trial(number=number, candidate=candidate, budget=budget, **more)
+        return Trial(number=number, config=config, budget=budget, **more)
 
     caps = Caps()
-    caps.learn(replace(told_of(succeed(trial(1))), seconds=1.0))
-    caps.learn(replace(told_of(succeed(trial(2))), status=Status.TIMEOUT, seconds=9.0))
+    caps.learn(replace(scored_trial(succeed(trial(1))), seconds=1.0))
+    caps.learn(replace(scored_trial(succeed(trial(2))), status=TrialState.TIMEOUT, seconds=9.0))
     assert caps.on(trial(3), 60.0).budget.seconds == 20.0
     assert caps.on(trial(3), 12.0).budget.seconds == 10.0
     for other in (
@@ -394,7 +405,7 @@ def test_no_trial_starts_when_not_even_the_shortest_fold_fits_into_what_is_left(
     assert len(limits_of(2.0, 107.5)) == 4
 
 
-def test_what_it_takes_to_settle_a_result_is_left_before_the_deadline():
+def test_what_it_takes_to_score_a_result_is_left_before_the_deadline():
     spared, clock, executor = [], [100.0], Immediate()
     executor.clock = lambda: clock[0]
     executor.spare = 0.0
@@ -404,11 +415,11 @@ def test_what_it_takes_to_settle_a_result_is_left_before_the_deadline():
         clock[0] += 2.0
         return succeed(trial)
 
-    def settle(result):
+    def score(result):
         clock[0] += 3.0
-        return replace(told_of(result), seconds=2.0)
+        return replace(scored_trial(result), seconds=2.0)
 
-    search = make_search(Recorder(), executor, objective=objective, settle=settle, deadline=120.0)
+    search = make_search(Recorder(), executor, objective=objective, score=score, deadline=120.0)
     assert search.run()
     # Trials start at 100, 105, 110 and 115; from the third on three seconds are left for settling.
     assert spared == [0.0, 0.0, 3.0, 3.0]

@@ -5,29 +5,31 @@ from dataclasses import replace
 
 import pytest
 
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.execution.virtual import VirtualExecutor
 from fairautoml.records import (
     Budget,
-    Candidate,
-    Costly,
+    Config,
+    MitigationOption,
     Origin,
-    Status,
+    ScoredTrial,
     Terms,
-    Told,
     Trial,
     TrialResult,
+    TrialState,
 )
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows, Success
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import Search, Stop
+from fairautoml.search.loop import SearchLoop, StopCondition
 
-BASELINE = Candidate(learner="prior")
+BASELINE = Config(learner="prior")
 FULL = Budget(folds=5)
 ROWS = 100_000
 TERMS = Terms(
-    budget=FULL, n_train_rows=ROWS, mitigations=(Costly(name="costly", params={}, ratio=3.0),)
+    budget=FULL,
+    n_train_rows=ROWS,
+    mitigations=(MitigationOption(name="costly", params={}, ratio=3.0),),
 )
 BUDGET = 60.0
 LARGEST = 5_000
@@ -38,25 +40,25 @@ class Turns:
 
     def __init__(self, learners):
         self.learners = learners
-        self.asked = 0
-        self.told = []
+        self.requested = 0
+        self.scored = []
 
     def ask(self):
-        turn, self.asked = self.asked, self.asked + 1
+        turn, self.requested = self.requested, self.requested + 1
         if turn == 0:
             return BASELINE
         learner = self.learners[(turn - 1) % len(self.learners)]
-        return Candidate(learner=learner, params={"turn": turn})
+        return Config(learner=learner, params={"turn": turn})
 
-    def tell(self, told):
-        self.told.append(told)
+    def tell(self, scored):
+        self.scored.append(scored)
 
 
-def told_of(result):
-    done, prior = result.status is Status.SUCCESS, result.trial.candidate == BASELINE
-    turn = result.trial.candidate.params.get("turn", 0)
+def scored_trial(result):
+    done, prior = result.status is TrialState.SUCCESS, result.trial.config == BASELINE
+    turn = result.trial.config.params.get("turn", 0)
     violation = float("inf") if prior or not done else 0.02 - 0.01 * (turn % 4)
-    return Told(
+    return ScoredTrial(
         trial=result.trial,
         status=result.status,
         value=0.5 + (turn * 37 % 101) / 300 if done else None,
@@ -73,29 +75,31 @@ def play(name, seconds, *, wrapped=True, n_workers=1, queued=0, memory=None, **s
     results, strategy = [], Turns(tuple(seconds))
 
     def objective(trial):
-        learner, rows = trial.candidate.learner, trial.budget.sample_fraction * ROWS
+        learner, rows = trial.config.learner, trial.budget.sample_fraction * ROWS
         if learner == "prior":
-            return TrialResult(trial=trial, status=Status.SUCCESS, seconds=0.1)
+            return TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=0.1)
         took = 0.2 + seconds[learner] * trial.budget.sample_fraction
         fits = memory is None or rows <= memory.get(learner, ROWS)
         return TrialResult(
-            trial=trial, status=Status.SUCCESS if fits else Status.MEMOUT, seconds=took
+            trial=trial,
+            status=TrialState.SUCCESS if fits else TrialState.OUT_OF_MEMORY,
+            seconds=took,
         )
 
-    def settle(result):
+    def score(result):
         results.append(result)
-        return told_of(result)
+        return scored_trial(result)
 
     own = ALLOCATORS.get(name)(TERMS)
-    executor = VirtualExecutor(Limits(n_workers=n_workers, deadline=stop.get("deadline")))
+    executor = VirtualExecutor(ResourceLimits(n_workers=n_workers, deadline=stop.get("deadline")))
     executor.queued = queued
-    search = Search(
+    search = SearchLoop(
         objective=objective,
-        settle=settle,
+        score=score,
         strategy=strategy,
         allocator=FewerRows(own, TERMS, n_workers) if wrapped else own,
         executor=executor,
-        stop=Stop(**stop),
+        stop=StopCondition(**stop),
     )
     assert search.run()
     return results, strategy
@@ -106,12 +110,12 @@ def trained(results, learner):
     return [
         r.trial.budget.sample_fraction
         for r in results
-        if r.status is Status.SUCCESS and r.trial.candidate.learner == learner
+        if r.status is TrialState.SUCCESS and r.trial.config.learner == learner
     ]
 
 
 def plain(results):
-    return [(r.trial.candidate, r.trial.budget, r.trial.origin, r.status) for r in results]
+    return [(r.trial.config, r.trial.budget, r.trial.origin, r.status) for r in results]
 
 
 @pytest.mark.parametrize(("n_workers", "queued"), [(1, 0), (1, 1), (2, 1)])
@@ -139,8 +143,8 @@ def test_a_slow_learner_leaves_time_for_the_others(name, learners, least):
 def test_what_is_fast_enough_is_left_as_it_is(name, stop):
     results, _ = play(name, {"fast": 2.0, "other": 3.0}, **stop)
     bare, _ = play(name, {"fast": 2.0, "other": 3.0}, wrapped=False, **stop)
-    sizes = [(candidate, b.sample_fraction, o, s) for candidate, b, o, s in plain(results)]
-    assert sizes == [(candidate, b.sample_fraction, o, s) for candidate, b, o, s in plain(bare)]
+    sizes = [(config, b.sample_fraction, o, s) for config, b, o, s in plain(results)]
+    assert sizes == [(config, b.sample_fraction, o, s) for config, b, o, s in plain(bare)]
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
@@ -169,15 +173,15 @@ def test_what_runs_out_of_memory_gets_fewer_rows(name, stop):
 @pytest.mark.parametrize("times", [1.5, 6.0])
 def test_nothing_is_trained_twice_on_as_many_rows(name, times):
     results, _ = play(name, {"slow": times * BUDGET, "fast": 1.0}, deadline=BUDGET)
-    done = Counter((r.trial.candidate.key, r.trial.budget.sample_fraction) for r in results)
+    done = Counter((r.trial.config.key, r.trial.budget.sample_fraction) for r in results)
     assert max(done.values()) == 1
 
 
 @pytest.mark.parametrize("name", ALLOCATORS.names())
-def test_the_strategy_is_told_once_of_each_proposal(name):
+def test_the_strategy_receives_each_result_once(name):
     results, strategy = play(name, {"slow": 6 * BUDGET}, deadline=BUDGET)
     of_search = [r for r in results if r.trial.origin is Origin.SEARCH]
-    assert len(strategy.told) == len(of_search)
+    assert len(strategy.scored) == len(of_search)
 
 
 class Listening(Flat):
@@ -185,8 +189,8 @@ class Listening(Flat):
         super().__init__(terms)
         self.heard = []
 
-    def record(self, told):
-        self.heard.append(told)
+    def record(self, scored):
+        self.heard.append(scored)
 
 
 class Steps:
@@ -196,46 +200,48 @@ class Steps:
         self.inner = Listening(terms)
         self.wrapped = FewerRows(self.inner, terms, 1, stoppable=stoppable)
         self.number = 0
-        self.take(status=Status.SUCCESS, learner="prior", left=None)
+        self.take(status=TrialState.SUCCESS, learner="prior", left=None)
 
     def next(self, left, learner="slow", turn=None):
         turn = self.number if turn is None else turn
-        candidate = Candidate(learner=learner, params={"turn": turn})
-        return self.wrapped.next_trial(lambda: candidate, number=self.number, seconds_left=left)
+        config = Config(learner=learner, params={"turn": turn})
+        return self.wrapped.next_trial(lambda: config, number=self.number, seconds_left=left)
 
     def take(self, *, status, left, seconds=1.0, **more):
         trial = self.next(left, **more)
         self.number += 1
-        value = 0.8 if status is Status.SUCCESS else None
+        value = 0.8 if status is TrialState.SUCCESS else None
         self.wrapped.record(
-            Told(trial=trial, status=status, value=value, violations=(0.0,), seconds=seconds)
+            ScoredTrial(
+                trial=trial, status=status, value=value, violations=(0.0,), seconds=seconds
+            )
         )
         return trial.budget
 
 
 def test_the_first_model_leaves_half_of_the_time_for_a_smaller_one():
     steps = Steps()
-    assert steps.take(status=Status.TIMEOUT, left=40.0) == replace(FULL, seconds=20.0)
+    assert steps.take(status=TrialState.TIMEOUT, left=40.0) == replace(FULL, seconds=20.0)
     # A 16th of the rows fits into one fold.
-    assert steps.take(status=Status.TIMEOUT, left=20.0) == Budget(
+    assert steps.take(status=TrialState.TIMEOUT, left=20.0) == Budget(
         folds=3, seconds=15.0, sample_fraction=1 / CUT
     )
 
 
 def test_a_worker_has_time_to_start_however_little_is_left():
     steps = Steps()
-    assert steps.take(status=Status.TIMEOUT, left=4.0).seconds == LEAST_SECONDS
+    assert steps.take(status=TrialState.TIMEOUT, left=4.0).seconds == LEAST_SECONDS
 
 
 def test_a_trial_on_the_fewest_rows_may_take_all_that_is_left():
     steps = Steps(replace(TERMS, n_train_rows=2 * FEWEST_ROWS))
-    steps.take(status=Status.TIMEOUT, left=40.0)
+    steps.take(status=TrialState.TIMEOUT, left=40.0)
     for left in (20.0, 10.0):
-        budget = steps.take(status=Status.TIMEOUT, left=left)
+        budget = steps.take(status=TrialState.TIMEOUT, left=left)
         assert budget == replace(FULL, sample_fraction=0.5)
 
 
-def test_before_the_first_model_nothing_is_asked_for_in_advance():
+def test_before_the_first_model_nothing_is_requested_in_advance():
     steps = Steps()
     assert steps.next(40.0) is not None
     steps.number += 1
@@ -246,46 +252,48 @@ def test_before_the_first_model_nothing_is_asked_for_in_advance():
 
 def test_until_anything_is_trained_the_next_learner_begins_with_fewer_rows_too():
     steps = Steps()
-    steps.take(status=Status.TIMEOUT, left=40.0)
-    assert steps.take(status=Status.SUCCESS, left=20.0, learner="b").sample_fraction == 1 / CUT
-    assert steps.take(status=Status.SUCCESS, left=19.0, learner="c").sample_fraction == 1
-    assert steps.take(status=Status.SUCCESS, left=18.0).sample_fraction == 1 / CUT
+    steps.take(status=TrialState.TIMEOUT, left=40.0)
+    assert steps.take(status=TrialState.SUCCESS, left=20.0, learner="b").sample_fraction == 1 / CUT
+    assert steps.take(status=TrialState.SUCCESS, left=19.0, learner="c").sample_fraction == 1
+    assert steps.take(status=TrialState.SUCCESS, left=18.0).sample_fraction == 1 / CUT
 
 
 def test_where_one_learner_is_limited_the_next_begins_near_the_rows_that_it_has():
     steps = Steps()
     for left in (80.0, 40.0):
-        steps.take(status=Status.TIMEOUT, left=left)
-    few = steps.take(status=Status.SUCCESS, left=20.0, seconds=9.0).sample_fraction
-    found = steps.take(status=Status.SUCCESS, left=11.0, learner="b")
+        steps.take(status=TrialState.TIMEOUT, left=left)
+    few = steps.take(status=TrialState.SUCCESS, left=20.0, seconds=9.0).sample_fraction
+    found = steps.take(status=TrialState.SUCCESS, left=11.0, learner="b")
     assert found.sample_fraction == CUT * few
 
 
 def test_a_success_on_few_rows_says_how_many_are_affordable():
     steps = Steps()
-    steps.take(status=Status.TIMEOUT, left=70.0, seconds=10.0)
+    steps.take(status=TrialState.TIMEOUT, left=70.0, seconds=10.0)
     # A 16th took 2 seconds, one of them fixed: an 8th takes 3, and a quarter 5.
-    steps.take(status=Status.SUCCESS, left=60.0, seconds=2.0)
-    assert steps.take(status=Status.FAILED, left=9.0).sample_fraction == 1 / 8
-    assert steps.take(status=Status.FAILED, left=5.0).sample_fraction == 1 / 16
+    steps.take(status=TrialState.SUCCESS, left=60.0, seconds=2.0)
+    assert steps.take(status=TrialState.FAILED, left=9.0).sample_fraction == 1 / 8
+    assert steps.take(status=TrialState.FAILED, left=5.0).sample_fraction == 1 / 16
     # Half of what was cut off is as much as is tried again.
-    assert steps.take(status=Status.FAILED, left=90.0).sample_fraction == 1 / 2
+    assert steps.take(status=TrialState.FAILED, left=90.0).sample_fraction == 1 / 2
 
 
 def test_the_candidate_of_a_light_trial_gets_the_rows_that_it_can_afford():
     steps = Steps()
     trial = Trial(
         number=1,
-        candidate=Candidate(learner="slow", params={"turn": 1}),
+        config=Config(learner="slow", params={"turn": 1}),
         budget=FULL.on(0.01),
     )
-    told = Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=3.0)
-    steps.wrapped.record(told)
+    scored = ScoredTrial(
+        trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=3.0
+    )
+    steps.wrapped.record(scored)
     steps.number = 2
     # Its first second is taken to be fixed: 0.08 would take 17 s, and 0.16 33 s.
-    found = steps.take(status=Status.SUCCESS, left=40.0, turn=1, seconds=16.0)
+    found = steps.take(status=TrialState.SUCCESS, left=40.0, turn=1, seconds=16.0)
     assert found == FULL.on(0.08)
-    assert steps.take(status=Status.SUCCESS, left=20.0) == FULL.on(0.08)
+    assert steps.take(status=TrialState.SUCCESS, left=20.0) == FULL.on(0.08)
 
 
 def test_five_models_on_twice_the_rows_take_ten_thirds_of_three():
@@ -296,18 +304,18 @@ def test_five_models_on_twice_the_rows_take_ten_thirds_of_three():
 @pytest.mark.parametrize(("left", "fraction"), [(5.0, 1.0), (0.6, 0.1)])
 def test_a_quick_learner_stays_on_few_rows_where_all_would_not_end_in_time(left, fraction):
     steps = Steps()
-    small = Candidate(learner="slow", params={"turn": 99})
-    told = Told(
-        trial=Trial(number=1, candidate=small, budget=FULL.on(0.1)),
-        status=Status.SUCCESS,
+    small = Config(learner="slow", params={"turn": 99})
+    scored = ScoredTrial(
+        trial=Trial(number=1, config=small, budget=FULL.on(0.1)),
+        status=TrialState.SUCCESS,
         value=0.7,
         violations=(0.0,),
         seconds=0.24,
     )
-    steps.wrapped.record(told)
+    steps.wrapped.record(scored)
     steps.number = 2
     # Half of its seconds are taken to be fixed: all rows would take 2.1 s, or twice as long.
-    assert steps.take(status=Status.SUCCESS, left=left).sample_fraction == fraction
+    assert steps.take(status=TrialState.SUCCESS, left=left).sample_fraction == fraction
 
 
 @pytest.mark.parametrize(("left", "fraction"), [(0.8, 1.0), (0.7, 0.5)])
@@ -315,13 +323,15 @@ def test_the_same_candidate_may_take_three_quarters_of_the_time_left(left, fract
     # On a quarter of the rows it took 0.2 s, half of it fixed: all rows take 0.77 s.
     steps = Steps()
     trial = Trial(
-        number=1, candidate=Candidate(learner="slow", params={"turn": 1}), budget=FULL.on(0.25)
+        number=1, config=Config(learner="slow", params={"turn": 1}), budget=FULL.on(0.25)
     )
     steps.wrapped.record(
-        Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=0.2)
+        ScoredTrial(
+            trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=0.2
+        )
     )
     steps.number = 2
-    found = steps.take(status=Status.SUCCESS, left=left / 0.75, turn=1)
+    found = steps.take(status=TrialState.SUCCESS, left=left / 0.75, turn=1)
     assert found.sample_fraction == fraction
 
 
@@ -334,29 +344,31 @@ def test_an_untried_learner_has_fewer_rows_where_its_folds_cannot_be_stopped(
 ):
     # On a tenth of the rows others took 0.5 s, half of it fixed: 0.3 s on a 32nd, times 3.
     steps = Steps(stoppable=stoppable)
-    trial = Trial(number=1, candidate=Candidate(learner="quick"), budget=FULL.on(0.1))
+    trial = Trial(number=1, config=Config(learner="quick"), budget=FULL.on(0.1))
     steps.wrapped.record(
-        Told(trial=trial, status=Status.SUCCESS, value=0.7, violations=(0.0,), seconds=0.5)
+        ScoredTrial(
+            trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=0.5
+        )
     )
     steps.number = 2
-    assert steps.take(status=Status.SUCCESS, left=left).sample_fraction == fraction
+    assert steps.take(status=TrialState.SUCCESS, left=left).sample_fraction == fraction
 
 
-def test_the_allocator_hears_of_the_size_that_it_asked_for():
+def test_the_allocator_sees_the_size_that_it_requested():
     steps = Steps()
-    steps.take(status=Status.TIMEOUT, left=40.0)
-    steps.take(status=Status.SUCCESS, left=20.0)
-    assert {told.trial.budget.sample_fraction for told in steps.inner.heard} == {1.0}
+    steps.take(status=TrialState.TIMEOUT, left=40.0)
+    steps.take(status=TrialState.SUCCESS, left=20.0)
+    assert {scored.trial.budget.sample_fraction for scored in steps.inner.heard} == {1.0}
 
 
 def test_one_that_was_cut_off_after_others_in_full_makes_nothing_smaller():
     steps = Steps()
-    steps.take(status=Status.SUCCESS, left=40.0)
-    steps.take(status=Status.TIMEOUT, left=30.0)
-    assert steps.take(status=Status.SUCCESS, left=20.0) == FULL
+    steps.take(status=TrialState.SUCCESS, left=40.0)
+    steps.take(status=TrialState.TIMEOUT, left=30.0)
+    assert steps.take(status=TrialState.SUCCESS, left=20.0) == FULL
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.PRUNED, Status.LOST])
+@pytest.mark.parametrize("status", [TrialState.FAILED, TrialState.PRUNED, TrialState.WORKER_LOST])
 def test_other_ends_make_nothing_smaller(status):
     steps = Steps()
     steps.take(status=status, left=40.0)

@@ -1,29 +1,29 @@
-from fairautoml.records import Budget, Candidate, Status, Told, Trial
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
 from fairautoml.search.loop import TRIES, BaselineFirst, WithoutRepeats
 
-A, B, C = (Candidate(learner=name) for name in "abc")
+A, B, C = (Config(learner=name) for name in "abc")
 
 
 class Script:
     """Proposes the given candidates, then the last one for ever."""
 
-    def __init__(self, *candidates):
-        self._left = list(candidates)
-        self.asked = 0
-        self.told = []
+    def __init__(self, *configs):
+        self._left = list(configs)
+        self.requested = 0
+        self.scored = []
 
     def ask(self):
-        self.asked += 1
+        self.requested += 1
         return self._left.pop(0) if len(self._left) > 1 else self._left[0]
 
-    def tell(self, told):
-        self.told.append(told)
+    def tell(self, scored):
+        self.scored.append(scored)
 
 
-def result(candidate, status=Status.SUCCESS):
-    trial = Trial(number=0, candidate=candidate, budget=Budget(folds=2))
-    value = 0.5 if status is Status.SUCCESS else None
-    return Told(trial=trial, status=status, value=value, violations=(), seconds=0.0)
+def result(config, status=TrialState.SUCCESS):
+    trial = Trial(number=0, config=config, budget=Budget(folds=2))
+    value = 0.5 if status is TrialState.SUCCESS else None
+    return ScoredTrial(trial=trial, status=status, value=value, violations=(), seconds=0.0)
 
 
 def test_a_known_candidate_is_answered_and_the_next_one_proposed():
@@ -32,7 +32,7 @@ def test_a_known_candidate_is_answered_and_the_next_one_proposed():
     assert strategy.ask() == A
     strategy.tell(result(A))
     assert strategy.ask() == B
-    assert inner.told == [result(A), result(A)]
+    assert inner.scored == [result(A), result(A)]
 
 
 def test_a_repeat_of_a_running_candidate_is_answered_when_that_one_ends():
@@ -40,9 +40,9 @@ def test_a_repeat_of_a_running_candidate_is_answered_when_that_one_ends():
     strategy = WithoutRepeats(inner)
     assert strategy.ask() == A
     assert strategy.ask() == B
-    assert inner.told == []
+    assert inner.scored == []
     strategy.tell(result(A))
-    assert inner.told == [result(A)] * 3
+    assert inner.scored == [result(A)] * 3
 
 
 def test_a_space_that_is_exhausted_gives_nothing_after_a_limited_number_of_proposals():
@@ -51,20 +51,20 @@ def test_a_space_that_is_exhausted_gives_nothing_after_a_limited_number_of_propo
     strategy.ask()
     strategy.tell(result(A))
     assert strategy.ask() is None
-    assert inner.asked == 1 + TRIES
+    assert inner.requested == 1 + TRIES
 
 
 def test_a_candidate_that_failed_is_not_run_again():
     strategy = WithoutRepeats(Script(A, A, B))
     strategy.ask()
-    strategy.tell(result(A, Status.FAILED))
+    strategy.tell(result(A, TrialState.FAILED))
     assert strategy.ask() == B
 
 
 def test_a_candidate_whose_worker_was_killed_from_outside_may_run_again():
     strategy = WithoutRepeats(Script(A, A, B))
     strategy.ask()
-    strategy.tell(result(A, Status.LOST))
+    strategy.tell(result(A, TrialState.WORKER_LOST))
     assert strategy.ask() == A
 
 
@@ -75,22 +75,22 @@ def test_a_strategy_that_waits_is_not_pressed():
 
     inner = Waiting(A)
     assert WithoutRepeats(inner).ask() is None
-    assert inner.asked == 1
+    assert inner.requested == 1
 
 
-def test_the_baseline_comes_first_and_the_strategy_never_hears_of_it():
+def test_the_baseline_comes_first_and_the_strategy_never_sees_it():
     inner = Script(B, C)
     strategy = BaselineFirst(A, inner)
     assert [strategy.ask(), strategy.ask(), strategy.ask()] == [A, B, C]
     strategy.tell(result(A))
     strategy.tell(result(B))
-    assert inner.told == [result(B)]
+    assert inner.scored == [result(B)]
 
 
-def test_a_strategy_that_proposes_the_baseline_too_is_told_its_result():
+def test_a_strategy_that_proposes_the_baseline_too_receives_its_result():
     inner = Script(A, B)
     strategy = WithoutRepeats(BaselineFirst(A, inner))
     assert strategy.ask() == A
     assert strategy.ask() == B
     strategy.tell(result(A))
-    assert inner.told == [result(A)]
+    assert inner.scored == [result(A)]

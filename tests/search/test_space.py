@@ -25,14 +25,14 @@ def space():
 
 
 def test_walk_asks_only_for_active_parameters_in_file_order(space):
-    asked = []
+    requested = []
 
     def suggest(param, allowed):
-        asked.append(param)
+        requested.append(param)
         return "goss" if param == "kind" else allowed.default
 
     assert space.walk(suggest) == {"kind": "goss", "rate": 0.2}
-    assert asked == ["kind", "rate"]
+    assert requested == ["kind", "rate"]
 
 
 def test_a_parameter_whose_condition_is_itself_inactive_is_inactive(space):
@@ -79,7 +79,7 @@ def test_spaces_can_be_sent_to_a_worker(space):
     assert pickle.loads(pickle.dumps(whole)) == whole
 
 
-def test_a_search_space_offers_codes_and_no_mitigation_unless_told_otherwise(space):
+def test_a_search_space_offers_codes_and_no_mitigation_unless_set_otherwise(space):
     whole = SearchSpace(learners={"toy": space})
     assert whole.encodings == ("codes",)
     assert whole.mitigations["none"].defaults() == {}

@@ -12,13 +12,13 @@ from strategy_cases import (
     failed,
     lies_in,
     mean_regret,
-    told,
-    toy_told,
+    scored,
+    toy_scored,
 )
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.search.strategies._admm import candidate_of, coordinates, values_of
+from fairautoml.search.strategies._admm import config_of, coordinates, values_of
 from fairautoml.search.strategies._flaml import coded, decoded
 from fairautoml.search.strategies.cfo import CFO
 
@@ -26,7 +26,7 @@ from fairautoml.search.strategies.cfo import CFO
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():
     later = all_first_then_space("cfo")
     assert later
-    assert all(lies_in(SPACE, candidate) for candidate in later)
+    assert all(lies_in(SPACE, config) for config in later)
     assert later == all_first_then_space("cfo")
 
 
@@ -35,20 +35,20 @@ def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
 
 
 def test_a_learner_without_a_first_candidate_starts_at_its_defaults():
-    strategy = CFO(TOY, 0, (Candidate(learner="linear", params={"c": 3.0}),))
+    strategy = CFO(TOY, 0, (Config(learner="linear", params={"c": 3.0}),))
     strategy.ask()
-    assert strategy.ask() == Candidate(learner="trees", params=TREES.defaults())
+    assert strategy.ask() == Config(learner="trees", params=TREES.defaults())
 
 
 def test_the_local_search_waits_for_all_starts_and_begins_at_the_best():
-    starts = [Candidate(learner="linear", params={"c": c}) for c in (1e-3, 10.0, 1e3)]
+    starts = [Config(learner="linear", params={"c": c}) for c in (1e-3, 10.0, 1e3)]
     only = SearchSpace(learners={"linear": LINEAR})
     strategy = CFO(only, 0, starts)
-    asked = [strategy.ask() for _ in starts]
+    requested = [strategy.ask() for _ in starts]
     assert strategy.ask() is None
-    for candidate, value in zip(asked, (0.2, 0.9, 0.3), strict=True):
+    for config, value in zip(requested, (0.2, 0.9, 0.3), strict=True):
         assert strategy.ask() is None
-        strategy.tell(told(candidate, value=value))
+        strategy.tell(scored(config, value=value))
     near = [strategy.ask().params["c"] for _ in range(2)]
     assert all(0.5 < c < 200 for c in near)
 
@@ -57,25 +57,25 @@ def test_seconds_do_not_change_what_is_proposed():
     def proposals(seconds):
         strategy, found = CFO(TOY, 4, ()), []
         for turn in range(40):
-            candidate = strategy.ask()
-            found.append(candidate)
-            toy = toy_told(candidate)
+            config = strategy.ask()
+            found.append(config)
+            toy = toy_scored(config)
             strategy.tell(
-                told(candidate, toy.value, toy.violations, seconds=seconds * (1 + turn % 3))
+                scored(config, toy.value, toy.violations, seconds=seconds * (1 + turn % 3))
             )
         return found
 
     assert proposals(0.1) == proposals(7.0)
 
 
-def test_the_search_goes_on_when_every_trial_fails():
+def test_the_search_continues_when_every_trial_fails():
     strategy = CFO(SPACE, 0, PORTFOLIO)
-    asked = []
+    requested = []
     for _ in range(30):
-        asked.append(strategy.ask())
-        strategy.tell(failed(asked[-1]))
-    assert all(lies_in(SPACE, candidate) for candidate in asked)
-    assert len({candidate.key for candidate in asked}) > len(PORTFOLIO) + 2
+        requested.append(strategy.ask())
+        strategy.tell(failed(requested[-1]))
+    assert all(lies_in(SPACE, config) for config in requested)
+    assert len({config.key for config in requested}) > len(PORTFOLIO) + 2
 
 
 def test_a_converged_search_begins_anew_and_reaches_other_learners():
@@ -84,41 +84,41 @@ def test_a_converged_search_begins_anew_and_reaches_other_learners():
     space = SearchSpace(learners={n: ParamSpace(name=n, ranges=ranges) for n in names})
     strategy, found = CFO(space, 0, ()), []
     for _ in range(150):
-        candidate = strategy.ask()
-        found.append(candidate.learner)
-        value = 0.5 - 0.1 * names.index(candidate.learner) - abs(candidate.params["c"] - 0.3)
-        strategy.tell(told(candidate, value=value))
+        config = strategy.ask()
+        found.append(config.learner)
+        value = 0.5 - 0.1 * names.index(config.learner) - abs(config.params["c"] - 0.3)
+        strategy.tell(scored(config, value=value))
     assert set(found[len(names) :]) > {"a"}
 
 
 def test_a_first_candidate_outside_the_space_is_proposed_and_does_no_harm():
-    strange = Candidate(learner="elsewhere", params={"depth": 3})
+    strange = Config(learner="elsewhere", params={"depth": 3})
     strategy = CFO(TOY, 0, (strange,))
     assert strategy.ask() == strange
-    strategy.tell(told(strange, value=0.99))
+    strategy.tell(scored(strange, value=0.99))
     for _ in range(10):
-        candidate = strategy.ask()
-        assert lies_in(TOY, candidate)
-        strategy.tell(toy_told(candidate))
+        config = strategy.ask()
+        assert lies_in(TOY, config)
+        strategy.tell(toy_scored(config))
 
 
-def test_a_result_that_was_not_asked_for_changes_nothing():
+def test_a_result_that_was_not_requested_changes_nothing():
     one, other = CFO(TOY, 0, ()), CFO(TOY, 0, ())
-    other.tell(told(PORTFOLIO[1]))
+    other.tell(scored(PORTFOLIO[1]))
     for _ in range(10):
-        candidate = one.ask()
-        assert other.ask() == candidate
-        one.tell(toy_told(candidate))
-        other.tell(toy_told(candidate))
+        config = one.ask()
+        assert other.ask() == config
+        one.tell(toy_scored(config))
+        other.tell(toy_scored(config))
 
 
 def test_a_space_without_parameters_is_asked_again_and_again():
     only = SearchSpace(learners={"fixed": SPACE.learners["fixed"]})
     strategy = CFO(only, 0, ())
     for _ in range(4):
-        candidate = strategy.ask()
-        assert candidate.learner == "fixed"
-        strategy.tell(told(candidate))
+        config = strategy.ask()
+        assert config.learner == "fixed"
+        strategy.tell(scored(config))
 
 
 def test_the_largest_seed_is_taken():
@@ -129,17 +129,17 @@ def test_nothing_is_printed_and_no_global_state_is_touched(capsys):
     before, handlers = np.random.get_state()[1].copy(), logging.root.handlers[:]  # noqa: NPY002
     strategy = CFO(TOY, 0, ())
     for _ in range(20):
-        strategy.tell(toy_told(strategy.ask()))
+        strategy.tell(toy_scored(strategy.ask()))
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
     assert logging.root.handlers == handlers
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_candidate_is_read_back_from_its_coordinates():
-    for candidate in PORTFOLIO:
-        values = values_of(SPACE, candidate)
+    for config in PORTFOLIO:
+        values = values_of(SPACE, config)
         assert set(values) == set(coordinates(SPACE))
-        assert candidate_of(SPACE, values) == candidate
+        assert config_of(SPACE, values) == config
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from strategy_cases import (
     failed,
     lies_in,
     mean_regret,
+    scored,
     study_of,
-    told,
 )
 
-from fairautoml.records import Status
+from fairautoml.records import TrialState
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import PENALTY, bounded, penalised_loss
 from fairautoml.search.strategies.optuna_motpe import OptunaMOTPE
@@ -22,7 +22,7 @@ from fairautoml.search.strategies.optuna_motpe import OptunaMOTPE
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():
     later = all_first_then_space("optuna_motpe")
     assert later
-    assert all(lies_in(SPACE, candidate) for candidate in later)
+    assert all(lies_in(SPACE, config) for config in later)
     assert later == all_first_then_space("optuna_motpe")
 
 
@@ -30,9 +30,9 @@ def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
     assert mean_regret("optuna_motpe") < 0.8 * mean_regret("random")
 
 
-def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_told():
+def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_reported():
     strategy = OptunaMOTPE(SPACE, 0, ())
-    strategy.tell(told(strategy.ask(), value=0.75, violations=(-0.5, 1.0)))
+    strategy.tell(scored(strategy.ask(), value=0.75, violations=(-0.5, 1.0)))
     (trial,) = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     assert trial.values == [0.75, 0.5]
     assert trial.constraints == {"constraint_0": -0.5, "constraint_1": 1.0}
@@ -44,10 +44,10 @@ def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_to
 
 def test_a_failed_trial_and_an_unknown_gap_are_infeasible():
     strategy = OptunaMOTPE(TOY, 0, ())
-    for status in (Status.FAILED, Status.PRUNED):
+    for status in (TrialState.FAILED, TrialState.PRUNED):
         strategy.tell(failed(strategy.ask(), status))
-    strategy.tell(told(strategy.ask(), value=0.9, violations=(math.inf,)))
-    strategy.tell(told(strategy.ask(), value=0.7, violations=(-0.01,)))
+    strategy.tell(scored(strategy.ask(), value=0.9, violations=(math.inf,)))
+    strategy.tell(scored(strategy.ask(), value=0.7, violations=(-0.01,)))
     complete = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     assert len(complete) == 4
     assert [trial.constraints["constraint_0"] for trial in complete] == [math.inf] * 3 + [-0.01]
@@ -56,16 +56,16 @@ def test_a_failed_trial_and_an_unknown_gap_are_infeasible():
 
 def test_without_constraints_a_failed_trial_is_infeasible_all_the_same():
     strategy = OptunaMOTPE(TOY, 0, ())
-    lost = told(strategy.ask(), value=None, violations=(), status=Status.FAILED)
+    lost = scored(strategy.ask(), value=None, violations=(), status=TrialState.FAILED)
     strategy.tell(lost)
-    strategy.tell(told(strategy.ask(), value=-3.0, violations=()))
+    strategy.tell(scored(strategy.ask(), value=-3.0, violations=()))
     assert [trial.values[0] for trial in study_of(strategy).best_trials] == [-3.0]
 
 
 def test_a_search_without_constraints_has_a_constant_second_objective():
     strategy = OptunaMOTPE(TOY, 0, ())
     for value in (0.5, 0.6):
-        strategy.tell(told(strategy.ask(), value=value, violations=()))
+        strategy.tell(scored(strategy.ask(), value=value, violations=()))
     complete = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     assert [trial.values for trial in complete] == [[0.5, -1.0], [0.6, -1.0]]
 
@@ -78,9 +78,9 @@ def test_a_violation_is_squeezed_into_one_unit(violation, expected):
 
 
 def test_a_larger_violation_is_a_larger_loss_and_infinity_is_the_largest():
-    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    config = OptunaMOTPE(TOY, 0, ()).ask()
     losses = [
-        penalised_loss(told(candidate, value=0.8, violations=(violation,)))
+        penalised_loss(scored(config, value=0.8, violations=(violation,)))
         for violation in (-0.1, 0.0, 0.01, 0.1, 10.0, math.inf)
     ]
     assert losses[0] == losses[1] == pytest.approx(0.2)
@@ -88,17 +88,17 @@ def test_a_larger_violation_is_a_larger_loss_and_infinity_is_the_largest():
     assert losses[-1] == pytest.approx(0.2 + PENALTY)
 
 
-def test_among_candidates_that_miss_the_limit_alike_the_better_value_has_the_smaller_loss():
-    candidate = OptunaMOTPE(TOY, 0, ()).ask()
-    low, high = (told(candidate, value=v, violations=(math.inf,)) for v in (0.6, 0.7))
+def test_among_candidates_that_miss_the_limit_equally_the_better_value_has_the_smaller_loss():
+    config = OptunaMOTPE(TOY, 0, ()).ask()
+    low, high = (scored(config, value=v, violations=(math.inf,)) for v in (0.6, 0.7))
     assert penalised_loss(high) < penalised_loss(low)
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e5, 1e9])
 def test_a_missed_limit_outweighs_a_slightly_smaller_error_in_any_unit_of_the_target(unit):
-    candidate = OptunaMOTPE(TOY, 0, ()).ask()
+    config = OptunaMOTPE(TOY, 0, ()).ask()
     missed, met = (
-        told(candidate, value=-error * unit, violations=(violation * unit,))
+        scored(config, value=-error * unit, violations=(violation * unit,))
         for error, violation in ((0.5, 0.09), (0.501, -0.0005))
     )
     assert penalised_loss(missed) > penalised_loss(met)
@@ -106,16 +106,16 @@ def test_a_missed_limit_outweighs_a_slightly_smaller_error_in_any_unit_of_the_ta
 
 @pytest.mark.parametrize("value", [None, math.nan, -math.inf])
 def test_a_trial_without_a_finite_value_has_no_loss(value):
-    candidate = OptunaMOTPE(TOY, 0, ()).ask()
-    assert penalised_loss(told(candidate, value=value)) is None
+    config = OptunaMOTPE(TOY, 0, ()).ask()
+    assert penalised_loss(scored(config, value=value)) is None
 
 
 def test_a_trial_that_did_not_succeed_has_no_loss():
-    candidate = OptunaMOTPE(TOY, 0, ()).ask()
-    assert penalised_loss(told(candidate, value=0.8, status=Status.TIMEOUT)) is None
+    config = OptunaMOTPE(TOY, 0, ()).ask()
+    assert penalised_loss(scored(config, value=0.8, status=TrialState.TIMEOUT)) is None
 
 
-def test_a_space_with_one_candidate_is_asked_for_it_again_and_again():
+def test_a_space_with_one_candidate_is_asked_again_and_again():
     only = SearchSpace(learners={"fixed": SPACE.learners["fixed"]})
     strategy = OptunaMOTPE(only, 0, ())
     assert {strategy.ask().learner for _ in range(4)} == {"fixed"}

@@ -1,9 +1,9 @@
 import math
 
 import pytest
-from allocator_cases import Asking, terms, told
+from allocator_cases import Asking, scored, terms
 
-from fairautoml.records import Origin, Status
+from fairautoml.records import Origin, TrialState
 from fairautoml.search.allocators.successive_halving import SuccessiveHalving
 
 
@@ -12,12 +12,12 @@ def run(allocator, n, result=lambda trial: {}, ask=None, left=None):
     trials = []
     for number in range(n):
         trials.append(allocator.next_trial(ask, number=number, seconds_left=left))
-        allocator.record(told(trials[-1], **result(trials[-1])))
+        allocator.record(scored(trials[-1], **result(trials[-1])))
     return trials
 
 
 def by_turn(trial):
-    return {"loss": 0.3 + trial.candidate.params["turn"] / 1000, "gap": -0.01}
+    return {"loss": 0.3 + trial.config.params["turn"] / 1000, "gap": -0.01}
 
 
 @pytest.mark.parametrize("n_train_rows", [500, 4_000, 15_999])
@@ -35,30 +35,32 @@ def test_sizes_are_four_times_apart_and_never_below_the_floor():
 def test_the_best_third_is_promoted_as_soon_as_it_is_known():
     trials = run(SuccessiveHalving(terms(n_train_rows=16_000)), 8, by_turn)
     promoted = [
-        (n, t.candidate.params["turn"]) for n, t in enumerate(trials) if t.origin is Origin.ROWS
+        (n, t.config.params["turn"]) for n, t in enumerate(trials) if t.origin is Origin.ROWS
     ]
     assert promoted == [(3, 0), (7, 1)]
 
 
 def test_a_fair_model_is_promoted_before_a_better_unfair_one():
     def result(trial):
-        turn = trial.candidate.params["turn"]
+        turn = trial.config.params["turn"]
         return {"loss": 0.1 * (turn + 1), "gap": -0.01 if turn == 2 else 0.1}
 
     trials = run(SuccessiveHalving(terms(n_train_rows=16_000)), 4, result)
-    assert trials[3].candidate.params["turn"] == 2
+    assert trials[3].config.params["turn"] == 2
 
 
-def test_nobody_is_promoted_twice_to_the_same_size_and_the_strategy_is_told_of_none():
+def test_no_trial_is_promoted_twice_to_the_same_size_and_the_strategy_sees_none():
     trials = run(SuccessiveHalving(terms(n_train_rows=100_000)), 80, by_turn)
-    keys = [(t.candidate.key, t.budget.sample_fraction) for t in trials]
+    keys = [(t.config.key, t.budget.sample_fraction) for t in trials]
     assert len(set(keys)) == len(keys)
     assert all((t.origin is Origin.ROWS) == (t.budget.sample_fraction > 1 / 16) for t in trials)
 
 
 def test_a_failure_is_not_promoted():
     trials = run(
-        SuccessiveHalving(terms(n_train_rows=16_000)), 12, lambda trial: {"status": Status.FAILED}
+        SuccessiveHalving(terms(n_train_rows=16_000)),
+        12,
+        lambda trial: {"status": TrialState.FAILED},
     )
     assert {trial.origin for trial in trials} == {Origin.SEARCH}
 
@@ -68,7 +70,7 @@ def test_a_promotion_that_does_not_fit_is_not_started():
     run(allocator, 3, by_turn, ask)
     late = allocator.next_trial(ask, number=3, seconds_left=3.9)
     assert late.origin is Origin.SEARCH
-    allocator.record(told(late, status=Status.FAILED))
+    allocator.record(scored(late, status=TrialState.FAILED))
     assert allocator.next_trial(ask, number=4, seconds_left=4.1).origin is Origin.ROWS
 
 
@@ -76,7 +78,7 @@ def test_with_little_time_left_the_best_is_trained_in_full():
     allocator, ask = SuccessiveHalving(terms(n_train_rows=100_000)), Asking()
     run(allocator, 2, by_turn, ask)
     trial = allocator.next_trial(ask, number=2, seconds_left=17.0)
-    assert (trial.candidate.params["turn"], trial.budget.sample_fraction) == (0, 1.0)
+    assert (trial.config.params["turn"], trial.budget.sample_fraction) == (0, 1.0)
 
 
 def test_scoring_all_rows_is_not_counted_again_for_a_promotion():
@@ -89,7 +91,7 @@ def test_scoring_all_rows_is_not_counted_again_for_a_promotion():
     run(allocator, 3, result, ask)
     late = allocator.next_trial(ask, number=3, seconds_left=1.2)
     assert late.origin is Origin.SEARCH
-    allocator.record(told(late, status=Status.FAILED))
+    allocator.record(scored(late, status=TrialState.FAILED))
     assert allocator.next_trial(ask, number=4, seconds_left=1.4).origin is Origin.ROWS
 
 
@@ -97,9 +99,9 @@ def test_the_last_chance_is_taken_before_a_long_trial_would_jump_over_it():
     allocator, ask = SuccessiveHalving(terms(n_train_rows=100_000)), Asking()
 
     def result(trial):
-        return {**by_turn(trial), "seconds": 9.0 if trial.candidate.params["turn"] else 1.0}
+        return {**by_turn(trial), "seconds": 9.0 if trial.config.params["turn"] else 1.0}
 
     run(allocator, 2, result, ask)
     # In full it takes 16 s: after a trial of 9 s it would no longer fit into 24.5 s.
     trial = allocator.next_trial(ask, number=2, seconds_left=24.5)
-    assert (trial.candidate.params["turn"], trial.budget.sample_fraction) == (0, 1.0)
+    assert (trial.config.params["turn"], trial.budget.sample_fraction) == (0, 1.0)

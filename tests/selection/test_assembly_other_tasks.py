@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import METRICS, Constraint
@@ -40,7 +40,7 @@ def measured(task, metric, bound, n_rows, seed=0):
     sex = np.where(np.arange(n_rows) % 2, "f", "m")
     y = rng.normal(size=n_rows) if task == "regression" else rng.integers(3, size=n_rows)
     data = build_dataset(
-        rng.normal(size=(n_rows, 1)), y, {"sex": sex}, options=BorderOptions(task=task)
+        rng.normal(size=(n_rows, 1)), y, {"sex": sex}, options=ReadOptions(task=task)
     )
     constraint = Constraint(metric=METRICS.get(metric), bound=bound)
     targets = targets_of((constraint,), data.systems)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from fairautoml.data.read import BorderOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.selection.margin import chances_on
@@ -13,7 +13,7 @@ from fairautoml.selection.margin import chances_on
 N_ROWS = 2000
 
 
-def people(n_groups=2, weight=None):
+def individuals(n_groups=2, weight=None):
     """A dataset of ``N_ROWS`` people, equal groups, half of them with label 1."""
     at = np.arange(N_ROWS)
     group, y = at % n_groups, (at // n_groups) % 2
@@ -35,7 +35,7 @@ def chances(dataset, constraint, seed=0, audit_ratio=math.inf):
 
 @pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.08])
 def test_two_groups_and_one_rate_agree_with_the_formula(gap):
-    dataset = people()
+    dataset = individuals()
     found = chances(dataset, "demographic_parity_difference<=0.05")
     error = np.sqrt((0.3 * 0.7 + (0.3 + gap) * (0.7 - gap)) / (N_ROWS / 2))
     expected = norm.cdf((0.05 - gap) / error) - norm.cdf((-0.05 - gap) / error)
@@ -43,7 +43,7 @@ def test_two_groups_and_one_rate_agree_with_the_formula(gap):
 
 
 def test_a_rate_within_a_label_has_the_noise_of_the_rows_with_that_label():
-    dataset = people()
+    dataset = individuals()
     found = chances(dataset, "equal_opportunity_difference<=0.05")
     error = np.sqrt(2 * 0.3 * 0.7 / (N_ROWS / 4))
     expected = 1 - 2 * norm.cdf(-0.05 / error)
@@ -51,17 +51,17 @@ def test_a_rate_within_a_label_has_the_noise_of_the_rows_with_that_label():
 
 
 def test_more_groups_and_more_rates_are_harder_to_keep_together():
-    one = chances(people(2), "demographic_parity_difference<=0.05")
-    many = chances(people(5), "demographic_parity_difference<=0.05")
-    both = chances(people(2), "equalized_odds_difference<=0.05")
-    equal = one.met(counts_of(people(2), [0.3, 0.3]))
-    assert many.met(counts_of(people(5), [0.3] * 5)) < equal - 0.2
-    assert both.met(counts_of(people(2), [0.3, 0.3])) < equal - 0.1
+    one = chances(individuals(2), "demographic_parity_difference<=0.05")
+    many = chances(individuals(5), "demographic_parity_difference<=0.05")
+    both = chances(individuals(2), "equalized_odds_difference<=0.05")
+    equal = one.met(counts_of(individuals(2), [0.3, 0.3]))
+    assert many.met(counts_of(individuals(5), [0.3] * 5)) < equal - 0.2
+    assert both.met(counts_of(individuals(2), [0.3, 0.3])) < equal - 0.1
 
 
 def test_uneven_weights_are_worth_fewer_rows():
-    uneven = people(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
-    even = people()
+    uneven = individuals(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
+    even = individuals()
     constraint = "demographic_parity_difference<=0.05"
     sure = chances(even, constraint).met(counts_of(even, [0.3, 0.3]))
     unsure = chances(uneven, constraint).met(counts_of(uneven, [0.3, 0.3]))
@@ -69,22 +69,22 @@ def test_uneven_weights_are_worth_fewer_rows():
 
 
 def test_a_ratio_is_judged_by_its_own_bound():
-    dataset = people()
+    dataset = individuals()
     found = chances(dataset, "demographic_parity_ratio>=0.8")
     assert found.met(counts_of(dataset, [0.5, 0.5])) > 0.99
     assert found.met(counts_of(dataset, [0.5, 0.4])) == pytest.approx(0.5, abs=0.1)
     assert found.met(counts_of(dataset, [0.5, 0.3])) < 0.01
 
 
-def test_nobody_accepted_of_few_rows_is_not_known_to_be_nobody():
-    few, many = people(50), people(2)
+def test_no_accepted_row_of_few_is_not_evidence_of_none():
+    few, many = individuals(50), individuals(2)
     constraint = "demographic_parity_difference<=0.02"
     assert chances(few, constraint).met(counts_of(few, [0.0] * 50)) < 0.5
     assert chances(many, constraint).met(counts_of(many, [0.0] * 2)) > 0.99
 
 
 def test_a_gap_that_is_undefined_is_never_met():
-    dataset = people()
+    dataset = individuals()
     found = chances(dataset, "demographic_parity_ratio>=0.8")
     table = counts_of(dataset, [0.5, 0.5])
     table[1] = 0.0
@@ -92,7 +92,7 @@ def test_a_gap_that_is_undefined_is_never_met():
 
 
 def test_all_rules_meet_the_same_draws():
-    dataset = people()
+    dataset = individuals()
     found = chances(dataset, "demographic_parity_difference<=0.05")
     gaps = [0.0, 0.01, 0.02, 0.03, 0.04, 0.05]
     falling = [found.met(counts_of(dataset, [0.3, 0.3 + gap])) for gap in gaps]
@@ -103,14 +103,14 @@ def test_all_rules_meet_the_same_draws():
 
 @pytest.mark.parametrize("audit_ratio", [0.25, 1.0, 4.0])
 def test_the_rows_of_an_audit_have_a_noise_of_their_own(audit_ratio):
-    dataset = people()
+    dataset = individuals()
     found = chances(dataset, "demographic_parity_difference<=0.05", audit_ratio=audit_ratio)
     error = np.sqrt(2 * 0.3 * 0.7 / (N_ROWS / 2) * (1 + 1 / audit_ratio))
     expected = 1 - 2 * norm.cdf(-0.05 / error)
     assert found.met(counts_of(dataset, [0.3, 0.3])) == pytest.approx(expected, abs=0.04)
 
 
-OF_MANY = BorderOptions(max_groups=N_ROWS, sensitive_in_X="allow")
+OF_MANY = ReadOptions(max_groups=N_ROWS, sensitive_in_X="allow")
 """Many groups, each of them one interval of the feature."""
 
 
@@ -149,14 +149,14 @@ def test_two_columns_that_say_the_same_have_the_same_noise():
         Constraint.parse(f"demographic_parity_difference[{name}]<=0.05") for name in ("g", "copy")
     ]
     one, both = (
-        chances_on(dataset, targets_of(asked, dataset.systems), 0, audit_ratio=1.0)
-        for asked in (constraints[:1], constraints)
+        chances_on(dataset, targets_of(requested, dataset.systems), 0, audit_ratio=1.0)
+        for requested in (constraints[:1], constraints)
     )
     table = decided(dataset, [0.3, 0.255])
     assert both.met(table) == one.met(table)
 
 
-def test_a_group_that_is_part_of_everybody_shares_its_noise_with_them():
+def test_a_group_that_is_part_of_all_rows_shares_its_noise_with_them():
     at = np.arange(N_ROWS)
     terms = pd.DataFrame({"x": at % 2 == 0})
     dataset = build_dataset(at[:, None].astype(float), (at // 2) % 2, {"identity": terms})
@@ -178,13 +178,13 @@ def repeated(label=None):
     return dataset, person
 
 
-def of_people(dataset, person, accepted):
+def of_individuals(dataset, person, accepted):
     return GroupCounts.from_rows(
         dataset.cells, dataset.y, accepted[person].astype(float), n_groups=2
     ).table
 
 
-def test_a_stated_probability_of_people_with_many_rows_each_comes_true():
+def test_a_stated_probability_of_individuals_with_many_rows_each_comes_true():
     dataset, person = repeated()
     targets = targets_of(
         (Constraint.parse("demographic_parity_difference<=0.1"),), dataset.systems
@@ -195,7 +195,7 @@ def test_a_stated_probability_of_people_with_many_rows_each_comes_true():
     for gap in rng.uniform(-0.3, 0.3, size=600):
         rates = np.array([0.4, 0.4 + gap])
         searched, new = rng.random((2, 200)) < rates[np.arange(200) % 2]
-        stated.append(drawn.met(of_people(dataset, person, searched)))
+        stated.append(drawn.met(of_individuals(dataset, person, searched)))
         held.append(abs(new[::2].mean() - new[1::2].mean()) <= 0.1)
     stated, held = np.array(stated), np.array(held)
     assert stated.mean() == pytest.approx(held.mean(), abs=0.05)
@@ -205,7 +205,7 @@ def test_a_stated_probability_of_people_with_many_rows_each_comes_true():
     assert stated.max() < 0.9
 
 
-def test_people_with_rows_of_both_labels_move_the_acceptance_of_both():
+def test_individuals_with_rows_of_both_labels_move_the_acceptance_of_both():
     label = np.arange(200 * N_REPEATS) % 2
     dataset, person = repeated(label)
     accepted = np.arange(200) // 2 % 10 < 3
@@ -213,12 +213,12 @@ def test_people_with_rows_of_both_labels_move_the_acceptance_of_both():
     for name in ("demographic_parity_difference", "equal_opportunity_difference"):
         targets = targets_of((Constraint.parse(f"{name}<=0.1"),), dataset.systems)
         drawn = chances_on(dataset, targets, 0, audit_ratio=math.inf, entities=person)
-        found = drawn.met(of_people(dataset, person, accepted))
+        found = drawn.met(of_individuals(dataset, person, accepted))
         assert found == pytest.approx(expected, abs=0.04)
 
 
-def test_people_of_one_row_each_are_rows():
-    dataset = people(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
+def test_individuals_of_one_row_each_are_rows():
+    dataset = individuals(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
     targets = targets_of((Constraint.parse("equalized_odds_difference<=0.1"),), dataset.systems)
     alone = chances_on(dataset, targets, 0, audit_ratio=1.0, entities=np.arange(N_ROWS))
     plain = chances_on(dataset, targets, 0, audit_ratio=1.0)
@@ -229,14 +229,14 @@ def test_people_of_one_row_each_are_rows():
 @pytest.mark.parametrize(
     ("name", "measured"), [("demographic_parity_to_overall", 0.05), ("fned", 0.1)]
 )
-def test_people_of_no_group_are_not_in_everybody(name, measured):
+def test_individuals_of_no_group_are_not_in_all_rows(name, measured):
     at = np.arange(4 * N_ROWS)
     group = np.array(["f", "m", None, None], dtype=object)[at % 4]
     dataset = build_dataset(
         at[:, None].astype(float),
         at // 4 % 2,
         {"g": group},
-        options=BorderOptions(sensitive_missing="exclude"),
+        options=ReadOptions(sensitive_missing="exclude"),
     )
     by_cell = np.array([0.3, 0.4, 0.1])[dataset.systems[0].of_cell]
     found = chances(dataset, f"{name}<={1.2 * measured}")

@@ -6,7 +6,7 @@ import pytest
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Target
-from fairautoml.selection.margin import DRAWS, Chances
+from fairautoml.selection.margin import DRAWS, BoundProbability
 
 VALUES = np.linspace(-1.7, 1.7, 30)
 N_ROWS = 40.0
@@ -21,7 +21,7 @@ def chances(limit, name="gedi"):
     )
     target = Target(metric=METRICS.get(name).bound(VALUES), system=system, limit=limit)
     noise = np.random.default_rng(0).standard_normal((DRAWS, 30, 3))
-    return Chances.of_rows(np.full((30, 2), N_ROWS / 2), noise, (target,))
+    return BoundProbability.of_rows(np.full((30, 2), N_ROWS / 2), noise, (target,))
 
 
 def counted(slope):

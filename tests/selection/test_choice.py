@@ -31,7 +31,7 @@ def test_auto_takes_the_best_expected_worth():
     assert chosen(STEEP, "auto", fallback=0.83) == Rule(0.85, 0.8)
 
 
-def test_a_rule_worth_less_than_one_decision_for_everybody_is_left_out_of_auto():
+def test_a_rule_worth_less_than_a_constant_model_is_left_out_of_auto():
     assert chosen(STEEP, "auto", fallback=0.845).value > 0.845
 
 
@@ -56,7 +56,7 @@ def test_where_none_is_as_sure_the_surest_is_taken():
         (0.0, None, False),
     ],
 )
-def test_evidence_lacks_below_what_was_asked_and_auto_asks_for_even_odds(
+def test_evidence_lacks_below_what_was_requested_and_auto_asks_for_even_odds(
     probability, confidence, lacks
 ):
     assert lacks_evidence(probability, confidence) is lacks

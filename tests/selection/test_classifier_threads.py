@@ -4,11 +4,11 @@ from threadpoolctl import threadpool_limits
 
 from fairautoml import threads
 from fairautoml.data.read import build_dataset
-from fairautoml.evaluation.fitting import Bag, encode, fit_candidate
-from fairautoml.inference.predictor import FairClassifier
+from fairautoml.evaluation.fitting import CVEnsemble, encode, fit_config
+from fairautoml.inference.predictor import Predictor
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.records import Candidate
-from fairautoml.selection.ensemble import Blend
+from fairautoml.records import Config
+from fairautoml.selection.ensemble import WeightedAverage
 
 FORESTS = {"n_estimators": 3}
 BOOSTERS = {"max_iter": 3}
@@ -18,10 +18,12 @@ def classifier(learner, params):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
     data = build_dataset(X, (X[:, 0] > 0).astype(int), None)
-    candidate = Candidate(learner=learner, params=params)
-    fitted = [fit_candidate(candidate, encode("codes", data, 0), seed) for seed in range(4)]
-    served = FairClassifier(
-        models=Blend(((Bag(tuple(fitted[:2])), 0.5), (Bag(tuple(fitted[2:])), 0.5))),
+    config = Config(learner=learner, params=params)
+    fitted = [fit_config(config, encode("codes", data, 0), seed) for seed in range(4)]
+    served = Predictor(
+        models=WeightedAverage(
+            ((CVEnsemble(tuple(fitted[:2])), 0.5), (CVEnsemble(tuple(fitted[2:])), 0.5))
+        ),
         rule=CommonRule(threshold=0.5),
         schema=data.schema,
         groups=None,

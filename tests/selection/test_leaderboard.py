@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule, Step, ThresholdRule
-from fairautoml.records import Candidate, Entry, Measure
+from fairautoml.records import Config, ConstraintResult, Entry
 from fairautoml.selection.leaderboard import Leaderboard, best_of, order, pareto_front
 
 SEX = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
@@ -15,7 +15,7 @@ COUNTS = np.array([[[40.0, 10.0], [20.0, 30.0]], [[30.0, 20.0], [10.0, 40.0]]])
 
 
 def entry(score=0.8, gap=0.02, *, limit=0.05, number=0, rises=True, **other):
-    measure = Measure(
+    measure = ConstraintResult(
         metric="demographic_parity_difference",
         system="sex",
         value=None if np.isinf(gap) else gap,
@@ -26,7 +26,7 @@ def entry(score=0.8, gap=0.02, *, limit=0.05, number=0, rises=True, **other):
     fields = {
         "trial_key": f"{number:05d}-x",
         "trial_number": number,
-        "candidate": Candidate(learner="lightgbm"),
+        "config": Config(learner="lightgbm"),
         "mitigator": "common_threshold",
         "tolerance": 0.05,
         "rule": CommonRule(threshold=0.5),
@@ -66,9 +66,9 @@ def test_an_undefined_metric_is_never_feasible():
 
 
 def test_without_constraints_one_decision_for_all_counts_like_any_other():
-    everybody = entry(0.9, constant=True, measures=())
-    assert everybody.feasible
-    assert best_of([entry(0.8, measures=()), everybody]) is everybody
+    one_group = entry(0.9, constant=True, measures=())
+    assert one_group.feasible
+    assert best_of([entry(0.8, measures=()), one_group]) is one_group
 
 
 def test_nothing_has_no_best_entry():
@@ -169,7 +169,7 @@ CONSTANT = entry(0.75, 0.0, constant=True)
         (None, 0.95, None),
     ],
 )
-def test_select_serves_other_wishes_from_the_trials_that_are_kept(max_gap, min_score, expected):
+def test_select_serves_other_settings_from_the_trials_that_are_kept(max_gap, min_score, expected):
     shown = board(FAIR, GOOD, ELSEWHERE, CONSTANT)
     assert shown.select(max_gap=max_gap, min_score=min_score, trials=KEPT) is expected
 
@@ -273,11 +273,11 @@ def test_the_interval_holds_the_gap_and_shrinks_with_more_rows():
     assert low < closer[0] < 0.2 < closer[1] < high
 
 
-def test_people_of_no_group_are_not_in_everybody_that_an_interval_compares_with():
+def test_individuals_of_no_group_are_not_in_all_rows_that_an_interval_compares_with():
     # Of 100, 100 and 200 people 30, 40 and 20 are accepted; the last are in no group.
     known = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1, -1]))
     counts = np.array([[[n - x, x], [0.0, 0.0]] for n, x in ((100, 30), (100, 40), (200, 20))])
-    measure = Measure(
+    measure = ConstraintResult(
         metric="demographic_parity_to_overall", system="sex", value=0.05, gap=0.05, limit=0.06
     )
     shown = Leaderboard(

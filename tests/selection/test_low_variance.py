@@ -12,7 +12,7 @@ from fairautoml.evaluation.problem import targets_of
 from fairautoml.metrics import METRICS, Constraint, GroupCounts
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
-from fairautoml.mitigators._group_program import pose
+from fairautoml.mitigators._group_program import build_problem
 from fairautoml.mitigators._thresholds import build_cuts, shrunk
 from fairautoml.selection.low_variance import (
     LOW_VARIANCE,
@@ -27,7 +27,7 @@ from fairautoml.selection.low_variance import (
 NOISE = Noise(quantile=1.96, worse=2.0)
 
 
-def asked(constraint, n_rows=100, n_groups=2, seed=0, n_scores=40):
+def requested(constraint, n_rows=100, n_groups=2, seed=0, n_scores=40):
     rng = np.random.default_rng(seed)
     group = rng.integers(n_groups, size=n_rows)
     scores = np.round(rng.beta(2, 2, size=n_rows) * 0.8 + 0.1 * (group > 0), 4)
@@ -80,7 +80,7 @@ def test_a_limit_is_shared_between_gap_and_noise_and_noise_is_never_left_without
     ],
 )
 def test_rates_keep_the_gap_and_the_variance_that_the_tolerance_leaves(constraint, n_groups):
-    rows, goal = asked(constraint, n_groups=n_groups)
+    rows, goal = requested(constraint, n_groups=n_groups)
     (target,) = goal.targets
     found = fit_low_variance(rows, goal, shared_limits(target.limit), NOISE)
     assert sum(rule is not None for _, rule in found) == 8
@@ -97,10 +97,10 @@ def test_rates_keep_the_gap_and_the_variance_that_the_tolerance_leaves(constrain
 
 @pytest.mark.parametrize("seed", range(4))
 def test_two_groups_get_the_most_accurate_of_all_pairs_of_thresholds_that_are_quiet(seed):
-    rows, goal = asked("demographic_parity_difference<=0.2", seed=seed)
-    posed = pose(rows, goal)
-    labelled = shrunk(rows, goal, posed.groups, 2)
-    cuts = build_cuts(labelled, posed.groups, 2)
+    rows, goal = requested("demographic_parity_difference<=0.2", seed=seed)
+    problem = build_problem(rows, goal)
+    labelled = shrunk(rows, goal, problem.groups, 2)
+    cuts = build_cuts(labelled, problem.groups, 2)
     n = np.array([of_group.totals.sum() for of_group in cuts])
     for tolerance, rule in fit_low_variance(rows, goal, shared_limits(0.2), NOISE):
         most = NOISE.variance(0.2 - tolerance, n)
@@ -118,7 +118,7 @@ def test_two_groups_get_the_most_accurate_of_all_pairs_of_thresholds_that_are_qu
 def test_the_more_is_left_to_noise_the_more_accurate_the_rule():
     gains = []
     for limit in (0.03, 0.1, 0.2):
-        rows, goal = asked(f"demographic_parity_difference<={limit}", n_scores=None)
+        rows, goal = requested(f"demographic_parity_difference<={limit}", n_scores=None)
         ((_, rule),) = fit_low_variance(rows, goal, [0.02], NOISE)
         gains.append(rule.decide(rows.scores, rows.cells) @ (2 * rows.y - 1))
     assert gains == sorted(gains)
@@ -126,20 +126,20 @@ def test_the_more_is_left_to_noise_the_more_accurate_the_rule():
 
 
 def test_of_a_ratio_rates_near_one_are_quiet():
-    rows, goal = asked("demographic_parity_ratio>=0.8")
+    rows, goal = requested("demographic_parity_ratio>=0.8")
     for _, rule in fit_low_variance(rows, goal, shared_limits(0.2), NOISE):
         assert table_of(rule, rows).rates(RATES["selection"]).min() > 0.5
 
 
 def test_where_noise_is_small_ordinary_thresholds_do():
-    rows, goal = asked("demographic_parity_difference<=0.2", n_rows=20_000)
+    rows, goal = requested("demographic_parity_difference<=0.2", n_rows=20_000)
     found = dict(fit_low_variance(rows, goal, shared_limits(0.2), NOISE))
     assert found[0.0] is None
     assert found[0.1] is None
 
 
 def test_a_group_without_the_rows_of_a_rate_is_left_out_of_it():
-    rows, goal = asked("equal_opportunity_difference<=0.2", n_groups=3)
+    rows, goal = requested("equal_opportunity_difference<=0.2", n_groups=3)
     rows.y[rows.cells == 2] = 0
     found = fit_low_variance(rows, goal, shared_limits(0.2), NOISE)
     assert all(rule is not None for _, rule in found)
@@ -153,7 +153,7 @@ def test_every_metric_that_is_served_has_rates_without_noise_at_the_ends(name):
     quiet = low_variance_thresholds(0.95, 1.0)
     bound = 0.9 if metric.form == "ratio" else 0.1
     sign = ">=" if metric.form == "ratio" else "<="
-    rows, goal = asked(f"{name}{sign}{bound}")
+    rows, goal = requested(f"{name}{sign}{bound}")
     assert quiet.can_serve(goal)
     assert len(quiet.fit_rules(rows, goal, shared_limits(0.1))) == 8
 
@@ -176,7 +176,7 @@ def fit_few(few, **parameters):
     return model.fit(*few, "sex")
 
 
-def test_a_confidence_on_few_rows_is_reached_by_more_than_one_decision_for_everybody(few):
+def test_a_confidence_on_few_rows_is_reached_by_more_than_a_constant_model(few):
     model = fit_few(few, confidence=0.95)
     margin = model.summary_["margin"]
     assert margin["probability"] >= 0.95
@@ -194,6 +194,6 @@ def test_a_confidence_on_few_rows_is_reached_by_more_than_one_decision_for_every
         {"confidence": 0.95, "mitigators": ["common_threshold"]},
     ],
 )
-def test_nobody_else_is_offered_them(few, parameters):
+def test_no_other_rule_is_offered_them(few, parameters):
     model = fit_few(few, **parameters)
     assert LOW_VARIANCE not in {entry.mitigator for entry in model.pool_.board.entries}

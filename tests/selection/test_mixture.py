@@ -17,7 +17,7 @@ COLUMNS = ((("a", 1.0),), (("b", 0.5), ("c", 0.5)))
 
 
 @pytest.fixture(scope="module")
-def people():
+def individuals():
     """Two columns: the first tells group 0 apart, the second group 1."""
     rng = np.random.default_rng(0)
     group = rng.integers(2, size=N_ROWS)
@@ -29,8 +29,8 @@ def people():
     return scores.astype(np.float32), y, group
 
 
-def asked(people, constraint):
-    scores, y, group = people
+def requested(individuals, constraint):
+    scores, y, group = individuals
     dataset = build_dataset(np.arange(len(y))[:, None].astype(float), y, {"g": group.astype(str)})
     rows = ScoreRows(scores=scores, y=y, weight=np.ones(len(y)), cells=dataset.cells, n_cells=2)
     targets = targets_of((Constraint.parse(constraint),), dataset.systems)
@@ -46,8 +46,8 @@ def accuracy(counts):
     return counts.table[:, [0, 1], [0, 1]].sum() / counts.table.sum()
 
 
-def test_a_mixture_over_the_pool_is_no_worse_than_one_over_any_of_its_columns(people):
-    rows, goal = asked(people, "demographic_parity_difference<=0.05")
+def test_a_mixture_over_the_pool_is_no_worse_than_one_over_any_of_its_columns(individuals):
+    rows, goal = requested(individuals, "demographic_parity_difference<=0.05")
     pooled = fit_pool_rules(rows, goal, TOLERANCES, COLUMNS)
     for column in (0, 1):
         own = replace(rows, scores=rows.scores[:, column])
@@ -58,8 +58,8 @@ def test_a_mixture_over_the_pool_is_no_worse_than_one_over_any_of_its_columns(pe
             assert found >= accuracy(counts_of(alone, own, own.scores)) - 1e-9
 
 
-def test_groups_are_decided_by_the_column_that_tells_them_apart(people):
-    rows, goal = asked(people, "demographic_parity_difference<=0.1")
+def test_groups_are_decided_by_the_column_that_distinguishes_them(individuals):
+    rows, goal = requested(individuals, "demographic_parity_difference<=0.1")
     ((_, rule),) = fit_pool_rules(rows, goal, (0.1,), COLUMNS)
     assert [{part.column for part in of_group} for of_group in rule.parts] == [{0}, {1}]
 
@@ -67,16 +67,16 @@ def test_groups_are_decided_by_the_column_that_tells_them_apart(people):
 @pytest.mark.parametrize(
     "constraint", ["demographic_parity_difference<=0.05", "demographic_parity_ratio>=0.8"]
 )
-def test_gaps_are_kept_in_expectation_on_the_fitted_rows(people, constraint):
-    rows, goal = asked(people, constraint)
+def test_gaps_are_kept_in_expectation_on_the_fitted_rows(individuals, constraint):
+    rows, goal = requested(individuals, constraint)
     (target,) = goal.targets
     for tolerance, rule in fit_pool_rules(rows, goal, TOLERANCES, COLUMNS):
         value = target.metric.value(counts_of(rule, rows, rows.scores))
         assert target.metric.gap(value) <= tolerance + 1e-6
 
 
-def test_a_pool_of_one_column_is_decided_like_that_column_alone(people):
-    rows, goal = asked(people, "equalized_odds_difference<=0.05")
+def test_a_pool_of_one_column_is_decided_like_that_column_alone(individuals):
+    rows, goal = requested(individuals, "equalized_odds_difference<=0.05")
     first = replace(rows, scores=rows.scores[:, :1])
     own = replace(rows, scores=rows.scores[:, 0])
     for (_, over), (_, alone) in zip(
@@ -89,8 +89,8 @@ def test_a_pool_of_one_column_is_decided_like_that_column_alone(people):
         )
 
 
-def test_the_post_processor_of_a_pool_knows_what_its_columns_are(people):
-    rows, goal = asked(people, "demographic_parity_difference<=0.05")
+def test_the_post_processor_of_a_pool_knows_what_its_columns_are(individuals):
+    rows, goal = requested(individuals, "demographic_parity_difference<=0.05")
     ((tolerance, rule),) = pool_mixture(COLUMNS).fit_rules(rows, goal, (0.05,))
     assert tolerance == 0.05
     assert rule.columns == COLUMNS
@@ -121,7 +121,7 @@ def test_rows_without_a_group_are_decided_by_the_mean_of_the_columns():
     assert RULE.decide(scores, np.array([-1, -1])).tolist() == [1.0, 0.0]
 
 
-def test_a_compact_rule_decides_alike_by_fewer_columns():
+def test_a_compact_rule_decides_the_same_with_fewer_columns():
     compact = RULE.compact()
     assert compact.columns == (RULE.columns[0], RULE.columns[2])
     scores = np.random.default_rng(0).random((50, 3))
@@ -135,13 +135,13 @@ def test_a_rule_says_what_it_mixes():
     )
 
 
-def test_a_group_without_rows_is_decided_like_rows_without_a_group(people):
-    rows, goal = asked(people, "demographic_parity_difference<=0.05")
+def test_a_group_without_rows_is_decided_like_rows_without_a_group(individuals):
+    rows, goal = requested(individuals, "demographic_parity_difference<=0.05")
     ((_, rule),) = fit_pool_rules(rows.take(rows.cells == 0), goal, (0.05,), COLUMNS)
     assert rule.parts[1] == ()
     scores = np.random.default_rng(0).random((50, len(COLUMNS)))
-    of_group, of_nobody = (rule.decide(scores, np.full(50, cell)) for cell in (1, -1))
-    assert np.array_equal(of_group, of_nobody)
+    of_group, of_no_row = (rule.decide(scores, np.full(50, cell)) for cell in (1, -1))
+    assert np.array_equal(of_group, of_no_row)
     assert 0 < of_group.sum() < 50
     assert "mean >= 0.5000" in rule.describe()
 

@@ -10,12 +10,12 @@ from fairautoml.data.lending import lending_table
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
-from fairautoml.execution import Limits
+from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.records import Candidate
-from fairautoml.run_files import Earlier, Place, begin
-from fairautoml.running import RunPlan, run_search
+from fairautoml.records import Config
+from fairautoml.run_files import PreviousRun, RunStorage, begin
+from fairautoml.running import Plan, run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
@@ -32,7 +32,7 @@ def cheap_plan(n_trials, start, strategy):
     )
     targets = targets_of((Constraint.parse("demographic_parity_difference<=0.05"),), data.systems)
     ranges = {f"p{at}": Real(low=0.0, high=1.0, default=0.5) for at in range(4)}
-    return RunPlan(
+    return Plan(
         problem=Problem(
             dataset=data,
             folds=stratified_folds(data.y, data.cells, 2, 0),
@@ -42,14 +42,14 @@ def cheap_plan(n_trials, start, strategy):
             tolerances=tolerance_grid(targets),
         ),
         space=SearchSpace(learners={"prior": ParamSpace(name="prior", ranges=ranges)}),
-        baseline=Candidate(learner="prior"),
+        baseline=Config(learner="prior"),
         first=(),
         light=None,
         mitigations=(),
         strategy=strategy,
         allocator="flat",
         executor="serial",
-        limits=Limits(n_workers=1),
+        limits=ResourceLimits(n_workers=1),
         n_trials=n_trials,
         start=start,
         seed=5,
@@ -61,9 +61,9 @@ def without_thinking():
     chance = np.random.default_rng(0)
 
     def ask(strategy):
-        candidate = propose(strategy._space, lambda name, allowed: float(chance.random()))
-        strategy.recall(candidate)
-        return candidate
+        config = propose(strategy._space, lambda name, allowed: float(chance.random()))
+        strategy.recall(config)
+        return config
 
     def hasty(connection, record):
         connection.execute("PRAGMA journal_mode=WAL")
@@ -86,11 +86,11 @@ def cheap_run(folder, n_trials, *, resume, strategy="random"):
     ``median_ms`` is the whole time between two of the last results: sampler, trial, files, store.
     """
     start = time.monotonic()
-    place = Place(path=Path(folder), overwrite=False, server=None)
-    earlier = Earlier(place) if resume else None
-    used = 0.0 if earlier is None else earlier.past.seconds
+    place = RunStorage(path=Path(folder), overwrite=False, server=None)
+    previous = PreviousRun(place) if resume else None
+    used = 0.0 if previous is None else previous.past.seconds
     plan = cheap_plan(n_trials, start - used, strategy)
-    keeper = begin(plan, place if earlier is None else earlier, {})
+    keeper = begin(plan, place if previous is None else previous, {})
     moments = []
     history, _ = run_search(
         plan,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import optuna
 
-from fairautoml.records import Budget, Candidate, Status, Told, Trial, TrialResult
-from fairautoml.storage.database import Database, Record, sqlite_url
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
+from fairautoml.storage.database import Database, TrialRecord, sqlite_url
 from fairautoml.storage.study import Study
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -16,26 +16,26 @@ PRINT = {"constraint": "demographic_parity_difference <= 0.1", "X": "#abc"}
 
 
 def trial(number, **params):
-    candidate = Candidate(learner="prior", params={"x": number / 7, **params})
-    return Trial(number=number, candidate=candidate, budget=Budget(folds=2))
+    config = Config(learner="prior", params={"x": number / 7, **params})
+    return Trial(number=number, config=config, budget=Budget(folds=2))
 
 
-def record(number, *, status=Status.SUCCESS, seconds=None, violation=-0.01):
+def record(number, *, status=TrialState.SUCCESS, seconds=None, violation=-0.01):
     tried = trial(number)
-    good = status is Status.SUCCESS
+    good = status is TrialState.SUCCESS
     result = TrialResult(
         trial=tried, status=status, log_loss=0.5 if good else None, error="" if good else "why"
     )
-    told = Told(
+    scored = ScoredTrial(
         trial=tried,
         status=status,
         value=0.7 + number / 100 if good else None,
         violations=(violation, np.inf),
         seconds=0.25,
     )
-    return Record(
+    return TrialRecord(
         result=result,
-        told=told,
+        scored=scored,
         entries=(),
         seconds=float(number + 1) if seconds is None else seconds,
     )
@@ -43,12 +43,14 @@ def record(number, *, status=Status.SUCCESS, seconds=None, violation=-0.01):
 
 def packed_without_proposals(kept):
     """A record as versions wrote it that did not keep what the strategy proposed."""
-    return zlib.compress(pickle.dumps((kept.result, kept.told, kept.entries)))
+    return zlib.compress(pickle.dumps((kept.result, kept.scored, kept.entries)))
 
 
 def packed_without_window(kept):
     """The same of versions that did not keep how many trials might be open."""
-    return zlib.compress(pickle.dumps((kept.result, kept.told, kept.entries, dict(kept.proposed))))
+    return zlib.compress(
+        pickle.dumps((kept.result, kept.scored, kept.entries, dict(kept.sampled)))
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from many_trials import cheap_run
 from study_cases import packed_without_proposals
 
-from fairautoml.search.strategies._parzen import Memory
+from fairautoml.search.strategies._parzen import AllocatorState
 from fairautoml.storage import study
 
 RUN = """
@@ -65,9 +65,9 @@ def test_a_long_run_is_resumed_without_thinking_all_of_it_over_again(tmp_path):
 @pytest.mark.parametrize("strategy", ["optuna_motpe", "optuna_tpe"])
 def test_a_resumed_run_draws_only_what_is_new_and_finds_the_same(tmp_path, monkeypatch, strategy):
     drawn = []
-    sample = Memory.sample
+    sample = AllocatorState.sample
     monkeypatch.setattr(
-        Memory, "sample", lambda self, seed: drawn.append(seed) or sample(self, seed)
+        AllocatorState, "sample", lambda self, seed: drawn.append(seed) or sample(self, seed)
     )
     whole = cheap_run(tmp_path / "whole", 40, resume=False, strategy=strategy)
     assert len(drawn) == 39

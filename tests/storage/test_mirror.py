@@ -6,9 +6,9 @@ import optuna
 import pytest
 from study_cases import begun, optuna_storage, record
 
-from fairautoml.records import Budget, Candidate, Status, Told, Trial, TrialResult
+from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.storage.database import Database, Mirror, Record, StudyAbout, sqlite_url
+from fairautoml.storage.database import Database, Mirror, StudyAbout, TrialRecord, sqlite_url
 
 SPACE = SearchSpace(
     learners={
@@ -36,12 +36,12 @@ def shown_trials(url, name="run"):
 
 
 def tried(number, value=0.8, **params):
-    candidate = Candidate(learner="tree", params={"rate": 0.2, "depth": 4, "kind": "b", **params})
-    trial = Trial(number=number, candidate=candidate, budget=Budget())
-    return Record(
-        result=TrialResult(trial=trial, status=Status.SUCCESS, seconds=1.5),
-        told=Told(
-            trial=trial, status=Status.SUCCESS, value=value, violations=(-0.1,), seconds=1.5
+    config = Config(learner="tree", params={"rate": 0.2, "depth": 4, "kind": "b", **params})
+    trial = Trial(number=number, config=config, budget=Budget())
+    return TrialRecord(
+        result=TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=1.5),
+        scored=ScoredTrial(
+            trial=trial, status=TrialState.SUCCESS, value=value, violations=(-0.1,), seconds=1.5
         ),
         entries=(),
         seconds=2.0,
@@ -88,9 +88,9 @@ def test_what_lies_outside_the_space_is_shown_beside_the_parameters(url):
 @pytest.mark.parametrize(
     ("status", "state"),
     [
-        (Status.FAILED, optuna.trial.TrialState.FAIL),
-        (Status.MEMOUT, optuna.trial.TrialState.FAIL),
-        (Status.PRUNED, optuna.trial.TrialState.PRUNED),
+        (TrialState.FAILED, optuna.trial.TrialState.FAIL),
+        (TrialState.OUT_OF_MEMORY, optuna.trial.TrialState.FAIL),
+        (TrialState.PRUNED, optuna.trial.TrialState.PRUNED),
     ],
 )
 def test_a_trial_that_broke_has_no_value_and_no_constraints(url, status, state):
@@ -131,19 +131,19 @@ def test_what_an_earlier_process_did_not_copy_is_copied_once(url):
 
 
 def test_a_trial_that_will_be_asked_again_is_not_shown(url):
-    mirrored(url, [record(0, status=Status.STOPPED), tried(1)])
+    mirrored(url, [record(0, status=TrialState.STOPPED), tried(1)])
     assert [trial.user_attrs["trial"] for trial in shown_trials(url)] == [1]
 
 
 def test_optuna_itself_can_go_on_with_such_a_study(url):
-    mirrored(url, [tried(0), record(1, status=Status.FAILED)])
+    mirrored(url, [tried(0), record(1, status=TrialState.FAILED)])
     with optuna_storage(url) as storage:
         study = optuna.load_study(study_name="run", storage=storage)
         study.add_trial(optuna.trial.create_trial(value=0.9))
         assert [trial.number for trial in study.get_trials()] == [0, 1, 2]
 
 
-def test_trouble_with_the_copy_is_logged_and_the_run_goes_on(url, tmp_path, caplog):
+def test_trouble_with_the_copy_is_logged_and_the_run_continues(url, tmp_path, caplog):
     study = begun(url)
     database = Database(url)
     mirror = Mirror(database, SHOWN)
@@ -190,7 +190,7 @@ def test_both_tables_of_trials_live_in_one_file(url, tmp_path):
     with closing(sqlite3.connect(tmp_path / "study.db")) as database:
         ours = database.execute("SELECT told FROM fairautoml_trials").fetchall()
         theirs = database.execute("SELECT number FROM trials").fetchall()
-    assert [json.loads(told)["value"] for (told,) in ours] == [0.7]
+    assert [json.loads(scored)["value"] for (scored,) in ours] == [0.7]
     assert theirs == [(0,)]
 
 

@@ -17,7 +17,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.storage.database import Database, server_url, shown
 from fairautoml.storage.study import Study, read_past
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
 
@@ -40,7 +40,7 @@ def postgres():
 
 
 def fit(folder, url, n_trials, **changes):
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     model = quick(n_trials=n_trials, run_dir=folder, storage=url, **changes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoFeasibleModelWarning)
@@ -56,17 +56,17 @@ def board(model):
 def test_a_record_comes_back_from_a_server(postgres):
     url = server_url(postgres.url)
     study = Study.create(Database(url), RUN, name="run", seed=2**31, fingerprint=PRINT)
-    told = [record(number) for number in (1, 0)]
-    for each in told:
+    reported = [record(number) for number in (1, 0)]
+    for each in reported:
         study.keep(each)
     study.close(4.5)
     past = read_past(url, RUN, "server")
-    assert past.records() == tuple(told)
+    assert past.records() == tuple(reported)
     assert (past.seed, past.seconds, past.fingerprint) == (2**31, 4.5, PRINT)
 
 
 @needs_server
-def test_a_run_goes_on_from_a_server_as_if_it_had_not_ended(postgres, tmp_path):
+def test_a_run_continues_from_a_server_as_if_it_had_not_ended(postgres, tmp_path):
     whole = fit(tmp_path / "whole", postgres.url, 6)
     fit(tmp_path / "parts", postgres.url, 3)
     parts = fit(tmp_path / "parts", postgres.url, 6, resume=True)
@@ -106,7 +106,9 @@ def test_the_trials_are_looked_for_where_they_were_recorded(postgres, tmp_path):
 
 
 @needs_server
-def test_a_server_that_went_away_is_named_and_the_run_goes_on_when_it_is_back(postgres, tmp_path):
+def test_a_server_that_went_away_is_named_and_the_run_continues_when_it_is_back(
+    postgres, tmp_path
+):
     folder = tmp_path / "run"
 
     def pull_the_plug(progress):

@@ -79,7 +79,7 @@ def test_a_folder_in_use_is_refused_with_the_other_process_named(tmp_path):
     RunFolder(path, overwrite=True).close()
 
 
-def test_an_earlier_run_is_kept_unless_overwrite_is_asked_for(tmp_path):
+def test_an_earlier_run_is_kept_unless_overwrite_is_requested(tmp_path):
     finished_run(tmp_path / "run")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     with pytest.raises(RunFolderExistsError, match=r"holds an earlier run.*overwrite=True"):
@@ -307,8 +307,8 @@ def test_a_run_of_another_minor_version_of_a_learners_library_is_loaded_with_a_w
     other = other_minor(name)
     path = written_with(tmp_path / "run", **{name: other})
     now, package = library_version(name), distribution_of(name)
-    told = rf"fitted with {name} {other} \(now {now}\).*pip install '{package}==.*fit again"
-    with pytest.warns(DegradedWarning, match=told):
+    reported = rf"fitted with {name} {other} \(now {now}\).*pip install '{package}==.*fit again"
+    with pytest.warns(DegradedWarning, match=reported):
         assert read_model(path) == {"threshold": 0.5}
 
 

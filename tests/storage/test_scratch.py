@@ -10,7 +10,7 @@ import pytest
 from fairautoml.storage import run_folder as module
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.run_folder import LOCK, scratch
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 TESTS = Path(__file__).parents[1]
 
@@ -28,11 +28,11 @@ FIT = """
 import os, signal, sys, tempfile
 sys.path.insert(0, sys.argv[2])
 tempfile.tempdir = sys.argv[1]
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 def die(progress):
     if progress.n_trials == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-quick(n_trials=9, executor="local", on_progress=die).fit(*few_people())
+quick(n_trials=9, executor="local", on_progress=die).fit(*few_individuals())
 """
 
 
@@ -89,7 +89,7 @@ def test_a_folder_of_the_same_process_stays(temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_what_nobody_says_to_have_locked_stays(temporary):
+def test_what_has_no_known_lock_stays(temporary):
     made = temporary / "fairautoml-something"
     made.mkdir(mode=0o700)
     begin_and_end()
@@ -142,7 +142,7 @@ def test_the_rows_that_a_killed_fit_left_are_removed_by_the_next(temporary):
     done = subprocess.run(command, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert list(temporary.glob("*/data.joblib"))
-    quick(n_trials=2).fit(*few_people())
+    quick(n_trials=2).fit(*few_individuals())
     assert list(temporary.glob("fairautoml-*")) == []
 
 
@@ -150,7 +150,7 @@ def test_the_rows_that_a_killed_fit_left_are_removed_by_the_next(temporary):
 def test_nothing_is_made_durable_that_ends_with_the_run(temporary, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
-    quick(n_trials=2).fit(*few_people())
+    quick(n_trials=2).fit(*few_individuals())
     assert synced == []
     artifacts = Artifacts(temporary)
     artifacts.prepare()

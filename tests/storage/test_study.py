@@ -25,11 +25,11 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
-from fairautoml.records import Origin, Status
+from fairautoml.records import Origin, TrialState
 from fairautoml.storage import study as study_module
 from fairautoml.storage.database import Database, sqlite_url
 from fairautoml.storage.study import Study, check_same, content_hash, read_past
-from quick_fits import few_people, quick
+from quick_fits import few_individuals, quick
 
 
 @pytest.fixture
@@ -52,26 +52,26 @@ def keep_all(study, numbers, done):
         done.append(number)
 
 
-def test_what_was_kept_comes_back_in_the_order_told(path):
+def test_what_was_kept_comes_back_in_the_order_reported(path):
     study = begun(sqlite_url(path))
-    told = [record(number) for number in (1, 0, 3)]
-    for each in told:
+    reported = [record(number) for number in (1, 0, 3)]
+    for each in reported:
         study.keep(each)
     study.close(9.5)
     past = past_of(path)
-    assert past.records() == tuple(told)
+    assert past.records() == tuple(reported)
     assert (past.seed, past.seconds, past.fingerprint) == (3, 9.5, PRINT)
     assert past.numbers == {0, 1, 3}
 
 
 def test_proposals_come_back_under_their_histories(path):
     study = begun(sqlite_url(path))
-    mine = {"aa": trial(0).candidate, "bb": trial(1, y=True).candidate}
-    study.keep(replace(record(0), proposed=mine))
-    study.keep(replace(record(1), proposed={"cc": trial(2).candidate}))
+    mine = {"aa": trial(0).config, "bb": trial(1, y=True).config}
+    study.keep(replace(record(0), sampled=mine))
+    study.keep(replace(record(1), sampled={"cc": trial(2).config}))
     study.close()
     again = Study.resume(Database(sqlite_url(path)), past_of(path))
-    assert again.proposed == {**mine, "cc": trial(2).candidate}
+    assert again.sampled == {**mine, "cc": trial(2).config}
     again.close()
 
 
@@ -81,7 +81,7 @@ def test_a_record_of_a_version_that_kept_no_proposals_is_read(path, monkeypatch)
     past = past_of(path)
     assert past.records() == (record(0), record(1))
     again = Study.resume(Database(sqlite_url(path)), past)
-    assert again.proposed == {}
+    assert again.sampled == {}
     again.close()
 
 
@@ -103,15 +103,15 @@ def test_a_kept_result_is_in_the_file_while_the_writer_is_still_there(path):
 
 def test_other_programs_read_a_trial_as_json_with_null_for_what_is_not_finite(path):
     kept(path, 1)
-    ((result, told),) = rows(path, "SELECT result, told FROM fairautoml_trials")
-    assert json.loads(result)["trial"]["candidate"]["learner"] == "prior"
-    assert json.loads(told)["violations"] == [-0.01, None]
+    ((result, reported),) = rows(path, "SELECT result, told FROM fairautoml_trials")
+    assert json.loads(result)["trial"]["config"]["learner"] == "prior"
+    assert json.loads(reported)["violations"] == [-0.01, None]
 
 
 def test_running_trials_of_a_dead_controller_are_lost_and_may_come_again(path):
     study = begun(sqlite_url(path))
-    study.asked(trial(0), 0.1)
-    study.asked(trial(1), 0.2)
+    study.record_start(trial(0), 0.1)
+    study.record_start(trial(1), 0.2)
     study.keep(record(0))
     study.close()
     assert rows(path) == [(0, "success"), (1, "running")]
@@ -130,11 +130,11 @@ def test_running_trials_of_a_dead_controller_are_lost_and_may_come_again(path):
 def test_what_was_cut_off_keeps_its_result_while_it_runs_again(path):
     study = begun(sqlite_url(path))
     for number in (0, 1):
-        study.keep(record(number, status=Status.STOPPED))
+        study.keep(record(number, status=TrialState.STOPPED))
     study.close()
     again = Study.resume(Database(sqlite_url(path)), past_of(path))
     for number in (0, 1):
-        again.asked(trial(number), 3.0)
+        again.record_start(trial(number), 3.0)
     again.keep(record(0, seconds=4.0))
     again.close()
     assert rows(path) == [(0, "success"), (1, "stopped")]
@@ -161,8 +161,8 @@ def test_an_interrupt_between_a_commit_and_what_follows_it_damages_nothing(path,
 
 
 def test_a_trial_that_only_the_end_of_the_run_stopped_counts_as_cut_off():
-    found = {status for status in Status if record(0, status=status).cut_off}
-    assert found == {Status.STOPPED, Status.TIMEOUT}
+    found = {status for status in TrialState if record(0, status=status).cut_off}
+    assert found == {TrialState.STOPPED, TrialState.TIMEOUT}
 
 
 def test_a_full_disk_says_so_and_loses_nothing_that_was_kept(path):
@@ -250,12 +250,12 @@ def test_a_killed_writer_leaves_all_that_it_kept_in_file_and_wal(path, tmp_path)
 def test_a_run_that_cannot_begin_holds_no_database_open(tmp_path, monkeypatch):
     whole = Study.create
 
-    def full(*asked, **named):
-        whole(*asked, **named)
+    def full(*pending, **named):
+        whole(*pending, **named)
         raise StorageFullError("no space left")
 
     monkeypatch.setattr(Study, "create", full)
-    X, y, group = few_people()
+    X, y, group = few_individuals()
     with pytest.raises(StorageFullError) as caught:
         quick(run_dir=tmp_path / "run").fit(X, y, group)
     held = {descriptor.resolve().name for descriptor in Path("/proc/self/fd").iterdir()}
@@ -288,7 +288,7 @@ def test_a_hash_of_content_knows_type_and_order():
     assert len({content_hash(value) for value in ([1, 2], [2, 1], (1, 2), [1.0, 2.0])}) == 4
 
 
-def limited(seconds, *, status=Status.TIMEOUT, origin=Origin.SEARCH):
+def limited(seconds, *, status=TrialState.TIMEOUT, origin=Origin.SEARCH):
     found = record(0, status=status, seconds=5.0)
     budget = replace(found.result.trial.budget, seconds=seconds)
     tried = replace(found.result.trial, budget=budget, origin=origin)
@@ -305,5 +305,5 @@ def test_a_trial_that_had_little_time_for_itself_has_more_in_a_longer_run(limit,
 
 def test_what_an_allocator_limited_or_what_did_not_want_for_time_is_not_run_again():
     assert not limited(4.0, origin=Origin.MITIGATION).has_more_time(None)
-    assert not limited(4.0, status=Status.FAILED).has_more_time(None)
-    assert limited(None, status=Status.STOPPED).has_more_time(6.0)
+    assert not limited(4.0, status=TrialState.FAILED).has_more_time(None)
+    assert limited(None, status=TrialState.STOPPED).has_more_time(6.0)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 
-def main(asked: str, answer: str) -> None:
+def main(request: str, answer: str) -> None:
     """Write the weights of Reweighing, and print the CPU seconds that it took."""
     from aif360.algorithms.preprocessing import Reweighing  # type: ignore[import-not-found]
     from aif360.datasets import BinaryLabelDataset  # type: ignore[import-not-found]
 
-    with np.load(asked) as given:
+    with np.load(request) as given:
         frame = pd.DataFrame(
             {"y": given["y"].astype(float), "group": given["group"].astype(float)}
         )

@@ -22,10 +22,10 @@ def decide(question: Question) -> list[Decided]:
     """Return the decisions of the learner trained with AIF360's weights."""
     python = python_with("aif360")
     with tempfile.TemporaryDirectory() as folder:
-        asked, answer = Path(folder) / "asked.npz", Path(folder) / "answer.npz"
-        np.savez(asked, y=question.y, group=question.group)
+        request, answer = Path(folder) / "asked.npz", Path(folder) / "answer.npz"
+        np.savez(request, y=question.y, group=question.group)
         done = subprocess.run(
-            [python, "-W", "ignore", str(SCRIPT), str(asked), str(answer)],
+            [python, "-W", "ignore", str(SCRIPT), str(request), str(answer)],
             capture_output=True,
             text=True,
             timeout=SECONDS,

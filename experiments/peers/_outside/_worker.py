@@ -35,14 +35,14 @@ def main(system: str, place: str) -> None:
     folder = Path(place)
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-    X, y, cells = read_rows(folder / "rows.csv", asked["numbers"])
+    request = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
+    X, y, cells = read_rows(folder / "rows.csv", request["numbers"])
     script = importlib.import_module(system)
-    asked["folder"] = str(folder / "system")
+    request["folder"] = str(folder / "system")
     start, cpu = time.monotonic(), time.process_time()
-    offers, n_trials = script.fit(asked, X, y, cells)
+    offers, n_trials = script.fit(request, X, y, cells)
     answer = {
-        "seconds": asked.get("answered", time.monotonic() - start),
+        "seconds": request.get("answered", time.monotonic() - start),
         "cpu_seconds": time.process_time() - cpu,
         "n_trials": n_trials,
         "offers": [
@@ -59,7 +59,7 @@ def main(system: str, place: str) -> None:
     said.write("answered\n")
     for line in sys.stdin:
         wanted = json.loads(line)
-        new, _, new_cells = read_rows(Path(wanted["rows"]), asked["numbers"])
+        new, _, new_cells = read_rows(Path(wanted["rows"]), request["numbers"])
         decided = np.asarray(offers[wanted["offer"]]["decide"](new, new_cells)).astype(int)
         np.save(wanted["decisions"], decided)
         said.write("done\n")

@@ -59,26 +59,29 @@ class _TimeUp(BaseException):
     """No error of a trial, so that nobody on the way takes it for one."""
 
 
-def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+def fit(
+    constrained: dict[str, Any], X: Any, y: Any, cells: Any
+) -> tuple[list[dict[str, Any]], int]:
     """Return every model that it made, in the order of time, and how many they are."""
     start = time.monotonic()
     _prepare()
     both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]
     learned, held = train_test_split(
-        np.arange(len(y)), test_size=HELD, stratify=both, random_state=asked["seed"]
+        np.arange(len(y)), test_size=HELD, stratify=both, random_state=constrained["seed"]
     )
     codes = _Codes(X)
     rows = _rows(codes.frame(X), pd.Series(y), _groups(cells), {"train": learned, "val": held})
-    sampler = optuna.samplers.RandomSampler(seed=asked["seed"])
+    sampler = optuna.samplers.RandomSampler(seed=constrained["seed"])
     searches = [
-        _Search(name, steps, rows, sampler) for name, steps in _methods(asked["metric"], y).items()
+        _Search(name, steps, rows, sampler)
+        for name, steps in _methods(constrained["metric"], y).items()
     ]
     offers: list[dict[str, Any]] = []
-    end = start + asked["seconds"]
+    end = start + constrained["seconds"]
     while (left := end - time.monotonic()) > 0:
         # Each method has the same time, so that a slow one does not take that of the others.
         search = min(searches, key=lambda one: one.seconds)
-        with suppress(_TimeUp), search.timed(min(left, TRIAL_SHARE * asked["seconds"])):
+        with suppress(_TimeUp), search.timed(min(left, TRIAL_SHARE * constrained["seconds"])):
             model = search.try_one()
             if model is not None:
                 decide = _decider(codes, model, rows["s_val"].mode().iloc[0])

@@ -39,12 +39,12 @@ TRIALS_PER_GROUP = 100_000
 """More than there is time for."""
 
 
-def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
     """Return the models of its trade-off, and how many trials it made."""
     start = time.monotonic()
     both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]
     learned, held = train_test_split(
-        np.arange(len(y)), test_size=HELD, stratify=both, random_state=asked["seed"]
+        np.arange(len(y)), test_size=HELD, stratify=both, random_state=request["seed"]
     )
     text = make_column_selector(dtype_include=[object, "string"])
     codes = OrdinalEncoder(
@@ -52,23 +52,23 @@ def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[st
     )
     base = make_pipeline(
         make_column_transformer((codes, text), remainder="passthrough"),
-        HistGradientBoostingClassifier(random_state=asked["seed"]),
+        HistGradientBoostingClassifier(random_state=request["seed"]),
     )
     base.fit(X.iloc[learned], y[learned])
-    left = asked["seconds"] - (time.monotonic() - start)
+    left = request["seconds"] - (time.monotonic() - start)
     rule = ModelBiasMitigator(
         base,
-        protected_attribute_names=asked["groups"],
-        fairness_metric=METRICS[asked["metric"]],
+        protected_attribute_names=request["groups"],
+        fairness_metric=METRICS[request["metric"]],
         accuracy_metric="accuracy",
         higher_fairness_is_better=False,
         fairness_metric_uses_probas=False,
         constraint_target="fairness",
         constraint_type="absolute",
-        constraint_value=asked["limit"],
+        constraint_value=request["limit"],
         n_trials_per_group=TRIALS_PER_GROUP,
         time_limit=max(1.0, left),
-        random_seed=asked["seed"],
+        random_seed=request["seed"],
     )
     rows = X.iloc[held].reset_index(drop=True)
     rule.fit(rows, _series(y[held]))

@@ -59,26 +59,26 @@ NESTING = (Reweighing.name(), RejectOptionClassification.name())
 """Mitigators that have their learner inside."""
 
 
-def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
     """Return every pipeline that it evaluated, in the order of time, and how many they are."""
     start = time.monotonic()
-    folder = Path(asked["folder"])
+    folder = Path(request["folder"])
     folder.mkdir()
     table, labels = _renamed(X), pd.Series(y, name="label")
-    information = _information(asked["groups"], X, y)
+    information = _information(request["groups"], X, y)
     learned, held, y_learned, y_held = fair_stratified_train_test_split(
-        table, labels, **information, test_size=HELD, random_state=asked["seed"]
+        table, labels, **information, test_size=HELD, random_state=request["seed"]
     )
     search = Hyperopt(
-        estimator=_planned(asked, table, information),
-        scoring=_Scorer(asked["metric"], information, folder, start),
+        estimator=_planned(request, table, information),
+        scoring=_Scorer(request["metric"], information, folder, start),
         cv=None,
         max_evals=TRIALS,
-        max_opt_time=asked["seconds"],
-        max_eval_time=TRIAL_SHARE * asked["seconds"],
+        max_opt_time=request["seconds"],
+        max_eval_time=TRIAL_SHARE * request["seconds"],
         show_progressbar=False,
     )
-    with suppress(SystemExit), _until(start + asked["seconds"]):
+    with suppress(SystemExit), _until(start + request["seconds"]):
         search.fit(learned, y_learned, X_valid=held, y_valid=y_held)
     for child in multiprocessing.active_children():
         child.kill()
@@ -106,7 +106,7 @@ def _information(groups: list[str], X: Any, y: Any) -> dict[str, Any]:
     }
 
 
-def _planned(asked: Mapping[str, Any], table: Any, information: Mapping[str, Any]) -> Any:
+def _planned(request: Mapping[str, Any], table: Any, information: Mapping[str, Any]) -> Any:
     """Return a pipeline whose mitigator, learner and settings are left to the search."""
     learner = make_choice(LGBMClassifier, LogisticRegression)
     prepared = _preparation(table)
@@ -114,9 +114,9 @@ def _planned(asked: Mapping[str, Any], table: Any, information: Mapping[str, Any
         **information,
         **GRID,
         estimator=make_pipeline(prepared, learner),
-        metric_name=MITIGATED[asked["metric"]],
-        metric_ub=asked["limit"],
-        metric_lb=-asked["limit"],
+        metric_name=MITIGATED[request["metric"]],
+        metric_ub=request["limit"],
+        metric_lb=-request["limit"],
     )
     return make_choice(
         make_pipeline(prepared, learner),

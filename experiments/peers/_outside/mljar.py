@@ -12,25 +12,25 @@ from supervised import AutoML  # type: ignore[import-not-found]
 ALGORITHMS = ["Linear", "LightGBM", "Xgboost", "Random Forest", "Extra Trees"]
 
 
-def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
     """Return its models, the one it has chosen last, and how many it trained."""
     start = time.monotonic()
     model = AutoML(
-        results_path=asked["folder"],
-        mode=asked["mode"],
+        results_path=request["folder"],
+        mode=request["mode"],
         algorithms=ALGORITHMS,
-        total_time_limit=max(1, round(asked["seconds"])),
+        total_time_limit=max(1, round(request["seconds"])),
         ml_task="binary_classification",
         eval_metric="accuracy",
-        fairness_metric=asked["metric"],
-        fairness_threshold=asked["limit"],
+        fairness_metric=request["metric"],
+        fairness_threshold=request["limit"],
         explain_level=0,
         n_jobs=1,
         verbose=0,
-        random_state=asked["seed"],
+        random_state=request["seed"],
     )
-    groups = X[asked["groups"]].astype(str)
-    hidden = asked["groups"] if asked["blind"] else []
+    groups = X[request["groups"]].astype(str)
+    hidden = request["groups"] if request["blind"] else []
     model.fit(X.drop(columns=hidden), y, sensitive_features=groups)
     seconds = time.monotonic() - start
     best = model._best_model

@@ -28,19 +28,19 @@ LOOSER = (0.1, 0.2)
 """Gaps beyond the limit that are offered too, for the front; after its time."""
 
 
-def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
+def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[str, Any]], int]:
     """Return the threshold rules for several limits, and how many models were trained."""
     start = time.monotonic()
     both = [f"{label}-{cell}" for label, cell in zip(y, cells, strict=True)]
     learned, held = train_test_split(
-        np.arange(len(y)), test_size=HELD, stratify=both, random_state=asked["seed"]
+        np.arange(len(y)), test_size=HELD, stratify=both, random_state=request["seed"]
     )
     predictor = TabularPredictor(
-        label=Y, problem_type="binary", eval_metric="accuracy", path=asked["folder"], verbosity=0
+        label=Y, problem_type="binary", eval_metric="accuracy", path=request["folder"], verbosity=0
     )
     predictor.fit(
         X.iloc[learned].assign(**{Y: y[learned]}),
-        time_limit=asked["seconds"] * FOR_MODELS,
+        time_limit=request["seconds"] * FOR_MODELS,
         hyperparameters=HYPERPARAMETERS,
         num_cpus=1,
         num_gpus=0,
@@ -50,7 +50,7 @@ def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[st
 
     def offered(gap: float) -> dict[str, Any]:
         rule = oxonfair.FairPredictor(predictor, rows, groups=CELL)
-        rule.fit(group_metrics.accuracy, METRICS[asked["metric"]], gap)
+        rule.fit(group_metrics.accuracy, METRICS[request["metric"]], gap)
         return {
             "learner": learner,
             "seconds": time.monotonic() - start,
@@ -59,9 +59,9 @@ def fit(asked: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[st
             "decide": _decider(rule),
         }
 
-    offers = [offered(share * asked["limit"]) for share in STRICTER]
-    asked["answered"] = time.monotonic() - start
-    offers += [offered(gap) for gap in LOOSER if gap > asked["limit"]]
+    offers = [offered(share * request["limit"]) for share in STRICTER]
+    request["answered"] = time.monotonic() - start
+    offers += [offered(gap) for gap in LOOSER if gap > request["limit"]]
     return offers, len(predictor.model_names())
 
 

@@ -224,9 +224,9 @@ def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, 
 
 
 def _group_rate(rows: TrainRows, system: GroupSystem, name: Rate, tolerance: float) -> GroupRate:
-    everybody = np.arange(system.n_groups)
-    rate = _counted(rows, system, name, everybody, tolerance)
-    return _counted(rows, system, name, everybody[rate.mass > 0], tolerance)
+    all_groups = np.arange(system.n_groups)
+    rate = _counted(rows, system, name, all_groups, tolerance)
+    return _counted(rows, system, name, all_groups[rate.mass > 0], tolerance)
 
 
 def _counted(
@@ -300,7 +300,7 @@ class Distances(GroupRate):
 
 
 @dataclass(slots=True, kw_only=True)
-class NearEverybody:
+class NearOverall:
     """Every group pays for its distance from the rate of everybody, whichever way it lies."""
 
     rate: Distances  # what shall be near 0; distances within its tolerance cost nothing
@@ -330,9 +330,9 @@ class NearEverybody:
         return replace(self, rate=self.rate.on(rows))
 
 
-def near_everybody(
+def near_overall(
     rows: TrainRows, targets: Sequence[Target], proxy: Proxy, *, curved: bool
-) -> tuple[NearEverybody, ...]:
+) -> tuple[NearOverall, ...]:
     """Return the constraints of targets against everybody or on groups that overlap.
 
     A bound on a sum over groups is shared out among them, and one on the largest difference
@@ -345,12 +345,10 @@ def near_everybody(
     )
 
 
-def _near(
-    rows: TrainRows, target: Target, name: Rate, proxy: Proxy, curved: bool
-) -> NearEverybody:
-    everybody = np.arange(target.system.n_groups)
-    rate = _distances(rows, target.system, name, everybody, 0.0)
-    kept = everybody[rate.mass > 0]
+def _near(rows: TrainRows, target: Target, name: Rate, proxy: Proxy, curved: bool) -> NearOverall:
+    all_groups = np.arange(target.system.n_groups)
+    rate = _distances(rows, target.system, name, all_groups, 0.0)
+    kept = all_groups[rate.mass > 0]
     if len(kept) == 0:
         msg = (
             f"targets: no group of {target.system.name!r} has rows for {name} among the "
@@ -360,7 +358,7 @@ def _near(
     share = 1.0 if target.metric.to_overall else 0.5
     if target.metric.over_groups == "sum":
         share = 1.0 / len(kept)
-    return NearEverybody(
+    return NearOverall(
         rate=_distances(rows, target.system, name, kept, share * target.limit),
         proxy=proxy,
         prices=np.zeros((2, len(kept))),
@@ -770,7 +768,7 @@ class Boosting:
             rows.X,
             label=rows.y,
             init_score=np.full(len(rows.y), start),
-            categorical_feature=list(rows.layout.native),
+            categorical_feature=list(rows.feature_schema.native),
             params=params,
         )
         return lightgbm.Booster(params, binned), start

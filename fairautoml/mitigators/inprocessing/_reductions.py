@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from fairautoml.mitigators._base import FitBase, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
 from fairautoml.mitigators._thresholds import Moments
 
 HALF = 0.5
@@ -85,12 +85,12 @@ class Members:
 
     rows: TrainRows  # rows with their real labels
     moments: Moments  # error and constraints of those rows
-    fit_base: FitBase  # trains the learner
+    fit_base: FitBaseLearner  # trains the learner
     models: list[ScoreModel] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     gammas: list[NDArray[np.float64]] = field(default_factory=list)
     out_of_time: bool = False
-    _asked: set[bytes] = field(default_factory=set)
+    _seen: set[bytes] = field(default_factory=set)
     _seconds: list[float] = field(default_factory=list)
 
     def respond(self, multipliers: NDArray[np.float64]) -> int:
@@ -116,8 +116,8 @@ class Members:
         signed = self.moments.weight * gains[self.moments.slot]
         size = np.abs(signed).sum()
         # The direction of the gains decides what is trained; rounding must not.
-        asked = np.round(gains / max(size, PRECISION), DIGITS).tobytes()
-        if asked in self._asked or not self._in_time():
+        digest = np.round(gains / max(size, PRECISION), DIGITS).tobytes()
+        if digest in self._seen or not self._in_time():
             return
         start = time.perf_counter()
         model = self._fit(signed, size)
@@ -126,7 +126,7 @@ class Members:
             self._seconds.append(time.perf_counter() - start)
         error, gamma = self.moments.error(accepted), self.moments.gamma(accepted)
         value = error + gamma @ multipliers
-        self._asked.add(asked)
+        self._seen.add(digest)
         if only_better and self.models and value >= self._values(multipliers).min() - PRECISION:
             return
         self.models.append(model)

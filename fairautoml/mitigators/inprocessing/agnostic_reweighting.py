@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, refuse_sparse, row_groups, share
 from fairautoml.mitigators.inprocessing._reductions import mixture_of
 from fairautoml.mitigators.preprocessing.fair_representation import (
@@ -40,7 +40,7 @@ class _Game:
     adversary: Adversary
     strength: float
 
-    def train(self, factor: NDArray[np.float64], fit_base: FitBase) -> ScoreModel:
+    def train(self, factor: NDArray[np.float64], fit_base: FitBaseLearner) -> ScoreModel:
         """Train on rows weighted by the adversary, made fair under these weights."""
         weight = self.rows.weight * factor
         known = self.groups.of_row >= 0
@@ -59,7 +59,7 @@ class _Game:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train in rounds on the running mean of the adversary's worst weights.
 
@@ -67,7 +67,7 @@ def train(
     into the time left.
     """
     groups = row_groups(rows, NAME)
-    refuse_sparse(rows.layout, NAME)
+    refuse_sparse(rows.feature_schema, NAME)
     strength = share(params["strength"])
     if strength > 0:
         groups.require_labels(NAME)

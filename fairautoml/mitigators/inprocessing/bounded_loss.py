@@ -26,7 +26,7 @@ from scipy.optimize import linprog, minimize
 from fairautoml.data.dataset import strata_of
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.records import ParamValue
 
 METRIC = "bounded_group_loss"
@@ -69,7 +69,7 @@ class _Members:
     rows: TrainRows
     groups: tuple[NDArray[np.bool_], ...]
     learned: NDArray[np.int64]
-    fit_base: FitBase
+    fit_base: FitBaseLearner
     judged: tuple[NDArray[np.bool_], ...] = ()
     prices: list[NDArray[np.float64]] = field(default_factory=list)
     models: list[ScoreModel] = field(default_factory=list)
@@ -82,11 +82,11 @@ class _Members:
         """Find the rows that judge everybody and each group."""
         held = np.ones(len(self.rows.y), dtype=bool)
         held[self.learned] = False
-        everybody = np.ones_like(held)
+        all_rows = np.ones_like(held)
         # A group too small for a held-out row of any weight is judged by all of its rows.
         self.judged = tuple(
             inside & held if self.rows.weight[inside & held].any() else inside
-            for inside in (everybody, *self.groups)
+            for inside in (all_rows, *self.groups)
         )
 
     def add(self, prices: NDArray[np.float64]) -> None:
@@ -189,7 +189,7 @@ class _Members:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Return the mean of the members.
 

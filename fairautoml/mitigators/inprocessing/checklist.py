@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
 from fairautoml.learners._checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, Target, TrainRows
 from fairautoml.mitigators._training import groups_of_cells, share
 from fairautoml.records import ParamValue
 
@@ -50,7 +50,7 @@ class ChecklistModel:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Return the checklist of the fewest mistakes within the limits of all targets.
 
@@ -61,7 +61,9 @@ def train(
     if left is not None:
         shape = replace(shape, seconds=max(LEAST_SECONDS, min(left, shape.seconds)))
     gaps = _gaps(rows, rows.targets, share(params["limit_share"]))
-    labelled = LabelledRows(X=rows.X, y=rows.y, weight=rows.weight, layout=rows.layout)
+    labelled = LabelledRows(
+        X=rows.X, y=rows.y, weight=rows.weight, feature_schema=rows.feature_schema
+    )
     return ChecklistModel(checklist=fit_checklist(labelled, shape, gaps=gaps, seed=seed))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._thresholds import SERVES, moments_of
 from fairautoml.mitigators.inprocessing._reductions import Game, Members, mixture_of
 from fairautoml.records import ParamValue
@@ -19,7 +19,7 @@ SMALLEST_BOUND = 0.01
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Return the mixture, or its best single member.
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
 from fairautoml.metrics import METRICS
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, Target, TrainRows
 from fairautoml.mitigators._group_program import ANCHORED_SERVE
 from fairautoml.mitigators.inprocessing._fairgbm import (
     PROXIES,
@@ -26,7 +26,7 @@ from fairautoml.mitigators.inprocessing._fairgbm import (
     Game,
     constraint_of,
     group_rates,
-    near_everybody,
+    near_overall,
 )
 from fairautoml.records import ParamValue
 
@@ -38,14 +38,14 @@ USUAL_METRIC, USUAL_LIMIT = "equalized_odds_difference", 0.05
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Boost trees on the proxy Lagrangian of the targets.
 
     Ends early when one more tree would not fit into the time left.
     """
     targets = _targets(rows)
-    own = fit_base.candidate
+    own = fit_base.config
     boosting = Boosting(
         params=own.params if own.learner == "lightgbm" else {},
         seed=seed,
@@ -75,7 +75,7 @@ def _game(rows: TrainRows, targets: Sequence[Target], params: Mapping[str, Param
         weight=rows.weight,
         constraints=(
             *(constraint_of(rate, proxy, curved=curved) for rate in rates),
-            *near_everybody(rows, anchored, proxy, curved=curved),
+            *near_overall(rows, anchored, proxy, curved=curved),
         ),
         eta=float(params["eta"]),
     )

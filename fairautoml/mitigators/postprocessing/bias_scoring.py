@@ -54,7 +54,7 @@ class GroupBias:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BiasRule:
+class BiasScoreRule:
     """Accept a row when its score exceeds the threshold plus the bias of its likely groups."""
 
     threshold: float  # for rows without bias
@@ -178,7 +178,7 @@ def _rule(
                 multipliers=tuple(of_group.tolist()),
             )
         )
-    return BiasRule(
+    return BiasScoreRule(
         threshold=threshold,
         biases=tuple(biases),
         priors=tuple((float(zero), float(one)) for zero, one in priors),

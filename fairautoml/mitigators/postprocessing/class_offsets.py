@@ -21,9 +21,9 @@ from fairautoml.mitigators._group_program import Parts
 from fairautoml.mitigators._multiclass import (
     ClassRule,
     Program,
+    build_problem,
     cuts_for,
     nearest_shares,
-    pose,
     shrunk_labels,
     size_of,
 )
@@ -81,7 +81,7 @@ class _Fit:
 
     def __init__(self, rows: ScoreRows, goal: Goal, parts: Parts) -> None:
         self._rows, self._goal, self._parts = rows, goal, parts
-        self._program: Program = pose(rows, goal)
+        self._program: Program = build_problem(rows, goal)
         self._weight = rows.weight / rows.weight.sum()
         self._labels = shrunk_labels(rows)
         self._prices = np.zeros(size_of(self._program.bands))

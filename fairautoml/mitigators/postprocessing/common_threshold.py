@@ -18,7 +18,7 @@ from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scal
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.mitigators._thresholds import (
     SLACK,
-    Cuts,
+    ThresholdCandidates,
     build_cuts,
     f1_values,
     gain_weights,
@@ -42,8 +42,8 @@ def fit_rules(
     """
     if not goal.targets and goal.objective not in TUNABLE:
         return []
-    everybody = np.zeros(len(rows.y), dtype=np.int64)
-    (cuts,) = build_cuts(rows, everybody, 1)
+    overall = np.zeros(len(rows.y), dtype=np.int64)
+    (cuts,) = build_cuts(rows, overall, 1)
     value = _values(rows, cuts, goal.objective)
     if not goal.targets:
         return [(None, CommonRule(threshold=float(cuts.thresholds[value.argmax()])))]
@@ -51,7 +51,7 @@ def fit_rules(
     return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
 
 
-def _values(rows: ScoreRows, cuts: Cuts, objective: str) -> NDArray[np.float64]:
+def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: str) -> NDArray[np.float64]:
     """Return what every cut is worth."""
     one = float(rows.weight @ rows.y)
     zero = float(rows.weight.sum()) - one
@@ -62,12 +62,14 @@ def _values(rows: ScoreRows, cuts: Cuts, objective: str) -> NDArray[np.float64]:
     return linear
 
 
-def _best(cuts: Cuts, value: NDArray[np.float64]) -> Rule | None:
+def _best(cuts: ThresholdCandidates, value: NDArray[np.float64]) -> Rule | None:
     at = int(value.argmax())
     return None if value[at] == -np.inf else CommonRule(threshold=float(cuts.thresholds[at]))
 
 
-def _gaps(rows: ScoreRows, cuts: Cuts, targets: Sequence[Target]) -> NDArray[np.float64]:
+def _gaps(
+    rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[Target]
+) -> NDArray[np.float64]:
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
     accepted = _accepted(rows, cuts)
     worst = np.zeros(len(cuts.thresholds))
@@ -76,13 +78,13 @@ def _gaps(rows: ScoreRows, cuts: Cuts, targets: Sequence[Target]) -> NDArray[np.
         gap = (
             _by_rates(tables, target.metric)
             if target.metric.rates
-            else _by_value(tables, _tables(accepted, _everybody(target.system)), target.metric)
+            else _by_value(tables, _tables(accepted, _overall(target.system)), target.metric)
         )
         np.maximum(worst, per_unit(gap, scale), out=worst)
     return worst
 
 
-def _accepted(rows: ScoreRows, cuts: Cuts) -> NDArray[np.float64]:
+def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]:
     """Return the weight accepted by cell, label and cut, shape (n_cells, 2, n_cuts)."""
     known = rows.cells >= 0
     if not known.all():
@@ -99,7 +101,7 @@ def _accepted(rows: ScoreRows, cuts: Cuts) -> NDArray[np.float64]:
     return total
 
 
-def _everybody(system: GroupSystem) -> NDArray[np.bool_]:
+def _overall(system: GroupSystem) -> NDArray[np.bool_]:
     """Return the cells of all that the groups are compared with, as one group."""
     inside = np.atleast_2d(system.member.any(axis=0))
     return np.ones_like(inside) if system.overlapping else inside

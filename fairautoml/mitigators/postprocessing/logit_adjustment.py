@@ -64,18 +64,18 @@ def fit_rules(
     """
     if goal.objective not in BALANCED:
         return []
-    asked: Sequence[float | None] = tolerances if goal.targets else (None,)
+    wanted: Sequence[float | None] = tolerances if goal.targets else (None,)
     n_classes = rows.scores.shape[1]
     mass = np.bincount(rows.y, weights=rows.weight, minlength=n_classes).astype(np.float64)
     if (mass <= 0).any():
-        return [(tolerance, None) for tolerance in asked]
+        return [(tolerance, None) for tolerance in wanted]
     found = [_factors(mass, float(strength)) for strength in STRENGTHS]
     worth = np.array([_value(rule, rows, goal.objective) for rule in found])
     if not goal.targets:
         return [(None, found[int(worth.argmax())])]
     gap = np.array([_gap(rule, rows, goal.targets) for rule in found])
     best = best_within(gap, worth, tolerances)
-    return [(t, None if at is None else found[at]) for t, at in zip(asked, best, strict=True)]
+    return [(t, None if at is None else found[at]) for t, at in zip(wanted, best, strict=True)]
 
 
 def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
@@ -84,9 +84,9 @@ def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
 
 
 def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
-    everybody = np.zeros(len(rows.y), dtype=np.int64)
-    chosen = rule.decide(rows.scores, everybody)
-    counts = ClassCounts.from_rows(everybody, rows.y, chosen, rows.weight, n_groups=1)
+    one_group = np.zeros(len(rows.y), dtype=np.int64)
+    chosen = rule.decide(rows.scores, one_group)
+    counts = ClassCounts.from_rows(one_group, rows.y, chosen, rows.weight, n_groups=1)
     value = METRICS.get(objective).value(counts)
     return -np.inf if isinstance(value, Undefined) else value
 

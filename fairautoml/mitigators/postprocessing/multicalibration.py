@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, pose
+from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
 
@@ -156,7 +156,7 @@ class CalibratedRule:
     # per group system the group of each finest cell, -1 = none
     of_cell: tuple[tuple[int, ...], ...]
     # updates of all rows as one group, for rows that are in no group
-    everybody: tuple[Update, ...]
+    overall: tuple[Update, ...]
     cuts: ThresholdRule  # thresholds on the calibrated scores
 
     @property
@@ -177,7 +177,7 @@ class CalibratedRule:
         lookup = np.append(np.max(self.of_cell, axis=0), -1)
         strange = np.flatnonzero(lookup[cells] < 0)
         alone = [np.arange(len(strange))]
-        moved[strange] = self.bins.replay(scores[strange], alone, self.everybody)
+        moved[strange] = self.bins.replay(scores[strange], alone, self.overall)
         return self.cuts.decide(moved, cells)
 
     def describe(self) -> str:
@@ -208,20 +208,20 @@ def fit_rules(
     of_cell = tuple(tuple(int(g) for g in system.of_cell) for system in systems.values())
     data = rows.scores, rows.y, rows.weight
     moved, updates = BINS.calibrate(*data, _all_groups(rows.cells, of_cell))
-    _, everybody = BINS.calibrate(*data, [np.arange(len(rows.y))])
+    _, overall = BINS.calibrate(*data, [np.arange(len(rows.y))])
     calibrated = replace(rows, scores=moved)
-    posed = pose(calibrated, goal)
-    labelled = shrunk(calibrated, goal, posed.groups, posed.system.n_groups)
+    problem = build_problem(calibrated, goal)
+    labelled = shrunk(calibrated, goal, problem.groups, problem.system.n_groups)
     return [
         (
             tolerance,
             None
             if cuts is None
             else CalibratedRule(
-                bins=BINS, updates=updates, of_cell=of_cell, everybody=everybody, cuts=cuts
+                bins=BINS, updates=updates, of_cell=of_cell, overall=overall, cuts=cuts
             ),
         )
-        for tolerance, cuts in posed.rules(labelled, tolerances, randomized=goal.randomized)
+        for tolerance, cuts in problem.rules(labelled, tolerances, randomized=goal.randomized)
     ]
 
 

@@ -13,7 +13,7 @@ The only mixture of thresholds there is: used when the goal allows rules that de
 from collections.abc import Sequence
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, pose
+from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, build_problem
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
 
@@ -28,9 +28,9 @@ def fit_rules(
     """
     if not (goal.targets and goal.randomized):
         return []
-    posed = pose(rows, goal)
-    labelled = shrunk(rows, goal, posed.groups, posed.system.n_groups)
-    return [*posed.rules(labelled, tolerances, randomized=True)]
+    problem = build_problem(rows, goal)
+    labelled = shrunk(rows, goal, problem.groups, problem.system.n_groups)
+    return [*problem.rules(labelled, tolerances, randomized=True)]
 
 
 MITIGATOR = Mitigator(

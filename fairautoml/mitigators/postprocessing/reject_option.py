@@ -19,15 +19,15 @@ from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
-    Posed,
     Ranked,
     Step,
+    ThresholdProblem,
     ThresholdRule,
     best_within,
+    build_problem,
     counted,
     gains,
     gaps,
-    pose,
     rank,
 )
 from fairautoml.records import Rule
@@ -85,9 +85,9 @@ def fit_rules(
     """
     if not goal.targets:
         return []
-    posed = pose(rows, goal)
-    ranked = rank(rows, posed.groups, posed.system.n_groups)
-    bands = _Bands.of(ranked, posed)
+    problem = build_problem(rows, goal)
+    ranked = rank(rows, problem.groups, problem.system.n_groups)
+    bands = _Bands.of(ranked, problem)
     gap, value = bands.outcomes()
     return [
         (tolerance, None if at is None else bands.rule(at))
@@ -100,58 +100,63 @@ class _Bands:
     """All bands that are tried: number 0 is none, then every width for every choice of sides."""
 
     ranked: tuple[Ranked, ...]
-    posed: Posed
+    problem: ThresholdProblem
     sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 refused
     widths: NDArray[np.float64]  # half of the width
 
     @classmethod
-    def of(cls, ranked: tuple[Ranked, ...], posed: Posed) -> "_Bands":
-        sides = tuple(_sides(ranked, posed))
+    def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Bands":
+        sides = tuple(_sides(ranked, problem))
         most = max(FEWEST_WIDTHS, TRIED // (max(1, len(sides)) * len(ranked)))
         return cls(
-            ranked=ranked, posed=posed, sides=sides, widths=_widths(ranked, posed.neutral, most)
+            ranked=ranked,
+            problem=problem,
+            sides=sides,
+            widths=_widths(ranked, problem.neutral, most),
         )
 
     def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return gap and gain of every band, shape (1 + n_sides * n_widths,)."""
         totals = np.array([group.totals for group in self.ranked])
         at = {
-            side: np.stack([g.accepted_from(self.posed.neutral - side * w) for g in self.ranked])
+            side: np.stack([g.accepted_from(self.problem.neutral - side * w) for g in self.ranked])
             for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
         }
-        found = [(gaps(at[0], totals, self.posed), gains(at[0], self.posed.gain))]
+        found = [(gaps(at[0], totals, self.problem), gains(at[0], self.problem.gain))]
         for sides in self.sides:
             accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
             accepted[sides == 0] = at[0][sides == 0]
-            found.append((gaps(accepted, totals, self.posed), gains(accepted, self.posed.gain)))
+            found.append(
+                (gaps(accepted, totals, self.problem), gains(accepted, self.problem.gain))
+            )
         gap, value = zip(*found, strict=True)
         return np.concatenate(gap), np.concatenate(value)
 
     def rule(self, at: int) -> Rule:
         """Return the rule of one band; without a band there is one threshold for everybody."""
-        middle = self.posed.neutral
+        middle = self.problem.neutral
         if at == 0:
             return CommonRule(threshold=middle)
         which, width = divmod(at - 1, len(self.widths))
         sides = self.sides[which]
         low, high = float(middle - self.widths[width]), float(middle + self.widths[width])
-        names = np.array(self.posed.system.labels)
+        names = np.array(self.problem.system.labels)
         return BandRule(
             low=low,
             high=high,
             accepted=tuple(names[sides == 1].tolist()),
             refused=tuple(names[sides == -1].tolist()),
-            cuts=self.posed.thresholds(
+            cuts=self.problem.thresholds(
                 [[Step(threshold={1: low, 0: middle, -1: high}[int(side)])] for side in sides]
             ),
         )
 
 
-def _sides(ranked: Sequence[Ranked], posed: Posed) -> Iterator[NDArray[np.int8]]:
+def _sides(ranked: Sequence[Ranked], problem: ThresholdProblem) -> Iterator[NDArray[np.int8]]:
     """Yield who is accepted and who refused: the lowest and the highest by a constrained rate."""
     orders = {
-        tuple(_by_rate(ranked, rate, posed.neutral))
-        for target in posed.targets
+        tuple(_by_rate(ranked, rate, problem.neutral))
+        for target in problem.targets
         for rate in target.metric.rates
     }
     for order in sorted(orders):

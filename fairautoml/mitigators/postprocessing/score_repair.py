@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
-    Posed,
     Ranked,
     Step,
+    ThresholdProblem,
     ThresholdRule,
     best_within,
+    build_problem,
     gains,
     gaps,
-    pose,
     rank,
 )
 from fairautoml.mitigators._thresholds import shrunk
@@ -135,10 +135,10 @@ def fit_rules(
     """
     if not goal.targets:
         return []
-    posed = pose(rows, goal)
-    n_groups = posed.system.n_groups
-    ranked = rank(shrunk(rows, goal, posed.groups, n_groups), posed.groups, n_groups)
-    repairs = _Repairs.of(ranked, posed)
+    problem = build_problem(rows, goal)
+    n_groups = problem.system.n_groups
+    ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
+    repairs = _Repairs.of(ranked, problem)
     gap, value = repairs.outcomes()
     return [
         (tolerance, None if at is None else repairs.rule(at))
@@ -151,20 +151,20 @@ class _Repairs:
     """Every strength with every threshold on the repaired scores."""
 
     ranked: tuple[Ranked, ...]
-    posed: Posed
+    problem: ThresholdProblem
     barycentre: Barycentre
     thresholds: NDArray[np.float64]
 
     @classmethod
-    def of(cls, ranked: tuple[Ranked, ...], posed: Posed) -> "_Repairs":
+    def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Repairs":
         barycentre = Barycentre.of(ranked)
         more = np.union1d(barycentre.values - ROUNDING, [-np.inf, np.inf])
         return cls(
             ranked=ranked,
-            posed=posed,
+            problem=problem,
             barycentre=barycentre,
             # Of equal choices the first is taken: the scores and the threshold as they are.
-            thresholds=np.append(posed.neutral, more),
+            thresholds=np.append(problem.neutral, more),
         )
 
     def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -175,7 +175,9 @@ class _Repairs:
             accepted = np.stack(
                 [g.accepted_from(self.thresholds) for g in self._repaired(float(strength))]
             )
-            found.append((gaps(accepted, totals, self.posed), gains(accepted, self.posed.gain)))
+            found.append(
+                (gaps(accepted, totals, self.problem), gains(accepted, self.problem.gain))
+            )
         gap, value = zip(*found, strict=True)
         return np.concatenate(gap), np.concatenate(value)
 
@@ -194,13 +196,13 @@ class _Repairs:
         cuts = [
             plain.cut(int(np.searchsorted(moved.scores, threshold)))
             if len(plain.scores)
-            else self.posed.neutral
+            else self.problem.neutral
             for plain, moved in zip(self.ranked, self._repaired(strength), strict=True)
         ]
         return RepairRule(
             strength=strength,
             threshold=threshold,
-            cuts=self.posed.thresholds([[Step(threshold=cut)] for cut in cuts]),
+            cuts=self.problem.thresholds([[Step(threshold=cut)] for cut in cuts]),
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
@@ -47,7 +47,7 @@ class Shifts:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train on shifted numeric columns; category codes stay, also those that tell the group.
 
@@ -56,7 +56,7 @@ def train(
     """
     del seed
     groups = row_groups(rows, NAME)
-    columns = numeric_columns(rows.layout, NAME)
+    columns = numeric_columns(rows.feature_schema, NAME)
     strength = share(params["strength"])
     known = groups.of_row >= 0
     shift = np.zeros((groups.system.n_groups + 1, len(columns)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import DegradedWarning, InputError, warn
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     RowGroups,
     associations,
@@ -31,7 +31,7 @@ NAME = "counterfactual_augmentation"
 MAX_VALUES = 64
 """Predictions per row, and rows per row in training."""
 
-GIVES_AWAY = 0.9
+PROXY_THRESHOLD = 0.9
 """Association with the group that a feature of two levels has whose AUC is 0.95."""
 
 LOOKED_AT = 20_000
@@ -78,7 +78,7 @@ def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDAr
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train on rows with flipped sensitive values, and average over the values at predict.
 
@@ -87,7 +87,7 @@ def train(
     The rows that are added keep the cell of the person they were made of.
     """
     groups = row_groups(rows, NAME)
-    refuse_sparse(rows.layout, NAME)
+    refuse_sparse(rows.feature_schema, NAME)
     if len(groups.present) > MAX_VALUES:
         msg = (
             f"{NAME}: {groups.system.name!r} has {len(groups.present)} groups, at most "
@@ -138,8 +138,8 @@ def _find_flips(rows: TrainRows, groups: RowGroups) -> Flips:
         lows.append(mine.min(axis=0))
         highs.append(mine.max(axis=0))
     low = np.stack(lows)
-    tells = (low == np.stack(highs)).all(axis=0) & (low != low[0]).any(axis=0)
-    columns = np.flatnonzero(tells)
+    is_flag = (low == np.stack(highs)).all(axis=0) & (low != low[0]).any(axis=0)
+    columns = np.flatnonzero(is_flag)
     values = low[:, columns].astype(np.float32)
     return Flips(columns=columns, values=np.where(np.isinf(values), np.float32(np.nan), values))
 
@@ -147,12 +147,12 @@ def _find_flips(rows: TrainRows, groups: RowGroups) -> Flips:
 def _warn_of_proxies(
     rows: TrainRows, groups: RowGroups, flips: Flips, looked_at: NDArray[np.bool_]
 ) -> None:
-    told = associations(
+    related = associations(
         replace(rows, X=rows.X[looked_at], weight=rows.weight[looked_at]),
         replace(groups, of_row=groups.of_row[looked_at]),
     )
-    told[flips.columns] = 0.0
-    proxies = np.flatnonzero(told > GIVES_AWAY)
+    related[flips.columns] = 0.0
+    proxies = np.flatnonzero(related > PROXY_THRESHOLD)
     if len(proxies):
         warn(
             f"{NAME}: {len(proxies)} feature(s), at position(s) {', '.join(map(str, proxies))}, "
@@ -164,19 +164,19 @@ def _warn_of_proxies(
 
 def _with_group(rows: TrainRows, groups: RowGroups) -> tuple[TrainRows, Flips]:
     """Append the group as a category column, missing where it is unknown."""
-    layout = rows.layout
+    feature_schema = rows.feature_schema
     codes = np.where(groups.of_row >= 0, groups.of_row, np.nan)
     wider = replace(
-        layout,
-        n_features=layout.n_features + 1,
-        categorical=(*layout.categorical, layout.n_features),
-        cardinalities=(*layout.cardinalities, groups.system.n_groups),
+        feature_schema,
+        n_features=feature_schema.n_features + 1,
+        categorical=(*feature_schema.categorical, feature_schema.n_features),
+        cardinalities=(*feature_schema.cardinalities, groups.system.n_groups),
     )
     flips = Flips(
-        columns=np.array([layout.n_features]),
+        columns=np.array([feature_schema.n_features]),
         values=groups.present[:, None].astype(np.float32),
     )
-    return replace(rows, X=_wider(rows.X, codes), layout=wider), flips
+    return replace(rows, X=_wider(rows.X, codes), feature_schema=wider), flips
 
 
 def _wider(X: NDArray[np.floating], column: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
@@ -92,7 +92,7 @@ class Repairs:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train on repaired numeric columns; category codes stay, also those that tell the group.
 
@@ -101,7 +101,7 @@ def train(
     """
     del seed
     groups = row_groups(rows, NAME)
-    columns = numeric_columns(rows.layout, NAME)
+    columns = numeric_columns(rows.feature_schema, NAME)
     tables = [(int(at), _repair(rows.X[:, at], rows.weight, groups)) for at in columns]
     change = Repairs(
         of_cell=groups.system.of_cell,

@@ -37,11 +37,11 @@ from scipy.special import expit
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import Design, fit_design
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import ParameterError
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     ChangedColumns,
@@ -262,8 +262,8 @@ def fit_erasure(
     deviation, axes = np.sqrt(values[kept]), vectors[:, kept]
     belongs = indicators(group)
     # Covariance with the group indicators, in axes where the rows have variance 1.
-    told = (axes.T @ ((centred * share[:, None]).T @ belongs)) / deviation[:, None]
-    left, size, _ = np.linalg.svd(told, full_matrices=False)
+    association = (axes.T @ ((centred * share[:, None]).T @ belongs)) / deviation[:, None]
+    left, size, _ = np.linalg.svd(association, full_matrices=False)
     span = left[:, size > ROUNDING]
     moved = ((axes / deviation) @ span) @ ((axes * deviation) @ span).T
     return Erasure(mean=mean, moved=strength * moved)
@@ -284,7 +284,7 @@ LOOKED_AT = 20_000
 
 def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], float]:
     """Return how far all rows are from some that are drawn as references."""
-    matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
+    matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
     at = _drawn(rows, seed)[:N_REFERENCES]
     # Row by row sums, not a matrix product: rounding must not depend on the number of rows.
     distances = np.stack([((matrix - matrix[one]) ** 2).sum(axis=1) for one in at], axis=1)
@@ -294,7 +294,7 @@ def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], fl
 
 def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64]:
     """Return the k-means cluster of each row, shape (n_rows,), from 0."""
-    matrix = fit_design(rows.X, rows.layout, rows.weight).matrix(rows.X)
+    matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
     at = _drawn(rows, seed)[:LOOKED_AT]
     clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)
     with one_thread(), warnings.catch_warnings():
@@ -338,18 +338,20 @@ class Representation:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train on the representation: numbers only, gaps filled, one column per frequent level."""
     groups = row_groups(rows, NAME)
-    refuse_sparse(rows.layout, NAME)
+    refuse_sparse(rows.feature_schema, NAME)
     if share(params["strength"]) == 0:
         return fit_base(rows)
     with one_thread():
         change = _representation(rows, groups, params, seed)
     encoded = change.apply(rows.X, rows.cells)
-    layout = FeatureLayout(n_features=encoded.shape[1])
-    return ChangedColumns(change=change, model=fit_base(replace(rows, X=encoded, layout=layout)))
+    feature_schema = FeatureSchema(n_features=encoded.shape[1])
+    return ChangedColumns(
+        change=change, model=fit_base(replace(rows, X=encoded, feature_schema=feature_schema))
+    )
 
 
 def _representation(
@@ -360,7 +362,7 @@ def _representation(
     # makes large, must not depend on the table's order nor on names.
     order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
     known = order[groups.of_row[order] >= 0]
-    design = fit_design(rows.X[known], rows.layout, rows.weight[known])
+    design = fit_design(rows.X[known], rows.feature_schema, rows.weight[known])
     matrix, layer = design.matrix(rows.X[known]), None
     if params["encoder"] == "network":
         seen = known[:ROWS_LOOKED_AT]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.splits import row_draws
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     RowGroups,
     between,
@@ -34,7 +34,7 @@ MOST_NEW = 5
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train on the rows and new ones; a new row has group, label and weight of its source."""
     groups = row_groups(rows, NAME)
@@ -51,7 +51,7 @@ def train(
     at = np.concatenate(list(sources.values()))
     if params["new_rows"] == "copies":
         return fit_base(_with(rows, rows.X[at], at))
-    refuse_sparse(rows.layout, f"{NAME} with new_rows='between'")
+    refuse_sparse(rows.feature_schema, f"{NAME} with new_rows='between'")
     columns = columns_of(rows)
     added = [
         between(rows.X, columns, members[cell], source, np.random.default_rng([seed, cell[1]]))
@@ -86,7 +86,7 @@ def _members(
 
 def _with(rows: TrainRows, X_new: Any, at: NDArray[np.int64]) -> TrainRows:
     both = (rows.X, X_new)
-    sparse_rows = rows.layout.sparse
+    sparse_rows = rows.feature_schema.sparse
     return replace(
         rows,
         X=sparse.vstack(both, format="csr") if sparse_rows else np.concatenate(both),

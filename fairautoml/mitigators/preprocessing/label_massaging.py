@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.splits import row_draws
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, row_groups, share
 from fairautoml.records import ParamValue
 
@@ -22,7 +22,7 @@ NAME = "label_massaging"
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train a ranker, change labels, train again.
 
@@ -49,12 +49,12 @@ def massaged(
     move = strength * (groups.base_rate - groups.base_rates) * groups.mass.sum(axis=1)
     for group in groups.present:
         old = 0 if move[group] > 0 else 1
-        candidates = np.flatnonzero((groups.of_row == group) & (rows.y == old))
-        nearest_first = np.argsort(rank[candidates])
+        configs = np.flatnonzero((groups.of_row == group) & (rows.y == old))
+        nearest_first = np.argsort(rank[configs])
         if old == 0:
             nearest_first = nearest_first[::-1]
-        candidates = candidates[nearest_first]
-        y[candidates[: _how_many(rows.weight[candidates], abs(move[group]))]] = 1 - old
+        configs = configs[nearest_first]
+        y[configs[: _how_many(rows.weight[configs], abs(move[group]))]] = 1 - old
     return y
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureLayout
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
-from fairautoml.mitigators._base import FitBase, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import ChangedColumns, associations, row_groups, share
 from fairautoml.records import ParamValue
 
@@ -38,7 +38,7 @@ class Kept:
 
 
 def train(
-    rows: TrainRows, fit_base: FitBase, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train without the features that tell the group more than ``1 - strength``."""
     del seed
@@ -46,25 +46,30 @@ def train(
     strength = share(params["strength"])
     if strength == 0:
         return fit_base(rows)
-    told = associations(rows, groups)
-    columns = np.flatnonzero(told <= 1 - strength - ROUNDING)
+    related = associations(rows, groups)
+    columns = np.flatnonzero(related <= 1 - strength - ROUNDING)
     if not len(columns):
         msg = (
-            f"{NAME}: with strength={strength} none of the {len(told)} features is left; the one "
-            f"that tells least has an association of {told.min():.3f} with "
-            f"{groups.system.name!r}. Use a strength below {1 - told.min():.3f}"
+            f"{NAME}: with strength={strength} none of the {len(related)} features is left; the "
+            f"one "
+            f"that tells least has an association of {related.min():.3f} with "
+            f"{groups.system.name!r}. Use a strength below {1 - related.min():.3f}"
         )
         raise InputError(msg)
     kept = Kept(columns=columns)
-    left = replace(rows, X=kept.apply(rows.X, rows.cells), layout=_layout(rows.layout, columns))
+    left = replace(
+        rows,
+        X=kept.apply(rows.X, rows.cells),
+        feature_schema=_feature_schema(rows.feature_schema, columns),
+    )
     return ChangedColumns(change=kept, model=fit_base(left))
 
 
-def _layout(layout: FeatureLayout, columns: NDArray[np.int64]) -> FeatureLayout:
-    sizes = dict(zip(layout.categorical, layout.cardinalities, strict=True))
+def _feature_schema(feature_schema: FeatureSchema, columns: NDArray[np.int64]) -> FeatureSchema:
+    sizes = dict(zip(feature_schema.categorical, feature_schema.cardinalities, strict=True))
     moved = {new: sizes[int(old)] for new, old in enumerate(columns) if int(old) in sizes}
     return replace(
-        layout,
+        feature_schema,
         n_features=len(columns),
         categorical=tuple(moved),
         cardinalities=tuple(moved.values()),

@@ -9,7 +9,7 @@ from fairautoml.registry import Registry
 class MakeAllocator(Protocol):
     """A class of allocators: what it is made from, and whether it decides on mitigations."""
 
-    mitigates: bool
+    schedules_mitigation: bool
 
     def __call__(self, terms: Terms) -> Allocator:
         """Return a new allocator."""

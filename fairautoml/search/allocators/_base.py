@@ -34,7 +34,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.records import Allocator, Budget, Candidate, Origin, Status, Terms, Told, Trial
+from fairautoml.records import (
+    Allocator,
+    Budget,
+    Config,
+    Origin,
+    ScoredTrial,
+    Terms,
+    Trial,
+    TrialState,
+)
 
 RECENT = 20
 """Trials from which the longest and the share of waiting are taken."""
@@ -99,18 +108,20 @@ class Clock:
         )
         return seconds_left - first * max(self._shares, default=1.0)
 
-    def asked(self, number: int, seconds_left: float | None, seconds: float | None = None) -> None:
+    def note_ask(
+        self, number: int, seconds_left: float | None, seconds: float | None = None
+    ) -> None:
         """Note that a trial was asked for."""
         self._open[number] = _Open(left=seconds_left, seconds=seconds, ahead=tuple(self._open))
 
-    def told(self, told: Told) -> None:
+    def note_result(self, scored: ScoredTrial) -> None:
         """Take in what a trial took."""
-        if told.trial.origin is Origin.SEARCH:
-            self._searched.append(told.seconds)
-        opened = self._open.pop(told.trial.number, None)
+        if scored.trial.origin is Origin.SEARCH:
+            self._searched.append(scored.seconds)
+        opened = self._open.pop(scored.trial.number, None)
         if opened is not None:
-            self._seconds[told.trial.number] = told.seconds
-            self._ended.append(_Ended(opened, told.seconds))
+            self._seconds[scored.trial.number] = scored.seconds
+            self._ended.append(_Ended(opened, scored.seconds))
 
     def _see(self, seconds_left: float) -> None:
         """Learn how long those waited that have ended just now."""
@@ -133,15 +144,15 @@ def unknown(violations: tuple[float, ...]) -> bool:
     return bool(violations) and all(math.isinf(violation) for violation in violations)
 
 
-def is_baseline(told: Told) -> bool:
+def is_baseline(scored: ScoredTrial) -> bool:
     """Whether it is the trial that trains nothing and decides alike for everybody."""
-    return told.trial.number == 0 and all(math.isinf(v) for v in told.violations)
+    return scored.trial.number == 0 and all(math.isinf(v) for v in scored.violations)
 
 
-def bare(told: Told) -> tuple[float, tuple[float, ...]]:
+def bare(scored: ScoredTrial) -> tuple[float, tuple[float, ...]]:
     """Return loss (1 - value) and violations of the scores without any post-processing."""
-    value = told.value if told.plain_value is None else told.plain_value
-    violations = told.violations if told.plain_value is None else told.plain_violations
+    value = scored.value if scored.plain_value is None else scored.plain_value
+    violations = scored.violations if scored.plain_value is None else scored.plain_violations
     return (math.inf if value is None else 1.0 - value), violations
 
 
@@ -184,33 +195,33 @@ class RowCosts:
         self._all = _Line()
         self._of_learner: defaultdict[str, _Line] = defaultdict(_Line)
 
-    def learn(self, told: Told) -> None:
+    def learn(self, scored: ScoredTrial) -> None:
         """Take in what a trial cost; only one that went to its end says it."""
-        if told.status is not Status.SUCCESS or told.trial.origin is Origin.MITIGATION:
+        if scored.status is not TrialState.SUCCESS or scored.trial.origin is Origin.MITIGATION:
             return
-        if is_baseline(told):
-            self._baseline = told.seconds
+        if is_baseline(scored):
+            self._baseline = scored.seconds
             return
-        candidate = told.trial.candidate
-        now = (_rows(told.trial.budget), told.seconds)
-        before = self._seen.get(candidate.key, now)
-        self._seen[candidate.key] = now
+        config = scored.trial.config
+        now = (_rows(scored.trial.budget), scored.seconds)
+        before = self._seen.get(config.key, now)
+        self._seen[config.key] = now
         if before[0] != now[0]:
             self._all.learn(before, now)
-            self._of_learner[candidate.learner].learn(before, now)
+            self._of_learner[config.learner].learn(before, now)
 
-    def seconds(self, told: Told, budget: Budget) -> float:
+    def seconds(self, scored: ScoredTrial, budget: Budget) -> float:
         """Return what the candidate of a trial is expected to cost at another size."""
-        known, rows = _rows(told.trial.budget), _rows(budget)
+        known, rows = _rows(scored.trial.budget), _rows(budget)
         if rows == known:
-            return told.seconds
-        line = self._of_learner.get(told.trial.candidate.learner, self._all)
+            return scored.seconds
+        line = self._of_learner.get(scored.trial.config.learner, self._all)
         if line.n < FEWEST_PAIRS:
             line = self._all
         if line.at(known) > 0:
-            return told.seconds * line.at(rows) / line.at(known)
-        fixed = min(self._baseline, told.seconds)
-        return fixed + (told.seconds - fixed) * rows / known
+            return scored.seconds * line.at(rows) / line.at(known)
+        fixed = min(self._baseline, scored.seconds)
+        return fixed + (scored.seconds - fixed) * rows / known
 
 
 def _rows(budget: Budget) -> float:
@@ -223,7 +234,7 @@ GROWTH = 4
 KEPT = 20
 """Candidates of a size that may still grow; whoever has so many better ones hardly will."""
 
-DEARER = 2.0
+COST_GROWTH = 2.0
 """Factor on the search that a growth takes to earn, from one to the next of the same size."""
 
 NO_MERIT = (False, -math.inf)
@@ -233,7 +244,7 @@ NO_MERIT = (False, -math.inf)
 class Growth:
     """A known candidate on more rows."""
 
-    candidate: Candidate  # what is trained again
+    config: Config  # what is trained again
     size: int  # index of the sample size
     seconds: float  # what that is expected to cost
 
@@ -243,35 +254,39 @@ class _Level:
     """One sample size: its best trials that were not grown, and what was done since."""
 
     fraction: float
-    merit: tuple[bool, float] = NO_MERIT
+    rank_key: tuple[bool, float] = NO_MERIT
     n_since: int = 0
     seconds_since: float = 0.0
     price: float = 1.0
     n_open: int = 0
-    top: list[Told] = field(default_factory=list)
+    top: list[ScoredTrial] = field(default_factory=list)
     grown: set[str] = field(default_factory=set)
 
     @property
     def known(self) -> bool:
         """Whether there is a result at this size."""
-        return self.merit > NO_MERIT
+        return self.rank_key > NO_MERIT
 
-    def learn(self, told: Told) -> None:
+    def learn(self, scored: ScoredTrial) -> None:
         """Take in a result at this size; a new best one begins the count anew."""
-        self.n_open -= told.trial.origin is Origin.ROWS
-        if told.status is not Status.SUCCESS or told.value is None or unknown(told.violations):
+        self.n_open -= scored.trial.origin is Origin.ROWS
+        if (
+            scored.status is not TrialState.SUCCESS
+            or scored.value is None
+            or unknown(scored.violations)
+        ):
             return
-        if _merit(told) > self.merit:
-            self.merit = _merit(told)
+        if _merit(scored) > self.rank_key:
+            self.rank_key = _merit(scored)
             self.n_since, self.seconds_since, self.price = 0, 0.0, 1.0
-        if told.trial.candidate.key not in self.grown:
-            self.top = sorted([*self.top, told], key=_merit, reverse=True)[:KEPT]
+        if scored.trial.config.key not in self.grown:
+            self.top = sorted([*self.top, scored], key=_merit, reverse=True)[:KEPT]
 
-    def count(self, told: Told) -> None:
+    def count(self, scored: ScoredTrial) -> None:
         """Count a trial at this size or below; larger ones would pay for each other."""
-        if told.trial.budget.sample_fraction <= self.fraction:
+        if scored.trial.budget.sample_fraction <= self.fraction:
             self.n_since += 1
-            self.seconds_since += told.seconds
+            self.seconds_since += scored.seconds
 
     def earned(self, seconds: float) -> bool:
         """Whether enough was spent since the last best, or the last one that grew."""
@@ -280,7 +295,7 @@ class _Level:
     def drop(self, key: str) -> None:
         """Forget a candidate that is grown."""
         self.grown.add(key)
-        self.top = [told for told in self.top if told.trial.candidate.key != key]
+        self.top = [scored for scored in self.top if scored.trial.config.key != key]
 
 
 class SampleSizes:
@@ -300,19 +315,19 @@ class SampleSizes:
         self._costs = costs
         self._levels = [_Level(fraction) for fraction in fractions]
 
-    def first(self, candidate: Candidate, number: int) -> Trial:
+    def first(self, config: Config, number: int) -> Trial:
         """Return the trial of a proposal of the strategy, on the smallest sample."""
         budget = self._budget.on(self._levels[0].fraction)
-        return Trial(number=number, candidate=candidate, budget=budget)
+        return Trial(number=number, config=config, budget=budget)
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Take in a result; mitigations are none of the search's business."""
-        if told.trial.origin is Origin.MITIGATION:
+        if scored.trial.origin is Origin.MITIGATION:
             return
         for level in self._levels:
-            level.count(told)
-            if level.fraction == told.trial.budget.sample_fraction:
-                level.learn(told)
+            level.count(scored)
+            if level.fraction == scored.trial.budget.sample_fraction:
+                level.learn(scored)
 
     def propose(self, left: float | None, longest: float = 0.0) -> Growth | None:
         """Return who deserves more rows now, the largest sample first; None = nobody."""
@@ -329,20 +344,20 @@ class SampleSizes:
     def start(self, growth: Growth, number: int) -> Trial:
         """Return the trial of a growth, and remember it, so that it is not wanted again."""
         for level in self._levels[: growth.size]:
-            level.drop(growth.candidate.key)
+            level.drop(growth.config.key)
         source, target = self._levels[growth.size - 1], self._levels[growth.size]
         source.n_since, source.seconds_since = 0, 0.0
-        source.price *= DEARER
+        source.price *= COST_GROWTH
         target.n_open += 1
         budget = self._budget.on(target.fraction)
-        return Trial(number=number, candidate=growth.candidate, budget=budget, origin=Origin.ROWS)
+        return Trial(number=number, config=growth.config, budget=budget, origin=Origin.ROWS)
 
     def _growth(self, level: _Level, size: int, left: float | None) -> Growth | None:
         """Return the best of a level that was not grown and would end in time."""
-        for told in level.top:
-            seconds = self._costs.seconds(told, self._budget.on(self._levels[size].fraction))
+        for scored in level.top:
+            seconds = self._costs.seconds(scored, self._budget.on(self._levels[size].fraction))
             if left is None or seconds <= left:
-                return Growth(candidate=told.trial.candidate, size=size, seconds=seconds)
+                return Growth(config=scored.trial.config, size=size, seconds=seconds)
         return None
 
     def _last_chance(self, left: float | None, longest: float) -> Growth | None:
@@ -357,9 +372,9 @@ class SampleSizes:
         return growth if due else None
 
 
-def _merit(told: Told) -> tuple[bool, float]:
+def _merit(scored: ScoredTrial) -> tuple[bool, float]:
     """Fair ones first, each kind by value."""
-    return fair(told.violations), -math.inf if told.value is None else told.value
+    return fair(scored.violations), -math.inf if scored.value is None else scored.value
 
 
 FEWEST_FOLDS = 2
@@ -380,7 +395,7 @@ STANDARD_ERRORS = 2.0
 """How sure the difference must be."""
 
 
-def too_far(
+def should_prune(
     losses: NDArray[np.float64], rival: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> str:
     """Return by how much a trial is behind for certain, or nothing when it may still catch up.
@@ -428,7 +443,7 @@ FIXED_SECONDS, FIXED_SHARE = 1.0, 0.5
 scoring: at the most so many seconds, and so much of it.
 """
 
-TOO_MUCH = frozenset({Status.TIMEOUT, Status.MEMOUT})
+TOO_MUCH = frozenset({TrialState.TIMEOUT, TrialState.OUT_OF_MEMORY})
 """Ends that fewer rows may prevent."""
 
 _Kind = tuple[str, str]
@@ -465,7 +480,7 @@ class FewerRows:
     def __init__(
         self, allocator: Allocator, terms: Terms, n_workers: int, *, stoppable: bool = True
     ) -> None:
-        self.mitigates = allocator.mitigates
+        self.schedules_mitigation = allocator.schedules_mitigation
         self._allocator = allocator
         self._full = terms.budget
         self._least = FEWEST_ROWS / terms.n_train_rows
@@ -479,7 +494,7 @@ class FewerRows:
         self._trained = False
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return what the allocator says, on as many rows as it can afford.
 
@@ -489,45 +504,45 @@ class FewerRows:
         running = sum(n > 0 for n in self._open)
         if seconds_left is not None and not self._trained and running >= self._n_workers:
             return None
-        asked = self._allocator.next_trial(ask, number=number, seconds_left=seconds_left)
-        if asked is None:
+        trial = self._allocator.next_trial(ask, number=number, seconds_left=seconds_left)
+        if trial is None:
             return None
-        self._open[number] = asked
-        return asked if number == 0 else self._affordable(asked, seconds_left)
+        self._open[number] = trial
+        return trial if number == 0 else self._affordable(trial, seconds_left)
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Learn what is too slow, and tell the allocator as it asked."""
-        if told.trial.number > 0:
-            self._learn(told)
-        asked = self._open.pop(told.trial.number, told.trial)
-        budget = replace(asked.budget, seconds=told.trial.budget.seconds)
-        self._allocator.record(replace(told, trial=replace(told.trial, budget=budget)))
+        if scored.trial.number > 0:
+            self._learn(scored)
+        trial = self._open.pop(scored.trial.number, scored.trial)
+        budget = replace(trial.budget, seconds=scored.trial.budget.seconds)
+        self._allocator.record(replace(scored, trial=replace(scored.trial, budget=budget)))
 
-    def _affordable(self, asked: Trial, left: float | None) -> Trial:
+    def _affordable(self, trial: Trial, left: float | None) -> Trial:
         """Return the trial on the rows that it may have; what was found grows in its own scale."""
-        fraction, kind = asked.budget.sample_fraction, _kind(asked)
-        if asked.origin is not Origin.SEARCH:
-            return self._sized(asked, fraction * self._shares.get(kind, 1.0))
-        size = self._size(asked, left)
+        fraction, kind = trial.budget.sample_fraction, _kind(trial)
+        if trial.origin is not Origin.SEARCH:
+            return self._sized(trial, fraction * self._shares.get(kind, 1.0))
+        size = self._size(trial, left)
         self._shares[kind] = size / fraction
-        return self._capped(self._sized(asked, size), left)
+        return self._capped(self._sized(trial, size), left)
 
-    def _sized(self, asked: Trial, fraction: float) -> Trial:
+    def _sized(self, trial: Trial, fraction: float) -> Trial:
         """Return the trial on so many rows."""
-        if fraction == asked.budget.sample_fraction:
-            return asked
-        budget = replace(self._full.on(fraction), seconds=asked.budget.seconds)
-        return replace(asked, budget=budget)
+        if fraction == trial.budget.sample_fraction:
+            return trial
+        budget = replace(self._full.on(fraction), seconds=trial.budget.seconds)
+        return replace(trial, budget=budget)
 
-    def _size(self, asked: Trial, left: float | None) -> float:
+    def _size(self, trial: Trial, left: float | None) -> float:
         """Return the share of the rows for a proposal of the strategy."""
-        fraction, kind = asked.budget.sample_fraction, _kind(asked)
+        fraction, kind = trial.budget.sample_fraction, _kind(trial)
         cut, done = self._cut.get(kind, math.inf), self._done.get(kind)
         if done is None:
             most = self._untried(fraction, cut if self._trained else min(cut, self._last_cut))
             return most if self._stoppable or left is None else self._surely_in_time(most, left)
-        same = done.key == asked.candidate.key
-        late = left is not None and done.seconds_on(asked.budget) > left / (1 if same else OTHERS)
+        same = done.key == trial.config.key
+        late = left is not None and done.seconds_on(trial.budget) > left / (1 if same else OTHERS)
         slow = late or kind in self._cut or self._shares.get(kind, 1.0) < 1.0
         if fraction <= done.fraction or not (slow or same):
             return fraction
@@ -575,21 +590,21 @@ class FewerRows:
         seconds = most if own is None else min(own, most)
         return replace(trial, budget=replace(trial.budget, seconds=seconds))
 
-    def _learn(self, told: Told) -> None:
-        succeeded = told.status is Status.SUCCESS
+    def _learn(self, scored: ScoredTrial) -> None:
+        succeeded = scored.status is TrialState.SUCCESS
         self._trained = self._trained or succeeded
-        if told.trial.origin is not Origin.SEARCH:
+        if scored.trial.origin is not Origin.SEARCH:
             return
-        kind, size = _kind(told.trial), told.trial.budget.sample_fraction
+        kind, size = _kind(scored.trial), scored.trial.budget.sample_fraction
         done = self._done.get(kind)
         known = 0.0 if done is None else done.fraction
         if succeeded and size >= known:
-            key = told.trial.candidate.key
-            budget = told.trial.budget
-            self._done[kind] = Success(key=key, budget=budget, seconds=told.seconds)
+            key = scored.trial.config.key
+            budget = scored.trial.budget
+            self._done[kind] = Success(key=key, budget=budget, seconds=scored.seconds)
             if size >= self._cut.get(kind, math.inf):
                 del self._cut[kind]
-        elif told.status in TOO_MUCH and size > known:
+        elif scored.status in TOO_MUCH and size > known:
             self._cut[kind] = min(size, self._cut.get(kind, math.inf))
             self._last_cut = min(size, self._last_cut)
 
@@ -597,7 +612,7 @@ class FewerRows:
 def _kind(trial: Trial) -> _Kind:
     """Return learner and mitigation; what the allocator mitigates was trained without."""
     plain = trial.origin is Origin.MITIGATION
-    return trial.candidate.learner, "none" if plain else trial.candidate.mitigation
+    return trial.config.learner, "none" if plain else trial.config.mitigation
 
 
 ROWS_PER_SECOND = 100_000
@@ -629,7 +644,7 @@ class Light:
     """What is tried on few rows before everything else."""
 
     # tried after the baseline, each if the one before it says that there is time for it
-    candidates: tuple[Candidate, ...]
+    configs: tuple[Config, ...]
     budget: Budget  # what each may spend; without a limit of time
 
 
@@ -640,32 +655,32 @@ class LightStart:
     """
 
     def __init__(self, allocator: Allocator, light: Light) -> None:
-        self.mitigates = allocator.mitigates
+        self.schedules_mitigation = allocator.schedules_mitigation
         self._allocator = allocator
         self._light = light
-        self._last = len(light.candidates)
+        self._last = len(light.configs)
         self._seconds: float | None = 0.0
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return a light trial, or what the allocator says."""
         if 0 < number <= self._last and not self._in_time(seconds_left):
             self._last = number - 1
         if number > self._last:
             return self._allocator.next_trial(ask, number=number, seconds_left=seconds_left)
-        candidate = self._light.candidates[number - 1] if number else ask()
-        if candidate is None:
+        config = self._light.configs[number - 1] if number else ask()
+        if config is None:
             return None
         self._seconds = None if number else 0.0
-        return Trial(number=number, candidate=candidate, budget=self._light.budget)
+        return Trial(number=number, config=config, budget=self._light.budget)
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Pass on what the allocator has asked for, and the baseline: what scoring costs."""
-        if told.trial.number == 0 or told.trial.number > self._last:
-            self._allocator.record(told)
+        if scored.trial.number == 0 or scored.trial.number > self._last:
+            self._allocator.record(scored)
         else:
-            self._seconds = told.seconds
+            self._seconds = scored.seconds
 
     def _in_time(self, left: float | None) -> bool:
         """Return whether there is time for the next, as far as the one before it says."""
@@ -692,10 +707,10 @@ def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float
 
 
 def on_all_rows(
-    first: tuple[Candidate, ...], small: Candidate | None, light: Light | None
-) -> tuple[Candidate, ...]:
+    first: tuple[Config, ...], small: Config | None, light: Light | None
+) -> tuple[Config, ...]:
     """Return the first candidates of full trials, without the one tried on few rows."""
-    return first[1:] if light is not None and small in light.candidates else first
+    return first[1:] if light is not None and small in light.configs else first
 
 
 def begun_with(planned: Light | None, own: Budget, past: Mapping[int, Trial]) -> Light | None:
@@ -705,13 +720,13 @@ def begun_with(planned: Light | None, own: Budget, past: Mapping[int, Trial]) ->
     budget = replace(past[0].budget, seconds=None)
     if budget == own and (planned is None or planned.budget != budget):
         return None
-    found: list[Candidate] = []
-    for number, candidate in enumerate((None,) if planned is None else planned.candidates, 1):
-        then, asked = past.get(number), candidate
+    found: list[Config] = []
+    for number, config in enumerate((None,) if planned is None else planned.configs, 1):
+        then, next_config = past.get(number), config
         if then is not None:
             light = then.budget.sample_fraction == budget.sample_fraction
-            asked = then.candidate if light else None
-        if asked is None:
+            next_config = then.config if light else None
+        if next_config is None:
             break
-        found.append(asked)
-    return Light(candidates=tuple(found), budget=budget)
+        found.append(next_config)
+    return Light(configs=tuple(found), budget=budget)

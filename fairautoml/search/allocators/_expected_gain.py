@@ -12,7 +12,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fairautoml.records import Budget, Candidate, Costly, Origin, Status, Told, Trial
+from fairautoml.records import (
+    Budget,
+    Config,
+    MitigationOption,
+    Origin,
+    ScoredTrial,
+    Trial,
+    TrialState,
+)
 from fairautoml.search.allocators._base import RowCosts, bare, fair, is_baseline, now_or_never
 
 FEWEST_SHIFTS = 5
@@ -24,20 +32,20 @@ FAVOURABLE = 0.1
 LAST_INCUMBENTS = 10
 """Incumbents of the search from which the share of fair ones is taken."""
 
-MEASURED = frozenset({Status.SUCCESS, Status.TIMEOUT})
+MEASURED = frozenset({TrialState.SUCCESS, TrialState.TIMEOUT})
 """Ends of a mitigation that say what it costs; a failure may come at any time."""
 
 
-def mitigated(candidate: Candidate, costly: Costly) -> Candidate:
+def mitigated(config: Config, costly: MitigationOption) -> Config:
     """Return the candidate under a training-time mitigation."""
-    return replace(candidate, mitigation=costly.name, mitigation_params=costly.params)
+    return replace(config, mitigation=costly.name, mitigation_params=costly.params)
 
 
 @dataclass(slots=True, eq=False)
 class Base:
     """A plain unfair model, trained on all rows: what may be mitigated."""
 
-    candidate: Candidate  # what was trained
+    config: Config  # what was trained
     loss: float  # of its bare scores
     seconds: float  # what it cost
     tried: set[str] = field(default_factory=set)
@@ -51,7 +59,7 @@ class Arm:
     be expected, at most 0; both are 0 until they are observed.
     """
 
-    costly: Costly  # name, parameters and first guess of the ratio
+    costly: MitigationOption  # name, parameters and first guess of the ratio
     n: int = 0
     n_fair: int = 0
     n_open: int = 0
@@ -82,16 +90,16 @@ class Arm:
         if len(self._shifts) >= FEWEST_SHIFTS:
             self.best_shift = min(0.0, float(np.quantile(self._shifts, FAVOURABLE)))
 
-    def learn(self, base: Base, told: Told) -> None:
+    def learn(self, base: Base, scored: ScoredTrial) -> None:
         """Take in what came of mitigating ``base``."""
         self.n += 1
-        if told.status in MEASURED:
+        if scored.status in MEASURED:
             self._n_measured += 1
-            self._seconds += told.seconds
+            self._seconds += scored.seconds
             self._base_seconds += base.seconds
-        if told.status is Status.SUCCESS and told.value is not None:
-            self.n_fair += fair(told.violations)
-            self.observe(1.0 - told.value - base.loss)
+        if scored.status is TrialState.SUCCESS and scored.value is not None:
+            self.n_fair += fair(scored.violations)
+            self.observe(1.0 - scored.value - base.loss)
 
 
 class Pair(NamedTuple):
@@ -145,17 +153,17 @@ class Progress:
         self._fair.append(is_fair)
 
 
-class Memory:
+class AllocatorState:
     """All that the rules look at."""
 
-    def __init__(self, mitigations: tuple[Costly, ...], full: Budget) -> None:
+    def __init__(self, mitigations: tuple[MitigationOption, ...], full: Budget) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
         self.costs = RowCosts()
         self.search = Progress()
         self.mitigated = 0.0
         self.best_fair = math.inf
         self._full = full
-        self._incumbent: Told | None = None
+        self._incumbent: ScoredTrial | None = None
         self._smallest = math.inf
         self._floor = math.inf
         self._pool: dict[str, Base] = {}
@@ -192,49 +200,49 @@ class Memory:
         self.search.since = 0.0
         return Trial(
             number=number,
-            candidate=mitigated(pair.base.candidate, pair.arm.costly),
+            config=mitigated(pair.base.config, pair.arm.costly),
             budget=budget,
             origin=Origin.MITIGATION,
         )
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Take in a result of any origin."""
-        succeeded = told.status is Status.SUCCESS and told.value is not None
-        if succeeded and told.value is not None and fair(told.violations):
-            self.best_fair = min(self.best_fair, 1.0 - told.value)
-        pair = self._open.pop(told.trial.number, None)
+        succeeded = scored.status is TrialState.SUCCESS and scored.value is not None
+        if succeeded and scored.value is not None and fair(scored.violations):
+            self.best_fair = min(self.best_fair, 1.0 - scored.value)
+        pair = self._open.pop(scored.trial.number, None)
         if pair is not None:
-            self.mitigated += told.seconds
+            self.mitigated += scored.seconds
             pair.arm.n_open -= 1
-            pair.arm.learn(pair.base, told)
+            pair.arm.learn(pair.base, scored)
             return
-        self.costs.learn(told)
-        self.search.pay(told.seconds)
+        self.costs.learn(scored)
+        self.search.pay(scored.seconds)
         if succeeded:
-            self._learn_plain(told)
+            self._learn_plain(scored)
 
-    def _learn_plain(self, told: Told) -> None:
-        loss, violations = bare(told)
-        if is_baseline(told):
+    def _learn_plain(self, scored: ScoredTrial) -> None:
+        loss, violations = bare(scored)
+        if is_baseline(scored):
             # Whoever is no better than one decision for everybody is not worth a mitigation.
             self._floor = min(self._floor, loss)
             return
-        fraction = told.trial.budget.sample_fraction
+        fraction = scored.trial.budget.sample_fraction
         smallest = min(self._smallest, fraction)
         if fraction == smallest:
             # Improvements are compared at one sample size, that of the search.
             self._smallest = smallest
-            self._incumbent = told if loss < self.search.best else self._incumbent
-            full_seconds = self.costs.seconds(told, self._full)
-            self.search.learn(loss, is_fair=fair(told.violations), full_seconds=full_seconds)
+            self._incumbent = scored if loss < self.search.best else self._incumbent
+            full_seconds = self.costs.seconds(scored, self._full)
+            self.search.learn(loss, is_fair=fair(scored.violations), full_seconds=full_seconds)
         elif self._incumbent is not None:
             # What a growth cost says more of what the incumbent would.
             self.search.full_seconds = self.costs.seconds(self._incumbent, self._full)
-        candidate = told.trial.candidate
-        mitigable = candidate.mitigation == "none" and not fair(violations)
+        config = scored.trial.config
+        mitigable = config.mitigation == "none" and not fair(violations)
         if mitigable and fraction >= self._full.sample_fraction:
-            base = Base(candidate, loss, told.seconds)
-            self._pool.setdefault(candidate.key, base)
+            base = Base(config, loss, scored.seconds)
+            self._pool.setdefault(config.key, base)
 
 
 Test = Literal["full", "simple", "gain", "greedy"]
@@ -255,7 +263,9 @@ class Rules:
     last_chance: bool = True  # mitigate at the end rather than have no fair model
 
 
-def choose(memory: Memory, rules: Rules, left: float | None, longest: float = 0.0) -> Pair | None:
+def choose(
+    memory: AllocatorState, rules: Rules, left: float | None, longest: float = 0.0
+) -> Pair | None:
     """Return what to mitigate now, None = search on."""
     pairs = memory.pairs(prune=rules.prune)
     if not pairs:
@@ -276,7 +286,7 @@ def fits(pair: Pair, left: float | None) -> bool:
 
 
 def _last_chance(
-    memory: Memory, pairs: list[Pair], left: float | None, longest: float
+    memory: AllocatorState, pairs: list[Pair], left: float | None, longest: float
 ) -> Pair | None:
     if left is None or memory.mitigating or memory.best_fair < math.inf:
         return None
@@ -284,34 +294,39 @@ def _last_chance(
     return pair if now_or_never(pair.seconds, left, longest) else None
 
 
-def _first_of_its_kind(memory: Memory, pairs: list[Pair]) -> Pair | None:
+def _first_of_its_kind(memory: AllocatorState, pairs: list[Pair]) -> Pair | None:
     """Return the cheapest pair of a mitigation never tried, once the search has paid for it."""
     unknown = [p for p in pairs if p.arm.n == 0 and p.arm.n_open == 0]
     pair = min(unknown, key=_cost, default=None)
     return pair if pair is not None and pair.seconds <= memory.search.spent else None
 
 
-def _full(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Compare gain per second of the best pair with that of the search."""
     search = memory.search
     if math.isinf(memory.best_fair):
         pair = _best(pairs)
         patience = max(search.cost_of_improvement, search.since)
-        return pair if pair.seconds / _odds(pair, rules) <= patience else None
+        return pair if pair.seconds / _success_probability(pair, rules) <= patience else None
 
     def speed(pair: Pair) -> float:
         gain = max(0.0, memory.best_fair - pair.base.loss - pair.arm.shift)
-        return _per_second(gain, pair.seconds / _odds(pair, rules))
+        return _per_second(gain, pair.seconds / _success_probability(pair, rules))
 
     pair = max(pairs, key=speed)
     # A better base must still be mitigated, unless bases of the search tend to be fair.
-    after = (1 - search.share_fair) * pair.arm.ratio * search.full_seconds / _odds(pair, rules)
+    after = (
+        (1 - search.share_fair)
+        * pair.arm.ratio
+        * search.full_seconds
+        / _success_probability(pair, rules)
+    )
     rival = _per_second(search.gain, search.cost_of_improvement + after)
     found = speed(pair)
     return pair if found > 0 and found >= rival else None
 
 
-def _simple(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Mitigate the best base when that costs no more than the next improvement of the search."""
     del rules
     pair = _best(pairs)
@@ -319,7 +334,7 @@ def _simple(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
     return pair if pair.seconds <= max(search.cost_of_improvement, search.since) else None
 
 
-def _gain(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+def _gain(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Mitigate when that promises more than the last improvement of the search."""
     del rules
     pair = min(pairs, key=lambda p: (p.base.loss + p.arm.shift, p.seconds))
@@ -327,12 +342,12 @@ def _gain(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
     return pair if promised > 0 and promised >= memory.search.gain else None
 
 
-def _greedy(memory: Memory, pairs: list[Pair], rules: Rules) -> Pair | None:
+def _greedy(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     del memory, rules
     return _best(pairs)
 
 
-TESTS: dict[Test, Callable[[Memory, list[Pair], Rules], Pair | None]] = {
+TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = {
     "full": _full,
     "simple": _simple,
     "gain": _gain,
@@ -349,7 +364,7 @@ def _cost(pair: Pair) -> float:
     return pair.seconds
 
 
-def _odds(pair: Pair, rules: Rules) -> float:
+def _success_probability(pair: Pair, rules: Rules) -> float:
     return pair.arm.odds if rules.learn_odds else 1.0
 
 

@@ -6,9 +6,9 @@ own design, not a reproduction of their formulas.
 
 from collections.abc import Callable
 
-from fairautoml.records import Candidate, Terms, Told, Trial
+from fairautoml.records import Config, ScoredTrial, Terms, Trial
 from fairautoml.search.allocators._base import Clock, Growth, SampleSizes
-from fairautoml.search.allocators._expected_gain import Memory, Pair, Rules, choose, fits
+from fairautoml.search.allocators._expected_gain import AllocatorState, Pair, Rules, choose, fits
 
 FULL_RULE = Rules()
 
@@ -16,39 +16,39 @@ FULL_RULE = Rules()
 class CostAware:
     """Spends where an improvement of the best fair model is expected to cost least."""
 
-    mitigates = True
+    schedules_mitigation = True
 
     def __init__(self, terms: Terms, rules: Rules = FULL_RULE) -> None:
         self._budget = terms.budget
         self._rules = rules
-        self._memory = Memory(terms.mitigations, terms.budget)
+        self._memory = AllocatorState(terms.mitigations, terms.budget)
         self._sizes = SampleSizes(terms, self._memory.costs)
         self._clock = Clock()
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return the next spend; without time nothing, and the strategy is not asked."""
         if seconds_left is not None and seconds_left <= 0:
             return None
         left = self._clock.left_at_start(seconds_left)
         known = self._due(left)
-        candidate = ask() if known is None else None
-        if known is None and candidate is None and self._clock.idle:
+        config = ask() if known is None else None
+        if known is None and config is None and self._clock.idle:
             known = self._rest(left)
-        trial = None if candidate is None else self._sizes.first(candidate, number)
+        trial = None if config is None else self._sizes.first(config, number)
         if known is not None:
             trial = self._start(known, number)
         if trial is not None:
             seconds = None if known is None else known.seconds
-            self._clock.asked(number, seconds_left, seconds)
+            self._clock.note_ask(number, seconds_left, seconds)
         return trial
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Learn what a trial cost and brought."""
-        self._clock.told(told)
-        self._memory.record(told)
-        self._sizes.record(told)
+        self._clock.note_result(scored)
+        self._memory.record(scored)
+        self._sizes.record(scored)
 
     def _due(self, left: float | None) -> Pair | Growth | None:
         """Return a mitigation or a growth that is due, the cheaper of the two."""

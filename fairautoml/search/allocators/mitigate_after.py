@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from fairautoml.records import Candidate, Terms, Told, Trial
+from fairautoml.records import Config, ScoredTrial, Terms, Trial
 from fairautoml.search.allocators._base import Clock
-from fairautoml.search.allocators._expected_gain import Memory, Pair
+from fairautoml.search.allocators._expected_gain import AllocatorState, Pair
 
 RESERVE = 1.2
 """Time kept for the mitigation, in units of its expected cost."""
@@ -16,17 +16,17 @@ class MitigateAfter:
     Without a deadline it mitigates when the strategy has nothing left to propose.
     """
 
-    mitigates = True
+    schedules_mitigation = True
 
     def __init__(self, terms: Terms, *, retry: bool = False) -> None:
         self._budget = terms.budget
-        self._memory = Memory(terms.mitigations, terms.budget)
+        self._memory = AllocatorState(terms.mitigations, terms.budget)
         self._clock = Clock()
         self._retry = retry
         self._searching = True
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return a full trial of the next candidate, or the mitigation at the end."""
         if seconds_left is not None and seconds_left <= 0:
@@ -41,13 +41,13 @@ class MitigateAfter:
             if pair is not None:
                 trial, seconds = self._memory.start(pair, number, self._budget), pair.seconds
         if trial is not None:
-            self._clock.asked(number, seconds_left, seconds)
+            self._clock.note_ask(number, seconds_left, seconds)
         return trial
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Learn what a trial cost."""
-        self._clock.told(told)
-        self._memory.record(told)
+        self._clock.note_result(scored)
+        self._memory.record(scored)
 
     def _is_time(self, left: float | None) -> bool:
         """Whether one more trial would leave too little for the mitigation; then it is so."""
@@ -58,11 +58,11 @@ class MitigateAfter:
         self._searching = not over
         return over
 
-    def _search(self, ask: Callable[[], Candidate | None], number: int) -> Trial | None:
-        candidate = ask()
-        if candidate is None:
+    def _search(self, ask: Callable[[], Config | None], number: int) -> Trial | None:
+        config = ask()
+        if config is None:
             return None
-        return Trial(number=number, candidate=candidate, budget=self._budget)
+        return Trial(number=number, config=config, budget=self._budget)
 
     def _best_in_time(self, left: float | None) -> Pair | None:
         if self._memory.mitigating or (self._memory.mitigated > 0 and not self._retry):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fairautoml.records import Candidate, Terms, Told, Trial
+from fairautoml.records import Config, ScoredTrial, Terms, Trial
 from fairautoml.search.allocators._expected_gain import mitigated
 
 
@@ -13,26 +13,26 @@ class MitigateAlways:
     it is, as are candidates that bring a mitigation of their own.
     """
 
-    mitigates = True
+    schedules_mitigation = True
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
 
     def next_trial(
-        self, ask: Callable[[], Candidate | None], *, number: int, seconds_left: float | None
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return a full mitigated trial of the next candidate."""
         if seconds_left is not None and seconds_left <= 0:
             return None
-        candidate = ask()
-        if candidate is None:
+        config = ask()
+        if config is None:
             return None
         costly = self._terms.mitigations
-        if number > 0 and costly and candidate.mitigation == "none":
-            candidate = mitigated(candidate, costly[(number - 1) % len(costly)])
-        return Trial(number=number, candidate=candidate, budget=self._terms.budget)
+        if number > 0 and costly and config.mitigation == "none":
+            config = mitigated(config, costly[(number - 1) % len(costly)])
+        return Trial(number=number, config=config, budget=self._terms.budget)
 
-    def record(self, told: Told) -> None:
+    def record(self, scored: ScoredTrial) -> None:
         """Learn nothing: the budget is flat."""
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from fairautoml.records import Candidate, SearchStrategy
+from fairautoml.records import Config, SearchStrategy
 from fairautoml.registry import Registry
 from fairautoml.search.space import SearchSpace
 
-MakeStrategy = Callable[[SearchSpace, int, Sequence[Candidate]], SearchStrategy]
+MakeStrategy = Callable[[SearchSpace, int, Sequence[Config]], SearchStrategy]
 """``make(space, seed, first)``: ``first`` are the candidates to propose before any other."""
 
 STRATEGIES: Registry[MakeStrategy] = Registry(

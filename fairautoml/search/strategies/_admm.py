@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import ParameterError
-from fairautoml.records import Candidate, ParamValue
+from fairautoml.records import Config, ParamValue
 from fairautoml.search.loop import flat, propose
 from fairautoml.search.space import (
     Choice,
@@ -107,7 +107,7 @@ class Reading:
     arms: Arms  # which learner, encoding and mitigation
     point: Floats  # shape (n_coordinates,): where in the cube
     present: NDArray[np.bool_]  # shape (n_coordinates,): coordinates that the candidate depends on
-    candidate: Candidate  # what stands there
+    config: Config  # what stands there
 
 
 def to_unit(allowed: Range, value: ParamValue) -> float:
@@ -146,7 +146,7 @@ def _rounded(allowed: Integer, unit: float) -> int:
     return below if value * value < below * (below + 1) else below + 1
 
 
-class Cube:
+class UnitHypercube:
     """Translates between candidates and points."""
 
     def __init__(self, space: SearchSpace) -> None:
@@ -199,7 +199,7 @@ class Cube:
         """Return the candidate at a point."""
         present = np.zeros(self.size, dtype=bool)
         learner, mitigation = self._parts(arms)
-        candidate = Candidate(
+        config = Config(
             learner=arms.learner,
             params=self._values(learner, self._learners[arms.learner], point, present),
             encoding=arms.encoding,
@@ -208,7 +208,7 @@ class Cube:
                 mitigation, self._mitigations[arms.mitigation], point, present
             ),
         )
-        return Reading(arms=arms, point=point, present=present, candidate=candidate)
+        return Reading(arms=arms, point=point, present=present, config=config)
 
     def _parts(self, arms: Arms) -> tuple[ParamSpace, ParamSpace]:
         return self._space.learners[arms.learner], self._space.mitigations[arms.mitigation]
@@ -224,23 +224,21 @@ class Cube:
 
         return part.walk(value)
 
-    def locate(self, candidate: Candidate) -> Reading | None:
+    def locate(self, config: Config) -> Reading | None:
         """Return the point of a candidate, absent parameters at their defaults.
 
         From then on ``read`` gives exactly this candidate back: the logarithm and its inverse lose
         the last digit, and a trial with another last digit would be another trial.
         """
-        arms = Arms(candidate.learner, candidate.encoding, candidate.mitigation)
+        arms = Arms(config.learner, config.encoding, config.mitigation)
         if any(arm not in known for arm, known in zip(arms, self.modules, strict=True)):
             return None
         learner, mitigation = self._parts(arms)
-        if not (
-            learner.contains(candidate.params) and mitigation.contains(candidate.mitigation_params)
-        ):
+        if not (learner.contains(config.params) and mitigation.contains(config.mitigation_params)):
             return None
         point = self.middle()
-        self._mark(self._learners[arms.learner], candidate.params, point)
-        self._mark(self._mitigations[arms.mitigation], candidate.mitigation_params, point)
+        self._mark(self._learners[arms.learner], config.params, point)
+        self._mark(self._mitigations[arms.mitigation], config.mitigation_params, point)
         return self.read(arms, point)
 
     def _mark(
@@ -423,7 +421,7 @@ class Start:
 
     def __init__(
         self,
-        cube: Cube,
+        cube: UnitHypercube,
         splitting: Splitting,
         origin: Reading,
         log: Sequence[Outcome],
@@ -570,7 +568,7 @@ def _is_fixed(allowed: Range) -> bool:
     return isinstance(allowed, Choice) and len(allowed.values) == 1
 
 
-def candidate_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Candidate:
+def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:
     """Return the candidate at a point of the flat space."""
 
     def value(name: str, allowed: Range) -> ParamValue:
@@ -579,20 +577,20 @@ def candidate_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Candid
     return propose(space, value)
 
 
-def values_of(space: SearchSpace, candidate: Candidate) -> dict[str, ParamValue]:
+def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
     """Return a value of every coordinate: the candidate's, elsewhere the default."""
-    chosen = flat(candidate)
+    chosen = flat(config)
     return {
         name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
     }
 
 
-def lies_in(space: SearchSpace, candidate: Candidate) -> bool:
+def lies_in(space: SearchSpace, config: Config) -> bool:
     """Whether a candidate is a complete point of the space."""
     return (
-        candidate.learner in space.learners
-        and space.learners[candidate.learner].contains(candidate.params)
-        and candidate.encoding in space.encodings
-        and candidate.mitigation in space.mitigations
-        and space.mitigations[candidate.mitigation].contains(candidate.mitigation_params)
+        config.learner in space.learners
+        and space.learners[config.learner].contains(config.params)
+        and config.encoding in space.encodings
+        and config.mitigation in space.mitigations
+        and space.mitigations[config.mitigation].contains(config.mitigation_params)
     )

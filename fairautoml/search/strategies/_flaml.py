@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fairautoml.records import Candidate, ParamValue, Told
+from fairautoml.records import Config, ParamValue, ScoredTrial
 from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace, same_value
-from fairautoml.search.strategies._admm import candidate_of, coordinates, lies_in, values_of
+from fairautoml.search.strategies._admm import config_of, coordinates, lies_in, values_of
 from fairautoml.search.strategies._optuna import penalised_loss
 
 with warnings.catch_warnings():
@@ -55,7 +55,7 @@ MakeSearcher = Callable[[Begin], Any]
 """Makes one of FLAML's searchers; it minimises ``LOSS``, its cost is ``SECONDS``."""
 
 
-class _Asked(NamedTuple):
+class _Suggestion(NamedTuple):
     """A proposal whose result is due; FLAML has no name for those that it did not make."""
 
     name: str | None
@@ -70,13 +70,13 @@ class FlamlSearch:
     """
 
     def __init__(
-        self, space: SearchSpace, seed: int, first: Sequence[Candidate], make: MakeSearcher
+        self, space: SearchSpace, seed: int, first: Sequence[Config], make: MakeSearcher
     ) -> None:
         self._space = space
         self._make = make
         self._coordinates = coordinates(space)
         self._waiting = [*first, *_starts_of_the_others(space, first)]
-        self._open: defaultdict[str, list[_Asked]] = defaultdict(list)
+        self._open: defaultdict[str, list[_Suggestion]] = defaultdict(list)
         self._due = 0
         self._number = 0
         self._started: list[tuple[Point, float, float]] = []
@@ -85,7 +85,7 @@ class FlamlSearch:
         self._seed = int(sequence.generate_state(1, np.uint32)[0] >> 1)
         self._rng = np.random.default_rng(sequence)
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate; None while FLAML waits for results."""
         if self._waiting:
             return self._hand_out(self._waiting.pop(0), None)
@@ -101,34 +101,32 @@ class FlamlSearch:
                 return self._hand_out(self._read(point), name, point)
         return None if self._due else self._drawn()
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Hand loss and seconds to FLAML; a broken trial is told as an error, without a loss."""
-        asked = self._open.get(told.trial.candidate.key)
-        if not asked:
+        pending = self._open.get(scored.trial.config.key)
+        if not pending:
             return
-        name, point = asked.pop(0)
+        name, point = pending.pop(0)
         self._due -= 1
-        loss = penalised_loss(told)
+        loss = penalised_loss(scored)
         if point is None:
             return
         if self._searcher is None:
             if loss is not None:
-                self._started.append((point, loss, told.seconds))
+                self._started.append((point, loss, scored.seconds))
         elif loss is not None:
-            self._learn(name, point, loss, told.seconds)
+            self._learn(name, point, loss, scored.seconds)
         elif name is not None:
             self._searcher.on_trial_complete(name, None, error=True)
 
-    def _hand_out(
-        self, candidate: Candidate, name: str | None, point: Point | None = None
-    ) -> Candidate:
-        if point is None and self._coordinates and lies_in(self._space, candidate):
-            point = self._point(values_of(self._space, candidate))
-        self._open[candidate.key].append(_Asked(name, point))
+    def _hand_out(self, config: Config, name: str | None, point: Point | None = None) -> Config:
+        if point is None and self._coordinates and lies_in(self._space, config):
+            point = self._point(values_of(self._space, config))
+        self._open[config.key].append(_Suggestion(name, point))
         self._due += 1
-        return candidate
+        return config
 
-    def _drawn(self) -> Candidate:
+    def _drawn(self) -> Config:
         """Return a random candidate when FLAML only repeats itself and nothing is due."""
         drawn = propose(self._space, lambda _, allowed: allowed.sample(self._rng))
         return self._hand_out(drawn, None)
@@ -171,9 +169,9 @@ class FlamlSearch:
     def _point(self, values: Mapping[str, ParamValue]) -> Point:
         return {name: coded(one, values[name]) for name, one in self._coordinates.items()}
 
-    def _read(self, point: Mapping[str, float | int]) -> Candidate:
+    def _read(self, point: Mapping[str, float | int]) -> Config:
         values = {name: decoded(one, point[name]) for name, one in self._coordinates.items()}
-        return candidate_of(self._space, values)
+        return config_of(self._space, values)
 
 
 def started(kind: Any, begin: Begin) -> Any:
@@ -190,14 +188,14 @@ def started(kind: Any, begin: Begin) -> Any:
     )
 
 
-def _starts_of_the_others(space: SearchSpace, first: Sequence[Candidate]) -> list[Candidate]:
+def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[Config]:
     """Return the low-cost start, its defaults, of every learner that has no first candidate.
 
     A local search hardly ever leaves a learner, so it must not begin at one by chance.
     """
-    known = {candidate.learner for candidate in first}
+    known = {config.learner for config in first}
     return [
-        Candidate(
+        Config(
             learner=name,
             params=part.defaults(),
             encoding=space.encodings[0],

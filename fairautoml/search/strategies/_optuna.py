@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Literal, cast
 
 import optuna
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial
+from optuna.trial import TrialState as OptunaTrialState
 
-from fairautoml.records import Candidate, ParamValue, Status, Told
+from fairautoml.records import Config, ParamValue, ScoredTrial, TrialState
 from fairautoml.search.loop import flat, propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
@@ -29,27 +30,31 @@ def bounded(violation: float) -> float:
     return violation / (1.0 + abs(violation))
 
 
-def worst_violation(told: Told) -> float:
+def worst_violation(scored: ScoredTrial) -> float:
     """Return the largest violation, squeezed into [-1, 1]; -1 without constraints."""
-    return max(map(bounded, told.violations), default=-1.0)
+    return max(map(bounded, scored.violations), default=-1.0)
 
 
-def penalised_loss(told: Told) -> float | None:
+def penalised_loss(scored: ScoredTrial) -> float | None:
     """Return one minus the value, plus ``PENALTY`` times what the constraints are missed by.
 
     Errors of numbers, and violations of what bounds them, are in units of the target: where the
     value is beyond 1, it is the unit of both.
     """
-    if told.status is not Status.SUCCESS or told.value is None or not math.isfinite(told.value):
+    if (
+        scored.status is not TrialState.SUCCESS
+        or scored.value is None
+        or not math.isfinite(scored.value)
+    ):
         return None
-    unit = max(1.0, abs(told.value))
-    missed = sum(max(bounded(violation / unit), 0.0) for violation in told.violations)
-    return 1.0 - told.value + PENALTY * unit * missed
+    unit = max(1.0, abs(scored.value))
+    missed = sum(max(bounded(violation / unit), 0.0) for violation in scored.violations)
+    return 1.0 - scored.value + PENALTY * unit * missed
 
 
 Direction = Literal["maximize", "minimize"]
 
-Objectives = Callable[[float, Told], Sequence[float]]
+Objectives = Callable[[float, ScoredTrial], Sequence[float]]
 """Value and result to the numbers that Optuna is told, one per direction."""
 
 
@@ -64,7 +69,7 @@ class StudyStrategy:
     def __init__(
         self,
         space: SearchSpace,
-        first: Sequence[Candidate],
+        first: Sequence[Config],
         study: optuna.Study,
         *,
         objectives: Objectives,
@@ -74,36 +79,36 @@ class StudyStrategy:
         self._objectives = objectives
         self._resting = coordinates(space)
         self._open: defaultdict[str, list[optuna.Trial]] = defaultdict(list)
-        for candidate in first:
-            study.enqueue_trial(flat(candidate))
+        for config in first:
+            study.enqueue_trial(flat(config))
 
-    def ask(self) -> Candidate:
+    def ask(self) -> Config:
         """Return the next candidate."""
         trial = self._study.ask()
 
         def suggest(name: str, allowed: Range) -> ParamValue:
             return suggested(trial, name, allowed)
 
-        candidate = propose(self._space, suggest)
+        config = propose(self._space, suggest)
         for name, allowed in self._resting.items():
             suggest(name, allowed)
-        self._open[candidate.key].append(trial)
-        return candidate
+        self._open[config.key].append(trial)
+        return config
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Hand value and constraints to Optuna; a broken trial ends as FAIL, without a value."""
-        asked = self._open.get(told.trial.candidate.key)
-        if not asked:
+        pending = self._open.get(scored.trial.config.key)
+        if not pending:
             return
-        trial = asked.pop(0)
+        trial = pending.pop(0)
         # A trial without constraints counts as feasible, so all are always set, and only here.
-        for name, violation in constraint_names(told.violations).items():
+        for name, violation in constraint_names(scored.violations).items():
             trial.set_constraint(name, violation)
-        if told.status is Status.SUCCESS and told.value is not None:
-            self._study.tell(trial, self._objectives(told.value, told))
+        if scored.status is TrialState.SUCCESS and scored.value is not None:
+            self._study.tell(trial, self._objectives(scored.value, scored))
         else:
             # Optuna cannot prune with several objectives.
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=OptunaTrialState.FAIL)
 
 
 def constraint_names(violations: Sequence[float]) -> dict[str, float]:
@@ -111,15 +116,15 @@ def constraint_names(violations: Sequence[float]) -> dict[str, float]:
     return {f"constraint_{at}": violation for at, violation in enumerate(violations)}
 
 
-def value_only(value: float, told: Told) -> Sequence[float]:
+def value_only(value: float, scored: ScoredTrial) -> Sequence[float]:
     """Tell the value alone."""
-    del told
+    del scored
     return (value,)
 
 
-def value_and_violation(value: float, told: Told) -> Sequence[float]:
+def value_and_violation(value: float, scored: ScoredTrial) -> Sequence[float]:
     """Tell the value, to be raised, and the worst violation, to be lowered."""
-    return value, worst_violation(told)
+    return value, worst_violation(scored)
 
 
 def new_study(sampler: optuna.samplers.BaseSampler, *directions: Direction) -> optuna.Study:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FixedTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, create_trial
+from optuna.trial import TrialState as OptunaTrialState
 
-from fairautoml.records import Candidate, ParamValue, Status, Told
+from fairautoml.records import Config, ParamValue, ScoredTrial, TrialState
 from fairautoml.search.loop import flat, propose
 from fairautoml.search.space import Range, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
@@ -37,10 +38,12 @@ MOST_REMEMBERED = 1000
 KEPT_OF_EACH = 250
 """Best and newest results that it keeps when it has to forget."""
 
-NO_FAULT_OF_ITS_OWN = frozenset({Status.LOST, Status.STOPPED, Status.NO_SPACE})
+INFRASTRUCTURE_FAILURES = frozenset(
+    {TrialState.WORKER_LOST, TrialState.STOPPED, TrialState.DISK_FULL}
+)
 """Ends that say nothing about the candidate."""
 
-WORST = 1e9
+PENALTY = 1e9
 """What a failure is told as under several objectives; finite, and never compared: as it is also
 told to be infinitely far from feasible, it comes after everything that is not."""
 
@@ -49,12 +52,12 @@ told to be infinitely far from feasible, it comes after everything that is not."
 class Outcome:
     """How a trial ended, as Optuna hears it; ``values`` is empty unless it is told as complete."""
 
-    state: TrialState
+    state: OptunaTrialState
     values: tuple[float, ...]
     violations: tuple[float, ...]
 
     @property
-    def merit(self) -> tuple[float, float]:
+    def rank_key(self) -> tuple[float, float]:
         """Less violation first, then more value; both objectives of ours begin with the value."""
         missed = sum(max(0.0, violation) for violation in self.violations)
         return -missed, self.values[0] if self.values else -math.inf
@@ -69,7 +72,7 @@ class Row:
     running: optuna.Trial | None = None
 
 
-class Memory:
+class AllocatorState:
     """The trials of one study, in the order proposed, and the study itself when it is needed."""
 
     def __init__(
@@ -97,13 +100,13 @@ class Memory:
         if self._study is not None:
             self._show(self._study, row)
 
-    def settle(self, number: int, outcome: Outcome) -> None:
+    def complete(self, number: int, outcome: Outcome) -> None:
         """Take in how a proposal ended; one that was cut off from outside is forgotten at once."""
         row = self._rows[number]
         if self._study is not None and row.running is not None:
             _end(self._study, row.running, outcome)
         row.running, row.outcome = None, outcome
-        if outcome.state is TrialState.FAIL:
+        if outcome.state is OptunaTrialState.FAIL:
             del self._rows[number]
             return
         self._n_done += 1
@@ -138,7 +141,7 @@ class Memory:
     def _forget(self) -> None:
         """Keep the best and the newest results, and what runs, for a study to be made anew."""
         done = [(n, row.outcome) for n, row in self._rows.items() if row.outcome is not None]
-        best = sorted(done, key=lambda item: item[1].merit, reverse=True)[:KEPT_OF_EACH]
+        best = sorted(done, key=lambda item: item[1].rank_key, reverse=True)[:KEPT_OF_EACH]
         kept = {number for number, _ in (*best, *done[-KEPT_OF_EACH:])}
         self._rows = {
             number: row
@@ -161,7 +164,7 @@ class ParzenStrategy:
         self,
         space: SearchSpace,
         seed: int,
-        first: Sequence[Candidate],
+        first: Sequence[Config],
         *,
         directions: Sequence[Direction],
         objectives: Objectives,
@@ -171,40 +174,40 @@ class ParzenStrategy:
         self._first = deque(first)
         self._directions = directions
         self._objectives = objectives
-        self._asked = 0
+        self._n_sampled = 0
         self._distributions = _distributions(space)
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, AllocatorState] = {}
         self._open: defaultdict[str, deque[tuple[int, tuple[str, ...]]]] = defaultdict(deque)
 
-    def ask(self) -> Candidate:
+    def ask(self) -> Config:
         """Return the next candidate."""
-        return self._proposed(flat(self._first.popleft()) if self._first else {})
+        return self._sample(flat(self._first.popleft()) if self._first else {})
 
-    def recall(self, candidate: Candidate) -> None:
+    def recall(self, config: Config) -> None:
         """Take a candidate as the answer to the next ``ask``, which it was in an earlier run."""
         if self._first:
             self._first.popleft()
-        self._enter(candidate, self._parts(candidate))
+        self._enter(config, self._parts(config))
 
-    def hear(self, told: Told) -> None:
+    def hear(self, scored: ScoredTrial) -> None:
         """Learn what came of a candidate of the space that was not proposed here."""
-        self._enter(told.trial.candidate, self._parts(told.trial.candidate))
-        self.tell(told)
+        self._enter(scored.trial.config, self._parts(scored.trial.config))
+        self.tell(scored)
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Take in value and constraints; what failed counts as worse than all that did not."""
-        key = told.trial.candidate.key
+        key = scored.trial.config.key
         waiting = self._open.get(key)
         if waiting is None:
             return
         number, owners = waiting.popleft()
         if not waiting:
             del self._open[key]
-        outcome = self._outcome(told)
+        outcome = self._outcome(scored)
         for owner in owners:
-            self._memories[owner].settle(number, outcome)
+            self._memories[owner].complete(number, outcome)
 
-    def _proposed(self, known: Mapping[str, ParamValue]) -> Candidate:
+    def _sample(self, known: Mapping[str, ParamValue]) -> Config:
         """Return a proposal that has these values, all others drawn."""
         fixed = FixedTrial(dict(known))
         parts: dict[str, dict[str, ParamValue]] = {"": {}}
@@ -219,61 +222,61 @@ class ParzenStrategy:
                 parts.setdefault(owner, {})[name] = value
             return value
 
-        candidate = propose(self._space, suggest)
+        config = propose(self._space, suggest)
         for trial in drawn.values():
-            trial.study.tell(trial, state=TrialState.FAIL)
-        self._enter(candidate, parts)
-        return candidate
+            trial.study.tell(trial, state=OptunaTrialState.FAIL)
+        self._enter(config, parts)
+        return config
 
-    def _parts(self, candidate: Candidate) -> dict[str, dict[str, ParamValue]]:
+    def _parts(self, config: Config) -> dict[str, dict[str, ParamValue]]:
         """Return the parameters of a candidate by whose study they lie in."""
         parts: dict[str, dict[str, ParamValue]] = {"": {}}
-        for name, value in flat(candidate).items():
+        for name, value in flat(config).items():
             if name in self._distributions:
                 parts.setdefault(_owner(name), {})[name] = value
         return parts
 
-    def _enter(self, candidate: Candidate, parts: Mapping[str, Mapping[str, ParamValue]]) -> None:
+    def _enter(self, config: Config, parts: Mapping[str, Mapping[str, ParamValue]]) -> None:
         """Take in a proposal, with its parameters by whose study they lie in."""
         for owner, params in parts.items():
-            self._memory(owner).enter(self._asked, params)
-        self._open[candidate.key].append((self._asked, tuple(parts)))
-        self._asked += 1
+            self._memory(owner).enter(self._n_sampled, params)
+        self._open[config.key].append((self._n_sampled, tuple(parts)))
+        self._n_sampled += 1
 
-    def _memory(self, owner: str) -> Memory:
+    def _memory(self, owner: str) -> AllocatorState:
         if owner not in self._memories:
-            self._memories[owner] = Memory(self._directions, self._distributions)
+            self._memories[owner] = AllocatorState(self._directions, self._distributions)
         return self._memories[owner]
 
     def _seed_of(self, turn: int) -> int:
         """Return the seed of a draw: the one with this turn in the next proposal."""
-        sequence = np.random.SeedSequence([self._seed, self._asked, turn])
+        sequence = np.random.SeedSequence([self._seed, self._n_sampled, turn])
         return int(sequence.generate_state(1, np.uint32)[0])
 
-    def _outcome(self, told: Told) -> Outcome:
+    def _outcome(self, scored: ScoredTrial) -> Outcome:
         values: tuple[float, ...] = ()
-        if told.status is Status.SUCCESS and told.value is not None:
-            values = tuple(float(value) for value in self._objectives(told.value, told))
+        if scored.status is TrialState.SUCCESS and scored.value is not None:
+            values = tuple(float(value) for value in self._objectives(scored.value, scored))
         if values and not any(map(math.isnan, values)):
-            state = TrialState.COMPLETE
-            return Outcome(state=state, values=values, violations=told.violations)
-        return self._failure(told)
+            state = OptunaTrialState.COMPLETE
+            return Outcome(state=state, values=values, violations=scored.violations)
+        return self._failure(scored)
 
-    def _failure(self, told: Told) -> Outcome:
+    def _failure(self, scored: ScoredTrial) -> Outcome:
         """Return what a trial without a value is told as.
 
         Optuna draws by complete, pruned and running trials alone. An arm that always fails, and of
         which nothing is known, would be drawn more often than the best one: where nothing has been
         seen, both densities are those of the prior, and all others have been seen to be bad.
         """
-        if told.status in NO_FAULT_OF_ITS_OWN:
-            return Outcome(state=TrialState.FAIL, values=(), violations=told.violations)
-        violations = tuple(math.inf for _ in told.violations) or (math.inf,)
+        if scored.status in INFRASTRUCTURE_FAILURES:
+            return Outcome(state=OptunaTrialState.FAIL, values=(), violations=scored.violations)
+        violations = tuple(math.inf for _ in scored.violations) or (math.inf,)
         if len(self._directions) == 1:
-            return Outcome(state=TrialState.PRUNED, values=(), violations=violations)
+            return Outcome(state=OptunaTrialState.PRUNED, values=(), violations=violations)
         # Optuna cannot prune with several objectives.
-        values = tuple(-WORST if way == "maximize" else WORST for way in self._directions)
-        return Outcome(state=TrialState.COMPLETE, values=values, violations=violations)
+        values = tuple(-PENALTY if way == "maximize" else PENALTY for way in self._directions)
+        return Outcome(state=OptunaTrialState.COMPLETE, values=values, violations=violations)
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

@@ -13,17 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.records import Candidate, Status, Told
+from fairautoml.records import Config, ScoredTrial, TrialState
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._admm import (
     Arms,
     Bandit,
-    Cube,
     HalfLocal,
     Outcome,
     Reading,
     Splitting,
     Start,
+    UnitHypercube,
     normalised,
 )
 
@@ -44,10 +44,10 @@ class ADMM:
         self,
         space: SearchSpace,
         seed: int,
-        first: Sequence[Candidate],
+        first: Sequence[Config],
         splitting: Splitting = SHORT_RUNS,
     ) -> None:
-        self._cube = Cube(space)
+        self._cube = UnitHypercube(space)
         self._unit: float | None = None
         self._waiting = list(first)
         self._open: defaultdict[str, list[tuple[Start | None, Reading | None]]] = defaultdict(list)
@@ -66,20 +66,20 @@ class ADMM:
         bandit = Bandit(self._cube.modules, rng, self._splitting.bound)
         return Start(self._cube, self._splitting, origin, self._log, HalfLocal(rng), bandit)
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate; None while every start waits for results."""
         if self._waiting:
-            candidate = self._waiting.pop(0)
-            self._open[candidate.key].append((None, self._cube.locate(candidate)))
-            return candidate
+            config = self._waiting.pop(0)
+            self._open[config.key].append((None, self._cube.locate(config)))
+            return config
         for _ in range(PATIENCE):
             turn = self._next()
             if turn is None:
                 return None
             start, reading = turn
-            if reading.candidate.key not in self._known:
+            if reading.config.key not in self._known:
                 return self._handed_out(start, reading)
-            known = self._known[reading.candidate.key]
+            known = self._known[reading.config.key]
             start.accept(reading, None if known is None else replace(known, reading=reading))
         self._restart(start)
         turn = self._next()
@@ -102,22 +102,22 @@ class ADMM:
                 return start, reading
         return None
 
-    def _handed_out(self, start: Start, reading: Reading) -> Candidate:
-        self._open[reading.candidate.key].append((start, reading))
-        return reading.candidate
+    def _handed_out(self, start: Start, reading: Reading) -> Config:
+        self._open[reading.config.key].append((start, reading))
+        return reading.config
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Put the result into the log and go on where it was waited for."""
-        key = told.trial.candidate.key
-        asked = self._open.get(key)
-        if not asked:
+        key = scored.trial.config.key
+        pending = self._open.get(key)
+        if not pending:
             return
-        start, reading = asked.pop(0)
-        if self._unit is None and told.value is not None and np.isfinite(told.value):
-            self._unit = max(1.0, abs(told.value))
-        outcome = None if reading is None else outcome_of(told, reading, unit=self._unit)
+        start, reading = pending.pop(0)
+        if self._unit is None and scored.value is not None and np.isfinite(scored.value):
+            self._unit = max(1.0, abs(scored.value))
+        outcome = None if reading is None else outcome_of(scored, reading, unit=self._unit)
         # A worker that was killed from outside says nothing about the candidate.
-        if told.status is not Status.LOST:
+        if scored.status is not TrialState.WORKER_LOST:
             self._known[key] = outcome
         if outcome is not None:
             self._log.append(outcome)
@@ -128,7 +128,7 @@ class ADMM:
             start.accept(reading, outcome)
 
 
-def origins_of(cube: Cube, first: Sequence[Candidate]) -> list[Reading]:
+def origins_of(cube: UnitHypercube, first: Sequence[Config]) -> list[Reading]:
     """Return one start per learner: those of the first candidates in that order, then the others.
 
     A portfolio is sorted by value per second, so cheap learners come first; measured seconds would
@@ -148,16 +148,18 @@ def origins_of(cube: Cube, first: Sequence[Candidate]) -> list[Reading]:
     return [cube.read(one, point) for one in arms.values()]
 
 
-def outcome_of(told: Told, reading: Reading, *, unit: float | None = None) -> Outcome | None:
+def outcome_of(
+    scored: ScoredTrial, reading: Reading, *, unit: float | None = None
+) -> Outcome | None:
     """Return what was measured, None when the trial failed or a gap is unknown."""
-    violations = np.array(told.violations, dtype=float)
-    if told.status is not Status.SUCCESS or told.value is None:
+    violations = np.array(scored.violations, dtype=float)
+    if scored.status is not TrialState.SUCCESS or scored.value is None:
         return None
-    if not np.isfinite(told.value) or not np.isfinite(violations).all():
+    if not np.isfinite(scored.value) or not np.isfinite(violations).all():
         return None
-    limits = np.array(told.limits, dtype=float) if told.limits else np.zeros_like(violations)
+    limits = np.array(scored.limits, dtype=float) if scored.limits else np.zeros_like(violations)
     gap, limit = normalised(np.maximum(violations + limits, 0.0), limits)
-    loss = (1.0 - told.value) / (1.0 if unit is None else unit)
+    loss = (1.0 - scored.value) / (1.0 if unit is None else unit)
     return Outcome(reading=reading, loss=loss, gap=gap, limit=limit)
 
 

@@ -6,16 +6,16 @@ the answer of a run is still the best feasible evaluation of the log.
 
 from dataclasses import replace
 
-from fairautoml.records import Told
+from fairautoml.records import ScoredTrial
 from fairautoml.search.strategies.admm import ADMM
 
 
 class UnconstrainedADMM(ADMM):
     """``ADMM`` that is deaf to constraints."""
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Learn the objective of a trial; an unknown gap is no failure here."""
-        super().tell(replace(told, violations=(), limits=()))
+        super().tell(replace(scored, violations=(), limits=()))
 
 
 STRATEGY = UnconstrainedADMM

@@ -9,7 +9,7 @@ measured seconds, so the load of the machine has a say.
 from collections.abc import Sequence
 from typing import Any
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import Begin, FlamlBlendSearch, FlamlSearch, started
 from fairautoml.search.strategies._optuna import quiet
@@ -18,7 +18,7 @@ from fairautoml.search.strategies._optuna import quiet
 class BlendSearch(FlamlSearch):
     """FLAML's BlendSearch over the whole space."""
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         super().__init__(space, seed, first, make_blendsearch)
 
 

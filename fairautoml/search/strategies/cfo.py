@@ -8,7 +8,7 @@ change what is proposed, so the same results give the same search.
 from collections.abc import Sequence
 from typing import Any
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import Begin, FlamlCFO, FlamlSearch, started
 
@@ -16,7 +16,7 @@ from fairautoml.search.strategies._flaml import Begin, FlamlCFO, FlamlSearch, st
 class CFO(FlamlSearch):
     """FLAML's CFO over the whole space; the learner is a coordinate like any other."""
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         super().__init__(space, seed, first, make_cfo)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairautoml.records import Candidate, Told
+from fairautoml.records import Config, ScoredTrial
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import FlamlSearch
 from fairautoml.search.strategies._optuna import penalised_loss
@@ -43,7 +43,7 @@ COST_TO_LIGHTGBM: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class CostRecord:
     """What one learner cost and brought."""
 
     total: float = 0.0  # k0: seconds spent on it so far
@@ -63,12 +63,12 @@ class Account:
         return math.isfinite(self.best)
 
 
-def booked(account: Account, loss: float | None, seconds: float, fraction: float) -> Account:
+def booked(account: CostRecord, loss: float | None, seconds: float, fraction: float) -> CostRecord:
     """Return the account after one more trial."""
     total = account.total + seconds
     if loss is None or loss >= account.best:
         failures = account.failures if account.tried else account.failures + 1
-        return Account(
+        return CostRecord(
             total=total,
             at_best=account.at_best,
             at_best_before=account.at_best_before,
@@ -78,7 +78,7 @@ def booked(account: Account, loss: float | None, seconds: float, fraction: float
             fraction=account.fraction,
             failures=failures,
         )
-    return Account(
+    return CostRecord(
         total=total,
         at_best=total,
         at_best_before=account.at_best,
@@ -90,7 +90,7 @@ def booked(account: Account, loss: float | None, seconds: float, fraction: float
     )
 
 
-def cost_of_improvement(account: Account, best_overall: float) -> float:
+def cost_of_improvement(account: CostRecord, best_overall: float) -> float:
     """Return the ECI of a learner that has a result.
 
     ``ECI1 = max(K1 - K2, K0 - K1)``; on fewer than all rows no more than ``ECI2``, the cost of the
@@ -107,7 +107,7 @@ def cost_of_improvement(account: Account, best_overall: float) -> float:
     return min(own, MOST) if own != 0 else LEAST
 
 
-def _speed(account: Account) -> float:
+def _speed(account: CostRecord) -> float:
     gained = account.best_before - account.best
     spent = account.total - account.at_best_before
     return (gained if gained != 0 else account.best) / (spent if spent != 0 else 1e-10)
@@ -128,7 +128,7 @@ def shares(costs: Mapping[str, float]) -> dict[str, float]:
 class FlamlECI:
     """One cost-frugal search per learner, and a draw that decides whose turn it is."""
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         self._waiting = list(first)
         seeds = np.random.SeedSequence(seed).generate_state(len(space.learners) + 1, np.uint32)
         self._rng = np.random.default_rng(int(seeds[-1]))
@@ -140,27 +140,27 @@ class FlamlECI:
                     mitigations=space.mitigations,
                 ),
                 int(one),
-                [candidate for candidate in first if candidate.learner == name],
+                [config for config in first if config.learner == name],
             )
             for (name, part), one in zip(space.learners.items(), seeds[:-1], strict=True)
         }
-        self._accounts = {name: Account() for name in space.learners}
+        self._accounts = {name: CostRecord() for name in space.learners}
         self._reference: tuple[str, float] | None = None
         self._due: Counter[str] = Counter()
         self._most = 0.0
 
-    def ask(self) -> Candidate | None:
+    def ask(self) -> Config | None:
         """Return the next candidate; None while every learner waits for results."""
-        candidate = self._waiting.pop(0) if self._waiting else None
-        if candidate is None:
-            candidate = self._proposed()
-        elif candidate.learner in self._searches:
-            candidate = self._searches[candidate.learner].ask()
-        if candidate is not None:
-            self._due[candidate.key] += 1
-        return candidate
+        config = self._waiting.pop(0) if self._waiting else None
+        if config is None:
+            config = self._sample()
+        elif config.learner in self._searches:
+            config = self._searches[config.learner].ask()
+        if config is not None:
+            self._due[config.key] += 1
+        return config
 
-    def _proposed(self) -> Candidate | None:
+    def _sample(self) -> Config | None:
         """Return a proposal of the learner whose turn it is; of another one while it waits."""
         if self._reference is None and self._due.total():
             # Nothing is known of any cost: the cheap learners are to come first.
@@ -168,33 +168,33 @@ class FlamlECI:
         idle = dict(self._accounts)
         while idle:
             learner = self._learner(idle)
-            proposed = self._searches[learner].ask()
-            if proposed is not None:
-                return proposed
+            sampled = self._searches[learner].ask()
+            if sampled is not None:
+                return sampled
             del idle[learner]
         return None
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Book what the trial cost and brought, and tell the search of its learner."""
-        candidate = told.trial.candidate
-        learner = candidate.learner
-        if not self._due[candidate.key]:
+        config = scored.trial.config
+        learner = config.learner
+        if not self._due[config.key]:
             return
-        self._due[candidate.key] -= 1
+        self._due[config.key] -= 1
         if learner not in self._searches:
             return
-        loss = penalised_loss(told)
+        loss = penalised_loss(scored)
         # A full trial may have a part of a large table: what counts is whether more is possible.
-        size = told.trial.budget.sample_fraction
+        size = scored.trial.budget.sample_fraction
         self._most = max(self._most, size)
         self._accounts[learner] = booked(
-            self._accounts[learner], loss, told.seconds, size / self._most
+            self._accounts[learner], loss, scored.seconds, size / self._most
         )
         if self._reference is None and loss is not None:
-            self._reference = (learner, max(told.seconds, LEAST))
-        self._searches[learner].tell(told)
+            self._reference = (learner, max(scored.seconds, LEAST))
+        self._searches[learner].tell(scored)
 
-    def _learner(self, accounts: Mapping[str, Account]) -> str:
+    def _learner(self, accounts: Mapping[str, CostRecord]) -> str:
         """Return the untried learner if it is the cheapest of all, else a draw by ``1 / ECI``."""
         if self._reference is None:
             return min(accounts, key=lambda name: accounts[name].failures)
@@ -207,7 +207,7 @@ class FlamlECI:
         chances = shares(tried)
         return str(self._rng.choice(list(chances), p=list(chances.values())))
 
-    def _cost(self, name: str, account: Account, overall: float) -> float:
+    def _cost(self, name: str, account: CostRecord, overall: float) -> float:
         if account.tried or self._reference is None:
             return cost_of_improvement(account, overall)
         return cost_of_first(name, *self._reference, account.failures)

@@ -6,7 +6,7 @@ constraints are told as well, so what meets them is preferred to all that does n
 
 from collections.abc import Sequence
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import value_and_violation
 from fairautoml.search.strategies._parzen import ParzenStrategy
@@ -15,7 +15,7 @@ from fairautoml.search.strategies._parzen import ParzenStrategy
 class OptunaMOTPE(ParzenStrategy):
     """Searches the front of value and worst violation under constraints."""
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         # Optuna leaves "multivariate" off for two objectives, which is three times as slow.
         super().__init__(
             space,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import StudyStrategy, new_study, value_and_violation
 
@@ -23,7 +23,7 @@ class OptunaNSGA2(StudyStrategy):
     genes that rest.
     """
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
         study = new_study(sampler, "maximize", "minimize")
         super().__init__(space, first, study, objectives=value_and_violation)

@@ -6,7 +6,7 @@ makes conditional spaces work, ``constant_liar`` concurrent trials.
 
 from collections.abc import Sequence
 
-from fairautoml.records import Candidate
+from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import value_only
 from fairautoml.search.strategies._parzen import ParzenStrategy
@@ -15,7 +15,7 @@ from fairautoml.search.strategies._parzen import ParzenStrategy
 class OptunaTPE(ParzenStrategy):
     """One value to raise, n constraints."""
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         super().__init__(space, seed, first, directions=("maximize",), objectives=value_only)
 
 

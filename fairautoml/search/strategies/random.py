@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairautoml.records import Candidate, Told
+from fairautoml.records import Config, ScoredTrial
 from fairautoml.search.loop import propose
 from fairautoml.search.space import SearchSpace
 
@@ -12,18 +12,18 @@ from fairautoml.search.space import SearchSpace
 class RandomSearch:
     """First the given candidates, then independent draws from the space."""
 
-    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Candidate]) -> None:
+    def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         self._space = space
         self._rng = np.random.default_rng(seed)
         self._waiting = list(first)
 
-    def ask(self) -> Candidate:
+    def ask(self) -> Config:
         """Return the next candidate."""
         if self._waiting:
             return self._waiting.pop(0)
         return propose(self._space, lambda _, allowed: allowed.sample(self._rng))
 
-    def tell(self, told: Told) -> None:
+    def tell(self, scored: ScoredTrial) -> None:
         """Learn nothing."""
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fairautoml.records import Status
+from fairautoml.records import TrialState
 from fairautoml.search.loop import flat, propose
 
 
@@ -28,10 +28,12 @@ class NearTheBest:
 
         return propose(self._space, suggest)
 
-    def tell(self, told):
-        feasible = told.status is Status.SUCCESS and all(v <= 0 for v in told.violations)
-        if feasible and told.value > self._value:
-            self._best, self._value = flat(told.trial.candidate), told.value
+    def tell(self, reported):
+        feasible = reported.status is TrialState.SUCCESS and all(
+            v <= 0 for v in reported.violations
+        )
+        if feasible and reported.value > self._value:
+            self._best, self._value = flat(reported.trial.config), reported.value
 
 
 STRATEGY = NearTheBest

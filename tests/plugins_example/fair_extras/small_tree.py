@@ -3,7 +3,7 @@ from sklearn.tree import DecisionTreeClassifier
 from fairautoml.learners import Learner
 
 
-def build(params, layout, seed):
+def build(params, feature_schema, seed):
     """Return an unfitted classifier; X holds numbers, category codes, and NaN for missing."""
     return DecisionTreeClassifier(**params, random_state=seed)
 
