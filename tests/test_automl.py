@@ -86,7 +86,10 @@ def test_a_sensitive_column_that_is_a_feature_is_said_to_be_read(individuals):
 
 def test_models_whose_training_removed_the_groups_are_said_to_read_them(individuals):
     mitigators = ["none", "correlation_remover"]
-    model = quick(mitigators=mitigators, n_trials=5, sensitive_in_X="drop", assemble=False)
+    constraint = "demographic_parity_difference <= 0.15"
+    model = quick(
+        constraint, mitigators=mitigators, n_trials=5, sensitive_in_X="drop", assemble=False
+    )
     board = model.fit(*individuals, "sex").leaderboard_
     reads = board["sensitive_read_by"].str.contains("models")
     assert reads.any()
@@ -192,7 +195,8 @@ def test_models_that_can_not_be_chosen_any_more_are_not_kept(individuals, tmp_pa
     model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*individuals, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     baseline = next(key for key in stored if key.startswith("00000-"))
-    assert stored == {*model.pool_.bags, baseline}
+    # Models of the front stay too, though a finer tolerance of another model may beat them.
+    assert {*model.pool_.bags, baseline} <= stored
     assert len(stored) < 5
     assert len(list((tmp_path / "run" / "scores").iterdir())) == 5
 

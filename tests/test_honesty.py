@@ -124,11 +124,11 @@ def test_a_constant_worth_more_than_the_model_chosen_leads_with_both_scores():
     better = entry(0.8, 0.4, constant=False)
     advice = advice_on_constant(poor, constant, [poor, constant, better], "accuracy")
     said = constant_headline(poor, constant, advice)
-    assert said.startswith("the best model that meets the constraint (score 0.4300) is worth less")
+    assert said.startswith("The best model that meets the constraint (score 0.4300) is worth less")
     assert "constant prediction (score 0.7600), so the constant is served; give a looser" in said
     assert "fair or not" in advice_on_constant(poor, constant, [poor, constant], "accuracy")
     unfair = entry(0.43, 0.5, constant=False)
-    assert constant_headline(unfair, constant, advice).startswith("the least unfair model (score")
+    assert constant_headline(unfair, constant, advice).startswith("The least unfair model (score")
 
 
 def of_which(accepted, positive, value=0.9):

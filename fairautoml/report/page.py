@@ -22,7 +22,7 @@ from fairautoml.report.charts import (
 )
 from fairautoml.report.view import DASH, RunView, held_facts
 
-MOST_LETTERS = 300
+MOST_LETTERS = 600
 """Of one text on a page; the middle of a longer one is left out."""
 
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}

@@ -126,7 +126,7 @@ def test_the_command_line_of_a_cell_says_all_of_its_task(bench):
     bench.run()
     record = read_record(bench.out / "cells" / "two-s7.json")
     assert " ".join(record.arguments) == (
-        "lending --certify no --sensitive age_group --derive age_group=age<=25 "
+        "lending --certify no --jobs 1 --sensitive age_group --derive age_group=age<=25 "
         "--keep region=north --time 2 --holdout 0.25 --seed 7 --json"
     )
 
@@ -136,7 +136,7 @@ def test_several_columns_and_a_budget_of_trials_are_passed_on():
         name="a", dataset="d.csv", sensitive=("x", "y"), constraints=("p", "q"), n_trials=9
     )
     assert " ".join(task.arguments(0)) == (
-        "d.csv --certify no --sensitive x --sensitive y --constraint p --constraint q --trials 9 "
+        "d.csv --certify no --jobs 1 --sensitive x --sensitive y --constraint p --constraint q --trials 9 "
         "--holdout 0.3 --seed 0 --json"
     )
 

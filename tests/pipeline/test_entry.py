@@ -26,6 +26,7 @@ def entry(rule, **changes):
             ConstraintResult(metric="m", system="sex", value=0.03, gap=0.03, limit=0.05),
         ),
         "counts": np.ones((2, 2, 2)),
+        "deployed": np.ones((2, 2, 2)),
         "constant": False,
         "seconds": 1.0,
     }
