@@ -111,6 +111,44 @@ def cells(seeds):
                 yield from ((name, "junk", metric, seed) for name in JUNK)
 
 
+def compared(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return means over the seeds of both versions, and the paired difference in accuracy."""
+    keys = ["table", "variant", "metric"]
+    both = before.merge(after, on=[*keys, "seed"], suffixes=("_before", "_after"))
+    both["difference"] = both["accuracy_after"] - both["accuracy_before"]
+    for version in ("before", "after"):
+        both[f"met_{version}"] = both[f"gap_{version}"] <= BOUND
+    rows = both.groupby(keys, sort=False).agg(
+        before=("accuracy_before", "mean"),
+        after=("accuracy_after", "mean"),
+        difference=("difference", "mean"),
+        least=("difference", "min"),
+        most=("difference", "max"),
+        gap_before=("gap_before", "mean"),
+        gap_after=("gap_after", "mean"),
+        met_before=("met_before", "sum"),
+        met_after=("met_after", "sum"),
+        trials_before=("n_trials_before", "mean"),
+        trials_after=("n_trials_after", "mean"),
+        seeds=("seed", "count"),
+    )
+    return rows.reset_index()
+
+
+def junk_cost(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy of each table with a junk row minus that without, by seed."""
+    keys = ["table", "metric", "seed"]
+    wide = cells[cells["metric"] == CONSTRAINTS[0]].pivot(
+        index=keys, columns="variant", values="accuracy"
+    )
+    return (wide["junk"] - wide["clean"]).dropna().unstack("seed").reset_index()
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    rows = [map(str, frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
