@@ -155,7 +155,14 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--most", type=int, help="stop after so many fits")
+    parser.add_argument("--before", type=Path, help="compare --out with this file; fit nothing")
     args = parser.parse_args()
+    if args.before is not None:
+        before, after = pd.read_csv(args.before), pd.read_csv(args.out)
+        print(markdown(compared(before, after).round(4)))
+        print(markdown(junk_cost(before).round(4)))
+        print(markdown(junk_cost(after).round(4)))
+        return
     args.out.parent.mkdir(parents=True, exist_ok=True)
     done = set()
     if args.out.exists():
