@@ -68,6 +68,7 @@ from fairautoml.selection.final import assemble, no_model, no_time_left, refitte
 from fairautoml.settings import Settings, check_constraints
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.run_folder import RunFolder, scratch
+from fairautoml.threads import one_thread
 
 FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
 """That the answer may take after the search, whatever is left, and as a share of the budget."""
@@ -173,7 +174,8 @@ class FitMixin(PredictMixin, ReportMixin):
             )
             if writer is not None:
                 stack.callback(writer.close)
-            with isolated_config():
+            # The cores belong to the trials, and BLAS threads on busy cores wait for each other.
+            with isolated_config(), one_thread():
                 outcome = optimize(
                     plan,
                     writer,
