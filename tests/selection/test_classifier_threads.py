@@ -53,3 +53,16 @@ def test_the_threads_are_limited_once_per_call_and_only_where_needed(
     assert len(found) == entered
     served.scores(data.X[:1], data.cells[:1])
     assert len(found) == 2 * entered
+
+
+@pytest.mark.parametrize(
+    ("learner", "params"), [("random_forest", FORESTS), ("hist_gradient_boosting", BOOSTERS)]
+)
+def test_many_rows_are_scored_in_blocks_as_they_are_scored_at_once(learner, params, monkeypatch):
+    served, data = classifier(learner, params)
+    whole = served.scores(data.X, data.cells)
+    decided = served.decisions(data.X, data.cells)
+    monkeypatch.setattr("fairautoml.inference.predictor.BLOCK_ROWS", 50)
+    monkeypatch.setattr("fairautoml.inference.predictor.cpu_count", lambda: 3)
+    assert np.array_equal(served.scores(data.X, data.cells), whole)
+    assert np.array_equal(served.decisions(data.X, data.cells), decided)
