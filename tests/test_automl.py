@@ -268,7 +268,7 @@ def test_no_model_at_all_is_an_error_with_the_failures(individuals, monkeypatch)
         raise RuntimeError("no luck")
 
     monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fail)
-    message = r"no trial of 2 gave a model \(prior: failed RuntimeError.*no luck.*give a larger"
+    message = r"All 2 trials failed \(prior: failed RuntimeError.*no luck.*Increase time_budget"
     with pytest.raises(NoModelError, match=message):
         quick(n_trials=2).fit(*individuals, "sex")
 
@@ -291,7 +291,7 @@ def test_a_failing_learner_costs_its_own_trial_only(individuals, monkeypatch):
 
 
 def test_only_the_baseline_is_said(individuals):
-    with pytest.warns(DegradedWarning, match="of all trials only the baseline"):
+    with pytest.warns(DegradedWarning, match="Only the baseline"):
         quick(None, n_trials=1).fit(*individuals)
 
 

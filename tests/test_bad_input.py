@@ -245,7 +245,7 @@ def test_few_rows_of_a_class_reduce_the_folds_with_a_warning(individuals):
     y[::60] = 1
     with (
         pytest.warns(DegradedWarning, match="4 folds are used instead of 5"),
-        pytest.warns(DegradedWarning, match="no trial beats the baseline"),
+        pytest.warns(DegradedWarning, match="No trial beats the baseline"),
     ):
         model = quick(None, n_folds=5).fit(X, y, group)
     assert len(model.pool_.bags[model.best_entry_.trial_key].models) == 4

@@ -495,7 +495,7 @@ def test_no_model_at_all_has_its_own_code(individuals, capsys, monkeypatch):
 
     monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fail)
     assert main(["fit", str(individuals / "people.csv"), *FIT]) == 5
-    assert "no trial of 3 gave a model" in capsys.readouterr().err
+    assert "All 3 trials failed" in capsys.readouterr().err
 
 
 def test_an_interrupt_before_the_first_model_has_the_code_of_an_interrupt(

@@ -152,8 +152,8 @@ def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
 @pytest.mark.parametrize(
     ("accepted", "positive", "said"),
     [
-        (1, 20, "nearly nobody is accepted: 0.10% of the rows, where 2.00% have the positive"),
-        (999, 970, "nearly nobody is refused: 0.10% of the rows, where 3.00% have the negative"),
+        (1, 20, "The model accepts 0.10% of the rows, but 2.00% have the positive"),
+        (999, 970, "The model rejects 0.10% of the rows, but 3.00% have the negative"),
         (3, 20, None),
         (970, 970, None),
         (10, 300, None),

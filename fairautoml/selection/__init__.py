@@ -1,1 +1,1 @@
-"""From the entries of a search to the final model."""
+"""Selection of the final model from the entries of a search."""

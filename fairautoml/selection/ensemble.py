@@ -1,11 +1,8 @@
-"""Greedy ensembles of entries, and the choice of the final one.
-
-No margin is set: rules of tighter tolerances are compared with those of looser ones, so the margin
-is whatever the better rule keeps.
+"""Greedy ensemble selection, and the choice of the final entry.
 
 Source: Caruana, Niculescu-Mizil, Crew, Ksikes, "Ensemble Selection from Libraries of Models",
-ICML 2004: forward selection with replacement, the best round kept. Their bags of models are bags
-of rows here: one selection per fold on the rows of the other folds, then the mean.
+ICML 2004: forward selection with replacement, the best round kept. Instead of bagging models, one
+selection is run per fold on the rows of the other folds, and the shares are averaged.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -24,7 +21,7 @@ from fairautoml.selection.mixture import PoolRule
 
 @dataclass(frozen=True, slots=True)
 class WeightedAverage:
-    """Models and their shares."""
+    """Weighted average of models."""
 
     members: tuple[tuple[ScoreModel, float], ...]  # at least one model; the shares sum to 1
 
@@ -35,7 +32,7 @@ class WeightedAverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Several weighted means of the same models."""
+    """Several weighted averages of the same models, one per column."""
 
     models: Mapping[str, ScoreModel]  # by trial
     # per column the trials and their shares, which sum to 1
@@ -56,7 +53,7 @@ def _mean(parts: list[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]
 
 
 def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
-    """Return what scores new rows for the rule of an entry."""
+    """Return the model that scores new rows for the rule of an entry."""
     if isinstance(entry.rule, PoolRule):
         models = {key: bags[key] for key in entry.sources}
         return Columns(models=models, columns=entry.rule.columns)
@@ -66,10 +63,10 @@ def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
 
 
 def scored_by(entry: Entry) -> Hashable:
-    """Return what entries have in common whose ``models_of`` score rows alike, in one shape.
+    """Return a key that is equal for entries whose ``models_of`` return the same scores.
 
-    The trials and their shares do not tell an ensemble, which has one score per row, from a
-    mixture that reads the mean of the same trials as its only column.
+    The trials and their shares are not enough: an ensemble and a mixture of one column can share
+    them, but their scores differ in shape.
     """
     if isinstance(entry.rule, PoolRule):
         return entry.rule.columns
@@ -77,18 +74,17 @@ def scored_by(entry: Entry) -> Hashable:
 
 
 Confidence = Literal["auto"] | float | None
-"""How sure it must be that the constraint holds on new people."""
-
+"""Required probability that the constraint holds on new rows."""
 
 EVEN = 0.5
-"""Probability below which a constraint is rather missed than met."""
+"""Probability below which a constraint is more likely violated than met."""
 
 DISAGREEING = 0.05
-"""Share of the rows that two good models decide otherwise."""
+"""Share of the rows on which two good models are assumed to disagree."""
 
 
 def clear_lead(error: float | None, n_rows: int) -> float:
-    """Return by how much a single trial must be ahead of a mean of several to be served.
+    """Return by how much a single trial must exceed an average of several to be selected.
 
     It is the standard error of a difference in accuracy, or the same share of an error.
     """
@@ -106,12 +102,12 @@ def choose(
     steady: Callable[[Entry], bool] = lambda entry: True,
     ahead: float = 0.0,
 ) -> Entry:
-    """Return the entry to serve.
+    """Return the selected entry.
 
-    ``"auto"`` takes the largest ``worth P + fallback (1 - P)``: a rule that breaks the constraint
-    counts like one decision for everybody. Rules worth no more than that are left out while there
-    are others. A number takes the best entry that is so likely to
-    hold, and where none is the likeliest one.
+    ``"auto"`` maximizes the expected utility ``worth P + fallback (1 - P)``: a rule that violates
+    the constraint counts like a constant predictor. Rules that are worth no more than a constant
+    are excluded unless there are no others. A number selects the best entry whose probability is
+    at least that large, or the most likely entry if there is none.
     """
     chances = np.array([chance(entry) for entry in entries])
     values = np.array([worth(entry) for entry in entries])
@@ -124,14 +120,14 @@ def choose(
 
 
 def lacks_evidence(probability: float, confidence: Confidence) -> bool:
-    """Return whether a rule is less sure than was asked for; ``"auto"`` asks for even odds."""
+    """Return whether the probability is below the requested one (``"auto"``: ``EVEN``)."""
     if confidence is None:
         return False
     return probability < (EVEN if confidence == "auto" else confidence)
 
 
 def _ahead(worths: NDArray[np.float64], steady: NDArray[np.bool_], ahead: float) -> int:
-    """Return the place of the best, of the best steady one unless others are ahead of it."""
+    """Return the index of the best steady entry unless another exceeds it by ``ahead``."""
     best, calm = int(worths.argmax()), int(np.where(steady, worths, -np.inf).argmax())
     return calm if steady[calm] and worths[best] <= worths[calm] + ahead else best
 
@@ -139,7 +135,7 @@ def _ahead(worths: NDArray[np.float64], steady: NDArray[np.bool_], ahead: float)
 def _expected(
     values: NDArray[np.float64], chances: NDArray[np.float64], fallback: float
 ) -> NDArray[np.float64]:
-    """Return what each rule is worth with its risk."""
+    """Return the expected utility of each rule."""
     # A rule worth less than the fallback would be rewarded for breaking the constraint.
     useful = values > fallback
     floor = fallback if useful.any() else float(values.min())
@@ -148,29 +144,29 @@ def _expected(
 
 
 HELD_OUT = 3 / 7
-"""Rows held out for a check per row that is searched where 30 % are held out."""
+"""Held-out rows per search row if 30 % of the rows are held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionOptions:
-    """How the answer is made from the pool."""
+    """Options of the selection of the final model."""
 
-    # whether an ensemble is made, and a mixture where rules may decide at random
+    # whether to build an ensemble, and a mixture if randomized rules are allowed
     assemble: bool = True
-    max_models: int | None = 8  # trials that either may be made of; None = no limit
-    # how sure it must be that the constraint holds on so many new people (``audit_ratio``)
+    max_models: int | None = 8  # most trials in either; None = no limit
+    # required probability that the constraint holds on the new rows (``audit_ratio``)
     confidence: Confidence = "auto"
     end: float | None = None  # ``time.monotonic()`` at which ``fit`` should be done
-    # new people that the constraint will be counted on, in times of the searched rows, above 0;
-    # ``inf`` = all there are; None = as many as were searched, and where ``confidence`` is a
-    # number ``HELD_OUT``, so that it speaks of a customary check as well
+    # number of new rows that the constraint is checked on per search row, above 0; ``inf`` = the
+    # population; None = 1, or ``HELD_OUT`` if ``confidence`` is a number, the size of a usual
+    # test set
     audit_ratio: float | None = None
-    # what an entry keeps of its worth, in (0, 1], for ``confidence="auto"`` to heed
+    # factor on the probability of an entry, in (0, 1], used by ``confidence="auto"``
     certifiable: Callable[[Entry], float] | None = None
 
     @property
     def audit(self) -> float:
-        """How many new people probabilities speak of, in times of the searched rows."""
+        """Number of new rows that probabilities refer to, per search row."""
         if self.audit_ratio is not None:
             return self.audit_ratio
         return HELD_OUT if isinstance(self.confidence, float) else 1.0
@@ -186,10 +182,10 @@ def gaps_of(target: Target, tables: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 ROUNDS = 25
-"""Models that are added, repetitions included."""
+"""Rounds of forward selection; each adds one model, possibly again."""
 
 SMALLEST_PROBABILITY = 1e-6
-"""What the true label is given at the least: a float32 holds no 1 - 1e-8."""
+"""Lower bound on the probability of the true label: float32 cannot represent 1 - 1e-8."""
 
 
 def select_greedily(
@@ -201,7 +197,7 @@ def select_greedily(
     rounds: int = ROUNDS,
     task: TaskName = "binary",
 ) -> NDArray[np.float64]:
-    """Return the share of each column in the mean of lowest log loss that is found."""
+    """Return the share of each column in the average with the lowest loss found."""
     given = _given(columns, y, task)
     loss = _squared_error if task == "regression" else _loss
     share = (weight / weight.sum()).astype(np.float32)
@@ -222,7 +218,7 @@ def select_greedily(
 
 
 def _given(columns: NDArray[np.float32], y: NDArray[Any], task: TaskName) -> NDArray[np.float32]:
-    """Return what the loss of a mean is computed from by the mean of it, (n_columns, n_rows)."""
+    """Return the terms whose mean gives the loss of an average, shape (n_columns, n_rows)."""
     if task == "regression":
         # Differences first: float32 sums of large numbers would lose what matters.
         errors: NDArray[np.float32] = (columns - y).astype(np.float32)
@@ -231,7 +227,7 @@ def _given(columns: NDArray[np.float32], y: NDArray[Any], task: TaskName) -> NDA
         given = columns[:, np.arange(len(y)), y]
     else:
         given = np.where(y == 1, columns, np.float32(1.0) - columns)
-    # The mean of what the models give the true label is what their mean gives it.
+    # The average model gives the true label the mean of these probabilities.
     return np.maximum(given, np.float32(SMALLEST_PROBABILITY))
 
 
@@ -252,7 +248,7 @@ def shares_by_fold(
     most: int | None,
     task: TaskName = "binary",
 ) -> NDArray[np.float64]:
-    """Return for each fold the shares that the rows of the other folds select."""
+    """Return for each fold the shares selected on the rows of the other folds."""
     return np.array(
         [
             select_greedily(
@@ -268,7 +264,7 @@ def shares_by_fold(
 
 
 def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np.float64]:
-    """Return the shares that are deployed: the mean over the folds, of the largest ones only."""
+    """Return the deployed shares: the mean over the folds, restricted to the largest ``most``."""
     mean: NDArray[np.float64] = by_fold.mean(axis=0)
     if most is not None:
         # A stable order: of equal shares the first columns stay.
@@ -280,23 +276,23 @@ def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np
 def weighted_sums(
     shares: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return sums of columns, of one row of shares or of several."""
+    """Return weighted sums of columns for one or several rows of shares."""
     flat: NDArray[np.float32] = shares @ columns.reshape(len(columns), -1)
     return flat.reshape(*shares.shape[:-1], *columns.shape[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRules:
-    """What can be served, before a margin is chosen."""
+    """Candidate rules for the final model, before a margin is chosen."""
 
     # entries of the usual tolerances: of all trials, the ensemble, the mixture
     usual: tuple[Entry, ...]
-    # entries of the tolerances between, of the columns that a margin is chosen on
+    # entries at the tolerances between, of the columns that a margin is chosen on
     fine: tuple[Entry, ...]
     columns: frozenset[str]  # keys of those columns
 
     def only(self, keys: Collection[str]) -> "CandidateRules":
-        """Return what the columns of the given keys offer."""
+        """Return the rules of the columns with the given keys."""
         return replace(
             self,
             usual=tuple(entry for entry in self.usual if entry.trial_key in keys),
@@ -307,42 +303,42 @@ class CandidateRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedOver:
-    """The entry of the best score that meets the constraints on the search rows, not served."""
+    """Entry with the best score among the feasible ones that was not selected."""
 
     score: float  # objective, in its natural direction
-    probability: float  # that the constraints hold for it on a sample of new people, in [0, 1]
-    # it is less likely to meet the constraints; it is less likely to be certified; or it is a
-    # single trial whose lead over an ensemble is too small to count
+    probability: float  # that it meets the constraints on a sample of new rows, in [0, 1]
+    # less likely to meet the constraints; less likely to be certified; or a single trial whose
+    # lead over an ensemble is within noise
     reason: Literal["probability", "certificate", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
-    """How far the served entry stays inside the limits, why, and what that costs."""
+    """Safety margin of the selected entry, its reason and its cost."""
 
-    confidence: Confidence  # what was asked for
-    probability: float  # that the constraints hold on a sample of new people, in [0, 1]
+    confidence: Confidence  # requested probability
+    probability: float  # that the constraints hold on a sample of new rows, in [0, 1]
     margin: float  # limit minus cross-fitted gap, the smallest over all constraints
     # objective lost against the best entry that meets the constraints on the search rows
     price: float
-    insufficient_evidence: bool  # whether it is less sure than was asked for
-    audit_ratio: float = 1.0  # size of that sample, in times of the searched rows
-    # share of what the best entry is worth beyond one decision for everybody that the served one
-    # keeps, at most 1; None when there is no such worth
+    insufficient_evidence: bool  # whether the probability is below the requested one
+    audit_ratio: float = 1.0  # size of that sample, per search row
+    # share of the best entry's gain over a constant predictor that the selected one keeps, at
+    # most 1; None if there is no gain
     kept: float | None = None
-    # excess over the limits of what would be served if a certificate were worth nothing; None
-    # when it is not weighed
+    # excess over the limits of the entry selected without regard to certification; None if
+    # certification is not considered
     widest: float | None = None
-    passed_over: PassedOver | None = None  # the entry of a better score, and why it is not served
+    passed_over: PassedOver | None = None  # entry of a better score, and why it is not selected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """What ``assemble`` returns."""
+    """Result of ``assemble``."""
 
     entries: tuple[Entry, ...]  # those of the search and those of the ensemble
-    best: Entry  # what is served
+    best: Entry  # the selected entry
     margin: Margin | None  # None when nothing is constrained
-    seconds: float  # what it took
-    # the model chosen, where the best constant is worth more and served instead
+    seconds: float  # wall time of the selection
+    # entry that would have been selected if the best constant did not have a higher value
     outdone: Entry | None = None

@@ -1,7 +1,6 @@
-"""The final model: candidates assembled, chosen, refitted.
+"""Select the final model among single trials, an ensemble and a randomized mixture.
 
-Nothing is trained: everything is computed from the out-of-fold scores of the trials. Single
-trials, ensemble and mixture compete by what they are worth cross-fitted on the search rows.
+They are compared by their cross-fitted value, computed from the out-of-fold scores of the trials.
 """
 
 import logging
@@ -46,33 +45,33 @@ from fairautoml.selection.mixture import PoolRule, pool_mixture
 from fairautoml.storage.artifacts import Artifacts
 
 ENSEMBLE = "ensemble"
-"""Key of the entries of the ensemble, and their learner."""
+"""Trial key and learner name of the entries of the ensemble."""
 
 MIXTURE = "mixture"
-"""The same of the mixture of columns, which decides at random."""
+"""Trial key and learner name of the entries of the randomized mixture."""
 
 MIXES = "randomized_thresholds"
-"""Post-processor whose presence says that thresholds may be mixed; a mixture goes on from it."""
+"""Post-processor that must be among the mitigators for a mixture to be built."""
 
 MOST_ROWS = 50_000
-"""Rows that shares are selected on."""
+"""Most rows that ensemble shares are selected on."""
 
 SAME_CHANCE = 0.005
-"""Probabilities that differ by no more are equal to the user."""
+"""Largest difference of two probabilities that are reported as equal."""
 
 FINE, FINE_MANY = 25, 13
-"""Tolerances from 0 to the limit that candidates are tried with: two groups, and more."""
+"""Number of tolerances from 0 to the limit: for two groups, and for more."""
 
 FINE_COST = 4.0
-"""Time that finer tolerances of a column may take, in times of one result of the search, ..."""
+"""Expected time of the finer tolerances of a column, as a multiple of the mean scoring time."""
 ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
-"""... and an ensemble: its rules by the same measure, and its shares."""
+"""Expected time of an ensemble: its rules (same multiple), and its shares (seconds)."""
 
 
 def assemble(
     plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
 ) -> Assembled:
-    """Return what is served, and everything it was chosen from."""
+    """Return the selected model with all entries that it was selected from."""
     start = time.monotonic()
     offers = collect(plan, history, artifacts, finish)
     chosen, margin = select_best(offers, plan, finish)
@@ -91,7 +90,7 @@ def assemble(
 def collect(
     plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
 ) -> CandidateRules:
-    """Return everything that can be served."""
+    """Return all candidate rules for the final model."""
     work = _Work(plan, history, artifacts, finish)
     singles = [work.column(result) for result in work.prospects.singles()]
     mixed = work.ensemble(work.prospects.library()) if finish.assemble else None
@@ -109,11 +108,11 @@ def collect(
 def select_best(
     offers: CandidateRules, plan: Plan, finish: SelectionOptions
 ) -> tuple[Entry, Margin | None]:
-    """Return what is served, and the margin that it keeps, None when nothing is constrained."""
+    """Return the selected entry and its margin, which is None without constraints."""
     every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
     plain = best_of(every)
     if plain is None:
-        raise ValueError("a search without entries leaves nothing to assemble")
+        raise ValueError("The search has no entries, so no final model can be selected.")
     return _with_margin(
         plan, finish, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
     )
@@ -122,7 +121,7 @@ def select_best(
 def _constant_worth_more(
     chosen: Entry, entries: Sequence[Entry], baseline: Config
 ) -> Entry | None:
-    """Return the best constant of the baseline where it is worth more than the model chosen."""
+    """Return the best constant baseline if its value exceeds that of the chosen model."""
     if chosen.constant or not chosen.measures:
         return None
     constants = (e for e in entries if e.config == baseline and e.constant and e.excess <= 0)
@@ -131,7 +130,7 @@ def _constant_worth_more(
 
 
 class _Work:
-    """The steps of one assembly, over what they share."""
+    """Steps of building the candidate rules."""
 
     def __init__(
         self, plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
@@ -150,7 +149,7 @@ class _Work:
         return column_of(result, self._artifacts.scores(result.trial.key))
 
     def ensemble(self, library: Sequence[TrialResult]) -> Column | None:
-        """Return the mean of trials, None when no two of them are better than one."""
+        """Return the weighted mean of trials, or None if a single trial is best."""
         if len(library) < 2 or not self._in_time(ENSEMBLE_COST, ENSEMBLE_SECONDS):
             return None
         columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
@@ -171,7 +170,7 @@ class _Work:
         )
 
     def mixture(self, columns: Sequence[Column]) -> Column | None:
-        """Return several columns side by side, None when they may not be mixed at random."""
+        """Return the columns side by side, or None if they must not be mixed at random."""
         problem = self.problem
         allowed = any(mitigator.name == MIXES for mitigator in problem.mitigators)
         chosen = self._affordable(columns)
@@ -196,7 +195,7 @@ class _Work:
         )
 
     def _affordable(self, columns: Sequence[Column]) -> list[Column]:
-        """Return the first columns that no more trials than allowed stand behind."""
+        """Return the first columns that together use at most ``max_models`` trials."""
         chosen: list[Column] = []
         behind: set[str] = set()
         most = self.finish.max_models
@@ -219,9 +218,9 @@ class _Work:
         return [self._of_mixture(entry) for entry in found]
 
     def _of_mixture(self, entry: Entry) -> Entry:
-        """Return an entry of the mixture that names what its rule reads, and no more."""
+        """Return an entry of the mixture reduced to the columns that its rule reads."""
         if not isinstance(entry.rule, PoolRule):
-            raise TypeError(f"a mixture is decided by a PoolRule, not by {entry.rule!r}")
+            raise TypeError(f"The rule of a mixture must be a PoolRule, got {entry.rule!r}.")
         rule = entry.rule.compact()
         members = [r for r in self.prospects.results if r.trial.key in dict(rule.trials())]
         return replace(
@@ -233,7 +232,7 @@ class _Work:
         )
 
     def _shares(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the shares of the columns by fold, selected on some of the rows."""
+        """Return the ensemble shares of the columns by fold, selected on at most ``MOST_ROWS``."""
         data = self.problem.dataset
         rows = np.arange(data.n_rows)
         if data.n_rows > MOST_ROWS:
@@ -249,7 +248,7 @@ class _Work:
         )
 
     def finer(self, columns: Sequence[Column]) -> list[Entry]:
-        """Return entries of the columns between those of the usual tolerances."""
+        """Return entries of the columns at tolerances between the usual ones."""
         targets, groups = self.problem.goal.targets, self.problem.dataset.groups
         if not targets or self.finish.confidence is None:
             return []
@@ -266,7 +265,7 @@ class _Work:
         return [*found, *self._quiet(columns)]
 
     def _quiet(self, columns: Sequence[Column]) -> list[Entry]:
-        """Return entries that leave a part of the limit to noise, where a confidence is asked."""
+        """Return low-variance entries if ``confidence`` is a number."""
         problem, confidence = self.problem, self.finish.confidence
         limit = problem.goal.targets[0].limit
         allowed = any(m.name == QUIETED for m in problem.mitigators)
@@ -284,7 +283,7 @@ class _Work:
         ]
 
     def _clustering(self) -> float:
-        """Return how many effective rows stand for one person who has several."""
+        """Return the design effect of individuals with several rows."""
         whose, weight = self.problem.entities, self.problem.dataset.weight
         if whose is None:
             return 1.0
@@ -293,7 +292,7 @@ class _Work:
         return float((rows / effective_rows(one_group, weight, 1, whose))[0])
 
     def _in_time(self, results: float, seconds: float = 0.0) -> bool:
-        """Whether there is time for as much as so many results of the search took, and more."""
+        """Return whether the time left covers ``results`` mean scoring times plus ``seconds``."""
         end = self.finish.end
         if end is None:
             return True
@@ -303,14 +302,14 @@ class _Work:
         return time.monotonic() + results * usual + seconds < end
 
     def _measured(self) -> float:
-        """Return how long a result takes where all of them are of an earlier part of the run."""
+        """Measure the scoring time if all results stem from a previous run."""
         start = time.monotonic()
         self.expanded(self.column(self.prospects.results[0]))
         return time.monotonic() - start
 
 
 def _config_of(name: str, members: Sequence[TrialResult]) -> Config:
-    """Return what several trials are called: all their encodings and mitigations."""
+    """Return a config that names all encodings and mitigations of several trials."""
     configs = [result.trial.config for result in members]
     return Config(
         learner=name,
@@ -322,10 +321,10 @@ def _config_of(name: str, members: Sequence[TrialResult]) -> Config:
 def _with_margin(
     plan: Plan, finish: SelectionOptions, plain: Entry, offered: Sequence[Entry]
 ) -> tuple[Entry, Margin | None]:
-    """Return what is served in place of the entry that is best on the search rows."""
+    """Return the selected entry, which may differ from the best one on the search rows."""
     problem, confidence = plan.problem, finish.confidence
     if not plain.measures or plain.constant:
-        # One decision for everybody is sure to have no gap, which says nothing.
+        # A constant predictor has no gap by construction: a probability would be meaningless.
         return plain, None
     chances = chances_on(
         problem.dataset,
@@ -336,7 +335,7 @@ def _with_margin(
     )
     widest, certified = None, False
     entry = plain
-    # All rules of a column are worth the same on scores: the choice is within the best.
+    # An objective on scores is the same for all rules of a column: choose within the best.
     on_scores = problem.objective.on == "scores"
     error = None if on_scores or problem.objective.greater_is_better else plain.value
     lead = clear_lead(error, problem.dataset.n_rows)
@@ -374,14 +373,14 @@ def _with_margin(
 
 
 def _steady(entry: Entry) -> bool:
-    """Whether an entry was not itself picked as the best of many."""
+    """Return whether an entry is an average, not the best of many single trials."""
     return entry.trial_key in (ENSEMBLE, MIXTURE)
 
 
 def _passed_over(
     entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float, *, certified: bool
 ) -> PassedOver | None:
-    """Return the entry of the better score and why it is not served, None if there is none."""
+    """Return the entry of the better score and why it is not selected, or None."""
     ahead, probability = plain.value - entry.value, chance(plain)
     reason: Literal["probability", "certificate", "noise"]
     if certified:
@@ -400,7 +399,7 @@ def _passed_over(
 
 
 def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
-    """Return what the served entry keeps of what the best one is worth beyond the same for all."""
+    """Return the share of the best entry's gain over a constant that the selected one keeps."""
     if problem.objective.on == "scores":
         return None
     constant_value = _value_of_constant(problem)
@@ -409,7 +408,7 @@ def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
 
 
 def _value_of_constant(problem: Problem) -> float:
-    """Return what the best of the answers that are the same for everybody is worth."""
+    """Return the value of the best constant predictor."""
     data, metric = problem.dataset, problem.objective
     metric = METRICS.get("accuracy") if metric.on == "scores" else metric
     task, found = TASKS.get(data.task), []
@@ -431,17 +430,17 @@ BROKEN = frozenset(
         TrialState.DISK_FULL,
     }
 )
-"""Ends of a trial that are nobody's wish."""
+"""States of trials that ended by an error or a lack of resources."""
 
 RARE = 0.2
-"""Share of the rows that have another label than the commonest, below which labels are rare."""
+"""Share of rows outside the most common label below which the other labels are rare."""
 
 NEARLY = 0.1
-"""A decision is hardly ever made below this share of how often its label occurs."""
+"""Share of a label's frequency below which its prediction is reported as rare."""
 
 
 def diagnose_run(history: TrialLog, best: Entry, baseline: Config, objective: str) -> list[str]:
-    """Return what the user should know of a run besides its constraint, mostly nothing."""
+    """Return warnings about a run that do not concern its constraints."""
     if best.config == baseline:
         return [_only_baseline(history.results)]
     news = [_hardly_ever(best, objective), _disk_full(history.results)]
@@ -451,40 +450,41 @@ def diagnose_run(history: TrialLog, best: Entry, baseline: Config, objective: st
 def advice_on_constant(
     outdone: Entry, constant: Entry, entries: Sequence[Entry], objective: str
 ) -> str:
-    """Return what may help where the best constant is worth more than the model chosen."""
+    """Return a remedy for a constant that has a higher value than the chosen model."""
     if _rewards_constant(outdone, objective):
         return _blame(outdone)
     if all(entry.value <= constant.value for entry in entries):
-        return "no model found is worth more, fair or not: give more time, rows or features"
+        return "no model found, fair or not, has a higher value: give more time, rows or features"
     return "give a looser bound or fewer groups"
 
 
 def no_model(results: Sequence[TrialResult]) -> str:
-    """Say why there is nothing to serve."""
-    failures = [f"{r.trial.config.learner}: {r.status} {r.error}" for r in results]
-    why = "; ".join(failures) if failures else "the time was over before the first began"
+    """Return the error message of a run in which no trial succeeded."""
+    if not results:
+        return "The time budget ended before the first trial began. Increase time_budget."
+    failures = "; ".join(f"{r.trial.config.learner}: {r.status} {r.error}" for r in results)
     return (
-        f"no trial of {len(failures)} gave a model ({why}); give a larger time_budget or other "
-        "learners"
+        f"All {len(results)} trials failed ({failures}). Increase time_budget or choose other "
+        "learners."
     )
 
 
 def no_time_left(used: float) -> str:
-    """Say that a run that goes on has spent its time."""
+    """Return the warning of a resumed run whose time budget is used up."""
     return (
-        f"no time is left to search: the run has used {used:.1f} s, and what it found stands; to "
-        "go on give a time_budget (--time) well above that"
+        f"The time budget is used up ({used:.1f} s); the existing model is kept. To continue, "
+        "pass a larger time_budget (--time)."
     )
 
 
 def _disk_full(results: Sequence[TrialResult]) -> str:
-    """Say that trials were lost for want of room, or nothing."""
+    """Return a warning about trials that failed on a full disk, or an empty string."""
     lost = [result for result in results if result.status is TrialState.DISK_FULL]
     if not lost:
         return ""
     return (
-        f"{len(lost)} of {len(results)} trials were trained in vain, as the disk was full "
-        f"({lost[0].error}); free some space, or set TMPDIR or run_dir to a larger disk"
+        f"{len(lost)} of {len(results)} trials were lost because the disk was full "
+        f"({lost[0].error}). Free some space, or set TMPDIR or run_dir to a larger disk."
     )
 
 
@@ -493,25 +493,22 @@ def _only_baseline(results: Sequence[TrialResult]) -> str:
     failed = [r for r in results if r.status in BROKEN]
     if others:
         return (
-            "no trial beats the baseline (one score for everybody); give a larger budget, a "
-            "looser bound, or of classes an objective such as 'balanced_accuracy', and look at "
-            "trials_"
+            "No trial beats the baseline (a constant score). Increase the budget, loosen the "
+            "bound, or for classification choose an objective such as 'balanced_accuracy'; see "
+            "trials_."
         )
     if failed:
         first = failed[0]
         return (
-            f"only the baseline (one score for everybody) is left: {len(failed)} of "
-            f"{len(results)} trials failed, the first ({first.trial.config.learner}) with "
-            f"{first.error}; look at trials_"
+            f"Only the baseline (a constant score) is left: {len(failed)} of {len(results)} "
+            f"trials failed, the first ({first.trial.config.learner}) with {first.error}. See "
+            "trials_."
         )
-    return (
-        "of all trials only the baseline (one score for everybody) finished; give a larger "
-        "budget, and look at trials_"
-    )
+    return "Only the baseline (a constant score) finished. Increase the budget; see trials_."
 
 
 def _rewards_constant(entry: Entry, objective: str) -> bool:
-    """Whether one label is so common that to answer always with it has a high accuracy."""
+    """Return whether predicting always the most common label has a high accuracy."""
     if objective != "accuracy" or entry.counts.ndim == 2:
         return False
     by_label = entry.counts.sum(axis=(0, 2))
@@ -523,21 +520,21 @@ def _blame(entry: Entry) -> str:
     others = "objective='balanced_accuracy'" + (" or 'f1'" if len(by_label) == 2 else "")
     return (
         f"{by_label.max() / by_label.sum():.1%} of the rows have the same label, and "
-        f"objective='accuracy' rewards answering it always; give {others} (--objective)"
+        f"objective='accuracy' rewards always predicting it; give {others} (--objective)"
     )
 
 
 def _hardly_ever(best: Entry, objective: str) -> str:
-    """Say that one of two decisions is hardly ever made because its label is rare, or nothing."""
+    """Return a warning that the rare class is hardly ever predicted, or an empty string."""
     if not _rewards_constant(best, objective) or best.counts.shape[1] != 2:
         return ""
     total, by_label, by_decision = (best.counts.sum(axis=a) for a in (None, (0, 2), (0, 1)))
     rare = int(by_label.argmin())
     if by_decision[rare] >= NEARLY * by_label[rare]:
         return ""
-    who, kind = (("refused", "negative"), ("accepted", "positive"))[rare]
+    verb, kind = (("rejects", "negative"), ("accepts", "positive"))[rare]
     return (
-        f"nearly nobody is {who}: {by_decision[rare] / total:.2%} of the rows, where "
+        f"The model {verb} {by_decision[rare] / total:.2%} of the rows, but "
         f"{by_label[rare] / total:.2%} have the {kind} label. {_blame(best)}"
     )
 
@@ -545,40 +542,40 @@ def _hardly_ever(best: Entry, objective: str) -> str:
 logger = logging.getLogger(__name__)
 
 REFIT_RESERVE_SHARE = 0.15
-"""Share of a time budget that the search leaves for it."""
+"""Share of the time budget that the search reserves for the refit."""
 
 SOON = 1.0
-"""Seconds that a training may take whatever is left, and by which it may be late unsaid."""
+"""Seconds that a refit may always take, and may overrun the budget by without a warning."""
 
 
 def refitted(
     best: Entry, plan: Plan, results: Sequence[TrialResult], end: float | None
 ) -> dict[str, CVEnsemble]:
-    """Return the winner's model by its trial, none where training it would take too long."""
+    """Return the refitted best model by trial key, empty if the refit would take too long."""
     n_rows = plan.problem.dataset.n_rows
     trial = next(result for result in results if result.trial.key == best.trial_key)
     expected = expected_seconds(trial, plan.problem.n_folds)
     begun = time.monotonic()
-    what = f"training {best.config.learner} once more on all {n_rows:,} rows"
+    what = f"training {best.config.learner} on all {n_rows:,} rows"
     if end is not None and expected > max(SOON, end - begun):
         _warn(
-            f"refit was left out: {what} would take about {expected:.0f} s, and "
-            f"{max(0.0, end - begun):.0f} s are left; the mean of its fold models is served",
+            f"Refit was skipped: {what} would take about {expected:.0f} s, but "
+            f"{max(0.0, end - begun):.0f} s are left. The mean of its fold models is used",
             expected,
         )
         return {}
-    logger.info("%s, for about %.1f s", what, expected)
+    logger.info("%s (expected: %.1f s)", what, expected)
     targets = plan.problem.goal.targets
     model = CVEnsemble(refit(best.config, plan.problem.dataset, plan.seed, targets))
     now = time.monotonic()
     if end is not None and now > end + SOON:
-        msg = f"refit overran time_budget by {now - end:.0f} s: {what} took {now - begun:.0f} s"
-        _warn(f"{msg}, and about {expected:.0f} s were expected", now - begun)
+        msg = f"Refit exceeded time_budget by {now - end:.0f} s: {what} took {now - begun:.0f} s"
+        _warn(f"{msg}, but about {expected:.0f} s were expected", now - begun)
     return {best.trial_key: model}
 
 
 def expected_seconds(result: TrialResult, n_folds: int) -> float:
-    """Return what one training on all rows takes, if it takes as long per row as in the trial."""
+    """Return the expected seconds of training on all rows, linear in the rows of the trial."""
     budget = result.trial.budget
     share = budget.sample_fraction * (n_folds - 1) / n_folds
     return result.seconds / budget.folds / share
@@ -586,5 +583,5 @@ def expected_seconds(result: TrialResult, n_folds: int) -> float:
 
 def _warn(msg: str, seconds: float) -> None:
     budget = max(1.0, seconds / REFIT_RESERVE_SHARE)
-    advice = f"give a time_budget of {budget:.0f} s or more, n_trials alone, or refit=False"
-    warn(f"{msg}; {advice}", DegradedWarning)
+    advice = f"Give a time_budget of {budget:.0f} s or more, n_trials alone, or refit=False."
+    warn(f"{msg}. {advice}", DegradedWarning)

@@ -1,4 +1,4 @@
-"""Entries in order, the Pareto front, and the history of improvements."""
+"""Leaderboard of entries, the Pareto front, and the log of a search."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ def rank_key(entry: Entry) -> tuple[float | str, ...]:
     """Return a key that sorts better entries first.
 
     Feasible entries come first, the best objective first; then the others, those with the fewest
-    undefined gaps and of them the smallest excess over the limits first. One decision for
-    everybody comes last: it meets most constraints and helps nobody. Ties go to the better
-    accuracy (objectives on scores are the same for all rules of a trial), the smaller gap, the
-    earlier trial, then to the mitigator's name and the smaller tolerance, so that no order
-    depends on where an entry came from.
+    undefined gaps and of them the smallest excess over the limits first. Constant predictors come
+    last: they meet most constraints but are useless. Ties go to the better accuracy (objectives on
+    scores are the same for all rules of a trial), the smaller gap, the earlier trial, then to the
+    mitigator's name and the smaller tolerance, so that the order does not depend on the input
+    order.
     """
     if entry.feasible:
         return (0.0, -entry.value, -entry.accuracy, entry.gap, *_tie(entry))
@@ -45,17 +45,16 @@ def order(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def best_of(entries: Iterable[Entry]) -> Entry | None:
-    """Return the best entry, None of nothing."""
+    """Return the best entry, or None if there are no entries."""
     return min(entries, key=rank_key, default=None)
 
 
 def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries that no other beats in objective and excess over the limits.
+    """Return the entries that are not dominated in objective and excess over the limits.
 
-    From the fairest to the best objective. An entry is dominated by another that is at least as
-    good in both and better in one; of equals the earlier trial stays. One decision for everybody
-    is no choice and left out unless there is nothing else, and so is an entry with more undefined
-    gaps than another.
+    They are sorted from the fairest to the best objective. Of equal entries the one of the earlier
+    trial stays. Constant predictors are excluded unless all entries are constant, and so are
+    entries with more undefined gaps than others.
     """
     every = list(entries)
     varied = [e for e in every if not (e.constant and e.measures)]
@@ -72,7 +71,7 @@ def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
 def select(
     entries: Sequence[Entry], *, max_gap: float | None, min_value: float | None
 ) -> Entry | None:
-    """Return the best entry under other wishes than those of the search."""
+    """Return the best entry within the given bounds instead of those of the search."""
     fitting = [
         entry
         for entry in entries
@@ -87,30 +86,30 @@ def select(
 
 
 INTERVAL_LEVEL = 0.95
-"""Level of the bootstrap interval of the gap; for display, it is no certificate."""
+"""Level of the bootstrap interval of the gap; for display only, it is no certificate."""
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Entries in order."""
+    """Leaderboard of entries."""
 
     entries: tuple[Entry, ...]  # any order
     systems: tuple[GroupSystem, ...]  # group systems of the data, for intervals and group rates
     objective: str  # name of the performance metric
     # effective number of rows of each finest cell, for intervals
     n_rows: NDArray[np.float64]  # shape (n_cells,)
-    # the one that is served: it comes first, whatever the order of the others says, because it
-    # may have been chosen for the margin that it keeps
+    # the selected entry; it comes first regardless of its rank because it may have been selected
+    # for its margin
     served: Entry | None = None
-    # those of the trials whose models read the groups of new rows
+    # keys of the trials whose models read the groups of new rows
     readers: frozenset[str] = frozenset()
-    # features that are a sensitive column or give one away
+    # features that are a sensitive column or a proxy of one
     sensitive_features: tuple[str, ...] = ()
-    small_groups: tuple[SmallGroups, ...] = ()  # groups that constraints leave out
+    small_groups: tuple[SmallGroups, ...] = ()  # groups excluded from constraints
 
     @cached_property
     def ordered(self) -> tuple[Entry, ...]:
-        """Entries, the served one first and then the best."""
+        """Entries, the selected one first and then by rank."""
         served = self.served
         ranked = [entry for entry in order(self.entries) if entry is not served]
         return tuple(ranked) if served is None else (served, *ranked)
@@ -122,14 +121,14 @@ class Leaderboard:
     def select(
         self, *, max_gap: float | None, min_score: float | None, trials: Collection[str]
     ) -> Entry | None:
-        """Return the best entry of the given trials under other wishes, None when none fits."""
+        """Return the best entry of the given trials within the bounds, or None."""
         kept = [entry for entry in self.entries if set(entry.sources) <= set(trials)]
         rises = METRICS.get(self.objective).greater_is_better
         least = min_score if min_score is None or rises else -min_score
         return select(kept, max_gap=max_gap, min_value=least)
 
     def asks_groups(self, entry: Entry) -> tuple[str, ...]:
-        """Return what of an entry must be told the groups of new rows: its rule, its models."""
+        """Return the parts of an entry that need the groups of new rows: rule, models."""
         parts = {
             "rule": entry.rule.needs_sensitive,
             "models": not self.readers.isdisjoint(entry.sources),
@@ -137,12 +136,12 @@ class Leaderboard:
         return tuple(name for name, reads in parts.items() if reads)
 
     def sensitive_read_by(self, entry: Entry) -> str:
-        """Say what of an entry reads the sensitive columns, or features that give them away."""
+        """Return the parts of an entry that read sensitive columns or their proxy features."""
         found = (*self.asks_groups(entry), *(("features",) if self.sensitive_features else ()))
         return " + ".join(found) if found else "nothing"
 
     def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
-        """Return one row per entry, the served one first and then the best."""
+        """Return one row per entry, the selected one first and then by rank."""
         place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
         shown = self.ordered if entries is None else entries
         return pd.DataFrame([self._row(entry, place[id(entry)]) for entry in shown])
@@ -155,7 +154,7 @@ class Leaderboard:
         )
 
     def reordered(self, table: pd.DataFrame, earlier: "Leaderboard") -> pd.DataFrame:
-        """Return the table of an earlier board in the order of this one, without recomputing."""
+        """Return the table of a previous leaderboard in the order of this one."""
         place = {id(entry): at for at, entry in enumerate(earlier.ordered)}
         found = table.iloc[[place[id(entry)] for entry in self.ordered]].reset_index(drop=True)
         return found.assign(rank=table["rank"].to_numpy())
@@ -219,10 +218,10 @@ def _finite(value: float) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewIncumbent:
-    """A moment at which the best entry changed."""
+    """A change of the best entry."""
 
     seconds: float  # since the budget began
-    trial: int  # number of the trial that brought it
+    trial: int  # number of the trial of the new best entry
     score: float  # objective of the new best entry, cross-fitted
     gap: float  # its largest gap, ``inf`` when undefined
     feasible: bool  # whether it meets the constraints
@@ -230,7 +229,7 @@ class NewIncumbent:
 
 @dataclass(slots=True)
 class TrialLog:
-    """All that a search has seen so far."""
+    """Results and entries of a search so far."""
 
     results: list[TrialResult] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -242,7 +241,7 @@ class TrialLog:
     overhead: Overhead = field(default_factory=Overhead)
 
     def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
-        """Take in a result with its entries, known after ``seconds`` of the budget."""
+        """Add a result with its entries, known after ``seconds`` of the budget."""
         self.results.append(result)
         self.entries.extend(entries)
         best = best_of(entries)
@@ -263,11 +262,11 @@ class TrialLog:
             )
 
     def add_scoring_time(self, entries: Sequence[Entry], seconds: float) -> None:
-        """Take in how long the entries of a result took here; without any it says little."""
+        """Add the scoring time of a result; one without entries is not representative."""
         if entries:
             self.scoring_seconds.append(seconds)
 
     def resume_from(self, past: Iterable[TrialRecord]) -> None:
-        """Take in what an earlier part of the run has seen."""
+        """Add the records of a previous run."""
         for record in past:
             self.add(record.result, record.entries, record.seconds)

@@ -1,13 +1,13 @@
-"""Thresholds whose rates are known well: for a limit that must be kept by few people.
+"""Group thresholds with low-variance rates, for limits that must hold in small groups.
 
-The gap of a rule on new people is its true gap plus noise, and the noise of a rate ``r`` of ``n``
-people has variance ``r (1 - r) / n``. Where groups are small the most accurate rule within the
-limit is seldom likely to stay there, however small its gap on the rows at hand; a rule that
-decides most people of every group alike is. Between the two lies a family: a part of the limit is
-left to the noise, the rest to the gap, and the most accurate thresholds are taken among those
-whose rates are no noisier than that part allows. It is a chance constraint (Charnes, Cooper,
-*Chance-Constrained Programming*, Management Science 6, 1959) on the difference of two rates, with
-the noise of both groups bounded in advance, so that groups are still decided apart.
+The gap of a rule on new rows is its true gap plus noise, and a rate ``r`` of ``n`` rows has
+variance ``r (1 - r) / n``. In small groups the most accurate rule within the limit often violates
+it on new rows, while a rule that predicts the same class for most rows of every group does not.
+A part of the limit is therefore reserved for noise, the rest for the gap, and the most accurate
+thresholds are selected among those whose rates have a small enough variance. This is a chance
+constraint (Charnes, Cooper, *Chance-Constrained Programming*, Management Science 6, 1959) on the
+difference of two rates; bounding the noise of both groups in advance keeps their thresholds
+separable.
 """
 
 from collections.abc import Sequence
@@ -27,26 +27,26 @@ LOW_VARIANCE = "low_variance_thresholds"
 """Name of the post-processor."""
 
 QUIETED = "group_thresholds"
-"""Post-processor whose presence says that groups may have thresholds of their own."""
+"""Post-processor that must be among the mitigators: it allows thresholds per group."""
 
 PARTS = 8
-"""Parts that a limit is cut into, to be shared between gap and noise."""
+"""Number of parts of a limit that are shared between gap and noise."""
 
 SERVES = THRESHOLDS_SERVE - {"accuracy_parity_difference", "error_rate_ratio"}
-"""Fairness metrics whose rates are 0 or 1, without noise, where everybody is decided alike."""
+"""Fairness metrics whose rates are 0 or 1, hence without noise, for constant predictors."""
 
 
 def shared_limits(limit: float) -> tuple[float, ...]:
-    """Return the gaps that leave 1, 2, ... parts of a limit to the noise, falling to 0."""
+    """Return the gaps that reserve 1, 2, ... parts of a limit for noise, falling to 0."""
     return tuple((limit * np.arange(PARTS - 1, -1, -1) / PARTS).tolist())
 
 
 def low_variance_thresholds(
     confidence: float, audit_ratio: float, design_effect: float = 1.0
 ) -> Mitigator:
-    """Return the post-processor that leaves what a tolerance takes off the limit to the noise.
+    """Return the post-processor that reserves ``limit - tolerance`` for noise.
 
-    It is no plug-in: what it reads is known to an assembly only.
+    It is not a plug-in: its arguments are known only to the selection.
     """
     noise = Noise(
         quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
@@ -69,16 +69,16 @@ def low_variance_thresholds(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """How much room noise needs."""
+    """Noise of the difference of two rates."""
 
-    quantile: float  # standard errors that it shall stay within, above 0
-    # variance with that of the new people over that of the rows at hand alone, above 1
+    quantile: float  # number of standard errors that must fit into the reserve, above 0
+    # variance on search and new rows together over that on search rows alone, above 1
     worse: float
 
     def variance(self, room: float, n_rows: NDArray[np.float64]) -> float:
-        """Return the largest variance of one decision that keeps the noise within the room.
+        """Return the largest variance of one decision whose noise fits into the room.
 
-        Of the two groups with the fewest rows, which have the noisiest difference.
+        The two groups with the fewest rows have the noisiest difference.
         """
         per_variance = float((1.0 / np.sort(n_rows)[:2]).sum()) * self.worse
         return (room / self.quantile) ** 2 / per_variance
@@ -87,10 +87,10 @@ class Noise:
 def fit_low_variance(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float], noise: Noise
 ) -> list[tuple[float, Rule | None]]:
-    """Return the best thresholds for every tolerance whose rates are quiet enough.
+    """Return the best thresholds with low-variance rates for every tolerance.
 
-    None where the noise leaves no cut out, so that ordinary thresholds do, and where no thresholds
-    are found.
+    None if the variance bound excludes no threshold, so that ordinary thresholds suffice, or if no
+    thresholds are found.
     """
     problem = build_problem(rows, goal)
     n_groups = problem.system.n_groups
@@ -121,7 +121,7 @@ def _quiet(
     tolerance: float,
     noise: Noise,
 ) -> list[ThresholdCandidates] | None:
-    """Return the cuts whose rates are quiet enough, None where all are."""
+    """Return the thresholds with low-variance rates, or None if all have."""
     kept = [np.ones(len(of_group.thresholds), dtype=bool) for of_group in cuts]
     for target, scale in zip(problem.targets, problem.scale, strict=True):
         room = max(0.0, target.limit - scale * tolerance)
@@ -145,12 +145,12 @@ def _quiet(
 
 
 def _rows_behind(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
-    """Return the effective rows that a rate is a share of, shape (n_groups,)."""
+    """Return the effective rows in the denominator of a rate, shape (n_groups,)."""
     return by_label.sum(axis=1) if rate.label is None else by_label[:, rate.label]
 
 
 def _variance(rate: NDArray[np.float64], form: str) -> NDArray[np.float64]:
-    """Return the variance of one decision; of a ratio that of the share by which it moves."""
+    """Return the variance of one decision, or of its logarithm if the metric is a ratio."""
     if form == "difference":
         return rate * (1.0 - rate)
     # Delta method: the variance of log r is (1 - r) / r for one row.

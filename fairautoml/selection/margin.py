@@ -1,14 +1,9 @@
-"""Safety margins: the chance that a constraint holds on new rows.
+"""Estimate the probability that a constraint holds on new rows, by a parametric bootstrap.
 
-Rates are moved in the groups that are compared, not in the cells that make them up: a rate of few
-rows is often 0 or 1, cannot move beyond, and a sum of many such rates would be pushed to the
-middle. What two groups have in common, of one constraint or of two, moves them both.
-
-A parametric bootstrap of the largest gap: the rates of every group are moved by the noise of that
-many rows, jointly for all rates of all groups, and the limits are checked on what comes out. The
-constraints will be counted on a finite sample of new people, whose noise comes on top. The same
-draws serve all rules, so that rules are compared without noise. For choosing and display, never a
-certificate.
+The rates of all groups are redrawn jointly, with the noise of the search rows and of a finite
+sample of new rows, and the limits are checked on the result. All rules share the same draws. The
+noise is added to the compared groups, not to the finest groups, whose rates are often 0 or 1 and
+would be biased by clipping; groups that share rows share noise. Not a certificate.
 """
 
 from collections.abc import Sequence
@@ -28,12 +23,12 @@ class TargetNoise:
     """Draws of the noise of the groups of one target."""
 
     target: Target  # the limit
-    # effective rows behind whatever is moved, of the groups as ``drawn_groups`` has them
+    # effective rows behind each redrawn quantity, by group of ``drawn_groups``
     n_rows: NDArray[np.float64]  # shape (n_drawn, ...)
     noise: NDArray[np.float64]  # shape (n_draws, n_drawn, ...): standard normal
 
     def merged(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the table of the groups, shape (n_drawn, ...), from that of the finest cells."""
+        """Return the table of the groups, shape (n_drawn, ...), from that of the finest groups."""
         member = drawn_groups(self.target.system).astype(np.float64)
         found: NDArray[np.float64] = np.tensordot(member, counts, 1)
         return found
@@ -45,10 +40,10 @@ class TargetNoise:
 
 
 def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
-    """Return which finest cells make up what is drawn, shape (n_drawn, n_cells).
+    """Return which finest groups make up each drawn group, shape (n_drawn, n_cells).
 
-    That are the groups and, where they overlap, everybody as the last one: else everybody is
-    their sum, without the people of no group.
+    If groups overlap, all rows are an additional last group; otherwise the overall table is the
+    sum over the groups, without the rows that belong to none.
     """
     member = system.member
     if not system.overlapping:
@@ -59,7 +54,7 @@ def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
 def rows_of_groups(
     system: GroupSystem, cells: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return row and drawn group of every membership, by row."""
+    """Return the row and the drawn group of every membership, sorted by row."""
     if system.overlapping:
         rows, groups = np.nonzero(drawn_groups(system).T[cells])
         return rows, groups
@@ -71,13 +66,13 @@ def rows_of_groups(
 def noise_of_groups(
     member: NDArray[np.bool_], squares: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the standard normal noise of groups from that of their cells.
+    """Return the standard normal noise of groups from that of their finest groups.
 
-    The rate of a group with weights ``w`` is a mean whose error comes from each cell in proportion
-    to ``sqrt(sum w^2)`` there: so is its noise, which is that of the cell in a group of one.
+    The error of a weighted mean is the sum of the errors of its parts in proportion to
+    ``sqrt(sum w^2)``, and so is its noise.
     """
     parts = member * squares
-    # A group without rows gets the noise of its cells in equal parts.
+    # An empty group gets the noise of its parts in equal shares.
     parts = np.where(parts.any(axis=1, keepdims=True), parts, member)
     total = np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     found: NDArray[np.float64] = np.matmul(np.sqrt(parts / total), noise)
@@ -268,8 +263,8 @@ def _rows_behind(
     by_label = effective_rows(label, weight, 2 * n_drawn, whose).reshape(n_drawn, 2)
     rates = target.metric.compared
     if not rates or any(rate.label is None for rate in rates):
-        # A person with rows of both labels moves both acceptances, which are drawn apart: that
-        # their sum moves as it should, both move more.
+        # An individual with rows of both labels changes both rates, which are drawn separately.
+        # Both get more noise so that their sum has the right variance.
         apart = weight_sums(label, weight, 2 * n_drawn, whose)[1].reshape(n_drawn, 2).sum(axis=1)
         together = weight_sums(group, weight, n_drawn, whose)[1]
         by_label *= (apart / np.maximum(together, np.finfo(np.float64).tiny))[:, None]

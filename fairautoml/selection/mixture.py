@@ -1,10 +1,10 @@
-"""The randomised optimum over several score columns: the linear program over the pool.
+"""Randomized thresholds over several score columns, by a linear program.
 
 Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413:
-mixing thresholds reaches every point of the convex hull of a group's ROC curve. Here the hull is
-that of the curves of all columns together, so that no rule that thresholds them, at random or not,
-is more accurate on the fitted rows. A basic solution mixes in at most as many groups as there are
-constraints that bind, so few columns are ever needed.
+mixing thresholds reaches every point of the convex hull of a group's ROC curve. Here it is the
+hull of the curves of all columns together, so no rule that thresholds them, randomized or not, is
+more accurate on the fitted rows. A basic solution mixes thresholds in at most as many groups as
+there are binding constraints, so few columns are needed.
 
 Scores have one column per model here: ``ScoreRows.scores`` has shape (n_rows, n_columns).
 """
@@ -21,7 +21,7 @@ from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
 from fairautoml.records import Rule
 
 Shares = tuple[tuple[str, float], ...]
-"""Trials and their shares in the mean that is a column."""
+"""Trials and their shares in the weighted average that is a column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Part:
     share: float
 
     def describe(self) -> str:
-        """Return it in a few words; columns are counted from 1."""
+        """Return a short description; columns are counted from 1."""
         cut = {np.inf: "nobody", -np.inf: "everybody"}.get(
             self.threshold, f"column {self.column + 1} >= {self.threshold:.4f}"
         )
@@ -42,23 +42,23 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRule:
-    """Accept a row when a column, drawn for its group, reaches that column's threshold."""
+    """Accept a row if a column drawn at random for its group reaches its threshold."""
 
-    parts: tuple[tuple[Part, ...], ...]  # per group what is mixed, its shares sum to 1
+    parts: tuple[tuple[Part, ...], ...]  # per group, the shares sum to 1
     columns: tuple[Shares, ...]  # the trials whose mean each column is
     labels: tuple[str, ...]  # display name of each group
     group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
-    # threshold on the mean of the columns for rows without a group and of such a group
+    # threshold on the mean of the columns for rows without a group or of a group without parts
     neutral: float
 
     @property
     def needs_sensitive(self) -> bool:
-        """True: what is mixed depends on the group."""
+        """True: the parts depend on the group."""
         return True
 
     @property
     def randomized(self) -> bool:
-        """Whether some group is decided by more than one part."""
+        """Whether a group has more than one part."""
         return any(len(of_group) > 1 for of_group in self.parts)
 
     def decide(
@@ -67,7 +67,7 @@ class PoolRule:
         """Return the probability of acceptance, shape (n_rows,)."""
         group = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)[cells]
         wide = scores.astype(np.float64)
-        # A sum over columns by NumPy's own order would depend on the rows that come along.
+        # NumPy's order of summation over columns would depend on the other rows in the batch.
         mean = sum(wide[:, at] for at in range(wide.shape[1])) / wide.shape[1]
         unmixed = np.array([not of_group for of_group in self.parts] + [True])
         accepted = np.where(unmixed[group], mean >= self.neutral, 0.0)
@@ -109,7 +109,7 @@ class PoolRule:
 def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
     """Return the post-processor that mixes thresholds of the given columns.
 
-    It is no plug-in: what it reads exists once a search has ended.
+    It is not a plug-in: its columns exist only after a search.
     """
     known = tuple(columns)
 
@@ -131,13 +131,13 @@ def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
 def fit_pool_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float], columns: tuple[Shares, ...]
 ) -> list[tuple[float, PoolRule | None]]:
-    """Return the best mixture over all columns for every tolerance, None where there is none.
+    """Return the best mixture over all columns for every tolerance, or None.
 
-    Gaps are kept in expectation over the draws.
+    Gaps are bounded in expectation over the random decisions.
     """
     first = replace(rows, scores=rows.scores[:, 0])
     problem = build_problem(first, goal)
-    # The same labels for all columns: each column's own would favour the one with extreme scores.
+    # All columns get the same shrunken labels; their own would favour extreme scores.
     labelled = shrunk(first, goal, problem.groups, problem.system.n_groups)
     by_column = [
         problem.cuts(replace(labelled, scores=rows.scores[:, at]))
@@ -163,12 +163,12 @@ def fit_pool_rules(
 def _merged(
     by_column: Sequence[ThresholdCandidates],
 ) -> tuple[ThresholdCandidates, NDArray[np.int64]]:
-    """Return the cuts of all columns as those of one curve, and the column of each."""
+    """Merge the thresholds of all columns into one curve; return it with the column of each."""
     accepted = np.concatenate([cuts.accepted for cuts in by_column])
     thresholds = np.concatenate([cuts.thresholds for cuts in by_column])
     sizes = [len(cuts.thresholds) for cuts in by_column]
     column = np.repeat(np.arange(len(by_column)), sizes)
-    # From "nobody" to "everybody", as the hull expects it: by false, then by true acceptances.
+    # The hull expects the order from rejecting to accepting all rows.
     order = np.lexsort((accepted[:, 1], accepted[:, 0]))
     merged = replace(by_column[0], thresholds=thresholds[order], accepted=accepted[order])
     return merged, column[order]
@@ -177,7 +177,7 @@ def _merged(
 def _parts(
     merged: Sequence[tuple[ThresholdCandidates, NDArray[np.int64]]], picks: Picks
 ) -> tuple[tuple[Part, ...], ...]:
-    # A group without rows has no best threshold: it is decided like rows without a group.
+    # An empty group has no best threshold; it is treated like rows without a group.
     return tuple(
         ()
         if cuts.empty

@@ -227,9 +227,7 @@ def test_parameters_that_contradict_each_other_are_refused(parameters, message):
 def test_with_no_time_left_a_run_says_so_and_keeps_what_it_found(tmp_path):
     first = fit(tmp_path / "run")
     for _ in range(2):
-        with pytest.warns(
-            DegradedWarning, match=r"no time is left to search: the run has used \d"
-        ):
+        with pytest.warns(DegradedWarning, match=r"The time budget is used up \(\d"):
             again = fit(tmp_path / "run", n_trials=None, time_budget=1e-3, resume=True)
         assert again.trials_["trial"].tolist() == first.trials_["trial"].tolist()
         assert again.trials_["status"].tolist() == first.trials_["status"].tolist()

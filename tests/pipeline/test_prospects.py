@@ -94,5 +94,5 @@ def test_trials_that_a_full_disk_took_are_reported(monkeypatch):
         real(self, key, models)
 
     monkeypatch.setattr(Artifacts, "write_models", full)
-    with pytest.warns(DegradedWarning, match=r"1 of 5 trials were trained in vain, as the disk"):
+    with pytest.warns(DegradedWarning, match=r"1 of 5 trials were lost because the disk"):
         quick(n_trials=5).fit(*few_individuals())
