@@ -186,7 +186,7 @@ def test_a_constraint_without_groups_is_refused_with_both_ways_out(individuals):
 
 
 def test_a_constraint_on_groups_that_do_not_exist_is_refused(individuals):
-    with pytest.raises(InputError, match="speaks about the groups 'race'; known are 'sensitive'"):
+    with pytest.raises(InputError, match="names the groups 'race'; known are 'sensitive'"):
         quick("demographic_parity_difference[race] <= 0.1").fit(*individuals)
 
 

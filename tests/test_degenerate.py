@@ -164,9 +164,7 @@ def test_a_constant_model_is_never_feasible(individuals):
 
 
 @pytest.mark.filterwarnings("ignore:no model meets:fairautoml.exceptions.NoFeasibleModelWarning")
-@pytest.mark.filterwarnings(
-    "ignore:Only the baseline:fairautoml.exceptions.DegradedWarning"
-)
+@pytest.mark.filterwarnings("ignore:Only the baseline:fairautoml.exceptions.DegradedWarning")
 def test_a_ratio_of_nothing_is_undefined(individuals):
     X, _, group = individuals
     y = np.zeros(N_ROWS, dtype=int)

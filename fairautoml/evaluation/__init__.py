@@ -1,1 +1,1 @@
-"""From a candidate to fitted folds, out-of-fold scores and scored rules."""
+"""Cross-validation of configurations, and scoring of their post-processed rules."""

@@ -1,4 +1,4 @@
-"""One trial evaluated: folds fitted, out-of-fold scores returned."""
+"""Evaluate one trial: fit its folds and store models and out-of-fold scores."""
 
 import math
 import resource
@@ -34,7 +34,7 @@ from fairautoml.storage.artifacts import Artifacts
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OofScores:
-    """Scores as they come in, model by model."""
+    """Out-of-fold scores, accumulated model by model."""
 
     dataset: Dataset  # the search rows
     total: NDArray[np.float32]  # sum of the scores of each row
@@ -42,22 +42,22 @@ class OofScores:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "OofScores":
-        """Return what is known before any model: no row has a score."""
+        """Return empty scores."""
         total = np.zeros(dataset.score_shape, dtype=np.float32)
         return cls(dataset=dataset, total=total, count=np.zeros(len(total), dtype=np.float32))
 
     def add(self, rows: NDArray[np.int64], found: NDArray[np.float32]) -> None:
-        """Take in the scores of a model."""
+        """Add the scores of a model."""
         self.total[rows] += found
         self.count[rows] += 1
 
     def scores(self) -> NDArray[np.float32]:
-        """Return the mean score of each row; NaN where there is none."""
+        """Return the mean score of each row; NaN without a score."""
         count = np.where(self.count == 0, np.nan, self.count).astype(np.float32)
         return self.total / (count if self.total.ndim == 1 else count[:, None])
 
     def losses(self) -> NDArray[np.float64]:
-        """Return the log loss (or squared error) of each row; NaN where there is no score."""
+        """Return the log loss (or squared error) of each row; NaN without a score."""
         losses = np.full(len(self.count), np.nan)
         known = self.count > 0
         found = TASKS.get(self.dataset.task).row_losses(
@@ -68,17 +68,16 @@ class OofScores:
 
 
 LATER_FOLDS = 0.8
-"""What the other folds of a trial cost at the least, in times of the shortest one so far: folds
-differ, and the first ones of an encoding also take, encode and bin the rows."""
+"""Lower bound on the cost of a later fold, relative to the shortest one so far: folds differ, and
+the first ones of an encoding also take, encode and bin the rows."""
 
 FOLD_SHARE = 0.9
-"""Part of its share of the time by which a mitigation should be done with a fold: it looks at the
-clock between trainings, and the last fold must not pay for it when the last training takes longer.
-"""
+"""Share of a fold's time that a mitigator may use: it checks the clock only between trainings, and
+a long last training must not shorten the last fold."""
 
 
 def _peak_mb() -> float:
-    """Return the most memory that this process has held, MiB."""
+    """Return the peak memory of this process in MiB."""
     # getrusage(2) counts in bytes on macOS and in KiB on Linux.
     unit = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
@@ -90,16 +89,16 @@ class OutOfTimeError(TimeoutError):
 
 @dataclass(frozen=True)
 class TrialEvaluator:
-    """What an executor runs: a trial in, a result out, scores and models in the artifacts."""
+    """Evaluate trials; scores and models are written to the artifacts."""
 
     data: Dataset | Path  # the search rows, or the file a worker maps them from
     folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
-    targets: tuple[Target, ...] = ()  # what the user wants equal, for training-time mitigations
+    targets: tuple[Target, ...] = ()  # constraints for training-time mitigators
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave behind what was made in this process: whoever is sent this maps the rows."""
+        """Drop cached properties: the receiving process maps the rows itself."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @cached_property
@@ -112,7 +111,7 @@ class TrialEvaluator:
 
     @cached_property
     def rows(self) -> FoldData:
-        """The rows of the folds, kept from trial to trial."""
+        """Rows of the folds, cached across trials."""
         return FoldData(
             dataset=self.dataset,
             folds=self.folds,
@@ -126,7 +125,7 @@ class TrialEvaluator:
         return set()
 
     def __call__(self, trial: Trial) -> TrialResult:
-        """Return the result of a trial, whatever happens inside it."""
+        """Return the result of a trial; failures are captured."""
         start = time.monotonic()
         found = capture_failure(partial(self._trained, trial, start))
         result = found if isinstance(found, TrialResult) else _failed(trial, found)
@@ -140,7 +139,7 @@ class TrialEvaluator:
             return self._cross_validate(trial, start)
 
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
-        """Learn, instead of y, the groups and labels together."""
+        """Learn groups and labels jointly in place of y."""
         pace = FoldPacer(trial, start, cold=True)
         found, model = learn(self.rows, trial.budget.sample_fraction, pace.check)
         self.artifacts.write_models(trial.key, model)
@@ -150,7 +149,7 @@ class TrialEvaluator:
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
         n_folds = self.rows.n_folds
         known = OofScores.of(self.dataset)
-        # A short trial is compared with no other: its scores are means of a growing number.
+        # A low-fidelity trial is not pruned: its scores average a growing number of models.
         own = trial.budget.folds < n_folds
         rival = None if own else self._rival(trial)
         models: list[FittedModel] = []
@@ -181,7 +180,7 @@ class TrialEvaluator:
     def _fit_and_score(
         self, trial: Trial, part: Part, start: float, known: OofScores
     ) -> FittedModel:
-        """Return the model of a part, after it has scored the rows that it did not see."""
+        """Fit the model of a part, and add its scores of the held-out rows."""
         config = trial.config
         model = fit_config(
             config,
@@ -198,7 +197,7 @@ class TrialEvaluator:
         return tuple(_mean(losses[rows], self.dataset.weight[rows]) for rows in inside)
 
     def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
-        """Return the loss of each row by the trial's rival, None when it is not at hand."""
+        """Return the loss of each row by the incumbent, or None if it is not stored."""
         if not trial.rival:
             return None
         try:
@@ -210,7 +209,7 @@ class TrialEvaluator:
     def _too_far(
         self, known: OofScores, rival: NDArray[np.float64], trial: Trial, *, done: int
     ) -> str:
-        """Return why the trial goes no further after these folds, empty when it does."""
+        """Return the reason to prune the trial after these folds, or an empty string."""
         rows = self.folds < done
         too_early = done < FEWEST_FOLDS and rows.sum() < ENOUGH_ROWS
         if too_early or done == trial.budget.folds:
@@ -220,7 +219,7 @@ class TrialEvaluator:
 
 
 def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
-    """Return how a trial ended that raised."""
+    """Return the result of a trial that raised."""
     if isinstance(error, OutOfTimeError):
         return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=str(error))
     if isinstance(error, StorageFullError):
@@ -232,7 +231,7 @@ def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
 def refit(
     config: Config, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
 ) -> tuple[FittedModel, ...]:
-    """Train the candidate once on all rows, with the seed it had in the search."""
+    """Train the configuration on all rows, with the seed of its trial."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seed = seed_of(root_seed, config)
@@ -242,22 +241,22 @@ def refit(
 
 @dataclass(slots=True)
 class FoldPacer:
-    """Stops a trial that will not end in time: nothing is kept of one that lacks a fold.
+    """Stop a trial that is not expected to finish in time.
 
-    The folds to come are judged by the shortest one so far. A mitigation fits its work into the
-    time that a fold is given, so what it took says nothing.
+    The cost of later folds is estimated by the shortest one so far, except for mitigators, which
+    adapt to the time of a fold.
     """
 
     trial: Trial  # what runs
     start: float  # ``time.monotonic()`` at which it began
-    # its learner has not trained in this process before: the first fold brings the import of a
-    # library, and tells of the next one at the most
+    # the learner has not trained in this process before: the first fold includes the import of a
+    # library and therefore predicts the next fold only
     cold: bool
     _last: float = 0.0
     _shortest: float = math.inf
 
     def check(self, done: int) -> None:
-        """Raise before a fold when it or a later one will not end in time."""
+        """Raise if the next or a later fold is not expected to finish in time."""
         used = time.monotonic() - self.start
         if done:
             self._shortest = min(self._shortest, used - self._last)
@@ -268,16 +267,16 @@ class FoldPacer:
             raise OutOfTimeError(msg)
 
     def _expected(self, done: int) -> float:
-        """Return the seconds that the other folds take at the least."""
+        """Return a lower bound on the seconds of the other folds."""
         if not done or self.trial.config.mitigation != "none":
             return 0.0
         to_come = 1 if self.cold and done == 1 else self.trial.budget.folds - done
-        # The next fold is never taken to be cheaper, as not every executor can interrupt it.
+        # Expect at least the full cost of the next fold: not every executor can interrupt it.
         return self._shortest * max(1.0, LATER_FOLDS * to_come)
 
 
 def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
-    """Return when this fold should be done, if those left share the time that is left."""
+    """Return the deadline of this fold if the remaining folds share the time left."""
     seconds = trial.budget.seconds
     if seconds is None:
         return None
@@ -286,5 +285,5 @@ def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
 
 
 def _mean(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    """Return the weighted mean; rows that all weigh nothing count alike."""
+    """Return the weighted mean, unweighted if all weights are zero."""
     return float(np.average(losses, weights=weight if weight.any() else None))

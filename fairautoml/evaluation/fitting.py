@@ -1,7 +1,7 @@
-"""Learners fitted on folds, with errors contained and models kept.
+"""Fit learners on folds, and cache the encoded rows.
 
-What is drawn here depends on the root seed and the fold, never on the candidate, so that all
-candidates train on the same rows and the same matrix serves them all.
+Samples depend on the root seed and the fold only, so all configurations train on the same rows and
+share the encoded matrices.
 """
 
 import time
@@ -26,11 +26,11 @@ from fairautoml.records import Config
 Made = TypeVar("Made")
 
 LONGEST_ERROR = 2000
-"""Characters kept of an error message."""
+"""Longest stored error message, in characters."""
 
 
 def capture_failure(work: Callable[[], Made]) -> Made | Exception | SystemExit:
-    """Return what the work returns, or what it raised; an interrupt by the user goes through."""
+    """Return the result of ``work`` or its exception; a keyboard interrupt is raised."""
     try:
         return work()
     except (Exception, SystemExit) as exc:
@@ -43,7 +43,7 @@ def error_text(error: BaseException) -> str:
 
 
 class Sized(Protocol):
-    """Something that knows what it weighs."""
+    """Object that knows its size in memory."""
 
     @property
     def nbytes(self) -> int:
@@ -55,13 +55,12 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class LruCache:
-    """Values by key; when there is too much of them, those go that were asked for longest ago.
+    """Cache of limited size that evicts the least recently used values.
 
-    A value never drives out what was asked for since it was asked for itself. So of values that
-    are wanted in turn, again and again, and do not fit, some stay: if each drove out the oldest,
-    which is the one that is wanted next, none would be found again.
+    A value never evicts one that was used since the value itself was last used. So a cyclic access
+    pattern that exceeds the size keeps some values; plain LRU would evict each just before use.
 
-    It is empty again after pickling: what was kept here is of no use in another process.
+    A pickled cache is empty: its values are not shared between processes.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -75,11 +74,11 @@ class LruCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are kept now."""
+        """Bytes currently cached."""
         return sum(value.nbytes for value in self._values.values())
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made now when it is not kept."""
+        """Return the value of a key, and make it if it is not cached."""
         before = self._last_used.get(key, self._turn + 1)
         self._turn += 1
         self._last_used[key] = self._turn
@@ -96,9 +95,9 @@ class LruCache:
         return made
 
     def _leaving(self, nbytes: int, before: int) -> list[Hashable] | None:
-        """Return what has to go for a value of that size, None when it is not to be kept.
+        """Return the keys to evict for a value of that size, or None if it is not cached.
 
-        Only what was last asked for before that turn may go.
+        Only keys last used before ``before`` may be evicted.
         """
         found: list[Hashable] = []
         room = self.most_bytes - self.nbytes
@@ -132,10 +131,10 @@ def _parts(X: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LearnerModel:
-    """A fitted scikit-learn style estimator as a score model."""
+    """Score model of a fitted scikit-learn style estimator."""
 
     estimator: Any  # with ``predict_proba`` or ``predict``
-    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what it has learned
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: task it was trained for
     n_classes: int = 2  # number of classes
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -165,7 +164,7 @@ class FittedModel:
 
 @dataclass(frozen=True, slots=True)
 class CVEnsemble:
-    """The mean score of the fold models: what is deployed."""
+    """Mean score of the fold models; this is deployed."""
 
     models: tuple[FittedModel, ...]
 
@@ -179,24 +178,24 @@ class CVEnsemble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFit:
-    """Trains the candidate's own learner on rows that a mitigator may have changed."""
+    """Train the learner of a configuration on rows that a mitigator may have changed."""
 
-    config: Config  # whose learner
+    config: Config  # defines the learner
     seed: int  # seed of the training
     deadline: float | None  # ``time.monotonic()`` at which the fold should be done
 
     def __call__(self, rows: TrainRows) -> ScoreModel:
-        """Return the model of the given rows."""
+        """Return a model trained on the given rows."""
         return _fit_learner(LEARNERS.get(self.config.learner), self.config, rows, self.seed)
 
     def seconds_left(self) -> float | None:
-        """Return what is left for this fold, None without a limit."""
+        """Return the seconds left for this fold, or None without a limit."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """Encoded training rows, and how new rows are encoded alike."""
+    """Encoded training rows with their fitted encoder."""
 
     train: TrainRows  # the rows
     encoder: Encoder  # fitted on them
@@ -232,7 +231,7 @@ def encode(
 def fit_config(
     config: Config, rows: Encoded, seed: int, *, deadline: float | None = None
 ) -> FittedModel:
-    """Train a candidate."""
+    """Train a configuration."""
     fit_base = BaseFit(config=config, seed=seed, deadline=deadline)
     if config.mitigation == "none":
         return FittedModel(rows.encoder, fit_base(rows.train), rows.train.task)
@@ -245,9 +244,9 @@ def fit_config(
 
 
 def _that_count(rows: TrainRows) -> TrainRows:
-    """Leave rows of weight 0 out: scalers, bins and smallest leaves do not look at weights.
+    """Drop rows of weight 0, which scalers, bins and leaf sizes would count.
 
-    Not where a class would go with them.
+    They are kept if a class would have no other rows.
     """
     counted = rows.weight > 0
     if counted.all():
@@ -273,23 +272,23 @@ def _fit_learner(learner: Learner, config: Config, rows: TrainRows, seed: int) -
 
 
 MOST_BYTES = 256 * 2**20
-"""Bytes of encoded rows that one process keeps."""
+"""Largest size of the encoded rows cached by one process, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Which rows a model is trained on; all rows of other folds are there to score it."""
+    """Rows that a model is trained on; rows of other folds are available for scoring."""
 
     fold: int  # a fold
-    # rows trained on, as a share of the rows outside that fold (outside a fold of mean size where
-    # they are its own), in (0, 1]
+    # rows trained on, as a share of the rows outside that fold (outside a fold of mean size if
+    # ``own``), in (0, 1]
     fraction: float
-    own: bool = False  # they are rows of the fold itself; otherwise of all other folds
+    own: bool = False  # train on rows of the fold itself instead of all other folds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOut:
-    """The rows that a model is scored on: none is of a fold that it was trained on."""
+    """Rows that a model is scored on, from folds that it was not trained on."""
 
     rows: NDArray[np.int64]  # shape (n,): their positions among all rows, rising
     X: Any  # shape (n, n_features): encoded, read-only
@@ -303,7 +302,7 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fitted:
-    """The encoder of training rows that may not be kept; next to rows it weighs nothing."""
+    """Cached encoder; its size is negligible compared with encoded rows."""
 
     encoder: Encoder
     nbytes: int = 0
@@ -311,16 +310,13 @@ class _Fitted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldData:
-    """Takes and encodes the rows of folds, and keeps what it made.
-
-    Everything that it returns is read-only.
-    """
+    """Rows of the folds, encoded on demand and cached; all returned arrays are read-only."""
 
     dataset: Dataset  # the search rows
     folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
     root_seed: int  # seed of the run
-    targets: tuple[Target, ...] = ()  # what the user wants equal, for training-time mitigations
-    most_bytes: int = MOST_BYTES  # bytes to keep at the most
+    targets: tuple[Target, ...] = ()  # constraints for training-time mitigators
+    most_bytes: int = MOST_BYTES  # size of the cache
 
     @cached_property
     def n_folds(self) -> int:
@@ -329,7 +325,7 @@ class FoldData:
 
     @cached_property
     def kept(self) -> LruCache:
-        """What was made so far."""
+        """Cache of the encoded rows."""
         return LruCache(self.most_bytes)
 
     def train(self, part: Part, encoding: str) -> Encoded:
@@ -339,7 +335,7 @@ class FoldData:
         return found
 
     def held_out(self, part: Part, encoding: str) -> HeldOut:
-        """Return the rows that are not of the folds trained on, encoded like those that are."""
+        """Return the rows outside the training folds, encoded like the training rows."""
         key = ("held out", part.fold, part.own)
         plain = self.kept.get(key, lambda: self._held_out(part))
         encoder = self._encoder(part, encoding)
@@ -361,7 +357,7 @@ class FoldData:
     def _train(self, part: Part, encoding: str) -> Encoded:
         seed = fold_seed(self.root_seed, part.fold)
         inside, n_rows = self.folds == part.fold, len(self.folds)
-        # Persons with many rows make folds of unequal size.
+        # Folds of entities with many rows differ in size.
         usual = n_rows - n_rows / self.n_folds
         size = max(1, round(part.fraction * (usual if part.own else np.count_nonzero(~inside))))
         rows = np.flatnonzero(inside == part.own)
@@ -381,7 +377,7 @@ class FoldData:
 
 
 def fold_seed(root_seed: int, fold: int) -> int:
-    """Return the seed of what is drawn once per fold for all candidates."""
+    """Return the seed of a fold, shared by all configurations."""
     return int(np.random.SeedSequence([root_seed, fold]).generate_state(1, np.uint32)[0] >> 1)
 
 

@@ -1,9 +1,7 @@
-"""Group membership estimated from features.
+"""Group probability model, for group-unaware rules; and the minimum sample size of groups.
 
-For rules that must not read the group of a person but may weigh how groups fare: they need
-P(cell, y | features). One small booster per cell and label, cross-fitted along the folds of the
-search, normalised to one. Trained once per run, for all candidates; with little time, of fewer
-trees and then of fewer rows: rules count gaps on real groups, whatever these shares are worth.
+P(group, y | features) is estimated by one small booster per group and label, cross-fitted on the
+folds of the search and trained once per run.
 """
 
 import math
@@ -24,10 +22,10 @@ from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 SMALLEST_BOUND = 0.05
-"""Tighter bounds ask for no more rows, so that they never switch a constraint off."""
+"""Tighter bounds do not require more rows, so that they never disable a constraint."""
 
 LARGEST_VARIANCE = 0.25
-"""Of what a rate is the mean of."""
+"""Largest variance of a binary variable, whose mean a rate is."""
 
 FEWEST_ROWS = 20
 """Rows behind a rate below which its value is mostly chance: its standard error is above 0.1."""
@@ -38,11 +36,11 @@ _ROUNDING = 1e-6
 def small_groups(
     dataset: Dataset, targets: Sequence[Target], entities: NDArray[np.integer] | None = None
 ) -> tuple[SmallGroups, ...]:
-    """Return which groups have too few rows for the bounds on them.
+    """Return the groups that have too few rows for the bounds on them.
 
     A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
-    effective rows, ``e`` being the bound and at least .05: with fewer no share of them need lie
-    inside the bound, or the standard error of a rate is above it. Two groups stay in any case.
+    effective rows, with ``e`` the bound, at least .05: with fewer the rate may be unable to meet
+    the bound, or its standard error exceeds it. At least two groups stay constrained.
     """
     tightest: dict[tuple[str, str], Target] = {}
     for target in targets:
@@ -55,21 +53,21 @@ def small_groups(
 
 
 def fewest_rows(bound: float) -> int:
-    """Return how many rows a bound on a difference of rates needs behind each rate of a group."""
+    """Return the rows that each rate of a group needs for a bound on a difference of rates."""
     bound = max(bound, SMALLEST_BOUND)
     return math.ceil(max(1 / bound, LARGEST_VARIANCE / bound**2) - _ROUNDING)
 
 
 def _as_difference(dataset: Dataset, target: Target) -> float:
-    """Return the bound of a target as one on a difference of rates."""
+    """Return the bound of a target converted to a difference of rates."""
     metric = target.metric
     if metric.form == "level":
-        # A level is no difference: as many rows as for the tightest bound.
+        # A level is not a difference: require as many rows as for the tightest bound.
         return 0.0
     if metric.form == "ratio":
         return target.limit * float(np.average(dataset.y > 0, weights=dataset.weight))
     if math.isinf(metric.most):
-        # The standard deviation behind a rate is at most 1/2, that behind a mean is the target's.
+        # The standard deviation of a binary variable is at most 1/2.
         deviation = float(np.std(dataset.y))
         return target.limit / (2 * deviation) if deviation > 0 else 1.0
     return target.limit
@@ -87,7 +85,7 @@ def _of_target(
     enough = behind >= fewest - _ROUNDING
     decisive = enough.sum(axis=1) >= least
     if dataset.task == "multiclass" and decisive.any():
-        # A class that is rare everywhere must not put large groups outside.
+        # A class that is rare in all groups must not exclude large groups.
         behind, enough = behind[decisive], enough[decisive]
     kept: NDArray[np.bool_] = np.asarray(enough.all(axis=0))
     judged = bool(kept.sum() >= least)
@@ -130,7 +128,7 @@ def _behind(
 
 
 def _rows_of(dataset: Dataset, system: GroupSystem) -> NDArray[np.int64]:
-    """Return the rows of each group, whatever they weigh."""
+    """Return the unweighted number of rows of each group."""
     member = system.member
     found: NDArray[np.int64] = member @ np.bincount(dataset.cells, minlength=member.shape[1])
     return found
@@ -153,12 +151,12 @@ def thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
 
 
 def _labels(target: Target, dataset: Dataset) -> set[int]:
-    """Return the labels whose rows are behind the rates of a target, -1 for all rows."""
+    """Return the labels whose rows the rates of a target use, -1 for all rows."""
     if dataset.task != "multiclass":
         rates = target.metric.compared
         found = {_label_behind(rate) for rate in rates}
         return found if dataset.task == "binary" and found else {-1}
-    # Each class is told from all others: a rate of its own rows is the thinner one.
+    # One class against the rest: the rate on the rows of the class has fewer rows.
     by_label = any(
         rate.label is not None or rate.depends_on_decision for rate in target.metric.compared
     )
@@ -166,7 +164,7 @@ def _labels(target: Target, dataset: Dataset) -> set[int]:
 
 
 def _label_behind(rate: Rate) -> int:
-    """Return the label whose rows are as many as those of the rate, -1 for all rows."""
+    """Return the label with about as many rows as the rate has, -1 for all rows."""
     if rate.label is not None:
         return rate.label
     # About as many rows are accepted as have label 1.
@@ -174,10 +172,10 @@ def _label_behind(rate: Rate) -> int:
 
 
 MEMBERSHIP = Config(learner="group_membership")
-"""Stands for the model in place of a learner; no registered one is called so."""
+"""Pseudo-learner of the group probability model; no registered learner has this name."""
 
 MEMBERSHIP_KEY = Trial(number=-1, config=MEMBERSHIP, budget=Budget()).key
-"""Where its models and shares lie; -1, as it is no turn of the search."""
+"""Storage key of its models and probabilities; -1, as it is not a trial of the search."""
 
 BOOSTER = Config(
     learner="lightgbm", params={"n_estimators": 60, "num_leaves": 12, "learning_rate": 0.1}
@@ -186,36 +184,36 @@ BOOSTER = Config(
 SHORT_BOOSTER = Config(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 12, "learning_rate": 0.2}
 )
-"""Of half the trees: what halves the effort first. Then rows go."""
+"""Booster with half the trees, used before the number of rows is reduced."""
 
 MOST_ROWS = 20_000
-"""Rows that one fold trains on."""
+"""Most training rows per fold."""
 
 FEWEST_ROWS_OF_MODEL = 2_000
-"""Rows of a fold, below which no effort goes."""
+"""Fewest training rows per fold."""
 
 SECONDS, SCORED = 5e-6, 2e-6
-"""What a row costs one of the boosters, about, for few columns: to train on, and to score."""
+"""Approximate seconds per row and booster for few columns: to train, and to score."""
 
 MOST_CELLS = 30
-"""Cells of groups beyond which there would be too many models."""
+"""Most finest groups; beyond that there would be too many models."""
 
 SHARE_OF_TIME = 0.15
-"""Of the time that is left, what it may take at most, each of two times, ..."""
+"""Largest share of the time left that each of two attempts may take."""
 
 EXPECTED_SHARE = 0.08
-"""... and what it should take."""
+"""Expected share of the time left."""
 
 SMALLEST = 1 / 64
-"""Share of the effort that is asked for at least, ..."""
+"""Smallest share of the full effort."""
 
 LESS_EFFORT = 0.25
-"""... and of that, after it took too long."""
+"""Factor on the effort after a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldMembership:
-    """The models of one fold."""
+    """Group probability models of one fold."""
 
     # number of the class, ``2 * cell + y``, and its model against all others
     models: tuple[tuple[int, FittedModel], ...]
@@ -236,7 +234,7 @@ class FoldMembership:
 
 @dataclass(frozen=True, slots=True)
 class GroupProbabilities:
-    """The mean over the models of the folds: what is deployed."""
+    """Mean over the models of the folds; this is deployed."""
 
     folds: tuple[FoldMembership, ...]
 
@@ -268,7 +266,7 @@ def learn(
 
 
 def _training(outside: float, effort: float) -> tuple[Config, float]:
-    """Return which booster learns, and on which share of the rows outside a fold."""
+    """Return the booster and the share of the rows outside a fold that it trains on."""
     wanted = max(FEWEST_ROWS_OF_MODEL, min(1.0, 2.0 * effort) * min(outside, MOST_ROWS))
     return (BOOSTER if effort > 0.5 else SHORT_BOOSTER), min(1.0, wanted / outside)
 
@@ -284,7 +282,7 @@ def _fit_fold(rows: Encoded, n_cells: int, fit: BaseFit) -> FoldMembership:
 
 
 def _in_groups(rows: TrainRows) -> TrainRows:
-    """Return the rows that are in some group."""
+    """Return the rows that belong to a group."""
     known = rows.cells >= 0
     if known.all():
         return rows
@@ -298,9 +296,9 @@ def with_membership(
     run: Callable[[Trial], TrialResult],
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Problem:
-    """Return the problem with P(cell, y | features), if a post-processor of it needs that.
+    """Return the problem with P(cell, y | features) if one of its post-processors needs it.
 
-    When it cannot be had, the post-processors that need it are left out, with a warning.
+    If it cannot be learned, these post-processors are dropped with a warning.
     """
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
@@ -311,7 +309,8 @@ def with_membership(
         return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
     names = ", ".join(m.name for m in problem.mitigators if m.needs_membership)
     msg = (
-        f"{names} left out: groups could not be told from the features ({reason}); give more time"
+        f"Dropped {names}: the group probability model could not be trained ({reason}). Increase "
+        "time_budget."
     )
     warn(msg, DegradedWarning)
     return without_membership(problem)
@@ -320,7 +319,7 @@ def with_membership(
 def _learned(
     problem: Problem, run: Callable[[Trial], TrialResult], seconds_left: Callable[[], float | None]
 ) -> str:
-    """Return why it could not be learned, nothing when it was; once more where it took long."""
+    """Return why training failed, or an empty string; retry with less effort on a timeout."""
     trial = _trial(problem, seconds_left(), 1.0)
     result = run(trial)
     if result.status is TrialState.TIMEOUT:
@@ -333,7 +332,7 @@ def _learned(
 
 
 def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
-    """Return what learns it in the time that is left; the effort is its share of rows."""
+    """Return the trial that trains the model in the time left; its fraction is the effort."""
     if seconds_left is None:
         budget = Budget(folds=problem.n_folds)
     else:
@@ -341,7 +340,7 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
         n_classes = 2 if data.groups is None else 2 * data.groups.n_cells
         rows = SECONDS * min(MOST_ROWS, data.n_rows) * problem.n_folds + SCORED * data.n_rows
         most = EXPECTED_SHARE * seconds_left / (rows * n_classes * data.row_cost)
-        # Of powers of a half, so that a moment more or less gives the same.
+        # Powers of 1/2 make the effort robust to small changes of the time left.
         effort = 0.5 ** max(0, math.ceil(-math.log2(max(most, SMALLEST))))
         budget = Budget(
             seconds=SHARE_OF_TIME * seconds_left,
@@ -361,11 +360,11 @@ def _too_many(problem: Problem) -> str:
     groups = problem.dataset.groups
     if groups is None or groups.n_cells <= MOST_CELLS:
         return ""
-    return f"{groups.n_cells} cells of groups, at most {MOST_CELLS} are learned"
+    return f"{groups.n_cells} intersectional groups, at most {MOST_CELLS} are supported"
 
 
 def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
-    """Return the problem with what the search has learned, or without what would need it."""
+    """Return the problem with the stored probabilities, or without what needs them."""
     if not artifacts.has_scores(MEMBERSHIP_KEY):
         return without_membership(problem)
     return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
@@ -374,7 +373,7 @@ def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
 def kept_membership(
     artifacts: Artifacts, rules_read_it: Sequence[bool]
 ) -> GroupProbabilities | None:
-    """Return the trained models when some rule reads them."""
+    """Return the trained models if a rule reads them."""
     if not any(rules_read_it):
         return None
     model: GroupProbabilities = artifacts.models(MEMBERSHIP_KEY)

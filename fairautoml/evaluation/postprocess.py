@@ -1,13 +1,7 @@
-"""Out-of-fold scores to post-processed entries, and entries to results.
+"""Post-process out-of-fold scores into entries, and score finished trials.
 
-A column is the scores of one trial or of an ensemble. The shares of an ensemble are learned from
-labels like a rule, so its scores differ by fold: rows are decided by shares that their own fold
-had no part in, as by a rule that it had no part in.
-
-Every post-processor is fitted for every tolerance on the other folds and scored on this one
-(cross-fitted); the rule that would be deployed is fitted on all rows. What it decides there is
-counted too: an entry is not feasible if the deployed rule is constant, or clearly violates a
-constraint that the rules of the folds meet.
+Every post-processor is cross-fitted for every tolerance; the deployed rule is fitted on all rows.
+An entry is infeasible if the deployed rule is constant or clearly violates a constraint.
 """
 
 import re
@@ -45,36 +39,36 @@ from fairautoml.storage.database import TrialRecord
 from fairautoml.storage.study import Replay
 
 ONE_ERROR = 0.6827
-"""Level of the interval that reaches one standard error to each side."""
+"""Level of a normal interval of one standard error to each side."""
 
 SHORT = 0.5
-"""Seconds that a post-processor may take even where there is no time."""
+"""Seconds that a post-processor may take even if no time is left."""
 
 _Rules = Sequence[tuple[float | None, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Column:
-    """Scores that rules are fitted on, and whose they are."""
+    """Scores of one trial or ensemble that rules are fitted on."""
 
     trial_key: str  # name of the trial or ensemble
-    trial_number: int  # its turn
-    config: Config  # what was trained
+    trial_number: int  # number of the trial
+    config: Config  # trained configuration
     seconds: float  # training seconds
-    # out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) where a rule
-    # mixes several columns
+    # out-of-fold scores that the deployed rule is fitted on; (n_rows, n_columns) if a rule mixes
+    # several columns
     deployed: NDArray[np.float32]  # shape (n_rows,)
-    # the scores by which rules for the rows of a fold are fitted and judged, where they differ
-    # from fold to fold; None = the deployed ones
+    # scores that the rules of a fold are fitted and evaluated on, if they differ between folds:
+    # ensemble shares are learned from labels, so they are cross-fitted; None = ``deployed``
     by_fold: NDArray[np.float32] | None = None  # shape (n_folds, n_rows)
     members: tuple[tuple[str, float], ...] = ()  # trials of an ensemble and their shares
 
     def of_fold(self, fold: int) -> NDArray[np.float32]:
-        """Return the scores for fitting and judging a fold, shape (n_rows,)."""
+        """Return the scores to fit and evaluate the rules of a fold on, shape (n_rows,)."""
         return self.deployed if self.by_fold is None else self.by_fold[fold]
 
     def judged(self, folds: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return each row's score as it is judged in its own fold, shape (n_rows,)."""
+        """Return the cross-fitted score of each row, shape (n_rows,)."""
         return (
             self.deployed if self.by_fold is None else self.by_fold[folds, np.arange(len(folds))]
         )
@@ -93,7 +87,7 @@ def column_of(result: TrialResult, scores: NDArray[np.float32]) -> Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scored:
-    """A deployed rule with what came of its cross-fitted decisions."""
+    """A deployed rule with the tally of its cross-fitted decisions."""
 
     mitigator: str
     tolerance: float | None
@@ -111,7 +105,7 @@ def expand(
 def expand_column(column: Column, problem: Problem, end: float | None = None) -> tuple[Entry, ...]:
     """Return the leaderboard entries of a score column.
 
-    A post-processor that raises has none, and a warning says so: others go on.
+    A post-processor that raises has no entries and causes a warning.
     """
     data = problem.dataset
     rows = ScoreRows(
@@ -126,17 +120,17 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
     served = replace(rows, scores=_scores_when_served(column, problem))
     uninformed = bool((served.scores == served.scores[:1]).all())
     for mitigator in problem.mitigators:
-        # Equal scores have no order that the likely groups of a row could move it in.
+        # Constant scores have no order that group probabilities could change.
         if uninformed and mitigator.needs_membership:
             continue
         found = capture_failure(partial(_entries, mitigator, rows, served, column, problem, end))
         if isinstance(found, list):
             entries += found
         else:
-            msg = f"rules of {mitigator.name!r} are missing where it failed: {error_text(found)}"
+            msg = f"Mitigator {mitigator.name!r} failed and is skipped: {error_text(found)}"
             warn(msg, DegradedWarning)
     constant = [entry for entry in entries if entry.constant]
-    # Of equal scores any other rule decides by the group alone.
+    # On constant scores any other rule decides by the group alone.
     return tuple(constant if uninformed and constant and problem.goal.targets else entries)
 
 
@@ -187,9 +181,9 @@ def _cross_fitted(
 def _affordable(
     deployed: _Rules, problem: Problem, start: float, end: float | None
 ) -> tuple[_Rules, tuple[float, ...]]:
-    """Return the rules, and their tolerances, that can be cross-fitted until the end.
+    """Return the rules and tolerances that can be cross-fitted in the time left.
 
-    Of those that took too long since the start it is the nearest below the limit, at least one.
+    Tolerances nearest below the limit are kept first, at least one.
     """
     now, known = time.monotonic(), [t for t, _ in deployed if t is not None]
     if end is None or len(known) < len(deployed) or not problem.goal.targets:
@@ -207,7 +201,7 @@ def _tally(
 ) -> Tally:
     decision = acceptance(rule, rows.scores, rows.cells, rows.membership)
     if rule.randomized and draws is not None:
-        # As deployed: with few distinct rows the draws may be far from the stated shares.
+        # Draw as at prediction: with few distinct rows shares can be far from probabilities.
         decision = (draws < decision).astype(np.float64)
     task = TASKS.get(problem.dataset.task)
     return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
@@ -242,7 +236,7 @@ def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -
 
 
 def _deployed(rule: Rule, rows: ScoreRows, problem: Problem) -> tuple[Tally, bool]:
-    """Count what the deployed rule decides, and say whether that is the same for all rows."""
+    """Return the tally of the deployed rule, and whether it is constant."""
     decided = acceptance(rule, rows.scores, rows.cells, rows.membership)
     task = TASKS.get(problem.dataset.task)
     tally = task.tally(rows.cells, rows.y, decided, rows.weight, n_groups=rows.n_cells)
@@ -250,7 +244,7 @@ def _deployed(rule: Rule, rows: ScoreRows, problem: Problem) -> tuple[Tally, boo
 
 
 def _violates(crossfitted: Tally, deployed: Tally, problem: Problem) -> bool:
-    """Whether only the deployed rule violates a constraint, by more than a standard error."""
+    """Return whether only the deployed rule violates a constraint by over a standard error."""
     if any(one.gap > one.limit for one in measure(crossfitted, problem)):
         return False
     return any(
@@ -261,7 +255,7 @@ def _violates(crossfitted: Tally, deployed: Tally, problem: Problem) -> bool:
 
 
 def _standard_error(tally: Tally, target: Target, problem: Problem) -> float:
-    """Return the standard error of a gap, 0 where it is undefined."""
+    """Return the standard error of a gap, 0 if it is undefined."""
     data = problem.dataset
     ends = interval_of_groups(
         target.metric,
@@ -275,10 +269,10 @@ def _standard_error(tally: Tally, target: Target, problem: Problem) -> float:
 
 
 def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]:
-    """Return the scores that deployed rules are judged on.
+    """Return the scores that deployed rules are evaluated on.
 
-    A model whose scores are the same for all rows of a fold, like a prior, has other out-of-fold
-    scores in each fold, but only one score when it is served: the mean over the folds.
+    A model with a constant score per fold, like a prior, has different out-of-fold scores in each
+    fold but a single score once deployed: the mean over the folds.
     """
     wide = column.deployed.reshape(len(column.deployed), -1)
     of_fold = wide[[int((problem.folds == fold).argmax()) for fold in range(problem.n_folds)]]
@@ -291,7 +285,7 @@ def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]
 
 
 def measure(tally: Tally, problem: Problem) -> tuple[ConstraintResult, ...]:
-    """Return every constraint's metric on every group system that it speaks about."""
+    """Return every constraint's metric on every grouping that it applies to."""
     found: list[ConstraintResult] = []
     for target in problem.goal.targets:
         merged = tally.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
@@ -316,7 +310,7 @@ def _measured(target: Target, value: float | Undefined) -> ConstraintResult:
 
 
 def _with_labels(reason: str, target: Target) -> str:
-    """Name groups by their labels: a metric knows their numbers only."""
+    """Replace group numbers in a reason by group labels."""
     labels = target.system.labels
     return re.sub(r"\bgroup (\d+)\b", lambda m: f"group {labels[int(m[1])]!r}", reason)
 
@@ -328,7 +322,7 @@ def judged(
     seconds: float,
     end: float | None = None,
 ) -> TrialRecord:
-    """Expand a result to its entries, and say what is told of it."""
+    """Return the record of a result: its entries and its scored trial."""
     entries: tuple[Entry, ...] = ()
     if result.status is TrialState.SUCCESS:
         entries = expand(result, artifacts.scores(result.trial.key), problem, end)
@@ -337,7 +331,7 @@ def judged(
 
 
 def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> ScoredTrial:
-    """Say how a trial did; one that trained but has no entry (an undefined objective) failed."""
+    """Score a trial; one that trained but has no entry (undefined objective) failed."""
     best = best_of(entries)
     plain = next((entry for entry in entries if entry.mitigator == "none"), None)
     status = (
@@ -359,7 +353,7 @@ def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> 
 
 
 def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
-    # One decision for everybody is never feasible, though it meets most constraints.
+    # A constant predictor is never feasible, although it meets most constraints.
     if entry is None or entry.constant:
         return tuple(np.inf for _ in problem.goal.targets)
     return tuple(measure.gap - measure.limit for measure in entry.measures)
@@ -370,7 +364,7 @@ Keep = Callable[[TrialRecord], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a progress callback is told after each result."""
+    """Argument of a progress callback, called after each result."""
 
     result: TrialResult  # the newest result
     best: Entry | None  # best entry so far
@@ -383,15 +377,15 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True, kw_only=True)
 class TrialScorer:
-    """Judges a result and makes it durable before anybody hears of it."""
+    """Score a finished trial and store it before the strategy is told."""
 
-    problem: Problem  # what results are judged by
-    # what an earlier part of the run left, by number of trial: worth what it was then
+    problem: Problem  # defines how results are scored
+    # records of a previous run by trial number, with their scores of that time
     past: Mapping[int, TrialRecord]
-    artifacts: Artifacts  # where scores lie
-    executor: Replay  # where trials run; knows under which number the search asked for one
-    strategy: Recalling  # whose proposals are recorded with the results
-    history: TrialLog  # remembers what was found
+    artifacts: Artifacts  # storage of the scores
+    executor: Replay  # runs trials; maps them to the numbers that the search requested
+    strategy: Recalling  # its sampled configs are recorded with the results
+    history: TrialLog  # collects results and entries
     listeners: tuple[
         Keep, ...
     ]  # called with the ``TrialRecord`` of each new result, in this order
@@ -400,14 +394,14 @@ class TrialScorer:
     stop: StopCondition  # when the search ends
 
     def __call__(self, result: TrialResult) -> ScoredTrial:
-        """Return what the search is told of a result, once everything worth keeping is kept."""
+        """Return the scored trial for the strategy, after its record is stored."""
         recorded = self.past.get(result.trial.number)
         if recorded is None or recorded.result is not result:
             recorded = self._record_of(result)
         return replace(recorded.scored, trial=self.executor.with_trial(result.trial))
 
     def _record_of(self, result: TrialResult) -> TrialRecord:
-        """Return the record of a new result, which everybody has heard of."""
+        """Record a new result and notify all listeners."""
         begun = time.perf_counter()
         seconds = self.executor.now() - self.start
         record = replace(
@@ -415,8 +409,8 @@ class TrialScorer:
             sampled=self.strategy.take(),
             window=window_of(self.stop, self.executor),
         )
-        for hear in self.listeners:
-            hear(record)
+        for listener in self.listeners:
+            listener(record)
         self.history.add(result, record.entries, record.seconds)
         self.history.add_scoring_time(record.entries, time.perf_counter() - begun)
         if self.on_progress is not None:
@@ -433,9 +427,9 @@ class TrialScorer:
 
 
 def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
-    """Return a callback that is not called again once it has raised, which a warning says.
+    """Return a callback that warns and is disabled when it raises.
 
-    An interrupt or an exit goes through.
+    An interrupt or an exit is passed on.
     """
     if on_progress is None:
         return None
@@ -448,7 +442,7 @@ def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
         if isinstance(error, Exception):
             left.clear()
             found = error_text(error)
-            msg = f"on_progress raised {found} and is not called again; the search goes on"
+            msg = f"on_progress raised {found} and is not called again; the search continues"
             warn(msg, DegradedWarning)
 
     return tell
@@ -462,17 +456,17 @@ def still_valid(
     *,
     over: bool = False,
 ) -> dict[int, TrialRecord]:
-    """Return what need not be run again, by number, in the order told.
+    """Return the records that need not be run again, by number, in order of completion.
 
-    A trial that ran out of time may now have more, and one whose scores (or models, if they may be
-    served) were lost gives the same again.
+    A trial that ran out of time is run again if it now has more; so is one whose scores (or
+    models, if they may be selected) are lost.
     """
     used = max((record.seconds for record in past), default=0.0)
 
     def more(record: TrialRecord) -> bool:
         if not record.has_more_time(budget):
             return False
-        # It had at least the time from its start to the last record; with less it ends alike.
+        # It had at least the time from its start to the last record; with less it times out again.
         had = used - (record.seconds - record.result.seconds)
         return not record.cut_off or budget is None or budget - used > had
 
@@ -496,10 +490,10 @@ def judged_again(
     problem: Problem,
     seconds_left: Callable[[], float | None],
 ) -> dict[int, TrialRecord]:
-    """Return records of a time when the groups were not yet learned as they are with them.
+    """Score records again that were scored before the group probabilities were learned.
 
-    Only of trials whose models are there: of the others nothing can be served that was not to be
-    before. Where the time is over the rest stay as they were.
+    Only trials whose models are stored are scored again: the others are not deployable. Once the
+    time is over, the remaining records stay unchanged.
     """
     found = dict(past)
     reading = {m.name for m in problem.mitigators if m.needs_membership}

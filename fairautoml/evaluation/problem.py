@@ -1,4 +1,4 @@
-"""What is to be solved: the rows' labels and groups, the constraints, the objective."""
+"""The problem that is optimized: data, constraints, objective and mitigators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from fairautoml.metrics import Constraint, Metric
 from fairautoml.mitigators import Goal, Mitigator, Target
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
-"""Gaps that every trial is expanded to, next to the user's own."""
+"""Tolerances at which every trial is post-processed, in addition to the user's limit."""
 
 FACTORS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-"""The same in units of the user's own, for gaps without a scale of their own."""
+"""Tolerances as multiples of the user's limit, for gaps in units of the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,12 @@ class Problem:
     goal: Goal  # constraints on group systems, as post-processors see them
     mitigators: tuple[Mitigator, ...]  # post-processors that can serve the goal
     tolerances: tuple[float, ...]  # gaps on the first target that rules are fitted for, rising
-    # the rows' own draws, by which randomised rules are judged as they will decide; None when
-    # rules may not decide at random
+    # random number of each row that randomized rules are evaluated with, the same as at
+    # prediction; None if randomized rules are not allowed
     draws: NDArray[np.float64] | None = None  # shape (n_rows,)
     # cross-fitted P(cell, y | features), for post-processors that need it
     membership: NDArray[np.float32] | None = None  # shape (n_rows, n_cells, 2)
-    entities: NDArray[np.integer] | None = None  # shape (n_rows,): whose row it is, 0 or more
+    entities: NDArray[np.integer] | None = None  # shape (n_rows,): group of related rows
 
     @property
     def n_folds(self) -> int:
@@ -46,12 +46,12 @@ def targets_of(
     systems: Sequence[GroupSystem],
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Target, ...]:
-    """Return one target per constraint and group system that it speaks about."""
+    """Return one target per constraint and grouping that it applies to."""
     names = [system.name for system in systems]
     for constraint in constraints:
         if constraint.system is not None and constraint.system not in names:
             msg = (
-                f"constraint={constraint.label!r} speaks about the groups "
+                f"constraint={constraint.label!r} names the groups "
                 f"{constraint.system!r}; known are {', '.join(map(repr, names))}. "
                 "Name one of these in the brackets, or leave the brackets out."
             )
@@ -72,7 +72,7 @@ def targets_of(
 
 
 def _speaks_of(constraint: Constraint, system: GroupSystem) -> bool:
-    """Whether a constraint is to hold on a system: of its name, and of numbers or of groups."""
+    """Return whether a constraint applies to a grouping, by name and by kind."""
     named = constraint.system is None or constraint.system == system.name
     return named and bool(constraint.metric.degree) == (system.values is not None)
 
@@ -87,7 +87,7 @@ def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:
         )
     return (
         f"constraint={constraint.label!r} compares groups, and {about!r} is taken as a number, "
-        "because a gedi constraint speaks about it. Bound it by gedi alone "
+        "because a gedi constraint applies to it. Bound it by gedi alone "
         f"('gedi[{about}] <= {constraint.bound}'), or cut it into groups and constrain those: "
         f"sensitive_bins={{{about!r}: [25, 60]}} or 'quantiles' (--bins {about}:25,60)"
     )
@@ -99,6 +99,6 @@ def tolerance_grid(targets: Sequence[Target]) -> tuple[float, ...]:
         return ()
     limit = targets[0].limit
     if np.isinf(targets[0].metric.most):
-        # In units of the target only the limit says what is much.
+        # The gap is in units of the target, so only the limit gives its scale.
         return tuple(sorted({factor * limit for factor in FACTORS}))
     return tuple(sorted({*TOLERANCES, limit}))

@@ -1,4 +1,4 @@
-"""What depends on the kind of target: binary, multiclass, regression."""
+"""Task-specific evaluation: binary and multiclass classification, regression."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -12,31 +12,31 @@ from fairautoml.registry import Registry
 
 
 class NonFiniteScoresError(ArithmeticError):
-    """A model predicted NaN, infinity or something that is no probability."""
+    """A model predicted NaN, infinity or values that are not probabilities."""
 
 
 class Task(ABC):
-    """A kind of target: what models return, what rules decide, how both are judged.
+    """Evaluation of models and rules for one kind of target.
 
     Scores are P(y = 1), shape (n_rows,), of two classes; the probability of each class, shape
     (n_rows, n_classes), of several; predicted numbers, shape (n_rows,), in regression. A rule
     turns them into outcomes: the probability of acceptance, the probability of each class, or
-    the numbers that are answered, of the same shape.
+    the predicted numbers, of the same shape.
     """
 
     name: TaskName
 
     @abstractmethod
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return what a fitted estimator says about rows."""
+        """Return the scores that a fitted estimator predicts."""
 
     @abstractmethod
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return scores as they are kept."""
+        """Return validated scores as float32."""
 
     @abstractmethod
     def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return what a model is searched by: the loss of each row, shape (n_rows,)."""
+        """Return the loss of each row, which the search minimizes, shape (n_rows,)."""
 
     @abstractmethod
     def tally(
@@ -48,21 +48,21 @@ class Task(ABC):
         *,
         n_groups: int,
     ) -> Tally:
-        """Return what metrics on decisions read."""
+        """Return the sums that metrics on decisions are computed from."""
 
     @abstractmethod
     def is_constant(self, table: NDArray[np.float64]) -> bool:
-        """Whether everybody gets the same answer, by the table of a tally."""
+        """Return whether a table comes from a constant predictor."""
 
     @abstractmethod
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[Any]:
-        """Return the answer to each row: position of the class, or number; shape (n_rows,)."""
+        """Return the prediction of each row: index of the class, or number; shape (n_rows,)."""
 
     @abstractmethod
     def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
-        """Return the outcomes that are the same for everybody and worth comparing with."""
+        """Return the outcomes of the constant predictors that serve as baselines."""
 
 
 SMALLEST_PROBABILITY = 1e-7
@@ -111,18 +111,18 @@ class Binary(Task):
         return GroupCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
-        """Whether all are accepted or all refused."""
+        """Return whether all rows are predicted positive, or all negative."""
         accepted, total = table[:, :, 1].sum(), table.sum()
         return bool(accepted == 0 or np.isclose(accepted, total, rtol=1e-12))
 
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return 1 where acceptance is at least as likely as not."""
+        """Return 1 where the probability of acceptance is at least 0.5."""
         return (outcome >= 0.5).astype(np.int64)
 
     def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
-        """Return "nobody" and "everybody"."""
+        """Return the predictors that reject and that accept all rows."""
         return tuple(np.full(len(y), decision) for decision in (0.0, 1.0))
 
 
@@ -178,26 +178,26 @@ class Multiclass(Task):
         return ClassCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
-        """Whether all get the same class."""
+        """Return whether all rows get the same class."""
         by_decision = table.sum(axis=(0, 1))
         return bool(np.isclose(by_decision.max(), by_decision.sum(), rtol=1e-12))
 
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return the most likely class, of equal ones the first."""
+        """Return the most likely class; the first one in case of ties."""
         chosen: NDArray[np.int64] = outcome.argmax(axis=1).astype(np.int64)
         return chosen
 
     def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
-        """Return each class for everybody."""
+        """Return one predictor per class that predicts it for all rows."""
         return tuple(np.tile(one, (len(y), 1)) for one in np.eye(n_classes))
 
 
 MULTICLASS = Multiclass()
 
 SPREAD = 1e-6
-"""Share of the size of the predictions below which their spread is rounding."""
+"""Relative spread of predictions below which they are equal up to rounding."""
 
 
 class Regression(Task):
@@ -220,7 +220,7 @@ class Regression(Task):
             kept: NDArray[np.float32] = scores.astype(np.float32)
         wrong = int((~np.isfinite(kept)).sum())
         if wrong:
-            msg = f"{wrong} of {len(scores)} predictions are no finite numbers"
+            msg = f"{wrong} of {len(scores)} predictions are not finite"
             raise NonFiniteScoresError(msg)
         return kept
 
@@ -242,7 +242,7 @@ class Regression(Task):
         return GroupValues.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
-        """Whether all get the same number."""
+        """Return whether all rows get the same number."""
         if np.count_nonzero(table[:, FIRST_BIN:].sum(axis=0)) > 1:
             return False
         mass, total, squares = (table[:, at].sum() for at in (MASS, SUM, SQUARES))
@@ -250,13 +250,13 @@ class Regression(Task):
         return bool(spread <= (SPREAD * max(abs(mean), 1e-12)) ** 2)
 
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the numbers themselves."""
+        """Return the predicted numbers."""
         return np.asarray(outcome, dtype=np.float64)
 
     def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
     ) -> tuple[NDArray[np.float64], ...]:
-        """Return the mean for everybody."""
+        """Return the predictor of the mean."""
         return (np.full(len(y), np.average(y, weights=weight)),)
 
 

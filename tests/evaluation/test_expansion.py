@@ -122,7 +122,7 @@ def test_a_post_processor_that_raises_has_no_entry_and_the_others_go_on(dataset,
 
     broken = replace(remembering([]), name="broken", fit_rules=fit_rules)
     problem = problem_of(dataset, None, [broken, remembering([])])
-    with pytest.warns(DegradedWarning, match=r"rules of 'broken' are missing where it failed"):
+    with pytest.warns(DegradedWarning, match=r"Mitigator 'broken' failed and is skipped"):
         (entry,) = expand(RESULT, scores_of(dataset), problem)
     assert entry.mitigator == "remembering"
 
@@ -430,7 +430,7 @@ def test_a_constraint_on_one_group_system_speaks_about_that_one_only(dataset):
 
 def test_a_constraint_on_groups_that_do_not_exist_is_refused(dataset):
     constraint = Constraint.parse("demographic_parity_difference[race]<=0.05")
-    with pytest.raises(InputError, match="speaks about the groups 'race'; known are 'sex'"):
+    with pytest.raises(InputError, match="names the groups 'race'; known are 'sex'"):
         targets_of((constraint,), dataset.systems)
 
 

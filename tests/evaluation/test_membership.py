@@ -128,7 +128,7 @@ def test_who_needs_it_is_left_out_with_a_warning_when_it_cannot_be_had(objective
 
 def test_too_many_cells_are_not_learned(objective, monkeypatch):
     monkeypatch.setattr(module, "MOST_CELLS", 2)
-    with pytest.warns(DegradedWarning, match="3 cells of groups, at most 2 are learned"):
+    with pytest.warns(DegradedWarning, match="3 intersectional groups, at most 2 are supported"):
         found = with_membership(problem_of(objective, READER), objective.artifacts, objective)
     assert found.mitigators == ()
 

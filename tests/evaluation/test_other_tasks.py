@@ -148,8 +148,8 @@ class Says:
         ("multiclass", np.full((2, 3), 0.9), "2 of 2 rows of scores are not probabilities"),
         ("multiclass", np.full((2, 3), np.nan), "2 of 2 rows of scores are not probabilities"),
         ("regression", np.ones((2, 1)), r"shape \(2, 1\), expected \(2,\)"),
-        ("regression", np.array([1.0, np.inf]), "1 of 2 predictions are no finite numbers"),
-        ("regression", np.array([1.0, 1e300]), "1 of 2 predictions are no finite numbers"),
+        ("regression", np.array([1.0, np.inf]), "1 of 2 predictions are not finite"),
+        ("regression", np.array([1.0, 1e300]), "1 of 2 predictions are not finite"),
     ],
 )
 def test_what_is_no_score_is_an_error(task, found, match):
