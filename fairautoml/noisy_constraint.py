@@ -1,9 +1,8 @@
-"""A constraint on groups that nobody recorded: from guesses of them to a bound on the best guess.
+"""Constraints on unobserved groups, converted to a bound on noisy group labels.
 
-The search sees the guesses of one proxy as groups. Its gap is the true one times a factor
-(``fairautoml.data.noisy_groups``), so the bound that it must meet is the user's times that factor.
-That holds for decisions that do not depend on how a proxy errs, hence for rules that read no
-proxy.
+The search uses the labels of the best proxy as groups. Their gap is the true one times a factor
+(``fairautoml.data.noisy_groups``), hence so is the bound. This holds for rules that do not read
+the proxies.
 """
 
 from collections.abc import Sequence
@@ -25,61 +24,61 @@ from fairautoml.records import Entry
 from fairautoml.settings import Settings
 
 UNSEEN = "unseen"
-"""What the hidden groups are called among the gaps of ``evaluate``."""
+"""Name of the hidden grouping in the gaps of ``evaluate``."""
 
 STREAM = 0x6E55
-"""Of the random numbers behind the intervals, next to those of the folds."""
+"""Random stream of the intervals, separate from that of the folds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuessedBound:
-    """One constraint on hidden groups, and what came of it."""
+    """One constraint on hidden groups, and its result."""
 
     metric: str  # registered name
     asked: float  # largest gap between the hidden groups, in [0, 1]
-    factor: float  # what is left of a hidden gap between the guessed groups, in (0, 1]
+    factor: float  # gap between the guessed groups per hidden gap, in (0, 1]
     used: float  # largest gap between the guessed groups: ``asked * factor``
-    proxy_gap: float | None  # gap of the served model between the guessed groups, cross-fitted
-    # the corrected gap: an estimate of that between the hidden groups, at most 1
+    proxy_gap: float | None  # cross-fitted gap of the selected model between the guessed groups
+    # estimated gap between the hidden groups, at most 1
     gap: float | None
-    # of ``gap``, 95 %: bootstrap over the search rows with the errors estimated anew. It does not
-    # know a violation of the assumptions
+    # 95 % bootstrap interval of ``gap`` over the search rows, with re-estimated errors. It does
+    # not cover violations of the assumptions
     interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuessedGroups:
-    """What ``fit`` found out about groups that nobody recorded: ``model.proxies_``."""
+    """Result of ``fit`` on unobserved groups: ``model.proxies_``."""
 
-    proxy: str  # whose guesses were the groups of the search: its errors are farthest from chance
+    proxy: str  # proxy used as groups by the search: its errors are farthest from chance
     groups: tuple[str, ...]  # the two groups
     # P(proxy says b | true group a), row a, column b
     errors: tuple[tuple[float, ...], ...]  # shape (2, 2)
-    estimated: bool  # whether they come from the agreement of three proxies; else they were given
+    estimated: bool  # from the agreement of three proxies; otherwise given
     shares: tuple[float, ...]  # estimated share of each hidden group
-    n_rows: int  # rows that this was learnt from, and rows left out because a proxy has no value
+    n_rows: int  # rows used, and rows dropped because a proxy has no value
     n_dropped: int
     bounds: tuple[GuessedBound, ...]  # one per constraint
-    assumptions: tuple[str, ...]  # what the bounds rest on
+    assumptions: tuple[str, ...]  # assumptions of the bounds
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guessing:
-    """How a fit reads guesses."""
+    """How a fit uses noisy group labels."""
 
     guess: Guess  # the best proxy
-    # on the hidden groups, as the user wrote them, and on the guessed ones
+    # constraints on the hidden groups, as given by the user, and on the guessed ones
     asked: tuple[Constraint, ...]
     used: tuple[Constraint, ...]
-    from_X: tuple[str, ...]  # proxies that are columns of ``X`` and no features
-    seed: int  # of the intervals
+    from_X: tuple[str, ...]  # proxies that are columns of ``X`` but not features
+    seed: int  # seed of the intervals
 
     def of(self, entry: Entry, systems: Sequence[GroupSystem]) -> GuessedGroups:
-        """Return what there is to say of a served entry."""
+        """Return the result for the selected entry."""
         system, guess = systems[0], self.guess
         counts = GroupCounts(entry.counts).merged(system.of_cell, system.n_groups)
         by_label = counts.table.transpose(1, 0, 2)
@@ -93,22 +92,22 @@ class Guessing:
             n_rows=guess.n_rows,
             n_dropped=guess.n_dropped,
             bounds=tuple(
-                self._bound(asked, used, by_label)
-                for asked, used in zip(self.asked, self.used, strict=True)
+                self._bound(hidden, used, by_label)
+                for hidden, used in zip(self.asked, self.used, strict=True)
             ),
             assumptions=(*assumed, "rows without a guess are like the others"),
         )
 
     def _bound(
-        self, asked: Constraint, used: Constraint, counts: NDArray[np.float64]
+        self, constraint: Constraint, used: Constraint, counts: NDArray[np.float64]
     ) -> GuessedBound:
-        rates = hidden_rates_of(asked)
+        rates = hidden_rates_of(constraint)
         plain, hidden = self.guess.gap_of(rates, counts)
         draws = self.guess.drawn_gaps(rates, counts, np.random.default_rng([self.seed, STREAM]))
         known = not np.isnan(hidden)
         return GuessedBound(
-            metric=asked.metric.name,
-            asked=asked.bound,
+            metric=constraint.metric.name,
+            asked=constraint.bound,
             factor=float(self.guess.factors(rates).min()),
             used=used.bound,
             proxy_gap=plain if known else None,
@@ -121,7 +120,7 @@ class Guessing:
     ) -> dict[str, Any]:
         """Return the corrected gaps of decisions on new rows, as plain values.
 
-        The errors are those that ``fit`` found, the shares of the groups those of these rows.
+        The proxy errors come from ``fit``, the group shares from these rows.
         """
         counts = GroupCounts.from_rows(said, y, decisions, n_groups=2).table.transpose(1, 0, 2)
         found: dict[str, Any] = {"gaps": {}, "intervals": {}, "proxy_gaps": {}}
@@ -138,12 +137,12 @@ class Guessing:
             )
             excess.append(hidden - constraint.limit if known else None)
         gaps = list(found["gaps"].values())
-        # What is served compares rates by their difference, whose gap is the value itself.
+        # The supported metrics are differences, whose gap is the value itself.
         found["values"] = dict(found["gaps"])
         return {"gap": largest_defined(gaps), "excess": largest_defined(excess), **found}
 
     def said_by(self, rows: Inputs) -> dict[str, Any]:
-        """Return the column of the best proxy for new rows, under its name."""
+        """Return the column of the best proxy for new rows, by name."""
         _check_alone(rows)
         name = self.guess.name
         if rows.proxies is None and name not in self.from_X:
@@ -165,18 +164,18 @@ class Guessing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ThresholdProblem:
-    """What is searched in place of what was asked for."""
+    """Search problem on noisy group labels that replaces the user's."""
 
-    inputs: Inputs  # with the best guess as ``sensitive``
-    settings: Settings  # with the bounds on it
-    options: ReadOptions  # with all proxies left out of the features
-    guessing: Guessing | None  # None = there are no proxies, and nothing is changed
+    inputs: Inputs  # with the best proxy as ``sensitive``
+    settings: Settings  # with the bounds on the proxy groups
+    options: ReadOptions  # with all proxies dropped from the features
+    guessing: Guessing | None  # None = no proxies, nothing is changed
 
 
 def apply_guesses(
     inputs: Inputs, settings: Settings, options: ReadOptions, errors: Any = None
 ) -> ThresholdProblem:
-    """Return the search on guessed groups that keeps the constraint on the hidden ones."""
+    """Return the problem on guessed groups whose bounds imply those on the hidden groups."""
     if inputs.proxies is None:
         if errors is not None:
             raise InputError("proxy_errors says how often proxies= is wrong; give both or none")
@@ -229,13 +228,13 @@ def _check_together(inputs: Inputs, settings: Settings, options: ReadOptions) ->
 def _check_alone(inputs: Inputs) -> None:
     if inputs.sensitive is not None:
         raise InputError(
-            "sensitive and proxies are both given: proxies= guesses groups that nobody recorded. "
-            "Give sensitive= alone where the groups are known, proxies= alone where they are not"
+            "sensitive and proxies are both given. Give only sensitive= if the groups are known, "
+            "or only proxies= if they are not."
         )
     if inputs.sample_weight is not None:
         raise InputError(
-            "proxies and sample_weight are both given, and how often proxies are wrong is counted "
-            "in rows; leave sample_weight out"
+            "proxies and sample_weight are both given, but proxy errors are estimated from "
+            "unweighted rows. Leave sample_weight out."
         )
 
 
@@ -248,8 +247,8 @@ def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
     if not _served(metric.name):
         served = ", ".join(name for name in METRICS.names() if _served(name))
         msg = (
-            f"constraint={constraint.label!r} with proxies=: how {metric.name} shrinks between "
-            f"guessed groups has no known factor; choose among {served}"
+            f"constraint={constraint.label!r} with proxies=: {metric.name} cannot be corrected "
+            f"for noisy group labels; choose among {served}"
         )
         raise ParameterError(msg)
     if constraint.system is not None:

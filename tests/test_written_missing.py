@@ -63,7 +63,7 @@ def test_several_classes_are_named_and_those_that_look_similar_pointed_at():
     (note,) = positive_notes(["Yes", "no", "yes", "yes "], None)
     assert note == (
         "the target has 4 classes: 'Yes', 'no', 'yes', 'yes '; 'Yes', 'yes', 'yes ' differ in "
-        "case or spaces only: write alike what means the same"
+        "case or spaces only: use one spelling per class"
     )
     assert positive_notes([*range(12)], None)[0].endswith("8, 9 and 2 more")
     assert positive_notes([0, 1], None) == ()

@@ -1,4 +1,4 @@
-"""Tables: checked once at the border, encoded once, then trusted."""
+"""Datasets: input validation, schemas, groups and encodings."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,15 +1,8 @@
-"""One column: numbers, dates or categories, recognized from its values.
+"""Type inference and encoding of one column: numbers, dates or categories.
 
-A key is ``(type name, value)``, so that ``1``, ``"1"`` and ``True`` are three things. NumPy and
-pandas scalars are the Python values they hold. A float without fraction is the whole number it
-is: pandas stores whole numbers as floats as soon as one of them is missing, and 2 must not
-become another group because a different row is incomplete.
-
-Such a column is one category per value, and new rows have other dates. Nothing is converted, for
-a text may be a name that only looks like a date, but it is said.
-
-Such a column is one category per value. Nothing is converted, for what a text means only the user
-knows ("1,234" is two numbers, and a postal code is none), but it is said.
+A key is ``(type name, value)``, so ``1``, ``"1"`` and ``True`` differ. NumPy and pandas scalars
+become Python values, and integral floats become integers, because pandas stores integers as floats
+if one is missing. Texts that look like dates or numbers stay categories, with a warning.
 """
 
 import re
@@ -263,7 +256,7 @@ def _arguments(thousands: str, decimal: str) -> str:
     given = [] if decimal == "." else [f"decimal={decimal!r}"]
     if thousands:
         given.append(f"thousands={thousands!r}")
-    # The faster engine leaves them as they are, without a word.
+    # The C engine silently leaves them unconverted.
     return ", ".join(given if thousands.isascii() else [*given, "engine='python'"])
 
 
@@ -275,13 +268,13 @@ _MARKS = (
 )
 
 FORMS = {_arguments(*marks): re.compile(_form(*marks)) for marks in _MARKS}
-"""Numbers as people of some country write them, by what ``pandas.read_csv`` must be told."""
+"""Locale-specific number formats by their ``pandas.read_csv`` arguments."""
 
 LOCAL = re.compile("|".join(_form(*marks) for marks in _MARKS))
-"""Any of them."""
+"""Any of ``FORMS``."""
 
 MOST_READ = 1000
-"""Texts that the country is told by."""
+"""Most texts that the locale is detected from."""
 
 
 _NUMBERS = frozenset({"int", "float"})

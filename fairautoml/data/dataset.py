@@ -1,4 +1,4 @@
-"""The dataset that a search works on, its strata, its small groups."""
+"""The encoded dataset, its groupings, strata and small groups."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -81,15 +81,15 @@ class FeatureSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSystem:
-    """One way to divide people into groups: a sensitive column or an intersection."""
+    """Grouping of the rows: a sensitive column or an intersection."""
 
     name: str  # ``"sex"``, or ``"sex & race"`` for the intersection
     labels: tuple[str, ...]  # display name of each group
     of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
-    # which finest cells belong to each group, where a person may be in several groups
+    # which finest cells belong to each group, if groups overlap
     masks: NDArray[np.bool_] | None = None  # shape (n_groups, n_cells)
-    # of a column that is taken as a number: the number of each group, in standard deviations from
-    # the mean of the rows of ``fit``. Such a system is for metrics that read it
+    # value of each group of a numeric column, in standard deviations from the mean of the rows of
+    # ``fit``; for metrics of continuous attributes
     values: NDArray[np.float64] | None = None  # shape (n_groups,)
 
     @property

@@ -1,9 +1,9 @@
-"""Named datasets: where they are, downloaded once, loaded by name.
+"""Datasets loaded by name, from the package, a local folder or a public source.
 
-A source is pinned by the hash of its *content*: archives are packed anew from time to time, with
-other bytes and the same rows. A table whose content differs from the pin is refused.
+A source is pinned by the hash of its *content*, because archives are repacked from time to time
+with other bytes but the same rows. A table whose content differs from the hash is rejected.
 
-1. ``lending``: embedded, invented, needs neither files nor network;
+1. ``lending``: embedded and synthetic, needs neither files nor network;
 2. the folder that the environment variable ``FAIRAUTOML_DATA_HOME`` names, with an ``index.json``
    that gives file, SHA-256 and meaning of every dataset;
 3. the public source (``fairautoml.data.datasets``), pinned by content, kept in a cache folder.
@@ -363,7 +363,7 @@ def _from_public(name: str, source: PublicSource) -> NamedTable:
         try:
             return _parsed(name, source, path.read_bytes())
         except (DatasetUnavailableError, OSError):
-            # A damaged cache is no reason to stop: the source is asked again.
+            # Download the source again if the cached file is damaged.
             path.unlink(missing_ok=True)
     try:
         raw = fetch(source.url, max_bytes=MAX_BYTES)

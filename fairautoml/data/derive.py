@@ -1,4 +1,4 @@
-"""Group columns made from others, and the choice of rows: ``--derive`` and ``--keep``.
+"""Derived group columns and row filters: ``--derive`` and ``--keep``.
 
 Three forms, all one line of text::
 

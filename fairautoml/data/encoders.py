@@ -1,10 +1,10 @@
-"""Typed columns to the numeric matrix that learners get.
+"""Encode typed columns as the numeric matrix for the learners.
 
-Codes of many categories are ordered by frequency, so that boosted trees can take them as numbers.
+Codes of many categories are ordered by frequency, so that boosted trees can use them as numbers.
 
-Fitted inside the training rows of a fold only. Source: Micci-Barreca (2001), "A preprocessing
-scheme for high-cardinality categorical attributes"; cross-fitting and automatic smoothing as in
-scikit-learn's ``TargetEncoder``.
+Encoders are fitted on the training rows of a fold only. Source: Micci-Barreca (2001), "A
+preprocessing scheme for high-cardinality categorical attributes"; cross-fitting and automatic
+smoothing as in scikit-learn's ``TargetEncoder``.
 """
 
 from collections.abc import Sequence
@@ -272,8 +272,8 @@ def _cross_fitted(
     parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     encoder: TargetEncoder,
 ) -> NDArray[np.float64]:
-    """Return the means by the other parts; rows in no part have taught the encoder nothing."""
-    # Not fit_transform: how it is told its folds and seed changed in scikit-learn 1.9.
+    """Return the means by the other parts; rows in no part are not in the encoder's data."""
+    # fit_transform takes folds and seed differently since scikit-learn 1.9.
     means: NDArray[np.float64] = encoder.transform(table)
     for others, held_out in parts:
         means[held_out] = _fitted(table, y, others).transform(table[held_out])

@@ -1,4 +1,4 @@
-"""Tables read from files."""
+"""Read tables from files, and write text files atomically."""
 
 import codecs
 import csv
@@ -29,10 +29,10 @@ DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_LINES = 50
 """Lines that the delimiter is guessed from."""
 SAID = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
-"""A first line by which spreadsheets are told the delimiter."""
+"""First line that declares the delimiter to spreadsheet programs."""
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather")
 FORMULA = re.compile(r"^[=+\-@\t\r\x00]")
-"""First characters by which a spreadsheet takes a text for a formula (CWE-1236)."""
+"""First characters that make a spreadsheet program evaluate a text as a formula (CWE-1236)."""
 
 
 def read_table(
@@ -90,7 +90,7 @@ def write_whole(text: str, path: Path) -> None:
         partial.write_text(text, encoding="utf-8", newline="")
         partial.replace(path)
     except OSError as error:
-        # The user knows the file that was asked for, not the one beside it.
+        # Name the requested file instead of the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)

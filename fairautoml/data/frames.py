@@ -1,7 +1,7 @@
-"""Tables of any library as pandas frames, aligned and split into parts.
+"""Convert tables of any library to pandas, and align and split them.
 
-polars and pyarrow are optional: they are recognised by the name of their module and never
-imported, and polars is read without pyarrow.
+polars and pyarrow are optional: they are recognised by module name and never imported, and polars
+is read without pyarrow.
 """
 
 import difflib
@@ -55,7 +55,7 @@ def align_inputs(inputs: Inputs, align: Align) -> Inputs:
 
 
 def unlike_indices(given: Mapping[str, Any]) -> str:
-    """Say which two pandas inputs speak of different rows; an empty text when all are alike."""
+    """Describe two pandas inputs with different indices; empty if all indices are equal."""
     return _unlike(_indices(given))
 
 
@@ -336,7 +336,7 @@ def _read_array(X: Any) -> Table:
 
 
 def _unwrapped(X: Any) -> Any:
-    """Return a column given where a table belongs as an array, so that its shape is told."""
+    """Return a column as an array, so that the error message can state its shape."""
     if isinstance(X, pd.Series) or is_foreign(X):
         return as_series(X, "X").to_numpy()
     return X
@@ -447,7 +447,7 @@ def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> In
 
 
 def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":
-    """Return one value per row that is no feature, and the name of the column of ``X`` it was."""
+    """Return one non-feature value per row, and the name of its column in ``X`` if it had one."""
     name = ""
     if isinstance(values, str):
         name, values = values, column_of(X, values, argument)
@@ -461,10 +461,10 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
 
 
 def identity(inputs: Inputs) -> pd.DataFrame:
-    """Return the rows as a frame that tells them apart: features and label.
+    """Return features and label of the rows, to recognise the same rows.
 
-    Groups and weights are left out: they are given in several forms, and the same people under
-    other groups or weights are the same people.
+    Groups and weights are excluded: they can be given in several forms, and the rows stay the same
+    with other groups or weights.
     """
     table = read_table(inputs.X)
     if table.columns is not None:
@@ -472,7 +472,7 @@ def identity(inputs: Inputs) -> pd.DataFrame:
             f"X.{name}": column for name, column in zip(table.names, table.columns, strict=True)
         }
     elif table.sparse:
-        # One form of the same numbers, which float32 is what models read.
+        # Canonical form of the same numbers; models read float32.
         plain = csr_matrix(table.matrix, dtype=np.float32, copy=True)
         plain.sum_duplicates()
         found = {f"X.{salt}": row_draws(plain, salt) for salt in (0, 1)}
@@ -485,7 +485,7 @@ def identity(inputs: Inputs) -> pd.DataFrame:
 
 
 def _content(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
-    """Return what a column holds, whatever type it is stored as."""
+    """Return the values of a column, independent of its storage type."""
     held = column.reset_index(drop=True).infer_objects()
     kind = kind_of(held, name)
     return held if kind == "category" else pd.Series(numbers(held, kind, name))

@@ -1,4 +1,4 @@
-"""Groups of the sensitive columns: which there are, and which rows are in each."""
+"""Groups of the sensitive columns, and the groups of each row."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -221,8 +221,8 @@ def _system(
         label = column.removeprefix(f"{name}.")
         if _BELONGS not in keys:
             msg = (
-                f"sensitive[{name!r}]: nobody belongs to {label!r}, so nothing can be said about "
-                "that group; leave the column out."
+                f"sensitive[{name!r}]: group {label!r} has no rows, so its rates are undefined. "
+                "Leave the column out."
             )
             raise InputError(msg)
         labels.append(label)
@@ -238,10 +238,10 @@ def _system(
 def refuse_missing(name: str, count: int) -> None:
     if count:
         msg = (
-            f"sensitive {name!r} has {count} missing value(s). Choose at fit what becomes of "
-            "them: sensitive_missing (--sensitive-missing) 'error' (this), 'own_group' (a group "
-            "called '(missing)') or 'exclude' (rows outside the constraint). New rows may also be "
-            "decided without their group by unseen_group (--unseen-group) 'base_model'."
+            f"sensitive {name!r} has {count} missing value(s). Choose at fit how they are "
+            "handled: sensitive_missing (--sensitive-missing) 'error' (this), 'own_group' (a "
+            "group called '(missing)') or 'exclude' (rows outside the constraint). New rows can "
+            "also be predicted without their group by unseen_group (--unseen-group) 'base_model'."
         )
         raise InputError(msg)
 
@@ -362,7 +362,7 @@ class GroupSchema:
     # for each cell the position in ``levels`` of its group in each column
     cell_codes: tuple[tuple[int, ...], ...]
     cell_labels: tuple[str, ...]  # display name of each cell
-    # what becomes of missing values
+    # how missing values are handled
     missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
     named: bool = True  # whether the column names are the user's own
     # columns of X that the groups are taken from, empty when they are given separately

@@ -1,4 +1,4 @@
-"""Features that give a label away: the sensitive attribute or the target itself."""
+"""Leakage: features that reveal the sensitive attribute (proxies) or the target."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,9 +157,9 @@ def same_bands(matrix: Any, schema: TableSchema, bands: NDArray[np.float64]) -> 
 def same_intervals(
     matrix: Any, schema: TableSchema, codes: NDArray[np.integer]
 ) -> tuple[str, ...]:
-    """Return the features of numbers of which every group is one interval, whatever its name.
+    """Return the numeric features of which every group is one interval.
 
-    Such as the age of people who are grouped by "young" and "old".
+    An example is age with the groups "young" and "old".
     """
     known = codes >= 0
     of = codes[known]

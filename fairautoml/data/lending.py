@@ -1,10 +1,10 @@
-"""The synthetic lending table, whose true rates are known.
+"""The synthetic lending dataset, whose population rates are known.
 
-Nothing here is real. The population is a structural model that says how sex, age, region and
-creditworthiness make features and labels, so any number of people can be drawn by seed and the
-true group rates of any classifier can be computed to any precision.
+The population is a structural model of features and labels given sex, age, region and
+creditworthiness, so any number of rows can be drawn by seed and the population rates of any
+classifier can be computed to any precision.
 
-The model, for one person::
+The model of one individual::
 
     z                        creditworthiness, standard normal in every sex
     repaid                   z > quantile(1 - base_rate[sex]): base rates hold exactly
@@ -32,7 +32,7 @@ from fairautoml.data.named import DatasetMetadata, NamedTable
 from fairautoml.exceptions import InputError
 
 Decide = Callable[[pd.DataFrame], Any]
-"""A classifier: people without their label, to 0, 1 or a probability of acceptance for each."""
+"""A classifier: maps rows without labels to 0, 1 or a probability of acceptance each."""
 
 
 def decisions_of(decide: Decide, population: pd.DataFrame) -> NDArray[np.float64]:
@@ -42,14 +42,14 @@ def decisions_of(decide: Decide, population: pd.DataFrame) -> NDArray[np.float64
         msg = f"decide returned shape {decisions.shape}; it must return ({len(population)},)"
         raise InputError(msg)
     if not ((decisions >= 0) & (decisions <= 1)).all():
-        raise InputError("decide returned values outside [0, 1]; return 0 or 1 per person")
+        raise InputError("decide returned values outside [0, 1]; return 0 or 1 per row")
     return decisions
 
 
 def group_counts(
     groups: pd.Series, y: NDArray[np.bool_], decisions: NDArray[np.float64]
 ) -> pd.DataFrame:
-    """Return one row of sums per group; the sums of chunks of people can be added."""
+    """Return one row of sums per group; the sums of chunks of rows can be added."""
     columns = {
         "rows": np.ones(len(y)),
         "positives": y.astype(np.float64),
@@ -114,7 +114,7 @@ FACTS = DatasetMetadata(
     target=TARGET,
     positive_label=POSITIVE,
     sensitive=SENSITIVE,
-    notes="Invented people, drawn from the structural population LendingPopulation(): not real.",
+    notes="Synthetic, drawn from the structural population LendingPopulation().",
     licence="Apache-2.0, as this package",
     citation="fairautoml, embedded population 'lending' (synthetic)",
 )
@@ -122,7 +122,7 @@ FACTS = DatasetMetadata(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LendingPopulation:
-    """A synthetic population of loan applicants; the module's text has the model.
+    """A synthetic population of loan applicants; the module docstring has the model.
 
     Examples
     --------
@@ -172,7 +172,7 @@ class LendingPopulation:
             raise InputError(msg)
 
     def draw(self, n_rows: int, seed: int) -> pd.DataFrame:
-        """Draw people; the same seed gives the same rows."""
+        """Draw rows; the same seed gives the same rows."""
         _at_least("n_rows", n_rows, 1)
         _at_least("seed", seed, 0)
         return self._population(n_rows, np.random.Generator(np.random.PCG64(seed)))[0]
@@ -229,7 +229,7 @@ class LendingPopulation:
     def _population(
         self, n_rows: int, rng: np.random.Generator
     ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        """Return people with recorded labels, and the true labels."""
+        """Return rows with recorded labels, and the true labels."""
         minority = rng.random(n_rows) < self.minority_share
         z = rng.standard_normal(n_rows)
         truth = z > ndtri(1 - np.where(minority, self.base_rate[1], self.base_rate[0]))
@@ -282,7 +282,7 @@ class LendingPopulation:
 
 
 def lending_table() -> NamedTable:
-    """Return the embedded demo table: 20,000 people of the default population, seed 0."""
+    """Return the embedded demo dataset: 20,000 rows of the default population, seed 0."""
     return FACTS.table("lending", LendingPopulation().draw(20_000, seed=0))
 
 

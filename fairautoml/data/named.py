@@ -1,4 +1,4 @@
-"""A table with a name: what its columns mean, and where it comes from."""
+"""Named datasets with metadata: roles of the columns, source and licence."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import pandas as pd
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NamedTable:
-    """A loaded dataset and all that is needed to learn from it.
+    """A loaded dataset with the metadata needed to learn from it.
 
     Parameters
     ----------
@@ -21,9 +21,9 @@ class NamedTable:
     positive_label : str, int or None
         The label whose probability is modelled; None for tables that are not binary.
     sensitive : tuple of str
-        Columns that say something about groups of people.
+        Columns of sensitive attributes.
     drop : tuple of str
-        Columns that are no features: identifiers, weights, what leaks the outcome.
+        Columns that are not features: identifiers, weights, leaked outcomes.
     categorical : tuple of str
         Columns of coded numbers that are categories; they are of dtype ``category`` in ``frame``.
     weight : str or None
@@ -31,7 +31,7 @@ class NamedTable:
     task : str
         ``"binary"``, ``"multiclass"``, ``"regression"`` or ``"binary_score"``.
     notes, licence, citation : str
-        What to know, what is allowed, whom to cite.
+        Remarks, licence and citation of the source.
     """
 
     name: str

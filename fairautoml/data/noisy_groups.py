@@ -1,32 +1,13 @@
-"""Groups known by proxies only: error rates of the proxies and corrected constraints.
+"""Noisy group labels: error rates of proxies, and corrected gaps and constraints.
+
+Proxies that err independently of the decision given the group make gaps look smaller. For two
+groups, p = P(A), pt = P(At) and T[a, b] = P(At = b | A = a), the gap between the groups At is the
+true gap times ``s = p0 p1 (T00 + T11 - 1) / (pt0 pt1)``, in (0, 1]. T is given, or estimated from
+the agreement of three proxies that err independently of one another given A.
 
 Source: Zhu, Yao, Sun, Li, Liu, *Weak Proxies are Sufficient and Preferable for Fairness with
-Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175.
-
-Three proxies of an attribute that nobody recorded, each wrong independently of the others given
-the attribute, agree more often the better they are. Source: Zhu, Yao, Sun, Li, Liu, *Weak Proxies
-are Sufficient and Preferable for Fairness with Missing Sensitive Attributes*, ICML 2023,
-arXiv 2210.03175 (HOC: high-order consensus). Ours: a matrix of errors for each proxy in place of
-one for all, fitted to the whole table of three by least squares.
-
-Source: Zhu, Yao, Sun, Li, Liu, *Weak Proxies are Sufficient and Preferable for Fairness with
-Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175.
-
-With p = P(A), pt = P(At) and T[a, b] = P(At = b | A = a) of a guess At that errs independently of
-the decision given A, the gap between the guessed groups is that between the true ones times
-``s = p0 p1 (T00 + T11 - 1) / (pt0 pt1)``, in (0, 1]. So a bound on the true gap is met where the
-guessed groups meet s times that bound.
-
-Source: Zhu, Yao, Sun, Li, Liu, *Weak Proxies are Sufficient and Preferable for Fairness with
-Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175, for two groups; the factor is what
-their correction divides by.
-
-Proxies that are wrong independently of the decision make gaps look smaller than they are. Knowing
-how often a proxy is wrong is enough to undo that, and three proxies tell it by their agreement.
-
-Source: Zhu, Yao, Sun, Li, Liu, *Weak Proxies are Sufficient and Preferable for Fairness with
-Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175. The estimate of the errors is ours, see
-``_hoc``.
+Missing Sensitive Attributes*, ICML 2023, arXiv 2210.03175 (HOC: high-order consensus). Unlike
+there, each proxy has its own error matrix, fitted to the table of all three by least squares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,18 +29,18 @@ from fairautoml.exceptions import DegradedWarning, InputError, warn
 Array = NDArray[np.float64]
 
 SUM_SLACK = 1e-6
-"""How far rows of an error matrix may be from 1 in sum."""
+"""Tolerance of the row sums of an error matrix."""
 
 LEAST_DETERMINANT = 0.05
-"""Below it a proxy is hardly better than chance, and its correction is noise."""
+"""Smallest determinant of an error matrix; below it a proxy is hardly better than chance."""
 
 
 def hidden_rates(joint: Array, errors: Array) -> tuple[Array, Array]:
     """Return rates and shares of the hidden groups from all proxies, by least squares.
 
-    One proxy: ``H[:, k] = diag(p)^-1 (T_k')^-1 (pt o Ht[:, k])`` with ``p`` what the same matrices
-    make of ``pt``. Several: each is a measurement of the same people, and what they say together
-    is a linear function of P(A = a, decision k).
+    One proxy: ``H[:, k] = diag(p)^-1 (T_k')^-1 (pt o Ht[:, k])`` with ``p`` corrected from ``pt``
+    by the same matrices. Several: the joint distribution of their labels is a linear function of
+    P(A = a, decision k).
     """
     by_decision = errors if errors.ndim == 4 else np.stack([errors, errors], axis=1)
     hidden = np.stack(
@@ -73,7 +54,7 @@ def hidden_rates(joint: Array, errors: Array) -> tuple[Array, Array]:
 
 
 def _design(errors: Array) -> Array:
-    """Return P(the proxies say ... | A = a), shape (all that they can say, n_groups)."""
+    """Return P(labels of the proxies | A = a), shape (n_combinations, n_groups)."""
     together = errors[0]
     for matrix in errors[1:]:
         together = (together[:, :, None] * matrix[:, None, :]).reshape(len(matrix), -1)
@@ -126,12 +107,12 @@ def check_strength(errors: Array) -> None:
 
 
 START = 0.731
-"""Diagonal that the search starts from: it settles which hidden group is which."""
+"""Diagonal of the initial error matrices; it decides which hidden group is which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consensus:
-    """What the agreement of three proxies says about them."""
+    """Group shares and proxy errors estimated from the agreement of three proxies."""
 
     shares: Array  # shape (n_groups,): P(A = a) of the hidden attribute
     # ``errors[i, a, b]`` is P(proxy i says b | A = a)
@@ -140,11 +121,11 @@ class Consensus:
 
 
 def consensus(table: Array) -> Consensus:
-    """Return shares and errors that explain how often three proxies say what together.
+    """Return shares and errors fitted to the joint distribution of three proxies.
 
     Solves ``P(i, j, l) = sum_a p_a T1[a, i] T2[a, j] T3[a, l]`` by least squares. Assumes that
-    errors are independent given the attribute, and that each proxy beats chance: a start with
-    large diagonals picks among the solutions that differ by the names of the groups only.
+    errors are independent given the attribute, and that each proxy beats chance: the initial
+    matrices with large diagonals select among solutions that are permutations of the groups.
     """
     k = len(table)
     found = least_squares(
@@ -182,11 +163,11 @@ def _start(k: int) -> Array:
 
 
 BY_CHANCE = 0.1
-"""Two proxies whose guesses would be as dependent by chance with this probability tell nothing."""
+"""Largest p-value of the independence test at which two proxies count as dependent."""
 
 
 def check_identified(n_proxies: int, errors: Array | None) -> None:
-    """Refuse all but one proxy with its errors, or three without."""
+    """Raise unless there is one proxy with its errors, or three without."""
     if (n_proxies, errors is None) in {(1, False), (3, True)}:
         return
     msg = (
@@ -199,21 +180,21 @@ def check_identified(n_proxies: int, errors: Array | None) -> None:
 
 
 def check_agreement(together: Array, proxies: tuple[str, ...]) -> None:
-    """Refuse proxies of which two agree no more than by chance: from noise all can be inferred."""
+    """Raise if two proxies agree no more than by chance."""
     for at, (first, second) in zip((2, 1, 0), combinations(proxies, 2), strict=True):
         pair = together.sum(axis=at)
         seen = pair[pair.sum(axis=1) > 0][:, pair.sum(axis=0) > 0]
         if min(seen.shape) < 2 or chi2_contingency(seen, correction=False).pvalue > BY_CHANCE:
             msg = (
                 f"proxies: {first!r} and {second!r} agree no more than by chance on "
-                f"{together.sum():.0f} rows, so one of them is hardly better than chance and how "
-                "often they are wrong cannot be told. Give better proxies or more rows"
+                f"{together.sum():.0f} rows, so one of them is hardly better than chance and "
+                "their error rates are not identified. Give better proxies or more rows"
             )
             raise InputError(msg)
 
 
 def agreement(together: Array) -> Consensus:
-    """Return what explains how often three proxies agree."""
+    """Return shares and errors fitted to the counts of three proxies."""
     return consensus(together / together.sum())
 
 
@@ -264,7 +245,7 @@ _CONDITIONS: dict[str, tuple[int, ...]] = {
 """Labels within which decisions are compared; -1 = all rows."""
 
 MOST_CELLS = 1_000_000
-"""Of what all proxies say together: a hundred groups in three columns."""
+"""Most combinations of proxy labels: a hundred groups in three columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +264,7 @@ class ProxyTable:
         return found
 
     def redrawn(self, rng: np.random.Generator) -> "ProxyTable":
-        """Return as many rows drawn from these, with replacement."""
+        """Return a bootstrap sample of the rows."""
         n = int(self.counts.sum())
         drawn = rng.multinomial(n, self.counts.ravel() / n).astype(np.float64)
         return replace(self, counts=drawn.reshape(self.counts.shape))
@@ -359,11 +340,11 @@ _LABEL: Mapping[str, int] = {"tpr": 1, "fpr": 0}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guess:
-    """The best proxy of a hidden attribute with two groups, and how it errs."""
+    """The best proxy of a hidden attribute with two groups, and its error rates."""
 
     name: str  # the proxy whose error matrix is farthest from singular
     groups: tuple[str, ...]  # the two groups, in the order of all arrays
-    # rows by label and what the proxy says, of those that every proxy speaks about
+    # rows by label and proxy group, without rows that lack a proxy value
     mass: Array  # shape (2, 2)
     # P(proxy says b | A = a), row a, column b: among label 0, among label 1, among all rows
     errors: Array  # shape (3, 2, 2)
@@ -376,7 +357,7 @@ class Guess:
 
     @property
     def n_rows(self) -> int:
-        """Rows that the errors were learnt from."""
+        """Number of rows that the errors are estimated from."""
         return int(self.mass.sum())
 
     def shares(self) -> Array:
@@ -384,7 +365,7 @@ class Guess:
         return hidden_shares(self.errors[2], self.mass.sum(axis=0))
 
     def factors(self, rates: tuple[HiddenRate, ...]) -> Array:
-        """Return what is left of a hidden gap in each rate, each in (0, 1], shape (n_rates,)."""
+        """Return the factor ``s`` of each rate, in (0, 1], shape (n_rates,)."""
         found = shrinkage(rates, self._scope(self.errors, rates), self.mass)
         if np.isnan(found).any():
             said = (self.mass.sum(axis=0) / self.mass.sum()).round(4).tolist()
@@ -402,7 +383,7 @@ class Guess:
         """Return corrected gaps of redrawn search rows, shape (N_DRAWS,).
 
         Labels and guesses are redrawn together with the errors, decisions within what the proxy
-        says and the label. A draw that tells nothing may have any gap: 1.
+        says and the label. The gap of a draw without identified errors is set to 1.
         """
         weight = counts.sum(axis=-1)
         share = np.divide(counts[..., 1], weight, out=np.zeros_like(weight), where=weight > 0)
@@ -434,7 +415,7 @@ class Guess:
 
     @staticmethod
     def _scope(errors: Array, rates: tuple[HiddenRate, ...]) -> Array:
-        """Return the errors among the rows that the rates speak about."""
+        """Return the errors among the rows in the denominator of the rates."""
         label = _LABEL.get(rates[0], 2) if len(rates) == 1 else 2
         scoped: Array = errors[label]
         return scoped
@@ -466,7 +447,7 @@ def shrinkage(rates: tuple[HiddenRate, ...], errors: Array, mass: Array) -> Arra
 
 
 def hidden_shares(errors: Array, said: Array) -> Array:
-    """Return P(A = a) from how often a proxy says what, shape (..., 2); not kept in [0, 1]."""
+    """Return P(A = a) from the counts of a proxy, shape (..., 2); may be outside [0, 1]."""
     determinant = errors[..., 0, 0] + errors[..., 1, 1] - 1.0
     second = (said[..., 1] / said.sum(axis=-1) - errors[..., 0, 1]) / determinant
     found: Array = np.stack([1.0 - second, second], axis=-1)
@@ -486,7 +467,7 @@ def learn_guess(
     errors: Any = None,
     rng: np.random.Generator,
 ) -> Guess:
-    """Learn from the rows how often the best of the proxies is wrong."""
+    """Return the best proxy with its error rates, estimated from the rows or given."""
     table = tabulate(y, proxies, None, "demographic_parity")
     _check_two(table.groups)
     given = None if errors is None else check_errors(errors, 2)
@@ -524,7 +505,7 @@ def _check_two(groups: tuple[str, ...]) -> None:
 
 
 def _as_given(errors: Array) -> tuple[Array, Array]:
-    """Return errors that are known, and that no redraw changes."""
+    """Return given errors, which are the same in all redraws."""
     if errors.ndim == 3:
         msg = (
             "proxy_errors has shape (2, 2, 2), one matrix for each decision; as there are no "
@@ -537,7 +518,7 @@ def _as_given(errors: Array) -> tuple[Array, Array]:
 
 
 def _estimated(rows: Array, drawn: Array, proxies: tuple[str, ...]) -> tuple[int, Array, Array]:
-    """Return which proxy is best, its errors in each scope, and those of redrawn rows."""
+    """Return the index of the best proxy, its errors by scope, and those of redrawn rows."""
     check_agreement(rows.sum(axis=0), proxies)
     fitted = np.stack([agreement(part).errors for part in (*rows, rows.sum(axis=0))])
     at = int(np.abs(np.linalg.det(fitted[2])).argmax())
@@ -591,7 +572,7 @@ def weak_proxy_gap(
     local: bool = False,
     draws: int = 0,
 ) -> ProxyGap:
-    """Return the gap between groups that were not observed, from guesses of who is in which.
+    """Return the gap between unobserved groups, estimated from noisy group labels.
 
     With one proxy its error matrix must be known. With three it is estimated from how often they
     agree, which assumes that they err independently of one another given the attribute, and that
@@ -751,7 +732,7 @@ def _interval(
         try:
             found.append(_measure(table.redrawn(rng), given, local=local).gap)
         except InputError:
-            # A draw in which the proxies are chance: nothing is known there, up to any gap.
+            # The proxies of this draw are no better than chance: the gap is unknown.
             found.append(1.0)
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Input checked once at the border, at ``fit`` and at prediction."""
+"""Input validation, at ``fit`` and at prediction."""
 
 import difflib
 from dataclasses import dataclass, field, replace
@@ -109,7 +109,7 @@ def build_dataset(
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)
-    # To learners the scale of weights matters (least weight in a leaf), to people it does not.
+    # Normalize the weights: learners depend on their scale (least weight in a leaf).
     weight = _weights(inputs.sample_weight, labels, classes)
     weight /= weight.mean()
     _check_group_weights(weight, groups, cells)
@@ -256,8 +256,8 @@ def _check_group_weights(
         if empty:
             msg = (
                 f"sample_weight is zero for all rows of group(s) {', '.join(map(repr, empty))} of "
-                f"{system.name!r}, so nothing can be said about them. Give them a positive weight "
-                "or leave their rows out."
+                f"{system.name!r}, so their rates are undefined. Give them a positive weight or "
+                "drop their rows."
             )
             raise DegenerateGroupError(msg)
 
@@ -301,7 +301,7 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Labels and groups of a table whose features nobody has read."""
+    """Labels and groups of a table whose features are not read."""
 
     y: NDArray[Any]  # shape (n_rows,): target as ``Dataset`` has it
     task: TaskName  # {"binary", "multiclass", "regression"}: what kind of target it is

@@ -1,7 +1,7 @@
 """The schema of the features, and the roles of columns.
 
-Category codes are made here, once, from sorted typed values; no learner ever infers categories
-from the rows at hand (trained on {a..f} and asked about {b, f} only, some number them anew).
+Category codes are defined once, from sorted typed values. Learners must not infer them from the
+rows of a batch, as some would renumber the categories that are present.
 """
 
 import difflib
@@ -157,7 +157,7 @@ def fit_columns(
         named=table.named,
         sparse=table.sparse,
         on_nonfinite=on_nonfinite,
-        notes=tuple(_dropped(name, "asked for") for name in table.names if name in drop),
+        notes=tuple(_dropped(name, "listed in drop") for name in table.names if name in drop),
     )
     wanted = [at for at, name in enumerate(table.names) if name not in drop]
     if not wanted:

@@ -1,10 +1,8 @@
-"""Numeric sensitive attributes: bins and scales.
+"""Numeric sensitive attributes: bins for group constraints, scales for continuous ones (GeDI).
 
-Both are learned once, from the rows of ``fit``, and read new rows in the same way. Whoever
-constrains groups wants bands; a constraint that speaks about the number itself (GeDI) wants the
-scale. A scale is exact up to ``MOST_STEPS`` different values, as ages are. Beyond that it has
-steps, each of which stands for the mean of its rows: half of the edges leave equal shares of the
-rows between them and half equal distances, so no step is wide and none holds many rows.
+Both are learned from the rows of ``fit``. A scale keeps up to ``MOST_STEPS`` distinct values;
+beyond that it has steps with the mean of their rows. Half of the edges are quantiles and half are
+equidistant, so that no step is wide and none holds many rows.
 """
 
 import itertools
@@ -194,8 +192,8 @@ class Scale:
     def read(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
         """Return the nearest step of each number; missing stays missing.
 
-        A number beyond those of ``fit`` is read as the last step: no polynomial is asked what it
-        does where nobody was.
+        A number outside the range of ``fit`` is mapped to the nearest step, so that polynomials
+        are not extrapolated.
         """
         found = as_numbers(self.source, values)
         at = np.searchsorted(np.array(self.edges), found, side="left")
@@ -271,7 +269,7 @@ def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> NumberBins:
         cuts = (
             np.unique(np.quantile(known, shares, method="inverted_cdf")) if len(known) else known
         )
-        # Nobody is above the largest value.
+        # A cut at the largest value would leave an empty bin.
         cuts = cuts[cuts < known.max(initial=-np.inf)]
         if len(cuts) == 0:
             msg = f"sensitive_bins: {name!r} has too few values for quantiles; give cuts instead"
@@ -303,7 +301,7 @@ def fit_scale(name: str, values: "pd.Series[Any]") -> Scale:
     at = np.searchsorted(edges, known, side="left")
     mass = np.bincount(at, minlength=len(edges) + 1)
     held = mass > 0
-    # An edge with nobody below it, down to the next one, separates nothing; somebody is above all.
+    # Drop edges of empty steps; the last step is never empty.
     edges = edges[held[:-1]]
     steps = distinct if exact else np.bincount(at, weights=known)[held] / mass[held]
     unit = float(known.std())

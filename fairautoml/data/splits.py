@@ -11,7 +11,7 @@ from fairautoml.exceptions import DegradedWarning, InputError, warn
 def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
     """Return one number in [0, 1) per row, from the row's content and the salt alone.
 
-    Equal rows get equal numbers, so nobody can try again with another draw.
+    Equal rows get equal numbers, so that resubmitting a row cannot change its decision.
     """
     rng = np.random.default_rng(salt)
     if isinstance(X, np.ndarray):
@@ -110,7 +110,7 @@ def _steps(size: int, fraction: float, offset: float) -> NDArray[np.int64]:
 
 
 def _wanted(size: int, fraction: float) -> int:
-    """Return how many of a block are drawn; of two or more neither none nor all."""
+    """Return the number of rows to draw of a block; of two or more neither none nor all."""
     wanted = round(size * fraction)
     return min(max(wanted, 1), size - 1) if size > 1 else wanted
 
@@ -124,12 +124,12 @@ def entity_folds(
     *,
     every_label: bool = True,
 ) -> NDArray[np.int16]:
-    """Deal whole entities to folds, evenly by label and group of the entities."""
+    """Assign whole entities to folds, stratified by label and group."""
     first = first_rows(entities)
     if len(first) < MIN_FOLDS:
         msg = (
-            "groups: all rows belong to one entity, so that no fold can be judged by people of "
-            "its own. Give rows of more entities, or leave groups out"
+            "groups: all rows belong to one entity, so folds cannot hold different entities. "
+            "Give rows of more entities, or leave groups out"
         )
         raise InputError(msg)
     # An entity of several labels counts for the rarest: each class must reach every fold.
@@ -140,12 +140,12 @@ def entity_folds(
         if every_label and 0 < len(np.unique(entities[y == label])) < MIN_FOLDS:
             msg = (
                 f"groups: the rows of one class belong to fewer than {MIN_FOLDS} entities, so "
-                "that no fold can be judged by people of its own. Give rows of more entities, or "
-                "leave groups out"
+                "folds cannot hold different entities. Give rows of more entities, or leave "
+                "groups out"
             )
             raise InputError(msg)
     strata = np.unique(of_entity, return_inverse=True)[1]
-    # Where everybody has rows of all labels there is one stratum, and people alone set the limit.
+    # If every entity has rows of all labels there is one stratum, and only their number matters.
     alone = not every_label or not strata.any()
     most = min(n_folds, len(first)) if alone else fold_count(strata, n_folds)
     folds: NDArray[np.int16] = stratified_folds(strata, cells[first], most, seed)[entities]

@@ -1,4 +1,4 @@
-"""The target column: its kind, its classes, which class is positive."""
+"""The target column: its task, its classes and the positive class."""
 
 import shlex
 from collections import Counter
@@ -15,13 +15,13 @@ from fairautoml.data.frames import as_array, as_series, frame_columns, is_frame,
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 SHOWN = 10
-"""Classes that are named."""
+"""Most classes listed in a message."""
 
 
 def positive_notes(classes: Sequence[Any], given: Any) -> tuple[str, ...]:
-    """Return a note where nobody said which class is the positive one, or there is none.
+    """Return a note if the positive class is chosen by default, or if there are several classes.
 
-    Of two classes nothing is said where they are numbers, or True and False.
+    Two classes that are numbers or booleans need no note.
     """
     if len(classes) > 2:
         return (_several(classes),)
@@ -37,7 +37,7 @@ def positive_notes(classes: Sequence[Any], given: Any) -> tuple[str, ...]:
 
 
 def _several(classes: Sequence[Any]) -> str:
-    """Say which classes there are: a typing error or a missing label may have made one."""
+    """Return a note that lists the classes, as a typing error may have added one."""
     more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
     shown = ", ".join(repr(label) for label in classes[:SHOWN])
     bare = Counter(str(label).strip().casefold() for label in classes)
@@ -46,7 +46,7 @@ def _several(classes: Sequence[Any]) -> str:
     if not twice:
         return note
     duplicates = ", ".join(map(repr, twice[:SHOWN]))
-    return f"{note}; {duplicates} differ in case or spaces only: write alike what means the same"
+    return f"{note}; {duplicates} differ in case or spaces only: use one spelling per class"
 
 
 TaskOption = Literal["auto", "binary", "multiclass", "regression"]
@@ -105,13 +105,13 @@ def read_numbers(y: Any) -> NDArray[np.float64]:
 
 
 def plain_numbers(y: Any) -> NDArray[np.float64]:
-    """Return finite numbers, whatever column they came in."""
+    """Return the target as finite numbers."""
     check_given(y)
     values = _one_column(y)
     _check_complete(values, "finite numbers")
     dtype: Any = values.dtype
     if dtype.kind in "mM":
-        # As a number it would be nanoseconds since some date, which nobody means.
+        # A conversion to numbers would give nanoseconds since 1970.
         msg = (
             f"y holds dates or times ({dtype}); regression needs numbers. Give them in a "
             "unit of your choice, such as days: (y - y.min()) / pandas.Timedelta(days=1)."
@@ -257,11 +257,11 @@ def _check_labels(keys: tuple[Key, ...], task: TaskOption) -> None:
 
 
 def _check_count(keys: tuple[Key, ...], task: TaskOption) -> None:
-    """Refuse numbers of classes that the task does not have."""
+    """Raise if the number of classes does not fit the task."""
     shown = ", ".join(repr(key[1]) for key in keys[:10])
     if task == "binary" and len(keys) > 2:
         msg = (
-            "Only binary classification was asked for. The type of the target is multiclass. "
+            "Only binary classification was requested. The type of the target is multiclass. "
             f"y has {len(keys)} classes: {shown}. Choose one of them as the positive class, for "
             "example y == label, or leave out --task binary to have them all."
         )

@@ -1,4 +1,4 @@
-"""The registry of metrics; apart from ``__init__`` so that modules of this package can use it."""
+"""Registry of metrics, separate from ``__init__`` to avoid an import cycle."""
 
 from fairautoml.metrics._table import Metric
 from fairautoml.metrics.gedi import GEDI

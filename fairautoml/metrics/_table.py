@@ -1,4 +1,4 @@
-"""What metrics are computed from: weights by group, label and decision, and what a metric is."""
+"""Tables of weights by group, label and decision, and the classes of rates and metrics."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairautoml.exceptions import InputError
 
 TaskName = Literal["binary", "multiclass", "regression"]
-"""What kind of target is learned: two classes, several, or numbers."""
+"""Kind of target: two classes, several classes, or numbers."""
 Form = Literal["difference", "ratio", "level"]
 """Largest minus smallest over the groups, smallest over largest, or the largest itself."""
 Cell = tuple[int, int]
@@ -21,13 +21,13 @@ CELLS: frozenset[Cell] = frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """A metric that has no value, with the reason; never 0, never 1, never NaN."""
+    """An undefined metric value, with the reason."""
 
     reason: str
 
 
 def largest_defined(values: Sequence[float | None]) -> float | None:
-    """Return the largest, None when one of them is undefined or there is none."""
+    """Return the largest value, or None if one is undefined or there are none."""
     known = [value for value in values if value is not None]
     return max(known) if known and len(known) == len(values) else None
 
@@ -227,8 +227,8 @@ class GroupCounts:
     # ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
     # decision ``d``. A randomised decision splits its row's weight
     table: NDArray[np.float64]  # shape (n_groups, 2, 2)
-    # the same over everybody, ``[label, decision]``, where groups overlap, so that it is not the
-    # sum over them
+    # the table of all rows, ``[label, decision]``, if groups overlap, so that it is not the sum
+    # over the groups
     overall: NDArray[np.float64] | None = None  # shape (2, 2)
 
     @classmethod
@@ -278,7 +278,7 @@ class GroupCounts:
 
     @property
     def total(self) -> NDArray[np.float64]:
-        """The 2 x 2 table over everybody, each row once, ``[label, decision]``."""
+        """The 2 x 2 table of all rows, each counted once, ``[label, decision]``."""
         return self.pooled() if self.overall is None else self.overall
 
     def __add__(self, other: "GroupCounts") -> "GroupCounts":
@@ -306,7 +306,7 @@ class Metric:
     about : str
         One line for lists of metrics.
     kind : {"performance", "fairness"}
-        What it speaks about.
+        Kind of metric.
     on : {"decisions", "scores"}
         What ``value`` takes: a ``Tally``, or ``(y, scores, weight)``.
     value : callable
@@ -319,12 +319,12 @@ class Metric:
     form : {"difference", "ratio", "level"}
         Fairness: largest minus smallest rate, smallest over largest, or the largest itself.
     to_overall : tuple of Rate
-        Fairness: the group rates that it compares with the rate of everybody instead; then
+        Fairness: the group rates that it compares with the overall rate instead; then
         ``rates`` is empty, groups may overlap, and the value is a difference.
     over_groups : {"max", "sum"}
-        Whether the largest distance from the rate of everybody counts or all of them together.
+        Whether the largest distance from the overall rate counts, or their sum.
     degree : int
-        Fairness: 0 = it compares groups. More = it speaks about a numeric attribute and fits
+        Fairness: 0 = it compares groups. More = it applies to a numeric attribute and fits
         polynomials of that degree; then ``value`` and ``many`` take the number behind each group
         as ``values``, see ``bound``.
     many : callable, optional
@@ -332,7 +332,7 @@ class Metric:
         of each group is the same; NaN where undefined. Of numbers, for tables as
         ``GroupValues.table``.
     tasks : frozenset of str
-        Kinds of target that it speaks about.
+        Kinds of target that it supports.
     most : float
         Largest bound that has a meaning: 1 for rates, ``inf`` in units of the target.
     """
@@ -485,10 +485,10 @@ def effective_rows(
     n_groups: int,
     entities: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float64]:
-    """Return (sum w)^2 / sum w^2 of each group: what weighted rows are worth as a sample.
+    """Return the effective sample size (sum w)^2 / sum w^2 of each group.
 
-    Rows of one person count as one row of their weight together. That is what they are worth when
-    they are all alike, and they are worth more when they are not.
+    Rows of one entity count as one row with the sum of their weights, which is exact if they are
+    identical and conservative otherwise.
 
     References
     ----------
@@ -657,7 +657,7 @@ class GroupValues:
 def redrawn(
     table: NDArray[np.float64], n_rows: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return tables as other samples of the same people would give, to first order.
+    """Return tables of other samples from the same population, to first order.
 
     Means move by their standard error, shares of bins like those of a multinomial draw.
     """

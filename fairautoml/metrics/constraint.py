@@ -1,4 +1,4 @@
-"""What the user asks for: a bound on a fairness metric."""
+"""Fairness constraints: a bound on a fairness metric."""
 
 import difflib
 import math
@@ -35,8 +35,7 @@ class Constraint:
 
     metric: Metric  # fairness metric on decisions
     bound: float  # in [0, 1]: the largest difference allowed, or the smallest ratio
-    # name of the one group system it speaks about, such as ``"sex"`` or ``"sex & race"``; None =
-    # all
+    # name of the grouping it applies to, such as ``"sex"`` or ``"sex & race"``; None = all
     system: str | None = None
 
     def __post_init__(self) -> None:
@@ -93,7 +92,7 @@ class Constraint:
 def parse_constraints(
     value: str | Constraint | Sequence[str | Constraint] | None,
 ) -> tuple[Constraint, ...]:
-    """Return the constraints that a user's ``constraint=`` stands for."""
+    """Return the constraints given by ``constraint=``."""
     if value is None:
         return ()
     if isinstance(value, str | Constraint):

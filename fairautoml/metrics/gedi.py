@@ -1,11 +1,11 @@
-"""GeDI: how strongly decisions depend on a number, such as age.
+"""GeDI: dependence of decisions on a continuous sensitive attribute, such as age.
 
 Source: Giuliani, Misino, Lombardi, "Generalized Disparate Impact for Configurable Fairness
 Solutions in ML", ICML 2023, arXiv 2305.18504. With the centred powers
 ``Phi = [x - mean(x), ..., x^k - mean(x^k)]`` and ``alpha = argmin ||Phi alpha - (v - mean(v))||``,
 ``GeDI_k(x, v) = ||alpha||_1``; for k = 1 that is ``|cov(x, v)| / var(x)``, and the difference of
-means where x is 0 or 1. What a package called maxcorr (0.1.2) names GeDI is
-``HGR * sd(b) / sd(a)``, which is the same for degree 1 only.
+means where x is 0 or 1. GeDI in the package maxcorr (0.1.2) is ``HGR * sd(b) / sd(a)``, which is
+equal for degree 1 only.
 
 The unit matters: ``GeDI_1(c x, v) = GeDI_1(x, v) / |c|``. The functions of x and v take x as it
 is; as a constraint x is in standard deviations of the rows that ``fit`` was given.
@@ -53,7 +53,7 @@ def solver(
         return None
     root = np.sqrt(weight)
     powers = centred_powers(x, degree, weight) * root[:, None]
-    # High powers are larger by orders of magnitude; of one length they are better posed.
+    # High powers are larger by orders of magnitude; normalization improves the conditioning.
     length = np.sqrt((powers**2).sum(axis=0))
     found: NDArray[np.float64] = np.linalg.pinv(powers / length) / length[:, None] * root
     return found
@@ -180,7 +180,7 @@ def _metric(name: str, degree: int, about: str, *, relative: bool = False) -> Me
     )
 
 
-# A dependence that is not linear (the young and the old rejected alike) is not seen by degree 1.
+# Degree 1 misses nonlinear dependence, such as the rejection of both young and old.
 GEDI: tuple[Metric, ...] = (
     _metric("gedi", 1, "Acceptance gained or lost per standard deviation of a number."),
     *(

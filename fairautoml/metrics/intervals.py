@@ -68,7 +68,7 @@ def interval_of_groups(
 ) -> tuple[float, float] | None:
     """Return ``bootstrap_interval`` of a metric over groups of finest cells."""
     if overlapping:
-        # Overlapping groups are not redrawn one by one, nor without the rest of the rows.
+        # Overlapping groups share rows, and their overall rate includes rows of no group.
         return bootstrap_interval(metric, table, n_rows=n_rows, level=level, masks=member)
     merged = np.tensordot(member.astype(np.float64), table, 1)
     return bootstrap_interval(metric, merged, n_rows=member @ n_rows, level=level)
@@ -90,7 +90,7 @@ def _redraw(
     # Without weight there is no effective number of rows either: 0/0 in the caller's n_rows.
     wanted = np.where(kept, mass if n_rows is None else n_rows, 0.0)
     size = np.maximum(np.rint(wanted).astype(np.int64), kept)
-    # A group without weight is drawn 0 times; any shares that add up to 1 will do.
+    # A group without weight is drawn 0 times; its shares only need to sum to 1.
     shares = np.full(flat.shape, 1.0 / flat.shape[1])
     np.divide(flat, mass[:, None], out=shares, where=kept[:, None])
     counts = rng.multinomial(size, shares, size=(draws, len(flat)))
@@ -122,8 +122,8 @@ def _merged(counts: GroupCounts, masks: NDArray[np.bool_]) -> GroupCounts:
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the two-sided p-value of the exact McNemar test, in (0, 1].
 
-    Of the rows on which exactly one of two classifiers is right, each is as likely to be it when
-    both are equally good: a binomial test at one half.
+    Under the null hypothesis each classifier is equally likely to be the right one on the rows on
+    which exactly one of them is right: a binomial test at one half.
 
     References
     ----------

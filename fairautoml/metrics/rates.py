@@ -1,7 +1,7 @@
-"""The table of group rates, and the fairness metrics that are made from them.
+"""Group rates, and the fairness metrics that compare them.
 
-A new rate is a row of ``RATES``, a new metric a row of ``FAIRNESS``. Packages of third parties
-build the same with ``Rate`` and ``fairness_metric`` and register it by an entry point.
+A new rate is a row of ``RATES``, a new metric a row of ``FAIRNESS``. Third-party packages use
+``Rate`` and ``fairness_metric`` and register their metrics by an entry point.
 """
 
 import math

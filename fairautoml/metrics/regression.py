@@ -1,4 +1,4 @@
-"""Fairness metrics of predicted numbers."""
+"""Fairness metrics of regression."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -238,7 +238,7 @@ def test_one_class_is_refused():
 
 def test_three_classes_are_refused_where_two_are_requested():
     two = ReadOptions(task="binary")
-    message = r"^Only binary.*asked for\. The type of the target is mu.*leave out --task binary"
+    message = r"^Only binary.*requested\. The type of the target is mu.*leave out --task binary"
     with pytest.raises(InputError, match=message):
         build_dataset(features(), np.arange(N) % 3, options=two)
 

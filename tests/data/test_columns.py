@@ -554,7 +554,7 @@ def test_an_array_of_missing_values_only_is_refused():
 def test_columns_are_dropped_on_demand():
     schema = fit_schema(frame(), drop=["job"])
     assert schema.names == ("age", "rich")
-    assert schema.notes == ("column 'job' of X is not used: asked for",)
+    assert schema.notes == ("column 'job' of X is not used: listed in drop",)
 
 
 def test_dropping_an_unknown_or_every_column_is_refused():

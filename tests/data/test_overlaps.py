@@ -80,7 +80,7 @@ def test_missing_indicators_follow_the_policy():
     [
         (pd.DataFrame({"race": ["B", "W", "B", "W", "B"]}), "'race' holds 'B'"),
         (pd.DataFrame({"n": [0, 1, 2, 0, 1]}), "'n' holds 2"),
-        (pd.DataFrame({"gay": [0, 0, 0, 0, 0]}), "nobody belongs to 'gay'"),
+        (pd.DataFrame({"gay": [0, 0, 0, 0, 0]}), "group 'gay' has no rows"),
         (pd.DataFrame(index=range(5)), "has no column"),
     ],
 )

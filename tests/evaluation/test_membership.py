@@ -118,7 +118,7 @@ def test_who_needs_it_is_left_out_with_a_warning_when_it_cannot_be_had(objective
     def run(trial):
         return TrialResult(trial=trial, status=TrialState.TIMEOUT, error="too slow")
 
-    with pytest.warns(DegradedWarning, match=r"reader left out.*timeout: too slow.*more time"):
+    with pytest.warns(DegradedWarning, match=r"Dropped reader: .*timeout: too slow.*Increase"):
         found = with_membership(
             problem_of(objective, OTHER, READER), objective.artifacts, run, lambda: 1.0
         )
@@ -149,7 +149,7 @@ def trials_of(objective, seconds_left, statuses=(TrialState.SUCCESS,)):
     return found, ran
 
 
-@pytest.mark.filterwarnings("ignore:reader left out")
+@pytest.mark.filterwarnings("ignore:Dropped reader")
 def test_with_little_time_the_effort_is_a_power_of_a_half(objective):
     efforts = []
     for seconds in (100.0, 1.0, 0.9, 0.3, 1e-9):
@@ -193,18 +193,18 @@ def test_what_took_too_long_is_tried_once_more_with_less(objective):
 
 
 def test_what_took_too_long_twice_is_left_out(objective):
-    with pytest.warns(DegradedWarning, match="reader left out"):
+    with pytest.warns(DegradedWarning, match="Dropped reader"):
         _, ran = trials_of(objective, 100.0, statuses=(TrialState.TIMEOUT,))
     assert len(ran) == 2
 
 
 def test_what_would_be_the_same_training_is_not_tried_again(objective):
-    with pytest.warns(DegradedWarning, match="reader left out"):
+    with pytest.warns(DegradedWarning, match="Dropped reader"):
         _, ran = trials_of(objective, 0.1, statuses=(TrialState.TIMEOUT,))
     assert len(ran) == 1
 
 
 def test_what_failed_is_not_tried_again(objective):
-    with pytest.warns(DegradedWarning, match="reader left out"):
+    with pytest.warns(DegradedWarning, match="Dropped reader"):
         _, ran = trials_of(objective, 100.0, statuses=(TrialState.FAILED,))
     assert len(ran) == 1

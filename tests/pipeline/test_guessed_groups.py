@@ -259,12 +259,17 @@ def test_a_second_fit_forgets_the_guesses():
 @pytest.mark.parametrize(
     ("constraint", "settings", "given", "message"),
     [
-        (DP, {}, ["sensitive"], "sensitive and proxies are both given.*proxies= alone"),
-        (DP, {}, ["sample_weight"], "proxies and sample_weight are both given.*leave"),
+        (DP, {}, ["sensitive"], "sensitive and proxies are both given.*only proxies="),
+        (DP, {}, ["sample_weight"], "proxies and sample_weight are both given.*Leave"),
         (DP, {"certify": True}, {}, "certify=True with proxies=.*Leave certify out"),
         (DP, {"sensitive_missing": "own_group"}, {}, "a missing guess is no group. Leave it"),
         (None, {}, {}, "constraint=None with proxies=.*Give a constraint, or leave proxies out"),
-        ("demographic_parity_ratio >= 0.8", {}, {}, "no known factor; choose among demographic"),
+        (
+            "demographic_parity_ratio >= 0.8",
+            {},
+            {},
+            "noisy group labels; choose among demographic",
+        ),
         (
             "predictive_parity_difference <= 0.1",
             {},
