@@ -119,7 +119,7 @@ _NOUN: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One feature that is kept."""
+    """Encoding of one feature."""
 
     name: str  # the user's name, or ``x0``, ``x1``, ... for arrays
     position: int  # its position in the table given to ``fit``
@@ -171,7 +171,7 @@ def encode_column(
 
 
 def _first_strange(values: "pd.Series[Any]") -> str:
-    """Say which value is no number, or that all can be read as numbers."""
+    """Return the end of an error message, with the first value that is not a number."""
     read = pd.to_numeric(values.astype(object).astype(str), errors="coerce")
     strange = np.flatnonzero(read.isna() & values.notna())
     if len(strange) == 0:
@@ -200,16 +200,16 @@ def _types(names: frozenset[str]) -> str:
 
 
 MIN_READABLE_SHARE = 0.9
-"""Share of the values from which they are taken for dates."""
+"""Smallest share of date-like values that causes a warning."""
 
 ISO = re.compile(
     r"\s*\d{4}([-/])(?:0?[1-9]|1[0-2])"  # 2020-01
     r"(?:\1(?:0?[1-9]|[12]\d|3[01])(?:[T ]\d{2}(?::?\d{2}.*)?)?)?\s*"  # -31 23:59
 )
-"""A month, day or moment as ISO 8601 writes it: not 20200131, which may be a code."""
+"""A month, day or time in ISO 8601 format; not 20200131, which may be a code."""
 
 TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
-"""Kinds of levels that are dates, whatever their text."""
+"""Types of levels that are always dates."""
 
 
 def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
@@ -239,7 +239,7 @@ def _is_date(level: Key) -> bool:
 
 
 PLAIN = re.compile(r"\s*[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
-"""A number as files of most programs hold it: not "007", which is a code."""
+"""A number in the usual notation; not "007", which is a code."""
 
 CODE = re.compile(r"\s*0\d+\s*")
 """A code such as "007"."""
@@ -343,7 +343,7 @@ def normalized(text: str) -> str:
 
 
 def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key]) -> None:
-    """Refuse values of a column that are one text in several spellings."""
+    """Raise if values of a column differ only in spelling."""
     spellings: dict[str, list[int]] = {}
     for at, (kind, value) in enumerate(keys):
         if kind == "str":
@@ -367,7 +367,7 @@ def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key])
 
 
 def matched_keys(name: str, keys: Sequence[Key], known: Sequence[Key]) -> tuple[Key, ...]:
-    """Return new keys, a text that is a known one in another spelling being the known one."""
+    """Return the new keys, with other spellings of known texts replaced by these."""
     if all(key in known for key in keys):
         return tuple(keys)
     spellings: dict[str, list[Key]] = {}
@@ -395,13 +395,13 @@ def _shown(text: str) -> str:
 
 
 FEWEST_LEVELS = 20
-"""Distinct values below which a column may well be meant as categories."""
+"""Distinct values below which a column is likely meant as categories."""
 
 
 def text_hints(
     columns: Sequence[Column], series: "Sequence[pd.Series[Any]]", matrix: NDArray[np.float32]
 ) -> tuple[str, ...]:
-    """Return what to say of columns of categories that look like numbers or like dates."""
+    """Return warnings about category columns that look like numbers or dates."""
     numbers: list[str] = []
     dates: list[str] = []
     for column, values, codes in zip(columns, series, matrix.T, strict=True):
@@ -417,16 +417,16 @@ def text_hints(
 
 
 def few(found: Sequence[str]) -> str:
-    """Return what is said of the first few columns, and how many more there are."""
+    """Join the first few descriptions of columns, and the number of further ones."""
     more = "" if len(found) <= MOST_SHOWN else f", and {len(found) - MOST_SHOWN} more"
     return f"{', '.join(found[:MOST_SHOWN])}{more}"
 
 
 MOST_UNSEEN = 0.5
-"""Share of the values of a column that may be unseen without a word."""
+"""Largest share of unseen values in a column without a warning."""
 
 FEWEST_ROWS = 20
-"""Rows below which a column may well be missing in all of them."""
+"""Fewest rows at which a column without values causes a warning."""
 
 
 def strange_values(
@@ -434,7 +434,7 @@ def strange_values(
     given: "Sequence[pd.Series[Any] | NDArray[Any]]",
     matrix: NDArray[np.float32],
 ) -> tuple[str, ...]:
-    """Return what to say of columns of new rows that are mostly unseen or have no value."""
+    """Return warnings about columns of new rows that are mostly unseen or missing."""
     unread = np.isnan(matrix)
     unseen: list[str] = []
     empty: list[str] = []
@@ -483,7 +483,7 @@ def ranks_of_times(times: "pd.Series[Any]", shown: str) -> NDArray[np.int64]:
 
 
 def _moments(series: "pd.Series[Any]", shown: str) -> "pd.Series[Any]":
-    """Return texts as the dates that they are: by letters 31/01/2020 is later than 01/02/2020."""
+    """Parse texts as dates: as text 31/01/2020 sorts after 01/02/2020."""
     declared = isinstance(series.dtype, pd.CategoricalDtype) and series.dtype.ordered
     if declared or series.dtype.kind != "O":
         return series

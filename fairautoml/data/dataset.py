@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from fairautoml.data.schema import TableSchema
 
 MOST_STRATA = 10
-"""Strata at the most."""
+"""Largest number of strata."""
 
 ROWS_PER_STRATUM = 10
-"""Rows that a stratum should hold at the least, so that it reaches every fold."""
+"""Fewest rows per stratum, so that each stratum reaches every fold."""
 
 
 def strata_of(y: NDArray[Any]) -> NDArray[np.int64]:
@@ -37,13 +37,13 @@ def strata_of_column(y: "pd.Series[Any]", most: int) -> NDArray[np.int64]:
 
 
 FEW_COLUMNS = 40
-"""Up to so many, what a row costs hardly depends on them."""
+"""Number of features up to which the cost of a row is nearly constant."""
 
 MOST_NATIVE = 20
-"""Categories up to which boosted trees split on subsets of them; beyond, that overfits."""
+"""Most categories of a native categorical feature; beyond, subset splits overfit."""
 
 TaskName = Literal["binary", "multiclass", "regression"]
-"""What kind of target is learned: two classes, several, or numbers."""
+"""Kind of target: two classes, several classes, or numbers."""
 
 
 def task_of(classes: NDArray[Any]) -> TaskName:
@@ -55,7 +55,7 @@ def task_of(classes: NDArray[Any]) -> TaskName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSchema:
-    """What a learner must know about the columns of the encoded matrix."""
+    """Feature schema of the encoded matrix."""
 
     n_features: int  # number of columns
     # positions of the columns that hold category codes 0, 1, 2, ... (NaN = missing)
@@ -99,12 +99,12 @@ class GroupSystem:
 
     @property
     def key(self) -> tuple[str, tuple[str, ...]]:
-        """Name and groups: constraints may compare different groups of a system of one name."""
+        """Name and groups, as constraints can compare different groups of the same grouping."""
         return self.name, self.labels
 
     @property
     def overlapping(self) -> bool:
-        """Whether a person may be in several groups, or in none."""
+        """Whether a row can belong to several groups, or to none."""
         return self.masks is not None
 
     @property
@@ -116,11 +116,11 @@ class GroupSystem:
         return belongs
 
     def without(self, labels: Collection[str]) -> "GroupSystem":
-        """Return the system without some of its groups, whose cells are in no group then."""
+        """Return the grouping without some of its groups."""
         kept = np.array([label not in labels for label in self.labels], dtype=np.bool_)
         if kept.all():
             return self
-        # The last element is what the cells of no group find.
+        # Index -1 (no group) selects the last element.
         place = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
         return replace(
             self,
@@ -145,10 +145,10 @@ class Dataset:
     schema: "TableSchema"  # how a new table is turned into such an ``X``
     # how new sensitive values are turned into cells, and the group systems
     groups: "GroupSchema | None"
-    # what the border did that the user should know (dropped columns and the like)
+    # notes of the input validation for the user (dropped columns and the like)
     notes: tuple[str, ...] = ()
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
-    # features that are a sensitive column or give one away
+    # features that are a sensitive column or a proxy of one
     sensitive_features: tuple[str, ...] = ()
 
     @property
@@ -164,19 +164,19 @@ class Dataset:
 
     @property
     def row_cost(self) -> float:
-        """What a row costs to learn from, in those of two classes and few columns."""
+        """Training cost of a row, relative to two classes and few columns."""
         n_columns = self.X.nnz / self.n_rows if self.feature_schema.sparse else self.X.shape[1]
         classes = len(self.classes) if self.task == "multiclass" else 1
         return max(1.0, float(n_columns) / FEW_COLUMNS) * classes
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """What folds are stratified by: the label, or about how large the number is."""
+        """Stratum of each row for the folds: the label, or the bin of a numeric target."""
         return strata_of(self.y)
 
     @property
     def feature_schema(self) -> FeatureSchema:
-        """What learners must know about the columns."""
+        """Feature schema for the learners."""
         return self.schema.feature_schema
 
     @property
@@ -186,7 +186,7 @@ class Dataset:
 
     @property
     def small_groups(self) -> "tuple[SmallGroups, ...]":
-        """What constraints leave out, none without sensitive columns."""
+        """Groups excluded from constraints, none without sensitive columns."""
         return () if self.groups is None else self.groups.small_groups
 
     def take(self, rows: NDArray[np.integer]) -> "Dataset":
@@ -201,19 +201,19 @@ class Dataset:
 
 
 MOST_NAMED = 5
-"""Groups that a headline names."""
+"""Most groups listed in a headline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallGroups:
-    """What too few rows mean for one metric on one group system."""
+    """Groups with too few rows for one metric on one grouping."""
 
     metric: str  # constrained fairness metric
     system: str  # name of the group system
-    outside: tuple[str, ...]  # groups that the constraint leaves out
+    outside: tuple[str, ...]  # groups excluded from the constraint
     n_rows: tuple[int, ...]  # rows of each of those groups
     n_groups: int  # all groups of the system
-    fewest: int  # rows that have to be behind each compared rate of a group
+    fewest: int  # rows required for each compared rate of a group
     effective: bool = False  # whether rows are counted by their weights, or by entity
     # False where fewer than two groups have that many rows: the largest stay constrained, and
     # their rows cannot show that the bound is met
@@ -221,7 +221,7 @@ class SmallGroups:
 
     @property
     def headline(self) -> str:
-        """Which groups are outside the bound, or that it cannot be judged, in one sentence."""
+        """One sentence on the excluded groups, or on a bound that cannot be evaluated."""
         rows = "effective rows" if self.effective else "rows"
         left_out = f"{self._left_out}, fewer than {self.fewest:,} {rows} behind a rate"
         if self.judged:
@@ -248,7 +248,7 @@ class SmallGroups:
 
 
 def outside_of(small: Sequence[SmallGroups], metric: str, system: str) -> tuple[str, ...]:
-    """Return the groups of a system that a metric leaves out."""
+    """Return the groups that a metric excludes."""
     found = (one.outside for one in small if (one.metric, one.system) == (metric, system))
     return next(found, ())
 

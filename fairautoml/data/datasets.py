@@ -34,7 +34,7 @@ from fairautoml.registry import unknown_name
 SCHEMES = frozenset({"https"})
 """Schemes that are fetched, also after redirects."""
 TIMEOUT_SECONDS = 30.0
-"""Longest silence of the server."""
+"""Timeout of the server in seconds."""
 CHUNK_BYTES = 2**20
 
 
@@ -60,7 +60,7 @@ def fetch(url: str, *, max_bytes: int) -> bytes:
 
 
 def keep(raw: bytes, path: Path) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -392,7 +392,7 @@ def _parsed(name: str, source: PublicSource, raw: bytes) -> NamedTable:
 
 
 def checksum(name: str) -> str:
-    """Return what pins the rows of a dataset: how, and 64 hexadecimal digits."""
+    """Return the kind of hash of a dataset, and its 64 hexadecimal digits."""
     if name == EMBEDDED:
         return f"content:{content_hash(lending_table().frame)}"
     folder = _home()

@@ -37,7 +37,7 @@ class Comparison:
     name: str  # column to make
     source: str  # column it is made from
     operator: str  # {"<=", ">=", "<", ">", "==", "!="}: comparison; the first four are of numbers
-    value: str  # what is compared with, as written
+    value: str  # value to compare with, as written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def parse_bins(text: str) -> tuple[str, list[float] | str]:
 
 
 def parse_overlapping(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read which indicator columns say who is in groups that may overlap."""
+    """Parse the indicator columns of groups that may overlap."""
     name, _, listed = (part.strip() for part in text.partition("="))
     columns = tuple(column.strip() for column in listed.split(","))
     if not name or not all(columns) or len(set(columns)) < len(columns):

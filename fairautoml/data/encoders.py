@@ -23,7 +23,7 @@ MOST_LEVELS = 50
 """Columns per category column; rows of a rarer level have 0 in all of them."""
 
 FARTHEST = 5.0
-"""Standard deviations from the mean at which numbers are cut: one outlier must not decide."""
+"""Standard deviations from the mean at which numbers are clipped, to limit outliers."""
 
 MISSING = -1
 """Stands for NaN among the levels of a category column."""
@@ -31,7 +31,7 @@ MISSING = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Design:
-    """How encoded rows become the matrix that methods made of linear algebra work on."""
+    """Design matrix of encoded rows, for linear methods."""
 
     numeric: NDArray[np.int64]  # shape (n_numeric,): positions of the columns that hold numbers
     # weighted mean and standard deviation of the values present; 0 and 1 without any
@@ -100,7 +100,7 @@ def _moments(
     mean = _ratio((mass * filled).sum(axis=0), total)
     apart = np.where(gaps, 0.0, values - mean)
     scale = np.sqrt(_ratio((mass * apart**2).sum(axis=0), total))
-    # A deviation that is rounding of a large constant would blow it up.
+    # A deviation due to rounding of a large constant would be amplified.
     constant = scale <= 1e-9 * np.maximum(np.abs(mean), 1e-300)
     return mean, np.where(constant, 1.0, scale)
 
@@ -155,7 +155,7 @@ class Encoder:
 
     @property
     def is_identity(self) -> bool:
-        """Whether rows stay as they are."""
+        """Whether rows are unchanged."""
         return not self.replaced and not self.appended
 
     def transform(self, X: Any) -> Any:
@@ -218,7 +218,7 @@ def fit_encoding(
 
 
 def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]:
-    """Return what means are taken of: the labels of two classes, each of several, numbers."""
+    """Return the columns to average: labels, class indicators or numeric targets."""
     if y.dtype.kind == "f" or y.max() <= 1:
         return [y]
     return [(y == label).astype(np.int8) for label in labels]
@@ -227,7 +227,7 @@ def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]
 def _recodings(
     X: Any, feature_schema: FeatureSchema, counted: NDArray[np.bool_]
 ) -> tuple[Lookup, ...]:
-    """Number many categories by falling frequency among the rows counted."""
+    """Renumber many categories by decreasing frequency."""
     many = frozenset(feature_schema.high_cardinality)
     found = []
     for at, n_codes in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True):

@@ -67,7 +67,7 @@ def read_table(
 def write_csv(
     frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO, *, raw: bool = False
 ) -> int:
-    """Write CSV that no spreadsheet runs: texts that look like formulas get a leading ``'``."""
+    """Write CSV that is safe in spreadsheets: formula-like texts get a leading ``'``."""
     shown = frame if raw else _escaped(frame)
     text = shown.to_csv(index=False, lineterminator="\n")
     if isinstance(target, str | os.PathLike):
@@ -78,7 +78,7 @@ def write_csv(
 
 
 def write_whole(text: str, path: Path) -> None:
-    """Write a text file whole or not at all; only its owner may read it, whatever the umask."""
+    """Write a text file atomically, readable only by its owner regardless of the umask."""
     if path.exists() and not path.is_file():
         # A device such as /dev/stdout is written to, not replaced.
         path.write_text(text, encoding="utf-8", newline="")
@@ -191,7 +191,7 @@ def _parse(
             keep_default_na=False,
             na_values={name: [""] if name in present else usual for name in header},
             dtype={name: str for name in header if name in text_columns | strings},
-            # Else types are guessed part by part, and one code is a number here and a text there.
+            # Otherwise types are inferred by chunk, and a code can be a number in one chunk only.
             low_memory=False,
         )
     except pd.errors.ParserError as error:
@@ -201,7 +201,7 @@ def _parse(
 
 
 def _numbers_if_all(column: pd.Series) -> pd.Series:
-    """Return a column of labels as numbers when every label is one, so that ages can be cut."""
+    """Convert a column to numbers if every label is one, so that ages can be binned."""
     values = column.dropna()
     if len(values) == 0 or not values.map(lambda text: bool(PLAIN.fullmatch(text))).all():
         return column
@@ -220,7 +220,7 @@ def _delimiter(text: str) -> str:
         try:
             rows = [row for row in reader if row] or [[]]
         except csv.Error:
-            return False, 0, 0  # the check of the whole file will say what is wrong, and where
+            return False, 0, 0  # the check of the whole file reports the error
         widths, heads = [len(row) for row in rows], rows[0]
         torn = [cell for cell in heads if cell.startswith(" ") or '"' in cell]
         return widths[0] > 1 and len(set(widths)) == 1, widths[0], -len(torn)
@@ -263,7 +263,7 @@ def read_later(
     """
     levels = {column.name: column.levels for column in schema.columns}
     if groups is not None:
-        # Numbers that are read into bands are numbers in the file, whatever the bands are called.
+        # Binned columns hold numbers in the file although their levels are text.
         levels |= {
             name: keys
             for name, keys in zip(groups.columns, groups.levels, strict=True)

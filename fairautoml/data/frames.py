@@ -25,7 +25,7 @@ Align = Literal["error", "index"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What the user gave, row by row in one order once `align_inputs` is through."""
+    """The user's inputs; `align_inputs` brings them into the same row order."""
 
     X: Any
     y: Any
@@ -37,7 +37,7 @@ class Inputs:
 
 
 def align_inputs(inputs: Inputs, align: Align) -> Inputs:
-    """Check that pandas inputs speak of the same rows, or bring them into the order of ``X``."""
+    """Check that pandas inputs have equal indices, or align them to ``X``."""
     indices = _indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
     if len(indices) < 2:
         return inputs
@@ -140,7 +140,7 @@ def _reindexed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of the user's, read but not yet encoded; exactly one of the two forms is there."""
+    """A table before encoding; exactly one of ``columns`` and ``matrix`` is set."""
 
     names: tuple[str, ...]  # column names; ``x0``, ``x1``, ... where the user gave none
     named: bool  # whether the names are the user's
@@ -236,7 +236,7 @@ def object_array(values: Any, argument: str) -> NDArray[Any]:
 def as_array(values: Any, argument: str) -> NDArray[Any]:
     """Return an array or a list as an array; no copy is made but where values are masked."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        # What is masked is missing; the value under the mask is not to be read.
+        # Masked values are missing.
         found: NDArray[Any] = values.data.astype(float if values.dtype.kind == "f" else object)
         found[np.ma.getmaskarray(values)] = np.nan if values.dtype.kind == "f" else None
         return found
@@ -254,7 +254,7 @@ def as_array(values: Any, argument: str) -> NDArray[Any]:
 
 
 def as_series(values: Any, argument: str) -> "pd.Series[Any]":
-    """Return one column of the user's as a Series; ``.name`` is the user's name or None."""
+    """Return a column as a Series; ``.name`` is the user's name or None."""
     if isinstance(values, pd.Series):
         return values
     if isinstance(values, pd.Categorical | pd.Index | pd.api.extensions.ExtensionArray):
@@ -369,7 +369,7 @@ def _check_not_empty(table: Table, *, allow_empty: bool) -> None:
 
 
 def check_length(n_rows: int, values: Any, argument: str) -> None:
-    """Refuse values that are not one per row."""
+    """Raise unless there is one value per row."""
     found = _length(values)
     if found != n_rows:
         msg = (
@@ -436,7 +436,7 @@ def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
 
 
 def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> Inputs:
-    """Return some rows of everything that ``fit`` was given."""
+    """Return some rows of all inputs of ``fit``."""
     sensitive = inputs.sensitive
     return Inputs(
         X=take_rows(inputs.X, rows),

@@ -88,10 +88,10 @@ def _read_indicators(table: str, frame: Any) -> "dict[str, pd.Series[Any]]":
         strange = [v for v in values[~absent].tolist() if v not in (0, 1)]
         if strange:
             msg = (
-                f"sensitive[{table!r}] is a table, so its columns must say who belongs to a group "
-                f"by True and False or 1 and 0; {name!r} holds {strange[0]!r}. Give one column "
-                "per group, for example with pandas.get_dummies, or a column in place of the "
-                f"table: sensitive={{{name!r}: ...}}."
+                f"sensitive[{table!r}] is a table, so its columns must mark the members of a "
+                f"group by True and False or 1 and 0; {name!r} holds {strange[0]!r}. Give one "
+                "column per group, for example with pandas.get_dummies, or a column in place of "
+                f"the table: sensitive={{{name!r}: ...}}."
             )
             raise InputError(msg)
         read = np.full(len(values), None, dtype=object)
@@ -149,7 +149,7 @@ def level_labels(keys: tuple[Key, ...]) -> tuple[str, ...]:
 def _text(key: Key) -> str:
     if key == MISSING:
         return MISSING_LABEL
-    # A line end or a terminal's code in a label could forge a line of a certificate.
+    # Line breaks or terminal codes in a label could forge a line of a certificate.
     return "".join(
         sign.encode("unicode_escape").decode() if unicodedata.category(sign) == "Cc" else sign
         for sign in str(key[1])
@@ -280,7 +280,7 @@ def group_systems(
     missing_outside: bool,
     readings: tuple[Reading | None, ...],
 ) -> tuple[GroupSystem, ...]:
-    """Return one system per column, then the intersection of all that are no numbers."""
+    """Return one grouping per column, then the intersection of the categorical ones."""
     scaled = np.array([isinstance(reading, Scale) for reading in readings])
     outside = scaled | missing_outside
     missing_code = [keys.index(MISSING) if MISSING in keys else -1 for keys in levels]
@@ -369,12 +369,12 @@ class GroupSchema:
     sensitive_from_X: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # declared categories that do not occur, and units of numbers
     readings: tuple[Reading | None, ...] = ()  # for each column how its numbers become groups
-    # groups that constraints leave out because they have too few rows, fixed before the search
+    # groups excluded from constraints because of too few rows, fixed before the search
     small_groups: tuple[SmallGroups, ...] = ()
 
     @property
     def headlines(self) -> tuple[str, ...]:
-        """Which groups are outside a bound, and which bounds cannot be judged."""
+        """Groups excluded from a bound, and bounds that cannot be evaluated."""
         return tuple(one.headline for one in self.small_groups)
 
     @property
@@ -468,7 +468,7 @@ class GroupSchema:
         first = np.unique(ids, return_index=True)[1]
         found = np.full(len(first), -1, dtype=np.int32)
         for at, row in enumerate(codes[first]):
-            # Missing numbers have a code of their own and are like missing ones only.
+            # Missing numbers have their own code and match missing ones only.
             same = (known[:, groups] == row[groups]).all(axis=1) & (row >= 0).all()
             apart = np.zeros(self.n_cells)
             for column in scaled:
@@ -636,14 +636,14 @@ def _declared(name: str, values: "pd.Series[Any]") -> list[str]:
 
 
 def reveals_group(system: str, names: tuple[str, ...]) -> str:
-    """Say which features give a sensitive column away."""
+    """Return a note on the proxy features of a sensitive column."""
     return f"feature(s) {', '.join(map(repr, names))} of X give away sensitive {system!r}"
 
 
 def group_notes(
     groups: GroupSchema | None, cells: NDArray[np.int32], aware: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    """Return notes on features that know the groups, and on rows that are in none."""
+    """Return notes on proxy features, and on rows without a group."""
     if groups is None:
         return ()
     themselves = [name for name, features in aware.items() if features == (name,)]
@@ -656,7 +656,7 @@ def group_notes(
 
 
 def _outside(groups: GroupSchema, cells: NDArray[np.int32]) -> tuple[str, ...]:
-    """Say how many rows no constraint on a column speaks about."""
+    """Return a note on the rows excluded from constraints on a column."""
     if groups.missing != "exclude":
         return ()
     counts = {
@@ -693,7 +693,7 @@ def system_codes(
 
 
 def _columns_of(schema: GroupSchema, system: GroupSystem) -> list[int]:
-    """Return the places of the columns that decide the group."""
+    """Return the positions of the columns that define the group."""
     if system.name in schema.columns:
         return [schema.columns.index(system.name)]
     tables = [other for other in schema.systems if other.overlapping]

@@ -19,10 +19,10 @@ PURITY = 0.999
 """Balanced accuracy from which a categorical feature counts as the attribute itself."""
 
 FEWEST = 10
-"""Rows of each group from which it is no chance that a group is one interval of a number."""
+"""Fewest rows per group at which an interval is not a coincidence."""
 
 _GLANCE = 2_000
-"""Rows that decide at first whether a numeric column is worth a look at all of them."""
+"""Sample size of the first check of a numeric column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,11 +31,11 @@ class Labelled:
 
     groups: GroupSchema  # as ``Dataset`` has them
     cells: NDArray[np.int32]  # shape (n_rows,): finest cells
-    sensitive: Any  # what the user gave, in the order of the rows
+    sensitive: Any  # the user's input, in the order of the rows
 
 
 def given_away(matrix: Any, schema: TableSchema, given: Labelled) -> dict[str, tuple[str, ...]]:
-    """Return the features that are a sensitive column or give it away, by that column."""
+    """Return the features that equal or reveal a sensitive column, by that column."""
     bands, found = _bands_of(given), {}
     for system in _columns_of(given.groups):
         names = _copies(matrix, schema, system, system.of_cell[given.cells])
@@ -116,7 +116,7 @@ def same_partition(
 def same_numbers(
     matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]
 ) -> tuple[str, ...]:
-    """Return the features that hold these very numbers, to the precision of the matrix."""
+    """Return the features equal to these numbers, to the precision of the matrix."""
     if sp.issparse(matrix):
         return ()
     same = numbers.astype(matrix.dtype)
@@ -125,7 +125,7 @@ def same_numbers(
 
 
 def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -> tuple[str, ...]:
-    """Return the numeric features that rise or fall with a number, whatever its steps hide."""
+    """Return the numeric features that are monotone in a number, up to its steps."""
     known = ~np.isnan(numbers)
     if len(np.unique(numbers[known])) < 3:
         return ()
@@ -141,7 +141,7 @@ def same_order(matrix: Any, schema: TableSchema, numbers: NDArray[np.float64]) -
 
 
 def same_bands(matrix: Any, schema: TableSchema, bands: NDArray[np.float64]) -> tuple[str, ...]:
-    """Return the features of numbers that can be cut into these very bands.
+    """Return the numeric features that can be cut into these bands.
 
     The number that was cut is one, and so is what rises or falls with it, such as a year of birth
     for ages. Each value has to lie in one band, and no number may be missing where the band is
@@ -170,21 +170,21 @@ def same_intervals(
     found = []
     for name, values in _of_numbers(matrix, schema):
         own = values[known]
-        # To sort all rows by every feature would take its time.
+        # Sorting all rows by every feature would be slow.
         if _in_intervals(own[:_GLANCE], of[:_GLANCE]) and _in_intervals(own, of):
             found.append(name)
     return tuple(found)
 
 
 def _in_intervals(values: NDArray[np.floating], codes: NDArray[np.integer]) -> bool:
-    """Whether each code has one interval of the values."""
+    """Return whether each code occupies one interval of the values."""
     mean = np.bincount(codes, weights=values) / np.maximum(np.bincount(codes), 1)
     rank = np.argsort(np.argsort(mean)).astype(np.float64)
     return _is_cut(values, rank[codes])
 
 
 def _is_cut(values: NDArray[np.floating], bands: NDArray[np.float64]) -> bool:
-    """Whether each band is one interval of the values, in rising or falling order."""
+    """Return whether the bands are consecutive intervals, in either order."""
     if np.isnan(values).any():
         return False
     order = np.argsort(values, kind="stable")
@@ -204,11 +204,11 @@ def _of_numbers(matrix: Any, schema: TableSchema) -> Iterator[tuple[str, NDArray
 
 
 def _as_numbers(values: NDArray[np.float32], column: Column) -> NDArray[np.floating] | None:
-    """Return a feature as the numbers that it holds, also as text; None when it holds none."""
+    """Return a feature as numbers, parsed from text if necessary, or None."""
     if column.kind != "category":
         return values
     texts = pd.Series([str(level) for _, level in column.levels], dtype=object)
-    # The last element is what index -1, a missing value, finds.
+    # Index -1 (missing) selects the last element.
     numbers = np.append(pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64), np.nan)
     if np.isnan(numbers[:-1]).any():
         return None

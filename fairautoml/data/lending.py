@@ -86,7 +86,7 @@ POSITIVE = "yes"
 SENSITIVE = ("sex", "region", "age_band")
 OCCUPATIONS = 40
 CHUNK_ROWS = 50_000
-"""Rows that are in memory at a time while true rates are counted."""
+"""Rows per chunk when population rates are computed."""
 
 EDUCATION = ("primary", "secondary", "college", "university")
 EDUCATION_SHARES = (0.15, 0.45, 0.25, 0.15)
@@ -140,7 +140,7 @@ class LendingPopulation:
     # creditworthy majority
     feature_shift: float = 0.3
     noise: float = 1.3  # standard deviation of the noise of each signal, positive
-    # how many times as noisy the signals of the minority are, positive: less is known of it
+    # factor on the noise of the signals of the minority, positive
     minority_noise: float = 1.2
     # shares of ``"islands"``, ``"south"``, ``"north"``; positive, sum 1
     region_shares: tuple[float, float, float] = (0.12, 0.33, 0.55)
@@ -287,7 +287,7 @@ def lending_table() -> NamedTable:
 
 
 def _circumstances(n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """Columns that say nothing about creditworthiness."""
+    """Return columns that are independent of creditworthiness."""
     return {
         "purpose": np.array(PURPOSES, dtype=object)[rng.integers(len(PURPOSES), size=n_rows)],
         "loan_amount": np.round(np.exp(8.5 + 0.6 * rng.standard_normal(n_rows))),

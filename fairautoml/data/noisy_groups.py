@@ -95,7 +95,7 @@ def check_errors(errors: Any, n_groups: int) -> Array:
 
 
 def check_strength(errors: Array) -> None:
-    """Refuse proxies that are hardly better than chance."""
+    """Raise if a proxy is hardly better than chance."""
     strength = float(np.abs(np.linalg.det(errors)).min())
     if strength < LEAST_DETERMINANT:
         msg = (

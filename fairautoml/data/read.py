@@ -46,7 +46,7 @@ from fairautoml.exceptions import (
 )
 
 MIN_CLASS_ROWS = 2
-"""Fewest rows of a class: one to learn from and one to judge by."""
+"""Fewest rows of a class: one for training and one for evaluation."""
 
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "sensitive_missing": ("error", "own_group", "exclude"),
@@ -64,7 +64,7 @@ class ReadOptions:
     pos_label: Any = None  # the positive class; None = the label that is sorted last
     # missing sensitive values are refused, a group of their own, or outside the constraint
     sensitive_missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
-    # what to do with features that are the sensitive attribute, or give it away
+    # how features that are the sensitive attribute or a proxy of it are handled
     sensitive_in_X: Literal["warn", "drop", "allow"] = "warn"  # {"warn", "drop", "allow"}
     max_groups: int = 50  # most groups of one sensitive column, at least 1
     # sensitive columns that are cut into bands or taken as numbers
@@ -75,7 +75,7 @@ class ReadOptions:
     align: Align = "error"  # {"error", "index"}
     # what the target must be; ``"auto"`` = classes, two or more of them
     task: TaskOption = "auto"  # {"auto", "binary", "multiclass", "regression"}
-    drop: tuple[str, ...] = ()  # columns of ``X`` that are no features
+    drop: tuple[str, ...] = ()  # columns of ``X`` that are not features
     at_predict: bool = True  # whether new rows come with their groups
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ def build_dataset(
     *,
     options: ReadOptions = _DEFAULTS,
 ) -> Dataset:
-    """Check and encode everything that ``fit`` is given."""
+    """Validate and encode the inputs of ``fit``."""
     check_given(y)
     inputs = align_inputs(
         Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
@@ -265,7 +265,7 @@ def _check_group_weights(
 def _without_proxies(
     schema: TableSchema, matrix: Any, given: Labelled, options: ReadOptions
 ) -> tuple[TableSchema, Any, dict[str, tuple[str, ...]]]:
-    """Find features that are a sensitive column, and warn about them or leave them out.
+    """Find features that are a sensitive column, and warn about them or drop them.
 
     The last value holds those that stay, by the column that they give away.
     """
@@ -310,7 +310,7 @@ class Roles:
 
 
 def read_roles(inputs: Inputs, options: ReadOptions = _DEFAULTS) -> Roles:
-    """Read labels and groups alone, so that rows can be divided before features are looked at."""
+    """Read labels and groups only, so that rows can be split before features are read."""
     check_given(inputs.y)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
@@ -342,7 +342,7 @@ def read_new_rows(
 
 
 def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
-    """Warn of groups that are given and are not those of the columns that fit took them from."""
+    """Warn if the given groups differ from the columns that ``fit`` used."""
     table = read_table(X, allow_empty=True)
     if not table.named or not {*groups.sensitive_from_X} <= {*table.names}:
         return
@@ -362,7 +362,7 @@ def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
 
 
 def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
-    """Return the sensitive values of new rows, from ``X`` where ``fit`` took them from there."""
+    """Return the sensitive values of new rows, from ``X`` if ``fit`` used its columns."""
     named = _names(sensitive, groups)
     values = _columns(X, named, judged=judged) if named else sensitive
     if values is None:
@@ -386,7 +386,7 @@ def _not_given(groups: GroupSchema, *, judged: bool) -> str:
 
 
 def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
-    """Return the columns of X to take the groups from, none when values are given."""
+    """Return the columns of X that hold the groups, none if values are given."""
     if sensitive is None:
         return groups.sensitive_from_X
     if isinstance(sensitive, str):

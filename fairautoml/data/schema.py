@@ -23,7 +23,7 @@ from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, w
 
 
 def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
-    """Return the columns of guesses by name, and which of them are columns of ``X``."""
+    """Return the proxy columns by name, and which of them are columns of ``X``."""
     table = read_table(X)
     in_X = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
     names = _names(proxies, table.n_rows)
@@ -44,7 +44,7 @@ def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tupl
 
 
 def read_truth(sensitive: Any, X: Any) -> Any:
-    """Return the true groups of rows whose groups ``fit`` could only guess."""
+    """Return the true groups of rows after a ``fit`` with proxies."""
     if isinstance(sensitive, str):
         return column_of(X, sensitive, "sensitive").array
     found = read_sensitive(sensitive).columns
@@ -58,7 +58,7 @@ def read_truth(sensitive: Any, X: Any) -> Any:
 
 
 def _names(proxies: Any, n_rows: int) -> tuple[str, ...]:
-    """Return the names of columns of X that are meant, none when these are values."""
+    """Return the named columns of X, none if values are given."""
     if isinstance(proxies, str):
         return (proxies,)
     listed = isinstance(proxies, list | tuple) and 0 < len(proxies) != n_rows
@@ -81,7 +81,7 @@ def _columns(proxies: Any) -> "dict[str, pd.Series[Any]]":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """How a table becomes the float32 matrix that the learners see; plain data."""
+    """Encoding of a table as the float32 matrix of the learners; plain data."""
 
     columns: tuple[Column, ...]  # the kept features, in the order of the matrix
     names_in: tuple[str, ...]  # all columns of the table given to ``fit``
@@ -98,7 +98,7 @@ class TableSchema:
 
     @property
     def feature_schema(self) -> FeatureSchema:
-        """What a learner must know about the columns of the matrix."""
+        """Feature schema of the matrix."""
         categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
         return FeatureSchema(
             n_features=len(self.columns),
@@ -207,7 +207,7 @@ def _fit_series(
 
 
 def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
-    """Say, in a warning and a note each, which columns of text were hardly meant as categories."""
+    """Warn about and note text columns that were likely not meant as categories."""
     for hint in hints:
         warn(hint, DegradedWarning)
     return replace(schema, notes=(*schema.notes, *hints))
@@ -229,7 +229,7 @@ def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
 def _keep(
     schema: TableSchema, matrix: NDArray[np.float32], reasons: dict[int, str]
 ) -> tuple[TableSchema, NDArray[np.float32]]:
-    """Leave out the columns at the positions in ``reasons``."""
+    """Drop the columns at the positions in ``reasons``."""
     if not reasons:
         return schema, matrix
     names = schema.names
@@ -337,11 +337,11 @@ def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Which column is what, as the user said it."""
+    """Roles of the columns as given by the user."""
 
     target: str | None  # column of the labels; None = as the named dataset has it
     sensitive: tuple[str, ...]  # sensitive columns
-    drop: tuple[str, ...] = ()  # columns that are no features
+    drop: tuple[str, ...] = ()  # columns that are not features
     weight: str | None = None  # column of sample weights
     # derived columns and row filters, as in ``fairautoml.data.derive``
     derive: tuple[str, ...] = ()
@@ -349,7 +349,7 @@ class Roles:
     text: tuple[str, ...] = ()  # columns that held text in the table as it was read
     # indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``
     overlapping: tuple[str, ...] = ()
-    # columns that guess a group that no column holds, and are no features
+    # proxy columns of an unobserved group, not used as features
     proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -366,7 +366,7 @@ class Roles:
 
     @property
     def sensitive_columns(self) -> tuple[str, ...]:
-        """All columns that say something about groups, each once."""
+        """All columns with group information, each once."""
         indicators = [column for columns in self.tables.values() for column in columns]
         return tuple(dict.fromkeys([*self.sensitive, *indicators]))
 

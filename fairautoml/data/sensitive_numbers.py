@@ -45,9 +45,9 @@ _KIND_OF_OBJECTS: dict[str, Kind] = {
 
 
 def kind_of(values: "pd.Series[Any]", name: str) -> Kind:
-    """Return what a column holds.
+    """Return the kind of values of a column.
 
-    A column of Python objects is what its values are: all numbers make a numeric column.
+    The kind of an object column is inferred from its values: if all are numbers it is numeric.
     """
     dtype: Any = values.dtype
     if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
@@ -147,12 +147,12 @@ MOST_STEPS = 128
 
 QUANTILES = "quantiles"
 N_BANDS = 4
-"""Bands of about equal size that ``"quantiles"`` makes."""
+"""Number of bins of ``"quantiles"``."""
 
 FEW_DIGITS, MOST_DIGITS = 6, 17
 """Digits of a cut in the name of a band: usually, and at most."""
 LARGEST_WHOLE = 1e15
-"""Below it a float holds every whole number, and shows it in full."""
+"""Below it a float represents and prints every integer exactly."""
 
 BINS_HELP = (
     'give rising numbers, the upper ends of all bands but the last, or "quantiles": '
@@ -177,12 +177,12 @@ class NumberBins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Numbers as they are, up to steps."""
+    """Numeric scale, rounded to steps."""
 
     source: str  # name of the column
     edges: tuple[float, ...]  # rising
     steps: tuple[float, ...]  # the number that each step stands for, one more than edges
-    # mean and standard deviation of the rows of ``fit``, the unit in which constraints speak; the
+    # mean and standard deviation of the rows of ``fit``, the unit of constraints; the
     # unit is 1 for a constant column
     centre: float
     unit: float
@@ -205,7 +205,7 @@ class Scale:
 
     @property
     def note(self) -> str:
-        """What the user should know of the unit."""
+        """Note on the unit for the user."""
         steps = "" if self.exact else f", read in {len(self.steps)} steps ({self.kept:.2%} of it)"
         return (
             f"sensitive {self.source!r} is taken as a number: mean {self.centre:.6g}, standard "
@@ -329,13 +329,13 @@ def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_bins(bins: object) -> None:
-    """Refuse bins that are no mapping of column names."""
+    """Raise unless the bins are a mapping of column names."""
     if not isinstance(bins, Mapping) or not all(isinstance(name, str) for name in bins):
         raise InputError(f"sensitive_bins is {bins!r}; {BINS_HELP}")
 
 
 def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the bins as values that a file of JSON holds."""
+    """Return the bins as JSON-serializable values."""
     return {
         name: cuts if isinstance(cuts, str) else np.asarray(cuts).ravel().tolist()
         for name, cuts in bins.items()
@@ -354,7 +354,7 @@ class NumberPolicy:
         both = sorted(set(self.bins) & set(self.scales or ()))
         if both:
             msg = (
-                f"sensitive_bins cuts {both[0]!r} into groups, and a gedi constraint speaks about "
+                f"sensitive_bins cuts {both[0]!r} into groups, and a gedi constraint uses "
                 "it as a number; give the column twice under two names, or drop one of the two"
             )
             raise InputError(msg)
@@ -368,7 +368,7 @@ class NumberPolicy:
         return fit_scale(name, values) if name in self.scales else None
 
     def check_names(self, columns: Sequence[str]) -> None:
-        """Refuse bins of columns that do not exist."""
+        """Raise if bins name columns that do not exist."""
         unknown = sorted(set(self.bins) - set(columns))
         if unknown:
             msg = (

@@ -41,7 +41,7 @@ MIN_FOLDS = 2
 def stratified_folds(
     y: NDArray[np.integer], cells: NDArray[np.integer], n_folds: int, seed: int
 ) -> NDArray[np.int16]:
-    """Deal the rows to folds, evenly within every label and every group.
+    """Assign the rows to folds, stratified by label and group.
 
     Rows are shuffled within each stratum (label and cell), the strata laid end to end, all cells
     of one label together, and dealt out in turn. So the sizes of any two folds differ by at most
@@ -51,7 +51,7 @@ def stratified_folds(
     rng = np.random.default_rng(seed)
     order = np.lexsort((rng.random(len(y)), cells, y))
     folds = np.empty(len(y), dtype=np.int16)
-    # Which folds get the surplus rows is drawn too.
+    # The folds that get the surplus rows are drawn at random too.
     folds[order] = rng.permutation(n_folds)[np.arange(len(y)) % n_folds]
     return folds
 
@@ -80,7 +80,7 @@ def _check_folds(n_folds: int, argument: str) -> None:
 def holdout_split(
     y: NDArray[np.integer], cells: NDArray[np.integer], fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Set a share of the rows aside, the same share of every label and every group.
+    """Hold out a share of the rows, the same share of every label and every group.
 
     Within each label the rows, shuffled and sorted by cell, are sampled at equal steps from a
     random start, so every cell's share is right to within one row. A label with at least two rows
@@ -211,7 +211,7 @@ def latest_rows(
 def _leaving_every_cell(
     drawn: NDArray[np.bool_], cells: NDArray[np.integer], whose: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
-    """Give back the first entity of each cell that would have no row left; by row."""
+    """Return the drawn rows, without the first entity of each cell that would be empty."""
     rows = drawn[whose]
     for cell in np.setdiff1d(cells[rows], cells[~rows]).tolist():
         if not (cells[~rows] == cell).any():

@@ -53,16 +53,16 @@ TaskOption = Literal["auto", "binary", "multiclass", "regression"]
 """What kind of target is expected; ``"auto"`` = classes, two or more of them."""
 
 MOST_CLASSES = 50
-"""Classes at the most: with more of them a target is hardly one."""
+"""Largest number of classes; a target with more is unlikely to be a class label."""
 
 HALF_OF_FLOAT32 = 1e37
-"""Numbers beyond are refused: predictions are kept as float32."""
+"""Largest absolute target value, as predictions are stored as float32."""
 
 
 def encode_target(
     y: Any, *, pos_label: Any = None, task: TaskOption = "binary"
 ) -> tuple[NDArray[np.int8], NDArray[Any]]:
-    """Return the labels as 0, 1, 2, ..., and what the user calls them.
+    """Return the labels as codes 0, 1, 2, ..., and the classes.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def plain_numbers(y: Any) -> NDArray[np.float64]:
 
 
 def check_given(y: Any) -> None:
-    """Refuse a target that is None, or a single text."""
+    """Raise if the target is None or a single text."""
     if y is None:
         msg = (
             "FairAutoML requires y to be passed, but the target y is None. Give one label per "
@@ -170,7 +170,7 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
 
 
 def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: int) -> None:
-    """Warn of classes, among several, of which there are too few rows."""
+    """Warn about classes with too few rows."""
     rare = [label for label, n in zip(classes.tolist(), counts, strict=True) if n < least]
     if rare:
         msg = (

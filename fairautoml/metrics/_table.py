@@ -115,7 +115,7 @@ class Rate:
 
     @property
     def is_acceptance(self) -> bool:
-        """Whether it is the share of acceptances among rows that the labels alone choose."""
+        """Whether it is an acceptance rate among rows selected by label only."""
         accepted = frozenset((y, 1) for y in self.labels)
         return not self.depends_on_decision and self.of == accepted
 
@@ -196,14 +196,14 @@ def _sum_of(tables: NDArray[np.float64], cells: frozenset[Cell]) -> NDArray[np.f
 
 
 class Tally(Protocol):
-    """What happened to the groups: all that a metric on decisions reads.
+    """Sums by group that metrics on decisions are computed from.
 
     ``GroupCounts`` of two classes, ``ClassCounts`` of several, ``GroupValues`` of numbers.
     """
 
     @property
     def table(self) -> NDArray[np.float64]:
-        """What is kept of it, shape (n_groups, ...)."""
+        """Stored sums, shape (n_groups, ...)."""
         ...
 
     def merged(
@@ -212,11 +212,11 @@ class Tally(Protocol):
         n_groups: int,
         masks: NDArray[np.bool_] | None = None,
     ) -> Self:
-        """Return the same for coarser groups."""
+        """Return the sums of coarser groups."""
         ...
 
     def __add__(self, other: Self) -> Self:
-        """Return the same for the rows of both."""
+        """Return the sums over the rows of both."""
         ...
 
 
@@ -354,11 +354,11 @@ class Metric:
 
     @property
     def compared(self) -> tuple[Rate, ...]:
-        """The group rates that it reads, whatever they are compared with."""
+        """All compared group rates, from ``rates`` or ``to_overall``."""
         return self.rates if self.rates else self.to_overall
 
     def gap(self, value: float) -> float:
-        """Return what the limit is compared with: one minus a ratio, else the value itself."""
+        """Return the gap, compared with the limit: one minus a ratio, else the value itself."""
         return 1.0 - value if self.form == "ratio" else value
 
     def bound(self, values: NDArray[np.float64] | None) -> "Metric":
@@ -457,7 +457,7 @@ class ClassCounts:
         return np.concatenate([self.rates(rate) for rate in rates])
 
     def lacking(self, rates: Sequence[Rate]) -> str:
-        """Return what a group has none of, so that a rate has no value; empty when nothing."""
+        """Return which rows a group lacks so that a rate is undefined, or an empty string."""
         empty = np.flatnonzero(~self.table.any(axis=(1, 2)))
         if len(empty):
             return f"group {empty[0]} has no rows"
@@ -505,7 +505,7 @@ def weight_sums(
     n_groups: int,
     entities: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return sum w and sum w^2 of each group, over rows or over what each person has there."""
+    """Return sum w and sum w^2 of each group, over rows or over entities."""
     if entities is not None:
         n_entities = int(entities.max(initial=0)) + 1
         pairs, at = np.unique(groups.astype(np.int64) * n_entities + entities, return_inverse=True)
@@ -524,7 +524,7 @@ def moved_shares(
     covariance of the draw; it is cut at 0 and divided by its sum.
     """
     size = np.maximum(n_rows, 1.0)[:, None]
-    # Half a row more in all: a share of 0 out of 10 is not known to be 0.
+    # Half a row more in all, so that a share of 0 out of 10 keeps some noise.
     smooth = (shares * size + 0.5 / shares.shape[1]) / (size + 0.5)
     root = np.sqrt(smooth)
     steps = noise * root - smooth * (noise * root).sum(axis=2, keepdims=True)
@@ -609,7 +609,7 @@ class GroupValues:
 
     def inside(self, group: int) -> NDArray[np.bool_]:
         """Return which rows are in a group, shape (n_rows,)."""
-        # The last element is what cell -1 finds.
+        # Index -1 (unknown) selects the last element.
         found: NDArray[np.bool_] = np.append(self.member[group], False)[self.cells]
         return found
 

@@ -22,11 +22,11 @@ from fairautoml.metrics._table import GroupCounts, Metric, Undefined
 
 CONSTANT = "the attribute has one value only, so nothing can depend on it"
 UNBOUND = (
-    "it reads the numbers behind the groups and was given none: it speaks about a numeric "
+    "it reads the numbers behind the groups and was given none: it applies to a numeric "
     "sensitive column, not about categories"
 )
 NO_SLOPE = 1e-12
-"""A slope of the labels below this, per standard deviation, is none."""
+"""Slope of the labels per standard deviation below which it counts as zero."""
 NO_DEPENDENCE = "0/0: the labels themselves do not depend on the attribute"
 
 

@@ -18,7 +18,7 @@ FPR_LIMIT = 0.05
 """Largest false positive rate of ``recall_at_fpr``; the operating point of Jesus et al. (2022)."""
 
 EPS = float(np.finfo(np.float32).eps)
-"""Scores are stored as float32; nearer to 0 or 1 than this they only tell of rounding."""
+"""Clipping distance from 0 and 1: float32 scores are not more precise."""
 
 Labels: TypeAlias = NDArray[np.integer]
 Scores: TypeAlias = NDArray[np.floating]

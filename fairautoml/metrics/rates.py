@@ -102,8 +102,7 @@ def disparity(
 def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | None:
     """Return the disparity over the groups that have the rate, None where fewer than two do.
 
-    For fitting on a part of the rows, never for a verdict: an undefined gap is no gap that was
-    met.
+    Use it only to fit on a part of the rows, not to decide whether a bound is met.
     """
     found = []
     for rate in rates:
@@ -206,7 +205,7 @@ def values_of(
     if metric.many is not None:
         return metric.many(tables)
     if metric.rates:
-        # To the counts all tables are just more groups.
+        # Treat all tables as additional groups.
         if tables.shape[-1] > 2:
             n_classes = tables.shape[-1]
             flat = ClassCounts(tables.reshape(-1, n_classes, n_classes)).stacked(metric.rates)

@@ -122,7 +122,7 @@ def test_bins_of_no_values_have_no_quantiles():
 
 
 def test_a_column_is_not_cut_and_a_number_at_once():
-    with pytest.raises(InputError, match="speaks about it as a number"):
+    with pytest.raises(InputError, match="uses it as a number"):
         NumberPolicy(bins={"age": [25]}, scales=("age",))
 
 
