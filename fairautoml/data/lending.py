@@ -114,7 +114,7 @@ FACTS = DatasetMetadata(
     target=TARGET,
     positive_label=POSITIVE,
     sensitive=SENSITIVE,
-    notes="Synthetic, drawn from the structural population LendingPopulation().",
+    notes="Synthetic, not real: drawn from the structural population LendingPopulation().",
     licence="Apache-2.0, as this package",
     citation="fairautoml, embedded population 'lending' (synthetic)",
 )

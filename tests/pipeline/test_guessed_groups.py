@@ -308,7 +308,7 @@ def test_guesses_of_another_length_are_refused():
 
 def test_numbers_and_several_classes_are_refused():
     X, y, _, guesses = individuals(300, 0)
-    with pytest.raises(ParameterError, match="how mean_difference shrinks"):
+    with pytest.raises(ParameterError, match="mean_difference cannot be corrected"):
         FairAutoMLRegressor("mean_difference <= 1", n_trials=1).fit(X, X["x"], proxies=guesses)
     with pytest.raises(InputError, match="the target is multiclass; a hidden gap is corrected"):
         blind().fit(X, y + (X["z"] > 0), proxies=guesses)

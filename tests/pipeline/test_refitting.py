@@ -42,7 +42,7 @@ def test_what_would_outlast_the_budget_is_left_out_and_said(expensive, monkeypat
     (msg,) = said
     assert "Refit was skipped" in msg
     assert "on all 240 rows would take about 100 s, but " in msg
-    assert "the mean of its fold models is used. Give a time_budget of 667 s or more" in msg
+    assert "The mean of its fold models is used. Give a time_budget of 667 s or more" in msg
 
 
 def test_without_a_time_budget_nothing_is_left_out(expensive):
