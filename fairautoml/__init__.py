@@ -1,6 +1,6 @@
 """AutoML that meets a fairness constraint: ``FairAutoML(constraint=...).fit(X, y, sensitive)``.
 
-Public names are imported when first asked for, so that ``fairautoml --help`` starts at once.
+Public names are imported on first access, so that ``fairautoml --help`` starts fast.
 """
 
 import logging
@@ -36,28 +36,28 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 def load_run(path: "str | Path") -> "FairAutoML | FairAutoMLRegressor":
     """Return the fitted estimator of a run folder (``run_dir=``, ``fairautoml fit --out``).
 
-    A run folder holds a pickle, and loading a pickle runs what is in it: load only runs that you
-    made yourself or trust as you would trust a program. The hash in the folder guards against
-    damage, not against whoever could write the folder.
+    A run folder holds a pickle, and loading a pickle runs code: load only runs that you made
+    yourself or trust as you would trust a program. The hash in the folder detects damage, not
+    manipulation by a user with write access to the folder.
 
     Parameters
     ----------
     path : str or Path
-        The folder.
+        Run folder.
 
     Raises
     ------
     RunFolderError
-        No finished run, or one of another format.
+        The folder holds no finished run, or a run of another format.
     ModelCorruptError
-        The stored model is not the one that was written.
+        The stored model differs from the one that was written.
     VersionMismatchError
-        It was written by another minor version of fairautoml.
+        The run was written by another minor version of fairautoml.
 
     Warns
     -----
     DegradedWarning
-        It was written with another minor version of scikit-learn, LightGBM or XGBoost.
+        The run was written with another minor version of scikit-learn, LightGBM or XGBoost.
     """
     from pathlib import Path
 

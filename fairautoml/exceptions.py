@@ -1,35 +1,35 @@
-"""The error tree.
+"""Errors and warnings of the library.
 
 ::
 
     FairAutoMLError
-    +-- InputError (ValueError)          what the user gave cannot be used
+    +-- InputError (ValueError)          the input of the user cannot be used
     |   +-- ParameterError               a parameter, not the data, is wrong
     |   +-- MissingSensitiveError        groups are needed and were not given
-    |   +-- DegenerateGroupError         a group cannot carry the constraint
-    |   +-- DatasetUnavailableError      a named dataset cannot be had
+    |   +-- DegenerateGroupError         the constraint is undefined on a group
+    |   +-- DatasetUnavailableError      a named dataset cannot be loaded
     |   +-- ResumeMismatchError          a run is resumed with other data or another search
-    +-- SpaceError (ValueError)          a search-space file is wrong: file, line, key
+    +-- SpaceError (ValueError)          a search-space file is invalid
     +-- UnknownNameError (LookupError)   no such learner, mitigator, metric, ...
     +-- MissingExtraError (ImportError)  a library that is needed cannot be imported
     +-- NoFeasibleModelError (RuntimeError)   only with ``strict=True``
-    +-- NoModelError (RuntimeError)      not a single trial gave a model
+    +-- NoModelError (RuntimeError)      all trials failed
     +-- RunFolderError (OSError)         the run folder cannot be used
-        +-- RunFolderExistsError         it exists and ``overwrite`` was not asked for
+        +-- RunFolderExistsError         it exists and ``overwrite`` is false
         +-- RunFolderLockedError         another process holds it
         +-- StorageFullError             the disk is full
         +-- StorageCorruptError          the record of the trials is damaged
         +-- StorageUnavailableError      the database of the trials cannot be reached
-        +-- ModelCorruptError            a stored file is not what its manifest says
+        +-- ModelCorruptError            a stored file differs from its manifest
         +-- VersionMismatchError         the run was written by another version of this library
 
     FairAutoMLWarning (UserWarning)
     +-- NoFeasibleModelWarning           the constraint was not met; the least unfair model is kept
-    +-- DegradedWarning                  the run goes on with less than was asked for
+    +-- DegradedWarning                  the run continues with less than requested
         +-- SmallGroupWarning            groups have too few rows for a constraint on them
 
-All but ``NoFeasibleModelError``, ``NoModelError`` and the storage ones are raised before the first
-trial.
+All errors but ``NoFeasibleModelError``, ``NoModelError`` and those of storage are raised before
+the first trial.
 """
 
 import os
@@ -37,7 +37,7 @@ import sys
 import warnings
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
-"""Files whose lines no warning points at."""
+"""Path prefix of the files that warnings skip when they look for the caller."""
 
 
 class FairAutoMLError(Exception):
@@ -45,11 +45,11 @@ class FairAutoMLError(Exception):
 
 
 class InputError(FairAutoMLError, ValueError):
-    """What the user gave cannot be used; the message names the argument and the way out."""
+    """The input of the user cannot be used; the message names the argument and the remedy."""
 
 
 class ParameterError(InputError):
-    """A parameter of the estimator or an argument of a command is wrong, whatever the data."""
+    """A parameter of the estimator or an argument of a command is wrong for any data."""
 
 
 class MissingSensitiveError(InputError):
@@ -57,11 +57,11 @@ class MissingSensitiveError(InputError):
 
 
 class DegenerateGroupError(InputError):
-    """A group cannot carry the constraint (for example it has no rows or no weight)."""
+    """The constraint is undefined on a group, for example because the group has no rows."""
 
 
 class DatasetUnavailableError(InputError):
-    """A named dataset is neither on this machine nor to be had from its source."""
+    """A named dataset is not on this machine and cannot be downloaded."""
 
 
 class ResumeMismatchError(InputError):
@@ -73,11 +73,11 @@ class SpaceError(FairAutoMLError, ValueError):
 
 
 class UnknownNameError(FairAutoMLError, LookupError):
-    """No plug-in of that name; the message lists the nearest names."""
+    """No plug-in has that name; the message lists the nearest names."""
 
 
 class MissingExtraError(FairAutoMLError, ImportError):
-    """A library cannot be imported; the message names the package or extra that brings it."""
+    """A library cannot be imported; the message names the package or extra to install."""
 
 
 class NoFeasibleModelError(FairAutoMLError, RuntimeError):
@@ -85,7 +85,7 @@ class NoFeasibleModelError(FairAutoMLError, RuntimeError):
 
 
 class NoModelError(FairAutoMLError, RuntimeError):
-    """Not a single trial gave a model; the message holds the failures."""
+    """All trials failed; the message lists the failures."""
 
 
 class RunFolderError(FairAutoMLError, OSError):
@@ -93,7 +93,7 @@ class RunFolderError(FairAutoMLError, OSError):
 
 
 class RunFolderExistsError(RunFolderError):
-    """The run folder holds something and ``overwrite`` was not asked for."""
+    """The run folder is not empty and ``overwrite`` is false."""
 
 
 class RunFolderLockedError(RunFolderError):
@@ -113,7 +113,7 @@ class StorageUnavailableError(RunFolderError):
 
 
 class ModelCorruptError(RunFolderError):
-    """A stored file is not what its manifest says."""
+    """A stored file differs from its manifest."""
 
 
 class VersionMismatchError(RunFolderError):
@@ -129,23 +129,15 @@ class NoFeasibleModelWarning(FairAutoMLWarning):
 
 
 class DegradedWarning(FairAutoMLWarning):
-    """The run goes on with less than was asked for; the message says what and why."""
+    """The run continues with less than requested; the message gives the reason."""
 
 
 class SmallGroupWarning(DegradedWarning):
-    """Groups have so few rows that a constraint leaves them out, or cannot be judged."""
+    """Groups have too few rows for a constraint, which excludes them or is inconclusive."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Issue a warning that points at the line of the user's code that called the library.
-
-    Parameters
-    ----------
-    message : str
-        What happened.
-    category : type of Warning
-        Its class.
-    """
+    """Issue a warning that points at the line of the user's code that called the library."""
     if sys.version_info >= (3, 12):
         warnings.warn(message, category, skip_file_prefixes=(_PACKAGE,))
     else:
@@ -153,7 +145,7 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 def _depth_of_caller() -> int:
-    """Count the frames of the package above this one, as ``stacklevel`` does."""
+    """Return the ``stacklevel`` of the first frame outside the package."""
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, depth = frame.f_back, depth + 1

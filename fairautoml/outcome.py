@@ -1,4 +1,4 @@
-"""The result of a search: the models that can be served, and its summary as records."""
+"""Result of a search: the deployable models and the summary as plain values."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ from fairautoml.storage.artifacts import Artifacts
 
 
 def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
-    """Return the served model, its price and the probability that the bound holds."""
+    """Return one line on the selected model, its cost and the probability that the bound holds."""
     parts = [f"Served: {entry.name}: {board.objective} {entry.score:.4f}{_price(board, entry)}"]
     if entry.measures and entry.constant:
         parts.append("it gives every row the same decision")
@@ -60,7 +60,7 @@ def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
 
 
 def _price(board: Leaderboard, entry: Entry) -> str:
-    """Return how far the score is from the best one without the constraint."""
+    """Return the difference to the best score without the constraint."""
     if not entry.measures:
         return ""
     best, against = max(e.value for e in board.entries), "the best model without the constraint"
@@ -85,35 +85,35 @@ def _not_served(objective: str, other: PassedOver | None) -> str:
 
 
 def _new_rows(ratio: float) -> str:
-    """Return how many new rows a probability speaks about."""
+    """Return the number of new rows that a probability refers to."""
     if math.isinf(ratio):
         return "new data"
     return "as many new rows" if ratio == 1 else f"{ratio:.2g} times as many new rows"
 
 
 def _probability(value: float) -> str:
-    """Return an estimate that is never stated as certainty."""
+    """Return a probability as text that never reads as certainty."""
     if value > 0.99:
         return "above 0.99"
     return "below 0.01" if value < 0.01 else f"{value:.2f}"
 
 
 NEARLY = 0.1
-"""A decision is shut out below this share of how often it is made without the constraint."""
+"""Share of its unconstrained rate below which a decision counts as suppressed in a group."""
 
 FEWEST = 5.0
-"""Rows that must be concerned before a group is named."""
+"""Affected rows from which a group is reported."""
 
 MOST_NAMED = 5
-"""Groups of one sensitive column that are named one by one."""
+"""Groups of one sensitive column that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """How often each decision is made in the groups of a system."""
+    """Shares of each decision in the groups of a grouping."""
 
-    # shares of the decisions of the served rule, of those of the best model without the
-    # constraint (the labels where there is none), and of the labels
+    # shares of the decisions of the selected model, of those of the best model without the
+    # constraint (of the labels if there is none), and of the labels
     served: NDArray[np.float64]  # shape (n_groups, n_classes)
     reference: NDArray[np.float64]  # shape (n_groups, n_classes)
     labels: NDArray[np.float64]  # shape (n_groups, n_classes)
@@ -159,7 +159,7 @@ def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
 
 
 def constant_headline(outdone: Entry, constant: Entry, advice: str) -> str:
-    """Say that the constant is served because it is worth more than the model chosen."""
+    """Return the sentence on a constant that is selected because its utility is higher."""
     who = "best model that meets the constraint" if outdone.feasible else "least unfair model"
     return (
         f"The {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "
@@ -207,7 +207,7 @@ def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
-    """The rates of a system that show that some of its groups get one decision."""
+    """Rates of a grouping in which some groups get a single decision."""
 
     system: GroupSystem
     shares: Shares
@@ -249,7 +249,7 @@ class _Rates:
 
 
 def describe_config(result: TrialResult) -> dict[str, Any]:
-    """Return one line about a trial: what was tried, what came of it."""
+    """Return the configuration and the result of a trial as plain values."""
     config = result.trial.config
     return {
         "trial": result.trial.number,
@@ -300,7 +300,7 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
 
 
 def describe_served(board: Leaderboard, entry: Entry) -> dict[str, Any]:
-    """Return the served entry as plain values, with what of it reads the sensitive columns."""
+    """Return the selected entry as plain values, with its parts that read sensitive columns."""
     read_by = board.sensitive_read_by(entry)
     return {**describe_entry(entry, board.objective), "sensitive_read_by": read_by}
 
@@ -312,10 +312,10 @@ def trials_frame(history: TrialLog) -> pd.DataFrame:
 
 
 CUT_OFF = frozenset({TrialState.STOPPED, TrialState.TIMEOUT})
-"""How trials end that the clock or the user ended, ..."""
+"""States of trials that the time budget or the user ended."""
 
 SOUND = frozenset({TrialState.SUCCESS, TrialState.PRUNED})
-"""... and those that came to an end of their own without a fault."""
+"""States of trials that ended by themselves without a failure."""
 
 
 def run_summary(
@@ -377,7 +377,7 @@ def _per_trial(seconds: float, trials: Sequence[object]) -> float:
 
 
 def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
-    """Return the training seconds by who wanted the trials."""
+    """Return the training seconds by origin of the trials."""
     return {
         str(origin): round(sum(r.seconds for r in results if r.trial.origin is origin), 3)
         for origin in Origin
@@ -385,7 +385,7 @@ def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
 
 
 def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
-    """Say that no model meets the constraints, how far the served one is, and what may help."""
+    """Return the message that no model meets the constraints, with the violation and a remedy."""
     wanted = " and ".join(constraints)
     if not entry.measures:
         return (
@@ -394,9 +394,8 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
         )
     if entry.constant:
         return (
-            f"no model that tells people apart meets constraint={wanted!r} on the search rows; "
-            "the one that is kept decides alike for everybody. Give more "
-            "time or rows; leaderboard_ has the front"
+            f"Only a constant predictor meets constraint={wanted!r} on the search rows, so it is "
+            "selected. Give more time or rows; leaderboard_ has the front."
         )
     worst = max(entry.measures, key=lambda m: m.gap - m.limit)
     found = f"undefined ({worst.reason})" if worst.value is None else f"{worst.value:.4g}"
@@ -408,7 +407,7 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
 
 
 def describe_certificate(certificate: Certificate) -> dict[str, Any]:
-    """Return what a certificate says as plain values; the whole is in ``certificate.json``."""
+    """Return a summary of a certificate; all of it is in ``certificate.json``."""
     return {
         "verdict": certificate.verdict,
         "reason": certificate.reason,
@@ -431,7 +430,7 @@ def describe_certificate(certificate: Certificate) -> dict[str, Any]:
 
 
 def violated(certificate: Certificate) -> str:
-    """Say that the rows set aside show a broken constraint, and what may help."""
+    """Return the message that the held-out rows show a violation, with a remedy."""
     floor = () if certificate.floor is None else (certificate.floor,)
     unfair = [c.label for c in certificate.claims if c.verdict == Verdict.VIOLATED]
     poor = [c.label for c in floor if c.verdict == Verdict.VIOLATED]
@@ -446,44 +445,44 @@ def violated(certificate: Certificate) -> str:
     ways = [way for way, broken in ((gaps, unfair), (scores, poor)) if broken]
     return (
         f"rows that the search has not seen show that {' and '.join([*unfair, *poor])} does not "
-        f"hold for what is served; see certificate_. {'. '.join(ways)}"
+        f"hold for the selected model; see certificate_. {'. '.join(ways)}"
     )
 
 
 def margin_notes(margin: Margin | None) -> tuple[str, ...]:
-    """Return a note when what is served is less sure than was asked for, or of little worth."""
-    # Where a limit is missed on the search rows already, ``shortfall`` says so.
+    """Return a note if the selected model misses ``confidence`` or loses most of its utility."""
+    # ``shortfall`` reports a limit that is missed on the search rows already.
     if margin is None or margin.margin < 0:
         return ()
     if not margin.insufficient_evidence:
         return _is_expensive(margin)
     if not isinstance(margin.confidence, float):
         return (
-            "insufficient evidence: the constraint is met on the rows of the search, and on as "
-            "many new people it is more likely to be missed than met (estimated probability "
-            f"{margin.probability:.2f}). Give more rows, a looser bound or fewer groups, or ask "
-            "for the surest model with confidence=0.95",
+            "insufficient evidence: the constraint is met on the search rows, but it is more "
+            "likely to be missed than met on as many new rows (estimated probability "
+            f"{margin.probability:.2f}). Give more rows, a looser bound or fewer groups, or set "
+            "confidence=0.95 to select the model most likely to meet it",
         )
     return (
-        f"insufficient evidence: no model found is as sure as confidence={margin.confidence} to "
-        "meet the constraint on new people; the surest one is served, with an estimated "
+        "insufficient evidence: no model meets the constraint on new rows with probability "
+        f"{margin.confidence}; the one most likely to meet it is selected, with an estimated "
         f"probability of {margin.probability:.2f}. Give more rows, a looser bound, fewer groups, "
         "or confidence='auto'",
     )
 
 
 LITTLE = 0.25
-"""Share of a model's worth beyond one decision for everybody below which a margin is dear."""
+"""Share of the utility beyond a constant predictor below which a margin is expensive."""
 
 
 def _is_expensive(margin: Margin) -> tuple[str, ...]:
     if margin.kept is None or margin.kept >= LITTLE or not isinstance(margin.confidence, float):
         return ()
     return (
-        f"dear confidence: as sure as confidence={margin.confidence} are only rules that decide "
-        f"nearly the same for everybody; the best of them keeps {max(0.0, margin.kept):.0%} of "
-        "what the best model is worth beyond that. Give more rows, a looser bound, a lower "
-        "confidence, or confidence='auto'",
+        f"Only near-constant models meet the constraint with probability {margin.confidence}; "
+        f"the best of them keeps {max(0.0, margin.kept):.0%} of the utility that the best model "
+        "has beyond a constant predictor. Give more rows, a looser bound, a lower confidence, or "
+        "confidence='auto'.",
     )
 
 
@@ -493,24 +492,23 @@ def _finite(value: float) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Entries, and everything needed to serve those on the Pareto front."""
+    """Entries, and everything needed to predict with those on the Pareto front."""
 
     board: Leaderboard  # all entries
-    best: Entry  # the one that is served unless the user selects another
-    # fold models by trial key, of every trial that an entry on the front takes
+    best: Entry  # selected entry
+    # fold models by trial key, of every trial that an entry on the front uses
     bags: Mapping[str, ScoreModel]
     schema: TableSchema  # how new rows are read, as in ``Dataset``
     groups: GroupSchema | None
     classes: NDArray[Any]
     seed: int  # root seed, salt of randomised rules
-    membership: GroupProbabilityModel | None = None  # for rules that read how likely groups are
-    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
-    # people of the search whose rows count, by finest cell and label, whatever they weigh; None
-    # without two classes
+    membership: GroupProbabilityModel | None = None  # for rules that read group probabilities
+    task: TaskName = "binary"  # kind of target
+    # individuals with a positive weight by finest group and label; None without two classes
     rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
 
     def classifier(self, entry: Entry) -> Predictor:
-        """Return the classifier of an entry; nothing is trained."""
+        """Return the predictor of an entry without training."""
         return Predictor(
             models=models_of(entry, self.bags),
             rule=entry.rule,
@@ -524,11 +522,11 @@ class Pool:
         )
 
     def serving(self, entry: Entry) -> "Pool":
-        """Return the pool as it is when another entry is served: the board puts it first."""
+        """Return the pool with another selected entry, which the leaderboard puts first."""
         return replace(self, board=replace(self.board, served=entry), best=entry)
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
-        """Return the entry that fits best, among those whose models are kept."""
+        """Return the best matching entry among those whose models are stored."""
         entry = self.board.select(max_gap=max_gap, min_score=min_score, trials=set(self.bags))
         if entry is None:
             front = self.board.pareto_front()
@@ -546,16 +544,16 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What ``optimize`` returns."""
+    """Result of ``optimize``."""
 
-    history: TrialLog  # everything the search saw
-    pool: Pool  # what can be served
-    assembled: Assembled  # how the served entry was chosen
+    history: TrialLog  # all trials of the search
+    pool: Pool  # deployable models
+    assembled: Assembled  # how the entry was selected
     interrupted: bool  # whether the user ended the search
 
     @property
     def constant_headline(self) -> str | None:
-        """Sentence on a constant that is served because it is worth more than the model chosen."""
+        """Sentence on a constant that is selected because its utility is higher, else None."""
         outdone = self.assembled.outdone
         if outdone is None:
             return None
@@ -567,7 +565,7 @@ class Outcome:
 def make_pool(
     assembled: Assembled, plan: Plan, artifacts: Artifacts, made: Mapping[str, ScoreModel]
 ) -> Pool:
-    """Load the models that can be served and let go of all training rows."""
+    """Load the deployable models and release all training rows."""
     dataset, best = plan.problem.dataset, assembled.best
     board = Leaderboard(
         entries=assembled.entries,
@@ -610,7 +608,7 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
 def finish_of(
     settings: Settings, start: float, certifiable: Callable[[Entry], float] | None = None
 ) -> SelectionOptions:
-    """Return how the answer is to be made."""
+    """Return the options of the final selection."""
     return SelectionOptions(
         assemble=settings.assemble,
         max_models=settings.max_models,
@@ -623,7 +621,7 @@ def finish_of(
 def warn_on_result(
     outcome: Outcome, plan: Plan, settings: Settings, *, feasible: bool, strict: bool
 ) -> None:
-    """Warn of what the user should know of a run, mostly of nothing."""
+    """Issue the warnings on a finished run."""
     best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
     constant = outcome.constant_headline
     news = diagnose_run(outcome.history, best, plan.baseline, plan.problem.objective.name)
@@ -648,9 +646,9 @@ def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
 
 
 def _individuals_by_label(problem: Problem) -> NDArray[np.int64] | None:
-    """Return how many people are behind a weight, so that small groups are told by people.
+    """Return the number of individuals by group and label; small groups are found by it.
 
-    One who has several rows of a label is counted once, in the cell of the first.
+    An individual with several rows of a label is counted once, in the group of the first row.
     """
     dataset = problem.dataset
     if dataset.task != "binary":

@@ -1,8 +1,7 @@
-"""Name -> plug-in: the folder is the registry, or its rows are given; entry points add others.
+"""Registries of plug-ins by name: modules of a package, given objects, and entry points.
 
-A module of a plug-in package whose name has no leading underscore is a plug-in; it holds one
-constant (``LEARNER``, ``MITIGATOR``, ...). Listing imports nothing; a module is imported when its
-name is asked for, so a missing optional library hurts only who asks for it.
+A plug-in module has no leading underscore and holds one constant (``LEARNER``, ``MITIGATOR``,
+...). It is imported on first access, so a missing optional library affects only its own plug-in.
 """
 
 import ast
@@ -34,11 +33,11 @@ class Registry(Generic[T]):
     constant : str
         Name of the constant that a plug-in module holds.
     rows : mapping of str to plug-in, optional
-        The plug-ins of this package, each with one line ``about`` it; no modules are looked up.
+        The plug-ins of this package, each with a line ``about``; no modules are searched.
     folders : sequence of str
         Folders of the package that hold the modules; none = the package itself.
     kind : str
-        The field's noun for such a plug-in, for messages.
+        Noun for such a plug-in in messages.
     group : str, optional
         Entry-point group of third parties; None = the name of the package.
 
@@ -69,7 +68,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _own(self) -> dict[str, str]:
-        """Return where each plug-in of this package is."""
+        """Return the module of each plug-in of this package."""
         if self.rows is not None:
             return {name: f"{self.package}.{name}" for name in self.rows}
         return {
@@ -92,7 +91,7 @@ class Registry(Generic[T]):
         return found
 
     def names(self) -> tuple[str, ...]:
-        """Return all names, sorted; nothing is imported."""
+        """Return all names, sorted, without importing a plug-in."""
         return tuple(sorted({*self._own, *self._foreign}))
 
     def get(self, name: str) -> T:
@@ -101,9 +100,9 @@ class Registry(Generic[T]):
         Raises
         ------
         UnknownNameError
-            No plug-in has that name; the message lists the nearest ones and all.
+            No plug-in has that name; the message lists the nearest names and all names.
         MissingExtraError
-            The library that it needs cannot be imported.
+            A library that the plug-in needs cannot be imported.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
@@ -125,12 +124,12 @@ class Registry(Generic[T]):
         return tuple(name for name in self.names() if name not in missing)
 
     def about(self, name: str) -> str:
-        """Return the first line of a plug-in's docstring; nothing is imported.
+        """Return the first line of a plug-in's docstring without importing the plug-in.
 
         Parameters
         ----------
         name : str
-            One of ``names()``; of a third party's the place of the object is returned.
+            One of ``names()``; for a third-party plug-in the import path is returned.
         """
         if name not in self._own:
             return self._foreign[name].value
@@ -155,21 +154,11 @@ class Registry(Generic[T]):
 
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
-    """Return the message about a name that does not exist: the nearest names, then all.
-
-    Parameters
-    ----------
-    kind : str
-        The field's noun for what was asked for.
-    name : str
-        What was asked for.
-    known : collection of str
-        All names there are, in the order they are shown.
-    """
+    """Return the message on an unknown name: the nearest names, then all known ones."""
     near = difflib.get_close_matches(name, known, n=3)
     listed = ", ".join(known)
-    way_out = f"did you mean {' or '.join(near)}? all: {listed}" if near else f"known: {listed}"
-    return f"no {kind} is called {name!r}; {way_out}"
+    remedy = f"did you mean {' or '.join(near)}? all: {listed}" if near else f"known: {listed}"
+    return f"no {kind} is called {name!r}; {remedy}"
 
 
 def missing_library(
@@ -182,11 +171,11 @@ def missing_library(
     plugin : str
         Kind and name of the plug-in.
     library : str
-        What it needs.
+        Library that the plug-in needs.
     package : str
-        What ``pip install`` is given to get it.
+        Argument of ``pip install`` that installs the library.
     error : Exception
-        Why the import failed.
+        Error of the import.
     """
     return MissingExtraError(
         f"{plugin} needs {library}, which cannot be imported ({error}); install it with: "
@@ -200,11 +189,11 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
     Raises
     ------
     ParameterError
-        The list is empty or no list of names.
+        The value is not a list of names, or is empty.
     UnknownNameError
         A name is not registered.
     MissingExtraError
-        The library that one needs cannot be imported.
+        A library that one of the plug-ins needs cannot be imported.
     """
     if value is None:
         return None
@@ -227,9 +216,9 @@ def check_name(argument: str, value: Any, registry: Registry[Any]) -> str:
     Raises
     ------
     ParameterError
-        It is no text.
+        The value is not a string.
     UnknownNameError
-        It is not registered.
+        The name is not registered.
     """
     if not isinstance(value, str):
         msg = f"{argument}={value!r} must be 'auto' or one of {', '.join(registry.names())}"

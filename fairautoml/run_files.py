@@ -1,4 +1,4 @@
-"""How a run is kept in its folder, and found again to go on."""
+"""Store a run in its folder, and read a previous run to resume it."""
 
 import shutil
 import time
@@ -51,15 +51,15 @@ from fairautoml.storage.study import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStorage:
-    """Where a run is kept."""
+    """Storage location of a run."""
 
-    path: Path  # the run folder
-    overwrite: bool  # whether an earlier run may be replaced
-    server: Address | None  # postgreSQL database for the trials
+    path: Path  # run folder
+    overwrite: bool  # whether a previous run may be replaced
+    server: Address | None  # PostgreSQL database for the trials
 
     @property
     def url(self) -> Address:
-        """Where the trials are recorded."""
+        """Address of the database of the trials."""
         return sqlite_url(self.path / DATABASE) if self.server is None else self.server
 
     @property
@@ -71,14 +71,14 @@ class RunStorage:
 def resolve_storage(
     path: str | PathLike[str] | None, *, overwrite: bool, resume: bool, storage: Any
 ) -> RunStorage | None:
-    """Return where a run is to be kept, None for nowhere."""
+    """Return the storage location of a run, None if nothing is stored."""
     if path is None and (resume or overwrite or storage is not None):
         name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
         raise ParameterError(f"{name} needs run_dir, the folder that keeps scores and models")
     if resume and overwrite:
         raise ParameterError(
-            "resume=True goes on with the run in run_dir and overwrite=True replaces it; "
-            "give one of them"
+            "resume=True continues the run in run_dir and overwrite=True replaces it; "
+            "give only one of them"
         )
     if not isinstance(storage, str | None):
         raise ParameterError(
@@ -92,9 +92,9 @@ def resolve_storage(
 
 
 class PreviousRun:
-    """A run that is to go on: its folder is locked and read, and nothing in it is changed.
+    """A run to resume: its folder is locked and read, but not changed.
 
-    ``set_aside`` is whether it may have rows set aside for a certificate.
+    ``set_aside`` tells whether the run may have held out rows for a certificate.
     """
 
     def __init__(self, place: RunStorage) -> None:
@@ -136,7 +136,7 @@ def _about(about: Any, path: Path) -> tuple[str, str | None]:
 
 @contextmanager
 def _copied(place: RunStorage) -> Iterator[Address]:
-    """Give the address of a copy: opening a file after a crash changes it."""
+    """Yield the address of a copy, because opening a database after a crash changes its file."""
     if place.server is not None:
         yield place.server
         return
@@ -149,7 +149,7 @@ def _copied(place: RunStorage) -> Iterator[Address]:
 
 
 class RunWriter:
-    """Keeps a run that has begun: every trial, and in the end the model."""
+    """Writer of a running search: stores every trial and, at the end, the model."""
 
     def __init__(self, folder: RunFolder, study: Study, mirror: Mirror, plan: Plan) -> None:
         self.study = study
@@ -159,20 +159,20 @@ class RunWriter:
 
     @property
     def artifacts(self) -> Artifacts:
-        """Where scores and fold models go."""
+        """Store of scores and fold models."""
         return self._folder.artifacts
 
     def keep(self, record: TrialRecord) -> None:
-        """Log a trial that is already durable, for people and dashboards."""
+        """Write a stored trial to the human-readable log and to the dashboard."""
         self._folder.append_trial(_line(record, self._plan))
         self._mirror.add(record)
 
     def finish(self, model: Any, groups: Mapping[str, Any]) -> None:
-        """Write what a finished run keeps; the model last."""
+        """Write the files of a finished run."""
         save_model(self._folder, model, groups)
 
     def close(self) -> None:
-        """Let go of database and folder."""
+        """Close the database and unlock the folder."""
         with ExitStack() as last:
             last.callback(self._folder.close)
             last.callback(lambda: self.study.close(time.monotonic() - self._plan.start))
@@ -183,7 +183,7 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
-    # It is of the model that was served before.
+    # It belongs to the previously selected model.
     (folder.path / "holdout.json").unlink(missing_ok=True)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
@@ -203,7 +203,7 @@ def begin(
     *,
     set_aside: bool = False,
 ) -> RunWriter | None:
-    """Begin to keep a run, or go on with an earlier one; None for no place."""
+    """Return the writer of a new or resumed run, None without a storage location."""
     if place is None:
         return None
     return (
@@ -217,7 +217,7 @@ def _start(
     plan: Plan, place: RunStorage, parameters: Mapping[str, Any], *, set_aside: bool
 ) -> RunWriter:
     if place.server is not None:
-        # A wrong password must not cost the run that is to be replaced.
+        # A wrong password must not delete the run that is to be replaced.
         with closing(Database(place.server)) as server:
             server.reach()
     folder = RunFolder(place.path, overwrite=place.overwrite)
@@ -226,7 +226,7 @@ def _start(
         write_config(folder, parameters, place, plan.seed)
         run = uuid.uuid4().hex
         if place.server is None:
-            # SQLite gives the files beside it the same mode.
+            # SQLite creates its journal files with the same mode.
             make_private(place.path / DATABASE)
         database = Database(place.url)
         undo.callback(database.close)
@@ -252,7 +252,7 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
         undo.callback(database.close)
         study = Study.resume(database, past)
         if folder.logged_trials() != past.numbers:
-            # The last line may be torn or missing: the record is what counts.
+            # The last line of the log may be torn or missing; the database is authoritative.
             folder.write_trials([_line(record, plan) for record in study.past])
         write_config(folder, parameters, place, plan.seed)
         mirror = _mirror(plan, place, database, past.about["run"])
@@ -275,10 +275,10 @@ def write_config(
 
 
 def _fingerprint(plan: Plan) -> dict[str, str]:
-    """Return what must be the same for a run to be resumed: hashes, and names in clear.
+    """Return the hashes and names that must not change when a run is resumed.
 
-    Budget, executor and number of workers are free: they change how far a run comes and how fast.
-    Versions count, as another one may give another model from the same trial.
+    Budget, executor and number of workers may change. Versions may not, because the same trial
+    can give another model with another version.
     """
     problem, data = plan.problem, plan.problem.dataset
     hashes = {
@@ -305,7 +305,7 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
 
 
 def _series(version: str) -> str:
-    """Return what must not change: the major version, and before 1.0 the minor one too."""
+    """Return the major version, before 1.0 with the minor version."""
     parts = version.split(".")
     return ".".join(parts[: 2 if parts[0] == "0" else 1])
 
@@ -317,7 +317,7 @@ def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
 
 
 def _mirror(plan: Plan, place: RunStorage, database: Database, run: str) -> Mirror:
-    # A server holds the runs of many folders, and folders may have the same name.
+    # A server holds runs of many folders, and folders can have the same name.
     name = place.path.name if place.server is None else f"{place.path.name} {run[:8]}"
     learners = {plan.baseline.learner, *(config.learner for config in plan.first)}
     return Mirror(

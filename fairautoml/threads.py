@@ -1,4 +1,4 @@
-"""One thread for the libraries under scikit-learn."""
+"""Limit the native libraries under scikit-learn to one thread."""
 
 import threading
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ _HERE = threading.local()
 
 @contextmanager
 def one_limit() -> Iterator[None]:
-    """Keep a limit that is set inside until the end, so that it is set at most once.
+    """Share one thread limit among all ``one_thread`` blocks inside.
 
-    Setting it takes milliseconds, for the loaded libraries are looked for each time.
+    Setting the limit takes milliseconds, because threadpoolctl scans the loaded libraries.
     """
     if getattr(_HERE, "stack", None) is not None:
         yield

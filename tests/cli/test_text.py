@@ -155,7 +155,7 @@ def test_the_result_says_what_was_chosen_and_what_it_costs(result):
 def test_a_constant_model_meets_the_constraint_only_because_of_that(result):
     result["entry"]["constant"], result["status"] = True, "no_feasible"
     text = result_text(result, board(), 2)
-    assert "meets the constraint on the search rows only because it decides alike for" in text
+    assert "meets the constraint on the search rows only because it is a constant" in text
     assert "DOES NOT MEET" not in text
     result["entry"]["measures"][0]["value"] = 0.9
     assert "DOES NOT MEET" in result_text(result, board(), 2)

@@ -441,7 +441,7 @@ def test_page_and_card_name_the_positive_class_of_two():
 def test_a_constant_model_is_not_said_to_miss_a_gap_that_it_does_not_have():
     given = documents(n_entries=3)
     first = {**given.leaderboard[0], "constant": True, "feasible": False}
-    for gap, said in ((0.0, "only because it decides alike for everybody"), (0.9, "misses the")):
+    for gap, said in ((0.0, "only because it is a constant predictor"), (0.9, "misses the")):
         measures = [{**m, "value": gap} for m in given.summary["best"]["measures"]]
         best = {**given.summary["best"], "measures": measures}
         rows = [{**first, "gap": gap}, *given.leaderboard[1:]]
