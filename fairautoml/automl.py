@@ -22,7 +22,7 @@ from fairautoml.settings import Settings, validate_settings
 
 
 class Estimator(FitMixin):
-    """The parameters that both estimators have, and ``fit``."""
+    """Parameters and ``fit`` of both estimators."""
 
     task_option: TaskOption = "auto"
     set_params: Callable[..., Any]
@@ -127,28 +127,29 @@ class Estimator(FitMixin):
         proxies: Any = None,
         proxy_errors: Any = None,
     ) -> Self:
-        """Search, choose, and keep the best model that meets the constraint.
+        """Search for the best model that meets the constraint.
 
         Parameters
         ----------
         X : DataFrame, array or sparse matrix, shape (n_rows, n_features)
-            Features; categories and missing values as they are.
+            Features; categories and missing values are allowed.
         y : array-like, shape (n_rows,)
             Two classes or more; numbers for ``FairAutoMLRegressor``.
         sensitive : array-like, DataFrame, dict, str or list of str, optional
             Group labels, one per row; several columns; or name(s) of columns of ``X``. A DataFrame
-            of indicators in a dict, ``{"identity": table}``, is groups that may overlap.
+            of indicators in a dict, ``{"identity": table}``, gives groups that may overlap.
         sample_weight : array-like, shape (n_rows,), optional
-            Weights of objective, rates and training.
+            Weights in training, objective and group rates.
         groups : array-like, shape (n_rows,), or str, optional
-            Whose row it is, or the name of that column of ``X``, which is no feature then: all
-            rows of one person are set aside or none, and are in one fold.
+            Entity of each row (for example a person), or the name of that column of ``X``, which
+            is then not a feature: all rows of one entity are in one fold, and held out together.
         time : array-like, shape (n_rows,), or str, optional
-            When it was, for ``split="time"``; numbers or dates (texts as 2020-01-31), or the name
-            of that column of ``X``, which is no feature then.
+            Time of each row, for ``split="time"``: numbers or dates (strings as 2020-01-31), or
+            the name of that column of ``X``, which is then not a feature.
         proxies, proxy_errors : optional
-            In place of ``sensitive``: three columns (or their names in ``X``) that guess one of
-            two groups, or one with P(it says b | true group a), shape (2, 2); see ``proxies_``.
+            Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
+            two groups, or one such column with P(label b | true group a), shape (2, 2); see
+            ``proxies_``.
 
         Returns
         -------
@@ -157,7 +158,7 @@ class Estimator(FitMixin):
         Raises
         ------
         InputError
-            Something cannot be used; raised before the first trial.
+            The input is invalid; raised before the first trial.
         NoFeasibleModelError
             With ``strict=True``: no model met the constraint.
         """
@@ -179,12 +180,12 @@ class Estimator(FitMixin):
         return self
 
     def check_parameters(self) -> Settings:
-        """Return the parameters as the search will read them; nothing is fitted.
+        """Return the validated parameters without fitting.
 
         Raises
         ------
         ParameterError
-            One of them is wrong.
+            A parameter is wrong.
         UnknownNameError
             A metric, learner, mitigator, strategy, allocator or executor does not exist.
         """
@@ -196,7 +197,7 @@ class Estimator(FitMixin):
         return settings
 
     def _allowed(self, tags: Tags) -> Tags:
-        """Return tags that say what the border takes."""
+        """Return the tags of the accepted input."""
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         tags.input_tags.categorical = True
@@ -215,56 +216,59 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     ----------
     constraint : str, Constraint, list of these, or None, default=None
         For example ``"equalized_odds_difference <= 0.05"`` or
-        ``"demographic_parity_ratio >= 0.8"``; it speaks about every sensitive column and, with
-        several, their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` speaks about
-        one of them. None = AutoML without fairness.
+        ``"demographic_parity_ratio >= 0.8"``; it applies to every sensitive column and, with
+        several, to their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` applies
+        to one of them. None = AutoML without fairness.
     objective : str, default="auto"
-        Performance metric to be as good as possible; ``"auto"`` = ``"accuracy"``.
+        Performance metric to optimize; ``"auto"`` = ``"accuracy"``.
     time_budget : float or None, default=None
-        Seconds that ``fit`` may take, kept within 3 s or 5 %; 60 with neither it nor
-        ``n_trials``, as ``summary_["time_budget"]`` then says.
+        Seconds that ``fit`` may take, kept within 3 s or 5 %; 60 if neither it nor ``n_trials``
+        is given, see ``summary_["time_budget"]``.
     n_trials : int or None, default=None
-        Number of trials, the baseline included; reproducible for any ``n_jobs``, but where
-        seconds decide (``flaml_eci``, ``blendsearch``, ``cost_aware``, ``cost_aware_simple``).
+        Number of trials, the baseline included; reproducible for any ``n_jobs``, except with
+        methods that read run times (``flaml_eci``, ``blendsearch``, ``cost_aware``,
+        ``cost_aware_simple``).
     learners, mitigators : list of str or None, default=None
         Registered names to search over; None = all that fit the data and the constraint.
     sensitive_at_predict : bool, default=True
-        False: the winner must not need the sensitive column of new rows; sensitive columns named
-        in ``X`` are then no features either.
+        False: the model must not need the sensitive column of new rows; sensitive columns named
+        in ``X`` are then not features either.
     randomized : bool, default=False
-        Allow rules that decide at random within a group; a row still always gets one decision.
+        Allow rules that randomize within a group; equal rows still get equal decisions.
     refit : bool, default=False
-        Train the chosen candidate once more on all rows instead of serving the mean of its fold
-        models. Smaller and faster, but its rule was fitted for the fold models, and no ensemble
-        is made. Left out with a warning where it would take more time than ``time_budget`` has.
+        Train the selected configuration once more on all rows instead of averaging its fold
+        models. Smaller and faster, but the rule was fitted to the fold models, and no ensemble is
+        built. Skipped with a warning if it would exceed ``time_budget``.
     assemble : bool, default=True
-        Average several trials where that is better than the best one alone.
+        Average several trials if that is better than the best one alone.
     max_models : int or None, default=8
-        Trials in an ensemble at the most; None = no limit. New rows cost as many predictions.
+        Largest number of trials in an ensemble; None = no limit. The cost of a prediction grows
+        with it.
     confidence : "auto", float or None, default="auto"
-        How sure it must be that the constraint holds on new people. ``"auto"`` weighs the score
-        against the risk on as many as were searched (a broken constraint makes a model worth as
-        little as one decision for everybody); a number in (0.5, 1) is the least probability, also
-        on as few as a 30 % check holds out (3 for 7 that were searched); None asks for the bound
-        on the search rows only. See ``summary_["margin"]``; no certificate.
+        Required probability that the constraint holds on new rows. ``"auto"`` trades the score
+        against the risk on as many new rows as were searched (a model that violates the
+        constraint is valued like a constant predictor); a number in (0.5, 1) is the least
+        probability, also on the fewer rows of a 30 % hold-out (3 for 7 that were searched); None
+        applies the bound to the search rows only. See ``summary_["margin"]``. This is an
+        estimate, not a certificate.
     certify : "auto", bool or float, default=False
-        Whether rows are set aside, unseen by the search, for a certificate: True, False, the
-        share of the rows (at most 0.5), or ``"auto"``: as many as the plan says, none where the
-        power would be below a half or rows were opened before. What is served is then the last
-        that passes of a few entries from the fairest to the one chosen; where none does, the
-        chosen one, with its verdict.
+        Whether rows are held out from the search for a certificate: True, False, the share of the
+        rows (at most 0.5), or ``"auto"``: as many as the plan says, none if the power would be
+        below a half or rows were opened before. A few entries, from the fairest to the selected
+        one, are then tested in this order; the last that passes is selected. If none passes, the
+        selected entry stays, with its verdict.
     min_score : float or None, default=None
-        Accuracy that is certified in the same pass.
+        Accuracy to certify in the same test.
     delta : float, default=0.05
-        Probability with which the certificate may err.
+        Error probability of the certificate.
     openings : {"single", "ledger"}, default="single"
         One certificate for the same rows; or several fits share ``delta`` until one is certified.
     split : {"random", "time"}, default="random"
-        How rows are set aside: at random within the groups, or the last ones by ``time``, which
-        is validated on later data and never certified.
+        How rows are held out: at random within the groups, or the last ones by ``time``, which
+        validates on later data and never certifies.
     ledger : str, Path or None, default=None
-        File that remembers which rows were opened; None = the user's own, for all tables with
-        these columns (``FAIRAUTOML_STATE_HOME``), so that another ``run_dir`` forgets nothing.
+        File that records which rows were opened; None = one file of the user for all tables with
+        these columns (``FAIRAUTOML_STATE_HOME``), shared by all values of ``run_dir``.
     strict : bool, default=False
         Raise ``NoFeasibleModelError`` when no model meets the constraint.
     strategy, allocator, executor : str, default="auto"
@@ -272,76 +276,77 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     scheduler : str or None, default=None
         Address of a cluster's scheduler, for ``executor="dask"``.
     memory_limit : float or None, default=None
-        Memory that one trial may take, MiB, besides the table itself; None = a fair share of what
-        the machine has to give.
+        Memory that one trial may take, MiB, besides the table itself; None = an equal share of
+        the available memory.
     n_jobs : int or None, default=-1
-        Trials at the same time, one thread each. -1 = one per core that this process may use
-        (affinity, limits of a container), or one at a time where starting processes would take
-        longer; None = 1; both mean all threads of a cluster. Under ``n_trials`` alone at most 8.
+        Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
+        limits of a container), or one at a time if starting processes would take longer; None =
+        1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
     n_folds : int, default=5
         Cross-validation folds.
     pos_label : label or None, default=None
         The positive class; None = the label that is sorted last.
     sensitive_missing : {"error", "own_group", "exclude"}, default="error"
-        What a missing sensitive value means.
+        How a missing sensitive value is handled.
     unseen_group : {"error", "base_model"}, default="error"
-        At predict, a group that ``fit`` has not seen is refused or gets the common threshold.
+        Whether ``predict`` rejects a group that ``fit`` has not seen, or applies the common
+        threshold.
     sensitive_in_X : {"warn", "drop", "allow"}, default="warn"
-        What to do with features that give the sensitive column away.
+        How features that reveal the sensitive column are handled.
     max_groups : int, default=50
-        Most groups of one sensitive column.
+        Largest number of groups of one sensitive column.
     sensitive_bins : dict of str to list of float or "quantiles", or None, default=None
-        Sensitive columns of numbers to cut into groups, and where: ``{"age": [25, 60]}`` makes
-        age<=25, 25<age<=60 and age>60. A number that is not cut is constrained by
-        ``"gedi[age] <= 0.1"``.
+        Cut points of numeric sensitive columns: ``{"age": [25, 60]}`` makes the groups age<=25,
+        25<age<=60 and age>60. A number without bins is constrained by ``"gedi[age] <= 0.1"``.
     on_nonfinite : {"error", "impute"}, default="error"
-        What to do with infinite features.
+        How infinite features are handled.
     on_degenerate : {"error", "constant"}, default="error"
-        A ``y`` of one class is refused, or ``predict`` always answers with it.
+        Whether a ``y`` of one class is rejected, or ``predict`` always returns that class.
     align : {"error", "index"}, default="error"
-        What to do with different pandas indices.
+        How different pandas indices are handled.
     run_dir : str, Path or None, default=None
-        Folder that keeps the run; None = nothing is kept on disk.
+        Folder that stores the run; None = nothing is stored on disk.
     overwrite : bool, default=False
-        Replace an earlier run in ``run_dir``.
+        Replace a previous run in ``run_dir``.
     resume : bool, default=False
-        Go on with the run in ``run_dir``, however it ended: data, constraint and search must be
-        the same, the budget may be larger and counts what was used before.
+        Continue the run in ``run_dir``, however it ended: data, constraint and search must be the
+        same; the budget may be larger and includes what was used before.
     storage : str or None, default=None
         Address of a PostgreSQL database that records the trials,
         ``"postgresql+psycopg://user@host/database"``; None = ``study.db`` in ``run_dir``.
     on_progress : callable or None, default=None
-        Called with a ``Progress`` after each trial; an error in it ends nothing but the calls.
+        Called with a ``Progress`` after each trial; an error in it ends only the calls.
     random_state : int, RandomState, Generator or None, default=None
         Seed; None draws one, see ``seed_``.
 
     Attributes
     ----------
     leaderboard_ : DataFrame
-        One row per classifier: the served one, then the others, best first.
+        One row per classifier: the selected one, then the others, best first.
     pareto_front_ : DataFrame
-        The rows that no other beats in objective and largest excess over a limit, fairest first.
+        Rows that are not dominated in objective and largest constraint violation, fairest first.
     trials_ : DataFrame
-        One row per trial with its status; failures say why.
+        One row per trial with its status and, for a failure, its reason.
     best_entry_ : Entry
-        The entry that is served.
+        The selected entry.
     certificate_ : Certificate
-        What may be said of it about unseen people, and why not more.
+        What is certified for the selected model on unseen rows, with the reason if nothing is.
     notes_ : tuple of str
-        What the user should know: groups that get one decision first, then what was done to the
-        data.
+        Notes for the user: first groups with a single decision, then changes of the data.
     proxies_ : GuessedGroups or None
-        How the proxies err, bounds on their groups, and the corrected gap of what is served.
+        Error rates of the proxies, bounds on the groups, and the corrected gap of the selected
+        model.
     summary_ : dict
         Figures of the run: trials, seconds, budget, overhead, margin, best entry; ``headline``,
-        what is served, its price and how likely the bound holds.
+        the selected model, its cost in score and the probability that the bound holds.
     feasible_ : bool
-        Whether it meets the constraint on the search rows, cross-fitted and as deployed, and is
-        not constant.
+        Whether the selected model meets the constraint on the search rows, cross-fitted and as
+        deployed, and is not constant.
     interrupted_ : bool
         Whether the user ended the search.
     positive_class_ : label or None
-        What accepted means: ``pos_label``, or the last; None unless ``fit`` has seen two classes.
+        Label that counts as accepted: ``pos_label``, or the last one; None unless ``fit`` has
+        seen two classes.
     classes_, n_features_in_, feature_names_in_, seed_
         As in scikit-learn; the root seed.
 
@@ -359,7 +364,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     """
 
     def __sklearn_tags__(self) -> Tags:
-        """Missing values and sparse matrices are fine."""
+        """Return the tags of scikit-learn."""
         return self._allowed(super().__sklearn_tags__())
 
 
@@ -377,12 +382,12 @@ class FairAutoMLRegressor(Estimator, RegressorMixin, BaseEstimator):  # type: ig
     objective : {"auto", "r2", "rmse", "mae"}, default="auto"
         ``"auto"`` = ``"r2"``.
     pos_label, on_degenerate
-        Of no use here.
+        Ignored in regression; ``pos_label`` must be None.
 
     Attributes
     ----------
     leaderboard_, pareto_front_, trials_, best_entry_, notes_, summary_, feasible_
-        As for ``FairAutoML``; ``certificate_`` is never CERTIFIED, since there is no exact test.
+        As for ``FairAutoML``; ``certificate_`` is never CERTIFIED, because no exact test exists.
 
     Examples
     --------
@@ -400,5 +405,5 @@ class FairAutoMLRegressor(Estimator, RegressorMixin, BaseEstimator):  # type: ig
     task_option = "regression"
 
     def __sklearn_tags__(self) -> Tags:
-        """Missing values and sparse matrices are fine."""
+        """Return the tags of scikit-learn."""
         return self._allowed(super().__sklearn_tags__())

@@ -1,4 +1,4 @@
-"""What a fitted estimator does: predict, score, judge, select, show itself."""
+"""Methods of the fitted estimator: predict, score, evaluate, select and report."""
 
 import copy
 import json
@@ -88,7 +88,7 @@ def judge(
     weight: NDArray[np.float64] | None = None,
     classes: NDArray[Any] = TWO_CLASSES,
 ) -> dict[str, Any]:
-    """Return what the decisions are worth, as plain values; undefined ones are None."""
+    """Return scores, gaps and group rates as plain values; undefined ones are None."""
     task = task_of(classes)
     outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
     weights = np.ones(len(y)) if weight is None else weight
@@ -132,7 +132,7 @@ def judge(
 
 
 def _outside(cells: NDArray[np.integer], groups: GroupSchema | None) -> NDArray[np.bool_]:
-    """Return which rows have no group of some column, so that they are in none of its gaps."""
+    """Return which rows have no group in at least one grouping."""
     found = cells < 0
     for system in () if groups is None else groups.systems:
         if not system.overlapping:
@@ -157,7 +157,7 @@ def _plain(value: float | Undefined) -> float | None:
 def _columns(
     counts: Tally, classes: NDArray[Any], shown: Sequence[Rate]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return what is shown by group, NaN where undefined."""
+    """Return the reported values by group, NaN where undefined."""
     if isinstance(counts, GroupValues):
         return {
             "mean_prediction": counts.means(counts.prediction),
@@ -177,7 +177,6 @@ def _columns(
 
 
 def _weights(counts: Tally) -> NDArray[np.float64]:
-    """Return the weight of each group."""
     table = counts.table
     found: NDArray[np.float64] = table[:, MASS] if table.ndim == 2 else table.sum(axis=(1, 2))
     return found
@@ -197,22 +196,7 @@ def _rates(
 
 
 def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
-    """Refuse wishes that no entry can be measured by.
-
-    Parameters
-    ----------
-    pool : Pool
-        What can be served.
-    max_gap, min_score : object
-        As the user gave them to ``select``.
-
-    Raises
-    ------
-    ParameterError
-        One is no number, or not in its range.
-    InputError
-        Neither is given, or ``max_gap`` is and no gap was measured.
-    """
+    """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
     if max_gap is None and min_score is None:
         raise InputError("select needs max_gap=, min_score= or both")
     if max_gap is not None:
@@ -237,31 +221,19 @@ def _check_gap(max_gap: Any, pool: Pool) -> None:
 
 
 def constant_notes(entry: Entry) -> tuple[str, ...]:
-    """Warn of an entry that decides alike for everybody, and return the same as a note.
-
-    Parameters
-    ----------
-    entry : Entry
-        What is to be served.
-    """
+    """Warn about a constant predictor, and return the note."""
     if not (entry.constant and entry.measures):
         return ()
     note = (
-        "what select has found decides alike for everybody, which is no choice: nothing that "
-        "tells people apart fits; give a larger max_gap, or look at pareto_front_"
+        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
+        "choose from pareto_front_."
     )
     warn(note, DegradedWarning)
     return (note,)
 
 
 def warned_headlines(pool: Pool) -> tuple[str, ...]:
-    """Warn of groups that what is served leaves with one decision, and return the same as notes.
-
-    Parameters
-    ----------
-    pool : Pool
-        What is served.
-    """
+    """Warn about groups in which the selected model makes a single decision; return the notes."""
     found = group_headlines(pool.board, pool.best, pool.classes)
     for sentence in found:
         warn(sentence, DegradedWarning)
@@ -269,10 +241,9 @@ def warned_headlines(pool: Pool) -> tuple[str, ...]:
 
 
 def isolated_config() -> AbstractContextManager[None]:
-    """Return a context in which scikit-learn works as our learners expect.
+    """Return a context with the configuration of scikit-learn that the learners expect.
 
-    The caller's ``sklearn.set_config`` speaks about the caller's estimators: routing or pandas
-    output would break the pipelines inside a learner.
+    Metadata routing or pandas output, set by the caller, would break pipelines inside a learner.
     """
     found: AbstractContextManager[None] = sklearn.config_context(
         enable_metadata_routing=False, transform_output="default"
@@ -285,7 +256,7 @@ def _has_classes(model: "PredictMixin") -> bool:
 
 
 class PredictMixin:
-    """The part of the estimator that reads what ``fit`` has left and trains nothing."""
+    """Methods of the fitted estimator that train nothing."""
 
     __metadata_request__predict = {"sensitive": True}  # noqa: RUF012
     __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
@@ -313,14 +284,14 @@ class PredictMixin:
     _applies: bool
 
     def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
-        """Return one class, or number, per row, always the same for the same row.
+        """Predict a class, or a number, for each row; equal rows get equal predictions.
 
         Parameters
         ----------
         X : same kind of table as in ``fit``, shape (n_rows, n_features)
-            New rows, or none; a warning names columns that are mostly unseen or have no value.
+            New rows, possibly none; a warning names columns with mostly unseen or no values.
         sensitive : same form as in ``fit``, optional
-            Needed when the chosen classifier reads the groups and they are no columns of ``X``.
+            Required if the selected model reads the groups and they are not columns of ``X``.
 
         Returns
         -------
@@ -330,7 +301,7 @@ class PredictMixin:
         Raises
         ------
         MissingSensitiveError
-            The groups are needed and not given.
+            The groups are required and not given.
         InputError
             Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
             and ``sensitive`` differ and ``align="error"``.
@@ -342,9 +313,10 @@ class PredictMixin:
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
-        """Return the models' class probabilities, or the acceptance probability when randomised.
+        """Return the class probabilities, or the acceptance probability of a randomized rule.
 
-        The rule's thresholds are not in it: ``predict`` may differ from the larger probability.
+        The thresholds of the rule are not applied: ``predict`` may differ from the larger
+        probability.
 
         Parameters
         ----------
@@ -375,7 +347,7 @@ class PredictMixin:
         return np.column_stack(columns if positive_is_last else columns[::-1])
 
     def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
-        """Return what scikit-learn's estimators do: mean accuracy, or R squared of numbers.
+        """Return the mean accuracy, or R squared in regression, as scikit-learn does.
 
         Parameters
         ----------
@@ -415,27 +387,26 @@ class PredictMixin:
         sample_weight: Any = None,
         proxies: Any = None,
     ) -> dict[str, Any]:
-        """Judge the decisions on rows with known labels.
+        """Evaluate the predictions on rows with known labels.
 
         Parameters
         ----------
         X, y, sensitive, sample_weight
-            As in ``fit``; groups are judged when ``fit`` was given groups. After
+            As in ``fit``; groups are evaluated if ``fit`` received groups. After
             ``fit(..., proxies=)`` the true groups of these rows, if they are known.
         proxies : as in ``fit``, or the column of ``proxies_.proxy`` alone, optional
-            Guesses of the groups: the gaps are then corrected ones. None = the columns of ``X``
-            that ``fit`` was told of.
+            Noisy group labels; the gaps are then corrected. None = the columns of ``X`` that
+            ``fit`` received as proxies.
 
         Returns
         -------
         dict
-            ``accuracy`` and others, of numbers ``rmse``, ``mae`` and ``r2``; by metric and group
-            system ``values``, as the metric has them, and ``gaps``, how far they are from parity
-            (of a ratio one minus it); ``gap``, the largest; ``rates`` by group; rows whose
-            group is missing or unknown to ``fit`` are counted in ``n_unknown_group`` and are in
-            no gap of that column. Undefined
-            values are None. With guesses ``gaps`` are corrected, ``intervals`` are their 95 %
-            bootstrap intervals, and ``proxy_gaps`` are those of the guesses as they stand.
+            ``accuracy`` and others, in regression ``rmse``, ``mae`` and ``r2``; ``values`` of the
+            metrics by grouping, and ``gaps``, their distances from parity (one minus a ratio);
+            ``gap``, the largest of these; ``rates`` by group. Rows whose group is missing or
+            unknown to ``fit`` are counted in ``n_unknown_group`` and excluded from the gaps of
+            that column. Undefined values are None. With proxies, ``gaps`` are corrected,
+            ``intervals`` are their 95 % bootstrap intervals, and ``proxy_gaps`` are uncorrected.
 
         Raises
         ------
@@ -467,46 +438,47 @@ class PredictMixin:
         if guessing is None:
             return found
         said = np.where(cells >= 0, pool.board.systems[0].of_cell[cells], -1)
-        # Rates by guessed group would read like those of the groups.
+        # Rates by noisy group label could be mistaken for those of the groups.
         del found["rates"]
         max_gap_of = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
         return {**found, **max_gap_of, "n_unknown_group": int((said < 0).sum())}
 
     def _guesses_for(self, sensitive: Any, proxies: Any) -> Guessing | None:
-        """Return how guesses are read, None when the groups themselves are judged."""
+        """Return the reader of noisy group labels, None if the true groups are given."""
         if proxies is not None and self._guessing is None:
             raise InputError(
-                "evaluate: fit was not given proxies, so how often they are wrong is not known. "
+                "evaluate: fit was not given proxies, so their error rates are unknown. "
                 "Give sensitive=, or measure the decisions with fairautoml.weak_proxy_gap"
             )
         return self._guessing if proxies is not None or sensitive is None else None
 
     def _true_groups(self, rows: Inputs) -> Any:
-        """Return the groups that were given; after guesses under the name that ``fit`` knows."""
+        """Return the given groups; after proxies, under the name that ``fit`` used."""
         if self._guessing is None or rows.sensitive is None:
             return rows.sensitive
         return {self._guessing.guess.name: read_truth(rows.sensitive, rows.X)}
 
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
-        """Return a copy that serves another point of the front; nothing is trained.
+        """Return a copy that uses another entry of the Pareto front; nothing is trained.
 
-        Leaderboard, page and pictures of the copy are those of what it serves, and it can select
-        again. It has a verdict of its own, never that of what was served before: what it passed
-        in its turn when the certification rows were opened, else INCONCLUSIVE.
+        Leaderboard, report and plots of the copy are those of its entry, and the copy can select
+        again. Its verdict is the one that its entry got when the certification rows were opened,
+        else INCONCLUSIVE.
 
         Parameters
         ----------
         max_gap : float or None
-            Largest gap over all constraints and groups, in [0, 1] (of a ratio one minus it), or
-            in units of the target where the constraint is; the best objective within it is chosen.
+            Largest allowed gap over all constraints and groups, in [0, 1] (one minus a ratio), or
+            in units of the target if the constraint is; the entry with the best objective within
+            it is selected.
         min_score : float or None
-            Least objective; the fairest entry that reaches it is chosen.
+            Least objective; the fairest entry that reaches it is selected.
 
         Raises
         ------
         InputError
-            Neither is given, ``max_gap`` is given and no gap was measured, or no entry fits; the
-            message says how far the front reaches.
+            Neither is given, ``max_gap`` is given and no gap was measured, or no entry matches;
+            the message gives the ends of the front.
         """
         pool = self._searched()
         check_selection(pool, max_gap, min_score)
@@ -519,7 +491,7 @@ class PredictMixin:
         best = describe_served(served.board, entry)
         first = warned_headlines(served)
         last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
-        # Notes on the margin are about the entry that the search has chosen.
+        # Notes on the margin are about the entry that the search selected.
         outside = () if pool.groups is None else pool.groups.headlines
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
         other._entry_notes = (*first, *last)
@@ -542,7 +514,7 @@ class PredictMixin:
         if self.pool_ is None:
             msg = (
                 "fit has seen one class only (on_degenerate='constant'), so there is nothing to "
-                "judge or to select; fit with rows of both classes"
+                "evaluate or to select; fit with rows of both classes"
             )
             raise InputError(msg)
         return self.pool_
@@ -556,7 +528,7 @@ class PredictMixin:
         self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
 
     def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
-        """Set the leaderboard, with the verdict of each entry that has one, and the front."""
+        """Set the leaderboard with the verdicts, and the Pareto front."""
         none = self.certificate_.reason is Reason.NO_CERTIFICATION_SET
         verdicts = [
             (None if none else self.certificate_.verdict)
@@ -607,7 +579,7 @@ class PredictMixin:
 
 
 def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
-    """Check that there are rows with one label each, and return the weights."""
+    """Validate rows and labels, and return the weights."""
     if n_rows == 0:
         raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
     check_given(rows.y)
@@ -619,29 +591,29 @@ SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", 
 
 
 class ReportMixin:
-    """Methods that draw what ``fit`` left."""
+    """Methods that report and plot a fitted estimator."""
 
     def report(self, path: str | Path) -> Path:
-        """Write the page of the run: one HTML file that needs no network.
+        """Write the report of the run: one HTML file that needs no network.
 
         Parameters
         ----------
         path : str or Path
-            File to write; an earlier one is replaced.
+            File to write; an existing file is replaced.
 
         Returns
         -------
         Path
-            The file.
+            The written file.
 
         Raises
         ------
         NotFittedError
             ``fit`` has not been called.
         ParameterError
-            There is no folder to hold the file.
+            The folder of the file does not exist.
         InputError
-            The target had one class only, so that nothing was searched.
+            The target had one class only, so nothing was searched.
         """
         out = Path(path)
         if out.is_dir() or not out.parent.is_dir():
@@ -651,31 +623,31 @@ class ReportMixin:
         return out
 
     def plot_pareto(self, ax: Any = None) -> Any:
-        """Draw objective against gap with the Pareto front and the served entry.
+        """Plot objective against gap with the Pareto front and the selected entry.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
         NotFittedError
             ``fit`` has not been called.
         ParameterError
-            Nothing was constrained.
+            The run had no constraint.
         MissingExtraError
             matplotlib is not installed.
         """
         return plot_pareto(self._view(), ax)
 
     def plot_history(self, ax: Any = None) -> Any:
-        """Draw the best objective so far against seconds.
+        """Plot the best objective so far against seconds.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Raises
         ------
@@ -687,18 +659,18 @@ class ReportMixin:
         return plot_history(self._view(), ax)
 
     def _repr_html_(self) -> str:
-        """Return the compact form of what a search found, else scikit-learn's diagram."""
+        """Return the compact report of a fitted estimator, else scikit-learn's diagram."""
         if getattr(self, "pool_", None) is None:
             diagram: str = super()._repr_html_()  # type: ignore[misc]
             return diagram
         return run_fragment(self._view())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return what Jupyter shows: scikit-learn's display, after ``fit`` the result instead."""
+        """Return the display for Jupyter: after ``fit`` the report, before it scikit-learn's."""
         bundle: dict[str, str] = super()._repr_mimebundle_(  # type: ignore[misc]
             include=include, exclude=exclude
         )
-        # It has no HTML where sklearn.set_config(display="text") asks for none.
+        # sklearn.set_config(display="text") disables HTML.
         if "text/html" in bundle and getattr(self, "pool_", None) is not None:
             bundle["text/html"] = run_fragment(self._view())
         return bundle
@@ -731,6 +703,6 @@ def _labels(constraint: Any) -> list[str]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as plain values, None for what is missing."""
+    """Return the rows as plain values, None for missing ones."""
     plain = table.astype(object).where(table.notna(), None)
     return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]

@@ -1,4 +1,4 @@
-"""One fit from rows to a fitted estimator: read, plan, search, choose, certify, save."""
+"""Run a fit: read the data, plan, search, select, certify and save."""
 
 import copy
 import time
@@ -71,7 +71,7 @@ from fairautoml.storage.run_folder import RunFolder, scratch
 from fairautoml.threads import one_thread
 
 FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
-"""That the answer may take after the search, whatever is left, and as a share of the budget."""
+"""Least time for the selection after the search, in seconds and as a share of the budget."""
 
 
 def optimize(
@@ -82,7 +82,7 @@ def optimize(
     retrain: bool,
     on_progress: OnProgress | None,
 ) -> Outcome:
-    """Run the search, choose, and load what can be served."""
+    """Run the search, select the model, and load the deployable models."""
     with ExitStack() as stack:
         artifacts = _temporary(stack) if writer is None else writer.artifacts
         study = None if writer is None else writer.study
@@ -103,7 +103,7 @@ def optimize(
         if finish.end is not None:
             least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
             finish = replace(finish, end=max(finish.end, time.monotonic() + least))
-        # A run that goes on and has spent its budget before is given its whole answer again.
+        # A resumed run whose budget is used up repeats the selection without a deadline.
         whole = replace(finish, end=None) if over else finish
         assembled = assemble(plan, history, artifacts, whole)
         made = refitted(assembled.best, plan, history.results, whole.end) if retrain else {}
@@ -119,7 +119,7 @@ def _temporary(stack: ExitStack) -> Artifacts:
 
 
 class FitMixin(PredictMixin, ReportMixin):
-    """The part of the estimator that searches, chooses, certifies and keeps."""
+    """Methods of the estimator that search, select, certify and save."""
 
     sensitive_at_predict: Any
     randomized: Any
@@ -145,7 +145,7 @@ class FitMixin(PredictMixin, ReportMixin):
     ) -> None:
         start_workers(settings, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
         fit_options = FitOptions(
-            # A rule that reads a proxy depends on how it errs, and no gap could be corrected.
+            # The gap of a rule that reads the proxy could not be corrected for its errors.
             sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
             randomized=self.randomized,
             refit=self.refit,
@@ -190,7 +190,7 @@ class FitMixin(PredictMixin, ReportMixin):
                     settings,
                 )
             if certified.served is not outcome.pool.best:
-                # The certificate is about what is served.
+                # The certificate is about the selected model.
                 outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
             self._finish(outcome, certified, plan, settings, start)
             if writer is not None:
@@ -202,9 +202,9 @@ class FitMixin(PredictMixin, ReportMixin):
         warn_on_result(outcome, plan, settings, feasible=self.feasible_, strict=self.strict)
 
     def _dataset(self, division: Division, options: ReadOptions) -> Dataset:
-        """Read the search rows; nothing is learnt from the others."""
+        """Read the search rows; the held-out rows are not used."""
         rows = division.inputs
-        # New rows may have these columns too: they were there at fit, and were no features.
+        # New rows may have these columns too, which are not features.
         options = replace(options, drop=(*options.drop, *division.ids))
         dataset = build_dataset(
             rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
@@ -239,7 +239,7 @@ class FitMixin(PredictMixin, ReportMixin):
         settings: Settings,
         start: float,
     ) -> None:
-        """Set what ``fit`` leaves; training rows are let go."""
+        """Set the fitted attributes; training rows are released."""
         pool = outcome.pool
         self.pool_ = pool
         self.interrupted_ = outcome.interrupted
@@ -269,7 +269,7 @@ class FitMixin(PredictMixin, ReportMixin):
             **run_summary(
                 outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
             ),
-            # The margin speaks about what the assembly has chosen.
+            # The margin belongs to the entry that the final selection chose.
             **({} if own else {"margin": None}),
             "headline": headline(pool.board, pool.best, margin),
             "headlines": list(headlines),
@@ -282,7 +282,7 @@ class FitMixin(PredictMixin, ReportMixin):
         }
 
     def _stored(self) -> Self:
-        """Return what is written to the disk: no callback, no password."""
+        """Return the estimator to store, without callback and password."""
         stored = copy.copy(self)
         stored.on_progress = None
         place = self._place()
@@ -290,13 +290,13 @@ class FitMixin(PredictMixin, ReportMixin):
         return stored
 
     def _fit_constant(self, model: ConstantClassifier, settings: Settings) -> None:
-        """Set what ``fit`` leaves when there is nothing to search."""
+        """Set the fitted attributes for a target of one class."""
         place = self._place()
         if place is not None and self.resume:
             msg = (
-                "resume=True: y has only 1 class, so there is no search to go on with; nothing in "
-                f"{str(place.path)!r} was changed. What is kept there is read by "
-                "fairautoml.load_run; overwrite=True replaces it, a new run_dir leaves it alone"
+                "resume=True: y has only 1 class, so there is no search to continue; nothing in "
+                f"{str(place.path)!r} was changed. fairautoml.load_run reads the run there; "
+                "overwrite=True replaces it, a new run_dir leaves it alone"
             )
             raise ResumeMismatchError(msg)
         self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
@@ -313,8 +313,8 @@ class FitMixin(PredictMixin, ReportMixin):
         self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
         label = model.classes.tolist()[0]
         note = (
-            f"y has only 1 class: {label!r}; predict always answers with it, and no constraint "
-            "can be judged (NOT_APPLICABLE)"
+            f"y has only 1 class: {label!r}; predict always returns it, and constraints are "
+            "undefined (NOT_APPLICABLE)"
         )
         self.notes_ = (*model.schema.notes, note)
         if place is not None:
@@ -327,14 +327,14 @@ class FitMixin(PredictMixin, ReportMixin):
 
 
 def _plain_label(label: Any) -> Any:
-    """Return a label as JSON has it, None for None."""
+    """Return a label as a JSON value, or None."""
     return None if label is None else key_of(label)[1]
 
 
 def _likely(
     division: Division, problem: Problem, settings: Settings
 ) -> Callable[[Entry], float] | None:
-    """Return what a likely certificate is worth, None when there will be none."""
+    """Return the function for the expected utility of certifying an entry, or None."""
     dataset = problem.dataset
     claims = claimed(settings.constraints, dataset.systems, small_groups=dataset.small_groups)
     if division.vault is None or not claims:
@@ -356,12 +356,12 @@ def _likely(
 def _divided(
     inputs: Inputs, settings: Settings, options: ReadOptions, previous: PreviousRun | None
 ) -> Division:
-    """Set rows aside, with a ledger that can be written before anything is trained."""
+    """Hold out rows for the certificate, and check the ledger before anything is trained."""
     begun = time.monotonic()
     division, request = set_aside(inputs, settings, options), settings.certificate
     if division.vault is not None:
         spent = _spent(division.vault, settings)
-        # A run that goes on has the rows that it began with.
+        # A resumed run keeps its division of the rows.
         in_vain = spent if previous is None else not previous.set_aside
         if request.certify == "auto" and in_vain:
             none = replace(settings, certificate=replace(request, certify=False))
@@ -373,15 +373,15 @@ def _divided(
 
 
 def _spent(vault: Vault, settings: Settings) -> bool:
-    """Whether the rows were opened before, for another model than this fit will have."""
+    """Whether the rows were opened before for another model than the one of this fit."""
     prospect = vault.prospect(settings.certificate)
-    # With the same seed, the same number of trials gives the same model and its certificate again.
+    # The same seed and number of trials give the same model, and so the same certificate.
     same = prospect == ReuseStatus.SAME and settings.time_budget is None
     return prospect != ReuseStatus.NEW and not same
 
 
 def _say_spent(division: Division) -> None:
-    """Say before the search that there will hardly be a certificate."""
+    """Warn before the search that a certificate is unlikely or impossible."""
     what = "all rows train and there is no certificate"
     if division.vault is not None:
         what = (
@@ -389,9 +389,9 @@ def _say_spent(division: Division) -> None:
             "unless this fit ends with the same candidates as the one that opened them"
         )
     msg = (
-        f"rows of this table were opened for an earlier certificate (rows_spent): {what}. Give "
-        "rows that were never opened, or certify=False (--certify no). Fits that share rows say "
-        "so from the first on: openings='ledger' (--openings ledger)"
+        f"rows of this table were opened for a previous certificate (rows_spent): {what}. Give "
+        "rows that were never opened, or certify=False (--certify no). Fits that share rows need "
+        "openings='ledger' (--openings ledger) from the first fit on"
     )
     warn(msg, DegradedWarning)
 
@@ -399,7 +399,7 @@ def _say_spent(division: Division) -> None:
 def _certified(
     outcome: Outcome, division: Division, dataset: Dataset, settings: Settings
 ) -> Certified:
-    """Freeze the list, and open the certification rows if there are any."""
+    """Fix the sequence of models, and certify on the held-out rows if there are any."""
     pool, margin = outcome.pool, outcome.assembled.margin
     begun = time.monotonic()
     kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
@@ -420,10 +420,10 @@ def _certified(
 
 
 def _not_worth_rows(outcome: Outcome, *, resumable: bool) -> Reason | None:
-    """Return why certification rows would be wasted; the search rows alone decide that.
+    """Return why the certification rows should stay unopened, decided on the search rows alone.
 
-    A later fit or a run that goes on has them all, and the gap of one decision for everybody is 0
-    without them.
+    Unopened rows remain usable for a later fit or a resumed run; the gap of a constant predictor
+    is 0 on any rows.
     """
     trained = any(
         result.status is TrialState.SUCCESS and result.trial.config != BASELINE

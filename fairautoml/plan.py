@@ -1,4 +1,4 @@
-"""Settings and problem to the plan of a search: space, strategy, allocator, executor, deadline."""
+"""Build the problem and the plan of a search: space, strategy, allocator, executor, deadline."""
 
 import multiprocessing
 import time
@@ -46,15 +46,15 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitOptions:
-    """What is allowed besides the wishes."""
+    """Options of ``fit`` besides the settings."""
 
-    sensitive_at_predict: bool  # whether the winner may read the sensitive column of new rows
-    randomized: bool  # whether rules may decide at random
-    refit: bool = False  # whether the winner is trained once more after the search
+    sensitive_at_predict: bool  # whether the model may read the sensitive column of new rows
+    randomized: bool  # whether rules may randomize
+    refit: bool = False  # whether the selected model is trained once more after the search
 
 
 class ReadParams(Protocol):
-    """The estimator's parameters on how strictly input is read; the border checks them."""
+    """Parameters of the estimator that input validation checks."""
 
     sensitive_at_predict: Any
     pos_label: Any
@@ -69,7 +69,7 @@ class ReadParams(Protocol):
 
 
 def read_options_of(params: ReadParams) -> ReadOptions:
-    """Return how the border shall read what ``fit`` was given."""
+    """Return the options of input validation."""
     given = ReadOptions(
         pos_label=params.pos_label,
         sensitive_missing=params.sensitive_missing,
@@ -81,13 +81,13 @@ def read_options_of(params: ReadParams) -> ReadOptions:
         task=params.task_option,
         at_predict=bool(params.sensitive_at_predict),
     )
-    # A winner that must not need the sensitive column must not have it as a feature either.
+    # A model that must not need the sensitive column must not have it as a feature either.
     dropped = given.sensitive_in_X == "warn" and not given.at_predict
     return replace(given, sensitive_in_X="drop") if dropped else given
 
 
 def _number_policy(params: ReadParams) -> NumberPolicy:
-    """Return which columns are cut into bands, and which a constraint wants as numbers."""
+    """Return which sensitive columns are binned, and which a constraint reads as numbers."""
     about = [c.system for c in check_constraints(params.constraint) if c.metric.degree]
     named = tuple(dict.fromkeys(name for name in about if name is not None))
     bins = {} if params.sensitive_bins is None else params.sensitive_bins
@@ -100,7 +100,7 @@ def make_problem(
     fit_options: FitOptions,
     entities: NDArray[np.integer] | None = None,
 ) -> Problem:
-    """Return the problem: goal, post-processors that serve it, folds."""
+    """Return the problem: goal, applicable post-processors, folds."""
     if settings.constraints and dataset.groups is None:
         msg = (
             f"constraint={settings.constraints[0].label!r} needs the groups: "
@@ -133,7 +133,7 @@ def make_problem(
 
 
 def _repeated(entities: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
-    """Return whose row each one is, None when nobody has two."""
+    """Return the entity of each row, None if every row has its own."""
     alone = entities is None or len(np.unique(entities)) == len(entities)
     return None if alone else entities
 
@@ -142,7 +142,7 @@ def _folds(
     dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None
 ) -> NDArray[np.int16]:
     strata, cells = dataset.strata, dataset.cells
-    # One of two classes has to be in every fold, one of several or a stratum of numbers has not.
+    # Only in binary tasks does every fold need every class.
     every = dataset.task == "binary"
     if entities is not None:
         return entity_folds(
@@ -154,7 +154,7 @@ def _folds(
 
 
 def _check_task(dataset: Dataset, settings: Settings) -> None:
-    """Refuse metrics that say nothing about this kind of target."""
+    """Raise InputError if a metric is undefined for this kind of target."""
     task = dataset.task
     found = f"y has {len(dataset.classes)} classes" if len(dataset.classes) else "y is a number"
     for argument, metric in (
@@ -173,7 +173,7 @@ def _check_task(dataset: Dataset, settings: Settings) -> None:
 
 
 def _left_out(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) -> tuple[str, ...]:
-    """Return a note about those that cannot serve a target of another kind, or a number."""
+    """Return a note on the mitigators that do not support the target or the constraint."""
     number = any(target.metric.degree for target in goal.targets)
     if (goal.task == "binary" and not number) or names is not None or not goal.targets:
         return ()
@@ -190,7 +190,7 @@ def _left_out(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) 
 
 
 def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """Return the targets that compare two groups or more, and a note about each other one."""
+    """Return the targets with at least two groups, and a note about each other one."""
     notes = []
     for target in targets:
         if not _comparable(target):
@@ -208,7 +208,7 @@ def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[st
 
 
 def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
-    """Warn about polynomials of more degrees than a number has values, and return the notes."""
+    """Warn if the degree of a metric exceeds the number of values, and return the notes."""
     notes = []
     for target in targets:
         served = target.system.n_groups - 1
@@ -229,7 +229,7 @@ def _comparable(target: Target) -> bool:
 def _without_small_groups(
     dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None
 ) -> Dataset:
-    """Fix which groups each constraint leaves out, and warn about them."""
+    """Return the dataset with the groups that each constraint excludes, and warn about them."""
     if dataset.groups is None:
         return dataset
     targets = targets_of(settings.constraints, dataset.systems)
@@ -240,14 +240,14 @@ def _without_small_groups(
 
 
 def _thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
-    """Warn about groups whose rates are mostly chance, and return the note."""
+    """Warn about groups with too few rows for a rate, and return the note."""
     thin = thin_groups(dataset, targets)
     if not thin:
         return ()
     more = "" if len(thin) <= MOST_NAMED else f"; and {len(thin) - MOST_NAMED} more"
     note = (
         f"insufficient evidence: fewer than {FEWEST_ROWS} rows are behind a rate of "
-        f"{'; '.join(thin[:MOST_NAMED])}{more}. A gap measured on them is mostly chance: merge "
+        f"{'; '.join(thin[:MOST_NAMED])}{more}. A gap measured on them is mostly noise: merge "
         "such groups or give more rows"
     )
     warn(note, SmallGroupWarning)
@@ -262,7 +262,7 @@ def _post_processors(
     for name in dict.fromkeys(chosen):
         mitigator = MITIGATORS.get(name)
         reason = unfit(mitigator, goal, fit_options)
-        # With the groups at hand their own thresholds are better than how likely they are.
+        # Thresholds by known group are better than rules on group probabilities.
         aside = mitigator.needs_membership and fit_options.sensitive_at_predict
         wanted = names is not None or not (mitigator.extra or mitigator.opt_in or aside)
         if mitigator.stage == "post" and wanted and reason == "":
@@ -273,7 +273,7 @@ def _post_processors(
 
 
 def unfit(mitigator: Mitigator, goal: Goal, fit_options: FitOptions) -> str:
-    """Why a mitigator cannot be used, empty when it can."""
+    """Return why a mitigator cannot be used, empty if it can."""
     if goal.task not in mitigator.tasks:
         return f"cannot serve a {goal.task} target"
     if not mitigator.can_serve(goal):
@@ -288,60 +288,60 @@ def unfit(mitigator: Mitigator, goal: Goal, fit_options: FitOptions) -> str:
 
 
 BASELINE = Config(learner="prior")
-"""Needs no training, so there is a model from the first moment."""
+"""Needs no training, so there is a model from the start."""
 
 SMALL = Config(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
 )
-"""The first of the portfolio, by its parameters that are not the defaults: trained soon, and on
-few rows as good as anything."""
+"""First configuration of the portfolio, by its non-default parameters: fast, and on few rows as
+good as any other."""
 
 MOST_TRAINED_HERE, MAX_INLINE_COST = 50_000, 600_000
-"""Trained on, and asked for, up to so many rows of two classes and few columns, all models
-together, it is fast enough for this process."""
+"""Rows trained and rows predicted, over all folds, up to which the fast default runs in this
+process; for two classes and few columns."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
 AUTO_ALLOCATOR = "flat"
 
 SHORT_BUDGET_SECONDS = 10.0
-"""Below this budget a second candidate is tried on few rows, and starting child processes costs
-more than it protects ..."""
+"""Time budget below which a second configuration is tried on few rows, and starting child
+processes costs more than it protects."""
 
 LARGE_TABLE_ROWS, LARGE_TABLE_VALUES, SHORTEST_ISOLATED_SECONDS = 5000, 500_000, 3.0
-"""... unless the table has so many rows, or rows times columns, that a single fold may overrun the
-budget, or there are several workers."""
+"""Rows, or rows times columns, from which a single fold may overrun a short budget; child
+processes are then started from this time budget on, and so they are with several workers."""
 
 LEAST_ROWS_ISOLATED = 50_000
-"""Rows of all trials together, without a time budget, from which all cores are faster than one
-although processes have to be started."""
+"""Rows over all trials, without a time budget, from which all cores are faster than one despite
+the cost of starting processes."""
 
 WORKER_MB = 500.0
-"""Memory to have for each of the workers that nobody gave a number of: some 200 MiB of libraries,
-and its rows."""
+"""Free memory per worker, MiB, when the number of workers is automatic: 200 MiB of libraries, and
+rows."""
 
 LONG_TABLE_COLUMNS, SHORTEST_ISOLATED_SECONDS_LONG = 40, 5.0
-"""With so many columns at the most, one worker, and many rows, of which a trial takes fewer where
-its folds are too slow."""
+"""Tables with at most so many columns need a longer budget for child processes, because one
+worker can reduce the rows of a trial whose folds are too slow."""
 
 RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 100_000
-"""Kept for what follows the search (ensemble, margin, leaderboard): least and largest share of a
-time budget, and between them so many seconds and one more for so many rows."""
+"""Time reserved for the steps after the search (ensemble, margin, leaderboard): least and largest
+share of the time budget; between them, fixed seconds plus one second per so many rows."""
 
 CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
-"""Kept besides for the certificate, if there may be one: its models predict the rows set aside.
-Least and largest share, and between them so many seconds and one more for so many rows."""
+"""Additional reserve for the certificate, whose models predict the held-out rows: shares, seconds
+and rows per second as above."""
 
 MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
-"""So much time is kept at the most, and one second more for so many rows."""
+"""Largest reserve, plus one second per so many rows."""
 
 LEAST_SECONDS, LEAST_ROWS_PER_SECOND = 0.8, 400_000
-"""A large table may have eaten up a short budget before the search begins; it then gets so many
-seconds all the same, and one more for so many rows, for a model that is better than none."""
+"""Least time of the search on a large table, even if reading it used up a short budget: fixed
+seconds plus one second per so many rows."""
 
 
 def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> None:
-    """Start what trials in child processes wait for, if it is clear that there will be any."""
+    """Preload the libraries of the workers if trials will run in child processes."""
     isolated = settings.executor == "auto" and _isolated(settings, n_rows, n_columns)
     if (isolated or settings.executor == "local") and not multiprocessing.current_process().daemon:
         preload()
@@ -350,7 +350,7 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 def make_space(
     dataset: Dataset, settings: Settings, goal: Goal, fit_options: FitOptions, allocator: str
 ) -> SearchSpace:
-    """Return the space: learners that can read the rows, encodings, training-time mitigations."""
+    """Return the space: applicable learners, encodings and training-time mitigations."""
     return SearchSpace(
         learners=_learner_spaces(dataset, settings.learners),
         encodings=("codes", "target") if dataset.feature_schema.high_cardinality else ("codes",),
@@ -374,7 +374,7 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
         if names is not None and learner.extra:
             # Its optional library is imported here, not by every fit; a missing one is an error.
             learner.build({}, dataset.feature_schema, 0)
-        # Unasked, only what is installed anyway and learns something is searched.
+        # By default, optional learners and the baseline are not searched.
         aside = learner.extra or learner.opt_in or name == BASELINE.learner
         if not reason and (names is not None or not aside):
             found[name] = load_space("learners", name, learner.space)
@@ -384,7 +384,7 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
 
 
 def _unusable(learner: Learner, dataset: Dataset) -> str:
-    """Return why a learner cannot use the rows, empty when it can."""
+    """Return why a learner cannot use the rows, empty if it can."""
     if dataset.task not in learner.tasks:
         return f"cannot learn a {dataset.task} target"
     if dataset.feature_schema.sparse and not learner.handles_sparse:
@@ -394,7 +394,7 @@ def _unusable(learner: Learner, dataset: Dataset) -> str:
 
 
 def _missing_learners() -> tuple[str, ...]:
-    """Return one sentence for each learner that is left out as its library is missing."""
+    """Warn about each learner whose library is missing, and return the notes."""
     notes = tuple(f"left out of the search: {why}" for why in LEARNERS.missing().values())
     for note in notes:
         warn(note, DegradedWarning)
@@ -428,7 +428,7 @@ def _trained(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) -
 
 
 def _mitigation_options(mitigators: Sequence[Mitigator]) -> tuple[MitigationOption, ...]:
-    """Return what an allocator may spend on, each with the defaults of its space."""
+    """Return the mitigations that an allocator may schedule, with their default parameters."""
     return tuple(
         MitigationOption(
             name=mitigator.name,
@@ -443,8 +443,8 @@ def _mitigation_options(mitigators: Sequence[Mitigator]) -> tuple[MitigationOpti
 def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     """Return the portfolio members that lie in the space, then the other learners' defaults.
 
-    A cheap training-time mitigation of the space is tried early, on the first of them that is not
-    the small one: somebody asked for it by name.
+    An inexpensive training-time mitigation was requested by name, so it is tried early, with the
+    first configuration that is not the fast default.
     """
     found = find_portfolio(PORTFOLIO)
     if found is None:
@@ -521,7 +521,7 @@ def make_plan(
 
 
 def _in_time(plan: Plan, time_budget: float, *, again: bool) -> Plan:
-    """Return the plan with what its table needs to have a first model soon."""
+    """Return the plan with a deadline and a start that give a first model soon."""
     n_rows, limits = plan.problem.dataset.n_rows, plan.limits
     if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
         least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
@@ -530,7 +530,7 @@ def _in_time(plan: Plan, time_budget: float, *, again: bool) -> Plan:
 
 
 def _begun_lightly(plan: Plan, time_budget: float) -> Plan:
-    """Return the plan with what it tries first, on few rows where all would take their time."""
+    """Return the plan with its first trials, on few rows if all rows would take too long."""
     terms, small = terms_of(plan), plan.small
     fraction = None
     if plan.n_trials is None:
@@ -545,8 +545,8 @@ def _begun_lightly(plan: Plan, time_budget: float) -> Plan:
 
 
 def _soon_here(plan: Plan, budget: Budget) -> bool:
-    """Return whether a small candidate is trained soon in this process, instead of in a worker."""
-    # Other executors have clocks or memories of their own, and a memory limit needs a child.
+    """Return whether the fast default is trained in this process instead of in a worker."""
+    # Other executors have their own time and memory limits; a memory limit needs a child process.
     if plan.executor != "local" or plan.limits.memory_mb is not None:
         return False
     terms = terms_of(plan)
@@ -556,7 +556,7 @@ def _soon_here(plan: Plan, budget: Budget) -> bool:
 
 
 def _fast_default(first: Sequence[Config]) -> Config | None:
-    """Return the first of the portfolio where it is the small one."""
+    """Return the fast default configuration if the portfolio starts with it."""
     small = first[0]
     fits = small.learner == SMALL.learner and SMALL.params.items() <= small.params.items()
     return small if fits else None
@@ -566,7 +566,7 @@ def _reserve(time_budget: float, problem: Problem) -> float:
     low, high = (share * time_budget for share in RESERVE_SHARES)
     groups, rows = problem.dataset.groups, problem.dataset.n_rows
     if groups is not None and any(m.needs_membership for m in problem.mitigators):
-        # Rules that weigh how likely each group is.
+        # Rules on group probabilities cost one pass per group.
         rows *= groups.n_cells
     return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
 
@@ -577,7 +577,7 @@ def _certify_reserve(time_budget: float, n_rows: int) -> float:
 
 
 def _check_heeded(settings: Settings) -> None:
-    """Refuse what the executor would pass over in silence."""
+    """Raise ParameterError for parameters that the executor would ignore."""
     if settings.scheduler is not None and settings.executor != "dask":
         msg = (
             f"scheduler={settings.scheduler!r} is for executor='dask', not for "
@@ -599,7 +599,7 @@ def _check_heeded(settings: Settings) -> None:
 
 
 def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
-    """Return where trials run: in child processes if a limit or more workers ask for them."""
+    """Return the executor: child processes if a limit or several workers need them."""
     _check_heeded(settings)
     if settings.executor not in ("auto", "local"):
         return settings.executor
@@ -616,7 +616,7 @@ def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
 
 
 def _n_workers(settings: Settings, executor: str) -> int | None:
-    """Return how many trials run at once; None = as many as a cluster has threads."""
+    """Return the number of concurrent trials; None = one per thread of the cluster."""
     if executor == "serial":
         return 1
     if settings.n_workers != ALL_CORES:
@@ -625,7 +625,7 @@ def _n_workers(settings: Settings, executor: str) -> int | None:
         return None
     n_workers, memory = int(cpu_count()), available_mb()
     if settings.time_budget is None:
-        # The others would have nothing to do.
+        # More workers would be idle.
         n_workers = min(n_workers, MAX_PENDING)
     return n_workers if memory is None else max(1, min(n_workers, int(memory / WORKER_MB)))
 
@@ -636,7 +636,7 @@ def _large(n_rows: int, n_columns: int) -> bool:
 
 
 def _isolated(settings: Settings, n_rows: int, n_columns: int) -> bool:
-    """Whether trials run in child processes where nothing is said about it."""
+    """Whether trials run in child processes by default."""
     if settings.memory_mb is not None:
         return True
     seconds, large = settings.time_budget, _large(n_rows, n_columns)

@@ -1,4 +1,4 @@
-"""What the user asked for, checked: everything that does not depend on the data."""
+"""Validate the parameters that do not depend on the data."""
 
 import numbers
 import os
@@ -21,13 +21,13 @@ from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.ensemble import Confidence
 
 ALL_CORES = -1
-"""As a number of workers: one per core that this process may use, where that is faster."""
+"""Value of ``n_jobs`` for one worker per available core, where that is faster."""
 
 DEFAULT_SECONDS = 60.0
 """Time budget when neither seconds nor trials are given."""
 
 LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
-"""A longer budget is taken for a slip of the pen."""
+"""A longer time budget is rejected as a typing error."""
 
 
 FLAGS = (
@@ -79,16 +79,16 @@ class Settings:
     scheduler: str | None  # address of a cluster's scheduler
     memory_mb: float | None  # memory of one trial, MiB
     n_workers: int | None  # trials at the same time
-    n_folds: int  # cross-validation folds wanted, at least 2
-    assemble: bool  # whether an ensemble is made
-    max_models: int | None  # trials that it may be made of
-    confidence: Confidence  # how sure it must be that the constraint holds on new people
-    certificate: CertificateSettings  # what is asked of the certificate
+    n_folds: int  # requested cross-validation folds, at least 2
+    assemble: bool  # whether an ensemble is built
+    max_models: int | None  # trials in the ensemble, None = no limit
+    confidence: Confidence  # required probability that the constraint holds on new rows
+    certificate: CertificateSettings  # settings of the certificate
     seed: int  # root seed
 
 
 def validate_settings(params: Params) -> Settings:
-    """Return the parameters as the search will read them."""
+    """Return the validated parameters."""
     _check_plain(params)
     seconds, trials = check_budget(params.time_budget, params.n_trials)
     return Settings(
@@ -105,7 +105,7 @@ def validate_settings(params: Params) -> Settings:
         memory_mb=check_memory(params.memory_limit),
         n_workers=check_workers(params.n_jobs),
         n_folds=check_count("n_folds", params.n_folds, least=2),
-        # One model trained on all rows takes the place of the fold models of one trial.
+        # ``refit`` replaces the fold models of a single trial.
         assemble=bool(params.assemble and not params.refit),
         max_models=(
             None
@@ -123,7 +123,7 @@ def _check_plain(params: Params) -> None:
     check_choice("on_degenerate", params.on_degenerate, ("error", "constant"))
     for name in FLAGS:
         value = getattr(params, name)
-        # A text such as "False" counts as true, and nobody would notice.
+        # A string such as "False" would silently count as true.
         if not isinstance(value, bool | np.bool_):
             raise ParameterError(f"{name}={value!r} must be True or False")
     if params.on_progress is not None and not callable(params.on_progress):
@@ -140,7 +140,7 @@ def _check_plain(params: Params) -> None:
 
 
 def _objective(params: Params) -> Any:
-    """Return what is meant by ``"auto"``: what scikit-learn's estimators of the kind score."""
+    """Return the objective; ``"auto"`` is the default score of scikit-learn for the task."""
     if not isinstance(params.objective, str) or params.objective != "auto":
         return params.objective
     return "r2" if params.task_option == "regression" else "accuracy"
@@ -157,7 +157,7 @@ def check_objective(name: Any) -> Metric:
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:
-    """Return the constraints that a user wrote, none for None."""
+    """Return the parsed constraints, an empty tuple for None."""
     try:
         return parse_constraints(value)
     except InputError as exc:
@@ -182,7 +182,7 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
 
 
 def check_count(name: str, value: Any, *, least: int) -> int:
-    """Return a whole number of at least ``least``."""
+    """Return an integer of at least ``least``."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or int(value) < least:
         msg = f"{name}={value!r} must be a whole number of at least {least}"
@@ -191,7 +191,7 @@ def check_count(name: str, value: Any, *, least: int) -> int:
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """Return one of a few words."""
+    """Return the value if it is one of the allowed strings."""
     if not isinstance(value, str) or value not in allowed:
         msg = f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
         raise ParameterError(msg)
@@ -199,7 +199,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def check_workers(n_jobs: Any) -> int | None:
-    """Return the number of workers, or -1 for one per core; None for None."""
+    """Return the number of workers, -1 for one per core, or None."""
     if n_jobs is None:
         return None
     whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
@@ -210,7 +210,7 @@ def check_workers(n_jobs: Any) -> int | None:
 
 
 def check_memory(value: Any) -> float | None:
-    """Return MiB, None for None."""
+    """Return the memory limit in MiB, or None."""
     if value is None:
         return None
     if not is_number(value) or float(value) <= 0:
@@ -235,7 +235,7 @@ def check_confidence(value: Any) -> Confidence:
 
 
 def check_seed(random_state: Any) -> int:
-    """Return the root seed; None draws one, which is recorded."""
+    """Return the root seed; None draws one."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
     if isinstance(random_state, np.random.RandomState):
@@ -246,7 +246,7 @@ def check_seed(random_state: Any) -> int:
 
 
 def check_share(name: str, value: Any) -> float | None:
-    """Return a number in [0, 1], None for None."""
+    """Return a number in [0, 1], or None."""
     if value is None:
         return None
     if not is_number(value) or not 0 <= float(value) <= 1:

@@ -61,7 +61,7 @@ def test_a_constant_model_still_checks_new_rows(individuals):
         model = quick(on_degenerate="constant").fit(X, np.ones(N_ROWS), group)
     with pytest.raises(InputError, match="'z'"):
         model.predict(X[["x"]])
-    with pytest.raises(InputError, match="nothing to judge or to select"):
+    with pytest.raises(InputError, match="nothing to evaluate or to select"):
         model.select(max_gap=0.1)
     with pytest.raises(InputError, match="fit with rows of both classes"):
         model.evaluate(X, np.ones(N_ROWS), group)
@@ -101,7 +101,7 @@ def test_a_constant_model_has_no_search_to_go_on_with(individuals, tmp_path):
     kept = {"on_degenerate": "constant", "run_dir": tmp_path / "run"}
     with pytest.warns(DegradedWarning, match="only 1 class"):
         quick(**kept).fit(X, np.ones(N_ROWS), group)
-    with pytest.raises(ResumeMismatchError, match=r"no search to go on with.*overwrite=True"):
+    with pytest.raises(ResumeMismatchError, match=r"no search to continue.*overwrite=True"):
         quick(**kept, resume=True).fit(X, np.ones(N_ROWS), group)
     with pytest.warns(DegradedWarning, match="only 1 class"):
         quick(**kept, overwrite=True).fit(X, np.ones(N_ROWS), group)

@@ -6,7 +6,7 @@ from fairautoml.search.allocators.flat import Flat
 class MitigateNever(Flat):
     """A full trial of every candidate; the baseline of comparisons between allocators."""
 
-    mitigates = True
+    schedules_mitigation = True
 
 
 ALLOCATOR = MitigateNever
