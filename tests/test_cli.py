@@ -371,7 +371,7 @@ def test_the_demo_shows_the_truth_and_the_next_command(capsys, tmp_path, monkeyp
     assert main(["demo", "--trials", "3"]) == 0
     shown = capsys.readouterr()
     assert "meets the constraint" in shown.out
-    assert "new people of the population" in shown.out
+    assert "new rows of the population" in shown.out
     assert "the bound 0.1" in shown.out
     assert "Certificate: CERTIFIED" in shown.out
     assert "fairautoml fit people.csv --target LABEL" in shown.out
@@ -423,7 +423,7 @@ def test_options_before_the_command_are_reported_where_they_belong(capsys):
         (["--learner", "lightgmb"], 2, "lightgbm"),
         (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
         (["--target", "income"], 3, "FairAutoMLRegressor"),
-        (["--require-certified"], 2, "no certificate is asked for; give --certify auto"),
+        (["--require-certified"], 2, "--certify is no; give --certify auto"),
         (["--keep", "region"], 2, "keep is 'region'"),
         (["--derive", "old"], 2, "derive is 'old'"),
         (["--derive", "old=aged>50"], 2, "names the column 'aged'"),

@@ -120,6 +120,6 @@ def test_what_is_read_is_not_written_over(table, tmp_path, capsys):
     link = tmp_path / "same.csv"
     link.symlink_to(path)
     assert main(["predict", str(tmp_path / "run"), str(path), "--out", str(link)]) == 2
-    assert "is the table that is read" in capsys.readouterr().err
+    assert "is the input table" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert pd.read_csv(path).shape == table.shape

@@ -1,4 +1,4 @@
-"""What a command is, how it speaks, and the codes it ends with. The only module that prints."""
+"""Base of the commands: their interface, output and exit codes. Only this module prints."""
 
 import argparse
 import json
@@ -19,8 +19,7 @@ class Command:
     """One subcommand of the command line."""
 
     about: str  # one line for ``fairautoml --help``
-    # takes the command's parser and adds what it understands
-    arguments: Callable[[argparse.ArgumentParser], None]
+    arguments: Callable[[argparse.ArgumentParser], None]  # adds the arguments to the parser
     run: Callable[[argparse.Namespace], int]  # takes the parsed arguments, returns the exit code
 
 
@@ -40,7 +39,7 @@ def say(line: str) -> None:
 
 
 def check_out(out: "Path", *read: str) -> None:
-    """Refuse a file to write before work is done for it."""
+    """Raise ParameterError if the output file cannot be written, before any work is done."""
     from pathlib import Path
 
     from fairautoml.exceptions import ParameterError
@@ -53,5 +52,5 @@ def check_out(out: "Path", *read: str) -> None:
     for name in read:
         if out.exists() and out.resolve() == Path(name).resolve():
             raise ParameterError(
-                f"--out {str(out)!r} is the table that is read; name another file"
+                f"--out {str(out)!r} is the input table; name another file"
             )

@@ -1,6 +1,6 @@
-"""What the commands of the command line understand; text becomes numbers here.
+"""Arguments of the commands, and the parsing of their values.
 
-Only the standard library is imported, so that ``--help`` answers at once.
+Only the standard library is imported, so that ``--help`` is fast.
 """
 
 import argparse
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import NoReturn
 
 Certify = str | bool | float
-"""What ``--certify`` becomes."""
+"""Parsed value of ``--certify``."""
 
 TASKS = ("auto", "binary", "multiclass", "regression")
 """Kinds of target."""
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add everything that ``fairautoml fit`` understands."""
+    """Add the arguments of ``fairautoml fit``."""
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
@@ -25,35 +25,35 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     unseen = "groups new at predict: refused (default), or decided by the common threshold"
     add("--unseen-group", choices=["error", "base_model"], help=unseen)
     parser.set_defaults(unseen_group="error")
-    guess = "column that guesses a group nobody recorded: give three, and no --sensitive"
+    guess = "column of noisy labels of an unobserved group: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
     infinite = "infinite features: refused (default), or taken for missing"
     add("--on-nonfinite", choices=["error", "impute"], default="error", help=infinite)
-    add("--blind", action="store_true", help="the winner must not need the sensitive column")
-    add("--randomized", action="store_true", help="allow rules that decide at random")
-    add("--refit", action="store_true", help="serve one model trained on all rows, if time allows")
-    add("--strict", action="store_true", help="an error when no model is feasible")
+    add("--blind", action="store_true", help="the model must not need the sensitive column")
+    add("--randomized", action="store_true", help="allow randomized decision rules")
+    add("--refit", action="store_true", help="train one model on all rows, if time allows")
+    add("--strict", action="store_true", help="fail if no model is feasible")
     run_arguments(parser)
     whose_arguments(parser)
     add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
 
 
 def whose_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add whose rows they are and when they were: how rows may be set aside."""
+    """Add the arguments on how rows are held out: entities, and time of the rows."""
     add = parser.add_argument
-    person = "column that says whose row it is: all rows of one person stay together"
+    person = "column of the entity of a row, such as a person: its rows stay together"
     add("--groups", metavar="COLUMN", help=person)
-    later = "set rows aside at random (default), or the last ones by --time-column"
+    later = "hold out rows at random (default), or the last ones by --time-column"
     add("--split", choices=["random", "time"], default="random", help=later)
-    when = "when a row was, for --split time: numbers, or dates such as 2020-01-31"
+    when = "column of times for --split time: numbers, or dates such as 2020-01-31"
     add("--time-column", metavar="COLUMN", help=when)
 
 
 def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
-    """Add what is asked of the certificate."""
+    """Add the arguments of the certificate."""
     add = parser.add_argument
     default = "no" if certify is False else certify
-    aside = f"rows set aside for a certificate: auto, yes, no or their share (default: {default})"
+    aside = f"rows held out for a certificate: auto, yes, no or their share (default: {default})"
     add("--certify", type=_certify, default=certify, metavar="HOW", help=aside)
     add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
     add(
@@ -65,12 +65,12 @@ def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = Fa
     )
     many = "one certificate for the same rows (default), or an error shared by several fits"
     add("--openings", choices=["single", "ledger"], default="single", help=many)
-    kept = "file that remembers which rows were opened (default: one for all runs of a user)"
+    kept = "file that records which rows were opened (default: one for all runs of a user)"
     add("--ledger", metavar="FILE", help=kept)
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which column of a table is what, and which rows are used."""
+    """Add the roles of the columns, and the choice of rows."""
     add = parser.add_argument
     add("--target", help="column of the labels")
     kinds = "classes (auto), two or several of them, or a number to predict (regression)"
@@ -85,44 +85,44 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(sensitive_missing="error")
     most = "most groups of one sensitive column (default: 50)"
     add("--max-groups", type=count, default=50, metavar="N", help=most)
-    add("--drop", action="append", default=[], help="column that is no feature; may be repeated")
+    add("--drop", action="append", default=[], help="column to ignore; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class (default: the dataset's, or sorted last)")
-    end = "share of rows set aside and judged at the end; with --split time the last ones"
+    end = "share of rows held out for evaluation at the end; with --split time the last ones"
     add("--holdout", type=_share, help=end)
 
 
 def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
-    """Add what every search understands: objective, budget, how it is run and kept."""
+    """Add the arguments of every search: objective, budget, execution and storage."""
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
     budget_arguments(parser, "(default: fit 60, demo 30)")
     many = "trials at a time (default: -1 = all cores, or all threads of a cluster)"
     add("--jobs", type=_jobs, default=-1, metavar="N", help=many)
     add("--strategy", default="auto", help="how the next trial is chosen")
-    add("--allocator", default="auto", help="who decides which trial may spend what")
+    add("--allocator", default="auto", help="how the budget is divided among trials")
     add("--executor", default="auto", help="where trials run: local, serial, dask")
     where = "address of the cluster's scheduler, for --executor dask"
     add("--scheduler", metavar="ADDRESS", help=where)
     add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
     add("--folds", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
     add("--no-assemble", dest="assemble", action="store_false", help="one model, no ensemble")
-    most = "most models in an ensemble (default: 8); 0 = no limit"
+    most = "largest number of trials in an ensemble (default: 8); 0 = no limit"
     add("--max-models", type=_models, default=8, metavar="N", help=most)
-    sure = "how surely the margin keeps the constraint on new people: auto (default), none, 0.95"
+    sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
     certificate_arguments(parser, certify)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
-    add("--out", metavar="RUN", help="folder that keeps the run")
-    add("--overwrite", action="store_true", help="replace an earlier run in RUN")
+    add("--out", metavar="RUN", help="folder that stores the run")
+    add("--overwrite", action="store_true", help="replace a previous run in RUN")
     add("--json", action="store_true", help="result as JSON")
 
 
 def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add seconds, trials and the database of the study."""
+    """Add the budget, and the database of the trials."""
     add = parser.add_argument
     add("--time", type=_seconds, metavar="S", help=f"seconds in all {default}")
     add("--trials", type=count, metavar="N", help="number of trials; reproducible")
@@ -146,7 +146,7 @@ def _seed(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """Return what an argument counts, at least 1."""
+    """Return a count of at least 1."""
     return int(_number(text, int, "a positive whole number"))
 
 

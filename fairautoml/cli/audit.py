@@ -1,4 +1,4 @@
-"""``fairautoml audit``, ``plan`` and ``verify``."""
+"""The commands ``fairautoml audit``, ``plan`` and ``verify``."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,10 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     rule = "such as 'equalized_odds_difference<=0.05'; may be repeated"
     add("--constraint", action="append", default=[], help=rule)
     add("--weight", metavar="COL", help="column of sample weights")
-    largest = "largest weight that the way of sampling allows; makes weighted bounds exact"
+    largest = "largest weight that the sampling allows; makes weighted bounds exact"
     add("--largest-weight", type=float, metavar="W", help=largest)
     add("--baseline", metavar="COL", help="column of an unconstrained model's decisions")
-    add("--positive", metavar="LABEL", help="the label that people want (default: sorted last)")
+    add("--positive", metavar="LABEL", help="the favourable label (default: sorted last)")
     wrong = "error probability of intervals and verdicts (default: 0.05)"
     add("--delta", type=float, default=0.05, help=wrong)
     new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
@@ -34,11 +34,11 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     choices = ["error", "own_group", "exclude"]
     add("--sensitive-missing", choices=choices, default="error", help=policy)
     add("--max-groups", type=int, default=50, metavar="N", help="groups of one column (50)")
-    hide = "groups with fewer rows, positives or negatives are not shown (default: 10; 0: all)"
+    hide = "hide groups with fewer rows, positives or negatives (default: 10; 0: show all)"
     add("--smallest-cell", type=int, metavar="N", help=hide)
-    add("--no-leakage", action="store_true", help="do not try to tell groups from scores")
-    add("--seed", type=int, default=0, help="of everything that is drawn")
-    add("--json", action="store_true", help="everything as JSON")
+    add("--no-leakage", action="store_true", help="do not predict the groups from the scores")
+    add("--seed", type=int, default=0, help="root seed (default: 0)")
+    add("--json", action="store_true", help="result as JSON")
     add("--out", metavar="FILE", help="write the result to FILE instead of stdout")
     certified = "exit with code 9 unless every constraint is certified"
     add("--require-certified", action="store_true", help=certified)
@@ -83,7 +83,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
-    """Read the columns that are asked for; labels and groups such as "NA" stay text."""
+    """Read the named columns; labels and groups such as "NA" stay text."""
     from fairautoml.cli.tables import check_columns
     from fairautoml.data.files import read_table
 
@@ -104,7 +104,7 @@ def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
 
 
 def _with_truths(table: "pd.DataFrame", labels: list[str]) -> "pd.DataFrame":
-    """Return the table with True and False as such beside labels of 0 and 1: ``score > 0.5``."""
+    """Return the table with texts of True and False as booleans, if other labels are numbers."""
     from pandas.api.types import is_numeric_dtype
 
     if not any(is_numeric_dtype(table[name]) for name in labels):
@@ -132,7 +132,7 @@ def _positive(table: "pd.DataFrame", arguments: argparse.Namespace) -> Any:
     return labels[arguments.positive]
 
 
-AUDIT = Command(about="judge the decisions of any model", arguments=_audit_arguments, run=_audit)
+AUDIT = Command(about="audit the decisions of any model", arguments=_audit_arguments, run=_audit)
 
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -163,10 +163,10 @@ PLAN = Command(about="what can be certified with a table", arguments=_plan_argum
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("certificate", metavar="CERTIFICATE", help="certificate.json")
-    add("--model", metavar="RUN", help="run folder of the model that it is about")
-    add("--data", metavar="DATA", help="the table it was fitted to; needs --model")
-    add("--ledger", metavar="FILE", help="of the openings; default: the user's own, with --data")
-    add("--key", metavar="FILE", help="secret that the certificate was signed with")
+    add("--model", metavar="RUN", help="run folder of the certified model")
+    add("--data", metavar="DATA", help="table that the model was fitted to; needs --model")
+    add("--ledger", metavar="FILE", help="file of the openings; default: the user's, with --data")
+    add("--key", metavar="FILE", help="secret key that the certificate was signed with")
     trust = "load the model to compare its content: runs the code in its pickle"
     add("--trust-pickle", action="store_true", help=trust)
     add("--json", action="store_true", help="findings as JSON")

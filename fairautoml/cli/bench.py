@@ -1,4 +1,4 @@
-"""``fairautoml bench``: run an experiment: a sweep of fits, or what its file runs."""
+"""The command ``fairautoml bench``: run a sweep of fits or another experiment."""
 
 import argparse
 
@@ -8,17 +8,17 @@ from fairautoml.cli.arguments import count
 
 def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("sweep", metavar="SWEEP.yaml", help="what is run: tasks, seeds, budgets")
-    add("--out", metavar="FOLDER", required=True, help="where results go")
-    add("--resume", action="store_true", help="redo only what is missing")
-    add("--jobs", type=count, default=1, metavar="N", help="fits at a time (default: 1)")
-    add("--only", metavar="CELL", help="one fit of a sweep of fits, such as adult_dp-s0")
-    where = "further folder of other systems than those of the sweep; may be repeated"
+    add("sweep", metavar="SWEEP.yaml", help="file with the tasks, seeds and budgets")
+    add("--out", metavar="FOLDER", required=True, help="folder of the results")
+    add("--resume", action="store_true", help="run only what is missing")
+    add("--jobs", type=count, default=1, metavar="N", help="concurrent fits (default: 1)")
+    add("--only", metavar="CELL", help="run a single fit of a sweep, such as adult_dp-s0")
+    where = "additional folder of other systems; may be repeated"
     add("--peers", action="append", default=[], metavar="FOLDER", help=where)
     add(
         "--report",
         action="store_true",
-        help="also write a page and a picture of the ranks",
+        help="also write an HTML report and a figure of the ranks",
     )
 
 
@@ -44,7 +44,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 BENCH = Command(
-    about="run an experiment: a sweep of fits, or what its file runs",
+    about="run a sweep of fits or another experiment",
     arguments=_bench_arguments,
     run=_bench,
 )

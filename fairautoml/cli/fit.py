@@ -1,4 +1,4 @@
-"""``fairautoml fit``, ``demo`` and ``resume``."""
+"""The commands ``fairautoml fit``, ``demo`` and ``resume``."""
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ TOP_ROWS = 10
 
 
 def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
-    """Fit a model to the table that was asked for, show the result, return the exit code."""
+    """Fit a model to the requested table, show the result, and return the exit code."""
     from fairautoml.cli.text import result_of
     from fairautoml.plan import start_workers
 
@@ -43,7 +43,7 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
         try:
             result["holdout"] = tables.held.judge(model)
         except FairAutoMLError:
-            # The search was not in vain.
+            # Show the result of the search despite the error.
             show_result(result, model, as_json=as_json)
             raise
         _keep_beside(model, result["holdout"])
@@ -56,7 +56,7 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
 
 
 def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
-    """Refuse held-out rows that could not be judged, before the search begins."""
+    """Raise an error if held-out rows cannot be evaluated, before the search begins."""
     from fairautoml.cli.tables import refuse_new_classes, refuse_unjudgeable
 
     regression = model.task_option == "regression"
@@ -66,7 +66,7 @@ def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
 
 
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
-    """Keep what held-out rows have shown with the run, if it is kept."""
+    """Write the evaluation on held-out rows to the run folder, if there is one."""
     from contextlib import closing
     from pathlib import Path
 
@@ -90,7 +90,7 @@ def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> No
 
 
 def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) -> None:
-    """Show what a fit gave."""
+    """Show the result of a fit."""
     if as_json:
         show_json(result)
         return
@@ -100,7 +100,7 @@ def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) ->
 
 
 def exit_code(model: "Estimator") -> int:
-    """Return the exit code that a fitted model asks for."""
+    """Return the exit code for a fitted model."""
     if model.interrupted_:
         return INTERRUPTED
     return OK if model.feasible_ or not model.constraint else NOT_FEASIBLE
@@ -109,7 +109,7 @@ def exit_code(model: "Estimator") -> int:
 SENSITIVE = "sex"
 CONSTRAINT = "equalized_odds_difference <= 0.1"
 SHARE = 0.5
-"""Of the rows, which are many, so that a fair model usually is certified."""
+"""Share of the rows for the certificate; the table is large, so a fair model usually passes."""
 
 TRUTH_ROWS = 200_000
 SECONDS = 30.0
@@ -134,11 +134,11 @@ def _demo(arguments: argparse.Namespace) -> int:
     )
     with tempfile.TemporaryDirectory() as folder:
         if model.certify is not False and model.ledger is None:
-            # The applicants are invented: opening them again does no harm to a real certificate.
+            # The data is synthetic: opening its rows again harms no real certificate.
             model.set_params(ledger=Path(folder) / "ledger.jsonl")
         run_fit(model, request, source)
 
-    say(f"counting the true rates on {TRUTH_ROWS:,} new people")
+    say(f"estimating the population rates on {TRUTH_ROWS:,} new rows")
     truth = _truth(model, list(source.X.columns))
     result = {"dataset": "lending", **result_of(model), "population": truth}
     show_result(result, model, as_json=arguments.json)
@@ -146,7 +146,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
-    """Return the rates and gaps of a model on new people of the embedded population."""
+    """Return the rates and gaps of a model on new rows of the embedded population."""
     import json
 
     import numpy as np
@@ -182,7 +182,7 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     model = fit_estimator_of(arguments)
     if arguments.require_certified and model.certify is False:
-        msg = "--require-certified: no certificate is asked for; give --certify auto as well"
+        msg = "--require-certified: --certify is no; give --certify auto as well"
         raise ParameterError(msg)
     code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
     wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"
@@ -193,8 +193,8 @@ FIT = Command(about="search for a fair model of a table", arguments=fit_argument
 
 
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", metavar="RUN", help="folder of a fit that was ended early")
-    budget_arguments(parser, "instead of that of the fit, what it has used included")
+    parser.add_argument("run_dir", metavar="RUN", help="folder of an interrupted fit")
+    budget_arguments(parser, "that replace the budget of the fit, including what it has used")
     parser.add_argument("--json", action="store_true", help="result as JSON")
 
 
@@ -208,5 +208,5 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 
 RESUME = Command(
-    about="go on with a fit that was ended early", arguments=_resume_arguments, run=_resume
+    about="continue an interrupted fit", arguments=_resume_arguments, run=_resume
 )

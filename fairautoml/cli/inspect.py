@@ -1,4 +1,4 @@
-"""``fairautoml leaderboard``, ``report``, ``card`` and ``dashboard``."""
+"""The commands ``fairautoml leaderboard``, ``report``, ``card`` and ``dashboard``."""
 
 import argparse
 import sys
@@ -46,8 +46,8 @@ PORT = 8080
 
 def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run_dir", metavar="RUN", help="folder of a fit that runs or has ended")
-    add("--port", type=count, default=PORT, metavar="N", help=f"on this machine ({PORT})")
+    add("run_dir", metavar="RUN", help="folder of a running or finished fit")
+    add("--port", type=count, default=PORT, metavar="N", help=f"local port (default: {PORT})")
 
 
 def _dashboard(arguments: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Say nothing of single requests."""
+            """Do not log requests."""
 
     application = dashboard(Path(arguments.run_dir))
     with _server(arguments.port, application, Quiet) as server:
@@ -71,7 +71,7 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _server(port: int, application: Any, handler: Any) -> Any:
-    """Return a server on the port, which another program may already hold."""
+    """Return a server that listens on the port."""
     from wsgiref.simple_server import make_server
 
     from fairautoml.exceptions import ParameterError
@@ -91,7 +91,7 @@ DASHBOARD = Command(
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of a finished fit")
-    shape = "how it is shown (default: table)"
+    shape = "output format (default: table)"
     add("--format", choices=["table", "json", "csv"], default="table", help=shape)
     add("--json", action="store_const", const="json", dest="format", help="--format json")
     add("--top", type=count, help="show this many rows")
@@ -133,7 +133,7 @@ LEADERBOARD = Command(
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", metavar="RUN", help="folder of a finished fit, or of a sweep")
-    add("-o", "--out", metavar="FILE", help="HTML to write (default: RUN/report.html)")
+    add("-o", "--out", metavar="FILE", help="HTML file to write (default: RUN/report.html)")
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -154,5 +154,5 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 REPORT = Command(
-    about="write the page of a run or a sweep", arguments=_report_arguments, run=_report
+    about="write the HTML report of a run or a sweep", arguments=_report_arguments, run=_report
 )

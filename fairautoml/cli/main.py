@@ -1,6 +1,6 @@
 """The command ``fairautoml``: results on stdout, progress and errors on stderr.
 
-The only module that sets up logging. The commands are plug-ins of ``fairautoml.commands``.
+Only this module configures logging. Commands are plug-ins of the group ``fairautoml.commands``.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def _names(arguments: argparse.Namespace) -> int:
 
 
 NAMES = Command(
-    about="what can be named, in one line each", arguments=_names_arguments, run=_names
+    about="list the registered plug-ins", arguments=_names_arguments, run=_names
 )
 
 COMMANDS: Registry[Command] = Registry(
@@ -117,19 +117,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Unread:
-    """A stream whose reader may go away, which neither ends a command nor changes its code."""
+    """A stream whose reader may close it without ending the command or changing its exit code."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, if anybody reads."""
+        """Write, and ignore a closed reader."""
         with self._while_read():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, if anybody reads."""
+        """Flush, and ignore a closed reader."""
         with self._while_read():
             self._stream.flush()
 
@@ -141,13 +141,13 @@ class _Unread:
         try:
             yield
         except BrokenPipeError:
-            # What is still in the buffer goes nowhere, and so does all that follows.
+            # Discard the buffer and all later output.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 @contextlib.contextmanager
 def _unread_streams() -> Iterator[None]:
-    """Go on when nobody reads what is printed, as in ``fairautoml fit ... | head -1``."""
+    """Continue when the reader closes the pipe, as in ``fairautoml fit ... | head -1``."""
     streams = [_Unread(sys.stdout), _Unread(sys.stderr)]
     with (
         contextlib.redirect_stdout(cast("TextIO", streams[0])),
@@ -173,16 +173,16 @@ def _own_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ended_like_ctrl_c(received: list[int]) -> Iterator[None]:
-    """Treat a request to end like Ctrl-C; the signals are appended to ``received``."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C; the signals are appended to ``received``."""
 
     def on_signal(number: int, _: object) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
     known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # What nohup has made harmless stays so.
-    heard = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, on_signal) for number in heard}
+    # Signals that nohup ignores stay ignored.
+    handled = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in handled}
     try:
         yield
     finally:
@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _before_command(given: Sequence[str]) -> str:
-    """Say what to do about options that stand before the command; empty where none do."""
+    """Return the error for options before the command, empty if there are none."""
     names = [name.replace("_", "-") for name in COMMANDS.names()]
     first = given[0] if given else ""
     command = next((word for word in given if word in names), None)
@@ -216,7 +216,7 @@ def _before_command(given: Sequence[str]) -> str:
 
 
 def _unrecognized(unknown: Sequence[str], known: str) -> str:
-    """Say which arguments a command does not know, and which it may have been."""
+    """Return the error for unknown arguments, with the nearest known ones."""
     options = re.findall(r"--[a-z][a-z-]+", known)
     near = [n for name in unknown for n in difflib.get_close_matches(name, options, n=1)]
     hint = f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""
@@ -251,7 +251,7 @@ def _guarded(command: _Run) -> _Run:
 
 
 def _shown_once() -> Callable[..., None]:
-    """Return what shows a warning, each text once: a command may read a table twice."""
+    """Return a function that shows each warning once, because a command may read a table twice."""
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""``fairautoml predict``: decide the rows of a table."""
+"""The command ``fairautoml predict``."""
 
 import argparse
 import sys
@@ -12,9 +12,9 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("run_dir", metavar="RUN", help="folder of a finished fit")
     add("data", metavar="DATA", help="CSV, TSV or parquet file")
     add("--out", metavar="FILE", help="CSV to write instead of stdout")
-    derive = "'group=age<=25' instead of the derivations of the fit; may be repeated"
+    derive = "'group=age<=25', replaces the derived columns of the fit; may be repeated"
     add("--derive", action="append", default=[], help=derive)
-    add("--raw", action="store_true", help="labels such as '+1' as they are")
+    add("--raw", action="store_true", help="do not escape labels such as '+1'")
     add("--proba", action="store_true", help="add the model's probability")
 
 
@@ -54,4 +54,4 @@ def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None
         answer["probability"] = proba[:, classes.index(model.positive_class_)]
 
 
-PREDICT = Command(about="decide the rows of a table", arguments=_predict_arguments, run=_predict)
+PREDICT = Command(about="predict the rows of a table", arguments=_predict_arguments, run=_predict)

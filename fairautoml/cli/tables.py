@@ -1,4 +1,4 @@
-"""Tables and models that command lines name."""
+"""Read the tables and build the estimators that command lines name."""
 
 import argparse
 import difflib
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from fairautoml.evaluation.postprocess import Progress
 
 SOURCE_FILE = "source.json"
-"""What a run folder keeps of the table's roles, for later tables."""
+"""File of a run folder that stores the roles of the columns, for later tables."""
 
 
 KINDS = ("binary", "multiclass", "regression")
@@ -67,7 +67,7 @@ KINDS = ("binary", "multiclass", "regression")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A table with its columns sorted."""
+    """A table split into features, target, groups and weights."""
 
     name: str  # file or dataset
     X: pd.DataFrame  # shape (n_rows, n_features): features
@@ -75,11 +75,11 @@ class Source:
     groups: pd.DataFrame  # shape (n_rows, n_sensitive): the sensitive columns
     weight: NDArray[np.float64] | None  # shape (n_rows,): sample weights
     positive_label: Any  # the positive class, if known
-    roles: Roles  # what the columns were sorted by, all of it spelled out
+    roles: Roles  # complete roles of the columns
 
     @property
     def sensitive(self) -> list[str] | pd.DataFrame | dict[str, Any] | None:
-        """What ``fit`` is told: names of features, or values when one of them is no feature."""
+        """Argument of ``fit``: names of features, or values if a column is not a feature."""
         names = list(self.groups.columns)
         if not names:
             return None
@@ -89,7 +89,7 @@ class Source:
 
     @property
     def proxies(self) -> list[str] | None:
-        """The columns of ``X`` that guess the group, None without any."""
+        """Columns of ``X`` with noisy group labels, None without any."""
         return list(self.roles.proxies) if self.roles.proxies else None
 
     def take(self, rows: NDArray[np.int64]) -> "Source":
@@ -112,10 +112,10 @@ class Source:
         return labels[text]
 
     def positive_notes(self, given: Any) -> tuple[str, ...]:
-        """Say which of two labels is the positive class where nobody did, or which there are."""
+        """Return notes on the positive class if none was named, or on the labels."""
         labels = self.y.dropna().unique().tolist()
         if not all(isinstance(label, str) for label in labels):
-            # They are known by their order, or are numbers to predict.
+            # Numeric classes have an obvious order, or are numbers to predict.
             return ()
         return positive_notes(sorted(labels, key=str), given)
 
@@ -127,18 +127,15 @@ class Source:
         return self.take(np.sort(rng.choice(len(self.y), n_rows, replace=False)))
 
     def judge(self, model: "Estimator") -> dict[str, Any]:
-        """Return what ``evaluate`` says of a model on these rows.
-
-        Groups that the search has not seen are decided by the common threshold.
-        """
+        """Evaluate a model on these rows; unseen groups get the common threshold."""
         lenient = copy(model)
         lenient.set_params(unseen_group="base_model")
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
 
 
 def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> Source:
-    """Return the table called ``name``, its columns sorted."""
-    # A folder may be called like a dataset.
+    """Return the table called ``name``, split by the roles of its columns."""
+    # A folder may have the name of a dataset.
     file = Path(name).suffix != "" or Path(name).is_file()
     if file:
         # Groups and labels such as "NA" are text, not missing values.
@@ -166,10 +163,10 @@ def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> S
 def read_new(
     path: str, model: "Estimator", folder: Path, derive: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame | dict[str, Any] | None]:
-    """Read a table to be decided as the table of the fit was read.
+    """Read a table to predict, as the table of the fit was read.
 
-    Columns that held text then are text now, whatever these rows hold, and derived columns are
-    made again unless the table has them.
+    Columns that held text at fit are read as text, and derived columns are computed again unless
+    the table has them.
     """
     roles = kept_roles(folder)
     schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
@@ -196,7 +193,7 @@ def read_new(
 
 
 def kept_roles(folder: Path) -> Roles:
-    """Return the roles of a run; a run that Python code made has none."""
+    """Return the roles of a run; a run made in Python has none."""
     if not (folder / SOURCE_FILE).is_file():
         return Roles(target=None, sensitive=())
     found = read_json(folder, SOURCE_FILE)
@@ -215,7 +212,7 @@ def kept_roles(folder: Path) -> Roles:
 
 
 def _derivations_for(wanted: set[str], present: set[str], derive: Sequence[str]) -> list[str]:
-    """Return those derivations, in order, by which the wanted columns come to be."""
+    """Return the derivations that compute the wanted columns, in order."""
     chosen: list[str] = []
     for text in reversed(derive):
         rule = parse_derive(text)
@@ -265,13 +262,13 @@ def _sorted(
 
 
 def _written_missing(column: "pd.Series[Any]") -> "pd.Series[int]":
-    """Return how often each text occurs that means a missing value elsewhere in a table."""
+    """Return the counts of texts that mean a missing value in other columns."""
     texts = pd.Series([value for value in column if isinstance(value, str)], dtype=object)
     return texts[texts.isin(MISSING)].value_counts()
 
 
 def _check_labels(column: "pd.Series[Any]") -> None:
-    """Refuse two classes and a third that means that the label is missing."""
+    """Raise InputError if two classes come with a third that means a missing label."""
     # "None" may be a class, as in none, mild and severe.
     found = _written_missing(column).drop("None", errors="ignore")
     labels = column.dropna().unique().tolist()
@@ -293,8 +290,8 @@ def _say_missing_groups(columns: pd.DataFrame) -> None:
         for text, n_rows in _written_missing(columns[name]).items():
             msg = (
                 f"--sensitive {name!r} holds {text!r} in {n_rows} rows, which is taken as a group "
-                "of its own; where it means a missing group, leave those cells empty: then "
-                "--sensitive-missing says what is done with them"
+                "of its own; if it means a missing group, leave those cells empty and choose "
+                "--sensitive-missing"
             )
             warn(msg, DegradedWarning)
 
@@ -319,7 +316,7 @@ def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> N
 
 
 MOST_GROUPS = 50
-"""Values of a sensitive number up to which each is taken for a group."""
+"""Number of values up to which each value of a numeric sensitive column is a group."""
 
 
 def hold_out(
@@ -330,7 +327,7 @@ def hold_out(
     whose: str | None = None,
     when: str | None = None,
 ) -> tuple[Source, Source]:
-    """Set rows aside: the same share of every label and group, or the last ones."""
+    """Hold out the same share of every label and group, or the last rows."""
     individuals = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
@@ -345,24 +342,24 @@ def hold_out(
         by = {"--groups": whose, "--time-column": when}
         named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
         raise InputError(
-            f"--holdout {fraction}{named}: too few people, or too few different times, for two "
+            f"--holdout {fraction}{named}: too few entities, or too few different times, for two "
             "parts; leave one of these options out, or give more rows"
         )
     return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
 
 
 def refuse_new_classes(search: Source, held: Source) -> None:
-    """Refuse held-out rows of a class that the search cannot learn, before it begins."""
+    """Raise InputError if a class occurs in the held-out rows only."""
     new = set(held.y.dropna()) - set(search.y.dropna())
     if new:
         raise InputError(
             f"--holdout: class(es) {', '.join(sorted(map(repr, new)))} of the target are only "
-            "among the rows set aside; leave these out with --keep, or set another share aside"
+            "among the held-out rows; leave these out with --keep, or hold out another share"
         )
 
 
 def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> None:
-    """Refuse held-out rows that nothing could be judged on, before the search begins."""
+    """Raise InputError if the held-out rows cannot be evaluated, before the search begins."""
     try:
         (plain_numbers if regression else plain_labels)(held.y)
         if held.weight is not None:
@@ -371,14 +368,13 @@ def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> Non
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
             to_float32(values[:, None], (str(name),), "error")
     except InputError as error:
-        raise InputError(f"--holdout: the rows set aside cannot be judged: {error}") from None
+        raise InputError(f"--holdout: the held-out rows cannot be evaluated: {error}") from None
 
 
 def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
     """Return the combination of sensitive values of each row.
 
-    A number with more than ``most`` values is left out: its values are no groups, they are cut
-    into bands or constrained as a number.
+    A number with more than ``most`` values is left out, because its values are not groups.
     """
     cells = np.zeros(len(source.y), dtype=np.int64)
     for name in source.groups:
@@ -396,7 +392,7 @@ def _drawn(
     fraction: float,
     seed: int,
 ) -> NDArray[np.bool_]:
-    """Return which rows are drawn, by label and group of a person's first row."""
+    """Return which rows are drawn, by label and group of the first row of each entity."""
     labels = strata_of_column(source.y, MOST_CLASSES)
     whose = np.arange(len(labels)) if individuals is None else individuals
     first = first_rows(whose)
@@ -405,30 +401,30 @@ def _drawn(
 
 
 NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
-"""What a run folder keeps of a request besides the table and its roles."""
+"""Fields of a request that a run folder stores besides the table and its roles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tables:
-    """A table that was opened, and the rows that were set aside."""
+    """The search rows and the held-out rows of a table."""
 
-    search: Source  # what is fitted
-    held: Source | None  # rows to be judged at the end
+    search: Source  # rows of the fit
+    held: Source | None  # rows to evaluate at the end
     positive: Any  # the positive class, None = the label that is sorted last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """Which table, and what is done with its rows; the same request gives the same rows."""
+    """Table to read, with the choice and the split of its rows; deterministic."""
 
     data: str  # file or name of a dataset
     roles: Roles  # which column is what
     rows: int | None = None  # how many rows are drawn; None, or more than there are = all
-    # share of the rows to set aside, in (0, 1): the last ones where ``time`` says when
+    # share of the rows to hold out, in (0, 1): the last ones if ``time`` is given
     holdout: float | None = None
     positive: str | None = None  # label of the positive class as it was written
     seed: int = 0  # seed of both draws
-    groups: str | None = None  # columns that say whose row it is, and when it was
+    groups: str | None = None  # columns of the entity and of the time of a row
     time: str | None = None
 
     def open(self) -> Tables:
@@ -445,9 +441,9 @@ class TableRequest:
     def fit(
         self, model: Estimator, source: Source, on_progress: "Callable[[Progress], object]"
     ) -> None:
-        """Fit, and note in the run folder where the rows came from.
+        """Fit, and write the request to the run folder.
 
-        The note is there from the first trial on, so that a run that is killed can be resumed.
+        The file is written after the first trial, so that a killed run can be resumed.
         """
         noted = False
 
@@ -464,12 +460,12 @@ class TableRequest:
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)
         except (NoFeasibleModelError, NoModelError, KeyboardInterrupt):
             if lacks(model.run_dir, SOURCE_FILE):
-                self._note(model.run_dir, source)  # the run was kept before the error
+                self._note(model.run_dir, source)  # the run was stored before the error
             raise
         self._note(model.run_dir, source)
 
     def inputs(self, source: Source) -> Inputs:
-        """Return what ``fit`` is given for a source."""
+        """Return the arguments of ``fit`` for a source."""
         return Inputs(
             X=source.X,
             y=source.y,
@@ -481,7 +477,7 @@ class TableRequest:
         )
 
     def plan(self, model: Estimator, source: Source) -> RowPlan:
-        """Return what can be certified with these rows; its text is empty for nothing."""
+        """Return the plan of the certification rows; its text is empty without a certificate."""
         return row_plan(self.inputs(source), model.check_parameters(), read_options_of(model))
 
     def _note(self, folder: str | Path | None, source: Source) -> None:
@@ -499,7 +495,7 @@ class TableRequest:
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
-    """Return the request that ``fairautoml fit`` was given."""
+    """Return the request of the arguments of ``fairautoml fit``."""
     roles = Roles(
         target=arguments.target,
         sensitive=tuple(dict.fromkeys(arguments.sensitive)),
@@ -523,11 +519,11 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
 
 
 def read_request(folder: Path) -> TableRequest:
-    """Return the request of an earlier fit."""
+    """Return the request of a previous fit."""
     if not (folder / SOURCE_FILE).is_file():
         msg = (
             f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
-            "in Python or ended before its first trial; fit again, or go on in Python with "
+            "in Python or ended before its first trial; fit again, or continue in Python with "
             "FairAutoML(run_dir=..., resume=True)"
         )
         raise RunFolderError(msg)
@@ -549,7 +545,7 @@ def read_request(folder: Path) -> TableRequest:
 
 
 def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> Estimator:
-    """Return the estimator that ``fairautoml fit`` or ``demo`` was asked for."""
+    """Return the estimator of the arguments of ``fairautoml fit`` or ``demo``."""
     model = _of_task(getattr(arguments, "task", "auto"))
     model.set_params(
         constraint=constraint,
@@ -587,7 +583,7 @@ def _of_task(task: TaskOption) -> Estimator:
 
 
 def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
-    """Return the estimator of ``fairautoml fit`` with all that only ``fit`` understands."""
+    """Return the estimator of all arguments of ``fairautoml fit``."""
     grouped = arguments.sensitive or arguments.overlapping or arguments.proxy
     if arguments.constraint and not grouped:
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
@@ -611,7 +607,7 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
 
 
 def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
-    """Return the estimator of an earlier run, set to go on with it."""
+    """Return the estimator of a previous run, set to resume it."""
     folder = Path(arguments.run_dir)
     kept = read_json(folder, "config.json")
     if not isinstance(kept, dict) or "seed" not in kept:
@@ -631,7 +627,7 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
 
 
 def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what ``fairautoml plan`` says, as plain values."""
+    """Return the result of ``fairautoml plan`` as plain values."""
     if not arguments.constraint or not (arguments.sensitive or arguments.overlapping):
         raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
     model = _of_task(arguments.task)
@@ -658,7 +654,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 NEED_MODEL = frozenset({"numbers", "model", "counts"})
-"""Checks that may take the loaded model."""
+"""Checks that can need the loaded model."""
 
 
 def verify_files(
@@ -670,10 +666,9 @@ def verify_files(
     key: Path | None = None,
     trust_pickle: bool = False,
 ) -> Verification:
-    """Check a certificate against whatever is at hand.
+    """Verify a certificate against the given files.
 
-    Nothing is loaded that could run code unless ``trust_pickle`` is true: the files of the model
-    are hashed.
+    The model is hashed, and loaded only if ``trust_pickle`` is true, because that can run code.
     """
     if data is not None and model is None:
         raise ParameterError("--data needs --model RUN, which says which column is what")
@@ -705,7 +700,7 @@ def verify_files(
 
 
 def _other_certificate(document: bytes, folder: Path) -> str:
-    """Hash the model file, and return what is wrong if the run is about another certificate."""
+    """Hash the model file, and return the problem if the run has another certificate."""
     noted = read_model_file(folder)[0].get("certificate_sha256")
     # A signed copy has other bytes than the certificate in the folder.
     unsigned = hashlib.sha256(Certificate.from_bytes(document).to_bytes()).hexdigest()
@@ -741,7 +736,7 @@ def _with_table(
 
 
 def _named_ledger(folder: Path) -> Path | None:
-    """Return the ledger that the run was given, None for the user's own."""
+    """Return the ledger of the run, None for the default of the user."""
     config = read_json(folder, "config.json")
     named = config.get("ledger") if isinstance(config, dict) else 0
     if not isinstance(named, str | None):
@@ -750,12 +745,12 @@ def _named_ledger(folder: Path) -> Path | None:
 
 
 def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
-    """Draw the certification rows again and count what is served on them."""
+    """Draw the certification rows again, and count the decisions of the selected model."""
     settings = replace(validate_settings(fitted), seed=fitted.seed_)
     division = set_aside(inputs, settings, read_options_of(fitted))
     pool, entry = fitted.pool_, fitted.best_entry_
     if division.vault is None or pool is None or entry is None:
-        msg = "--model, --data: no rows were set aside for this model; give the run's own table"
+        msg = "--model, --data: no rows were held out for this model; give the table of the run"
         raise InputError(msg)
     groups = pool.groups
     systems, small = ((), ()) if groups is None else (groups.systems, groups.small_groups)
@@ -772,7 +767,7 @@ def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
 
 
 def _exchanged(data: str, model: Path) -> str:
-    """Say that the file is not the one that the run noted, or nothing."""
+    """Return the problem if the file differs from the one that the run recorded."""
     noted = read_json(model, SOURCE_FILE).get("sha256")
     file = Path(data)
     if noted is None or not file.is_file() or file_hash(file) == noted:

@@ -1,4 +1,4 @@
-"""Results as text."""
+"""Format results and progress as text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from fairautoml.records import Entry
 
 GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
-"""Largest gaps that are asked for."""
+"""Gaps at which the front is evaluated on held-out rows."""
 
 
 def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
-    """Return accuracy and gap on held-out rows of what the model would serve for each gap."""
+    """Return accuracy and gap on held-out rows of the entry selected for each gap."""
     if model.pool_ is None:
         return []
     bags = {key: _Remembered(bag) for key, bag in model.pool_.bags.items()}
@@ -38,7 +38,7 @@ def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
         except InputError:
             continue
         if not any(entry is other for other, _ in found):
-            # Not model.select(), which makes a certificate and for it a hash of every model.
+            # model.select() would hash every model for a certificate.
             served = copy(model)
             served.model_ = pool.classifier(entry)
             judged = held.judge(served)
@@ -48,7 +48,7 @@ def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
 
 @dataclass(slots=True, eq=False)
 class _Remembered:
-    """Scores the same rows once, whoever asks: ensembles of a front share their models."""
+    """Model with cached scores: ensembles of a front share their models."""
 
     model: ScoreModel
     known: NDArray[np.float32] | None = None
@@ -63,22 +63,22 @@ COLUMNS = (
     "rank", "feasible", "verdict", "gap", "gap_low", "gap_high", "learner", "mitigation",
     "mitigator", "tolerance", "trial", "seconds",
 )  # fmt: skip
-"""Columns of the leaderboard that a terminal has room for, besides the objective."""
+"""Columns of the leaderboard shown on a terminal, besides the objective."""
 
 GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
 
 APART = ("best", "headline", "headlines", "notes", "positive_class")
-"""Keys of a summary that a result has outside of its search."""
+"""Keys of a summary that a result does not repeat under ``search``."""
 
 WHOLE = 1000
-"""Numbers from here on are shown without a fraction."""
+"""Numbers from this value on are shown without a fraction."""
 
 MOST_GROUPS = 12
 """Groups of one system that are shown."""
 
 
 def result_of(model: "Estimator") -> dict[str, Any]:
-    """Return what a fit found, as plain values."""
+    """Return the result of a fit as plain values."""
     best = model.summary_["best"]
     front = model.pareto_front_.iloc[-1]
     return {
@@ -110,7 +110,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
 
 
 def _status(model: "Estimator") -> str:
-    """Return what the run can say: nothing is feasible where nothing is constrained."""
+    """Return whether the run has a constraint and a feasible model."""
     if not model.constraint:
         return "no_constraint"
     return "feasible" if model.feasible_ else "no_feasible"
@@ -127,12 +127,12 @@ def board_text(board: pd.DataFrame, objective: str) -> str:
 
 
 def headline_lines(headlines: Sequence[str]) -> list[str]:
-    """Return what has to be read before any number, and a blank line after it."""
+    """Return the headlines as warning lines, followed by a blank line."""
     return [*(f"WARNING: {headline}" for headline in headlines), ""] if headlines else []
 
 
 def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> str:
-    """Return leaderboard, chosen model, held-out or true rates, and what the run cost."""
+    """Return leaderboard, selected model, held-out or population rates, and the run time."""
     search = result["search"]
     pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
     cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
@@ -179,7 +179,7 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
 
 
 def _how_met(result: Mapping[str, Any]) -> str:
-    """Say whether the constraint is met: by one decision for everybody it is, and is no choice."""
+    """Return whether the constraint is met, or met only by a constant predictor."""
     entry, where = result["entry"], "the constraint on the search rows"
     if result["status"] == "feasible":
         return f"meets {where} (cross-fitted)"
@@ -188,15 +188,15 @@ def _how_met(result: Mapping[str, Any]) -> str:
         for m in entry["measures"]
     )
     if entry["constant"] and within:
-        return f"meets {where} only because it decides alike for everybody, which is no choice"
+        return f"meets {where} only because it is a constant predictor"
     return f"DOES NOT MEET {where} (cross-fitted)"
 
 
 def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
-    """Say what was asked of groups that nobody recorded, what of the guesses, and what came."""
+    """Return the bounds on unobserved groups and on the noisy labels, and the corrected gaps."""
     if proxies is None:
         return []
-    lines = [f"  groups are guesses of {proxies['proxy']!r}; of the groups that nobody recorded:"]
+    lines = [f"  groups are noisy labels of {proxies['proxy']!r}; for the unobserved groups:"]
     for bound in proxies["bounds"]:
         found = "undefined"
         if bound["gap"] is not None:
@@ -204,7 +204,7 @@ def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
             found = f"{bound['gap']:.4f} (95 % interval {low:.4f} to {high:.4f})"
         lines.append(
             f"    {bound['metric']} at most {bound['asked']:g}, so {bound['used']:g} between the "
-            f"guesses; corrected gap {found}"
+            f"noisy groups; corrected gap {found}"
         )
     return [*lines, f"    assumed: {'; '.join(proxies['assumptions'])}"]
 
@@ -237,7 +237,7 @@ def _gap_lines(gaps: Mapping[str, float | None], entry: Mapping[str, Any]) -> li
 
 
 def _gap_text(name: str, gap: float | None, limit: float | None) -> str:
-    """Return the metric's own value: a ratio is one minus its distance from parity."""
+    """Return the value of the metric with its bound; a ratio is one minus its gap."""
     if gap is None:
         return "undefined"
     ratio = METRICS.get(name.split("[")[0]).form == "ratio"
@@ -270,7 +270,7 @@ def _population(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> li
     gaps = {f"{name}[{found['sensitive']}]": gap for name, gap in found["true_gap"].items()}
     return [
         "",
-        f"The truth, counted on {found['n_rows']:,} new people of the population:",
+        f"Population rates, estimated on {found['n_rows']:,} new rows of the population:",
         *_gap_lines(gaps, entry),
         _rates_text(pd.DataFrame(found["rates"]).T.rename_axis(columns=found["sensitive"])),
     ]
@@ -289,12 +289,12 @@ def _next_step(result: Mapping[str, Any]) -> list[str]:
     kept = f"Kept in {result['run_dir']}; next: fairautoml predict {result['run_dir']} NEW.csv"
     if result["interrupted"]:
         resume = f"fairautoml resume {result['run_dir']}"
-        return [f"Interrupted; the search goes on with: {resume}", kept]
+        return [f"Interrupted; to continue the search: {resume}", kept]
     return [kept]
 
 
 def progress_text(progress: "Progress") -> str:
-    """Return one line about a search that runs."""
+    """Return one line on the progress of a search."""
     found = "no model yet"
     entry = progress.best
     if entry is not None:
@@ -310,7 +310,7 @@ def progress_text(progress: "Progress") -> str:
 
 @contextmanager
 def progress_line(stream: TextIO) -> "Iterator[Callable[[Progress], None]]":
-    """Give a progress callback: one live line on a terminal, else a line per improvement."""
+    """Yield a progress callback: one live line on a terminal, else a line per improvement."""
     if not stream.isatty():
         yield _improvements(stream)
         return

@@ -126,7 +126,7 @@ def test_one_person_cannot_be_on_both_sides(tmp_path):
         path, index=False
     )
     with pytest.raises(
-        InputError, match=r"--holdout 0\.9 with --groups 'person': too few people, or .* times"
+        InputError, match=r"--holdout 0\.9 with --groups 'person': too few entities, or .* times"
     ):
         hold_out(source(path), 0.9, 0, whose="person")
 
@@ -176,7 +176,7 @@ def test_a_class_that_only_held_out_rows_have_is_refused_before_the_search(tmp_p
     words = ["fit", str(path), "--target", "y", "--sensitive", "sex", "--holdout", "0.2"]
     assert main([*words, "--split", "time", "--time-column", "when", "--trials", "2"]) == 3
     reported = capsys.readouterr().err
-    assert "--holdout: class(es) 'new' of the target are only among the rows set aside" in reported
+    assert "--holdout: class(es) 'new' of the target are only among the held-out rows" in reported
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_late_rows_that_cannot_be_judged_are_refused_before_the_search(
     late = ["--holdout", "0.2", "--split", "time", "--time-column", "when"]
     assert main([*words, *late, "--trials", "2"]) == 3
     reported = capsys.readouterr()
-    assert "--holdout: the rows set aside cannot be judged" in reported.err
+    assert "--holdout: the held-out rows cannot be evaluated" in reported.err
     assert found in reported.err
     assert "trials" not in reported.err
 

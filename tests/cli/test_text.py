@@ -202,4 +202,4 @@ def test_trials_that_ended_early_are_distinguished_and_an_interrupt_says_how_to_
     assert "7 trials, 20 stopped as others were better, 1 cut off by the clock, 1 failed" in text
     assert "fairautoml resume" not in text
     result["interrupted"] = True
-    assert "goes on with: fairautoml resume run" in result_text(result, board(), 5)
+    assert "to continue the search: fairautoml resume run" in result_text(result, board(), 5)

@@ -103,8 +103,8 @@ def test_what_was_found_is_reported(fitted):
 def test_the_text_says_what_was_requested_what_was_used_and_what_is_assumed(fitted):
     text = result_text(result_of(fitted), fitted.leaderboard_, 3)
     used = fitted.proxies_.bounds[0].used
-    assert "groups are guesses of 'p0'; of the groups that nobody recorded" in text
-    assert f"at most 0.1, so {used:g} between the guesses; corrected gap" in text
+    assert "groups are noisy labels of 'p0'; for the unobserved groups" in text
+    assert f"at most 0.1, so {used:g} between the noisy groups; corrected gap" in text
     assert "assumed: the errors of a proxy depend on the group alone; given the group" in text
 
 
@@ -335,7 +335,7 @@ def test_the_command_line_reads_columns_that_guess(tmp_path, capsys):
     limits = ["--learner", "logistic_regression", "--mitigator", "common_threshold"]
     assert main(["fit", str(table), *requested, *limits, *flags, "--out", run]) in {0, 4}
     text = capsys.readouterr().out
-    assert "of the groups that nobody recorded" in text
+    assert "for the unobserved groups" in text
     assert "demographic_parity_difference[unseen]" in text
     assert "NOT_APPLICABLE" in text
     assert main(["predict", run, str(table), "--out", str(tmp_path / "out.csv")]) == 0
