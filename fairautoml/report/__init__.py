@@ -1,7 +1,7 @@
-"""What a run found, as a page, a card and pictures.
+"""Reports of a run: HTML page, model card and plots.
 
-Everything here is made from plain documents (the files of a run folder, or the same of a fitted
-model): figures are computed as data first, then drawn.
+They are made from plain documents, which are the files of a run folder or the same values of a
+fitted estimator.
 """
 
 from fairautoml.report.page import run_fragment, run_page

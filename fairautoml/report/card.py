@@ -1,4 +1,4 @@
-"""Model card and evidence pack of a run: what a reviewer asks for, as plain values and text.
+"""Model card of a run, as plain values and as Markdown.
 
 The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 """
@@ -12,16 +12,16 @@ from fairautoml.report.view import Documents, RunView, System, held_facts, view_
 LIMITS = (
     "Scores, gaps and group rates were measured by cross-fitting on the rows of the search, from "
     "which the classifier was chosen; their intervals are approximate. Only the certificate makes "
-    "a statement with a bounded error probability about people not seen.",
-    "Everything holds for people drawn like those rows. Under a changed population, or with "
-    "labels recorded in another way, it has to be measured anew.",
-    "Labels that are biased within groups are out of reach of any measure on those labels.",
-    "Groups that were not declared were not looked at; equal rates between large groups can hide "
-    "unequal ones between small ones.",
-    "Equal rates are one reading of fairness among several that cannot all hold at once. Nothing "
-    "here is a statement on legal compliance.",
+    "a statement about unseen individuals with a bounded error probability.",
+    "All results hold for individuals drawn from the population of those rows. For another "
+    "population, or for labels recorded in another way, they must be measured again.",
+    "No measure on these labels detects a bias of the labels within groups.",
+    "Groups that were not declared were not examined; equal rates between large groups can hide "
+    "unequal rates between small ones.",
+    "Equal rates are one definition of fairness among several that cannot all hold at once. "
+    "Nothing here is a statement on legal compliance.",
 )
-"""What every card says."""
+"""Limits that every card states."""
 
 
 def card_of(documents: Documents) -> dict[str, Any]:
@@ -120,8 +120,8 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     needs = f"yes, {served.how_read}" if served.needs_sensitive else "no"
     yield f"- Needs the sensitive columns of new rows: {needs}"
     yield f"- SHA-256 of the model file: {documents.model_sha256 or 'not kept'}"
-    yield from ("", "## What was asked for", "")
-    yield f"- The best {view.objective}"
+    yield from ("", "## Objective and constraints", "")
+    yield f"- Objective: {view.objective}"
     positive = view.summary.get("positive_class")
     if positive is not None:
         yield f"- Positive class: {_safe(str(positive))}; accepted means decided so"
@@ -160,7 +160,7 @@ def _measured(view: RunView) -> Iterator[str]:
         yield f"- Largest gap: {gap}; {_how_met(view)}"
         for item in view.measured:
             value = "undefined" if item.value is None else f"{item.value:.4f}"
-            yield f"- {_safe(item.name)}: {value} (its gap may be {short(item.limit)} at the most)"
+            yield f"- {_safe(item.name)}: {value} (its gap may be at most {short(item.limit)})"
     if reference is not None and not reference.served and reference.gap is not None:
         yield (
             f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
@@ -173,7 +173,7 @@ def _how_met(view: RunView) -> str:
     if view.served.feasible:
         return f"meets {where}"
     if view.served.constant and all(item.within for item in view.measured):
-        return f"meets {where} only because it decides alike for everybody, which is no choice"
+        return f"meets {where} only because it is a constant predictor"
     return f"misses {where}"
 
 
@@ -193,7 +193,7 @@ def _rates(view: RunView, name: str) -> Iterator[str]:
         )
         yield f"| {_safe(group.label)} | {rows} | " + " | ".join(cells) + " |"
     yield ""
-    yield "Without the constraint → as served; `-` is undefined, or too small to be published."
+    yield "Without the constraint → selected; `-` is undefined, or too small to be published."
     for item in system.levelling:
         if item.down:
             yield ""
@@ -214,5 +214,5 @@ _ESCAPED: Mapping[int, str] = {
 
 
 def _safe(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
+    """Return a text with the markup of Markdown and HTML escaped."""
     return visible(text).translate(_ESCAPED)

@@ -1,4 +1,4 @@
-"""Charts of a run: computed as data first, then drawn."""
+"""Charts of a run: their data for the HTML report, and plots with matplotlib."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A mark on an axis: where, and what it says."""
+    """A labelled position on an axis."""
 
     at: float
     label: str
@@ -36,7 +36,7 @@ class Axis:
     high: float
     start: float  # positions of the ends
     end: float
-    title: str  # what it measures
+    title: str  # label of the axis
 
     def at(self, value: float) -> float:
         """Return the position of a value, rounded to a tenth."""
@@ -64,15 +64,15 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A classifier in the picture of the front."""
+    """A classifier in the plot of the front."""
 
-    rank: int  # its place on the leaderboard
+    rank: int  # rank on the leaderboard
     x: float  # position
     y: float
-    low: float | None  # ends of the interval of the gap, of rows of the front
+    low: float | None  # ends of the interval of the gap, for rows of the front
     high: float | None
     kind: str  # ``"served"``, ``"front"``, ``"feasible"`` or ``"infeasible"``; each has a shape
-    label: str  # what a screen reader says
+    label: str  # text for screen readers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +81,18 @@ class ParetoChart:
 
     x: Axis  # gap and objective
     y: Axis
-    dots: tuple[Dot, ...]  # least important first, so that the served one is drawn on top
+    dots: tuple[Dot, ...]  # least important first, so that the selected one is drawn on top
     line: str  # points of the front as a polyline
     limit: float | None  # position of the constraint's limit
     n_outside: int  # classifiers beyond the ends of the axes
 
 
 def pareto_chart(view: RunView) -> ParetoChart | None:
-    """Return the picture of the front, None when nothing is constrained."""
+    """Return the data of the plot of the front, None without a constraint."""
     known = [row for row in view.rows if view.across(row) is not None]
     if view.border is None or not known:
         return None
-    # What is far worse than the front in both ways would only press it together.
+    # Rows that are far worse than the front would compress its scale.
     core = [row for row in known if row.served or (row.front and not row.constant)] or known
     x = _across(view, core)
     scores = [row.score for row in core]
@@ -103,7 +103,7 @@ def pareto_chart(view: RunView) -> ParetoChart | None:
         if place is None or not (x.shows(place) and y.shows(row.score)):
             continue
         kind = "front" if row.front else "feasible" if row.feasible else "infeasible"
-        # The interval is of the largest gap, which another limit may belong to.
+        # With several limits, the interval may belong to a gap with another limit.
         interval = (row.front or row.served) and view.one_limit
         dots.append(
             Dot(
@@ -159,9 +159,9 @@ class Pair:
 class RateChart:
     """One rate of all groups."""
 
-    title: str  # what the rate is called
+    title: str  # name of the rate
     x: Axis  # from 0 to 1
-    height: float  # of the picture
+    height: float  # of the plot
     pairs: tuple[Pair, ...]  # one per group
 
 
@@ -171,7 +171,7 @@ RATE_LABELS, RATE_END = 150.0, 312.0
 
 
 def rate_charts(system: System) -> tuple[RateChart, ...]:
-    """Return one picture per rate."""
+    """Return the data of one plot per rate."""
     x = Axis(low=0.0, high=1.0, start=RATE_LABELS, end=RATE_END, title="")
     found = []
     for rate, title in system.rates.items():
@@ -194,7 +194,7 @@ def rate_charts(system: System) -> tuple[RateChart, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Seconds that went into one thing."""
+    """Training seconds of a learner, with its mitigation."""
 
     label: str
     origin: str
@@ -205,17 +205,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryChart:
-    """The best so far over time."""
+    """The best objective so far over time."""
 
     x: Axis  # seconds and objective
     y: Axis
     steps: str  # path of the line
-    # position, whether feasible, and what it is, of each improvement
+    # position, feasibility and label of each improvement
     dots: tuple[tuple[float, float, bool, str], ...]
 
 
 def history_chart(view: RunView) -> HistoryChart | None:
-    """Return the picture of the search, None without improvements."""
+    """Return the data of the plot of the search, None without improvements."""
     moments = view.moments
     if not moments:
         return None
@@ -240,7 +240,7 @@ def history_chart(view: RunView) -> HistoryChart | None:
 
 
 def spent_bars(view: RunView, most: int = 14) -> tuple[Bar, ...]:
-    """Return what the training seconds went into, most first."""
+    """Return the bars of training seconds, longest first."""
     spent = view.spent[:most]
     longest = max((item.seconds for item in spent), default=0.0)
     room = WIDTH - RIGHT - LABELS - 140.0
@@ -270,7 +270,7 @@ def percent(rate: float | None) -> str:
 
 
 def nice_axis(low: float, high: float, start: float, end: float, title: str) -> Axis:
-    """Return a scale with a little air at both ends; a single value gets some too."""
+    """Return an axis with a small margin at both ends."""
     room = (high - low) * 0.05 if high > low else max(abs(high) * 0.05, 0.01)
     bottom = low if low == 0.0 else low - room
     return Axis(low=bottom, high=high + room, start=start, end=end, title=title)
@@ -280,12 +280,12 @@ def _clipped(axis: Axis, value: float | None) -> float | None:
     return None if value is None else axis.at(min(max(value, axis.low), axis.high))
 
 
-# Okabe and Ito's colours: told apart by colour-blind readers; shapes differ too.
+# Colours of Okabe and Ito, which colour-blind readers can distinguish; shapes differ too.
 BLUE, ORANGE, GREY, RED = "#0072B2", "#D55E00", "#7f7f7f", "#CC79A7"
 
 
 def plot_pareto(view: RunView, ax: "Axes | None" = None) -> "Axes":
-    """Draw objective against gap: all classifiers, the Pareto front, the limit, the served one."""
+    """Plot objective against gap: all classifiers, Pareto front, limit and selected model."""
     if view.limit is None:
         raise ParameterError("plot_pareto needs a run with a constraint; this one had none")
     axes = _axes(ax)
@@ -319,7 +319,7 @@ def _intervals(axes: "Axes", front: Sequence[Row]) -> None:
 
 
 def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
-    """Draw the best objective so far against seconds since the start of the search."""
+    """Plot the best objective so far against seconds since the start of the search."""
     axes = _axes(ax)
     moments = view.moments
     if moments:
@@ -356,7 +356,7 @@ def _axes(ax: "Axes | None") -> "Axes":
         from matplotlib import pyplot
     except ImportError as error:
         raise MissingExtraError(
-            "pictures need matplotlib; install it with: pip install 'fairautoml[plot]'"
+            "plots need matplotlib; install it with: pip install 'fairautoml[plot]'"
         ) from error
     axes: Axes = pyplot.subplots()[1]
     return axes

@@ -1,4 +1,4 @@
-"""Pages: one self-contained HTML file each, without any request to a network."""
+"""Render reports as self-contained HTML files that need no network."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ from fairautoml.report.charts import (
 from fairautoml.report.view import DASH, RunView, held_facts
 
 MOST_LETTERS = 600
-"""Of one text on a page; the middle of a longer one is left out."""
+"""Longest text on a page; the middle of a longer one is left out."""
 
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
@@ -36,7 +36,7 @@ def run_page(view: RunView) -> str:
 
 
 def run_fragment(view: RunView) -> str:
-    """Return the compact form of a run's page, for a notebook; it needs no script."""
+    """Return the compact report of a run for a notebook, without a script."""
     return (
         _environment()
         .get_template("fragment.html")
@@ -54,7 +54,7 @@ def _charts(view: RunView) -> dict[str, Any]:
 
 
 def render(template: str, *, data: Any = None, **values: Any) -> str:
-    """Return a page with its style and script inside and a policy that forbids all else."""
+    """Return a page with inline style and script, and a policy that forbids everything else."""
     style, script = _style("figure.css", "page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
@@ -74,14 +74,14 @@ def render(template: str, *, data: Any = None, **values: Any) -> str:
 
 
 def embedded(data: Any) -> str:
-    """Return values as JSON that cannot end the element it stands in."""
+    """Return values as JSON that cannot end the surrounding HTML element."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_UNSAFE)
 
 
 def visible(text: str) -> str:
-    """Return a text whose invisible signs are spelled out and whose length is bearable.
+    """Return a shortened text with invisible characters spelled out.
 
-    A name with signs that turn the direction of writing could otherwise show another one.
+    Otherwise a name with bidirectional control characters could look like another one.
     """
     spelled = "".join(
         f"<U+{ord(sign):04X}>" if unicodedata.category(sign) in ("Cf", "Cc", "Cs") else sign
@@ -111,12 +111,12 @@ def _environment() -> Environment:
 
 
 def lines(text: str) -> Markup:
-    """Return a longer text line by line, each as ``visible`` shows it."""
+    """Return a text whose lines are each made ``visible``."""
     return Markup("\n").join(visible(line) for line in text.splitlines())
 
 
 def number(value: float | None, places: int = 4) -> str:
-    """Return a number with so many places, a dash for none."""
+    """Return a number with fixed decimal places, a dash for None."""
     return DASH if value is None else f"{value:.{places}f}"
 
 
@@ -126,7 +126,7 @@ def short(value: float) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Return seconds as people say them."""
+    """Return a human-readable duration."""
     if value is None:
         return DASH
     if value < 100:

@@ -1,4 +1,4 @@
-"""What the pages and figures of a run show, made from its documents."""
+"""Build the content of reports and plots of a run from its documents."""
 
 import json
 import math
@@ -28,25 +28,25 @@ DocumentRow = Mapping[str, Any]
 class Documents:
     """Plain values of one run."""
 
-    name: str  # what the run is called
-    leaderboard: Sequence[DocumentRow]  # its rows, the served one first
+    name: str  # name of the run
+    leaderboard: Sequence[DocumentRow]  # rows, the selected one first
     summary: DocumentRow  # figures of the run
-    # front, reference, group systems and the rates of the entries that are shown with them
+    # front, reference, and group rates of the reported entries
     groups: DocumentRow
     config: DocumentRow = field(default_factory=dict)  # parameters of the estimator
-    trials: Sequence[DocumentRow] = ()  # one per trial, in the order told
-    certificate: DocumentRow | None = None  # as it was written, None for a run without one
-    certificate_text: str = ""  # the same for people
+    trials: Sequence[DocumentRow] = ()  # one per trial, in order of completion
+    certificate: DocumentRow | None = None  # content of certificate.json
+    certificate_text: str = ""  # human-readable certificate
     versions: DocumentRow = field(default_factory=dict)  # of libraries
-    # where the table came from, empty when it was given in memory
+    # source of the table, empty if it was given in memory
     source: DocumentRow = field(default_factory=dict)
-    # what the served classifier does on rows that were held out, empty when there are none
+    # evaluation of the selected model on held-out rows, empty without any
     holdout: DocumentRow = field(default_factory=dict)
-    model_sha256: str = ""  # hash of the model file, empty when there is none
+    model_sha256: str = ""  # hash of the model file, empty without one
 
 
 def read_documents(folder: Path) -> Documents:
-    """Return the documents of a run folder; its model is not opened."""
+    """Return the documents of a run folder without loading its model."""
     leaderboard = read_json(folder, "leaderboard.json")
     certificate = _optional(folder, "certificate.json")
     model = read_json(folder, "model.json")
@@ -76,7 +76,7 @@ def _text(path: Path) -> str:
 
 
 def _lines(path: Path) -> list[DocumentRow]:
-    """Return the lines of a log; a torn last line, after a crash, is left out."""
+    """Return the lines of a log, without a last line that a crash cut off."""
     if not path.is_file():
         return []
     found: list[DocumentRow] = []
@@ -92,11 +92,11 @@ def _lines(path: Path) -> list[DocumentRow]:
 
 
 SMALLEST = 10
-"""Rows of a label from which a group's rates are published, whatever they weigh."""
+"""Rows of a label, regardless of weights, from which the rates of a group are published."""
 
 
 def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Return the front, the entry without regard to the constraint, and both entries' rates."""
+    """Return the front, the best entry without the constraint, and the group rates."""
     ordered = board.ordered
     rank = {id(entry): at + 1 for at, entry in enumerate(ordered)}
     reference = max(ordered, key=lambda entry: (entry.value, -rank[id(entry)]))
@@ -110,13 +110,13 @@ def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[
 
 def _rates(entry: Entry, board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
     if entry.counts.shape[1:] != (2, 2):
-        # More than two classes: there is no one rate of acceptance.
+        # There is no acceptance rate with more than two classes.
         return {}
     systems = [system for system in board.systems if system.values is None]
     sizes = {system.name: _sizes(system, rows) for system in systems}
     hidden = {name: hidden_among(n.min(axis=1).tolist(), SMALLEST) for name, n in sizes.items()}
     if len(systems) > 1 and any(any(flags) for flags in hidden.values()):
-        # The cells of one system are sums of those of another.
+        # Counts of one grouping are sums of those of another and could be subtracted.
         hidden = {system.name: (True,) * len(system.labels) for system in systems}
     return {
         system.name: _of_groups(entry, system, sizes[system.name], hidden[system.name])
@@ -154,11 +154,11 @@ def _of_groups(
 
 
 SCORES = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "rmse", "mae", "r2")
-"""Of what is known of held-out rows."""
+"""Performance metrics of held-out rows."""
 
 
 def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what ``holdout.json`` holds: number of rows, scores, gaps, whether they are met."""
+    """Yield the facts of ``holdout.json``: rows, scores, gaps, and whether the bounds are met."""
     if not found:
         return
     yield "Rows", str(found["n_rows"])
@@ -173,7 +173,7 @@ def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 DASH = "\N{EN DASH}"
-"""Stands for what has no value."""
+"""Shown for missing values."""
 
 READ_BY = {"rule": "in its rule", "models": "in its models", "features": "as features"}
 """Where sensitive columns are read, in words."""
@@ -183,32 +183,32 @@ READ_BY = {"rule": "in its rule", "models": "in its models", "features": "as fea
 class Row:
     """One classifier of the leaderboard."""
 
-    rank: int  # place, turn, number of trials that it is made of
+    rank: int  # rank, trial number, number of trials in it
     trial: int
     n_models: int
     score: float  # objective, cross-fitted
-    # the most that a gap exceeds its own limit by, negative when all are below; None like gap
+    # largest violation of a limit, negative if all gaps are below; None if undefined
     excess: float | None
     gap: float | None  # largest gap with its bootstrap interval
     gap_low: float | None
     gap_high: float | None
     feasible: bool | None  # whether it meets the constraints on the search rows
-    learner: str  # what was trained, how, and what made the rule
+    learner: str  # learner, training-time mitigation and post-processor
     mitigation: str
     mitigator: str
-    tolerance: float | None  # gap that the rule was asked for
-    # what of it reads the sensitive columns of new rows, ``"nothing"`` where they are not needed
+    tolerance: float | None  # gap that the rule was fitted for
+    # part that reads the sensitive columns of new rows, ``"nothing"`` if they are not needed
     sensitive_read_by: str
     seconds: float  # training time
-    rule: str  # the rule in words
-    constant: bool  # whether everybody gets the same decision
+    rule: str  # human-readable rule
+    constant: bool  # whether it is a constant predictor
     front: bool
     served: bool
-    max_gap: str = ""  # what ``select`` is told to serve it, empty where no gap alone leads to it
+    max_gap: str = ""  # argument of ``select`` that selects it, empty if none does
 
     @property
     def mitigations(self) -> str:
-        """Both mitigations in one text."""
+        """Names of both mitigations."""
         names = [n for n in (self.mitigation, self.mitigator) if n not in ("none", "")]
         return " + ".join(names) if names else "none"
 
@@ -229,26 +229,26 @@ class Row:
 
     @property
     def met(self) -> str:
-        """Whether it meets the constraints, in a mark and words."""
+        """Whether it meets the constraints, as a mark and words."""
         if self.feasible is None:
             return DASH
         if self.feasible:
             return "✓ met"
-        # Equal for everybody, but no choice: the search does not count it as meeting anything.
-        return "✗ one decision for all" if self.constant else "✗ missed"
+        # The search does not count a constant predictor as feasible.
+        return "✗ constant" if self.constant else "✗ missed"
 
     @property
     def how(self) -> str:
-        """How to get it from the fitted model."""
+        """How to select it from the fitted estimator."""
         if self.served:
-            return "model.predict(...) is served by it"
+            return "model.predict(...) uses it"
         if self.gap is None or not self.front:
-            return "not kept: only rows of the Pareto front can be selected without retraining"
+            return "not stored: only rows of the Pareto front can be selected without retraining"
         if not self.max_gap:
             return (
-                "kept, but no max_gap leads to it: the limits differ, and by the largest gap "
+                "stored, but no max_gap selects it: the limits differ, and by the largest gap "
                 "alone another classifier is fairer and as good; fit again with the limits that "
-                "it should keep"
+                "it should meet"
             )
         return f"model.select(max_gap={self.max_gap})"
 
@@ -259,13 +259,13 @@ RATES = {
     "fpr": "false positives",
     "accuracy": "decided right",
 }
-"""Group rates that are always shown, and what they are called."""
+"""Group rates that are always shown, with their titles."""
 
 SAME = 1e-9
 """Rates closer than this are equal."""
 
 WHOLE = 1e-6
-"""Weights closer than this to a number of rows are that number."""
+"""Weights closer than this to a number of rows are equal to it."""
 
 MOST_FIRST = 8
 """Rows in the view of a notebook."""
@@ -277,33 +277,33 @@ VERDICTS = {
     "INCONCLUSIVE": ("?", "inconclusive", ""),
     "NOT_APPLICABLE": (DASH, "not applicable", ""),
 }
-"""Of each verdict a mark, words, and the tone in which they are shown."""
+"""Mark, words and style of each verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The rates of one group under the served classifier and under the unconstrained one."""
+    """Rates of one group under the selected and the unconstrained classifier."""
 
     label: str  # the group
     n_rows: int | None  # its rows; None when it is too small to be published
-    weight: float | None  # what its rows weigh together, in units of the mean row
+    weight: float | None  # total weight in units of the mean row
     served: Mapping[str, float | None]  # by rate
     reference: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevellingDown:
-    """How a rate's gap between groups came to be what it is."""
+    """Change of a rate's gap between groups, and the groups that gained or lost."""
 
-    rate: str  # what the rate is called
-    before: float | None  # largest difference between two groups under the reference and as served
+    rate: str  # name of the rate
+    before: float | None  # largest difference between groups, for reference and selected model
     after: float | None
     n_better: int  # published groups whose rate became better and worse for them
     n_worse: int
 
     @property
     def down(self) -> bool:
-        """Whether the gap closed although nobody gained: levelling down."""
+        """Whether the gap shrank although no group gained."""
         closed = (
             self.before is not None and self.after is not None and self.after < self.before - SAME
         )
@@ -315,9 +315,9 @@ class System:
     """The groups of one sensitive column, or of several together."""
 
     name: str  # its name
-    groups: tuple[Group, ...]  # those that are shown
-    n_left_out: int  # groups that there was no room for
-    rates: Mapping[str, str]  # rates that are shown, and what they are called
+    groups: tuple[Group, ...]  # groups that are shown
+    n_left_out: int  # groups that are not shown
+    rates: Mapping[str, str]  # titles by rate
     levelling: tuple[LevellingDown, ...] = ()  # over all groups, by rate
 
     @property
@@ -332,7 +332,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One constrained metric of the served classifier."""
+    """One constrained metric of the selected classifier."""
 
     name: str  # metric and groups
     value: float | None  # the metric, and its distance from parity; None when undefined
@@ -347,53 +347,53 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One improvement of what would be served."""
+    """One improvement of the incumbent."""
 
     seconds: float  # since the start
     score: float  # objective
     feasible: bool  # whether it met the constraints
-    trial: int  # whose
+    trial: int  # trial number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Training seconds that went into one thing."""
+    """Training seconds of one learner and origin."""
 
     name: str  # learner, or learner and training-time mitigation
     origin: str  # ``"search"``, ``"rows"`` or ``"mitigation"``: why the allocator spent them
-    seconds: float  # how many
-    trials: int  # in how many trials
+    seconds: float  # training time
+    trials: int  # number of trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A trial that gave no model."""
+    """A failed trial."""
 
-    trial: int  # its turn
-    learner: str  # what it was, how it ended, why
+    trial: int  # trial number
+    learner: str  # learner, state and error message
     status: str
     error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """Everything that the page of a run shows."""
+    """Content of the report of a run."""
 
-    name: str  # what the run is called
+    name: str  # name of the run
     objective: str  # performance metric
-    rises: bool  # whether more of it is better
+    rises: bool  # whether greater is better
     constraints: tuple[str, ...]  # as the user wrote them
     limit: float | None  # the smallest limit of a gap, None without constraints
-    measured: tuple[Measured, ...]  # every constrained metric of the served classifier
-    served: Row  # the served classifier
-    rows: tuple[Row, ...]  # leaderboard, the served one first
-    n_left_out: int  # rows that there was no room for
-    reference: Row | None  # the best one with no regard to the constraints
+    measured: tuple[Measured, ...]  # constrained metrics of the selected classifier
+    served: Row  # selected classifier
+    rows: tuple[Row, ...]  # leaderboard, the selected one first
+    n_left_out: int  # rows that are not shown
+    reference: Row | None  # best classifier without the constraints
     systems: tuple[System, ...]  # group rates
     verdict: str  # of the certificate, or empty without one
-    certificate: str  # the certificate for people
-    moments: tuple[Moment, ...]  # the search over time
-    spent: tuple[Spent, ...]  # what the allocator spent on what, most first
+    certificate: str  # human-readable certificate
+    moments: tuple[Moment, ...]  # improvements over time
+    spent: tuple[Spent, ...]  # training time by learner, longest first
     failures: tuple[Failure, ...]  # trials without a model
     summary: Mapping[str, Any]  # as in ``Documents``
     config: Mapping[str, Any]
@@ -403,26 +403,26 @@ class RunView:
 
     @property
     def one_limit(self) -> bool:
-        """Whether all gaps have the same limit, so that the largest gap says who meets it."""
+        """Whether all gaps have the same limit, so that the largest gap decides feasibility."""
         return len({round(item.limit, 9) for item in self.measured}) <= 1
 
     def across(self, row: Row) -> float | None:
-        """Return what a picture shows across: the gap, or with several limits the excess."""
+        """Return the x value of a plot: the gap, or the excess with several limits."""
         return row.gap if self.one_limit else row.excess
 
     @property
     def border(self) -> float | None:
-        """Where on that scale the constraint ends, None without constraints."""
+        """Limit on the x axis, None without constraints."""
         return None if self.limit is None else self.limit if self.one_limit else 0.0
 
     @property
     def across_title(self) -> str:
-        """What that scale measures."""
+        """Title of the x axis."""
         return "largest gap between groups" if self.one_limit else "largest excess over a limit"
 
     @property
     def up_title(self) -> str:
-        """What the other scale measures, with the direction where less is better."""
+        """Title of the y axis."""
         return self.objective if self.rises else f"{self.objective} (less is better)"
 
     @property
@@ -433,28 +433,28 @@ class RunView:
 
     @property
     def first_rows(self) -> tuple[Row, ...]:
-        """The served one, then the others of the front, the best score first; eight at most."""
+        """The selected row, then the others of the front, best score first; at most eight."""
         return (self.served, *(row for row in reversed(self.front) if not row.served))[:MOST_FIRST]
 
     @property
     def headline(self) -> str:
-        """What is served, its price and the probability that the bound holds."""
+        """The selected model, its cost in score and the probability that the bound holds."""
         return str(self.summary.get("headline", ""))
 
     @property
     def headlines(self) -> tuple[str, ...]:
-        """What has to be read before any number."""
+        """Warnings that precede all figures."""
         return tuple(self.summary.get("headlines", ()))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done to the data, and what else the user should know."""
+        """Notes on the data and on the result."""
         notes = self.summary.get("notes", ())
         return tuple(note for note in notes if note not in self.headlines)
 
     @property
     def verdict_mark(self) -> tuple[str, str, str]:
-        """A mark and words for the verdict, and their tone: good, bad or empty."""
+        """Mark, words and style of the verdict."""
         return VERDICTS.get(self.verdict, (DASH, "no certificate", ""))
 
 
@@ -462,14 +462,14 @@ MOST_ROWS = 2_000
 """Rows of the leaderboard on a page, best first; the rest is in ``leaderboard.csv``."""
 
 STORED = 1e-10
-"""A leaderboard that was kept holds its gaps to this precision."""
+"""Precision of the gaps of a stored leaderboard."""
 
 MOST_GROUPS = 30
-"""Groups of one system on a page, furthest from the rest first."""
+"""Groups of one grouping on a page; the most extreme are shown."""
 
 
 def view_of(documents: Documents) -> RunView:
-    """Return what the page of a run shows."""
+    """Return the content of the report of a run."""
     check_searched(documents.summary, documents.name)
     objective = str(documents.summary["best"]["objective"])
     groups = documents.groups
@@ -478,7 +478,7 @@ def view_of(documents: Documents) -> RunView:
     rises = METRICS.get(objective).greater_is_better
     rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
     rows = _selectable(rows, rises=rises)
-    # The front is never cut off: it is what can be selected.
+    # The front is always complete, because its rows can be selected.
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
     reference = groups.get("reference")
     certificate = documents.certificate
@@ -552,11 +552,11 @@ def _row(
 
 
 def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
-    """Return the rows, those of the front with the largest gap that ``select`` finds them by.
+    """Return the rows, those of the front with the ``max_gap`` that selects them.
 
-    ``select`` knows one largest gap for all constraints and takes the best score within it. The
-    front is of excesses over limits of their own, so with limits that differ such a row may not be
-    the best within any gap. What is best of all rows is best of those that are kept, too.
+    ``select`` takes the best score within one largest gap for all constraints. The front is
+    computed from violations of separate limits, so with different limits some of its rows are not
+    the best within any gap. The best of all rows is also the best of those that are stored.
     """
     known = sorted((row for row in rows if row.gap is not None), key=lambda row: row.gap or 0.0)
     gaps = [row.gap or 0.0 for row in known]
@@ -579,17 +579,17 @@ def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
 
 
 def _place(row: Row, rises: bool) -> tuple[float | str, ...]:
-    """Return a key that sorts rows within a gap as ``select`` does, the best first."""
+    """Return the sort key of rows within a gap, in the order of ``select``."""
     tolerance = -1.0 if row.tolerance is None else row.tolerance
     worse = -row.score if rises else row.score
     return (float(row.constant), worse, row.gap or 0.0, row.trial, row.mitigator, tolerance)
 
 
 def _rounded_up(gap: float) -> Iterator[str]:
-    """Yield a gap rounded up, ever less, so that the row itself still fits."""
+    """Yield the gap rounded up to ever more places, so that the row itself still fits."""
     for places in (4, 6, 9):
         above = math.ceil((gap + STORED) * 10**places) / 10**places
-        # Most gaps are shares, and select refuses more than the whole.
+        # Most gaps are shares, and ``select`` rejects values above 1.
         yield f"{min(above, 1.0) if gap <= 1 else above:.{places}f}"
 
 
@@ -610,7 +610,7 @@ def _excess(row: Mapping[str, Any], measures: Sequence[Mapping[str, Any]]) -> fl
 
 
 def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
-    """Return the group rates of the served classifier next to those of the reference."""
+    """Return the group rates of the selected classifier and of the reference."""
     rates, reference = groups.get("rates", {}), groups.get("reference")
     served, base = rates.get("1", {}), rates.get(str(reference), {})
     found = []
@@ -639,14 +639,14 @@ def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
 
 
 def _shown(groups: Sequence[Group]) -> dict[str, str]:
-    """Return the usual rates, then those of the constraint, with what they are called."""
+    """Return the titles of the usual rates, then of those of the constraint."""
     stored = dict.fromkeys(rate for group in groups for rate in group.served)
     more = {rate: rate.replace("_", " ") for rate in stored if rate not in ("rows", "weight")}
     return {**RATES, **{rate: more[rate] for rate in more if rate not in RATES}}
 
 
 def _levelling(groups: Sequence[Group], rate: str) -> LevellingDown:
-    """Return whether a gap closed by gains or by losses; fewer false positives are a gain."""
+    """Return the change of a gap; fewer false positives are a gain."""
     pairs = [(group.reference.get(rate), group.served.get(rate)) for group in groups]
     known = [(old, new) for old, new in pairs if old is not None and new is not None]
     gains = [(old - new if rate == "fpr" else new - old) for old, new in known]
