@@ -334,7 +334,7 @@ def _plain_label(label: Any) -> Any:
 def _likely(
     division: Division, problem: Problem, settings: Settings
 ) -> Callable[[Entry], float] | None:
-    """Return the function for the expected utility of certifying an entry, or None."""
+    """Return the function for the expected utility of an entry's certificate, or None."""
     dataset = problem.dataset
     claims = claimed(settings.constraints, dataset.systems, small_groups=dataset.small_groups)
     if division.vault is None or not claims:

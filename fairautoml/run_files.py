@@ -94,7 +94,7 @@ def resolve_storage(
 class PreviousRun:
     """A run to resume: its folder is locked and read, but not changed.
 
-    ``set_aside`` tells whether the run may have held out rows for a certificate.
+    ``set_aside`` is true if the run may have held-out rows for a certificate.
     """
 
     def __init__(self, place: RunStorage) -> None:

@@ -1,1 +1,1 @@
-"""Sweeps: many tasks, many seeds, one tidy table."""
+"""Benchmarks: run sweeps over tasks and seeds, and summarise their results."""

@@ -1,4 +1,4 @@
-"""One cell of a sweep: one system on one task with one budget and seed."""
+"""Run one cell of a sweep: one system on one task with one budget and seed."""
 
 import contextlib
 import json
@@ -19,14 +19,14 @@ from fairautoml.bench.tasks import OURS, Task
 from fairautoml.execution._worker import PROC, descendants, read, resident_mb, started
 
 _USER, _SYSTEM = 11, 12
-"""Places in /proc/<pid>/stat after the name; see proc_pid_stat(5)."""
+"""Positions in /proc/<pid>/stat after the name; see proc_pid_stat(5)."""
 
 
 class Usage:
-    """Adds up what a process and its descendants take, seen at every look.
+    """Sampled CPU time and memory of a process and its descendants.
 
-    What starts and ends between two looks is missed, so both numbers are lower bounds. Without
-    ``/proc`` nothing is seen.
+    Both are lower bounds, because processes can start and end between two samples. Nothing is
+    measured without ``/proc``.
     """
 
     def __init__(self, pid: int) -> None:
@@ -35,7 +35,7 @@ class Usage:
         self._most = 0.0
 
     def look(self) -> None:
-        """Take in what is there now."""
+        """Take a sample."""
         start = started(self._pid)
         if start is None:
             return
@@ -48,14 +48,14 @@ class Usage:
 
     @property
     def cpu_seconds(self) -> float | None:
-        """Processor time so far, s; None when nothing was seen."""
+        """CPU time so far, s; None if nothing was measured."""
         if not self._ticks:
             return None
         return round(sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK"), 2)
 
     @property
     def peak_memory_mb(self) -> float | None:
-        """Most memory held at any look, MiB; None when nothing was seen."""
+        """Largest sampled resident memory, MiB; None if nothing was measured."""
         return round(self._most, 1) if self._most > 0.0 else None
 
 
@@ -65,17 +65,17 @@ def _ticks_of(pid: int) -> int | None:
 
 
 FINISHED_CODES = frozenset({0, 4, 9})
-"""Exit codes of a fit that came to its end: done, nothing feasible, not certified."""
+"""Exit codes of a finished fit: done, nothing feasible, not certified."""
 GRACE_SECONDS = 300.0
 GRACE_FACTOR = 3.0
-"""A fit that takes longer than factor x budget + grace hangs and is ended."""
+"""A fit is killed after factor x budget + grace seconds."""
 TRIAL_SECONDS = 600.0
-"""Time that one trial may take at most, when the budget is a number of trials."""
+"""Assumed largest time of one trial if the budget is a number of trials."""
 REASON_LENGTH = 500
 BLIND = "--blind"
 """Option of a fit without which group columns are features."""
 POLL_SECONDS = 0.5
-"""How soon a cell that is to be stopped is stopped."""
+"""Interval between checks for a stop request and samples of usage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +87,12 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Name of its files."""
+        """Stem of its file names."""
         return f"{self.task.name}-s{self.seed}"
 
     @property
     def limit_seconds(self) -> float:
-        """Wall-clock limit after which the process is ended."""
+        """Wall-clock limit after which the process is killed."""
         seconds = self.task.seconds
         if seconds is None:
             seconds = TRIAL_SECONDS * (self.task.n_trials or 1)
@@ -101,13 +101,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What a cell may take before it is ended."""
+    """Limits after which a cell is killed."""
 
     seconds: float  # wall-clock time
     megabytes: float | None  # memory of all its processes, MiB; None = any
 
     def exceeded(self, usage: Usage) -> str:
-        """Return which bound a cell that was ended had met, as a sentence."""
+        """Return the limit that a killed cell exceeded, as a sentence."""
         held = usage.peak_memory_mb
         if self.megabytes is not None and held is not None and held > self.megabytes:
             return f"ended when it held {held:.0f} MiB, of {self.megabytes:.0f} that it may hold"
@@ -116,7 +116,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
-    """What came of a cell; kept as one JSON file."""
+    """Result of a cell, stored as one JSON file."""
 
     task: str  # name of the task
     seed: int  # seed
@@ -158,7 +158,7 @@ class CellRecord:
 
 
 def budget_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return how a fit kept its budget of seconds; nothing when it had none."""
+    """Return the used share of the time budget, empty without one."""
     search, entry = result.get("search", {}), result.get("entry", {})
     budget, seconds = search.get("time_budget"), search.get("seconds")
     if budget is None or seconds is None:
@@ -184,7 +184,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Where the records of cells go, and whose they are."""
+    """Folder and origin of the records of cells."""
 
     folder: Path  # gets ``<key>.json`` and ``<key>.log`` (its standard error)
     commit: str | None = None  # of this library; None outside a checkout
@@ -197,7 +197,7 @@ def run_cell(
     stop: threading.Event,
     memory_mb: float | None = None,
 ) -> CellRecord | None:
-    """Run a cell to its end and keep its record and its log; None when it was stopped."""
+    """Run a cell, and write its record and its log; return None if it was stopped."""
     task = cell.task
     bounds = Bounds(seconds=cell.limit_seconds, megabytes=memory_mb)
     arguments = task.arguments(cell.seed)
@@ -233,7 +233,7 @@ def run_cell(
 
 
 def read_record(path: Path) -> CellRecord | None:
-    """Return a kept record; None when there is none or it is damaged, so that it is run again."""
+    """Return a stored record, None if it is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return CellRecord(**{**kept, "arguments": tuple(kept["arguments"])})
@@ -243,13 +243,13 @@ def read_record(path: Path) -> CellRecord | None:
 
 @dataclass(slots=True)
 class Pace:
-    """Lets through what need not be done after every cell: the tables of a long sweep."""
+    """Limit on how often the tables of a long sweep are written."""
 
-    seconds: float = 60.0  # time between two of them at the least
+    seconds: float = 60.0  # least time between two writes
     last: float = -math.inf
 
     def due(self) -> bool:
-        """Return whether it is time again, and remember that it was done."""
+        """Return whether the time has passed, and restart it."""
         now = time.monotonic()
         if now - self.last < self.seconds:
             return False
@@ -258,7 +258,7 @@ class Pace:
 
 
 def to_stderr(text: str) -> None:
-    """Write to standard error as it is now: it may have been replaced since the import."""
+    """Write to the current standard error, which may have been replaced since the import."""
     sys.stderr.write(text)
 
 
@@ -275,7 +275,7 @@ def write_text(path: Path, text: str) -> None:
 def _run(
     command: Sequence[str], log: Path, bounds: Bounds, stop: threading.Event
 ) -> tuple[int | None, str, Usage]:
-    """Return exit code, standard output and usage; on any way out the process group is gone."""
+    """Return exit code, standard output and usage; the process group is always ended."""
     with (
         log.open("wb") as errors,
         subprocess.Popen(
@@ -300,7 +300,7 @@ def _run(
 def _printed(
     process: "subprocess.Popen[bytes]", bounds: Bounds, stop: threading.Event, usage: Usage
 ) -> bytes | None:
-    """Return the standard output of a process; None when it was stopped or met a bound."""
+    """Return the standard output of a process, None if it was stopped or exceeded a limit."""
     deadline = time.monotonic() + bounds.seconds
     most = math.inf if bounds.megabytes is None else bounds.megabytes
     while not stop.is_set():

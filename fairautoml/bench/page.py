@@ -1,4 +1,4 @@
-"""The page of a sweep."""
+"""HTML report of a sweep."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,9 +38,9 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table as it is shown."""
+    """A table of the report."""
 
-    title: str  # heading, and what the numbers are
+    title: str  # heading, and description of the numbers
     about: str
     header: tuple[str, ...]  # names of the columns
     rows: tuple[tuple[str, ...], ...]  # cells; the first is the name of the row
@@ -48,7 +48,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Something over time, of one system."""
+    """A value of one system over time."""
 
     name: str  # the system
     points: tuple[tuple[float, float], ...]  # seconds and value
@@ -56,23 +56,23 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepView:
-    """Everything that the page of a sweep shows."""
+    """Content of the report of a sweep."""
 
-    name: str  # what the sweep is called
-    about: str  # what was compared, in a sentence
+    name: str  # name of the sweep
+    about: str  # one sentence on the comparison
     blocks: int  # blocks of question and seed behind the ranks
     ranked: tuple[Ranked, ...]  # best first; empty for a sweep of one system
     tables: tuple[Table, ...]  # in the order they are shown
-    curves: tuple[Curve, ...]  # the search over time, empty when nothing is known about it
-    curves_title: str  # what the curves measure
+    curves: tuple[Curve, ...]  # the search over time, empty if unknown
+    curves_title: str  # measure of the curves
     failures: tuple[tuple[str, str, str], ...] | None  # task, seed and reason
     manifest: Mapping[str, str]  # machine, versions, commit
-    command: str  # what makes it anew
+    command: str  # command that repeats the sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A system in the picture of ranks."""
+    """A system in the figure of ranks."""
 
     name: str
     y: float
@@ -83,16 +83,16 @@ class _Line:
 
 
 LABELS, TEXTS = 270.0, 150.0
-"""Where the picture of ranks begins, and what it leaves for the numbers at its end."""
+"""Width of the names and of the numbers in the figure of ranks."""
 
 NARROW, MARGIN, TALL_ROW = 360.0, 8.0, 44.0
-"""The same on a telephone: names and numbers stand above the lines."""
+"""Width, margin and row height on a phone, where names and numbers are above the lines."""
 
 LETTERS, NARROW_LETTERS = 34, 28
-"""Of a name that there is room for beside its rank."""
+"""Longest name beside its rank, on a wide and on a narrow screen."""
 
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "16 4", "2 8")
-"""Kinds of lines, so that curves are told apart without colours."""
+"""Dash patterns, so that curves can be distinguished without colours."""
 
 HUES = 6
 """Colours of curves, as many as the style sheet has."""
@@ -116,7 +116,7 @@ def sweep_page(view: SweepView) -> str:
 
 
 def ranks_picture(view: SweepView) -> str:
-    """Return the mean ranks as a picture of its own, SVG."""
+    """Return the figure of the mean ranks as SVG."""
     lines, x = _ranks(view, start=LABELS, end=WIDTH - TEXTS, row=ROW)
     return render("ranks.svg", name=view.name, x=x, lines=lines).strip() + "\n"
 
@@ -124,7 +124,7 @@ def ranks_picture(view: SweepView) -> str:
 def _ranks(
     view: SweepView, *, start: float, end: float, row: float, letters: int = LETTERS
 ) -> tuple[list[_Line], Axis]:
-    """Return the lines of the picture of ranks, and its axis."""
+    """Return the lines and the axis of the figure of ranks."""
     most = max((item.high for item in view.ranked), default=1.0)
     x = Axis(low=1.0, high=max(most, 2.0), start=start, end=end, title="mean rank")
     lines = [
@@ -149,7 +149,7 @@ class _Curves:
 
 
 def _drawn(curves: Sequence[Curve]) -> _Curves | None:
-    """Return the curves as steps with a hue and a kind of line each."""
+    """Return the curves as steps, each with a hue and a dash pattern."""
     points = [point for curve in curves for point in curve.points]
     if not points:
         return None
@@ -161,7 +161,7 @@ def _drawn(curves: Sequence[Curve]) -> _Curves | None:
         (first, value), *rest = curve.points
         path = f"M{x.at(first)},{y.at(value)}"
         path += "".join(f"H{x.at(s)}V{y.at(v)}" for s, v in rest)
-        # Curves next to each other differ in both, for who cannot tell hues apart.
+        # Neighbouring curves differ in both, for colour-blind readers.
         dash = DASHES[(number + number // HUES) % len(DASHES)]
         lines.append((curve.name, path, number % HUES, dash))
     return _Curves(x=x, y=y, lines=tuple(lines))
@@ -190,7 +190,7 @@ ABOUT = {
     "cells": "runs",
     "failed": "of them failed",
 }
-"""What the columns of the table of ranks are called on the page."""
+"""Titles of the columns of the table of ranks."""
 
 STRICT = "strict_fair_accuracy"
 
@@ -207,7 +207,7 @@ def is_sweep(folder: Path) -> bool:
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Write the page of a sweep and, with several systems, the picture of their ranks."""
+    """Write the report of a sweep and, with several systems, the figure of their ranks."""
     view = sweep_view(folder)
     made = {"report.html": sweep_page(view)}
     if view.ranked:
@@ -223,7 +223,7 @@ def sweep_report(folder: Path) -> str:
 
 
 def sweep_view(folder: Path) -> SweepView:
-    """Return what the page of a sweep shows; of one without fits its summary only."""
+    """Return the content of the report of a sweep; without fits, its summary only."""
     cells = read_rows(folder / "cells.csv")
     manifest = read_json(folder, "manifest.json")
     if not set(cells) >= FITS:
@@ -255,7 +255,7 @@ def sweep_view(folder: Path) -> SweepView:
 
 
 def _summed_up(folder: Path, n_cells: int, manifest: dict[str, Any]) -> SweepView:
-    """Return what is known of a sweep of another kind: the table that it wrote itself."""
+    """Return the content for another kind of sweep: the summary table that it wrote."""
     path = folder / "summary.csv"
     if not path.is_file():
         raise RunFolderError(
@@ -324,7 +324,7 @@ def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
 
 
 def _leagues(path: Path) -> list[Table]:
-    """Return the table of ranks within leagues, where there are several."""
+    """Return the table of ranks within leagues, empty if there is a single league."""
     if not path.is_file():
         return []
     table = read_rows(path)
@@ -345,7 +345,7 @@ def _leagues(path: Path) -> list[Table]:
 
 
 def _systems(path: Path) -> list[Table]:
-    """Return every other system by its better row against ours, nothing without others."""
+    """Return the comparison of the better row of every other system with ours."""
     if not path.is_file():
         return []
     table = read_rows(path)
@@ -371,7 +371,7 @@ def _systems(path: Path) -> list[Table]:
 
 
 def _versus(path: Path) -> list[Table]:
-    """Return the paired differences, a table for each of ours that all are compared with."""
+    """Return the paired differences, one table per reference variant."""
     if not path.is_file():
         return []
     found = []
@@ -435,9 +435,9 @@ def _by_question(title: str, cells: pd.DataFrame, ranked: Sequence[Ranked]) -> T
 
 
 def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
-    """Return the mean, over cells, of how far the best so far is behind its question's best.
+    """Return the mean distance, over cells, of the incumbent to the best score of its question.
 
-    Of objectives of which more is better.
+    Only objectives of which greater is better are included.
     """
     if "search.improvements" not in cells or "variant" not in cells:
         return ()
@@ -445,11 +445,11 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
     known = cells[rising & cells["search.improvements"].notna() & cells["search.score"].notna()]
     if known.empty:
         return ()
-    # Of the same kind as the curves: what is served in the end has a margin, and may score less.
+    # The selected model has a margin and may score less than the curves.
     last = pd.Series(
         [_last(json.loads(text)) for text in known["search.improvements"]], known.index
     )
-    # Until it has something that meets its constraint, a search is worth the majority's accuracy.
+    # Before its first feasible model, a search scores the accuracy of the majority class.
     start = numbers(known, "holdout.majority")
     best = last.fillna(start).groupby([known["question"], known["seed"]]).transform("max")
     end = float(numbers(known, "search.seconds").max())
@@ -464,7 +464,7 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
                 )
             ]
         )
-        # Without held-out rows a curve begins where every cell meets its constraint.
+        # Without held-out rows a curve begins when every cell meets its constraint.
         sound = ~np.isnan(behind).any(axis=0)
         points = zip(times[sound].tolist(), behind[:, sound].mean(axis=0).tolist(), strict=True)
         curve = Curve(name=str(name), points=tuple((round(t, 2), round(v, 5)) for t, v in points))
@@ -474,7 +474,7 @@ def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
 
 
 def _last(moments: list[dict[str, Any]]) -> float:
-    """Return the last feasible score, NaN when there is none."""
+    """Return the last feasible score, NaN without one."""
     return next((float(m["score"]) for m in reversed(moments) if m["feasible"]), float("nan"))
 
 

@@ -1,7 +1,7 @@
-"""Another system on a table: ``python -m fairautoml.bench.peer_cell NAME DATA ...``.
+"""Run another system on a table: ``python -m fairautoml.bench.peer_cell NAME DATA ...``.
 
-It takes the arguments of ``fairautoml fit`` and prints the same JSON; what a system does not know
-(strategies, mitigators) it does not read.
+The command takes the arguments of ``fairautoml fit`` and prints the same JSON. Arguments that a
+system does not support (strategies, mitigators) are ignored.
 """
 
 import argparse
@@ -34,9 +34,9 @@ from fairautoml.selection.margin import DRAWS, BoundProbability
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
-    """Decisions on rows of the system's own."""
+    """Decisions on the validation rows of a system."""
 
-    # labels 0 or 1, finest cells (-1 = not known), decisions 0 or 1
+    # labels 0 or 1, finest groups (-1 = unknown), decisions 0 or 1
     y: NDArray[np.integer]  # shape (n_rows,)
     cells: NDArray[np.integer]  # shape (n_rows,)
     decisions: NDArray[np.integer]  # shape (n_rows,)
@@ -45,7 +45,7 @@ class Seen:
 def offer(
     question: Question, seen: Seen, decide: Decide, *, learner: str, seconds: float
 ) -> Offer:
-    """Return a model with what it is worth on the system's own rows."""
+    """Return a model with its scores on the validation rows of the system."""
     found = judge(
         seen.y,
         seen.decisions,
@@ -65,7 +65,7 @@ def offer(
 
 
 def counted(question: Question, seen: Seen) -> NDArray[np.float64]:
-    """Return the rows by finest cell, label and decision, shape (n_cells, 2, 2)."""
+    """Return the rows by finest group, label and decision, shape (n_cells, 2, 2)."""
     known = seen.cells >= 0
     counts = np.zeros((question.groups.n_cells, 2, 2))
     np.add.at(counts, (seen.cells[known], seen.y[known], seen.decisions[known]), 1.0)
@@ -73,11 +73,7 @@ def counted(question: Question, seen: Seen) -> NDArray[np.float64]:
 
 
 def answered(offers: Sequence[Offer], *, n_trials: int) -> Answer:
-    """Return the answer of a user who takes the best offer that meets the constraints.
-
-    Without one, it is the offer of the smallest gap. Its front is that of all offers, whether the
-    system shows them or not.
-    """
+    """Return the answer that selects the best feasible offer, else the one of the smallest gap."""
     feasible = [one for one in offers if one.feasible]
     if feasible:
         chosen = max(feasible, key=lambda one: one.score)
@@ -93,9 +89,9 @@ def answered(offers: Sequence[Offer], *, n_trials: int) -> Answer:
 
 
 def with_margin(question: Question, answer: Answer) -> Offer:
-    """Return the offer that this library would have chosen, by its own default margin.
+    """Return the offer that this library would select with its default margin.
 
-    Where no offer meets the constraints it is the system's own answer.
+    If no offer meets the constraints, return the answer of the system.
     """
     feasible = [one for one in answer.offers if one.feasible and one.counts is not None]
     if not feasible:
@@ -104,7 +100,7 @@ def with_margin(question: Question, answer: Answer) -> Offer:
     noise = rng.standard_normal((DRAWS, question.groups.n_cells, 3))
     chances = [_chance(one, noise, question) for one in feasible]
     labels = np.bincount(question.y, minlength=2)
-    # The choice reads what it is given by these two functions only: positions do.
+    # ``choose`` reads its candidates through these two functions only, so positions suffice.
     positions: Any = range(len(feasible))
     chance: Any = chances.__getitem__
     worth: Any = [one.score for one in feasible].__getitem__
@@ -116,12 +112,12 @@ def with_margin(question: Question, answer: Answer) -> Offer:
 
 def _chance(one: Offer, noise: NDArray[np.float64], question: Question) -> float:
     counts = np.zeros((question.groups.n_cells, 2, 2)) if one.counts is None else one.counts
-    # Its noise and that of as many new people: half as many rows.
+    # The noise of these rows and of as many new rows is that of half the rows.
     return BoundProbability.of_rows(counts.sum(axis=2) / 2.0, noise, question.targets).met(counts)
 
 
 def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
-    """Return the offers that no other one beats in both accuracy and gap."""
+    """Return the offers that are not dominated in accuracy and gap."""
     known = [
         (one.gap, -one.score, at)
         for at, one in enumerate(offers)
@@ -136,7 +132,7 @@ def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
 
 
 def at_gaps(front: Sequence[Offer]) -> tuple[Offer, ...]:
-    """Return the offers that the system would choose for each largest gap, as ours is asked."""
+    """Return the best offer within each of the gaps at which this library is evaluated."""
     found: list[Offer] = []
     for gap in GAPS:
         within = [one for one in front if one.gap is not None and one.gap <= gap]
@@ -150,9 +146,9 @@ OK, WRONG, NOT_FEASIBLE = 0, 2, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask a system, judge its model on the held-out rows, print the result as JSON."""
+    """Run a system, evaluate its model on the held-out rows, and print the result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.peer_cell")
-    parser.add_argument("system", help="who is asked")
+    parser.add_argument("system", help="name of the system")
     parser.add_argument(
         "--peers", action="append", type=Path, default=[], help="folder of systems"
     )
@@ -169,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ask(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the result of a system in the words of ``fairautoml fit --json``."""
+    """Return the result of a system in the format of ``fairautoml fit --json``."""
     peer = Peers(arguments.peers).get(arguments.system)
     model, request = fit_estimator_of(arguments), request_of(arguments)
     settings = model.check_parameters()
@@ -248,14 +244,14 @@ def _constant(chosen: Offer, source: Source) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Judged:
-    """Held-out rows, opened when the system has answered."""
+    """Held-out rows, read after the system has answered."""
 
     question: Question
     held: Source
     positive: Any
 
     def all_of(self, answer: Answer) -> dict[str, Any]:
-        """Return what the answer, the one with our margin, and the front are worth here."""
+        """Return the results of the answer, of the offer with our margin, and of the front."""
         found: dict[str, Any] = {"holdout": self.one(answer.chosen)}
         if answer.offers:
             other = with_margin(self.question, answer)
@@ -273,7 +269,7 @@ class _Judged:
         return found
 
     def one(self, offer: Offer) -> dict[str, Any]:
-        """Return what a model is worth on the rows."""
+        """Return the results of a model on the rows."""
         y = (self.held.y == self.positive).to_numpy(dtype=np.int8)
         return self.question.judge(self.held.X, y, offer.decide(self.held.X))
 

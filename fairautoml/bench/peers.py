@@ -1,9 +1,8 @@
-"""Other systems that a sweep compares with, and the files that bring them.
-
-``python -m fairautoml.bench.peers FILE.py ...`` calls ``main`` of such a file.
+"""Interface of other systems in a sweep, and their registry.
 
 A system is a file ``NAME.py`` with the constant ``PEER`` in a folder beside the sweep, or an entry
-point of the group ``fairautoml.peers``.
+point of the group ``fairautoml.peers``. ``python -m fairautoml.bench.peers FILE.py ...`` calls
+``main`` of such a file.
 """
 
 import importlib
@@ -53,115 +52,114 @@ def load_file(file: Path) -> ModuleType:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
-    """What another system is asked."""
+    """Problem that another system solves."""
 
-    # columns as the user has them, group columns among them
+    # raw columns, including the group columns
     X: pd.DataFrame  # shape (n_rows, n_features)
     y: NDArray[np.int8]  # shape (n_rows,): 0 or 1; 1 is the positive class
     groups: GroupSchema  # how group columns are read
-    constraints: tuple[Constraint, ...]  # what is demanded
+    constraints: tuple[Constraint, ...]  # constraints to meet
     seconds: float | None  # wall-clock budget
     n_trials: int | None  # budget in trials
     seed: int  # root seed
-    # whether models must do without the group columns, which are then read in training only
+    # whether models must not read the group columns, except in training
     blind: bool = False
 
     @property
     def features(self) -> pd.DataFrame:
-        """What models may read: all columns, or those that do not hold groups."""
+        """Columns that models may read: all, or those without groups."""
         return self.X.drop(columns=list(self.groups.columns)) if self.blind else self.X
 
     @property
     def cells(self) -> NDArray[np.int32]:
-        """Finest group cell of each row."""
+        """Finest group of each row."""
         return self.cells_of(self.X)
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What is demanded of which groups."""
+        """Constraints bound to their groupings."""
         return targets_of(self.constraints, self.groups.systems)
 
     def cells_of(self, X: pd.DataFrame) -> NDArray[np.int32]:
-        """Return the finest group cells of rows, -1 where the group is not known."""
+        """Return the finest groups of rows, -1 for an unknown group."""
         return self.groups.encode(X[list(self.groups.columns)], unseen="base_model")
 
     def judge(
         self, X: pd.DataFrame, y: NDArray[np.integer], decisions: NDArray[np.integer]
     ) -> dict[str, Any]:
-        """Return what decisions are worth, as ``fairautoml.estimator.judge`` does."""
+        """Return scores and gaps of decisions, as ``fairautoml.estimator.judge`` does."""
         return judge(
             y, decisions, self.cells_of(X), groups=self.groups, constraints=self.constraints
         )
 
 
 Decide = Callable[[pd.DataFrame], NDArray[np.integer]]
-"""From a table like ``Question.X`` to decisions, 0 or 1."""
+"""Function from a table like ``Question.X`` to decisions, 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Offer:
-    """A model that a system has found, and what it is worth on the system's own rows."""
+    """A model of a system, with its scores on the validation rows of the system."""
 
-    decide: Decide  # from a table like ``Question.X`` to decisions, 0 or 1
+    decide: Decide  # predicts 0 or 1
     learner: str  # kind of the model
-    score: float  # its accuracy on the system's own validation rows
-    gap: float | None  # its largest gap there, None when undefined
+    score: float  # accuracy on the validation rows
+    gap: float | None  # largest gap there, None if undefined
     feasible: bool  # every constraint is met there
-    seconds: float  # when it was found, from the start of the search
-    # validation rows by finest cell, label and decision; None where the system does not say
+    seconds: float  # time since the start of the search
+    # validation rows by finest group, label and decision; None if unknown
     counts: NDArray[np.float64] | None = None  # shape (n_cells, 2, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """What another system found, and what it chose."""
+    """Result of another system."""
 
-    chosen: Offer  # the system's own answer
+    chosen: Offer  # model that the system selected
     n_trials: int  # models trained
-    n_feasible: int  # offers that met every constraint on its validation rows
-    offers: tuple[Offer, ...] = ()  # what it could have answered instead, with their counts
-    # the best of what it tried, by its own rows, in accuracy and gap; what it would choose for a
-    # few largest gaps is judged after its time
+    n_feasible: int  # offers that met every constraint on the validation rows
+    offers: tuple[Offer, ...] = ()  # alternatives, with their counts
+    # Pareto front in accuracy and gap on the validation rows
     front: tuple[Offer, ...] = ()
-    no_offers: str = ""  # why there are no offers; empty when there are
-    seconds: float | None = None  # what the system took, where it runs in a process of its own
+    no_offers: str = ""  # why there are no offers; empty if there are
+    seconds: float | None = None  # run time, if the system runs in its own process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Peer:
     """Another system."""
 
-    about: str  # what it is, in one line
-    ask: Callable[[Question], Answer]  # from a question to its answer
-    # whether its rule needs the group of a new person, beyond what the features tell
+    about: str  # one line about the system
+    ask: Callable[[Question], Answer]  # solves a question
+    # whether its rule needs the group of a new row, in addition to the features
     reads_groups: bool = False
-    randomized: bool = False  # whether it may decide at random
+    randomized: bool = False  # whether its decisions may be randomized
     constrained: bool = True  # whether it reads the constraint
-    metrics: frozenset[str] | None = None  # fairness metrics that it can be asked for, None = all
-    blind: bool = False  # whether it can do without the group columns but in training
+    metrics: frozenset[str] | None = None  # supported fairness metrics, None = all
+    blind: bool = False  # whether its models can predict without the group columns
 
     def check(
         self, name: str, constraints: tuple[Constraint, ...], *, blind: bool = False
     ) -> None:
-        """Refuse what the system has no words for."""
+        """Raise ParameterError for constraints and options that the system does not support."""
         if blind and not self.blind:
-            raise ParameterError(f"system {name!r} cannot be asked with --blind; leave it out")
+            raise ParameterError(f"system {name!r} does not support --blind; leave it out")
         for constraint in constraints:
             metric = constraint.metric.name
             if self.metrics is not None and metric not in self.metrics:
                 known = ", ".join(sorted(self.metrics))
-                msg = f"system {name!r} cannot be asked for {metric!r}; it knows {known}"
+                msg = f"system {name!r} does not support {metric!r}; it supports {known}"
                 raise ParameterError(msg)
 
 
 PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
-"""Fairness metrics that most systems know."""
+"""Fairness metrics that most systems support."""
 
 GROUP = "fairautoml.peers"
 
 
 class Peers:
-    """The systems in folders and those that installed packages register; listing imports none."""
+    """Registry of the systems in folders and in entry points; listing imports none."""
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))

@@ -1,8 +1,7 @@
-"""Ranks of systems over complete blocks, their measures and claims.
+"""Ranks of systems over complete blocks, with their measures and claims.
 
-Seeds of one question are draws from the same rows, and so are two questions about one table. So
-every mean here is over the seeds of a question first and then over questions, and every interval
-draws tables again, with all their questions, and then, within each, its seeds.
+Seeds and questions on one table share rows, so means are over the seeds of a question first and
+then over questions, and the bootstrap resamples tables, then seeds within them.
 """
 
 import json
@@ -35,9 +34,9 @@ def complete_blocks(cells: pd.DataFrame, values: "pd.Series[float]") -> pd.DataF
 
 
 def in_complete_blocks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells of the blocks that every variant has been run on, all while there is none.
+    """Return the cells of complete blocks, or all cells if no block is complete.
 
-    Means over other blocks would be of other questions for every variant.
+    Means over other blocks would compare variants on different questions.
     """
     n_run = cells.groupby(BLOCK)["variant"].transform("nunique")
     kept = cells[n_run == cells["variant"].nunique()]
@@ -50,7 +49,7 @@ def mean_over_questions(blocks: pd.DataFrame) -> "pd.Series[float]":
 
 
 def tables_of(cells: pd.DataFrame) -> "pd.Series[str]":
-    """Return the table behind each question, by question; where no cell says it, the question."""
+    """Return the table of each question, or the question itself if no cell names it."""
     said = cells["dataset"] if "dataset" in cells else pd.Series(np.nan, index=cells.index)
     found = said.groupby(cells["question"], sort=False).first()
     return found.where(found.notna(), found.index.to_series()).astype(str)
@@ -84,15 +83,15 @@ def interval_of_mean(blocks: pd.DataFrame, tables: "pd.Series[str]") -> NDArray[
 
 
 LEVEL = 0.05
-"""Probability that an honest claim is called false, at most."""
+"""Largest probability that a true claim is called false."""
 
 TINY = 1e-9
 COUNTED = frozenset({"selection", "tpr", "fpr"})
-"""Rates that are shares of rows that can be counted."""
+"""Rates that are proportions of counted rows."""
 
 
 def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return whether what a system claims is refuted by the held-out rows."""
+    """Return whether the held-out rows refute the claim of a system."""
     rates = result.get("holdout", {}).get("rates", {})
     constraints = result.get("constraint") or []
     if not rates or not constraints:
@@ -162,13 +161,13 @@ def labelled(group: Mapping[str, float | None], rate: str) -> float:
     """Return how many rows have the label of a rate, from the group's four rates.
 
     With p rows of label 1 among n: selection n = tpr p + fpr (n - p), and accuracy n =
-    tpr p + (1 - fpr) (n - p); the better conditioned of both is solved for p. Where all three
-    rates are one half neither says it, and no row is counted.
+    tpr p + (1 - fpr) (n - p); the better conditioned of both is solved for p. If all three rates
+    are one half, neither determines p, and no row is counted.
     """
     n, tpr, fpr = group["weight"] or 0.0, group.get("tpr"), group.get("fpr")
     selection, accuracy = group.get("selection"), group.get("accuracy")
     if tpr is None or fpr is None or selection is None or accuracy is None:
-        return float(n)  # one label only: all rows have that of the rate that is there
+        return float(n)  # there is a single label
     if max(abs(tpr - fpr), abs(tpr + fpr - 1.0)) < TINY:
         return 0.0
     if abs(tpr - fpr) >= abs(tpr + fpr - 1.0):
@@ -181,17 +180,17 @@ def labelled(group: Mapping[str, float | None], rate: str) -> float:
 MARGIN = "margin.holdout."
 SUFFIX = "+margin"
 LARGEST_GAP = 0.2
-"""Gap at which a front ends: what is less fair is of no interest."""
+"""Largest gap of a front in the comparison."""
 SIGNIFICANCE = 0.05
 
 Signed = tuple[float, list[dict[str, Any]]]
-"""Whether more is better, 1 or -1, and the moments at which a search had something better."""
+"""Sign of the objective (1 if greater is better, else -1), and the improvements of a search."""
 
 
 def with_margin_rows(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells, and for every system that gave candidates a second one with our margin.
+    """Return the cells, and a second cell with our margin for every system with candidates.
 
-    Its name ends with ``+margin``; where the system failed, so does the second one.
+    Its name ends with ``+margin``; it fails if the system fails.
     """
     columns = [str(name) for name in cells if str(name).startswith(MARGIN)]
     if f"{MARGIN}accuracy" not in columns:
@@ -216,7 +215,7 @@ def front_value(front: Sequence[Sequence[float | None]], majority: float) -> flo
     """Return the hypervolume of a front of held-out accuracy and gap, as a mean gain.
 
     It is the mean, over limits of the gap from 0 to 0.2, of the best accuracy within the limit
-    above the majority class's accuracy, which is always to be had.
+    minus the accuracy of the majority class.
     """
     known = sorted(
         (gap, accuracy)
@@ -234,8 +233,8 @@ def front_value(front: Sequence[Sequence[float | None]], majority: float) -> flo
 def accuracy_at(front: Sequence[Sequence[float | None]], limit: float) -> float:
     """Return the accuracy of a front where its gap equals the limit.
 
-    Linear between neighbouring points of the front, so that fronts are compared without luck in
-    the margin; NaN when no point has so small a gap.
+    The front is interpolated linearly, so that the margin of a single point does not matter; NaN
+    if no point has so small a gap.
     """
     known = sorted((gap, acc) for acc, gap in front if gap is not None and acc is not None)
     best: list[tuple[float, float]] = []
@@ -251,7 +250,7 @@ def accuracy_at(front: Sequence[Sequence[float | None]], limit: float) -> float:
 def accuracies_at_limit(cells: pd.DataFrame) -> "pd.Series[float]":
     """Return ``accuracy_at`` the limit of each cell, missing for systems without fronts.
 
-    One decision for everybody, which has no gap, is a point of every front.
+    The constant predictor, which has no gap, is a point of every front.
     """
     if not {"holdout_front", "holdout.gap", "holdout.excess"} <= set(cells):
         return pd.Series(np.nan, index=cells.index)
@@ -289,15 +288,15 @@ def _majorities(cells: pd.DataFrame) -> "pd.Series[float]":
 
 
 def _of_block(cells: pd.DataFrame, values: "pd.Series[float]") -> "pd.Series[float]":
-    """Return what is the same for all cells of a block, also for those that failed."""
+    """Return the common value of each block, also for failed cells."""
     by = [cells[name] for name in BLOCK]
     return pd.to_numeric(values).groupby(by).transform("max")
 
 
 def seconds_to_reach(cells: pd.DataFrame, ours: str) -> "pd.Series[float]":
-    """Return how soon our search had something as good as what each cell ended with.
+    """Return the time at which our search reached the final score of each cell.
 
-    Both values are those on the system's own validation rows, feasible ones only.
+    Both scores are feasible ones on the validation rows of the system.
     """
     own = cells[(cells["variant"] == ours) & cells["search.improvements"].notna()]
     curves = {
@@ -322,14 +321,14 @@ def _reached(curves: dict[tuple[Any, Any], Signed], row: "pd.Series[Any]") -> fl
 
 
 def sign_of(row: "pd.Series[Any]") -> float:
-    """Return 1 where a larger objective is better, -1 where a smaller one is."""
+    """Return 1 if greater is better, else -1."""
     name = row.get("entry.objective")
     known = isinstance(name, str) and name in METRICS.names()
     return 1.0 if not known or METRICS.get(str(name)).greater_is_better else -1.0
 
 
 def critical_difference(n_systems: int, n_questions: int) -> float:
-    """Return by how much mean ranks must differ to be told apart (Nemenyi's test, 5 %).
+    """Return the critical difference of mean ranks (Nemenyi's test, 5 %).
 
     References
     ----------
@@ -340,7 +339,7 @@ def critical_difference(n_systems: int, n_questions: int) -> float:
 
 
 LEAST_WAY = 0.01
-"""From the majority's accuracy to the oracle's; on a shorter way shares mean nothing."""
+"""Least difference of the accuracies of oracle and majority class for a normalised accuracy."""
 MEANS = {
     "accuracy": "holdout.accuracy",
     "gap": "holdout.gap",
@@ -365,14 +364,14 @@ MEANS = {
     "needs_sensitive": "entry.needs_sensitive",
     "randomized": "entry.randomized",
 }
-"""Columns of the table of ranks, and what they are means of."""
+"""Columns of the table of ranks, and the columns that they average."""
 
 
 def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
-    """Return the held-out accuracy where the constraint is met there, else the majority's.
+    """Return the held-out accuracy if the constraint is met, else that of the majority class.
 
-    A model that misses its limit, and a system that gives none, is worth what could be had
-    without one: the accuracy of giving everybody the commoner label, which has no gap.
+    A model that violates its limit, or a missing model, scores like the constant predictor of the
+    majority class, which has no gap.
     """
     accuracy, excess, majority = (
         numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
@@ -382,7 +381,7 @@ def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
 
 
 def unconstrained(cells: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which cells nothing was asked of but accuracy."""
+    """Return which cells have no constraint."""
     if "status" not in cells:
         return pd.Series(False, index=cells.index)
     return cells["status"] == "no_constraint"
@@ -428,7 +427,7 @@ def ranks(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _normalized(cells: pd.DataFrame, strict: "pd.Series[float]") -> "pd.Series[float]":
-    """Return 0 for the majority's accuracy, 1 for the oracle's."""
+    """Return the accuracy scaled to 0 for the majority class and 1 for the oracle."""
     majority = numbers(cells, "holdout.majority")
     majority = majority.groupby([cells[name] for name in BLOCK]).transform("max")
     way = numbers(cells, "oracle") - majority
@@ -436,26 +435,26 @@ def _normalized(cells: pd.DataFrame, strict: "pd.Series[float]") -> "pd.Series[f
 
 
 def _feasible_trials(cells: pd.DataFrame) -> "pd.Series[float]":
-    """Return the share of trials; others count rules, of which a trial gives many."""
+    """Return the share of feasible trials; other systems count rules, so theirs is missing."""
     share = numbers(cells, "search.n_feasible") / numbers(cells, "search.n_trials")
     return share if "system" not in cells else share.where(cells["system"].isna())
 
 
 def our_variant(cells: pd.DataFrame) -> str | None:
-    """Return the first variant that is of this library, when there are others; else None."""
+    """Return the first variant of this library, None without other systems."""
     if "system" not in cells or cells["system"].isna().all():
         return None
     return next(iter(our_variants(cells)), None)
 
 
 def our_variants(cells: pd.DataFrame) -> list[str]:
-    """Return all variants of this library: those of which no run names a system."""
+    """Return all variants of this library, whose runs name no system."""
     named = set(cells.loc[cells["system"].notna(), "variant"]) if "system" in cells else set()
     return [str(name) for name in cells["variant"].drop_duplicates() if name not in named]
 
 
 def versus(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return how much more strict fair accuracy each variant has than ours, block by block."""
+    """Return the paired differences in strict fair accuracy of each variant to ours."""
     ours = our_variant(cells)
     if ours is None:
         return pd.DataFrame(columns=["reference", "variant", "difference", "low", "high"])
@@ -473,7 +472,7 @@ def versus(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reached_ranks(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
-    """Return how often and how soon our search had what each variant ended with."""
+    """Return how often and how soon our search reached the final score of each variant."""
     if "search.improvements" not in cells:
         return pd.DataFrame(index=pd.Index(cells["variant"].unique()))
     seconds = seconds_to_reach(cells, ours).dropna()
@@ -488,14 +487,14 @@ def _reached_ranks(cells: pd.DataFrame, ours: str) -> pd.DataFrame:
 
 
 def _median(values: "pd.Series[float]", weight: "pd.Series[float]") -> float:
-    """Return the least value that at least half of the weight does not exceed."""
+    """Return the weighted lower median."""
     ordered = values.sort_values()
     behind = weight[ordered.index].cumsum()
     return float(ordered.iloc[int((behind < weight.sum() / 2.0 - TINY).sum())])
 
 
 def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return mean rank and interval per variant; missing while no block is complete."""
+    """Return mean rank and interval per variant, missing without a complete block."""
     strict = strict_fair_accuracy(cells).where(numbers(cells, "holdout.accuracy").notna())
     blocks = complete_blocks(cells, strict)
     found = blocks.rank(axis=1, ascending=False, na_option="bottom")
@@ -516,7 +515,7 @@ def mean_ranks(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(cells: pd.DataFrame, name: str) -> "pd.Series[float]":
-    """Return a column as numbers, missing where it has none or does not exist."""
+    """Return a column as numbers, missing values if it does not exist."""
     if name not in cells:
         return pd.Series(np.nan, index=cells.index)
     return pd.to_numeric(cells[name], errors="coerce").astype(float)
@@ -528,15 +527,15 @@ LEAGUES = (
     "aware rules read the group of a new person, feature models have it as one of their columns, "
     "blind ones do without it, randomized ones may draw lots"
 )
-"""What their names mean."""
+"""Explanation of the names of the leagues."""
 
 
 def leagues(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the ranks of every variant within its league.
 
-    A variant is ``aware`` when some rule of its reads the group of a new person, ``feature`` when
-    none does but its models have the group as one of their columns, ``blind`` when they can do
-    without; ``randomized`` when some may decide at random, else ``deterministic``.
+    A variant is ``aware`` if one of its rules reads the group of a new row, ``feature`` if only
+    its models have the group as a feature, else ``blind``; ``randomized`` if a rule may randomize,
+    else ``deterministic``.
     """
     known = cells.assign(strict_fair_accuracy=strict_fair_accuracy(cells))
     league = known["variant"].map(_league_of(known[cells["outcome"] == "done"]))

@@ -70,11 +70,11 @@ PACKAGES = (
 )  # fmt: skip
 GIT_SECONDS = 10
 UNAVAILABLE = "unavailable"
-"""Begins what is said instead of the checksum of a dataset that is not here."""
+"""Prefix of the text that replaces the checksum of an unavailable dataset."""
 
 
 def manifest(sweep: Sweep, source: Path, command: Sequence[str]) -> dict[str, Any]:
-    """Return all that is needed to judge and to repeat a sweep."""
+    """Return everything needed to assess and to repeat a sweep."""
     return {
         "sweep": sweep.name,
         "sweep_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -101,7 +101,7 @@ def _is_committed(source: Path) -> bool:
 
 
 def _data(name: str) -> str:
-    """Return the checksum; a dataset that is not here fails its own cells, not the sweep."""
+    """Return the checksum of a dataset; an unavailable one fails only its own cells."""
     try:
         return checksum(name)
     except (UnknownNameError, InputError) as error:
@@ -118,7 +118,7 @@ def _cpu_model() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git says of this package's checkout; None outside one."""
+    """Return the output of git in the checkout of this package, None outside one."""
     folder = Path(fairautoml.__file__).parent
     try:
         done = subprocess.run(
@@ -135,22 +135,22 @@ def _git(*arguments: str) -> str | None:
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
 PEER = (sys.executable, "-m", "fairautoml.bench.peer_cell")
-"""Called with the name of the system before the arguments of a fit."""
+"""Command of another system, before its name and the arguments of a fit."""
 PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
 SESSION = ("started", "git_commit", "git_changed", "cpu_model", "cpu_count", "jobs", "packages")
-"""What the manifest keeps of earlier runs of the same sweep."""
+"""Fields of the manifest that are kept for previous runs of the sweep."""
 USUAL_SECONDS = 60.0
-"""Guess of the length of a cell whose budget is a number of trials."""
+"""Assumed time of a cell whose budget is a number of trials."""
 
 Tables = Callable[[Sequence[CellRecord], Path], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How the cells of a sweep are run and written down."""
+    """Command of the cells of a sweep, and writer of its tables."""
 
-    # what is run for each cell of this library, before the arguments of the cell
+    # command of a cell of this library, before its arguments
     command: tuple[str, ...] = FIT
     tables: Tables = write_tables  # writes the records so far into the folder
 
@@ -161,16 +161,16 @@ FITS = Way()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOutcome:
-    """How a sweep ended."""
+    """Result of a sweep."""
 
-    folder: Path  # where its tables are
-    n_cells: int  # all cells, those that failed, those that an earlier run had finished
+    folder: Path  # folder of its tables
+    n_cells: int  # all cells, failed ones, and those that a previous run had finished
     n_failed: int
     n_reused: int
 
     @property
     def exit_code(self) -> int:
-        """Return 0, or 6 when some cells failed."""
+        """0, or 6 if some cells failed."""
         return PARTIAL if self.n_failed else 0
 
 
@@ -188,8 +188,8 @@ def run_sweep(
     """Run every cell of a sweep and write its tables after each.
 
     All tasks are run with their first seed, then all with their second, and so on, so that an
-    interrupted sweep is balanced. Finished cells are durable: it goes on with ``resume=True``. A
-    cell that fails is a row with a reason, and the others are run.
+    interrupted sweep is balanced. Finished cells are stored, and ``resume=True`` continues with
+    the others. A failed cell becomes a row with a reason.
     """
     sweep = read_sweep(source, peers)
     if only is not None:
@@ -221,12 +221,12 @@ def run_sweep(
         raise
     except OSError as error:
         kind = StorageFullError if error.errno == errno.ENOSPC else RunFolderError
-        msg = f"the sweep in folder {str(folder)!r} cannot go on: {error}; resume it when cured"
+        msg = f"the sweep in folder {str(folder)!r} stopped: {error}; fix this and resume it"
         raise kind(msg) from None
 
 
 def _check_apart(folder: Path, only: str) -> None:
-    """Keep the tables of a whole sweep from being replaced by those of one cell."""
+    """Raise an error if the tables of one cell would replace those of a whole sweep."""
     path = folder / "manifest.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("only") != only:
         raise RunFolderExistsError(
@@ -236,7 +236,7 @@ def _check_apart(folder: Path, only: str) -> None:
 
 
 def _earlier(path: Path, data: Mapping[str, str]) -> list[dict[str, object]]:
-    """Return when and with what the cells in a folder were made; refuse those of other data."""
+    """Return the origin of the cells in a folder; raise an error if they are from other data."""
     if not path.exists():
         return []
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -265,7 +265,7 @@ def _commit(about: Mapping[str, object]) -> str | None:
 
 @dataclass(slots=True, kw_only=True)
 class _Clock:
-    """Estimates the time left from how cells took compared with their budgets."""
+    """Estimate of the remaining time from the ratio of run times to budgets."""
 
     planned: float = 0.0
     taken: float = 0.0
@@ -288,7 +288,7 @@ class _Clock:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """The cells of a sweep being run, some at the same time."""
+    """Execution of the cells of a sweep, some concurrently."""
 
     folder: Path
     way: Way
@@ -301,9 +301,9 @@ class _Run:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def all_cells(self, sweep: Sweep) -> SweepOutcome:
-        """Run what is missing; however it ends, no process is left behind."""
+        """Run the missing cells; no process is left behind in any case."""
         cells = [Cell(task=task, seed=seed) for task in sweep.tasks for seed in task.seeds]
-        # What failed runs again, and stands in the tables until it has.
+        # Failed cells run again, and stay in the tables until they have.
         records = {c.key: found for c in cells if (found := _kept(c, self.folder))}
         done = {key for key, record in records.items() if record.outcome == "done"}
         n_reused = len(done)
@@ -334,7 +334,7 @@ class _Run:
         self.way.tables([records[cell.key] for cell in cells if cell.key in records], self.folder)
 
     def _records(self, todo: Sequence[Cell]) -> Generator[tuple[Cell, CellRecord], None, None]:
-        """Yield records as cells end; a cell starts when the one before it is written down."""
+        """Yield records as cells end; a cell starts after the previous record is written."""
         waiting, running = list(todo), dict[Future[CellRecord | None], Cell]()
         with ThreadPoolExecutor(self.n_jobs, thread_name_prefix="cell") as threads:
             try:
@@ -359,7 +359,7 @@ class _Run:
 
 
 def in_turns(sweep: Sweep) -> list[Cell]:
-    """Return all cells: every task with its first seed, then every task with its second, ..."""
+    """Return all cells: first every task with its first seed, then with its second, and so on."""
     most = max(len(task.seeds) for task in sweep.tasks)
     return [
         Cell(task=task, seed=task.seeds[turn])
@@ -370,9 +370,9 @@ def in_turns(sweep: Sweep) -> list[Cell]:
 
 
 def _kept(cell: Cell, folder: Path) -> CellRecord | None:
-    """Return the kept record of a cell if it was asked the same.
+    """Return the stored record of a cell if system and arguments are the same.
 
-    The oracle is no part of what is asked: it judges the answer.
+    The oracle may differ, because only the evaluation uses it.
     """
     record = read_record(folder / "cells" / f"{cell.key}.json")
     if record is None:
@@ -427,7 +427,7 @@ def run_any(
 
 
 def _runner(source: Path) -> Path | None:
-    """Return the file that runs the experiment; what cannot be read is left to the sweep."""
+    """Return the file that runs the experiment; ``read_sweep`` reports unreadable files."""
     try:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -440,14 +440,14 @@ def _runner(source: Path) -> Path | None:
 
 
 FEW_HELD = 3_000
-"""Held-out rows below which a table is a small one: 30 % of 10,000 rows."""
+"""Held-out rows below which a table counts as small: 30 % of 10,000 rows."""
 
 
 def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the cells of each part that there is: every seed, small tables, large tables."""
+    """Yield the cells of each non-empty part: every seed, small tables, large tables."""
     for seed, of_seed in cells.groupby("seed"):
         yield f"seed {seed}", of_seed.copy()
-    # A failed run has held out as many rows as the others of its question.
+    # A failed run held out as many rows as the others of its question.
     held = numbers(cells, "holdout.n_rows").groupby(cells["question"]).transform("max")
     for name, chosen in (("small tables", held < FEW_HELD), ("large tables", held >= FEW_HELD)):
         if chosen.any():
@@ -455,14 +455,14 @@ def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the systems for each part, which the column ``part`` names."""
+    """Return the table of the systems for each part, named in the column ``part``."""
     both = in_complete_blocks(with_margin_rows(cells)).copy()
     found = [systems(of_part).assign(part=name) for name, of_part in parts(both)]
     return pd.concat(found, ignore_index=True)
 
 
 def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return how many of our runs met the bound on held-out rows, and how many stated it."""
+    """Return how many of our runs met the bound on held-out rows, and the estimated number."""
     found = []
     for part, of_part in parts(cells):
         for variant in our_variants(cells):
@@ -485,10 +485,9 @@ def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return in which share of the runs each of ours was at least as good as every other system.
+    """Return the share of runs in which each of our variants was at least as good as each other.
 
-    With a variant of ours that had fewer seconds this says, on held-out rows, whether the others
-    are reached within these.
+    A variant with a smaller budget shows whether it reaches the other systems on held-out rows.
     """
     both = in_complete_blocks(with_margin_rows(cells)).copy()
     tables, found = tables_of(cells), []
@@ -516,7 +515,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tables = {"parts": systems_by_part, "stated": stated_by_part, "pairs": pairs_by_part}
     for name, table_of in tables.items():
         table = table_of(cells)
-        # Where there is no other system there is nobody to compare with.
+        # Tables of comparisons are empty without other systems.
         if len(table) > 0:
             write_csv(table, folder / f"{name}.csv")
     return 0

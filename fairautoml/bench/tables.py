@@ -1,7 +1,7 @@
-"""Tables of a finished sweep.
+"""Write the tables of a sweep.
 
-``python -m fairautoml.bench.tables FOLDER`` makes the tables of a finished sweep of fits anew from
-its ``cells.csv`` alone.
+``python -m fairautoml.bench.tables FOLDER`` recreates the tables of a finished sweep of fits from
+its ``cells.csv``.
 """
 
 import argparse
@@ -63,14 +63,14 @@ def systems(cells: pd.DataFrame) -> pd.DataFrame:
     if ours is None or blocks.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     worth = blocks[[ours, *better_rows(blocks.drop(columns=our_variants(cells)))]]
-    # A run that failed is worth the majority's accuracy, but ranks behind all that did not.
+    # A failed run scores the accuracy of the majority class, but ranks behind all others.
     answered = complete_blocks(cells, strict.where(numbers(cells, "holdout.accuracy").notna()))
     place = answered[worth.columns].rank(axis=1, ascending=False, na_option="bottom")
     return _compared(worth, place, ours, tables_of(cells))
 
 
 def better_rows(others: pd.DataFrame) -> list[str]:
-    """Return the row that stands for each system: its own, or the one with our margin."""
+    """Return the better row of each system: its own, or the one with our margin."""
     system = others.columns.to_series().str.removesuffix(SUFFIX)
     return [str(row) for row in mean_over_questions(others).groupby(system).idxmax()]
 
@@ -191,7 +191,7 @@ def write_summaries(cells: pd.DataFrame, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the tables of a folder anew."""
+    """Recreate the tables of a folder."""
     parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.tables")
     parser.add_argument("folder", type=Path, help="folder of a finished sweep of fits")
     folder = parser.parse_args(argv).folder
@@ -270,7 +270,7 @@ def ranks_page(table: pd.DataFrame) -> str:
 
 
 def _left_out(every: pd.DataFrame, both: pd.DataFrame) -> str:
-    """Say that some cells do not count yet, or nothing."""
+    """Return the note on cells outside complete blocks, empty if there are none."""
     n_out = len(every) - len(both)
     if n_out == 0:
         return ""
@@ -308,14 +308,14 @@ def _between(row: "pd.Series[Any]", name: str, low: str, high: str, form: str) -
 
 
 def _differences(table: pd.DataFrame) -> str:
-    """Return from which difference on mean ranks can be told apart."""
+    """Return the note on the critical difference of mean ranks."""
     n_tables = int(table["tables"].max())
     if len(table) < 2 or n_tables == 0:
         return ""
     least = critical_difference(len(table), n_tables)
     return (
-        f"\nMean ranks that differ by less than {least:.2f} cannot be told apart (Nemenyi's "
-        f"critical difference of {len(table)} rows over {n_tables} tables, 5 %). A row "
+        f"\nMean ranks that differ by less than {least:.2f} are not significantly different "
+        f"(Nemenyi's critical difference of {len(table)} rows over {n_tables} tables, 5 %). A row "
         "that ends with +margin is the same run, its candidates chosen with this library's "
         "margin.\n"
     )

@@ -1,4 +1,4 @@
-"""The tasks of a sweep, read from its YAML file."""
+"""Read the tasks of a sweep from its YAML file."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.registry import unknown_name
 
 NAMES = dict.fromkeys(("task", "question", "variant", "system", "reference"), str)
-"""Columns of names, which are texts also where they look like numbers or like nothing."""
+"""Columns that are read as text, even if the names look like numbers or missing values."""
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -48,7 +48,7 @@ USUAL_PEERS = "peers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One question to the library, asked once per seed."""
+    """One benchmark task, run once per seed."""
 
     name: str  # at most 64 letters, digits, ``.``, ``_``, ``-``; unique in its sweep
     dataset: str  # name of a dataset, or a file
@@ -65,11 +65,10 @@ class Task:
     holdout: float | None = 0.3  # share of the rows that the fit does not see, in (0, 1)
     # ``"fairautoml"``, or the name of another system, see ``fairautoml.bench.peers``
     system: str = OURS
-    variant: str = ""  # one of several ways to answer the same question
-    # accuracy at the limit of the best deterministic thresholds on the scores of this library's
-    # ensemble, fitted on the held-out rows themselves (a sweep of pools finds it): a mark, no
-    # bound, as other scores and rules that draw lots may pass it. Normalised accuracies are
-    # shares of the way there
+    variant: str = ""  # one of several configurations for the same question
+    # reference accuracy: the best deterministic thresholds at the limit on the scores of this
+    # library's ensemble, fitted to the held-out rows. Other scores and randomized rules can
+    # exceed it. Normalised accuracies are relative to it
     oracle: float | None = None
 
     def __post_init__(self) -> None:
@@ -93,7 +92,7 @@ class Task:
 
     @property
     def question(self) -> str:
-        """Name that all variants share."""
+        """Name shared by all variants."""
         return self.name.removesuffix(f"-{self.variant}") if self.variant else self.name
 
     def _check_shares(self) -> None:
@@ -113,8 +112,7 @@ class Task:
 
     def arguments(self, seed: int) -> tuple[str, ...]:
         """Return the arguments of ``fairautoml fit`` for one seed."""
-        # A sweep compares what is learnt from all rows with one thread; an option of its own may
-        # ask for more.
+        # By default a sweep compares fits to all rows with one thread; options can change that.
         parts = [self.dataset, "--certify", "no", "--jobs", "1"]
         for option, values in (
             ("--sensitive", self.sensitive),
@@ -140,7 +138,7 @@ class Sweep:
 
     name: str  # name of the sweep
     tasks: tuple[Task, ...]  # in the order they are run
-    # the other systems that tasks may name
+    # other systems that tasks may name
     peers: Peers = field(default_factory=Peers, compare=False)
 
     def only(self, cell: str) -> "Sweep":

@@ -1,4 +1,4 @@
-"""Contract suites for plug-ins, also those of third parties.
+"""Contract checks for plug-ins, including those of third parties.
 
 Call one in a test of your plug-in::
 

@@ -1,4 +1,4 @@
-"""The contract of a learner."""
+"""Contract checks for learners."""
 
 import io
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from fairautoml.testing._search import N_POINTS, points
 from fairautoml.testing._tables import mixed_table, other_table
 
 N_CLASSES = 4
-"""One more than there are in the rows: a fold may lack one."""
+"""One class more than in the rows, because a fold can lack a class."""
 
 
 def check_other_learner(learner: Learner, task: TaskName) -> None:
     """Check that a learner keeps the contract of ``fairautoml.learners`` for a kind of target.
 
-    Scores are valid at the defaults and at sampled points of its space. It is deterministic
-    under a seed, never modifies its input, forgets at a second fit, survives pickling, scores a
-    row alike whatever rows come with it, and honours weights.
+    The learner gives valid scores at the defaults and at sampled points of its space. It is
+    deterministic under a seed, does not modify its input, keeps no state between fits, survives
+    pickling, scores a row independently of the other rows in the batch, and uses weights.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def check_other_learner(learner: Learner, task: TaskName) -> None:
     same = _scores(task, constant.fit(X, np.full_like(y, 2)), X)
     expected = np.eye(N_CLASSES)[np.full(len(y), 2)] if task == "multiclass" else 2.0
     if not np.allclose(same, expected):
-        raise AssertionError(f"{learner.name}: a constant target is not answered with itself")
+        raise AssertionError(f"{learner.name}: a constant target is not predicted")
 
 
 def _fitted(
@@ -108,15 +108,16 @@ def _check_weights(learner: Learner, task: TaskName, params: Mapping[str, ParamV
 def check_learner(learner: Learner) -> None:
     """Check that a learner keeps the contract of ``fairautoml.learners``.
 
-    Probabilities are valid at the defaults and at sampled points of its space. It is
-    deterministic under a seed, never modifies its input, forgets at a second fit, survives
-    pickling, scores a row alike whatever rows come with it, takes missing values and categories
-    that the training rows lack, honours weights, and takes CSR matrices if it says so.
+    The learner gives valid probabilities at the defaults and at sampled points of its space. It
+    is deterministic under a seed, does not modify its input, keeps no state between fits,
+    survives pickling, scores a row independently of the other rows in the batch, accepts missing
+    values and categories that the training rows lack, uses weights, and accepts CSR matrices if
+    it declares so.
 
     Parameters
     ----------
     learner : Learner
-        The learner to check; its space is looked up like the search does.
+        The learner to check; its space is loaded by name, as in the search.
 
     Raises
     ------

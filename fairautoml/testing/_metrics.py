@@ -1,4 +1,4 @@
-"""The contract of a metric."""
+"""Contract checks for metrics."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from fairautoml.mitigators._multiclass import one_hot
 from fairautoml.testing._tables import N_GROUPS, scored
 
 TOLERANCE = 1e-9
-"""Sums of weights in another order differ by rounding, not by more than this."""
+"""Largest difference by rounding of sums in another order."""
 
 Evaluate = Callable[[ScoreRows], float]
 
@@ -23,14 +23,14 @@ Evaluate = Callable[[ScoreRows], float]
 def check_other_metric(metric: Metric, task: TaskName) -> None:
     """Check that a metric keeps the contract of ``fairautoml.metrics`` for a kind of target.
 
-    As ``check_metric``; a level (``form="level"``) is no gap and need not be 0 on equal groups.
+    As ``check_metric``; with ``form="level"`` the value need not be 0 on equal groups.
 
     Parameters
     ----------
     metric : Metric
         The metric to check.
     task : {"multiclass", "regression"}
-        One of the kinds that it speaks about.
+        One of the kinds of target that the metric supports.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _check_direction(metric: Metric, task: TaskName, value: Evaluate) -> None:
         wrong = np.roll(right, 1, axis=1)
     better = value(replace(rows, scores=right)) > value(replace(rows, scores=wrong))
     if better != metric.greater_is_better:
-        msg = f"{metric.name}: greater_is_better={metric.greater_is_better}, but it is not so"
+        msg = f"{metric.name}: greater_is_better={metric.greater_is_better} is wrong"
         raise AssertionError(msg)
 
 
@@ -114,14 +114,14 @@ def _check_fairness(metric: Metric, task: TaskName, rows: ScoreRows) -> None:
             raise AssertionError(f"{metric.name}: {value} is not Undefined when {case}")
     exact = defined(metric, metric.value(tally))
     together = values_of(metric, np.stack([tally.table, tally.table]))
-    # Of numbers the table holds the distribution in 64 bins only.
+    # In regression the table holds the distribution in 64 bins only.
     allowed = 0.05 * max(abs(exact), 1.0) if task == "regression" else TOLERANCE
     if np.abs(together - exact).max() > allowed:
         raise AssertionError(f"{metric.name}: {together}, not {exact}, of many tables at once")
 
 
 def defined(metric: Metric, found: float | Undefined) -> float:
-    """Return what a metric found, which must be a finite number."""
+    """Return a value of a metric, which must be a finite number."""
     if isinstance(found, Undefined):
         raise AssertionError(f"{metric.name}: {found} on an example that has a value")
     if not isinstance(found, float) or not np.isfinite(found):
@@ -130,13 +130,13 @@ def defined(metric: Metric, found: float | Undefined) -> float:
 
 
 def equal(metric: Metric, found: float, expected: float, case: str) -> None:
-    """Check what a metric found up to rounding."""
+    """Check a value of a metric up to rounding."""
     if abs(found - expected) > TOLERANCE:
         raise AssertionError(f"{metric.name}: {found}, not {expected}, when {case}")
 
 
 N_ROWS = 240
-"""Rows of the examples: every group, label and decision occurs."""
+"""Rows of the examples, so that every group, label and decision occurs."""
 
 N_BINARY_GROUPS = 3
 
@@ -144,13 +144,13 @@ N_BINARY_GROUPS = 3
 def check_metric(metric: Metric) -> None:
     """Check that a metric keeps the contract of ``fairautoml.metrics``.
 
-    Every metric ignores the order of rows, counts weight 2 like a row twice, never modifies what
-    it is given, and returns a finite float or ``Undefined``. A metric on decisions ignores what
-    the groups are called. A fairness metric is at parity (0, or 1 for a ratio) on equal groups,
-    is ``Undefined`` when a group has no rows or there is only one, and is the disparity of the
-    rates that it states; one that compares groups with everybody may leave groups out that have
-    no rows. A performance metric prefers right decisions to wrong ones. The same holds for several
-    classes and for numbers, if it speaks about them.
+    Every metric ignores the order of rows, counts weight 2 like two rows, does not modify its
+    input, and returns a finite float or ``Undefined``. A metric on decisions ignores the numbers
+    of the groups. A fairness metric is at parity (0, or 1 for a ratio) on equal groups, is
+    ``Undefined`` if a group has no rows or there is only one group, and is the disparity of the
+    rates that it declares; a metric that compares groups with the overall rate may leave out
+    groups without rows. A performance metric prefers right decisions to wrong ones. The same
+    holds for several classes and for regression, if the metric supports them.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _check_binary(metric: Metric) -> None:
 
 
 NUMBERS = np.array([-1.0, 0.25, 2.0])
-"""The numbers behind the groups of the examples."""
+"""Values of the numeric attribute by group."""
 
 REORDERED = np.array([2, 0, 1])
 
@@ -199,9 +199,9 @@ REORDERED = np.array([2, 0, 1])
 def check_metric_on_numbers(metric: Metric) -> None:
     """Check that a metric on a numeric attribute keeps the contract of ``fairautoml.metrics``.
 
-    It ignores the order of rows and of values, counts weight 2 like a row twice, modifies
-    nothing, is 0 where decisions do not depend on the number, is ``Undefined`` for one value or
-    when it was given none, and says the same of many tables at once.
+    The metric ignores the order of rows and of values, counts weight 2 like two rows, does not
+    modify its input, is 0 if decisions do not depend on the number, is ``Undefined`` for a single
+    value or none, and gives the same values for many tables at once.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def check_metric_on_numbers(metric: Metric) -> None:
     equal(metric, defined(metric, other), expected, "the values are in another order")
     duplicates = np.array([[[21.0, 9], [9, 1]], [[15, 5], [15, 5]], [[10, 2], [20, 8]]])
     equal(
-        metric, defined(bound, bound.value(GroupCounts(duplicates))), 0.0, "all are accepted alike"
+        metric, defined(bound, bound.value(GroupCounts(duplicates))), 0.0, "all rates are equal"
     )
     if bound.many is not None:
         both = bound.many(np.stack([counts.table, counts.table]))
@@ -318,7 +318,7 @@ def _check_empty_groups(metric: Metric) -> None:
     empty = table.copy()
     empty[1] = 0.0
     cases = [("a group has no rows", empty), ("there is one group", table[:1])]
-    # A metric that compares groups with everybody leaves a group without rows out.
+    # A metric relative to the overall rate leaves out a group without rows.
     for case, broken in cases[bool(metric.to_overall) :]:
         found = metric.value(GroupCounts(broken))
         if not isinstance(found, Undefined):

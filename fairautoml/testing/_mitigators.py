@@ -1,4 +1,4 @@
-"""The contract of a mitigator."""
+"""Contract checks for mitigators."""
 
 import io
 import pickle
@@ -24,10 +24,10 @@ from fairautoml.testing._tables import N_GROUPS, SYSTEM, mixed_table, other_tabl
 TOLERANCES = (0.0, 0.05, 0.2)
 
 ONE_ROW = frozenset({"demographic_parity_difference", "distribution_gap"})
-"""Metrics whose guarantee is in rows: the gap is at most the tolerance and one row per group."""
+"""Metrics whose gap may exceed the tolerance by one row per group."""
 
 EXACT = frozenset({"mean_difference"})
-"""Metrics that can be met exactly where groups may be shifted."""
+"""Metrics that a shift of each group can meet exactly."""
 
 SAME = 1e-6
 
@@ -45,7 +45,7 @@ def check_other_mitigator(mitigator: Mitigator, task: TaskName) -> None:
     mitigator : Mitigator
         The mitigator to check.
     task : {"multiclass", "regression"}
-        One of the kinds of target that it works for.
+        One of the kinds of target that it supports.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def check_other_mitigator(mitigator: Mitigator, task: TaskName) -> None:
     for goal in goals:
         _check_post(mitigator, goal)
     if task == "multiclass":
-        # Some rules are only made where classes count alike, with and without a constraint.
+        # Some rules exist only for an objective that weights all classes equally.
         for one in (goals[0], Goal(targets=(), task=task)):
             _check_post(mitigator, replace(one, objective="balanced_accuracy"))
 
@@ -160,7 +160,7 @@ def _check_guarantee(mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs: P
         )
         gap = target.metric.value(tally)
         kept = not isinstance(gap, Undefined) and gap <= tolerance + one_row
-        _require(kept, mitigator, f"gap {gap} on the rows, asked for {tolerance} of {name}")
+        _require(kept, mitigator, f"gap {gap} of {name} on the rows, tolerance {tolerance}")
 
 
 def _check_training(mitigator: Mitigator, task: TaskName) -> None:
@@ -197,11 +197,11 @@ def _check_training(mitigator: Mitigator, task: TaskName) -> None:
 
 PARITY = "demographic_parity_difference"
 LOOSE = (1.0, 1.5)
-"""No rates of acceptance are so far apart: what is within one of these tolerances is unbound."""
+"""Tolerances that no difference of rates exceeds, so they do not bind."""
 
 N_CELLS = 3
 N_ROWS = 1200
-"""From a thousand rows on, post-processors of ours fit demographic parity on real labels."""
+"""Enough rows for post-processors that need a thousand to fit demographic parity on labels."""
 
 BINARY_SYSTEM = GroupSystem(
     name="group",
@@ -209,25 +209,25 @@ BINARY_SYSTEM = GroupSystem(
     of_cell=np.arange(N_CELLS, dtype=np.int32),
 )
 NUMBERS = np.array([-1.0, 0.25, 2.0])
-"""What stands behind the cells for mitigators of metrics that read it."""
+"""Values of the numeric attribute by group, for metrics that read it."""
 
 
 def check_mitigator(mitigator: Mitigator) -> None:
     """Check that a mitigator keeps the contract of ``fairautoml.mitigators``.
 
-    All are repeatable, never modify what they are given, and read the groups of new rows only if
-    they say so. A post-processor returns pairs whose number and tolerances do not depend on the
-    rows; its rules pickle, describe themselves, decide with probabilities, and depend neither on
-    the order of the rows nor on the numbers of the cells; a bound that nothing breaks costs
-    nothing; if it serves demographic parity, the gap of the rows that a rule was fitted on is
-    within the tolerance up to one row per group. A mitigator of the other stages trains a model,
-    by itself or with the learner it is handed, whose scores are probabilities, alike for a row
-    whatever rows come with it, also after pickling, for every point of its space.
+    Every mitigator is deterministic, does not modify its input, and reads the groups of new rows
+    only if it declares so. A post-processor returns pairs whose number and tolerances do not
+    depend on the rows. Its rules can be pickled, describe themselves, return acceptance
+    probabilities, and depend neither on the order of the rows nor on the numbers of the groups. A
+    bound that is not active costs no accuracy. If it supports demographic parity, the gap on the
+    rows that a rule was fitted to is within the tolerance up to one row per group. A mitigator of
+    another stage trains a model whose scores are probabilities, independent of the other rows in
+    the batch, also after pickling, for every point of its space.
 
     Parameters
     ----------
     mitigator : Mitigator
-        The mitigator to check; its space is looked up like the search does.
+        The mitigator to check; its space is loaded by name, as in the search.
 
     Raises
     ------
@@ -265,14 +265,14 @@ def _check_post_binary(mitigator: Mitigator) -> None:
     for _, rule in pairs:
         if rule is not None:
             _check_rule_binary(mitigator, rule, rows)
-    _check_same_people_binary(mitigator, rows, goal, pairs)
+    _check_same_rows_binary(mitigator, rows, goal, pairs)
     _check_loose(mitigator, rows, _fit(mitigator, rows, goal, LOOSE))
     if target.metric.name == PARITY or target.metric.degree:
         _check_guarantee_binary(mitigator, rows, pairs, target.metric)
 
 
 def _target(mitigator: Mitigator) -> Target:
-    """Return demographic parity within 0.05, or another metric if it does not serve that."""
+    """Return demographic parity within 0.05, or another metric if that is not supported."""
     served = mitigator.serves is None or PARITY in mitigator.serves
     metric = METRICS.get(PARITY if served else min(mitigator.serves or ()))
     return _on_system(metric, NUMBERS if metric.degree else None)
@@ -284,7 +284,7 @@ def _on_system(metric: Metric, numbers: NDArray[np.float64] | None) -> Target:
 
 
 def _renumbered(goal: Goal) -> Goal:
-    """Return the goal for rows whose cells have other numbers; groups are not told apart."""
+    """Return the goal for rows with renumbered groups."""
     (target,) = goal.targets
     metric = METRICS.get(target.metric.name)
     if not metric.degree:
@@ -320,7 +320,7 @@ def _decided(rule: Rule, rows: ScoreRows) -> NDArray[np.float64]:
 def _fit(
     mitigator: Mitigator, rows: ScoreRows, goal: Goal, tolerances: Sequence[float] = TOLERANCES
 ) -> Pairs:
-    """Fit twice on the same arrays: they must stay as they are, and the decisions too."""
+    """Fit twice, and check that the input and the decisions stay the same."""
     fit: Any = mitigator.fit_rules
     before = pickle.dumps(rows)
     pairs: Pairs = list(fit(rows, goal, tolerances))
@@ -359,7 +359,7 @@ def _check_decisions(mitigator: Mitigator, rule: Rule, decision: NDArray[np.floa
     _require(sure, mitigator, "randomized=False, but a decision is neither 0 nor 1")
 
 
-def _check_same_people_binary(
+def _check_same_rows_binary(
     mitigator: Mitigator, rows: ScoreRows, goal: Goal, pairs: Pairs
 ) -> None:
     order = np.random.default_rng(2).permutation(N_ROWS)
@@ -386,7 +386,7 @@ def _same_decisions(
 
 
 def _check_loose(mitigator: Mitigator, rows: ScoreRows, pairs: Pairs) -> None:
-    """Check that a bound that nothing breaks costs nothing, and a looser one the same."""
+    """Check that bounds that are not active cost no accuracy and give the same decisions."""
     found = [_decided(rule, rows) for tolerance, rule in pairs if tolerance in LOOSE and rule]
     plain = np.sum(rows.weight * ((rows.scores >= 0.5) == rows.y))
     for decision in found:
@@ -400,7 +400,7 @@ def _check_guarantee_binary(
     mitigator: Mitigator, rows: ScoreRows, pairs: Pairs, metric: Metric
 ) -> None:
     mass = np.bincount(rows.cells, weights=rows.weight)
-    # One row more in one group and one less in another.
+    # One group has a row more and another a row less.
     one_row = 2 * rows.weight.max() / mass.min()
     for tolerance, rule in pairs:
         if tolerance is None or rule is None:
@@ -408,7 +408,7 @@ def _check_guarantee_binary(
         decision = _decided(rule, rows)
         counts = GroupCounts.from_rows(rows.cells, rows.y, decision, rows.weight, n_groups=N_CELLS)
         gap = metric.value(counts)
-        broken = f"gap {gap} on the rows it was fitted on, asked for {tolerance}"
+        broken = f"gap {gap} on the rows it was fitted to, tolerance {tolerance}"
         kept = not isinstance(gap, Undefined) and gap <= tolerance + one_row
         _require(kept, mitigator, broken)
 
@@ -479,7 +479,7 @@ def _check_new_rows(mitigator: Mitigator, params: Mapping[str, ParamValue]) -> N
     expected = model.scores(rows.X, rows.cells)
     few = np.array([41, 3, 17])
     close = np.allclose(model.scores(rows.X[few], rows.cells[few]), expected[few], atol=SAME)
-    _require(close, mitigator, "a row is scored otherwise when other rows come with it")
+    _require(close, mitigator, "the score of a row depends on the other rows in the batch")
     others = model.scores(rows.X, (rows.cells + 1) % N_CELLS)
     blind = mitigator.needs_sensitive_at_predict or np.array_equal(others, expected)
     _require(blind, mitigator, "needs_sensitive_at_predict=False, but scores depend on the groups")

@@ -1,4 +1,4 @@
-"""The contracts of search spaces and strategies."""
+"""Contract checks for search spaces and strategies."""
 
 import json
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ N_POINTS = 5
 def check_space(name: str, space: ParamSpace) -> None:
     """Check that a search space keeps the contract of ``fairautoml.search.space``.
 
-    Its defaults and every sampled point lie in it, are plain Python values that survive JSON, and
-    the same seed draws the same point.
+    The defaults and every sampled point lie in the space and are plain Python values that survive
+    JSON, and the same seed draws the same point.
 
     Parameters
     ----------
     name : str
-        What the space should be called: the learner or mitigator.
+        Expected name of the space: the learner or mitigator.
     space : ParamSpace
         The space to check.
 
@@ -59,16 +59,16 @@ def points(space: ParamSpace, n: int) -> list[dict[str, ParamValue]]:
     Parameters
     ----------
     space : ParamSpace
-        Where to draw.
+        Space to sample from.
     n : int
-        How many, at least 0.
+        Number of sampled points, at least 0.
     """
     rng = np.random.default_rng(0)
     return [space.defaults(), *(space.sample(rng) for _ in range(n))]
 
 
 BATCH = 8
-"""Candidates asked for before the first result."""
+"""Calls of ``ask`` before the first result."""
 
 ROUNDS = 5
 
@@ -92,10 +92,10 @@ SPACES = (
 def check_strategy(make: MakeStrategy) -> None:
     """Check that a search strategy keeps the contract of ``fairautoml.search.strategies``.
 
-    It proposes the given candidates first and as they are, stays in its space, also one with a
-    single learner or without parameters, gives the same proposals for the same seed and results,
-    takes many asks before the first result, and goes on after results that failed or whose
-    constraints are infinitely far off. It may return None from ``ask`` while results are due.
+    The strategy samples the initial configurations first and unchanged, stays in its space (also
+    one with a single learner or without parameters), is deterministic given the seed and the
+    results, accepts many calls of ``ask`` before the first result, and continues after failed
+    results and infinite constraint violations. ``ask`` may return None while results are pending.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ def check_strategy(make: MakeStrategy) -> None:
         first = (Config(learner=name, params=part.defaults()),)
         sampled = _samples(make, space, first)
         if sampled[:1] != list(first):
-            raise AssertionError(f"the given candidate {first[0]} is not proposed first")
+            raise AssertionError(f"the initial configuration {first[0]} is not sampled first")
         for config in sampled:
             if not lies_in(space, config):
                 raise AssertionError(f"{config} lies outside the space")
         if sampled != _samples(make, space, first):
-            raise AssertionError("the same seed and results do not give the same proposals")
+            raise AssertionError("the same seed and results give different configurations")
 
 
 def _samples(make: MakeStrategy, space: SearchSpace, first: Sequence[Config]) -> list[Config]:
@@ -126,7 +126,7 @@ def _samples(make: MakeStrategy, space: SearchSpace, first: Sequence[Config]) ->
     for _ in range(ROUNDS):
         batch = [config for config in (strategy.ask() for _ in range(BATCH)) if config]
         if not batch:
-            raise AssertionError("ask returns None though no result is due")
+            raise AssertionError("ask returns None though no result is pending")
         for config in batch:
             strategy.tell(_scored(len(found), config))
             found.append(config)
@@ -134,7 +134,7 @@ def _samples(make: MakeStrategy, space: SearchSpace, first: Sequence[Config]) ->
 
 
 def _scored(number: int, config: Config) -> ScoredTrial:
-    """Every third trial fails; the others have one constraint, at times infinitely far off."""
+    """Return a result; every third trial fails, and every second violation is infinite."""
     failed = number % 3 == 2
     return ScoredTrial(
         trial=Trial(number=number, config=config, budget=Budget(folds=2)),

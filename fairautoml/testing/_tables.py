@@ -1,4 +1,4 @@
-"""Small tables that plug-ins are tried on."""
+"""Small tables for the contract checks of plug-ins."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from fairautoml.mitigators import ScoreRows
 
 
 def mixed_table(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int8], FeatureSchema]:
-    """Return 60 rows: two numbers, one of them with gaps, a constant, and six category codes.
+    """Return 60 rows with two numbers, one with missing values, a constant and six categories.
 
     Parameters
     ----------
     seed : int
-        Another seed gives other rows.
+        Seed of the rows.
 
     Returns
     -------
@@ -51,11 +51,11 @@ def scored(task: TaskName, seed: int, n_rows: int = 1200) -> ScoreRows:
     Parameters
     ----------
     task : {"multiclass", "regression"}
-        What kind of target.
+        Kind of target.
     seed : int
-        Another seed gives other rows.
+        Seed of the rows.
     n_rows : int
-        Their number.
+        Number of rows.
     """
     rng = np.random.default_rng(seed)
     cells = rng.choice(N_GROUPS, size=n_rows, p=(0.5, 0.3, 0.2)).astype(np.int32)
@@ -83,9 +83,9 @@ def other_table(
     Parameters
     ----------
     task : {"multiclass", "regression"}
-        What kind of target: three classes, or numbers.
+        Kind of target: three classes, or numbers.
     seed : int
-        Another seed gives other rows.
+        Seed of the rows.
     """
     X, y, feature_schema = mixed_table(seed)
     if task == "regression":

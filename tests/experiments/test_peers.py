@@ -108,7 +108,7 @@ def test_every_system_says_what_it_is_and_its_league():
 def test_a_metric_that_a_system_does_not_know_is_refused():
     constraint = Constraint.parse("predictive_parity_difference<=0.05")
     peer = PEERS.get("mljar_perform")
-    with pytest.raises(ParameterError, match="cannot be asked for 'predictive_parity_difference'"):
+    with pytest.raises(ParameterError, match="does not support 'predictive_parity_difference'"):
         peer.check("mljar_perform", (constraint,))
 
 
@@ -124,7 +124,7 @@ def test_a_blind_answer_is_the_same_whatever_stands_in_the_group_column(name, qu
 def test_only_who_can_do_without_the_groups_is_asked_to():
     done = ask("optuna_expert", *FIT, "--blind")
     assert done.returncode == 2
-    assert "system 'optuna_expert' cannot be asked with --blind" in done.stderr
+    assert "system 'optuna_expert' does not support --blind" in done.stderr
 
 
 def test_the_best_feasible_offer_is_the_answer_and_without_one_the_smallest_gap(question):
@@ -189,7 +189,7 @@ def test_aequitas_flow_is_given_what_its_group_thresholds_make_equal():
     assert peer.reads_groups
     for metric in ("demographic_parity_difference", "equalized_odds_difference"):
         peer.check("aequitas_flow", (Constraint.parse(f"{metric}<=0.05"),))
-    with pytest.raises(ParameterError, match="'aequitas_flow' cannot be asked for"):
+    with pytest.raises(ParameterError, match="'aequitas_flow' does not support"):
         peer.check("aequitas_flow", (Constraint.parse("predictive_parity_difference<=0.05"),))
 
 
@@ -203,7 +203,7 @@ def test_lale_may_decide_at_random_and_reads_the_groups():
     peer = PEERS.get("lale_hyperopt")
     assert peer.randomized
     assert peer.reads_groups
-    with pytest.raises(ParameterError, match="'lale_hyperopt' cannot be asked for"):
+    with pytest.raises(ParameterError, match="'lale_hyperopt' does not support"):
         peer.check("lale_hyperopt", (Constraint.parse("predictive_parity_difference<=0.05"),))
 
 

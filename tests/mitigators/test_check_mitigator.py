@@ -85,7 +85,7 @@ BROKEN = {
     "depending on the rows": post(by_rows),
     "when the rows are in another order": post(by_order),
     "when the cells are renumbered": post(by_number),
-    "asked for 0.0": post(should_prune),
+    "tolerance 0.0": post(should_prune),
     "not .* in .0, 1.": with_rule(Faulty("range")),
     "neither 0 nor 1": with_rule(Faulty("half")),
     "decisions depend on the groups": with_rule(Faulty("groups")),
@@ -143,7 +143,7 @@ def test_a_training_time_mitigator_that_keeps_the_contract_passes(stage):
     [
         ("range", "scores are not"),
         ("groups", "scores depend on the groups"),
-        ("rows", "when other rows come with it"),
+        ("rows", "depends on the other rows in the batch"),
         ("seed", "when trained again with the same seed"),
         ("pickle", "after pickling"),
         ("input", "modifies its input"),

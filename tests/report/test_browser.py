@@ -120,7 +120,7 @@ def test_a_click_on_a_rank_shows_the_entry_and_marks_it(opened, page):
     browser.find_element(By.CSS_SELECTOR, '#board tr[data-rank="7"] button').click()
     marked = browser.find_element(By.CSS_SELECTOR, ".picked-row")
     assert marked.get_attribute("data-rank") == "7"
-    assert "not kept" in browser.find_element(By.ID, "detail").text
+    assert "not stored" in browser.find_element(By.ID, "detail").text
 
 
 @pytest.mark.parametrize("width", [400, 1280])

@@ -38,10 +38,10 @@ class Fragile(RandomSearch):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (Outside, "is not proposed first"),
-        (Shy, "is not proposed first"),
-        (Moody, "the same seed and results do not give the same proposals"),
-        (Silent, "ask returns None though no result is due"),
+        (Outside, "is not sampled first"),
+        (Shy, "is not sampled first"),
+        (Moody, "the same seed and results give different configurations"),
+        (Silent, "ask returns None though no result is pending"),
     ],
 )
 def test_a_strategy_that_breaks_the_contract_is_found_out(make, reason):
