@@ -51,6 +51,4 @@ def check_out(out: "Path", *read: str) -> None:
         raise ParameterError(f"--out {str(out)!r}: {missing}; make it first or name another")
     for name in read:
         if out.exists() and out.resolve() == Path(name).resolve():
-            raise ParameterError(
-                f"--out {str(out)!r} is the input table; name another file"
-            )
+            raise ParameterError(f"--out {str(out)!r} is the input table; name another file")

@@ -207,6 +207,4 @@ def _resume(arguments: argparse.Namespace) -> int:
     return fit_and_show(resumed_estimator_of(arguments), request, as_json=arguments.json)
 
 
-RESUME = Command(
-    about="continue an interrupted fit", arguments=_resume_arguments, run=_resume
-)
+RESUME = Command(about="continue an interrupted fit", arguments=_resume_arguments, run=_resume)

@@ -68,9 +68,7 @@ def _names(arguments: argparse.Namespace) -> int:
     return OK
 
 
-NAMES = Command(
-    about="list the registered plug-ins", arguments=_names_arguments, run=_names
-)
+NAMES = Command(about="list the registered plug-ins", arguments=_names_arguments, run=_names)
 
 COMMANDS: Registry[Command] = Registry(
     "fairautoml.commands",

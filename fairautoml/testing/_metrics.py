@@ -221,9 +221,7 @@ def check_metric_on_numbers(metric: Metric) -> None:
     other = metric.bound(NUMBERS[REORDERED]).value(GroupCounts(counts.table[REORDERED]))
     equal(metric, defined(metric, other), expected, "the values are in another order")
     duplicates = np.array([[[21.0, 9], [9, 1]], [[15, 5], [15, 5]], [[10, 2], [20, 8]]])
-    equal(
-        metric, defined(bound, bound.value(GroupCounts(duplicates))), 0.0, "all rates are equal"
-    )
+    equal(metric, defined(bound, bound.value(GroupCounts(duplicates))), 0.0, "all rates are equal")
     if bound.many is not None:
         both = bound.many(np.stack([counts.table, counts.table]))
         equal(metric, float(np.abs(both - expected).max()), 0.0, "many tables differ from one")
