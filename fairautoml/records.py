@@ -1,4 +1,4 @@
-"""The frozen types that travel between packages, and the protocols."""
+"""Frozen types that packages exchange, and the protocols of the plug-ins."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ class TrialState(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who wanted a trial."""
+    """Component that created a trial."""
 
     SEARCH = "search"
     ROWS = "rows"
@@ -38,12 +38,12 @@ class Origin(StrEnum):
 
 
 def _plain(value: object) -> object:
-    """Write a value with its type, so that 1, 1.0 and True are three things."""
+    """Return a value with its type, so that 1, 1.0 and True differ."""
     return [type(value).__name__, value]
 
 
 class _Keyed:
-    """Room for a key that is computed once; no field, so neither compared nor kept."""
+    """Slot for a cached key; it is no dataclass field, so it is neither compared nor pickled."""
 
     __slots__ = ("_key",)
     _key: str
@@ -82,20 +82,20 @@ class Config(_Keyed):
 
 
 def seed_of(root_seed: int, config: Config) -> int:
-    """Return the candidate's seed: from the root seed and its content, never from its turn."""
+    """Return the seed of a configuration, from the root seed and its content only."""
     sequence = np.random.SeedSequence([root_seed, int(config.key, 16)])
     return int(sequence.generate_state(1, np.uint32)[0] >> 1)
 
 
 MODELS_OF_A_SAMPLE = 3
-"""Trained where a sample fits into one fold. With fewer the scores are not yet means of nearly as
-many models as the one that is served; each more costs a scoring of nearly all rows.
+"""Models of a trial whose sample fits into one fold. Fewer models average the scores much less
+than the selected model does; each further model costs a scoring of nearly all rows.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a trial may spend."""
+    """Resources of a trial: time, rows and folds."""
 
     seconds: float | None = None  # wall-clock limit of the trial; None = no limit
     # rows that each model is trained on, as a share of the rows outside one fold, in (0, 1]
@@ -104,19 +104,16 @@ class Budget:
 
     @property
     def one_fold(self) -> float:
-        """Share of the rows outside one fold that the fold itself has as many of."""
+        """Size of one fold as a share of the rows outside it."""
         return 1.0 / (self.folds - 1)
 
     @property
     def models_of_a_sample(self) -> int:
-        """Models of a trial on a sample that one fold can hold; of two folds, as of all rows."""
+        """Number of models of a trial whose sample fits into one fold, at least 2."""
         return max(2, min(MODELS_OF_A_SAMPLE, self.folds - 1))
 
     def on(self, fraction: float) -> "Budget":
-        """Return what the same trial may spend on a sample, this budget being that of a full one.
-
-        On as many rows as it has itself, it is itself.
-        """
+        """Return the budget of the same trial on a sample, given this budget of a full trial."""
         if fraction == self.sample_fraction:
             return self
         folds = self.models_of_a_sample if fraction <= self.one_fold else self.folds
@@ -125,32 +122,32 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A candidate with a budget and its number in the order asked."""
+    """A configuration with a budget and a trial number."""
 
-    number: int  # turn in the order asked, from 0
-    config: Config  # what is tried
-    budget: Budget  # what it may spend
-    origin: Origin = Origin.SEARCH  # SEARCH when the strategy proposed it, and is told of it
-    # key of the trial whose scores it must come near, fold by fold, or be stopped (PRUNED); empty
-    # = all folds are run
+    number: int  # trial number in order of creation, from 0
+    config: Config  # configuration to evaluate
+    budget: Budget  # resources of the trial
+    origin: Origin = Origin.SEARCH  # SEARCH if the strategy proposed it and receives its result
+    # key of the incumbent trial that the pruner compares it with, fold by fold; empty = all folds
+    # are run
     rival: str = ""
 
     @property
     def key(self) -> str:
-        """Return the name of this trial's files: number and candidate."""
+        """Return the name of this trial's files: number and key of the configuration."""
         return f"{self.number:05d}-{self.config.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What came of a trial; its scores and models lie in the artifacts under ``trial.key``."""
+    """Result of one trial; its scores and models are stored under ``trial.key``."""
 
-    trial: Trial  # what was tried
+    trial: Trial  # trial that was run
     status: TrialState  # how it ended
     # out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
     # regression the mean squared error
     log_loss: float | None = None
-    fold_log_loss: tuple[float, ...] = ()  # the same per fold, in fold order
+    fold_log_loss: tuple[float, ...] = ()  # log loss of each fold, in fold order
     seconds: float = 0.0  # wall-clock seconds of training and scoring
     peak_memory_mb: float = 0.0  # peak resident memory of the process that ran it, MiB
     error: str = ""  # why it failed, empty on success
@@ -158,62 +155,62 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredTrial:
-    """What a strategy learns of a trial: one number to raise, and the constraints."""
+    """Objective value and constraint violations of a trial, as the strategy receives them."""
 
-    trial: Trial  # what was tried
-    status: TrialState  # how it ended; anything but SUCCESS has no value
-    value: float | None  # objective after the best cheap mitigation, greater is better
+    trial: Trial  # trial that was run
+    status: TrialState  # how it ended; only SUCCESS has a value
+    value: float | None  # objective after the best post-processing, greater is better
     # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown
     violations: tuple[float, ...]
-    seconds: float  # what the trial cost
+    seconds: float  # cost of the trial, seconds
     limits: tuple[float, ...] = ()  # limit of each constraint, in the order of ``violations``
-    # objective of the bare scores at their usual threshold, without any post-processing; greater
-    # is better, None when unknown
+    # objective of the scores at the default threshold, without post-processing; greater is
+    # better, None when unknown
     plain_value: float | None = None
-    plain_violations: tuple[float, ...] = ()  # the violations of the same decisions
+    plain_violations: tuple[float, ...] = ()  # violations without post-processing
     log_loss: float | None = None  # out-of-fold log loss, None unless SUCCESS
 
 
 LONGEST_RULE = 100
-"""Characters of a rule in the text of an entry."""
+"""Maximum number of characters of a rule in the text of an entry."""
 
 
 class Rule(Protocol):
-    """A fitted post-processing: scores (and groups) to decisions."""
+    """A fitted post-processing that turns scores (and groups) into decisions."""
 
     @property
     def needs_sensitive(self) -> bool:
-        """Whether ``decide`` reads the cells."""
+        """Whether ``decide`` reads the groups."""
         ...
 
     @property
     def randomized(self) -> bool:
-        """Whether acceptance probabilities other than 0 and 1 occur."""
+        """Whether probabilities other than 0 and 1 occur."""
         ...
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance of each row, shape (n_rows,).
+        """Return the probability of the positive class of each row, shape (n_rows,).
 
-        Of several classes the probability of each, shape (n_rows, n_classes); in regression the
-        numbers that are answered.
+        With several classes, return the probability of each class, shape (n_rows, n_classes); in
+        regression, return the predictions.
         """
         ...
 
     def describe(self) -> str:
-        """Return one line for people, for example the thresholds."""
+        """Return a human-readable line, for example the thresholds."""
         ...
 
 
 @runtime_checkable
 class GroupUnawareRule(Protocol):
-    """A rule that reads how likely the groups of a row are, and not its group."""
+    """A rule that reads the group probabilities of a row instead of its group."""
 
     def decide_by(
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance of each row, shape (n_rows,)."""
+        """Return the probability of the positive class of each row, shape (n_rows,)."""
         ...
 
 
@@ -223,7 +220,7 @@ def acceptance(
     cells: NDArray[np.integer],
     membership: NDArray[np.floating] | None,
 ) -> NDArray[np.float64]:
-    """Return the probability of acceptance of each row under a rule, shape (n_rows,)."""
+    """Return the probability of the positive class of each row under a rule, shape (n_rows,)."""
     if not isinstance(rule, GroupUnawareRule):
         return rule.decide(scores, cells)
     if membership is None:
@@ -233,10 +230,10 @@ def acceptance(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstraintResult:
-    """A fairness metric on one group system, as measured for one entry."""
+    """Value of a fairness metric for one grouping of one entry."""
 
     metric: str  # registered name
-    system: str  # group system
+    system: str  # grouping
     value: float | None  # the metric, None when undefined
     gap: float  # distance from parity, ``inf`` when undefined
     limit: float  # largest gap allowed
@@ -247,32 +244,32 @@ class ConstraintResult:
 class Entry:
     """One classifier on the leaderboard: a trial's scores under one rule.
 
-    Its figures are cross-fitted. Where the deployed rule is constant, or violates a constraint
-    that the rules of the folds meet by more than one standard error, they are those of the
-    deployed rule instead: that is the one that will decide.
+    Scores and constraint values are cross-fitted. If the deployed rule is constant, or violates by
+    more than one standard error a constraint that the rules of the folds meet, they are those of
+    the deployed rule instead.
     """
 
-    trial_key: str  # whose fold models and scores: a trial, or ``"ensemble"``
-    trial_number: int  # its turn; that of an ensemble comes after all trials
-    config: Config  # what was trained
+    trial_key: str  # trial of the fold models and scores, or ``"ensemble"``
+    trial_number: int  # number of the trial; an ensemble comes after all trials
+    config: Config  # configuration that was trained
     mitigator: str  # post-processor that made the rule
-    tolerance: float | None  # gap it was asked for, None for none
-    rule: Rule  # the rule fitted on all search rows: what is deployed
+    tolerance: float | None  # gap requested from the post-processor, None without one
+    rule: Rule  # the deployed rule, fitted on all search rows
     score: float  # objective in its natural direction
-    value: float  # the same with greater = better
-    measures: tuple[ConstraintResult, ...]  # one per constraint and group system
-    # weight by finest cell, label and decision; in regression the sums of ``GroupValues.table``,
-    # of shape (n_cells, n_columns)
+    value: float  # objective, greater is better
+    measures: tuple[ConstraintResult, ...]  # one per constraint and grouping
+    # weight by intersectional group, label and decision; in regression the sums of
+    # ``GroupValues.table``, of shape (n_cells, n_columns)
     counts: NDArray[np.float64]  # shape (n_cells, n_classes, n_classes)
-    # the same for the decisions of the deployed rule on the out-of-fold scores
+    # the same table for the decisions of the deployed rule on the out-of-fold scores
     deployed: NDArray[np.float64]
     constant: bool  # all rows get the same decision, cross-fitted or from the deployed rule
-    seconds: float  # training seconds of the trial, of an ensemble those of all members
-    # keys of the trials whose mean is an ensemble's score, and their shares; empty for a trial
+    seconds: float  # training seconds of the trial, or of all members of an ensemble
+    # keys and weights of the members of an ensemble; empty for a trial
     members: tuple[tuple[str, float], ...] = ()
 
     def __str__(self) -> str:
-        """Return model and score, the worst gap against its limit, and the rule: three lines."""
+        """Return three lines: model and score, the worst gap and its limit, and the rule."""
         score = f"{self.name}: score {self.score:.4f} (cross-fitted)"
         rule = "rule: " + shorten(self.rule.describe(), LONGEST_RULE, placeholder=" ...")
         if not self.measures:
@@ -283,19 +280,19 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Learner, how many trials it averages, and mitigations, such as ``"lightgbm"``."""
+        """Learner, number of averaged trials and mitigations, such as ``"lightgbm"``."""
         trials = f" of {len(self.members)} trials" if self.members else ""
         made = (self.config.learner + trials, self.config.mitigation, self.mitigator)
         return " with ".join(part for part in made if part != "none")
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Keys of the trials whose fold models it takes."""
+        """Keys of the trials whose fold models the entry uses."""
         return tuple(key for key, _ in self.members) if self.members else (self.trial_key,)
 
     @property
     def gap(self) -> float:
-        """Largest gap over constraints and group systems; 0 without constraints."""
+        """Largest gap over constraints and groupings; 0 without constraints."""
         return max((measure.gap for measure in self.measures), default=0.0)
 
     @property
@@ -305,7 +302,7 @@ class Entry:
 
     @property
     def n_undefined(self) -> int:
-        """Number of constraints and group systems without a value."""
+        """Number of constraints and groupings without a value."""
         return sum(measure.value is None for measure in self.measures)
 
     @property
@@ -316,7 +313,7 @@ class Entry:
 
     @property
     def accuracy(self) -> float:
-        """Share of weight decided right, cross-fitted, whatever the objective is; 0 of numbers."""
+        """Cross-fitted weighted accuracy, whatever the objective is; 0 in regression."""
         if self.counts.ndim == 2:
             return 0.0
         right = sum(self.counts[:, at, at].sum() for at in range(self.counts.shape[1]))
@@ -324,25 +321,25 @@ class Entry:
 
     @property
     def feasible(self) -> bool:
-        """Every constraint is met on the search rows, and not by one decision for all."""
+        """Whether every constraint is met on the search rows, by a model that is not constant."""
         return self.excess <= 0 and (not self.constant or not self.measures)
 
 
 class SearchStrategy(Protocol):
-    """Decides what to try next; knows spaces and results, never a model."""
+    """Proposes configurations from a search space and the results of earlier trials."""
 
     def ask(self) -> Config | None:
-        """Return the next candidate; None = nothing before the next result."""
+        """Return the next configuration, or None if the strategy needs another result first."""
         ...
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Learn what came of a candidate that was asked for, once."""
+        """Receive the result of a configuration that ``ask`` returned."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MitigationOption:
-    """A training-time mitigation that an allocator may spend on.
+    """A training-time mitigation that an allocator may schedule.
 
     Parameters
     ----------
@@ -351,8 +348,8 @@ class MitigationOption:
     params : mapping
         Its parameters.
     ratio : float
-        Cost of a mitigated training in units of the plain one, positive; a guess made before
-        anything is measured.
+        Cost of a mitigated training in units of the plain one, positive; a prior estimate that
+        measurements replace.
     """
 
     name: str
@@ -362,18 +359,20 @@ class MitigationOption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an allocator may spend, and on what.
+    """Budget of a full trial, and the mitigations that an allocator may schedule.
 
     Parameters
     ----------
     budget : Budget
-        What a full trial may spend; its ``sample_fraction`` is the largest allowed.
+        Budget of a full trial; its ``sample_fraction`` is the largest allowed.
     n_train_rows : int
         Rows that a fold trains on at ``sample_fraction`` 1.
     mitigations : tuple of MitigationOption
-        Costly training-time mitigations; only for an allocator that ``schedules_mitigation``.
+        Expensive training-time mitigations; used only by an allocator that
+        ``schedules_mitigation``.
     row_cost : float
-        What a row costs to train on or to ask for, in those of two classes and few columns.
+        Cost of a row in training or prediction, relative to a row of a binary task with few
+        columns.
     """
 
     budget: Budget
@@ -383,10 +382,10 @@ class Terms:
 
 
 class Allocator(Protocol):
-    """Decides who may spend what.
+    """Decides which trial runs next and with which budget.
 
-    ``schedules_mitigation`` says that it decides itself when a costly training-time mitigation is
-    tried; the strategy then searches without.
+    With ``schedules_mitigation`` the allocator decides when an expensive training-time mitigation
+    is run; the strategy then searches without mitigations.
     """
 
     schedules_mitigation: bool
@@ -394,20 +393,20 @@ class Allocator(Protocol):
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return the next spend; None = nothing now."""
+        """Return the next trial, or None if there is none now."""
         ...
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn what a trial cost and brought."""
+        """Receive the cost and the result of a trial."""
         ...
 
 
 class Executor(Protocol):
-    """Runs trials somewhere; the shape of ``concurrent.futures`` plus a clock and deadlines.
+    """Runs trials; like ``concurrent.futures.Executor`` with a clock and deadlines.
 
-    ``n_workers`` trials run at the same time; ``queued`` more may be handed over in advance, so
-    that no worker waits for the controller. Every trial ends ``spare`` seconds before the deadline
-    of the run, or what comes of it could not be settled in time; the controller sets it.
+    ``n_workers`` trials run at the same time; ``queued`` more may be submitted in advance, so that
+    no worker is idle. Every trial ends ``spare`` seconds before the deadline of the run, so that
+    its result can be scored in time; the search loop sets ``spare``.
     """
 
     n_workers: int
@@ -415,7 +414,7 @@ class Executor(Protocol):
     spare: float
 
     def now(self) -> float:
-        """Return the seconds on the clock of the run; it never goes back."""
+        """Return the seconds on the monotonic clock of the run."""
         ...
 
     def submit(
@@ -427,9 +426,9 @@ class Executor(Protocol):
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Return those of ``running`` that have ended, at the latest after ``seconds``."""
+        """Return the futures of ``running`` that have ended; wait at most ``seconds``."""
         ...
 
     def shutdown(self) -> None:
-        """Stop everything that runs and leave no process behind."""
+        """Stop all running trials and end every worker process."""
         ...

@@ -1,7 +1,7 @@
-"""One search, from a plan to the pool of entries that it leaves.
+"""Run one search from a plan and return its trial log.
 
-Who falls behind never comes back: later trials can only take places away. So what is known during
-a search is enough to let go of models for good.
+A trial that falls out of the selectable set never returns to it, because later trials only lower
+its rank. Its fold models can therefore be deleted during the search.
 """
 
 import logging
@@ -66,25 +66,26 @@ from fairautoml.storage.run_folder import scratch
 from fairautoml.storage.study import Known, Replay, Study
 
 LIBRARY = 30
-"""Columns of lowest log loss that an ensemble is selected from ..."""
+"""Trials of lowest log loss that an ensemble is selected from."""
 
 SINGLES = 3
-"""... next to those of the best entries, which are configs by themselves too."""
+"""Trials with the best entries, which are ensemble members and final models on their own."""
 
 EVERY = 20
-"""Results after which models are let go of: forests take up to hundreds of MB each."""
+"""Results between two cleanups of models: forests take up to hundreds of MB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectableTrials:
-    """The trials of a search that tell people apart, in the order asked."""
+    """Trials of a search whose models are not constant, in order of creation."""
 
-    results: tuple[TrialResult, ...]  # asked, not told: the same with any number of workers
-    places: dict[str, int]  # place of each trial by its best entry, 0 = best
+    # in order of creation, not of completion: the same with any number of workers
+    results: tuple[TrialResult, ...]
+    places: dict[str, int]  # rank of each trial by its best entry, 0 = best
 
     @classmethod
     def of(cls, results: Sequence[TrialResult], entries: Sequence[Entry]) -> "SelectableTrials":
-        """Return those of a search."""
+        """Return the selectable trials of a search."""
         ranked = order(e for e in entries if not (e.constant and e.measures))
         places = {key: at for at, key in enumerate(dict.fromkeys(e.trial_key for e in ranked))}
         known = (result for result in results if result.trial.key in places)
@@ -103,9 +104,9 @@ class SelectableTrials:
 
 
 def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozenset[str]:
-    """Return the trials whose models may be served, by this search or by a longer one.
+    """Return the keys of the trials whose models this run or its continuation may select.
 
-    Entries that only an ensemble beats stay: a run may go on without it.
+    Entries that only an ensemble beats are included: a resumed run may not build that ensemble.
     """
     found = SelectableTrials.of(results, entries)
     best = best_of(entries)
@@ -114,7 +115,7 @@ def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> froz
             *(r.trial.key for r in (*found.library(), *found.singles())),
             *(entry.trial_key for entry in pareto_front(entries)),
             *(() if best is None else (best.trial_key,)),
-            # The constant baseline is served where no model is worth more.
+            # The constant baseline is selected when no model is better.
             *(r.trial.key for r in results if r.trial.number == 0),
         }
     )
@@ -122,23 +123,23 @@ def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> froz
 
 @dataclass(slots=True)
 class CheckpointCleaner:
-    """Lets go of models that cannot be served any more, every so many results."""
+    """Deletes fold models that no selectable entry uses, every ``EVERY`` results."""
 
-    artifacts: Artifacts  # where the models lie
-    results: list[TrialResult]  # of the search; they grow as it goes on
+    artifacts: Artifacts  # storage of the models
+    results: list[TrialResult]  # results of the search; the list grows during the search
     entries: list[Entry]
     _seen: int = 0
     _gone: set[str] = field(default_factory=set)
 
     def __call__(self, record: TrialRecord) -> None:
-        """Let go of some when it is time, and at once when the disk is full."""
+        """Delete unused models every ``EVERY`` results, and at once when the disk is full."""
         full = record.result.status is TrialState.DISK_FULL
         if full or len(self.results) >= self._seen + EVERY:
             self._seen = len(self.results)
             self.tidy()
 
     def tidy(self) -> None:
-        """Let go of all that cannot be served."""
+        """Delete the models of all trials that are not selectable."""
         kept = selectable(self.results, self.entries)
         for key in {result.trial.key for result in self.results} - kept - self._gone:
             self.artifacts.drop_models(key)
@@ -148,34 +149,34 @@ class CheckpointCleaner:
 logger = logging.getLogger(__name__)
 
 MOST_TRAIN_ROWS = 100_000
-"""Rows that a fold trains on at the most; all rows are scored."""
+"""Maximum number of training rows of a fold; all rows are scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything a search needs to know."""
+    """Complete specification of a search."""
 
     problem: Problem  # rows, constraints, objective, post-processors
-    space: SearchSpace  # what may be chosen
-    # runs before everything else and needs no training, so that there is always a model
+    space: SearchSpace  # learners, encodings, mitigations and their hyperparameters
+    # runs first and needs no training, so that there is always a model
     baseline: Config
-    first: tuple[Config, ...]  # the portfolio: proposed before the strategy's own ideas
-    light: Light | None  # what is tried on few rows first, where a full trial takes its time
-    # costly training-time mitigations that the allocator may spend on
+    first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
+    light: Light | None  # configurations for few rows, when a full trial would take too long
+    # expensive training-time mitigations that the allocator may schedule
     mitigations: tuple[MitigationOption, ...]
     strategy: str  # registered names
     allocator: str
     executor: str
     limits: ResourceLimits  # of the executor: workers, memory, deadline
-    n_trials: int | None  # trials to run at the most
+    n_trials: int | None  # maximum number of trials
     start: float  # ``time.monotonic()`` at which the budget began
     seed: int  # root seed
-    # the first of ``first``, if it is not tried on all rows once it was tried on few
+    # the first of ``first``, if a trial on few rows replaces its trial on all rows
     small: Config | None = None
-    # whether what is tried on few rows, else the small candidate, is trained in this process,
-    # while the first worker starts
+    # whether the trials on few rows, or else the fast default configuration, are trained in this
+    # process while the first worker starts
     here: bool = False
-    notes: tuple[str, ...] = ()  # what the search goes without, for the user
+    notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
 
 
 def run_search(
@@ -186,7 +187,7 @@ def run_search(
     keep: Keep | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[TrialLog, bool]:
-    """Search and return what was found, and False when the user interrupted it."""
+    """Run the search; return its log, and False if the user interrupted it."""
     recorded = () if study is None else study.past
     plan, over = _as_begun(plan, recorded), is_over(plan, study)
     stop = StopCondition(n_trials=plan.n_trials, deadline=plan.limits.deadline)
@@ -216,7 +217,7 @@ def run_search(
             objective=objective,
             score=scorer,
             strategy=WithoutRepeats(BaselineFirst(plan.baseline, scorer.strategy)),
-            # A record made without a trial in advance leaves no worker beside the one that waits.
+            # A record made without a queued trial may give a count of 0.
             allocator=_allocator(plan, max(1, executor.n_workers)),
             executor=executor,
             stop=scorer.stop,
@@ -228,7 +229,7 @@ def run_search(
 
 
 def is_over(plan: Plan, study: Study | None) -> bool:
-    """Return whether an earlier part of the run has left no time to search."""
+    """Return whether a previous part of the run has used up the time budget."""
     left = StopCondition(deadline=plan.limits.deadline).seconds_left(time.monotonic())
     return study is not None and bool(study.past) and left is not None and left <= 0
 
@@ -236,14 +237,15 @@ def is_over(plan: Plan, study: Study | None) -> bool:
 def _listeners(
     history: TrialLog, artifacts: Artifacts, study: Study | None, keep: Keep | None
 ) -> tuple[Keep, ...]:
-    """Return who hears of a new result: where the disk is full, room is made before it is kept."""
-    tidier = CheckpointCleaner(artifacts, history.results, history.entries)
+    """Return the listeners of results; the cleaner is first, to free disk space before storing."""
+    cleaner = CheckpointCleaner(artifacts, history.results, history.entries)
     others = (None if study is None else study.keep, keep)
-    return (tidier, *(hear for hear in others if hear is not None))
+    return (cleaner, *(listener for listener in others if listener is not None))
 
 
 def _run_here(plan: Plan) -> Callable[[Trial], SerialExecutor | None]:
-    """Return who runs a trial in this process; the first, which needs no training, at any time."""
+    """Return the function that selects the trials to run in this process."""
+    # The baseline needs no training and runs even after the deadline.
     first = SerialExecutor(replace(plan.limits, deadline=None))
     then = SerialExecutor(plan.limits)
     small = plan.light
@@ -267,11 +269,9 @@ def _with_groups(
     past: dict[int, TrialRecord],
     over: bool,
 ) -> tuple[Problem, dict[int, TrialRecord], bool]:
-    """Return problem and past with what must be known of the groups, and whether interrupted.
-
-    Then the baseline alone is to run, without a record: when the run goes on, it is judged anew.
-    A run that is over gives its whole answer again, however little time is left.
-    """
+    """Return the problem with group probabilities, the past trials, and whether interrupted."""
+    # After an interrupt only the baseline runs, unrecorded; a resumed run scores it again.
+    # A run that is over is scored again in full, however little time is left.
 
     def seconds_left() -> float | None:
         return StopCondition(deadline=plan.limits.deadline).seconds_left(executor.now())
@@ -286,12 +286,12 @@ def _with_groups(
         left = (lambda: None) if over else seconds_left
         return problem, judged_again(past, artifacts, problem, left), False
     except KeyboardInterrupt:
-        logger.info("interrupted before the groups were learned: the baseline alone runs")
+        logger.info("Interrupted before the groups were learned: only the baseline runs.")
         return without_membership(plan.problem), past, True
 
 
 def _alone(executor: Executor, objective: TrialEvaluator, trial: Trial) -> TrialResult:
-    """Run one trial to its end, with nothing beside it."""
+    """Run one trial to its end with no other trial running."""
     future = executor.submit(objective, trial)
     while not executor.wait({future}, POLL_SECONDS):
         pass
@@ -301,7 +301,7 @@ def _alone(executor: Executor, objective: TrialEvaluator, trial: Trial) -> Trial
 def _replaying(
     executor: Executor, past: Iterable[TrialRecord], start: float, study: Study | None
 ) -> Replay:
-    """Return the executor, which answers from the record what it holds."""
+    """Return the executor, which replays the recorded trials."""
     known = [Known(result=r.result, seconds=r.seconds, window=r.window) for r in past]
     return Replay(
         executor, known, start=start, on_start=None if study is None else study.record_start
@@ -311,7 +311,7 @@ def _replaying(
 def _strategy(
     plan: Plan, executor: Replay, past: Mapping[int, TrialRecord], study: Study | None
 ) -> Recalling:
-    """Return who proposes, and goes on where an earlier part of the run was cut off."""
+    """Return the strategy, which continues from the recorded trials of the run."""
     chosen = STRATEGIES.get(plan.strategy)(
         plan.space, plan.seed, on_all_rows(plan.first, plan.small, plan.light)
     )
@@ -325,7 +325,7 @@ def _strategy(
 
 
 def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:
-    """Give workers the rows as a memory map, the serial executor the rows themselves."""
+    """Return the evaluator: worker processes memory-map the rows, the serial executor does not."""
     data: Dataset | Path = plan.problem.dataset
     if plan.executor != "serial":
         data = stack.enter_context(scratch()) / "data.joblib"
@@ -340,7 +340,7 @@ def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvalu
 
 
 def _allocator(plan: Plan, n_workers: int) -> Allocator:
-    """Return who decides which trial may spend what."""
+    """Return the allocator of the plan, with trials on few rows first where they are planned."""
     terms = terms_of(plan)
     chosen = ALLOCATORS.get(plan.allocator)(terms)
     if plan.light is not None:
@@ -349,21 +349,21 @@ def _allocator(plan: Plan, n_workers: int) -> Allocator:
 
 
 def _as_begun(plan: Plan, past: Iterable[TrialRecord]) -> Plan:
-    """Return the plan with what an earlier run began with."""
+    """Return the plan with the first trials of the previous run."""
     begun = {record.result.trial.number: record.result.trial for record in past}
     terms = terms_of(plan)
-    # Some allocators themselves try the baseline on few rows.
+    # Some allocators evaluate the baseline on few rows.
     first = ALLOCATORS.get(plan.allocator)(terms).next_trial(
         lambda: plan.baseline, number=0, seconds_left=None
     )
     own = terms.budget if first is None else replace(first.budget, seconds=None)
     light = begun_with(plan.light, own, begun)
-    # Without the trials on few rows the first candidate is none for this process.
+    # Without the trials on few rows no configuration runs in this process.
     return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))
 
 
 def terms_of(plan: Plan) -> Terms:
-    """Return what the allocator of a run may spend."""
+    """Return the budget and the costs that the allocator of a run works with."""
     data, folds = plan.problem.dataset, plan.problem.n_folds
     train_rows = data.n_rows * (folds - 1) // folds
     return Terms(

@@ -1,6 +1,6 @@
-"""The loop of the search: ask for a trial, run it, tell its result.
+"""Run trials until the budget ends.
 
-Everything it knows is in its arguments. It sees candidates and results, never a model or a row.
+The loop asks the strategy for configurations, runs them as trials and tells it the results.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from fairautoml.search.space import Choice, ParamSpace, Range, SearchSpace
 
 
 class BaselineFirst:
-    """Proposes the baseline once, then whatever the strategy proposes."""
+    """Proposes the baseline once, then the proposals of the strategy."""
 
     def __init__(self, baseline: Config, strategy: SearchStrategy) -> None:
         self._baseline: Config | None = baseline
@@ -38,14 +38,14 @@ class BaselineFirst:
         self._strategy = strategy
 
     def ask(self) -> Config | None:
-        """Return the next candidate."""
+        """Return the next configuration."""
         if self._baseline is not None:
             first, self._baseline = self._baseline, None
             return first
         return self._strategy.ask()
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Pass on everything but the first result of the baseline."""
+        """Tell the strategy every result except the first one of the baseline."""
         if self._key is not None and scored.trial.config.key == self._key:
             self._key = None
         else:
@@ -55,39 +55,40 @@ class BaselineFirst:
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 8
-"""Under ``n_trials``, candidate i is asked for when exactly the results up to i - LAG are told.
+"""Pending trials under ``n_trials``: trial i is created after exactly the results up to
+``i - MAX_PENDING``.
 
-So an adaptive strategy sees the same history whatever the number of workers; more than LAG workers
-find nothing to do. A time budget has no such limit.
+An adaptive strategy thus sees the same history with any number of workers; more than
+``MAX_PENDING`` workers stay idle. A time budget has no such limit.
 """
 
 SHARE_OF_REST, TIMES_THE_USUAL = 1 / 3, 10.0
-"""Under a time budget a search trial may take that share of what is left, or that many times the
-median of those like it that succeeded, whichever is more."""
+"""Under a time budget a search trial may take this share of the time left, or this multiple of the
+median time of successful trials of its kind, whichever is larger."""
 
 _Size = tuple[float, int]
-"""Rows and models of a trial."""
+"""Sample fraction and number of models of a trial."""
 
 POLL_SECONDS = 0.5
-"""How often the clock is looked at while trials run."""
+"""Seconds between two looks at the clock while trials run."""
 
 LONG = 0.5
-"""Seconds to settle a result from which on trials leave as much before the deadline."""
+"""Scoring time in seconds from which trials must end that much before the deadline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopCondition:
-    """When the search ends."""
+    """Limits at which the search ends."""
 
-    n_trials: int | None = None  # trials to run at the most
-    deadline: float | None = None  # time on the executor's clock at which nothing may run any more
+    n_trials: int | None = None  # maximum number of trials
+    deadline: float | None = None  # time on the executor's clock at which all trials must end
 
     def seconds_left(self, now: float) -> float | None:
         """Return the seconds until the deadline, None without one."""
         return None if self.deadline is None else self.deadline - now
 
     def reached(self, n_trials: int, now: float) -> bool:
-        """Whether no further trial may be asked for; the first one always may."""
+        """Whether no further trial may start; the first one always may."""
         left = self.seconds_left(now) if n_trials else None
         return (self.n_trials is not None and n_trials >= self.n_trials) or (
             left is not None and left <= 0
@@ -96,16 +97,16 @@ class StopCondition:
 
 @dataclass(slots=True)
 class Pruner:
-    """The trials that others must come near: for each sample size the lowest log loss.
+    """Names the incumbent that a trial is compared with: the lowest log loss per sample size.
 
-    A plain search trial whose first folds are far behind it cannot become the answer. What an
-    allocator made is never compared: a mitigation changes the log loss.
+    A plain search trial whose first folds are far behind the incumbent cannot become the best.
+    Trials that the allocator created are not compared: a mitigation changes the log loss.
     """
 
     _best: dict[_Size, tuple[float, str]] = field(default_factory=dict)
 
     def learn(self, scored: ScoredTrial) -> None:
-        """Take in a result."""
+        """Update the incumbents with a result."""
         if scored.status is TrialState.SUCCESS and scored.log_loss is not None:
             size = _size(scored.trial)
             best = self._best.get(size)
@@ -114,7 +115,7 @@ class Pruner:
                 self._best[size] = found if best is None else min(found, best)
 
     def against(self, trial: Trial) -> Trial:
-        """Return the trial, with a rival when it may be compared with one."""
+        """Return the trial, with the key of its incumbent if it may be pruned."""
         plain = trial.origin is Origin.SEARCH and trial.config.mitigation == "none"
         best = self._best.get(_size(trial))
         return replace(trial, rival=best[1]) if plain and best is not None else trial
@@ -122,11 +123,11 @@ class Pruner:
 
 @dataclass(slots=True)
 class Caps:
-    """What a search trial may take of a time budget, so that one that hangs does not take it all.
+    """Time limits of search trials, so that one that hangs does not use up the time budget.
 
-    As long as none of its sample size and mitigation has succeeded, a trial may take all that is
-    left: in a run that is short for its table it is the only full one. Nothing is capped without a
-    time budget: what a trial gives must not depend on the machine there.
+    Until a trial of its sample size and mitigation has succeeded, a trial may take all of the time
+    left: in a short run on a large table it is the only full trial. Without a time budget there
+    are no limits, as results must then not depend on the speed of the machine.
     """
 
     _known: defaultdict[tuple[_Size, str], list[float]] = field(
@@ -134,12 +135,12 @@ class Caps:
     )
 
     def learn(self, scored: ScoredTrial) -> None:
-        """Take in a result; the first trial needs no training, so it says nothing."""
+        """Record the seconds of a success; the first trial needs no training and is ignored."""
         if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
             insort(self._known[_kind(scored.trial)], scored.seconds)
 
     def on(self, trial: Trial, seconds_left: float | None) -> Trial:
-        """Return the trial, with a limit when it may not take all that is left."""
+        """Return the trial, with a time limit if it may not take all of the time left."""
         known = self._known[_kind(trial)]
         if seconds_left is None or not known or trial.origin is not Origin.SEARCH:
             return trial
@@ -152,7 +153,7 @@ class Caps:
 
 
 def window_of(stop: StopCondition, executor: Executor) -> int:
-    """Return how many trials may be asked for and not yet told."""
+    """Return the maximum number of pending trials."""
     return MAX_PENDING if stop.deadline is None else _depth_of(executor)
 
 
@@ -161,7 +162,7 @@ def _depth_of(executor: Executor) -> int:
 
 
 def _size(trial: Trial) -> _Size:
-    """Return what trials have in common whose losses and seconds can be compared."""
+    """Return the size of a trial; losses and seconds of equal sizes are comparable."""
     return trial.budget.sample_fraction, trial.budget.folds
 
 
@@ -171,7 +172,7 @@ def _kind(trial: Trial) -> tuple[_Size, str]:
 
 @dataclass(slots=True)
 class Overhead:
-    """Seconds that the loop itself took, on the machine's clock."""
+    """Wall-clock seconds spent in the loop itself."""
 
     ask: float = 0.0
     tell: float = 0.0
@@ -179,14 +180,14 @@ class Overhead:
 
 @dataclass(slots=True, kw_only=True)
 class SearchLoop:
-    """One run of the loop."""
+    """One run of the search loop."""
 
-    objective: Callable[[Trial], TrialResult]  # runs a trial; handed to the executor
-    score: Callable[[TrialResult], ScoredTrial]  # turns a result into what the strategy is told
-    strategy: SearchStrategy  # what to try; told of what it proposed, and of nothing else
-    allocator: Allocator  # who may spend what; told of everything
-    executor: Executor  # where trials run, and the clock
-    stop: StopCondition  # when it ends
+    objective: Callable[[Trial], TrialResult]  # runs a trial; passed to the executor
+    score: Callable[[TrialResult], ScoredTrial]  # computes value and violations of a result
+    strategy: SearchStrategy  # proposes configurations; receives the results of its proposals only
+    allocator: Allocator  # creates trials and their budgets; receives all results
+    executor: Executor  # runs the trials and keeps the clock
+    stop: StopCondition  # limits of the search
     overhead: Overhead = field(default_factory=Overhead)
     _n_started: int = 0
     _n_reported: int = 0
@@ -199,15 +200,15 @@ class SearchLoop:
     _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
 
     def run(self) -> bool:
-        """Search until the budget is spent; returns False when the user interrupted it.
+        """Search until the budget is spent; return False if the user interrupted the search.
 
-        Nothing that was settled before an interrupt is lost.
+        Results that were scored before an interrupt are kept.
         """
         if self.window < self.executor.n_workers:
             msg = (
-                f"{self.window} of {self.executor.n_workers} workers have something to do: under "
-                "n_trials alone no more run at once, so that the search is the same with any "
-                "number; give a time_budget as well for all of them"
+                f"Only {self.window} of {self.executor.n_workers} workers are used: with n_trials "
+                "alone no more trials run at once, so that the result does not depend on the "
+                "number of workers. Pass time_budget as well to use all of them."
             )
             warn(msg, DegradedWarning)
         try:
@@ -216,7 +217,7 @@ class SearchLoop:
                 self._collect()
                 self._tell()
         except KeyboardInterrupt:
-            logger.info("interrupted after %d results", self._n_reported)
+            logger.info("Interrupted after %d results.", self._n_reported)
             return False
         finally:
             self.executor.shutdown()
@@ -224,12 +225,12 @@ class SearchLoop:
 
     @property
     def _depth(self) -> int:
-        """Trials handed to the executor at once; one waits so that no worker does."""
+        """Number of trials in the executor, one of them queued so that no worker is idle."""
         return _depth_of(self.executor)
 
     @property
     def window(self) -> int:
-        """Trials asked for and not yet told."""
+        """Maximum number of pending trials."""
         return window_of(self.stop, self.executor)
 
     def _refill(self) -> None:
@@ -239,8 +240,8 @@ class SearchLoop:
         self.overhead.ask += time.perf_counter() - start
 
     def _ask(self) -> bool:
-        """Queue one more trial; False when there is none now."""
-        # What a trial gives is worth nothing when there is no time left to settle it.
+        """Queue one more trial; return False if there is none now."""
+        # A trial has no effect if no time is left to score it.
         now = self.executor.now() + self._scoring
         if self.stop.reached(self._n_started, now):
             return False
@@ -263,7 +264,7 @@ class SearchLoop:
         return True
 
     def _submit(self) -> bool:
-        """Hand over waiting trials; False when nothing runs and nothing waits."""
+        """Submit queued trials; return False if no trial is running."""
         while self._queue and len(self._running) < self._depth:
             left = self.stop.seconds_left(self.executor.now() + self._scoring)
             if left is not None and left <= 0 and self._queue[0].number > 0:
@@ -278,7 +279,7 @@ class SearchLoop:
             left = self.stop.seconds_left(self.executor.now())
             done = self.executor.wait(self._running, POLL_SECONDS)
             if not done and left is not None and left <= 0:
-                # Workers enforce the deadline themselves; this is for one that does not.
+                # Executors enforce the deadline; this is for one that does not.
                 self.executor.shutdown()
         self._running -= done
         for future in sorted(done, key=lambda f: f.result().trial.number):
@@ -290,7 +291,7 @@ class SearchLoop:
             self._scored[scored.trial.number] = scored
 
     def _tell(self) -> None:
-        """Tell in the order asked under ``n_trials``, as they come under a time budget."""
+        """Report results by trial number, or in order of completion under a time budget."""
         in_order = self.stop.deadline is None
         while self._scored:
             number = self._n_reported if in_order else min(self._scored)
@@ -307,10 +308,8 @@ class SearchLoop:
             self._refill()
 
     def _tell_strategy(self, scored: ScoredTrial) -> None:
-        """Tell the strategy of its own proposals, under the candidate that it proposed.
-
-        An allocator may have put a mitigation on it, by which the strategy would not know it.
-        """
+        """Tell the strategy the result of its own proposal."""
+        # The allocator may have added a mitigation, which the strategy would not recognise.
         config = self._sampled.pop(scored.trial.number, None)
         if config is not None:
             self.strategy.tell(replace(scored, trial=replace(scored.trial, config=config)))
@@ -320,10 +319,10 @@ Suggest = Callable[[str, Range], ParamValue]
 
 
 def propose(space: SearchSpace, suggest: Suggest) -> Config:
-    """Build a candidate by asking for one value after the other.
+    """Build a configuration from one suggested value per name.
 
     Names are ``learner``, ``lightgbm.num_leaves``, ``encoding``, ``mitigation``,
-    ``reweighing.strength``; a choice with a single value is not asked for.
+    ``reweighing.strength``; a choice with a single value is not suggested.
     """
     learner = _pick("learner", tuple(space.learners), suggest)
     params = _walk(space.learners[learner], suggest)
@@ -349,7 +348,7 @@ def _walk(part: ParamSpace, suggest: Suggest) -> dict[str, ParamValue]:
 
 
 def flat(config: Config) -> dict[str, ParamValue]:
-    """Return the candidate as the answers that ``propose`` would ask for."""
+    """Return the configuration as a flat mapping with the names of ``propose``."""
     return {
         "learner": config.learner,
         "encoding": config.encoding,
@@ -365,18 +364,18 @@ def _named(owner: str, params: Mapping[str, ParamValue]) -> dict[str, ParamValue
 
 @runtime_checkable
 class RecallingStrategy(SearchStrategy, Protocol):
-    """A strategy whose proposals depend on its seed, and what it proposed and was told, alone.
+    """A strategy whose proposals depend only on its seed, its proposals and their results.
 
-    Of ``scored`` only candidate, status, value and violations may count, as a trial that is run
-    again takes other seconds.
+    Of ``scored`` it may use only configuration, status, value and violations, because the seconds
+    differ when a trial is run again.
     """
 
     def recall(self, config: Config) -> None:
-        """Take the candidate as the answer to the next ``ask``, which it was in an earlier run."""
+        """Replay a recorded proposal instead of the next ``ask``."""
         ...
 
     def hear(self, scored: ScoredTrial) -> None:
-        """Learn what came of a candidate that this strategy did not propose."""
+        """Receive the result of a configuration that this strategy did not propose."""
         ...
 
 
@@ -386,12 +385,12 @@ def nothing() -> tuple[ScoredTrial, ...]:
 
 
 class Recalling:
-    """Answers from the record what a strategy would answer, as long as its history is the same.
+    """Replays the recorded proposals of a strategy as long as its history is the same.
 
-    A proposal is recorded under the digest of all that the strategy had proposed and heard before
-    it. Where the record has gaps, or the history takes another way, the strategy is asked, after
-    it has heard of the results that this way does not come to. One that is no
-    ``RecallingStrategy`` always is, and nothing is recorded for it.
+    A proposal is recorded under the digest of the proposals and results before it. If none is
+    recorded for the current history, the strategy receives the recorded results that the search
+    no longer reaches, and makes a new proposal. A strategy that is no ``RecallingStrategy`` makes
+    all proposals itself, and none are recorded.
     """
 
     def __init__(
@@ -408,7 +407,7 @@ class Recalling:
         self._new: dict[str, Config] = {}
 
     def ask(self) -> Config | None:
-        """Return the next candidate, recorded or new."""
+        """Return the next configuration, recorded or new."""
         if self._recaller is None:
             return self._strategy.ask()
         history = self._history.hexdigest()
@@ -427,13 +426,13 @@ class Recalling:
         return config
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Pass the result on."""
+        """Tell the strategy the result."""
         if self._recaller is not None:
             self._note(*_content(scored))
         self._strategy.tell(scored)
 
     def take(self) -> dict[str, Config]:
-        """Return the proposals that are new since the last call, to be recorded."""
+        """Return the proposals since the last call, for the record."""
         new, self._new = self._new, {}
         return new
 
@@ -442,14 +441,14 @@ class Recalling:
 
 
 def _content(scored: ScoredTrial) -> tuple[object, ...]:
-    """Return what of a result may count."""
+    """Return the parts of a result that a recalling strategy may use."""
     value = None if scored.value is None else float(scored.value)
     violations = [float(violation) for violation in scored.violations]
     return scored.trial.config.key, scored.status.value, value, violations
 
 
 def as_sampled(results: Iterable[ScoredTrial], space: SearchSpace) -> tuple[ScoredTrial, ...]:
-    """Return the results of what a strategy had proposed, under the candidates it had proposed."""
+    """Return the results of a strategy's proposals under the configurations it proposed."""
     found = []
     for scored in results:
         config = scored.trial.config
@@ -461,14 +460,14 @@ def as_sampled(results: Iterable[ScoredTrial], space: SearchSpace) -> tuple[Scor
 
 
 TRIES = 32
-"""Proposals that are listened to before the strategy counts as out of ideas for now."""
+"""Repeated proposals in a row after which the loop waits for the next result."""
 
 
 class WithoutRepeats:
-    """Passes on proposals that are new, and answers the others itself.
+    """Filters out repeated proposals and answers them with the known result.
 
-    The seed of a trial comes from its candidate, so a second run would only give the same result
-    again. It depends on the order of ``ask`` and ``tell`` only, never on the number of workers.
+    The seed of a trial comes from its configuration, so a second run would give the same result.
+    The filter depends only on the order of ``ask`` and ``tell``, not on the number of workers.
     """
 
     def __init__(self, strategy: SearchStrategy) -> None:
@@ -478,7 +477,7 @@ class WithoutRepeats:
         self._open: set[str] = set()
 
     def ask(self) -> Config | None:
-        """Return the next new candidate; None when the strategy only repeats itself."""
+        """Return the next new configuration, or None if the strategy only repeats itself."""
         for _ in range(TRIES):
             config = self._strategy.ask()
             if config is None:
@@ -494,11 +493,11 @@ class WithoutRepeats:
         return None
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Pass the result on, also to the repeated proposals that wait for it."""
+        """Tell the result once for each proposal of its configuration."""
         key = scored.trial.config.key
         for _ in range(1 + self._waiting.pop(key, 0)):
             self._strategy.tell(scored)
         self._open.discard(key)
-        # A worker that was killed from outside says nothing about the candidate.
+        # A worker that was killed from outside says nothing about the configuration.
         if scored.status is not TrialState.WORKER_LOST:
             self._known[key] = scored

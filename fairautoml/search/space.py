@@ -14,7 +14,7 @@ ParamValue = bool | int | float | str
 
 
 def same_value(one: object, other: object) -> bool:
-    """Whether two values agree in type as well: ``1``, ``1.0`` and ``True`` are three things."""
+    """Return whether two values are equal and of the same type: ``1 != 1.0 != True``."""
     return type(one) is type(other) and one == other
 
 
@@ -87,10 +87,10 @@ class Integer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One of a list."""
+    """A categorical value, one of a list."""
 
-    values: tuple[ParamValue, ...]  # all possibilities, at least one, none twice
-    default: ParamValue  # first guess, one of them
+    values: tuple[ParamValue, ...]  # allowed values, at least one, none twice
+    default: ParamValue  # one of ``values``
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -102,11 +102,11 @@ class Choice:
             raise SpaceError(f"default must be one of {self.values!r}; found {self.default!r}")
 
     def sample(self, rng: np.random.Generator) -> ParamValue:
-        """Draw a value, all equally likely."""
+        """Draw a value uniformly."""
         return self.values[int(rng.integers(len(self.values)))]
 
     def contains(self, value: object) -> bool:
-        """Whether ``value`` is in the list, type and all."""
+        """Whether ``value`` is in the list, with the same type."""
         return any(same_value(value, known) for known in self.values)
 
 
@@ -115,13 +115,13 @@ Range = Real | Integer | Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """When a parameter exists: only if another one has one of some values."""
+    """Values of another parameter under which a parameter is active."""
 
-    param: str  # the other parameter; it comes earlier in the space
-    values: tuple[ParamValue, ...]  # its values that switch this one on
+    param: str  # the other parameter; it comes before this one in the space
+    values: tuple[ParamValue, ...]  # its values that activate this one
 
     def holds(self, params: Mapping[str, ParamValue]) -> bool:
-        """Whether it is met by the parameters chosen so far; not by an absent one."""
+        """Whether ``params`` meet the condition; an absent parameter does not."""
         if self.param not in params:
             return False
         return any(same_value(params[self.param], value) for value in self.values)
@@ -146,7 +146,7 @@ class ParamSpace:
     conditions: Mapping[str, Condition] = field(default_factory=dict)
 
     def walk(self, suggest: Callable[[str, Range], ParamValue]) -> dict[str, ParamValue]:
-        """Ask for the value of each active parameter, in file order."""
+        """Return a suggested value of each active parameter, in file order."""
         params: dict[str, ParamValue] = {}
         for param, allowed in self.ranges.items():
             condition = self.conditions.get(param)
@@ -155,7 +155,7 @@ class ParamSpace:
         return params
 
     def defaults(self) -> dict[str, ParamValue]:
-        """Return the first guess."""
+        """Return the default values."""
         return self.walk(lambda _, allowed: allowed.default)
 
     def sample(self, rng: np.random.Generator) -> dict[str, ParamValue]:
@@ -176,10 +176,10 @@ def _without_mitigation() -> dict[str, ParamSpace]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """All that a search may choose from."""
+    """Learners, encodings and mitigations of a search, with their parameters."""
 
     learners: Mapping[str, ParamSpace]  # space of each learner
-    # ways in which categories reach the learner: ``("codes",)`` or ``("codes", "target")``
+    # encodings of categorical columns: ``("codes",)`` or ``("codes", "target")``
     encodings: tuple[str, ...] = ("codes",)
     # space of each training-time mitigation; ``"none"`` has no parameters
     mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)
@@ -190,24 +190,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node of a YAML file with the way to it."""
+    """A node of a YAML file and its key path."""
 
     origin: str  # the file, for messages
-    key: str  # the way to the node, such as ``params.depth.low``; empty for the whole file
-    node: yaml.Node  # what stands there
+    key: str  # key path of the node, such as ``params.depth.low``; empty for the whole file
+    node: yaml.Node  # the parsed node
 
     def error(self, what: str) -> SpaceError:
-        """Return an error that says where."""
+        """Return an error with file, line and key path."""
         line = self.node.start_mark.line + 1
         place = f"{self.origin}, line {line}, {self.key or 'file'}"
         return SpaceError(f"{place}: {what}")
 
     def at(self, name: str | int, node: yaml.Node) -> "Place":
-        """Return the place of a child."""
+        """Return a child node."""
         return Place(self.origin, f"{self.key}.{name}" if self.key else str(name), node)
 
     def made(self, make: Callable[[], T]) -> T:
-        """Return what ``make`` makes from this node; its ``SpaceError`` gets the place."""
+        """Return ``make()``; add the position of this node to a ``SpaceError``."""
         try:
             return make()
         except SpaceError as error:
@@ -224,12 +224,12 @@ class Place:
             if not isinstance(name, str):
                 raise child.error(f"a key must be a string, found {name!r}; put it in quotes")
             if name in found:
-                raise self.at(name, key_node).error("this key stands there twice; keep one")
+                raise self.at(name, key_node).error("this key occurs twice; keep one")
             found[name] = child
         return found
 
     def fields(self, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, "Place"]:
-        """Return the children of a mapping whose keys are known beforehand."""
+        """Return the children of a mapping that has only the given keys."""
         found = self.mapping()
         known = required + optional
         for name, child in found.items():
@@ -280,7 +280,7 @@ class Place:
         raise self.error(f"must be an integer, found {found!r}")
 
     def real(self) -> float:
-        """Return a real number; an integer is read as one."""
+        """Return a real number; integers are converted."""
         found = self.value()
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return float(found)
@@ -295,7 +295,7 @@ def _kind(node: yaml.Node) -> str:
 
 
 def root_of(text: str, origin: str) -> Place:
-    """Return the top of a YAML text."""
+    """Return the root node of a YAML text."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -1,7 +1,7 @@
-"""Search spaces and portfolios in YAML files.
+"""Read search spaces and portfolios from YAML files.
 
-A wheel carries the folder inside the package (hatchling ``force-include``); an editable install
-and a checkout have it next to the package.
+A wheel has the folder ``search_spaces`` inside the package (hatchling ``force-include``); an
+editable install and a checkout have it next to the package.
 """
 
 import re
@@ -143,19 +143,19 @@ def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialConfig:
-    """One first candidate."""
+    """One initial configuration of a portfolio."""
 
     learner: str  # registered name
-    encoding: str = "codes"  # how categories reach the learner
+    encoding: str = "codes"  # encoding of categorical columns
     # a complete point of the learner's space
     params: Mapping[str, ParamValue] = field(default_factory=dict)
 
 
 def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[InitialConfig, ...]:
-    """Read the first candidates that lie in a search space, in file order.
+    """Return the members of a portfolio that lie in a search space, in file order.
 
-    Members whose learner the space does not have are left out. An encoding that the space does
-    not have becomes its first one; members that so become equal are kept once.
+    Members whose learner is not in the space are left out. An encoding that is not in the space is
+    replaced by its first one; duplicates are removed.
     """
     top = root_of(text, origin).fields(("members",), ())
     members: list[InitialConfig] = []

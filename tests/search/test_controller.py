@@ -134,7 +134,7 @@ def make_search(strategy, executor, *, objective=succeed, score=scored_trial, **
 
 
 def test_workers_without_work_are_reported():
-    with pytest.warns(DegradedWarning, match="8 of 12 workers have something to do"):
+    with pytest.warns(DegradedWarning, match="Only 8 of 12 workers are used"):
         make_search(Recorder(), Shuffled(12), n_trials=3).run()
 
 

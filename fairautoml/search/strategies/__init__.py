@@ -1,4 +1,4 @@
-"""Ways to decide what to try next; one file each, all by ask and tell."""
+"""Registry of search strategies; each file implements one strategy with ask and tell."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from fairautoml.registry import Registry
 from fairautoml.search.space import SearchSpace
 
 MakeStrategy = Callable[[SearchSpace, int, Sequence[Config]], SearchStrategy]
-"""``make(space, seed, first)``: ``first`` are the candidates to propose before any other."""
+"""``make(space, seed, first)``; ``first`` are the initial configurations."""
 
 STRATEGIES: Registry[MakeStrategy] = Registry(
     "fairautoml.search.strategies",

@@ -1,16 +1,12 @@
-"""ADMM: the problem split, its solvers and their coordinates.
+"""ADMM: operator splitting, sub-problem solvers and the unit-hypercube encoding.
 
-Liu et al., AAAI 2020, arXiv 1905.00424, Algorithm 2. A constraint ``gap <= limit``, gap at least
-0, becomes ``gap - limit + slack = 0`` with ``slack`` in [0, limit]. The slack has a closed form,
-so no solver ever sees it.
-
-Integers and choices are relaxed to [0, 1] and rounded when a candidate is read off; conditional
-parameters are flattened: each has its coordinate, which rests while the parameter is absent.
-
-Liu et al., AAAI 2020, arXiv 1905.00424, Algorithm 2 with sub-problem budgets that grow.
-
-For searchers that know no conditions: a parameter that is absent keeps a value, which rests.
+Liu et al., AAAI 2020, arXiv 1905.00424, Algorithm 2 with growing sub-problem budgets. A constraint
+``gap <= limit`` becomes ``gap - limit + slack = 0`` with ``slack`` in [0, limit] in closed form.
 """
+
+# Integers and choices are relaxed to [0, 1] and rounded when a configuration is decoded.
+# Conditional parameters are flattened: an inactive parameter keeps its coordinate unchanged, also
+# for searchers without support for conditions.
 
 import logging
 import math
@@ -37,18 +33,18 @@ from fairautoml.search.space import (
 Floats = NDArray[np.float64]
 
 UNIT_OF_ZERO_LIMIT = 0.01
-"""What a gap is divided by when its limit is 0."""
+"""Divisor of a gap whose limit is 0."""
 
 
 def normalised(gap: Floats, limit: Floats) -> tuple[Floats, Floats]:
-    """Measure each gap in units of its limit, so that one penalty suits all constraints."""
+    """Return gaps and limits in units of the limits, so that one penalty suits all constraints."""
     strict = limit == 0
     unit = np.where(strict, UNIT_OF_ZERO_LIMIT, limit)
     return gap / unit, np.where(strict, 0.0, 1.0)
 
 
 def best_slack(gap: Floats, limit: Floats, mu: Floats, rho: float) -> Floats:
-    """Return the slack in [0, limit] that makes the penalty smallest at this gap."""
+    """Return the slack in [0, limit] that minimises the penalty at this gap."""
     slack: Floats = np.clip(limit - gap - mu / rho, 0.0, limit)
     return slack
 
@@ -69,7 +65,7 @@ def penalty(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -
 def next_mu(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> Floats:
     """Return the dual variables of the constraints after a step.
 
-    A slack that was fitted elsewhere can make them negative; that is as it should be.
+    A slack that was fitted at another point can make them negative, which is intended.
     """
     return mu + rho * (gap - limit + slack)
 
@@ -80,7 +76,7 @@ def coupling(relaxed: Floats, copy: Floats, dual: Floats, rho: float) -> float:
 
 
 def anchor(copy: Floats, dual: Floats, rho: float) -> Floats:
-    """Return ``b = copy - dual / rho``, where the coupling pulls the relaxed parameters to."""
+    """Return ``b = copy - dual / rho``, the centre of the coupling penalty."""
     return copy - dual / rho
 
 
@@ -93,7 +89,7 @@ def next_copy(
 
 
 class Arms(NamedTuple):
-    """What is chosen in each module."""
+    """One bandit arm per module."""
 
     learner: str
     encoding: str
@@ -102,16 +98,16 @@ class Arms(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """A point of the cube under some arms."""
+    """A point of the unit hypercube and its configuration under given arms."""
 
-    arms: Arms  # which learner, encoding and mitigation
-    point: Floats  # shape (n_coordinates,): where in the cube
-    present: NDArray[np.bool_]  # shape (n_coordinates,): coordinates that the candidate depends on
-    config: Config  # what stands there
+    arms: Arms  # learner, encoding and mitigation
+    point: Floats  # shape (n_coordinates,): position in the hypercube
+    present: NDArray[np.bool_]  # shape (n_coordinates,): coordinates of active parameters
+    config: Config  # the decoded configuration
 
 
 def to_unit(allowed: Range, value: ParamValue) -> float:
-    """Return where a value lies between the bounds of its range, from 0 to 1."""
+    """Return the position of a value between the bounds of its range, from 0 to 1."""
     if isinstance(allowed, Real | Integer):
         low, high, at = float(allowed.low), float(allowed.high), float(value)
         if allowed.log:
@@ -147,7 +143,7 @@ def _rounded(allowed: Integer, unit: float) -> int:
 
 
 class UnitHypercube:
-    """Translates between candidates and points."""
+    """Encodes configurations as points of the unit hypercube and decodes them."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -174,11 +170,11 @@ class UnitHypercube:
 
     @property
     def modules(self) -> tuple[tuple[str, ...], ...]:
-        """The arms of each module, in the order of ``Arms``."""
+        """Arms of each module, in the order of ``Arms``."""
         return tuple(self._space.learners), self._space.encodings, tuple(self._space.mitigations)
 
     def middle(self) -> Floats:
-        """Return the point where every parameter has its default."""
+        """Return the point of the default values."""
         return np.array(
             [to_unit(allowed, allowed.default) for allowed in self._ranges], dtype=float
         )
@@ -196,7 +192,7 @@ class UnitHypercube:
         return levels
 
     def read(self, arms: Arms, point: Floats) -> Reading:
-        """Return the candidate at a point."""
+        """Return the configuration at a point."""
         present = np.zeros(self.size, dtype=bool)
         learner, mitigation = self._parts(arms)
         config = Config(
@@ -225,10 +221,10 @@ class UnitHypercube:
         return part.walk(value)
 
     def locate(self, config: Config) -> Reading | None:
-        """Return the point of a candidate, absent parameters at their defaults.
+        """Return the point of a configuration, inactive parameters at their defaults.
 
-        From then on ``read`` gives exactly this candidate back: the logarithm and its inverse lose
-        the last digit, and a trial with another last digit would be another trial.
+        Afterwards ``read`` returns exactly this configuration: the logarithm and its inverse lose
+        the last digit, which would make it a different configuration.
         """
         arms = Arms(config.learner, config.encoding, config.mitigation)
         if any(arm not in known for arm, known in zip(arms, self.modules, strict=True)):
@@ -258,7 +254,7 @@ PRIOR = 10.0
 
 
 class PointSolver(Protocol):
-    """A black-box minimiser over the cube, asked for one point at a time."""
+    """A black-box minimiser over the unit hypercube that proposes one point at a time."""
 
     def point(self, current: Floats, incumbent: Floats | None) -> Floats:
         """Return the next point in [0, 1], shape (n_coordinates,)."""
@@ -266,7 +262,7 @@ class PointSolver(Protocol):
 
 
 class ArmSolver(Protocol):
-    """Chooses arms and learns from their values; a value of ``bound`` or more is worthless."""
+    """Chooses arms and learns from their values; a value of ``bound`` or more has reward 0."""
 
     bound: float
 
@@ -275,12 +271,12 @@ class ArmSolver(Protocol):
         ...
 
     def learn(self, arms: Arms, value: float) -> None:
-        """Learn what they were worth; less is better, ``inf`` for a failure."""
+        """Update with the value of the arms; less is better, ``inf`` for a failure."""
         ...
 
 
 class HalfLocal:
-    """In turns a uniform draw and a Gaussian step from the incumbent; before all, ``current``."""
+    """Alternates uniform draws and Gaussian steps from the incumbent; starts at ``current``."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -288,7 +284,7 @@ class HalfLocal:
         self._begun = False
 
     def point(self, current: Floats, incumbent: Floats | None) -> Floats:
-        """Return the next point; the very first one is ``current`` when nothing is known."""
+        """Return the next point; the first one is ``current`` if there is no incumbent."""
         first, self._begun = not self._begun, True
         if incumbent is None:
             return current if first else self._rng.random(len(current))
@@ -301,7 +297,7 @@ class HalfLocal:
 
 
 def reward(value: float, bound: float) -> float:
-    """Return the probability of a success, from 1 for no loss to 0 at the bound and above."""
+    """Return the success probability, from 1 at value 0 to 0 at the bound and above."""
     return 1.0 - min(max(value / bound, 0.0), 1.0)
 
 
@@ -321,7 +317,7 @@ class Bandit:
         self._wins = [np.zeros(len(arms)) for arms in modules]
 
     def pull(self) -> Arms:
-        """Draw every arm's worth and return the best arm of each module."""
+        """Draw a value of every arm and return the best arm of each module."""
         learner, encoding, mitigation = (
             arms[int(np.argmax(self._rng.beta(PRIOR + wins, PRIOR + pulls - wins)))]
             for arms, pulls, wins in zip(self._modules, self._pulls, self._wins, strict=True)
@@ -338,7 +334,7 @@ class Bandit:
 
 
 def raised_bound(bound: float, pulled: Sequence[float], logged: Sequence[float]) -> float:
-    """Return the bound for the next pulls: the median of the log if no pull was worth anything."""
+    """Return the next bound: the median of the log if every pull reached the old one."""
     if not logged or min(pulled, default=-math.inf) < bound:
         return bound
     return max(bound, float(np.median(logged)))
@@ -351,20 +347,20 @@ logger = logging.getLogger(__name__)
 class Splitting:
     """Penalties of the splitting and budgets of its sub-problems.
 
-    The defaults of the budgets suit runs of 20 to 100 trials; ``PAPER`` has those of the paper.
+    The default budgets suit runs of 20 to 100 trials; ``PAPER`` has the budgets of the paper.
     """
 
     # penalty that couples relaxed integers (scaled to [0, 1]) and their copies, positive
     rho: float = 1.0
     rho_gap: float = 0.1  # penalty of the constraints, in units of their limits, positive
-    bound: float = 0.7  # loss from which on an arm is worthless, positive
-    # evaluations of the first theta-min, how many more each next one has, and at the most
+    bound: float = 0.7  # loss at which the reward of an arm is 0, positive
+    # evaluations of the first theta-min, their increase per iteration, and their maximum
     evaluations: int = 4
     growth: int = 2
     most: int = 128
     pulls: int = 6  # bandit pulls of each z-min, at least 1
-    starts: int = 2  # learners to start from, in the order of the first candidates, at least 1
-    # fit the slack again at the arms it is used at, instead of taking theta-min's
+    starts: int = 2  # starting learners, in the order of the initial configurations, at least 1
+    # refit the slack at the arms of z-min instead of reusing the slack of theta-min
     refit_slack: bool = False
 
     def __post_init__(self) -> None:
@@ -388,9 +384,9 @@ PAPER = Splitting(evaluations=16, growth=8, most=128, pulls=16, starts=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """A point that was evaluated and did not fail."""
+    """Result of a successful evaluation."""
 
-    reading: Reading  # arms, point and candidate
+    reading: Reading  # arms, point and configuration
     loss: float  # one minus the objective
     gap: Floats  # shape (n_constraints,): in units of the limit
     limit: Floats  # shape (n_constraints,)
@@ -414,9 +410,9 @@ class _Phase:
 
 
 class Start:
-    """Iterates from one start; asked for points and told their outcomes, in any order.
+    """ADMM iterations from one start; points and their outcomes may come in any order.
 
-    Duals wait until a phase is complete; until then the rest of the phase may be asked for.
+    The dual variables are updated when a phase is complete.
     """
 
     def __init__(
@@ -438,14 +434,14 @@ class Start:
         self.point: Floats = origin.point
         self.copy: Floats = cube.nearest(origin.point)
         self.dual: Floats = np.zeros(cube.size)
-        # Without a dimension until the first outcome tells how many constraints there are.
+        # Scalar until the first outcome shows the number of constraints.
         self.mu: Floats = np.zeros(())
         self.slack: Floats = np.zeros(())
         self._budget = min(splitting.evaluations, splitting.most)
         self._phase = self._theta_phase()
 
     def propose(self) -> Reading | None:
-        """Return the next point to evaluate, None while the phase waits for outcomes."""
+        """Return the next point to evaluate, or None while the phase waits for outcomes."""
         phase = self._phase
         if phase.issued == phase.size:
             return None
@@ -457,12 +453,12 @@ class Start:
         return self._cube.read(self.arms, self._points.point(self.point, incumbent))
 
     def offer(self, outcome: Outcome) -> None:
-        """Hear of an evaluation that another start or nobody asked for."""
+        """Receive an evaluation that this start did not propose."""
         if self._phase.kind == "theta" and outcome.reading.arms == self.arms:
             self._phase.offer(outcome, self._theta_value(outcome))
 
     def accept(self, reading: Reading, outcome: Outcome | None) -> None:
-        """Learn what came of a point that was proposed."""
+        """Receive the outcome of a proposed point, None for a failure."""
         phase = self._phase
         phase.done += 1
         if phase.kind == "z":
@@ -484,7 +480,7 @@ class Start:
             self._phase = self._theta_phase()
 
     def _theta_phase(self) -> _Phase:
-        """Begin theta-min; what the log knows of these arms is valued anew, at no cost."""
+        """Begin theta-min; known outcomes of these arms are evaluated with the new duals."""
         size = 1 if self._cube.is_fixed(self.arms) else self._budget
         phase = _Phase(kind="theta", size=size)
         for outcome in self._log:
@@ -493,7 +489,7 @@ class Start:
         return phase
 
     def _z_phase(self, best: Outcome | None) -> _Phase:
-        """Take theta-min's point and begin z-min; its own arms are known there."""
+        """Begin z-min at the best point of theta-min."""
         phase = _Phase(kind="z", size=self._how.pulls)
         if best is not None:
             self.point = self._at_rest(best.reading)
@@ -502,7 +498,7 @@ class Start:
         return phase
 
     def _close(self, phase: _Phase) -> None:
-        """Take z-min's arms, then delta-min and the duals."""
+        """Take the arms of z-min, solve delta-min and update the duals."""
         how, best = self._how, phase.best
         bound = raised_bound(self._bandit.bound, phase.values, self._logged_values(phase))
         self._bandit.bound = bound
@@ -510,20 +506,20 @@ class Start:
             self.arms = best.reading.arms
             slack = self._slack_at(best)
             self.mu = next_mu(best.gap, best.limit, slack, self.mu, how.rho_gap)
-        # On real-valued coordinates the copy is the point itself and the dual stays 0.
+        # On real-valued coordinates the copy equals the point and the dual stays 0.
         self.copy, self.dual = next_copy(self.point, self.dual, how.rho, self._cube.nearest)
         self.iteration += 1
         self._budget = min(self._budget + how.growth, how.most)
         logger.debug("iteration %d: arms %s, mu %s", self.iteration, self.arms, self.mu)
 
     def _logged_values(self, phase: _Phase) -> list[float]:
-        """Return the log's values, only when no pull was worth anything."""
+        """Return the values of the log if every pull reached the bound, else none."""
         if min(phase.values) < self._bandit.bound:
             return []
         return [self._z_value(outcome) for outcome in self._log]
 
     def _at_rest(self, reading: Reading) -> Floats:
-        """Return the point with absent coordinates where they stay, at ``clip(b)``."""
+        """Return the point with the coordinates of inactive parameters at ``clip(b)``."""
         resting = np.clip(anchor(self.copy, self.dual, self._how.rho), 0.0, 1.0)
         return np.where(reading.present, reading.point, resting)
 
@@ -550,7 +546,7 @@ class Start:
 
 
 def coordinates(space: SearchSpace) -> dict[str, Range]:
-    """Return every name that ``propose`` may ask for, with its range."""
+    """Return every name that ``propose`` may suggest, with its range."""
     arms = {
         "learner": tuple(space.learners),
         "encoding": space.encodings,
@@ -569,7 +565,7 @@ def _is_fixed(allowed: Range) -> bool:
 
 
 def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:
-    """Return the candidate at a point of the flat space."""
+    """Return the configuration at a point of the flat space."""
 
     def value(name: str, allowed: Range) -> ParamValue:
         return values.get(name, allowed.default)
@@ -578,7 +574,7 @@ def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:
 
 
 def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
-    """Return a value of every coordinate: the candidate's, elsewhere the default."""
+    """Return a value of every coordinate: that of the configuration, else the default."""
     chosen = flat(config)
     return {
         name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
@@ -586,7 +582,7 @@ def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
 
 
 def lies_in(space: SearchSpace, config: Config) -> bool:
-    """Whether a candidate is a complete point of the space."""
+    """Return whether a configuration is a complete point of the space."""
     return (
         config.learner in space.learners
         and space.learners[config.learner].contains(config.params)

@@ -1,11 +1,10 @@
-"""Ask and tell around FLAML's searchers (FLAML 2.7; Wu, Wang and Huang, AAAI 2021).
+"""Ask-and-tell interface to the searchers of FLAML 2.7 (Wu, Wang and Huang, AAAI 2021)."""
 
-FLAML fails on a space with low-cost starts in two nested choices (``add_cost_to_space`` leaves off
-after the first), so it is given the flat space: absent parameters keep a value that rests. A
-choice is an ordered position, as an unordered one makes FLOW2 change the learner in about every
-second proposal. FLAML knows no constraint that suits here (``metric_constraints`` skips a metric
-of 0), so it is told a loss with a penalty.
-"""
+# FLAML fails on a space with low-cost starts in two nested choices (``add_cost_to_space`` stops
+# after the first), so it receives the flat space, in which inactive parameters keep their value.
+# A choice is encoded as an ordered position, because an unordered one makes FLOW2 change the
+# learner in about every second proposal. FLAML's ``metric_constraints`` skip a metric of 0, so
+# constraints enter the loss as a penalty.
 
 import warnings
 from collections import defaultdict
@@ -22,7 +21,7 @@ from fairautoml.search.strategies._admm import config_of, coordinates, lies_in, 
 from fairautoml.search.strategies._optuna import penalised_loss
 
 with warnings.catch_warnings():
-    # Without its extra FLAML regrets that it has no AutoML class, which is not needed here.
+    # Without its extra FLAML warns about its missing AutoML class, which is not needed here.
     warnings.filterwarnings("ignore", message="flaml.automl is not available")
     from flaml.tune.sample import choice, lograndint, loguniform, randint, uniform
     from flaml.tune.searcher.blendsearch import CFO as FlamlCFO
@@ -31,42 +30,42 @@ with warnings.catch_warnings():
 __all__ = ["Begin", "FlamlBlendSearch", "FlamlCFO", "FlamlSearch", "started"]
 
 LOSS, SECONDS = "loss", "seconds"
-"""Names under which FLAML is told the result; a cost ``time_total_s`` makes it read the clock."""
+"""Keys of the result for FLAML; a cost named ``time_total_s`` would make it read the clock."""
 
 TRIES = 64
-"""Times that FLAML may answer with a point it knows before it counts as out of ideas."""
+"""Failed suggestions in a row after which a random configuration is drawn."""
 
 Point = dict[str, float | int]
-"""FLAML's configuration: a number for every coordinate."""
+"""Configuration of FLAML: a number for every coordinate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Begin:
-    """What a FLAML searcher begins with."""
+    """Initial state of a FLAML searcher."""
 
     domains: Mapping[str, Any]  # FLAML's domain of each coordinate
-    low_cost: Point  # where a local search starts: the defaults of the learner
+    low_cost: Point  # start of a local search: the defaults of the learner
     points: list[Point]  # evaluated points to start from, none or the best one
     losses: list[float]  # their losses
     seed: int  # below 2**31
 
 
 MakeSearcher = Callable[[Begin], Any]
-"""Makes one of FLAML's searchers; it minimises ``LOSS``, its cost is ``SECONDS``."""
+"""Factory of a FLAML searcher that minimises ``LOSS`` at the cost ``SECONDS``."""
 
 
 class _Suggestion(NamedTuple):
-    """A proposal whose result is due; FLAML has no name for those that it did not make."""
+    """A pending proposal; ``name`` is None if FLAML did not make it."""
 
     name: str | None
     point: Point | None
 
 
 class FlamlSearch:
-    """The given candidates and other learners' defaults first; then FLAML, told what came of them.
+    """Proposes the initial configurations and the defaults of other learners, then runs FLAML.
 
-    A local search from the best of many starts needs the results of all starts, so ``ask``
-    returns None until they are in.
+    FLAML's local search starts from the best of them, so ``ask`` returns None until all of their
+    results are known.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class FlamlSearch:
         self._rng = np.random.default_rng(sequence)
 
     def ask(self) -> Config | None:
-        """Return the next candidate; None while FLAML waits for results."""
+        """Return the next configuration, or None while FLAML waits for results."""
         if self._waiting:
             return self._hand_out(self._waiting.pop(0), None)
         if self._searcher is None:
@@ -95,14 +94,14 @@ class FlamlSearch:
             self._searcher = self._begin()
         for _ in range(TRIES):
             self._number += 1
-            name = f"asked_{self._number}"
+            name = f"trial_{self._number}"
             point = self._searcher.suggest(name) if self._coordinates else None
             if point is not None:
                 return self._hand_out(self._read(point), name, point)
         return None if self._due else self._drawn()
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Hand loss and seconds to FLAML; a broken trial is told as an error, without a loss."""
+        """Pass loss and seconds to FLAML; a failed trial is an error without a loss."""
         pending = self._open.get(scored.trial.config.key)
         if not pending:
             return
@@ -127,15 +126,12 @@ class FlamlSearch:
         return config
 
     def _drawn(self) -> Config:
-        """Return a random candidate when FLAML only repeats itself and nothing is due."""
+        """Return a random configuration, for when FLAML makes no proposal and none is pending."""
         drawn = propose(self._space, lambda _, allowed: allowed.sample(self._rng))
         return self._hand_out(drawn, None)
 
     def _begin(self) -> Any:
-        """Make the searcher at the best start and tell it of the others.
-
-        It reads off the position of its low-cost start which learner it begins with.
-        """
+        """Create the searcher at the best start and pass it the results of the others."""
         if not self._coordinates:
             return None
         low_cost = self._point({name: one.default for name, one in self._coordinates.items()})
@@ -160,7 +156,7 @@ class FlamlSearch:
 
     def _learn(self, name: str | None, point: Point, loss: float, seconds: float) -> None:
         self._number += 1
-        known = f"told_{self._number}" if name is None else name
+        known = f"start_{self._number}" if name is None else name
         # FLAML reads a start point in both forms.
         flat = {f"config/{key}": value for key, value in point.items()}
         result = {LOSS: loss, SECONDS: seconds, "config": point, **flat}
@@ -175,7 +171,7 @@ class FlamlSearch:
 
 
 def started(kind: Any, begin: Begin) -> Any:
-    """Return one of FLAML's searchers, told where to begin."""
+    """Return a FLAML searcher of the given class with its initial state."""
     return kind(
         metric=LOSS,
         mode="min",
@@ -189,9 +185,9 @@ def started(kind: Any, begin: Begin) -> Any:
 
 
 def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[Config]:
-    """Return the low-cost start, its defaults, of every learner that has no first candidate.
+    """Return the defaults of every learner without an initial configuration.
 
-    A local search hardly ever leaves a learner, so it must not begin at one by chance.
+    A local search rarely leaves its learner, so the first learner must not be chosen by chance.
     """
     known = {config.learner for config in first}
     return [
@@ -208,19 +204,19 @@ def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[C
 
 
 def domain_of(allowed: Range) -> Any:
-    """Return FLAML's domain of a range; a choice becomes the positions of its values."""
+    """Return FLAML's domain for a range; a choice becomes the positions of its values."""
     if isinstance(allowed, Real):
         real = loguniform if allowed.log else uniform
         return real(allowed.low, allowed.high)
     if isinstance(allowed, Integer):
-        # FLAML leaves out the upper bound.
+        # FLAML excludes the upper bound.
         whole = lograndint if allowed.log else randint
         return whole(allowed.low, allowed.high + 1)
     return choice(list(range(len(allowed.values))))
 
 
 def coded(allowed: Range, value: ParamValue) -> float | int:
-    """Return the number that stands for a value in FLAML's domain."""
+    """Return the number that encodes a value in FLAML's domain."""
     if isinstance(allowed, Real):
         return float(value)
     if isinstance(allowed, Integer):
@@ -229,7 +225,7 @@ def coded(allowed: Range, value: ParamValue) -> float | int:
 
 
 def decoded(allowed: Range, number: float) -> ParamValue:
-    """Return the value that FLAML's number stands for, a plain Python value of the range."""
+    """Return the plain Python value that FLAML's number encodes."""
     if isinstance(allowed, Real):
         return min(max(float(number), allowed.low), allowed.high)
     if isinstance(allowed, Integer):

@@ -1,4 +1,4 @@
-"""Ask and tell around Optuna's samplers."""
+"""Ask-and-tell interface to Optuna's samplers."""
 
 import math
 from collections import defaultdict
@@ -16,30 +16,30 @@ from fairautoml.search.space import Integer, Range, Real, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
 
 PENALTY = 10.0
-"""Loss per unit of a small violation; steep enough that the constraints come first.
+"""Loss per unit of a small violation; large enough that the constraints come first.
 
-FLAML's own penalty (``metric_constraints``) is 1e10 until something is feasible, then starts at 1.
-A constant keeps results comparable that were told at different times.
+FLAML's own penalty (``metric_constraints``) is 1e10 until a trial is feasible, then starts at 1.
+With a constant penalty, results from different times are comparable.
 """
 
 
 def bounded(violation: float) -> float:
-    """Squeeze a violation into [-1, 1], in the same order: ``v / (1 + |v|)``."""
+    """Map a violation monotonically to [-1, 1]: ``v / (1 + |v|)``."""
     if math.isinf(violation):
         return math.copysign(1.0, violation)
     return violation / (1.0 + abs(violation))
 
 
 def worst_violation(scored: ScoredTrial) -> float:
-    """Return the largest violation, squeezed into [-1, 1]; -1 without constraints."""
+    """Return the largest violation, mapped to [-1, 1]; -1 without constraints."""
     return max(map(bounded, scored.violations), default=-1.0)
 
 
 def penalised_loss(scored: ScoredTrial) -> float | None:
-    """Return one minus the value, plus ``PENALTY`` times what the constraints are missed by.
+    """Return one minus the value plus ``PENALTY`` times the bounded constraint violations.
 
-    Errors of numbers, and violations of what bounds them, are in units of the target: where the
-    value is beyond 1, it is the unit of both.
+    Regression errors and their violations are in units of the target: if the absolute value is
+    above 1, violations are divided and the penalty is multiplied by it.
     """
     if (
         scored.status is not TrialState.SUCCESS
@@ -55,15 +55,14 @@ def penalised_loss(scored: ScoredTrial) -> float | None:
 Direction = Literal["maximize", "minimize"]
 
 Objectives = Callable[[float, ScoredTrial], Sequence[float]]
-"""Value and result to the numbers that Optuna is told, one per direction."""
+"""Computes the objective values for Optuna from value and result, one per direction."""
 
 
 class StudyStrategy:
-    """Ask and tell over a single in-memory study of at least two objectives with constraints.
+    """Ask-and-tell over one in-memory study with at least two objectives and constraints.
 
-    Optuna is asked for the parameters that are absent from a candidate as well: for samplers that
-    learn only of parameters that all trials have. Such samplers count generations, and their cost
-    does not grow.
+    Inactive parameters are sampled as well, for samplers that learn only from parameters that all
+    trials have.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class StudyStrategy:
             study.enqueue_trial(flat(config))
 
     def ask(self) -> Config:
-        """Return the next candidate."""
+        """Return the next configuration."""
         trial = self._study.ask()
 
         def suggest(name: str, allowed: Range) -> ParamValue:
@@ -96,12 +95,12 @@ class StudyStrategy:
         return config
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Hand value and constraints to Optuna; a broken trial ends as FAIL, without a value."""
+        """Pass value and constraints to Optuna; a failed trial ends as FAIL without a value."""
         pending = self._open.get(scored.trial.config.key)
         if not pending:
             return
         trial = pending.pop(0)
-        # A trial without constraints counts as feasible, so all are always set, and only here.
+        # Optuna treats a trial without constraints as feasible, so all of them are set.
         for name, violation in constraint_names(scored.violations).items():
             trial.set_constraint(name, violation)
         if scored.status is TrialState.SUCCESS and scored.value is not None:
@@ -112,30 +111,30 @@ class StudyStrategy:
 
 
 def constraint_names(violations: Sequence[float]) -> dict[str, float]:
-    """Return the violations under the names that Optuna has for them."""
+    """Return the violations under Optuna's names."""
     return {f"constraint_{at}": violation for at, violation in enumerate(violations)}
 
 
 def value_only(value: float, scored: ScoredTrial) -> Sequence[float]:
-    """Tell the value alone."""
+    """Return the value as the only objective."""
     del scored
     return (value,)
 
 
 def value_and_violation(value: float, scored: ScoredTrial) -> Sequence[float]:
-    """Tell the value, to be raised, and the worst violation, to be lowered."""
+    """Return the value, to maximize, and the worst violation, to minimize."""
     return value, worst_violation(scored)
 
 
 def new_study(sampler: optuna.samplers.BaseSampler, *directions: Direction) -> optuna.Study:
-    """Return an empty study in memory, without a word on the screen."""
+    """Return an empty in-memory study, without Optuna's log message."""
     with quiet():
         return optuna.create_study(directions=list(directions), sampler=sampler)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from announcing a new study; its log level is put back."""
+    """Suppress Optuna's info messages, then restore its log level."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -145,9 +144,9 @@ def quiet() -> Iterator[None]:
 
 
 def suggested(trial: optuna.Trial | FixedTrial, name: str, allowed: Range) -> ParamValue:
-    """Return the value that a trial of Optuna has, or draws, for a parameter."""
+    """Return the value of a parameter that an Optuna trial has or draws."""
     if isinstance(allowed, Real):
-        # NSGA-II hands out np.float64 next to an upper bound, which is another candidate.
+        # NSGA-II returns np.float64 next to an upper bound, which changes the configuration key.
         return float(trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log))
     if isinstance(allowed, Integer):
         return trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)

@@ -1,8 +1,7 @@
-"""What the strategies over Optuna's Parzen estimator share: one study for each part of the space.
+"""Shared code of the strategies over Optuna's Parzen estimator: one study per part of the space.
 
-The results lie here, and Optuna's studies are filled with them when a proposal has to be drawn. A
-draw depends on the seed, the number of the proposal and these results, on nothing that an earlier
-draw left behind. So a strategy that is told its past proposals is the one that made them.
+Results are stored here and loaded into Optuna's studies before a draw. A draw depends only on the
+seed, the number of the proposal and these results, so a strategy can be restored from its record.
 """
 
 import math
@@ -30,27 +29,27 @@ from fairautoml.search.strategies._optuna import (
 )
 
 STARTUP_TRIALS = 12
-"""Draws at random (and portfolio members) before the Parzen estimator takes over."""
+"""Random draws and initial configurations before the Parzen estimator is used."""
 
 MOST_REMEMBERED = 1000
-"""Results that a sampler works with; its time per proposal grows with them."""
+"""Maximum number of results of a sampler, whose time per proposal grows with them."""
 
 KEPT_OF_EACH = 250
-"""Best and newest results that it keeps when it has to forget."""
+"""Number of best and of newest results that are kept when it is exceeded."""
 
 INFRASTRUCTURE_FAILURES = frozenset(
     {TrialState.WORKER_LOST, TrialState.STOPPED, TrialState.DISK_FULL}
 )
-"""Ends that say nothing about the candidate."""
+"""States that say nothing about the configuration."""
 
 PENALTY = 1e9
-"""What a failure is told as under several objectives; finite, and never compared: as it is also
-told to be infinitely far from feasible, it comes after everything that is not."""
+"""Objective value of a failure under several objectives; finite, as Optuna requires. A failure
+also has an infinite violation, so it ranks last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a trial ended, as Optuna hears it; ``values`` is empty unless it is told as complete."""
+    """Result of a trial in Optuna's terms; ``values`` is empty unless the trial is complete."""
 
     state: OptunaTrialState
     values: tuple[float, ...]
@@ -58,14 +57,14 @@ class Outcome:
 
     @property
     def rank_key(self) -> tuple[float, float]:
-        """Less violation first, then more value; both objectives of ours begin with the value."""
+        """Rank key: less violation first, then greater first objective value."""
         missed = sum(max(0.0, violation) for violation in self.violations)
         return -missed, self.values[0] if self.values else -math.inf
 
 
 @dataclass(slots=True)
 class Row:
-    """A trial in a study: its parameters there, and its outcome once it has one."""
+    """A trial of a study: its parameters and, when it has ended, its outcome."""
 
     params: dict[str, ParamValue] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -73,7 +72,7 @@ class Row:
 
 
 class AllocatorState:
-    """The trials of one study, in the order proposed, and the study itself when it is needed."""
+    """Trials of one study in order of creation; the Optuna study is built when needed."""
 
     def __init__(
         self, directions: Sequence[Direction], distributions: Mapping[str, BaseDistribution]
@@ -85,23 +84,21 @@ class AllocatorState:
         self._study: optuna.Study | None = None
 
     def sample(self, seed: int) -> optuna.Trial:
-        """Return a trial that draws; it is no part of the memory and has to be failed after use.
-
-        What it drew beyond the parameters of its candidate would count as running with it.
-        """
+        """Return an Optuna trial for drawing; the caller must end it as failed after use."""
+        # Otherwise its draws beyond the configuration's parameters would count as running.
         sampler = parzen(seed)
         study = self._filled(sampler)
         study.sampler = sampler
         return study.ask()
 
     def enter(self, number: int, params: Mapping[str, ParamValue]) -> None:
-        """Take in a proposal, which runs from now on."""
+        """Add a proposal as a running trial."""
         row = self._rows[number] = Row(dict(params))
         if self._study is not None:
             self._show(self._study, row)
 
     def complete(self, number: int, outcome: Outcome) -> None:
-        """Take in how a proposal ended; one that was cut off from outside is forgotten at once."""
+        """Record the outcome of a proposal; an infrastructure failure is removed."""
         row = self._rows[number]
         if self._study is not None and row.running is not None:
             _end(self._study, row.running, outcome)
@@ -121,7 +118,7 @@ class AllocatorState:
         return self._study
 
     def _show(self, study: optuna.Study, row: Row) -> None:
-        """Add a trial to the study, where it takes the next number."""
+        """Add a trial to the study under the next number."""
         distributions = {name: self._distributions[name] for name in row.params}
         if row.outcome is None:
             study.enqueue_trial(row.params)
@@ -139,7 +136,7 @@ class AllocatorState:
         )
 
     def _forget(self) -> None:
-        """Keep the best and the newest results, and what runs, for a study to be made anew."""
+        """Keep the best, the newest and the running trials; the study is rebuilt from them."""
         done = [(n, row.outcome) for n, row in self._rows.items() if row.outcome is not None]
         best = sorted(done, key=lambda item: item[1].rank_key, reverse=True)[:KEPT_OF_EACH]
         kept = {number for number, _ in (*best, *done[-KEPT_OF_EACH:])}
@@ -153,11 +150,11 @@ class AllocatorState:
 
 
 class ParzenStrategy:
-    """Ask and tell over the Parzen estimator with constraints; takes up its past without drawing.
+    """Ask-and-tell over the constrained Parzen estimator; replays recorded proposals.
 
-    One study chooses learner, encoding and mitigation; each of them has a study of its own for its
-    parameters, which learns from the trials of that learner alone. A sampler that had all
-    parameters of all learners in one study would model those of every learner for each proposal.
+    One study chooses learner, encoding and mitigation; each of these has its own study for its
+    parameters. With all parameters in one study, the sampler would model the parameters of every
+    learner for each proposal.
     """
 
     def __init__(
@@ -180,22 +177,22 @@ class ParzenStrategy:
         self._open: defaultdict[str, deque[tuple[int, tuple[str, ...]]]] = defaultdict(deque)
 
     def ask(self) -> Config:
-        """Return the next candidate."""
+        """Return the next configuration."""
         return self._sample(flat(self._first.popleft()) if self._first else {})
 
     def recall(self, config: Config) -> None:
-        """Take a candidate as the answer to the next ``ask``, which it was in an earlier run."""
+        """Replay a recorded proposal instead of the next ``ask``."""
         if self._first:
             self._first.popleft()
         self._enter(config, self._parts(config))
 
     def hear(self, scored: ScoredTrial) -> None:
-        """Learn what came of a candidate of the space that was not proposed here."""
+        """Receive the result of a configuration that this strategy did not propose."""
         self._enter(scored.trial.config, self._parts(scored.trial.config))
         self.tell(scored)
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Take in value and constraints; what failed counts as worse than all that did not."""
+        """Receive value and constraints; a failure ranks below every success."""
         key = scored.trial.config.key
         waiting = self._open.get(key)
         if waiting is None:
@@ -208,7 +205,7 @@ class ParzenStrategy:
             self._memories[owner].complete(number, outcome)
 
     def _sample(self, known: Mapping[str, ParamValue]) -> Config:
-        """Return a proposal that has these values, all others drawn."""
+        """Return a configuration with the known values and draws for all others."""
         fixed = FixedTrial(dict(known))
         parts: dict[str, dict[str, ParamValue]] = {"": {}}
         drawn: dict[str, optuna.Trial] = {}
@@ -229,7 +226,7 @@ class ParzenStrategy:
         return config
 
     def _parts(self, config: Config) -> dict[str, dict[str, ParamValue]]:
-        """Return the parameters of a candidate by whose study they lie in."""
+        """Return the parameters of a configuration by owning study."""
         parts: dict[str, dict[str, ParamValue]] = {"": {}}
         for name, value in flat(config).items():
             if name in self._distributions:
@@ -237,7 +234,7 @@ class ParzenStrategy:
         return parts
 
     def _enter(self, config: Config, parts: Mapping[str, Mapping[str, ParamValue]]) -> None:
-        """Take in a proposal, with its parameters by whose study they lie in."""
+        """Add a proposal, given its parameters by owning study."""
         for owner, params in parts.items():
             self._memory(owner).enter(self._n_sampled, params)
         self._open[config.key].append((self._n_sampled, tuple(parts)))
@@ -249,7 +246,7 @@ class ParzenStrategy:
         return self._memories[owner]
 
     def _seed_of(self, turn: int) -> int:
-        """Return the seed of a draw: the one with this turn in the next proposal."""
+        """Return the seed of the ``turn``-th draw of the next proposal."""
         sequence = np.random.SeedSequence([self._seed, self._n_sampled, turn])
         return int(sequence.generate_state(1, np.uint32)[0])
 
@@ -263,12 +260,9 @@ class ParzenStrategy:
         return self._failure(scored)
 
     def _failure(self, scored: ScoredTrial) -> Outcome:
-        """Return what a trial without a value is told as.
-
-        Optuna draws by complete, pruned and running trials alone. An arm that always fails, and of
-        which nothing is known, would be drawn more often than the best one: where nothing has been
-        seen, both densities are those of the prior, and all others have been seen to be bad.
-        """
+        """Return the outcome of a trial without a value."""
+        # Optuna ignores FAIL trials. An arm that always fails would then look unexplored, and
+        # would be drawn more often than arms that are known to be mediocre.
         if scored.status in INFRASTRUCTURE_FAILURES:
             return Outcome(state=OptunaTrialState.FAIL, values=(), violations=scored.violations)
         violations = tuple(math.inf for _ in scored.violations) or (math.inf,)
@@ -280,7 +274,7 @@ class ParzenStrategy:
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return what Optuna calls the ranges of all parameters that have more than one value."""
+    """Return Optuna's distributions of all parameters with more than one value."""
     found: dict[str, BaseDistribution] = {}
     for name, allowed in coordinates(space).items():
         trial = FixedTrial({name: allowed.default})
@@ -290,20 +284,20 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def _owner(name: str) -> str:
-    """Return whose study a parameter lies in, the empty name for the choice of arms."""
+    """Return the owning study of a parameter; the choice of arms has an empty name."""
     owner, dot, _ = name.partition(".")
     return owner if dot else ""
 
 
 def _end(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
-    # A trial without constraints counts as feasible, so all are always set, and only here.
+    # Optuna treats a trial without constraints as feasible, so all of them are set.
     for name, violation in constraint_names(outcome.violations).items():
         trial.set_constraint(name, violation)
     study.tell(trial, outcome.values if outcome.values else None, state=outcome.state)
 
 
 def parzen(seed: int) -> optuna.samplers.TPESampler:
-    """Return the estimator for conditional spaces and concurrent trials."""
+    """Return a TPE sampler for conditional spaces and concurrent trials."""
     with warnings.catch_warnings():
         # "multivariate", "group" and "constant_liar" are marked experimental in Optuna 5.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

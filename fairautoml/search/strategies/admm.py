@@ -1,11 +1,13 @@
-"""Operator splitting (ADMM) under constraints: numbers, integers and arms, each in their turn.
+"""Operator splitting (ADMM) over real parameters, integers and arms under constraints.
 
 Liu, Ram et al., "An ADMM Based Framework for AutoML Pipeline Configuration", AAAI 2020, arXiv
-1905.00424; constraints as in Ram et al., arXiv 2006.09635. Ours: gaps in units of their limits
-with a penalty of their own, the slack in closed form, one modest sampler for theta-min, several
-starts that share one log, and another start where one finds nothing new. It is a local method;
-the answer of a run is the best feasible evaluation of the log, never the last iterate.
+1905.00424; constraints as in Ram et al., arXiv 2006.09635.
 """
+
+# Differences from the papers: gaps in units of their limits with a separate penalty, the slack in
+# closed form, a simple sampler for theta-min, several starts that share one log, and a random
+# restart of a start that finds nothing new. The result of a run is the best feasible evaluation
+# in the log, not the last iterate.
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,16 +30,16 @@ from fairautoml.search.strategies._admm import (
 )
 
 PATIENCE = 64
-"""Known points that one ``ask`` passes over before it begins anew somewhere else."""
+"""Known points in a row after which ``ask`` restarts at a random point."""
 
 SHORT_RUNS = Splitting()
 
 
 class ADMM:
-    """Ask and tell over one or more starts of the splitting.
+    """Ask-and-tell over one or more starts of the splitting.
 
-    Points that the log knows are answered from it, so a bandit that pulls an arm again costs
-    nothing. The seconds of a trial are in no rule: the allocator looks after them.
+    Points in the log are answered from it, so a repeated pull of an arm costs no trial. The
+    strategy ignores the seconds of a trial, which the allocator manages.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class ADMM:
         return Start(self._cube, self._splitting, origin, self._log, HalfLocal(rng), bandit)
 
     def ask(self) -> Config | None:
-        """Return the next candidate; None while every start waits for results."""
+        """Return the next configuration, or None while every start waits for results."""
         if self._waiting:
             config = self._waiting.pop(0)
             self._open[config.key].append((None, self._cube.locate(config)))
@@ -86,7 +88,7 @@ class ADMM:
         return None if turn is None else self._handed_out(*turn)
 
     def _restart(self, stuck: Start) -> None:
-        """Put a start at a random place for one that finds nothing new; the log stays."""
+        """Replace a start that finds nothing new by one at a random point; keep the log."""
         learner, encoding, mitigation = (
             arms[int(self._rng.integers(len(arms)))] for arms in self._cube.modules
         )
@@ -95,7 +97,7 @@ class ADMM:
         self._starts[self._starts.index(stuck)] = self._begin(origin, self._rng.spawn(1)[0])
 
     def _next(self) -> tuple[Start, Reading] | None:
-        """Return the next point of the start that is furthest behind and not waiting."""
+        """Return the next point of the start with the fewest iterations that is not waiting."""
         for start in sorted(self._starts, key=lambda one: one.iteration):
             reading = start.propose()
             if reading is not None:
@@ -107,7 +109,7 @@ class ADMM:
         return reading.config
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Put the result into the log and go on where it was waited for."""
+        """Add the result to the log and pass it to the starts."""
         key = scored.trial.config.key
         pending = self._open.get(key)
         if not pending:
@@ -116,7 +118,7 @@ class ADMM:
         if self._unit is None and scored.value is not None and np.isfinite(scored.value):
             self._unit = max(1.0, abs(scored.value))
         outcome = None if reading is None else outcome_of(scored, reading, unit=self._unit)
-        # A worker that was killed from outside says nothing about the candidate.
+        # A worker that was killed from outside says nothing about the configuration.
         if scored.status is not TrialState.WORKER_LOST:
             self._known[key] = outcome
         if outcome is not None:
@@ -129,10 +131,10 @@ class ADMM:
 
 
 def origins_of(cube: UnitHypercube, first: Sequence[Config]) -> list[Reading]:
-    """Return one start per learner: those of the first candidates in that order, then the others.
+    """Return one start per learner, those of the initial configurations first.
 
-    A portfolio is sorted by value per second, so cheap learners come first; measured seconds would
-    make a run depend on the load of the machine.
+    A portfolio is sorted by value per second, so inexpensive learners come first; measured seconds
+    would make a run depend on the load of the machine.
     """
     found: dict[str, Reading] = {}
     for reading in map(cube.locate, first):
@@ -151,7 +153,7 @@ def origins_of(cube: UnitHypercube, first: Sequence[Config]) -> list[Reading]:
 def outcome_of(
     scored: ScoredTrial, reading: Reading, *, unit: float | None = None
 ) -> Outcome | None:
-    """Return what was measured, None when the trial failed or a gap is unknown."""
+    """Return the outcome of a trial, or None if the trial failed or a gap is unknown."""
     violations = np.array(scored.violations, dtype=float)
     if scored.status is not TrialState.SUCCESS or scored.value is None:
         return None

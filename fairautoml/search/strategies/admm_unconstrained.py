@@ -1,7 +1,7 @@
-"""The operator splitting of ``admm`` without constraint terms, to be compared with.
+"""ADMM without constraint terms, a baseline for comparisons with ``admm``.
 
-It hears of the objective alone, so no penalty, slack or dual of a constraint is ever in a value;
-the answer of a run is still the best feasible evaluation of the log.
+The strategy optimises the objective alone; the result of a run is still the best feasible
+evaluation in the log.
 """
 
 from dataclasses import replace
@@ -11,10 +11,10 @@ from fairautoml.search.strategies.admm import ADMM
 
 
 class UnconstrainedADMM(ADMM):
-    """``ADMM`` that is deaf to constraints."""
+    """``ADMM`` that ignores constraints."""
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Learn the objective of a trial; an unknown gap is no failure here."""
+        """Receive the objective of a trial; an unknown gap does not count as a failure."""
         super().tell(replace(scored, violations=(), limits=()))
 
 

@@ -1,9 +1,7 @@
-"""BlendSearch by FLAML: a global Parzen estimator that founds local random searches.
+"""BlendSearch by FLAML: a global Parzen estimator that starts local random searches.
 
 Wang, Wu, Huang and Saied, "Economical hyperparameter optimization with blended search strategy",
-ICLR 2021. A global proposal is taken only inside the box that the local searches have reached, to
-stay cheap, so short runs over many parameters are mostly local. Which thread is next depends on
-measured seconds, so the load of the machine has a say.
+ICLR 2021. Short runs over many parameters are mostly local. Results depend on measured seconds.
 """
 
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ class BlendSearch(FlamlSearch):
 
 
 def make_blendsearch(begin: Begin) -> Any:
-    """Return FLAML's BlendSearch, told where to begin."""
+    """Return FLAML's BlendSearch with its initial state."""
     with quiet():
         return started(FlamlBlendSearch, begin)
 

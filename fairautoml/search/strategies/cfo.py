@@ -1,8 +1,7 @@
-"""Cost-frugal search by FLAML: one local random search at a time, from the best known start.
+"""Cost-frugal search (CFO) by FLAML: one local random search at a time, from the best start.
 
 Wu, Wang and Huang, "Frugal optimization for cost-related hyperparameters", AAAI 2021, arXiv
-2005.01571. A converged search is begun anew near the low-cost start. The seconds of a trial do not
-change what is proposed, so the same results give the same search.
+2005.01571. Proposals do not depend on the seconds of a trial, so runs are reproducible.
 """
 
 from collections.abc import Sequence
@@ -14,14 +13,14 @@ from fairautoml.search.strategies._flaml import Begin, FlamlCFO, FlamlSearch, st
 
 
 class CFO(FlamlSearch):
-    """FLAML's CFO over the whole space; the learner is a coordinate like any other."""
+    """FLAML's CFO over the whole space; the learner is one of the coordinates."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         super().__init__(space, seed, first, make_cfo)
 
 
 def make_cfo(begin: Begin) -> Any:
-    """Return FLAML's CFO, told where to begin."""
+    """Return FLAML's CFO with its initial state."""
     return started(FlamlCFO, begin)
 
 

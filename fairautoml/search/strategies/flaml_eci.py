@@ -1,13 +1,10 @@
-"""FLAML's choice of learners by estimated cost of improvement.
-
-Wang, Wu, Weimer and Zhu, "FLAML", MLSys 2021, arXiv 1911.04706, and FLAML's code
-(``automl/automl.py``, ``_select_estimator``; ``automl/state.py``), release 2.7. Pure functions of
-frozen accounts; all costs in seconds.
+"""FLAML's choice of learners by estimated cost for improvement (ECI).
 
 Wang, Wu, Weimer and Zhu, "FLAML: a fast and lightweight AutoML library", MLSys 2021, arXiv
-1911.04706. Not taken over: the growing sample of rows and the rules on the time left, which are
-the allocator's. Measured seconds have a say, so the load of the machine has one too.
+1911.04706, and FLAML 2.7 (``_select_estimator``). Results depend on measured seconds.
 """
+
+# FLAML's growing sample size and its rules on the time left are the task of the allocator here.
 
 import math
 from collections import Counter
@@ -26,10 +23,10 @@ GROWTH = 4.0
 """Factor by which FLAML enlarges its sample of rows."""
 
 LEAST = 1e-9
-"""Cost that stands for 0."""
+"""Smallest cost in seconds; ``1 / ECI`` must be finite."""
 
 MOST = 1e15
-"""Cost that stands for one without a bound, so that every learner keeps a chance."""
+"""Largest cost in seconds, so that every learner keeps a positive probability."""
 
 COST_TO_LIGHTGBM: Mapping[str, float] = {
     "lightgbm": 1.0,
@@ -39,32 +36,32 @@ COST_TO_LIGHTGBM: Mapping[str, float] = {
     "catboost": 15.0,
     "logistic_regression": 25.0,
 }
-"""FLAML's relative cost of a first trial; a learner that is not listed counts as 1, as there."""
+"""FLAML's relative cost of a first trial; as in FLAML, a learner that is not listed has 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRecord:
-    """What one learner cost and brought."""
+    """Costs and losses of one learner so far, in seconds."""
 
-    total: float = 0.0  # k0: seconds spent on it so far
-    # k1 and K2: what ``total`` was when its best and its previous best were found
+    total: float = 0.0  # K0: seconds spent on the learner so far
+    # K1 and K2: ``total`` when its best and its previous best trial ended
     at_best: float = 0.0
     at_best_before: float = 0.0
-    best: float = math.inf  # the two losses, ``inf`` before the first result
+    best: float = math.inf  # loss of its best and previous best trial, ``inf`` without one
     best_before: float = math.inf
-    seconds_of_best: float = 0.0  # what its best trial cost
-    # rows that its best trial was trained on, as a share of the most so far, in (0, 1]
+    seconds_of_best: float = 0.0  # seconds of its best trial
+    # sample fraction of its best trial relative to the largest so far, in (0, 1]
     fraction: float = 1.0
-    failures: int = 0  # trials without a loss before the first one with a loss
+    failures: int = 0  # failed trials before the first one with a loss
 
     @property
     def tried(self) -> bool:
-        """Whether there is a result with a loss."""
+        """Whether the learner has a trial with a loss."""
         return math.isfinite(self.best)
 
 
 def booked(account: CostRecord, loss: float | None, seconds: float, fraction: float) -> CostRecord:
-    """Return the account after one more trial."""
+    """Return the cost record after one more trial."""
     total = account.total + seconds
     if loss is None or loss >= account.best:
         failures = account.failures if account.tried else account.failures + 1
@@ -93,9 +90,9 @@ def booked(account: CostRecord, loss: float | None, seconds: float, fraction: fl
 def cost_of_improvement(account: CostRecord, best_overall: float) -> float:
     """Return the ECI of a learner that has a result.
 
-    ``ECI1 = max(K1 - K2, K0 - K1)``; on fewer than all rows no more than ``ECI2``, the cost of the
-    best configuration on up to four times the rows; behind the best learner at least twice the
-    gap divided by the speed so far.
+    It is ``ECI1 = max(K1 - K2, K0 - K1)``. On a sample of the rows it is at most ``ECI2``, the
+    cost of the best configuration on up to four times the rows. For a learner that is not the best
+    it is at least twice the gap in loss divided by the speed of improvement.
     """
     own = max(account.at_best - account.at_best_before, account.total - account.at_best)
     if account.fraction < 1:
@@ -114,7 +111,7 @@ def _speed(account: CostRecord) -> float:
 
 
 def cost_of_first(learner: str, reference: str, seconds: float, failures: int) -> float:
-    """Return the ECI of a learner without a result, from the first trial of another one."""
+    """Return the ECI of a learner without a result, from the first trial of another learner."""
     relative = COST_TO_LIGHTGBM.get(learner, 1.0) / COST_TO_LIGHTGBM.get(reference, 1.0)
     return seconds * relative * 2.0 ** min(failures, 64)
 
@@ -126,7 +123,7 @@ def shares(costs: Mapping[str, float]) -> dict[str, float]:
 
 
 class FlamlECI:
-    """One cost-frugal search per learner, and a draw that decides whose turn it is."""
+    """One cost-frugal search per learner; the next learner is drawn by ``1 / ECI``."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         self._waiting = list(first)
@@ -150,7 +147,7 @@ class FlamlECI:
         self._most = 0.0
 
     def ask(self) -> Config | None:
-        """Return the next candidate; None while every learner waits for results."""
+        """Return the next configuration, or None while every learner waits for results."""
         config = self._waiting.pop(0) if self._waiting else None
         if config is None:
             config = self._sample()
@@ -161,9 +158,9 @@ class FlamlECI:
         return config
 
     def _sample(self) -> Config | None:
-        """Return a proposal of the learner whose turn it is; of another one while it waits."""
+        """Return a proposal of the chosen learner, or of another one while that learner waits."""
         if self._reference is None and self._due.total():
-            # Nothing is known of any cost: the cheap learners are to come first.
+            # No cost is known yet, so no learner can be preferred.
             return None
         idle = dict(self._accounts)
         while idle:
@@ -175,7 +172,7 @@ class FlamlECI:
         return None
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Book what the trial cost and brought, and tell the search of its learner."""
+        """Record the cost and the loss of a trial, and tell the search of its learner."""
         config = scored.trial.config
         learner = config.learner
         if not self._due[config.key]:
@@ -184,7 +181,7 @@ class FlamlECI:
         if learner not in self._searches:
             return
         loss = penalised_loss(scored)
-        # A full trial may have a part of a large table: what counts is whether more is possible.
+        # A full trial may use a sample of a large table, so shares are relative to the largest.
         size = scored.trial.budget.sample_fraction
         self._most = max(self._most, size)
         self._accounts[learner] = booked(
@@ -195,7 +192,7 @@ class FlamlECI:
         self._searches[learner].tell(scored)
 
     def _learner(self, accounts: Mapping[str, CostRecord]) -> str:
-        """Return the untried learner if it is the cheapest of all, else a draw by ``1 / ECI``."""
+        """Return an untried learner if it has the lowest ECI, else a draw by ``1 / ECI``."""
         if self._reference is None:
             return min(accounts, key=lambda name: accounts[name].failures)
         overall = min(account.best for account in self._accounts.values())

@@ -1,7 +1,7 @@
-"""Parzen estimator for two objectives by Optuna: raise the value, lower the worst violation.
+"""Multi-objective TPE by Optuna: maximize the value and minimize the worst violation.
 
-Ozaki et al. 2022 (JAIR 73, multiobjective TPE); Watanabe, arXiv 2304.11127 (constraints). The
-constraints are told as well, so what meets them is preferred to all that does not.
+Ozaki et al. 2022 (JAIR 73, multiobjective TPE); Watanabe, arXiv 2304.11127 (constraints). Feasible
+trials are preferred to infeasible ones.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from fairautoml.search.strategies._parzen import ParzenStrategy
 
 
 class OptunaMOTPE(ParzenStrategy):
-    """Searches the front of value and worst violation under constraints."""
+    """Searches the Pareto front of value and worst violation under constraints."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         # Optuna leaves "multivariate" off for two objectives, which is three times as slow.

@@ -1,7 +1,7 @@
-"""NSGA-II by Optuna: a population that raises the value and lowers the worst violation.
+"""NSGA-II by Optuna: maximize the value and minimize the worst violation.
 
-Deb et al. 2002 (IEEE TEC 6, constrained domination included). For many cheap trials; a
-population learns little from fewer than a few generations.
+Deb et al. 2002 (IEEE TEC 6), with constrained domination. Suited to many inexpensive trials, as a
+population needs several generations.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,13 @@ from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import StudyStrategy, new_study, value_and_violation
 
 POPULATION = 12
-"""Candidates per generation; Optuna's 50 would leave runs of 100 trials a single step."""
+"""Configurations per generation; with Optuna's 50, 100 trials would be only two generations."""
 
 
 class OptunaNSGA2(StudyStrategy):
-    """Evolves candidates as points of the flat space.
+    """Evolves configurations as points of the flat space.
 
-    NSGA-II crosses only parameters that every trial has, so absent ones are carried along as
-    genes that rest.
+    NSGA-II crosses only parameters that every trial has, so inactive parameters are included.
     """
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:

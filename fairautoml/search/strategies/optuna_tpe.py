@@ -1,7 +1,6 @@
-"""Tree-structured Parzen estimator by Optuna, constrained, multivariate, grouped.
+"""Tree-structured Parzen estimator (TPE) by Optuna with constraints.
 
-Bergstra et al. 2011; Watanabe, arXiv 2304.11127 (constraints, multivariate kernels). ``group``
-makes conditional spaces work, ``constant_liar`` concurrent trials.
+Bergstra et al. 2011; Watanabe, arXiv 2304.11127 (constraints, multivariate kernels).
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from fairautoml.search.strategies._parzen import ParzenStrategy
 
 
 class OptunaTPE(ParzenStrategy):
-    """One value to raise, n constraints."""
+    """Maximizes the value under the constraints."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         super().__init__(space, seed, first, directions=("maximize",), objectives=value_only)

@@ -1,4 +1,4 @@
-"""Random search (Bergstra and Bengio 2012): independent draws, nothing learned."""
+"""Random search (Bergstra and Bengio 2012): independent draws from the space."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from fairautoml.search.space import SearchSpace
 
 
 class RandomSearch:
-    """First the given candidates, then independent draws from the space."""
+    """Proposes the initial configurations, then independent draws from the space."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
         self._space = space
@@ -18,13 +18,13 @@ class RandomSearch:
         self._waiting = list(first)
 
     def ask(self) -> Config:
-        """Return the next candidate."""
+        """Return the next configuration."""
         if self._waiting:
             return self._waiting.pop(0)
         return propose(self._space, lambda _, allowed: allowed.sample(self._rng))
 
     def tell(self, scored: ScoredTrial) -> None:
-        """Learn nothing."""
+        """Ignore the result."""
 
 
 STRATEGY = RandomSearch
