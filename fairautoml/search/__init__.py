@@ -1,1 +1,1 @@
-"""The search: its space, its loop, strategies and allocators."""
+"""Search: search space, loop, strategies and allocators."""

@@ -1,4 +1,4 @@
-"""Who may spend what: one file per allocator."""
+"""Registry of allocators, which decide the budgets of trials; one file per allocator."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from fairautoml.registry import Registry
 
 
 class MakeAllocator(Protocol):
-    """A class of allocators: what it is made from, and whether it decides on mitigations."""
+    """Factory of an allocator."""
 
     schedules_mitigation: bool
 

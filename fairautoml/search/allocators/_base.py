@@ -1,29 +1,4 @@
-"""What allocators share: cost of trials, sizes of rows, results so far.
-
-An executor may hold one trial ready, so that no worker waits: what is asked for then begins when
-a running one ends. Nobody says so to an allocator, but it shows: a trial that ended had begun as
-many seconds before as it took, and that was later than it was asked for.
-
-So ``seconds = a + b * rows``: a for reading and scoring, b for the training on the rows of all its
-models together. On 665,800 rows nearly all of the second that a small model takes is a;
-proportional to the rows, four times as many would seem to cost four times as much.
-
-FLAML's rule (microsoft/FLAML at 53e3461): start at 10,000 rows, multiply by 4, once the search has
-spent what the larger trial costs without finding a better one. Unlike there, it is not only the
-best that grows: the order on few rows is not that on all, so the next best follow, each after
-twice the search of the one before. A search that still finds better ones is thus left its time.
-
-The search itself stays on the first size, and a strategy is not told what came of more rows: a
-value on more rows is better whatever the candidate, so a local search would never again find a
-neighbour better than an incumbent that grew, and a learner would look ahead because it was grown.
-
-Source of the test: paired differences of the per-row log loss on the same rows, a racing rule as
-in Maron and Moore (1994), "Hoeffding Races", with a standard error in place of their bound.
-
-A trial that is cut off leaves nothing. So as long as a learner has not shown that it ends in time,
-its trials leave time for a smaller one, and after one that was cut off the next have a 16th of its
-rows. Once it has succeeded on few rows, its seconds there say how many it can afford.
-"""
+"""Shared parts of allocators: clock, cost model, promotion to more rows, pruning, first trials."""
 
 import math
 from collections import defaultdict, deque
@@ -46,20 +21,20 @@ from fairautoml.records import (
 )
 
 RECENT = 20
-"""Trials from which the longest and the share of waiting are taken."""
+"""Recent trials from which the longest time and the share of waiting are taken."""
 
 LAST_CHANCE = 1.5
-"""With less time than this many of it, what has to be done before the end is done at once."""
+"""A last trial starts at once if the time left is below this multiple of its seconds."""
 
 
 def now_or_never(seconds: float, left: float, longest: float) -> bool:
-    """Whether something still fits, and hardly would after one more trial."""
+    """Return whether a trial fits into the time left but may not after one more trial."""
     return seconds <= left and (left < LAST_CHANCE * seconds or left - longest < seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Open:
-    """A trial that has not ended: when it was asked for, and behind which others."""
+    """A pending trial: the time left at its creation, and the trials before it."""
 
     left: float | None
     seconds: float | None
@@ -72,11 +47,10 @@ class _Ended(NamedTuple):
 
 
 class Clock:
-    """Seconds left, as of the start of a trial, and not as of the moment when it is asked for.
+    """Estimates the time left at the start of a trial, which may be later than its creation.
 
-    With no trial running they are the same. Behind others, a trial begins when the first of them
-    ends, unless a worker is free: the share of that wait that recent trials had is taken, all of
-    it before any has ended.
+    An executor may queue a trial until a running one ends. The wait is estimated as the share of
+    the shortest running trial that recent trials waited, or all of it before any has ended.
     """
 
     def __init__(self) -> None:
@@ -88,16 +62,16 @@ class Clock:
 
     @property
     def idle(self) -> bool:
-        """Whether no trial is open."""
+        """Whether no trial is pending."""
         return not self._open
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest of the recent search trials, 0 before the first."""
+        """Seconds of the longest recent search trial, 0 before the first."""
         return max(self._searched, default=0.0)
 
     def left_at_start(self, seconds_left: float | None) -> float | None:
-        """Return what would be left at the start of a trial that is asked for now."""
+        """Return the expected seconds left at the start of a trial that is created now."""
         if seconds_left is None:
             self._ended.clear()
             return None
@@ -111,11 +85,11 @@ class Clock:
     def note_ask(
         self, number: int, seconds_left: float | None, seconds: float | None = None
     ) -> None:
-        """Note that a trial was asked for."""
+        """Record the creation of a trial."""
         self._open[number] = _Open(left=seconds_left, seconds=seconds, ahead=tuple(self._open))
 
     def note_result(self, scored: ScoredTrial) -> None:
-        """Take in what a trial took."""
+        """Record the seconds of a trial."""
         if scored.trial.origin is Origin.SEARCH:
             self._searched.append(scored.seconds)
         opened = self._open.pop(scored.trial.number, None)
@@ -124,7 +98,7 @@ class Clock:
             self._ended.append(_Ended(opened, scored.seconds))
 
     def _see(self, seconds_left: float) -> None:
-        """Learn how long those waited that have ended just now."""
+        """Estimate how long the trials that have just ended had waited."""
         for opened, seconds in self._ended:
             known = [self._seconds[one] for one in opened.ahead if one in self._seconds]
             most = min(known, default=0.0)
@@ -135,41 +109,41 @@ class Clock:
 
 
 def fair(violations: tuple[float, ...]) -> bool:
-    """Whether every constraint is met."""
+    """Return whether every constraint is met."""
     return all(violation <= 0 for violation in violations)
 
 
 def unknown(violations: tuple[float, ...]) -> bool:
-    """Whether nothing is known of any gap: it has no value, or all get the same decision."""
+    """Return whether all gaps are unknown: undefined, or of a constant predictor."""
     return bool(violations) and all(math.isinf(violation) for violation in violations)
 
 
 def is_baseline(scored: ScoredTrial) -> bool:
-    """Whether it is the trial that trains nothing and decides alike for everybody."""
+    """Return whether the trial is the baseline, a constant predictor without training."""
     return scored.trial.number == 0 and all(math.isinf(v) for v in scored.violations)
 
 
 def bare(scored: ScoredTrial) -> tuple[float, tuple[float, ...]]:
-    """Return loss (1 - value) and violations of the scores without any post-processing."""
+    """Return loss (1 - value) and violations without post-processing."""
     value = scored.value if scored.plain_value is None else scored.plain_value
     violations = scored.violations if scored.plain_value is None else scored.plain_violations
     return (math.inf if value is None else 1.0 - value), violations
 
 
 FEWEST_PAIRS = 3
-"""Candidates of a learner seen at two sizes from which its costs are taken, else those of all."""
+"""Configurations of a learner at two sizes from which its own costs are used, not those of all."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """Sums of a and of b over candidates that were seen at two sizes."""
+    """Sums of a and b of ``seconds = a + b * rows`` over configurations run at two sizes."""
 
     n: int = 0
     fixed: float = 0.0
     growing: float = 0.0
 
     def learn(self, one: tuple[float, float], other: tuple[float, float]) -> None:
-        """Take in (rows, seconds) of the same candidate at two sizes."""
+        """Add (rows, seconds) of one configuration at two sizes."""
         (few, before), (many, after) = sorted((one, other))
         slope = max(0.0, (after - before) / (many - few))
         self.n += 1
@@ -177,16 +151,16 @@ class _Line:
         self.growing += slope
 
     def at(self, rows: float) -> float:
-        """Return the seconds of all these candidates together."""
+        """Return the sum of the seconds of these configurations at a number of rows."""
         return self.fixed + self.growing * rows
 
 
 class RowCosts:
-    """Learns a and b, in units of a candidate's own cost, from candidates seen at two sizes.
+    """Cost model ``seconds = a + b * rows``: a for reading and scoring, b for training.
 
-    Different candidates at different sizes would not do: those that grow are the best, and the
-    best are dearer than the others. Before there are any, a is what the baseline took, which
-    trains nothing, and without a baseline 0.
+    Only configurations that were run at two sizes are used, because promoted configurations are
+    better and more expensive than the others. Before there are any, a is the time of the baseline,
+    which trains nothing, or 0 without a baseline.
     """
 
     def __init__(self) -> None:
@@ -196,7 +170,7 @@ class RowCosts:
         self._of_learner: defaultdict[str, _Line] = defaultdict(_Line)
 
     def learn(self, scored: ScoredTrial) -> None:
-        """Take in what a trial cost; only one that went to its end says it."""
+        """Record the cost of a successful trial."""
         if scored.status is not TrialState.SUCCESS or scored.trial.origin is Origin.MITIGATION:
             return
         if is_baseline(scored):
@@ -211,7 +185,7 @@ class RowCosts:
             self._of_learner[config.learner].learn(before, now)
 
     def seconds(self, scored: ScoredTrial, budget: Budget) -> float:
-        """Return what the candidate of a trial is expected to cost at another size."""
+        """Return the expected seconds of the configuration of a trial at another size."""
         known, rows = _rows(scored.trial.budget), _rows(budget)
         if rows == known:
             return scored.seconds
@@ -225,33 +199,38 @@ class RowCosts:
 
 
 def _rows(budget: Budget) -> float:
-    """Return the rows that all models of a trial are trained on, in those outside one fold."""
+    """Return the training rows of all models of a trial, relative to the rows outside one fold."""
     return budget.sample_fraction * budget.folds
 
 
+# FLAML's rule (microsoft/FLAML at 53e3461): start at 10,000 rows, and multiply by 4 once the
+# search has spent the cost of the larger trial without an improvement. Here the next best
+# configurations are promoted as well, because ranks on few rows differ from ranks on all rows.
+# The strategy does not receive results on more rows: they are better for any configuration, so
+# a local search would never again improve on a promoted incumbent.
 FIRST_ROWS = 10_000
 GROWTH = 4
 KEPT = 20
-"""Candidates of a size that may still grow; whoever has so many better ones hardly will."""
+"""Configurations of a size that may still be promoted."""
 
 COST_GROWTH = 2.0
-"""Factor on the search that a growth takes to earn, from one to the next of the same size."""
+"""Factor on the search time before the next promotion from the same size."""
 
 NO_MERIT = (False, -math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """A known candidate on more rows."""
+    """Promotion of a known configuration to more rows."""
 
-    config: Config  # what is trained again
+    config: Config  # configuration to train again
     size: int  # index of the sample size
-    seconds: float  # what that is expected to cost
+    seconds: float  # expected cost, seconds
 
 
 @dataclass(slots=True)
 class _Level:
-    """One sample size: its best trials that were not grown, and what was done since."""
+    """One rung: its best trials without a promotion, and the search since the last improvement."""
 
     fraction: float
     rank_key: tuple[bool, float] = NO_MERIT
@@ -264,11 +243,11 @@ class _Level:
 
     @property
     def known(self) -> bool:
-        """Whether there is a result at this size."""
+        """Whether there is a successful result at this size."""
         return self.rank_key > NO_MERIT
 
     def learn(self, scored: ScoredTrial) -> None:
-        """Take in a result at this size; a new best one begins the count anew."""
+        """Record a result at this size; a new best one resets the count."""
         self.n_open -= scored.trial.origin is Origin.ROWS
         if (
             scored.status is not TrialState.SUCCESS
@@ -283,23 +262,23 @@ class _Level:
             self.top = sorted([*self.top, scored], key=_merit, reverse=True)[:KEPT]
 
     def count(self, scored: ScoredTrial) -> None:
-        """Count a trial at this size or below; larger ones would pay for each other."""
+        """Count a trial at this size or below; larger trials must not pay for each other."""
         if scored.trial.budget.sample_fraction <= self.fraction:
             self.n_since += 1
             self.seconds_since += scored.seconds
 
     def earned(self, seconds: float) -> bool:
-        """Whether enough was spent since the last best, or the last one that grew."""
+        """Whether enough search time was spent since the last improvement or promotion."""
         return self.n_since > 0 and self.seconds_since >= self.price * seconds
 
     def drop(self, key: str) -> None:
-        """Forget a candidate that is grown."""
+        """Remove a promoted configuration."""
         self.grown.add(key)
         self.top = [scored for scored in self.top if scored.trial.config.key != key]
 
 
 class SampleSizes:
-    """Sample sizes of a run, and who deserves the next one."""
+    """Sample sizes of a run and the promotions between them."""
 
     def __init__(self, terms: Terms, costs: RowCosts) -> None:
         full = terms.budget.sample_fraction
@@ -316,12 +295,12 @@ class SampleSizes:
         self._levels = [_Level(fraction) for fraction in fractions]
 
     def first(self, config: Config, number: int) -> Trial:
-        """Return the trial of a proposal of the strategy, on the smallest sample."""
+        """Return the trial of a new configuration on the smallest sample."""
         budget = self._budget.on(self._levels[0].fraction)
         return Trial(number=number, config=config, budget=budget)
 
     def record(self, scored: ScoredTrial) -> None:
-        """Take in a result; mitigations are none of the search's business."""
+        """Record a result of the search; mitigations are ignored."""
         if scored.trial.origin is Origin.MITIGATION:
             return
         for level in self._levels:
@@ -330,7 +309,7 @@ class SampleSizes:
                 level.learn(scored)
 
     def propose(self, left: float | None, longest: float = 0.0) -> Growth | None:
-        """Return who deserves more rows now, the largest sample first; None = nobody."""
+        """Return the promotion that is due, the largest sample first, or None."""
         last = self._last_chance(left, longest)
         if last is not None:
             return last
@@ -342,7 +321,7 @@ class SampleSizes:
         return None
 
     def start(self, growth: Growth, number: int) -> Trial:
-        """Return the trial of a growth, and remember it, so that it is not wanted again."""
+        """Return the trial of a promotion and mark the configuration as promoted."""
         for level in self._levels[: growth.size]:
             level.drop(growth.config.key)
         source, target = self._levels[growth.size - 1], self._levels[growth.size]
@@ -353,7 +332,7 @@ class SampleSizes:
         return Trial(number=number, config=growth.config, budget=budget, origin=Origin.ROWS)
 
     def _growth(self, level: _Level, size: int, left: float | None) -> Growth | None:
-        """Return the best of a level that was not grown and would end in time."""
+        """Return the promotion of the best trial of a level that would end in time."""
         for scored in level.top:
             seconds = self._costs.seconds(scored, self._budget.on(self._levels[size].fraction))
             if left is None or seconds <= left:
@@ -361,7 +340,7 @@ class SampleSizes:
         return None
 
     def _last_chance(self, left: float | None, longest: float) -> Growth | None:
-        """Train the best in full while that is still possible, if nothing was."""
+        """Return a promotion of the best to all rows if there is none and time is running out."""
         top = len(self._levels) - 1
         full = self._levels[top]
         if left is None or full.known or full.n_open:
@@ -373,35 +352,37 @@ class SampleSizes:
 
 
 def _merit(scored: ScoredTrial) -> tuple[bool, float]:
-    """Fair ones first, each kind by value."""
+    """Return the rank key: feasible first, then by value."""
     return fair(scored.violations), -math.inf if scored.value is None else scored.value
 
 
+# The pruning test uses paired differences of the per-row log loss, a racing rule as in Maron and
+# Moore (1994), "Hoeffding Races", with a standard error instead of their bound.
 FEWEST_FOLDS = 2
-"""Folds that every trial is given ..."""
+"""Minimum number of folds before a trial may be pruned."""
 
 ENOUGH_ROWS = 2000
-"""... unless the first one scores so many rows: the standard error is then small next to the
-margin (on 6,800 rows of Adult .002 against .015), and the test takes it into account."""
+"""Rows of the first fold from which one fold is enough: the standard error is then small relative
+to the margin (on 6,800 rows of Adult 0.002 and 0.015)."""
 
 MARGIN = 0.05
-"""Share of the rival's log loss by which a trial may be behind and still be of use.
+"""Share of the incumbent's log loss by which a trial may be worse without being pruned.
 
-The lowest log loss is not the best fair accuracy: of 40 candidates on Adult the best one under
-equalized odds was 0.5 % behind, and the best five under a limit of 0.01 up to 4 %.
+The lowest log loss is not the best fair accuracy: of 40 configurations on Adult the best one under
+equalized odds was 0.5 % worse, and the best five under a limit of 0.01 up to 4 %.
 """
 
 STANDARD_ERRORS = 2.0
-"""How sure the difference must be."""
+"""Standard errors that are subtracted from the mean difference."""
 
 
 def should_prune(
     losses: NDArray[np.float64], rival: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> str:
-    """Return by how much a trial is behind for certain, or nothing when it may still catch up.
+    """Return the reason to prune a trial, or an empty string.
 
-    With d the weighted mean of the differences per row and s its standard error, the trial is
-    too far behind when ``d - 2 s`` exceeds 5 % of the rival's own log loss.
+    With d the weighted mean of the per-row differences to the incumbent and s its standard error,
+    the trial should be pruned if ``d - 2 s`` exceeds 5 % of the incumbent's log loss.
     """
     share = weight / weight.sum()
     difference = losses - rival
@@ -417,41 +398,40 @@ def should_prune(
 
 
 FEWEST_ROWS = 500
-"""Of a fold: with fewer, a model says little."""
+"""Minimum training rows of a fold; with fewer, a model says little."""
 
 CUT = 16
-"""After a trial that was cut off, those like it have one row in so many."""
+"""Divisor of the rows of a learner after a trial that exceeded its time or memory."""
 
 STEP = 2
-"""From one size that is known to be affordable to the next."""
+"""Factor between sizes that are tested for being affordable."""
 
 SHARE_OF_REST = 0.5
-"""Of the time left, that a trial may take where it may well not end in time."""
+"""Share of the time left for a trial that may not end in time."""
 
 LATER_SHARE = 0.75
-"""The same once a trial has succeeded or was cut off. What does not shrink with the rows, such as
-the start of a worker, would not fit into ever smaller halves."""
+"""The same share after a success or a timeout: fixed costs, such as the start of a worker, would
+not fit into ever smaller halves."""
 
 OTHERS, UNTRIED = 2.0, 3.0
-"""How many times as long others of a learner that succeeded may take, and an untried learner."""
+"""Safety factors on seconds: other configurations of a learner, and an untried learner."""
 
 LEAST_SECONDS = 3.0
-"""No such trial is cut off before: a worker may have to start and to load a library."""
+"""Minimum time limit: a worker may have to start and to load a library."""
 
 FIXED_SECONDS, FIXED_SHARE = 1.0, 0.5
-"""Part of a trial that does not grow with the rows it trains on, such as loading a library and
-scoring: at the most so many seconds, and so much of it.
-"""
+"""Largest part of a trial, in seconds and as a share, that does not grow with the training rows,
+such as loading a library and scoring."""
 
 TOO_MUCH = frozenset({TrialState.TIMEOUT, TrialState.OUT_OF_MEMORY})
-"""Ends that fewer rows may prevent."""
+"""Failures that fewer rows may prevent."""
 
 _Kind = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """The newest success of a kind on the most rows."""
+    """Newest success on the most rows of a learner and mitigation."""
 
     key: str
     budget: Budget
@@ -459,22 +439,22 @@ class Success:
 
     @property
     def fraction(self) -> float:
-        """Share of the rows that it was trained on."""
+        """Sample fraction of the trial."""
         return self.budget.sample_fraction
 
     def seconds_on(self, more: Budget) -> float:
-        """Return what it would have taken on more rows."""
+        """Return the expected seconds on more rows."""
         fixed = min(FIXED_SHARE * self.seconds, FIXED_SECONDS)
         times = more.sample_fraction * more.folds / (self.fraction * self.budget.folds)
         return fixed + (self.seconds - fixed) * times
 
 
 class FewerRows:
-    """Makes the trials of any allocator smaller where their learner proves too slow for the time.
+    """Reduces the rows of an allocator's trials whose learner is too slow for the time budget.
 
-    The allocator is told of its trials at the sizes that it asked for: all sizes of a learner
-    shrink alike, so whoever compares or grows them goes on as with a smaller table. Without a
-    deadline only a trial that ran out of memory makes later ones smaller.
+    All sizes of a learner are reduced by the same factor, and the allocator receives the results
+    at the sizes that it requested, so its comparisons and promotions remain valid. Without a
+    deadline, only a trial that runs out of memory reduces later ones.
     """
 
     def __init__(
@@ -496,10 +476,10 @@ class FewerRows:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return what the allocator says, on as many rows as it can afford.
+        """Return the trial of the allocator on an affordable number of rows.
 
-        Until the first model is trained nothing is asked for in advance: how many rows come next
-        depends on how the running trial ends.
+        Until the first model is trained no trial is queued in advance, because its number of rows
+        depends on the result of the running trial.
         """
         running = sum(n > 0 for n in self._open)
         if seconds_left is not None and not self._trained and running >= self._n_workers:
@@ -511,7 +491,7 @@ class FewerRows:
         return trial if number == 0 else self._affordable(trial, seconds_left)
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn what is too slow, and tell the allocator as it asked."""
+        """Record a result and pass it to the allocator at the size that it requested."""
         if scored.trial.number > 0:
             self._learn(scored)
         trial = self._open.pop(scored.trial.number, scored.trial)
@@ -519,7 +499,7 @@ class FewerRows:
         self._allocator.record(replace(scored, trial=replace(scored.trial, budget=budget)))
 
     def _affordable(self, trial: Trial, left: float | None) -> Trial:
-        """Return the trial on the rows that it may have; what was found grows in its own scale."""
+        """Return the trial on affordable rows; promotions keep the factor of the learner."""
         fraction, kind = trial.budget.sample_fraction, _kind(trial)
         if trial.origin is not Origin.SEARCH:
             return self._sized(trial, fraction * self._shares.get(kind, 1.0))
@@ -528,14 +508,14 @@ class FewerRows:
         return self._capped(self._sized(trial, size), left)
 
     def _sized(self, trial: Trial, fraction: float) -> Trial:
-        """Return the trial on so many rows."""
+        """Return the trial on a fraction of the rows."""
         if fraction == trial.budget.sample_fraction:
             return trial
         budget = replace(self._full.on(fraction), seconds=trial.budget.seconds)
         return replace(trial, budget=budget)
 
     def _size(self, trial: Trial, left: float | None) -> float:
-        """Return the share of the rows for a proposal of the strategy."""
+        """Return the sample fraction for a new configuration."""
         fraction, kind = trial.budget.sample_fraction, _kind(trial)
         cut, done = self._cut.get(kind, math.inf), self._done.get(kind)
         if done is None:
@@ -555,22 +535,22 @@ class FewerRows:
 
         if fits(fraction):
             return fraction
-        # The same on as many rows would only give the same again.
+        # The same configuration on the same rows would give the same result.
         size = min(fraction, done.fraction * (STEP if same else 1))
         while STEP * size < fraction and fits(STEP * size):
             size *= STEP
         return size
 
     def _untried(self, fraction: float, cut: float) -> float:
-        """Return the share of the rows for a learner that has not succeeded yet."""
+        """Return the sample fraction for a learner without a success."""
         size = min(fraction, max(cut / CUT, min(cut, self._least)))
         if self._done and any(share < 1.0 for share in self._shares.values()):
-            # Where others could not afford what was asked for, it begins near what they could.
+            # If other learners had to be reduced, start near the sizes that they could afford.
             size = min(size, CUT * max(done.fraction for done in self._done.values()))
         return size
 
     def _surely_in_time(self, size: float, left: float) -> float:
-        """Return at most so large a share of the rows as a slow learner affords."""
+        """Return a sample fraction that is affordable even for a slow learner."""
         if not self._done:
             return size
         slowest = max(self._done.values(), key=lambda done: done.seconds_on(self._full))
@@ -581,7 +561,7 @@ class FewerRows:
         return size
 
     def _capped(self, trial: Trial, left: float | None) -> Trial:
-        """Return the trial, limited as long as its learner has not succeeded."""
+        """Return the trial, with a time limit if its learner has no success yet."""
         size, own = trial.budget.sample_fraction, trial.budget.seconds
         if left is None or _kind(trial) in self._done or size <= self._least:
             return trial
@@ -610,48 +590,47 @@ class FewerRows:
 
 
 def _kind(trial: Trial) -> _Kind:
-    """Return learner and mitigation; what the allocator mitigates was trained without."""
+    """Return learner and mitigation; a mitigation that the allocator added counts as none."""
     plain = trial.origin is Origin.MITIGATION
     return trial.config.learner, "none" if plain else trial.config.mitigation
 
 
 ROWS_PER_SECOND = 100_000
-"""Rows of two classes and few columns that a small model trains on in a second, all folds
-together."""
+"""Training rows per second of a small model on a binary task with few columns, over all folds."""
 
 ROWS_PER_SECOND_UNKNOWN = 1_000
-"""The same of a learner that may be slow, such as a forest."""
+"""The same for a learner that may be slow, such as a forest."""
 
 SHARE, MOST_SECONDS = 0.1, 0.3
-"""Of the budget, that the first model may take; a small one also no more than so many seconds."""
+"""Share of the time budget for the first model, and maximum seconds of a small one."""
 
 FEWEST_FIRST_ROWS = 2_000
-"""That each is trained on at least; where a fold has fewer, all rows are affordable too."""
+"""Minimum training rows of a first model; if a fold has fewer, all rows are affordable."""
 
 FEWEST_ROWS_UNKNOWN = 500
-"""The same of a learner that may be slow."""
+"""The same for a learner that may be slow."""
 
 LARGEST = 0.5
-"""With a larger share of the rows of a full trial there is no need for a lighter one."""
+"""Largest sample, as a share of a full trial, for which a trial on few rows is useful."""
 
 SLOWER, FIRST_SHARE_OF_REST = 2.0, 0.75
-"""A candidate takes at most so many times as long as the smaller one before it, and comes only if
-that is no more of the time left."""
+"""A first configuration may take this many times as long as the one before it, and is run only if
+that is at most this share of the time left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Light:
-    """What is tried on few rows before everything else."""
+    """Configurations for the lowest rung, run on few rows before all full trials."""
 
-    # tried after the baseline, each if the one before it says that there is time for it
+    # run after the baseline, each if the time of the previous one shows that time is left
     configs: tuple[Config, ...]
-    budget: Budget  # what each may spend; without a limit of time
+    budget: Budget  # budget of each, without a time limit
 
 
 class LightStart:
-    """Tries the baseline and small candidates on few rows before full trials.
+    """Runs the baseline and fast configurations on few rows before full trials.
 
-    Neither allocator nor strategy hears of the small candidates.
+    Allocator and strategy do not receive the results of the fast configurations.
     """
 
     def __init__(self, allocator: Allocator, light: Light) -> None:
@@ -664,7 +643,7 @@ class LightStart:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return a light trial, or what the allocator says."""
+        """Return a trial on few rows, or the next trial of the allocator."""
         if 0 < number <= self._last and not self._in_time(seconds_left):
             self._last = number - 1
         if number > self._last:
@@ -676,21 +655,21 @@ class LightStart:
         return Trial(number=number, config=config, budget=self._light.budget)
 
     def record(self, scored: ScoredTrial) -> None:
-        """Pass on what the allocator has asked for, and the baseline: what scoring costs."""
+        """Pass the results of the baseline and of the allocator's trials to the allocator."""
         if scored.trial.number == 0 or scored.trial.number > self._last:
             self._allocator.record(scored)
         else:
             self._seconds = scored.seconds
 
     def _in_time(self, left: float | None) -> bool:
-        """Return whether there is time for the next, as far as the one before it says."""
+        """Return whether there is time for the next configuration, given the previous one."""
         if self._seconds is None:
             return False
         return left is None or SLOWER * self._seconds <= FIRST_SHARE_OF_REST * left
 
 
 def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float | None:
-    """Return the share of the rows for a light trial, None where a full one is affordable."""
+    """Return the sample fraction of a first trial, or None if a full trial is affordable."""
     full, allowed = terms.budget, SHARE * seconds
     pace, fewest = ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS_UNKNOWN
     if quick:
@@ -709,12 +688,12 @@ def light_fraction(terms: Terms, seconds: float, *, quick: bool = True) -> float
 def on_all_rows(
     first: tuple[Config, ...], small: Config | None, light: Light | None
 ) -> tuple[Config, ...]:
-    """Return the first candidates of full trials, without the one tried on few rows."""
+    """Return the initial configurations of full trials, without the one run on few rows."""
     return first[1:] if light is not None and small in light.configs else first
 
 
 def begun_with(planned: Light | None, own: Budget, past: Mapping[int, Trial]) -> Light | None:
-    """Return what an earlier run began with, so that it is not run again, else what is planned."""
+    """Return the first trials of the previous run, if there is one, else the planned ones."""
     if 0 not in past:
         return planned
     budget = replace(past[0].budget, seconds=None)

@@ -1,7 +1,7 @@
-"""Expected gain per second of training and of mitigation.
+"""Rules that compare the expected gain per second of the search and of a mitigation.
 
-Our design; not a reproduction of the formulas of Wu and Wang, FairAutoML, arXiv 2111.06495, whose
-abstract says that the decision is made on the fly from accuracy, fairness and resources.
+They are our own design, not a reproduction of the formulas of Wu and Wang, FairAutoML, arXiv
+2111.06495.
 """
 
 import math
@@ -24,42 +24,42 @@ from fairautoml.records import (
 from fairautoml.search.allocators._base import RowCosts, bare, fair, is_baseline, now_or_never
 
 FEWEST_SHIFTS = 5
-"""Mitigations after which the most favourable shift of the loss is estimated."""
+"""Number of mitigations from which the most favourable shift of the loss is estimated."""
 
 FAVOURABLE = 0.1
 """Quantile of the shifts that counts as the most favourable."""
 
 LAST_INCUMBENTS = 10
-"""Incumbents of the search from which the share of fair ones is taken."""
+"""Number of recent incumbents from which the share of feasible ones is estimated."""
 
 MEASURED = frozenset({TrialState.SUCCESS, TrialState.TIMEOUT})
-"""Ends of a mitigation that say what it costs; a failure may come at any time."""
+"""States in which the seconds of a mitigation measure its cost; a failure may come early."""
 
 
 def mitigated(config: Config, costly: MitigationOption) -> Config:
-    """Return the candidate under a training-time mitigation."""
+    """Return the configuration under a training-time mitigation."""
     return replace(config, mitigation=costly.name, mitigation_params=costly.params)
 
 
 @dataclass(slots=True, eq=False)
 class Base:
-    """A plain unfair model, trained on all rows: what may be mitigated."""
+    """A plain infeasible model, trained on all rows, that may be mitigated."""
 
-    config: Config  # what was trained
-    loss: float  # of its bare scores
-    seconds: float  # what it cost
+    config: Config  # configuration of the model
+    loss: float  # loss of its scores without post-processing
+    seconds: float  # cost of its trial, seconds
     tried: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
 class Arm:
-    """A costly mitigation, and what is known of its cost, its success and its harm.
+    """A bandit arm: an expensive mitigation with statistics of its cost, success and loss.
 
-    ``shift`` is the mean change of the loss, ``best_shift`` the most favourable one to
-    be expected, at most 0; both are 0 until they are observed.
+    ``shift`` is the mean change of the loss, ``best_shift`` the most favourable expected change,
+    at most 0; both are 0 until they are observed.
     """
 
-    costly: MitigationOption  # name, parameters and first guess of the ratio
+    costly: MitigationOption  # name, parameters and prior estimate of the cost ratio
     n: int = 0
     n_fair: int = 0
     n_open: int = 0
@@ -72,7 +72,7 @@ class Arm:
 
     @property
     def ratio(self) -> float:
-        """Cost in units of the plain training; the guess counts as one observation."""
+        """Cost relative to plain training; the prior estimate counts as one observation."""
         if self._base_seconds <= 0:
             return self.costly.ratio
         measured = self._seconds / self._base_seconds
@@ -80,18 +80,18 @@ class Arm:
 
     @property
     def odds(self) -> float:
-        """Estimated probability that a mitigated model is fair."""
+        """Estimated probability that a mitigated model is feasible."""
         return (1 + self.n_fair) / (2 + self.n)
 
     def observe(self, shift: float) -> None:
-        """Take in by how much one mitigation changed the loss."""
+        """Record the change of the loss by one mitigation."""
         self._shifts.append(shift)
         self.shift = float(np.mean(self._shifts))
         if len(self._shifts) >= FEWEST_SHIFTS:
             self.best_shift = min(0.0, float(np.quantile(self._shifts, FAVOURABLE)))
 
     def learn(self, base: Base, scored: ScoredTrial) -> None:
-        """Take in what came of mitigating ``base``."""
+        """Record the result of mitigating ``base``."""
         self.n += 1
         if scored.status in MEASURED:
             self._n_measured += 1
@@ -103,7 +103,7 @@ class Arm:
 
 
 class Pair(NamedTuple):
-    """A base, a mitigation, and the seconds that they are expected to take together."""
+    """A base, a mitigation, and the expected seconds of the mitigated trial."""
 
     base: Base
     arm: Arm
@@ -112,10 +112,10 @@ class Pair(NamedTuple):
 
 @dataclass(slots=True)
 class Progress:
-    """The search as a whole, in its own seconds; mitigations do not count.
+    """Progress of the search in seconds of search trials; mitigations do not count.
 
-    ``found`` and ``found_before`` are the times K1 and K2 of FLAML's estimated cost for
-    improvement, ``spent`` its K0.
+    ``found``, ``found_before`` and ``spent`` are K1, K2 and K0 of FLAML's estimated cost for
+    improvement.
     """
 
     spent: float = 0.0
@@ -129,21 +129,21 @@ class Progress:
 
     @property
     def cost_of_improvement(self) -> float:
-        """Seconds that the next improvement is expected to cost."""
+        """Expected seconds until the next improvement."""
         return max(self.spent - self.found, self.found - self.found_before)
 
     @property
     def share_fair(self) -> float:
-        """Share of fair models among the last incumbents, 0 before the first."""
+        """Share of feasible models among the last incumbents, 0 before the first."""
         return sum(self._fair) / len(self._fair) if self._fair else 0.0
 
     def pay(self, seconds: float) -> None:
-        """Count seconds of a trial, whatever came of it."""
+        """Add the seconds of a trial with any result."""
         self.spent += seconds
         self.since += seconds
 
     def learn(self, loss: float, *, is_fair: bool, full_seconds: float) -> None:
-        """Take in the loss of a trial that is paid for."""
+        """Record the loss of a trial after its seconds were added by ``pay``."""
         if loss >= self.best:
             return
         self.gain = loss if math.isinf(self.best) else self.best - loss
@@ -154,7 +154,7 @@ class Progress:
 
 
 class AllocatorState:
-    """All that the rules look at."""
+    """State that the rules read: arms, costs, progress and models to mitigate."""
 
     def __init__(self, mitigations: tuple[MitigationOption, ...], full: Budget) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
@@ -171,16 +171,16 @@ class AllocatorState:
 
     @property
     def committed(self) -> float:
-        """Seconds spent on mitigations, and expected of those that run."""
+        """Seconds spent on mitigations plus the expected seconds of running ones."""
         return self.mitigated + sum(pair.seconds for pair in self._open.values())
 
     @property
     def mitigating(self) -> bool:
-        """Whether a mitigation runs."""
+        """Whether a mitigation is running."""
         return bool(self._open)
 
     def pairs(self, *, prune: bool = True) -> list[Pair]:
-        """Return the bases and mitigations that were not yet tried together."""
+        """Return the pairs of bases and mitigations that were not tried yet."""
         found: list[Pair] = []
         for arm in self.arms:
             name, ratio = arm.costly.name, arm.ratio
@@ -193,7 +193,7 @@ class AllocatorState:
         return found
 
     def start(self, pair: Pair, number: int, budget: Budget) -> Trial:
-        """Return the trial of a mitigation; it is not tried again, whatever comes of it."""
+        """Return the trial of a mitigation and mark the pair as tried."""
         pair.base.tried.add(pair.arm.costly.name)
         pair.arm.n_open += 1
         self._open[number] = pair
@@ -206,7 +206,7 @@ class AllocatorState:
         )
 
     def record(self, scored: ScoredTrial) -> None:
-        """Take in a result of any origin."""
+        """Record a result of any origin."""
         succeeded = scored.status is TrialState.SUCCESS and scored.value is not None
         if succeeded and scored.value is not None and fair(scored.violations):
             self.best_fair = min(self.best_fair, 1.0 - scored.value)
@@ -224,7 +224,7 @@ class AllocatorState:
     def _learn_plain(self, scored: ScoredTrial) -> None:
         loss, violations = bare(scored)
         if is_baseline(scored):
-            # Whoever is no better than one decision for everybody is not worth a mitigation.
+            # A model that is no better than a constant predictor is not mitigated.
             self._floor = min(self._floor, loss)
             return
         fraction = scored.trial.budget.sample_fraction
@@ -236,7 +236,7 @@ class AllocatorState:
             full_seconds = self.costs.seconds(scored, self._full)
             self.search.learn(loss, is_fair=fair(scored.violations), full_seconds=full_seconds)
         elif self._incumbent is not None:
-            # What a growth cost says more of what the incumbent would.
+            # The cost of a promotion improves the estimate for the incumbent.
             self.search.full_seconds = self.costs.seconds(self._incumbent, self._full)
         config = scored.trial.config
         mitigable = config.mitigation == "none" and not fair(violations)
@@ -250,23 +250,23 @@ Test = Literal["full", "simple", "gain", "greedy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Which test is made, and which of its parts are on; the defaults are the full rule."""
+    """The test for a mitigation and its parts; the defaults are the full rule."""
 
-    test: Test = "full"  # ``"full"``: expected gain per expected second against that of the search
-    # try the cheapest base once as soon as that costs no more than the search so far, to learn
-    # the ratio
+    test: Test = "full"  # ``"full"`` compares the expected gain per second with the search
+    # try the least expensive base once it costs no more than the search so far, to measure the
+    # cost ratio
     early: bool = True
-    prune: bool = True  # drop bases that cannot beat the best fair loss
-    # divide costs by the estimated probability that a mitigated model is fair; else by 1
+    prune: bool = True  # drop bases that cannot beat the best feasible loss
+    # divide costs by the estimated probability that a mitigated model is feasible; else by 1
     learn_odds: bool = True
     cap: bool = True  # no mitigation while mitigations have cost more than the search
-    last_chance: bool = True  # mitigate at the end rather than have no fair model
+    last_chance: bool = True  # mitigate at the end if there is no feasible model
 
 
 def choose(
     memory: AllocatorState, rules: Rules, left: float | None, longest: float = 0.0
 ) -> Pair | None:
-    """Return what to mitigate now, None = search on."""
+    """Return the pair to mitigate now, or None to continue the search."""
     pairs = memory.pairs(prune=rules.prune)
     if not pairs:
         return None
@@ -281,7 +281,7 @@ def choose(
 
 
 def fits(pair: Pair, left: float | None) -> bool:
-    """Whether the pair is expected to end in time."""
+    """Return whether the pair is expected to end in time."""
     return left is None or pair.seconds <= left
 
 
@@ -295,14 +295,14 @@ def _last_chance(
 
 
 def _first_of_its_kind(memory: AllocatorState, pairs: list[Pair]) -> Pair | None:
-    """Return the cheapest pair of a mitigation never tried, once the search has paid for it."""
+    """Return the least expensive pair of an untried mitigation if the search has cost as much."""
     unknown = [p for p in pairs if p.arm.n == 0 and p.arm.n_open == 0]
     pair = min(unknown, key=_cost, default=None)
     return pair if pair is not None and pair.seconds <= memory.search.spent else None
 
 
 def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
-    """Compare gain per second of the best pair with that of the search."""
+    """Return the best pair if its expected gain per second is at least that of the search."""
     search = memory.search
     if math.isinf(memory.best_fair):
         pair = _best(pairs)
@@ -314,20 +314,20 @@ def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
         return _per_second(gain, pair.seconds / _success_probability(pair, rules))
 
     pair = max(pairs, key=speed)
-    # A better base must still be mitigated, unless bases of the search tend to be fair.
+    # A better base must still be mitigated, unless incumbents of the search tend to be feasible.
     after = (
         (1 - search.share_fair)
         * pair.arm.ratio
         * search.full_seconds
         / _success_probability(pair, rules)
     )
-    rival = _per_second(search.gain, search.cost_of_improvement + after)
+    search_speed = _per_second(search.gain, search.cost_of_improvement + after)
     found = speed(pair)
-    return pair if found > 0 and found >= rival else None
+    return pair if found > 0 and found >= search_speed else None
 
 
 def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
-    """Mitigate the best base when that costs no more than the next improvement of the search."""
+    """Return the best base if it costs no more than the next improvement of the search."""
     del rules
     pair = _best(pairs)
     search = memory.search
@@ -335,7 +335,7 @@ def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | N
 
 
 def _gain(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
-    """Mitigate when that promises more than the last improvement of the search."""
+    """Return the best pair if its expected gain is at least the last improvement of the search."""
     del rules
     pair = min(pairs, key=lambda p: (p.base.loss + p.arm.shift, p.seconds))
     promised = memory.best_fair - pair.base.loss - pair.arm.shift
@@ -356,7 +356,7 @@ TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = 
 
 
 def _best(pairs: list[Pair]) -> Pair:
-    """Return the pair of the best base; among several mitigations of it, the cheapest."""
+    """Return the pair of the best base with the least expensive mitigation."""
     return min(pairs, key=lambda pair: (pair.base.loss, pair.seconds))
 
 
@@ -369,7 +369,7 @@ def _success_probability(pair: Pair, rules: Rules) -> float:
 
 
 def _per_second(gain: float, seconds: float) -> float:
-    """Return the quotient; a gain that costs nothing is worth everything."""
+    """Return gain per second, infinite for a positive gain at no cost."""
     if seconds > 0:
         return gain / seconds
     return math.inf if gain > 0 else 0.0

@@ -1,7 +1,7 @@
-"""Decide on the fly: a new configuration, more rows, or a costly mitigation of a promising model.
+"""Allocator that chooses between a new configuration, more rows and an expensive mitigation.
 
-The role that Wu and Wang, FairAutoML, arXiv 2111.06495, give to their strategy; the rules are our
-own design, not a reproduction of their formulas.
+It has the role of the strategy of Wu and Wang, FairAutoML, arXiv 2111.06495, but the rules are
+our own design, not a reproduction of their formulas.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ FULL_RULE = Rules()
 
 
 class CostAware:
-    """Spends where an improvement of the best fair model is expected to cost least."""
+    """Chooses the trial whose expected improvement of the best fair model costs least."""
 
     schedules_mitigation = True
 
@@ -28,7 +28,7 @@ class CostAware:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return the next spend; without time nothing, and the strategy is not asked."""
+        """Return the next trial, or None without calling the strategy if no time is left."""
         if seconds_left is not None and seconds_left <= 0:
             return None
         left = self._clock.left_at_start(seconds_left)
@@ -45,13 +45,13 @@ class CostAware:
         return trial
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn what a trial cost and brought."""
+        """Record the cost and the result of a trial."""
         self._clock.note_result(scored)
         self._memory.record(scored)
         self._sizes.record(scored)
 
     def _due(self, left: float | None) -> Pair | Growth | None:
-        """Return a mitigation or a growth that is due, the cheaper of the two."""
+        """Return the less expensive of the mitigation and the promotion that are due."""
         pair = choose(self._memory, self._rules, left, self._clock.longest)
         growth = self._sizes.propose(left, self._clock.longest)
         if pair is not None and (growth is None or pair.seconds <= growth.seconds):
@@ -59,7 +59,7 @@ class CostAware:
         return growth
 
     def _rest(self, left: float | None) -> Pair | None:
-        """Return the best base to mitigate, for when the strategy has nothing left."""
+        """Return the best base to mitigate, for when the strategy has no more proposals."""
         pairs = [pair for pair in self._memory.pairs() if fits(pair, left)]
         return min(pairs, key=lambda p: (p.base.loss, p.seconds), default=None)
 

@@ -1,4 +1,4 @@
-"""The simple rule: mitigate the best model when that costs no more than an improvement of it."""
+"""Allocator that mitigates the best model when that costs no more than the next improvement."""
 
 from fairautoml.records import Terms
 from fairautoml.search.allocators._expected_gain import Rules
@@ -8,7 +8,7 @@ SIMPLE_RULE = Rules(test="simple")
 
 
 class CostAwareSimple(CostAware):
-    """Compares seconds alone, where ``CostAware`` compares gain per second."""
+    """Compares expected seconds, where ``CostAware`` compares expected gain per second."""
 
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms, SIMPLE_RULE)

@@ -1,4 +1,4 @@
-"""Every candidate gets a full trial, in the order asked."""
+"""Allocator that gives every configuration a full trial."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from fairautoml.records import Config, ScoredTrial, Terms, Trial, TrialState
 
 
 class Flat:
-    """The same budget for every candidate, as long as a single fold may fit in what is left."""
+    """Gives every configuration the same budget while one fold may fit into the time left."""
 
     schedules_mitigation = False
 
@@ -17,7 +17,7 @@ class Flat:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return a full trial of the next candidate."""
+        """Return a full trial of the next configuration."""
         if seconds_left is not None and seconds_left <= self._shortest_fold:
             return None
         config = ask()
@@ -26,7 +26,7 @@ class Flat:
         return Trial(number=number, config=config, budget=self._budget)
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn what a fold takes at the least; the first trial needs no training."""
+        """Record the shortest time of a fold; the first trial needs no training."""
         if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
             fold = scored.seconds / scored.trial.budget.folds
             known = self._shortest_fold

@@ -1,4 +1,4 @@
-"""Search first, and mitigate the best plain model with the last of the time."""
+"""Allocator that searches first and mitigates the best plain model at the end of the budget."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,13 @@ from fairautoml.search.allocators._base import Clock
 from fairautoml.search.allocators._expected_gain import AllocatorState, Pair
 
 RESERVE = 1.2
-"""Time kept for the mitigation, in units of its expected cost."""
+"""Time reserved for the mitigation, in units of its expected cost."""
 
 
 class MitigateAfter:
-    """The baseline of comparisons between allocators.
+    """Searches, then mitigates the best plain model; a reference for comparisons of allocators.
 
-    Without a deadline it mitigates when the strategy has nothing left to propose.
+    Without a deadline the mitigation starts when the strategy has no more proposals.
     """
 
     schedules_mitigation = True
@@ -28,7 +28,7 @@ class MitigateAfter:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return a full trial of the next candidate, or the mitigation at the end."""
+        """Return a full trial of the next configuration, or the mitigation at the end."""
         if seconds_left is not None and seconds_left <= 0:
             return None
         left = self._clock.left_at_start(seconds_left)
@@ -45,12 +45,12 @@ class MitigateAfter:
         return trial
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn what a trial cost."""
+        """Record the cost and the result of a trial."""
         self._clock.note_result(scored)
         self._memory.record(scored)
 
     def _is_time(self, left: float | None) -> bool:
-        """Whether one more trial would leave too little for the mitigation; then it is so."""
+        """End the search, and return True, if one more trial would leave too little time."""
         pairs = self._memory.pairs(prune=False)
         if left is None or not pairs:
             return False

@@ -1,4 +1,4 @@
-"""Every candidate is trained under a costly mitigation; nothing plain is scored."""
+"""Allocator that trains every configuration under an expensive mitigation."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,9 @@ from fairautoml.search.allocators._expected_gain import mitigated
 
 
 class MitigateAlways:
-    """A full mitigated trial of every candidate; the baseline of comparisons between allocators.
+    """Gives every configuration a full mitigated trial; a reference for comparisons of allocators.
 
-    Trial 0 is the run's baseline, which is there so that there is always a model, and is left as
-    it is, as are candidates that bring a mitigation of their own.
+    Trial 0, the baseline of the run, and configurations with their own mitigation stay unchanged.
     """
 
     schedules_mitigation = True
@@ -21,7 +20,7 @@ class MitigateAlways:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return a full mitigated trial of the next candidate."""
+        """Return a full mitigated trial of the next configuration."""
         if seconds_left is not None and seconds_left <= 0:
             return None
         config = ask()
@@ -33,7 +32,7 @@ class MitigateAlways:
         return Trial(number=number, config=config, budget=self._terms.budget)
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn nothing: the budget is flat."""
+        """Ignore the result: the budget is constant."""
 
 
 ALLOCATOR = MitigateAlways

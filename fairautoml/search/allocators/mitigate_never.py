@@ -1,10 +1,10 @@
-"""Search only: costly mitigations are kept from the strategy, and never tried."""
+"""Allocator that searches without expensive mitigations."""
 
 from fairautoml.search.allocators.flat import Flat
 
 
 class MitigateNever(Flat):
-    """A full trial of every candidate; the baseline of comparisons between allocators."""
+    """Gives every configuration a full trial; a reference for comparisons of allocators."""
 
     schedules_mitigation = True
 

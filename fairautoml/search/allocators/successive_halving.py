@@ -1,8 +1,7 @@
-"""Rows as the resource: many candidates on few rows, the best third of each size on more.
+"""Asynchronous successive halving (ASHA) with the number of rows as the resource.
 
-Li et al., A System for Massively Parallel Hyperparameter Tuning (ASHA), arXiv 1810.05934,
-Algorithm 2: a candidate is promoted as soon as it is in the best third of those at its size, so
-no worker waits for the others.
+Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv 1810.05934, Algorithm 2: a
+configuration is promoted as soon as it is in the best third of its rung.
 """
 
 import math
@@ -13,28 +12,28 @@ from fairautoml.records import Config, Origin, ScoredTrial, Terms, Trial, TrialS
 from fairautoml.search.allocators._base import Clock, RowCosts, fair, now_or_never
 
 FEWEST_ROWS = 4000
-"""Below it, the order on few rows says little about the order on all rows."""
+"""Training rows of the lowest rung; on fewer, ranks say little about the ranks on all rows."""
 
 GROWTH = 4
 BEST = 3
-"""One in so many is promoted."""
+"""Reduction factor: one in this many configurations is promoted."""
 
 
 @dataclass(slots=True)
 class _Rung:
-    """What ended at one sample size, and who was promoted from it."""
+    """Results at one sample size, and the keys of the promoted configurations."""
 
     fraction: float
     done: list[ScoredTrial] = field(default_factory=list)
     promoted: set[str] = field(default_factory=set)
 
     def promotable(self) -> ScoredTrial | None:
-        """Return the best result of the best third that was not promoted."""
+        """Return the best result of the best third that was not promoted yet."""
         ranked = sorted(self.done, key=_merit, reverse=True)[: len(self.done) // BEST]
         return next((scored for scored in ranked if self._open(scored)), None)
 
     def best(self) -> ScoredTrial | None:
-        """Return the best result that was not promoted."""
+        """Return the best result that was not promoted yet."""
         return max(filter(self._open, self.done), key=_merit, default=None)
 
     def _open(self, scored: ScoredTrial) -> bool:
@@ -42,7 +41,7 @@ class _Rung:
 
 
 class SuccessiveHalving:
-    """Sample sizes from at least 4,000 training rows to all, a factor of 4 apart.
+    """Successive halving over sample sizes from at least 4,000 training rows, a factor of 4 apart.
 
     With fewer than 16,000 training rows there is one size, and every trial is full.
     """
@@ -62,7 +61,7 @@ class SuccessiveHalving:
     def next_trial(
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
-        """Return a promotion if there is one, the largest size first, else a new candidate."""
+        """Return a promotion, the largest size first, or else a new configuration."""
         if seconds_left is not None and seconds_left <= 0:
             return None
         due = self._due(self._clock.left_at_start(seconds_left))
@@ -77,7 +76,7 @@ class SuccessiveHalving:
         return self._trial(number, config, 0, Origin.SEARCH)
 
     def record(self, scored: ScoredTrial) -> None:
-        """Learn how good a candidate is at its size, and what it cost."""
+        """Record the cost and the result of a trial."""
         self._clock.note_result(scored)
         self._costs.learn(scored)
         for rung in self._rungs:
@@ -85,7 +84,7 @@ class SuccessiveHalving:
                 rung.done.append(scored)
 
     def _due(self, left: float | None) -> tuple[ScoredTrial, int] | None:
-        """Return who is promoted now, and to which size."""
+        """Return the result to promote and the index of its new sample size."""
         for size in range(len(self._rungs) - 1, 0, -1):
             scored = self._rungs[size - 1].promotable()
             if scored is not None and (left is None or self._seconds(scored, size) <= left):
@@ -93,7 +92,7 @@ class SuccessiveHalving:
         return self._last_chance(left)
 
     def _last_chance(self, left: float | None) -> tuple[ScoredTrial, int] | None:
-        """Return the best so far while it can still be trained in full, if nothing was."""
+        """Return the best result for a full trial, if there is none and time is running out."""
         top = len(self._rungs) - 1
         if left is None or self._rungs[top].done or self._rungs[top - 1].promoted:
             return None
@@ -118,7 +117,7 @@ class SuccessiveHalving:
 
 
 def _merit(scored: ScoredTrial) -> tuple[bool, float]:
-    """Fair ones first, by value; then the least unfair. Failures, and no known gap, come last."""
+    """Return the rank key: feasible first by value, then by violation; failures come last."""
     if scored.status is not TrialState.SUCCESS or scored.value is None:
         return False, -math.inf
     if fair(scored.violations):
