@@ -1,4 +1,4 @@
-"""Where trials run: one file per executor."""
+"""Registry of executors, which run trials; one file per executor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from fairautoml.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceLimits:
-    """What the executor enforces."""
+    """Limits that the executor enforces."""
 
-    n_workers: int | None = None  # trials at the same time, at least 1
+    n_workers: int | None = None  # number of trials at the same time, at least 1
     deadline: float | None = None  # ``time.monotonic()`` at which every trial must have ended
-    memory_mb: float | None = None  # memory that one trial may take, MiB, besides the mapped rows
-    share_mb: float | None = None  # that share, MiB; None = of what the machine has to give
+    memory_mb: float | None = None  # memory limit of a trial, MiB, without the memory-mapped rows
+    share_mb: float | None = None  # default memory limit, MiB; None = a share of what is available
     # address of the cluster's scheduler, for an executor that has one
     scheduler: str | None = None
 
     def workers(self, unsaid: int) -> int:
-        """Return the trials at the same time."""
+        """Return ``n_workers``, or the given default if it is None."""
         return unsaid if self.n_workers is None else self.n_workers
 
 

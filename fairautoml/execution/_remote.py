@@ -1,7 +1,7 @@
-"""What happens on a Dask worker: each trial in a child process of it, files sent back.
+"""Code on a Dask worker: run each trial in a child process and send its files back.
 
-A Dask task cannot be stopped from outside, and a worker under a nanny may not have children. So a
-task only watches: the trial runs under a ``LocalExecutor``, which enforces time and memory.
+A Dask task cannot be stopped from outside, so the task only supervises a ``LocalExecutor``, which
+enforces time and memory.
 """
 
 import io
@@ -26,7 +26,7 @@ from fairautoml.records import Trial, TrialResult
 from fairautoml.storage.artifacts import Artifacts
 
 POLL_SECONDS = 0.2
-"""How often a task looks whether somebody still waits for it."""
+"""Seconds between two checks whether the task is still needed."""
 
 ENDED = frozenset({"cancelled", "released", "forgotten"})
 CLOSING = frozenset({"closing", "closed", "failed"})
@@ -34,16 +34,16 @@ MEBIBYTE = 2**20
 
 
 class OnFiles(Protocol):
-    """An objective that reads its rows from a file and leaves files behind."""
+    """An objective that reads its rows from a file and writes artifacts."""
 
     @property
     def data(self) -> object:
-        """The rows, or the file that holds them."""
+        """Rows, or the file that contains them."""
         ...
 
     @property
     def artifacts(self) -> Artifacts:
-        """Where scores and models go."""
+        """Storage of scores and models."""
         ...
 
     def __call__(self, trial: Trial) -> TrialResult:
@@ -52,42 +52,42 @@ class OnFiles(Protocol):
 
 
 def is_persistent(objective: Callable[[Trial], TrialResult]) -> TypeGuard[OnFiles]:
-    """Whether the objective must be moved to another folder before it runs elsewhere."""
+    """Return whether the objective uses files and must be moved to a folder of the worker."""
     return isinstance(getattr(objective, "artifacts", None), Artifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The score column that a trial is compared with."""
+    """Score column of the incumbent that a trial is compared with."""
 
-    name: str  # name of its file
-    content: bytes  # the file
+    name: str  # file name
+    content: bytes  # content of the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentFile:
-    """A file that a trial left behind."""
+    """An artifact of a trial."""
 
-    folder: str  # sub-folder of the artifacts, and its name in there
+    folder: str  # sub-folder of the artifacts, and file name
     name: str
-    content: bytes  # the file
+    content: bytes  # content of the file
 
     def keep(self, artifacts: Artifacts) -> None:
-        """Write it into the artifacts, whole or not at all."""
+        """Write the file into the artifacts atomically."""
         path = artifacts.folder / Path(self.folder).name / Path(self.name).name
         artifacts.replace(path, lambda partial: partial.write_bytes(self.content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a task returns."""
+    """Return value of a task."""
 
-    result: TrialResult  # what came of the trial
-    files: tuple[SentFile, ...]  # its scores and models
+    result: TrialResult  # result of the trial
+    files: tuple[SentFile, ...]  # scores and models of the trial
 
 
 class Site:
-    """The place of one run on one Dask worker: rows in a file, children, a folder for results."""
+    """State of one run on one Dask worker: data file, child processes and artifacts."""
 
     def __init__(self, payload: "WorkerPayload", worker: Worker, memory_mb: float | None) -> None:
         made = tempfile.TemporaryDirectory(
@@ -107,11 +107,11 @@ class Site:
         self._ended = weakref.finalize(self, _end, self._executor, made)
 
     def close(self) -> None:
-        """Kill what runs and remove the folder; also happens when the rows are released."""
+        """Kill running trials and remove the folder; called also when the payload is released."""
         self._ended()
 
     def run(self, trial: Trial, rival: Column | None, wanted: Callable[[], bool]) -> Answer:
-        """Return the trial's answer; everything here is killed when it is no longer wanted."""
+        """Return the trial's answer; kill everything if the task is no longer needed."""
         if rival is not None:
             self._receive(rival)
         future = self._executor.submit(self._objective, trial)
@@ -125,7 +125,7 @@ class Site:
             SentFile(folder="scores", name=rival.name, content=rival.content).keep(self._artifacts)
 
     def _leftovers(self, key: str) -> Iterator[SentFile]:
-        """Take the files of a trial away; what was left half written is dropped."""
+        """Yield and remove the files of a trial; delete partial files."""
         for path in sorted(self._artifacts.folder.glob(f"*/*{key}.*")):
             if not path.name.startswith("."):
                 yield SentFile(folder=path.parent.name, name=path.name, content=path.read_bytes())
@@ -142,35 +142,35 @@ _opening = threading.Lock()
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class WorkerPayload:
-    """An objective on its way to the workers, scattered once per run."""
+    """An objective that is scattered to the workers once per run."""
 
-    packed: bytes  # the objective, pickled, without rows
-    rows: bytes | None  # content of the rows' file; None for an objective without files
-    # what was opened here, by address of the worker; stays where it is. When Dask releases the
-    # cargo, because the run ended or its program died, the sites end with it
+    packed: bytes  # the pickled objective without rows
+    rows: bytes | None  # content of the data file; None for an objective without files
+    # sites of this process by worker address; they are not pickled, and are closed when Dask
+    # releases the payload because the run or its program has ended
     sites: dict[str, Site] = field(default_factory=dict)
 
     def __reduce__(self) -> Any:
-        """Leave the sites behind."""
+        """Pickle without the sites."""
         return WorkerPayload, (self.packed, self.rows)
 
     def __sizeof__(self) -> int:
-        """Tell Dask how much memory it holds."""
+        """Return the size in bytes, for Dask."""
         return len(self.packed) + len(self.rows or b"")
 
     def site(self, worker: Worker, memory_mb: float | None) -> Site:
-        """Return the place of this run on a worker."""
+        """Return the site of this run on a worker; create it if there is none."""
         with _opening:
             if worker.address not in self.sites:
                 self.sites[worker.address] = Site(self, worker, memory_mb)
             return self.sites[worker.address]
 
     def forget(self, worker: Worker) -> None:
-        """Open a new site the next time."""
+        """Remove the site of a worker, so that the next call creates a new one."""
         self.sites.pop(worker.address, None)
 
     def unpack(self, folder: Path) -> Callable[[Trial], TrialResult]:
-        """Return the objective, its rows and files in ``folder``."""
+        """Return the objective with its data and artifacts in ``folder``."""
         try:
             objective: Any = pickle.loads(self.packed)
         except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
@@ -184,7 +184,7 @@ class WorkerPayload:
 
 
 def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
-    """Return the objective as it is sent, without its rows."""
+    """Return the pickled objective without its rows."""
     bare: Any = objective
     if is_persistent(objective):
         bare = replace(bare, data=Path())
@@ -195,7 +195,7 @@ def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
 
 
 def rows_of(objective: Callable[[Trial], TrialResult]) -> bytes | None:
-    """Return the content of the rows' file, None for an objective without files."""
+    """Return the content of the data file, or None for an objective without files."""
     if not is_persistent(objective):
         return None
     if isinstance(objective.data, Path):
@@ -206,7 +206,7 @@ def rows_of(objective: Callable[[Trial], TrialResult]) -> bytes | None:
 
 
 def unsendable(reason: str) -> str:
-    """Return the message for an objective that does not reach a Dask worker."""
+    """Return the message for an objective that cannot be sent to a Dask worker."""
     return (
         f"executor='dask' cannot send the objective to a worker: {reason}; define learners, "
         "mitigators and functions in a module that is installed on every worker of the cluster, "
@@ -217,10 +217,9 @@ def unsendable(reason: str) -> str:
 def run_trial(
     payload: WorkerPayload, rival: Column | None, trial: Trial, memory_mb: float | None
 ) -> Answer | None:
-    """Run a trial on this Dask worker; None when that was already begun, on a worker that died.
+    """Run a trial on this Dask worker; return None if a worker that died had already begun it.
 
-    Dask itself would run the task of a dead worker again and again; how often is the controller's
-    decision.
+    Dask would run the task of a dead worker repeatedly; the executor limits the attempts instead.
     """
     worker = get_worker()
     key = worker.get_current_task()
@@ -242,10 +241,10 @@ def run_trial(
 
 
 class _ChildrenAllowed:
-    """Lets this process have children: under a nanny it is a daemon, which may not.
+    """Allows child processes of this process, which is a daemon under a Dask nanny.
 
-    What the flag guards against is orphans. Ours die with the worker: their fork server ends when
-    the worker is gone, and takes them along.
+    The daemon flag prevents orphans. Here the fork server ends with the worker and kills its
+    children, so there are none.
     """
 
     def __init__(self) -> None:

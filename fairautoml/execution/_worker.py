@@ -1,6 +1,6 @@
-"""The process of one trial: its memory, its time, its result.
+"""Worker processes: memory measurement, process groups, and the loop that runs trials.
 
-Without ``/proc`` nothing is seen: no descendants, no memory; process groups still work.
+Without ``/proc``, descendants and memory are not visible; process groups still work.
 """
 
 import contextlib
@@ -26,33 +26,33 @@ from fairautoml.records import Trial, TrialResult
 PROC = Path("/proc")
 
 HELD = frozenset({"RssAnon", "RssShmem", "VmSwap"})
-"""What a process holds for itself; pages of mapped files, such as the table, are not in it."""
+"""Private memory of a process; pages of mapped files, such as the data set, do not count."""
 
 ROUNDS = 20
-"""Looks for descendants that were started while others were being killed."""
+"""Maximum rounds of killing descendants, which may start others meanwhile."""
 
 _STATE, _SESSION, _STARTED = 0, 3, 19
-"""Places in /proc/<pid>/stat after the name; see proc_pid_stat(5)."""
+"""Field positions in /proc/<pid>/stat after the name; see proc_pid_stat(5)."""
 
 
 def read(path: Path) -> str:
-    """Return the text of a file of the kernel, empty when it cannot be read."""
+    """Return the text of a kernel file, empty if it cannot be read."""
     with contextlib.suppress(OSError):
         return path.read_text(errors="replace")
     return ""
 
 
 def started(pid: int) -> str | None:
-    """Return when a process began, clock ticks since boot; None when it has ended.
+    """Return the start time of a process in clock ticks since boot, or None if it has ended.
 
-    Number and start together name a process for good, as numbers are used again.
+    Process id and start time together are unique, because process ids are reused.
     """
     stat = _stat(pid)
     return None if stat is None else stat[_STARTED]
 
 
 def resident_mb(pid: int) -> float | None:
-    """Return the memory a process holds for itself, MiB; None when that cannot be seen."""
+    """Return the private memory of a process, MiB, or None if it is not visible."""
     held = [
         int(line.split()[1])
         for line in read(PROC / str(pid) / "status").splitlines()
@@ -62,7 +62,7 @@ def resident_mb(pid: int) -> float | None:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Return the living descendants of a process: number and start."""
+    """Return the living descendants of a process: process id and start time."""
     found: dict[int, str] = {}
     waiting = [pid]
     while waiting:
@@ -75,7 +75,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def in_session(session: int) -> dict[int, str]:
-    """Return the living members of a session but its leader: number and start."""
+    """Return the living members of a session without its leader: process id and start time."""
     found: dict[int, str] = {}
     for name in os.listdir(PROC) if PROC.is_dir() else ():
         stat = _stat(int(name)) if name.isdigit() and int(name) != session else None
@@ -85,10 +85,10 @@ def in_session(session: int) -> dict[int, str]:
 
 
 class Family:
-    """A leader of a process group and session, and all that descends from it.
+    """A process group and session leader with all its descendants.
 
-    Members that have left the group are found through their parents; whoever was seen once is
-    remembered, so that it is also found when its parents are gone.
+    Descendants that have left the group are found through their parents, and are remembered in
+    case their parents end first.
     """
 
     def __init__(self, leader: int) -> None:
@@ -97,12 +97,12 @@ class Family:
         self._seen: dict[int, str] = {}
 
     def resident_mb(self) -> float:
-        """Return the memory that all members hold, MiB; 0 where it cannot be seen."""
+        """Return the private memory of all members, MiB; 0 where it is not visible."""
         members = (self.leader, *self._look())
         return sum(resident_mb(pid) or 0.0 for pid in members)
 
     def alone(self) -> bool:
-        """Whether the leader has no living descendants."""
+        """Return whether the leader has no living descendants."""
         return not self._look()
 
     def ask_to_end(self) -> None:
@@ -112,9 +112,9 @@ class Family:
         _signal_all(members, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill every member, those that the others start meanwhile included."""
+        """Kill every member, including those that are started meanwhile."""
         for _ in range(ROUNDS):
-            # A leader that stands still starts nobody, and orphans come to it.
+            # A stopped leader starts no processes, and still adopts orphans.
             if started(self.leader) == self._start is not None:
                 _signal_all({self.leader: self._start}, signal.SIGSTOP)
             members = self._look() | self._remembered()
@@ -134,7 +134,7 @@ class Family:
         return {pid: start for pid, start in self._seen.items() if started(pid) == start}
 
     def _replaced(self) -> bool:
-        """Whether the leader is gone and a stranger has its number."""
+        """Return whether the leader has ended and another process has its process id."""
         return started(self.leader) not in {None, self._start}
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -162,25 +162,25 @@ def _children(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Return the fields after the name, None for a process that has ended."""
+    """Return the fields after the name, or None for a process that has ended."""
     fields = read(PROC / str(pid) / "stat").rpartition(")")[2].split()
     return fields if fields and fields[_STATE] not in "ZX" else None
 
 
 RESERVE = 0.1
-"""Share of the available memory that trials leave to everything else."""
+"""Share of the available memory that is reserved for other processes."""
 
 MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
-    """Where a version of control groups says what."""
+    """File names of a version of control groups."""
 
     root: str  # folder of the hierarchy, below the root of the file system
-    limit: str  # files with bytes
+    limit: str  # files with the limit and the usage, bytes
     used: str
-    cache: str  # key in ``memory.stat`` of file pages that can be given back, bytes
+    cache: str  # key in ``memory.stat`` of reclaimable file pages, bytes
 
 
 FIRST = _Version(
@@ -195,16 +195,16 @@ SECOND = _Version(
 
 
 def memory_per_worker_mb(n_workers: int, root: Path = Path("/")) -> float | None:
-    """Return the memory that each of the trials may take, MiB; None when nothing says it."""
+    """Return the memory limit of each worker, MiB, or None if the available memory is unknown."""
     available = available_mb(root)
     return None if available is None else (1.0 - RESERVE) * available / n_workers
 
 
 def available_mb(root: Path = Path("/")) -> float | None:
-    """Return what can still be had without swapping, MiB; None when nothing says it.
+    """Return the memory available without swapping, MiB, or None if it is unknown.
 
-    The smallest of what the kernel calls available and what each control group above this process
-    leaves.
+    It is the minimum of the kernel's available memory and of what is left in each control group
+    of this process.
     """
     known = [left / MIB for left in _left_in_groups(root)]
     machine = _fields(root / "proc/meminfo").get("MemAvailable:")
@@ -222,7 +222,7 @@ def _left_in_groups(root: Path) -> Iterator[float]:
             version = FIRST
         else:
             continue
-        # In a container the path may be the one outside: then only the root is there to be read.
+        # In a container the path may be that of the host; then only the root is readable.
         names = [part for part in path.split("/") if part]
         for depth in range(len(names) + 1):
             folder = Path(root / version.root, *names[:depth])
@@ -233,7 +233,7 @@ def _left_in_groups(root: Path) -> Iterator[float]:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Return the numbers of a file with a name and a number per line."""
+    """Parse a file with a name and a number per line."""
     rows = (line.split() for line in read(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
@@ -244,22 +244,22 @@ PRELOAD = (
     "fairautoml.learners.xgboost",
     "fairautoml.learners.logistic_regression",
 )
-"""Imported once in the fork server; it imports only and never trains, so forks are safe."""
+"""Modules that the fork server imports once; it never trains, so forks are safe."""
 
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""One thread per trial, and none that waits by spinning: 7 to 30 times slower on shared cores."""
+"""One thread per trial without busy waiting, which is 7 to 30 times slower on shared cores."""
 
 GRACE_SECONDS = 0.2
-"""Between SIGTERM and SIGKILL, for a trial whose time is up."""
+"""Seconds between SIGTERM and SIGKILL for a trial that exceeds its time limit."""
 
 MOST_NOISE = 1024**2
-"""Bytes of its standard error that are kept of a worker; then they are thrown away."""
+"""Bytes of standard error above which the log of a worker is truncated."""
 
 LONGEST_WORDS = 500
-"""Characters of the last line on standard error that go into a message."""
+"""Maximum bytes of standard error in an error message."""
 
 MAIN = {"init_main_from_name", "init_main_from_path", "main_path"}
-"""What a child is told of the script that started it."""
+"""Preparation data of multiprocessing about the main script, which children do not need."""
 
 _DIE_WITH_PARENT = 1
 _ADOPT_ORPHANS = 36
@@ -267,7 +267,7 @@ _start = threading.Lock()
 
 
 def pack(objective: Callable[[Trial], TrialResult]) -> bytes:
-    """Return the objective as it is sent to a child."""
+    """Return the pickled objective."""
     try:
         return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError) as exc:
@@ -275,7 +275,7 @@ def pack(objective: Callable[[Trial], TrialResult]) -> bytes:
 
 
 def unsendable(reason: str) -> str:
-    """Return the message for an objective that does not reach a child."""
+    """Return the message for an objective that cannot be sent to a child process."""
     return (
         f"executor='local' cannot send the objective to a child process: {reason}; define "
         "learners, mitigators and functions in a module that can be imported, not in a script, "
@@ -285,9 +285,9 @@ def unsendable(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A worker's first message: it has the objective and waits for trials."""
+    """First message of a worker: it has the objective and waits for trials."""
 
-    resident_mb: float  # memory that it holds with nothing to do, MiB; 0 where it cannot be seen
+    resident_mb: float  # memory of the idle worker, MiB; 0 where it is not visible
 
 
 def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
@@ -299,18 +299,18 @@ def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
             objective = pickle.loads(packed)
         except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
             connection.send(unsendable(str(exc)))
-            connection.recv()  # The trial that is on its way: the pipe stays open until then.
+            connection.recv()  # Keep the pipe open until the pending trial arrives.
             return
         connection.send(Ready(resident_mb=resident_mb(os.getpid()) or 0.0))
         while True:
             result = objective(connection.recv())
             if os.getpid() != myself:
-                os._exit(1)  # A learner forked and both came back: only one of them answers.
+                os._exit(1)  # A learner forked and the child returned; only the parent answers.
             connection.send(result)
 
 
 def _isolate(errors: Connection) -> None:
-    """Leave the terminal, signals and process group of the user alone."""
+    """Detach from the terminal, signals and process group of the user."""
     os.setsid()
     os.environ.update(THREADS)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -328,12 +328,9 @@ def _isolate(errors: Connection) -> None:
 
 
 def _let_go_of_fork_server() -> None:
-    """Close the pipe that keeps the fork server alive, so that a hanging trial does not.
-
-    The server ends when the last process that holds the pipe has ended, and its children are
-    killed with it. Each child holds the pipe too, to have children of its own: a trial that hangs
-    would outlive a killed controller for ever.
-    """
+    """Close the pipe that keeps the fork server alive."""
+    # The server and its children end with the last process that holds the pipe. Each child holds
+    # it too, so a hanging trial would outlive a killed controller.
     server: Any = forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
@@ -341,16 +338,16 @@ def _let_go_of_fork_server() -> None:
 
 
 def preload() -> None:
-    """Let the fork server import what workers need, and go on: the first worker waits for less."""
+    """Start the imports of the fork server in the background, to speed up the first worker."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
     with _start, _environment(THREADS), _hidden_main(), contextlib.suppress(OSError):
         forkserver.ensure_running()
 
 
 class Worker:
-    """One child process, the pipe to it, and what it writes on standard error.
+    """One child process, the pipe to it, and its standard error.
 
-    ``floor_mb`` is what it holds when idle, MiB; None before its first message.
+    ``floor_mb`` is its idle memory, MiB; None before its first message.
     """
 
     def __init__(self, packed: bytes) -> None:
@@ -360,7 +357,7 @@ class Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOAD))
         self.connection, theirs = context.Pipe()
-        # Multiprocessing hands file descriptors over inside connections only.
+        # Multiprocessing transfers file descriptors only inside connections.
         errors = Connection(os.dup(self.errors.fileno()), readable=False)
         arguments = (theirs, packed, errors)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
@@ -371,35 +368,32 @@ class Worker:
         self.family = Family(cast(int, self.process.pid))
 
     def reusable(self, most_mb: float | None) -> bool:
-        """Whether the next trial finds a clean worker: nothing still runs, little is held."""
+        """Return whether the worker has no children left and little memory in use."""
         if not self.process.is_alive() or not self.family.alone():
             return False
         return most_mb is None or self.family.resident_mb() <= most_mb
 
     def hush(self, most: int = MOST_NOISE) -> None:
-        """Throw away what is on standard error when it is more than ``most`` bytes."""
+        """Truncate the log of standard error if it has more than ``most`` bytes."""
         if os.fstat(self.errors.fileno()).st_size > most:
             os.ftruncate(self.errors.fileno(), 0)
 
     def last_words(self) -> str:
-        """Return the last line on standard error, cut short; empty without one."""
+        """Return the last line on standard error, shortened; empty without one."""
         descriptor = self.errors.fileno()
         tail = max(0, os.fstat(descriptor).st_size - LONGEST_WORDS)
         text = os.pread(descriptor, LONGEST_WORDS, tail).decode(errors="replace")
         return text.strip().rpartition("\n")[2]
 
     def kill(self, grace: float = 0.0) -> None:
-        """End the process and everything that it started; returns when it is gone.
-
-        A second call does nothing.
-        """
+        """End the process and its descendants, and wait for it; a second call has no effect."""
         if self.connection.closed:
             return
         if grace > 0:
             self.family.ask_to_end()
             self.process.join(grace)
         self.family.kill()
-        # A child that was killed before it had a group of its own is not in the family's.
+        # A child that has not yet created its own process group is not reached by the family.
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -407,7 +401,7 @@ class Worker:
 
 
 def _nameless_log() -> IO[bytes]:
-    """Return a file that is gone with its last user, and that is always written at its end."""
+    """Return an unnamed temporary file in append mode."""
     log = tempfile.TemporaryFile()  # noqa: SIM115
     fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
     return log
@@ -415,7 +409,7 @@ def _nameless_log() -> IO[bytes]:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables for what is started inside, and nothing else."""
+    """Set environment variables temporarily."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -430,11 +424,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keep a child that this thread starts from running the user's script again.
-
-    A script without ``if __name__ == "__main__"``, or one read from standard input, would be
-    imported by every child; nothing of it is needed there. The script itself sees no difference.
-    """
+    """Prevent the children that this thread starts from importing the user's script."""
+    # Every child would otherwise run a script without ``if __name__ == "__main__"`` again.
     mine, usual = threading.get_ident(), spawn.get_preparation_data
 
     def without_main(name: str) -> dict[str, Any]:

@@ -1,10 +1,7 @@
-"""Trials on a Dask cluster: rows are sent once, score columns and models come back.
+"""Executor that runs trials on a Dask cluster, in child processes of the Dask workers.
 
-Workers never see the run folder. Each trial runs in a child process of a Dask worker, where its
-time and memory are enforced; a trial whose worker died is run once more elsewhere.
-
-The cluster needs this package, in the same version, on its scheduler and its workers; nothing has
-to be configured.
+Rows are sent once; scores and models are sent back. Workers do not need the run folder, but
+scheduler and workers need the same version of this package.
 """
 
 import logging
@@ -48,22 +45,22 @@ PACKAGE = "fairautoml"
 POLL_SECONDS = 0.2
 
 ATTEMPTS = 2
-"""A trial whose worker died is run once more."""
+"""Maximum number of attempts for a trial whose worker dies."""
 
 GRACE_SECONDS = 1.0
-"""What a worker gets after the deadline of the run to say how its trial ended."""
+"""Seconds after the deadline of the run for a worker to report the result of its trial."""
 
 CONNECT_SECONDS = 10.0
-"""How long a scheduler may take to answer at all."""
+"""Timeout for the connection to the scheduler."""
 
 PATIENCE_SECONDS = 60.0
-"""How long the first worker may take: a cluster that grows on demand has to start a machine."""
+"""Timeout for the first worker: a cluster that scales on demand has to start a machine."""
 
 TrialEvaluator = Callable[[Trial], TrialResult]
 
 
 class DaskExecutor:
-    """One supervising thread here for each trial that the cluster has."""
+    """Runs trials on a Dask cluster, with one supervising thread per submitted trial."""
 
     queued = 1
     spare = 0.0
@@ -93,14 +90,14 @@ class DaskExecutor:
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Return the futures that have ended, at the latest after ``seconds``."""
+        """Return the futures that have ended; wait at most ``seconds``."""
         return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
-        """Cancel what runs, let the workers forget the run, and leave the cluster as it was.
+        """Cancel all trials and release the data of the run on the cluster.
 
-        Every pending future still gets a result. Workers kill a cancelled trial when they next
-        look, a moment later.
+        Every pending future still gets a result. Workers kill a cancelled trial at their next
+        poll.
         """
         self._closing.set()
         self._threads.shutdown(wait=True)
@@ -125,7 +122,7 @@ class DaskExecutor:
         )
 
     def _attempt(self, payload: "DaskPayload", trial: Trial) -> "tuple[Answer | None, str]":
-        """Run the trial on the cluster; without an answer there is the reason why."""
+        """Run the trial on the cluster; return its answer, or None and the reason."""
         key = f"{PACKAGE}-{trial.key}-{uuid.uuid4().hex}"
         try:
             task = self._client.submit(
@@ -139,7 +136,7 @@ class DaskExecutor:
             answer = _answer_of(task)
             distributed.Event(key, client=self._client).clear()
         except (OSError, CancelledError, distributed.client.ClosedClientError) as exc:
-            # Without a scheduler each attempt fails at once: do not turn the search into a spin.
+            # Without a scheduler each attempt fails at once; the pause avoids a busy loop.
             self._closing.wait(POLL_SECONDS)
             return None, f"no answer from the cluster: {exc}"
         if answer is None or (answer.result.status is TrialState.STOPPED and not self._over()):
@@ -153,7 +150,7 @@ class DaskExecutor:
 
 
 class DaskPayload:
-    """An objective and what its trials need, as it lies on the workers."""
+    """An objective and the data of its trials on the workers."""
 
     def __init__(self, client: Any, objective: TrialEvaluator) -> None:
         self.objective = objective
@@ -163,9 +160,9 @@ class DaskPayload:
         self._sent: dict[str, Any] = {}
 
     def load(self, trial: Trial) -> tuple[Any, Any]:
-        """Return what a trial needs, on the workers: the cargo, and its rival's scores or None.
+        """Return futures of the payload and of the incumbent's scores, or None without one.
 
-        It is sent once to all workers, and again only when all that had it died.
+        Each is sent once to all workers, and again only if all workers that had it died.
         """
         with self._lock:
             payload = self._scattered("cargo", self._payload)
@@ -177,7 +174,7 @@ class DaskPayload:
         return payload, rival
 
     def unload(self, answer: Answer) -> None:
-        """Keep the files of a trial."""
+        """Store the files of a trial."""
         if is_persistent(self.objective):
             for sent in answer.files:
                 sent.keep(self.objective.artifacts)
@@ -200,7 +197,7 @@ class DaskPayload:
 
 
 def connect(scheduler: str | None) -> Any:
-    """Return our own client of the cluster, when a worker of it can run this version."""
+    """Return a new client of the cluster; raise if its workers cannot run this version."""
     address, security = _address(scheduler)
     try:
         client = distributed.Client(
@@ -228,7 +225,7 @@ def connect(scheduler: str | None) -> Any:
 
 
 def _address(scheduler: str | None) -> tuple[str, Any]:
-    """Return the scheduler's address and, if a client is open, how it proves who it is."""
+    """Return the scheduler's address and, if a client is open, its security settings."""
     if scheduler is not None:
         return scheduler, None
     configured = dask.config.get("scheduler-address", default=None)
@@ -247,7 +244,7 @@ def _address(scheduler: str | None) -> tuple[str, Any]:
 
 
 def _unfit(client: Any) -> str:
-    """Return why the workers cannot run trials, empty when they can."""
+    """Return why the workers cannot run trials, or an empty string if they can."""
     here = version(PACKAGE)
     future = client.submit(installed, key=f"{PACKAGE}-{uuid.uuid4().hex}", pure=False)
     if not _ended(future).wait(PATIENCE_SECONDS):
@@ -260,19 +257,19 @@ def _unfit(client: Any) -> str:
 
 
 def installed() -> str:
-    """Return the version of this package where it is called."""
+    """Return the installed version of this package."""
     return version(PACKAGE)
 
 
 def _ended(task: Any) -> threading.Event:
-    """Return what is set when the task has ended; ``distributed.wait`` needs a default client."""
+    """Return an event for the end of the task; ``distributed.wait`` needs a default client."""
     ended = threading.Event()
     task.add_done_callback(lambda _: ended.set())
     return ended
 
 
 def _answer_of(task: Any) -> Answer | None:
-    """Return the answer, None when there is none because a worker died."""
+    """Return the answer of a task, or None if its worker died."""
     if task.status == "error":
         error = task.exception()
         if isinstance(error, InputError):

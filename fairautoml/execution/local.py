@@ -1,11 +1,7 @@
-"""Trials in processes of this machine.
+"""Executor that runs trials in child processes of this machine.
 
-The first one waits until the fork server has imported everything, which takes seconds, and many
-times as long where the cores are busy with something else.
-
-One child per worker, started from a fork server that has the libraries loaded; a child that
-crashes or is killed costs its own trial only and is replaced. What a learner prints is thrown
-away; ``executor="serial"`` shows it.
+Each worker is a child of a fork server that has the libraries loaded; a child that crashes or is
+killed loses only its own trial and is replaced. The output of learners is discarded.
 """
 
 import copy
@@ -30,11 +26,11 @@ Run = Callable[[Trial], TrialResult]
 
 
 class FirstHere:
-    """Runs the baseline, which needs no training, and what is small at once and here.
+    """Runs the baseline and fast trials in this process, all others on another executor.
 
-    On a machine under load the start of the first worker may outlast a short budget. A trial here
-    runs when somebody waits, one at a time: by then the workers have theirs, and what ended before
-    is settled.
+    On a machine under load the start of the first worker may outlast a short budget. A trial in
+    this process runs inside ``wait``, when the workers have their trials and earlier results are
+    scored.
     """
 
     def __init__(self, executor: Executor, here: Callable[[Trial], SerialExecutor | None]) -> None:
@@ -59,12 +55,12 @@ class FirstHere:
         return self._executor.now()
 
     def submit(self, objective: Run, trial: Trial) -> "Future[TrialResult]":
-        """Keep one of the first trials for later, or hand over any other."""
+        """Queue a trial for this process, or submit it to the other executor."""
         mine = self._here(trial)
         if mine is None:
             return self._executor.submit(objective, trial)
         if self._objective is None:
-            # What it keeps of the rows goes with it when nothing is left to run here.
+            # The rows that the copy caches are released with it.
             self._objective = copy.copy(objective)
         future: Future[TrialResult] = Future()
         self._waiting.append((future, mine, trial))
@@ -73,7 +69,7 @@ class FirstHere:
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Run the next trial here, or return what has ended elsewhere."""
+        """Run the next trial of this process, or wait for the other executor."""
         if not self._waiting or self._objective is None:
             self._objective = None
             return self._executor.wait(running, seconds)
@@ -91,7 +87,7 @@ POLL_SECONDS = 0.1
 
 
 class PendingWorker:
-    """A worker on its way; whoever asked may go without it."""
+    """A worker that is being started; the caller need not wait for it."""
 
     def __init__(self, packed: bytes) -> None:
         self._packed = packed
@@ -100,11 +96,11 @@ class PendingWorker:
         self._abandoned = False
         self._worker: Worker | None = None
         self._error: Exception | None = None
-        # The start of a process cannot be interrupted: a program that ends does not wait for it.
+        # The start of a process cannot be interrupted; a daemon thread lets the program end.
         threading.Thread(target=self._start, name="fairautoml-hiring", daemon=True).start()
 
     def result(self, seconds: float | None, closing: threading.Event) -> Worker | None:
-        """Return the worker, or None when it is too late; it is then killed after its start."""
+        """Return the worker, or None if it is too late; it is then killed after its start."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self._over.wait(POLL_SECONDS):
             if closing.is_set() or (end is not None and time.monotonic() >= end):
@@ -130,14 +126,13 @@ class PendingWorker:
 
 
 CLOSE_POLL_SECONDS = 0.02
-"""The same when it holds more than half of its memory: some learners take 4 GiB a second."""
+"""The same above half of the memory limit: some learners allocate 4 GiB per second."""
 
 LEAST_FLOORS = 2.0
-"""A fair share is at least so many times what an idle worker holds: a full machine is no reason to
-kill everything."""
+"""Minimum memory limit as a multiple of an idle worker, so that low memory kills no idle one."""
 
 REAP_SECONDS = 1.0
-"""Time in which a worker that has closed its pipe must have ended."""
+"""Seconds in which a worker that has closed its pipe must end."""
 
 SERVER_DIED = 255
 """Exit code that multiprocessing reports when the fork server was killed with its children."""
@@ -145,16 +140,16 @@ SERVER_DIED = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """Memory that a trial may take."""
+    """Memory limit of a trial."""
 
-    megabytes: float  # miB, what a worker holds when it is idle included, the mapped rows not
-    explicit: bool  # the user named it; else it is a fair share, and never too small for a worker
+    megabytes: float  # MiB, including the idle worker, without the memory-mapped rows
+    explicit: bool  # whether the user set it; otherwise it is a share of the available memory
 
 
 class Watchdog:
-    """Runs a trial on a worker, and kills the worker with all its children when it must.
+    """Runs a trial on a worker and kills the worker with its children when a limit is exceeded.
 
-    After ``run`` the worker is dead unless the result is the objective's own.
+    After ``run`` the worker is alive only if the objective returned the result.
     """
 
     def __init__(
@@ -167,7 +162,7 @@ class Watchdog:
         self._peak = 0.0
 
     def run(self, trial: Trial) -> TrialResult:
-        """Return what came of the trial."""
+        """Return the result of the trial."""
         result = self._hand_over(trial)
         while result is None:
             left = less(trial.budget, time.monotonic() - self._start).seconds
@@ -190,7 +185,7 @@ class Watchdog:
         return None
 
     def _look(self, trial: Trial, left: float | None) -> TrialResult | None:
-        """Wait for news, not long; return the result when there is one."""
+        """Poll the worker once; return the result if there is one."""
         most = self._most_mb
         close = most is not None and self._peak > most / 2
         poll = CLOSE_POLL_SECONDS if close else POLL_SECONDS
@@ -207,7 +202,7 @@ class Watchdog:
         return self._out_of_memory(trial) if most is not None and self._peak > most else None
 
     def _received(self, trial: Trial) -> TrialResult | None:
-        """Return the result that is in the pipe; None for another message."""
+        """Return the result in the pipe, or None for another message."""
         try:
             message: TrialResult | Ready | str = self._worker.connection.recv()
         except (EOFError, OSError):
@@ -226,7 +221,7 @@ class Watchdog:
 
     @property
     def _most_mb(self) -> float | None:
-        """Memory to kill at, MiB; None until the worker has said what it holds when idle."""
+        """Memory limit, MiB; None until the worker has reported its idle memory."""
         if self._cap is None or self._worker.floor_mb is None:
             return None
         least = 0.0 if self._cap.explicit else LEAST_FLOORS * self._worker.floor_mb
@@ -237,9 +232,9 @@ class Watchdog:
         if self._cap is not None and self._cap.explicit and self._cap.megabytes < floor_mb:
             self._worker.kill()
             msg = (
-                f"memory_limit={self._cap.megabytes:g} is below the {floor_mb:.0f} MiB floor, "
-                "which an idle worker holds already; allow several times as much, or None for a "
-                "fair share of the machine"
+                f"memory_limit={self._cap.megabytes:g} is below the {floor_mb:.0f} MiB floor that "
+                "an idle worker needs; allow several times as much, or pass None for a share of "
+                "the available memory"
             )
             raise InputError(msg)
 
@@ -260,7 +255,7 @@ class Watchdog:
         return self._ended(trial, TrialState.CRASHED, error)
 
     def _gone(self, trial: Trial) -> TrialResult:
-        """Return why a worker is gone that was not killed here."""
+        """Return the result for a worker that ended by itself or was killed from outside."""
         process = self._worker.process
         process.join(REAP_SECONDS)
         code, words = process.exitcode, self._worker.last_words()
@@ -287,16 +282,16 @@ class Watchdog:
 
 
 def less(budget: Budget, seconds: float) -> Budget:
-    """Return what is left of a budget after some of its seconds."""
+    """Return the budget minus some of its seconds."""
     if budget.seconds is None:
         return budget
     return replace(budget, seconds=max(0.0, budget.seconds - seconds))
 
 
 def _manner(code: int | None) -> str:
-    """Return how a process ended, for people."""
+    """Return a human-readable exit reason of a process."""
     if code is None:
-        return "closed its pipe and went on"
+        return "closed its pipe and kept running"
     if code < 0 and -code in set(signal.Signals):
         return f"died of {signal.Signals(-code).name} (exit code {code})"
     return f"died (exit code {code})"
@@ -305,14 +300,14 @@ def _manner(code: int | None) -> str:
 logger = logging.getLogger(__name__)
 
 KEPT_MEMORY = 0.5
-"""A worker that holds more than this share of its limit after a trial is replaced."""
+"""Share of its memory limit above which a worker is replaced after a trial."""
 
 
 class LocalExecutor:
-    """One supervising thread and one child process per worker.
+    """Runs each worker as a child process with a supervising thread.
 
-    A trial whose worker was killed from outside is run once more on a new worker, in the time it
-    has left; no other failure is tried again, as it would fail again.
+    A trial whose worker was killed from outside is run once more on a new worker in the time left;
+    other failures are not retried, because they would repeat.
     """
 
     queued = 1
@@ -344,11 +339,11 @@ class LocalExecutor:
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Return the futures that have ended, at the latest after ``seconds``."""
+        """Return the futures that have ended; wait at most ``seconds``."""
         return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
-        """Kill what runs; every pending future still gets a result."""
+        """Kill all running trials; every pending future still gets a result."""
         self._closing.set()
         self._threads.shutdown(wait=True)
         with self._lock:
@@ -369,7 +364,7 @@ class LocalExecutor:
         return with_trial(result, trial, allowed)
 
     def _attempt(self, packed: bytes, trial: Trial, worker: Worker | None) -> TrialResult:
-        """Run the trial on the worker, on a new one without."""
+        """Run the trial on the worker, or on a new one if it is None."""
         start = time.monotonic()
         if worker is None:
             try:
@@ -390,7 +385,7 @@ class LocalExecutor:
         return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=error, seconds=used)
 
     def _idle_worker(self, packed: bytes) -> Worker | None:
-        """Return an idle worker with this objective, None when there is none."""
+        """Return an idle worker with this objective, or None."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
@@ -400,7 +395,7 @@ class LocalExecutor:
         return None
 
     def _dismiss(self, worker: Worker) -> None:
-        """Keep the worker for the next trial, if that cannot be hurt by the last one."""
+        """Reuse the worker if it has no leftovers of the last trial, else kill it."""
         if not worker.reusable(None if self._cap is None else KEPT_MEMORY * self._cap.megabytes):
             worker.kill()
             return

@@ -1,6 +1,6 @@
-"""Trials in this process, one after the other; for tests, tiny budgets and debugging.
+"""Executor that runs trials in this process, one after the other.
 
-Limits are kept between folds only: a fold that runs is not interrupted.
+Time limits are checked between folds only; a running fold is not interrupted.
 """
 
 import time
@@ -39,15 +39,15 @@ class SerialExecutor:
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Return the futures that have ended, at the latest after ``seconds``."""
+        """Return the futures that have ended; wait at most ``seconds``."""
         return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no trial is running."""
 
 
 def seconds_until(budget: Budget, deadline: float | None, spare: float) -> Budget:
-    """Return the budget, with no more seconds than are left before the deadline."""
+    """Return the budget, with at most the seconds that are left before the deadline."""
     if deadline is None:
         return budget
     left = max(0.0, deadline - spare - time.monotonic())
@@ -55,10 +55,10 @@ def seconds_until(budget: Budget, deadline: float | None, spare: float) -> Budge
 
 
 def with_trial(result: TrialResult, trial: Trial, allowed: Budget) -> TrialResult:
-    """Return the result under the trial that was asked for.
+    """Return the result under the submitted trial.
 
-    One that the end of the run stopped before its own limit did is recorded without that limit:
-    when the run goes on with more time, it has its turn again.
+    A trial that the end of the run stopped before its own time limit is recorded without a limit,
+    so that a resumed run with more time runs it again.
     """
     own, left = trial.budget.seconds, allowed.seconds
     if result.status is TrialState.TIMEOUT and own is not None and left is not None and left < own:

@@ -1,8 +1,7 @@
-"""For simulations only: trials on a simulated clock, whose real time nothing limits.
+"""Executor for simulations that runs trials on a simulated clock.
 
-Hours of budget pass in seconds, to compare allocators and strategies.
-The objective runs at once, and its trial ends on the clock of the simulation after the seconds
-that its result claims. What the objective really took does not count.
+A trial ends after the seconds that its result states, not after its real time, so that hours of
+budget are simulated in seconds.
 """
 
 import time
@@ -16,7 +15,7 @@ from fairautoml.records import Trial, TrialResult, TrialState
 
 
 class VirtualExecutor:
-    """Workers side by side on a clock that moves from the end of one trial to the next."""
+    """Runs trials on simulated workers; the clock jumps from one end of a trial to the next."""
 
     queued = 0
     spare = 0.0
@@ -31,7 +30,7 @@ class VirtualExecutor:
     def submit(
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
-        """Run the trial and set its end, on the worker that is free first."""
+        """Run the trial and set its end on the worker that is free first."""
         worker = min(range(self.n_workers), key=self._free.__getitem__)
         start = max(self._clock, self._free[worker])
         seconds = self._allowed(trial, start)
@@ -57,17 +56,17 @@ class VirtualExecutor:
     ) -> "set[Future[TrialResult]]":
         """Move the clock to the first end among ``running`` and return that future alone.
 
-        It returns at once, so ``seconds``, which are seconds of the machine, never pass.
+        It returns at once; ``seconds`` is ignored.
         """
         first = min(running, key=lambda future: (self._ends[future], future.result().trial.number))
         self._clock = max(self._clock, self._ends.pop(first))
         return {first}
 
     def shutdown(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no trial is running."""
 
     def _allowed(self, trial: Trial, start: float) -> float | None:
-        """Return the seconds that the trial may take when it begins at ``start``."""
+        """Return the time limit of a trial that begins at ``start``."""
         limits = [] if trial.budget.seconds is None else [trial.budget.seconds]
         if self._deadline is not None:
             limits.append(max(0.0, self._deadline - self.spare - start))
@@ -75,7 +74,7 @@ class VirtualExecutor:
 
 
 def beginning_now(limits: ResourceLimits) -> VirtualExecutor:
-    """Return an executor whose clock begins at ``time.monotonic()``, as deadlines do."""
+    """Return an executor whose clock begins at ``time.monotonic()``, the clock of deadlines."""
     return VirtualExecutor(limits, start=time.monotonic())
 
 
