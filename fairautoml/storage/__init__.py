@@ -1,1 +1,1 @@
-"""The run folder and the study."""
+"""Storage of a run: run folder, artifacts, trial database."""

@@ -1,4 +1,4 @@
-"""Files of a trial: its out-of-fold scores and the models of its folds."""
+"""Files of a trial: out-of-fold scores and fold models."""
 
 import contextlib
 import errno
@@ -32,28 +32,28 @@ UNREADABLE = (
     pickle.UnpicklingError,
     zlib.error,
 )
-"""What reading a missing, cut or overwritten file of this library may raise."""
+"""Exceptions from reading a missing, truncated or overwritten file of this library."""
 
 SCORES = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """Where score columns and fold models are kept; written whole or not at all."""
+    """Storage of score columns and fold models with atomic writes."""
 
-    folder: Path  # folder that holds ``scores/`` and ``models/``
-    durable: bool = True  # whether what is written has to outlive a power cut
+    folder: Path  # folder that contains ``scores/`` and ``models/``
+    durable: bool = True  # whether files must survive a power cut
 
     def prepare(self) -> None:
-        """Make the sub-folders."""
+        """Create the sub-folders."""
         for name in ("scores", "models"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def write_scores(self, key: str, scores: NDArray[np.float32]) -> None:
-        """Keep an out-of-fold score column, shape (n_rows,) or (n_rows, n_classes), as float32."""
+        """Store out-of-fold scores, shape (n_rows,) or (n_rows, n_classes), as float32."""
 
         def write(path: Path) -> None:
-            # Into a file itself, NumPy would not say that the disk is full.
+            # NumPy does not report a full disk when it writes to a file directly.
             column = io.BytesIO()
             np.save(column, np.ascontiguousarray(scores, dtype=SCORES), allow_pickle=False)
             path.write_bytes(column.getbuffer())
@@ -68,37 +68,37 @@ class Artifacts:
         return column
 
     def write_models(self, key: str, models: Any) -> None:
-        """Keep the fold models of a trial."""
+        """Store the fold models of a trial."""
         self.replace(
             self.folder / "models" / f"{key}.joblib", lambda path: joblib.dump(models, path)
         )
 
     def models(self, key: str) -> Any:
-        """Return the fold models of a trial; only ever called on files of the same run."""
+        """Return the fold models of a trial; call it only on files of the same run."""
         path = self.folder / "models" / f"{key}.joblib"
         try:
             return joblib.load(path)
         except UNREADABLE as exc:
             msg = (
                 f"{str(path)!r} is missing or damaged ({exc!r}); remove it and "
-                f"'scores/{key}.npy', and go on with resume=True, which trains it again"
+                f"'scores/{key}.npy', and continue with resume=True, which trains it again"
             )
             raise ModelCorruptError(msg) from exc
 
     def has_scores(self, key: str) -> bool:
-        """Whether the score column of a trial is there; models are older than scores."""
+        """Return whether the score column of a trial exists; models are written before scores."""
         return (self.folder / "scores" / f"{key}.npy").is_file()
 
     def has_models(self, key: str) -> bool:
-        """Whether the fold models of a trial are there."""
+        """Return whether the fold models of a trial exist."""
         return (self.folder / "models" / f"{key}.joblib").is_file()
 
     def has_all_scores(self, key: str, shape: tuple[int, ...]) -> bool:
-        """Whether the score column of a trial is there and was not cut off."""
+        """Return whether the score column of a trial exists and is complete."""
         path = self.folder / "scores" / f"{key}.npy"
         usual = _header(shape)
         try:
-            # A memory map of each of thousands would take seconds, and parsing the headers one.
+            # Comparing the header bytes is faster than memory-mapping thousands of files.
             with path.open("rb") as stream:
                 known = stream.read(len(usual)) == usual
         except FileNotFoundError:
@@ -106,16 +106,16 @@ class Artifacts:
         return known and path.stat().st_size == len(usual) + math.prod(shape) * SCORES.itemsize
 
     def drop_models(self, key: str) -> None:
-        """Forget the fold models of a trial that can no longer be chosen."""
+        """Delete the fold models of a trial that is no longer selectable."""
         (self.folder / "models" / f"{key}.joblib").unlink(missing_ok=True)
 
     def drop_partials(self) -> None:
-        """Remove what killed trials left half written; only when no trial runs."""
+        """Remove partial files of killed trials; call it only when no trial is running."""
         for partial in self.folder.glob("*/.*.tmp"):
             partial.unlink(missing_ok=True)
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Let ``write`` make a file, then put it in place."""
+        """Write a file with ``write`` and move it to ``path`` atomically."""
         partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             with full_disk_named(path):
@@ -132,35 +132,35 @@ class Artifacts:
 
 @contextlib.contextmanager
 def full_disk_named(target: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one that names the file."""
+    """Raise ``StorageFullError`` with the file name if the disk is full."""
     try:
         yield
     except OSError as exc:
         if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        msg = f"no space left for {str(target)!r}; free some and run again"
+        msg = f"no space left for {str(target)!r}; free some space and run again"
         raise StorageFullError(msg) from exc
 
 
 def make_private(path: Path) -> None:
-    """Make a file that only its owner may read or write, whatever the umask."""
+    """Create a file that only its owner may read or write, whatever the umask."""
     path.touch(mode=0o600)
     path.chmod(0o600)
 
 
 def append_private(path: Path) -> IO[bytes]:
-    """Open a file to read and append to; if it is made, only its owner may read it."""
+    """Open a file for reading and appending; a new file is readable by its owner only."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+")
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of a file durable."""
+    """Flush the content of a file to disk."""
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable: without it a power cut may undo a rename."""
+    """Flush a folder to disk, as a power cut may otherwise undo a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -170,7 +170,7 @@ def sync_folder(folder: Path) -> None:
 
 @lru_cache(maxsize=8)
 def _header(shape: tuple[int, ...]) -> bytes:
-    """Return how the file of a score column begins."""
+    """Return the header bytes of a score file."""
     stream = io.BytesIO()
     about = np.lib.format.header_data_from_array_1_0(np.empty(shape, SCORES))
     np.lib.format.write_array_header_1_0(stream, about)

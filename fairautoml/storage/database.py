@@ -1,8 +1,4 @@
-"""The database of a run: its tables, and trials mirrored for Optuna's dashboard.
-
-Nothing is ever read back from it but the number of its trials. Optuna makes its tables and the
-study; the rows are written here, many in one transaction: Optuna commits several times per trial.
-"""
+"""Database of a run: its tables, and a copy of its trials for Optuna's dashboard."""
 
 import hashlib
 import json
@@ -67,14 +63,14 @@ from fairautoml.records import (
 from fairautoml.search.space import Integer, ParamSpace, Range, Real, SearchSpace
 
 Address = URL
-"""Where a database is; made by ``sqlite_url`` and ``server_url``."""
+"""Address of a database, from ``sqlite_url`` or ``server_url``."""
 
 BUSY_SECONDS = 30.0
-"""How long a writer waits for a reader that copies the file."""
+"""Timeout of a writer that waits for a reader of the file."""
 
 DRIVER = "postgresql+psycopg"
 SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret"})
-"""Parameters of a connection that no file and no message may show."""
+"""Connection parameters that must not appear in files or messages."""
 
 _DISK_FULL = "53100"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -91,7 +87,7 @@ def server_url(storage: str) -> URL:
     try:
         url = make_url(storage)
     except sqlalchemy.exc.ArgumentError:
-        # The text may hold a password and is not repeated.
+        # The text may contain a password and must not appear in the message.
         url = None
     if url is None or url.drivername not in {"postgresql", "postgres", DRIVER}:
         found = "no address" if url is None else f"{url.drivername!r}"
@@ -104,7 +100,7 @@ def server_url(storage: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """Return the address without the password; of a file its path."""
+    """Return the address without secrets; for a file, its path."""
     if url.drivername == "sqlite":
         return str(url.database)
     bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
@@ -113,7 +109,7 @@ def shown(url: URL) -> str:
 
 
 class Database:
-    """A database, opened once, used by the controller only."""
+    """A database with one connection, used by one process only."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -129,7 +125,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlalchemy.Connection]:
-        """Give a connection whose work is committed at the end, or not at all."""
+        """Yield a connection inside a transaction."""
         try:
             if self._open is None:
                 self._open = self._engine.connect()
@@ -139,12 +135,12 @@ class Database:
             raise _in_our_words(exc.orig, self.name) from exc
 
     def reach(self) -> None:
-        """Connect, so that a wrong address is found before anything else is done."""
+        """Connect, to detect a wrong address early."""
         with self.transaction():
             pass
 
     def check(self) -> None:
-        """Look for damage in the pages of a SQLite file."""
+        """Check the pages of a SQLite file for damage."""
         if self.url.drivername != "sqlite":
             return
         with self.transaction() as connection:
@@ -153,7 +149,7 @@ class Database:
             raise corrupt(self.name, str(found))
 
     def close(self) -> None:
-        """Close the connection; a SQLite file is then whole without its ``-wal``."""
+        """Close the connection; a SQLite file is then complete without its ``-wal``."""
         if self._open is not None:
             self._open.close()
         self._engine.dispose()
@@ -162,8 +158,8 @@ class Database:
 def corrupt(name: str, found: str) -> StorageCorruptError:
     """Return the error for a damaged record of trials."""
     msg = (
-        f"{name!r} is damaged ({found}); nothing was changed. Put a copy of the whole run folder "
-        "back, or start again with overwrite=True"
+        f"{name!r} is damaged ({found}); nothing was changed. Restore a copy of the whole run "
+        "folder, or start again with overwrite=True"
     )
     return StorageCorruptError(msg)
 
@@ -181,7 +177,7 @@ def _durable(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error:
-        # Not every version of SQLAlchemy closes a connection that could not be set up.
+        # Some versions of SQLAlchemy do not close a connection that could not be set up.
         connection.close()
         raise
 
@@ -192,50 +188,49 @@ def _in_our_words(error: BaseException | None, name: str) -> Exception:
         code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
         return StorageFullError(
-            f"no space left for {name!r}; free some and go on with resume=True"
+            f"no space left for {name!r}; free some space and continue with resume=True"
         )
     if code is not None and code & _PRIMARY in _DAMAGED:
         return corrupt(name, str(error))
     reason = " ".join(str(error).split())
     msg = (
-        f"{name!r} cannot be used: {reason}; what was recorded is kept: go on with resume=True "
-        "when it is back"
+        f"{name!r} cannot be used: {reason}; recorded trials are kept: continue with resume=True "
+        "when it is available again"
     )
     return StorageUnavailableError(msg)
 
 
 LITTLE = 1 / 6
-"""Share of the time left below which no search trial of a run with so much of it is limited."""
+"""Share of the time left; time limits of search trials are never below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
-    """A trial that has ended, with everything that came of it."""
+    """Complete record of a trial that has ended."""
 
-    result: TrialResult  # how it ended
-    scored: ScoredTrial  # what strategy and allocator learned of it
-    entries: tuple[Entry, ...]  # its rows on the leaderboard
+    result: TrialResult  # result of the trial
+    scored: ScoredTrial  # value and violations for strategy and allocator
+    entries: tuple[Entry, ...]  # its entries on the leaderboard
     seconds: float  # on the clock of the run, since the budget began
-    # what the strategy has newly proposed since the record before, each by the digest of its
-    # history until then; empty for a strategy that is asked again, and in records of versions
-    # that did not keep it
+    # proposals of the strategy since the previous record, by the digest of its history before
+    # them; empty for a strategy that cannot replay proposals, and in records of older versions
     sampled: Mapping[str, Config] = field(default_factory=dict)
-    # trials that might be asked for and not told at that time, from the result before to this
-    # one; None in records of versions that did not keep it
+    # maximum number of pending trials between the previous result and this one; None in records
+    # of older versions
     window: int | None = None
 
     @property
     def cut_off(self) -> bool:
-        """Whether only the end of the run stopped the trial; with more time it may succeed."""
+        """Whether the end of the run stopped the trial, which may succeed with more time."""
         status, limit = self.result.status, self.result.trial.budget.seconds
         return status is TrialState.STOPPED or (status is TrialState.TIMEOUT and limit is None)
 
     def has_more_time(self, budget: float | None) -> bool:
-        """Whether time alone stopped the trial, and there is much more of it now."""
+        """Return whether a time limit stopped the trial and much more time is available now."""
         trial, limit = self.result.trial, self.result.trial.budget.seconds
         if self.result.status is not TrialState.TIMEOUT or limit is None:
             return self.cut_off
-        # What an allocator grants is its own matter; the search grants a share of what is left.
+        # The limits of allocators are kept; those of the search are a share of the time left.
         left = math.inf if budget is None else budget - self.seconds
         return trial.origin is Origin.SEARCH and limit < LITTLE * left
 
@@ -243,27 +238,27 @@ class TrialRecord:
 logger = logging.getLogger(__name__)
 
 UNKNOWN = 1e9
-"""Violation that is shown where it is not known: JSON has no infinity, and browsers refuse it."""
+"""Displayed value of an unknown violation: JSON has no infinity."""
 
 PAUSE_SECONDS = 1.0
-"""Least time between two copies."""
+"""Minimum time between two copies."""
 
 BATCH = 500
-"""Trials that are copied in one transaction."""
+"""Number of trials per transaction: Optuna itself would commit several times per trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyAbout:
-    """What the study is about."""
+    """Name and parameter ranges of the Optuna study."""
 
     name: str  # name of the study
     space: SearchSpace  # ranges of the parameters
-    learners: Collection[str]  # all names that trials may have, also those outside the space
+    learners: Collection[str]  # all possible names, including those outside the space
     mitigations: Collection[str]
 
 
 class Mirror:
-    """Adds trials that have ended to an Optuna study, at most once a second."""
+    """Copies finished trials to an Optuna study, at most once per second."""
 
     def __init__(self, database: Database, about: StudyAbout) -> None:
         self._database = database
@@ -280,11 +275,11 @@ class Mirror:
         self._last = time.monotonic()
 
     def go_on(self, records: Sequence[TrialRecord]) -> None:
-        """Take in the trials of an earlier process; those that it did not copy are copied."""
+        """Add the trials of the previous run; those that are not copied yet will be."""
         self._earlier = [record for record in records if not record.cut_off]
 
     def add(self, record: TrialRecord) -> None:
-        """Take in a trial; it is copied within about a second."""
+        """Add a trial and copy all waiting ones if a second has passed."""
         if record.cut_off:
             return
         self._waiting.append(record)
@@ -292,8 +287,8 @@ class Mirror:
             self.copy()
 
     def copy(self) -> None:
-        """Copy what waits, the oldest first."""
-        # What an interrupt cuts off while the tables are described cannot be begun again here.
+        """Copy the waiting trials, the oldest first."""
+        # An interrupt during the creation of the tables must not be followed by another attempt.
         self._cut_off = self._study is None
         with self._forgiven():
             study = self._opened()
@@ -305,24 +300,24 @@ class Mirror:
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Copy the rest; a run that goes on copies what an interrupt left."""
+        """Copy the rest; after an interrupt, the resumed run copies it."""
         if not self._cut_off and (self._waiting or self._earlier):
             self.copy()
 
     @contextmanager
     def _forgiven(self) -> Iterator[None]:
-        """Keep trouble with the copy away from the run, which does not need it."""
+        """Log errors of the copy, which the run does not need, instead of raising them."""
         level = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             yield
         except (SQLAlchemyError, RunFolderError, optuna.exceptions.StorageInternalError) as exc:
-            logger.warning("the Optuna study %r lacks the last trials: %s", self._name, exc)
+            logger.warning("The Optuna study %r lacks the last trials: %s", self._name, exc)
         finally:
             optuna.logging.set_verbosity(level)
 
     def _opened(self) -> int:
-        """Return the number of the study in the database; make it when there is none."""
+        """Return the id of the study in the database; create the study if there is none."""
         if self._study is None:
             url = self._database.url.render_as_string(hide_password=False)
             storage = optuna.storages.RDBStorage(url)
@@ -370,7 +365,7 @@ class Mirror:
 
     def _attribute_rows(self, record: TrialRecord) -> Iterator[dict[str, Any]]:
         result = record.result
-        said: dict[str, Any] = {
+        attributes: dict[str, Any] = {
             "trial": result.trial.number,
             "status": str(result.status),
             "origin": str(result.trial.origin),
@@ -378,20 +373,20 @@ class Mirror:
             "seconds": result.seconds,
         }
         if result.error:
-            said["error"] = result.error
+            attributes["error"] = result.error
         values = _flat(result.trial.config)
-        said |= {n: value for n, value in values.items() if not _fits(self._ranges.get(n), value)}
-        for name, value in said.items():
+        attributes |= {n: v for n, v in values.items() if not _fits(self._ranges.get(n), v)}
+        for name, value in attributes.items():
             yield {"key": name, "value_json": json.dumps(value)}
 
 
 def _copied(connection: Connection, study: int) -> set[int]:
-    """Return the numbers of the trials that are in the copy; one that ran again is there twice."""
-    rows, said = models.TrialModel.__table__, models.TrialUserAttributeModel.__table__
+    """Return the numbers of the trials that are already copied."""
+    rows, attributes = models.TrialModel.__table__, models.TrialUserAttributeModel.__table__
     query = (
-        select(said.c.value_json)
-        .join(rows, rows.c.trial_id == said.c.trial_id)
-        .where(rows.c.study_id == study, said.c.key == "trial")
+        select(attributes.c.value_json)
+        .join(rows, rows.c.trial_id == attributes.c.trial_id)
+        .where(rows.c.study_id == study, attributes.c.key == "trial")
     )
     return {int(json.loads(text)) for text in connection.execute(query).scalars()}
 
@@ -435,14 +430,14 @@ def _value_rows(record: TrialRecord) -> Iterator[dict[str, Any]]:
 
 
 def _constraint_rows(record: TrialRecord) -> Iterator[dict[str, Any]]:
-    """Give every constraint of a complete trial: without any it would count as feasible."""
+    """Yield the constraints of a complete trial; Optuna treats a trial without as feasible."""
     if _complete(record):
         shown = [v if math.isfinite(v) else UNKNOWN for v in record.scored.violations]
         yield {"key": "constraints", "value_json": json.dumps(shown)}
 
 
 def _flat(config: Config) -> dict[str, ParamValue]:
-    """Return the candidate as one value per name, as the strategies name them."""
+    """Return the configuration as a flat mapping with the names of the strategies."""
     parts = (
         (config.learner, config.params),
         (config.mitigation, config.mitigation_params),
@@ -493,14 +488,14 @@ def _fits(allowed: BaseDistribution | None, value: ParamValue) -> bool:
 
 
 SCHEMA = 2
-"""Version of these tables; kept with every run."""
+"""Version of these tables, stored with every run."""
 
 RUNNING = "running"
-"""State of a trial that was handed to a worker and has no result yet."""
+"""State of a trial without a result."""
 
 metadata = MetaData()
 
-# Optuna's own tables lie in the same database and own the plain names.
+# The prefix avoids a clash with Optuna's tables in the same database.
 runs = Table(
     "fairautoml_runs",
     metadata,

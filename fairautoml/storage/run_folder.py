@@ -1,11 +1,7 @@
-"""The run folder: its files, its lock, its versions.
+"""Run folder: files, lock and library versions; and temporary folders.
 
-Every file is written whole or not at all, except ``trials.jsonl``, to which lines are appended; a
-torn last line is ignored by readers and cut off before the next append. Only the owner may read
-them, also where the folder is open to others: they hold values of the table.
-
-The owner holds a lock in its folder for as long as it lives, whatever number its process has. What
-is in a folder whose lock nobody holds was left by a process that had no time to remove it.
+Files are written atomically, except ``trials.jsonl``, to which lines are appended, and only their
+owner may read them. A folder is in use as long as a process holds its lock.
 """
 
 import contextlib
@@ -51,21 +47,21 @@ from fairautoml.storage.artifacts import (
 LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
 LEARNT_WITH = ("lightgbm", "scikit-learn", "xgboost")
-"""Libraries whose fitted models may decide otherwise, or break, under another minor version."""
+"""Libraries whose fitted models may predict differently, or fail, under another minor version."""
 
 SAME_LIBRARY = {"xgboost": "xgboost-cpu"}
-"""Other distributions of the same library."""
+"""Alternative distributions of a library."""
 
 NOT_INSTALLED = "not installed"
 
 
 def own_versions() -> dict[str, str]:
-    """Return the versions that are noted with a model, by name of the distribution."""
+    """Return the versions that are stored with a model, by library."""
     return {name: library_version(name) for name in LIBRARIES}
 
 
 def library_version(name: str) -> str:
-    """Return the version of a library; a plain checkout of this one has none."""
+    """Return the version of a library, or ``NOT_INSTALLED``, for example for a checkout."""
     try:
         return version(distribution_of(name))
     except PackageNotFoundError:
@@ -73,13 +69,13 @@ def library_version(name: str) -> str:
 
 
 def distribution_of(name: str) -> str:
-    """Return the distribution that a library is installed from, its own name if it is not."""
+    """Return the installed distribution of a library, or its own name if there is none."""
     other = SAME_LIBRARY.get(name, name)
     return other if any(distributions(name=other)) else name
 
 
 def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
-    """Compare the versions that wrote a model with those that would read it."""
+    """Raise or warn if a model was written by other versions than the installed ones."""
     own = _others(versions, ("fairautoml",))
     if own:
         ((then, now),) = own.values()
@@ -93,19 +89,19 @@ def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
     if others:
         shown = ", ".join(f"{name} {then} (now {now})" for name, (then, now) in others.items())
         msg = (
-            f"{str(folder)!r} was fitted with {shown}, and a model may decide otherwise under "
+            f"{str(folder)!r} was fitted with {shown}, and a model may predict differently under "
             f"another version; {_install(others)}, or fit again"
         )
         warn(msg, DegradedWarning)
 
 
 def _others(versions: Mapping[str, object], names: Sequence[str]) -> "dict[str, tuple[str, str]]":
-    """Return, for libraries of another minor version than then, the versions then and now."""
+    """Return the stored and the installed version of each library whose minor version differs."""
     found = {name: (str(versions.get(name, "")), library_version(name)) for name in names}
     return {
         name: (then, now)
         for name, (then, now) in found.items()
-        # What was or is not installed has no version to compare, and the model may not need it.
+        # A library that was or is not installed has no version, and the model may not need it.
         if then[:1].isdigit() and now[:1].isdigit() and _minor(then) != _minor(now)
     }
 
@@ -123,13 +119,13 @@ def _install(others: "Mapping[str, tuple[str, str]]") -> str:
 
 
 STUDY = "study.json"
-"""Says where the trials are recorded; without it there is nothing to resume."""
+"""File with the location of the recorded trials; without it a run cannot be resumed."""
 
 DATABASE = "study.db"
-"""Holds them, unless they are recorded on a server."""
+"""File with the recorded trials, unless they are on a server."""
 
 STAGED = "model.joblib.next"
-"""A model that is written and not yet served."""
+"""File with a model that is written but not yet the selected model."""
 
 FORMAT = 1
 """Version of the layout of a run folder."""
@@ -160,14 +156,14 @@ OWN_FILES = frozenset(
         "trials.jsonl",
     }
 )
-"""What ``overwrite`` may replace; nothing else in a folder is ever touched."""
+"""Files that ``overwrite`` may replace; all other files in a folder are left unchanged."""
 
 BEGUN = frozenset({STUDY, "model.json", "trials.jsonl"})
-"""Without any of these a run was ended before it began, and what it left is nobody's work."""
+"""Files of a run with results; a folder without any of them may be reused."""
 
 
 class RunFolder:
-    """A run folder that this process holds."""
+    """A run folder whose lock this process holds."""
 
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
@@ -194,15 +190,15 @@ class RunFolder:
             raise RunFolderError(msg) from exc
 
     def _refuse_foreign(self, found: set[str], *, overwrite: bool) -> None:
-        """Leave a folder alone that no run was ever in, before anything is written into it."""
+        """Raise if the folder contains files but no run, before anything is written to it."""
         if not found or "run.lock" in found:
             return
-        way_out = "name a new folder"
+        remedy = "name a new folder"
         if overwrite:
-            way_out = f"overwrite=True replaces an earlier run only; {way_out}"
+            remedy = f"overwrite=True replaces a previous run only; {remedy}"
         msg = (
             f"run_dir={str(self.path)!r} holds files that are no run of fairautoml "
-            f"(for example {min(found)!r}); {way_out}"
+            f"(for example {min(found)!r}); {remedy}"
         )
         raise RunFolderExistsError(msg)
 
@@ -212,7 +208,7 @@ class RunFolder:
         except OSError as exc:
             msg = (
                 f"run_dir={str(self.path)!r} cannot be written to: {exc.strerror}; copy the "
-                "folder to where it can, or name another"
+                "folder to a writable place, or name another folder"
             )
             raise RunFolderError(msg) from exc
         try:
@@ -229,7 +225,7 @@ class RunFolder:
         return stream
 
     def take(self) -> None:
-        """Say in the lock who holds the folder, and make what is missing in it."""
+        """Write the process id into the lock file and create the sub-folders."""
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()).encode())
         self._lock.flush()
@@ -241,7 +237,7 @@ class RunFolder:
         found = "holds no recorded trials" if self.path.is_dir() else "does not exist"
         msg = (
             f"resume=True: run_dir={str(self.path)!r} {found}; start the run without resume, "
-            "or name the folder of an earlier one"
+            "or name the folder of a previous run"
         )
         raise RunFolderError(msg)
 
@@ -249,7 +245,7 @@ class RunFolder:
         if found & BEGUN and not overwrite:
             self.close()
             msg = (
-                f"run_dir={str(self.path)!r} holds an earlier run; name a new folder, "
+                f"run_dir={str(self.path)!r} holds a previous run; name a new folder, "
                 "or pass overwrite=True (--overwrite) to replace it"
             )
             raise RunFolderExistsError(msg)
@@ -261,16 +257,16 @@ class RunFolder:
                 item.unlink()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the lock of the folder."""
         self._lock.close()
 
     def write_json(self, name: str, content: object) -> None:
-        """Write a JSON file; numbers are finite or null."""
+        """Write a JSON file without infinite numbers or NaN."""
         text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
         self.write(name, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Let ``write`` make a file, then put it in place."""
+        """Write a file with ``write`` and move it into the folder atomically."""
         target = self.path / name
         partial = target.with_name(f".{name}.tmp")
         try:
@@ -284,7 +280,7 @@ class RunFolder:
             partial.unlink(missing_ok=True)
 
     def append_trial(self, line: Mapping[str, object]) -> None:
-        """Add one line to ``trials.jsonl``, which is for people; the study is what is durable."""
+        """Append one line to the human-readable ``trials.jsonl``; the study is the full record."""
         text = json.dumps(dict(line), sort_keys=True, allow_nan=False)
         path = self.path / "trials.jsonl"
         with full_disk_named(path), append_private(path) as stream:
@@ -292,24 +288,24 @@ class RunFolder:
             stream.write(text.encode() + b"\n")
 
     def write_trials(self, lines: Sequence[Mapping[str, object]]) -> None:
-        """Write ``trials.jsonl`` anew."""
+        """Rewrite ``trials.jsonl``."""
         text = "".join(
             json.dumps(dict(line), sort_keys=True, allow_nan=False) + "\n" for line in lines
         )
         self.write("trials.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
 
     def logged_trials(self) -> frozenset[int]:
-        """Return the numbers of the trials that whole lines of ``trials.jsonl`` speak of."""
+        """Return the trial numbers in the complete lines of ``trials.jsonl``."""
         path = self.path / "trials.jsonl"
         text = path.read_bytes() if path.is_file() else b""
         return frozenset(map(_number, text[: text.rfind(b"\n") + 1].splitlines())) - {-1}
 
     def stage_model(self, model: Any) -> None:
-        """Write a model beside the one that is served until ``place_model``."""
+        """Write a model beside the selected one, until ``place_model``."""
         self.write(STAGED, lambda path: joblib.dump(model, path))
 
     def place_model(self, about: Mapping[str, object]) -> None:
-        """Serve the staged model; ``model.json``, written last, names it and its certificate."""
+        """Select the staged model; ``model.json``, written last, names it and its certificate."""
         certificate = self.path / "certificate.json"
         content = {
             **about,
@@ -323,7 +319,7 @@ class RunFolder:
 
 
 def _cut_torn_line(stream: IO[bytes]) -> None:
-    """Cut what stands after the last end of line; a whole line always has one."""
+    """Remove an incomplete last line, which has no end of line."""
     if stream.seek(0, io.SEEK_END) == 0:
         return
     stream.seek(-1, io.SEEK_END)
@@ -339,7 +335,7 @@ def file_hash(path: Path) -> str:
 
 
 def lacks(folder: str | Path | None, name: str) -> bool:
-    """Return whether a run was begun in a folder, and that file is not there yet."""
+    """Return whether a folder contains a run without that file."""
     path = None if folder is None else Path(folder)
     return path is not None and (path / STUDY).is_file() and not (path / name).exists()
 
@@ -350,7 +346,7 @@ def read_json(folder: Path, name: str) -> Any:
     if not path.is_file():
         msg = f"{str(folder)!r} is no finished run: it has no {name}; give the folder of a fit"
         if (folder / STUDY).is_file():
-            msg += f", or end this one: fairautoml resume {folder}"
+            msg += f", or finish this one: fairautoml resume {folder}"
         raise RunFolderError(msg)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -359,7 +355,7 @@ def read_json(folder: Path, name: str) -> Any:
 
 
 def check_searched(summary: Mapping[str, Any], name: str) -> None:
-    """Refuse a run in which there was nothing to search."""
+    """Raise ``InputError`` if the run had nothing to search."""
     if summary["best"] is None:
         raise InputError(
             f"run {name!r}: y had one class only, so nothing was searched and there is nothing to "
@@ -368,12 +364,11 @@ def check_searched(summary: Mapping[str, Any], name: str) -> None:
 
 
 def read_model(folder: Path) -> Any:
-    """Return the model of a run folder, after its hash is checked.
+    """Check the hash of the model of a run folder and return the model.
 
-    A model is a pickle, so it can run code when it is loaded: load only what you made yourself or
-    trust as you would trust a program.
+    A model is a pickle and can run code when it is loaded: load only models from a trusted source.
     """
-    # What is checked is what is loaded: the file is read once.
+    # The file is read once, so that the checked bytes are the loaded bytes.
     about, content = read_model_file(folder)
     versions = about.get("versions", {})
     if not isinstance(versions, dict):
@@ -383,7 +378,7 @@ def read_model(folder: Path) -> Any:
 
 
 def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """Return ``model.json`` and the bytes of the model, compared but not loaded."""
+    """Return ``model.json`` and the bytes of the model after a check of the hash."""
     about = read_json(folder, "model.json")
     path = folder / "model.joblib"
     if not isinstance(about, dict):
@@ -398,28 +393,28 @@ def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
         msg = (
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
-            f"it is damaged or was exchanged: {_way_out(folder)}"
+            f"it is damaged or was replaced: {_remedy(folder)}"
         )
         raise ModelCorruptError(msg)
     return about, content
 
 
 def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:
-    """Refuse a certificate in a run folder that is not of the model of ``model.json``."""
+    """Raise if the certificate of a run folder is not the one named in ``model.json``."""
     path, noted = folder / "certificate.json", about.get("certificate_sha256")
     if noted is not None and path.is_file() and file_hash(path) != noted:
-        msg = f"{str(path)!r} is not the certificate of the model beside it: {_way_out(folder)}"
+        msg = f"{str(path)!r} is not the certificate of the model beside it: {_remedy(folder)}"
         raise ModelCorruptError(msg)
 
 
-def _way_out(folder: Path) -> str:
+def _remedy(folder: Path) -> str:
     if not (folder / STUDY).is_file():
         return "fit again"
-    return f"if it was being replaced, end that by: fairautoml resume {folder}; else fit again"
+    return f"if it was being replaced, finish with: fairautoml resume {folder}; else fit again"
 
 
 def _number(line: bytes) -> int:
-    """Return the trial that a line is about, -1 when it is damaged and does not say."""
+    """Return the trial number of a line, or -1 if the line is damaged."""
     try:
         found = json.loads(line)
     except ValueError:
@@ -436,7 +431,7 @@ LOCK = "owner.lock"
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a temporary folder of this process, after those of dead ones are removed."""
+    """Create a temporary folder of this process and remove those of dead processes."""
     _remove_left()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as made, _held(Path(made)):
         yield Path(made)
@@ -444,25 +439,25 @@ def scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; without locks on its disk nobody ever takes it for left."""
+    """Hold the lock of a folder; on a disk without locks no process ever removes the folder."""
     nascent = folder / f".{LOCK}"
     with nascent.open("wb") as stream:
         stream.write(_machine())
         stream.flush()
         with contextlib.suppress(OSError):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It gets its name when it is held: there is no moment at which it seems to be left.
+            # Rename the file only when it is locked, so that the folder never looks abandoned.
             nascent.rename(folder / LOCK)
         yield
 
 
 def _machine() -> bytes:
-    """Return whose locks these are: on a shared disk they may not count for other machines."""
+    """Return the host name; on a shared disk, locks may not be visible to other hosts."""
     return platform.node().encode()
 
 
 def _remove_left() -> None:
-    """Remove the folders of this user whose owners are dead."""
+    """Remove the temporary folders of this user whose processes are dead."""
     with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as found:
         for item in found:
             if item.name.startswith(PREFIX):
@@ -471,7 +466,7 @@ def _remove_left() -> None:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove a folder if its lock can be had; raises ``OSError`` where it cannot."""
+    """Remove a folder if its lock is free; raise ``OSError`` if it is not."""
     about = folder.lstat()
     private = stat.S_ISDIR(about.st_mode) and stat.S_IMODE(about.st_mode) & 0o077 == 0
     if not private or about.st_uid != os.getuid():
@@ -479,17 +474,17 @@ def _remove_if_left(folder: Path) -> None:
     with open(os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW), "rb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if stream.read() == _machine():
-            logger.info("%s was left by a process that is dead, and is removed", folder)
+            logger.info("Removing %s, the folder of a dead process.", folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def dashboard(folder: Path) -> Any:
-    """Return optuna-dashboard on the study of a run, as a WSGI application."""
+    """Return optuna-dashboard for the study of a run, as a WSGI application."""
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        way_out = "install it with: pip install 'fairautoml[dashboard]'"
-        raise MissingExtraError(f"the dashboard needs optuna-dashboard; {way_out}") from error
+        remedy = "install it with: pip install 'fairautoml[dashboard]'"
+        raise MissingExtraError(f"the dashboard needs optuna-dashboard; {remedy}") from error
     about = read_json(folder, STUDY)
     if about.get("storage") is not None:
         raise RunFolderError(
@@ -499,13 +494,13 @@ def dashboard(folder: Path) -> Any:
     path = (folder / DATABASE).resolve()
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} has no {DATABASE}: no trial has been recorded")
-    # A journal beside the file cannot be read where none can be made; no run goes on there.
+    # In a read-only folder SQLite cannot create its journal, but no run writes there either.
     how = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
     storage = RDBStorage(
         f"sqlite:///{path.as_uri()}?{how}&uri=true",
         skip_compatibility_check=True,
         skip_table_creation=True,
-        # Nobody tells the application when it ends, so no connection outlives a request.
+        # The application is not notified of its end, so no connection outlives a request.
         engine_kwargs={"poolclass": NullPool},
     )
     return wsgi(storage)

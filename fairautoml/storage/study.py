@@ -1,13 +1,11 @@
-"""The study of a run: trials written, read again, replayed.
+"""Record of a run: write trials, read them and replay them when the run is resumed.
 
-Strategy and allocator are built anew and hear the recorded results in their recorded order, at
-their recorded times, after as many proposals as then. So they end in the state they had when the
-run was cut off, without a training, and whatever the number of workers is now.
-
-The controller alone writes; anybody may read ``study.db`` at any time. A trial is one row, written
-in one transaction after its scores and models are durable. The column ``content`` holds pickled
-records, so a study is loaded only from a run folder or a database that is trusted like a program.
+The column ``content`` contains pickles, so load a study only from a trusted source.
 """
+
+# A resumed run builds strategy and allocator anew and passes them the recorded results in their
+# recorded order and at their recorded times. They thus reach the same state without training and
+# with any number of workers.
 
 import hashlib
 import json
@@ -44,15 +42,15 @@ OnStart = Callable[[Trial, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is recorded of a trial that has ended."""
+    """Recorded result of a trial."""
 
-    result: TrialResult  # how it ended
-    seconds: float  # when it was told, since the budget began
-    window: int | None = None  # trials that might be asked for and not told until then
+    result: TrialResult  # result of the trial
+    seconds: float  # time of the result, since the budget began
+    window: int | None = None  # maximum number of pending trials until then
 
 
 class Replay:
-    """A real executor behind the record of the trials that have ended."""
+    """Replays recorded results and runs other trials on a real executor."""
 
     def __init__(
         self,
@@ -89,15 +87,15 @@ class Replay:
         self._executor.spare = seconds
 
     def now(self) -> float:
-        """Return the recorded time while the record is told, then the executor's."""
+        """Return the recorded time during the replay, then the time of the executor."""
         return self._executor.now() if self._live else self._start + self._clock
 
     def submit(
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
-        """Promise the recorded result of a trial, or run it.
+        """Return a future of the recorded result of a trial, or run the trial.
 
-        A trial that is recorded under no number gets one of its own: what was recorded is kept.
+        A trial without a record gets an unused number, so that recorded results are kept.
         """
         turn = self._turn_of(trial)
         if turn is not None:
@@ -107,7 +105,7 @@ class Replay:
             self._call(trial, self._past[turn].result.trial)
             return promised
         if trial.number in self._known or trial.number > max(self._known, default=-1):
-            # Another one than then, and not one of those that have to be run again.
+            # The search differs from the record, and this is no trial to run again.
             self._strayed = True
             self.n_workers = self._workers_then()
         mine = self._renamed(trial)
@@ -118,7 +116,7 @@ class Replay:
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Return the recorded result that came first, and only then what the executor has."""
+        """Return the next recorded result, or after the replay the results of the executor."""
         promised = [future for future in running if future in self._waiting]
         if not promised:
             self._live = True
@@ -131,9 +129,9 @@ class Replay:
         return {first}
 
     def unmatched(self) -> tuple[TrialResult, ...]:
-        """Return the recorded results that the search no longer comes to, each of them once.
+        """Return the recorded results that the search no longer reaches, each of them once.
 
-        There are some only after it took another way than it took then.
+        There are none unless the search has diverged from the record.
         """
         turns = sorted(self._open - self._handed_over) if self._strayed else []
         self._handed_over.update(turns)
@@ -144,26 +142,26 @@ class Replay:
         self._executor.shutdown()
 
     def with_trial(self, trial: Trial) -> Trial:
-        """Return the trial as the search asked for it, under the number it has there."""
+        """Return the trial as the search created it, with its number in the search."""
         return self._pending.get(trial.key, trial) if self._pending else trial
 
     def _workers_then(self) -> int:
-        """Return the workers that make as many proposals as were made before the next result."""
+        """Return the number of workers that gives the recorded number of pending trials."""
         ahead = self._open.union(self._waiting.values())
         window = None if self._strayed or not ahead else self._past[min(ahead)].window
         return self._executor.n_workers if window is None else window - self.queued
 
     def _turn_of(self, trial: Trial) -> int | None:
-        """Return the turn of the recorded trial: under its number, else under any other."""
+        """Return the position of the recorded trial, under its number or any other."""
         turn = self._known.get(trial.number)
         if turn in self._open and _same(self._past[turn].result.trial, trial):
             return turn
-        # The search took another way than it took then, and may come by the same places.
+        # A search that has diverged from the record may still reach the same trials.
         others = sorted(self._open)
         return next((t for t in others if _same(self._past[t].result.trial, trial)), None)
 
     def _call(self, trial: Trial, mine: Trial) -> None:
-        """Remember which trial of the search runs, or ran, under another number."""
+        """Record that a trial of the search runs, or ran, under another number."""
         if mine.number != trial.number:
             self._names[trial.key] = mine.key
             self._pending[mine.key] = trial
@@ -177,7 +175,7 @@ class Replay:
 
 
 def _same(recorded: Trial, trial: Trial) -> bool:
-    """Whether two trials are the same training; seconds left do not count."""
+    """Return whether two trials train the same models; time limits are ignored."""
     return (
         recorded.config == trial.config
         and recorded.origin is trial.origin
@@ -187,17 +185,17 @@ def _same(recorded: Trial, trial: Trial) -> bool:
 
 
 def content_hash(value: Any) -> str:
-    """Return a hash of arrays, matrices, tables: content, type and shape, not identity."""
+    """Return a hash of the content, type and shape of arrays, matrices or tables."""
     return str(joblib.hash(value))
 
 
 def text_hash(value: object) -> str:
-    """Return a hash of what a value prints as; for frozen dataclasses of plain values."""
+    """Return a hash of the ``repr`` of a value, for frozen dataclasses of plain values."""
     return hashlib.sha256(repr(value).encode()).hexdigest()[:32]
 
 
 def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -> None:
-    """Refuse to go on with a run that was about something else."""
+    """Raise ``ResumeMismatchError`` if a run is resumed with other data or parameters."""
     differing = [
         _difference(name, before[name], now.get(name))
         for name in sorted(before)
@@ -212,7 +210,7 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
 
 
 def _difference(name: str, before: str, now: str | None) -> str:
-    """Say what differs: values where people can read them, else only that they do."""
+    """Return a description of a difference, with the values unless they are hashes."""
     hashes = any(value is not None and value.startswith("#") for value in (before, now))
     return f"other {name}" if hashes else f"{name} {before!r}, now {now!r}"
 
@@ -229,10 +227,10 @@ ORPHANED = "the controller died while this trial ran"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviousTrials:
-    """A recorded run, read and checked, nothing of it unpacked."""
+    """A recorded run, read and checked, before its trials are unpickled."""
 
-    about: Mapping[str, Any]  # its row in the table of runs
-    # its trials in the order of their results, those without one last
+    about: Mapping[str, Any]  # row of the run in the table of runs
+    # trials in order of completion, those without a result last
     rows: tuple[Mapping[str, Any], ...]
 
     @property
@@ -242,12 +240,12 @@ class PreviousTrials:
 
     @property
     def seconds(self) -> float:
-        """Budget that was used."""
+        """Seconds of the budget that were used."""
         return float(self.about["seconds"])
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What the run was about."""
+        """Fingerprint of the data and parameters of the run."""
         found: dict[str, str] = json.loads(self.about["fingerprint"])
         return found
 
@@ -257,7 +255,7 @@ class PreviousTrials:
         return frozenset(row["number"] for row in self.rows if row["content"] is not None)
 
     def records(self) -> tuple[TrialRecord, ...]:
-        """Unpack the trials that have a result, in the order in which they were told."""
+        """Unpickle the trials that have a result, in order of completion."""
         return tuple(
             _unpacked(row["content"], row["ended"])
             for row in self.rows
@@ -282,7 +280,7 @@ def read_past(url: URL, run: str, name: str) -> PreviousTrials:
 
 
 def _about(connection: Connection, run: str, name: str) -> dict[str, Any]:
-    """Return the row of the run, after the version of the tables is looked at."""
+    """Check the version of the tables and return the row of the run."""
     if not inspect(connection).has_table(runs.name):
         raise corrupt(name, "it is empty, and a run was recorded in it")
     version = connection.execute(select(runs.c.schema_version).where(runs.c.run == run)).scalar()
@@ -303,7 +301,7 @@ def _turn(row: Mapping[str, Any]) -> tuple[bool, int]:
 
 
 class Study:
-    """The record of one run, open for writing."""
+    """Record of one run, open for writing; only one process writes it."""
 
     def __init__(
         self, database: Database, about: Mapping[str, Any], past: tuple[TrialRecord, ...] = ()
@@ -319,7 +317,7 @@ class Study:
     def create(
         cls, database: Database, run: str, *, name: str, seed: int, fingerprint: Mapping[str, str]
     ) -> "Study":
-        """Begin the record of a run."""
+        """Create the record of a run."""
         about = {
             "run": run,
             "name": name,
@@ -337,7 +335,7 @@ class Study:
 
     @classmethod
     def resume(cls, database: Database, past: PreviousTrials) -> "Study":
-        """Go on with a recorded run; trials that never ended are lost and may be asked again."""
+        """Open the record of a resumed run; pending trials are marked as lost."""
         study = cls(database, past.about, past.records())
         study._turn = 1 + max(
             (row["turn"] for row in past.rows if row["turn"] is not None), default=-1
@@ -353,24 +351,24 @@ class Study:
 
     @property
     def sampled(self) -> dict[str, Config]:
-        """What the strategy proposed, by the digest of its history until then."""
+        """Proposals of the strategy by the digest of its history before them."""
         return {at: made for record in self.past for at, made in record.sampled.items()}
 
     def record_start(self, trial: Trial, seconds: float) -> None:
-        """Note that a trial runs; written with the next result."""
+        """Record that a trial is running; it is written with the next result."""
         self._pending[trial.number] = (trial, seconds)
 
     def keep(self, record: TrialRecord) -> None:
-        """Make a result durable, in one transaction."""
+        """Store a result in one transaction, after its scores and models."""
         trial = record.result.trial
         if record.result.status is TrialState.DISK_FULL:
-            # Not the trial's fault: it is asked again when the run goes on.
+            # An infrastructure failure is not stored, so a resumed run runs the trial again.
             raise StorageFullError(record.result.error)
         _, started = self._pending.pop(trial.number, (trial, record.seconds))
         with self._database.transaction() as connection:
-            earlier = self._holds_result(connection, trial.number)
+            known = self._holds_result(connection, trial.number)
             for number, (other, since) in self._pending.items():
-                # What was cut off and is asked again keeps its result until there is another.
+                # A trial that is run again keeps its old result until it has a new one.
                 if number not in self._numbers:
                     self._write(connection, self._row(other, since, RUNNING))
             self._write(
@@ -384,13 +382,13 @@ class Study:
                     "content": _packed(record),
                 },
             )
-            self._spend(connection, record.seconds, more=0 if earlier else 1)
+            self._spend(connection, record.seconds, more=0 if known else 1)
         self._numbers.add(trial.number)
         self._pending.clear()
         self._turn += 1
 
     def close(self, seconds: float | None = None) -> None:
-        """Let go of the database."""
+        """Store the used seconds, if given, and close the database."""
         try:
             if seconds is not None:
                 with self._database.transaction() as connection:
@@ -419,7 +417,7 @@ class Study:
 
     def _spend(self, connection: Connection, seconds: float, *, more: int) -> None:
         mine = runs.c.run == self._about["run"]
-        # Added to what is there: an interrupt may come between a commit and what follows it.
+        # Read the count from the database: an interrupt may follow directly after a commit.
         results = connection.execute(select(runs.c.results).where(mine)).scalar_one() + more
         about = {**self._about, "seconds": seconds, "results": results}
         connection.execute(
@@ -430,7 +428,7 @@ class Study:
 
 
 def _check_rows(about: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...], name: str) -> None:
-    """Compare everything with its hash: a flipped bit is valid SQLite."""
+    """Compare all rows with their hashes, as SQLite does not detect changed values."""
     if about["digest"] != digest(runs, about):
         raise corrupt(name, "the record of the run is not what was written")
     for row in rows:
@@ -459,7 +457,7 @@ def _unpacked(content: bytes, seconds: float) -> TrialRecord:
 
 
 def _text(value: object) -> str:
-    """Return a record as JSON for people and other programs; what is not finite is null."""
+    """Return a record as readable JSON; numbers that are not finite become null."""
     return json.dumps(_plain(value), sort_keys=True, allow_nan=False)
 
 

@@ -178,7 +178,7 @@ def test_a_locked_folder_cannot_be_resumed(run):
 
 
 def test_a_run_is_never_resumed_without_a_request(run):
-    with pytest.raises(RunFolderExistsError, match="holds an earlier run"):
+    with pytest.raises(RunFolderExistsError, match="holds a previous run"):
         fit(run)
 
 
