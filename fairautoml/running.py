@@ -252,13 +252,13 @@ def _run_here(plan: Plan) -> Callable[[Trial], SerialExecutor | None]:
     if small is None:
         small = Light(configs=plan.first[:1], budget=terms_of(plan).budget)
 
-    def who(trial: Trial) -> SerialExecutor | None:
+    def executor_of(trial: Trial) -> SerialExecutor | None:
         if trial.number == 0:
             return first
         early = plan.here and trial.config in small.configs[trial.number - 1 : trial.number]
         return then if early and replace(trial.budget, seconds=None) == small.budget else None
 
-    return who
+    return executor_of
 
 
 def _with_groups(

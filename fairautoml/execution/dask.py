@@ -165,10 +165,10 @@ class DaskPayload:
         Each is sent once to all workers, and again only if all workers that had it died.
         """
         with self._lock:
-            payload = self._scattered("cargo", self._payload)
+            payload = self._scattered("payload", self._payload)
             rival = None
             if trial.rival and is_persistent(self.objective):
-                for old in self._sent.keys() - {"cargo", trial.rival}:
+                for old in self._sent.keys() - {"payload", trial.rival}:
                     del self._sent[old]
                 rival = self._scattered(trial.rival, lambda: self._column(trial.rival))
         return payload, rival

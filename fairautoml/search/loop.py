@@ -1,6 +1,6 @@
 """Run trials until the budget ends.
 
-The loop asks the strategy for configurations, runs them as trials and tells it the results.
+The loop asks the strategy for configurations, runs them as trials and reports their results to it.
 """
 
 import hashlib

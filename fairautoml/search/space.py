@@ -39,7 +39,7 @@ class Real:
 
     low: float  # bounds, both inside; finite, ``low < high``
     high: float
-    default: float  # first guess, in [low, high]
+    default: float  # default value, in [low, high]
     log: bool = False  # uniform in the logarithm; then ``low > 0``
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Integer:
 
     low: int  # bounds, both inside; ``low < high``
     high: int
-    default: int  # first guess, in [low, high]
+    default: int  # default value, in [low, high]
     log: bool = False  # uniform in the logarithm; then ``low > 0``
 
     def __post_init__(self) -> None:

@@ -268,7 +268,7 @@ class Mirror:
             name: optuna.distributions.distribution_to_json(allowed)
             for name, allowed in self._ranges.items()
         }
-        self._earlier: list[TrialRecord] = []
+        self._previous: list[TrialRecord] = []
         self._waiting: list[TrialRecord] = []
         self._study: int | None = None
         self._cut_off = False
@@ -276,7 +276,7 @@ class Mirror:
 
     def go_on(self, records: Sequence[TrialRecord]) -> None:
         """Add the trials of the previous run; those that are not copied yet will be."""
-        self._earlier = [record for record in records if not record.cut_off]
+        self._previous = [record for record in records if not record.cut_off]
 
     def add(self, record: TrialRecord) -> None:
         """Add a trial and copy all waiting ones if a second has passed."""
@@ -301,7 +301,7 @@ class Mirror:
 
     def close(self) -> None:
         """Copy the rest; after an interrupt, the resumed run copies it."""
-        if not self._cut_off and (self._waiting or self._earlier):
+        if not self._cut_off and (self._waiting or self._previous):
             self.copy()
 
     @contextmanager
@@ -330,8 +330,8 @@ class Mirror:
                 storage.engine.dispose()
             with self._database.transaction() as connection:
                 copied = _copied(connection, self._study)
-            self._waiting[:0] = [r for r in self._earlier if r.result.trial.number not in copied]
-            self._earlier.clear()
+            self._waiting[:0] = [r for r in self._previous if r.result.trial.number not in copied]
+            self._previous.clear()
         return self._study
 
     def _insert(self, connection: Connection, study: int, records: Sequence[TrialRecord]) -> None:
