@@ -138,7 +138,7 @@ def test_workers_without_work_are_reported():
         make_search(Recorder(), Shuffled(12), n_trials=3).run()
 
 
-@pytest.mark.filterwarnings("ignore:8 of 12 workers")
+@pytest.mark.filterwarnings("ignore:Only 8 of 12 workers")
 @pytest.mark.parametrize("n_workers", [1, 2, 5, MAX_PENDING, 12])
 def test_ask_and_tell_come_in_one_order_whatever_the_number_of_workers(n_workers):
     expected = Recorder()
